@@ -1,0 +1,120 @@
+"""Writes the lock files from `pyproject.toml`: exact versions, with the hashes of all their files.
+
+Run by `make lock`. `requirements/dev.txt` is resolved first and anew; each of the others starts
+from its pins, and the script fails if any of them ends up with another version.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+_ROOT = Path(__file__).resolve().parent.parent
+_SCRATCH = _ROOT / "build" / "lock"
+_TOOL_LOCKS = Path("server/dynamodb_processor_server/demo/locks")
+_HEADER = "# Written by `make lock` from pyproject.toml. Do not edit.\n"
+_PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^ \\;]+)", re.MULTILINE)
+
+
+def main() -> int:
+    """Write every lock file; return 0, or 1 when their versions differ."""
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text("utf-8"))
+    extras = project["project"]["optional-dependencies"]
+    base = project["project"]["dependencies"]
+    server = [*base, *extras["server"]]
+    # The only entry of the demo's that is not a package of its own is "the server, too".
+    demo = [
+        *server,
+        *(line for line in extras["demo"] if not line.startswith("dynamodb-processor")),
+    ]
+    build = list(_group(project, "build"))
+
+    _SCRATCH.mkdir(parents=True, exist_ok=True)
+    dev = Path("requirements/dev.txt")
+    _compile(dev, [*demo, *_group(project, "dev")], seed=None)
+    _compile(Path("requirements/build.txt"), build, seed=dev)
+    _compile(Path("requirements/server.txt"), server, seed=dev)
+    _compile(Path("requirements/demo.txt"), [*demo, *build], seed=dev)
+    _compile_alone(Path("requirements/demo-data.txt"), list(_group(project, "demo-data")))
+    for tool in ("java", "node"):
+        _compile_alone(_TOOL_LOCKS / f"{tool}.txt", list(_group(project, tool)))
+    return _compare([Path(f"requirements/{name}.txt") for name in ("build", "server", "demo")], dev)
+
+
+def _group(project: dict[str, Any], name: str) -> Iterator[str]:
+    for entry in project["dependency-groups"][name]:
+        if isinstance(entry, dict):
+            yield from _group(project, entry["include-group"])
+        else:
+            yield entry
+
+
+def _compile(target: Path, lines: list[str], *, seed: Path | None) -> None:
+    source = _SCRATCH / f"{target.stem}.in"
+    result = _SCRATCH / target.name
+    source.write_text("\n".join(lines) + "\n", "utf-8")
+    result.unlink(missing_ok=True)
+    if seed is not None:
+        # pip-compile keeps the pins of the file that it is about to replace.
+        shutil.copyfile(_ROOT / seed, result)
+    print(f"resolving {target}", flush=True)
+    command = [sys.executable, "-m", "piptools", "compile", "--allow-unsafe", "--generate-hashes"]
+    command += ["--strip-extras", "--no-header", "--no-emit-options", "--no-config", "--newline=lf"]
+    command += ["--output-file", str(result), str(source)]
+    log = _SCRATCH / f"{target.stem}.log"
+    with log.open("w", encoding="utf-8") as output:
+        done = subprocess.run(
+            command, env=_environment(), stdout=output, stderr=output, check=False
+        )
+    if done.returncode != 0:
+        raise SystemExit(f"{target} could not be resolved; see {log.relative_to(_ROOT)}")
+    text = result.read_text("utf-8").replace(f"-r {source.relative_to(_ROOT)}", "pyproject.toml")
+    text = text.replace(f"-r {source}", "pyproject.toml")
+    (_ROOT / target).write_text(f"{_HEADER}{text}", "utf-8")
+
+
+def _compile_alone(target: Path, lines: list[str]) -> None:
+    """Lock the named packages and none of their dependencies."""
+    _compile(target, lines, seed=None)
+    names = [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in lines]
+    stanzas = re.split(r"^(?=\S)", (_ROOT / target).read_text("utf-8"), flags=re.MULTILINE)
+    kept = [stanza for stanza in stanzas if stanza.split("==", 1)[0] in names]
+    (_ROOT / target).write_text(f"{_HEADER}{''.join(kept)}", "utf-8")
+
+
+def _environment() -> dict[str, str]:
+    """Return this process's environment without additions to the package index.
+
+    What only the writer's machine can see would lend its hashes to everybody's lock.
+    """
+    additions = ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS")
+    kept = {name: value for name, value in os.environ.items() if name not in additions}
+    return kept | {"PIP_CONFIG_FILE": os.devnull}
+
+
+def _compare(files: list[Path], dev: Path) -> int:
+    pins = _pins(dev)
+    differences = [
+        f"{file}: {name}=={version}, but {dev} has {pins.get(name)}"
+        for file in files
+        for name, version in _pins(file).items()
+        if pins.get(name) != version
+    ]
+    print("\n".join(differences) or f"{len(pins)} packages locked, one version each")
+    return 1 if differences else 0
+
+
+def _pins(file: Path) -> dict[str, str]:
+    text = (_ROOT / file).read_text("utf-8")
+    return {match["name"]: match["version"] for match in _PIN.finditer(text)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

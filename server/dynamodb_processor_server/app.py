@@ -1,0 +1,196 @@
+"""The composition root: knows every concrete class, and the order in which they live and die."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from dynamodb_processor_server.access.admission import Admission
+from dynamodb_processor_server.access.api_keys import KeyRing
+from dynamodb_processor_server.access.rate_limits import CallRateLimits
+from dynamodb_processor_server.caching.pages import PageStore
+from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
+from dynamodb_processor_server.catalog.registry import Catalog
+from dynamodb_processor_server.documents import Document, Reloading
+from dynamodb_processor_server.query.tokens import TokenSealer
+from dynamodb_processor_server.reading.cached import CachedReader
+from dynamodb_processor_server.reading.clients import Clients
+from dynamodb_processor_server.reading.describing import DynamoDBDescriber
+from dynamodb_processor_server.reading.dynamodb import DynamoDBReader
+from dynamodb_processor_server.rpc.catalog_servicer import CatalogServicer
+from dynamodb_processor_server.rpc.interceptors.adapter import CallHook
+from dynamodb_processor_server.rpc.interceptors.authentication import Authentication
+from dynamodb_processor_server.rpc.interceptors.authorization import Authorization
+from dynamodb_processor_server.rpc.interceptors.observation import Observation
+from dynamodb_processor_server.rpc.interceptors.protection import Admitting, RateLimiting
+from dynamodb_processor_server.rpc.interceptors.request_id import RequestIds
+from dynamodb_processor_server.rpc.preparation import Preparation, Tokens
+from dynamodb_processor_server.rpc.query_servicer import Deadlines, QueryServicer
+from dynamodb_processor_server.rpc.server import (
+    CATALOG_SERVICE,
+    QUERY_SERVICE,
+    Health,
+    RpcServer,
+    Services,
+)
+from dynamodb_processor_server.settings import Settings
+from dynamodb_processor_server.telemetry.metrics import CallMetrics, MetricsServer, watch
+
+_log = structlog.get_logger(__name__)
+
+
+class App:
+    """A running server: gRPC at `address`, metrics at `metrics_port` if at all."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        server: RpcServer,
+        health: Health,
+        catalog: Catalog,
+        draining: asyncio.Event,
+    ) -> None:
+        self.address = ""
+        self.metrics_port: int | None = None
+        self._settings = settings
+        self._server = server
+        self._health = health
+        self._catalog = catalog
+        self._draining = draining
+        self._leaving = False
+
+    async def start(self) -> None:
+        """Serve; calls are welcome if every named table could be described."""
+        await self._health.start()
+        self.address = await self._server.start(self._settings.listen)
+        await self._catalog.refresh()
+        await self._health.set_ready(not self._catalog.missing)
+        gc.collect()
+        gc.freeze()  # what lives as long as the process need not be looked at again and again
+        _log.info("serving", address=self.address, metrics_port=self.metrics_port)
+
+    async def become_ready(self) -> None:
+        """Wait for the tables that were missing at start-up, then welcome calls.
+
+        Only start-up waits: a table that is deleted later must not take the fleet down.
+        """
+        if self._catalog.missing:
+            _log.error("tables_missing", tables=self._catalog.missing)
+        await self._catalog.complete.wait()
+        if not self._leaving:
+            await self._health.set_ready(True)
+
+    async def drain(self) -> None:
+        """End readiness, serve on for the drain delay, then let calls end."""
+        _log.info("draining")
+        self._leaving = True
+        await self._health.set_ready(False)
+        await asyncio.sleep(self._settings.drain_delay)
+        self._draining.set()
+        self._health.end_watches()
+        await self._server.stop(self._settings.drain_grace)
+        _log.info("drained")
+
+
+@asynccontextmanager
+async def open_app(settings: Settings) -> AsyncIterator[App]:
+    """Start a server for the time of the `async with`; it is drained at the end.
+
+    Raises ConfigurationError for mistakes in the settings or the files they name.
+    """
+    async with AsyncExitStack() as stack:
+        yield await _compose(settings, stack)
+
+
+async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
+    declaration = Reloading(settings.catalog, _parse_catalog)
+    keys = Reloading(settings.keys, lambda file: KeyRing.build(file, settings.rate_classes))
+    sealer = TokenSealer(settings.token_key_ring(), settings.token_lifetime)
+    clients = await stack.enter_async_context(Clients(settings.client_settings()))
+    catalog = Catalog(declaration.current, DynamoDBDescriber(clients))
+    store = PageStore(settings.cache_max_bytes, time.time)
+    reader = CachedReader(
+        DynamoDBReader(clients, settings.max_page_bytes), store, settings.shared_read_timeout
+    )
+    draining = asyncio.Event()
+    health = Health()
+    services = Services(
+        QueryServicer(
+            Preparation(catalog),
+            Tokens(sealer),
+            reader,
+            Deadlines(settings.unary_deadline, settings.stream_deadline, settings.stream_interval),
+            draining,
+        ),
+        CatalogServicer(catalog),
+        health,
+    )
+    registry = _registry()
+    admission = Admission(settings.max_concurrent_reads, settings.admission_queue)
+    server = RpcServer(services, _hooks(settings, registry, keys, admission), settings.reflection)
+    app = App(settings, server, health, catalog, draining)
+    watch(registry, "cached_bytes", "Bytes of cached pages.", lambda: store.bytes_used)
+    watch(registry, "cached_pages", "Cached pages.", lambda: len(store))
+    watch(registry, "active_reads", "Places taken in admission.", lambda: admission.active)
+    watch(registry, "waiting_reads", "Reads waiting for a place.", lambda: admission.waiting)
+    if settings.metrics_listen is not None:
+        host, _, port = settings.metrics_listen.rpartition(":")
+        metrics = stack.enter_context(MetricsServer(registry, host.strip("[]"), int(port)))
+        app.metrics_port = metrics.port
+    await app.start()
+    stack.push_async_callback(app.drain)
+    interval = settings.reload_interval
+    for work in (
+        app.become_ready(),
+        catalog.follow(settings.catalog_refresh),
+        declaration.watch(catalog.replace, every=interval),
+        keys.watch(lambda _: None, every=interval),
+    ):
+        _run_in_background(work, stack)
+    return app
+
+
+def _hooks(
+    settings: Settings,
+    registry: CollectorRegistry,
+    keys: Reloading[KeyRing],
+    admission: Admission,
+) -> tuple[CallHook, ...]:
+    """Return the hooks in their order, outermost first."""
+    return (
+        RequestIds(),  # so that all below speak of a call by its id
+        Observation(CallMetrics(registry)),  # so that refusals are counted and logged
+        Authentication(lambda: keys.current, time.time, settings.reflection == "open"),
+        Authorization({QUERY_SERVICE.full_name: "reader", CATALOG_SERVICE.full_name: "reader"}),
+        RateLimiting(CallRateLimits(settings.rate_classes)),  # a refusal must not take a place
+        Admitting(admission),
+    )
+
+
+def _parse_catalog(file: Document) -> CatalogDeclaration:
+    return file.parse(CatalogDeclaration)
+
+
+def _registry() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
+
+
+def _run_in_background(work: Coroutine[Any, Any, None], stack: AsyncExitStack) -> None:
+    task = asyncio.create_task(work)
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.wait((task,))
+
+    stack.push_async_callback(end)

@@ -1,0 +1,154 @@
+"""The catalog as its operator declares it: which tables can be read, and how.
+
+What a declaration does not say (keys, indexes, projections) is asked of DynamoDB.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, Field, StrictBool, ValidationInfo, field_validator
+
+from dynamodb_processor_server.documents import Declared, distinct, filled, matching, mistaken
+
+DEFAULT_PAGE_SIZE: Final = 100
+DEFAULT_MAX_PAGE_SIZE: Final = 1_000
+DEFAULT_CACHE_TTL: Final = 300.0
+
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
+_DYNAMODB_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{3,255}")
+
+LogicalName = Annotated[
+    str, matching(r"[A-Za-z0-9_.-]{1,255}", "1 to 255 of the characters A-Z a-z 0-9 _ . -")
+]
+DynamoDBName = Annotated[
+    str, matching(_DYNAMODB_NAME.pattern, "3 to 255 of the characters A-Z a-z 0-9 _ . -")
+]
+TablePattern = Annotated[
+    str,
+    matching(
+        r"[A-Za-z0-9_.*?\[\]!-]{1,255}",
+        "1 to 255 of the characters A-Z a-z 0-9 _ . - and the wildcards * ? [ ] !",
+    ),
+]
+AttributeName = Annotated[str, Field(min_length=1, max_length=65_535)]
+_Region = Annotated[str, matching(r"[A-Za-z0-9-]{1,63}", "the name of an AWS region")]
+_RoleArn = Annotated[
+    str,
+    matching(
+        r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}",
+        "the ARN of an IAM role, arn:aws:iam::ACCOUNT:role/NAME",
+    ),
+]
+_Attributes = Annotated[tuple[AttributeName, ...], AfterValidator(distinct)]
+_PageSize = Annotated[int, Field(strict=True, ge=1, le=10_000)]
+
+
+class PageSizes(Declared):
+    """How many items a page holds: when the caller does not say, and at most."""
+
+    maximum: _PageSize = DEFAULT_MAX_PAGE_SIZE
+    default: _PageSize = Field(
+        default_factory=lambda given: min(DEFAULT_PAGE_SIZE, given["maximum"])
+    )
+
+    @field_validator("default")
+    @classmethod
+    def _within_maximum(cls, default: int, info: ValidationInfo) -> int:
+        maximum = info.data.get("maximum", default)
+        if default > maximum:
+            raise mistaken(f"must not be more than the maximum, {maximum}")
+        return default
+
+
+class TableDeclaration(Declared):
+    """One table: where it is and what its readers may do.
+
+    Attributes:
+        table: The name in DynamoDB.
+        region: The AWS region; None means that of the process.
+        role_arn: The IAM role to assume for reading; None means the process's own.
+        description: Words for the readers.
+        page_size: Items per page.
+        cache_ttl: Seconds for which pages stay cached; 0 means that none is.
+        attributes: The attributes that readers see; None means all.
+        required: The attributes that the operator vouches every item has.
+        sparse: Whether an index that may hide items is used all the same.
+        allow_scan: Whether a condition that fixes no partition key is served.
+    """
+
+    table: DynamoDBName
+    region: _Region | None = None
+    role_arn: _RoleArn | None = None
+    description: str = Field(default="", max_length=1_000)
+    page_size: PageSizes = PageSizes()
+    cache_ttl: float = Field(
+        default=DEFAULT_CACHE_TTL, strict=True, ge=0, le=86_400, allow_inf_nan=False
+    )
+    attributes: Annotated[_Attributes, AfterValidator(filled)] | None = None
+    required: _Attributes = ()
+    sparse: Literal["refuse", "allow"] = "refuse"
+    allow_scan: StrictBool = False
+
+    @field_validator("required")
+    @classmethod
+    def _visible(cls, required: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        attributes = info.data.get("attributes")
+        for index, name in enumerate(required):
+            if attributes is not None and name not in attributes:
+                raise mistaken("is not one of the table's attributes", index)
+        return required
+
+
+class CatalogDeclaration(Declared):
+    """All tables that can be read: named ones, and those that a pattern discovers.
+
+    Attributes:
+        tables: Declarations by logical name.
+        discover: Patterns (`fnmatch`, case-sensitive) over the names of DynamoDB tables, which are
+            served under their own names with the defaults.
+    """
+
+    tables: dict[LogicalName, TableDeclaration] = Field(default_factory=dict)
+    discover: Annotated[tuple[TablePattern, ...], AfterValidator(distinct)] = Field(
+        default=(), validate_default=True
+    )
+
+    @field_validator("tables", mode="before")
+    @classmethod
+    def _named(cls, tables: Any) -> Any:
+        if not isinstance(tables, Mapping):
+            return tables
+        return {name: _with_table(name, declared) for name, declared in tables.items()}
+
+    @field_validator("discover")
+    @classmethod
+    def _not_empty(cls, discover: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not discover and info.data.get("tables") == {}:
+            raise mistaken("the catalog declares nothing: neither tables nor patterns to discover")
+        return discover
+
+    def declaration_for(self, logical_name: str) -> TableDeclaration | None:
+        """Return what is declared for a name: by name, else by pattern; None when nothing is."""
+        return self.tables.get(logical_name) or self._discovered(logical_name)
+
+    def _discovered(self, name: str) -> TableDeclaration | None:
+        # The name is checked first: it may come from a caller, and go to DynamoDB.
+        if _DYNAMODB_NAME.fullmatch(name) and any(
+            fnmatchcase(name, pattern) for pattern in self.discover
+        ):
+            return TableDeclaration(table=name)
+        return None
+
+
+def _with_table(name: Any, declared: Any) -> Any:
+    """Return the declaration with the table's name, which is the logical one unless given.
+
+    A name without anything below it declares a table with the defaults.
+    """
+    if declared is None:
+        return {"table": name}
+    return {"table": name, **declared} if isinstance(declared, Mapping) else declared

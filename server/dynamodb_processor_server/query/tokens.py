@@ -1,0 +1,134 @@
+"""Page tokens: positions, sealed so that only this service can make or read them.
+
+A token is base64url(version | key id | nonce | AES-256-GCM-SIV(payload)). The associated data binds
+the version, the key id and what the caller passes as context (principal, table, query), so a token
+that was altered, or belongs to another query or caller, fails to open, and all of these fail alike.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import struct
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+
+MAX_TOKEN_CHARACTERS: Final = 64 * 1024
+_VERSION: Final = 1
+_NONCE_BYTES: Final = 12
+# The two characters in which the URL-safe alphabet differs; the usual ones become invalid.
+_FROM_URL_SAFE: Final = bytes.maketrans(b"-_+/", b"+/!!")
+# What a token of a length modulo 4 may end with: no bits but those of whole bytes.
+_LAST_CHARACTERS: Final = (
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
+    b"",
+    b"AQgw",
+    b"AEIMQUYcgkosw048",
+)
+_PAYLOAD: Final = struct.Struct(">QQH")
+
+
+class InvalidToken(Exception):
+    """The token was not made by this service for this query and caller."""
+
+
+class ExpiredToken(Exception):
+    """The token is genuine but too old."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenKey:
+    """A key of 32 bytes and the short name by which tokens say which key sealed them."""
+
+    key_id: str
+    secret: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPayload:
+    """Where a traversal stands.
+
+    `position` is opaque here (`reading.positions`). `index` is the one the traversal is pinned to,
+    None for the base table. `returned` counts the items delivered so far.
+    """
+
+    position: bytes
+    index: str | None
+    returned: int
+
+
+class TokenSealer:
+    """Seals with the first key and opens with every key.
+
+    `lifetime` is in seconds. `now` gives seconds since the epoch, `random_bytes` is `os.urandom`.
+    """
+
+    def __init__(
+        self,
+        keys: Sequence[TokenKey],
+        lifetime: float,
+        now: Callable[[], float] = time.time,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._headers = [_header(key.key_id) for key in keys]
+        self._ciphers = {
+            header: AESGCMSIV(key.secret) for header, key in zip(self._headers, keys, strict=True)
+        }
+        self._lifetime = lifetime
+        self._now = now
+        self._random_bytes = random_bytes
+
+    def seal(self, payload: TokenPayload, context: bytes) -> str:
+        """Return a token for `payload` that opens only with the same `context`."""
+        header = self._headers[0]
+        nonce = self._random_bytes(_NONCE_BYTES)
+        expires = int(self._now() + self._lifetime)
+        index = b"" if payload.index is None else payload.index.encode()
+        clear = _PAYLOAD.pack(expires, payload.returned, len(index)) + index + payload.position
+        sealed = self._ciphers[header].encrypt(nonce, clear, header + context)
+        return base64.urlsafe_b64encode(header + nonce + sealed).rstrip(b"=").decode()
+
+    def open(self, token: str, context: bytes) -> TokenPayload:
+        """Return what `seal` put in. Raises InvalidToken or ExpiredToken."""
+        if len(token) > MAX_TOKEN_CHARACTERS:
+            raise InvalidToken
+        data = _decoded(token)
+        header_bytes = 2 + data[1] if len(data) > 1 else 0
+        header, rest = data[:header_bytes], data[header_bytes:]
+        cipher = self._ciphers.get(header)
+        if cipher is None or len(rest) < _NONCE_BYTES + 16:
+            raise InvalidToken
+        nonce, sealed = rest[:_NONCE_BYTES], rest[_NONCE_BYTES:]
+        try:
+            clear = cipher.decrypt(nonce, sealed, header + context)
+        except InvalidTag:
+            raise InvalidToken from None
+        expires, returned, index_bytes = _PAYLOAD.unpack_from(clear)
+        if expires <= self._now():
+            raise ExpiredToken
+        body = clear[_PAYLOAD.size :]
+        return TokenPayload(body[index_bytes:], body[:index_bytes].decode() or None, returned)
+
+
+def _header(key_id: str) -> bytes:
+    name = key_id.encode()
+    return bytes((_VERSION, len(name))) + name
+
+
+def _decoded(token: str) -> bytes:
+    try:
+        text = token.encode("ascii")
+        padded = text.translate(_FROM_URL_SAFE, b"") + b"=" * (-len(text) % 4)
+        data = binascii.a2b_base64(padded, strict_mode=True)
+    except (binascii.Error, ValueError):
+        raise InvalidToken from None
+    # Base64 leaves spare bits in the last character; only the spelling that seal makes is good.
+    if text[-1:] not in _LAST_CHARACTERS[len(text) % 4]:
+        raise InvalidToken
+    return data

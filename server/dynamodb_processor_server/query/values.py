@@ -1,0 +1,129 @@
+"""DynamoDB's values as frozen Python data, comparable and hashable the way DynamoDB compares them.
+
+On the wire an attribute value is a dict with one entry, its type tag: `{"S": "x"}`. `Value` is the
+same thing as a value object; `from_wire` and `to_wire` convert. Binary is `bytes` in both.
+"""
+
+from __future__ import annotations
+
+import decimal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final, TypeAlias
+
+WireValue: TypeAlias = Mapping[str, Any]
+WireItem: TypeAlias = Mapping[str, WireValue]
+
+TYPES: Final = frozenset({"S", "N", "B", "BOOL", "NULL", "SS", "NS", "BS", "L", "M"})
+ORDERED_TYPES: Final = frozenset({"S", "N", "B"})
+TYPE_NAMES: Final = {
+    "S": "string", "N": "number", "B": "binary", "BOOL": "Boolean", "NULL": "null",
+    "SS": "string set", "NS": "number set", "BS": "binary set", "L": "list", "M": "map",
+}  # fmt: skip
+
+# DynamoDB: 38 significant digits, magnitudes from 1E-130 to 9.99…E+125.
+_MAX_DIGITS = 38
+_MAX_EXPONENT = 125
+_MIN_EXPONENT = -130
+_ARITHMETIC = decimal.Context(prec=2 * _MAX_DIGITS)
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value.
+
+    `data` is, as `type` says, str, Decimal, bytes, bool, None, a frozenset, a tuple of values (a
+    list) or a tuple of (name, value) pairs sorted by name (a map).
+
+    Equality is DynamoDB's: the same type and the same content, numbers by value.
+    """
+
+    type: str
+    data: Any
+
+    @property
+    def order(self) -> Any:
+        """A key that sorts values of one ordered type as DynamoDB does (strings by UTF-8 bytes)."""
+        return self.data.encode() if self.type == "S" else self.data
+
+
+def parse_number(text: str) -> Decimal:
+    """Return the number `text` stands for; raise ValueError if DynamoDB has no such number."""
+    try:
+        number = Decimal(text)
+    except decimal.InvalidOperation:
+        raise ValueError(f"{text[:60]!r} is not a number") from None
+    if "_" in text or text != text.strip():  # which Python allows and DynamoDB does not
+        raise ValueError(f"{text[:60]!r} is not a number")
+    if not number.is_finite():
+        raise ValueError(f"{text[:60]!r} is not a finite number")
+    if number == 0:
+        return Decimal(0)
+    digits = number.as_tuple().digits
+    significant = len(digits) - _trailing_zeros(digits)
+    if significant > _MAX_DIGITS:
+        raise ValueError(
+            f"a number has at most {_MAX_DIGITS} significant digits, not {significant}"
+        )
+    if not _MIN_EXPONENT <= number.adjusted() <= _MAX_EXPONENT:
+        raise ValueError("a number's magnitude lies between 1E-130 and 9.99E+125")
+    return _ARITHMETIC.normalize(number)
+
+
+def _trailing_zeros(digits: tuple[int, ...]) -> int:
+    zeros = 0
+    for digit in reversed(digits):
+        if digit:
+            break
+        zeros += 1
+    return zeros
+
+
+def number_text(number: Decimal) -> str:
+    """Return the one text that stands for a number, whichever way it was written."""
+    normal = _ARITHMETIC.normalize(number)
+    return format(normal, "f") if -40 < normal.adjusted() < 40 else str(normal)
+
+
+def from_wire(wire: WireValue) -> Value:
+    """Return the value that a wire value says. Raise ValueError for what DynamoDB refuses."""
+    if len(wire) != 1:
+        raise ValueError("a value has exactly one type")
+    ((tag, data),) = wire.items()
+    match tag:
+        case "S" | "BOOL":
+            return Value(tag, data)
+        case "N":
+            return Value(tag, parse_number(data))
+        case "B":
+            return Value(tag, bytes(data))
+        case "NULL":
+            return Value(tag, None)
+        case "SS" | "BS":
+            return Value(tag, frozenset(data))
+        case "NS":
+            return Value(tag, frozenset(parse_number(text) for text in data))
+        case "L":
+            return Value(tag, tuple(from_wire(element) for element in data))
+        case "M":
+            return Value(tag, tuple(sorted((name, from_wire(data[name])) for name in data)))
+    raise ValueError(f"unknown type {tag!r}")
+
+
+def to_wire(value: Value) -> dict[str, Any]:
+    """Return the wire form of a value, with sets in a fixed order and numbers in their one text."""
+    match value.type:
+        case "N":
+            return {"N": number_text(value.data)}
+        case "NULL":
+            return {"NULL": True}
+        case "SS" | "BS":
+            return {value.type: sorted(value.data)}
+        case "NS":
+            return {"NS": [number_text(number) for number in sorted(value.data)]}
+        case "L":
+            return {"L": [to_wire(element) for element in value.data]}
+        case "M":
+            return {"M": {name: to_wire(element) for name, element in value.data}}
+    return {value.type: value.data}

@@ -1,0 +1,160 @@
+"""The Reader port: what everything above reading is written in.
+
+A Reader gives pages of a planned query. `DynamoDBReader` reads them; wrappers of the same port add
+caching and resilience. One contract suite (`tests/contract/`) runs against every implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from dynamodb_processor_server.query.plan import Plan
+
+#: Where a page begins: opaque bytes of `reading.positions`; empty means from the start.
+Position = bytes
+START: Position = b""
+
+
+class PageEnd(Enum):
+    """Why a page ends where it ends; the names are the contract's."""
+
+    PAGE_FULL = "PAGE_FULL"
+    EXHAUSTED = "EXHAUSTED"
+    MAX_ITEMS = "MAX_ITEMS"
+    SCAN_BUDGET = "SCAN_BUDGET"
+    READ_UNIT_BUDGET = "READ_UNIT_BUDGET"
+    TIME_BUDGET = "TIME_BUDGET"
+    RESPONSE_BYTES = "RESPONSE_BYTES"
+
+
+class CacheMode(Enum):
+    """How a read uses the cache."""
+
+    DEFAULT = "DEFAULT"
+    BYPASS = "BYPASS"
+    REFRESH = "REFRESH"
+    ONLY_IF_CACHED = "ONLY_IF_CACHED"
+
+
+class CacheStatus(Enum):
+    """How the cache took part in a page; the names are the contract's."""
+
+    HIT = "HIT"
+    MISS = "MISS"
+    COALESCED = "COALESCED"
+    BYPASSED = "BYPASSED"
+
+
+@dataclass(frozen=True, slots=True)
+class CachePolicy:
+    """Which cached pages are welcome. `max_staleness` is in seconds."""
+
+    mode: CacheMode = CacheMode.DEFAULT
+    max_staleness: float | None = None
+
+
+DEFAULT_CACHE_POLICY = CachePolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What reading took of DynamoDB. `backend_time` is in seconds."""
+
+    items_scanned: int = 0
+    read_units: float = 0.0
+    backend_calls: int = 0
+    retries: int = 0
+    backend_time: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.items_scanned + other.items_scanned,
+            self.read_units + other.read_units,
+            self.backend_calls + other.backend_calls,
+            self.retries + other.retries,
+            self.backend_time + other.backend_time,
+        )
+
+
+NO_USAGE = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class PageContent:
+    """What a page holds, whoever asked for it.
+
+    `items` is the wire form of `repeated Item items = 1`, ready to be put in front of the rest of
+    a response. `next` is None when nothing follows. `read_at` is when the read began, in seconds
+    since the epoch.
+    """
+
+    items: bytes
+    count: int
+    next: Position | None
+    end: PageEnd
+    read_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page as one caller gets it. `age` and `expires_in` are in seconds."""
+
+    content: PageContent
+    usage: Usage = NO_USAGE
+    status: CacheStatus = CacheStatus.BYPASSED
+    age: float = 0.0
+    expires_in: float | None = None
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a read under way has come, for those who may not be able to wait for its end.
+
+    `cut` returns what has been read so far as a page that ends with TIME_BUDGET; it is None until
+    there is something to show.
+    """
+
+    cut: Callable[[], Page] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one page may hold and take.
+
+    `answer_by` and `deadline` are times of the event loop's clock. After `answer_by` a read ends at
+    its next chance with what it has; at `deadline` it ends at once, and fails if it has nothing.
+    The budgets are the caller's own; None means no limit.
+    """
+
+    page_size: int
+    answer_by: float
+    deadline: float
+    max_scanned_items: int | None = None
+    max_read_units: float | None = None
+    has_duration: bool = False
+    cache: CachePolicy = DEFAULT_CACHE_POLICY
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def budgeted(self) -> bool:
+        """Whether the page may end early for reasons that are this caller's alone."""
+        return (
+            self.has_duration
+            or self.max_scanned_items is not None
+            or self.max_read_units is not None
+        )
+
+
+class Reader(Protocol):
+    """Gives pages."""
+
+    async def fetch_page(self, plan: Plan, at: Position, limits: Limits) -> Page:
+        """Return the page that begins at `at`.
+
+        Raises BackendUnavailable, DeadlineExceeded (with nothing to show), PreconditionFailed
+        (index gone; not cached) and TableNotFound.
+        """
+        ...

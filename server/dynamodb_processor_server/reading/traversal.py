@@ -1,0 +1,169 @@
+"""One call's walk over the pages of a query.
+
+A unary call takes one turn, a stream takes all of them, reading one page ahead while the last one
+is being written. The walk keeps the account of what the whole call may still take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, replace
+
+from dynamodb_processor_server.query.plan import Plan
+from dynamodb_processor_server.reading.port import (
+    DEFAULT_CACHE_POLICY,
+    NO_USAGE,
+    CachePolicy,
+    Limits,
+    Page,
+    PageEnd,
+    Position,
+    Reader,
+    Usage,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one call may take; None means no limit. `max_duration` is in seconds."""
+
+    max_scanned_items: int | None = None
+    max_read_units: float | None = None
+    max_duration: float | None = None
+
+
+NO_BUDGET = Budget()
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a call asks for besides the query.
+
+    `seconds` is the time left until the caller's deadline. `interval` is after how many seconds
+    a stream reports progress although its page is not full; None means never.
+    """
+
+    page_size: int
+    seconds: float
+    budget: Budget = NO_BUDGET
+    cache: CachePolicy = DEFAULT_CACHE_POLICY
+    interval: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One page of a walk, and where the walk stands after it.
+
+    `returned` counts the items of the whole traversal, earlier calls included; `items` and `usage`
+    are this call's so far. `last` says that the call ends here.
+    """
+
+    page: Page
+    returned: int
+    items: int
+    usage: Usage
+    last: bool
+
+
+class Traversal:
+    """A walk that begins at `at`, `returned` items into a traversal of at most `max_items`."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        plan: Plan,
+        terms: Terms,
+        at: Position,
+        returned: int,
+        max_items: int | None,
+    ) -> None:
+        self._reader = reader
+        self._plan = plan
+        self._terms = terms
+        self._at: Position | None = at
+        self._returned = returned
+        self._max_items = max_items
+        self._items = 0
+        self._usage = NO_USAGE
+        self._loop = asyncio.get_running_loop()
+        now = self._loop.time()
+        # An answer has to travel: what is left is not spent to the last millisecond.
+        margin = min(0.25, terms.seconds / 10)
+        self._deadline = now + terms.seconds - margin / 2
+        self._stop = now + terms.seconds - margin
+        if terms.budget.max_duration is not None:
+            self._stop = min(self._stop, now + terms.budget.max_duration)
+
+    async def next_page(self) -> Step:
+        """Read the next page and move on behind it."""
+        assert self._at is not None, "the walk has ended"
+        page = await self._reader.fetch_page(self._plan, self._at, self._limits())
+        content = page.content
+        self._returned += content.count
+        self._items += content.count
+        self._usage += page.usage
+        if self._max_items is not None and self._returned >= self._max_items:
+            content = replace(content, next=None, end=PageEnd.MAX_ITEMS)
+            page = replace(page, content=content)
+        self._at = content.next
+        return Step(page, self._returned, self._items, self._usage, last=content.next is None)
+
+    async def pages(self) -> AsyncGenerator[Step]:
+        """Read every page, one ahead of the caller, until the end or until a budget is spent."""
+        step = self._closed(await self.next_page())
+        while not step.last:
+            ahead = asyncio.create_task(self.next_page(), name="read-ahead")
+            try:
+                yield step
+                step = self._closed(await ahead)
+            finally:
+                await _discard(ahead)
+        yield step
+
+    def _limits(self) -> Limits:
+        terms, budget = self._terms, self._terms.budget
+        page_size = terms.page_size
+        if self._max_items is not None:
+            page_size = min(page_size, self._max_items - self._returned)
+        answer_by = self._stop
+        if terms.interval is not None:
+            answer_by = min(answer_by, self._loop.time() + terms.interval)
+        scanned, units = budget.max_scanned_items, budget.max_read_units
+        return Limits(
+            page_size=page_size,
+            answer_by=answer_by,
+            deadline=self._deadline,
+            max_scanned_items=None if scanned is None else scanned - self._usage.items_scanned,
+            max_read_units=None if units is None else units - self._usage.read_units,
+            has_duration=budget.max_duration is not None,
+            cache=terms.cache,
+        )
+
+    def _closed(self, step: Step) -> Step:
+        """Mark the step after which nothing more may be read, with the reason."""
+        if step.last:
+            return step
+        reason = self._spent()
+        if reason is None:
+            return step
+        content = replace(step.page.content, end=reason)
+        return replace(step, page=replace(step.page, content=content), last=True)
+
+    def _spent(self) -> PageEnd | None:
+        budget, usage = self._terms.budget, self._usage
+        scanned, units = budget.max_scanned_items, budget.max_read_units
+        if scanned is not None and usage.items_scanned >= scanned:
+            return PageEnd.SCAN_BUDGET
+        if units is not None and usage.read_units >= units:
+            return PageEnd.READ_UNIT_BUDGET
+        return PageEnd.TIME_BUDGET if self._loop.time() >= self._stop else None
+
+
+async def _discard(task: asyncio.Task[Step]) -> None:
+    """Make sure that a task has ended and that its failure, if any, is not reported as unseen."""
+    if not task.done():
+        task.cancel()
+        await asyncio.wait((task,))
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,70 @@
+"""One call, as the interceptors and servicers see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+
+from dynamodb_processor_server.access.principals import Principal
+from dynamodb_processor_server.reading.port import NO_USAGE, Usage
+
+Metadata = tuple[tuple[str, str | bytes], ...]
+
+
+@dataclass(slots=True)
+class Call:
+    """What is known of a call; filled in on its way.
+
+    `started` is in seconds of the monotonic clock. What follows `principal` is for the access log
+    and the metrics. `code` is set when the call has ended.
+    """
+
+    method: str
+    context: grpc.aio.ServicerContext[Any, Any]
+    started: float
+    metadata: Metadata = ()
+    request_id: str = ""
+    principal: Principal | None = None
+    table: str = ""
+    cache: str = ""
+    items: int = 0
+    messages: int = 0
+    usage: Usage = NO_USAGE
+    code: grpc.StatusCode = grpc.StatusCode.OK
+    reason: str = ""
+    trailing: list[tuple[str, str | bytes]] = field(default_factory=list)
+
+    def metadata_value(self, name: str) -> str | None:
+        """Return the first text value of a metadata key, None when there is none."""
+        for key, value in self.metadata:
+            if key == name and isinstance(value, str):
+                return value
+        return None
+
+    @property
+    def caller(self) -> Principal:
+        """The authenticated principal."""
+        assert self.principal is not None, "authentication comes before every servicer"
+        return self.principal
+
+
+_current: ContextVar[Call] = ContextVar("call")
+
+
+def current_call() -> Call:
+    """Return the call that the running handler serves."""
+    return _current.get()
+
+
+def enter_call(call: Call) -> None:
+    """Make `call` the current one of this task."""
+    _current.set(call)
+
+
+def as_metadata(pairs: Iterable[tuple[str, str | bytes]] | None) -> Metadata:
+    """Return metadata as gRPC gives it, as a tuple."""
+    return tuple(pairs or ())

@@ -1,0 +1,107 @@
+"""`CatalogService`: what can be read."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Any, Final
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+
+from dynamodb_processor.v1 import catalog_service_pb2 as pb
+from dynamodb_processor_server.catalog.registry import Catalog
+from dynamodb_processor_server.catalog.schema import AccessPath, KeySchema, PathKind, Table
+from dynamodb_processor_server.errors import InvalidRequest
+from dynamodb_processor_server.rpc.call import current_call
+from dynamodb_processor_server.rpc.preparation import check_granted
+
+_DEFAULT_PAGE_SIZE: Final = 100
+_MAX_PAGE_SIZE: Final = 1_000
+_KEY_TYPES: Final = {
+    "S": pb.KEY_TYPE_STRING,
+    "N": pb.KEY_TYPE_NUMBER,
+    "B": pb.KEY_TYPE_BINARY,
+}
+_INDEX_KINDS: Final = {
+    PathKind.LOCAL: pb.INDEX_KIND_LOCAL,
+    PathKind.GLOBAL: pb.INDEX_KIND_GLOBAL,
+}
+
+
+class CatalogServicer:
+    """Describes the tables that the caller may read."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    async def ListTables(  # noqa: N802 - the method's name in the contract
+        self, request: pb.ListTablesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListTablesResponse:
+        """List granted tables by name; a page token is the last name of the page before."""
+        if request.page_size < 0:
+            raise InvalidRequest.of("page_size", f"must not be negative, is {request.page_size}")
+        caller = current_call().caller
+        size = min(request.page_size or _DEFAULT_PAGE_SIZE, _MAX_PAGE_SIZE)
+        names = [name for name in await self._catalog.names() if caller.may_read(name)]
+        first = bisect_right(names, request.page_token) if request.page_token else 0
+        page = names[first : first + size]
+        more = first + size < len(names)
+        return pb.ListTablesResponse(
+            tables=[pb.TableSummary(name=n, description=self._description(n)) for n in page],
+            next_page_token=page[-1] if more else "",
+        )
+
+    async def GetTable(  # noqa: N802 - the method's name in the contract
+        self, request: pb.GetTableRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetTableResponse:
+        """Describe one table."""
+        call = current_call()
+        call.table = request.table
+        if not request.table:
+            raise InvalidRequest.of("table", "is required")
+        check_granted(call.caller, request.table)
+        return pb.GetTableResponse(table=_table(await self._catalog.table(request.table)))
+
+    def _description(self, name: str) -> str:
+        declaration = self._catalog.declaration.declaration_for(name)
+        return declaration.description if declaration else ""
+
+
+def _table(table: Table) -> pb.Table:
+    declaration = table.declaration
+    ttl = Duration()
+    ttl.FromNanoseconds(int(declaration.cache_ttl * 1e9))
+    return pb.Table(
+        name=table.name,
+        description=declaration.description,
+        key=_key(table.schema.base.key),
+        indexes=[_index(path, table) for path in table.schema.paths[1:] if _usable(path, table)],
+        visible_attributes=declaration.attributes or (),
+        required_attributes=declaration.required,
+        default_page_size=declaration.page_size.default,
+        max_page_size=declaration.page_size.maximum,
+        cache_ttl=ttl,
+        allow_scan=declaration.allow_scan,
+    )
+
+
+def _usable(path: AccessPath, table: Table) -> bool:
+    """Return whether callers may name all of a path's key, without which it is none for them."""
+    return all(table.may_show(attribute.name) for attribute in path.key.attributes)
+
+
+def _index(path: AccessPath, table: Table) -> pb.Index:
+    return pb.Index(
+        name=path.label,
+        kind=_INDEX_KINDS[path.kind],
+        key=_key(path.key),
+        projects_all=path.projected is None,
+        projected_attributes=sorted(filter(table.may_show, path.projected or ())),
+    )
+
+
+def _key(key: KeySchema) -> pb.KeySchema:
+    return pb.KeySchema(
+        partition=[pb.KeyAttribute(name=a.name, type=_KEY_TYPES[a.type]) for a in key.partition],
+        sort=[pb.KeyAttribute(name=a.name, type=_KEY_TYPES[a.type]) for a in key.sort],
+    )

@@ -1,0 +1,50 @@
+"""Finds out who calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from dynamodb_processor_server.access.api_keys import credential_of
+from dynamodb_processor_server.access.principals import Principal
+from dynamodb_processor_server.rpc.call import Call
+
+HEALTH: Final = "/grpc.health.v1.Health/"
+REFLECTION: Final = "/grpc.reflection."
+
+
+class Authenticator(Protocol):
+    """Says who shows a key."""
+
+    def authenticate(self, text: str | None, now: float) -> Principal:
+        """Return the principal, or raise Unauthenticated."""
+        ...
+
+
+class Authentication:
+    """Lets nobody through unknown, but for probes and, if it is open, reflection.
+
+    `authenticator` gives the one in force: keys are reloaded. `now` gives seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        authenticator: Callable[[], Authenticator],
+        now: Callable[[], float],
+        open_reflection: bool,
+    ) -> None:
+        self._authenticator = authenticator
+        self._now = now
+        self._exempt = (HEALTH, REFLECTION) if open_reflection else (HEALTH,)
+
+    def applies_to(self, method: str) -> bool:
+        """All methods but the exempt."""
+        return not method.startswith(self._exempt)
+
+    async def started(self, call: Call) -> None:
+        """Set the call's principal, or raise Unauthenticated."""
+        key = credential_of(call.metadata)
+        call.principal = self._authenticator().authenticate(key, self._now())
+
+    def ended(self, call: Call) -> None:
+        """Nothing is held for a call."""

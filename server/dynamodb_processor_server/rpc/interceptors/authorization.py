@@ -1,0 +1,29 @@
+"""Lets a principal call only the services of its roles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dynamodb_processor_server.errors import PermissionDenied
+from dynamodb_processor_server.rpc.call import Call
+
+
+class Authorization:
+    """Checks roles. `roles` says which role each service, by full name, needs."""
+
+    def __init__(self, roles: Mapping[str, str]) -> None:
+        self._roles = {f"/{service}/": role for service, role in roles.items()}
+
+    def applies_to(self, method: str) -> bool:
+        """All methods of the services that need a role."""
+        return method.startswith(tuple(self._roles))
+
+    async def started(self, call: Call) -> None:
+        """Raise PermissionDenied for a principal without the service's role."""
+        service = call.method[: call.method.rindex("/") + 1]
+        role = self._roles[service]
+        if not call.caller.has_role(role):
+            raise PermissionDenied(f"this method needs the role {role}")
+
+    def ended(self, call: Call) -> None:
+        """Nothing is held for a call."""

@@ -1,0 +1,46 @@
+"""Keeps callers within their rates and the server within its means."""
+
+from __future__ import annotations
+
+from dynamodb_processor_server.access.admission import Admission
+from dynamodb_processor_server.access.rate_limits import Limiter
+from dynamodb_processor_server.rpc.call import Call
+from dynamodb_processor_server.rpc.interceptors.authentication import HEALTH, REFLECTION
+
+
+class RateLimiting:
+    """Charges each call to its principal."""
+
+    def __init__(self, limiter: Limiter) -> None:
+        self._limiter = limiter
+
+    def applies_to(self, method: str) -> bool:
+        """All methods that authenticate whoever calls."""
+        return not method.startswith((HEALTH, REFLECTION))
+
+    async def started(self, call: Call) -> None:
+        """Raise RateLimited when the principal has no calls left."""
+        await self._limiter.charge(call.caller, "")
+
+    def ended(self, call: Call) -> None:
+        """A call that was made stays charged."""
+
+
+class Admitting:
+    """Gives each read one of a bounded number of places; probes need none."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+
+    def applies_to(self, method: str) -> bool:
+        """All methods that read."""
+        return not method.startswith((HEALTH, REFLECTION))
+
+    async def started(self, call: Call) -> None:
+        """Take a place, or raise Overloaded."""
+        if not self._admission.try_enter():
+            await self._admission.enter()
+
+    def ended(self, call: Call) -> None:
+        """Give the place back."""
+        self._admission.leave()

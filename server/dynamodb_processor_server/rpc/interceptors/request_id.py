@@ -1,0 +1,35 @@
+"""Gives every call an id, the caller's own if it sent a sound one."""
+
+from __future__ import annotations
+
+import random
+import re
+from typing import Final
+
+from dynamodb_processor_server.rpc.call import Call
+from dynamodb_processor_server.telemetry.logs import set_request_id
+
+HEADER: Final = "x-request-id"
+_SOUND: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+
+
+def _new_id() -> str:
+    return f"{random.getrandbits(128):032x}"  # a name to find, no secret
+
+
+class RequestIds:
+    """Outermost: whatever happens to a call is logged and answered under its id."""
+
+    def applies_to(self, method: str) -> bool:
+        """All methods."""
+        return True
+
+    async def started(self, call: Call) -> None:
+        """Take over or make the id, and send it back."""
+        given = call.metadata_value(HEADER)
+        call.request_id = given if given and _SOUND.fullmatch(given) else _new_id()
+        call.trailing.append((HEADER, call.request_id))
+        set_request_id(call.request_id)
+
+    def ended(self, call: Call) -> None:
+        """Nothing is left: the context ends with the call's task."""

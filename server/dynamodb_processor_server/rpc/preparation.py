@@ -1,0 +1,147 @@
+"""From a `QuerySpec` to a planned query, remembered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from cachetools import LRUCache
+
+from dynamodb_processor.v1 import query_pb2
+from dynamodb_processor_server.access.principals import Principal
+from dynamodb_processor_server.catalog.registry import Catalog
+from dynamodb_processor_server.catalog.schema import Table
+from dynamodb_processor_server.errors import (
+    InvalidRequest,
+    PermissionDenied,
+    PreconditionFailed,
+)
+from dynamodb_processor_server.query import canonical
+from dynamodb_processor_server.query.model import Query
+from dynamodb_processor_server.query.plan import Plan
+from dynamodb_processor_server.query.planner import plan_query
+from dynamodb_processor_server.query.tokens import (
+    ExpiredToken,
+    InvalidToken,
+    TokenPayload,
+    TokenSealer,
+)
+from dynamodb_processor_server.reading.port import START, Position
+from dynamodb_processor_server.rpc.requests import Violations, parse_query
+
+_MAX_PLANS: Final = 10_000
+# Bytes of a query that is remembered; a request may have a megabyte, too much to keep 10,000 of.
+_MAX_REMEMBERED: Final = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedQuery:
+    """A validated query and its plan; its tokens are bound to `identity` and to who calls."""
+
+    query: Query
+    plan: Plan
+    identity: bytes
+
+
+class Preparation:
+    """Parses and plans queries, each once per version of the catalog."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._plans: LRUCache[tuple[int, bytes], PreparedQuery] = LRUCache(_MAX_PLANS)
+
+    async def prepare(
+        self, message: query_pb2.QuerySpec, principal: Principal, violations: Violations
+    ) -> PreparedQuery:
+        """Return the planned query.
+
+        Raises PermissionDenied before anything else is looked at, then InvalidRequest (for
+        `violations` too), TableNotFound, PreconditionFailed.
+        """
+        check_granted(principal, message.table)
+        if violations:
+            parse_query(message, violations)
+        key = (self._catalog.version, message.SerializeToString(deterministic=True))
+        try:
+            return self._plans[key]
+        except KeyError:
+            query = parse_query(message, violations)
+            prepared = _prepared(query, await self._catalog.table(message.table))
+            if len(key[1]) <= _MAX_REMEMBERED:
+                # Describing the table on first use moves the version on.
+                self._plans[self._catalog.version, key[1]] = prepared
+            return prepared
+
+
+def check_granted(principal: Principal, table: str) -> None:
+    """Raise PermissionDenied unless `principal` may read `table`, existing or not."""
+    if table and not principal.may_read(table):
+        raise PermissionDenied(f"table {table[:255]} is not granted to {principal.name}")
+
+
+def _prepared(query: Query, table: Table) -> PreparedQuery:
+    plan = plan_query(query, table)
+    declaration = table.declaration
+    source = (declaration.region, declaration.role_arn, table.schema.name)
+    return PreparedQuery(query, plan, canonical.digest((source, query)))
+
+
+class Tokens:
+    """Page tokens of prepared queries."""
+
+    def __init__(self, sealer: TokenSealer) -> None:
+        self._sealer = sealer
+
+    def seal(
+        self, prepared: PreparedQuery, principal: Principal, at: Position | None, returned: int
+    ) -> str:
+        """Return the token for a place in a traversal; empty for its end."""
+        if at is None:
+            return ""
+        payload = TokenPayload(at, prepared.plan.path.index, returned)
+        return self._sealer.seal(payload, _context(prepared, principal))
+
+    def open(
+        self, token: str, field: str, prepared: PreparedQuery, principal: Principal
+    ) -> tuple[PreparedQuery, Position, int]:
+        """Return the query on the index the token is pinned to, the place, and the items before it.
+
+        An empty token is the start.
+
+        Raises InvalidRequest, naming `field`, for every token that is not this query's and this
+        caller's, and PreconditionFailed for one that has expired or whose index is gone.
+        """
+        if not token:
+            return prepared, START, 0
+        try:
+            payload = self._sealer.open(token, _context(prepared, principal))
+        except InvalidToken:
+            raise InvalidRequest.of(field, "is not a token of this query and caller") from None
+        except ExpiredToken:
+            raise PreconditionFailed(
+                "TOKEN_EXPIRED", field, "the token has expired; start again without one"
+            ) from None
+        return _pinned(prepared, payload.index), payload.position, payload.returned
+
+
+def _context(prepared: PreparedQuery, principal: Principal) -> bytes:
+    return prepared.identity + principal.name.encode()
+
+
+def _pinned(prepared: PreparedQuery, index: str | None) -> PreparedQuery:
+    """Return the query planned on `index`, where its traversal began."""
+    plan = prepared.plan
+    if plan.path.index == index:
+        return prepared
+    path = next((path for path in plan.table.schema.paths if path.index == index), None)
+    try:
+        if path is None:
+            raise PreconditionFailed("INDEX_GONE", plan.table.name, "")
+        pinned = plan_query(replace(prepared.query, index=path.label), plan.table)
+    except (InvalidRequest, PreconditionFailed):
+        raise PreconditionFailed(
+            "INDEX_GONE",
+            plan.table.name,
+            "the index that this traversal began on can no longer serve it; start again",
+        ) from None
+    return replace(prepared, plan=pinned)

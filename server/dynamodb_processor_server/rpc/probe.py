@@ -1,0 +1,24 @@
+"""Asks another server's health service, as an orchestrator's probe does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+
+async def ask_health(target: str, service: str, timeout: float) -> str:  # noqa: ASYNC109 - gRPC's own
+    """Return what a server says about a health name: "SERVING", "NOT_SERVING" and so on.
+
+    Where it does not answer with OK within `timeout` seconds, that is the name of the status, such
+    as "UNAVAILABLE" or "NOT_FOUND".
+    """
+    request = health_pb2.HealthCheckRequest(service=service)
+    async with grpc.aio.insecure_channel(target) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)  # its stubs lack the methods
+        try:
+            answer = await stub.Check(request, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            return error.code().name
+    return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)

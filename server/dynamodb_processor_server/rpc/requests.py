@@ -1,0 +1,219 @@
+"""Where requests become the domain model, and every mistake in one is found.
+
+All violations of a request are reported at once, each with its field's path in proto names.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from dynamodb_processor.v1 import query_pb2
+from dynamodb_processor.v1.query_service_pb2 import QueryRequest, StreamQueryRequest
+from dynamodb_processor_server.errors import FieldViolation, InvalidRequest
+from dynamodb_processor_server.query.model import Condition, Path, Query
+from dynamodb_processor_server.query.parser import ExpressionError, parse_expression, parse_path
+from dynamodb_processor_server.query.projection import conflicting
+from dynamodb_processor_server.query.values import Value
+from dynamodb_processor_server.reading.port import DEFAULT_CACHE_POLICY, CacheMode, CachePolicy
+from dynamodb_processor_server.reading.traversal import NO_BUDGET, Budget
+from dynamodb_processor_server.rpc.values import value_of
+
+_T = TypeVar("_T")
+_PARAMETER: Final = re.compile(r"[A-Za-z0-9_]{1,255}")
+_MAX_PARAMETERS: Final = 1_000
+_MAX_PROJECTION: Final = 500
+_MAX_SECONDS: Final = 315_576_000_000  # of google.protobuf.Duration
+
+_ORDERS: Final[Mapping[int, bool]] = {
+    query_pb2.ORDER_UNSPECIFIED: False,
+    query_pb2.ORDER_ASCENDING: False,
+    query_pb2.ORDER_DESCENDING: True,
+}
+_CONSISTENCIES: Final[Mapping[int, bool]] = {
+    query_pb2.CONSISTENCY_UNSPECIFIED: False,
+    query_pb2.CONSISTENCY_EVENTUAL: False,
+    query_pb2.CONSISTENCY_STRONG: True,
+}
+_CACHE_MODES: Final[Mapping[int, CacheMode]] = {
+    query_pb2.CACHE_MODE_UNSPECIFIED: CacheMode.DEFAULT,
+    query_pb2.CACHE_MODE_DEFAULT: CacheMode.DEFAULT,
+    query_pb2.CACHE_MODE_BYPASS: CacheMode.BYPASS,
+    query_pb2.CACHE_MODE_REFRESH: CacheMode.REFRESH,
+    query_pb2.CACHE_MODE_ONLY_IF_CACHED: CacheMode.ONLY_IF_CACHED,
+}
+
+
+class Violations:
+    """Gathers what is wrong with a request."""
+
+    def __init__(self) -> None:
+        self._found: list[FieldViolation] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def add(self, field: str, description: str) -> None:
+        """Note one mistake."""
+        self._found.append(FieldViolation(field, description))
+
+    def raise_any(self) -> None:
+        """Raise InvalidRequest if anything was noted."""
+        if self._found:
+            raise InvalidRequest(self._found)
+
+
+def parse_query(message: query_pb2.QuerySpec, violations: Violations) -> Query:
+    """Return the query that a `QuerySpec` says.
+
+    Raises InvalidRequest for its mistakes and those that `violations` brings along.
+    """
+    _check_unknown(message, "query", violations)
+    if not message.table:
+        violations.add("query.table", "is required")
+    elif len(message.table) > 255:
+        violations.add("query.table", "a table's name has at most 255 characters")
+    query = Query(
+        table=message.table,
+        condition=_condition(message, violations),
+        index=message.index or None,
+        descending=_enum(message.order, _ORDERS, "query.order", violations, False),
+        projection=_projection(message, violations),
+        strong=_enum(message.consistency, _CONSISTENCIES, "query.consistency", violations, False),
+        max_items=_positive(message, "max_items", "query", violations),
+    )
+    violations.raise_any()
+    return query
+
+
+def parse_terms(
+    request: QueryRequest | StreamQueryRequest, violations: Violations
+) -> tuple[Budget, CachePolicy]:
+    """Return what a call asks for besides the query, noting mistakes."""
+    if request.page_size < 0:
+        violations.add("page_size", f"must not be negative, is {request.page_size}")
+    if not (request.HasField("budget") or request.HasField("cache")):
+        return NO_BUDGET, DEFAULT_CACHE_POLICY
+    budget, cache = request.budget, request.cache
+    parsed_budget = Budget(
+        max_scanned_items=_positive(budget, "max_scanned_items", "budget", violations),
+        max_read_units=_positive(budget, "max_read_units", "budget", violations),
+        max_duration=_duration(budget, "max_duration", "budget", violations, zero=False),
+    )
+    policy = CachePolicy(
+        mode=_enum(cache.mode, _CACHE_MODES, "cache.mode", violations, CacheMode.DEFAULT),
+        max_staleness=_duration(cache, "max_staleness", "cache", violations, zero=True),
+    )
+    return parsed_budget, policy
+
+
+def _check_unknown(message: Message, path: str, violations: Violations) -> None:
+    """Note fields that this server does not know, at any depth: one may be a restriction."""
+    for field in UnknownFieldSet(message):  # type: ignore[attr-defined]  # the stubs lack iteration
+        violations.add(path, f"has field {field.field_number}, which this server does not know")
+    for descriptor, value in message.ListFields():
+        if descriptor.message_type is None:
+            continue
+        below = f"{path}.{descriptor.name}"
+        if isinstance(value, Message):
+            _check_unknown(value, below, violations)
+        elif descriptor.message_type.GetOptions().map_entry:
+            for key in value:
+                if isinstance(value[key], Message):
+                    _check_unknown(value[key], f"{below}[{_shown(key)}]", violations)
+        else:
+            for element in value:
+                _check_unknown(element, below, violations)
+
+
+def _shown(key: object) -> str:
+    """Return a map's key as a field path has it; keys are as long as their callers please."""
+    return repr(key[:60] if isinstance(key, str) else key)
+
+
+def _condition(message: query_pb2.QuerySpec, violations: Violations) -> Condition | None:
+    parameters: dict[str, Value] = {}
+    if len(message.parameters) > _MAX_PARAMETERS:
+        violations.add("query.parameters", f"are at most {_MAX_PARAMETERS}")
+        return None
+    sound = True
+    for name in message.parameters:
+        field = f"query.parameters[{_shown(name)}]"
+        try:
+            if not _PARAMETER.fullmatch(name):
+                raise ValueError("a parameter's name is letters, digits and _, without the colon")
+            parameters[name] = value_of(message.parameters[name])
+        except ValueError as error:
+            sound = False
+            violations.add(field, str(error))
+    if not message.expression.strip():
+        for name in parameters:
+            violations.add(f"query.parameters[{_shown(name)}]", "is not used: no expression")
+        return None
+    if not sound:
+        return None
+    try:
+        return parse_expression(message.expression, parameters)
+    except ExpressionError as error:
+        violations.add("query.expression", str(error))
+        return None
+
+
+def _projection(message: query_pb2.QuerySpec, violations: Violations) -> tuple[Path, ...]:
+    if len(message.projection) > _MAX_PROJECTION:
+        violations.add("query.projection", f"has at most {_MAX_PROJECTION} paths")
+        return ()
+    found: list[Path] = []
+    for position, text in enumerate(message.projection):
+        try:
+            found.append(parse_path(text))
+        except ExpressionError as error:
+            violations.add(f"query.projection[{position}]", str(error))
+    clash = conflicting(found)
+    if clash is not None:
+        violations.add("query.projection", f"{clash} overlaps another path")
+    return tuple(found)
+
+
+def _enum(
+    number: int, known: Mapping[int, _T], field: str, violations: Violations, fallback: _T
+) -> _T:
+    if number not in known:
+        violations.add(field, f"{number} is not a value this server knows")
+    return known.get(number, fallback)
+
+
+def _positive(message: Message, name: str, path: str, violations: Violations) -> Any:
+    """Return an optional number, None if absent."""
+    if not message.HasField(name):
+        return None
+    value = getattr(message, name)
+    if not value > 0 or math.isinf(value):
+        violations.add(f"{path}.{name}", f"must be more than 0, is {value}")
+        return None
+    return value
+
+
+def _duration(
+    message: Message, name: str, path: str, violations: Violations, *, zero: bool
+) -> float | None:
+    """Return a duration in seconds, None if absent; `zero` says whether 0 is allowed."""
+    if not message.HasField(name):
+        return None
+    duration: Duration = getattr(message, name)
+    seconds = duration.seconds + duration.nanos / 1e9
+    sound = (
+        abs(duration.seconds) <= _MAX_SECONDS
+        and abs(duration.nanos) < 1_000_000_000
+        and duration.seconds * duration.nanos >= 0
+    )
+    if not sound or seconds < 0 or (seconds == 0 and not zero):
+        violations.add(f"{path}.{name}", f"must be {'0 or more' if zero else 'more than 0'}")
+        return None
+    return seconds

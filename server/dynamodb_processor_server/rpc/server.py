@@ -1,0 +1,152 @@
+"""Assembles the gRPC server: services, hooks in their order, health, reflection, options."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import grpc
+import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+from grpc_reflection.v1alpha import reflection
+
+from dynamodb_processor.v1 import catalog_service_pb2, query_service_pb2
+from dynamodb_processor_server.errors import ConfigurationError, Draining
+from dynamodb_processor_server.rpc.catalog_servicer import CatalogServicer
+from dynamodb_processor_server.rpc.interceptors.adapter import CallHook, HookInterceptor
+from dynamodb_processor_server.rpc.query_servicer import QueryServicer
+from dynamodb_processor_server.rpc.wire import service_handler
+
+_log = structlog.get_logger(__name__)
+
+QUERY_SERVICE: Final = query_service_pb2.DESCRIPTOR.services_by_name["QueryService"]
+CATALOG_SERVICE: Final = catalog_service_pb2.DESCRIPTOR.services_by_name["CatalogService"]
+
+_OPTIONS: Final = (
+    # Two servers on one port would each get some of the calls, silently.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", 1024 * 1024),
+    # Probes and reflection are exempt from admission; this bounds them on each connection.
+    ("grpc.max_concurrent_streams", 1000),
+    # By default a client behind a proxy that pings to keep its connection is sent away.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    # Connections end now and then, so that clients spread over new replicas.
+    ("grpc.max_connection_age_ms", 300_000),
+    ("grpc.max_connection_age_grace_ms", 60_000),
+)
+
+
+class _HealthServicer(health_aio.HealthServicer):
+    """The standard servicer, except that its watches do not hold up a server that is leaving."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watches: set[asyncio.Timeout] = set()
+
+    async def Watch(  # noqa: N802 - the method's name in its contract
+        self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> None:
+        """Write the status of a name whenever it changes."""
+        try:
+            async with asyncio.timeout(None) as limit:
+                self._watches.add(limit)
+                try:
+                    await super().Watch(request, context)
+                finally:
+                    self._watches.discard(limit)
+        except TimeoutError:
+            raise Draining("the server is shutting down; watch another") from None
+
+    def end_watches(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for limit in self._watches:
+            limit.reschedule(now)
+
+
+class Health:
+    """The standard health service. `liveness` is always good; all other names follow readiness."""
+
+    def __init__(self) -> None:
+        self.servicer = _HealthServicer()
+        self._following = (
+            "",
+            "readiness",
+            QUERY_SERVICE.full_name,
+            CATALOG_SERVICE.full_name,
+        )
+
+    async def start(self) -> None:
+        """Say that the process lives but is not ready."""
+        await self.servicer.set("liveness", health_pb2.HealthCheckResponse.SERVING)
+        await self.set_ready(False)
+
+    def end_watches(self) -> None:
+        """End the calls that watch a status, which would go on for as long as they may."""
+        self.servicer.end_watches()
+
+    async def set_ready(self, ready: bool) -> None:
+        """Say whether calls are welcome."""
+        status = health_pb2.HealthCheckResponse.ServingStatus.Value(
+            "SERVING" if ready else "NOT_SERVING"
+        )
+        for name in self._following:
+            await self.servicer.set(name, status)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the server serves."""
+
+    query: QueryServicer
+    catalog: CatalogServicer
+    health: Health
+
+
+class RpcServer:
+    """The server on one address. `hooks` run around every call, the first one outermost."""
+
+    def __init__(
+        self,
+        services: Services,
+        hooks: Sequence[CallHook],
+        reflection_mode: Literal["open", "authenticated", "off"],
+    ) -> None:
+        self._interceptor = HookInterceptor(hooks)
+        self._server = grpc.aio.server(interceptors=(self._interceptor,), options=_OPTIONS)
+        self._server.add_generic_rpc_handlers(
+            (
+                service_handler(QUERY_SERVICE, services.query),
+                service_handler(CATALOG_SERVICE, services.catalog),
+            )
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(services.health.servicer, self._server)
+        if reflection_mode != "off":
+            names = (QUERY_SERVICE.full_name, CATALOG_SERVICE.full_name)
+            own = (
+                health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
+                reflection.SERVICE_NAME,
+            )
+            reflection.enable_server_reflection((*names, *own), self._server)
+
+    async def start(self, address: str) -> str:
+        """Serve on HOST:PORT and return the address, with the port that was picked for 0."""
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError:
+            raise ConfigurationError(f"listen: cannot serve on {address}") from None
+        await self._server.start()
+        return f"{address.rpartition(':')[0]}:{port}"
+
+    async def stop(self, grace: float) -> None:
+        """Take no more calls, give those under way `grace` seconds, and wait for their ends."""
+        await self._server.stop(grace)
+        # `stop` may return before the last handlers have cleaned up.
+        try:
+            async with asyncio.timeout(1.0):
+                await self._interceptor.idle()
+        except TimeoutError:
+            _log.warning("calls_did_not_end")

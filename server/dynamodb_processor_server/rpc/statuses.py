@@ -1,0 +1,131 @@
+"""The one table from the domain's errors to gRPC statuses with `google.rpc` details.
+
+What is not in the table leaves as INTERNAL with a fixed text and the request id; its own text is
+for the log.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import namedtuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from dynamodb_processor_server import errors
+
+DOMAIN: Final = "dynamodb-processor"
+_DETAILS_KEY: Final = "grpc-status-details-bin"
+_PUSHBACK_KEY: Final = "grpc-retry-pushback-ms"
+
+# Headers over 8 KB may be dropped on the way, with the whole status, so texts are cut: in bytes of
+# UTF-8, because the details travel in base64 and the message, once more, percent-encoded.
+_MAX_MESSAGE: Final = 800
+_MAX_FIELD: Final = 150
+_MAX_DESCRIPTION: Final = 256
+_MAX_BAD_REQUEST: Final = 1_900
+
+_CODES: Final[Sequence[tuple[type[errors.ProcessorError], grpc.StatusCode]]] = (
+    (errors.InvalidRequest, grpc.StatusCode.INVALID_ARGUMENT),
+    (errors.Unauthenticated, grpc.StatusCode.UNAUTHENTICATED),
+    (errors.PermissionDenied, grpc.StatusCode.PERMISSION_DENIED),
+    (errors.TableNotFound, grpc.StatusCode.NOT_FOUND),
+    (errors.PreconditionFailed, grpc.StatusCode.FAILED_PRECONDITION),
+    (errors.RateLimited, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (errors.Overloaded, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (errors.BackendUnavailable, grpc.StatusCode.UNAVAILABLE),
+    (errors.Draining, grpc.StatusCode.UNAVAILABLE),
+    (errors.DeadlineExceeded, grpc.StatusCode.DEADLINE_EXCEEDED),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a call fails: status, reason (the `ErrorInfo` one), text, details and retry advice."""
+
+    code: grpc.StatusCode
+    reason: str
+    message: str
+    details: tuple[Message, ...] = ()
+    retry_after: float | None = None
+
+
+def failure_of(error: BaseException, request_id: str) -> Failure:
+    """Return how a call that raised `error` fails."""
+    if isinstance(error, errors.ProcessorError):
+        for kind, code in _CODES:
+            if isinstance(error, kind):
+                return _known(error, code)
+    return Failure(grpc.StatusCode.INTERNAL, "INTERNAL", f"internal error; request id {request_id}")
+
+
+def _known(error: errors.ProcessorError, code: grpc.StatusCode) -> Failure:
+    details: list[Message] = []
+    retry_after: float | None = getattr(error, "retry_after", None)
+    if retry_after is not None:
+        details.append(_retry_info(retry_after))
+    match error:
+        case errors.InvalidRequest():
+            details.append(_bad_request(error))
+        case errors.PreconditionFailed():
+            failed = error_details_pb2.PreconditionFailure()
+            failed.violations.add(
+                type=error.reason, subject=_cut(error.subject), description=_cut(error.message)
+            )
+            details.append(failed)
+        case errors.RateLimited():
+            quota = error_details_pb2.QuotaFailure()
+            quota.violations.add(subject=_cut(error.subject), description=_cut(error.message))
+            details.append(quota)
+    message = _cut(error.message, _MAX_MESSAGE)
+    return Failure(code, error.reason, message, tuple(details), retry_after)
+
+
+def _bad_request(error: errors.InvalidRequest) -> error_details_pb2.BadRequest:
+    bad = error_details_pb2.BadRequest()
+    for violation in error.violations:
+        bad.field_violations.add(
+            field=_cut(violation.field, _MAX_FIELD),
+            description=_cut(violation.description),
+            reason=error.reason,
+        )
+        if bad.ByteSize() > _MAX_BAD_REQUEST:
+            del bad.field_violations[-1]
+            break
+    return bad
+
+
+def _retry_info(seconds: float) -> error_details_pb2.RetryInfo:
+    info = error_details_pb2.RetryInfo()
+    info.retry_delay.FromMilliseconds(math.ceil(seconds * 1000))
+    return info
+
+
+def _cut(text: str, size: int = _MAX_DESCRIPTION) -> str:
+    return text.encode()[:size].decode(errors="ignore")
+
+
+class _Status(
+    namedtuple("_Status", ("code", "details", "trailing_metadata")),  # noqa: PYI024 - grpc's form
+    grpc.Status,
+):
+    """A status for `abort_with_status`, which drops trailing metadata set by other means."""
+
+
+def grpc_status(failure: Failure, trailing: Sequence[tuple[str, str | bytes]]) -> grpc.Status:
+    """Return a failure as gRPC sends it, with further trailing metadata."""
+    status = status_pb2.Status(code=failure.code.value[0], message=failure.message)
+    info = error_details_pb2.ErrorInfo(reason=failure.reason, domain=DOMAIN)
+    for detail in (info, *failure.details):
+        packed = Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    metadata = [*trailing, (_DETAILS_KEY, status.SerializeToString())]
+    if failure.retry_after is not None and failure.code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        metadata.append((_PUSHBACK_KEY, str(math.ceil(failure.retry_after * 1000))))
+    return _Status(failure.code, failure.message, tuple(metadata))

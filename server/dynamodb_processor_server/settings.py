@@ -1,0 +1,153 @@
+"""Every setting, in one frozen object: the only reader of the environment.
+
+A setting is given as `--its-name` or as `DYNAMODB_PROCESSOR_ITS_NAME`; the flag wins. Secrets have
+no flag: command lines are seen by everyone on a machine.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from dynamodb_processor_server.access.rate_limits import RateClass
+from dynamodb_processor_server.errors import ConfigurationError
+from dynamodb_processor_server.query.tokens import TokenKey
+from dynamodb_processor_server.reading.clients import ClientSettings
+
+_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_MEBIBYTE = 1024 * 1024
+
+
+def _address(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 65_535:
+        raise ValueError("must be HOST:PORT")
+    return text
+
+
+def _from_json(value: object) -> object:
+    """Return what a setting given as text says, be it a flag or from the environment."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError("must be JSON") from None
+
+
+_Address = Annotated[str, AfterValidator(_address)]
+_OptionalAddress = Annotated[_Address | None, BeforeValidator(lambda given: given or None)]
+_RateClasses = Annotated[dict[str, RateClass], NoDecode, BeforeValidator(_from_json)]
+
+
+class Settings(BaseSettings):
+    """How the server runs. Times are in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DYNAMODB_PROCESSOR_", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    catalog: Path = Field(description="The catalog file: which tables can be read.")
+    keys: Path = Field(description="The keys file: who may read them.")
+    listen: _Address = Field(
+        "127.0.0.1:50051", description="Where to serve gRPC; port 0 picks a free one."
+    )
+    metrics_listen: _OptionalAddress = Field(
+        "127.0.0.1:9464",
+        description="Where to serve Prometheus metrics over HTTP; empty serves none.",
+    )
+    reflection: Literal["open", "authenticated", "off"] = Field(
+        "open", description="Who may ask for the contract by server reflection."
+    )
+    log_format: Literal["json", "console"] = Field("json", description="The form of log lines.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="The least level that is logged; the access log is INFO."
+    )
+
+    endpoint_url: str | None = Field(
+        None, description="A DynamoDB endpoint other than AWS's, such as a local one."
+    )
+    region: str | None = Field(
+        None, description="The AWS region of tables that name none; absent: AWS's usual sources."
+    )
+    backend_connect_timeout: _Seconds = Field(1.0, description="To connect to DynamoDB.")
+    backend_read_timeout: _Seconds = Field(5.0, description="For one answer of DynamoDB.")
+    backend_attempts: int = Field(
+        3, ge=1, le=10, description="Attempts at one request to DynamoDB, the first included."
+    )
+
+    token_keys: SecretStr | None = Field(
+        None,
+        description="Keys that seal page tokens, `id:base64url of 32 bytes`, separated by commas; "
+        "the first seals, all open. Absent: a key of this process's own.",
+    )
+    token_lifetime: _Seconds = Field(86_400.0, description="How long a page token is good.")
+
+    max_concurrent_reads: int = Field(200, ge=1, description="Reads under way at once.")
+    admission_queue: int = Field(100, ge=0, description="Reads that wait for one of those places.")
+    rate_classes: _RateClasses = Field(
+        {"default": RateClass(calls_per_second=1_000)},
+        description="Calls per second of each principal, by rate class, as JSON.",
+    )
+    unary_deadline: _Seconds = Field(30.0, description="For calls that come without a deadline.")
+    stream_deadline: _Seconds = Field(3_600.0, description="For streams without a deadline.")
+    stream_interval: _Seconds = Field(2.0, description="Between a stream's messages, at most.")
+    max_page_bytes: int = Field(
+        3_500_000, ge=500_000, le=64 * _MEBIBYTE, description="Encoded items on one page."
+    )
+
+    cache_max_bytes: int = Field(
+        256 * _MEBIBYTE, ge=0, description="Memory for cached pages; 0 keeps none."
+    )
+    shared_read_timeout: _Seconds = Field(
+        30.0, description="For a read that several callers share."
+    )
+
+    catalog_refresh: _Seconds = Field(60.0, description="Between looks at the tables' schemas.")
+    reload_interval: _Seconds = Field(5.0, description="Between looks at the two files.")
+    drain_delay: float = Field(
+        3.0, ge=0, description="How long to serve on after readiness has ended."
+    )
+    drain_grace: _Seconds = Field(20.0, description="For calls under way after that.")
+
+    def client_settings(self) -> ClientSettings:
+        """Return how to reach DynamoDB."""
+        return ClientSettings(
+            endpoint_url=self.endpoint_url,
+            region=self.region,
+            pool_size=self.max_concurrent_reads,
+            connect_timeout=self.backend_connect_timeout,
+            read_timeout=self.backend_read_timeout,
+            attempts=self.backend_attempts,
+        )
+
+    def token_key_ring(self) -> tuple[TokenKey, ...]:
+        """Return the token keys, newest first. Raise ConfigurationError naming the wrong entry."""
+        if self.token_keys is None:
+            return (TokenKey("process", secrets.token_bytes(32)),)
+        entries = self.token_keys.get_secret_value().split(",")
+        keys = tuple(_token_key(entry.strip(), n) for n, entry in enumerate(entries, 1))
+        if len({key.key_id for key in keys}) < len(keys):
+            raise ConfigurationError("token_keys: two keys have the same id")
+        return keys
+
+
+def _token_key(entry: str, number: int) -> TokenKey:
+    key_id, colon, text = entry.partition(":")
+    if not colon or not 1 <= len(key_id.encode()) <= 32:
+        raise ConfigurationError(
+            f"token_keys: key {number} is not `id:key` with an id of 1 to 32 bytes"
+        )
+    try:
+        secret = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except ValueError:  # not the alphabet, or not even ASCII
+        secret = b""
+    if len(secret) != 32:
+        raise ConfigurationError(f"token_keys: key {number} is not 32 bytes in base64url")
+    return TokenKey(key_id, secret)

@@ -1,0 +1,134 @@
+"""Prometheus metrics, on a port of their own."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate
+from typing import Any, Final, Self
+
+from prometheus_client import CollectorRegistry, Gauge, Metric, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from dynamodb_processor_server.errors import ConfigurationError
+from dynamodb_processor_server.reading.port import Usage
+
+_PREFIX: Final = "dynamodb_processor_"
+_SECONDS: Final = (
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+)  # fmt: skip
+
+
+class CallMetrics(Collector):
+    """What calls do and take. Names of tables are the catalog's, so their number is bounded.
+
+    Counted in plain dicts by the event loop and turned into metrics when they are scraped:
+    prometheus_client's own counters lock and look up labels on each call.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._active: dict[str, int] = defaultdict(int)
+        self._calls: dict[tuple[str, str], int] = defaultdict(int)
+        self._buckets: dict[str, list[int]] = defaultdict(lambda: [0] * (len(_SECONDS) + 1))
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._reads: dict[tuple[str, str], int] = defaultdict(int)
+        self._items: dict[str, int] = defaultdict(int)
+        self._usage: dict[str, Usage] = defaultdict(Usage)
+        registry.register(self)
+
+    def started(self, method: str) -> None:
+        """Count a call in."""
+        self._active[method] += 1
+
+    def ended(self, method: str, code: str, seconds: float) -> None:
+        """Count a call out."""
+        self._active[method] -= 1
+        self._calls[method, code] += 1
+        self._buckets[method][bisect_left(_SECONDS, seconds)] += 1
+        self._seconds[method] += seconds
+
+    def read(self, table: str, cache_status: str, items: int, usage: Usage) -> None:
+        """Count what a call read."""
+        self._reads[table, cache_status] += 1
+        self._items[table] += items
+        if usage.backend_calls:
+            self._usage[table] += usage
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield everything counted so far; runs in the thread that is scraped."""
+        yield _counter("calls", "Calls ended.", ("method", "code"), self._calls)
+        yield self._histogram()
+        active = GaugeMetricFamily(f"{_PREFIX}active_calls", "Calls under way.", labels=("method",))
+        for method, count in list(self._active.items()):
+            active.add_metric((method,), count)
+        yield active
+        reads = "Calls that read, by how the cache took part in their last page."
+        yield _counter("reads", reads, ("table", "cache"), self._reads)
+        yield _counter("items_returned", "Items returned.", ("table",), self._items)
+        used = list(self._usage.items())
+        scanned = {table: usage.items_scanned for table, usage in used}
+        yield _counter("items_scanned", "Items evaluated.", ("table",), scanned)
+        units = {table: usage.read_units for table, usage in used}
+        yield _counter("read_units", "Read units consumed.", ("table",), units)
+        backend = {table: usage.backend_calls for table, usage in used}
+        yield _counter("backend_calls", "Requests made to DynamoDB.", ("table",), backend)
+
+    def _histogram(self) -> Metric:
+        family = HistogramMetricFamily(
+            f"{_PREFIX}call_seconds", "Seconds from start to end of a call.", labels=("method",)
+        )
+        for method, counts in list(self._buckets.items()):
+            cumulative = accumulate(counts)
+            bounds = (*map(floatToGoString, _SECONDS), "+Inf")
+            buckets = list(zip(bounds, cumulative, strict=True))
+            family.add_metric((method,), buckets, self._seconds[method])
+        return family
+
+
+def _counter(
+    name: str, text: str, labels: tuple[str, ...], counts: Mapping[Any, float]
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"{_PREFIX}{name}", text, labels=labels)
+    for values, count in list(counts.items()):
+        family.add_metric((values,) if isinstance(values, str) else values, count)
+    return family
+
+
+def watch(
+    registry: CollectorRegistry, name: str, help_text: str, read: Callable[[], float]
+) -> None:
+    """Add a gauge that is read when it is scraped."""
+    Gauge(f"{_PREFIX}{name}", help_text, registry=registry).set_function(read)
+
+
+class MetricsServer:
+    """Serves a registry over HTTP in a thread of its own, for the time of its `with`.
+
+    Raises ConfigurationError when the port is taken.
+    """
+
+    def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
+        self._registry = registry
+        self._host = host
+        self._port = port
+        self._server: Any = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._server, _ = start_http_server(self._port, self._host, self._registry)
+        except OSError:
+            address = f"{self._host}:{self._port}"
+            raise ConfigurationError(f"metrics_listen: cannot serve on {address}") from None
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def port(self) -> int:
+        """The port served, also when 0 was asked for."""
+        return int(self._server.server_port)
