@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 
+from dynamodb_processor_server.errors import DeadlineExceeded
 from dynamodb_processor_server.query.plan import Plan
 from dynamodb_processor_server.reading.port import (
     DEFAULT_CACHE_POLICY,
@@ -117,6 +118,8 @@ class Traversal:
             try:
                 yield step
                 step = self._closed(await ahead)
+            except DeadlineExceeded:
+                step = _out_of_time(step)
             finally:
                 await _discard(ahead)
         yield step
@@ -158,6 +161,12 @@ class Traversal:
         if units is not None and usage.read_units >= units:
             return PageEnd.READ_UNIT_BUDGET
         return PageEnd.TIME_BUDGET if self._loop.time() >= self._stop else None
+
+
+def _out_of_time(step: Step) -> Step:
+    """Return the end of a call whose deadline passed with nothing to show after `step`."""
+    content = replace(step.page.content, items=b"", count=0, end=PageEnd.TIME_BUDGET)
+    return replace(step, page=replace(step.page, content=content, usage=NO_USAGE), last=True)
 
 
 async def _discard(task: asyncio.Task[Step]) -> None:

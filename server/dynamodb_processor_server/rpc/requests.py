@@ -77,8 +77,6 @@ def parse_query(message: query_pb2.QuerySpec, violations: Violations) -> Query:
     _check_unknown(message, "query", violations)
     if not message.table:
         violations.add("query.table", "is required")
-    elif len(message.table) > 255:
-        violations.add("query.table", "a table's name has at most 255 characters")
     query = Query(
         table=message.table,
         condition=_condition(message, violations),

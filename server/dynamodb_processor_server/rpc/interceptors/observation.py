@@ -40,17 +40,19 @@ class Observation:
         if call.messages:
             self._metrics.read(table, call.cache, call.items, call.usage)
         if not call.method.startswith(_NOT_LOGGED):
-            self._log.info(
-                "call",
-                method=call.method,
-                principal=call.principal.name if call.principal else "",
-                key_id=call.principal.key_id if call.principal else "",
-                table=call.table[:_MAX_TABLE],
-                status=code,
-                reason=call.reason,
-                duration_ms=round(seconds * 1000, 3),
-                cache=call.cache,
-                items=call.items,
-                messages=call.messages,
-                read_units=call.usage.read_units,
+            principal = call.principal
+            self._log.write(
+                {
+                    "method": call.method,
+                    "principal": principal.name if principal else "",
+                    "key_id": principal.key_id if principal else "",
+                    "table": call.table[:_MAX_TABLE],
+                    "status": code,
+                    "reason": call.reason,
+                    "duration_ms": round(seconds * 1000, 3),
+                    "cache": call.cache,
+                    "items": call.items,
+                    "messages": call.messages,
+                    "read_units": call.usage.read_units,
+                }
             )

@@ -1,0 +1,125 @@
+"""What is asked: a table of events, 1,000 different requests for it, and the order of the calls."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Any, Final
+
+import boto3
+
+from dynamodb_processor.v1.query_pb2 import QuerySpec
+from dynamodb_processor.v1.query_service_pb2 import QueryRequest
+from dynamodb_processor.v1.value_pb2 import AttributeValue
+
+TABLE: Final = "bench_events"
+PAGE_SIZE: Final = 100
+REQUESTS: Final = 1_000
+SCHEDULE: Final = 50_000
+ZIPF: Final = 0.99  # the exponent that YCSB made customary for caches and stores
+TOKEN_SHARE: Final = 0.3
+SEED: Final = 20260101
+
+_USERS: Final = 40
+_RANGES: Final = 25  # of each user: 40 times 25 are the requests
+_STEP: Final = 4  # items between the starts of two ranges
+_EVENTS: Final = 300  # of each user: two pages from the start of the last range on
+_ACTIONS: Final = ("login", "logout", "read", "update", "delete", "export", "share")
+_SYSTEMS: Final = ("crm", "billing", "warehouse", "support", "identity")
+
+
+def load_table(endpoint_url: str, region: str) -> None:
+    """Create the table at an endpoint and fill it. Always the same items."""
+    resource = boto3.resource(
+        "dynamodb",
+        endpoint_url=endpoint_url,
+        region_name=region,
+        aws_access_key_id="bench",
+        aws_secret_access_key="bench",  # noqa: S106 - a local one accepts any
+    )
+    table = resource.create_table(
+        TableName=TABLE,
+        KeySchema=[
+            {"AttributeName": "user_id", "KeyType": "HASH"},
+            {"AttributeName": "occurred_at", "KeyType": "RANGE"},
+        ],
+        AttributeDefinitions=[
+            {"AttributeName": name, "AttributeType": "S"} for name in ("user_id", "occurred_at")
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    table.wait_until_exists()
+    with table.batch_writer() as writer:
+        for item in _items():
+            writer.put_item(Item=item)
+
+
+def first_pages() -> list[QueryRequest]:
+    """Return the first page's request of every query, the most popular one first."""
+    queries = [(user, first) for user in range(_USERS) for first in range(_RANGES)]
+    random.Random(SEED).shuffle(queries)
+    return [_request(_user(user), _time(first * _STEP), _time(_EVENTS)) for user, first in queries]
+
+
+def second_page_ranks() -> frozenset[int]:
+    """Return the ranks of the queries of which the second page is asked for, with a token.
+
+    They are spread over the popular and the rare so that they are TOKEN_SHARE of the calls.
+    """
+    chosen: set[int] = set()
+    seen = carried = 0.0
+    for rank, weight in enumerate(_weights()):
+        seen += weight
+        if carried + weight / 2 <= TOKEN_SHARE * seen:
+            chosen.add(rank)
+            carried += weight
+    return frozenset(chosen)
+
+
+def schedule() -> list[int]:
+    """Return the ranks of the queries in the order in which they are called."""
+    weights = list(accumulate(_weights()))
+    return random.Random(SEED).choices(range(REQUESTS), cum_weights=weights, k=SCHEDULE)
+
+
+def _weights() -> Iterator[float]:
+    return (1 / rank**ZIPF for rank in range(1, REQUESTS + 1))
+
+
+def _request(user: str, start: str, end: str) -> QueryRequest:
+    parameters = {"user": user, "start": start, "end": end}
+    query = QuerySpec(
+        table=TABLE,
+        expression="user_id = :user AND occurred_at BETWEEN :start AND :end",
+        parameters={name: AttributeValue(s=value) for name, value in parameters.items()},
+    )
+    return QueryRequest(query=query, page_size=PAGE_SIZE)
+
+
+def _items() -> Iterator[dict[str, Any]]:
+    """Yield the events: ten attributes each, of the usual types."""
+    source = random.Random(SEED)
+    for user in range(_USERS):
+        for event in range(_EVENTS):
+            yield {
+                "user_id": _user(user),
+                "occurred_at": _time(event),
+                "event_id": f"{source.getrandbits(64):016x}",
+                "system_id": source.choice(_SYSTEMS),
+                "action": source.choice(_ACTIONS),
+                "resource": f"document/{source.randrange(100_000):06d}",
+                "address": f"10.{source.randrange(256)}.{source.randrange(256)}.7",
+                "duration_ms": source.randrange(1, 5_000),
+                "succeeded": source.random() < 0.95,
+                "tags": {"audit", source.choice(("web", "mobile", "batch"))},
+            }
+
+
+def _user(number: int) -> str:
+    return f"user-{number:04d}"
+
+
+def _time(event: int) -> str:
+    """Return the time of a user's event: one an hour."""
+    return f"2026-01-{1 + event // 24:02d}T{event % 24:02d}:00:00.000Z"

@@ -1,0 +1,150 @@
+"""Fixtures and rules for every test."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from hypothesis import HealthCheck, settings
+
+from dynamodb_processor_server.demo.dynamodb_local import dynamodb_local as run_dynamodb_local
+from dynamodb_processor_server.demo.tool_cache import ToolCache, ToolUnavailable
+from tests.support.backends import AWS_ENVIRONMENT, FOREIGN_VARIABLES, find_tool
+from tests.support.channels import SEEN
+from tests.support.processes import ServerProcess, served
+
+# No deadline: how long an example takes says more about the machine than about the code.
+settings.register_profile(
+    "default",
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+# Another choice of examples at each run, and many more of them.
+settings.register_profile(
+    "deep", settings.get_profile("default"), derandomize=False, max_examples=2_000
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+# Turns of the loop that a cancelled task may need to end.
+_GRACE_TURNS = 10
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _aws_environment() -> Iterator[None]:
+    """Keep every AWS client in this process away from the developer's own account."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in FOREIGN_VARIABLES:
+            patch.delenv(name, raising=False)
+        for name, value in AWS_ENVIRONMENT.items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_leaked_tasks(request: pytest.FixtureRequest) -> None:
+    """Fail an asyncio test that leaves tasks running after it and its fixtures have ended.
+
+    Tests that share a loop with others are left alone: tasks of a shared server outlive them
+    rightly.
+    """
+    marker = request.node.get_closest_marker("asyncio")
+    if marker is not None and marker.kwargs.get("loop_scope", "function") == "function":
+        request.getfixturevalue("_leaked_tasks")
+
+
+@pytest.fixture
+async def _leaked_tasks() -> AsyncIterator[None]:
+    # Set up before the test's own fixtures, so that it is torn down after them.
+    yield
+    for _ in range(_GRACE_TURNS):
+        if not _other_tasks():
+            return
+        await asyncio.sleep(0)
+    left = _other_tasks()
+    if left:
+        names = "\n".join(f"  {task.get_name()}: {task.get_coro()!r}" for task in left)
+        pytest.fail(f"tasks still running at the end of the test:\n{names}", pytrace=False)
+
+
+def _other_tasks() -> list[asyncio.Task[Any]]:
+    own = asyncio.current_task()
+    return [task for task in asyncio.all_tasks() if task is not own and not task.done()]
+
+
+@pytest.fixture(scope="session")
+def dynamodb_local(show_line: Callable[[str], None]) -> Iterator[str]:
+    """The endpoint URL of one DynamoDB Local for the whole session. Name tables uniquely."""
+    try:
+        with run_dynamodb_local(ToolCache(report=show_line)) as endpoint_url:
+            yield endpoint_url
+    except ToolUnavailable as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def show_line(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """A function that prints a line although output is captured: a figure, or word of a wait."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+
+    def show(line: str) -> None:
+        paused = capture.global_and_fixture_disabled() if capture else contextlib.nullcontext()
+        with paused:
+            print(f"\n{line}", flush=True)
+
+    return show
+
+
+@pytest.fixture(scope="session")
+def grpcurl() -> Path:
+    """The path of a real grpcurl."""
+    return find_tool("grpcurl")
+
+
+@pytest.fixture
+def serve(tmp_path: Path, dynamodb_local: str) -> Iterator[Callable[..., ServerProcess]]:
+    """A function that starts a real server process on DynamoDB Local; all stop with the test.
+
+    It takes what `tests.support.processes.served` takes, less the directory.
+    """
+    with contextlib.ExitStack() as stack:
+        count = 0
+
+        def start(
+            catalog: str | Mapping[str, Any],
+            keys: str | Mapping[str, Any],
+            *,
+            endpoint_url: str | None = dynamodb_local,
+            args: Sequence[str] = (),
+            env: Mapping[str, str] | None = None,
+        ) -> ServerProcess:
+            nonlocal count
+            count += 1
+            directory = tmp_path / f"server-{count}"
+            directory.mkdir()
+            return stack.enter_context(
+                served(catalog, keys, directory, endpoint_url=endpoint_url, args=args, env=env)
+            )
+
+        yield start
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _errors_are_fit_for_callers(show_line: Callable[[str], None]) -> Iterator[None]:
+    """Look, at the end, at every error of the session: none UNKNOWN, none with internal detail."""
+    yield
+    unknown = [seen for seen in SEEN if seen.code is grpc.StatusCode.UNKNOWN]
+    telling = [seen for seen in SEEN if seen.tells_insides]
+    show_line(
+        f"errors seen by callers: {len(SEEN)}, of them UNKNOWN {len(unknown)}, "
+        f"with internal detail {len(telling)}"
+    )
+    assert not unknown, unknown[:5]
+    assert not telling, telling[:5]

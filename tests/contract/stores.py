@@ -1,0 +1,83 @@
+"""The same table behind each implementation of the Reader."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from dynamodb_processor_server.caching.pages import PageStore
+from dynamodb_processor_server.catalog.schema import Table
+from dynamodb_processor_server.reading.cached import CachedReader
+from dynamodb_processor_server.reading.clients import Clients
+from dynamodb_processor_server.reading.dynamodb import DynamoDBReader
+from dynamodb_processor_server.reading.port import Reader
+from tests.contract.readings import SCHEMA, make_items
+from tests.support.dynamodb import put_items
+from tests.support.fake_reader import InMemoryReader
+
+
+class Store:
+    """A table to ask and to write to, and Readers of it."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+
+    def reader(self, max_page_bytes: int = 1_000_000) -> Reader:
+        """Return a Reader of the table."""
+        raise NotImplementedError
+
+    def put(self, item: dict[str, Any]) -> None:
+        """Write an item."""
+        raise NotImplementedError
+
+    def remove(self, item: dict[str, Any]) -> None:
+        """Remove an item."""
+        raise NotImplementedError
+
+
+class MemoryStore(Store):
+    """The fake's."""
+
+    def __init__(self, table: Table) -> None:
+        super().__init__(table)
+        self._items = make_items()
+
+    def reader(self, max_page_bytes: int = 1_000_000) -> Reader:
+        """Return a fake."""
+        reader = InMemoryReader((), max_page_bytes)
+        reader.items = self._items
+        return reader
+
+    def put(self, item: dict[str, Any]) -> None:
+        """Write an item."""
+        self._items.append(item)
+
+    def remove(self, item: dict[str, Any]) -> None:
+        """Remove an item."""
+        self._items.remove(item)
+
+
+class DynamoDBStore(Store):
+    """DynamoDB Local's; `cached` puts the cache above it."""
+
+    def __init__(self, table: Table, client: Any, clients: Clients, *, cached: bool) -> None:
+        super().__init__(table)
+        self._client = client
+        self._clients = clients
+        self._cached = cached
+
+    def reader(self, max_page_bytes: int = 1_000_000) -> Reader:
+        """Return the real thing."""
+        reader = DynamoDBReader(self._clients, max_page_bytes)
+        if not self._cached:
+            return reader
+        return CachedReader(reader, PageStore(10_000_000, time.time), read_timeout=20.0)
+
+    def put(self, item: dict[str, Any]) -> None:
+        """Write an item."""
+        put_items(self._client, SCHEMA.table, [item])
+
+    def remove(self, item: dict[str, Any]) -> None:
+        """Remove an item."""
+        key = {name: item[name] for name in SCHEMA.keys}
+        self._client.delete_item(TableName=SCHEMA.table, Key=key)

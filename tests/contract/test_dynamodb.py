@@ -1,0 +1,204 @@
+"""What the DynamoDB Reader and its neighbours rely on, asked of DynamoDB Local."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any, Final
+
+import pytest
+from aiobotocore.session import get_session
+
+from dynamodb_processor_server.catalog.declaration import TableDeclaration
+from dynamodb_processor_server.catalog.schema import Table
+from dynamodb_processor_server.errors import (
+    BackendUnavailable,
+    PreconditionFailed,
+    TableNotFound,
+)
+from dynamodb_processor_server.query.model import Query
+from dynamodb_processor_server.query.parser import parse_expression, parse_path
+from dynamodb_processor_server.query.plan import Plan
+from dynamodb_processor_server.query.planner import plan_query
+from dynamodb_processor_server.reading.clients import Clients, ClientSettings
+from dynamodb_processor_server.reading.describing import DynamoDBDescriber
+from dynamodb_processor_server.reading.dynamodb import DynamoDBReader
+from dynamodb_processor_server.reading.port import START, Limits, Page
+from tests.contract.readings import SCHEMA
+from tests.support.datasets import Schema
+from tests.support.dynamodb import CREDENTIALS, REGION, create_table
+from tests.unit.query.tables import make_schema, make_table
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+ALL_TYPES: Final = Schema("contract-types", "id", "sort", (), {"id": "S", "sort": "B"})
+ITEMS: Final[list[dict[str, Any]]] = [
+    {"id": {"S": "plain"}, "sort": {"B": b"\x00"}, "text": {"S": '{"B": "QQ=="}'}},
+    {
+        "id": {"S": "all"},
+        "sort": {"B": b"\xff\x00"},
+        "s": {"S": "größe 😀"},
+        "empty": {"S": ""},
+        "n": {"N": "-12345678901234567890123456789012345678"},
+        "b": {"B": b"\x00\x01\xfe\xff"},
+        "no bytes": {"B": b""},
+        "yes": {"BOOL": True},
+        "no": {"BOOL": False},
+        "nil": {"NULL": True},
+        "ss": {"SS": ["a", "ß"]},
+        "ns": {"NS": ["1", "2.5"]},
+        "bs": {"BS": [b"\x00", b"\xff\xfe"]},
+        "l": {"L": [{"B": b"x"}, {"BS": [b"y"]}, {"L": [{"B": b"z"}, {"M": {}}]}, {"S": "QQ=="}]},
+        "m": {"M": {"B": {"B": b"b"}, "BS": {"BS": [b"1", b"2"]}, "L": {"L": []}, "S": {"N": "1"}}},
+    },
+    {"id": {"S": "names"}, "sort": {"B": b"\x01"}, "B": {"S": "QQ=="}, "BS": {"SS": ["QQ=="]}},
+]
+
+
+def make_limits() -> Limits:
+    """Return limits that leave half a minute."""
+    until = asyncio.get_running_loop().time() + 30.0
+    return Limits(100, until, until)
+
+
+def plan_for(text: str, schema: Schema = SCHEMA, **fields: Any) -> Plan:
+    """Return the plan of a query as the planner makes it of a table that exists."""
+    query = Query(schema.table, parse_expression(text, {}), **fields)
+    return plan_query(query, make_table(schema, sparse="allow"))
+
+
+async def read(clients: Clients, plan: Plan) -> Page:
+    """Read one page."""
+    return await DynamoDBReader(clients, 1_000_000).fetch_page(plan, START, make_limits())
+
+
+@pytest.fixture(scope="module")
+def types(dynamodb: Any) -> str:
+    """A table with items of every type."""
+    create_table(dynamodb, ALL_TYPES)
+    for item in ITEMS:
+        dynamodb.put_item(TableName=ALL_TYPES.table, Item=item)
+    return ALL_TYPES.table
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_"),
+    [
+        ("scan", {}),
+        ("scan", {"Limit": 1}),
+        ("scan", {"Limit": 2, "ReturnConsumedCapacity": "INDEXES"}),
+        ("scan", {"Select": "COUNT"}),
+        ("get_item", {"Key": {name: ITEMS[1][name] for name in ("id", "sort")}}),
+        ("get_item", {"Key": {"id": {"S": "nobody"}, "sort": {"B": b"x"}}}),
+        *(
+            (
+                "query",
+                {
+                    "KeyConditionExpression": "id = :id",
+                    "ExpressionAttributeValues": {":id": item["id"]},
+                    "ReturnConsumedCapacity": "TOTAL",
+                },
+            )
+            for item in (*ITEMS, {"id": {"S": "nobody"}})
+        ),
+    ],
+)
+async def test_the_fast_parser_says_what_botocores_own_says(
+    clients: Clients, types: str, dynamodb_local: str, operation: str, request_: dict[str, Any]
+) -> None:
+    """Of every type, nested ones and keys included, attributes named like types, and no items."""
+    fast = await getattr(await clients.client(), operation)(TableName=types, **request_)
+    credentials = {name.lower(): value for name, value in CREDENTIALS.items() if "KEY" in name}
+    async with get_session().create_client(
+        "dynamodb", region_name=REGION, endpoint_url=dynamodb_local, **credentials
+    ) as client:
+        slow = await getattr(client, operation)(TableName=types, **request_)
+    for answer in (fast, slow):
+        metadata = answer.pop("ResponseMetadata")
+        assert metadata["HTTPStatusCode"] == 200
+        assert metadata["RequestId"]
+        assert metadata["RetryAttempts"] == 0
+    assert fast == slow
+
+
+async def test_the_fast_parser_leaves_batches_as_they_are(clients: Clients, types: str) -> None:
+    """Items of several tables, by table."""
+    client = await clients.client()
+    keys: list[Any] = [{name: item[name] for name in ("id", "sort")} for item in ITEMS]
+    answer = await client.batch_get_item(RequestItems={types: {"Keys": keys}})
+    found = {item["id"]["S"]: item for item in answer["Responses"][types]}
+    assert set(found) == {item["id"]["S"] for item in ITEMS}
+    assert found["all"]["bs"]["BS"] in ([b"\x00", b"\xff\xfe"], [b"\xff\xfe", b"\x00"])
+    assert found["names"] == ITEMS[2]
+
+
+async def test_tables_are_described(clients: Clients, dynamodb: Any) -> None:
+    """As the catalog understands them, several key attributes included."""
+    describer = DynamoDBDescriber(clients)
+    declaration = TableDeclaration(table=SCHEMA.table)
+    assert await describer.describe("readings", declaration) == make_schema(SCHEMA)
+    assert SCHEMA.table in await describer.list_names()
+
+
+async def test_a_missing_table_is_called_by_its_logical_name(clients: Clients) -> None:
+    """When it is described, and when it is read."""
+    gone = replace(SCHEMA, table="contract-gone")
+    with pytest.raises(TableNotFound, match="table events does not exist"):
+        await DynamoDBDescriber(clients).describe("events", TableDeclaration(table=gone.table))
+    plan = plan_for("device = 'd'", gone)
+    renamed = Table("events", plan.table.declaration, plan.table.schema)
+    with pytest.raises(TableNotFound, match="table events does not exist"):
+        await read(clients, replace(plan, table=renamed))
+
+
+async def test_an_index_that_is_gone_is_a_failed_precondition(clients: Clients) -> None:
+    """The plan was made when it was there."""
+    plan = plan_for("level = 'low'")
+    request = {**plan.request, "IndexName": "by_moon"}
+    with pytest.raises(PreconditionFailed) as caught:
+        await read(clients, replace(plan, request=request))
+    assert caught.value.reason == "INDEX_GONE"
+
+
+async def test_what_cannot_be_reached_is_unavailable() -> None:
+    """Nobody listens there; the address is none of the caller's business."""
+    settings = ClientSettings(endpoint_url="http://127.0.0.1:1", region=REGION, attempts=1)
+    async with Clients(settings) as clients:
+        with pytest.raises(BackendUnavailable) as caught:
+            await read(clients, plan_for("device = 'd1'"))
+    assert caught.value.message == f"{SCHEMA.table} cannot be reached at the moment"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " OR ".join(f"x{n} = {n}" for n in range(140)),
+        " OR ".join(f"x{n} = {n}" for n in range(200)),
+        f"x IN ({', '.join(map(str, range(100)))})",
+        f"x IN ({', '.join(map(str, range(101)))})",
+        " OR ".join(f"x{n}.yyyyyy.zzzzzz[{n}] < {n}" for n in range(130)),
+        " OR ".join(f"a.b.c.d.e.f.g.h.i.j.k.l[{n}] < 0" for n in range(140)),
+        "NOT " * 30 + "x = 1",
+        "NOT (" * 15 + "x = 1 AND y = 2" + ")" * 15,
+        "((x = 1) OR (y = 2 AND (z = 3 OR (x = 4))))",
+        "x.y" + ".z" * 30 + " = 1",
+        "x BETWEEN 9 AND 1 OR size(x) BETWEEN 9 AND 1",
+        'timestamp = 1 AND "select" = 2 AND "a.b" = 3 AND "#0" = 4 AND ":0" = 5',
+        "size(at) > 1 OR size(level) > 1 OR at > 5",
+        "level <> 'x' AND contains(device, 'd') AND attribute_type(score, 'N')",
+        f"x = '{'v' * 8000}'",
+        f"{'n' * 8000} = 1",
+    ],
+    ids=lambda text: text[:40],
+)
+async def test_dynamodb_takes_what_the_planner_gives_it(clients: Clients, text: str) -> None:
+    """Long, wide, deep and odd conditions, on the table and on indexes."""
+    for key in ("device = 'd1'", "level = 'low'"):
+        await read(clients, plan_for(f"{key} AND ({text})"))
+
+
+async def test_projections_may_name_anything_but_members_of_keys(clients: Clients) -> None:
+    """Names with dots and quotes, reserved words, list elements."""
+    names = ("timestamp", '"a.b"', '"quo""ted"', "doc.list[1]", "doc.n", "level", '"größe"[0]')
+    page = await read(clients, plan_for("device = 'd1'", projection=tuple(map(parse_path, names))))
+    assert page.content.count == 45

@@ -1,0 +1,271 @@
+"""What every Reader promises, whatever stands behind it.
+
+The same tests run on DynamoDB Local, on the cache above it, and on the fake of the unit tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any, Final
+
+import pytest
+import pytest_asyncio
+
+from dynamodb_processor_server.catalog.declaration import TableDeclaration
+from dynamodb_processor_server.catalog.schema import Table
+from dynamodb_processor_server.errors import DeadlineExceeded
+from dynamodb_processor_server.query.model import Query
+from dynamodb_processor_server.query.parser import parse_expression, parse_path
+from dynamodb_processor_server.query.plan import Operation, Plan
+from dynamodb_processor_server.query.planner import plan_query
+from dynamodb_processor_server.query.values import Value
+from dynamodb_processor_server.reading.clients import Clients
+from dynamodb_processor_server.reading.describing import DynamoDBDescriber
+from dynamodb_processor_server.reading.port import START, Limits, Page, PageEnd, Position, Reader
+from tests.contract.readings import QUESTIONS, SCHEMA, expected, make_items, meets, projected
+from tests.contract.stores import DynamoDBStore, MemoryStore, Store
+from tests.support.fake_reader import items_of
+from tests.support.oracle import canonical, canonical_item
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+ITEMS: Final = make_items()
+SIZES: Final = (1, 7, 100)
+BUDGET_ENDS: Final = {
+    PageEnd.SCAN_BUDGET, PageEnd.READ_UNIT_BUDGET, PageEnd.TIME_BUDGET, PageEnd.RESPONSE_BYTES,
+}  # fmt: skip
+
+
+@pytest_asyncio.fixture(loop_scope="session", params=["dynamodb", "cached", "memory"])
+async def store(
+    request: pytest.FixtureRequest, clients: Clients, dynamodb: Any
+) -> AsyncIterator[Store]:
+    """The table behind each implementation in turn."""
+    declaration = TableDeclaration(table=SCHEMA.table, allow_scan=True, sparse="allow")
+    schema = await DynamoDBDescriber(clients).describe("readings", declaration)
+    table = Table("readings", declaration, schema)
+    if request.param == "memory":
+        yield MemoryStore(table)
+    else:
+        yield DynamoDBStore(table, dynamodb, clients, cached=request.param == "cached")
+
+
+def plan_for(
+    store: Store, text: str | None, *, projection: tuple[str, ...] = (), **fields: Any
+) -> Plan:
+    """Return the plan of a query."""
+    parameters = {"raw": Value("B", b"\x10")} if text and ":raw" in text else {}
+    condition = parse_expression(text, parameters) if text else None
+    query = Query("readings", condition, projection=tuple(map(parse_path, projection)), **fields)
+    return plan_query(query, store.table)
+
+
+def make_limits(page_size: int = 100, **fields: Any) -> Limits:
+    """Return limits that leave half a minute."""
+    until = asyncio.get_running_loop().time() + 30.0
+    return replace(Limits(page_size, until, until), **fields)
+
+
+async def read_all(
+    reader: Reader, plan: Plan, page_size: int, at: Position = START, **fields: Any
+) -> list[Page]:
+    """Return every page from a position on."""
+    pages: list[Page] = []
+    following: Position | None = at
+    while following is not None:
+        pages.append(await reader.fetch_page(plan, following, make_limits(page_size, **fields)))
+        following = pages[-1].content.next
+        assert len(pages) < 500, "a traversal that never ends"
+    return pages
+
+
+def joined(pages: list[Page]) -> list[dict[str, Any]]:
+    """Return the items of all pages."""
+    return [item for page in pages for item in items_of(page)]
+
+
+def counted(items: list[dict[str, Any]]) -> Counter[Any]:
+    """Return items as a multiset."""
+    return Counter(map(canonical_item, items))
+
+
+@pytest.mark.parametrize("descending", [False, True], ids=["ascending", "descending"])
+@pytest.mark.parametrize("text", QUESTIONS)
+async def test_pages_put_together_are_the_answer(store: Store, text: str, descending: bool) -> None:
+    """In order of the sort key, each item once, the same in pages of any size."""
+    plan = plan_for(store, text, descending=descending, projection=projected(text))
+    answers = [joined(await read_all(store.reader(), plan, size)) for size in SIZES]
+    assert answers[0] == answers[1] == answers[2]
+    keep = projected(text)
+    wanted = Counter(
+        frozenset((name, value) for name, value in item if not keep or name in keep)
+        for item in expected(text).elements()
+    )
+    assert counted(answers[0]) == wanted
+    (sort,) = [attribute.name for attribute in plan.path.key.sort][-1:]
+    order = [canonical(item[sort])[1] for item in answers[0]]
+    assert order == sorted(order, reverse=descending)
+
+
+@pytest.mark.parametrize("text", QUESTIONS)
+async def test_pages_are_exact(store: Store, text: str) -> None:
+    """Each is full, but for the last; only the last has no position to go on from."""
+    plan = plan_for(store, text, projection=projected(text))
+    pages = await read_all(store.reader(), plan, 4)
+    assert all(page.content.end is PageEnd.PAGE_FULL for page in pages[:-1])
+    assert all(page.content.count == 4 for page in pages[:-1])
+    assert pages[-1].content.end is PageEnd.EXHAUSTED
+    assert pages[-1].content.count <= 4
+
+
+@pytest.mark.parametrize("descending", [False, True], ids=["ascending", "descending"])
+@pytest.mark.parametrize("text", [QUESTIONS[2], QUESTIONS[5], QUESTIONS[8]])
+async def test_every_position_resumes(store: Store, text: str, descending: bool) -> None:
+    """With another page size and another reader, nothing is lost and nothing comes twice."""
+    plan = plan_for(store, text, descending=descending)
+    pages = await read_all(store.reader(), plan, 3)
+    for number, page in enumerate(pages[:-1], 1):
+        assert page.content.next is not None
+        rest = await read_all(store.reader(), plan, 10, page.content.next)
+        assert joined(pages[:number]) + joined(rest) == joined(pages)
+
+
+async def test_scans_return_everything(store: Store) -> None:
+    """Each item once, in an order of their own that does not depend on the page size."""
+    plan = plan_for(store, None)
+    assert plan.operation is Operation.SCAN
+    answers = [joined(await read_all(store.reader(), plan, size)) for size in SIZES]
+    assert answers[0] == answers[1] == answers[2]
+    assert counted(answers[0]) == expected(None)
+
+
+async def test_an_empty_answer_is_one_page(store: Store) -> None:
+    """It says that nothing follows."""
+    page = await store.reader().fetch_page(
+        plan_for(store, "device = 'nobody'"), START, make_limits()
+    )
+    assert (page.content.items, page.content.count) == (b"", 0)
+    assert page.content.end is PageEnd.EXHAUSTED
+    assert page.content.next is None
+
+
+async def test_what_contradicts_itself_is_not_read(store: Store) -> None:
+    """The page costs nothing."""
+    plan = plan_for(store, "device = 'd1' AND at > 5 AND at < 5")
+    assert plan.operation is Operation.NOTHING
+    page = await store.reader().fetch_page(plan, START, make_limits())
+    assert page.content.end is PageEnd.EXHAUSTED
+    assert page.content.next is None
+    assert page.usage.backend_calls == 0
+    assert page.usage.items_scanned == 0
+
+
+@pytest.mark.parametrize("text", [QUESTIONS[0], QUESTIONS[3], QUESTIONS[7], None])
+@pytest.mark.parametrize("most", [1, 5])
+async def test_the_scan_budget_bounds_each_page(store: Store, text: str | None, most: int) -> None:
+    """However few items match, each call gets further, and together they are the answer."""
+    plan = plan_for(store, text)
+    pages = await read_all(store.reader(), plan, 10, max_scanned_items=most)
+    ends = {page.content.end for page in pages[:-1]}
+    assert ends <= {PageEnd.SCAN_BUDGET, PageEnd.PAGE_FULL}
+    assert PageEnd.SCAN_BUDGET in ends
+    assert all(page.usage.items_scanned <= most for page in pages)
+    positions = [page.content.next for page in pages]
+    assert len(set(positions)) == len(positions)
+    assert counted(joined(pages)) == expected(text)
+
+
+async def test_the_read_unit_budget_bounds_each_page(store: Store) -> None:
+    """The least budget there is still makes progress."""
+    plan = plan_for(store, QUESTIONS[3])
+    pages = await read_all(store.reader(), plan, 3, max_read_units=0.01)
+    assert {page.content.end for page in pages[:-1]} <= {
+        PageEnd.READ_UNIT_BUDGET, PageEnd.PAGE_FULL,
+    }  # fmt: skip
+    assert all(page.usage.read_units > 0 for page in pages)
+    assert counted(joined(pages)) == expected(QUESTIONS[3])
+
+
+async def test_a_late_page_ends_with_its_progress(store: Store) -> None:
+    """Past `answer_by` a page ends at its next chance, never without having got further."""
+    plan = plan_for(store, QUESTIONS[3])
+    pages = await read_all(store.reader(), plan, 5, answer_by=0.0, has_duration=True)
+    assert PageEnd.TIME_BUDGET in {page.content.end for page in pages}
+    assert len({page.content.next for page in pages}) == len(pages)
+    assert counted(joined(pages)) == expected(QUESTIONS[3])
+
+
+async def test_a_deadline_that_has_passed_is_an_error(store: Store) -> None:
+    """There is nothing to show and no time to change that."""
+    loop = asyncio.get_running_loop()
+    with pytest.raises(DeadlineExceeded):
+        await store.reader().fetch_page(
+            plan_for(store, QUESTIONS[0]), START, make_limits(deadline=loop.time() - 1.0)
+        )
+
+
+@pytest.mark.parametrize("text", [QUESTIONS[0], QUESTIONS[3], QUESTIONS[8]])
+@pytest.mark.parametrize("most", [1, 500])
+async def test_the_bytes_of_a_page_are_bounded(store: Store, text: str, most: int) -> None:
+    """By the first item where it alone is larger; what did not fit begins the next page."""
+    plan = plan_for(store, text)
+    pages = await read_all(store.reader(max_page_bytes=most), plan, 100)
+    assert all(page.content.end is PageEnd.RESPONSE_BYTES for page in pages[:-1])
+    assert all(page.content.count >= 1 for page in pages[:-1])
+    assert all(len(page.content.items) <= most or page.content.count == 1 for page in pages)
+    assert joined(pages) == joined(await read_all(store.reader(), plan, 100))
+
+
+async def test_only_what_was_asked_for_is_returned(store: Store) -> None:
+    """Neither the key attributes that positions need nor those that the service filters by."""
+    plan = plan_for(store, QUESTIONS[8], projection=("doc.n", "doc.list[1]", "tags"))
+    pages = await read_all(store.reader(), plan, 4)
+    assert counted(joined(pages)) == Counter(
+        canonical_item(
+            {
+                "doc": {"M": {"n": item["doc"]["M"]["n"], "list": {"L": [{"N": "2"}]}}},
+                "tags": item["tags"],
+            }
+        )
+        for item in ITEMS
+        if meets(QUESTIONS[8], item)
+    )
+
+
+async def test_strong_reads_are_answered(store: Store) -> None:
+    """With the same items, at twice the cost."""
+    strong = await store.reader().fetch_page(
+        plan_for(store, QUESTIONS[0], strong=True), START, make_limits()
+    )
+    assert counted(items_of(strong)) == expected(QUESTIONS[0])
+
+
+async def test_positions_outlive_their_item(store: Store) -> None:
+    """Deleting the item that a position points at does not break the traversal."""
+    plan = plan_for(store, QUESTIONS[0])
+    reader = store.reader()
+    first = await reader.fetch_page(plan, START, make_limits(5))
+    position = canonical_item(items_of(first)[-1])
+    last = next(item for item in ITEMS if canonical_item(item) == position)
+    store.remove(last)
+    try:
+        rest = await read_all(reader, plan, 5, first.content.next or b"")
+    finally:
+        store.put(last)
+    assert counted(items_of(first) + joined(rest)) == expected(QUESTIONS[0])
+
+
+async def test_pages_say_what_they_took(store: Store) -> None:
+    """Items evaluated, read units and requests; and when the read began."""
+    before = time.time()
+    page = await store.reader().fetch_page(plan_for(store, QUESTIONS[3]), START, make_limits())
+    assert page.usage.items_scanned == 45
+    assert page.usage.read_units > 0
+    assert page.usage.backend_calls >= 1
+    assert page.usage.retries == 0
+    assert page.usage.backend_time >= 0
+    assert before <= page.content.read_at <= time.time()

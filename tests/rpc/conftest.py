@@ -1,0 +1,71 @@
+"""A running service, and eyes on what it logs."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+import structlog
+
+from dynamodb_processor_server.telemetry.logs import configure_logs
+from tests.rpc.data import COUNTS, NOTE, ULRIKE, VIKTOR, event, events_catalog, events_schema
+from tests.rpc.logged import Logged
+from tests.support.dynamodb import create_table, open_client, put_items
+from tests.support.running import Service, make_key, open_service
+
+
+@pytest.fixture(scope="session")
+def events(dynamodb_local: str) -> str:
+    """The name of a table of events in DynamoDB."""
+    table = f"rpc-events-{uuid.uuid4().hex[:8]}"
+    client = open_client(dynamodb_local)
+    try:
+        create_table(client, events_schema(table))
+        put_items(
+            client, table, (event(user, at) for user, n in COUNTS.items() for at in range(1, n + 1))
+        )
+    finally:
+        client.close()
+    return table
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service(
+    tmp_path_factory: pytest.TempPathFactory, dynamodb_local: str, events: str
+) -> AsyncIterator[Service]:
+    """A server of the events, for a whole file of tests.
+
+    Its keys are "reports" and "other", which may read everything, and "narrow", which may not.
+    """
+    keys = [make_key("reports"), make_key("other"), make_key("narrow", tables=["narrow", "gone-*"])]
+    directory = tmp_path_factory.mktemp("service")
+    async with open_service(directory, dynamodb_local, events_catalog(events), keys) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", autouse=True)
+def log_output() -> Iterator[Logged]:
+    """Where everything that a file's tests and servers log ends up."""
+    output = Logged()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stderr", output)
+        configure_logs("json", "DEBUG")
+    structlog.configure(cache_logger_on_first_use=False)  # other files have an output of their own
+    yield output
+    structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def logged(log_output: Logged) -> Iterator[Logged]:
+    """What is logged during the test; it fails if a secret is among it.
+
+    Secrets are the sample's values and whatever a test adds.
+    """
+    log_output.clear()
+    log_output.secrets = {ULRIKE, VIKTOR, NOTE, "ddbp_"}
+    yield log_output
+    text = log_output.text
+    assert not [secret for secret in log_output.secrets if secret in text]

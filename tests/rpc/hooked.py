@@ -1,0 +1,149 @@
+"""A server whose handlers and hooks note what happens to them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+
+from dynamodb_processor.v1.query_service_pb2 import (
+    QueryRequest,
+    QueryResponse,
+    StreamQueryRequest,
+    StreamQueryResponse,
+)
+from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
+from dynamodb_processor_server.rpc.call import Call, current_call
+from dynamodb_processor_server.rpc.interceptors.adapter import CallHook, HookInterceptor
+from dynamodb_processor_server.rpc.server import QUERY_SERVICE
+from dynamodb_processor_server.rpc.wire import service_handler
+
+QUERY = f"/{QUERY_SERVICE.full_name}/Query"
+STREAM = f"/{QUERY_SERVICE.full_name}/StreamQuery"
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+async def nothing(context: Context) -> None:
+    """Do nothing."""
+
+
+@dataclass
+class Handlers:
+    """A service that notes what happens, and does in the middle of a call what a test says.
+
+    A stream has `messages` of `chunk` bytes before that, and one after it.
+    """
+
+    log: list[str]
+    act: Callable[[Context], Awaitable[None]] = nothing
+    messages: int = 2
+    chunk: int = 0
+
+    async def Query(  # noqa: N802 - the method's name in the contract
+        self, request: QueryRequest, context: Context
+    ) -> QueryResponse:
+        """Answer with the call's request id as the token."""
+        self.log.append("handler")
+        try:
+            await self.act(context)
+            return QueryResponse(next_page_token=current_call().request_id)
+        finally:
+            self.log.append("handler ends")
+
+    async def StreamQuery(  # noqa: N802 - the method's name in the contract
+        self, request: StreamQueryRequest, context: Context
+    ) -> AsyncIterator[StreamQueryResponse]:
+        """Yield some messages, act, and yield a last one."""
+        self.log.append("handler")
+        try:
+            for sequence in range(1, self.messages + 1):
+                yield StreamQueryResponse(sequence=sequence, resume_token="x" * self.chunk)
+            await self.act(context)
+            yield StreamQueryResponse(sequence=self.messages + 1, last=True)
+        finally:
+            self.log.append("handler ends")
+
+
+@dataclass
+class Recorder:
+    """A hook that notes its calls and may refuse them."""
+
+    name: str
+    log: list[str]
+    refusal: Exception | None = None
+    methods: Sequence[str] = (QUERY, STREAM)
+
+    def applies_to(self, method: str) -> bool:
+        """Only the methods it is for."""
+        return method in self.methods
+
+    async def started(self, call: Call) -> None:
+        """Note the start."""
+        self.log.append(f"{self.name} starts")
+        if self.refusal is not None:
+            raise self.refusal
+
+    def ended(self, call: Call) -> None:
+        """Note the end."""
+        self.log.append(f"{self.name} ends {call.code.name}")
+
+
+@dataclass
+class Hooked:
+    """A running server with hooks."""
+
+    handlers: Handlers
+    interceptor: HookInterceptor
+    channel: grpc.aio.Channel
+    log: list[str]
+    stub: QueryServiceStub = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.stub = QueryServiceStub(self.channel)
+
+    async def call(self, method: str, payload: bytes) -> Any:
+        """Call a method with bytes."""
+        make: Any = self.channel.unary_unary(method)
+        return await make(payload)
+
+    async def answers(self, streaming: bool) -> list[Any]:
+        """Return the answers of one call of either kind."""
+        if not streaming:
+            return [await self.stub.Query(QueryRequest())]
+        return [message async for message in self.stub.StreamQuery(StreamQueryRequest())]
+
+
+@asynccontextmanager
+async def hooked(*hooks: CallHook, log: list[str]) -> AsyncIterator[Hooked]:
+    """Run the handlers inside hooks for the time of the `async with`."""
+    handlers = Handlers(log)
+    interceptor = HookInterceptor(hooks)
+    server = grpc.aio.server(interceptors=(interceptor,), options=(("grpc.so_reuseport", 0),))
+    server.add_generic_rpc_handlers((service_handler(QUERY_SERVICE, handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield Hooked(handlers, interceptor, channel, log)
+    finally:
+        await server.stop(5)
+        await asyncio.wait_for(interceptor.idle(), 5)
+
+
+@asynccontextmanager
+async def recorded(refusal: Exception | None = None) -> AsyncIterator[Hooked]:
+    """Run the handlers inside two recorders, the inner of which may refuse."""
+    log: list[str] = []
+    async with hooked(Recorder("outer", log), Recorder("inner", log, refusal), log=log) as server:
+        yield server
+
+
+def around(code: str, *, handler: bool = True) -> list[str]:
+    """Return what is noted of a call that ends with a status."""
+    inside = ["handler", "handler ends"] if handler else []
+    return ["outer starts", "inner starts", *inside, f"inner ends {code}", f"outer ends {code}"]

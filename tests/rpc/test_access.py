@@ -1,0 +1,277 @@
+"""Who may call what, how often and how many at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+
+from dynamodb_processor.v1.catalog_service_pb2 import GetTableRequest, ListTablesRequest
+from dynamodb_processor.v1.query_service_pb2 import QueryRequest
+from tests.rpc.data import VIKTOR, events_catalog
+from tests.rpc.logged import Logged
+from tests.support.running import (
+    Key,
+    Refusal,
+    Service,
+    eventually,
+    make_key,
+    open_service,
+    query_spec,
+    refusal_of,
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+Code = grpc.StatusCode
+_SPEC = query_spec("events", "user_id = :u", parameters={"u": VIKTOR})
+
+
+async def refused(service: Service, metadata: Sequence[tuple[str, str]]) -> Refusal:
+    """Return how a call with this metadata fails."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await service.queries.Query(QueryRequest(query=_SPEC), metadata=tuple(metadata), timeout=10)
+    return refusal_of(caught.value)
+
+
+async def query_refused(service: Service, key: str, spec: Any) -> Refusal:
+    """Return how a query fails."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await service.query(spec, key=key)
+    return refusal_of(caught.value)
+
+
+# Authentication
+
+
+@pytest.mark.parametrize(
+    "header",
+    [("x-api-key", "{}"), ("authorization", "Bearer {}"), ("authorization", "bearer {}")],
+    ids=["x-api-key", "bearer", "bearer in small letters"],
+)
+async def test_a_key_is_good_in_either_header(service: Service, header: tuple[str, str]) -> None:
+    """Callers take the one that their tools know."""
+    name, form = header
+    metadata = ((name, form.format(service.keys["reports"].text)),)
+    answer = await service.queries.Query(QueryRequest(query=_SPEC), metadata=metadata, timeout=10)
+    assert answer.stats.items_returned == 5
+
+
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        ((), "no API key: send x-api-key or authorization: Bearer"),
+        ((("x-api-key", "ddbp_wrong"),), "the API key is not valid"),
+        ((("x-api-key", ""),), "no API key"),
+        ((("authorization", "Basic dXNlcjpwYXNz"),), "no API key"),
+        ((("authorization", "Bearer ddbp_wrong"),), "the API key is not valid"),
+        ((("x-api-key", "one"), ("authorization", "Bearer two")), "more than one API key"),
+    ],
+)
+async def test_without_a_good_key_nobody_gets_in(
+    service: Service, metadata: Sequence[tuple[str, str]], words: str
+) -> None:
+    """Missing, wrong, of another scheme, ambiguous: UNAUTHENTICATED, with no hint at good ones."""
+    refusal = await refused(service, metadata)
+    assert (refusal.code, refusal.reason) == (Code.UNAUTHENTICATED, "UNAUTHENTICATED")
+    assert words in refusal.message
+    assert "wrong" not in refusal.message
+
+
+@pytest.mark.parametrize("method", ["Query", "StreamQuery", "ListTables", "GetTable"])
+async def test_every_method_asks_for_a_key(service: Service, method: str) -> None:
+    """Also the bytes of a request are not looked at before."""
+    owner = "Catalog" if "Table" in method else "Query"
+    call: Any = service.channel.unary_unary(f"/dynamodb_processor.v1.{owner}Service/{method}")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call(b"\xff\xff", timeout=10)
+    assert caught.value.code() is Code.UNAUTHENTICATED
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def doors(tmp_path_factory: pytest.TempPathFactory, dynamodb_local: str, events: str) -> Any:
+    """A server with keys of many kinds and narrow limits."""
+    keys = [
+        make_key("reports"),
+        make_key("expired", expires="2020-01-01T00:00:00Z"),
+        make_key("operator", roles=["admin"]),
+        make_key("both", roles=["admin", "reader"]),
+        make_key("flyer", tables=["fl*", "gone"]),
+        make_key("slow-1", principal="slow", rate_class="slow"),
+        make_key("slow-2", principal="slow", rate_class="slow"),
+    ]
+    rates = {
+        "default": {"calls_per_second": 1_000},
+        "slow": {"calls_per_second": 0.1, "window": 30},
+    }
+    catalog = events_catalog(events)
+    catalog["tables"]["gone"] = {"table": "rpc-was-never-there"}
+    directory = tmp_path_factory.mktemp("doors")
+    async with open_service(
+        directory, dynamodb_local, catalog, keys, rate_classes=rates
+    ) as running:
+        yield running
+
+
+async def test_an_expired_key_is_refused_like_a_wrong_one(doors: Service) -> None:
+    """Who tries keys does not learn that this one was good once."""
+    refusal = await refused(doors, doors.metadata("expired"))
+    assert refusal.code is Code.UNAUTHENTICATED
+    assert refusal.message == "the API key is not valid"
+
+
+# Roles and grants
+
+
+async def test_a_key_without_the_reader_role_reads_nothing(doors: Service) -> None:
+    """Neither items nor the catalog."""
+    refusal = await query_refused(doors, "operator", _SPEC)
+    assert (refusal.code, refusal.reason) == (Code.PERMISSION_DENIED, "PERMISSION_DENIED")
+    assert refusal.message == "this method needs the role reader"
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await doors.catalog.ListTables(
+            ListTablesRequest(), metadata=doors.metadata("operator"), timeout=10
+        )
+    assert caught.value.code() is Code.PERMISSION_DENIED
+    assert (await doors.query(_SPEC, key="both")).stats.items_returned == 5
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        query_spec("events", "user_id = :u", parameters={"u": VIKTOR}),
+        query_spec("no-such-table", "user_id = :u", parameters={"u": VIKTOR}),
+        query_spec("events", "this is ( no expression", order=9),
+        query_spec("x" * 300, "a = 1"),
+        query_spec("FLIGHTS", "a = 1"),
+    ],
+    ids=["existing", "missing", "with mistakes", "with a long name", "of another case"],
+)
+async def test_a_table_that_is_not_granted_is_refused_before_anything_else(
+    doors: Service, spec: Any
+) -> None:
+    """Whether it exists, and whether the query is sound, stays unsaid."""
+    refusal = await query_refused(doors, "flyer", spec)
+    assert refusal.code is Code.PERMISSION_DENIED
+    assert refusal.message == f"table {spec.table[:255]} is not granted to flyer"
+    assert refusal.details.keys() == {"ErrorInfo"}
+
+
+async def test_get_table_keeps_the_same_silence(doors: Service) -> None:
+    """The catalog says no more than the queries."""
+    for name, code in {"events": Code.PERMISSION_DENIED, "gone": Code.NOT_FOUND}.items():
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await doors.catalog.GetTable(
+                GetTableRequest(table=name), metadata=doors.metadata("flyer"), timeout=10
+            )
+        assert caught.value.code() is code
+
+
+async def test_a_granted_table_that_does_not_exist_is_not_found(doors: Service) -> None:
+    """In the catalog but not in DynamoDB, and in neither, look alike."""
+    for name in ("gone", "flown"):
+        refusal = await query_refused(doors, "flyer", query_spec(name, "a = 1"))
+        assert (refusal.code, refusal.reason) == (Code.NOT_FOUND, "TABLE_NOT_FOUND")
+        assert refusal.message == f"table {name} does not exist"
+
+
+# Reloading
+
+
+async def test_the_keys_file_is_followed(
+    tmp_path: Path, dynamodb_local: str, events: str, logged: Logged
+) -> None:
+    """New keys work and removed ones do not, without a restart; a bad file changes nothing."""
+    old, new = make_key("old"), make_key("new")
+    async with open_service(tmp_path, dynamodb_local, events_catalog(events), [old]) as service:
+
+        async def works(key: Key) -> bool:
+            request = QueryRequest(query=_SPEC)
+            call = service.queries.Query(request, metadata=key.metadata, timeout=10)
+            code = await call.code()
+            assert code in (Code.OK, Code.UNAUTHENTICATED)
+            return code is Code.OK
+
+        assert await works(old)
+        assert not await works(new)
+        service.write_keys(new)
+        await eventually(lambda: works(new))
+        assert not await works(old)
+
+        service.keys_file.write_text("keys: [{id: broken, digest: plain-key-by-mistake}]")
+        await eventually(lambda: logged.of("document_refused"))
+        assert await works(new)
+        assert "plain-key-by-mistake" not in logged.text
+        (record,) = logged.of("document_refused")
+        assert all("keys.yaml:1" in mistake for mistake in record["mistakes"])
+
+
+# Limits
+
+
+async def test_calls_over_the_rate_are_refused_with_advice(doors: Service) -> None:
+    """The limit is the principal's, whichever of its keys it shows; others do not feel it."""
+    for key in ("slow-1", "slow-2", "slow-1"):
+        await doors.query(_SPEC, key=key)
+    refusal = await query_refused(doors, "slow-2", _SPEC)
+    assert (refusal.code, refusal.reason) == (Code.RESOURCE_EXHAUSTED, "RATE_LIMITED")
+    (violation,) = refusal.details["QuotaFailure"].violations
+    assert violation.subject == "slow"
+    wait = refusal.details["RetryInfo"].retry_delay.ToMilliseconds()
+    assert 0 < wait <= 60_000
+    assert refusal.trailing["grpc-retry-pushback-ms"] == str(wait)
+    assert (await doors.query(_SPEC)).stats.items_returned == 5
+
+
+async def test_a_full_server_refuses_reads_but_answers_probes(
+    tmp_path: Path, dynamodb_local: str, events: str
+) -> None:
+    """Admission bounds reads, streams for as long as they last; probes need no place."""
+    async with open_service(
+        tmp_path, dynamodb_local, events_catalog(events), max_concurrent_reads=1, admission_queue=0
+    ) as service:
+        everything = query_spec("scannable")
+        stream = service.stream(everything, page_size=1)
+        await stream.read()
+        refusal = await query_refused(service, "tester", _SPEC)
+        assert (refusal.code, refusal.reason) == (Code.RESOURCE_EXHAUSTED, "OVERLOADED")
+        assert refusal.details["RetryInfo"].retry_delay.ToMilliseconds() > 0
+        assert refusal.trailing["grpc-retry-pushback-ms"]
+        assert await service.check() == "SERVING"
+        assert await service.check("liveness") == "SERVING"
+
+        stream.cancel()
+
+        async def admitted() -> bool:
+            request = QueryRequest(query=_SPEC)
+            call = service.queries.Query(request, metadata=service.metadata(), timeout=10)
+            code = await call.code()
+            assert code in (Code.OK, Code.RESOURCE_EXHAUSTED)
+            return code is Code.OK
+
+        await eventually(admitted)  # the cancelled stream's place is free again
+
+
+async def test_reads_wait_their_turn_where_there_is_a_queue(
+    tmp_path: Path, dynamodb_local: str, events: str
+) -> None:
+    """A short queue takes the peaks."""
+    async with open_service(
+        tmp_path, dynamodb_local, events_catalog(events), max_concurrent_reads=1, admission_queue=4
+    ) as service:
+        spec = query_spec("uncached", "user_id = :u", parameters={"u": VIKTOR})
+        answers = await asyncio.gather(*(service.query(spec) for _ in range(4)))
+        assert [answer.stats.items_returned for answer in answers] == [5] * 4
+
+
+async def test_a_message_over_a_mebibyte_is_refused(service: Service) -> None:
+    """By gRPC itself, before it is read."""
+    spec = query_spec("events", "user_id = :u", parameters={"u": "x" * (1024 * 1024)})
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await service.query(spec)
+    assert caught.value.code() is Code.RESOURCE_EXHAUSTED

@@ -1,0 +1,236 @@
+"""What an operator sees of calls: the access log and the metrics, and what they never show."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from dynamodb_processor.v1.catalog_service_pb2 import GetTableRequest
+from dynamodb_processor.v1.query_service_pb2 import QueryRequest
+from tests.rpc.data import ULRIKE, VIKTOR, events_catalog
+from tests.rpc.logged import Logged
+from tests.support.running import (
+    Service,
+    eventually,
+    make_key,
+    open_service,
+    query_spec,
+    refusal_of,
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+_QUERY = "/dynamodb_processor.v1.QueryService/Query"
+_STREAM = "/dynamodb_processor.v1.QueryService/StreamQuery"
+_SPEC = query_spec("events", "user_id = :u", parameters={"u": VIKTOR})
+_FIELDS = {
+    "cache", "duration_ms", "event", "items", "key_id", "level", "messages", "method", "principal",
+    "read_units", "reason", "request_id", "status", "table", "timestamp",
+}  # fmt: skip
+
+
+async def fail(service: Service, spec: Any, metadata: Any = None) -> str:
+    """Make a call that fails, and return its request id."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await service.queries.Query(
+            QueryRequest(query=spec), metadata=metadata or service.metadata(), timeout=10
+        )
+    return str(refusal_of(caught.value).trailing["x-request-id"])
+
+
+# The access log
+
+
+async def test_a_call_has_one_line_in_the_access_log(service: Service, logged: Logged) -> None:
+    """Who, what, how it went, how long it took and what it used."""
+    metadata = (*service.metadata("reports"), ("x-request-id", "trace-1"))
+    request = QueryRequest(query=_SPEC)
+    page = await service.queries.Query(request, metadata=metadata, timeout=10)
+    record = await eventually(lambda: logged.call("trace-1"))
+    assert record.keys() == _FIELDS
+    assert record["method"] == _QUERY
+    assert (record["principal"], record["key_id"]) == ("reports", "reports")
+    assert (record["table"], record["status"], record["reason"]) == ("events", "OK", "")
+    assert (record["items"], record["messages"], record["cache"]) == (5, 1, "MISS")
+    assert record["read_units"] == page.stats.read_units
+    assert 0 < record["duration_ms"] < 30_000
+
+    metadata = (*service.metadata("reports"), ("x-request-id", "trace-2"))
+    await service.queries.Query(request, metadata=metadata, timeout=10)
+    record = logged.call("trace-2")
+    assert (record["cache"], record["read_units"]) == ("HIT", 0)
+
+
+async def test_a_stream_has_one_line_for_all_of_its_messages(
+    service: Service, logged: Logged
+) -> None:
+    """With the sum of what they took."""
+    spec = query_spec("uncached", "user_id = :u", parameters={"u": ULRIKE})
+    messages = await service.messages(spec, page_size=100)
+    (record,) = await eventually(lambda: logged.of("call"))
+    assert (record["method"], record["status"]) == (_STREAM, "OK")
+    assert (record["items"], record["messages"]) == (250, 3)
+    assert record["read_units"] == pytest.approx(messages[-1].cumulative.read_units)
+
+
+async def test_refused_calls_are_logged_with_their_reason(service: Service, logged: Logged) -> None:
+    """Also those of nobody."""
+    wrong = "ddbp_" + "w" * 43
+    record = logged.call(await fail(service, _SPEC, (("x-api-key", wrong),)))
+    assert (record["status"], record["principal"]) == ("UNAUTHENTICATED", "")
+    denied = logged.call(await fail(service, _SPEC, service.metadata("narrow")))
+    assert (denied["status"], denied["principal"]) == ("PERMISSION_DENIED", "narrow")
+    scan = logged.call(await fail(service, query_spec("events", f"note = '{ULRIKE}'")))
+    assert (scan["status"], scan["reason"]) == ("FAILED_PRECONDITION", "SCAN_NOT_ALLOWED")
+
+
+async def test_a_name_that_a_caller_invents_is_cut_in_the_log(
+    service: Service, logged: Logged
+) -> None:
+    """A megabyte of it stays out."""
+    record = logged.call(await fail(service, query_spec("x" * 500_000, "a = 1")))
+    assert record["table"] == "x" * 255
+
+
+async def test_probes_are_not_logged(service: Service, logged: Logged) -> None:
+    """They come every few seconds and say nothing."""
+    await service.check()
+    assert not logged.of("call")
+
+
+async def test_no_secret_is_ever_logged(service: Service, logged: Logged) -> None:
+    """Neither keys nor parameters nor items, whatever goes wrong with them.
+
+    The fixture that gives the log checks it, after every test of this folder.
+    """
+    logged.secrets |= {key.text for key in service.keys.values()} | {"Lund", "wrong-key-4711"}
+    secret = {"u": ULRIKE}
+    await service.query(query_spec("events", "user_id = :u", parameters=secret), page_size=3)
+    for spec in (
+        query_spec("events", "user_id = :u AND", parameters=secret),
+        query_spec("events", "at = :u", parameters=secret),
+        query_spec("events", "user_id = :u AND level = :u AND at = 'Lund'", parameters=secret),
+        query_spec("events", "note = :u", parameters=secret),
+        query_spec("narrow", "user_id = :u AND note = 'Lund'", parameters=secret),
+        query_spec("events", "user_id = :u", parameters=secret, index="by_system"),
+    ):
+        await fail(service, spec)
+    await fail(service, _SPEC, (("x-api-key", "wrong-key-4711"),))
+    await fail(service, _SPEC, (("authorization", "Bearer wrong-key-4711"),))
+    assert len(logged.of("call")) == 9
+    assert not logged.of("call_failed")
+
+
+# Metrics
+
+
+async def scrape(service: Service) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Return the metrics, by name and labels."""
+    url = f"http://127.0.0.1:{service.app.metrics_port}/metrics"
+
+    def fetch() -> str:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return str(answer.read().decode())
+
+    return {
+        (sample.name.removeprefix("dynamodb_processor_"), frozenset(sample.labels.items())): (
+            sample.value
+        )
+        for family in text_string_to_metric_families(await asyncio.to_thread(fetch))
+        for sample in family.samples
+    }
+
+
+def labels(**given: str) -> frozenset[tuple[str, str]]:
+    """Return labels as `scrape` has them."""
+    return frozenset(given.items())
+
+
+async def test_calls_are_counted_by_method_and_code(
+    tmp_path: Path, dynamodb_local: str, events: str
+) -> None:
+    """Refused ones too, and what reading took by table."""
+    keys = [make_key("reports"), make_key("narrow", tables=["narrow"])]
+    async with open_service(
+        tmp_path, dynamodb_local, events_catalog(events), keys, metrics_listen="127.0.0.1:0"
+    ) as service:
+        page = await service.query(_SPEC)
+        await service.query(_SPEC)
+        await service.messages(query_spec("uncached", "user_id = 'nobody'"))
+        await fail(service, _SPEC, (("x-api-key", "nobody's"),))
+        await fail(service, _SPEC, service.metadata("narrow"))
+        await fail(service, query_spec("events", "no expression"))
+        with pytest.raises(grpc.aio.AioRpcError):
+            await service.catalog.GetTable(GetTableRequest(table="events"), timeout=10)
+        waiting = service.stream(query_spec("scannable"), page_size=1)
+        await waiting.read()
+        await service.check()
+        found = await scrape(service)
+        assert found["active_calls", labels(method=_STREAM)] == 1
+        assert found["active_reads", labels()] == 1
+        waiting.cancel()
+        gone = ("calls_total", labels(method=_STREAM, code="CANCELLED"))
+
+        async def counted() -> bool:
+            return gone in await scrape(service)
+
+        await eventually(counted)
+        found = await scrape(service)
+
+    calls = {
+        (dict(where)["method"].rpartition("/")[2], dict(where)["code"]): value
+        for (name, where), value in found.items()
+        if name == "calls_total"
+    }
+    assert calls == {
+        ("Query", "OK"): 2,
+        ("Query", "UNAUTHENTICATED"): 1,
+        ("Query", "PERMISSION_DENIED"): 1,
+        ("Query", "INVALID_ARGUMENT"): 1,
+        ("StreamQuery", "OK"): 1,
+        ("StreamQuery", "CANCELLED"): 1,
+        ("GetTable", "UNAUTHENTICATED"): 1,
+        ("Check", "OK"): 1,
+    }
+    assert found["call_seconds_count", labels(method=_QUERY)] == 5
+    assert found["active_calls", labels(method=_QUERY)] == 0
+    assert found["active_reads", labels()] == 0
+    assert found["waiting_reads", labels()] == 0
+    assert found["reads_total", labels(table="events", cache="MISS")] == 1
+    assert found["reads_total", labels(table="events", cache="HIT")] == 1
+    assert found["items_returned_total", labels(table="events")] == 10
+    assert found["items_scanned_total", labels(table="events")] == 5
+    assert found["read_units_total", labels(table="events")] == page.stats.read_units
+    assert found["backend_calls_total", labels(table="events")] == 1
+    assert found["cached_pages", labels()] >= 1
+    assert found["cached_bytes", labels()] > 0
+    assert found["process_cpu_seconds_total", labels()] > 0
+
+
+async def test_names_that_callers_invent_do_not_become_metrics(
+    tmp_path: Path, dynamodb_local: str, events: str
+) -> None:
+    """The number of time series is the catalog's to decide."""
+    async with open_service(
+        tmp_path, dynamodb_local, events_catalog(events), metrics_listen="127.0.0.1:0"
+    ) as service:
+        for number in range(20):
+            await fail(service, query_spec(f"invented-{number}", "a = 1"))
+            call: Any = service.channel.unary_unary(f"/invented.Service/Method{number}")
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call(b"", metadata=service.metadata(), timeout=10)
+            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        text = str(await scrape(service))
+    assert "invented" not in text
+    assert "NOT_FOUND" in text
+
+
+async def test_there_need_be_no_metrics(service: Service) -> None:
+    """Without an address none are served."""
+    assert service.app.metrics_port is None

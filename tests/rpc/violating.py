@@ -1,0 +1,32 @@
+"""Requests that break the contract, and how they are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import pytest
+
+from dynamodb_processor.v1.query_pb2 import QuerySpec
+from dynamodb_processor.v1.query_service_pb2 import QueryRequest, StreamQueryRequest
+from tests.rpc.data import VIKTOR
+from tests.support.running import Refusal, Service, query_spec, refusal_of
+
+
+async def refusal(service: Service, request: QueryRequest | StreamQueryRequest) -> Refusal:
+    """Return how a request is refused, which must be as an invalid argument."""
+    method: Any = (
+        service.queries.Query if isinstance(request, QueryRequest) else service.queries.StreamQuery
+    )
+    call = method(request, metadata=service.metadata(), timeout=10)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await (call.read() if isinstance(request, StreamQueryRequest) else call)
+    found = refusal_of(caught.value)
+    assert found.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert found.reason == "INVALID_REQUEST"
+    return found
+
+
+def good(**fields: Any) -> QuerySpec:
+    """Return a query that is good but for `fields`."""
+    return query_spec("events", "user_id = :u", parameters={"u": VIKTOR}, **fields)

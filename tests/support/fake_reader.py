@@ -1,0 +1,165 @@
+"""A Reader without DynamoDB, which passes the same contract suite, and a look into pages."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+from dynamodb_processor.v1.query_service_pb2 import QueryResponse
+from dynamodb_processor.v1.value_pb2 import Item
+from dynamodb_processor_server.errors import DeadlineExceeded
+from dynamodb_processor_server.query.evaluator import evaluate
+from dynamodb_processor_server.query.model import Path
+from dynamodb_processor_server.query.parser import parse_path
+from dynamodb_processor_server.query.plan import Operation, Plan
+from dynamodb_processor_server.query.projection import project
+from dynamodb_processor_server.query.values import WireItem, from_wire
+from dynamodb_processor_server.reading.port import (
+    Limits,
+    Page,
+    PageContent,
+    PageEnd,
+    Position,
+    Usage,
+)
+from dynamodb_processor_server.reading.positions import decode_position, encode_position, key_of
+from tests.support.messages import from_item, to_value
+
+#: What one item costs to evaluate, matching or not.
+UNITS_PER_ITEM: Final = 0.5
+
+
+class InMemoryReader:
+    """Answers plans from a list of items, looking at one item after another.
+
+    It knows no requests and no `Limit`, only what the port promises. `calls` are the positions that
+    were asked for. Change `items` to write to the table.
+    """
+
+    def __init__(
+        self,
+        items: Iterable[WireItem],
+        max_page_bytes: int = 1_000_000,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.items = [dict(item) for item in items]
+        self.calls: list[Position] = []
+        self._max_page_bytes = max_page_bytes
+        self._now = now
+
+    async def fetch_page(self, plan: Plan, at: Position, limits: Limits) -> Page:
+        """Return the page that begins at `at`; see `Reader`."""
+        self.calls.append(at)
+        page = _PageInTheMaking(plan, at, limits, self._max_page_bytes, self._now())
+        if plan.operation is Operation.NOTHING:
+            return page.ended(PageEnd.EXHAUSTED)
+        await asyncio.sleep(0)
+        if asyncio.get_running_loop().time() >= limits.deadline:
+            raise DeadlineExceeded("too late")
+        for item in _items_on(plan, self.items, at):
+            end = page.take(item)
+            if end is not None:
+                return page.ended(end)
+        return page.ended(PageEnd.EXHAUSTED)
+
+
+class _PageInTheMaking:
+    def __init__(
+        self, plan: Plan, at: Position, limits: Limits, max_bytes: int, read_at: float
+    ) -> None:
+        self._plan = plan
+        self._limits = limits
+        self._max_bytes = max_bytes
+        self._read_at = read_at
+        self._items: list[bytes] = []
+        self._scanned = 0
+        self._at = at
+
+    def take(self, item: WireItem) -> PageEnd | None:
+        """Look at one item; return why the page ends before it."""
+        limit = self._limit_reached()
+        if limit is not None:
+            return limit
+        if _matches(self._plan, item):
+            chunk = QueryResponse(items=[_message(self._plan, item)]).SerializeToString()
+            size = sum(map(len, self._items))
+            if self._items and size + len(chunk) > self._max_bytes:
+                return PageEnd.RESPONSE_BYTES
+            self._items.append(chunk)
+        self._scanned += 1
+        self._at = encode_position(key_of(item, self._plan.path.position))
+        return None
+
+    def _limit_reached(self) -> PageEnd | None:
+        limits, scanned = self._limits, self._scanned
+        if len(self._items) == limits.page_size:
+            return PageEnd.PAGE_FULL
+        if not scanned:
+            return None  # some progress is always made
+        if limits.max_scanned_items is not None and scanned >= limits.max_scanned_items:
+            return PageEnd.SCAN_BUDGET
+        if limits.max_read_units is not None and scanned * UNITS_PER_ITEM >= limits.max_read_units:
+            return PageEnd.READ_UNIT_BUDGET
+        late = asyncio.get_running_loop().time() >= limits.answer_by
+        return PageEnd.TIME_BUDGET if late else None
+
+    def ended(self, end: PageEnd) -> Page:
+        """Return the page."""
+        following = None if end is PageEnd.EXHAUSTED else self._at
+        content = PageContent(
+            b"".join(self._items), len(self._items), following, end, self._read_at
+        )
+        calls = 0 if self._plan.operation is Operation.NOTHING else 1
+        return Page(content, Usage(self._scanned, self._scanned * UNITS_PER_ITEM, calls))
+
+
+def _items_on(plan: Plan, items: Iterable[WireItem], at: Position) -> Iterator[WireItem]:
+    """Yield the items of the plan's range that lie behind a position, in order."""
+    path, condition = plan.path, plan.key_condition
+
+    def place(key: WireItem) -> tuple[Any, ...]:
+        names = (*(attribute.name for attribute in path.key.sort), *path.position)
+        return tuple(from_wire(key[name]).order for name in names)
+
+    held = [item for item in items if all(name in item for name in path.position)]
+    found = [item for item in held if condition is None or evaluate(condition, item)]
+    descending = plan.request.get("ScanIndexForward") is False
+    found.sort(key=place, reverse=descending)
+    start = decode_position(at)
+    for item in found:
+        if start is None or (
+            place(item) < place(start) if descending else place(item) > place(start)
+        ):
+            yield item
+
+
+def _matches(plan: Plan, item: WireItem) -> bool:
+    conditions = [condition for condition in (plan.filter, plan.local_filter) if condition]
+    return all(evaluate(condition, item) for condition in conditions)
+
+
+def _message(plan: Plan, item: WireItem) -> Item:
+    shape = plan.shape
+    fetched = plan.request.get("ProjectionExpression")
+    if fetched:
+        names = plan.request["ExpressionAttributeNames"]
+        texts = (
+            re.sub(r"#\d+", lambda m: str(Path((names[m[0]],))), t) for t in fetched.split(", ")
+        )
+        item = project(item, map(parse_path, texts))
+    if shape.paths:
+        item = project(item, shape.paths)
+    elif shape.attributes is not None:
+        item = {name: value for name, value in item.items() if name in shape.attributes}
+    return Item(attributes={name: to_value(dict(value)) for name, value in item.items()})
+
+
+def items_of(page: Page | PageContent) -> list[dict[str, dict[str, Any]]]:
+    """Return the items of a page, in wire form."""
+    content = page.content if isinstance(page, Page) else page
+    items = [from_item(item) for item in QueryResponse.FromString(content.items).items]
+    assert len(items) == content.count
+    return items

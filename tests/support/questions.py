@@ -1,0 +1,238 @@
+"""Random questions about a data set, as Hypothesis strategies, and whether they can be served."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+from typing import Final
+
+from hypothesis import strategies as st
+
+from tests.support.conditions import (
+    And,
+    Between,
+    Comparison,
+    Condition,
+    Constant,
+    Function,
+    Path,
+    Wire,
+    WireItem,
+    attributes_of,
+)
+from tests.support.datasets import FREE_NAMES, DataSet, Index
+from tests.support.filters import filters, projections
+from tests.support.oracle import sort_value
+
+PAGE_SIZES: Final = (1, 2, 3, 5, 7, 10, 25, 50, 100)
+_MIRRORED: Final = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+
+
+class Variant(Enum):
+    """What the catalog entry says about sparse indexes; the value ends its logical name."""
+
+    STRICT = ""
+    ALLOWING = "-allowing"
+    VOUCHING = "-vouching"
+
+
+class Verdict(Enum):
+    """What the design lets the service do with a question."""
+
+    ANSWER = "must be answered"
+    REFUSAL = "must be refused"
+    EITHER = "may be refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A query and how it is paged. `cut` is where it is resumed, as a fraction of its pages."""
+
+    condition: Condition
+    index: str
+    descending: bool
+    projection: tuple[Path, ...]
+    strong: bool
+    variant: Variant
+    page_size: int
+    other_page_size: int
+    max_items: int | None
+    max_scanned_items: int | None
+    cut: float
+    cached: bool
+
+
+@st.composite
+def questions(draw: st.DrawFn, data: DataSet) -> Question:
+    """Draw a question that names every partition attribute of one of the data set's paths."""
+    schema = data.schema
+    path = schema.index(
+        draw(st.sampled_from(["@table", *(index.name for index in schema.indexes)]))
+    )
+    condition = draw(_conditions(data, path))
+    forced = draw(st.integers(0, 9)) < 3
+    return Question(
+        condition=condition,
+        index=(path.name or "@table") if forced else "",
+        descending=draw(st.booleans()),
+        projection=draw(_projections(data, path)),
+        strong=path.local and draw(st.integers(0, 9)) == 0,
+        variant=draw(st.sampled_from(Variant)),
+        page_size=draw(st.sampled_from(PAGE_SIZES)),
+        other_page_size=draw(st.sampled_from(PAGE_SIZES)),
+        max_items=draw(st.one_of(st.none(), st.none(), st.none(), st.integers(1, 40))),
+        max_scanned_items=draw(st.one_of(st.none(), st.none(), st.integers(5, 60))),
+        cut=draw(st.sampled_from((0.0, 0.3, 0.5, 0.9))),
+        cached=draw(st.booleans()),
+    )
+
+
+@st.composite
+def _projections(draw: st.DrawFn, data: DataSet, path: Index) -> tuple[Path, ...]:
+    """Draw no projection or, for indexes that do not hold everything, most often one they hold."""
+    if path.projection == "ALL" or draw(st.integers(0, 4)) == 0:
+        return draw(st.one_of(st.just(()), st.just(()), projections(data, FREE_NAMES)))
+    held = tuple(name for name in FREE_NAMES if data.schema.projects(path, name))
+    return draw(projections(data, held, [*data.schema.keys, *path.keys]))
+
+
+@st.composite
+def _conditions(draw: st.DrawFn, data: DataSet, path: Index) -> Condition:
+    schema, held = data.schema, list(data.held_by(path))
+    example: WireItem = draw(st.sampled_from(held or list(data.items)))
+    terms: list[Condition] = [
+        draw(_equality(name, _key_value(draw, data, example, name))) for name in path.partition
+    ]
+    terms += draw(_sort_conditions(data, path, example))
+    # Most filters stay with what the index holds: others can only be refused.
+    free = tuple(name for name in FREE_NAMES if schema.projects(path, name))
+    within = draw(st.integers(0, 4)) > 0
+    names = free if free and within else FREE_NAMES
+    terms += draw(st.lists(filters(data, names), max_size=draw(st.sampled_from((0, 1, 1, 2)))))
+    terms = draw(st.permutations(terms))
+    if len(terms) > 2 and draw(st.booleans()):
+        terms = [terms[0], And(tuple(terms[1:]))]
+    return terms[0] if len(terms) == 1 else And(tuple(terms))
+
+
+def _key_value(draw: st.DrawFn, data: DataSet, example: WireItem, name: str) -> Wire:
+    """Return a key's value: the example's, or now and then another one of the attribute's."""
+    values = data.values_of(name)
+    if name in example and draw(st.integers(0, 9)) > 0:
+        return example[name]
+    return draw(st.sampled_from(values)) if values else {data.schema.types[name]: "1"}
+
+
+@st.composite
+def _equality(draw: st.DrawFn, name: str, value: Wire) -> Condition:
+    return draw(_comparison(name, "=", value))
+
+
+@st.composite
+def _comparison(draw: st.DrawFn, name: str, operator: str, value: Wire) -> Condition:
+    constant = Constant(_respelled(draw, value), inline=draw(st.booleans()))
+    if draw(st.integers(0, 4)) == 0:
+        return Comparison(constant, _MIRRORED[operator], Path((name,)))
+    return Comparison(Path((name,)), operator, constant)
+
+
+def _respelled(draw: st.DrawFn, value: Wire) -> Wire:
+    """Return the same value; a number sometimes in another spelling."""
+    if "N" in value and draw(st.integers(0, 3)) == 0:
+        return {"N": f"{Decimal(value['N']):E}"}
+    return value
+
+
+@st.composite
+def _sort_conditions(
+    draw: st.DrawFn, data: DataSet, path: Index, near: WireItem
+) -> list[Condition]:
+    """Draw conditions on the sort attributes, left to right, as a key condition could hold them."""
+    terms: list[Condition] = []
+    for name in path.sort:
+        kind = draw(st.sampled_from(("none", "equal", "bound", "bounds", "between", "prefix")))
+        low, high = sorted(
+            (_key_value(draw, data, near, name), draw(st.sampled_from(data.values_of(name)))),
+            key=sort_value,
+        )
+        if kind == "equal":
+            terms.append(draw(_equality(name, near.get(name, low))))
+            continue
+        terms += draw(_range(name, kind, low, high))
+        break
+    return terms
+
+
+@st.composite
+def _range(draw: st.DrawFn, name: str, kind: str, low: Wire, high: Wire) -> list[Condition]:
+    match kind:
+        case "bound":
+            operator = draw(st.sampled_from(("<", "<=", ">", ">=")))
+            return [draw(_comparison(name, operator, draw(st.sampled_from((low, high)))))]
+        case "bounds":
+            if draw(st.integers(0, 9)) == 0:
+                low, high = high, low  # An empty range, which must not be an error.
+            lower = draw(_comparison(name, draw(st.sampled_from((">", ">="))), low))
+            upper = draw(_comparison(name, draw(st.sampled_from(("<", "<="))), high))
+            return [lower, upper]
+        case "between":
+            return [Between(Path((name,)), Constant(low), Constant(high, inline=True))]
+        case "prefix" if "N" not in low:
+            ((kind, content),) = low.items()
+            return [Function("begins_with", Path((name,)), Constant({kind: content[:1]}))]
+    return []
+
+
+def verdict(question: Question, data: DataSet) -> Verdict:
+    """Return what the design says about a question, by reasoning of the simplest kind.
+
+    Where it takes more than that (does this filter imply that the attribute exists?), EITHER.
+    """
+    schema = data.schema
+    names = [question.index] if question.index else ["", *(index.name for index in schema.indexes)]
+    found = [_serves(question, data, schema.index(name)) for name in names]
+    if Verdict.ANSWER in found:
+        return Verdict.ANSWER
+    return Verdict.EITHER if Verdict.EITHER in found else Verdict.REFUSAL
+
+
+def _serves(question: Question, data: DataSet, path: Index) -> Verdict:
+    fixed = {name for name, operator in _bounds(question.condition) if operator == "="}
+    if not fixed.issuperset(path.partition) or (question.strong and not path.local):
+        return Verdict.REFUSAL
+    wanted = attributes_of(question.condition) | {each.attribute for each in question.projection}
+    covered = path.projection == "ALL" or (
+        bool(question.projection) and all(data.schema.projects(path, name) for name in wanted)
+    )
+    if not covered and not path.local:
+        return Verdict.REFUSAL
+    hiding = _may_hide(question, data, path)
+    if hiding - attributes_of(question.condition):
+        return Verdict.REFUSAL
+    surely = {name for name, _ in _bounds(question.condition)}
+    return Verdict.ANSWER if covered and hiding <= surely else Verdict.EITHER
+
+
+def _may_hide(question: Question, data: DataSet, path: Index) -> set[str]:
+    """Return the index keys that an item may lack, where that is not allowed to matter."""
+    if question.index or question.variant is Variant.ALLOWING:
+        return set()
+    vouched = data.always if question.variant is Variant.VOUCHING else frozenset()
+    return set(path.keys) - set(data.schema.keys) - vouched
+
+
+def _bounds(condition: Condition) -> set[tuple[str, str]]:
+    """Return the attributes that a conjunct bounds by constants, each with its operator."""
+    match condition:
+        case And(terms):
+            return {found for term in terms for found in _bounds(term)}
+        case Comparison(Path((str(name),)), operator, Constant()) if operator != "<>":
+            return {(name, operator)}
+        case Comparison(Constant(), operator, Path((str(name),))) if operator != "<>":
+            return {(name, operator)}
+        case Between(Path((str(name),)), Constant(), Constant()):
+            return {(name, "BETWEEN")}
+        case Function("begins_with", Path((str(name),)), Constant()):
+            return {(name, "begins_with")}
+    return set()

@@ -1,0 +1,264 @@
+"""A server inside the test's own process, on DynamoDB Local, with a channel to it.
+
+Everything is as in production but the process: the same composition, a real socket, real files.
+What a test wants otherwise it gives as a setting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import yaml
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from dynamodb_processor.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from dynamodb_processor.v1.query_pb2 import QuerySpec
+from dynamodb_processor.v1.query_service_pb2 import (
+    QueryRequest,
+    QueryResponse,
+    StreamQueryRequest,
+    StreamQueryResponse,
+)
+from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
+from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
+from dynamodb_processor_server.access.keys_file import digest_of, new_key
+from dynamodb_processor_server.app import App, open_app
+from dynamodb_processor_server.settings import Settings
+from tests.support.backends import REGION
+from tests.support.channels import remember
+
+# A call that takes longer than this is a failed test.
+_CALL_TIMEOUT = 30.0
+_PATIENCE = 10.0
+_DETAILS = (
+    error_details_pb2.ErrorInfo,
+    error_details_pb2.BadRequest,
+    error_details_pb2.PreconditionFailure,
+    error_details_pb2.QuotaFailure,
+    error_details_pb2.RetryInfo,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key and what the keys file says of it."""
+
+    text: str
+    entry: Mapping[str, Any]
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What a call with this key sends."""
+        return (("x-api-key", self.text),)
+
+
+def make_key(key_id: str, *, tables: Sequence[str] = ("*",), **more: Any) -> Key:
+    """Return a new key whose principal has the name of its id, unless `more` says otherwise."""
+    text, digest = new_key()
+    entry = {"id": key_id, "principal": key_id, "digest": digest, "tables": list(tables)}
+    assert digest == digest_of(text)
+    return Key(text, entry | more)
+
+
+@dataclass
+class Service:
+    """A running server and how to call it.
+
+    `keys` are by id; calls are made with the first one unless they name another. `catalog_file` and
+    `keys_file` may be rewritten to see a reload.
+    """
+
+    app: App
+    channel: grpc.aio.Channel
+    keys: dict[str, Key]
+    catalog_file: Path
+    keys_file: Path
+    _first: Key = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._first = next(iter(self.keys.values()))
+        self.queries = QueryServiceStub(self.channel)
+        self.catalog = CatalogServiceStub(self.channel)
+        self.health: Any = health_pb2_grpc.HealthStub(self.channel)
+
+    def metadata(self, key: str | None = None) -> tuple[tuple[str, str], ...]:
+        """Return the metadata that shows a key."""
+        return (self.keys[key] if key else self._first).metadata
+
+    async def query(
+        self, spec: QuerySpec, *, key: str | None = None, **fields: Any
+    ) -> QueryResponse:
+        """Return one page; `fields` are those of `QueryRequest`."""
+        request = QueryRequest(query=spec, **fields)
+        return await self.queries.Query(request, metadata=self.metadata(key), timeout=_CALL_TIMEOUT)
+
+    def stream(
+        self, spec: QuerySpec, *, key: str | None = None, **fields: Any
+    ) -> grpc.aio.UnaryStreamCall[StreamQueryRequest, StreamQueryResponse]:
+        """Return a call that gives every page; `fields` are those of `StreamQueryRequest`."""
+        request = StreamQueryRequest(query=spec, **fields)
+        call: grpc.aio.UnaryStreamCall[StreamQueryRequest, StreamQueryResponse]
+        call = self.queries.StreamQuery(request, metadata=self.metadata(key), timeout=_CALL_TIMEOUT)
+        return call
+
+    async def messages(
+        self, spec: QuerySpec, *, key: str | None = None, **fields: Any
+    ) -> list[StreamQueryResponse]:
+        """Return every message of a stream."""
+        return [message async for message in self.stream(spec, key=key, **fields)]
+
+    async def check(self, name: str = "readiness") -> str:
+        """Return what the health service says about a name."""
+        request = health_pb2.HealthCheckRequest(service=name)
+        answer = await self.health.Check(request, timeout=_CALL_TIMEOUT)
+        return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+
+    def write_keys(self, *keys: Key) -> None:
+        """Put these keys in force, at the next look at the file."""
+        write_keys(self.keys_file, keys)
+
+
+@asynccontextmanager
+async def open_service(
+    directory: Path,
+    endpoint_url: str,
+    catalog: Mapping[str, Any],
+    keys: Sequence[Key] | None = None,
+    **settings: Any,
+) -> AsyncIterator[Service]:
+    """Run a server for the time of the `async with`.
+
+    Args:
+        directory: where its two files are written.
+        endpoint_url: DynamoDB's address.
+        catalog: what the catalog file holds.
+        keys: the keys that are good; one that may read everything, unless given.
+        settings: those that are not to be as `server_settings` has them.
+    """
+    keys = keys or [make_key("tester")]
+    catalog_file, keys_file = directory / "catalog.yaml", directory / "keys.yaml"
+    write_catalog(catalog_file, catalog)
+    write_keys(keys_file, keys)
+    ours = server_settings(catalog_file, keys_file, endpoint_url=endpoint_url, **settings)
+    async with open_app(ours) as app, grpc.aio.insecure_channel(app.address) as channel:
+        by_id = {key.entry["id"]: key for key in keys}
+        yield Service(app, channel, by_id, catalog_file, keys_file)
+
+
+def server_settings(catalog: Path, keys: Path, **settings: Any) -> Settings:
+    """Return settings for a server that picks its ports and loses no time at its end."""
+    ours: dict[str, Any] = {
+        "listen": "127.0.0.1:0",
+        "metrics_listen": None,
+        "region": REGION,
+        "reload_interval": 0.05,
+        "drain_delay": 0.0,
+        "drain_grace": 2.0,
+    }
+    return Settings(catalog=catalog, keys=keys, **(ours | settings))
+
+
+def write_catalog(file: Path, catalog: Mapping[str, Any]) -> None:
+    """Write a catalog file, whole at once."""
+    _replace(file, yaml.safe_dump(dict(catalog), sort_keys=False))
+
+
+def write_keys(file: Path, keys: Sequence[Key]) -> None:
+    """Write a keys file, whole at once."""
+    _replace(file, yaml.safe_dump({"keys": [dict(key.entry) for key in keys]}, sort_keys=False))
+
+
+def _replace(file: Path, text: str) -> None:
+    draft = file.with_suffix(".draft")
+    draft.write_text(text, "utf-8")
+    draft.replace(file)
+
+
+def query_spec(table: str, expression: str = "", /, **fields: Any) -> QuerySpec:
+    """Return a query. `parameters` may hold str, int, bytes and bool besides values."""
+    parameters = {name: _value(v) for name, v in fields.pop("parameters", {}).items()}
+    return QuerySpec(table=table, expression=expression, parameters=parameters, **fields)
+
+
+def _value(data: Any) -> AttributeValue:
+    match data:
+        case bool():
+            return AttributeValue(bool=data)
+        case str():
+            return AttributeValue(s=data)
+        case int():
+            return AttributeValue(n=str(data))
+        case bytes():
+            return AttributeValue(b=data)
+    assert isinstance(data, AttributeValue)
+    return data
+
+
+def numbers(items: Sequence[Item], attribute: str) -> list[int]:
+    """Return one whole-number attribute of items, in order."""
+    return [int(item.attributes[attribute].n) for item in items]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """How a call failed: its status and the `google.rpc` details, by type."""
+
+    code: grpc.StatusCode
+    message: str
+    details: Mapping[str, Any]
+    trailing: Mapping[str, str | bytes]
+
+    @property
+    def reason(self) -> str:
+        """The machine-readable reason."""
+        return str(self.details["ErrorInfo"].reason)
+
+    @property
+    def fields(self) -> list[str]:
+        """The paths of the fields that were wrong, in order."""
+        return [violation.field for violation in self.details["BadRequest"].field_violations]
+
+    @property
+    def descriptions(self) -> dict[str, str]:
+        """What is wrong with each field."""
+        return {v.field: v.description for v in self.details["BadRequest"].field_violations}
+
+
+def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
+    """Return how a call failed, its details decoded and checked against the status."""
+    remember("", error)
+    trailing = {str(key): value for key, value in error.trailing_metadata() or ()}
+    details: dict[str, Message] = {}
+    packed = trailing.get("grpc-status-details-bin")
+    if packed is not None:
+        assert isinstance(packed, bytes)
+        status = status_pb2.Status.FromString(packed)
+        assert status.code == error.code().value[0]
+        assert status.message == error.details()
+        for entry in status.details:
+            kind = next(kind for kind in _DETAILS if entry.Is(kind.DESCRIPTOR))
+            details[kind.DESCRIPTOR.name] = kind.FromString(entry.value)
+    return Refusal(error.code(), error.details() or "", details, trailing)
+
+
+async def eventually(what: Callable[[], Any], *, patience: float = _PATIENCE) -> Any:
+    """Wait until `what`, a function or coroutine function, gives something true, and return it."""
+    end = time.monotonic() + patience
+    while True:
+        result = what()
+        if asyncio.iscoroutine(result):
+            result = await result
+        if result:
+            return result
+        if time.monotonic() > end:
+            raise AssertionError(f"still not so after {patience} s")
+        await asyncio.sleep(0.01)

@@ -1,0 +1,168 @@
+"""The declared catalog: what it says by default, what it refuses, and what a name resolves to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dynamodb_processor_server.catalog.declaration import (
+    CatalogDeclaration,
+    PageSizes,
+    TableDeclaration,
+)
+from dynamodb_processor_server.documents import Document, DocumentError
+
+
+def parse(text: str) -> CatalogDeclaration:
+    """Return the catalog in the text of a file."""
+    return Document(Path("catalog.yaml"), text.encode()).parse(CatalogDeclaration)
+
+
+def test_a_full_declaration_is_read() -> None:
+    """Every field of a table arrives."""
+    catalog = parse("""
+tables:
+  audit_events:
+    table: audit-events-prod
+    region: eu-west-1
+    role_arn: arn:aws:iam::123456789012:role/team/reader
+    description: Who did what
+    page_size: {default: 50, maximum: 200}
+    cache_ttl: 12.5
+    attributes: [user_id, occurred_at]
+    required: [occurred_at]
+    sparse: allow
+    allow_scan: true
+discover: ["audit-*"]
+""")
+    assert catalog.discover == ("audit-*",)
+    assert catalog.tables == {
+        "audit_events": TableDeclaration(
+            table="audit-events-prod",
+            region="eu-west-1",
+            role_arn="arn:aws:iam::123456789012:role/team/reader",
+            description="Who did what",
+            page_size=PageSizes(default=50, maximum=200),
+            cache_ttl=12.5,
+            attributes=("user_id", "occurred_at"),
+            required=("occurred_at",),
+            sparse="allow",
+            allow_scan=True,
+        )
+    }
+
+
+@pytest.mark.parametrize("text", ["tables: {flights: }", "tables: {flights: {}}"])
+def test_a_name_alone_declares_the_defaults(text: str) -> None:
+    """A table without further words is the DynamoDB table of that name, read with caution."""
+    table = parse(text).tables["flights"]
+    assert table.table == "flights"
+    assert table.page_size == PageSizes(default=100, maximum=1_000)
+    assert table.cache_ttl == 300.0
+    assert table.attributes is None
+    assert table.sparse == "refuse"
+    assert not table.allow_scan
+
+
+def test_the_default_page_fits_a_small_maximum() -> None:
+    """A maximum under the usual default lowers the default that was not given."""
+    table = parse("tables: {flights: {page_size: {maximum: 20}}}").tables["flights"]
+    assert table.page_size == PageSizes(default=20, maximum=20)
+
+
+@pytest.mark.parametrize(
+    ("declared", "mistake"),
+    [
+        ("table: ab", "1: tables.t_1.table: must be 3 to 255 of the characters"),
+        ("table: a/b", "1: tables.t_1.table: must be 3 to 255 of the characters"),
+        ("region: 'eu west'", "1: tables.t_1.region: must be the name of an AWS region"),
+        ("role_arn: 'arn:aws:s3:::x'", "1: tables.t_1.role_arn: must be the ARN of an IAM role"),
+        ("page_size: {default: 0}", "1: tables.t_1.page_size.default: should be greater than"),
+        ("page_size: {maximum: 10001}", "1: tables.t_1.page_size.maximum: should be less than"),
+        ("page_size: {default: '5'}", "1: tables.t_1.page_size.default: should be a valid int"),
+        (
+            "page_size: {default: 2000}",
+            "1: tables.t_1.page_size.default: must not be more than the maximum, 1000",
+        ),
+        ("cache_ttl: -1", "1: tables.t_1.cache_ttl: should be greater than or equal to 0"),
+        ("cache_ttl: 86401", "1: tables.t_1.cache_ttl: should be less than or equal to 86400"),
+        ("cache_ttl: .nan", "1: tables.t_1.cache_ttl: should be a finite number"),
+        ("cache_ttl: true", "1: tables.t_1.cache_ttl: should be a valid number"),
+        ("attributes: []", "1: tables.t_1.attributes: must not be empty"),
+        ("attributes: ['']", "1: tables.t_1.attributes[0]: "),
+        ("attributes: [a, b, a]", "1: tables.t_1.attributes[2]: repeats entry 0"),
+        ("required: [a, a]", "1: tables.t_1.required[1]: repeats entry 0"),
+        (
+            "attributes: [a], required: [a, b]",
+            "1: tables.t_1.required[1]: is not one of the table's attributes",
+        ),
+        ("sparse: maybe", "1: tables.t_1.sparse: should be 'refuse' or 'allow'"),
+        ("allow_scan: 1", "1: tables.t_1.allow_scan: must be true or false"),
+        ("ttl: 5", "1: tables.t_1.ttl: is not a field that is known here"),
+    ],
+)
+def test_mistakes_in_a_table_are_refused(declared: str, mistake: str) -> None:
+    """Each mistake is told at its field."""
+    with pytest.raises(DocumentError) as caught:
+        parse(f"tables: {{t_1: {{{declared}}}}}")
+    assert str(caught.value).startswith(f"catalog.yaml:{mistake}")
+    assert len(caught.value.mistakes) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("tables: {}", "discover: the catalog declares nothing"),
+        ("discover: []", "discover: the catalog declares nothing"),
+        ("tables:", "tables: must be a mapping of names to values"),
+        ("tables: [flights]", "tables: must be a mapping of names to values"),
+        ("tables: {flights: prod}", "tables.flights: must be a mapping of fields to values"),
+        ("tables: {'my table': {table: abc}}", "tables.my table: must be 1 to 255 of"),
+        ("discover: ['']", "discover[0]: must be 1 to 255 of"),
+        ("discover: ['a*', 'a b']", "discover[1]: must be 1 to 255 of"),
+        ("discover: ['a*', 'b*', 'a*']", "discover[2]: repeats entry 0"),
+        ("discover: 'a*'", "discover: must be a list"),
+    ],
+)
+def test_mistakes_in_the_catalog_are_refused(text: str, mistake: str) -> None:
+    """An empty catalog, bad names and bad patterns are told."""
+    with pytest.raises(DocumentError) as caught:
+        parse(text)
+    assert str(caught.value).startswith(f"catalog.yaml:1: {mistake}")
+    assert len(caught.value.mistakes) == 1
+
+
+def test_a_name_resolves_by_name_before_pattern() -> None:
+    """A named table is what was declared for it, although a pattern matches its name too."""
+    catalog = parse("tables: {audit-x: {table: elsewhere}}\ndiscover: ['audit-*']")
+    named = catalog.declaration_for("audit-x")
+    assert named is not None
+    assert named.table == "elsewhere"
+    assert catalog.declaration_for("audit-y") == TableDeclaration(table="audit-y")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "found"),
+    [
+        ("audit-*", "audit-", True),
+        ("audit-*", "AUDIT-1", False),
+        ("audit-*", "my-audit-1", False),
+        ("log.?", "log.1", True),
+        ("log.?", "logx1", False),
+        ("[ab]-*", "b-1", True),
+        ("[!a]-*", "a-1", False),
+        ("*", "a table with spaces", False),
+        ("*", "ab", False),
+        ("*", "abc\n", False),
+        ("*", "x" * 255, True),
+        ("*", "x" * 256, False),
+        ("*", "", False),
+    ],
+)
+def test_patterns_match_whole_names_that_dynamodb_allows(
+    pattern: str, name: str, found: bool
+) -> None:
+    """Patterns are case-sensitive, and never let a name through that DynamoDB would refuse."""
+    catalog = CatalogDeclaration(discover=(pattern,))
+    assert (catalog.declaration_for(name) is not None) is found

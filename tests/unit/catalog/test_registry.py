@@ -1,0 +1,280 @@
+"""The catalog at work: tables described on first use, kept, refreshed, replaced and missed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytest
+
+from dynamodb_processor_server.catalog import registry
+from dynamodb_processor_server.catalog.declaration import CatalogDeclaration, TableDeclaration
+from dynamodb_processor_server.catalog.registry import Catalog
+from dynamodb_processor_server.catalog.schema import TableSchema
+from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable, TableNotFound
+from tests.support.datasets import Index, Schema
+from tests.unit.query.tables import make_schema
+
+
+class Describer:
+    """DynamoDB's tables, by their real names; `asked` are the names that were described."""
+
+    def __init__(self, *names: str) -> None:
+        self.tables = {name: schema_of(name) for name in names}
+        self.error: Exception | None = None
+        self.asked: list[str] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.at_once = 0
+        self.most_at_once = 0
+
+    async def describe(self, name: str, declaration: TableDeclaration) -> TableSchema:
+        """Return the schema of a table."""
+        self.asked.append(declaration.table)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(0)
+        await self.gate.wait()
+        self.at_once -= 1
+        if self.error is not None:
+            raise self.error
+        if declaration.table not in self.tables:
+            raise TableNotFound(f"table {name} does not exist")
+        return self.tables[declaration.table]
+
+    async def list_names(self) -> Sequence[str]:
+        """Return the names of all tables."""
+        return sorted(self.tables)
+
+
+def schema_of(name: str, *indexes: Index) -> TableSchema:
+    """Return the schema of a table with one key attribute."""
+    return make_schema(Schema(name, "id", None, indexes, {"id": "S", "user": "S"}))
+
+
+def declare(discover: Iterable[str] = (), **tables: dict[str, Any]) -> CatalogDeclaration:
+    """Return a catalog of tables, by logical name."""
+    return CatalogDeclaration.model_validate({"tables": tables, "discover": tuple(discover)})
+
+
+EVENTS = {"table": "events-prod"}
+
+
+async def test_a_named_table_is_described_on_first_use_and_kept() -> None:
+    """Under its logical name, with the schema of the real one."""
+    describer = Describer("events-prod")
+    catalog = Catalog(declare(events=EVENTS), describer)
+    assert catalog.known("events") is None
+    assert catalog.missing == ["events"]
+    table = await catalog.table("events")
+    assert (table.name, table.schema.name) == ("events", "events-prod")
+    assert await catalog.table("events") is table
+    assert catalog.known("events") is table
+    assert catalog.missing == []
+    assert describer.asked == ["events-prod"]
+
+
+async def test_concurrent_first_uses_describe_few_times() -> None:
+    """However many ask for it before the answer is there, and they all get the same table."""
+    describer = Describer("events-prod")
+    catalog = Catalog(declare(events=EVENTS), describer)
+    tables = await asyncio.gather(*(catalog.table("events") for _ in range(20)))
+    assert len({id(table) for table in tables}) == 1
+    assert len(describer.asked) <= 4
+    assert catalog.version == 1
+
+
+async def test_discovered_tables_are_served_under_their_own_names() -> None:
+    """Those that a pattern matches, with the defaults."""
+    describer = Describer("audit-a", "audit-b", "secret")
+    catalog = Catalog(declare(["audit-*"]), describer)
+    table = await catalog.table("audit-a")
+    assert table.declaration == TableDeclaration(table="audit-a")
+    with pytest.raises(TableNotFound, match="table secret does not exist"):
+        await catalog.table("secret")
+    assert describer.asked == ["audit-a"], "what no pattern matches is not even asked for"
+    assert await catalog.names() == ["audit-a", "audit-b"]
+
+
+async def test_what_does_not_exist_is_remembered_for_a_while() -> None:
+    """Guessing names costs DynamoDB next to nothing."""
+    describer = Describer()
+    catalog = Catalog(declare(["*"]), describer)
+    for _ in range(5):
+        with pytest.raises(TableNotFound):
+            await catalog.table("nothing")
+    assert describer.asked == ["nothing"]
+    describer.tables["nothing"] = schema_of("nothing")
+    catalog.replace(declare(["*"]))
+    assert (await catalog.table("nothing")).name == "nothing", "a new catalog is a new start"
+
+
+async def test_few_tables_are_described_at_a_time() -> None:
+    """The control plane of DynamoDB has small limits."""
+    names = [f"table-{number}" for number in range(20)]
+    describer = Describer(*names)
+    catalog = Catalog(declare(["table-*"]), describer)
+    await asyncio.gather(*map(catalog.table, names))
+    assert describer.most_at_once == 4
+
+
+async def test_discovered_tables_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pattern that matches everything cannot fill the memory; named tables always fit."""
+    monkeypatch.setattr(registry, "_DISCOVERED_TABLES", 2)
+    describer = Describer("a-1", "a-2", "a-3", "events-prod")
+    catalog = Catalog(declare(["a-*"], events=EVENTS), describer)
+    await catalog.table("a-1")
+    await catalog.table("a-2")
+    with pytest.raises(BackendUnavailable, match="too many tables") as caught:
+        await catalog.table("a-3")
+    assert caught.value.retry_after == 60.0
+    assert (await catalog.table("a-1")).name == "a-1"
+    assert (await catalog.table("events")).name == "events"
+
+
+async def test_a_failure_is_the_callers_and_is_not_remembered() -> None:
+    """The next use tries again."""
+    describer = Describer("events-prod")
+    catalog = Catalog(declare(events=EVENTS), describer)
+    describer.error = BackendUnavailable("throttled")
+    with pytest.raises(BackendUnavailable, match="throttled"):
+        await catalog.table("events")
+    describer.error = None
+    assert (await catalog.table("events")).name == "events"
+
+
+async def test_the_catalog_is_complete_with_its_last_named_table() -> None:
+    """Until then the process is not ready; discovered tables do not count."""
+    describer = Describer("events-prod")
+    catalog = Catalog(declare(["x*"], events=EVENTS, users={"table": "users-prod"}), describer)
+    await catalog.refresh()
+    assert not catalog.complete.is_set()
+    assert catalog.missing == ["users"]
+    describer.tables["users-prod"] = schema_of("users-prod")
+    await catalog.refresh()
+    assert catalog.complete.is_set()
+    assert catalog.missing == []
+
+
+async def test_a_catalog_that_names_no_table_is_complete() -> None:
+    """There is nothing to wait for."""
+    assert Catalog(declare(["*"]), Describer()).complete.is_set()
+
+
+async def test_refreshing_sees_what_has_changed() -> None:
+    """A new index is a new version; the same answer again is not."""
+    describer = Describer("events-prod")
+    catalog = Catalog(declare(events=EVENTS), describer)
+    await catalog.refresh()
+    version = catalog.version
+    await catalog.refresh()
+    assert catalog.version == version
+    index = Index("by_user", False, ("user",), ())
+    describer.tables["events-prod"] = schema_of("events-prod", index)
+    await catalog.refresh()
+    assert catalog.version > version
+    assert (await catalog.table("events")).schema.path("by_user") is not None
+
+
+async def test_a_table_that_is_gone_is_forgotten() -> None:
+    """And is there again when it comes back."""
+    describer = Describer("events-prod")
+    catalog = Catalog(declare(events=EVENTS), describer)
+    await catalog.refresh()
+    version = catalog.version
+    schema = describer.tables.pop("events-prod")
+    await catalog.refresh()
+    assert catalog.version > version
+    assert catalog.missing == ["events"]
+    assert not catalog.complete.is_set()
+    assert await catalog.names() == []
+    with pytest.raises(TableNotFound):
+        await catalog.table("events")
+    describer.tables["events-prod"] = schema
+    await catalog.refresh()
+    assert (await catalog.table("events")).name == "events"
+    assert catalog.complete.is_set()
+
+
+@pytest.mark.parametrize("error", [BackendUnavailable("throttled"), BackendRefused("denied")])
+async def test_what_cannot_be_described_now_stays_as_it_was(error: Exception) -> None:
+    """An outage of the control plane is no outage of the service."""
+    describer = Describer("events-prod")
+    catalog = Catalog(declare(events=EVENTS), describer)
+    table = await catalog.table("events")
+    version = catalog.version
+    describer.error = error
+    await catalog.refresh()
+    assert await catalog.table("events") is table
+    assert catalog.version == version
+
+
+async def test_a_new_declaration_takes_effect_at_once() -> None:
+    """Unchanged tables are kept, changed ones described anew, dropped ones gone."""
+    describer = Describer("events-prod", "users-prod", "x-1")
+    users = {"table": "users-prod"}
+    catalog = Catalog(declare(["x-*"], events=EVENTS, users=users), describer)
+    await catalog.refresh()
+    await catalog.table("x-1")
+    version = catalog.version
+    events = catalog.known("events")
+    new = declare(events=EVENTS, users={**users, "allow_scan": True})
+    catalog.replace(new)
+    assert catalog.version > version
+    assert catalog.declaration is new
+    assert catalog.known("events") is events
+    assert catalog.missing == ["users"]
+    assert (await catalog.table("users")).declaration.allow_scan
+    with pytest.raises(TableNotFound):
+        await catalog.table("x-1")
+
+
+async def test_an_answer_for_an_old_declaration_is_dropped() -> None:
+    """What was asked for before the catalog was replaced does not come back through the door."""
+    describer = Describer("events-old", "events-new")
+    catalog = Catalog(declare(events={"table": "events-old"}), describer)
+    describer.gate.clear()
+    refreshing = asyncio.create_task(catalog.refresh())
+    await asyncio.sleep(0)
+    catalog.replace(declare(events={"table": "events-new"}))
+    describer.gate.set()
+    await refreshing
+    assert (await catalog.table("events")).schema.name == "events-new"
+
+
+async def test_a_first_use_outlives_a_new_declaration() -> None:
+    """Whoever waits for the old table gets the new one, or hears that there is none."""
+    describer = Describer("events-old", "events-new")
+    for tables, expected in (({"events": {"table": "events-new"}}, "events-new"), ({}, None)):
+        catalog = Catalog(declare(events={"table": "events-old"}), describer)
+        describer.gate.clear()
+        waiting = asyncio.create_task(catalog.table("events"))
+        await asyncio.sleep(0)
+        catalog.replace(declare(["x-*"], **tables))
+        describer.gate.set()
+        if expected is None:
+            with pytest.raises(TableNotFound):
+                await waiting
+        else:
+            assert (await waiting).schema.name == expected
+
+
+async def test_following_refreshes_sooner_while_a_table_is_missing() -> None:
+    """Every five seconds until it is there, then at the usual pace, whatever goes wrong."""
+    describer = Describer()
+    catalog = Catalog(declare(events=EVENTS), describer)
+    naps: list[float] = []
+
+    async def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 2:
+            describer.tables["events-prod"] = schema_of("events-prod")
+        describer.error = RuntimeError("a bug") if len(naps) == 4 else None
+        if len(naps) == 6:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await catalog.follow(60.0, nap)
+    assert naps == [5.0, 5.0, 60.0, 60.0, 60.0, 60.0]
+    assert catalog.complete.is_set()

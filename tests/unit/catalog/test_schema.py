@@ -1,0 +1,118 @@
+"""Tables as DescribeTable tells of them: keys, access paths, and what each path holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dynamodb_processor_server.catalog.schema import (
+    BASE_TABLE,
+    AccessPath,
+    KeyAttribute,
+    KeySchema,
+    PathKind,
+    parse_description,
+)
+from tests.support.datasets import Index, Schema
+from tests.unit.query.tables import describe, make_schema, make_table
+
+PLACES = Schema(
+    "places",
+    "id",
+    None,
+    (
+        Index("by_place", False, ("country", "city"), ("street", "number")),
+        Index("by_city", False, ("city",), (), "INCLUDE", ("name", "id")),
+    ),
+    {"id": "B", "country": "S", "city": "S", "street": "S", "number": "N"},
+)
+
+
+def test_the_base_table_is_a_path() -> None:
+    """It comes first, holds everything, and is known by its own label."""
+    schema = make_schema()
+    assert schema.name == "audit-events"
+    assert schema.base == AccessPath(
+        index=None,
+        kind=PathKind.TABLE,
+        key=KeySchema((KeyAttribute("tenant_id", "S"),), (KeyAttribute("event_id", "S"),)),
+        projected=None,
+        position=("tenant_id", "event_id"),
+    )
+    assert schema.base.label == BASE_TABLE
+    assert schema.path(BASE_TABLE) is schema.base
+    assert schema.base.key.attributes == (*schema.base.key.partition, *schema.base.key.sort)
+
+
+def test_a_local_index_shares_the_partition() -> None:
+    """Its position needs the table's sort key too; KEYS_ONLY holds both keys."""
+    path = make_schema().path("by_time")
+    assert path is not None
+    assert path.kind is PathKind.LOCAL
+    assert path.position == ("tenant_id", "occurred_at", "event_id")
+    assert path.projected == frozenset({"tenant_id", "occurred_at", "event_id"})
+    assert path.label == "by_time"
+
+
+def test_a_global_index_has_keys_of_its_own() -> None:
+    """Its position is its own key and the table's; ALL holds everything."""
+    path = make_schema().path("by_user")
+    assert path is not None
+    assert path.kind is PathKind.GLOBAL
+    assert path.position == ("user_id", "occurred_at", "tenant_id", "event_id")
+    assert path.projected is None
+
+
+def test_keys_may_have_several_attributes() -> None:
+    """Up to four of each kind in a global index; INCLUDE holds what is named, once."""
+    schema = make_schema(PLACES)
+    assert schema.base.key.sort == ()
+    place, city = schema.path("by_place"), schema.path("by_city")
+    assert place is not None
+    assert [attribute.name for attribute in place.key.partition] == ["country", "city"]
+    assert place.key.sort == (KeyAttribute("street", "S"), KeyAttribute("number", "N"))
+    assert place.position == ("country", "city", "street", "number", "id")
+    assert city is not None
+    assert city.projected == frozenset({"city", "id", "name"})
+    assert city.position == ("city", "id")
+
+
+def test_paths_have_a_fixed_order() -> None:
+    """Base table, local indexes, global indexes, each kind by name: DynamoDB lists them anyhow."""
+    description = describe(PLACES)
+    description["GlobalSecondaryIndexes"].reverse()
+    labels = [path.label for path in parse_description(description).paths]
+    assert labels == [BASE_TABLE, "by_city", "by_place"]
+    assert parse_description(description) == make_schema(PLACES)
+
+
+@pytest.mark.parametrize(
+    ("status", "readable"),
+    [("ACTIVE", True), ("UPDATING", True), ("CREATING", False), ("DELETING", False)],
+)
+def test_only_readable_indexes_are_paths(status: str, readable: bool) -> None:
+    """An index that is being built, or goes away, cannot answer."""
+    description: dict[str, Any] = describe(PLACES)
+    description["GlobalSecondaryIndexes"][0]["IndexStatus"] = status
+    assert (parse_description(description).path("by_place") is not None) is readable
+
+
+def test_an_unknown_label_names_no_path() -> None:
+    """Neither does the empty one."""
+    schema = make_schema()
+    assert schema.path("by_moon") is None
+    assert schema.path("") is None
+
+
+def test_the_types_of_all_keys_are_known() -> None:
+    """Of the table and of every index, whichever of them is read."""
+    assert make_schema(PLACES).key_types == PLACES.types
+
+
+def test_a_table_shows_what_its_declaration_lists() -> None:
+    """Everything, when it lists nothing."""
+    assert make_table().may_show("anything")
+    listed = make_table(attributes=["tenant_id", "title"])
+    assert listed.may_show("title")
+    assert not listed.may_show("event_id")

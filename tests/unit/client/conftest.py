@@ -1,0 +1,79 @@
+"""A running fake service, and a time that passes only when someone sleeps."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import grpc
+import pytest
+
+from dynamodb_processor.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
+from dynamodb_processor.v1.query_service_pb2_grpc import add_QueryServiceServicer_to_server
+from dynamodb_processor_client import QueryClient, ResumePolicy
+from tests.unit.client.service import FakeService, numbered
+
+
+@dataclass
+class FakeTime:
+    """A clock whose hands only `sleep` moves, and the pauses that were asked of it."""
+
+    now: float = 1_000.0
+    pauses: list[float] = field(default_factory=list)
+
+    def read(self) -> float:
+        """Return the time."""
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        """Let the time pass at once."""
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+@asynccontextmanager
+async def running(
+    service: FakeService, credentials: grpc.ServerCredentials | None = None
+) -> AsyncIterator[grpc.aio.Server]:
+    """Run the service on a free port, which becomes its address."""
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    add_QueryServiceServicer_to_server(service, server)
+    add_CatalogServiceServicer_to_server(service, server)
+    if credentials is None:
+        port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        port = server.add_secure_port("127.0.0.1:0", credentials)
+    service.address = f"127.0.0.1:{port}"
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop(grace=None)
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[FakeService]:
+    """A service with a table of 1,000 items."""
+    service = FakeService(items=numbered(1_000))
+    async with running(service):
+        yield service
+
+
+@pytest.fixture
+def time() -> FakeTime:
+    """The time that the client of these tests lives by."""
+    return FakeTime()
+
+
+@pytest.fixture
+async def client(service: FakeService, time: FakeTime) -> AsyncIterator[QueryClient]:
+    """A client of the service that resumes at once, without the channel's own retries."""
+    policy = ResumePolicy(sleep=time.sleep, uniform=lambda: 0.5, clock=time.read)
+    async with QueryClient(
+        service.address,
+        api_key="ddbp_test",
+        resume=policy,
+        options=[("grpc.enable_retries", 0)],
+    ) as client:
+        yield client

@@ -1,0 +1,220 @@
+"""A small service that keeps the contract, and breaks it where a test says so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import Message
+from google.rpc.status_pb2 import Status
+
+from dynamodb_processor.v1 import query_pb2
+from dynamodb_processor.v1.catalog_service_pb2 import (
+    GetTableRequest,
+    GetTableResponse,
+    ListTablesRequest,
+    ListTablesResponse,
+)
+from dynamodb_processor.v1.catalog_service_pb2_grpc import CatalogServiceServicer
+from dynamodb_processor.v1.query_service_pb2 import (
+    QueryRequest,
+    QueryResponse,
+    StreamQueryRequest,
+    StreamQueryResponse,
+)
+from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceServicer
+from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
+
+DEFAULT_PAGE_SIZE = 100
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A status that a call ends with, its details, and other trailing metadata."""
+
+    code: grpc.StatusCode
+    message: str = "broken"
+    details: tuple[Message, ...] = ()
+    trailers: tuple[tuple[str, str | bytes], ...] = ()
+
+    async def strike(self, context: Context) -> None:
+        """End the call with the status."""
+        status = Status(code=self.code.value[0], message=self.message)
+        for detail in self.details:
+            packed = AnyMessage()
+            packed.Pack(detail)
+            status.details.append(packed)
+        encoded = ("grpc-status-details-bin", status.SerializeToString())
+        trailers = (*self.trailers, encoded) if self.details else self.trailers
+        await context.abort(self.code, self.message, trailers)
+
+
+BROKEN = Failure(grpc.StatusCode.UNAVAILABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where a stream breaks: after so many messages, with a failure, or silently without one."""
+
+    after: int
+    failure: Failure | None = BROKEN
+
+
+@dataclass
+class FakeService(QueryServiceServicer, CatalogServiceServicer):
+    """Serves one table of numbered items; its tokens are `offset:items still allowed`.
+
+    Attributes:
+        items: The table.
+        cuts: What happens to the next streams, one each; afterwards all goes well.
+        failures: What happens to the next unary calls, one each.
+        time_limit: Messages after which the server's own time limit ends a stream.
+        hang_after: Messages after which a stream waits for ever.
+        forgets_last: Whether streams break after the last item, before they say so.
+    """
+
+    items: Sequence[Item]
+    address: str = ""
+    cuts: deque[Cut] = field(default_factory=deque)
+    failures: deque[Failure] = field(default_factory=deque)
+    time_limit: int | None = None
+    hang_after: int | None = None
+    forgets_last: bool = False
+    tables: ListTablesResponse = field(default_factory=ListTablesResponse)
+    table: GetTableResponse = field(default_factory=GetTableResponse)
+    requests: list[QueryRequest] = field(default_factory=list)
+    stream_requests: list[StreamQueryRequest] = field(default_factory=list)
+    metadata: list[dict[str, str | bytes]] = field(default_factory=list)
+    deadlines: list[float | None] = field(default_factory=list)
+
+    async def Query(self, request: QueryRequest, context: Context) -> QueryResponse:  # noqa: N802 - the contract's name
+        """Answer with one page."""
+        await self._begin(context)
+        self.requests.append(request)
+        page = next(_pages(self.items, request.query, request.page_size, request.page_token))
+        return QueryResponse(
+            items=page.items,
+            next_page_token=page.resume_token,
+            end=page.end,
+            stats=page.stats,
+            cache=page.cache,
+            read_time=page.read_time,
+        )
+
+    async def StreamQuery(  # noqa: N802 - the contract's name
+        self, request: StreamQueryRequest, context: Context
+    ) -> AsyncIterator[StreamQueryResponse]:
+        """Answer with every page, up to the next cut."""
+        self._note(context)
+        self.stream_requests.append(request)
+        cut = self.cuts.popleft() if self.cuts else None
+        total = query_pb2.PageStats()
+        pages = _pages(self.items, request.query, request.page_size, request.resume_token)
+        for sequence, message in enumerate(pages, start=1):
+            if cut is not None and cut.after < sequence:
+                break
+            _count(total, message)
+            message.sequence = sequence
+            message.cumulative.CopyFrom(total)
+            self._end_early(request, message)
+            message.last = message.last and not self.forgets_last
+            yield message
+            if message.last:
+                return
+            if sequence == self.hang_after:
+                await _wait_for_ever()
+        if cut is not None and cut.failure is not None:
+            await cut.failure.strike(context)
+
+    async def ListTables(  # noqa: N802 - the contract's name
+        self, request: ListTablesRequest, context: Context
+    ) -> ListTablesResponse:
+        """Answer with one table of the listing; the token is its place."""
+        await self._begin(context)
+        place = int(request.page_token or 0)
+        following = place + 1 if place + 1 < len(self.tables.tables) else None
+        return ListTablesResponse(
+            tables=self.tables.tables[place : place + 1],
+            next_page_token=str(following) if following else "",
+        )
+
+    async def GetTable(self, request: GetTableRequest, context: Context) -> GetTableResponse:  # noqa: N802 - the contract's name
+        """Answer with the table."""
+        await self._begin(context)
+        return self.table
+
+    def _end_early(self, request: StreamQueryRequest, message: StreamQueryResponse) -> None:
+        if not message.resume_token:
+            return
+        budget = request.budget
+        scanned = message.cumulative.items_scanned
+        if budget.HasField("max_scanned_items") and scanned >= budget.max_scanned_items:
+            message.end = query_pb2.PAGE_END_SCAN_BUDGET
+            message.last = True
+        elif message.sequence == self.time_limit:
+            message.end = query_pb2.PAGE_END_TIME_BUDGET
+            message.last = True
+
+    async def _begin(self, context: Context) -> None:
+        self._note(context)
+        if self.failures:
+            await self.failures.popleft().strike(context)
+
+    def _note(self, context: Context) -> None:
+        self.metadata.append(dict(context.invocation_metadata() or ()))
+        self.deadlines.append(context.time_remaining())
+
+
+def numbered(count: int) -> list[Item]:
+    """Return `count` items whose `n` counts from 0."""
+    return [Item(attributes={"n": AttributeValue(n=str(number))}) for number in range(count)]
+
+
+def _pages(
+    items: Sequence[Item], query: query_pb2.QuerySpec, page_size: int, token: str
+) -> Iterator[StreamQueryResponse]:
+    start, _, allowed = token.partition(":")
+    offset = int(start or 0)
+    left = query.max_items if query.HasField("max_items") else len(items)
+    left = int(allowed or left)
+    while True:
+        size = min(page_size or DEFAULT_PAGE_SIZE, left)
+        found = items[offset : offset + size]
+        offset, left = offset + len(found), left - len(found)
+        is_last = offset >= len(items) or not left
+        yield _message(found, "" if is_last else f"{offset}:{left}", is_last=is_last)
+        if is_last:
+            return
+
+
+def _message(items: Iterable[Item], token: str, *, is_last: bool) -> StreamQueryResponse:
+    message = StreamQueryResponse(items=items, resume_token=token, last=is_last)
+    message.end = query_pb2.PAGE_END_EXHAUSTED if is_last else query_pb2.PAGE_END_PAGE_FULL
+    message.stats.items_returned = message.stats.items_scanned = len(message.items)
+    message.stats.read_units = len(message.items) / 2
+    message.stats.backend_calls = 1
+    message.stats.backend_time.FromMilliseconds(5)
+    message.cache.status = query_pb2.CACHE_STATUS_MISS
+    message.read_time.FromSeconds(1_700_000_000)
+    return message
+
+
+def _count(total: query_pb2.PageStats, message: StreamQueryResponse) -> None:
+    total.items_returned += message.stats.items_returned
+    total.items_scanned += message.stats.items_scanned
+    total.read_units += message.stats.read_units
+    total.backend_calls += message.stats.backend_calls
+    total.backend_time.FromMilliseconds(
+        total.backend_time.ToMilliseconds() + message.stats.backend_time.ToMilliseconds()
+    )
+
+
+async def _wait_for_ever() -> None:
+    await asyncio.Event().wait()

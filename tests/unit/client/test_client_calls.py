@@ -1,0 +1,346 @@
+"""What is asked reaches the service, and what it answers comes back typed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import grpc
+import pytest
+from boto3.dynamodb.conditions import Attr, Key
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import (
+    BadRequest,
+    ErrorInfo,
+    PreconditionFailure,
+    QuotaFailure,
+    RequestInfo,
+    RetryInfo,
+)
+
+from dynamodb_processor.v1 import catalog_service_pb2, query_pb2
+from dynamodb_processor.v1.query_service_pb2 import QueryRequest, QueryResponse, StreamQueryRequest
+from dynamodb_processor.v1.value_pb2 import AttributeValue
+from dynamodb_processor_client import (
+    Budget,
+    CacheInfo,
+    CacheMode,
+    CachePolicy,
+    CacheStatus,
+    DeadlineExceeded,
+    FailedPrecondition,
+    Index,
+    IndexKind,
+    Internal,
+    InvalidArgument,
+    KeyAttribute,
+    KeySchema,
+    KeyType,
+    NotFound,
+    Page,
+    PageEnd,
+    PageStats,
+    PermissionDenied,
+    QueryClient,
+    QueryError,
+    ResourceExhausted,
+    Table,
+    TableSummary,
+    Unauthenticated,
+    Unavailable,
+    Violation,
+)
+from tests.unit.client.service import Failure, FakeService
+
+
+async def test_a_page(client: QueryClient) -> None:
+    """A page has Python values, and says all that the message says."""
+    page = await client.query("numbers", page_size=2)
+    assert page == Page(
+        items=({"n": Decimal(0)}, {"n": Decimal(1)}),
+        next_page_token="2:998",
+        end=PageEnd.PAGE_FULL,
+        stats=PageStats(
+            items_returned=2,
+            items_scanned=2,
+            read_units=1.0,
+            backend_calls=1,
+            backend_time=timedelta(milliseconds=5),
+        ),
+        cache=CacheInfo(CacheStatus.MISS, timedelta(), None),
+        read_time=datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC),
+    )
+
+
+async def test_paging_with_tokens(client: QueryClient) -> None:
+    """Each page's token gives the next page, and a stream takes over from it."""
+    first = await client.query("numbers", page_size=400)
+    second = await client.query("numbers", page_size=400, page_token=first.next_page_token)
+    rest = client.stream("numbers", resume_token=second.next_page_token)
+    assert [item["n"] async for item in rest] == [*range(800, 1_000)]
+
+
+async def test_every_option_is_sent(client: QueryClient, service: FakeService) -> None:
+    """A query's options arrive in their fields, by each of the ways to ask."""
+    options: dict[str, Any] = {
+        "parameters": {"index": 5},
+        "index": "by_user",
+        "descending": True,
+        "projection": ["n", "a.b[0]"],
+        "consistent": True,
+        "max_items": 7,
+        "page_size": 3,
+        "budget": Budget(10, 2.5, timedelta(seconds=1.5)),
+        "cache": CachePolicy(CacheMode.REFRESH, timedelta(seconds=30)),
+        "u": "u-1",
+    }
+    expression = "user_id = :u AND n = :index"
+    await client.query("numbers", expression, **options)
+    await anext(client.pages("numbers", expression, **options))
+    await anext(client.stream("numbers", expression, **options))
+    expected = query_pb2.QuerySpec(
+        table="numbers",
+        expression=expression,
+        parameters={"u": AttributeValue(s="u-1"), "index": AttributeValue(n="5")},
+        index="by_user",
+        order=query_pb2.ORDER_DESCENDING,
+        projection=["n", "a.b[0]"],
+        consistency=query_pb2.CONSISTENCY_STRONG,
+        max_items=7,
+    )
+    budget = query_pb2.Budget(
+        max_scanned_items=10,
+        max_read_units=2.5,
+        max_duration=Duration(seconds=1, nanos=500_000_000),
+    )
+    cache = query_pb2.CachePolicy(
+        mode=query_pb2.CACHE_MODE_REFRESH, max_staleness=Duration(seconds=30)
+    )
+    requests: list[QueryRequest | StreamQueryRequest] = [
+        *service.requests,
+        *service.stream_requests,
+    ]
+    assert len(requests) == 3
+    for request in requests:
+        assert request.query == expected
+        assert request.page_size == 3
+        assert request.budget == budget
+        assert request.cache == cache
+
+
+async def test_what_is_not_asked_is_not_sent(client: QueryClient, service: FakeService) -> None:
+    """A bare query sends a bare message, so that the service's defaults hold."""
+    await client.query("numbers")
+    await anext(client.pages("numbers"))
+    spec = query_pb2.QuerySpec(table="numbers")
+    for request in (service.requests[0], service.stream_requests[0]):
+        assert request.query == spec
+        assert request.ByteSize() == spec.ByteSize() + 2
+
+
+async def test_conditions_of_boto3(client: QueryClient, service: FakeService) -> None:
+    """A condition takes the place of the text, and brings its parameters."""
+    await client.query("numbers", Key("user_id").eq("u-1") & Attr("n").gt(3))
+    assert service.requests[0].query == query_pb2.QuerySpec(
+        table="numbers",
+        expression="user_id = :v0 AND n > :v1",
+        parameters={"v0": AttributeValue(s="u-1"), "v1": AttributeValue(n="3")},
+    )
+
+
+async def test_mistakes_are_found_before_sending(client: QueryClient, service: FakeService) -> None:
+    """Arguments that cannot be meant are refused without a call."""
+    with pytest.raises(TypeError, match="float"):
+        await client.query("numbers", "n = :n", n=1.5)  # type: ignore[arg-type]  # as a checker would say
+    with pytest.raises(ValueError, match="given twice: n"):
+        client.stream("numbers", "n = :n", n=1, parameters={"n": 2})
+    with pytest.raises(ValueError, match="brings its own parameters"):
+        client.pages("numbers", Attr("n").eq(1), n=1)
+    with pytest.raises(TypeError, match="list of paths"):
+        client.pages("numbers", projection="n")
+    assert not service.metadata
+
+
+async def test_the_key_is_sent_with_every_call(client: QueryClient, service: FakeService) -> None:
+    """Each call of each kind carries the API key."""
+    await client.query("numbers")
+    await anext(client.stream("numbers"))
+    await client.tables()
+    await client.table("numbers")
+    assert [metadata.get("x-api-key") for metadata in service.metadata] == ["ddbp_test"] * 4
+
+
+def test_impossible_keys_are_refused() -> None:
+    """A key with a line break, as a file may leave it, is named before gRPC trips over it."""
+    with pytest.raises(ValueError, match="API key"):
+        QueryClient("localhost:1", api_key="ddbp_test\n")
+
+
+async def test_a_client_has_to_be_open(service: FakeService) -> None:
+    """Outside `async with` there is no channel, and the error says so."""
+    client = QueryClient(service.address)
+    with pytest.raises(RuntimeError, match="async with"):
+        await client.query("numbers")
+    async with client:
+        await client.query("numbers")
+    with pytest.raises(RuntimeError, match="async with"):
+        client.stream("numbers")
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (grpc.StatusCode.INVALID_ARGUMENT, InvalidArgument),
+        (grpc.StatusCode.UNAUTHENTICATED, Unauthenticated),
+        (grpc.StatusCode.PERMISSION_DENIED, PermissionDenied),
+        (grpc.StatusCode.NOT_FOUND, NotFound),
+        (grpc.StatusCode.FAILED_PRECONDITION, FailedPrecondition),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, ResourceExhausted),
+        (grpc.StatusCode.UNAVAILABLE, Unavailable),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, DeadlineExceeded),
+        (grpc.StatusCode.INTERNAL, Internal),
+        (grpc.StatusCode.UNIMPLEMENTED, QueryError),
+    ],
+)
+async def test_each_status_has_its_error(
+    client: QueryClient, service: FakeService, code: grpc.StatusCode, expected: type[QueryError]
+) -> None:
+    """Every status becomes one class, with the service's words, also without details."""
+    service.failures.append(Failure(code, "no luck"))
+    with pytest.raises(QueryError) as raised:
+        await client.query("numbers")
+    error = raised.value
+    assert type(error) is expected
+    assert (error.code, error.message, error.reason) == (code, "no luck", "")
+    assert (error.request_id, error.violations, error.retry_after) == (None, (), None)
+    assert str(error) == f"{code.name}: no luck"
+
+
+@pytest.mark.parametrize(
+    ("detail", "violation"),
+    [
+        (
+            BadRequest(field_violations=[{"field": "query.table", "description": "is empty"}]),
+            Violation("query.table", "is empty"),
+        ),
+        (
+            PreconditionFailure(
+                violations=[{"type": "SCAN", "subject": "numbers", "description": "needs a scan"}]
+            ),
+            Violation("numbers", "needs a scan"),
+        ),
+        (
+            QuotaFailure(violations=[{"subject": "reports", "description": "100 calls/s"}]),
+            Violation("reports", "100 calls/s"),
+        ),
+    ],
+)
+async def test_details_are_read(
+    client: QueryClient, service: FakeService, detail: Any, violation: Violation
+) -> None:
+    """Reason, request, violations and pause come from the details of `google.rpc`."""
+    details = (
+        ErrorInfo(reason="INVALID_REQUEST", domain="dynamodb-processor"),
+        RequestInfo(request_id="r-1"),
+        RetryInfo(retry_delay=Duration(seconds=1, nanos=500_000_000)),
+        detail,
+    )
+    service.failures.append(Failure(grpc.StatusCode.INVALID_ARGUMENT, "no", details))
+    with pytest.raises(InvalidArgument) as raised:
+        await client.query("numbers")
+    error = raised.value
+    assert (error.reason, error.request_id, error.retry_after) == ("INVALID_REQUEST", "r-1", 1.5)
+    assert error.violations == (violation,)
+
+
+async def test_metadata_serves_where_details_are_missing(
+    client: QueryClient, service: FakeService
+) -> None:
+    """Request id and pushback are also read from their metadata, and garbage does no harm."""
+    trailers: tuple[tuple[str, str | bytes], ...] = (
+        ("x-request-id", "r-2"),
+        ("grpc-retry-pushback-ms", "2500"),
+        ("grpc-status-details-bin", b"\xff\xff"),
+    )
+    service.failures.append(Failure(grpc.StatusCode.UNAVAILABLE, trailers=trailers))
+    with pytest.raises(Unavailable) as raised:
+        await client.query("numbers")
+    error = raised.value
+    assert (error.request_id, error.retry_after, error.may_retry) == ("r-2", 2.5, True)
+
+
+async def test_a_service_out_of_reach(service: FakeService) -> None:
+    """A target where no one listens is an error at once, not at the deadline."""
+    async with QueryClient("127.0.0.1:1") as client:
+        with pytest.raises(Unavailable):
+            await client.query("numbers")
+
+
+async def test_the_tables(client: QueryClient, service: FakeService) -> None:
+    """The listing holds the tables of all its pages."""
+    for name in ("a", "b", "c"):
+        service.tables.tables.add(name=name, description=name.upper())
+    assert await client.tables() == [
+        TableSummary("a", "A"),
+        TableSummary("b", "B"),
+        TableSummary("c", "C"),
+    ]
+
+
+async def test_one_table(client: QueryClient, service: FakeService) -> None:
+    """A table's description has all that the message says."""
+    table = service.table.table
+    table.name = "events"
+    table.key.partition.add(name="id", type=catalog_service_pb2.KEY_TYPE_STRING)
+    index = table.indexes.add(name="by_time", kind=catalog_service_pb2.INDEX_KIND_GLOBAL)
+    index.key.partition.add(name="day", type=catalog_service_pb2.KEY_TYPE_NUMBER)
+    index.key.sort.add(name="at", type=catalog_service_pb2.KEY_TYPE_BINARY)
+    index.projected_attributes.extend(["at", "day", "id"])
+    table.visible_attributes.extend(["id", "day", "at"])
+    table.default_page_size, table.max_page_size = 100, 1_000
+    table.cache_ttl.FromSeconds(300)
+    assert await client.table("events") == Table(
+        name="events",
+        description="",
+        key=KeySchema((KeyAttribute("id", KeyType.STRING),), ()),
+        indexes=(
+            Index(
+                name="by_time",
+                kind=IndexKind.GLOBAL,
+                key=KeySchema(
+                    (KeyAttribute("day", KeyType.NUMBER),), (KeyAttribute("at", KeyType.BINARY),)
+                ),
+                projects_all=False,
+                projected_attributes=("at", "day", "id"),
+            ),
+        ),
+        visible_attributes=("id", "day", "at"),
+        required_attributes=(),
+        default_page_size=100,
+        max_page_size=1_000,
+        cache_ttl=timedelta(minutes=5),
+        allow_scan=False,
+    )
+
+
+async def test_errors_of_the_catalog_are_typed(client: QueryClient, service: FakeService) -> None:
+    """Listing and describing raise the same errors as queries do."""
+    service.failures.extend([Failure(grpc.StatusCode.UNAUTHENTICATED)] * 2)
+    with pytest.raises(Unauthenticated):
+        await client.tables()
+    with pytest.raises(Unauthenticated):
+        await client.table("numbers")
+
+
+def test_values_of_later_services_are_unknown_not_fatal() -> None:
+    """A newer service may end pages, answer from caches and know types in ways of its own."""
+    message = QueryResponse()
+    message.end = 99  # type: ignore[assignment]
+    message.cache.status = 99  # type: ignore[assignment]
+    page = Page.from_message(message)
+    assert page.end is PageEnd.UNKNOWN
+    assert page.cache.status is CacheStatus.UNKNOWN
+    assert page.read_time is None
+    assert KeyType(99) is KeyType.UNKNOWN
+    assert IndexKind(99) is IndexKind.UNKNOWN

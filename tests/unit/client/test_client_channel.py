@@ -1,0 +1,94 @@
+"""The channel balances, fails over and encrypts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from dynamodb_processor_client import QueryClient
+from tests.unit.client.conftest import running
+from tests.unit.client.service import FakeService, numbered
+
+
+async def test_calls_go_to_every_replica() -> None:
+    """Calls of one client are spread over the addresses of its target."""
+    first, second = (FakeService(items=numbered(10)) for _ in range(2))
+    async with (
+        running(first),
+        running(second),
+        QueryClient(f"ipv4:{first.address},{second.address}") as client,
+    ):
+        while not (first.requests and second.requests):
+            await client.query("numbers")
+        before = len(first.requests), len(second.requests)
+        for _ in range(20):
+            await client.query("numbers")
+    assert len(first.requests) - before[0] == 10
+    assert len(second.requests) - before[1] == 10
+
+
+async def test_a_stream_outlives_its_replica() -> None:
+    """When the server of a stream goes away, the stream goes on at another."""
+    first, second = (FakeService(items=numbered(1_000), hang_after=3) for _ in range(2))
+    async with (
+        running(first) as first_server,
+        running(second) as second_server,
+        QueryClient(f"ipv4:{first.address},{second.address}") as client,
+    ):
+        stream = client.stream("numbers", page_size=100)
+        received = [int((await anext(stream))["n"]) for _ in range(300)]
+        if first.stream_requests:
+            lost, second.hang_after = first_server, None
+        else:
+            lost, first.hang_after = second_server, None
+        await lost.stop(grace=None)
+        received += [int(item["n"]) async for item in stream]
+    assert received == list(range(1_000))
+    assert len(first.stream_requests) == len(second.stream_requests) == 1
+
+
+async def test_tls() -> None:
+    """With credentials the channel is encrypted, and sends the key as well."""
+    key, certificate = _self_signed("localhost")
+    service = FakeService(items=numbered(10))
+    async with (
+        running(service, grpc.ssl_server_credentials([(key, certificate)])),
+        QueryClient(
+            service.address,
+            api_key="ddbp_test",
+            credentials=grpc.ssl_channel_credentials(certificate),
+            options=[("grpc.ssl_target_name_override", "localhost")],
+        ) as client,
+    ):
+        assert len((await client.query("numbers")).items) == 10
+    assert service.metadata[0]["x-api-key"] == "ddbp_test"
+
+
+def _self_signed(host: str) -> tuple[bytes, bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return (
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ),
+        certificate.public_bytes(serialization.Encoding.PEM),
+    )

@@ -1,0 +1,28 @@
+"""The demo's look at its port."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from dynamodb_processor_server.demo.command import _check_free
+from dynamodb_processor_server.errors import ConfigurationError
+
+
+def test_taken_port_is_noticed_before_anything_is_set_up() -> None:
+    """Somebody with a demo in another window learns it at once, and what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=r"(?s)cannot serve on .*--listen 127.0.0.1:0"):
+            _check_free(f"127.0.0.1:{port}")
+    _check_free(f"127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize(
+    "listen", ["", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536"]
+)
+def test_what_is_no_address_is_refused(listen: str) -> None:
+    """The words name the setting and its form."""
+    with pytest.raises(ConfigurationError, match="listen: must be HOST:PORT"):
+        _check_free(listen)

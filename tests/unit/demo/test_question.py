@@ -1,0 +1,71 @@
+"""Questions, as Python and as command lines."""
+
+from __future__ import annotations
+
+import ast
+import json
+import shlex
+
+from google.protobuf.json_format import Parse
+
+from dynamodb_processor.v1.catalog_service_pb2 import DESCRIPTOR as CATALOG
+from dynamodb_processor.v1.catalog_service_pb2 import ListTablesRequest
+from dynamodb_processor.v1.query_service_pb2 import DESCRIPTOR as QUERY
+from dynamodb_processor.v1.query_service_pb2 import QueryRequest
+from dynamodb_processor_server.demo.connection import Connection
+from dynamodb_processor_server.demo.question import Question
+
+QUESTION = Question(
+    "audit_events",
+    'user_id = :u AND "it\'s" > :n',
+    {"u": "ü-'1'", "n": 5},
+    page_size=3,
+    descending=True,
+    page_token="AQ-_",
+)
+CONNECTION = Connection("127.0.0.1:50051", "ddbp_secret")
+QUERY_METHOD = QUERY.services_by_name["QueryService"].methods_by_name["Query"]
+
+
+def test_python_is_a_call_with_the_question_s_arguments() -> None:
+    """What is printed can be typed into a program."""
+    (statement,) = ast.parse(QUESTION.python()).body
+    assert isinstance(statement, ast.Expr)
+    assert isinstance(statement.value, ast.Call)
+    assert [ast.literal_eval(argument) for argument in statement.value.args] == [
+        QUESTION.table,
+        QUESTION.expression,
+    ]
+    named = {keyword.arg: keyword.value for keyword in statement.value.keywords}
+    assert ast.literal_eval(named["u"]) == "ü-'1'"
+    assert set(named) == {"u", "n", "page_size", "descending", "page_token"}
+
+
+def test_command_line_carries_the_same_request() -> None:
+    """A shell takes the line apart into grpcurl's arguments, quotes and all."""
+    words = shlex.split(CONNECTION.grpcurl(QUERY_METHOD, QUESTION.request()))
+    assert words[:4] == ["grpcurl", "-plaintext", "-H", "x-api-key: ddbp_secret"]
+    assert words[-2:] == ["127.0.0.1:50051", "dynamodb_processor.v1.QueryService/Query"]
+    assert Parse(words[words.index("-d") + 1], QueryRequest()) == QUESTION.request()
+
+
+def test_parameters_are_shown_in_order() -> None:
+    """Maps of protobuf come in any order, which would make each run look different."""
+    words = shlex.split(CONNECTION.grpcurl(QUERY_METHOD, QUESTION.request()))
+    data = json.loads(words[words.index("-d") + 1])
+    assert list(data["query"]["parameters"]) == ["n", "u"]
+
+
+def test_empty_request_is_left_out_of_the_command_line() -> None:
+    """What has no fields needs no data."""
+    method = CATALOG.services_by_name["CatalogService"].methods_by_name["ListTables"]
+    assert CONNECTION.grpcurl(method, ListTablesRequest()) == (
+        "grpcurl -plaintext -H 'x-api-key: ddbp_secret' 127.0.0.1:50051 "
+        "dynamodb_processor.v1.CatalogService/ListTables"
+    )
+
+
+def test_key_is_not_part_of_a_connection_s_text() -> None:
+    """A traceback with a connection in it shows no key."""
+    assert "ddbp_secret" not in repr(CONNECTION)
+    assert CONNECTION.with_key("other") == Connection("127.0.0.1:50051", "other")

@@ -1,0 +1,45 @@
+"""What the demo knows about its tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
+from dynamodb_processor_server.demo.sample_table import SampleKey, SampleTable
+from dynamodb_processor_server.documents import Document
+
+TABLE = SampleTable(
+    name="some_things",
+    description="Things",
+    key=SampleKey("p", "s"),
+    indexes={"by_q": SampleKey("q", "s")},
+    required=("s",),
+    items=(
+        {"p": "1", "s": "b", "q": "x"},
+        {"p": "1", "s": "a", "q": "y"},
+        {"p": "2", "s": "c"},
+    ),
+)
+
+
+def test_partition_holds_its_items_by_sort_key() -> None:
+    """What a query of one partition returns, in the order in which it does."""
+    assert [item["s"] for item in TABLE.partition("1")] == ["a", "b"]
+    assert [item["s"] for item in TABLE.partition("x", "by_q")] == ["b"]
+    assert list(TABLE.partition("3")) == []
+
+
+def test_index_holds_only_items_with_its_key() -> None:
+    """Indexes of DynamoDB are sparse."""
+    assert (TABLE.count(), TABLE.count("by_q")) == (3, 2)
+
+
+def test_declaration_is_an_entry_of_a_catalog() -> None:
+    """The server reads it as it reads an operator's catalog."""
+    content = yaml.safe_dump({"tables": {TABLE.name: TABLE.declaration()}}).encode()
+    catalog = Document(Path("catalog.yaml"), content).parse(CatalogDeclaration)
+    declared = catalog.tables["some_things"]
+    assert declared.table == "dynamodb-processor-demo-some-things"
+    assert declared.required == ("s",)

@@ -1,0 +1,212 @@
+"""The canonical encoding: golden vectors, and that nothing escapes it."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+from decimal import Decimal
+from pathlib import Path as FilePath
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynamodb_processor_server.query import canonical, model
+from dynamodb_processor_server.query.model import (
+    And,
+    Between,
+    Comparison,
+    Function,
+    In,
+    Literal,
+    Not,
+    Or,
+    Path,
+    Query,
+    Size,
+)
+from dynamodb_processor_server.query.parser import parse_expression, parse_path
+from dynamodb_processor_server.query.plan import Shape
+from dynamodb_processor_server.query.values import Value, WireValue, from_wire
+
+FILE: Final = FilePath(__file__).parents[2] / "cases" / "fingerprints.json"
+VECTORS: Final[dict[str, Any]] = json.loads(FILE.read_text(encoding="utf-8"))
+
+
+def data_of(written: Any) -> Any:
+    """Return the data that a vector writes in JSON."""
+    match written:
+        case {"bytes": text}:
+            return bytes.fromhex(text)
+        case {"decimal": text}:
+            return Decimal(text)
+        case {"set": members}:
+            return frozenset(members)
+        case {"map": entries}:
+            return entries
+    return written
+
+
+def wire_of(written: dict[str, Any]) -> WireValue:
+    """Return the wire value that a vector writes in JSON: binary is in hexadecimal."""
+    return {"B": bytes.fromhex(written["B"])} if "B" in written else written
+
+
+def query_of(fields: dict[str, Any]) -> Query:
+    """Return the query that a vector writes in JSON."""
+    fields = dict(fields)
+    given_values = fields.pop("parameters", {})
+    parameters = {name: from_wire(wire_of(wire)) for name, wire in given_values.items()}
+    text = fields.pop("expression", None)
+    return Query(
+        condition=parse_expression(text, parameters) if text else None,
+        projection=tuple(map(parse_path, fields.pop("projection", ()))),
+        **fields,
+    )
+
+
+@pytest.mark.parametrize("vector", VECTORS["encodings"], ids=lambda vector: vector["encoded"])
+def test_encodings_are_as_they_were(vector: dict[str, Any]) -> None:
+    """Golden vectors of each type of plain data."""
+    assert canonical.encode(data_of(vector["data"])) == vector["encoded"].encode()
+
+
+@pytest.mark.parametrize("vector", VECTORS["fingerprints"], ids=lambda vector: vector["name"])
+def test_fingerprints_are_as_they_were(vector: dict[str, Any]) -> None:
+    """Golden vectors of queries and where their tables are: what page tokens are bound to."""
+    identity = (tuple(vector["source"]), query_of(vector["query"]))
+    assert canonical.digest(identity).hex() == vector["fingerprint"]
+
+
+# Two of each: different in every field that counts.
+_A, _B = Path(("a",)), Path(("b", 0))
+_ONE, _TWO = Literal(Value("N", Decimal(1))), Literal(Value("S", "2"))
+_SAME, _LESS = Comparison("=", _A, _ONE), Comparison("<", _B, _TWO)
+PAIRS: Final[dict[type, tuple[Any, Any]]] = {
+    Value: (Value("S", "x"), Value("B", b"x")),
+    Path: (_A, _B),
+    Literal: (_ONE, _TWO),
+    Size: (Size(_A), Size(_B)),
+    Comparison: (_SAME, _LESS),
+    Between: (Between(_A, _ONE, _TWO), Between(_B, _TWO, _ONE)),
+    In: (In(_A, (_ONE,)), In(_B, (_ONE, _TWO))),
+    Function: (Function("contains", _A, _ONE), Function("begins_with", _B, None)),
+    And: (And((_SAME, _LESS)), And((_LESS, _SAME))),
+    Or: (Or((_SAME, _LESS)), Or((_LESS, _SAME))),
+    Not: (Not(_SAME), Not(_LESS)),
+    Query: (
+        Query("t"),
+        Query("u", _SAME, "i", descending=True, projection=(_A,), strong=True, max_items=0),
+    ),
+}
+
+
+def _counting(kind: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind) if field.compare]
+
+
+def test_every_dataclass_of_the_model_is_looked_at() -> None:
+    """A new kind of condition has to be added to the pairs above."""
+    kinds = {
+        kind
+        for _, kind in inspect.getmembers(model, inspect.isclass)
+        if dataclasses.is_dataclass(kind)
+    }
+    assert kinds == set(PAIRS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"), [(kind, field) for kind in PAIRS for field in _counting(kind)]
+)
+def test_every_field_of_the_model_changes_the_digest(kind: type, field: str) -> None:
+    """Alone, and inside of something else."""
+    one, other = PAIRS[kind]
+    assert getattr(one, field) != getattr(other, field), "the pair must differ in every field"
+    changed = dataclasses.replace(one, **{field: getattr(other, field)})
+    assert canonical.digest(changed) != canonical.digest(one)
+    assert canonical.digest(("x", [changed])) != canonical.digest(("x", [one]))
+
+
+def test_a_field_that_is_added_cannot_escape() -> None:
+    """The encoding walks the fields that there are; nobody keeps a list of them."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Query(model.Query):
+        newcomer: int = 0
+
+    fingerprints = {
+        canonical.digest(model.Query("t")),
+        canonical.digest(Query("t")),
+        canonical.digest(Query("t", newcomer=1)),
+    }
+    assert len(fingerprints) == 3
+
+
+def test_columns_and_spellings_do_not_matter() -> None:
+    """The same condition written differently is the same query."""
+    written = parse_expression("a = 1 AND b IN (:p)", {"p": Value("N", Decimal("1.50"))})
+    other = parse_expression('( a=1.0 )  and\n"b" in (15e-1)', {})
+    assert canonical.encode(written) == canonical.encode(other)
+
+
+_plain: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.binary(),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(tuple),
+        st.frozensets(st.text() | st.integers(), max_size=3),
+        st.dictionaries(st.text(), inner, max_size=3),
+    ),
+    max_leaves=6,
+)
+
+
+def _typed(data: Any) -> Any:
+    """Return data in a form that is equal only for equal types, unlike True and 1."""
+    match data:
+        case tuple():
+            return "tuple", [_typed(element) for element in data]
+        case frozenset():
+            return "set", {(type(element).__name__, element) for element in data}
+        case dict():
+            return "map", {name: _typed(value) for name, value in data.items()}
+    return type(data).__name__, data
+
+
+@given(_plain, _plain)
+def test_equal_data_and_only_equal_data_has_equal_bytes(one: Any, other: Any) -> None:
+    """Neither the order of a map nor a clever string makes two things one, or one thing two."""
+    assert (canonical.encode(one) == canonical.encode(other)) is (_typed(one) == _typed(other))
+
+
+@given(st.dictionaries(st.text(), st.integers()))
+def test_the_order_of_a_map_does_not_matter(entries: dict[str, int]) -> None:
+    """Maps come off the wire in any order."""
+    assert canonical.encode(entries) == canonical.encode(dict(reversed(entries.items())))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("a", "b"), ("ab", "")),
+        (("a#b", "c"), ("a", "b#c")),
+        ((1,), ("1",)),
+        ((True,), (1,)),
+        ((None,), ()),
+        (Decimal(1), 1),
+        (b"a", "a"),
+        (And((_SAME, _LESS)), Or((_SAME, _LESS))),
+        (Shape(frozenset({"a"})), Shape(frozenset({"a"}), (_A,))),
+    ],
+)
+def test_look_alikes_have_different_bytes(one: Any, other: Any) -> None:
+    """Everything carries its type and its length."""
+    assert canonical.encode(one) != canonical.encode(other)
+
+
+@pytest.mark.parametrize("data", [1.5, {1, 2}, object(), (b"", [object])])
+def test_what_has_no_canonical_form_is_refused(data: Any) -> None:
+    """Better than a fingerprint that depends on an address or on rounding."""
+    with pytest.raises(TypeError, match="no canonical encoding"):
+        canonical.encode(data)

@@ -1,0 +1,158 @@
+"""Values: DynamoDB's equality, its numbers, and the way to the wire and back."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynamodb_processor_server.query.values import (
+    Value,
+    from_wire,
+    number_text,
+    parse_number,
+    to_wire,
+)
+
+DIGITS_38 = "12345678901234567890123456789012345678"
+
+numbers = st.builds(
+    lambda sign, digits, exponent: f"{sign}{digits[0]}.{digits[1:]}E{exponent}",
+    st.sampled_from(["", "-"]),
+    st.text("0123456789", min_size=1, max_size=38),
+    st.integers(-100, 100),
+)
+scalars = st.one_of(
+    st.text().map(lambda text: {"S": text}),
+    numbers.map(lambda text: {"N": text}),
+    st.binary().map(lambda data: {"B": data}),
+    st.booleans().map(lambda truth: {"BOOL": truth}),
+    st.just({"NULL": True}),
+)
+sets = st.one_of(
+    st.sets(st.text(), min_size=1).map(lambda members: {"SS": list(members)}),
+    st.sets(numbers, min_size=1).map(lambda members: {"NS": list(members)}),
+    st.sets(st.binary(), min_size=1).map(lambda members: {"BS": list(members)}),
+)
+wire_values: st.SearchStrategy[dict[str, Any]] = st.recursive(
+    scalars | sets,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4).map(lambda elements: {"L": elements}),
+        st.dictionaries(st.text(), inner, max_size=4).map(lambda fields: {"M": fields}),
+    ),
+    max_leaves=8,
+)
+
+
+@given(wire_values)
+def test_values_survive_the_wire(wire: dict[str, Any]) -> None:
+    """All ten types come back equal, and the second way to the wire gives the same as the first."""
+    value = from_wire(wire)
+    again = to_wire(value)
+    assert from_wire(again) == value
+    assert hash(from_wire(again)) == hash(value)
+    assert to_wire(from_wire(again)) == again
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("0", "0"),
+        ("-0", "0"),
+        ("0E999999", "0"),
+        ("1", "1"),
+        ("1.0", "1"),
+        ("1e0", "1"),
+        ("+001.500", "1.5"),
+        (".5", "0.5"),
+        ("5.", "5"),
+        ("-1E2", "-100"),
+        (DIGITS_38, DIGITS_38),
+        (DIGITS_38 + "000", DIGITS_38 + "0E+2"),
+        ("9.9999999999999999999999999999999999999E+125",) * 2,
+        ("-1E-130",) * 2,
+        ("0.0000000000000000000000000000000000000001", "1E-40"),
+    ],
+)
+def test_a_number_has_one_text(text: str, canonical: str) -> None:
+    """However a number is written, what goes to DynamoDB and into cache keys is one text."""
+    shown = number_text(parse_number(text))
+    assert Decimal(shown) == Decimal(canonical)
+    assert shown == number_text(parse_number(canonical))
+
+
+@pytest.mark.parametrize("spelling", ["1", "1.0", "1e0", "+1", "100E-2", "0001"])
+def test_spellings_of_one_number_are_equal(spelling: str) -> None:
+    """`1` and `1.0` are one key, one set member and one text."""
+    assert from_wire({"N": spelling}) == from_wire({"N": "1"})
+    assert hash(from_wire({"N": spelling})) == hash(from_wire({"N": "1"}))
+    assert to_wire(from_wire({"N": spelling})) == {"N": "1"}
+
+
+@pytest.mark.parametrize("text", [DIGITS_38, f"{DIGITS_38}000", f"0.{DIGITS_38}", f"-{DIGITS_38}"])
+def test_38_digits_are_exact(text: str) -> None:
+    """Not a digit of 38 is lost, wherever the point stands; zeros at the end do not count."""
+    assert parse_number(text) == Decimal(text)
+    assert parse_number(number_text(parse_number(text))) == Decimal(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (DIGITS_38 + "9", "38 significant digits, not 39"),
+        (f"0.{DIGITS_38}9", "38 significant digits"),
+        ("1E126", "magnitude"),
+        ("9.9E-131", "magnitude"),
+        ("1E99999999999999999999", "not a number"),
+        ("NaN", "not a finite number"),
+        ("sNaN", "not a finite number"),
+        ("-Infinity", "not a finite number"),
+        ("", "not a number"),
+        ("1_000", "not a number"),
+        (" 1", "not a number"),
+        ("0x1", "not a number"),
+        ("1,5", "not a number"),
+        ("x" * 10_000, "not a number"),
+    ],
+)
+def test_what_is_no_number_to_dynamodb_is_refused(text: str, words: str) -> None:
+    """Nor does the error repeat all of a long text."""
+    with pytest.raises(ValueError, match=words) as caught:
+        parse_number(text)
+    assert len(str(caught.value)) < 200
+
+
+@given(numbers, numbers)
+def test_numbers_are_ordered_by_value(one: str, other: str) -> None:
+    """The order of values is that of the numbers they stand for."""
+    values = from_wire({"N": one}), from_wire({"N": other})
+    assert (values[0].order < values[1].order) == (Decimal(one) < Decimal(other))
+
+
+def test_strings_are_ordered_by_their_bytes() -> None:
+    """UTF-8, not UTF-16: a half-width katakana sorts before an emoji."""
+    texts = ["Z", "a", "é", "ｱ", "😀"]
+    values = [Value("S", text) for text in reversed(texts)]
+    assert [value.data for value in sorted(values, key=lambda value: value.order)] == texts
+
+
+def test_equality_is_of_type_and_content() -> None:
+    """Sets have no order, lists do; equal content of another type is another value."""
+    assert from_wire({"SS": ["a", "b"]}) == from_wire({"SS": ["b", "a"]})
+    assert from_wire({"NS": ["1", "2.0"]}) == from_wire({"NS": ["2", "1.0"]})
+    assert from_wire({"L": [{"S": "a"}, {"S": "b"}]}) != from_wire({"L": [{"S": "b"}, {"S": "a"}]})
+    fields = {"a": {"N": "1"}, "b": {"N": "2"}}
+    assert from_wire({"M": fields}) == from_wire({"M": dict(reversed(fields.items()))})
+    assert from_wire({"S": "1"}) != from_wire({"N": "1"})
+    assert from_wire({"BOOL": True}) != from_wire({"N": "1"})
+    assert from_wire({"L": []}) != from_wire({"M": {}})
+
+
+@pytest.mark.parametrize("wire", [{}, {"S": "a", "N": "1"}, {"X": "a"}, {"N": "one"}])
+def test_what_is_no_value_is_refused(wire: dict[str, Any]) -> None:
+    """A value has exactly one type, a known one, and content of it."""
+    with pytest.raises(ValueError, match=r"type|number"):
+        from_wire(wire)

@@ -1,0 +1,132 @@
+"""Preparation: queries are planned once, and remembered within bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from dynamodb_processor.v1.query_pb2 import QuerySpec
+from dynamodb_processor_server.access.principals import Principal
+from dynamodb_processor_server.catalog.declaration import CatalogDeclaration, TableDeclaration
+from dynamodb_processor_server.catalog.registry import Catalog
+from dynamodb_processor_server.catalog.schema import TableSchema, parse_description
+from dynamodb_processor_server.errors import InvalidRequest, PermissionDenied
+from dynamodb_processor_server.rpc.preparation import Preparation, PreparedQuery
+from dynamodb_processor_server.rpc.requests import Violations
+from tests.support.running import query_spec
+
+_CALLER = Principal("key-1", "reports", frozenset({"reader"}), ("events",), "default")
+
+
+@dataclass
+class Described:
+    """A DynamoDB with one kind of table; `sort` is its sort key."""
+
+    sort: str = "at"
+    asked: list[str] = field(default_factory=list)
+
+    async def describe(self, name: str, declaration: TableDeclaration) -> TableSchema:
+        """Describe a table."""
+        self.asked.append(name)
+        names = {"user_id": "HASH", self.sort: "RANGE"}
+        return parse_description(
+            {
+                "TableName": declaration.table,
+                "AttributeDefinitions": [
+                    {"AttributeName": name, "AttributeType": "S"} for name in names
+                ],
+                "KeySchema": [
+                    {"AttributeName": name, "KeyType": kind} for name, kind in names.items()
+                ],
+            }
+        )
+
+    async def list_names(self) -> Sequence[str]:
+        """Name no table."""
+        return []
+
+
+@dataclass
+class Prepared:
+    """A preparation and what is below it."""
+
+    describer: Described = field(default_factory=Described)
+
+    def __post_init__(self) -> None:
+        declaration = CatalogDeclaration.model_validate({"tables": {"events": None}})
+        self.catalog = Catalog(declaration, self.describer)
+        self.preparation = Preparation(self.catalog)
+
+    async def __call__(self, spec: QuerySpec) -> PreparedQuery:
+        """Prepare a query."""
+        return await self.preparation.prepare(spec, _CALLER, Violations())
+
+
+@pytest.fixture
+def prepare() -> Prepared:
+    """A preparation that has prepared nothing yet."""
+    return Prepared()
+
+
+def of(user: str) -> QuerySpec:
+    """Return a query of one user's events."""
+    return query_spec("events", "user_id = :u", parameters={"u": user})
+
+
+async def test_a_query_is_planned_once(prepare: Prepared) -> None:
+    """The same bytes get the same plan, other bytes another."""
+    first = await prepare(of("u-1"))
+    assert await prepare(of("u-1")) is first
+    assert await prepare(of("u-2")) is not first
+    assert prepare.describer.asked == ["events"]
+
+
+async def test_a_changed_table_is_planned_for_anew(prepare: Prepared) -> None:
+    """Plans are remembered under the catalog's version."""
+    first = await prepare(of("u-1"))
+    await prepare.catalog.refresh()
+    assert await prepare(of("u-1")) is first
+    prepare.describer.sort = "seq"
+    await prepare.catalog.refresh()
+    second = await prepare(of("u-1"))
+    assert second is not first
+    assert second.plan.path.key.sort[0].name == "seq"
+    assert second.identity == first.identity  # tokens of the same question stay good
+
+
+async def test_a_large_query_is_not_remembered(prepare: Prepared) -> None:
+    """Thousands of megabytes of parameters would be too much to keep."""
+    large = query_spec("events", "user_id = 'u-1' AND note = :n", parameters={"n": "n" * 10_000})
+    first = await prepare(large)
+    assert await prepare(large) is not first
+    assert (await prepare(large)).identity == first.identity
+    assert len(prepare.preparation._plans) == 0
+
+
+async def test_mistakes_are_not_remembered(prepare: Prepared) -> None:
+    """Nor is the table looked at for them."""
+    for _ in range(2):
+        with pytest.raises(InvalidRequest):
+            await prepare(query_spec("events", "user_id ="))
+    assert prepare.describer.asked == []
+    assert len(prepare.preparation._plans) == 0
+
+
+async def test_permission_is_looked_at_every_time(prepare: Prepared) -> None:
+    """A plan that others have asked for opens no table."""
+    await prepare(of("u-1"))
+    stranger = Principal("key-2", "stranger", frozenset({"reader"}), ("flights",), "default")
+    with pytest.raises(PermissionDenied, match="events is not granted to stranger"):
+        await prepare.preparation.prepare(of("u-1"), stranger, Violations())
+
+
+async def test_what_is_wrong_besides_the_query_is_told_with_it(prepare: Prepared) -> None:
+    """Even if the query was good before."""
+    await prepare(of("u-1"))
+    violations = Violations()
+    violations.add("page_size", "must not be negative")
+    with pytest.raises(InvalidRequest) as caught:
+        await prepare.preparation.prepare(of("u-1"), _CALLER, violations)
+    assert [violation.field for violation in caught.value.violations] == ["page_size"]

@@ -1,0 +1,85 @@
+"""Metrics: what is counted, and where it is served."""
+
+from __future__ import annotations
+
+import socket
+import urllib.error
+import urllib.request
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from dynamodb_processor_server.errors import ConfigurationError
+from dynamodb_processor_server.reading.port import NO_USAGE, Usage
+from dynamodb_processor_server.telemetry.metrics import CallMetrics, MetricsServer, watch
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    """A registry of the test's own."""
+    return CollectorRegistry()
+
+
+def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
+    """Return a metric's value, None where there is none."""
+    return registry.get_sample_value(f"dynamodb_processor_{name}", labels)
+
+
+def test_calls_are_counted_in_and_out(registry: CollectorRegistry) -> None:
+    """By method, and by the code with which they end."""
+    metrics = CallMetrics(registry)
+    metrics.started("/Query")
+    metrics.started("/Query")
+    assert value(registry, "active_calls", method="/Query") == 2
+    metrics.ended("/Query", "OK", 0.003)
+    metrics.ended("/Query", "UNAVAILABLE", 2.0)
+    assert value(registry, "active_calls", method="/Query") == 0
+    assert value(registry, "calls_total", method="/Query", code="OK") == 1
+    assert value(registry, "calls_total", method="/Query", code="UNAVAILABLE") == 1
+    assert value(registry, "call_seconds_sum", method="/Query") == pytest.approx(2.003)
+    assert value(registry, "call_seconds_bucket", method="/Query", le="0.005") == 1
+
+
+def test_what_reading_took_is_counted_by_table(registry: CollectorRegistry) -> None:
+    """Items whether read or cached, the rest only where DynamoDB was asked."""
+    metrics = CallMetrics(registry)
+    metrics.read("events", "MISS", 10, Usage(items_scanned=40, read_units=1.5, backend_calls=2))
+    metrics.read("events", "HIT", 10, NO_USAGE)
+    assert value(registry, "reads_total", table="events", cache="MISS") == 1
+    assert value(registry, "reads_total", table="events", cache="HIT") == 1
+    assert value(registry, "items_returned_total", table="events") == 20
+    assert value(registry, "items_scanned_total", table="events") == 40
+    assert value(registry, "read_units_total", table="events") == 1.5
+    assert value(registry, "backend_calls_total", table="events") == 2
+
+
+def test_a_watched_value_is_read_when_it_is_scraped(registry: CollectorRegistry) -> None:
+    """So that nothing has to be told of its changes."""
+    pages = [1]
+    watch(registry, "cached_pages", "Cached pages.", lambda: len(pages))
+    pages.append(2)
+    assert value(registry, "cached_pages") == 2
+
+
+def test_metrics_are_served_over_http_for_a_while(registry: CollectorRegistry) -> None:
+    """On a port of their own, which is closed with the `with`."""
+    watch(registry, "cached_pages", "Cached pages.", lambda: 7)
+    with MetricsServer(registry, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.port}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            assert "dynamodb_processor_cached_pages 7.0" in answer.read().decode()
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(url, timeout=10)
+
+
+def test_a_taken_port_is_an_operators_mistake(registry: CollectorRegistry) -> None:
+    """Told with the setting and the address."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with (
+            pytest.raises(ConfigurationError, match=f"metrics_listen: .*127.0.0.1:{port}"),
+            MetricsServer(registry, "127.0.0.1", port),
+        ):
+            pass

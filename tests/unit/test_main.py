@@ -1,0 +1,206 @@
+"""The `dynamodb-processor` command: its sub-commands, what they print and their exit codes."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dynamodb_processor_server.__main__ import main
+from dynamodb_processor_server.checks import check_health
+from tests.support.backends import REGION
+from tests.support.datasets import Index, Schema
+from tests.support.dynamodb import create_table, open_client
+from tests.support.processes import start_command
+from tests.support.running import make_key, open_service, write_catalog, write_keys
+
+_INDEX = Index("by_kind", local=False, partition=("kind",), sort=())
+_NO_ENDPOINT = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def table(dynamodb_local: str) -> Iterator[str]:
+    """The name of an empty table with an index."""
+    name = f"main-{uuid.uuid4().hex[:8]}"
+    types = {"user_id": "S", "at": "N", "kind": "S"}
+    client = open_client(dynamodb_local)
+    create_table(client, Schema(name, "user_id", "at", (_INDEX,), types))
+    yield name
+    client.delete_table(TableName=name)
+    client.close()
+
+
+def files(directory: Path, tables: dict[str, Any]) -> list[str]:
+    """Write a catalog and a keys file, and return the flags that name them."""
+    write_catalog(directory / "catalog.yaml", {"tables": tables})
+    write_keys(directory / "keys.yaml", [make_key("one"), make_key("two")])
+    names = [f"--{name}={directory / name}.yaml" for name in ("catalog", "keys")]
+    return [*names, f"--region={REGION}"]
+
+
+# config
+
+
+def test_config_shows_settings_and_tables(
+    tmp_path: Path,
+    dynamodb_local: str,
+    table: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Everything in force, secrets masked, and what each table is."""
+    secret = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE"
+    monkeypatch.setenv("DYNAMODB_PROCESSOR_TOKEN_KEYS", f"first:{secret}")
+    flags = [*files(tmp_path, {"events": {"table": table}}), f"--endpoint-url={dynamodb_local}"]
+    assert main(["config", *flags]) == 0
+    output = capsys.readouterr().out
+    assert secret not in output
+    shown = yaml.safe_load(output)
+    assert shown["settings"]["token_keys"] == "********"
+    assert shown["settings"]["catalog"] == str(tmp_path / "catalog.yaml")
+    assert shown["settings"]["endpoint_url"] == dynamodb_local
+    assert shown["settings"]["drain_grace"] == 20.0
+    assert shown["keys"] == 2
+    assert shown["tables"] == {"events": "ok, key user_id, at, 1 indexes"}
+
+
+def test_config_tells_of_missing_tables(
+    tmp_path: Path, dynamodb_local: str, table: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 1, and the other tables are looked at all the same."""
+    tables = {"gone": {"table": "main-never-there"}, "events": {"table": table}}
+    flags = [*files(tmp_path, tables), f"--endpoint-url={dynamodb_local}"]
+    assert main(["config", *flags]) == 1
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert shown["tables"]["gone"] == "table gone does not exist"
+    assert shown["tables"]["events"].startswith("ok")
+
+
+def test_config_tells_of_an_unreachable_dynamodb(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 1, too."""
+    flags = [*files(tmp_path, {"events": None}), f"--endpoint-url={_NO_ENDPOINT}"]
+    assert main(["config", *flags, "--backend-attempts=1"]) == 1
+    assert "events: events cannot be reached" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "words"),
+    [
+        ("catalog", "tables: {events: {cache_ttl: soon}}", "catalog.yaml:1: tables.events"),
+        ("keys", "keys: [{id: one}]", "keys.yaml:1: keys[0]"),
+        ("keys", "keys: {", "keys.yaml"),
+    ],
+)
+@pytest.mark.parametrize("command", ["config", "serve"])
+def test_a_mistake_in_a_file_is_told_with_its_place(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    file: str,
+    text: str,
+    words: str,
+) -> None:
+    """Exit code 2, on standard error, without a traceback."""
+    flags = [*files(tmp_path, {"events": None}), f"--endpoint-url={_NO_ENDPOINT}"]
+    (tmp_path / f"{file}.yaml").write_text(text)
+    if command == "serve":
+        server = start_command(["serve", *flags])
+        code, told = server.wait(), server.output
+    else:
+        code, told = main(["config", *flags]), capsys.readouterr().err
+    assert code == 2
+    assert words in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("command", ["config", "serve"])
+def test_bad_token_keys_are_told(tmp_path: Path, command: str) -> None:
+    """By the checking command as well as by the server."""
+    server = start_command(
+        [command, *files(tmp_path, {"events": None})],
+        env={"DYNAMODB_PROCESSOR_TOKEN_KEYS": "first:not-a-key-but-secret"},
+    )
+    assert server.wait() == 2
+    assert "token_keys: key 1 is not 32 bytes in base64url" in server.output
+    assert "not-a-key-but-secret" not in server.output
+
+
+# serve
+
+
+@pytest.mark.parametrize("setting", ["listen", "metrics-listen"])
+def test_a_taken_port_is_told(tmp_path: Path, setting: str) -> None:
+    """Exit code 2, naming setting and address; two servers on one port would share the calls."""
+    addresses = {"listen": "127.0.0.1:0", "metrics-listen": "127.0.0.1:0"}
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        addresses[setting] = f"127.0.0.1:{taken.getsockname()[1]}"
+        flags = files(tmp_path, {"events": None})
+        flags += [f"--{name}={address}" for name, address in addresses.items()]
+        server = start_command(["serve", *flags, f"--endpoint-url={_NO_ENDPOINT}"])
+        assert server.wait() == 2
+    name = setting.replace("-", "_")
+    assert f"{name}: cannot serve on {addresses[setting]}" in server.output
+    assert "Traceback" not in server.output
+
+
+def test_a_bad_setting_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2, and nothing is served."""
+    assert main(["serve", "--catalog=c", "--keys=k", "--listen=everywhere"]) == 2
+    assert "listen: Value error, must be HOST:PORT" in capsys.readouterr().err
+
+
+# health
+
+
+async def test_health_asks_a_server(
+    tmp_path: Path, dynamodb_local: str, table: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """0 for SERVING, 1 for everything else; what was said is printed."""
+    catalog = {"tables": {"events": {"table": table}, "gone": {"table": "main-never-there"}}}
+    async with open_service(tmp_path, dynamodb_local, catalog) as service:
+        address = service.app.address
+        for name, code, told in (
+            ("liveness", 0, "SERVING"),
+            ("readiness", 1, f"{address}: NOT_SERVING"),
+            ("nonsense", 1, f"{address}: NOT_FOUND"),
+        ):
+            assert await check_health(address, name) == code
+            assert capsys.readouterr().out.splitlines()[-1] == told
+
+
+def test_health_of_nobody_is_bad(capsys: pytest.CaptureFixture[str]) -> None:
+    """A server that is not there does not serve."""
+    assert main(["health", "--target", "127.0.0.1:9"]) == 1
+    assert capsys.readouterr().out == "127.0.0.1:9: UNAVAILABLE\n"
+
+
+# The command itself
+
+
+@pytest.mark.parametrize("arguments", [[], ["dance"], ["serve", "--colour=red"], ["demo", "--x"]])
+def test_a_wrong_use_is_told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2 and the usage."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: dynamodb-processor" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["serve", "config", "keys", "health", "demo"])
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With `--help`."""
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    output = capsys.readouterr().out
+    assert f"usage: dynamodb-processor {command}" in output
+    assert "token-keys" not in output

@@ -1,0 +1,264 @@
+"""Settings: each one by flag and by environment, and what is refused."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from dynamodb_processor_server.__main__ import _parser, _settings
+from dynamodb_processor_server.access.rate_limits import RateClass
+from dynamodb_processor_server.errors import ConfigurationError
+from dynamodb_processor_server.reading.clients import ClientSettings
+from dynamodb_processor_server.settings import Settings
+
+_PREFIX = "DYNAMODB_PROCESSOR_"
+_FILES = {"catalog": "catalog.yaml", "keys": "keys.yaml"}
+_SECRET = base64.urlsafe_b64encode(bytes(range(32))).decode().rstrip("=")
+
+# Every setting, as text, and what it means.
+GIVEN: dict[str, tuple[str, Any]] = {
+    "catalog": ("/etc/c.yaml", Path("/etc/c.yaml")),
+    "keys": ("/etc/k.yaml", Path("/etc/k.yaml")),
+    "listen": ("[::1]:0", "[::1]:0"),
+    "metrics_listen": ("0.0.0.0:1", "0.0.0.0:1"),
+    "reflection": ("off", "off"),
+    "log_format": ("console", "console"),
+    "log_level": ("WARNING", "WARNING"),
+    "endpoint_url": ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+    "region": ("eu-west-1", "eu-west-1"),
+    "backend_connect_timeout": ("0.5", 0.5),
+    "backend_read_timeout": ("2.5", 2.5),
+    "backend_attempts": ("5", 5),
+    "token_keys": (f"a:{_SECRET}", SecretStr(f"a:{_SECRET}")),
+    "token_lifetime": ("60", 60.0),
+    "max_concurrent_reads": ("7", 7),
+    "admission_queue": ("0", 0),
+    "rate_classes": (
+        '{"default": {"calls_per_second": 5, "window": 10}}',
+        {"default": RateClass(5, 10)},
+    ),
+    "unary_deadline": ("1.5", 1.5),
+    "stream_deadline": ("10", 10.0),
+    "stream_interval": ("0.25", 0.25),
+    "max_page_bytes": ("1000000", 1_000_000),
+    "cache_max_bytes": ("0", 0),
+    "shared_read_timeout": ("3", 3.0),
+    "catalog_refresh": ("10", 10.0),
+    "reload_interval": ("1", 1.0),
+    "drain_delay": ("0", 0.0),
+    "drain_grace": ("4", 4.0),
+}
+_SECRETS = {"token_keys"}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment without settings."""
+    for name in os.environ:
+        if name.startswith(_PREFIX):
+            monkeypatch.delenv(name)
+    return monkeypatch
+
+
+def by_flags(**given: str) -> Settings:
+    """Return the settings of `serve` with these flags."""
+    flags = [f"--{name.replace('_', '-')}={text}" for name, text in (_FILES | given).items()]
+    return _settings(_parser().parse_args(["serve", *flags]))
+
+
+def mistake(**given: str) -> str:
+    """Return the words with which flags are refused."""
+    with pytest.raises(ConfigurationError) as caught:
+        by_flags(**given)
+    return str(caught.value)
+
+
+def key_mistake(text: str) -> str:
+    """Return the words with which token keys are refused."""
+    settings = Settings(catalog=Path("c"), keys=Path("k"), token_keys=SecretStr(text))
+    with pytest.raises(ConfigurationError) as caught:
+        settings.token_key_ring()
+    return str(caught.value)
+
+
+def test_every_setting_is_tried_here() -> None:
+    """A new one cannot be forgotten."""
+    assert GIVEN.keys() == Settings.model_fields.keys()
+
+
+@pytest.mark.parametrize("name", GIVEN.keys() - _SECRETS)
+def test_a_setting_is_given_by_a_flag(name: str) -> None:
+    """`--its-name`."""
+    text, value = GIVEN[name]
+    assert getattr(by_flags(**{name: text}), name) == value
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_a_setting_is_given_by_the_environment(name: str, environment: pytest.MonkeyPatch) -> None:
+    """`DYNAMODB_PROCESSOR_ITS_NAME`; none needs a flag."""
+    for each, text in (_FILES | {name: GIVEN[name][0]}).items():
+        environment.setenv(_PREFIX + each.upper(), text)
+    settings = _settings(_parser().parse_args(["serve"]))
+    assert getattr(settings, name) == GIVEN[name][1]
+
+
+def test_the_flag_wins(environment: pytest.MonkeyPatch) -> None:
+    """What is typed is meant."""
+    environment.setenv(f"{_PREFIX}REGION", "us-east-1")
+    assert by_flags(region="eu-west-1").region == "eu-west-1"
+
+
+def test_secrets_have_no_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    """Command lines are seen by everyone on a machine."""
+    with pytest.raises(SystemExit) as caught:
+        by_flags(token_keys="a:b")
+    assert caught.value.code == 2
+    assert "unrecognized arguments" in capsys.readouterr().err
+
+
+def test_defaults_are_for_one_machine() -> None:
+    """Nothing is served to other machines, and no endpoint but AWS's is asked, unless said."""
+    settings = by_flags()
+    assert settings.listen == "127.0.0.1:50051"
+    assert settings.metrics_listen == "127.0.0.1:9464"
+    assert (settings.endpoint_url, settings.region, settings.token_keys) == (None, None, None)
+
+
+def test_metrics_can_be_off(environment: pytest.MonkeyPatch) -> None:
+    """An empty address serves none."""
+    assert by_flags(metrics_listen="").metrics_listen is None
+    environment.setenv(f"{_PREFIX}METRICS_LISTEN", "")
+    assert by_flags().metrics_listen is None
+
+
+def test_settings_do_not_change() -> None:
+    """Whoever holds them can rely on them."""
+    with pytest.raises(ValueError, match="frozen"):
+        by_flags().listen = "0.0.0.0:1"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("listen", "50051"),
+        ("listen", ":50051"),
+        ("listen", "localhost"),
+        ("listen", "localhost:http"),
+        ("listen", "localhost:65536"),
+        ("listen", "localhost:-1"),
+        ("listen", "localhost:²"),
+        ("metrics_listen", "9464"),
+        ("reflection", "maybe"),
+        ("log_format", "xml"),
+        ("log_level", "LOUD"),
+        ("backend_attempts", "0"),
+        ("backend_attempts", "11"),
+        ("backend_read_timeout", "0"),
+        ("backend_read_timeout", "nan"),
+        ("unary_deadline", "inf"),
+        ("unary_deadline", "soon"),
+        ("max_concurrent_reads", "0"),
+        ("admission_queue", "-1"),
+        ("max_page_bytes", "1000"),
+        ("drain_delay", "-1"),
+        ("rate_classes", "{"),
+        ("rate_classes", "[]"),
+        ("rate_classes", '{"default": {}}'),
+        ("rate_classes", '{"default": {"calls_per_second": 0}}'),
+        ("rate_classes", '{"default": {"calls_per_second": "many"}}'),
+    ],
+)
+@pytest.mark.parametrize("way", ["flag", "environment"])
+def test_a_bad_setting_is_named(
+    name: str, text: str, way: str, environment: pytest.MonkeyPatch
+) -> None:
+    """The error begins with the setting, and is for the person who wrote it."""
+    if way == "flag":
+        words = mistake(**{name: text})
+    else:
+        environment.setenv(_PREFIX + name.upper(), text)
+        words = mistake()
+    assert words.startswith(name)
+    assert len(words.splitlines()) == 1
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    """One line each; and the two files are required."""
+    with pytest.raises(ConfigurationError) as caught:
+        _settings(_parser().parse_args(["serve", "--listen", "here"]))
+    lines = str(caught.value).splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["catalog", "keys", "listen"]
+    assert lines[0] == "catalog: Field required"
+
+
+# Token keys
+
+
+def test_token_keys_are_read_newest_first() -> None:
+    """With or without the padding of base64."""
+    text = f"new:{_SECRET}=, old:{base64.urlsafe_b64encode(bytes(32)).decode()}"
+    ring = Settings(catalog=Path("c"), keys=Path("k"), token_keys=SecretStr(text)).token_key_ring()
+    assert [(key.key_id, key.secret) for key in ring] == [
+        ("new", bytes(range(32))),
+        ("old", bytes(32)),
+    ]
+
+
+def test_without_token_keys_a_process_has_its_own() -> None:
+    """A new one each time, so that tokens do not outlive the process by accident."""
+    settings = by_flags()
+    (one,), (other,) = settings.token_key_ring(), settings.token_key_ring()
+    assert len(one.secret) == 32
+    assert one.secret != other.secret
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "key 1 is not `id:key`"),
+        (_SECRET, "key 1 is not `id:key`"),
+        (f":{_SECRET}", "key 1 is not `id:key`"),
+        (f"{'i' * 33}:{_SECRET}", "key 1 is not `id:key`"),
+        (f"a:{_SECRET},b", "key 2 is not `id:key`"),
+        (f"a:{_SECRET},", "key 2 is not `id:key`"),
+        (f"a:{_SECRET[:-2]}", "key 1 is not 32 bytes in base64url"),
+        ("a:" + "A" * 44, "key 1 is not 32 bytes in base64url"),
+        (f"a:{_SECRET[:-1]}!", "key 1 is not 32 bytes in base64url"),
+        (f"a:{_SECRET[:-1]}ö", "key 1 is not 32 bytes in base64url"),
+        (f"a:{_SECRET[:-1]} ", "key 1 is not 32 bytes in base64url"),
+        (f"a:{_SECRET},a:{_SECRET}", "two keys have the same id"),
+    ],
+)
+def test_bad_token_keys_are_refused_without_showing_them(text: str, words: str) -> None:
+    """The entry is told by its number."""
+    told = key_mistake(text)
+    assert told.startswith("token_keys: ")
+    assert words in told
+    assert _SECRET[:10] not in told
+
+
+def test_secrets_do_not_show_in_errors_or_in_print(environment: pytest.MonkeyPatch) -> None:
+    """Wherever settings are printed."""
+    environment.setenv(f"{_PREFIX}TOKEN_KEYS", f"a:{_SECRET}")
+    settings = by_flags()
+    assert _SECRET not in repr(settings)
+    assert _SECRET not in str(settings.model_dump())
+    assert _SECRET not in mistake(listen="here")
+
+
+def test_the_client_of_dynamodb_gets_its_settings() -> None:
+    """With a connection for each read that admission lets in."""
+    given = {name: text for name, (text, _) in GIVEN.items() if name not in _SECRETS}
+    assert by_flags(**given).client_settings() == ClientSettings(
+        endpoint_url="http://127.0.0.1:8000",
+        region="eu-west-1",
+        pool_size=7,
+        connect_timeout=0.5,
+        read_timeout=2.5,
+        attempts=5,
+    )

@@ -1,0 +1,128 @@
+"""Fetched programs: each entry whole or absent, verified, and filled once."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import stat
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from dynamodb_processor_server.demo import tool_cache
+from dynamodb_processor_server.demo.tool_cache import NpmPackage, ToolCache, ToolUnavailable
+
+
+def _tarball() -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        entry = tarfile.TarInfo("package/hello.txt")
+        entry.size = 5
+        archive.addfile(entry, io.BytesIO(b"hello"))
+    return buffer.getvalue()
+
+
+def _package(content: bytes) -> NpmPackage:
+    digest = base64.b64encode(hashlib.sha512(content).digest()).decode()
+    return NpmPackage("sample", "1.0.0", digest)
+
+
+@pytest.fixture
+def fake_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program named npm, first on PATH, that packs a prepared tarball and counts its calls."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "tarball").write_bytes(_tarball())
+    program = folder / "npm"
+    program.write_text(
+        f'#!/bin/sh\necho "$@" >> "{folder}/calls"\ncp "{folder}/tarball" ./sample-1.0.0.tgz\n'
+    )
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    return folder
+
+
+def test_package_is_fetched_once(tmp_path: Path, fake_npm: Path) -> None:
+    """The second request for a package finds it, and nobody is told of a fetch."""
+    said: list[str] = []
+    tools = ToolCache(tmp_path / "cache", said.append)
+    package = _package((fake_npm / "tarball").read_bytes())
+
+    first = tools.npm_package(package)
+    second = tools.npm_package(package)
+
+    assert first == second
+    assert (first / "hello.txt").read_text() == "hello"
+    assert (fake_npm / "calls").read_text() == "pack sample@1.0.0 --ignore-scripts\n"
+    assert len(said) == 1
+
+
+def test_altered_package_leaves_nothing_behind(tmp_path: Path, fake_npm: Path) -> None:
+    """A tarball with another digest is refused, and the cache stays empty."""
+    tools = ToolCache(tmp_path / "cache")
+    package = _package(b"something else")
+
+    with pytest.raises(ToolUnavailable, match="SHA-512 differs"):
+        tools.npm_package(package)
+
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_concurrent_requests_share_the_entry(tmp_path: Path, fake_npm: Path) -> None:
+    """Requests at the same moment all get the one whole entry, and no scratch folder is left."""
+    tools = ToolCache(tmp_path / "cache")
+    package = _package((fake_npm / "tarball").read_bytes())
+
+    with ThreadPoolExecutor(8) as pool:
+        folders = list(pool.map(lambda _: tools.npm_package(package), range(8)))
+
+    assert len(set(folders)) == 1
+    assert [entry.name for entry in (tmp_path / "cache").iterdir()] == ["sample-1.0.0"]
+
+
+def test_failing_npm_is_quoted(tmp_path: Path, fake_npm: Path) -> None:
+    """When npm fails, the error holds its last words."""
+    (fake_npm / "npm").write_text("#!/bin/sh\necho 'no such package' >&2\nexit 1\n")
+
+    with pytest.raises(ToolUnavailable, match="no such package"):
+        ToolCache(tmp_path / "cache").npm_package(_package(b""))
+
+
+@pytest.mark.parametrize(
+    ("printed", "version"),
+    [
+        ('openjdk version "17.0.15" 2025-04-15', 17),
+        ('java version "1.8.0_361"', 8),
+        ('openjdk version "25" 2025-09-16', 25),
+        ("The operation couldn't be completed.", None),
+    ],
+)
+def test_java_version_is_read(tmp_path: Path, printed: str, version: int | None) -> None:
+    """Old and new forms of Java's version are understood, and a stub that has none is seen."""
+    java = tmp_path / "java"
+    java.write_text(f'#!/bin/sh\ncat >&2 <<"EOF"\n{printed}\nEOF\n')
+    java.chmod(0o755)
+
+    assert tool_cache._java_version(str(java)) == version
+
+
+def test_broken_java_has_no_version(tmp_path: Path) -> None:
+    """A java that fails, or is none, counts as absent."""
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\nexit 1\n")
+    java.chmod(0o755)
+
+    assert tool_cache._java_version(str(java)) is None
+    assert tool_cache._java_version(str(tmp_path / "absent")) is None
+
+
+def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """XDG_CACHE_HOME is followed when it is absolute, as its specification demands."""
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    assert tool_cache.user_cache() == Path("/caches/dynamodb-processor")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert tool_cache.user_cache() == Path.home() / ".cache" / "dynamodb-processor"
