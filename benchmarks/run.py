@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -71,6 +72,7 @@ def main() -> int:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise SystemExit("two cores are needed: one for the server, one for the load")
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # the servers end, too
     server_core, load_core = cores[:2]
     os.sched_setaffinity(0, {load_core})  # for what this process starts as well
     with tempfile.TemporaryDirectory(prefix="dynamodb-processor-bench-") as directory:

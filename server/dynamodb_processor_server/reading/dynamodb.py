@@ -48,7 +48,8 @@ class DynamoDBReader:
                 end = PageEnd.TIME_BUDGET
             if end is not None:
                 return builder.page(end)
-            limits.progress.cut = lambda: builder.page(PageEnd.TIME_BUDGET)
+            if limits.progress is not None:
+                limits.progress.cut = lambda: builder.page(PageEnd.TIME_BUDGET)
 
     async def _ask(self, plan: Plan, builder: PageBuilder) -> tuple[Mapping[str, Any], Usage]:
         request = {**plan.request, "Limit": builder.request_limit()}

@@ -7,7 +7,7 @@ caching and resilience. One contract suite (`tests/contract/`) runs against ever
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
@@ -136,7 +136,7 @@ class Limits:
     max_read_units: float | None = None
     has_duration: bool = False
     cache: CachePolicy = DEFAULT_CACHE_POLICY
-    progress: Progress = field(default_factory=Progress)
+    progress: Progress | None = None
 
     @property
     def budgeted(self) -> bool:

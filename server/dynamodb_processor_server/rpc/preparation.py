@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -32,6 +34,9 @@ from dynamodb_processor_server.rpc.requests import Violations, parse_query
 _MAX_PLANS: Final = 10_000
 # Bytes of a query that is remembered; a request may have a megabyte, too much to keep 10,000 of.
 _MAX_REMEMBERED: Final = 4_096
+
+_MAX_SEALED: Final = 10_000
+_SEALED_SECONDS: Final = 60.0  # by so much may a token expire sooner than it might
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +92,18 @@ def _prepared(query: Query, table: Table) -> PreparedQuery:
 
 
 class Tokens:
-    """Page tokens of prepared queries."""
+    """Page tokens of prepared queries.
 
-    def __init__(self, sealer: TokenSealer) -> None:
+    A place that was sealed within the last minute is not sealed anew: the same page of the cache
+    goes out with the same token. Opening is done each time. `now` gives seconds of any clock.
+    """
+
+    def __init__(self, sealer: TokenSealer, now: Callable[[], float] = time.monotonic) -> None:
         self._sealer = sealer
+        self._now = now
+        self._sealed: LRUCache[tuple[bytes, TokenPayload], tuple[str, float]] = LRUCache(
+            _MAX_SEALED
+        )
 
     def seal(
         self, prepared: PreparedQuery, principal: Principal, at: Position | None, returned: int
@@ -98,8 +111,15 @@ class Tokens:
         """Return the token for a place in a traversal; empty for its end."""
         if at is None:
             return ""
+        context = _context(prepared, principal)
         payload = TokenPayload(at, prepared.plan.path.index, returned)
-        return self._sealer.seal(payload, _context(prepared, principal))
+        now = self._now()
+        known = self._sealed.get((context, payload))
+        if known is not None and now < known[1]:
+            return known[0]
+        token = self._sealer.seal(payload, context)
+        self._sealed[context, payload] = (token, now + _SEALED_SECONDS)
+        return token
 
     def open(
         self, token: str, field: str, prepared: PreparedQuery, principal: Principal

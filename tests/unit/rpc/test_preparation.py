@@ -13,7 +13,8 @@ from dynamodb_processor_server.catalog.declaration import CatalogDeclaration, Ta
 from dynamodb_processor_server.catalog.registry import Catalog
 from dynamodb_processor_server.catalog.schema import TableSchema, parse_description
 from dynamodb_processor_server.errors import InvalidRequest, PermissionDenied
-from dynamodb_processor_server.rpc.preparation import Preparation, PreparedQuery
+from dynamodb_processor_server.query.tokens import TokenKey, TokenSealer
+from dynamodb_processor_server.rpc.preparation import Preparation, PreparedQuery, Tokens
 from dynamodb_processor_server.rpc.requests import Violations
 from tests.support.running import query_spec
 
@@ -130,3 +131,24 @@ async def test_what_is_wrong_besides_the_query_is_told_with_it(prepare: Prepared
     with pytest.raises(InvalidRequest) as caught:
         await prepare.preparation.prepare(of("u-1"), _CALLER, violations)
     assert [violation.field for violation in caught.value.violations] == ["page_size"]
+
+
+async def test_a_place_is_sealed_once_a_minute_for_each_caller(prepare: Prepared) -> None:
+    """The same page goes out with the same token; other callers and other places have theirs."""
+    clock = [0.0]
+    sealer = TokenSealer([TokenKey("k", bytes(32))], lifetime=600.0)
+    tokens = Tokens(sealer, now=lambda: clock[0])
+    prepared = await prepare(of("u-1"))
+    other = Principal("k-2", "other", frozenset({"reader"}), ("*",), "default")
+
+    def seal(principal: Principal = _CALLER, at: bytes = b"[1]", returned: int = 1) -> str:
+        return tokens.seal(prepared, principal, at, returned)
+
+    first = seal()
+    assert seal() == first
+    assert len({first, seal(other), seal(at=b"[2]"), seal(returned=2)}) == 4
+    clock[0] = 61.0
+    again = seal()
+    assert again != first
+    for token in (first, again):
+        assert tokens.open(token, "page_token", prepared, _CALLER)[1:] == (b"[1]", 1)

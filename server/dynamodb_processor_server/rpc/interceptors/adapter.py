@@ -33,8 +33,12 @@ class CallHook(Protocol):
         """Return whether calls of a method, by full name with slashes, concern this hook."""
         ...
 
-    async def started(self, call: Call) -> None:
-        """Note the start of a call, or raise a domain error to refuse it."""
+    def started(self, call: Call) -> Awaitable[None] | None:
+        """Note the start of a call, or raise a domain error to refuse it.
+
+        Returns what the call has to wait for, if anything: few hooks wait, and a coroutine for each
+        of the others would cost more than what they do.
+        """
         ...
 
     def ended(self, call: Call) -> None:
@@ -52,7 +56,7 @@ class HookInterceptor(grpc.aio.ServerInterceptor):
 
     async def idle(self) -> None:
         """Wait until no call is inside its hooks."""
-        await self._active.none.wait()
+        await self._active.none()
 
     async def intercept_service(
         self,
@@ -77,16 +81,18 @@ class _ActiveCalls:
     """Counts the calls inside their hooks."""
 
     def __init__(self) -> None:
-        self._count = 0
-        self.none = asyncio.Event()
-        self.none.set()
+        self.count = 0
+        self._idle: asyncio.Event | None = None
 
-    def add(self, number: int) -> None:
-        self._count += number
-        if self._count:
-            self.none.clear()
-        else:
-            self.none.set()
+    def leave(self) -> None:
+        self.count -= 1
+        if self._idle is not None and not self.count:
+            self._idle.set()
+
+    async def none(self) -> None:
+        self._idle = asyncio.Event()
+        if self.count:
+            await self._idle.wait()
 
 
 def _wrap(
@@ -168,11 +174,13 @@ class _Guard:
         self._begun = 0
 
     async def __aenter__(self) -> None:
-        self._active.add(1)
+        self._active.count += 1
         enter_call(self._call)
         try:
             for hook in self._hooks:
-                await hook.started(self._call)
+                waiting = hook.started(self._call)
+                if waiting is not None:
+                    await waiting
                 self._begun += 1
         except BaseException as error:
             await self._end(error)
@@ -207,4 +215,4 @@ class _Guard:
     def _end_hooks(self) -> None:
         for hook in reversed(self._hooks[: self._begun]):
             hook.ended(self._call)
-        self._active.add(-1)
+        self._active.leave()

@@ -41,7 +41,7 @@ class Authentication:
         """All methods but the exempt."""
         return not method.startswith(self._exempt)
 
-    async def started(self, call: Call) -> None:
+    def started(self, call: Call) -> None:
         """Set the call's principal, or raise Unauthenticated."""
         key = credential_of(call.metadata)
         call.principal = self._authenticator().authenticate(key, self._now())

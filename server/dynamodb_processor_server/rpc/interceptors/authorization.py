@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 from dynamodb_processor_server.errors import PermissionDenied
 from dynamodb_processor_server.rpc.call import Call
@@ -13,15 +14,18 @@ class Authorization:
 
     def __init__(self, roles: Mapping[str, str]) -> None:
         self._roles = {f"/{service}/": role for service, role in roles.items()}
+        self._role = cache(self._role_of)
 
     def applies_to(self, method: str) -> bool:
         """All methods of the services that need a role."""
         return method.startswith(tuple(self._roles))
 
-    async def started(self, call: Call) -> None:
+    def _role_of(self, method: str) -> str:
+        return self._roles[method[: method.rindex("/") + 1]]
+
+    def started(self, call: Call) -> None:
         """Raise PermissionDenied for a principal without the service's role."""
-        service = call.method[: call.method.rindex("/") + 1]
-        role = self._roles[service]
+        role = self._role(call.method)
         if not call.caller.has_role(role):
             raise PermissionDenied(f"this method needs the role {role}")
 

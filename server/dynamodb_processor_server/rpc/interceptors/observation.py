@@ -27,7 +27,7 @@ class Observation:
         """All methods."""
         return True
 
-    async def started(self, call: Call) -> None:
+    def started(self, call: Call) -> None:
         """Count the call in."""
         self._metrics.started(call.method)
 

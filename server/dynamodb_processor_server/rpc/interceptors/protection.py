@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from dynamodb_processor_server.access.admission import Admission
 from dynamodb_processor_server.access.rate_limits import Limiter
 from dynamodb_processor_server.rpc.call import Call
@@ -18,9 +20,9 @@ class RateLimiting:
         """All methods that authenticate whoever calls."""
         return not method.startswith((HEALTH, REFLECTION))
 
-    async def started(self, call: Call) -> None:
+    def started(self, call: Call) -> Awaitable[None]:
         """Raise RateLimited when the principal has no calls left."""
-        await self._limiter.charge(call.caller, "")
+        return self._limiter.charge(call.caller, "")
 
     def ended(self, call: Call) -> None:
         """A call that was made stays charged."""
@@ -36,10 +38,9 @@ class Admitting:
         """All methods that read."""
         return not method.startswith((HEALTH, REFLECTION))
 
-    async def started(self, call: Call) -> None:
-        """Take a place, or raise Overloaded."""
-        if not self._admission.try_enter():
-            await self._admission.enter()
+    def started(self, call: Call) -> Awaitable[None] | None:
+        """Take a place, waiting for one if need be, or raise Overloaded."""
+        return None if self._admission.try_enter() else self._admission.enter()
 
     def ended(self, call: Call) -> None:
         """Give the place back."""

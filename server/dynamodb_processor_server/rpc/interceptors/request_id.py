@@ -24,7 +24,7 @@ class RequestIds:
         """All methods."""
         return True
 
-    async def started(self, call: Call) -> None:
+    def started(self, call: Call) -> None:
         """Take over or make the id, and send it back."""
         given = call.metadata_value(HEADER)
         call.request_id = given if given and _SOUND.fullmatch(given) else _new_id()
