@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from typing import Any
 
 from dynamodb_processor_server.caching.pages import PageStore
@@ -16,23 +17,23 @@ from tests.support.dynamodb import put_items
 from tests.support.fake_reader import InMemoryReader
 
 
-class Store:
+class Store(ABC):
     """A table to ask and to write to, and Readers of it."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
 
+    @abstractmethod
     def reader(self, max_page_bytes: int = 1_000_000) -> Reader:
         """Return a Reader of the table."""
-        raise NotImplementedError
 
+    @abstractmethod
     def put(self, item: dict[str, Any]) -> None:
         """Write an item."""
-        raise NotImplementedError
 
+    @abstractmethod
     def remove(self, item: dict[str, Any]) -> None:
         """Remove an item."""
-        raise NotImplementedError
 
 
 class MemoryStore(Store):

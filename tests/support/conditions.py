@@ -8,6 +8,7 @@ DynamoDB itself.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -171,7 +172,7 @@ def dynamodb_projection(paths: tuple[Path, ...]) -> DynamoDBText:
     return DynamoDBText(", ".join(writer.path(path) for path in paths), writer.names, {})
 
 
-class _Writer:
+class _Writer(ABC):
     """Writes conditions with no parenthesis that precedence makes superfluous.
 
     DynamoDB refuses doubled parentheses, so fewest is the one style that both accept.
@@ -216,11 +217,13 @@ class _Writer:
             text += f"[{part}]" if isinstance(part, int) else f".{self.name(part)}"
         return text
 
+    @abstractmethod
     def name(self, name: str) -> str:
-        raise NotImplementedError
+        """Return an attribute's name as written."""
 
+    @abstractmethod
     def constant(self, constant: Constant) -> str:
-        raise NotImplementedError
+        """Return a constant as written."""
 
 
 class _ServiceWriter(_Writer):
