@@ -41,6 +41,7 @@ from dynamodb_processor_server.rpc.server import (
     Services,
 )
 from dynamodb_processor_server.settings import Settings
+from dynamodb_processor_server.telemetry.logs import flush_access_log
 from dynamodb_processor_server.telemetry.metrics import CallMetrics, MetricsServer, watch
 
 _log = structlog.get_logger(__name__)
@@ -145,6 +146,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
         metrics = stack.enter_context(MetricsServer(registry, host.strip("[]"), int(port)))
         app.metrics_port = metrics.port
     await app.start()
+    stack.callback(flush_access_log)
     stack.push_async_callback(app.drain)
     interval = settings.reload_interval
     for work in (

@@ -18,7 +18,7 @@ from dynamodb_processor.v1.query_service_pb2 import (
 )
 from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
 from dynamodb_processor_server.rpc.call import Call, current_call
-from dynamodb_processor_server.rpc.interceptors.adapter import CallHook, HookInterceptor
+from dynamodb_processor_server.rpc.interceptors.adapter import CallHook, HookedHandlers
 from dynamodb_processor_server.rpc.server import QUERY_SERVICE
 from dynamodb_processor_server.rpc.wire import service_handler
 
@@ -98,7 +98,7 @@ class Hooked:
     """A running server with hooks."""
 
     handlers: Handlers
-    interceptor: HookInterceptor
+    inside: HookedHandlers
     channel: grpc.aio.Channel
     log: list[str]
     stub: QueryServiceStub = field(init=False)
@@ -122,17 +122,17 @@ class Hooked:
 async def hooked(*hooks: CallHook, log: list[str]) -> AsyncIterator[Hooked]:
     """Run the handlers inside hooks for the time of the `async with`."""
     handlers = Handlers(log)
-    interceptor = HookInterceptor(hooks)
-    server = grpc.aio.server(interceptors=(interceptor,), options=(("grpc.so_reuseport", 0),))
-    server.add_generic_rpc_handlers((service_handler(QUERY_SERVICE, handlers),))
+    inside = HookedHandlers((service_handler(QUERY_SERVICE, handlers),), hooks)
+    server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+    server.add_generic_rpc_handlers((inside,))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Hooked(handlers, interceptor, channel, log)
+            yield Hooked(handlers, inside, channel, log)
     finally:
         await server.stop(5)
-        await asyncio.wait_for(interceptor.idle(), 5)
+        await asyncio.wait_for(inside.idle(), 5)
 
 
 @asynccontextmanager

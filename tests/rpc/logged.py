@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from dynamodb_processor_server.telemetry.logs import flush_access_log
+
 
 @dataclass(slots=True)
 class Logged:
@@ -17,7 +19,8 @@ class Logged:
 
     @property
     def text(self) -> str:
-        """Everything written so far."""
+        """Everything logged so far."""
+        flush_access_log()
         return self.buffer.getvalue().decode()
 
     @property
@@ -35,7 +38,8 @@ class Logged:
         return record
 
     def clear(self) -> None:
-        """Forget what was written."""
+        """Forget what was logged."""
+        flush_access_log()
         self.buffer.seek(0)
         self.buffer.truncate()
 

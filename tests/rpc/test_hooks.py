@@ -188,7 +188,7 @@ async def test_unknown_methods_leave_nothing_behind() -> None:
                 await server.call(f"/{QUERY_SERVICE.full_name}/Method{number}", b"")
             assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
         await server.stub.Query(QueryRequest())
-        assert list(server.interceptor._wrapped) == [QUERY]
+        assert list(server.inside._wrapped) == [QUERY]
 
 
 async def test_a_hook_is_not_told_of_methods_that_it_is_not_for() -> None:
@@ -233,7 +233,7 @@ async def test_the_server_is_idle_when_every_hook_has_ended() -> None:
         server.handlers.act = wait
         call = asyncio.ensure_future(server.stub.Query(QueryRequest()))
         await eventually(lambda: "handler" in server.log)
-        waiting = asyncio.ensure_future(server.interceptor.idle())
+        waiting = asyncio.ensure_future(server.inside.idle())
         await asyncio.sleep(0)
         assert not waiting.done()
         go.set()

@@ -16,6 +16,7 @@ from dynamodb_processor_server.documents import Document
 from dynamodb_processor_server.errors import Unauthenticated
 
 _MAX_KEY_LENGTH: Final = 512
+_HEADERS: Final = frozenset({"x-api-key", "authorization"})
 _MISSING: Final = "no API key: send x-api-key or authorization: Bearer"
 # One text whether the key is unknown, malformed or expired, so that nothing is learnt by trying.
 _INVALID: Final = "the API key is not valid"
@@ -100,6 +101,8 @@ def credential_of(metadata: Iterable[tuple[str, str | bytes]]) -> str | None:
     """
     found: str | None = None
     for name, value in metadata:
+        if name not in _HEADERS:
+            continue
         key = _credential_in(name, value)
         if key and found is not None and key != found:
             raise Unauthenticated(_AMBIGUOUS)
@@ -108,8 +111,6 @@ def credential_of(metadata: Iterable[tuple[str, str | bytes]]) -> str | None:
 
 
 def _credential_in(name: str, value: str | bytes) -> str | None:
-    if name not in ("x-api-key", "authorization"):
-        return None
     text = value.decode("latin-1") if isinstance(value, bytes) else value
     if name == "x-api-key":
         return text.strip()

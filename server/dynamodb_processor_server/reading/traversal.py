@@ -103,7 +103,8 @@ class Traversal:
         content = page.content
         self._returned += content.count
         self._items += content.count
-        self._usage += page.usage
+        if page.usage is not NO_USAGE:  # as it is at each hit
+            self._usage += page.usage
         if self._max_items is not None and self._returned >= self._max_items:
             content = replace(content, next=None, end=PageEnd.MAX_ITEMS)
             page = replace(page, content=content)

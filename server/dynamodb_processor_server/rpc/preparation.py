@@ -9,11 +9,11 @@ from typing import Final
 
 from cachetools import LRUCache
 
-from dynamodb_processor.v1 import query_pb2
 from dynamodb_processor_server.access.principals import Principal
 from dynamodb_processor_server.catalog.registry import Catalog
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.errors import (
+    FieldViolation,
     InvalidRequest,
     PermissionDenied,
     PreconditionFailed,
@@ -29,6 +29,7 @@ from dynamodb_processor_server.query.tokens import (
     TokenSealer,
 )
 from dynamodb_processor_server.reading.port import START, Position
+from dynamodb_processor_server.rpc.received import Spec
 from dynamodb_processor_server.rpc.requests import Violations, parse_query
 
 _MAX_PLANS: Final = 10_000
@@ -37,6 +38,10 @@ _MAX_REMEMBERED: Final = 4_096
 
 _MAX_SEALED: Final = 10_000
 _SEALED_SECONDS: Final = 60.0  # by so much may a token expire sooner than it might
+
+
+# Of a traversal: identity, principal, position, index, items before it.
+_Place = tuple[bytes, str, Position, str | None, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +61,22 @@ class Preparation:
         self._plans: LRUCache[tuple[int, bytes], PreparedQuery] = LRUCache(_MAX_PLANS)
 
     async def prepare(
-        self, message: query_pb2.QuerySpec, principal: Principal, violations: Violations
+        self, spec: Spec, principal: Principal, mistakes: tuple[FieldViolation, ...]
     ) -> PreparedQuery:
         """Return the planned query.
 
         Raises PermissionDenied before anything else is looked at, then InvalidRequest (for
-        `violations` too), TableNotFound, PreconditionFailed.
+        `mistakes` too), TableNotFound, PreconditionFailed.
         """
-        check_granted(principal, message.table)
-        if violations:
-            parse_query(message, violations)
-        key = (self._catalog.version, message.SerializeToString(deterministic=True))
+        check_granted(principal, spec.table)
+        if mistakes:
+            parse_query(spec.message, Violations(mistakes))
+        key = (self._catalog.version, spec.key)
         try:
             return self._plans[key]
         except KeyError:
-            query = parse_query(message, violations)
-            prepared = _prepared(query, await self._catalog.table(message.table))
+            query = parse_query(spec.message, Violations())
+            prepared = _prepared(query, await self._catalog.table(spec.table))
             if len(key[1]) <= _MAX_REMEMBERED:
                 # Describing the table on first use moves the version on.
                 self._plans[self._catalog.version, key[1]] = prepared
@@ -101,9 +106,7 @@ class Tokens:
     def __init__(self, sealer: TokenSealer, now: Callable[[], float] = time.monotonic) -> None:
         self._sealer = sealer
         self._now = now
-        self._sealed: LRUCache[tuple[bytes, TokenPayload], tuple[str, float]] = LRUCache(
-            _MAX_SEALED
-        )
+        self._sealed: LRUCache[_Place, tuple[str, float]] = LRUCache(_MAX_SEALED)
 
     def seal(
         self, prepared: PreparedQuery, principal: Principal, at: Position | None, returned: int
@@ -111,14 +114,17 @@ class Tokens:
         """Return the token for a place in a traversal; empty for its end."""
         if at is None:
             return ""
-        context = _context(prepared, principal)
-        payload = TokenPayload(at, prepared.plan.path.index, returned)
+        place = (prepared.identity, principal.name, at, prepared.plan.path.index, returned)
         now = self._now()
-        known = self._sealed.get((context, payload))
-        if known is not None and now < known[1]:
-            return known[0]
-        token = self._sealer.seal(payload, context)
-        self._sealed[context, payload] = (token, now + _SEALED_SECONDS)
+        try:
+            token, until = self._sealed[place]
+            if now < until:
+                return token
+        except KeyError:
+            pass
+        payload = TokenPayload(at, prepared.plan.path.index, returned)
+        token = self._sealer.seal(payload, _context(prepared, principal))
+        self._sealed[place] = token, now + _SEALED_SECONDS
         return token
 
     def open(

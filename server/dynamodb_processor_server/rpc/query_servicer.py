@@ -10,13 +10,12 @@ from typing import Any, cast
 
 import grpc
 
-from dynamodb_processor.v1.query_service_pb2 import QueryRequest, StreamQueryRequest
 from dynamodb_processor_server.errors import Draining
 from dynamodb_processor_server.reading.port import Reader
 from dynamodb_processor_server.reading.traversal import Step, Terms, Traversal
 from dynamodb_processor_server.rpc.call import Call, current_call
 from dynamodb_processor_server.rpc.preparation import Preparation, PreparedQuery, Tokens
-from dynamodb_processor_server.rpc.requests import Violations, parse_terms
+from dynamodb_processor_server.rpc.received import PageRequest
 from dynamodb_processor_server.rpc.responses import query_response, stream_response
 
 
@@ -47,21 +46,23 @@ class QueryServicer:
         self._draining = draining
 
     async def Query(  # noqa: N802 - the method's name in the contract
-        self, request: QueryRequest, context: grpc.aio.ServicerContext[Any, Any]
+        self, request: PageRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> bytes:
         """Return one page."""
         call = current_call()
-        prepared, walk = await self._walk(request, "page_token", request.page_token, call)
+        prepared, walk = await self._walk(request, call, self._deadlines.unary)
         step = await walk.next_page()
         _note(call, step)
         return query_response(step, prepared.plan, self._token(prepared, call, step))
 
     async def StreamQuery(  # noqa: N802 - the method's name in the contract
-        self, request: StreamQueryRequest, context: grpc.aio.ServicerContext[Any, Any]
+        self, request: PageRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[bytes]:
         """Yield every page."""
         call = current_call()
-        prepared, walk = await self._walk(request, "resume_token", request.resume_token, call)
+        prepared, walk = await self._walk(
+            request, call, self._deadlines.stream, self._deadlines.stream_interval
+        )
         sequence = 0
         async with aclosing(walk.pages()) as steps:
             async for step in steps:
@@ -73,24 +74,23 @@ class QueryServicer:
                     raise Draining("the server is shutting down; resume on another")
 
     async def _walk(
-        self, request: QueryRequest | StreamQueryRequest, field: str, token: str, call: Call
+        self, request: PageRequest, call: Call, limit: float, interval: float | None = None
     ) -> tuple[PreparedQuery, Traversal]:
         """Return the query on the index its token is pinned to, and the walk the call takes."""
-        call.table = request.query.table
-        violations = Violations()
-        budget, cache = parse_terms(request, violations)
-        prepared = await self._preparation.prepare(request.query, call.caller, violations)
-        prepared, at, returned = self._tokens.open(token, field, prepared, call.caller)
-        streaming = isinstance(request, StreamQueryRequest)
-        limit = self._deadlines.stream if streaming else self._deadlines.unary
+        call.table = request.spec.table
+        caller = call.caller
+        prepared = await self._preparation.prepare(request.spec, caller, request.mistakes)
+        prepared, at, returned = self._tokens.open(
+            request.token, request.token_field, prepared, caller
+        )
         left = cast("float | None", call.context.time_remaining())  # None: no deadline
         sizes = prepared.plan.table.declaration.page_size
         terms = Terms(
             page_size=min(request.page_size or sizes.default, sizes.maximum),
             seconds=limit if left is None else left,
-            budget=budget,
-            cache=cache,
-            interval=self._deadlines.stream_interval if streaming else None,
+            budget=request.budget,
+            cache=request.cache,
+            interval=interval,
         )
         max_items = prepared.query.max_items
         return prepared, Traversal(self._reader, prepared.plan, terms, at, returned, max_items)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
@@ -53,8 +53,13 @@ _CACHE_MODES: Final[Mapping[int, CacheMode]] = {
 class Violations:
     """Gathers what is wrong with a request."""
 
-    def __init__(self) -> None:
-        self._found: list[FieldViolation] = []
+    def __init__(self, found: Iterable[FieldViolation] = ()) -> None:
+        self._found = list(found)
+
+    @property
+    def found(self) -> tuple[FieldViolation, ...]:
+        """What was noted so far."""
+        return tuple(self._found)
 
     def __bool__(self) -> bool:
         return bool(self._found)

@@ -9,21 +9,24 @@ from typing import Any, Final, Literal
 
 import grpc
 import structlog
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health_aio
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from dynamodb_processor.v1 import catalog_service_pb2, query_service_pb2
 from dynamodb_processor_server.errors import ConfigurationError, Draining
 from dynamodb_processor_server.rpc.catalog_servicer import CatalogServicer
-from dynamodb_processor_server.rpc.interceptors.adapter import CallHook, HookInterceptor
+from dynamodb_processor_server.rpc.interceptors.adapter import CallHook, HookedHandlers
 from dynamodb_processor_server.rpc.query_servicer import QueryServicer
+from dynamodb_processor_server.rpc.received import READERS
 from dynamodb_processor_server.rpc.wire import service_handler
 
 _log = structlog.get_logger(__name__)
 
 QUERY_SERVICE: Final = query_service_pb2.DESCRIPTOR.services_by_name["QueryService"]
 CATALOG_SERVICE: Final = catalog_service_pb2.DESCRIPTOR.services_by_name["CatalogService"]
+HEALTH_SERVICE: Final = health_pb2.DESCRIPTOR.services_by_name["Health"]
+REFLECTION_SERVICE: Final = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
 
 _OPTIONS: Final = (
     # Two servers on one port would each get some of the calls, silently.
@@ -115,22 +118,21 @@ class RpcServer:
         hooks: Sequence[CallHook],
         reflection_mode: Literal["open", "authenticated", "off"],
     ) -> None:
-        self._interceptor = HookInterceptor(hooks)
-        self._server = grpc.aio.server(interceptors=(self._interceptor,), options=_OPTIONS)
-        self._server.add_generic_rpc_handlers(
-            (
-                service_handler(QUERY_SERVICE, services.query),
-                service_handler(CATALOG_SERVICE, services.catalog),
-            )
-        )
-        health_pb2_grpc.add_HealthServicer_to_server(services.health.servicer, self._server)
+        served: list[tuple[Any, object]] = [
+            (QUERY_SERVICE, services.query),
+            (CATALOG_SERVICE, services.catalog),
+            (HEALTH_SERVICE, services.health.servicer),
+        ]
         if reflection_mode != "off":
-            names = (QUERY_SERVICE.full_name, CATALOG_SERVICE.full_name)
-            own = (
-                health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
-                reflection.SERVICE_NAME,
-            )
-            reflection.enable_server_reflection((*names, *own), self._server)
+            names = [service.full_name for service, _ in served] + [REFLECTION_SERVICE.full_name]
+            served.append((REFLECTION_SERVICE, reflection.aio.ReflectionServicer(names)))
+        handlers = [
+            service_handler(service, servicer, READERS if service is QUERY_SERVICE else {})
+            for service, servicer in served
+        ]
+        self._handlers = HookedHandlers(handlers, hooks)
+        self._server = grpc.aio.server(options=_OPTIONS)
+        self._server.add_generic_rpc_handlers((self._handlers,))
 
     async def start(self, address: str) -> str:
         """Serve on HOST:PORT and return the address, with the port that was picked for 0."""
@@ -147,6 +149,6 @@ class RpcServer:
         # `stop` may return before the last handlers have cleaned up.
         try:
             async with asyncio.timeout(1.0):
-                await self._interceptor.idle()
+                await self._handlers.idle()
         except TimeoutError:
             _log.warning("calls_did_not_end")

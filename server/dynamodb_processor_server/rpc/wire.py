@@ -6,7 +6,9 @@ concatenate, so a handler may return `items + rest` as bytes; everything else is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
 import grpc
@@ -17,27 +19,49 @@ from google.protobuf.message_factory import GetMessageClass
 # What a handler gets where the bytes are not a message of the method's type.
 UNREADABLE: Final = object()
 
+# Requests, and the bytes of one, that are remembered.
+_MAX_REMEMBERED: Final = 4_096
+_MAX_REMEMBERED_BYTES: Final = 4_096
+
+
+_HANDLERS: Final = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, False): grpc.stream_unary_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
+
 
 def serialize(response: Message | bytes) -> bytes:
     """Return a response's bytes."""
     return response if isinstance(response, bytes) else response.SerializeToString()
 
 
-def service_handler(service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
-    """Return the handler of all methods of a service, which `servicer` has under their names."""
-    handlers = {method.name: _method_handler(method, servicer) for method in service.methods}
+def service_handler(
+    service: ServiceDescriptor,
+    servicer: object,
+    readers: Mapping[str, Callable[[Any], object]] = MappingProxyType({}),
+) -> grpc.GenericRpcHandler:
+    """Return the handler of all methods of a service, which `servicer` has under their names.
+
+    `readers` say, by method, what to make of a message before the servicer gets it. That is
+    remembered by the request's bytes, so it must depend on nothing else and not be changed.
+    """
+    handlers = {
+        method.name: _method_handler(method, servicer, readers.get(method.name))
+        for method in service.methods
+    }
     return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
 
-def _method_handler(method: MethodDescriptor, servicer: object) -> grpc.RpcMethodHandler[Any, Any]:
-    make = (
-        grpc.unary_stream_rpc_method_handler
-        if method.server_streaming
-        else grpc.unary_unary_rpc_method_handler
-    )
+def _method_handler(
+    method: MethodDescriptor, servicer: object, reader: Callable[[Any], object] | None
+) -> grpc.RpcMethodHandler[Any, Any]:
+    deserialize = _deserializer(GetMessageClass(method.input_type))
+    make = _HANDLERS[method.client_streaming, method.server_streaming]
     return make(
         getattr(servicer, method.name),
-        request_deserializer=_deserializer(GetMessageClass(method.input_type)),
+        request_deserializer=deserialize if reader is None else _remembering(deserialize, reader),
         response_serializer=serialize,
     )
 
@@ -52,3 +76,14 @@ def _deserializer(message_class: type[Message]) -> Callable[[bytes], Any]:
             return UNREADABLE  # raising here would leave as INTERNAL
 
     return deserialize
+
+
+def _remembering(
+    deserialize: Callable[[bytes], Any], reader: Callable[[Any], object]
+) -> Callable[[bytes], Any]:
+    def read(data: bytes) -> Any:
+        message = deserialize(data)
+        return UNREADABLE if message is UNREADABLE else reader(message)
+
+    remembered = lru_cache(_MAX_REMEMBERED)(read)
+    return lambda data: remembered(data) if len(data) <= _MAX_REMEMBERED_BYTES else read(data)

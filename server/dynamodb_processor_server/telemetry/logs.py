@@ -56,16 +56,21 @@ class AccessLog(Protocol):
     """Takes one line for each call."""
 
     def write(self, fields: dict[str, Any]) -> None:
-        """Log one call; `fields` is the log's from now on."""
+        """Log one call; `fields` is the log's from now on, and says under which `request_id`."""
         ...
 
 
 def get_access_log() -> AccessLog:
     """Return the log of calls, as logs are configured now."""
     factory = structlog.get_config()["logger_factory"]
+    return factory.access if isinstance(factory, _ByteLoggers) else _AccessEvents()
+
+
+def flush_access_log() -> None:
+    """Write the lines of calls that still wait to be written."""
+    factory = structlog.get_config()["logger_factory"]
     if isinstance(factory, _ByteLoggers):
-        return _AccessLines(factory.file, factory.level)
-    return _AccessEvents()
+        factory.access.flush()
 
 
 def set_request_id(request_id: str) -> None:
@@ -84,11 +89,11 @@ class _ByteLoggers:
     """Makes loggers that write to one file."""
 
     def __init__(self, file: BinaryIO, level: int) -> None:
-        self.file = file
-        self.level = level
+        self._file = file
+        self.access = _AccessLines(file, wanted=level <= logging.INFO)
 
     def __call__(self, *_: str) -> structlog.BytesLogger:
-        return structlog.BytesLogger(self.file)
+        return structlog.BytesLogger(self._file)
 
 
 class _AccessEvents:
@@ -104,29 +109,30 @@ class _AccessEvents:
 class _AccessLines:
     """Logs calls as the same JSON that structlog would write, by the shortest way.
 
-    This is most of what a cached call costs beyond gRPC: a chain of processors for each line, and a
-    flush for each, are left out. Lines of a moment are flushed together.
+    A chain of processors for each line, and a write and a flush for each, would be most of what a
+    cached call costs beyond gRPC. Lines of a moment are written together.
     """
 
-    def __init__(self, file: BinaryIO, level: int) -> None:
+    def __init__(self, file: BinaryIO, *, wanted: bool) -> None:
         self._file = file
-        self._wanted = level <= logging.INFO
-        self._flushing = False
+        self._wanted = wanted
+        self._waiting: list[dict[str, Any]] = []
 
     def write(self, fields: dict[str, Any]) -> None:
         if not self._wanted:
             return
-        fields["event"] = "call"
-        fields["level"] = "info"
-        fields["request_id"] = _request_id.get("")
         fields["timestamp"] = datetime.now(UTC)
-        self._file.write(orjson.dumps(fields, option=_LINE))
-        if not self._flushing:
-            self._flushing = True
-            asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._flush)
+        if not self._waiting:
+            asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
+        self._waiting.append(fields)
 
-    def _flush(self) -> None:
-        self._flushing = False
+    def flush(self) -> None:
+        """Write what waits."""
+        lines, self._waiting = self._waiting, []
+        for fields in lines:
+            fields["event"] = "call"
+            fields["level"] = "info"
+            self._file.write(orjson.dumps(fields, option=_LINE))
         self._file.flush()
 
 

@@ -12,10 +12,10 @@ from dynamodb_processor_server.access.principals import Principal
 from dynamodb_processor_server.catalog.declaration import CatalogDeclaration, TableDeclaration
 from dynamodb_processor_server.catalog.registry import Catalog
 from dynamodb_processor_server.catalog.schema import TableSchema, parse_description
-from dynamodb_processor_server.errors import InvalidRequest, PermissionDenied
+from dynamodb_processor_server.errors import FieldViolation, InvalidRequest, PermissionDenied
 from dynamodb_processor_server.query.tokens import TokenKey, TokenSealer
 from dynamodb_processor_server.rpc.preparation import Preparation, PreparedQuery, Tokens
-from dynamodb_processor_server.rpc.requests import Violations
+from dynamodb_processor_server.rpc.received import Spec
 from tests.support.running import query_spec
 
 _CALLER = Principal("key-1", "reports", frozenset({"reader"}), ("events",), "default")
@@ -62,7 +62,7 @@ class Prepared:
 
     async def __call__(self, spec: QuerySpec) -> PreparedQuery:
         """Prepare a query."""
-        return await self.preparation.prepare(spec, _CALLER, Violations())
+        return await self.preparation.prepare(Spec.of(spec), _CALLER, ())
 
 
 @pytest.fixture
@@ -120,16 +120,15 @@ async def test_permission_is_looked_at_every_time(prepare: Prepared) -> None:
     await prepare(of("u-1"))
     stranger = Principal("key-2", "stranger", frozenset({"reader"}), ("flights",), "default")
     with pytest.raises(PermissionDenied, match="events is not granted to stranger"):
-        await prepare.preparation.prepare(of("u-1"), stranger, Violations())
+        await prepare.preparation.prepare(Spec.of(of("u-1")), stranger, ())
 
 
 async def test_what_is_wrong_besides_the_query_is_told_with_it(prepare: Prepared) -> None:
     """Even if the query was good before."""
     await prepare(of("u-1"))
-    violations = Violations()
-    violations.add("page_size", "must not be negative")
+    mistakes = (FieldViolation("page_size", "must not be negative"),)
     with pytest.raises(InvalidRequest) as caught:
-        await prepare.preparation.prepare(of("u-1"), _CALLER, violations)
+        await prepare.preparation.prepare(Spec.of(of("u-1")), _CALLER, mistakes)
     assert [violation.field for violation in caught.value.violations] == ["page_size"]
 
 

@@ -1,4 +1,4 @@
-"""The one adapter between gRPC's interceptors and hooks that know nothing of streaming.
+"""The one adapter between gRPC's handlers and hooks that know nothing of streaming.
 
 A hook is told when a call starts and when it ends. The adapter wraps each method once, at its first
 call: starting the hooks in order, running the handler, turning whatever was raised into a status,
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Protocol
 
@@ -46,10 +46,17 @@ class CallHook(Protocol):
         ...
 
 
-class HookInterceptor(grpc.aio.ServerInterceptor):
-    """Runs hooks around every method, the first one outermost."""
+class HookedHandlers(grpc.GenericRpcHandler):
+    """All methods of a server inside their hooks, the first hook outermost.
 
-    def __init__(self, hooks: Sequence[CallHook]) -> None:
+    Registered as the server's one handler. A `grpc.aio` interceptor could do the same, but is asked
+    anew at each call, through a chain of coroutines.
+    """
+
+    def __init__(
+        self, handlers: Sequence[grpc.GenericRpcHandler], hooks: Sequence[CallHook]
+    ) -> None:
+        self._handlers = handlers
         self._hooks = hooks
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         self._active = _ActiveCalls()
@@ -58,22 +65,22 @@ class HookInterceptor(grpc.aio.ServerInterceptor):
         """Wait until no call is inside its hooks."""
         await self._active.none()
 
-    async def intercept_service(
-        self,
-        continuation: Callable[
-            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]
-        ],
-        handler_call_details: grpc.HandlerCallDetails,
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Return the wrapped handler of a method, None where there is no such method."""
         method = handler_call_details.method
-        wrapped = self._wrapped.get(method)
-        if wrapped is None:
-            handler = await continuation(handler_call_details)
-            if handler is None:
-                return None  # UNIMPLEMENTED; not kept, the name is the caller's invention
-            hooks = [hook for hook in self._hooks if hook.applies_to(method)]
-            wrapped = self._wrapped[method] = _wrap(handler, method, hooks, self._active)
+        return self._wrapped.get(method) or self._wrap(method, handler_call_details)
+
+    def _wrap(
+        self, method: str, details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        found = (handler.service(details) for handler in self._handlers)
+        handler = next((one for one in found if one is not None), None)
+        if handler is None:
+            return None  # UNIMPLEMENTED; not kept, the name is the caller's invention
+        hooks = [hook for hook in self._hooks if hook.applies_to(method)]
+        wrapped = self._wrapped[method] = _wrap(handler, method, hooks, self._active)
         return wrapped
 
 
@@ -123,21 +130,38 @@ def _wrap(
 
 def _awaited(behavior: Any, method: str, hooks: Sequence[CallHook], active: _ActiveCalls) -> Any:
     async def serve(request: Any, context: _Context) -> Any:
-        async with _Guard(method, context, hooks, active):
+        guard = _Guard(method, context, hooks, active)
+        try:
+            waiting = guard.start()
+            if waiting is not None:
+                await waiting
             _check_readable(request)
-            return await behavior(request, context)
+            response = await behavior(request, context)
+        except BaseException as error:
+            await guard.fail(error)
+            raise
+        guard.finish()
+        return response
 
     return serve
 
 
 def _yielding(behavior: Any, method: str, hooks: Sequence[CallHook], active: _ActiveCalls) -> Any:
     async def serve(request: Any, context: _Context) -> AsyncIterator[Any]:
-        async with _Guard(method, context, hooks, active):
+        guard = _Guard(method, context, hooks, active)
+        try:
+            waiting = guard.start()
+            if waiting is not None:
+                await waiting
             _check_readable(request)
             # Closed here and now when the caller leaves, not whenever the collector comes by.
             async with aclosing(behavior(request, context)) as responses:
                 async for response in responses:
                     yield response
+        except BaseException as error:
+            await guard.fail(error)
+            raise
+        guard.finish()
 
     return serve
 
@@ -172,45 +196,46 @@ class _Guard:
         self._hooks = hooks
         self._active = active
         self._begun = 0
+        active.count += 1
 
-    async def __aenter__(self) -> None:
-        self._active.count += 1
-        enter_call(self._call)
-        try:
-            for hook in self._hooks:
-                waiting = hook.started(self._call)
-                if waiting is not None:
-                    await waiting
-                self._begun += 1
-        except BaseException as error:
-            await self._end(error)
-            raise
-
-    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        await self._end(error)
-
-    async def _end(self, error: BaseException | None) -> None:
+    def start(self) -> Awaitable[None] | None:
+        """Start the hooks; return what has to be awaited if one of them waits."""
         call = self._call
-        if error is None:
-            call.context.set_trailing_metadata(tuple(call.trailing))
-            self._end_hooks()
-        elif isinstance(error, asyncio.CancelledError | GeneratorExit):
+        enter_call(call)
+        for hook in self._hooks[self._begun :]:
+            waiting = hook.started(call)
+            if waiting is not None:
+                return self._go_on(waiting)
+            self._begun += 1
+        return None
+
+    async def _go_on(self, waiting: Awaitable[None] | None) -> None:
+        while waiting is not None:
+            await waiting
+            self._begun += 1
+            waiting = self.start()
+
+    def finish(self) -> None:
+        """End a call that went well."""
+        self._call.context.set_trailing_metadata(tuple(self._call.trailing))
+        self._end_hooks()
+
+    async def fail(self, error: BaseException) -> None:
+        """End a call that raised: return if `error` is to leave as it is, else raise its status."""
+        call = self._call
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
             call.code = grpc.StatusCode.CANCELLED
             self._end_hooks()
         elif isinstance(error, grpc.aio.AbortError):
             call.code = _status_code(call.context.code())
             self._end_hooks()
         else:
-            await self._fail(error)
-
-    async def _fail(self, error: BaseException) -> None:
-        call = self._call
-        failure = failure_of(error, call.request_id)
-        call.code, call.reason = failure.code, failure.reason
-        if not isinstance(error, ProcessorError):
-            _log.error("call_failed", method=call.method, exc_info=error)
-        self._end_hooks()
-        await call.context.abort_with_status(grpc_status(failure, call.trailing))
+            failure = failure_of(error, call.request_id)
+            call.code, call.reason = failure.code, failure.reason
+            if not isinstance(error, ProcessorError):
+                _log.error("call_failed", method=call.method, exc_info=error)
+            self._end_hooks()
+            await call.context.abort_with_status(grpc_status(failure, call.trailing))
 
     def _end_hooks(self) -> None:
         for hook in reversed(self._hooks[: self._begun]):

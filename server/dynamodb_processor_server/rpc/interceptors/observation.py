@@ -43,6 +43,7 @@ class Observation:
             principal = call.principal
             self._log.write(
                 {
+                    "request_id": call.request_id,
                     "method": call.method,
                     "principal": principal.name if principal else "",
                     "key_id": principal.key_id if principal else "",

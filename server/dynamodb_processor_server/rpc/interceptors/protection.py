@@ -20,7 +20,7 @@ class RateLimiting:
         """All methods that authenticate whoever calls."""
         return not method.startswith((HEALTH, REFLECTION))
 
-    def started(self, call: Call) -> Awaitable[None]:
+    def started(self, call: Call) -> Awaitable[None] | None:
         """Raise RateLimited when the principal has no calls left."""
         return self._limiter.charge(call.caller, "")
 

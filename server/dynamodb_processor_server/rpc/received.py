@@ -1,0 +1,75 @@
+"""What requests for pages say, apart from the query itself, read once for equal requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from dynamodb_processor.v1.query_pb2 import QuerySpec
+from dynamodb_processor.v1.query_service_pb2 import QueryRequest, StreamQueryRequest
+from dynamodb_processor_server.errors import FieldViolation
+from dynamodb_processor_server.reading.port import CachePolicy
+from dynamodb_processor_server.reading.traversal import Budget
+from dynamodb_processor_server.rpc.requests import Violations, parse_terms
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A `QuerySpec` as received; `key` is the same for equal ones."""
+
+    message: QuerySpec
+    table: str
+    key: bytes
+
+    @classmethod
+    def of(cls, message: QuerySpec) -> Spec:
+        """Return the spec of a message, which is not to be changed any more."""
+        return cls(message, message.table, message.SerializeToString(deterministic=True))
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """A `Query` or `StreamQuery`, of which the spec is looked into when it is planned.
+
+    `token_field` is the field that `token` comes from. `mistakes` are those found so far.
+    """
+
+    spec: Spec
+    page_size: int
+    token: str
+    token_field: str
+    budget: Budget
+    cache: CachePolicy
+    mistakes: tuple[FieldViolation, ...]
+
+
+def _read_query(request: QueryRequest) -> PageRequest:
+    return _page_request(request, "page_token", request.page_token)
+
+
+def _read_stream(request: StreamQueryRequest) -> PageRequest:
+    return _page_request(request, "resume_token", request.resume_token)
+
+
+def _page_request(
+    request: QueryRequest | StreamQueryRequest, token_field: str, token: str
+) -> PageRequest:
+    violations = Violations()
+    budget, cache = parse_terms(request, violations)
+    return PageRequest(
+        spec=Spec.of(request.query),
+        page_size=request.page_size,
+        token=token,
+        token_field=token_field,
+        budget=budget,
+        cache=cache,
+        mistakes=violations.found,
+    )
+
+
+#: How the methods whose requests often come again read them, by name; see `wire.service_handler`.
+READERS: Final[Mapping[str, Callable[[Any], object]]] = MappingProxyType(
+    {"Query": _read_query, "StreamQuery": _read_stream}
+)
