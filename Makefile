@@ -15,12 +15,13 @@ VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 PIP := "$(BIN)/python" -m pip --disable-pip-version-check -qq --no-input
 PROTOS := $(wildcard proto/dynamodb_processor/v1/*.proto)
-SCRIPTS := .ci/run .ci/test .ci/generate .ci/breaking
+SCRIPTS := .ci/run .ci/test .ci/test-deep .ci/generate .ci/breaking
 
-# Options of `make demo` and `make test`.
+# Options of `make demo`, `make test` and `make test-deep`.
 ONCE ?=
 BACKEND ?= embedded
 PYTEST ?=
+SEED ?=
 
 .PHONY: help
 help: ## Say what can be made
@@ -36,6 +37,10 @@ demo: $(VENV)/.demo ## Serve sample tables and walk through them (ONCE=1 ends af
 .PHONY: test
 test: $(VENV)/.dev ## Run every test, with real backends, and measure coverage (PYTEST='-k tokens' narrows it)
 	@PATH="$(BIN):$$PATH" .ci/test $(PYTEST)
+
+.PHONY: test-deep
+test-deep: $(VENV)/.dev ## Run what takes an hour: ten times the cases, a year of flights, mutants (SEED=1 repeats a run)
+	@PATH="$(BIN):$$PATH" .ci/test-deep $(SEED)
 
 .PHONY: check
 check: $(VENV)/.dev ## Lint, type-check and compare the contract with what is generated and with the last one

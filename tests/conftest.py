@@ -29,7 +29,7 @@ settings.register_profile(
 )
 # Another choice of examples at each run, and many more of them.
 settings.register_profile(
-    "deep", settings.get_profile("default"), derandomize=False, max_examples=2_000
+    "deep", settings.get_profile("default"), derandomize=False, max_examples=1_000
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
@@ -100,6 +100,14 @@ def show_line(request: pytest.FixtureRequest) -> Callable[[str], None]:
             print(f"\n{line}", flush=True)
 
     return show
+
+
+@pytest.fixture(scope="session")
+def examples_seed(request: pytest.FixtureRequest) -> str:
+    """What decides which examples Hypothesis draws, in words."""
+    if settings().derandomize:
+        return "examples fixed by the test"
+    return f"seed {request.config.getoption('--hypothesis-seed')}"
 
 
 @pytest.fixture(scope="session")

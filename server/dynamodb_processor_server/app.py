@@ -20,6 +20,7 @@ from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
 from dynamodb_processor_server.catalog.registry import Catalog
 from dynamodb_processor_server.documents import Document, Reloading
 from dynamodb_processor_server.query.tokens import TokenSealer
+from dynamodb_processor_server.reading.batches import DynamoDBItemReader
 from dynamodb_processor_server.reading.cached import CachedReader
 from dynamodb_processor_server.reading.clients import Clients
 from dynamodb_processor_server.reading.describing import DynamoDBDescriber
@@ -127,7 +128,9 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
             Preparation(catalog),
             Tokens(sealer),
             reader,
+            DynamoDBItemReader(clients),
             Deadlines(settings.unary_deadline, settings.stream_deadline, settings.stream_interval),
+            settings.max_page_bytes,
             draining,
         ),
         CatalogServicer(catalog),

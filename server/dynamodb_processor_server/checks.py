@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from dynamodb_processor_server.access.api_keys import KeyRing
 from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
+from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.documents import Document
 from dynamodb_processor_server.errors import BackendRefused, ProcessorError
 from dynamodb_processor_server.reading.clients import Clients
@@ -38,6 +39,9 @@ async def show_config(settings: Settings) -> int:
         for name, declaration in catalog.tables.items():
             try:
                 schema = await describer.describe(name, declaration)
+                misfits = Table(name, declaration, schema).misfits
+                if misfits:
+                    raise BackendRefused("; ".join(misfits))
                 keys_text = ", ".join(attribute.name for attribute in schema.base.key.attributes)
                 print(f"  {name}: ok, key {keys_text}, {len(schema.paths) - 1} indexes")
             except (ProcessorError, BackendRefused) as error:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from dynamodb_processor_server.catalog.declaration import TableDeclaration
+from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.reading.clients import Clients, ClientSettings
+from dynamodb_processor_server.reading.describing import DynamoDBDescriber
+from tests.contract.facts import Ground
 from tests.contract.readings import SCHEMA, make_items
+from tests.contract.stores import DynamoDBStore, MemoryStore, Store
 from tests.support.dynamodb import REGION, create_table, open_client, put_items
 
 
@@ -28,3 +34,23 @@ async def clients(dynamodb: Any, dynamodb_local: str) -> AsyncIterator[Clients]:
     settings = ClientSettings(endpoint_url=dynamodb_local, region=REGION)
     async with Clients(settings) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def make_ground(dynamodb: Any, clients: Clients) -> Callable[..., Ground]:
+    """A function that makes a table of a schema and items, to be looked at from both sides."""
+    return partial(Ground, dynamodb, clients)
+
+
+@pytest_asyncio.fixture(loop_scope="session", params=["dynamodb", "cached", "memory"])
+async def store(
+    request: pytest.FixtureRequest, clients: Clients, dynamodb: Any
+) -> AsyncIterator[Store]:
+    """The table behind each implementation in turn."""
+    declaration = TableDeclaration(table=SCHEMA.table, allow_scan=True, sparse="allow")
+    schema = await DynamoDBDescriber(clients).describe("readings", declaration)
+    table = Table("readings", declaration, schema)
+    if request.param == "memory":
+        yield MemoryStore(table)
+    else:
+        yield DynamoDBStore(table, dynamodb, clients, cached=request.param == "cached")

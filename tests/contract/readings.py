@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Final
 
 from tests.support.datasets import Index, Schema
@@ -24,11 +25,13 @@ SCHEMA: Final = Schema(
 
 
 def make_items() -> list[dict[str, Any]]:
-    """Return 60 items: of two devices, with ties and gaps in the indexes, and notes of any size."""
+    """Return 100 items, with ties and gaps in the indexes, and notes of any size.
+
+    60 are of two devices that took turns, 40 of four devices that read at the same times.
+    """
     return [
         {
-            "device": {"S": "d1" if number < 45 else "d2"},
-            "at": {"N": f"{(number - 20) * 0.5:g}"},
+            **_reading(number),
             **({"raw": {"B": bytes([number % 256, 255 - number])}} if number % 4 else {}),
             **({"level": {"S": "low" if number % 3 else "high"}} if number % 5 else {}),
             "score": {"N": str(number // 6)},
@@ -38,8 +41,16 @@ def make_items() -> list[dict[str, Any]]:
             "tags": {"SS": ["even" if number % 2 == 0 else "odd", "all"]},
             "doc": {"M": {"n": {"N": str(number)}, "list": {"L": [{"N": "1"}, {"N": "2"}]}}},
         }
-        for number in range(60)
+        for number in range(100)
     ]
+
+
+def _reading(number: int) -> dict[str, Any]:
+    if number < 60:
+        device, at = ("d1" if number < 45 else "d2"), (number - 20) * 0.5
+    else:
+        device, at = f"e{number % 4}", float(number // 4 - 18)
+    return {"device": {"S": device}, "at": {"N": f"{at:g}"}}
 
 
 # Conditions on the base table and each kind of index, most with something to filter.
@@ -55,6 +66,67 @@ QUESTIONS: Final = (
     "level = 'low' AND score <> 3",
     "site = 's' AND floor = 1 AND level = 'low' AND score >= 3",
 )
+
+
+# Several partitions: with ties and without, of the base table and of each kind of index.
+FAN_OUTS: Final[dict[str, Callable[[dict[str, Any]], bool]]] = {
+    "device IN ('e2', 'e0', 'e3', 'e1') AND at > -2": lambda item: (
+        item["device"]["S"][0] == "e" and float(item["at"]["N"]) > -2
+    ),
+    "device = 'd2' OR 'e1' = device OR device IN ('nobody', 'd2')": lambda item: (
+        item["device"]["S"] in ("d2", "e1")
+    ),
+    "device IN ('d1', 'e0', 'e1') AND contains(tags, 'odd') AND at >= 0": lambda item: (
+        item["device"]["S"] in ("d1", "e0", "e1")
+        and "odd" in item["tags"]["SS"]
+        and float(item["at"]["N"]) >= 0
+    ),
+    "device IN ('e3', 'd2') AND raw > :raw": lambda item: (
+        item["device"]["S"] in ("e3", "d2") and item.get("raw", {}).get("B", b"") > b"\x10"
+    ),
+    "level IN ('low', 'high') AND score BETWEEN 8 AND 12": lambda item: (
+        "level" in item and 8 <= int(item["score"]["N"]) <= 12
+    ),
+    "level IN ('high', 'low') AND score < 9 AND score <> 3 AND doc.n IN (1, 3, 12, 18, 36, 52)": (
+        lambda item: "level" in item and item["doc"]["M"]["n"]["N"] in ("1", "3", "12", "36", "52")
+    ),
+    "site = 's' AND floor IN (1, 0, 1.0) AND level IN ('high')": lambda item: (
+        item.get("level") == {"S": "high"}
+    ),
+    "site IN ('s', 't') AND (floor = 1 OR floor = 0) AND size(note) < 30": lambda item: (
+        "level" in item and len(item["note"]["S"]) < 30
+    ),
+}
+
+
+# Of whole items, which the index that serves these holds in part.
+HYDRATED: Final[dict[str, Callable[[dict[str, Any]], bool]]] = {
+    "site = 's' AND floor = 1 AND level = 'low' AND score >= 3 AND score < 12": lambda item: (
+        is_low(item, "1") and 3 <= int(item["score"]["N"]) < 12
+    ),
+    "site = 's' AND floor = 0 AND level = 'low' AND size(note) > 30": lambda item: (
+        is_low(item, "0") and len(item["note"]["S"]) > 30
+    ),
+    "site = 's' AND floor = 1 AND level = 'low' AND raw > :raw AND score <> 4": lambda item: (
+        is_low(item, "1") and item.get("raw", {}).get("B", b"") > b"\x10"
+        and item["score"] != {"N": "4"}
+    ),
+    "site = 's' AND floor = 0 AND level = 'low' AND doc.n IN (4, 26, 98, 3)": lambda item: (
+        item["doc"]["M"]["n"]["N"] in ("4", "26", "98")
+    ),
+    "site = 's' AND floor IN (1, 0) AND level = 'low' AND score > 2": lambda item: (
+        item.get("level") == {"S": "low"} and int(item["score"]["N"]) > 2
+    ),
+    "site IN ('s', 't') AND (floor = 0 OR floor = 1) AND raw > :raw AND level = 'high'": (
+        lambda item: item.get("level") == {"S": "high"}
+        and item.get("raw", {}).get("B", b"") > b"\x10"
+    ),
+}  # fmt: skip
+
+
+def is_low(item: dict[str, Any], floor: str) -> bool:
+    """Return whether an item is of the low level, on a floor."""
+    return item.get("level") == {"S": "low"} and item["floor"] == {"N": floor}
 
 
 def expected(text: str | None) -> Counter[Any]:

@@ -27,6 +27,7 @@ from dynamodb_processor_server.reading.port import START, Limits, Page
 from tests.contract.readings import SCHEMA
 from tests.support.datasets import Schema
 from tests.support.dynamodb import CREDENTIALS, REGION, create_table
+from tests.support.fake_reader import items_of
 from tests.unit.query.tables import make_schema, make_table
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -154,9 +155,9 @@ async def test_a_missing_table_is_called_by_its_logical_name(clients: Clients) -
 async def test_an_index_that_is_gone_is_a_failed_precondition(clients: Clients) -> None:
     """The plan was made when it was there."""
     plan = plan_for("level = 'low'")
-    request = {**plan.request, "IndexName": "by_moon"}
+    request = {**plan.requests[0], "IndexName": "by_moon"}
     with pytest.raises(PreconditionFailed) as caught:
-        await read(clients, replace(plan, request=request))
+        await read(clients, replace(plan, requests=(request,)))
     assert caught.value.reason == "INDEX_GONE"
 
 
@@ -176,6 +177,12 @@ async def test_what_cannot_be_reached_is_unavailable() -> None:
         " OR ".join(f"x{n} = {n}" for n in range(200)),
         f"x IN ({', '.join(map(str, range(100)))})",
         f"x IN ({', '.join(map(str, range(101)))})",
+        f"x IN ({', '.join(map(str, range(350)))})",
+        f"NOT x IN ({', '.join(map(str, range(101)))})",
+        f"y = 1 OR NOT (x IN ({', '.join(map(str, range(101)))}) OR z IN (1, 2))",
+        f"x IN ({', '.join(map(str, range(1200)))})",
+        " OR ".join(f"x = {n}" for n in range(300)),
+        " OR ".join(["x = 1"] * 120),
         " OR ".join(f"x{n}.yyyyyy.zzzzzz[{n}] < {n}" for n in range(130)),
         " OR ".join(f"a.b.c.d.e.f.g.h.i.j.k.l[{n}] < 0" for n in range(140)),
         "NOT " * 30 + "x = 1",
@@ -192,9 +199,34 @@ async def test_what_cannot_be_reached_is_unavailable() -> None:
     ids=lambda text: text[:40],
 )
 async def test_dynamodb_takes_what_the_planner_gives_it(clients: Clients, text: str) -> None:
-    """Long, wide, deep and odd conditions, on the table and on indexes."""
-    for key in ("device = 'd1'", "level = 'low'"):
+    """Long, wide, deep and odd conditions, on the table and on indexes, of one item and of many."""
+    for key in (
+        "device = 'd1'",
+        "level = 'low'",
+        "device IN ('d1', 'd2', 'd3') AND at > 0",
+        "device = 'd1' AND at = 0",
+    ):
         await read(clients, plan_for(f"{key} AND ({text})"))
+
+
+@pytest.mark.parametrize("operands", [100, 101, 250, 1200])
+async def test_dynamodb_finds_what_a_long_in_asks_for(clients: Clients, operands: int) -> None:
+    """Whether it takes the whole of it, in parts, or leaves it to the service."""
+    options = ", ".join(str(number) for number in range(operands, 0, -1))
+    page = await read(clients, plan_for(f"device = 'd1' AND doc.n IN ({options})"))
+    assert page.content.count == 44
+    none = await read(clients, plan_for(f"device = 'd1' AND NOT doc.n IN ({options})"))
+    assert [item["doc"]["M"]["n"] for item in items_of(none)] == [{"N": "0"}]
+
+
+@pytest.mark.parametrize("size", [1, 60])
+async def test_dynamodb_takes_fifty_partitions(clients: Clients, size: int) -> None:
+    """At the same time, with long names, and with the same values in the filter."""
+    names = [f"{'x' * size}{number}" for number in range(50)]
+    listed = ", ".join(f"'{name}'" for name in names)
+    plan = plan_for(f"device IN ({listed}) AND at > 0 AND note IN ({listed})")
+    page = await read(clients, plan)
+    assert (page.content.count, page.usage.backend_calls) == (0, 50)
 
 
 async def test_projections_may_name_anything_but_members_of_keys(clients: Clients) -> None:

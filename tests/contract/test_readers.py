@@ -8,26 +8,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import pytest
-import pytest_asyncio
 
-from dynamodb_processor_server.catalog.declaration import TableDeclaration
-from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.errors import DeadlineExceeded
-from dynamodb_processor_server.query.model import Query
-from dynamodb_processor_server.query.parser import parse_expression, parse_path
-from dynamodb_processor_server.query.plan import Operation, Plan
-from dynamodb_processor_server.query.planner import plan_query
-from dynamodb_processor_server.query.values import Value
-from dynamodb_processor_server.reading.clients import Clients
-from dynamodb_processor_server.reading.describing import DynamoDBDescriber
-from dynamodb_processor_server.reading.port import START, Limits, Page, PageEnd, Position, Reader
-from tests.contract.readings import QUESTIONS, SCHEMA, expected, make_items, meets, projected
-from tests.contract.stores import DynamoDBStore, MemoryStore, Store
+from dynamodb_processor_server.query.plan import Operation
+from dynamodb_processor_server.reading.port import START, PageEnd
+from tests.contract.asking import counted, joined, make_limits, plan_for, read_all
+from tests.contract.readings import QUESTIONS, expected, make_items, meets, projected
+from tests.contract.stores import Store
 from tests.support.fake_reader import items_of
 from tests.support.oracle import canonical, canonical_item
 
@@ -35,62 +25,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 ITEMS: Final = make_items()
 SIZES: Final = (1, 7, 100)
-BUDGET_ENDS: Final = {
-    PageEnd.SCAN_BUDGET, PageEnd.READ_UNIT_BUDGET, PageEnd.TIME_BUDGET, PageEnd.RESPONSE_BYTES,
-}  # fmt: skip
-
-
-@pytest_asyncio.fixture(loop_scope="session", params=["dynamodb", "cached", "memory"])
-async def store(
-    request: pytest.FixtureRequest, clients: Clients, dynamodb: Any
-) -> AsyncIterator[Store]:
-    """The table behind each implementation in turn."""
-    declaration = TableDeclaration(table=SCHEMA.table, allow_scan=True, sparse="allow")
-    schema = await DynamoDBDescriber(clients).describe("readings", declaration)
-    table = Table("readings", declaration, schema)
-    if request.param == "memory":
-        yield MemoryStore(table)
-    else:
-        yield DynamoDBStore(table, dynamodb, clients, cached=request.param == "cached")
-
-
-def plan_for(
-    store: Store, text: str | None, *, projection: tuple[str, ...] = (), **fields: Any
-) -> Plan:
-    """Return the plan of a query."""
-    parameters = {"raw": Value("B", b"\x10")} if text and ":raw" in text else {}
-    condition = parse_expression(text, parameters) if text else None
-    query = Query("readings", condition, projection=tuple(map(parse_path, projection)), **fields)
-    return plan_query(query, store.table)
-
-
-def make_limits(page_size: int = 100, **fields: Any) -> Limits:
-    """Return limits that leave half a minute."""
-    until = asyncio.get_running_loop().time() + 30.0
-    return replace(Limits(page_size, until, until), **fields)
-
-
-async def read_all(
-    reader: Reader, plan: Plan, page_size: int, at: Position = START, **fields: Any
-) -> list[Page]:
-    """Return every page from a position on."""
-    pages: list[Page] = []
-    following: Position | None = at
-    while following is not None:
-        pages.append(await reader.fetch_page(plan, following, make_limits(page_size, **fields)))
-        following = pages[-1].content.next
-        assert len(pages) < 500, "a traversal that never ends"
-    return pages
-
-
-def joined(pages: list[Page]) -> list[dict[str, Any]]:
-    """Return the items of all pages."""
-    return [item for page in pages for item in items_of(page)]
-
-
-def counted(items: list[dict[str, Any]]) -> Counter[Any]:
-    """Return items as a multiset."""
-    return Counter(map(canonical_item, items))
 
 
 @pytest.mark.parametrize("descending", [False, True], ids=["ascending", "descending"])

@@ -20,7 +20,7 @@ from tests.support.processes import ServerProcess, clean_environment, start_comm
 # Seconds; several times what it takes on an idle machine of two cores.
 WITHIN = 180.0
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-REFUSED = {9: "FailedPrecondition", 10: "Unauthenticated"}
+REFUSED = {10: "FailedPrecondition", 11: "Unauthenticated"}
 
 
 def run_once(*arguments: str, **env: str) -> tuple[int, str]:
@@ -46,12 +46,12 @@ def demo() -> Iterator[ServerProcess]:
 
 @pytest.mark.parametrize("backend", ["embedded", "dynamodb-local"])
 def test_walk_shows_every_step_and_ends(backend: str, show_line: Callable[[str], None]) -> None:
-    """On either DynamoDB all ten steps show what they promise, and the exit code says so."""
+    """On either DynamoDB all steps show what they promise, and the exit code says so."""
     started = time.monotonic()
     code, output = run_once("--backend", backend)
     show_line(f"demo on {backend}: {time.monotonic() - started:.1f} s")
     assert code == 0, output
-    assert "all 10 steps showed what they promise" in output
+    assert "all 11 steps showed what they promise" in output
     assert "cache HIT" in output
     assert "FAILED_PRECONDITION: this needs a scan" in output
     assert "UNAUTHENTICATED" in output
@@ -85,7 +85,7 @@ def test_printed_grpcurl_lines_do_what_the_walk_showed(demo: ServerProcess, grpc
             else:
                 assert done.returncode == 0, done.stderr
                 assert '"items"' in done.stdout
-    assert lines == 11
+    assert lines == 12
 
 
 def test_printed_directions_work(demo: ServerProcess, grpcurl: Path) -> None:
@@ -96,7 +96,8 @@ def test_printed_directions_work(demo: ServerProcess, grpcurl: Path) -> None:
     assert "dynamodb_processor.v1.QueryService" in listed.split()
     assert "rpc StreamQuery" in described
     assert json.loads(health) == {"status": "SERVING"}
-    assert [table["name"] for table in json.loads(tables)["tables"]] == ["audit_events", "flights"]
+    names = [table["name"] for table in json.loads(tables)["tables"]]
+    assert names == ["activity", "audit_events", "flights"]
     page = json.loads(united)
     assert [item["attributes"]["carrier"]["s"] for item in page["items"]] == ["UA"] * 3
     assert page["next_page_token"]
@@ -124,30 +125,42 @@ def test_readme_examples_work(demo: ServerProcess, grpcurl: Path, tmp_path: Path
     (exports,) = (line for line in directions.splitlines() if line.startswith("export "))
     env = dict(word.split("=", 1) for word in shlex.split(exports)[1:])
 
-    def block(start: str) -> str:
-        (found,) = re.findall(
+    def blocks(start: str) -> list[str]:
+        found = re.findall(
             rf"^```\w+\n({re.escape(start)}.*?)^```$", README, re.MULTILINE | re.DOTALL
         )
-        return str(found).replace("127.0.0.1:50051", env["DDBQ_TARGET"])
+        return [str(text).replace("127.0.0.1:50051", env["DDBQ_TARGET"]) for text in found]
 
-    shell = block("grpcurl").replace("$DDBQ_API_KEY", env["DDBQ_API_KEY"])
-    answered = run_line(shell, grpcurl)
-    assert answered.returncode == 0, answered.stderr
-    assert len(json.loads(answered.stdout)["items"]) == 3
-    assert json.loads(answered.stdout)["next_page_token"]
+    answers = []
+    for text in blocks("grpcurl"):
+        answered = run_line(text.replace("$DDBQ_API_KEY", env["DDBQ_API_KEY"]), grpcurl)
+        assert answered.returncode == 0, answered.stderr
+        answers.append(json.loads(answered.stdout))
+    page, count = answers
+    assert len(page["items"]) == 3
+    assert page["next_page_token"]
+    assert count["total"] == {"value": "500", "relation": "TOTAL_RELATION_AT_LEAST"}
 
+    (example,) = blocks("import asyncio")
     program = tmp_path / "example.py"
-    program.write_text(block("import asyncio"), encoding="utf-8")
+    program.write_text(example, encoding="utf-8")
     ran = run_program([sys.executable, str(program)], env)
     assert ran.returncode == 0, ran.stderr
     first, second = ran.stdout.splitlines()
     assert first == "3 items by by_user"
     assert int(second.split()[0]) > 3
 
-    line, _, _ = block("ddbq").partition("#")
-    streamed = run_program([str(find_tool("ddbq")), *shlex.split(line)[1:]], env)
-    assert streamed.returncode == 0, streamed.stderr
-    assert {json.loads(row)["carrier"] for row in streamed.stdout.splitlines()} == {"UA"}
+    (commands,) = blocks("ddbq")
+    printed = []
+    for line in commands.splitlines():
+        done = run_program([str(find_tool("ddbq")), *shlex.split(line, comments=True)[1:]], env)
+        assert done.returncode == 0, done.stderr
+        printed.append([json.loads(row) for row in done.stdout.splitlines()])
+    streamed, (counted,), (got,), (explained,) = printed
+    assert {row["carrier"] for row in streamed} == {"UA"}
+    assert counted == len(streamed)
+    assert got["flight"] == 1545
+    assert explained["path"] == "GLOBAL_INDEX"
 
 
 def test_sigterm_ends_it_well(demo: ServerProcess) -> None:

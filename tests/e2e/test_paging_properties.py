@@ -25,14 +25,23 @@ from tests.support.local_defects import loses_ties
 from tests.support.messages import spec
 from tests.support.oracle import canonical_item, expected
 from tests.support.processes import served
-from tests.support.questions import Question, Variant, Verdict, questions
+from tests.support.questions import (
+    Question,
+    Variant,
+    Verdict,
+    has_long_in,
+    holds_all,
+    names_one_item,
+    partitions_at_most,
+    questions,
+)
 from tests.support.questions import verdict as verdict_on
 from tests.support.traversals import Traversal, by_pages, by_stream, joined
 
-# 28 data sets with 50 questions each; the deep profile asks twenty times as many.
-SEEDS: Final = range(28)
-QUESTIONS: Final = settings().max_examples // 2
-WANTED: Final = 1_000
+# 40 data sets with 75 questions each; the deep profile asks ten times as many.
+SEEDS: Final = range(40)
+QUESTIONS: Final = settings().max_examples * 3 // 4
+WANTED: Final = settings().max_examples * 20
 # Small pages of large answers would only repeat themselves.
 MOST_PAGES: Final = 8
 KEY: Final = ApiKey("properties")
@@ -73,16 +82,20 @@ def _catalog(datasets: dict[int, DataSet]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def tally(show_line: Callable[[str], None]) -> Iterator[Counter[str]]:
+def tally(show_line: Callable[[str], None], examples_seed: str) -> Iterator[Counter[str]]:
     """Counts of what the cases came to, printed and checked at the end."""
     counts: Counter[str] = Counter()
     yield counts
     show_line(
-        f"paging property: {counts['compared']} cases compared on {counts['data sets']} data sets, "
+        f"paging property, {examples_seed}: "
+        f"{counts['compared']} cases compared on {counts['data sets']} data sets, "
         f"{counts['mismatches']} mismatches; {counts['refused']} refused as they must or may be, "
         f"{counts['left out']} left out for a defect of DynamoDB Local; "
         f"{counts['items']} items expected, {counts['empty']} empty answers, "
-        f"{counts['pages']} pages"
+        f"{counts['pages']} pages; {counts['fan-outs']} read several partitions, "
+        f"{counts['gets']} got one item, {counts['hydrated']} got what an index lacks, "
+        f"{counts['long']} had more than 100 operands, "
+        f"{counts['wide']} read an index with 3 to 8 key attributes"
     )
     if counts["data sets"] == len(SEEDS):
         assert counts["compared"] >= WANTED
@@ -143,8 +156,18 @@ class _Case:
             return
         self._check_answer(streamed)
         await asyncio.gather(self._check_other_pages(streamed), self._check_resumed(streamed))
+        self._count(streamed)
+
+    def _count(self, streamed: Traversal) -> None:
+        condition = self.question.condition
         self.tally["compared"] += 1
         self.tally["pages"] += len(streamed.tokens)
+        self.tally["fan-outs"] += partitions_at_most(condition, self.data) > 1
+        self.tally["gets"] += not streamed.index and names_one_item(condition, self.data)
+        index = self.data.schema.index(streamed.index)
+        self.tally["hydrated"] += not index.local and not holds_all(self.question, self.data, index)
+        self.tally["long"] += has_long_in(condition)
+        self.tally["wide"] += self.data.schema.index(streamed.index).is_wide
 
     async def _answer(self) -> Traversal | grpc.aio.AioRpcError:
         try:
@@ -175,7 +198,10 @@ class _Case:
         size = self._bounded(self.question.other_page_size)
         at_most = self.question.max_scanned_items
         budget = None if at_most is None else Budget(max_scanned_items=at_most)
-        paged = await by_pages(self.caller, self.query, size, budget=budget, mode=self.mode)
+        partitions = partitions_at_most(self.question.condition, self.data)
+        paged = await by_pages(
+            self.caller, self.query, size, budget=budget, partitions=partitions, mode=self.mode
+        )
         assert _same(paged.items, first.items), f"pages of {size} differ from {first.page_size}"
         assert budget is not None or set(paged.sizes[:-1]) <= {size}
 

@@ -34,7 +34,7 @@ class Raising:
         """Fail."""
         raise self.error
 
-    StreamQuery = Query
+    StreamQuery = CountItems = BatchGetItems = ExplainQuery = Query
 
 
 async def failure(error: BaseException) -> Refusal:

@@ -8,16 +8,28 @@ import grpc
 import pytest
 
 from dynamodb_processor.v1.query_pb2 import QuerySpec
-from dynamodb_processor.v1.query_service_pb2 import QueryRequest, StreamQueryRequest
+from dynamodb_processor.v1.query_service_pb2 import (
+    BatchGetItemsRequest,
+    CountItemsRequest,
+    ExplainQueryRequest,
+    QueryRequest,
+    StreamQueryRequest,
+)
 from tests.rpc.data import VIKTOR
 from tests.support.running import Refusal, Service, query_spec, refusal_of
 
+Request = (
+    QueryRequest
+    | StreamQueryRequest
+    | CountItemsRequest
+    | BatchGetItemsRequest
+    | ExplainQueryRequest
+)
 
-async def refusal(service: Service, request: QueryRequest | StreamQueryRequest) -> Refusal:
+
+async def refusal(service: Service, request: Request) -> Refusal:
     """Return how a request is refused, which must be as an invalid argument."""
-    method: Any = (
-        service.queries.Query if isinstance(request, QueryRequest) else service.queries.StreamQuery
-    )
+    method: Any = getattr(service.queries, type(request).__name__.removesuffix("Request"))
     call = method(request, metadata=service.metadata(), timeout=10)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await (call.read() if isinstance(request, StreamQueryRequest) else call)

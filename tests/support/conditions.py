@@ -11,13 +11,15 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 Wire: TypeAlias = dict[str, Any]
 """One attribute value as DynamoDB's API writes it, such as `{"S": "x"}`."""
 WireItem: TypeAlias = dict[str, Wire]
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+MOST_OPERANDS: Final = 100
+"""How many operands DynamoDB takes in one IN."""
 _KEYWORDS = {"and", "or", "not", "between", "in", "true", "false", "null"}
 
 
@@ -262,6 +264,13 @@ class _DynamoDBWriter(_Writer):
         self._alias = alias
         self.names: dict[str, str] = {}
         self.values: dict[str, Wire] = {}
+
+    def condition(self, condition: Condition, binding: int) -> str:
+        if isinstance(condition, In) and len(condition.options) > MOST_OPERANDS:
+            starts = range(0, len(condition.options), MOST_OPERANDS)
+            parts = (condition.options[start : start + MOST_OPERANDS] for start in starts)
+            condition = Or(tuple(In(condition.operand, part) for part in parts))
+        return super().condition(condition, binding)
 
     def name(self, name: str) -> str:
         for alias, known in self.names.items():

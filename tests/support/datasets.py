@@ -58,6 +58,11 @@ class Index:
         """The index's own key attributes."""
         return self.partition + self.sort
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether the key has more attributes than DynamoDB's keys had for years."""
+        return len(self.keys) > 2
+
 
 @dataclass(frozen=True, slots=True)
 class Schema:
@@ -118,12 +123,14 @@ def make_dataset(seed: int, *, prefix: str = "cases", size: int = 240) -> DataSe
     schema = _make_schema(random, f"{prefix}-{seed}")
     free_keys = [name for name in schema.types if name not in schema.keys]
     always = frozenset(name for name in free_keys if random.random() < 0.4)
-    pools = {name: _key_pool(random, schema, name) for name in schema.types}
+    # Of an index with many keys nothing would be left if each were as rare and as varied as others.
+    wide = {name for index in schema.indexes if index.is_wide for name in index.keys}
+    pools = {name: _key_pool(random, schema, name, wide) for name in schema.types}
     unique: dict[str, WireItem] = {}
     for _ in range(size):
         item = {name: random.choice(pools[name]) for name in schema.keys}
         for name in free_keys:
-            if name in always or random.random() < 0.7:
+            if name in always or random.random() < (0.95 if name in wide else 0.7):
                 item[name] = random.choice(pools[name])
         for name in FREE_NAMES:
             if random.random() < 0.5:
@@ -143,7 +150,7 @@ def _without_equal_keys(items: Iterable[WireItem], schema: Schema) -> Iterator[W
 
 
 def _make_schema(random: Random, table: str) -> Schema:
-    names = random.sample(_KEY_NAMES, 6)
+    names = random.sample(_KEY_NAMES, len(_KEY_NAMES))
     types = {name: random.choice(KINDS) for name in names}
     partition, *spare = names
     sort = spare.pop() if random.random() < 0.8 else None
@@ -167,11 +174,16 @@ def _make_schema(random: Random, table: str) -> Schema:
 
 
 def _make_global_index(random: Random, name: str, names: list[str], spare: list[str]) -> Index:
-    several = random.random() < 0.25
-    partition = tuple(random.sample(spare if several else names, 2 if several else 1))
+    several = random.random() < 0.3
+    if several:
+        # Up to four of each, DynamoDB's most.
+        partition = tuple(random.sample(spare, random.choice((1, 2, 3, 4, 4))))
+        sorts = random.choice((2, 3, 4, 4))
+    else:
+        partition = tuple(random.sample(names, 1))
+        sorts = int(random.random() < 0.8)
     rest = [each for each in names if each not in partition]
-    sort = tuple(random.sample(rest, 2 if several else int(random.random() < 0.8)))
-    return _make_index(random, name, False, partition, sort)
+    return _make_index(random, name, False, partition, tuple(random.sample(rest, sorts)))
 
 
 def _make_index(
@@ -182,13 +194,15 @@ def _make_index(
     return Index(name, local, partition, sort, projection, include)
 
 
-def _key_pool(random: Random, schema: Schema, name: str) -> list[Wire]:
+def _key_pool(random: Random, schema: Schema, name: str, wide: set[str]) -> list[Wire]:
     """Return the values of a key attribute: few where they make partitions or ties."""
     kind = schema.types[name]
     if name == schema.partition:
         wanted = 4 if schema.sort else 400
     elif name == schema.sort:
         wanted = 120
+    elif name in wide:
+        wanted = random.choice((1, 2, 3))
     else:
         wanted = random.choice((2, 4, 12))
     return [make_key(random, kind, spread=wanted) for _ in range(wanted)]

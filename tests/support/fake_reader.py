@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from dynamodb_processor.v1.query_service_pb2 import QueryResponse
@@ -16,7 +16,7 @@ from dynamodb_processor_server.query.model import Path
 from dynamodb_processor_server.query.parser import parse_path
 from dynamodb_processor_server.query.plan import Operation, Plan
 from dynamodb_processor_server.query.projection import project
-from dynamodb_processor_server.query.values import WireItem, from_wire
+from dynamodb_processor_server.query.values import Value, WireItem, from_wire
 from dynamodb_processor_server.reading.port import (
     Limits,
     Page,
@@ -25,7 +25,13 @@ from dynamodb_processor_server.reading.port import (
     Position,
     Usage,
 )
-from dynamodb_processor_server.reading.positions import decode_position, encode_position, key_of
+from dynamodb_processor_server.reading.positions import (
+    EXHAUSTED,
+    BranchPosition,
+    decode_positions,
+    encode_positions,
+    key_of,
+)
 from tests.support.messages import from_item, to_value
 
 #: What one item costs to evaluate, matching or not.
@@ -35,8 +41,9 @@ UNITS_PER_ITEM: Final = 0.5
 class InMemoryReader:
     """Answers plans from a list of items, looking at one item after another.
 
-    It knows no requests and no `Limit`, only what the port promises. `calls` are the positions that
-    were asked for. Change `items` to write to the table.
+    It knows no requests and no `Limit`, only what the port promises, and never reads beyond a page,
+    so that it leaves no surplus. `calls` are the positions that were asked for. Change `items` to
+    write to the table.
     """
 
     def __init__(
@@ -59,8 +66,8 @@ class InMemoryReader:
         await asyncio.sleep(0)
         if asyncio.get_running_loop().time() >= limits.deadline:
             raise DeadlineExceeded("too late")
-        for item in _items_on(plan, self.items, at):
-            end = page.take(item)
+        for branch, item in _in_order(plan, page.branches_of(self.items)):
+            end = page.take(branch, item)
             if end is not None:
                 return page.ended(end)
         return page.ended(PageEnd.EXHAUSTED)
@@ -75,27 +82,46 @@ class _PageInTheMaking:
         self._max_bytes = max_bytes
         self._read_at = read_at
         self._items: list[bytes] = []
+        self._count = 0
         self._scanned = 0
-        self._at = at
+        self._positions = decode_positions(at, len(plan.requests))
+        self._left: list[int] = []  # how many items of each partition lie ahead
 
-    def take(self, item: WireItem) -> PageEnd | None:
+    def branches_of(self, items: Iterable[WireItem]) -> list[list[WireItem]]:
+        """Return what each partition holds behind the position, in order."""
+        held = [item for item in items if all(n in item for n in self._plan.path.position)]
+        branches = [
+            [item for item in held if _is_in(self._plan, values, item)]
+            for values in self._plan.key.branches
+        ]
+        ahead = [
+            _behind(self._plan, position, branch)
+            for position, branch in zip(self._positions, branches, strict=True)
+        ]
+        self._left = list(map(len, ahead))
+        return ahead
+
+    def take(self, branch: int, item: WireItem) -> PageEnd | None:
         """Look at one item; return why the page ends before it."""
         limit = self._limit_reached()
         if limit is not None:
             return limit
         if _matches(self._plan, item):
-            chunk = QueryResponse(items=[_message(self._plan, item)]).SerializeToString()
-            size = sum(map(len, self._items))
-            if self._items and size + len(chunk) > self._max_bytes:
-                return PageEnd.RESPONSE_BYTES
-            self._items.append(chunk)
+            if not self._plan.counts:
+                chunk = QueryResponse(items=[_message(self._plan, item)]).SerializeToString()
+                size = sum(map(len, self._items))
+                if self._items and size + len(chunk) > self._max_bytes:
+                    return PageEnd.RESPONSE_BYTES
+                self._items.append(chunk)
+            self._count += 1
         self._scanned += 1
-        self._at = encode_position(key_of(item, self._plan.path.position))
+        self._left[branch] -= 1
+        self._positions[branch] = key_of(item, self._plan.path.position)
         return None
 
     def _limit_reached(self) -> PageEnd | None:
         limits, scanned = self._limits, self._scanned
-        if len(self._items) == limits.page_size:
+        if self._count == limits.page_size:
             return PageEnd.PAGE_FULL
         if not scanned:
             return None  # some progress is always made
@@ -108,32 +134,51 @@ class _PageInTheMaking:
 
     def ended(self, end: PageEnd) -> Page:
         """Return the page."""
-        following = None if end is PageEnd.EXHAUSTED else self._at
-        content = PageContent(
-            b"".join(self._items), len(self._items), following, end, self._read_at
+        positions = (
+            position if left else EXHAUSTED
+            for position, left in zip(self._positions, self._left, strict=False)
         )
+        following = None if end is PageEnd.EXHAUSTED else encode_positions([*positions])
+        content = PageContent(b"".join(self._items), self._count, following, end, self._read_at)
         calls = 0 if self._plan.operation is Operation.NOTHING else 1
         return Page(content, Usage(self._scanned, self._scanned * UNITS_PER_ITEM, calls))
 
 
-def _items_on(plan: Plan, items: Iterable[WireItem], at: Position) -> Iterator[WireItem]:
-    """Yield the items of the plan's range that lie behind a position, in order."""
-    path, condition = plan.path, plan.key_condition
+def _is_in(plan: Plan, partition: tuple[Value, ...], item: WireItem) -> bool:
+    """Return whether an item is in a partition and the range that is read of it."""
+    names = (attribute.name for attribute in plan.path.key.partition)
+    fixed = zip(names, partition, strict=False)  # a scan fixes nothing
+    return all(from_wire(item[name]) == value for name, value in fixed) and all(
+        evaluate(term, item) for term in plan.key.terms
+    )
 
-    def place(key: WireItem) -> tuple[Any, ...]:
-        names = (*(attribute.name for attribute in path.key.sort), *path.position)
+
+def _behind(plan: Plan, position: BranchPosition, items: list[WireItem]) -> list[WireItem]:
+    """Return a partition's items behind a position, in order."""
+
+    def place(key: Mapping[str, Any]) -> tuple[Any, ...]:
+        names = (*(attribute.name for attribute in plan.path.key.sort), *plan.path.position)
         return tuple(from_wire(key[name]).order for name in names)
 
-    held = [item for item in items if all(name in item for name in path.position)]
-    found = [item for item in held if condition is None or evaluate(condition, item)]
-    descending = plan.request.get("ScanIndexForward") is False
-    found.sort(key=place, reverse=descending)
-    start = decode_position(at)
-    for item in found:
-        if start is None or (
-            place(item) < place(start) if descending else place(item) > place(start)
-        ):
-            yield item
+    if position is EXHAUSTED:
+        return []
+    found = sorted(items, key=place, reverse=plan.descending)
+    if not isinstance(position, Mapping):
+        return found
+    start = place(position)
+    return [i for i in found if (place(i) < start if plan.descending else place(i) > start)]
+
+
+def _in_order(plan: Plan, branches: list[list[WireItem]]) -> Iterator[tuple[int, WireItem]]:
+    """Yield all items by sort key, those of the earlier partition first where they tie."""
+
+    def sort_key(entry: tuple[int, WireItem]) -> tuple[Any, ...]:
+        return tuple(from_wire(entry[1][each.name]).order for each in plan.path.key.sort)
+
+    entries = [(number, item) for number, branch in enumerate(branches) for item in branch]
+    if len(branches) > 1:
+        entries.sort(key=sort_key, reverse=plan.descending)  # stable in both directions
+    yield from entries
 
 
 def _matches(plan: Plan, item: WireItem) -> bool:
@@ -143,9 +188,10 @@ def _matches(plan: Plan, item: WireItem) -> bool:
 
 def _message(plan: Plan, item: WireItem) -> Item:
     shape = plan.shape
-    fetched = plan.request.get("ProjectionExpression")
+    request = plan.requests[0] if plan.hydration is None else plan.hydration.request
+    fetched = request.get("ProjectionExpression")
     if fetched:
-        names = plan.request["ExpressionAttributeNames"]
+        names = request["ExpressionAttributeNames"]
         texts = (
             re.sub(r"#\d+", lambda m: str(Path((names[m[0]],))), t) for t in fetched.split(", ")
         )

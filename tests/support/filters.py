@@ -12,6 +12,7 @@ from typing import Final
 from hypothesis import strategies as st
 
 from tests.support.conditions import (
+    MOST_OPERANDS,
     And,
     Between,
     Comparison,
@@ -96,6 +97,19 @@ def _free_leaf(draw: st.DrawFn, data: DataSet, names: tuple[str, ...]) -> Condit
             other = draw(document_paths(tuple(each for each in names if each != name)))
             return Comparison(path, draw(st.sampled_from(_OPERATORS)), other)
     return draw(_function(data, path))
+
+
+@st.composite
+def long_in(draw: st.DrawFn, data: DataSet, names: tuple[str, ...]) -> Condition:
+    """Draw an IN, perhaps denied, with more operands than DynamoDB takes in one."""
+    path = draw(document_paths(names))
+    real = draw(st.lists(_constants(data, path.attribute, _TYPES), min_size=1, max_size=4))
+    count = draw(st.integers(MOST_OPERANDS, 2 * MOST_OPERANDS + 1))
+    options = [Constant({"N": str(number)}, inline=True) for number in range(7_000, 7_000 + count)]
+    for constant in real:
+        options.insert(draw(st.integers(0, len(options))), constant)
+    condition = In(path, tuple(options))
+    return Not(condition) if draw(st.booleans()) else condition
 
 
 @st.composite

@@ -5,27 +5,35 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
+from math import prod
 from typing import Final
 
 from hypothesis import strategies as st
 
 from tests.support.conditions import (
+    MOST_OPERANDS,
     And,
     Between,
     Comparison,
     Condition,
     Constant,
     Function,
+    In,
+    Not,
+    Or,
     Path,
     Wire,
     WireItem,
     attributes_of,
 )
 from tests.support.datasets import FREE_NAMES, DataSet, Index
-from tests.support.filters import filters, projections
+from tests.support.filters import filters, long_in, projections
 from tests.support.oracle import sort_value
 
 PAGE_SIZES: Final = (1, 2, 3, 5, 7, 10, 25, 50, 100)
+_SORT_CONDITIONS: Final = ("none", "equal", "bound", "bounds", "between", "prefix", "in")
+# How many partition attributes may have several values, lest the partitions be too many to read.
+_MOST_LISTED: Final = 2
 _MIRRORED: Final = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
@@ -90,8 +98,8 @@ def questions(draw: st.DrawFn, data: DataSet) -> Question:
 
 @st.composite
 def _projections(draw: st.DrawFn, data: DataSet, path: Index) -> tuple[Path, ...]:
-    """Draw no projection or, for indexes that do not hold everything, most often one they hold."""
-    if path.projection == "ALL" or draw(st.integers(0, 4)) == 0:
+    """Draw no projection or, for indexes that do not hold everything, often one they hold."""
+    if path.projection == "ALL" or draw(st.booleans()):
         return draw(st.one_of(st.just(()), st.just(()), projections(data, FREE_NAMES)))
     held = tuple(name for name in FREE_NAMES if data.schema.projects(path, name))
     return draw(projections(data, held, [*data.schema.keys, *path.keys]))
@@ -102,14 +110,17 @@ def _conditions(draw: st.DrawFn, data: DataSet, path: Index) -> Condition:
     schema, held = data.schema, list(data.held_by(path))
     example: WireItem = draw(st.sampled_from(held or list(data.items)))
     terms: list[Condition] = [
-        draw(_equality(name, _key_value(draw, data, example, name))) for name in path.partition
+        draw(_partition(data, name, example, several=at < _MOST_LISTED))
+        for at, name in enumerate(path.partition)
     ]
     terms += draw(_sort_conditions(data, path, example))
-    # Most filters stay with what the index holds: others can only be refused.
+    # Many filters stay with what the index holds: for others, items are got from the table.
     free = tuple(name for name in FREE_NAMES if schema.projects(path, name))
-    within = draw(st.integers(0, 4)) > 0
+    within = draw(st.integers(0, 2)) > 0
     names = free if free and within else FREE_NAMES
     terms += draw(st.lists(filters(data, names), max_size=draw(st.sampled_from((0, 1, 1, 2)))))
+    if draw(st.integers(0, 7)) == 0:
+        terms.append(draw(long_in(data, names)))
     terms = draw(st.permutations(terms))
     if len(terms) > 2 and draw(st.booleans()):
         terms = [terms[0], And(tuple(terms[1:]))]
@@ -122,6 +133,22 @@ def _key_value(draw: st.DrawFn, data: DataSet, example: WireItem, name: str) -> 
     if name in example and draw(st.integers(0, 9)) > 0:
         return example[name]
     return draw(st.sampled_from(values)) if values else {data.schema.types[name]: "1"}
+
+
+@st.composite
+def _partition(
+    draw: st.DrawFn, data: DataSet, name: str, example: WireItem, *, several: bool
+) -> Condition:
+    """Draw a condition that leaves a partition attribute one value or, at times, one of several."""
+    value = _key_value(draw, data, example, name)
+    if not several or draw(st.integers(0, 2)) > 0:
+        return draw(_equality(name, value))
+    others = st.sampled_from(data.values_of(name) or [value])
+    values = draw(st.permutations([value, *draw(st.lists(others, min_size=1, max_size=3))]))
+    if draw(st.booleans()):
+        return Or(tuple(draw(_equality(name, each)) for each in values))
+    inline = draw(st.booleans())
+    return In(Path((name,)), tuple(Constant(_respelled(draw, each), inline) for each in values))
 
 
 @st.composite
@@ -151,7 +178,8 @@ def _sort_conditions(
     """Draw conditions on the sort attributes, left to right, as a key condition could hold them."""
     terms: list[Condition] = []
     for name in path.sort:
-        kind = draw(st.sampled_from(("none", "equal", "bound", "bounds", "between", "prefix")))
+        further = ("equal",) * (0 if name == path.sort[-1] else 8)
+        kind = draw(st.sampled_from((*_SORT_CONDITIONS, *further)))
         low, high = sorted(
             (_key_value(draw, data, near, name), draw(st.sampled_from(data.values_of(name)))),
             key=sort_value,
@@ -178,6 +206,9 @@ def _range(draw: st.DrawFn, name: str, kind: str, low: Wire, high: Wire) -> list
             return [lower, upper]
         case "between":
             return [Between(Path((name,)), Constant(low), Constant(high, inline=True))]
+        case "in":
+            # No key condition can say this of a sort key: the service must check it.
+            return [In(Path((name,)), (Constant(low), Constant(high, inline=True)))]
         case "prefix" if "N" not in low:
             ((kind, content),) = low.items()
             return [Function("begins_with", Path((name,)), Constant({kind: content[:1]}))]
@@ -197,21 +228,53 @@ def verdict(question: Question, data: DataSet) -> Verdict:
     return Verdict.EITHER if Verdict.EITHER in found else Verdict.REFUSAL
 
 
+def partitions_at_most(condition: Condition, data: DataSet) -> int:
+    """Return how many partitions a condition may name at most, on whichever path."""
+    match condition:
+        case And(terms):
+            return prod(partitions_at_most(term, data) for term in terms)
+        case In(Path((str(name),)), options) if name in data.schema.types:
+            return len(options)
+        case Or(terms) if _bounds(condition):
+            return sum(partitions_at_most(term, data) for term in terms)
+    return 1
+
+
+def names_one_item(condition: Condition, data: DataSet) -> bool:
+    """Return whether a condition fixes the whole primary key to one value."""
+    fixed = {name for name, operator in _bounds(condition) if operator == "="}
+    return fixed.issuperset(data.schema.keys) and partitions_at_most(condition, data) == 1
+
+
+def has_long_in(condition: Condition) -> bool:
+    """Return whether one of the conjuncts is an IN that DynamoDB does not take in one."""
+    match condition:
+        case And(terms):
+            return any(map(has_long_in, terms))
+        case Not(term):
+            return has_long_in(term)
+        case In(_, options):
+            return len(options) > MOST_OPERANDS
+    return False
+
+
 def _serves(question: Question, data: DataSet, path: Index) -> Verdict:
     fixed = {name for name, operator in _bounds(question.condition) if operator == "="}
     if not fixed.issuperset(path.partition) or (question.strong and not path.local):
-        return Verdict.REFUSAL
-    wanted = attributes_of(question.condition) | {each.attribute for each in question.projection}
-    covered = path.projection == "ALL" or (
-        bool(question.projection) and all(data.schema.projects(path, name) for name in wanted)
-    )
-    if not covered and not path.local:
         return Verdict.REFUSAL
     hiding = _may_hide(question, data, path)
     if hiding - attributes_of(question.condition):
         return Verdict.REFUSAL
     surely = {name for name, _ in _bounds(question.condition)}
-    return Verdict.ANSWER if covered and hiding <= surely else Verdict.EITHER
+    return Verdict.ANSWER if hiding <= surely else Verdict.EITHER
+
+
+def holds_all(question: Question, data: DataSet, path: Index) -> bool:
+    """Return whether a path holds every attribute that a question names or asks for."""
+    wanted = attributes_of(question.condition) | {each.attribute for each in question.projection}
+    return path.projection == "ALL" or (
+        bool(question.projection) and all(data.schema.projects(path, name) for name in wanted)
+    )
 
 
 def _may_hide(question: Question, data: DataSet, path: Index) -> set[str]:
@@ -223,7 +286,10 @@ def _may_hide(question: Question, data: DataSet, path: Index) -> set[str]:
 
 
 def _bounds(condition: Condition) -> set[tuple[str, str]]:
-    """Return the attributes that a conjunct bounds by constants, each with its operator."""
+    """Return the attributes that a conjunct bounds by constants, each with its operator.
+
+    One of several constants is as good as one.
+    """
     match condition:
         case And(terms):
             return {found for term in terms for found in _bounds(term)}
@@ -233,6 +299,12 @@ def _bounds(condition: Condition) -> set[tuple[str, str]]:
             return {(name, operator)}
         case Between(Path((str(name),)), Constant(), Constant()):
             return {(name, "BETWEEN")}
+        case In(Path((str(name),)), options) if all(isinstance(o, Constant) for o in options):
+            return {(name, "=")}
+        case Or(terms):
+            # Several equals on one attribute bound it, too.
+            found = set.union(*map(_bounds, terms))
+            return found if len(found) == 1 and all(map(_bounds, terms)) else set()
         case Function("begins_with", Path((str(name),)), Constant()):
             return {(name, "begins_with")}
     return set()

@@ -23,6 +23,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from dynamodb_processor.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from dynamodb_processor.v1.query_pb2 import QuerySpec
 from dynamodb_processor.v1.query_service_pb2 import (
+    BatchGetItemsRequest,
+    BatchGetItemsResponse,
+    CountItemsRequest,
+    CountItemsResponse,
+    ExplainQueryRequest,
+    ExplainQueryResponse,
     QueryRequest,
     QueryResponse,
     StreamQueryRequest,
@@ -61,7 +67,7 @@ class Key:
         return (("x-api-key", self.text),)
 
 
-def make_key(key_id: str, *, tables: Sequence[str] = ("*",), **more: Any) -> Key:
+def make_key(key_id: str, *, tables: Sequence[Any] = ("*",), **more: Any) -> Key:
     """Return a new key whose principal has the name of its id, unless `more` says otherwise."""
     text, digest = new_key()
     entry = {"id": key_id, "principal": key_id, "digest": digest, "tables": list(tables)}
@@ -115,6 +121,30 @@ class Service:
     ) -> list[StreamQueryResponse]:
         """Return every message of a stream."""
         return [message async for message in self.stream(spec, key=key, **fields)]
+
+    async def count(
+        self, spec: QuerySpec, *, key: str | None = None, **fields: Any
+    ) -> CountItemsResponse:
+        """Return a count; `fields` are those of `CountItemsRequest`."""
+        request = CountItemsRequest(query=spec, **fields)
+        return await self.queries.CountItems(
+            request, metadata=self.metadata(key), timeout=_CALL_TIMEOUT
+        )
+
+    async def get(
+        self, table: str, keys: Sequence[Item], *, key: str | None = None, **fields: Any
+    ) -> BatchGetItemsResponse:
+        """Return what became of primary keys; `fields` are those of `BatchGetItemsRequest`."""
+        request = BatchGetItemsRequest(table=table, keys=keys, **fields)
+        return await self.queries.BatchGetItems(
+            request, metadata=self.metadata(key), timeout=_CALL_TIMEOUT
+        )
+
+    async def explain(self, spec: QuerySpec, *, key: str | None = None) -> ExplainQueryResponse:
+        """Return how a query would be read."""
+        return await self.queries.ExplainQuery(
+            ExplainQueryRequest(query=spec), metadata=self.metadata(key), timeout=_CALL_TIMEOUT
+        )
 
     async def check(self, name: str = "readiness") -> str:
         """Return what the health service says about a name."""

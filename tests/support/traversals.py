@@ -79,9 +79,10 @@ async def by_pages(
     *,
     token: str = "",
     budget: Budget | None = None,
+    partitions: int = 1,
     mode: CacheMode.ValueType = CacheMode.CACHE_MODE_UNSPECIFIED,
 ) -> Traversal:
-    """Traverse a query with one call after another."""
+    """Traverse a query of at most so many partitions with one call after another."""
     traversal = Traversal(page_size)
     while True:
         page = await caller.query(
@@ -96,7 +97,8 @@ async def by_pages(
         before, token = token, page.next_page_token
         assert token == "" or token != before, "a page without progress"
         if budget is not None and budget.HasField("max_scanned_items"):
-            assert page.stats.items_scanned <= budget.max_scanned_items
+            # To make progress takes an item of each partition.
+            assert page.stats.items_scanned <= max(budget.max_scanned_items, partitions)
         traversal.add(page, token)
         if not token:
             return traversal

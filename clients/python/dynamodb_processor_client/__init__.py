@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dynamodb_processor_client.client import QueryClient
+from dynamodb_processor_client.counts import Count
 from dynamodb_processor_client.errors import (
     DeadlineExceeded,
     FailedPrecondition,
@@ -16,6 +17,7 @@ from dynamodb_processor_client.errors import (
     Unavailable,
     Violation,
 )
+from dynamodb_processor_client.explanations import AccessPath, Explanation, RejectedPath
 from dynamodb_processor_client.options import Budget, CacheMode, CachePolicy
 from dynamodb_processor_client.pages import CacheInfo, CacheStatus, Page, PageEnd, PageStats
 from dynamodb_processor_client.streams import ItemStream, PageStream, ResumePolicy
@@ -31,12 +33,15 @@ from dynamodb_processor_client.tables import (
 from dynamodb_processor_client.values import Item, Value
 
 __all__ = [
+    "AccessPath",
     "Budget",
     "CacheInfo",
     "CacheMode",
     "CachePolicy",
     "CacheStatus",
+    "Count",
     "DeadlineExceeded",
+    "Explanation",
     "FailedPrecondition",
     "Index",
     "IndexKind",
@@ -55,6 +60,7 @@ __all__ = [
     "PermissionDenied",
     "QueryClient",
     "QueryError",
+    "RejectedPath",
     "ResourceExhausted",
     "ResumePolicy",
     "Table",

@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Self
-
-import grpc
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 from dynamodb_processor.v1.catalog_service_pb2 import GetTableRequest, ListTablesRequest
 from dynamodb_processor.v1.catalog_service_pb2_grpc import CatalogServiceStub
-from dynamodb_processor.v1.query_service_pb2 import QueryRequest, StreamQueryRequest
+from dynamodb_processor.v1.query_pb2 import (
+    CONSISTENCY_STRONG,
+    CONSISTENCY_UNSPECIFIED,
+    TOTAL_MODE_BOUNDED,
+    TotalOptions,
+)
+from dynamodb_processor.v1.query_service_pb2 import (
+    BatchGetItemsRequest,
+    CountItemsRequest,
+    ExplainQueryRequest,
+    QueryRequest,
+    StreamQueryRequest,
+)
 from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
-from dynamodb_processor_client.channel import ChannelOptions, open_channel
 from dynamodb_processor_client.conditions import Condition
-from dynamodb_processor_client.errors import typed_errors
-from dynamodb_processor_client.options import DEFAULT, Budget, CachePolicy, Default, query_spec
+from dynamodb_processor_client.connection import Connection
+from dynamodb_processor_client.counts import Count, count_on
+from dynamodb_processor_client.deadlines import Deadline
+from dynamodb_processor_client.explanations import Explanation
+from dynamodb_processor_client.gets import get_all, key_message
+from dynamodb_processor_client.options import (
+    DEFAULT,
+    Budget,
+    CachePolicy,
+    Default,
+    check_projection,
+    query_spec,
+)
 from dynamodb_processor_client.pages import Page
-from dynamodb_processor_client.streams import ItemStream, PageStream, ResumePolicy
+from dynamodb_processor_client.streams import ItemStream, PageStream
 from dynamodb_processor_client.tables import Table, TableSummary
-from dynamodb_processor_client.values import Value
+from dynamodb_processor_client.values import Item, Value
 
 
-class QueryClient:
+class QueryClient(Connection):
     """Reads tables through the service.
 
         async with QueryClient("localhost:50051", api_key=key) as client:
@@ -32,7 +51,7 @@ class QueryClient:
     Open one client and share it: it holds one channel, which balances over every address of the
     target. It can be used by many tasks at once, on the event loop that it was opened on.
 
-    The options of `query`, `pages` and `stream`:
+    The options of `query`, `pages`, `stream`, `count` and `explain`, as far as each has them:
 
     - `table`: the table's name in the catalog.
     - `expression`: the condition, in DynamoDB's condition-expression language with literals
@@ -48,62 +67,13 @@ class QueryClient:
     - `page_size`: items per page; 0 for the table's default.
     - `budget`: what the call may cost.
     - `cache`: which cached answers are welcome.
-    - `timeout`: seconds until the deadline of the call, or of the whole stream with all its
-      resumptions and the time that the caller takes over the items; `None` for no deadline.
+    - `timeout`: seconds until the deadline of the call, or of all the calls that a count or a get
+      needs, or of the whole stream with all its resumptions and the time that the caller takes over
+      the items; `None` for no deadline.
 
     All of them raise `TypeError` or `ValueError` for values that DynamoDB cannot hold, and
     `QueryError` for what the service answers.
     """
-
-    def __init__(
-        self,
-        target: str,
-        *,
-        api_key: str | None = None,
-        credentials: grpc.ChannelCredentials | None = None,
-        timeout: float | None = 60.0,
-        resume: ResumePolicy | None = None,
-        options: ChannelOptions = (),
-    ) -> None:
-        """Prepare a client; `async with` opens it.
-
-        Args:
-            target: Where the service is, as gRPC names it: `host:port`, `dns:///name:port`,
-                `ipv4:address:port,address:port`.
-            api_key: The key to send with every call.
-            credentials: For TLS, such as `grpc.ssl_channel_credentials()`; plain text if `None`.
-            timeout: Seconds that a call may take when it does not say.
-            resume: How broken streams are resumed.
-            options: gRPC channel options; they win over the client's own.
-
-        Raises:
-            ValueError: The key holds characters that no key has.
-        """
-        if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
-            raise ValueError("the API key holds characters that no key has")
-        self._target = target
-        self._credentials = credentials
-        self._timeout = timeout
-        self._resume = resume or ResumePolicy()
-        self._options = options
-        self._metadata = (("x-api-key", api_key),) if api_key else ()
-        self._channel: grpc.aio.Channel | None = None
-
-    async def __aenter__(self) -> Self:
-        """Open the channel; connections are made when they are needed."""
-        self._channel = open_channel(self._target, self._credentials, self._options)
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the channel; calls that are under way are cancelled."""
-        if self._channel is not None:
-            await self._channel.close(None)
-            self._channel = None
 
     async def query(
         self,
@@ -142,10 +112,8 @@ class QueryClient:
             budget=budget.to_message() if budget else None,
             cache=cache.to_message() if cache else None,
         )
-        call = QueryServiceStub(self._open_channel()).Query
-        with typed_errors():
-            response = await call(request, timeout=self._seconds(timeout), metadata=self._metadata)
-        return Page.from_message(response)
+        method = QueryServiceStub(self._open_channel()).Query
+        return Page.from_message(await self._ask(method, request, self._seconds(timeout)))
 
     def pages(
         self,
@@ -229,14 +197,96 @@ class QueryClient:
         )
         return ItemStream(pages)
 
+    async def count(
+        self,
+        table: str,
+        expression: str | Condition = "",
+        *,
+        parameters: Mapping[str, Value] | None = None,
+        index: str | None = None,
+        consistent: bool = False,
+        up_to: int | None = None,
+        page_token: str = "",
+        budget: Budget | None = None,
+        cache: CachePolicy | None = None,
+        timeout: float | Default | None = DEFAULT,  # noqa: ASYNC109 - it goes to the service
+        **named: Value,
+    ) -> Count:
+        """Return how many items match: all of them, or up to a number.
+
+        Counting costs what reading the items would. Only a `budget` ends it early, with a token;
+        when the time is over, the error's `resume_token` goes on from there.
+        """
+        bound = TotalOptions(mode=TOTAL_MODE_BOUNDED, up_to=up_to) if up_to is not None else None
+        request = CountItemsRequest(
+            query=query_spec(
+                table, expression, named, parameters=parameters, index=index, consistent=consistent
+            ),
+            total=bound,
+            page_token=page_token,
+            cache=cache.to_message() if cache else None,
+        )
+        ask = partial(self._ask, QueryServiceStub(self._open_channel()).CountItems)
+        return await count_on(ask, request, budget, self._deadline(timeout))
+
+    async def get(
+        self,
+        table: str,
+        keys: Iterable[Mapping[str, Value]],
+        *,
+        projection: Sequence[str] = (),
+        consistent: bool = False,
+        timeout: float | Default | None = DEFAULT,  # noqa: ASYNC109 - it goes to the service
+    ) -> list[Item | None]:
+        """Return the item of each primary key, in their order; `None` where there is none.
+
+        There may be any number of keys, the same one more than once.
+        """
+        check_projection(projection)
+        request = BatchGetItemsRequest(
+            table=table,
+            projection=projection,
+            consistency=CONSISTENCY_STRONG if consistent else CONSISTENCY_UNSPECIFIED,
+        )
+        ask = partial(self._ask, QueryServiceStub(self._open_channel()).BatchGetItems)
+        deadline = self._deadline(timeout)
+        return await get_all(ask, request, map(key_message, keys), deadline, self._resume)
+
+    async def explain(
+        self,
+        table: str,
+        expression: str | Condition = "",
+        *,
+        parameters: Mapping[str, Value] | None = None,
+        index: str | None = None,
+        descending: bool = False,
+        projection: Sequence[str] = (),
+        consistent: bool = False,
+        timeout: float | Default | None = DEFAULT,  # noqa: ASYNC109 - it goes to the service
+        **named: Value,
+    ) -> Explanation:
+        """Return how a query would be read; nothing is."""
+        spec = query_spec(
+            table,
+            expression,
+            named,
+            parameters=parameters,
+            index=index,
+            descending=descending,
+            projection=projection,
+            consistent=consistent,
+        )
+        method = QueryServiceStub(self._open_channel()).ExplainQuery
+        request = ExplainQueryRequest(query=spec)
+        return Explanation.from_message(await self._ask(method, request, self._seconds(timeout)))
+
     async def tables(self) -> list[TableSummary]:
         """Return the tables that the API key grants, by name."""
-        call = CatalogServiceStub(self._open_channel()).ListTables
+        method = CatalogServiceStub(self._open_channel()).ListTables
         request = ListTablesRequest()
         found: list[TableSummary] = []
         while True:
-            with typed_errors():
-                response = await call(request, timeout=self._timeout, metadata=self._metadata)
+            response = await self._ask(method, request, self._timeout)
             found += (TableSummary(table.name, table.description) for table in response.tables)
             if not response.next_page_token:
                 return found
@@ -244,16 +294,9 @@ class QueryClient:
 
     async def table(self, name: str) -> Table:
         """Return one table's keys, indexes and reading rules."""
-        call = CatalogServiceStub(self._open_channel()).GetTable
-        request = GetTableRequest(table=name)
-        with typed_errors():
-            response = await call(request, timeout=self._timeout, metadata=self._metadata)
+        method = CatalogServiceStub(self._open_channel()).GetTable
+        response = await self._ask(method, GetTableRequest(table=name), self._timeout)
         return Table.from_message(response.table)
 
-    def _open_channel(self) -> grpc.aio.Channel:
-        if self._channel is None:
-            raise RuntimeError("the client is not open: use it inside `async with`")
-        return self._channel
-
-    def _seconds(self, timeout: float | Default | None) -> float | None:
-        return self._timeout if isinstance(timeout, Default) else timeout
+    def _deadline(self, timeout: float | Default | None) -> Deadline:
+        return Deadline(self._seconds(timeout), self._resume.clock)

@@ -106,10 +106,10 @@ def query_spec(
     *,
     parameters: Mapping[str, Value] | None,
     index: str | None,
-    descending: bool,
-    projection: Sequence[str],
+    descending: bool = False,
+    projection: Sequence[str] = (),
     consistent: bool,
-    max_items: int | None,
+    max_items: int | None = None,
 ) -> query_pb2.QuerySpec:
     """Return the query as the service takes it.
 
@@ -128,8 +128,7 @@ def query_spec(
         TypeError: An argument or a parameter's value has a type that does not fit.
         ValueError: A parameter is given twice or has a value that DynamoDB cannot hold.
     """
-    if isinstance(projection, str):
-        raise TypeError("projection takes a list of paths, not one string")
+    check_projection(projection)
     if not isinstance(expression, str):
         if named or parameters:
             raise ValueError("a condition brings its own parameters; none can be added")
@@ -149,6 +148,12 @@ def query_spec(
         ),
         max_items=max_items,
     )
+
+
+def check_projection(projection: Sequence[str]) -> None:
+    """Raise TypeError for one path where a list of them belongs."""
+    if isinstance(projection, str):
+        raise TypeError("projection takes a list of paths, not one string")
 
 
 def _merged(

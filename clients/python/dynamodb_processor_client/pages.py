@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from dynamodb_processor.v1 import query_pb2
-from dynamodb_processor.v1.query_service_pb2 import QueryResponse, StreamQueryResponse
+from dynamodb_processor.v1.query_service_pb2 import (
+    CountItemsResponse,
+    QueryResponse,
+    StreamQueryResponse,
+)
 from dynamodb_processor_client.values import Item, decode_item
 
 
@@ -161,7 +165,12 @@ class Page:
             end=PageEnd(message.end),
             stats=PageStats.from_message(message.stats),
             cache=CacheInfo.from_message(message.cache),
-            read_time=(
-                message.read_time.ToDatetime(tzinfo=UTC) if message.HasField("read_time") else None
-            ),
+            read_time=read_time_of(message),
         )
+
+
+def read_time_of(
+    message: QueryResponse | StreamQueryResponse | CountItemsResponse,
+) -> datetime | None:
+    """Return when an answer was read, in UTC; `None` if nothing was."""
+    return message.read_time.ToDatetime(tzinfo=UTC) if message.HasField("read_time") else None

@@ -1,4 +1,4 @@
-"""How `ddbq` shows what it read: JSON lines for programs, tables and a progress line for people."""
+"""How `ddbq` shows what it read: JSON lines for programs, tables, trees and progress for people."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
 from rich.text import Text
+from rich.tree import Tree
 
+from dynamodb_processor_client.explanations import AccessPath, Explanation
 from dynamodb_processor_client.pages import PageStats
 from dynamodb_processor_client.tables import Index, KeySchema, Table
 from dynamodb_processor_client.values import Item
@@ -88,6 +90,57 @@ def table_grid(table: Table) -> Grid:
     paths = [("@table", key_text(table.key), "all")]
     paths += ((index.name, key_text(index.key), _projected(index)) for index in table.indexes)
     return rows_grid(("index", "key", "attributes"), paths)
+
+
+def explanation_fields(explanation: Explanation) -> dict[str, object]:
+    """Return how a query would be read, ready for `to_json`."""
+    return {
+        "path": explanation.path.name,
+        "index": explanation.index,
+        "key_condition": explanation.key_condition,
+        "filter_expression": explanation.filter_expression,
+        "local_filter": explanation.local_filter,
+        "branches": explanation.branches,
+        "rejected": [
+            {"index": other.index, "reason": other.reason} for other in explanation.rejected
+        ],
+        "warnings": list(explanation.warnings),
+    }
+
+
+def explanation_tree(explanation: Explanation) -> Tree:
+    """Return how a query would be read as a tree: what is done, then what is not, and why."""
+    where = f" {explanation.index}" if explanation.index else ""
+    tree = Tree(_text(_PATHS[explanation.path] + where))
+    for label, condition in (
+        ("key condition", explanation.key_condition),
+        ("filtered by DynamoDB", explanation.filter_expression),
+        ("filtered by the service", explanation.local_filter),
+        ("partitions", str(explanation.branches) if explanation.branches > 1 else ""),
+    ):
+        if condition:
+            tree.add(_text(f"{label}: {condition}"))
+    _add_list(tree, "warnings", explanation.warnings)
+    _add_list(tree, "not taken", (f"{one.index}: {one.reason}" for one in explanation.rejected))
+    return tree
+
+
+_PATHS = {
+    AccessPath.UNKNOWN: "a way that this client does not know",
+    AccessPath.GET: "get of one item",
+    AccessPath.TABLE: "query of the table",
+    AccessPath.LOCAL_INDEX: "query of local index",
+    AccessPath.GLOBAL_INDEX: "query of global index",
+    AccessPath.SCAN: "scan",
+    AccessPath.NOTHING: "nothing is read: the condition contradicts itself",
+}
+
+
+def _add_list(tree: Tree, label: str, lines: Iterable[str]) -> None:
+    branch = None
+    for line in lines:
+        branch = branch or tree.add(_text(label))
+        branch.add(_text(line))
 
 
 def key_text(key: KeySchema) -> str:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+dynamodb_processor/v1/catalog_service.proto\x12\x15\x64ynamodb_processor.v1\x1a\x1egoogle/protobuf/duration.proto\":\n\x11ListTablesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"b\n\x12ListTablesResponse\x12\x33\n\x06tables\x18\x01 \x03(\x0b\x32#.dynamodb_processor.v1.TableSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"1\n\x0cTableSummary\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\" \n\x0fGetTableRequest\x12\r\n\x05table\x18\x01 \x01(\t\"?\n\x10GetTableResponse\x12+\n\x05table\x18\x01 \x01(\x0b\x32\x1c.dynamodb_processor.v1.Table\"\xb5\x02\n\x05Table\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12-\n\x03key\x18\x03 \x01(\x0b\x32 .dynamodb_processor.v1.KeySchema\x12-\n\x07indexes\x18\x04 \x03(\x0b\x32\x1c.dynamodb_processor.v1.Index\x12\x1a\n\x12visible_attributes\x18\x05 \x03(\t\x12\x1b\n\x13required_attributes\x18\x06 \x03(\t\x12\x19\n\x11\x64\x65\x66\x61ult_page_size\x18\x07 \x01(\x05\x12\x15\n\rmax_page_size\x18\x08 \x01(\x05\x12,\n\tcache_ttl\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nallow_scan\x18\n \x01(\x08\"v\n\tKeySchema\x12\x36\n\tpartition\x18\x01 \x03(\x0b\x32#.dynamodb_processor.v1.KeyAttribute\x12\x31\n\x04sort\x18\x02 \x03(\x0b\x32#.dynamodb_processor.v1.KeyAttribute\"J\n\x0cKeyAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12,\n\x04type\x18\x02 \x01(\x0e\x32\x1e.dynamodb_processor.v1.KeyType\"\xa8\x01\n\x05Index\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x04kind\x18\x02 \x01(\x0e\x32 .dynamodb_processor.v1.IndexKind\x12-\n\x03key\x18\x03 \x01(\x0b\x32 .dynamodb_processor.v1.KeySchema\x12\x14\n\x0cprojects_all\x18\x04 \x01(\x08\x12\x1c\n\x14projected_attributes\x18\x05 \x03(\t*b\n\x07KeyType\x12\x18\n\x14KEY_TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0fKEY_TYPE_STRING\x10\x01\x12\x13\n\x0fKEY_TYPE_NUMBER\x10\x02\x12\x13\n\x0fKEY_TYPE_BINARY\x10\x03*T\n\tIndexKind\x12\x1a\n\x16INDEX_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10INDEX_KIND_LOCAL\x10\x01\x12\x15\n\x11INDEX_KIND_GLOBAL\x10\x02\x32\xda\x01\n\x0e\x43\x61talogService\x12\x66\n\nListTables\x12(.dynamodb_processor.v1.ListTablesRequest\x1a).dynamodb_processor.v1.ListTablesResponse\"\x03\x90\x02\x01\x12`\n\x08GetTable\x12&.dynamodb_processor.v1.GetTableRequest\x1a\'.dynamodb_processor.v1.GetTableResponse\"\x03\x90\x02\x01\x42t\n\x14\x64ynamodbprocessor.v1P\x01ZCdynamodb-processor/gen/go/dynamodb_processor/v1;dynamodbprocessorv1\xaa\x02\x14\x44ynamoDbProcessor.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+dynamodb_processor/v1/catalog_service.proto\x12\x15\x64ynamodb_processor.v1\x1a\x1egoogle/protobuf/duration.proto\":\n\x11ListTablesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"b\n\x12ListTablesResponse\x12\x33\n\x06tables\x18\x01 \x03(\x0b\x32#.dynamodb_processor.v1.TableSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"1\n\x0cTableSummary\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\" \n\x0fGetTableRequest\x12\r\n\x05table\x18\x01 \x01(\t\"?\n\x10GetTableResponse\x12+\n\x05table\x18\x01 \x01(\x0b\x32\x1c.dynamodb_processor.v1.Table\"\xf3\x02\n\x05Table\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12-\n\x03key\x18\x03 \x01(\x0b\x32 .dynamodb_processor.v1.KeySchema\x12-\n\x07indexes\x18\x04 \x03(\x0b\x32\x1c.dynamodb_processor.v1.Index\x12\x1a\n\x12visible_attributes\x18\x05 \x03(\t\x12\x1b\n\x13required_attributes\x18\x06 \x03(\t\x12\x19\n\x11\x64\x65\x66\x61ult_page_size\x18\x07 \x01(\x05\x12\x15\n\rmax_page_size\x18\x08 \x01(\x05\x12,\n\tcache_ttl\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nallow_scan\x18\n \x01(\x08\x12\x1c\n\x14timestamp_attributes\x18\x0b \x03(\t\x12\x1e\n\x16time_to_live_attribute\x18\x0c \x01(\t\"v\n\tKeySchema\x12\x36\n\tpartition\x18\x01 \x03(\x0b\x32#.dynamodb_processor.v1.KeyAttribute\x12\x31\n\x04sort\x18\x02 \x03(\x0b\x32#.dynamodb_processor.v1.KeyAttribute\"\\\n\x0cKeyAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12,\n\x04type\x18\x02 \x01(\x0e\x32\x1e.dynamodb_processor.v1.KeyType\x12\x10\n\x08template\x18\x03 \x01(\t\"\xa8\x01\n\x05Index\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x04kind\x18\x02 \x01(\x0e\x32 .dynamodb_processor.v1.IndexKind\x12-\n\x03key\x18\x03 \x01(\x0b\x32 .dynamodb_processor.v1.KeySchema\x12\x14\n\x0cprojects_all\x18\x04 \x01(\x08\x12\x1c\n\x14projected_attributes\x18\x05 \x03(\t*b\n\x07KeyType\x12\x18\n\x14KEY_TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0fKEY_TYPE_STRING\x10\x01\x12\x13\n\x0fKEY_TYPE_NUMBER\x10\x02\x12\x13\n\x0fKEY_TYPE_BINARY\x10\x03*T\n\tIndexKind\x12\x1a\n\x16INDEX_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10INDEX_KIND_LOCAL\x10\x01\x12\x15\n\x11INDEX_KIND_GLOBAL\x10\x02\x32\xda\x01\n\x0e\x43\x61talogService\x12\x66\n\nListTables\x12(.dynamodb_processor.v1.ListTablesRequest\x1a).dynamodb_processor.v1.ListTablesResponse\"\x03\x90\x02\x01\x12`\n\x08GetTable\x12&.dynamodb_processor.v1.GetTableRequest\x1a\'.dynamodb_processor.v1.GetTableResponse\"\x03\x90\x02\x01\x42t\n\x14\x64ynamodbprocessor.v1P\x01ZCdynamodb-processor/gen/go/dynamodb_processor/v1;dynamodbprocessorv1\xaa\x02\x14\x44ynamoDbProcessor.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,10 +37,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CATALOGSERVICE'].methods_by_name['ListTables']._serialized_options = b'\220\002\001'
   _globals['_CATALOGSERVICE'].methods_by_name['GetTable']._loaded_options = None
   _globals['_CATALOGSERVICE'].methods_by_name['GetTable']._serialized_options = b'\220\002\001'
-  _globals['_KEYTYPE']._serialized_start=1091
-  _globals['_KEYTYPE']._serialized_end=1189
-  _globals['_INDEXKIND']._serialized_start=1191
-  _globals['_INDEXKIND']._serialized_end=1275
+  _globals['_KEYTYPE']._serialized_start=1171
+  _globals['_KEYTYPE']._serialized_end=1269
+  _globals['_INDEXKIND']._serialized_start=1271
+  _globals['_INDEXKIND']._serialized_end=1355
   _globals['_LISTTABLESREQUEST']._serialized_start=102
   _globals['_LISTTABLESREQUEST']._serialized_end=160
   _globals['_LISTTABLESRESPONSE']._serialized_start=162
@@ -52,13 +52,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETTABLERESPONSE']._serialized_start=347
   _globals['_GETTABLERESPONSE']._serialized_end=410
   _globals['_TABLE']._serialized_start=413
-  _globals['_TABLE']._serialized_end=722
-  _globals['_KEYSCHEMA']._serialized_start=724
-  _globals['_KEYSCHEMA']._serialized_end=842
-  _globals['_KEYATTRIBUTE']._serialized_start=844
-  _globals['_KEYATTRIBUTE']._serialized_end=918
-  _globals['_INDEX']._serialized_start=921
-  _globals['_INDEX']._serialized_end=1089
-  _globals['_CATALOGSERVICE']._serialized_start=1278
-  _globals['_CATALOGSERVICE']._serialized_end=1496
+  _globals['_TABLE']._serialized_end=784
+  _globals['_KEYSCHEMA']._serialized_start=786
+  _globals['_KEYSCHEMA']._serialized_end=904
+  _globals['_KEYATTRIBUTE']._serialized_start=906
+  _globals['_KEYATTRIBUTE']._serialized_end=998
+  _globals['_INDEX']._serialized_start=1001
+  _globals['_INDEX']._serialized_end=1169
+  _globals['_CATALOGSERVICE']._serialized_start=1358
+  _globals['_CATALOGSERVICE']._serialized_end=1576
 # @@protoc_insertion_point(module_scope)

@@ -202,7 +202,9 @@ Global___GetTableResponse: _TypeAlias = GetTableResponse  # noqa: Y015
 
 @_typing.final
 class Table(_message.Message):
-    """A table as its readers see it."""
+    """A table as the caller sees it: attributes that are not granted, and indexes whose keys are not, are
+    left out.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -216,6 +218,8 @@ class Table(_message.Message):
     MAX_PAGE_SIZE_FIELD_NUMBER: _builtins.int
     CACHE_TTL_FIELD_NUMBER: _builtins.int
     ALLOW_SCAN_FIELD_NUMBER: _builtins.int
+    TIMESTAMP_ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    TIME_TO_LIVE_ATTRIBUTE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name to put in `QuerySpec.table`."""
     description: _builtins.str
@@ -226,6 +230,10 @@ class Table(_message.Message):
     """The largest page size."""
     allow_scan: _builtins.bool
     """Whether conditions that fix no partition key are served, by reading everything."""
+    time_to_live_attribute: _builtins.str
+    """The attribute after whose time items are left out, although DynamoDB may still hold them. Empty
+    when all items are shown.
+    """
     @_builtins.property
     def key(self) -> Global___KeySchema:
         """The base table's primary key."""
@@ -236,7 +244,7 @@ class Table(_message.Message):
 
     @_builtins.property
     def visible_attributes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The attributes that queries may name and results hold. Empty means all."""
+        """The attributes that queries may name and results hold, as far as granted. Empty means all."""
 
     @_builtins.property
     def required_attributes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -245,6 +253,12 @@ class Table(_message.Message):
     @_builtins.property
     def cache_ttl(self) -> _duration_pb2.Duration:
         """How long pages stay cached; zero means not at all."""
+
+    @_builtins.property
+    def timestamp_attributes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Attributes that hold times, whatever their form in the table: queries compare them with
+        RFC 3339 text, and results hold that.
+        """
 
     def __init__(
         self,
@@ -259,10 +273,12 @@ class Table(_message.Message):
         max_page_size: _builtins.int = ...,
         cache_ttl: _duration_pb2.Duration | None = ...,
         allow_scan: _builtins.bool = ...,
+        timestamp_attributes: _abc.Iterable[_builtins.str] | None = ...,
+        time_to_live_attribute: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cache_ttl", b"cache_ttl", "key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_scan", b"allow_scan", "cache_ttl", b"cache_ttl", "default_page_size", b"default_page_size", "description", b"description", "indexes", b"indexes", "key", b"key", "max_page_size", b"max_page_size", "name", b"name", "required_attributes", b"required_attributes", "visible_attributes", b"visible_attributes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_scan", b"allow_scan", "cache_ttl", b"cache_ttl", "default_page_size", b"default_page_size", "description", b"description", "indexes", b"indexes", "key", b"key", "max_page_size", b"max_page_size", "name", b"name", "required_attributes", b"required_attributes", "time_to_live_attribute", b"time_to_live_attribute", "timestamp_attributes", b"timestamp_attributes", "visible_attributes", b"visible_attributes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -306,19 +322,25 @@ class KeyAttribute(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
+    TEMPLATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The attribute's name."""
+    """The attribute's name. Empty when callers see only what it is composed of."""
     type: Global___KeyType.ValueType
     """Its type."""
+    template: _builtins.str
+    """How it is composed of fields, which queries fix in its stead, such as `USER#{user_id}`. Empty
+    when it is not.
+    """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         type: Global___KeyType.ValueType = ...,
+        template: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "template", b"template", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

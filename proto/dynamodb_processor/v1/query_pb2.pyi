@@ -177,6 +177,94 @@ PAGE_END_RESPONSE_BYTES: PageEnd.ValueType  # 7
 """One more item would have made the response too large for a gRPC message."""
 Global___PageEnd: _TypeAlias = PageEnd  # noqa: Y015
 
+class _TotalMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TotalModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TotalMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TOTAL_MODE_UNSPECIFIED: _TotalMode.ValueType  # 0
+    """See TotalOptions.mode."""
+    TOTAL_MODE_BOUNDED: _TotalMode.ValueType  # 2
+    """Count up to a number."""
+    TOTAL_MODE_EXACT: _TotalMode.ValueType  # 3
+    """Count all."""
+
+class TotalMode(_TotalMode, metaclass=_TotalModeEnumTypeWrapper):
+    """The ways to count. The number left out is that of a mode not served yet."""
+
+TOTAL_MODE_UNSPECIFIED: TotalMode.ValueType  # 0
+"""See TotalOptions.mode."""
+TOTAL_MODE_BOUNDED: TotalMode.ValueType  # 2
+"""Count up to a number."""
+TOTAL_MODE_EXACT: TotalMode.ValueType  # 3
+"""Count all."""
+Global___TotalMode: _TypeAlias = TotalMode  # noqa: Y015
+
+class _TotalRelation:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TotalRelationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TotalRelation.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TOTAL_RELATION_UNSPECIFIED: _TotalRelation.ValueType  # 0
+    """Never sent."""
+    TOTAL_RELATION_EXACT: _TotalRelation.ValueType  # 1
+    """There are as many."""
+    TOTAL_RELATION_AT_LEAST: _TotalRelation.ValueType  # 2
+    """There are as many or more: counting stopped at a bound or a budget."""
+
+class TotalRelation(_TotalRelation, metaclass=_TotalRelationEnumTypeWrapper):
+    """What a total says of the truth."""
+
+TOTAL_RELATION_UNSPECIFIED: TotalRelation.ValueType  # 0
+"""Never sent."""
+TOTAL_RELATION_EXACT: TotalRelation.ValueType  # 1
+"""There are as many."""
+TOTAL_RELATION_AT_LEAST: TotalRelation.ValueType  # 2
+"""There are as many or more: counting stopped at a bound or a budget."""
+Global___TotalRelation: _TypeAlias = TotalRelation  # noqa: Y015
+
+class _AccessPath:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AccessPathEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AccessPath.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ACCESS_PATH_UNSPECIFIED: _AccessPath.ValueType  # 0
+    """Never sent."""
+    ACCESS_PATH_GET: _AccessPath.ValueType  # 1
+    """One item of the table, by its full primary key."""
+    ACCESS_PATH_TABLE: _AccessPath.ValueType  # 2
+    """One or more partitions of the table."""
+    ACCESS_PATH_LOCAL_INDEX: _AccessPath.ValueType  # 3
+    """One or more partitions of a local secondary index."""
+    ACCESS_PATH_GLOBAL_INDEX: _AccessPath.ValueType  # 4
+    """One or more partitions of a global secondary index."""
+    ACCESS_PATH_SCAN: _AccessPath.ValueType  # 5
+    """Everything in the table or the index."""
+    ACCESS_PATH_NOTHING: _AccessPath.ValueType  # 6
+    """Nothing: the condition contradicts itself."""
+
+class AccessPath(_AccessPath, metaclass=_AccessPathEnumTypeWrapper):
+    """How items are reached."""
+
+ACCESS_PATH_UNSPECIFIED: AccessPath.ValueType  # 0
+"""Never sent."""
+ACCESS_PATH_GET: AccessPath.ValueType  # 1
+"""One item of the table, by its full primary key."""
+ACCESS_PATH_TABLE: AccessPath.ValueType  # 2
+"""One or more partitions of the table."""
+ACCESS_PATH_LOCAL_INDEX: AccessPath.ValueType  # 3
+"""One or more partitions of a local secondary index."""
+ACCESS_PATH_GLOBAL_INDEX: AccessPath.ValueType  # 4
+"""One or more partitions of a global secondary index."""
+ACCESS_PATH_SCAN: AccessPath.ValueType  # 5
+"""Everything in the table or the index."""
+ACCESS_PATH_NOTHING: AccessPath.ValueType  # 6
+"""Nothing: the condition contradicts itself."""
+Global___AccessPath: _TypeAlias = AccessPath  # noqa: Y015
+
 @_typing.final
 class QuerySpec(_message.Message):
     """Which records, in which order. How they are read (which index, which pages) is the service's business.
@@ -284,7 +372,9 @@ class Budget(_message.Message):
     MAX_READ_UNITS_FIELD_NUMBER: _builtins.int
     MAX_DURATION_FIELD_NUMBER: _builtins.int
     max_scanned_items: _builtins.int
-    """At most this many items evaluated by DynamoDB; 1 or more. Absent means no limit."""
+    """At most this many items evaluated by DynamoDB; 1 or more. Absent means no limit. Not allowed where
+    a row rule makes reads pass over items that the caller may not have; nor is the next one.
+    """
     max_read_units: _builtins.float
     """Stop reading once this many read units are consumed; more than 0. The last backend call may
     overshoot. Absent means no limit.
@@ -379,7 +469,9 @@ Global___CacheInfo: _TypeAlias = CacheInfo  # noqa: Y015
 
 @_typing.final
 class PageStats(_message.Message):
-    """What an answer took. Fields 2 to 5 and 7 are this call's own use of DynamoDB: 0 on a cache hit."""
+    """What an answer took. Fields 2 to 5 and 7 are this call's own use of DynamoDB: 0 on a cache hit, and
+    0 where a row rule makes reads pass over items that the caller may not have.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -424,3 +516,85 @@ class PageStats(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PageStats: _TypeAlias = PageStats  # noqa: Y015
+
+@_typing.final
+class TotalOptions(_message.Message):
+    """How a total is counted. Counting reads what a query would read, and costs as much."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    UP_TO_FIELD_NUMBER: _builtins.int
+    mode: Global___TotalMode.ValueType
+    """Unspecified means TOTAL_MODE_EXACT."""
+    up_to: _builtins.int
+    """With TOTAL_MODE_BOUNDED, the number at which counting stops; 1 or more. Required there, and not
+    allowed with another mode.
+    """
+    def __init__(
+        self,
+        *,
+        mode: Global___TotalMode.ValueType = ...,
+        up_to: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_up_to", b"_up_to", "up_to", b"up_to"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_up_to", b"_up_to", "mode", b"mode", "up_to", b"up_to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__up_to: _TypeAlias = _typing.Literal["up_to"]  # noqa: Y015
+    _WhichOneofArgType__up_to: _TypeAlias = _typing.Literal["_up_to", b"_up_to"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__up_to) -> _WhichOneofReturnType__up_to | None: ...
+
+Global___TotalOptions: _TypeAlias = TotalOptions  # noqa: Y015
+
+@_typing.final
+class Total(_message.Message):
+    """A number of items."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    RELATION_FIELD_NUMBER: _builtins.int
+    value: _builtins.int
+    """The number counted."""
+    relation: Global___TotalRelation.ValueType
+    """Whether there may be more."""
+    def __init__(
+        self,
+        *,
+        value: _builtins.int = ...,
+        relation: Global___TotalRelation.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["relation", b"relation", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Total: _TypeAlias = Total  # noqa: Y015
+
+@_typing.final
+class RejectedPath(_message.Message):
+    """A way to read that was not taken."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    index: _builtins.str
+    """The index; "@table" for the base table."""
+    reason: _builtins.str
+    """Why it was not taken."""
+    def __init__(
+        self,
+        *,
+        index: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RejectedPath: _TypeAlias = RejectedPath  # noqa: Y015

@@ -232,3 +232,305 @@ class StreamQueryResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StreamQueryResponse: _TypeAlias = StreamQueryResponse  # noqa: Y015
+
+@_typing.final
+class CountItemsRequest(_message.Message):
+    """Asks how many items a query matches."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
+    CACHE_FIELD_NUMBER: _builtins.int
+    page_token: _builtins.str
+    """Where to go on: the `next_page_token` of a count of the same query and caller. Empty means from
+    the start.
+    """
+    @_builtins.property
+    def query(self) -> _query_pb2.QuerySpec:
+        """Which records. Required. `order` and `projection` make no difference; `max_items` is not
+        allowed.
+        """
+
+    @_builtins.property
+    def total(self) -> _query_pb2.TotalOptions:
+        """How to count. Absent means exactly."""
+
+    @_builtins.property
+    def budget(self) -> _query_pb2.Budget:
+        """What this call may cost. Absent means no limits but the deadline."""
+
+    @_builtins.property
+    def cache(self) -> _query_pb2.CachePolicy:
+        """Which cached answers are welcome. Absent means the defaults."""
+
+    def __init__(
+        self,
+        *,
+        query: _query_pb2.QuerySpec | None = ...,
+        total: _query_pb2.TotalOptions | None = ...,
+        page_token: _builtins.str = ...,
+        budget: _query_pb2.Budget | None = ...,
+        cache: _query_pb2.CachePolicy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "cache", b"cache", "query", b"query", "total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "cache", b"cache", "page_token", b"page_token", "query", b"query", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountItemsRequest: _TypeAlias = CountItemsRequest  # noqa: Y015
+
+@_typing.final
+class CountItemsResponse(_message.Message):
+    """How many items a query matches."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOTAL_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    STATS_FIELD_NUMBER: _builtins.int
+    CACHE_FIELD_NUMBER: _builtins.int
+    READ_TIME_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Where to go on counting. Empty when everything, or up to the bound, has been counted."""
+    end: _query_pb2.PageEnd.ValueType
+    """Why counting ends here: exhausted, the bound (PAGE_END_PAGE_FULL), or a budget."""
+    @_builtins.property
+    def total(self) -> _query_pb2.Total:
+        """The number counted so far, over all calls of the chain of tokens."""
+
+    @_builtins.property
+    def stats(self) -> _query_pb2.PageStats:
+        """What this call took."""
+
+    @_builtins.property
+    def cache(self) -> _query_pb2.CacheInfo:
+        """Where the number came from."""
+
+    @_builtins.property
+    def read_time(self) -> _timestamp_pb2.Timestamp:
+        """When counting began."""
+
+    def __init__(
+        self,
+        *,
+        total: _query_pb2.Total | None = ...,
+        next_page_token: _builtins.str = ...,
+        end: _query_pb2.PageEnd.ValueType = ...,
+        stats: _query_pb2.PageStats | None = ...,
+        cache: _query_pb2.CacheInfo | None = ...,
+        read_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "read_time", b"read_time", "stats", b"stats", "total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "end", b"end", "next_page_token", b"next_page_token", "read_time", b"read_time", "stats", b"stats", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountItemsResponse: _TypeAlias = CountItemsResponse  # noqa: Y015
+
+@_typing.final
+class BatchGetItemsRequest(_message.Message):
+    """Asks for items by their keys."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TABLE_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    PROJECTION_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
+    table: _builtins.str
+    """The table's name in the catalog. Required."""
+    consistency: _query_pb2.Consistency.ValueType
+    """Unspecified means eventual."""
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[_value_pb2.Item]:
+        """Primary keys, each an item of the key attributes alone; 1 to 100, the same one more than once if
+        need be.
+        """
+
+    @_builtins.property
+    def projection(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Document paths of the attributes to return. Empty means all that the caller may see."""
+
+    @_builtins.property
+    def budget(self) -> _query_pb2.Budget:
+        """What this call may cost. Absent means no limits but the deadline. `max_scanned_items` is not
+        allowed.
+        """
+
+    def __init__(
+        self,
+        *,
+        table: _builtins.str = ...,
+        keys: _abc.Iterable[_value_pb2.Item] | None = ...,
+        projection: _abc.Iterable[_builtins.str] | None = ...,
+        consistency: _query_pb2.Consistency.ValueType = ...,
+        budget: _query_pb2.Budget | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "consistency", b"consistency", "keys", b"keys", "projection", b"projection", "table", b"table"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetItemsRequest: _TypeAlias = BatchGetItemsRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetItemsResponse(_message.Message):
+    """Items by their keys."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    STATS_FIELD_NUMBER: _builtins.int
+    READ_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetResult]:
+        """One result for each key, in the order of the request."""
+
+    @_builtins.property
+    def stats(self) -> _query_pb2.PageStats:
+        """What the call took."""
+
+    @_builtins.property
+    def read_time(self) -> _timestamp_pb2.Timestamp:
+        """When the items were read."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___GetResult] | None = ...,
+        stats: _query_pb2.PageStats | None = ...,
+        read_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time", "stats", b"stats"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time", "results", b"results", "stats", b"stats"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetItemsResponse: _TypeAlias = BatchGetItemsResponse  # noqa: Y015
+
+@_typing.final
+class GetResult(_message.Message):
+    """What became of one key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_FIELD_NUMBER: _builtins.int
+    MISSING_KEY_FIELD_NUMBER: _builtins.int
+    DEFERRED_KEY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def item(self) -> _value_pb2.Item:
+        """The item."""
+
+    @_builtins.property
+    def missing_key(self) -> _value_pb2.Item:
+        """There is no such item."""
+
+    @_builtins.property
+    def deferred_key(self) -> _value_pb2.Item:
+        """The key was not read in time, or the response has no room for its item: ask again for it."""
+
+    def __init__(
+        self,
+        *,
+        item: _value_pb2.Item | None = ...,
+        missing_key: _value_pb2.Item | None = ...,
+        deferred_key: _value_pb2.Item | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deferred_key", b"deferred_key", "item", b"item", "missing_key", b"missing_key", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deferred_key", b"deferred_key", "item", b"item", "missing_key", b"missing_key", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["item", "missing_key", "deferred_key"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___GetResult: _TypeAlias = GetResult  # noqa: Y015
+
+@_typing.final
+class ExplainQueryRequest(_message.Message):
+    """Asks how a query would be read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def query(self) -> _query_pb2.QuerySpec:
+        """Which records. Required."""
+
+    def __init__(
+        self,
+        *,
+        query: _query_pb2.QuerySpec | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainQueryRequest: _TypeAlias = ExplainQueryRequest  # noqa: Y015
+
+@_typing.final
+class ExplainQueryResponse(_message.Message):
+    """How a query would be read. Conditions are written as `QuerySpec.expression` has them; values that
+    cannot be written out (binary ones, sets, lists, maps) stand as `:v1`, `:v2` and so on.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    KEY_CONDITION_FIELD_NUMBER: _builtins.int
+    FILTER_EXPRESSION_FIELD_NUMBER: _builtins.int
+    LOCAL_FILTER_FIELD_NUMBER: _builtins.int
+    REJECTED_FIELD_NUMBER: _builtins.int
+    BRANCHES_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    path: _query_pb2.AccessPath.ValueType
+    """How the items are reached."""
+    index: _builtins.str
+    """The index; empty for the base table."""
+    key_condition: _builtins.str
+    """What DynamoDB is told of the key; empty for a scan. Several partitions are shown as IN."""
+    filter_expression: _builtins.str
+    """What DynamoDB filters by, after reading; empty for nothing."""
+    local_filter: _builtins.str
+    """What the service filters by, after DynamoDB; empty for nothing."""
+    branches: _builtins.int
+    """How many partitions are read and merged."""
+    @_builtins.property
+    def rejected(self) -> _containers.RepeatedCompositeFieldContainer[_query_pb2.RejectedPath]:
+        """The ways that were not taken, and why; without those whose keys the caller may not name."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What may cost more than it seems."""
+
+    def __init__(
+        self,
+        *,
+        path: _query_pb2.AccessPath.ValueType = ...,
+        index: _builtins.str = ...,
+        key_condition: _builtins.str = ...,
+        filter_expression: _builtins.str = ...,
+        local_filter: _builtins.str = ...,
+        rejected: _abc.Iterable[_query_pb2.RejectedPath] | None = ...,
+        branches: _builtins.int = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branches", b"branches", "filter_expression", b"filter_expression", "index", b"index", "key_condition", b"key_condition", "local_filter", b"local_filter", "path", b"path", "rejected", b"rejected", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainQueryResponse: _TypeAlias = ExplainQueryResponse  # noqa: Y015

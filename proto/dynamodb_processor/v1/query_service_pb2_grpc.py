@@ -44,6 +44,21 @@ class QueryServiceStub:
                 request_serializer=dynamodb__processor_dot_v1_dot_query__service__pb2.QueryRequest.SerializeToString,
                 response_deserializer=dynamodb__processor_dot_v1_dot_query__service__pb2.QueryResponse.FromString,
                 _registered_method=True)
+        self.CountItems = channel.unary_unary(
+                '/dynamodb_processor.v1.QueryService/CountItems',
+                request_serializer=dynamodb__processor_dot_v1_dot_query__service__pb2.CountItemsRequest.SerializeToString,
+                response_deserializer=dynamodb__processor_dot_v1_dot_query__service__pb2.CountItemsResponse.FromString,
+                _registered_method=True)
+        self.BatchGetItems = channel.unary_unary(
+                '/dynamodb_processor.v1.QueryService/BatchGetItems',
+                request_serializer=dynamodb__processor_dot_v1_dot_query__service__pb2.BatchGetItemsRequest.SerializeToString,
+                response_deserializer=dynamodb__processor_dot_v1_dot_query__service__pb2.BatchGetItemsResponse.FromString,
+                _registered_method=True)
+        self.ExplainQuery = channel.unary_unary(
+                '/dynamodb_processor.v1.QueryService/ExplainQuery',
+                request_serializer=dynamodb__processor_dot_v1_dot_query__service__pb2.ExplainQueryRequest.SerializeToString,
+                response_deserializer=dynamodb__processor_dot_v1_dot_query__service__pb2.ExplainQueryResponse.FromString,
+                _registered_method=True)
         self.StreamQuery = channel.unary_stream(
                 '/dynamodb_processor.v1.QueryService/StreamQuery',
                 request_serializer=dynamodb__processor_dot_v1_dot_query__service__pb2.StreamQueryRequest.SerializeToString,
@@ -66,6 +81,27 @@ class QueryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CountItems(self, request, context):
+        """Counts the items that a query matches. A count cut short by a budget goes on from its token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetItems(self, request, context):
+        """Gets up to 100 items by their primary keys.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainQuery(self, request, context):
+        """Tells how a query would be read, and reads nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def StreamQuery(self, request, context):
         """Returns every page, each as one message, reading ahead while the caller works. A broken stream
         goes on from the `resume_token` of the last message received.
@@ -81,6 +117,21 @@ def add_QueryServiceServicer_to_server(servicer, server):
                     servicer.Query,
                     request_deserializer=dynamodb__processor_dot_v1_dot_query__service__pb2.QueryRequest.FromString,
                     response_serializer=dynamodb__processor_dot_v1_dot_query__service__pb2.QueryResponse.SerializeToString,
+            ),
+            'CountItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountItems,
+                    request_deserializer=dynamodb__processor_dot_v1_dot_query__service__pb2.CountItemsRequest.FromString,
+                    response_serializer=dynamodb__processor_dot_v1_dot_query__service__pb2.CountItemsResponse.SerializeToString,
+            ),
+            'BatchGetItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetItems,
+                    request_deserializer=dynamodb__processor_dot_v1_dot_query__service__pb2.BatchGetItemsRequest.FromString,
+                    response_serializer=dynamodb__processor_dot_v1_dot_query__service__pb2.BatchGetItemsResponse.SerializeToString,
+            ),
+            'ExplainQuery': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainQuery,
+                    request_deserializer=dynamodb__processor_dot_v1_dot_query__service__pb2.ExplainQueryRequest.FromString,
+                    response_serializer=dynamodb__processor_dot_v1_dot_query__service__pb2.ExplainQueryResponse.SerializeToString,
             ),
             'StreamQuery': grpc.unary_stream_rpc_method_handler(
                     servicer.StreamQuery,
@@ -120,6 +171,87 @@ class QueryService:
             '/dynamodb_processor.v1.QueryService/Query',
             dynamodb__processor_dot_v1_dot_query__service__pb2.QueryRequest.SerializeToString,
             dynamodb__processor_dot_v1_dot_query__service__pb2.QueryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dynamodb_processor.v1.QueryService/CountItems',
+            dynamodb__processor_dot_v1_dot_query__service__pb2.CountItemsRequest.SerializeToString,
+            dynamodb__processor_dot_v1_dot_query__service__pb2.CountItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dynamodb_processor.v1.QueryService/BatchGetItems',
+            dynamodb__processor_dot_v1_dot_query__service__pb2.BatchGetItemsRequest.SerializeToString,
+            dynamodb__processor_dot_v1_dot_query__service__pb2.BatchGetItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainQuery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dynamodb_processor.v1.QueryService/ExplainQuery',
+            dynamodb__processor_dot_v1_dot_query__service__pb2.ExplainQueryRequest.SerializeToString,
+            dynamodb__processor_dot_v1_dot_query__service__pb2.ExplainQueryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -23,6 +23,12 @@ class QueryServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     Query: _aio.UnaryUnaryMultiCallable[_query_service_pb2.QueryRequest, _query_service_pb2.QueryResponse]
     """Returns one page."""
+    CountItems: _aio.UnaryUnaryMultiCallable[_query_service_pb2.CountItemsRequest, _query_service_pb2.CountItemsResponse]
+    """Counts the items that a query matches. A count cut short by a budget goes on from its token."""
+    BatchGetItems: _aio.UnaryUnaryMultiCallable[_query_service_pb2.BatchGetItemsRequest, _query_service_pb2.BatchGetItemsResponse]
+    """Gets up to 100 items by their primary keys."""
+    ExplainQuery: _aio.UnaryUnaryMultiCallable[_query_service_pb2.ExplainQueryRequest, _query_service_pb2.ExplainQueryResponse]
+    """Tells how a query would be read, and reads nothing."""
     StreamQuery: _aio.UnaryStreamMultiCallable[_query_service_pb2.StreamQueryRequest, _query_service_pb2.StreamQueryResponse]
     """Returns every page, each as one message, reading ahead while the caller works. A broken stream
     goes on from the `resume_token` of the last message received.
@@ -43,6 +49,30 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_query_service_pb2.QueryRequest, _abc.Awaitable[_query_service_pb2.QueryResponse]],
     ) -> _abc.Awaitable[_query_service_pb2.QueryResponse]:
         """Returns one page."""
+
+    @_abc_1.abstractmethod
+    def CountItems(
+        self,
+        request: _query_service_pb2.CountItemsRequest,
+        context: _aio.ServicerContext[_query_service_pb2.CountItemsRequest, _abc.Awaitable[_query_service_pb2.CountItemsResponse]],
+    ) -> _abc.Awaitable[_query_service_pb2.CountItemsResponse]:
+        """Counts the items that a query matches. A count cut short by a budget goes on from its token."""
+
+    @_abc_1.abstractmethod
+    def BatchGetItems(
+        self,
+        request: _query_service_pb2.BatchGetItemsRequest,
+        context: _aio.ServicerContext[_query_service_pb2.BatchGetItemsRequest, _abc.Awaitable[_query_service_pb2.BatchGetItemsResponse]],
+    ) -> _abc.Awaitable[_query_service_pb2.BatchGetItemsResponse]:
+        """Gets up to 100 items by their primary keys."""
+
+    @_abc_1.abstractmethod
+    def ExplainQuery(
+        self,
+        request: _query_service_pb2.ExplainQueryRequest,
+        context: _aio.ServicerContext[_query_service_pb2.ExplainQueryRequest, _abc.Awaitable[_query_service_pb2.ExplainQueryResponse]],
+    ) -> _abc.Awaitable[_query_service_pb2.ExplainQueryResponse]:
+        """Tells how a query would be read, and reads nothing."""
 
     @_abc_1.abstractmethod
     def StreamQuery(

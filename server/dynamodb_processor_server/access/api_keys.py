@@ -123,7 +123,7 @@ def _grant_of(entry: KeyEntry) -> _Grant:
         key_id=entry.id,
         name=entry.principal,
         roles=frozenset(entry.roles),
-        tables=entry.tables,
+        grants=tuple(table.grant for table in entry.tables),
         rate_class=entry.rate_class,
     )
     expires = entry.expires.timestamp() if entry.expires else math.inf

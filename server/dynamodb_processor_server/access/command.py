@@ -111,14 +111,16 @@ def _moment(text: str) -> datetime:
 
 def _entry(args: argparse.Namespace, digest: str) -> KeyEntry:
     try:
-        return KeyEntry(
-            id=args.id,
-            principal=args.principal,
-            digest=digest,
-            roles=tuple(args.role or ("reader",)),
-            tables=tuple(args.table),
-            rate_class=args.rate_class,
-            expires=args.expires,
+        return KeyEntry.model_validate(
+            {
+                "id": args.id,
+                "principal": args.principal,
+                "digest": digest,
+                "roles": args.role or ("reader",),
+                "tables": args.table,
+                "rate_class": args.rate_class,
+                "expires": args.expires,
+            }
         )
     except ValidationError as error:
         options = {"roles": "role", "tables": "table", "rate_class": "rate-class"}

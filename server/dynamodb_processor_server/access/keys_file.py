@@ -8,13 +8,27 @@ import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Collection
 from datetime import UTC
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import yaml
-from pydantic import AfterValidator, AwareDatetime, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    SerializerFunctionWrapHandler,
+    StrictBool,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+)
 
-from dynamodb_processor_server.catalog.declaration import TablePattern
+from dynamodb_processor_server.access.grants import Grant, overshadowing
+from dynamodb_processor_server.catalog.declaration import AttributeName, TablePattern
 from dynamodb_processor_server.documents import Declared, distinct, filled, matching, mistaken
+from dynamodb_processor_server.query.parser import ExpressionError, parse_expression
+from dynamodb_processor_server.query.rules import RowRule
 
 KEY_PREFIX: Final = "ddbp_"
 DEFAULT_RATE_CLASS: Final = "default"
@@ -34,6 +48,70 @@ _Digest = Annotated[
 _Role = Literal["reader", "admin"]
 
 
+class TableEntry(Declared):
+    """A granted table, or several by pattern; where a bare name stands, nothing is restricted.
+
+    Attributes:
+        table: A logical name or an `fnmatch` pattern, case-sensitive.
+        attributes: The attributes that may be named and seen; None means all that the table shows.
+        rule: A condition in the language of `expression`, without parameters, that items must meet;
+            None means all items.
+        rule_as_filter: Whether reads may pass over items that the rule hides.
+    """
+
+    table: TablePattern
+    attributes: (
+        Annotated[tuple[AttributeName, ...], AfterValidator(filled), AfterValidator(distinct)]
+        | None
+    ) = None
+    rule: str | None = None
+    rule_as_filter: StrictBool = False
+
+    @field_validator("rule")
+    @classmethod
+    def _readable(cls, rule: str | None) -> str | None:
+        if rule is not None:
+            try:
+                parse_expression(rule, {})
+            except ExpressionError as error:
+                raise mistaken(str(error)) from None
+        return rule
+
+    @field_validator("rule_as_filter")
+    @classmethod
+    def _with_rule(cls, as_filter: bool, info: ValidationInfo) -> bool:
+        if as_filter and info.data.get("rule", "") is None:
+            raise mistaken("is for tables with a rule")
+        return as_filter
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: SerializerFunctionWrapHandler) -> Any:
+        stated = handler(self)
+        return self.table if stated.keys() == {"table"} else stated
+
+    @property
+    def grant(self) -> Grant:
+        """What the entry gives."""
+        rule = None
+        if self.rule is not None:
+            rule = RowRule(parse_expression(self.rule, {}), self.rule_as_filter)
+        attributes = None if self.attributes is None else frozenset(self.attributes)
+        return Grant(self.table, attributes, rule)
+
+
+_PATTERN: Final[TypeAdapter[str]] = TypeAdapter(TablePattern)
+
+
+def _from_name(entry: Any) -> Any:
+    """Return a bare name as the entry that it stands for."""
+    if not isinstance(entry, str):
+        return entry
+    try:
+        return {"table": _PATTERN.validate_python(entry)}
+    except ValidationError as error:  # the file has no field `table` to speak of
+        raise mistaken(error.errors()[0]["msg"]) from None
+
+
 class KeyEntry(Declared):
     """One API key.
 
@@ -42,7 +120,8 @@ class KeyEntry(Declared):
         principal: Who calls with it.
         digest: `sha256:` and the SHA-256 of the key's text, in hexadecimal digits.
         roles: What kinds of methods it is good for.
-        tables: What it may read: logical names and `fnmatch` patterns, case-sensitive.
+        tables: What it may read. A table's own name counts before patterns, and of several
+            patterns the first; entries are never put together.
         rate_class: The name of the rate limits that hold for it.
         expires: The moment from which it is no longer good; None means never.
     """
@@ -53,9 +132,26 @@ class KeyEntry(Declared):
     roles: Annotated[tuple[_Role, ...], AfterValidator(filled), AfterValidator(distinct)] = (
         "reader",
     )
-    tables: Annotated[tuple[TablePattern, ...], AfterValidator(filled), AfterValidator(distinct)]
+    tables: Annotated[
+        tuple[Annotated[TableEntry, BeforeValidator(_from_name)], ...], AfterValidator(filled)
+    ]
     rate_class: _Name = DEFAULT_RATE_CLASS
     expires: AwareDatetime | None = None
+
+    @field_validator("tables")
+    @classmethod
+    def _all_count(cls, tables: tuple[TableEntry, ...]) -> tuple[TableEntry, ...]:
+        distinct(tuple(entry.table for entry in tables))
+        grants = [entry.grant for entry in tables]
+        for place in range(len(grants)):
+            earlier = overshadowing(grants, place)
+            if earlier is not None:
+                raise mistaken(
+                    f"never counts: entry {earlier}, {grants[earlier].table}, matches all that it "
+                    "does; list the narrower pattern first",
+                    place,
+                )
+        return tables
 
     @field_validator("rate_class")
     @classmethod

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Final
+
+from dynamodb_processor_server.access.grants import Grant, grant_for
 
 # Names come from callers. Longer ones than a catalog can hold are granted to nobody, and no more
 # decisions than this are remembered.
@@ -22,42 +21,38 @@ class Principal:
         key_id: The id of the API key that was shown; for logs.
         name: Who it is. Tokens are bound to it, and it may have several keys.
         roles: What kinds of methods it may call: "reader", "admin".
-        tables: The granted tables: logical names and `fnmatch` patterns, case-sensitive.
+        grants: What it may read; of several that cover a table, see `grant_for`.
         rate_class: The name of the rate limits that hold for it.
-        grant_version: Equal for equal grants, in every process; differs when roles or tables do.
     """
 
     key_id: str
     name: str
     roles: frozenset[str]
-    tables: tuple[str, ...]
+    grants: tuple[Grant, ...]
     rate_class: str
-    grant_version: str = field(init=False)
-    _decisions: dict[str, bool] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _decisions: dict[str, Grant | None] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "grant_version", _grant_version(self.roles, self.tables))
+    def grant(self, table: str) -> Grant | None:
+        """Return what of the table of that logical name is granted; None if nothing is."""
+        try:
+            return self._decisions[table]
+        except KeyError:
+            return self._decide(table)
 
     def may_read(self, table: str) -> bool:
         """Return whether the table of that logical name is granted, existing or not."""
-        decision = self._decisions.get(table)
-        return self._decide(table) if decision is None else decision
+        return self.grant(table) is not None
 
     def has_role(self, role: str) -> bool:
         """Return whether the role is granted."""
         return role in self.roles
 
-    def _decide(self, table: str) -> bool:
+    def _decide(self, table: str) -> Grant | None:
         if not 0 < len(table) <= _MAX_NAME_LENGTH:
-            return False
+            return None
         if len(self._decisions) >= _MAX_DECISIONS:
             self._decisions.clear()
-        decision = any(fnmatchcase(table, pattern) for pattern in self.tables)
-        self._decisions[table] = decision
+        decision = self._decisions[table] = grant_for(table, self.grants)
         return decision
-
-
-def _grant_version(roles: frozenset[str], tables: tuple[str, ...]) -> str:
-    grant = {"format": 1, "roles": sorted(roles), "tables": sorted(set(tables))}
-    encoded = json.dumps(grant, sort_keys=True, separators=(",", ":")).encode()
-    return hashlib.sha256(encoded).hexdigest()[:32]

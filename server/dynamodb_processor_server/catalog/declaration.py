@@ -12,6 +12,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, StrictBool, ValidationInfo, field_validator
 
+from dynamodb_processor_server.catalog.templates import KeyTemplate
+from dynamodb_processor_server.catalog.timestamps import FORMS
+from dynamodb_processor_server.catalog.view import View
 from dynamodb_processor_server.documents import Declared, distinct, filled, matching, mistaken
 
 DEFAULT_PAGE_SIZE: Final = 100
@@ -42,6 +45,9 @@ _RoleArn = Annotated[
         r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}",
         "the ARN of an IAM role, arn:aws:iam::ACCOUNT:role/NAME",
     ),
+]
+TimestampFormName = Literal[
+    "iso8601", "iso8601_milliseconds", "iso8601_microseconds", "epoch_seconds", "epoch_milliseconds"
 ]
 _Attributes = Annotated[tuple[AttributeName, ...], AfterValidator(distinct)]
 _PageSize = Annotated[int, Field(strict=True, ge=1, le=10_000)]
@@ -78,6 +84,13 @@ class TableDeclaration(Declared):
         required: The attributes that the operator vouches every item has.
         sparse: Whether an index that may hide items is used all the same.
         allow_scan: Whether a condition that fixes no partition key is served.
+        timestamps: Attributes and fields of keys that hold times, and in which form.
+        keys: Templates of stored keys, such as `PK: "USER#{user_id}"`, by attribute. Where an item
+            matches several that have a field in common, the first says what the field is.
+        expose_keys: Whether readers see the keys that templates make up.
+        time_to_live: The attribute after whose time, in seconds since the epoch, DynamoDB deletes
+            an item, at its leisure.
+        hide_expired: Whether items past that time are left out although still there.
     """
 
     table: DynamoDBName
@@ -92,6 +105,11 @@ class TableDeclaration(Declared):
     required: _Attributes = ()
     sparse: Literal["refuse", "allow"] = "refuse"
     allow_scan: StrictBool = False
+    timestamps: dict[AttributeName, TimestampFormName] = Field(default_factory=dict)
+    keys: dict[AttributeName, str] = Field(default_factory=dict)
+    expose_keys: StrictBool = True
+    time_to_live: AttributeName | None = None
+    hide_expired: StrictBool = False
 
     @field_validator("required")
     @classmethod
@@ -101,6 +119,44 @@ class TableDeclaration(Declared):
             if attributes is not None and name not in attributes:
                 raise mistaken("is not one of the table's attributes", index)
         return required
+
+    @field_validator("keys")
+    @classmethod
+    def _composed(cls, keys: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        forms = info.data.get("timestamps", {})
+        for attribute, text in keys.items():
+            try:
+                template = _template(attribute, text, forms)
+            except ValueError as error:
+                raise mistaken(str(error), attribute) from None
+            for field in template.fields:
+                if field.name in keys:
+                    raise mistaken(f"{field.name} is a stored key itself", attribute)
+                if field.name in forms and not FORMS[forms[field.name]].is_text:
+                    raise mistaken(f"{field.name} must be stored as text in a key", attribute)
+        return keys
+
+    @field_validator("hide_expired")
+    @classmethod
+    def _has_time_to_live(cls, hide_expired: bool, info: ValidationInfo) -> bool:
+        if hide_expired and not info.data.get("time_to_live"):
+            raise mistaken("needs time_to_live, the attribute that says when an item expires")
+        return hide_expired
+
+    @property
+    def view(self) -> View:
+        """How the table's items look to its readers."""
+        return View(
+            templates=tuple(_template(*key, self.timestamps) for key in self.keys.items()),
+            timestamps={name: FORMS[form] for name, form in self.timestamps.items()},
+            hidden=frozenset() if self.expose_keys else frozenset(self.keys),
+            time_to_live=self.time_to_live if self.hide_expired else None,
+        )
+
+
+def _template(attribute: str, text: str, forms: Mapping[str, str]) -> KeyTemplate:
+    widths = {name: FORMS[form].width for name, form in forms.items() if FORMS[form].is_text}
+    return KeyTemplate.parse(attribute, text, widths)
 
 
 class CatalogDeclaration(Declared):

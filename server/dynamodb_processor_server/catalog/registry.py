@@ -151,6 +151,8 @@ class Catalog:
             return  # replaced while DynamoDB was being asked
         self._absent.pop(name, None)
         table = Table(name, declaration, schema)
+        if table.misfits:
+            raise BackendRefused(f"catalog: tables.{name}: {'; '.join(table.misfits)}")
         if self._tables.get(name) != table:
             self._tables[name] = table
             self._changed()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
 from dynamodb_processor_server.catalog.declaration import TableDeclaration
+from dynamodb_processor_server.catalog.templates import KeyTemplate
+from dynamodb_processor_server.catalog.view import View
 
 BASE_TABLE = "@table"  # what callers write in `index` to mean no index
 
@@ -22,10 +24,31 @@ class PathKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class KeyAttribute:
-    """One attribute of a key; `type` is S, N or B."""
+    """One attribute of a key; `type` is S, N or B.
+
+    `template` says what it is composed of, if anything. `is_decisive` says that its fields are what
+    this template says, whichever others name them.
+    """
 
     name: str
     type: str
+    template: KeyTemplate | None = None
+    is_decisive: bool = False
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What callers say to fix it: the fields it is composed of, else its own name."""
+        if self.template is None:
+            return (self.name,)
+        return tuple(field.name for field in self.template.fields)
+
+    def seen_through(self, view: View) -> KeyAttribute:
+        """Return the attribute with the template that a view has for it."""
+        template = view.template(self.name)
+        if template is None:
+            return self
+        decisive = all(view.sources(field.name)[0] == self.name for field in template.fields)
+        return replace(self, template=template, is_decisive=decisive)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +62,11 @@ class KeySchema:
     def attributes(self) -> tuple[KeyAttribute, ...]:
         """Partition attributes, then sort attributes."""
         return self.partition + self.sort
+
+    def seen_through(self, view: View) -> KeySchema:
+        """Return the key with the templates that a view has for its attributes."""
+        partition = tuple(attribute.seen_through(view) for attribute in self.partition)
+        return KeySchema(partition, tuple(attribute.seen_through(view) for attribute in self.sort))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +119,90 @@ class Table:
     name: str
     declaration: TableDeclaration
     schema: TableSchema
+    view: View = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        view = self.declaration.view
+        object.__setattr__(self, "view", view)
+        if view.templates:
+            paths = tuple(replace(p, key=p.key.seen_through(view)) for p in self.schema.paths)
+            object.__setattr__(self, "schema", replace(self.schema, paths=paths))
+
+    @property
+    def misfits(self) -> list[str]:
+        """What is declared of the view that cannot be of a table with this schema."""
+        types = self.schema.key_types
+        found = [
+            f"keys.{template.attribute}: the table has no such key, or it is no string"
+            for template in self.view.templates
+            if types.get(template.attribute) != "S"
+        ]
+        found += [
+            f"keys.{template.attribute}: {part.name} is a key of the table itself"
+            for template in self.view.templates
+            for part in template.fields
+            if part.name in types
+        ]
+        found += [
+            f"timestamps.{name}: {form.name} is stored as {form.type}, the key is {types[name]}"
+            for name, form in self.view.timestamps.items()
+            if types.get(name, form.type) != form.type
+        ]
+        return found
 
     def may_show(self, attribute: str) -> bool:
         """Return whether callers may name and see an attribute."""
-        return not self.declaration.attributes or attribute in self.declaration.attributes
+        if attribute in self.view.hidden:
+            return False
+        visible = self.declaration.attributes
+        return visible is None or attribute in visible
+
+    def may_show_path(self, path: AccessPath) -> bool:
+        """Return whether callers may name and see all of a path's key, or what it is made of."""
+        return all(
+            self.may_show(attribute.name) or all(map(self.may_show, attribute.fields))
+            for attribute in path.key.attributes
+        )
+
+    def requiring(self, attributes: frozenset[str]) -> Table:
+        """Return the table of which every item is known to have some attributes more."""
+        required = tuple(dict.fromkeys((*self.declaration.required, *sorted(attributes))))
+        return replace(self, declaration=self.declaration.model_copy(update={"required": required}))
+
+    def narrowed(self, granted: frozenset[str] | None, fixed: frozenset[str]) -> Table:
+        """Return the table as it is for a caller.
+
+        An index whose key the caller may not see is none to them: its order, and which items it
+        holds, would tell of what is not shown.
+
+        Args:
+            granted: The attributes that the caller may see, of those that the table shows; None
+                means all. Where none is left, the table shows nothing.
+            fixed: Attributes of which the caller gets few values in any case, so that they may be
+                part of an index's key unseen.
+        """
+        declared = self.declaration.attributes
+        if granted is None and declared is None:
+            return self
+        if granted is None:
+            visible = declared or ()
+        else:
+            visible = tuple(n for n in (declared or sorted(granted)) if n in granted)
+        required = tuple(
+            name
+            for name in self.declaration.required
+            if name in visible or name in self.view.hidden
+        )
+        update = {"attributes": visible, "required": required}
+        table = replace(self, declaration=self.declaration.model_copy(update=update))
+        known = fixed.union(visible)
+        paths = tuple(
+            path
+            for path in self.schema.paths
+            if path.index is None
+            or all(a.name in known or known.issuperset(a.fields) for a in path.key.attributes)
+        )
+        return replace(table, schema=replace(self.schema, paths=paths))
 
 
 def parse_description(description: Mapping[str, Any]) -> TableSchema:
@@ -106,11 +214,11 @@ def parse_description(description: Mapping[str, Any]) -> TableSchema:
     key = _key_schema(description["KeySchema"], types)
     names = tuple(attribute.name for attribute in key.attributes)
     paths = [AccessPath(None, PathKind.TABLE, key, None, names)]
-    for kind, field in (
+    for kind, field_name in (
         (PathKind.LOCAL, "LocalSecondaryIndexes"),
         (PathKind.GLOBAL, "GlobalSecondaryIndexes"),
     ):
-        for index in sorted(description.get(field, ()), key=lambda index: index["IndexName"]):
+        for index in sorted(description.get(field_name, ()), key=lambda index: index["IndexName"]):
             if index.get("IndexStatus", "ACTIVE") in _READABLE:
                 paths.append(_index_path(index, kind, names, types))  # noqa: PERF401 - clearer so
     return TableSchema(description["TableName"], tuple(paths))

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
+from dynamodb_processor_server.demo.activity import activity
 from dynamodb_processor_server.demo.audit_events import audit_events
 from dynamodb_processor_server.demo.backends import Backend, BackendName, open_backend
 from dynamodb_processor_server.demo.directions import show_directions
@@ -61,7 +62,7 @@ def run_demo(
 
 async def _show(backend: Backend, listen: str, once: bool, screen: Screen) -> int:
     events, departures = audit_events(), flights()
-    tables = (events, departures)
+    tables = (events, departures, activity(events))
     region = await _load(backend, tables, screen)
     async with open_service(backend, tables, listen) as service:
         async with service.connection.client() as client:
@@ -77,7 +78,7 @@ async def _show(backend: Backend, listen: str, once: bool, screen: Screen) -> in
 
 
 async def _load(backend: Backend, tables: Sequence[SampleTable], screen: Screen) -> str:
-    names = " and ".join(f"{table.dynamodb_name} ({table.count():,} items)" for table in tables)
+    names = ", ".join(f"{table.dynamodb_name} ({table.count():,} items)" for table in tables)
     screen.say(f"Creating {names} in DynamoDB ({backend.name})")
     if backend.is_real:
         screen.say("They are made in your AWS account, on demand. Writing and reading them, and")

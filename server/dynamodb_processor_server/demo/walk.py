@@ -18,6 +18,7 @@ from dynamodb_processor_client import (
     Unauthenticated,
 )
 from dynamodb_processor_server.access.keys_file import new_key
+from dynamodb_processor_server.demo import activity
 from dynamodb_processor_server.demo.audit_events import BY_SYSTEM, BY_USER
 from dynamodb_processor_server.demo.connection import Connection
 from dynamodb_processor_server.demo.failure import DemoFailed
@@ -73,6 +74,7 @@ class Walk:
             ("A condition of your own: the service filters, pages stay full", self._own_filter),
             ("Page by page: the token says where the next one begins", self._paging),
             ("One aircraft's flights on 2 January, by UTC", self._aircraft),
+            ("One table, composed keys: asked by fields, as the catalog names them", self._fields),
             ("Everything, as a stream: each message can be resumed from", self._stream),
             ("The same question twice: the second answer comes from the cache", self._cache),
             ("A question that would read the whole table is refused", self._refused_scan),
@@ -147,6 +149,22 @@ class Walk:
             if flight["time_hour"].startswith("2013-01-02")
         ]
         await self._first_page(question, expected, BY_AIRCRAFT, _FLIGHT_COLUMNS)
+
+    async def _fields(self) -> None:
+        first, last = "2026-01-05", "2026-01-12T12:00:00+01:00"
+        question = Question(
+            "activity",
+            "system_id = :s AND occurred_at BETWEEN :first AND :last",
+            {"s": "billing", "first": first, "last": last},
+            page_size=5,
+        )
+        expected = [
+            event
+            for event in activity.seen(self._events)
+            if event["system_id"] == "billing"
+            and "2026-01-05T00:00:00Z" <= event["occurred_at"] <= "2026-01-12T11:00:00Z"
+        ]
+        await self._first_page(question, expected, activity.BY_SYSTEM, _EVENT_COLUMNS)
 
     async def _stream(self) -> None:
         question = Question("audit_events", "system_id = :s", {"s": "crm"}, page_size=250)

@@ -7,28 +7,35 @@ conjuncts of the form `attribute operator literal`, whichever side the attribute
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
+from itertools import product
+from math import prod
 from typing import Final
 
-from dynamodb_processor_server.catalog.schema import KeySchema
+from dynamodb_processor_server.catalog.schema import KeyAttribute, KeySchema
+from dynamodb_processor_server.query.attribute_conditions import (
+    bounds_of,
+    choice_of,
+    each_bound,
+    prefix_of,
+)
 from dynamodb_processor_server.query.model import (
-    MIRRORED,
     Between,
     Comparison,
     ComparisonOperator,
     Condition,
-    Function,
     In,
     Literal,
+    Operand,
+    Or,
     Path,
 )
+from dynamodb_processor_server.query.templates import Derived, derived_terms, unfixed_fields
 from dynamodb_processor_server.query.values import Value
 
-# DynamoDB's limits on the size of key values.
-_MAX_PARTITION_BYTES: Final = 2048
-_MAX_SORT_BYTES: Final = 1024
+_Terms = Sequence[Condition]
 
 
 class Narrowing(IntEnum):
@@ -42,165 +49,163 @@ class Narrowing(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class KeyCondition:
-    """A path's key condition.
+    """A path's key condition, for one partition or for several.
 
-    `terms` go to DynamoDB. `carried` are the conjuncts that they say in full; all others must be
-    checked elsewhere. `near` are conjuncts that the terms say but for single values, such as the
-    excluded end of a range. `empty` means that no item can match.
+    `branches` hold, for each partition, the values of the partition attributes in their order.
+    `terms` are the conditions on sort attributes, the same in all branches. `carried` are the
+    conjuncts that both say in full; all others must be checked elsewhere. `near` are conjuncts that
+    the terms say but for single values, such as the excluded end of a range. `complete` says that
+    every attribute of the key is fixed. No branches means that no item can match.
     """
 
+    branches: tuple[tuple[Value, ...], ...]
     terms: tuple[Condition, ...]
     carried: frozenset[Condition]
     near: frozenset[Condition]
     narrowing: Narrowing
-    empty: bool = False
+    complete: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Bound:
-    """One conjunct that bounds one attribute from one side, or prefixes it."""
+def merged_choices(term: Condition) -> Condition:
+    """Return an OR of equals on one attribute as the IN that it is; other terms as they are."""
+    if not isinstance(term, Or):
+        return term
+    options: list[Operand] = []
+    subjects: set[Operand] = set()
+    for part in map(merged_choices, term.terms):  # ORs in an OR have parentheses of their own
+        match part:
+            case Comparison("=", Path() as subject, Literal() as option):
+                options.append(option)
+            case Comparison("=", Literal() as option, Path() as subject):
+                options.append(option)
+            case In(Path() as subject, alternatives):
+                options += alternatives
+            case _:
+                return term
+        subjects.add(subject)
+    return In(subjects.pop(), tuple(options)) if len(subjects) == 1 else term
 
-    operator: ComparisonOperator
-    value: Value
-    source: Condition
+
+def unfixed_partition(key: KeySchema, terms: _Terms) -> tuple[KeyAttribute, ...]:
+    """Return the partition attributes that no conjuncts fix by equality."""
+    said = _with_derived(terms, derived_terms(key, terms))
+    return tuple(a for a in key.partition if choice_of(a.name, said) is None)
 
 
-def missing_partition(key: KeySchema, terms: Sequence[Condition]) -> tuple[str, ...]:
-    """Return the partition attributes that no conjunct fixes by equality."""
-    return tuple(
-        attribute.name for attribute in key.partition if _fixed(attribute.name, terms) is None
+def missing_partition(key: KeySchema, terms: _Terms) -> tuple[str, ...]:
+    """Return what a caller has yet to fix by equality: attributes, or fields of their templates."""
+    missing: list[str] = []
+    for attribute in unfixed_partition(key, terms):
+        template = attribute.template
+        missing += [attribute.name] if template is None else unfixed_fields(template, terms)
+    return tuple(dict.fromkeys(missing))
+
+
+def key_condition(key: KeySchema, terms: _Terms) -> KeyCondition:
+    """Return the key condition for a key whose partition attributes are all fixed by `terms`."""
+    derived = derived_terms(key, terms)
+    said = _with_derived(terms, derived)
+    choices = [choice_of(attribute.name, said) for attribute in key.partition]
+    fixed = [choice for choice in choices if choice is not None]
+    assert len(fixed) == len(choices), "the caller has looked at missing_partition"
+    branches = tuple(product(*(choice.values for choice in fixed)))
+    carried = frozenset().union(*(choice.sources for choice in fixed))
+    sort = _sort_condition(key, said)
+    if sort is None:
+        branches, sort = (), _NO_SORT_CONDITION
+    return _credited(replace(sort, branches=branches, carried=sort.carried | carried), derived)
+
+
+def partitions_needed(key: KeySchema, terms: _Terms) -> int:
+    """Return how many partitions `terms` fix, 0 if they leave that open."""
+    said = _with_derived(terms, derived_terms(key, terms))
+    choices = [choice_of(attribute.name, said) for attribute in key.partition]
+    return prod(len(choice.values) if choice is not None else 0 for choice in choices)
+
+
+def _with_derived(terms: _Terms, derived: Iterable[Derived]) -> tuple[Condition, ...]:
+    return (*terms, *(term for one in derived for term in one.terms))
+
+
+def _credited(condition: KeyCondition, derived: Iterable[Derived]) -> KeyCondition:
+    """Return a key condition that knows what it says of the fields of templates."""
+    carried, near = condition.carried, condition.near
+    for one in derived:
+        if carried.issuperset(one.terms) and one.is_exact:
+            carried |= one.sources
+        elif (carried | near).issuperset(one.terms):
+            near |= one.sources
+    return replace(condition, carried=carried, near=near)
+
+
+def _sort_condition(key: KeySchema, terms: _Terms) -> KeyCondition | None:
+    """Return the conditions on the sort attributes, None when they contradict each other."""
+    chosen: list[Condition] = []
+    carried: set[Condition] = set()
+    narrowing = Narrowing.PARTITION
+    for attribute in key.sort:
+        bounds = list(each_bound(attribute.name, terms))
+        equal = next((bound for bound in bounds if bound.operator == "="), None)
+        if equal is None:
+            return _with_range(attribute.name, terms, chosen, carried, narrowing)
+        if not all(bound.admits(equal.value) for bound in bounds):
+            return None
+        chosen.append(_comparison(attribute.name, "=", equal.value))
+        carried.update(bound.source for bound in bounds)
+        narrowing = Narrowing.EQUAL
+    return KeyCondition(
+        (), tuple(chosen), frozenset(carried), frozenset(), narrowing, complete=True
     )
 
 
-def _fixed(name: str, terms: Sequence[Condition]) -> _Bound | None:
-    bounds = _bounds(name, terms, _MAX_PARTITION_BYTES)
-    return next((bound for bound in bounds if bound.operator == "="), None)
-
-
-def key_condition(key: KeySchema, terms: Sequence[Condition]) -> KeyCondition:
-    """Return the key condition for a key whose partition attributes are all fixed by `terms`."""
-    chosen: list[Condition] = []
-    carried: set[Condition] = set()
-    for attribute in key.partition:
-        bound = _fixed(attribute.name, terms)
-        assert bound is not None, "the caller has looked at missing_partition"
-        chosen.append(_comparison(attribute.name, "=", bound.value))
-        carried.add(bound.source)
-    narrowing = Narrowing.PARTITION
-    for attribute in key.sort:
-        equal = next((b for b in _bounds(attribute.name, terms) if b.operator == "="), None)
-        if equal is None:
-            return _with_range(attribute.name, terms, chosen, carried, narrowing)
-        chosen.append(_comparison(attribute.name, "=", equal.value))
-        carried.add(equal.source)
-        narrowing = Narrowing.EQUAL
-    return KeyCondition(tuple(chosen), frozenset(carried), frozenset(), narrowing)
+_NO_SORT_CONDITION: Final = KeyCondition((), (), frozenset(), frozenset(), Narrowing.EQUAL)
 
 
 def _with_range(
     name: str,
-    terms: Sequence[Condition],
+    terms: _Terms,
     chosen: list[Condition],
     carried: set[Condition],
     narrowing: Narrowing,
-) -> KeyCondition:
-    """Add the narrowest range that `terms` allow on one sort attribute."""
-    prefix = _prefix(name, terms)
-    bounds = list(_bounds(name, terms))
-    lower = _narrowest([b for b in bounds if b.operator in (">", ">=")])
-    upper = _narrowest([b for b in bounds if b.operator in ("<", "<=")])
+) -> KeyCondition | None:
+    """Add the narrowest range that `terms` allow on one sort attribute; None if there is none."""
+    prefix = prefix_of(name, terms)
+    bounds = bounds_of(name, terms)
+    lower, upper = bounds.lower, bounds.upper
     if prefix is not None:
         return KeyCondition(
-            (*chosen, prefix), frozenset({*carried, prefix}), frozenset(), Narrowing.RANGE
+            (), (*chosen, prefix), frozenset({*carried, prefix}), frozenset(), Narrowing.RANGE
         )
     if lower is None and upper is None:
-        return KeyCondition(tuple(chosen), frozenset(carried), frozenset(), narrowing)
+        return KeyCondition((), tuple(chosen), frozenset(carried), frozenset(), narrowing)
     if lower is None or upper is None:
         bound = lower or upper
         assert bound is not None
         term = _comparison(name, bound.operator, bound.value)
-        carried.update(_implied(bounds, lower, upper))
+        carried.update(bounds.sources)
         return KeyCondition(
-            (*chosen, term), frozenset(carried), frozenset(), max(narrowing, Narrowing.HALF_OPEN)
+            (),
+            (*chosen, term),
+            frozenset(carried),
+            frozenset(),
+            max(narrowing, Narrowing.HALF_OPEN),
         )
     if lower.value.order > upper.value.order or (
         lower.value == upper.value and (lower.operator == ">" or upper.operator == "<")
     ):
-        return KeyCondition((), frozenset(), frozenset(), Narrowing.EQUAL, empty=True)
+        return None
     # DynamoDB has no half-open range: BETWEEN includes both ends, and an excluded one is left for
     # the service to drop.
     between = Between(Path((name,)), Literal(lower.value), Literal(upper.value))
     open_ends = {b.source for b in (lower, upper) if b.operator in ("<", ">")}
-    carried.update(_implied(bounds, lower, upper) - open_ends)
+    carried.update(bounds.sources - open_ends)
     return KeyCondition(
+        (),
         (*chosen, between),
         frozenset(carried),
         frozenset(open_ends),
         max(narrowing, Narrowing.RANGE),
     )
-
-
-def _bounds(
-    name: str, terms: Iterable[Condition], limit: int = _MAX_SORT_BYTES
-) -> Iterator[_Bound]:
-    """Yield what the conjuncts say about one attribute, as far as a key condition may say it."""
-    for term in terms:
-        match term:
-            case Comparison(operator, Path((only,)), Literal(value)) if only == name:
-                if operator != "<>" and _is_key_value(value, limit):
-                    yield _Bound(operator, value, term)
-            case Comparison(operator, Literal(value), Path((only,))) if only == name:
-                if operator != "<>" and _is_key_value(value, limit):
-                    yield _Bound(MIRRORED[operator], value, term)
-            case In(Path((only,)), (Literal(value),)) if only == name:
-                if _is_key_value(value, limit):
-                    yield _Bound("=", value, term)
-            case Between(Path((only,)), Literal(low), Literal(high)) if only == name:
-                if _is_key_value(low, limit) and _is_key_value(high, limit):
-                    yield _Bound(">=", low, term)
-                    yield _Bound("<=", high, term)
-
-
-def _prefix(name: str, terms: Iterable[Condition]) -> Condition | None:
-    for term in terms:
-        match term:
-            case Function("begins_with", Path((only,)), Literal(value)) if only == name:
-                if _is_key_value(value, _MAX_SORT_BYTES):
-                    return term
-    return None
-
-
-def _is_key_value(value: Value, limit: int) -> bool:
-    """Return whether DynamoDB takes a value in a key condition: neither empty nor oversized."""
-    if value.type == "N":
-        return True
-    return value.type in ("S", "B") and 0 < len(value.order) <= limit
-
-
-def _narrowest(bounds: list[_Bound]) -> _Bound | None:
-    """Return the bound that implies all others of its side; an open end beats a closed one."""
-    if not bounds:
-        return None
-    upper = bounds[0].operator in ("<", "<=")
-    best = bounds[0]
-    for bound in bounds[1:]:
-        inside = (
-            bound.value.order < best.value.order if upper else bound.value.order > best.value.order
-        )
-        if inside or (bound.value == best.value and bound.operator in ("<", ">")):
-            best = bound
-    return best
-
-
-def _implied(
-    bounds: Iterable[_Bound], lower: _Bound | None, upper: _Bound | None
-) -> set[Condition]:
-    """Return the conjuncts of which every bound is implied by the chosen ones."""
-    sources: dict[Condition, bool] = {}
-    for bound in bounds:
-        chosen = lower if bound.operator in (">", ">=") else upper
-        sources[bound.source] = sources.get(bound.source, True) and chosen is not None
-    return {source for source, implied in sources.items() if implied}
 
 
 def _comparison(name: str, operator: ComparisonOperator, value: Value) -> Comparison:

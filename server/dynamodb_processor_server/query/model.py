@@ -138,7 +138,11 @@ Condition: TypeAlias = Comparison | Between | In | Function | And | Or | Not
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a caller asks for: the domain's `QuerySpec`. `condition` None means every item."""
+    """What a caller asks for: the domain's `QuerySpec`. `condition` None means every item.
+
+    `counts` says that only the number of items matters. It is not the caller's words, and takes no
+    part in fingerprints.
+    """
 
     table: str
     condition: Condition | None = None
@@ -147,6 +151,7 @@ class Query:
     projection: tuple[Path, ...] = ()
     strong: bool = False
     max_items: int | None = None
+    counts: bool = field(default=False, compare=False)
 
 
 def conjuncts(condition: Condition | None) -> tuple[Condition, ...]:

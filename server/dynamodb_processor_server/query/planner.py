@@ -6,79 +6,103 @@ query at all. Of those that can, the cheapest is taken.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Final
 
 from dynamodb_processor_server.catalog.schema import BASE_TABLE, AccessPath, PathKind, Table
 from dynamodb_processor_server.errors import FieldViolation, InvalidRequest, PreconditionFailed
+from dynamodb_processor_server.query.candidates import Candidate
 from dynamodb_processor_server.query.key_conditions import (
     KeyCondition,
     Narrowing,
-    key_condition,
+    merged_choices,
     missing_partition,
+    partitions_needed,
 )
 from dynamodb_processor_server.query.key_types import check_key_types
-from dynamodb_processor_server.query.model import Condition, Query, conjuncts, paths
+from dynamodb_processor_server.query.logical import stored_condition
+from dynamodb_processor_server.query.model import Condition, Path, Query, conjuncts, paths
 from dynamodb_processor_server.query.plan import Operation, Plan, RejectedPath
 from dynamodb_processor_server.query.requests import build_plan
+from dynamodb_processor_server.query.ruled_paths import (
+    MAX_BRANCHES,
+    RULED_OUT,
+    access_obstacle,
+    all_terms,
+    ruled_key,
+)
+from dynamodb_processor_server.query.rules import RowRule
 from dynamodb_processor_server.query.sparse import implied_attributes
 from dynamodb_processor_server.query.static_types import ExpressionError
 
-__all__ = ["plan_query"]
+__all__ = ["MAX_BRANCHES", "own_terms", "plan_query", "projection_violations", "stored_query"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A path that can serve the query, and the key condition it would be read with."""
-
-    path: AccessPath
-    operation: Operation
-    key: KeyCondition
-
-    @property
-    def cost(self) -> tuple[int, int]:
-        """Smaller is cheaper: first how much is narrowed, then the kind of path."""
-        return -self.key.narrowing, _KIND_COST[self.path.kind]
+_WHOLE_PATH: Final = KeyCondition(((),), (), frozenset(), frozenset(), Narrowing.PARTITION)
 
 
-_KIND_COST: Final = {PathKind.TABLE: 0, PathKind.LOCAL: 1, PathKind.GLOBAL: 2}
-_WHOLE_PATH: Final = KeyCondition((), frozenset(), frozenset(), Narrowing.PARTITION)
-
-
-def plan_query(query: Query, table: Table) -> Plan:
-    """Return the plan for a query.
+def plan_query(query: Query, table: Table, rule: RowRule | None = None) -> Plan:
+    """Return the plan for a query of a caller to whom `rule` applies.
 
     Raises InvalidRequest for what no table state could make right, and PreconditionFailed where no
     path can serve the query, with the partition keys that would.
     """
     _check_attributes(query, table)
+    if query.counts:  # a number has neither order nor attributes
+        query = replace(query, descending=False, projection=())
     try:
+        query = stored_query(query, table)
         check_key_types(query.condition, table.schema)
     except ExpressionError as error:
         raise InvalidRequest.of("query.expression", str(error)) from None
-    terms = conjuncts(query.condition)
-    candidates: list[_Candidate] = []
+    own = own_terms(query)
+    terms = all_terms(own, rule)
+    if rule is not None:
+        table = table.requiring(implied_attributes(rule.condition))
+    candidates: list[Candidate] = []
     rejected: list[RejectedPath] = []
     for path in _considered(query, table):
-        reason = _obstacle(path, terms, query, table)
-        if reason is None:
-            candidates.append(_Candidate(path, Operation.QUERY, key_condition(path.key, terms)))
+        reason = access_obstacle(path, own, rule, table) or _obstacle(path, terms, query, table)
+        key = None if reason else ruled_key(path.key, own, rule)
+        if key is None:
+            rejected.append(RejectedPath(path, reason or RULED_OUT))
         else:
-            rejected.append(RejectedPath(path, reason))
+            candidates.append(_queried(path, key, terms, query, table))
     if not candidates:
-        candidates = [_scan(query, table, rejected)]
+        candidates = [_scan(query, table, own, rule, rejected)]
     best = min(candidates, key=lambda candidate: candidate.cost)
     rejected += [
-        RejectedPath(candidate.path, f"{best.path.label} narrows as much or more")
+        RejectedPath(candidate.path, best.advantage(candidate))
         for candidate in candidates
         if candidate is not best
     ]
     rejected = [other for other in rejected if other.path is not best.path]
-    return build_plan(query, table, best.path, _operation(best), best.key, tuple(rejected), terms)
+    return build_plan(query, table, best, tuple(rejected), terms, rule)
 
 
-def _operation(candidate: _Candidate) -> Operation:
-    return Operation.NOTHING if candidate.key.empty else candidate.operation
+def stored_query(query: Query, table: Table) -> Query:
+    """Return a query over a table's logical attributes as one over its expanded items.
+
+    Raises ExpressionError.
+    """
+    return replace(query, condition=stored_condition(query.condition, table.view))
+
+
+def own_terms(query: Query) -> tuple[Condition, ...]:
+    """Return the conjuncts that the caller asks for."""
+    return tuple(map(merged_choices, conjuncts(query.condition)))
+
+
+def _queried(
+    path: AccessPath, key: KeyCondition, terms: tuple[Condition, ...], query: Query, table: Table
+) -> Candidate:
+    """Return the candidate of a path whose partitions the condition fixes."""
+    operation = Operation.QUERY
+    if not key.branches:
+        operation = Operation.NOTHING
+    elif key.complete and path.kind is PathKind.TABLE and len(key.branches) == 1:
+        operation = Operation.GET
+    return Candidate(path, operation, key, not _covers(path, terms, query, table))
 
 
 def _considered(query: Query, table: Table) -> tuple[AccessPath, ...]:
@@ -101,7 +125,10 @@ def _obstacle(
     """Return why a path cannot serve the query by its partition key, or None when it can."""
     missing = missing_partition(path.key, terms)
     if missing:
-        return f"the condition does not fix {' and '.join(missing)} with ="
+        return f"the condition does not fix {' and '.join(missing)} with = or IN"
+    partitions = partitions_needed(path.key, terms)
+    if partitions > MAX_BRANCHES:
+        return f"the condition names {partitions} partitions, more than {MAX_BRANCHES}"
     return _unfit(path, query, table)
 
 
@@ -109,9 +136,6 @@ def _unfit(path: AccessPath, query: Query, table: Table) -> str | None:
     """Return what is against reading a path whatever the key condition, or None."""
     if query.strong and path.kind is PathKind.GLOBAL:
         return "global indexes have no strong reads"
-    uncovered = _uncovered(path, query, table)
-    if uncovered and path.kind is PathKind.GLOBAL:
-        return f"the index does not hold {', '.join(uncovered)}"
     hiding = _hiding_attributes(path, query, table)
     if hiding:
         return (
@@ -121,61 +145,93 @@ def _unfit(path: AccessPath, query: Query, table: Table) -> str | None:
     return None
 
 
-def _uncovered(path: AccessPath, query: Query, table: Table) -> list[str]:
+def _covers(path: AccessPath, terms: tuple[Condition, ...], query: Query, table: Table) -> bool:
+    """Return whether a path holds every attribute that is asked for."""
     if path.projected is None:
-        return []
-    needed = {p.attribute for p in paths(query.condition)}
-    if query.projection:
-        needed.update(p.attribute for p in query.projection)
-    elif table.declaration.attributes:
-        needed.update(table.declaration.attributes)
-    else:
-        return ["every attribute"]
-    return sorted(needed - path.projected)
+        return True
+    needed = [p.attribute for term in terms for p in paths(term)]
+    if not query.counts:
+        returned = [p.attribute for p in query.projection] or table.declaration.attributes
+        if not returned:
+            return False
+        needed += returned
+    # A field may come from any of the keys that are made of it.
+    return all(not path.projected.isdisjoint(table.view.sources(name)) for name in needed)
 
 
 def _hiding_attributes(path: AccessPath, query: Query, table: Table) -> list[str]:
     """Return the key attributes for lack of which the index may hide items that are asked for."""
     if query.index is not None or table.declaration.sparse == "allow":
         return []
-    given = implied_attributes(query.condition).union(
-        table.declaration.required, (a.name for a in table.schema.base.key.attributes)
-    )
+    implied = implied_attributes(query.condition).union(table.declaration.required)
+    sources = map(table.view.sources, implied)
+    given = {found[0] for found in sources if len(found) == 1}
+    given.update(attribute.name for attribute in table.schema.base.key.attributes)
     return [a.name for a in path.key.attributes if a.name not in given]
 
 
-def _scan(query: Query, table: Table, rejected: list[RejectedPath]) -> _Candidate:
+def _scan(
+    query: Query,
+    table: Table,
+    own: tuple[Condition, ...],
+    rule: RowRule | None,
+    rejected: list[RejectedPath],
+) -> Candidate:
     """Return the scan that serves a query no partition key narrows, if the catalog allows it."""
     path = table.schema.path(query.index or BASE_TABLE)
     assert path is not None, "an unknown index has been refused before"
-    if not table.declaration.allow_scan or _unfit(path, query, table) is not None:
-        raise _refusal(query, table, rejected)
+    ruled_out = rule is not None and not rule.as_filter  # a scan passes over what a rule hides
+    many = max(partitions_needed(other.path.key, own) for other in rejected) > MAX_BRANCHES
+    unfit = _unfit(path, query, table) is not None
+    if not table.declaration.allow_scan or ruled_out or many or unfit:
+        raise _refusal(query, table, own, rule, rejected)
     if query.descending:
-        raise InvalidRequest.of("query.order", "a scan has no order; fix a partition key with =")
-    return _Candidate(path, Operation.SCAN, _WHOLE_PATH)
+        raise InvalidRequest.of("query.order", "a scan has no order; fix a partition key")
+    fetches = not _covers(path, all_terms(own, rule), query, table)
+    return Candidate(path, Operation.SCAN, _WHOLE_PATH, fetches)
 
 
-def _refusal(query: Query, table: Table, rejected: list[RejectedPath]) -> PreconditionFailed:
+def _refusal(
+    query: Query,
+    table: Table,
+    own: tuple[Condition, ...],
+    rule: RowRule | None,
+    rejected: list[RejectedPath],
+) -> InvalidRequest | PreconditionFailed:
+    widest = max(partitions_needed(other.path.key, own) for other in rejected)
+    if widest > MAX_BRANCHES:
+        return InvalidRequest.of(
+            "query.expression",
+            f"names {widest} partitions; at most {MAX_BRANCHES} are read at once",
+        )
     if query.index is not None:
         reason = rejected[0].reason
         return PreconditionFailed(
             "INDEX_NOT_USABLE", "query.index", f"{query.index} cannot serve this query: {reason}"
         )
-    shown = [other for other in rejected if _is_shown(other.path, table)]
-    keys = dict.fromkeys(
-        " and ".join(attribute.name for attribute in other.path.key.partition) for other in shown
-    )
-    reasons = "; ".join(f"{other.path.label}: {other.reason}" for other in shown[:8])
+    keys = dict.fromkeys(filter(None, (_remedy(other, table, rule) for other in rejected)))
+    reasons = "; ".join(f"{other.path.label}: {other.reason}" for other in rejected[:8])
+    advice = f"fix a partition key with = or IN: {', '.join(keys)}" if keys else "no key would do"
+    if rule is not None and any(other.reason == RULED_OUT for other in rejected):
+        return PreconditionFailed(
+            "ACCESS_RULES",
+            table.name,
+            f"the access rules of {table.name} do not allow this query; {advice} ({reasons})",
+        )
     return PreconditionFailed(
         "SCAN_NOT_ALLOWED",
         table.name,
-        f"this needs a scan, and scans of {table.name} are not allowed; fix a partition key "
-        f"with =: {', '.join(keys)} ({reasons})",
+        f"this needs a scan, and scans of {table.name} are not allowed; {advice} ({reasons})",
     )
 
 
-def _is_shown(path: AccessPath, table: Table) -> bool:
-    return all(table.may_show(attribute.name) for attribute in path.key.attributes)
+def _remedy(other: RejectedPath, table: Table, rule: RowRule | None) -> str:
+    """Return the partition attributes that would make a path usable; empty if nothing would."""
+    names = [name for attribute in other.path.key.partition for name in attribute.fields]
+    if rule is not None:
+        names = [name for name in names if name not in rule.fixed]
+    usable = other.reason != RULED_OUT and all(map(table.may_show, names))
+    return " and ".join(names) if usable else ""
 
 
 def _check_attributes(query: Query, table: Table) -> None:
@@ -184,19 +240,24 @@ def _check_attributes(query: Query, table: Table) -> None:
         for path in paths(query.condition)
         if not table.may_show(path.attribute)
     ]
-    violations += [
-        FieldViolation(f"query.projection[{position}]", f"{table.name} has no {path}")
-        for position, path in enumerate(query.projection)
-        if not table.may_show(path.attribute)
-    ]
-    # DynamoDB refuses them too, whichever index they are keys of.
-    keys = table.schema.key_types
-    violations += [
-        FieldViolation(
-            f"query.projection[{position}]", f"{path.attribute} is a key attribute, has no members"
-        )
-        for position, path in enumerate(query.projection)
-        if path.attribute in keys and len(path.parts) > 1 and table.may_show(path.attribute)
-    ]
+    violations += projection_violations(query.projection, table, "query.projection")
     if violations:
         raise InvalidRequest(violations)
+
+
+def projection_violations(
+    projection: tuple[Path, ...], table: Table, field: str
+) -> list[FieldViolation]:
+    """Return what is wrong with selecting these paths of a table's items, named under `field`."""
+    # DynamoDB refuses members of key attributes, whichever index they are keys of.
+    keys = table.schema.key_types
+    violations: list[FieldViolation] = []
+    for position, path in enumerate(projection):
+        if not table.may_show(path.attribute):
+            wrong = f"{table.name} has no {path}"
+        elif path.attribute in keys and len(path.parts) > 1:
+            wrong = f"{path.attribute} is a key attribute, has no members"
+        else:
+            continue
+        violations.append(FieldViolation(f"{field}[{position}]", wrong))
+    return violations

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dynamodb_processor_server.query.model import Path
+from dynamodb_processor_server.query.plan import Shape
 from dynamodb_processor_server.query.values import WireItem
 
 
@@ -32,6 +33,15 @@ def conflicting(paths: Iterable[Path]) -> Path | None:
 
 
 _ABSENT: Any = object()
+
+
+def shaped(item: WireItem, shape: Shape) -> WireItem:
+    """Return what a shape keeps of an expanded item, as callers see it."""
+    if shape.paths:
+        item = project(item, shape.paths)
+    elif shape.attributes is not None:
+        item = {name: value for name, value in item.items() if name in shape.attributes}
+    return item if shape.view is None else shape.view.logical(item)
 
 
 def project(item: WireItem, paths: Iterable[Path]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ among them, are refused in plain text.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from dynamodb_processor_server.query.model import (
     And,
@@ -24,6 +24,8 @@ from dynamodb_processor_server.query.model import (
     Size,
 )
 from dynamodb_processor_server.query.values import Value, to_wire
+
+MAX_IN_OPERANDS: Final = 100  # DynamoDB's limit
 
 
 class Renderer:
@@ -58,8 +60,7 @@ class Renderer:
                 ends = f"{self._operand(low)} AND {self._operand(high)}"
                 return f"{self._operand(operand)} BETWEEN {ends}"
             case In(operand, options):
-                listed = ", ".join(self._operand(option) for option in options)
-                return f"{self._operand(operand)} IN ({listed})"
+                return self._membership(operand, options)
             case Function(name, path, argument):
                 second = "" if argument is None else f", {self._operand(argument)}"
                 return f"{name}({self.path(path)}{second})"
@@ -73,6 +74,16 @@ class Renderer:
             else:
                 text += ("." if text else "") + self._names.setdefault(part, f"#{len(self._names)}")
         return text
+
+    def _membership(self, operand: Operand, options: tuple[Operand, ...]) -> str:
+        """Return an IN, as several where it has more options than DynamoDB takes in one."""
+        subject = self._operand(operand)
+        listed = [self._operand(option) for option in options]
+        chunks = [
+            f"{subject} IN ({', '.join(listed[first : first + MAX_IN_OPERANDS])})"
+            for first in range(0, len(listed), MAX_IN_OPERANDS)
+        ]
+        return chunks[0] if len(chunks) == 1 else f"({' OR '.join(chunks)})"
 
     def _term(self, term: Condition, wrapped: type | tuple[type, ...]) -> str:
         text = self.condition(term)

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
 from dynamodb_processor_server.catalog.schema import AccessPath, PathKind, Table
+from dynamodb_processor_server.catalog.view import View
 from dynamodb_processor_server.query import canonical
+from dynamodb_processor_server.query.candidates import Candidate
+from dynamodb_processor_server.query.fetching import (
+    attributes,
+    fetched_paths,
+    holds,
+    projected_paths,
+    stored_paths,
+)
 from dynamodb_processor_server.query.key_conditions import KeyCondition
+from dynamodb_processor_server.query.logical import standing_terms
 from dynamodb_processor_server.query.model import (
     And,
     Between,
@@ -21,66 +33,120 @@ from dynamodb_processor_server.query.model import (
     Query,
     conjunction,
     leaves,
-    paths,
 )
-from dynamodb_processor_server.query.plan import Operation, Plan, RejectedPath, Shape
-from dynamodb_processor_server.query.rendering import Renderer
+from dynamodb_processor_server.query.plan import Hydration, Operation, Plan, RejectedPath, Shape
+from dynamodb_processor_server.query.rendering import MAX_IN_OPERANDS, Renderer
+from dynamodb_processor_server.query.rules import RowRule
+from dynamodb_processor_server.query.values import Value, to_wire
 
 # DynamoDB's limits on one expression, the number of operators with some distance kept.
 _MAX_EXPRESSION_BYTES: Final = 4096
 _MAX_OPERATORS: Final = 280
-_MAX_IN_OPERANDS: Final = 100
+_ALIASES: Final = (":p0", ":p1", ":p2", ":p3")  # a key has up to four partition attributes
 
 
 def build_plan(
     query: Query,
     table: Table,
-    path: AccessPath,
-    operation: Operation,
-    key: KeyCondition,
+    chosen: Candidate,
     rejected: tuple[RejectedPath, ...],
     terms: Sequence[Condition],
+    rule: RowRule | None = None,
 ) -> Plan:
-    """Return the plan that reads `path` for the conjuncts `terms` of `query`."""
+    """Return the plan that reads the path chosen for the conjuncts `terms`, a rule's included."""
+    path, operation, key, hydrates = chosen.path, chosen.operation, chosen.key, chosen.hydrates
     rest = tuple(term for term in terms if term not in key.carried)
-    pushed, local = _divide(rest, path, operation)
-    wanted = _wanted_paths(query, table)
-    fetched, shape = _projection(wanted, path, local)
-    request = _request(query, table, path, operation, key.terms, pushed, fetched)
-    local_filter = conjunction(local)
+    pushed, local = _divide(rest, path, operation, table.view)
+    checked = local
+    if rule is not None and not query.counts:
+        # On every item that is returned, whoever else has seen to it.
+        rest = tuple(dict.fromkeys((*rest, *rule.terms)))
+        checked = tuple(dict.fromkeys((*local, *rule.terms)))
+    fetched, shape = fetched_paths(
+        query, table, path, rest if hydrates else checked, hydrates=hydrates
+    )
+    hydration = None
+    if hydrates:
+        shown = tuple(term for term in checked if holds(path, term, table.view))
+        hydration = _hydration(fetched, rest, shown, selective=len(shown) < len(checked))
+        fetched = stored_paths((*path.position, *attributes(shown)), path, table.view)
+    request = _Request(query, path, operation, key, pushed, fetched)
+    requests = request.for_each_branch(table.schema.name)
+    local_filter = conjunction(checked)
     source = (table.declaration.region, table.declaration.role_arn)
+    # Answers end differently where items are hidden: who has no such rule does not share them.
+    kind = (operation.value,) if rule is None else (operation.value, rule)
     return Plan(
         table=table,
         path=path,
         operation=operation,
-        key_condition=conjunction(key.terms),
+        key=key,
         filter=conjunction(pushed),
         local_filter=local_filter,
-        request=MappingProxyType(request),
+        hydration=hydration,
+        requests=requests,
         shape=shape,
         strong=query.strong,
+        descending=query.descending,
         exact_limit=not pushed and key.near.issuperset(local),
+        counts=query.counts,
         rejected=rejected,
-        cache_key=canonical.digest((source, operation.value, request, local_filter, shape)),
+        cache_key=canonical.digest(
+            (source, *kind, requests, local_filter, hydration, shape, query.counts)
+        ),
+        rule=rule,
+        withheld=rule is not None and not rule.carried_by(key),
     )
+
+
+def build_batch(
+    projection: tuple[Path, ...], table: Table, rule: RowRule | None = None
+) -> tuple[dict[str, Any], Shape]:
+    """Return what to ask BatchGetItem for besides the keys, and what to keep of each item."""
+    checked = (*standing_terms(table.view), *(() if rule is None else rule.terms))
+    base = table.schema.base
+    needed = (*base.position, *attributes(checked))
+    fetched, shape = projected_paths(projection, table, base, needed)
+    return _projecting(fetched), shape
 
 
 _Terms = tuple[Condition, ...]
 
 
-def _divide(rest: _Terms, path: AccessPath, operation: Operation) -> tuple[_Terms, _Terms]:
+def _hydration(
+    fetched: tuple[Path, ...], rest: _Terms, shown: _Terms, *, selective: bool
+) -> Hydration:
+    request = MappingProxyType(_projecting(fetched))
+    return Hydration(request, conjunction(shown), conjunction(rest), selective)
+
+
+def _projecting(fetched: tuple[Path, ...]) -> dict[str, Any]:
+    """Return BatchGetItem's parameters that ask for some attributes; for all if none is named."""
+    renderer = Renderer()
+    request: dict[str, Any] = {}
+    if fetched:
+        request["ProjectionExpression"] = ", ".join(map(renderer.path, fetched))
+    _set_if_any(request, "ExpressionAttributeNames", renderer.names)
+    return request
+
+
+def _divide(
+    rest: _Terms, path: AccessPath, operation: Operation, view: View
+) -> tuple[_Terms, _Terms]:
     """Divide conjuncts between DynamoDB's filter and the service.
 
-    A query's filter may not name the path's own key, and expressions have limits; a local index
-    fetches attributes it does not hold only after filtering.
+    A get has no filter. A query's filter may not name the path's own key, and expressions have
+    limits; a local index fetches attributes it does not hold only after filtering. Fields of keys
+    are known to the service alone.
     """
     own = {a.name for a in path.key.attributes} if operation is not Operation.SCAN else set()
+    evaluates = operation is not Operation.GET
     pushed: list[Condition] = []
     local: list[Condition] = []
     for term in rest:
-        names = {p.attribute for p in paths(term)}
-        held = path.projected is None or names <= path.projected
-        allowed = held and not names & own and not _upside_down(term)
+        names = attributes((term,))
+        stored = own.isdisjoint(names) and not any(map(view.is_derived, names))
+        allowed = evaluates and stored and holds(path, term, view) and not _upside_down(term)
         fits = allowed and _within_limits((*pushed, term))
         (pushed if fits else local).append(term)
     return tuple(pushed), tuple(local)
@@ -99,14 +165,10 @@ def _upside_down(term: Condition) -> bool:
 
 def _within_limits(terms: _Terms) -> bool:
     operators = len(terms) - 1 + sum(map(_operators, terms))
-    widest = max(
-        (len(leaf.options) for t in terms for leaf in leaves(t) if isinstance(leaf, In)), default=0
-    )
     text = Renderer().condition(And(terms))
     # The key condition takes the first few aliases; longer ones cost a byte or two each.
     return (
         operators <= _MAX_OPERATORS
-        and widest <= _MAX_IN_OPERANDS
         and len(text) + text.count(":") + text.count("#") <= _MAX_EXPRESSION_BYTES
     )
 
@@ -117,68 +179,70 @@ def _operators(condition: Condition) -> int:
             return len(terms) - 1 + sum(map(_operators, terms))
         case Not(term):
             return 1 + _operators(term)
+    if isinstance(condition, In):
+        return 2 * math.ceil(len(condition.options) / MAX_IN_OPERANDS) - 1
     return 1
 
 
-def _wanted_paths(query: Query, table: Table) -> tuple[Path, ...]:
-    """Return what the caller is to get; empty means whole items."""
-    return query.projection or tuple(Path((name,)) for name in table.declaration.attributes or ())
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What the requests of all branches have in common."""
 
+    query: Query
+    path: AccessPath
+    operation: Operation
+    key: KeyCondition
+    pushed: _Terms
+    fetched: tuple[Path, ...]
 
-def _projection(
-    wanted: tuple[Path, ...], path: AccessPath, local: _Terms
-) -> tuple[tuple[Path, ...], Shape]:
-    """Return what to ask DynamoDB for, and what to keep of it.
+    def for_each_branch(self, table: str) -> tuple[Mapping[str, Any], ...]:
+        """Return the request for each partition."""
+        renderer = Renderer()
+        common: dict[str, Any] = {"TableName": table, "ReturnConsumedCapacity": "TOTAL"}
+        if self.query.strong:
+            common["ConsistentRead"] = True
+        if self.operation is not Operation.GET:
+            common |= self._conditions(renderer)
+        if self.fetched:
+            common["ProjectionExpression"] = ", ".join(map(renderer.path, self.fetched))
+        _set_if_any(common, "ExpressionAttributeNames", renderer.names)
+        return tuple(
+            MappingProxyType(common | self._of_branch(values, renderer))
+            for values in self.key.branches
+        )
 
-    The position's attributes and those checked in the service are needed whether wanted or not.
-    """
-    if not wanted:
-        return (), Shape()
-    needed = dict.fromkeys((*path.position, *(p.attribute for t in local for p in paths(t))))
-    whole = {p.attribute for p in wanted if len(p.parts) == 1}
-    heads = frozenset(p.attribute for p in wanted)
-    extra = [name for name in needed if name not in whole]
-    if not extra:
-        return wanted, Shape()
-    # Asking for both `a.b` and `a` is an error, so `a` is fetched whole and cut here.
-    widened = heads.intersection(extra)
-    fetched = (*(p for p in wanted if p.attribute not in widened), *(Path((n,)) for n in extra))
-    # What DynamoDB has cut already is kept as it comes: its list elements have closed ranks.
-    cut = (p if p.attribute in widened else Path((p.attribute,)) for p in wanted)
-    return fetched, Shape(heads, tuple(dict.fromkeys(cut)) if widened else ())
+    def _conditions(self, renderer: Renderer) -> dict[str, Any]:
+        request: dict[str, Any] = {}
+        if self.path.index is not None:
+            request["IndexName"] = self.path.index
+        if self.operation is Operation.QUERY:
+            request["ScanIndexForward"] = not self.query.descending
+            # A branch's own values have aliases of their own: a filter may use the same value.
+            names = (renderer.path(Path((a.name,))) for a in self.path.key.partition)
+            fixed = [f"{name} = {alias}" for name, alias in zip(names, _ALIASES, strict=False)]
+            ranged = [renderer.condition(term) for term in self.key.terms]
+            request["KeyConditionExpression"] = " AND ".join(fixed + ranged)
+        if self.pushed:
+            request["FilterExpression"] = renderer.condition(And(self.pushed))
+        if self.query.counts and not self.fetched:
+            request["Select"] = "COUNT"
+        elif (
+            not self.fetched
+            and self.path.kind is PathKind.LOCAL
+            and self.path.projected is not None
+        ):
+            request["Select"] = "ALL_ATTRIBUTES"
+        return request
 
-
-def _request(
-    query: Query,
-    table: Table,
-    path: AccessPath,
-    operation: Operation,
-    key_terms: _Terms,
-    pushed: _Terms,
-    fetched: tuple[Path, ...],
-) -> dict[str, Any]:
-    renderer = Renderer()
-    request: dict[str, Any] = {
-        "TableName": table.schema.name,
-        "ReturnConsumedCapacity": "TOTAL",
-    }
-    if path.index is not None:
-        request["IndexName"] = path.index
-    if key_terms:
-        request["KeyConditionExpression"] = renderer.condition(And(key_terms))
-    if operation is not Operation.SCAN:
-        request["ScanIndexForward"] = not query.descending
-    if pushed:
-        request["FilterExpression"] = renderer.condition(And(pushed))
-    if query.strong:
-        request["ConsistentRead"] = True
-    if fetched:
-        request["ProjectionExpression"] = ", ".join(map(renderer.path, fetched))
-    elif path.kind is PathKind.LOCAL and path.projected is not None:
-        request["Select"] = "ALL_ATTRIBUTES"
-    _set_if_any(request, "ExpressionAttributeNames", renderer.names)
-    _set_if_any(request, "ExpressionAttributeValues", renderer.values)
-    return request
+    def _of_branch(self, values: tuple[Value, ...], renderer: Renderer) -> dict[str, Any]:
+        if self.operation is Operation.GET:
+            sort = [term.right.value for term in self.key.terms]  # type: ignore[union-attr]
+            names = [attribute.name for attribute in self.path.key.attributes]
+            return {"Key": {n: to_wire(v) for n, v in zip(names, [*values, *sort], strict=True)}}
+        fixed = {alias: to_wire(value) for alias, value in zip(_ALIASES, values, strict=False)}
+        request: dict[str, Any] = {}
+        _set_if_any(request, "ExpressionAttributeValues", {**fixed, **renderer.values})
+        return request
 
 
 def _set_if_any(request: dict[str, Any], name: str, entries: Mapping[str, Any]) -> None:

@@ -105,5 +105,6 @@ def _check_ordered(operand: Operand, operator: str) -> None:
 
 
 def _check_distinct(first: Operand, other: Operand) -> None:
-    if isinstance(first, Path | Size) and first == other:
+    # Of sizes and values DynamoDB does not mind.
+    if isinstance(first, Path) and first == other:
         raise ExpressionError("compares an attribute with itself", other.column)

@@ -94,7 +94,9 @@ class CachedReader:
             until = now + self._read_timeout
 
             async def read(progress: Progress) -> Page:
-                own = Limits(limits.page_size, until, until, progress=progress)
+                own = Limits(
+                    limits.page_size, until, until, progress=progress, surplus=limits.surplus
+                )
                 try:
                     page = await self._reader.fetch_page(plan, at, own)
                 except DeadlineExceeded:  # the flight's, which is none of the callers'

@@ -4,66 +4,143 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any, Protocol
 
 from dynamodb_processor_server.errors import DeadlineExceeded
 from dynamodb_processor_server.query.plan import Operation, Plan
+from dynamodb_processor_server.reading.batches import DynamoDBItemReader
 from dynamodb_processor_server.reading.clients import Clients
+from dynamodb_processor_server.reading.concurrency import all_of
+from dynamodb_processor_server.reading.counting import CountBuilder
 from dynamodb_processor_server.reading.failures import translate
+from dynamodb_processor_server.reading.hydration import Hydrator
 from dynamodb_processor_server.reading.paging import PageBuilder
-from dynamodb_processor_server.reading.port import Limits, Page, PageEnd, Position, Usage
-from dynamodb_processor_server.reading.positions import decode_position
+from dynamodb_processor_server.reading.port import (
+    ItemReader,
+    Limits,
+    Page,
+    PageEnd,
+    Position,
+    Usage,
+)
+
+
+class _Builder(Protocol):
+    """What `PageBuilder` and `CountBuilder` have in common; a branch is the builder's own."""
+
+    usage: Usage
+
+    @property
+    def moved(self) -> bool: ...
+
+    def needs(self) -> Sequence[tuple[Any, Mapping[str, Any]]]: ...
+
+    def add(self, branch: Any, answer: Mapping[str, Any], usage: Usage) -> None: ...
+
+    def fill(self) -> PageEnd | None: ...
+
+    def page(self, end: PageEnd) -> Page: ...
+
+    def finish(self, end: PageEnd) -> Page: ...
 
 
 class DynamoDBReader:
     """Reads pages from DynamoDB.
 
-    `max_page_bytes` bounds the encoded items of a page. `now` gives seconds since the epoch.
+    `max_page_bytes` bounds the encoded items of a page. `now` gives seconds since the epoch. What
+    an index does not hold is got by `items`.
     """
 
     def __init__(
-        self, clients: Clients, max_page_bytes: int, now: Callable[[], float] = time.time
+        self,
+        clients: Clients,
+        max_page_bytes: int,
+        now: Callable[[], float] = time.time,
+        items: ItemReader | None = None,
     ) -> None:
         self._clients = clients
+        self._hydrator = Hydrator(items or DynamoDBItemReader(clients))
         self._max_page_bytes = max_page_bytes
         self._now = now
 
     async def fetch_page(self, plan: Plan, at: Position, limits: Limits) -> Page:
         """Return the page that begins at `at`; see `Reader`."""
-        builder = PageBuilder(plan, decode_position(at), limits, self._max_page_bytes, self._now())
-        if plan.operation is Operation.NOTHING:
-            return builder.page(PageEnd.EXHAUSTED)
+        builder = self._builder(plan, at, limits)
         loop = asyncio.get_running_loop()
-        while True:
+        while (end := builder.fill()) is None:
+            if builder.moved:
+                if loop.time() >= limits.answer_by:
+                    end = PageEnd.TIME_BUDGET
+                    break
+                if limits.progress is not None:
+                    limits.progress.cut = lambda: builder.page(PageEnd.TIME_BUDGET)
             try:
-                async with asyncio.timeout_at(limits.deadline):
-                    answer, usage = await self._ask(plan, builder)
-            except TimeoutError:
-                if builder.usage.backend_calls:
+                if not await self._hydrate(plan, builder, limits):
+                    async with asyncio.timeout_at(limits.deadline):
+                        await self._read_more(plan, builder)
+            except (TimeoutError, DeadlineExceeded):
+                if builder.moved:
                     return builder.page(PageEnd.TIME_BUDGET)
                 raise DeadlineExceeded("the deadline passed before anything was read") from None
-            end = builder.add(answer, usage)
-            if end is None and loop.time() >= limits.answer_by:
-                end = PageEnd.TIME_BUDGET
-            if end is not None:
-                return builder.page(end)
-            if limits.progress is not None:
-                limits.progress.cut = lambda: builder.page(PageEnd.TIME_BUDGET)
+        return builder.finish(end)
 
-    async def _ask(self, plan: Plan, builder: PageBuilder) -> tuple[Mapping[str, Any], Usage]:
-        request = {**plan.request, "Limit": builder.request_limit()}
-        if builder.start_key is not None:
-            request["ExclusiveStartKey"] = builder.start_key
+    def _builder(self, plan: Plan, at: Position, limits: Limits) -> _Builder:
+        if plan.counts and plan.hydration is None:
+            return CountBuilder(plan, at, limits, self._now())
+        return PageBuilder(plan, at, limits, self._max_page_bytes, self._now())
+
+    async def _hydrate(self, plan: Plan, builder: _Builder, limits: Limits) -> bool:
+        """Get the items that the page waits for; return whether there were any."""
+        if not isinstance(builder, PageBuilder):
+            return False
+        keys = builder.missing()
+        if not keys:
+            return False
+        units = limits.max_read_units
+        left = None if units is None else units - builder.usage.read_units
+        late = asyncio.get_running_loop().time() >= limits.answer_by
+        if late or (left is not None and left <= 0):
+            # Nothing has been delivered, or the page had ended: one item must be, if it can.
+            keys = dict(islice(keys.items(), 1))
+            limits = replace(limits, answer_by=limits.deadline, max_read_units=None)
+        else:
+            limits = replace(limits, max_read_units=left)
+        builder.hydrate(*await self._hydrator.get(plan, keys, limits))
+        return True
+
+    async def _read_more(self, plan: Plan, builder: _Builder) -> None:
+        """Ask all partitions that must be read, at the same time."""
+        needs = builder.needs()
+        if len(needs) == 1:
+            ((branch, request),) = needs
+            builder.add(branch, *await self._ask(plan, request))
+            return
+        answers = await all_of(self._ask(plan, request) for _, request in needs)
+        for (branch, _), (answer, usage) in zip(needs, answers, strict=True):
+            builder.add(branch, answer, usage)
+
+    async def _ask(self, plan: Plan, request: Mapping[str, Any]) -> tuple[Mapping[str, Any], Usage]:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
             declaration = plan.table.declaration
             client = await self._clients.client(declaration.region, declaration.role_arn)
-            operation = client.scan if plan.operation is Operation.SCAN else client.query
-            answer = await operation(**request)
+            match plan.operation:
+                case Operation.GET:
+                    answer = _as_page(await client.get_item(**request))
+                case Operation.SCAN:
+                    answer = await client.scan(**request)
+                case _:
+                    answer = await client.query(**request)
         except Exception as error:
             raise translate(error, plan.table.name) from error
+        view = plan.table.view
+        if not view.plain and "Items" in answer:
+            now = self._now()
+            answer = {**answer, "Items": [view.expanded(item, now) for item in answer["Items"]]}
         usage = Usage(
             items_scanned=answer["ScannedCount"],
             read_units=answer.get("ConsumedCapacity", {}).get("CapacityUnits", 0.0),
@@ -72,3 +149,9 @@ class DynamoDBReader:
             backend_time=loop.time() - began,
         )
         return answer, usage
+
+
+def _as_page(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return GetItem's answer in the form of Query's."""
+    items = [answer["Item"]] if "Item" in answer else []
+    return {**answer, "Items": items, "Count": len(items), "ScannedCount": len(items)}

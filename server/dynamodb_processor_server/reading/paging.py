@@ -1,111 +1,238 @@
 """Builds one page from DynamoDB's answers.
 
 DynamoDB's `Limit` counts evaluated items, a page counts returned ones: answers are added until the
-page is full, the range is exhausted or a limit is reached.
+page is full, everything is exhausted or a limit is reached.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
 from dynamodb_processor_server.query.evaluator import evaluate
-from dynamodb_processor_server.query.plan import Plan
-from dynamodb_processor_server.query.projection import project
+from dynamodb_processor_server.query.plan import Operation, Plan
+from dynamodb_processor_server.query.projection import shaped
 from dynamodb_processor_server.query.values import WireItem
+from dynamodb_processor_server.reading.branches import Branch, Branches
 from dynamodb_processor_server.reading.encoding import encode_item
-from dynamodb_processor_server.reading.port import Limits, Page, PageContent, PageEnd, Usage
-from dynamodb_processor_server.reading.positions import encode_position, key_of
+from dynamodb_processor_server.reading.hydration import (
+    UNITS_PER_GET,
+    UNREAD,
+    Got,
+    PrimaryKey,
+    Unread,
+)
+from dynamodb_processor_server.reading.port import (
+    Limits,
+    Page,
+    PageContent,
+    PageEnd,
+    Position,
+    Usage,
+)
+from dynamodb_processor_server.reading.positions import decode_positions, encode_positions
 
 # Beyond this many items the 1 MB cap of a DynamoDB answer decides anyway.
 _MAX_LIMIT: Final = 10_000
+# What may be read of one of several partitions beyond its share of the page.
+_MAX_AHEAD: Final = 200
+
+
+def _branches_at(plan: Plan, at: Position, limits: Limits) -> Branches:
+    """Return the partitions where `at` says they stand, with what the call has read beyond it."""
+    surplus = limits.surplus
+    if surplus is not None:
+        fetched, surplus.fetched = surplus.fetched, None
+        if isinstance(fetched, Branches) and surplus.position == at:
+            return fetched
+    return Branches(plan, decode_positions(at, len(plan.requests)))
 
 
 class PageBuilder:
-    """One page in the making.
+    """One page in the making, from position `at`.
 
-    `max_bytes` bounds the encoded items, but a page always takes one. `read_at` is when the read
-    began, in seconds since the epoch. `start_key` moves on with every answer and is None at the end
-    of the range, which `exhausted` tells from the start.
+    `max_bytes` bounds the encoded items, but a page always takes one. `now` is when the read
+    began, in seconds since the epoch.
     """
 
     def __init__(
-        self,
-        plan: Plan,
-        start_key: Mapping[str, Any] | None,
-        limits: Limits,
-        max_bytes: int,
-        read_at: float,
+        self, plan: Plan, at: Position, limits: Limits, max_bytes: int, now: float
     ) -> None:
-        self.start_key = start_key
         self.usage = Usage()
         self._plan = plan
+        self._branches = _branches_at(plan, at, limits)
+        self._began = self._branches.positions
         self._limits = limits
         self._max_bytes = max_bytes
-        self._read_at = read_at
+        self._read_at = now
+        self._oldest = min(now, self._branches.read_at or now)
         self._chunks: list[bytes] = []
+        self._count = 0
         self._bytes = 0
-        self._seen: WireItem | None = None  # the last item delivered or rejected in the service
 
-    def request_limit(self) -> int:
-        """Return the `Limit` for the next request.
+    @property
+    def moved(self) -> bool:
+        """Whether the page stands further than where it began."""
+        return self._branches.positions != self._began
 
-        Where nearly every evaluated item is returned, just as many as are missing; else as many as
-        the share of matches so far suggests (at first one half), so that a rare match is found in
-        few requests and a common one wastes little.
+    def needs(self) -> list[tuple[Branch, dict[str, Any]]]:
+        """Return the partitions of which more must be read, each with the request to make.
+
+        A budget is kept to the item, except that the first requests ask every partition for one:
+        without that, nothing could be said of the order and no progress be made.
         """
-        missing = self._limits.page_size - len(self._chunks)
-        wanted = missing
-        if not self._plan.exact_limit:
-            matches, scanned = len(self._chunks) + 1, self.usage.items_scanned + 2
-            wanted = math.ceil(missing * scanned / matches)
-        if self._limits.max_scanned_items is not None:
-            wanted = min(wanted, self._limits.max_scanned_items - self.usage.items_scanned)
-        return max(1, min(wanted, _MAX_LIMIT))
+        waiting = self._branches.waiting()
+        left = self._scans_left()
+        if self.usage.backend_calls:
+            waiting = waiting[:left]
+        share = self._share()
+        most = max(1, min(left // max(1, len(waiting)), _MAX_LIMIT))
+        return [
+            (branch, self._request(branch, min(max(share, self._ahead(branch)), most)))
+            for branch in waiting
+        ]
 
-    def add(self, answer: Mapping[str, Any], usage: Usage) -> PageEnd | None:
-        """Take an answer to the next request; return why the page ends, None when it goes on."""
+    def add(self, branch: Branch, answer: Mapping[str, Any], usage: Usage) -> None:
+        """Take in the answer to a request of `needs`."""
         self.usage += usage
-        for item in answer["Items"]:
-            end = self._add_item(item)
-            if end is not None:
-                return end
-        self.start_key = answer.get("LastEvaluatedKey")
-        if not self.start_key:
-            self.start_key = None
-            return PageEnd.EXHAUSTED
-        self._seen = None
-        if len(self._chunks) == self._limits.page_size:
+        branch.evaluated += usage.items_scanned
+        branch.add(answer, self._read_at)
+
+    def missing(self) -> dict[PrimaryKey, WireItem]:
+        """Return the keys of the items that must be got before the page can go on.
+
+        There are none where the page waits for `needs`. No more are got than are likely to go on
+        the page and than the budget may pay for, but one always is.
+        """
+        branches, base = self._branches, self._branches.base
+        if base is None or branches.waiting():
+            return {}
+        wanted = max(1, self._limits.page_size - self._count)
+        wanted = base.selected(wanted, branches.delivered)
+        if self._bytes:
+            wanted = min(wanted, (self._max_bytes - self._bytes) * self._count // self._bytes + 1)
+        if self._limits.max_read_units is not None:
+            left = self._limits.max_read_units - self.usage.read_units
+            wanted = min(wanted, int(left / UNITS_PER_GET))
+        return base.missing(branches.upcoming(), base.most(max(1, wanted)))
+
+    def hydrate(self, got: Got, usage: Usage) -> None:
+        """Take in items that were got."""
+        assert self._branches.base is not None, "the plan does not hydrate"
+        self.usage += usage
+        self._branches.base.add(got, usage)
+
+    def fill(self) -> PageEnd | None:
+        """Take what the answers allow; return why the page ends, None when more must be read."""
+        branches = self._branches
+        while not branches.waiting():
+            branch = branches.next()
+            if branch is None:
+                return PageEnd.EXHAUSTED
+            item = self._item(branch.items[0])
+            if item is UNREAD:
+                return self._end_before_gets()
+            if item is not None:
+                end = self._deliver(item)
+                if end is not None:
+                    return end  # the item is withheld, and read again by the next page
+            branches.take(branch)
+        if self._is_full:
             return PageEnd.PAGE_FULL
         return self._spent_budget()
 
-    def _add_item(self, item: WireItem) -> PageEnd | None:
-        local_filter = self._plan.local_filter
-        if local_filter is None or evaluate(local_filter, item):
-            if len(self._chunks) == self._limits.page_size:
-                return self._end_behind_last(PageEnd.PAGE_FULL)
-            chunk = self._encode(item)
-            if self._chunks and self._bytes + len(chunk) > self._max_bytes:
-                return self._end_behind_last(PageEnd.RESPONSE_BYTES)
+    def page(self, end: PageEnd) -> Page:
+        """Return what has been gathered so far as a page that ends for a reason."""
+        branches = self._branches
+        following = None if branches.exhausted else encode_positions(branches.positions)
+        content = PageContent(b"".join(self._chunks), self._count, following, end, self._oldest)
+        return Page(content, self.usage)
+
+    def finish(self, end: PageEnd) -> Page:
+        """Return the page, and leave what was read beyond it to the same call's next one."""
+        page = self.page(end)
+        surplus = self._limits.surplus
+        if surplus is not None:
+            surplus.position, surplus.fetched = page.content.next, self._branches
+        return page
+
+    def _request(self, branch: Branch, limit: int) -> dict[str, Any]:
+        request = dict(branch.request)
+        if self._plan.operation is not Operation.GET:
+            request["Limit"] = limit
+        if isinstance(branch.position, Mapping):
+            request["ExclusiveStartKey"] = branch.position
+        return request
+
+    def _share(self) -> int:
+        """Return how many items of each partition are likely to fill the page.
+
+        Where nearly every evaluated item is returned, as many as are missing; else as many as the
+        share of matches in this call suggests (at first one half), so that a rare match takes few
+        requests and a common one wastes little. Several partitions share the number, and each
+        brings one more, so that the merge seldom waits for a single one.
+        """
+        wanted = missing = max(1, self._limits.page_size - self._count)
+        if not self._plan.exact_limit:
+            matches, evaluated = self._branches.matches + 1, self._branches.evaluated + 2
+            wanted = math.ceil(missing * evaluated / matches)
+        unread = self._branches.unread
+        return max(1, wanted if unread < 2 else math.ceil(wanted / unread) + 1)
+
+    def _scans_left(self) -> int:
+        budget = self._limits.max_scanned_items
+        return sys.maxsize if budget is None else budget - self.usage.items_scanned
+
+    def _ahead(self, branch: Branch) -> int:
+        """Return how many items of a partition are worth reading for its own sake.
+
+        As many as the call has had of it: one of several partitions that is asked again and again
+        is asked ever more seldom. What is read beyond the page is kept for the next one.
+        """
+        return min(branch.evaluated, _MAX_AHEAD) if len(self._plan.requests) > 1 else 0
+
+    def _deliver(self, item: WireItem) -> PageEnd | None:
+        """Put an item on the page, or return why it cannot be."""
+        if self._count == self._limits.page_size:
+            return PageEnd.PAGE_FULL
+        if not self._plan.counts:
+            chunk = encode_item(shaped(item, self._plan.shape))
+            if self._count and self._bytes + len(chunk) > self._max_bytes:
+                return PageEnd.RESPONSE_BYTES
             self._chunks.append(chunk)
             self._bytes += len(chunk)
-        self._seen = item
+        self._count += 1
+        self._branches.delivered += 1
         return None
 
-    def _end_behind_last(self, end: PageEnd) -> PageEnd:
-        """End the page before an item that was evaluated but is withheld."""
-        if self._seen is not None:
-            self.start_key = key_of(self._seen, self._plan.path.position)
-        return end
+    def _item(self, shown: WireItem) -> WireItem | Unread | None:
+        """Return the item to return for one that was read; None for one that is rejected."""
+        if self._branches.base is not None:
+            return self._branches.base.resolve(shown)
+        local_filter = self._plan.local_filter
+        return shown if local_filter is None or evaluate(local_filter, shown) else None
 
-    def _encode(self, item: WireItem) -> bytes:
-        shape = self._plan.shape
-        if shape.paths:
-            item = project(item, shape.paths)
-        elif shape.attributes is not None:
-            item = {name: value for name, value in item.items() if name in shape.attributes}
-        return encode_item(item)
+    @property
+    def _is_full(self) -> bool:
+        """Whether the page ends here, whatever follows.
+
+        Where items are hidden it ends only before the next item that is returned: whether there is
+        one must not be told by what happens to be evaluated.
+        """
+        return self._count == self._limits.page_size and not self._plan.withheld
+
+    def _end_before_gets(self) -> PageEnd | None:
+        """Return why a page ends before more items are got, None when they are.
+
+        What was evaluated may be returned whatever the scan budget. Some progress is always made.
+        """
+        if self._is_full:
+            return PageEnd.PAGE_FULL
+        units = self._limits.max_read_units
+        spent = units is not None and self.usage.read_units >= units
+        return PageEnd.READ_UNIT_BUDGET if spent and self.moved else None
 
     def _spent_budget(self) -> PageEnd | None:
         limits, usage = self._limits, self.usage
@@ -114,11 +241,3 @@ class PageBuilder:
         if limits.max_read_units is not None and usage.read_units >= limits.max_read_units:
             return PageEnd.READ_UNIT_BUDGET
         return None
-
-    def page(self, end: PageEnd) -> Page:
-        """Return what has been gathered so far as a page that ends for a reason."""
-        next_position = None if self.start_key is None else encode_position(self.start_key)
-        content = PageContent(
-            b"".join(self._chunks), len(self._chunks), next_position, end, self._read_at
-        )
-        return Page(content, self.usage)

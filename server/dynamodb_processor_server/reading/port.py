@@ -6,12 +6,15 @@ caching and resilience. One contract suite (`tests/contract/`) runs against ever
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
-from dynamodb_processor_server.query.plan import Plan
+from dynamodb_processor_server.catalog.schema import Table
+from dynamodb_processor_server.query.plan import Plan, Shape
+from dynamodb_processor_server.query.rules import RowRule
+from dynamodb_processor_server.query.values import WireItem
 
 #: Where a page begins: opaque bytes of `reading.positions`; empty means from the start.
 Position = bytes
@@ -120,6 +123,17 @@ class Progress:
     cut: Callable[[], Page] | None = None
 
 
+@dataclass(slots=True)
+class Surplus:
+    """What one call has read beyond its last page, for its next page to begin with.
+
+    `fetched` is the reader's own; it stands for what follows `position`.
+    """
+
+    position: Position | None = None
+    fetched: object = None
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How much one page may hold and take.
@@ -137,6 +151,7 @@ class Limits:
     has_duration: bool = False
     cache: CachePolicy = DEFAULT_CACHE_POLICY
     progress: Progress | None = None
+    surplus: Surplus | None = None
 
     @property
     def budgeted(self) -> bool:
@@ -146,6 +161,45 @@ class Limits:
             or self.max_scanned_items is not None
             or self.max_read_units is not None
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Primary keys to get of one table, in wire form, distinct; and what to ask for of each item.
+
+    `request` holds BatchGetItem's parameters for the table besides the keys. What `rule` hides is
+    found to be missing.
+    """
+
+    table: Table
+    keys: tuple[WireItem, ...]
+    request: Mapping[str, Any]
+    shape: Shape
+    strong: bool
+    rule: RowRule | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What became of a lookup: for each key, in order, its item, or None where there is none.
+
+    A key that is left out of `items` was not read in time. `read_at` is in seconds since the epoch.
+    """
+
+    items: Mapping[int, WireItem | None]
+    usage: Usage
+    read_at: float
+
+
+class ItemReader(Protocol):
+    """Gets items by their primary keys."""
+
+    async def get_items(self, lookup: Lookup, limits: Limits) -> Found:
+        """Return what could be read within `limits`.
+
+        Raises BackendUnavailable, DeadlineExceeded (with nothing to show) and TableNotFound.
+        """
+        ...
 
 
 class Reader(Protocol):

@@ -46,6 +46,8 @@ def _decode_binary(parsed: dict[str, Any]) -> None:
     items = parsed.get("Items") or [parsed.get("Item", {})]
     for table_items in parsed.get("Responses", {}).values():
         items.extend(table_items)
+    for request in parsed.get("UnprocessedKeys", {}).values():
+        items.extend(request["Keys"])
     for item in items:
         _decode_attributes(item)
     _decode_attributes(parsed.get("LastEvaluatedKey", {}))

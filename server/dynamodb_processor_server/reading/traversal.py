@@ -21,6 +21,7 @@ from dynamodb_processor_server.reading.port import (
     PageEnd,
     Position,
     Reader,
+    Surplus,
     Usage,
 )
 
@@ -50,6 +51,23 @@ class Terms:
     budget: Budget = NO_BUDGET
     cache: CachePolicy = DEFAULT_CACHE_POLICY
     interval: float | None = None
+
+    def times(self) -> tuple[float, float]:
+        """Return when to stop reading and when to have stopped, of the event loop's clock.
+
+        An answer has to travel: what is left is not spent to the last millisecond.
+        """
+        now = asyncio.get_running_loop().time()
+        margin = min(0.25, self.seconds / 10)
+        stop = now + self.seconds - margin
+        if self.budget.max_duration is not None:
+            stop = min(stop, now + self.budget.max_duration)
+        return stop, now + self.seconds - margin / 2
+
+    def limits(self) -> Limits:
+        """Return the limits of a call that reads once."""
+        stop, deadline = self.times()
+        return Limits(self.page_size, stop, deadline, max_read_units=self.budget.max_read_units)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +105,9 @@ class Traversal:
         self._max_items = max_items
         self._items = 0
         self._usage = NO_USAGE
+        self._surplus: Surplus | None = None
         self._loop = asyncio.get_running_loop()
-        now = self._loop.time()
-        # An answer has to travel: what is left is not spent to the last millisecond.
-        margin = min(0.25, terms.seconds / 10)
-        self._deadline = now + terms.seconds - margin / 2
-        self._stop = now + terms.seconds - margin
-        if terms.budget.max_duration is not None:
-            self._stop = min(self._stop, now + terms.budget.max_duration)
+        self._stop, self._deadline = terms.times()
 
     async def next_page(self) -> Step:
         """Read the next page and move on behind it."""
@@ -113,6 +126,7 @@ class Traversal:
 
     async def pages(self) -> AsyncGenerator[Step]:
         """Read every page, one ahead of the caller, until the end or until a budget is spent."""
+        self._surplus = Surplus()
         step = self._closed(await self.next_page())
         while not step.last:
             ahead = asyncio.create_task(self.next_page(), name="read-ahead")
@@ -142,6 +156,7 @@ class Traversal:
             max_read_units=None if units is None else units - self._usage.read_units,
             has_duration=budget.max_duration is not None,
             cache=terms.cache,
+            surplus=self._surplus,
         )
 
     def _closed(self, step: Step) -> Step:

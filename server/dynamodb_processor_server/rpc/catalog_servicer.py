@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from typing import Any, Final
 
 import grpc
@@ -10,10 +11,17 @@ from google.protobuf.duration_pb2 import Duration
 
 from dynamodb_processor.v1 import catalog_service_pb2 as pb
 from dynamodb_processor_server.catalog.registry import Catalog
-from dynamodb_processor_server.catalog.schema import AccessPath, KeySchema, PathKind, Table
+from dynamodb_processor_server.catalog.schema import (
+    AccessPath,
+    KeyAttribute,
+    KeySchema,
+    PathKind,
+    Table,
+)
 from dynamodb_processor_server.errors import InvalidRequest
+from dynamodb_processor_server.query.rules import RowRule
 from dynamodb_processor_server.rpc.call import current_call
-from dynamodb_processor_server.rpc.preparation import check_granted
+from dynamodb_processor_server.rpc.preparation import granted, narrowed
 
 _DEFAULT_PAGE_SIZE: Final = 100
 _MAX_PAGE_SIZE: Final = 1_000
@@ -59,49 +67,65 @@ class CatalogServicer:
         call.table = request.table
         if not request.table:
             raise InvalidRequest.of("table", "is required")
-        check_granted(call.caller, request.table)
-        return pb.GetTableResponse(table=_table(await self._catalog.table(request.table)))
+        grant = granted(call.caller, request.table)
+        table = narrowed(await self._catalog.table(request.table), grant)
+        return pb.GetTableResponse(table=_table(table, grant.rule))
 
     def _description(self, name: str) -> str:
         declaration = self._catalog.declaration.declaration_for(name)
         return declaration.description if declaration else ""
 
 
-def _table(table: Table) -> pb.Table:
+def _table(table: Table, rule: RowRule | None) -> pb.Table:
+    """Describe a table as far as it is granted."""
     declaration = table.declaration
     ttl = Duration()
     ttl.FromNanoseconds(int(declaration.cache_ttl * 1e9))
     return pb.Table(
         name=table.name,
         description=declaration.description,
-        key=_key(table.schema.base.key),
-        indexes=[_index(path, table) for path in table.schema.paths[1:] if _usable(path, table)],
+        key=_key(table.schema.base.key, table),
+        indexes=[_index(path, table) for path in table.schema.paths[1:]],
         visible_attributes=declaration.attributes or (),
-        required_attributes=declaration.required,
+        required_attributes=filter(table.may_show, declaration.required),
         default_page_size=declaration.page_size.default,
         max_page_size=declaration.page_size.maximum,
         cache_ttl=ttl,
-        allow_scan=declaration.allow_scan,
+        allow_scan=declaration.allow_scan and (rule is None or rule.as_filter),
+        timestamp_attributes=sorted(filter(table.may_show, table.view.timestamps)),
+        time_to_live_attribute=table.view.time_to_live or "",
     )
-
-
-def _usable(path: AccessPath, table: Table) -> bool:
-    """Return whether callers may name all of a path's key, without which it is none for them."""
-    return all(table.may_show(attribute.name) for attribute in path.key.attributes)
 
 
 def _index(path: AccessPath, table: Table) -> pb.Index:
     return pb.Index(
         name=path.label,
         kind=_INDEX_KINDS[path.kind],
-        key=_key(path.key),
+        key=_key(path.key, table),
         projects_all=path.projected is None,
         projected_attributes=sorted(filter(table.may_show, path.projected or ())),
     )
 
 
-def _key(key: KeySchema) -> pb.KeySchema:
+def _key(key: KeySchema, table: Table) -> pb.KeySchema:
     return pb.KeySchema(
-        partition=[pb.KeyAttribute(name=a.name, type=_KEY_TYPES[a.type]) for a in key.partition],
-        sort=[pb.KeyAttribute(name=a.name, type=_KEY_TYPES[a.type]) for a in key.sort],
+        partition=_key_attributes(key.partition, table), sort=_key_attributes(key.sort, table)
     )
+
+
+def _key_attributes(attributes: Iterable[KeyAttribute], table: Table) -> list[pb.KeyAttribute]:
+    shown = (
+        pb.KeyAttribute(
+            name=attribute.name if table.may_show(attribute.name) else "",
+            type=_KEY_TYPES[attribute.type],
+            template=_template(attribute, table),
+        )
+        for attribute in attributes
+    )
+    return [attribute for attribute in shown if attribute.name or attribute.template]
+
+
+def _template(attribute: KeyAttribute, table: Table) -> str:
+    if attribute.template is None or not all(map(table.may_show, attribute.fields)):
+        return ""
+    return str(attribute.template)

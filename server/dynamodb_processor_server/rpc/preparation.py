@@ -9,19 +9,24 @@ from typing import Final
 
 from cachetools import LRUCache
 
+from dynamodb_processor_server.access.grants import Grant
 from dynamodb_processor_server.access.principals import Principal
 from dynamodb_processor_server.catalog.registry import Catalog
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.errors import (
+    ConfigurationError,
     FieldViolation,
     InvalidRequest,
     PermissionDenied,
     PreconditionFailed,
 )
 from dynamodb_processor_server.query import canonical
+from dynamodb_processor_server.query.key_types import check_key_types
 from dynamodb_processor_server.query.model import Query
 from dynamodb_processor_server.query.plan import Plan
 from dynamodb_processor_server.query.planner import plan_query
+from dynamodb_processor_server.query.rules import RowRule
+from dynamodb_processor_server.query.static_types import ExpressionError
 from dynamodb_processor_server.query.tokens import (
     ExpiredToken,
     InvalidToken,
@@ -29,6 +34,7 @@ from dynamodb_processor_server.query.tokens import (
     TokenSealer,
 )
 from dynamodb_processor_server.reading.port import START, Position
+from dynamodb_processor_server.reading.positions import padded, unpadded
 from dynamodb_processor_server.rpc.received import Spec
 from dynamodb_processor_server.rpc.requests import Violations, parse_query
 
@@ -54,46 +60,99 @@ class PreparedQuery:
 
 
 class Preparation:
-    """Parses and plans queries, each once per version of the catalog."""
+    """Parses and plans queries, each once per version of the catalog and of what is granted."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._plans: LRUCache[tuple[int, bytes], PreparedQuery] = LRUCache(_MAX_PLANS)
+        self._plans: LRUCache[tuple[int, bool, bytes, bytes], PreparedQuery] = LRUCache(_MAX_PLANS)
 
     async def prepare(
-        self, spec: Spec, principal: Principal, mistakes: tuple[FieldViolation, ...]
+        self,
+        spec: Spec,
+        principal: Principal,
+        mistakes: tuple[FieldViolation, ...],
+        *,
+        counts: bool = False,
     ) -> PreparedQuery:
-        """Return the planned query.
+        """Return the planned query; one that `counts` is planned for counting.
 
         Raises PermissionDenied before anything else is looked at, then InvalidRequest (for
         `mistakes` too), TableNotFound, PreconditionFailed.
         """
-        check_granted(principal, spec.table)
+        grant = granted(principal, spec.table)
         if mistakes:
             parse_query(spec.message, Violations(mistakes))
-        key = (self._catalog.version, spec.key)
+        key = (self._catalog.version, counts, grant.version, spec.key)
         try:
             return self._plans[key]
         except KeyError:
-            query = parse_query(spec.message, Violations())
-            prepared = _prepared(query, await self._catalog.table(spec.table))
-            if len(key[1]) <= _MAX_REMEMBERED:
+            query = replace(parse_query(spec.message, Violations()), counts=counts)
+            table = narrowed(await self._catalog.table(spec.table), grant)
+            prepared = _prepared(query, table, _stored_rule(grant, table))
+            if len(spec.key) <= _MAX_REMEMBERED:
                 # Describing the table on first use moves the version on.
-                self._plans[self._catalog.version, key[1]] = prepared
+                self._plans[self._catalog.version, *key[1:]] = prepared
             return prepared
 
+    async def table(
+        self, name: str, principal: Principal, violations: Violations
+    ) -> tuple[Table, RowRule | None]:
+        """Return a table to read without a query, and the caller's row rule.
 
-def check_granted(principal: Principal, table: str) -> None:
-    """Raise PermissionDenied unless `principal` may read `table`, existing or not."""
-    if table and not principal.may_read(table):
+        Refusals come in the same order.
+        """
+        grant = granted(principal, name)
+        if not name:
+            violations.add("table", "is required")
+        violations.raise_any()
+        table = narrowed(await self._catalog.table(name), grant)
+        return table, _stored_rule(grant, table)
+
+
+_NO_TABLE: Final = Grant("")
+
+
+def granted(principal: Principal, table: str) -> Grant:
+    """Return what a principal may read of a table, existing or not; any grant for no table.
+
+    Raises PermissionDenied where that is nothing.
+    """
+    grant = principal.grant(table) if table else _NO_TABLE
+    if grant is None:
         raise PermissionDenied(f"table {table[:255]} is not granted to {principal.name}")
+    return grant
 
 
-def _prepared(query: Query, table: Table) -> PreparedQuery:
-    plan = plan_query(query, table)
+def narrowed(table: Table, grant: Grant) -> Table:
+    """Return a table as it is for those who have a grant of it.
+
+    Raises PermissionDenied where nothing is left of it.
+    """
+    rule = grant.rule
+    if rule is not None:
+        try:
+            check_key_types(rule.over(table.view).condition, table.schema)
+        except ExpressionError as error:
+            raise ConfigurationError(f"a row rule does not fit {table.name}: {error}") from None
+    table = table.narrowed(grant.attributes, rule.fixed if rule else frozenset())
+    if table.declaration.attributes == ():
+        raise PermissionDenied(f"no attribute of table {table.name} is granted")
+    return table
+
+
+def _stored_rule(grant: Grant, table: Table) -> RowRule | None:
+    """Return the rule of a grant as one on the expanded items of a table that it fits."""
+    return None if grant.rule is None else grant.rule.over(table.view)
+
+
+def _prepared(query: Query, table: Table, rule: RowRule | None) -> PreparedQuery:
+    plan = plan_query(query, table, rule)
     declaration = table.declaration
     source = (declaration.region, declaration.role_arn, table.schema.name)
-    return PreparedQuery(query, plan, canonical.digest((source, query)))
+    # A rule may change how many partitions are read, and with it what a position means.
+    asked = (source, query) if rule is None else (source, query, rule)
+    purpose = b"count" if query.counts else b""
+    return PreparedQuery(query, plan, canonical.digest(asked) + purpose)
 
 
 class Tokens:
@@ -122,7 +181,10 @@ class Tokens:
                 return token
         except KeyError:
             pass
-        payload = TokenPayload(at, prepared.plan.path.index, returned)
+        plan = prepared.plan
+        if plan.withheld:  # the place may be a hidden item, whose key has a length of its own
+            at = padded(at, len(plan.requests))
+        payload = TokenPayload(at, plan.path.index, returned)
         token = self._sealer.seal(payload, _context(prepared, principal))
         self._sealed[place] = token, now + _SEALED_SECONDS
         return token
@@ -147,7 +209,7 @@ class Tokens:
             raise PreconditionFailed(
                 "TOKEN_EXPIRED", field, "the token has expired; start again without one"
             ) from None
-        return _pinned(prepared, payload.index), payload.position, payload.returned
+        return _pinned(prepared, payload.index), unpadded(payload.position), payload.returned
 
 
 def _context(prepared: PreparedQuery, principal: Principal) -> bytes:
@@ -163,7 +225,7 @@ def _pinned(prepared: PreparedQuery, index: str | None) -> PreparedQuery:
     try:
         if path is None:
             raise PreconditionFailed("INDEX_GONE", plan.table.name, "")
-        pinned = plan_query(replace(prepared.query, index=path.label), plan.table)
+        pinned = plan_query(replace(prepared.query, index=path.label), plan.table, plan.rule)
     except (InvalidRequest, PreconditionFailed):
         raise PreconditionFailed(
             "INDEX_GONE",

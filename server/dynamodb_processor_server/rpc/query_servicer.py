@@ -10,13 +10,31 @@ from typing import Any, cast
 
 import grpc
 
+from dynamodb_processor.v1.query_service_pb2 import (
+    BatchGetItemsRequest,
+    BatchGetItemsResponse,
+    CountItemsRequest,
+    CountItemsResponse,
+    ExplainQueryRequest,
+    ExplainQueryResponse,
+)
 from dynamodb_processor_server.errors import Draining
-from dynamodb_processor_server.reading.port import Reader
+from dynamodb_processor_server.reading.counting import UNBOUNDED
+from dynamodb_processor_server.reading.port import ItemReader, Reader
 from dynamodb_processor_server.reading.traversal import Step, Terms, Traversal
+from dynamodb_processor_server.rpc.batches import batch_response, check_batch, parse_batch
 from dynamodb_processor_server.rpc.call import Call, current_call
+from dynamodb_processor_server.rpc.explanations import explain
 from dynamodb_processor_server.rpc.preparation import Preparation, PreparedQuery, Tokens
-from dynamodb_processor_server.rpc.received import PageRequest
-from dynamodb_processor_server.rpc.responses import query_response, stream_response
+from dynamodb_processor_server.rpc.received import PageRequest, Spec
+from dynamodb_processor_server.rpc.requests import (
+    Violations,
+    check_budget,
+    parse_bound,
+    parse_budget,
+    parse_cache,
+)
+from dynamodb_processor_server.rpc.responses import count_response, query_response, stream_response
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +54,16 @@ class QueryServicer:
         preparation: Preparation,
         tokens: Tokens,
         reader: Reader,
+        items: ItemReader,
         deadlines: Deadlines,
+        max_page_bytes: int,
         draining: asyncio.Event,
     ) -> None:
         self._preparation = preparation
         self._tokens = tokens
         self._reader = reader
+        self._items = items
+        self._max_page_bytes = max_page_bytes
         self._deadlines = deadlines
         self._draining = draining
 
@@ -73,6 +95,62 @@ class QueryServicer:
                 if self._draining.is_set() and not step.last:
                     raise Draining("the server is shutting down; resume on another")
 
+    async def CountItems(  # noqa: N802 - the method's name in the contract
+        self, request: CountItemsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> CountItemsResponse:
+        """Count what a query matches."""
+        call = current_call()
+        call.table = request.query.table
+        violations = Violations()
+        budget, cache = parse_budget(request, violations), parse_cache(request, violations)
+        bound = parse_bound(request.total, "total", violations)
+        if request.query.HasField("max_items"):
+            violations.add("query.max_items", "makes no difference to a count")
+        prepared = await self._preparation.prepare(
+            Spec.of(request.query), call.caller, violations.found, counts=True
+        )
+        check_budget(budget, prepared.plan)
+        prepared, at, counted = self._tokens.open(
+            request.page_token, "page_token", prepared, call.caller
+        )
+        terms = Terms(
+            page_size=bound - counted if bound else UNBOUNDED,
+            seconds=_seconds(call, self._deadlines.unary),
+            budget=budget,
+            cache=cache,
+        )
+        walk = Traversal(self._reader, prepared.plan, terms, at, counted, None)
+        step = await walk.next_page()
+        _note(call, step)
+        call.items = 0  # none is returned
+        return count_response(step, bound, prepared.plan, self._token(prepared, call, step))
+
+    async def BatchGetItems(  # noqa: N802 - the method's name in the contract
+        self, request: BatchGetItemsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> BatchGetItemsResponse:
+        """Get items by their keys."""
+        call = current_call()
+        call.table = request.table
+        violations = Violations()
+        budget = parse_budget(request, violations)
+        check_batch(request, violations)
+        table, rule = await self._preparation.table(request.table, call.caller, violations)
+        batch = parse_batch(request, table, rule, violations)
+        terms = Terms(1, _seconds(call, self._deadlines.unary), budget)
+        found = await self._items.get_items(batch.lookup, terms.limits())
+        response = batch_response(request, batch, found, self._max_page_bytes)
+        call.usage, call.messages, call.items = found.usage, 1, response.stats.items_returned
+        return response
+
+    async def ExplainQuery(  # noqa: N802 - the method's name in the contract
+        self, request: ExplainQueryRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> ExplainQueryResponse:
+        """Tell how a query would be read."""
+        call = current_call()
+        call.table = request.query.table
+        prepared = await self._preparation.prepare(Spec.of(request.query), call.caller, ())
+        return explain(prepared.query, prepared.plan)
+
     async def _walk(
         self, request: PageRequest, call: Call, limit: float, interval: float | None = None
     ) -> tuple[PreparedQuery, Traversal]:
@@ -80,14 +158,14 @@ class QueryServicer:
         call.table = request.spec.table
         caller = call.caller
         prepared = await self._preparation.prepare(request.spec, caller, request.mistakes)
+        check_budget(request.budget, prepared.plan)
         prepared, at, returned = self._tokens.open(
             request.token, request.token_field, prepared, caller
         )
-        left = cast("float | None", call.context.time_remaining())  # None: no deadline
         sizes = prepared.plan.table.declaration.page_size
         terms = Terms(
             page_size=min(request.page_size or sizes.default, sizes.maximum),
-            seconds=limit if left is None else left,
+            seconds=_seconds(call, limit),
             budget=request.budget,
             cache=request.cache,
             interval=interval,
@@ -97,6 +175,12 @@ class QueryServicer:
 
     def _token(self, prepared: PreparedQuery, call: Call, step: Step) -> str:
         return self._tokens.seal(prepared, call.caller, step.page.content.next, step.returned)
+
+
+def _seconds(call: Call, limit: float) -> float:
+    """Return the time left for a call, `limit` if its caller sets no deadline."""
+    left = cast("float | None", call.context.time_remaining())
+    return limit if left is None else left
 
 
 def _note(call: Call, step: Step) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
@@ -15,10 +15,16 @@ from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from dynamodb_processor.v1 import query_pb2
-from dynamodb_processor.v1.query_service_pb2 import QueryRequest, StreamQueryRequest
+from dynamodb_processor.v1.query_service_pb2 import (
+    BatchGetItemsRequest,
+    CountItemsRequest,
+    QueryRequest,
+    StreamQueryRequest,
+)
 from dynamodb_processor_server.errors import FieldViolation, InvalidRequest
 from dynamodb_processor_server.query.model import Condition, Path, Query
 from dynamodb_processor_server.query.parser import ExpressionError, parse_expression, parse_path
+from dynamodb_processor_server.query.plan import Plan
 from dynamodb_processor_server.query.projection import conflicting
 from dynamodb_processor_server.query.values import Value
 from dynamodb_processor_server.reading.port import DEFAULT_CACHE_POLICY, CacheMode, CachePolicy
@@ -48,6 +54,15 @@ _CACHE_MODES: Final[Mapping[int, CacheMode]] = {
     query_pb2.CACHE_MODE_REFRESH: CacheMode.REFRESH,
     query_pb2.CACHE_MODE_ONLY_IF_CACHED: CacheMode.ONLY_IF_CACHED,
 }
+
+
+_TOTAL_MODES: Final = (query_pb2.TOTAL_MODE_BOUNDED, query_pb2.TOTAL_MODE_EXACT)
+_Budgeted = QueryRequest | StreamQueryRequest | CountItemsRequest | BatchGetItemsRequest
+_Cached = QueryRequest | StreamQueryRequest | CountItemsRequest
+
+
+# Why a budget is refused to those for whom the cost of a read is withheld.
+WITHHELD: Final = "is not allowed: under the access rules here it would tell of hidden items"
 
 
 class Violations:
@@ -87,8 +102,8 @@ def parse_query(message: query_pb2.QuerySpec, violations: Violations) -> Query:
         condition=_condition(message, violations),
         index=message.index or None,
         descending=_enum(message.order, _ORDERS, "query.order", violations, False),
-        projection=_projection(message, violations),
-        strong=_enum(message.consistency, _CONSISTENCIES, "query.consistency", violations, False),
+        projection=parse_projection(message.projection, "query.projection", violations),
+        strong=parse_strong(message.consistency, "query.consistency", violations),
         max_items=_positive(message, "max_items", "query", violations),
     )
     violations.raise_any()
@@ -101,19 +116,41 @@ def parse_terms(
     """Return what a call asks for besides the query, noting mistakes."""
     if request.page_size < 0:
         violations.add("page_size", f"must not be negative, is {request.page_size}")
-    if not (request.HasField("budget") or request.HasField("cache")):
-        return NO_BUDGET, DEFAULT_CACHE_POLICY
-    budget, cache = request.budget, request.cache
-    parsed_budget = Budget(
+    return parse_budget(request, violations), parse_cache(request, violations)
+
+
+def parse_budget(request: _Budgeted, violations: Violations) -> Budget:
+    """Return what a call may take, noting mistakes."""
+    if not request.HasField("budget"):
+        return NO_BUDGET
+    budget = request.budget
+    return Budget(
         max_scanned_items=_positive(budget, "max_scanned_items", "budget", violations),
         max_read_units=_positive(budget, "max_read_units", "budget", violations),
         max_duration=_duration(budget, "max_duration", "budget", violations, zero=False),
     )
-    policy = CachePolicy(
+
+
+def check_budget(budget: Budget, plan: Plan) -> None:
+    """Raise InvalidRequest for what would tell how much is read where that is withheld."""
+    if plan.withheld:
+        violations = Violations()
+        if budget.max_scanned_items is not None:
+            violations.add("budget.max_scanned_items", WITHHELD)
+        if budget.max_read_units is not None:
+            violations.add("budget.max_read_units", WITHHELD)
+        violations.raise_any()
+
+
+def parse_cache(request: _Cached, violations: Violations) -> CachePolicy:
+    """Return which cached answers are welcome, noting mistakes."""
+    if not request.HasField("cache"):
+        return DEFAULT_CACHE_POLICY
+    cache = request.cache
+    return CachePolicy(
         mode=_enum(cache.mode, _CACHE_MODES, "cache.mode", violations, CacheMode.DEFAULT),
         max_staleness=_duration(cache, "max_staleness", "cache", violations, zero=True),
     )
-    return parsed_budget, policy
 
 
 def _check_unknown(message: Message, path: str, violations: Violations) -> None:
@@ -168,20 +205,38 @@ def _condition(message: query_pb2.QuerySpec, violations: Violations) -> Conditio
         return None
 
 
-def _projection(message: query_pb2.QuerySpec, violations: Violations) -> tuple[Path, ...]:
-    if len(message.projection) > _MAX_PROJECTION:
-        violations.add("query.projection", f"has at most {_MAX_PROJECTION} paths")
+def parse_projection(texts: Sequence[str], field: str, violations: Violations) -> tuple[Path, ...]:
+    """Return the document paths that `texts` say, noting mistakes under `field`."""
+    if len(texts) > _MAX_PROJECTION:
+        violations.add(field, f"has at most {_MAX_PROJECTION} paths")
         return ()
     found: list[Path] = []
-    for position, text in enumerate(message.projection):
+    for position, text in enumerate(texts):
         try:
             found.append(parse_path(text))
         except ExpressionError as error:
-            violations.add(f"query.projection[{position}]", str(error))
+            violations.add(f"{field}[{position}]", str(error))
     clash = conflicting(found)
     if clash is not None:
-        violations.add("query.projection", f"{clash} overlaps another path")
+        violations.add(field, f"{clash} overlaps another path")
     return tuple(found)
+
+
+def parse_strong(consistency: int, field: str, violations: Violations) -> bool:
+    """Return whether strong reads are asked for, noting an unknown value."""
+    return _enum(consistency, _CONSISTENCIES, field, violations, False)
+
+
+def parse_bound(options: query_pb2.TotalOptions, field: str, violations: Violations) -> int:
+    """Return up to how many items are to be counted, 0 for no bound, noting mistakes."""
+    mode = options.mode or query_pb2.TOTAL_MODE_EXACT
+    if mode not in _TOTAL_MODES:
+        violations.add(f"{field}.mode", f"{mode} is not a value this server knows")
+        return 0
+    up_to: int | None = _positive(options, "up_to", field, violations)
+    if options.HasField("up_to") != (mode == query_pb2.TOTAL_MODE_BOUNDED):
+        violations.add(f"{field}.up_to", "belongs to TOTAL_MODE_BOUNDED, and is required there")
+    return up_to or 0
 
 
 def _enum(

@@ -9,7 +9,11 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from dynamodb_processor.v1 import query_pb2
-from dynamodb_processor.v1.query_service_pb2 import QueryResponse, StreamQueryResponse
+from dynamodb_processor.v1.query_service_pb2 import (
+    CountItemsResponse,
+    QueryResponse,
+    StreamQueryResponse,
+)
 from dynamodb_processor_server.query.plan import Plan
 from dynamodb_processor_server.reading.port import NO_USAGE, CacheStatus, Page, PageEnd, Usage
 from dynamodb_processor_server.reading.traversal import Step
@@ -24,8 +28,8 @@ def query_response(step: Step, plan: Plan, token: str) -> bytes:
     """Return the bytes of a `QueryResponse`."""
     content, usage = step.page.content, step.page.usage
     rest = QueryResponse(next_page_token=token)
-    if usage.backend_calls:
-        _set_usage(rest.stats, usage)  # parsers merge the two halves of `stats`
+    if usage.backend_calls and not plan.withheld:
+        set_usage(rest.stats, usage)  # parsers merge the two halves of `stats`
     _set_cache_info(rest.cache, step.page)
     fixed = _fixed(content.end, content.count, plan.path.index, content.read_at)
     return b"".join((content.items, fixed, rest.SerializeToString()))
@@ -36,7 +40,7 @@ def _fixed(end: PageEnd, count: int, index: str | None, read_at: float) -> bytes
     """Return the fields of a `QueryResponse` that are the same whenever a stored page is served."""
     response = QueryResponse(end=_ENDS[end])
     _set_stats(response.stats, count, NO_USAGE, index)
-    _set_seconds(response.read_time, read_at)
+    set_seconds(response.read_time, read_at)
     return response.SerializeToString()
 
 
@@ -46,40 +50,73 @@ def stream_response(step: Step, plan: Plan, token: str, sequence: int) -> bytes:
     rest = StreamQueryResponse(
         resume_token=token, end=_ENDS[content.end], sequence=sequence, last=step.last
     )
-    _set_stats(rest.stats, content.count, step.page.usage, plan.path.index)
-    _set_stats(rest.cumulative, step.items, step.usage, plan.path.index)
+    _set_stats(rest.stats, content.count, _told(step.page.usage, plan), plan.path.index)
+    _set_stats(rest.cumulative, step.items, _told(step.usage, plan), plan.path.index)
     _set_cache_info(rest.cache, step.page)
-    _set_seconds(rest.read_time, content.read_at)
+    set_seconds(rest.read_time, content.read_at)
     return content.items + rest.SerializeToString()
 
 
+def count_response(step: Step, bound: int, plan: Plan, token: str) -> CountItemsResponse:
+    """Return a `CountItemsResponse`; `bound` 0 means none. At the bound counting is over."""
+    content = step.page.content
+    reached = 0 < bound <= step.returned
+    response = CountItemsResponse(next_page_token="" if reached else token, end=_ENDS[content.end])
+    if 0 < bound < step.returned:
+        response.end = query_pb2.PAGE_END_PAGE_FULL
+    _set_total(response.total, step, bound)
+    _set_stats(response.stats, 0, _told(step.page.usage, plan), plan.path.index)
+    _set_cache_info(response.cache, step.page)
+    set_seconds(response.read_time, content.read_at)
+    return response
+
+
 # Messages are filled in place: built on their own and handed over, they would be copied.
+
+
+def _set_total(total: query_pb2.Total, step: Step, bound: int) -> None:
+    """Say what was counted: no more than the bound, however much the last answers brought."""
+    over = 0 < bound < step.returned
+    exhausted = step.page.content.next is None
+    total.value = bound if over else step.returned
+    total.relation = (
+        query_pb2.TOTAL_RELATION_EXACT
+        if exhausted and not over
+        else query_pb2.TOTAL_RELATION_AT_LEAST
+    )
+
+
+def _told(usage: Usage, plan: Plan) -> Usage:
+    """Return what a caller is told of a cost: nothing where hidden items are part of it."""
+    return NO_USAGE if plan.withheld else usage
 
 
 def _set_stats(stats: query_pb2.PageStats, items: int, usage: Usage, index: str | None) -> None:
     stats.items_returned = items
     stats.index_used = index or ""
     if usage.backend_calls:
-        _set_usage(stats, usage)
+        set_usage(stats, usage)
 
 
-def _set_usage(stats: query_pb2.PageStats, usage: Usage) -> None:
+def set_usage(stats: query_pb2.PageStats, usage: Usage) -> None:
+    """Say what a call took of DynamoDB."""
     stats.items_scanned = usage.items_scanned
     stats.read_units = usage.read_units
     stats.backend_calls = usage.backend_calls
     stats.throttle_retries = usage.retries
-    _set_seconds(stats.backend_time, usage.backend_time)
+    set_seconds(stats.backend_time, usage.backend_time)
 
 
 def _set_cache_info(info: query_pb2.CacheInfo, page: Page) -> None:
     info.status = _STATUSES[page.status]
     if page.age:
-        _set_seconds(info.age, page.age)
+        set_seconds(info.age, page.age)
     if page.expires_in is not None:
-        _set_seconds(info.expires_in, page.expires_in)
+        set_seconds(info.expires_in, page.expires_in)
 
 
-def _set_seconds(target: Duration | Timestamp, seconds: float) -> None:
+def set_seconds(target: Duration | Timestamp, seconds: float) -> None:
+    """Set a duration, or a time since the epoch."""
     whole = int(seconds)
     target.seconds = whole
     target.nanos = int((seconds - whole) * 1e9)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dynamodb_processor_server.access.api_keys import KeyRing, credential_of
+from dynamodb_processor_server.access.grants import Grant
 from dynamodb_processor_server.access.keys_file import (
     KeyEntry,
     KeysFile,
@@ -56,7 +57,7 @@ def test_a_good_key_gives_its_principal() -> None:
     assert len(keys) == 2
     assert (caller.key_id, caller.name, caller.rate_class) == ("r-1", "reports", "standard")
     assert caller.roles == {"reader", "admin"}
-    assert caller.tables == ("audit_events", "fl*")
+    assert caller.grants == (Grant("audit_events"), Grant("fl*"))
     other = keys.authenticate(other_text, _NOW)
     assert (other.name, other.rate_class) == ("other", "default")
     assert other.roles == {"reader"}

@@ -12,6 +12,7 @@ import yaml
 
 from dynamodb_processor_server.access import command
 from dynamodb_processor_server.access.api_keys import KeyRing
+from dynamodb_processor_server.access.grants import Grant
 from dynamodb_processor_server.access.keys_file import KeysFile
 from dynamodb_processor_server.documents import Document, load_document
 
@@ -34,7 +35,7 @@ def test_the_key_is_printed_and_the_entry_makes_it_good() -> None:
     ring = KeyRing.build(Document(Path("k"), f"keys:\n{entry}".encode()))
     caller = ring.authenticate(out.rstrip("\n"), 0)
     assert code == 0
-    assert caller.tables == ("flights", "audit-*")
+    assert caller.grants == (Grant("flights"), Grant("audit-*"))
     assert caller.roles == {"reader", "admin"}
     assert out.strip() not in err
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dynamodb_processor_server.access.grants import Grant
 from dynamodb_processor_server.access.principals import Principal
 from dynamodb_processor_server.access.rate_limits import CallRateLimits, RateClass
 from dynamodb_processor_server.errors import ConfigurationError, RateLimited
@@ -24,7 +25,7 @@ class Clock:
 
 def principal(name: str = "p", rate_class: str = "default", key_id: str = "k") -> Principal:
     """Return a caller."""
-    return Principal(key_id, name, frozenset({"reader"}), ("*",), rate_class)
+    return Principal(key_id, name, frozenset({"reader"}), (Grant("*"),), rate_class)
 
 
 def accepted(limits: CallRateLimits, caller: Principal, calls: int) -> int:

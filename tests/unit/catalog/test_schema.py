@@ -116,3 +116,48 @@ def test_a_table_shows_what_its_declaration_lists() -> None:
     listed = make_table(attributes=["tenant_id", "title"])
     assert listed.may_show("title")
     assert not listed.may_show("event_id")
+
+
+def test_a_table_is_narrowed_to_what_is_granted() -> None:
+    """Attributes in the operator's order, and of the indexes those whose keys may be seen."""
+    table = make_table(
+        PLACES, attributes=["id", "city", "name", "country"], required=["city", "id"]
+    )
+    narrowed = table.narrowed(frozenset({"city", "id", "unknown"}), frozenset())
+    assert narrowed.declaration.attributes == ("id", "city")
+    assert narrowed.declaration.required == ("city", "id")
+    assert [path.label for path in narrowed.schema.paths] == ["@table", "by_city"]
+    assert not narrowed.may_show("name")
+    assert narrowed.schema.path("by_place") is None
+    assert "street" not in narrowed.schema.key_types
+
+
+def test_what_the_catalog_hides_hides_indexes_too() -> None:
+    """Their order would tell of it; the base table is there whatever its key."""
+    table = make_table(PLACES, attributes=["name"]).narrowed(None, frozenset())
+    assert [path.label for path in table.schema.paths] == ["@table"]
+    assert not table.may_show_path(table.schema.base)
+
+
+def test_an_index_may_have_fixed_attributes_unseen() -> None:
+    """Those of which a caller gets one value in any case."""
+    hidden = frozenset({"country"})
+    table = make_table(PLACES).narrowed(frozenset({"city", "street", "number"}), hidden)
+    assert [path.label for path in table.schema.paths] == ["@table", "by_city", "by_place"]
+    assert not table.may_show("country")
+
+
+def test_a_grant_of_everything_leaves_a_table_as_it_is() -> None:
+    """And one of nothing shows nothing, rather than all."""
+    table = make_table(PLACES)
+    assert table.narrowed(None, frozenset()) is table
+    nothing = make_table(PLACES, attributes=["name"]).narrowed(frozenset({"id"}), frozenset())
+    assert nothing.declaration.attributes == ()
+    assert not nothing.may_show("id")
+    assert not nothing.may_show("name")
+
+
+def test_more_attributes_can_be_required() -> None:
+    """Each once, behind those that the operator names."""
+    table = make_table(PLACES, required=["city"]).requiring(frozenset({"number", "city", "id"}))
+    assert table.declaration.required == ("city", "id", "number")

@@ -22,6 +22,12 @@ from dynamodb_processor.v1.catalog_service_pb2 import (
 )
 from dynamodb_processor.v1.catalog_service_pb2_grpc import CatalogServiceServicer
 from dynamodb_processor.v1.query_service_pb2 import (
+    BatchGetItemsRequest,
+    BatchGetItemsResponse,
+    CountItemsRequest,
+    CountItemsResponse,
+    ExplainQueryRequest,
+    ExplainQueryResponse,
     QueryRequest,
     QueryResponse,
     StreamQueryRequest,
@@ -78,6 +84,9 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer):
         time_limit: Messages after which the server's own time limit ends a stream.
         hang_after: Messages after which a stream waits for ever.
         forgets_last: Whether streams break after the last item, before they say so.
+        counted_at_once: How many items one call counts, as if its time were over then.
+        got_at_once: How many keys one call gets; it defers the others.
+        explanation: What is said of every query.
     """
 
     items: Sequence[Item]
@@ -87,10 +96,16 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer):
     time_limit: int | None = None
     hang_after: int | None = None
     forgets_last: bool = False
+    counted_at_once: int | None = None
+    got_at_once: int | None = None
+    explanation: ExplainQueryResponse = field(default_factory=ExplainQueryResponse)
     tables: ListTablesResponse = field(default_factory=ListTablesResponse)
     table: GetTableResponse = field(default_factory=GetTableResponse)
     requests: list[QueryRequest] = field(default_factory=list)
     stream_requests: list[StreamQueryRequest] = field(default_factory=list)
+    count_requests: list[CountItemsRequest] = field(default_factory=list)
+    batch_requests: list[BatchGetItemsRequest] = field(default_factory=list)
+    explain_requests: list[ExplainQueryRequest] = field(default_factory=list)
     metadata: list[dict[str, str | bytes]] = field(default_factory=list)
     deadlines: list[float | None] = field(default_factory=list)
 
@@ -132,6 +147,57 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer):
                 await _wait_for_ever()
         if cut is not None and cut.failure is not None:
             await cut.failure.strike(context)
+
+    async def CountItems(  # noqa: N802 - the contract's name
+        self, request: CountItemsRequest, context: Context
+    ) -> CountItemsResponse:
+        """Answer with the number of items up to the bound or the end of the call's share."""
+        await self._begin(context)
+        self.count_requests.append(request)
+        start, bound = int(request.page_token or 0), request.total.up_to or len(self.items)
+        counted = min(start + (self.counted_at_once or len(self.items)), bound, len(self.items))
+        is_complete = counted == len(self.items)
+        response = CountItemsResponse(end=query_pb2.PAGE_END_EXHAUSTED)
+        response.total.value = counted
+        response.total.relation = query_pb2.TOTAL_RELATION_EXACT
+        if not is_complete:
+            response.total.relation = query_pb2.TOTAL_RELATION_AT_LEAST
+            response.end = query_pb2.PAGE_END_PAGE_FULL
+            if counted < bound:
+                response.end = query_pb2.PAGE_END_TIME_BUDGET
+                response.next_page_token = str(counted)
+        response.stats.items_scanned = counted - start
+        response.stats.backend_calls = 1
+        response.cache.status = query_pb2.CACHE_STATUS_MISS
+        response.read_time.FromSeconds(1_700_000_000)
+        return response
+
+    async def BatchGetItems(  # noqa: N802 - the contract's name
+        self, request: BatchGetItemsRequest, context: Context
+    ) -> BatchGetItemsResponse:
+        """Answer with the items whose `n` the keys name, as many as are got at once."""
+        await self._begin(context)
+        self.batch_requests.append(request)
+        held = {item.attributes["n"].n: item for item in self.items}
+        response = BatchGetItemsResponse()
+        for place, key in enumerate(request.keys):
+            number = key.attributes["n"].n if "n" in key.attributes else ""  # looking makes one
+            result, item = response.results.add(), held.get(number)
+            if self.got_at_once is not None and place >= self.got_at_once:
+                result.deferred_key.CopyFrom(key)
+            elif item is None:
+                result.missing_key.CopyFrom(key)
+            else:
+                result.item.CopyFrom(item)
+        return response
+
+    async def ExplainQuery(  # noqa: N802 - the contract's name
+        self, request: ExplainQueryRequest, context: Context
+    ) -> ExplainQueryResponse:
+        """Answer with the explanation."""
+        await self._begin(context)
+        self.explain_requests.append(request)
+        return self.explanation
 
     async def ListTables(  # noqa: N802 - the contract's name
         self, request: ListTablesRequest, context: Context

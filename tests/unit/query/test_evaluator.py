@@ -98,6 +98,7 @@ def test_what_holds(text: str) -> None:
         "begins_with(n, '1') OR begins_with(ss, 'a') OR begins_with(s, :bin)",
         "contains(s, 1) OR contains(ss, 1) OR contains(ns, '1') OR contains(l, 'y')",
         "contains(n, 1) OR contains(m, 'k') OR contains(yes, true)",
+        "contains(ss, 'c') OR contains(ns, 25) OR contains(bs, :bin)",
         "begins_with(s, n) OR contains(s, nothing)",
         "size(n) > 0 OR size(yes) > 0 OR size(nil) > 0 OR size(nothing) >= 0",
     ],

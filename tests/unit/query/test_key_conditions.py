@@ -15,14 +15,18 @@ from dynamodb_processor_server.query.key_conditions import (
     KeyCondition,
     Narrowing,
     key_condition,
+    merged_choices,
     missing_partition,
+    partitions_needed,
 )
 from dynamodb_processor_server.query.model import (
     Between,
     Comparison,
     Condition,
     Function,
+    In,
     Literal,
+    Or,
     Path,
     conjunction,
     conjuncts,
@@ -35,6 +39,8 @@ MULTI = KeySchema(
     (KeyAttribute("p", "S"), KeyAttribute("q", "S")),
     (KeyAttribute("s", "N"), KeyAttribute("t", "N"), KeyAttribute("u", "S")),
 )
+
+A = Value("S", "a")
 
 
 def of(text: str, key: KeySchema = KEY, **parameters: Value) -> KeyCondition:
@@ -53,17 +59,20 @@ def terms_of(text: str) -> tuple[Condition, ...]:
         ("p = 'a' AND q = 'b'", ()),
         ("'a' = p AND q IN ('b')", ()),
         ("p = 'a'", ("q",)),
-        ("p > 'a' AND q IN ('a', 'b')", ("p", "q")),
+        ("p > 'a' AND q IN ('a', 'b')", ("p",)),
+        ("p IN ('a', 'b') AND q IN ('a', 'b')", ()),
+        ("p IN ('a', x) AND q IN (p)", ("p", "q")),
         ("p = 'a' OR q = 'b'", ("p", "q")),
         ("p.x = 'a' AND q = p", ("p", "q")),
         ("NOT p = 'a'", ("p", "q")),
-        (f"p = '{'x' * 2049}' AND q = '{'x' * 2048}'", ("p",)),
+        ("p <> 'a' AND q BETWEEN 'b' AND 'b'", ("p", "q")),
+        ("begins_with(p, 'a') AND size(q) = 1", ("p", "q")),
     ],
 )
 def test_partition_attributes_are_fixed_by_equality_alone(
     text: str, missing: tuple[str, ...]
 ) -> None:
-    """With a literal that DynamoDB takes as a key: not empty, at most 2,048 bytes."""
+    """With one literal, or with one of several; never with what an attribute holds."""
     assert missing_partition(MULTI, terms_of(text)) == missing
 
 
@@ -74,7 +83,9 @@ def test_partition_attributes_are_fixed_by_equality_alone(
         ("s = 1", "s = 1", "", Narrowing.EQUAL),
         ("1 = s", "s = 1", "", Narrowing.EQUAL),
         ("s IN (1)", "s = 1", "", Narrowing.EQUAL),
-        ("s = 1 AND s = 2", "s = 1", "s = 2", Narrowing.EQUAL),
+        ("s = 1 AND s >= 1 AND s BETWEEN 0 AND 1", "s = 1", "", Narrowing.EQUAL),
+        ("s = 1 AND s <> 2", "s = 1", "s <> 2", Narrowing.EQUAL),
+        ("s = 1 AND s IN (1, 2)", "s = 1", "s IN (1, 2)", Narrowing.EQUAL),
         ("s > 1", "s > 1", "", Narrowing.HALF_OPEN),
         ("1 >= s", "s <= 1", "", Narrowing.HALF_OPEN),
         ("s > 1 AND s > 2 AND s >= 2", "s > 2", "", Narrowing.HALF_OPEN),
@@ -105,10 +116,11 @@ def test_sort_conditions_become_one_term(
     """Two bounds make BETWEEN, and what that does not say in full is left for others to check."""
     given_terms = (*terms_of("p = 'a'"), *terms_of(condition))
     found = key_condition(KEY, given_terms)
-    assert found.terms == (*terms_of("p = 'a'"), *terms_of(terms))
+    assert found.branches == ((A,),)
+    assert found.terms == terms_of(terms)
     assert tuple(term for term in given_terms if term not in found.carried) == terms_of(rest)
     assert found.narrowing is narrowing
-    assert not found.empty
+    assert found.complete is (narrowing is Narrowing.EQUAL)
 
 
 @pytest.mark.parametrize("bounds", ["s > 1 AND s < 3", "s >= 1 AND s < 3"])
@@ -126,19 +138,137 @@ def test_excluded_ends_are_near(bounds: str) -> None:
         "s > 1 AND s < 1",
         "s >= 1 AND s < 1",
         "s BETWEEN 1 AND 2 AND s > 2",
+        "s = 1 AND s = 2",
+        "s = 1 AND s IN (2)",
+        "s = 1 AND s > 1",
+        "s = 3 AND s BETWEEN 1 AND 2",
     ],
 )
-def test_ranges_that_hold_nothing_are_empty(bounds: str) -> None:
+def test_sort_conditions_that_contradict_each_other_leave_no_partition(bounds: str) -> None:
     """DynamoDB refuses BETWEEN with its ends swapped; the answer is known without it."""
-    assert of(f"p = 'a' AND {bounds}").empty
+    assert of(f"p = 'a' AND {bounds}").branches == ()
+    assert of(f"p IN ('a', 'b') AND {bounds}").branches == ()
+
+
+def test_a_contradiction_may_stand_behind_other_sort_attributes() -> None:
+    """An equality does not hide that the next attribute's range holds nothing."""
+    assert of("p = 'a' AND q = 'b' AND s = 1 AND t > 2 AND t < 2", MULTI).branches == ()
+    assert of("p = 'a' AND q = 'b' AND s = 1 AND t = 2 AND t < 2", MULTI).branches == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "branches"),
+    [
+        ("p = 'a'", "a"),
+        ("p IN ('b', 'a', 'c')", "bac"),
+        ("p IN ('b', 'a', 'b', 'a')", "ba"),
+        ("p IN ('a', 'b', 'c') AND p IN ('d', 'c', 'b')", "bc"),
+        ("p IN ('a', 'b') AND p = 'b'", "b"),
+        ("'b' = p AND p IN ('a', 'b')", "b"),
+        ("p IN ('a', 'b') AND p = 'c'", ""),
+        ("p = 'a' AND p = 'b'", ""),
+        ("p IN ('a', '')", "a"),
+        (f"p IN ('{'x' * 2049}', 'b')", "b"),
+        (f"p = '{'x' * 2049}'", ""),
+        ("p = 'a' AND p IN ('b', x)", "a"),
+    ],
+)
+def test_conjuncts_on_a_partition_attribute_leave_what_they_have_in_common(
+    text: str, branches: str
+) -> None:
+    """In the caller's order, each value once; no key is empty or longer than 2,048 bytes."""
+    found = of(text)
+    assert found.branches == tuple((Value("S", letter),) for letter in branches)
+    assert partitions_needed(KEY, terms_of(text)) == len(branches)
+
+
+def test_all_that_fixes_a_partition_is_carried() -> None:
+    """Each branch satisfies every such conjunct; the others are left to be checked."""
+    terms = terms_of("p IN ('a', 'b', 'c') AND p IN ('c', 'b', 'x') AND p > 'b' AND p IN ('c', x)")
+    found = key_condition(KEY, terms)
+    assert found.branches == ((Value("S", "b"),), (Value("S", "c"),))
+    assert found.carried == {*terms[:2]}
+
+
+def test_equal_numbers_are_one_partition() -> None:
+    """However they are written."""
+    key = KeySchema((KeyAttribute("p", "N"),), ())
+    found = of("p IN (1, 1.0, 10E-1, 2, 2.000, -0, 0)", key)
+    assert [value.data for (value,) in found.branches] == [1, 2, 0]
+    assert found.complete
+
+
+def test_partitions_of_several_attributes_are_all_combinations() -> None:
+    """The first attribute varies slowest; the order of the key counts, not that of the text."""
+    text = "q IN ('x', 'y') AND p IN ('b', 'a')"
+    found = of(text, MULTI)
+    assert [(p.data, q.data) for p, q in found.branches] == [
+        ("b", "x"), ("b", "y"), ("a", "x"), ("a", "y"),
+    ]  # fmt: skip
+    assert partitions_needed(MULTI, terms_of(text)) == 4
+    assert partitions_needed(MULTI, terms_of("q IN ('x', 'y')")) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "complete"),
+    [
+        ("p = 'a'", False),
+        ("p = 'a' AND s = 1", True),
+        ("p IN ('a', 'b') AND s IN (1)", True),
+        ("p = 'a' AND s BETWEEN 1 AND 1", False),
+        ("p = 'a' AND s = 1 AND s < 5", True),
+    ],
+)
+def test_a_key_is_complete_when_every_attribute_has_one_value(text: str, complete: bool) -> None:
+    """Then it names at most one item of the base table."""
+    assert of(text).complete is complete
+
+
+@pytest.mark.parametrize(
+    ("text", "merged"),
+    [
+        ("p = 'a' OR p = 'b'", "p IN ('a', 'b')"),
+        ("'a' = p OR p = 'b' OR 'a' = p", "p IN ('a', 'b', 'a')"),
+        ("p IN ('a', 'b') OR p = 'c'", "p IN ('a', 'b', 'c')"),
+        ("p IN ('a', x) OR p = 'c'", "p IN ('a', x, 'c')"),
+        ("(p = 'a' OR p = 'b') OR (p = 'c' OR p = 'd')", "p IN ('a', 'b', 'c', 'd')"),
+        ("doc.x[1] = 1 OR doc.x[1] = 2", "doc.x[1] IN (1, 2)"),
+    ],
+)
+def test_an_or_of_equals_is_an_in(text: str, merged: str) -> None:
+    """On one attribute, whichever way round it is written."""
+    assert merged_choices(parse_expression(text, {})) == parse_expression(merged, {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "p = 'a'",
+        "p IN ('a', 'b')",
+        "p = 'a' OR q = 'b'",
+        "p = 'a' OR p > 'b'",
+        "p = 'a' OR NOT p = 'b'",
+        "p = x OR p = 'b'",
+        "size(p) = 1 OR size(p) = 2",
+        "size(p) IN (1, 2) OR p = 3",
+        "p = 'a' OR (p = 'b' AND q = 'c')",
+        "p = 'a' OR p.x = 'b'",
+        "NOT (p = 'a' OR p = 'b')",
+        "'a' IN (p, q) OR p = 'a'",
+    ],
+)
+def test_any_other_or_stays_as_it_is(text: str) -> None:
+    """It would not mean the same."""
+    condition = parse_expression(text, {})
+    assert merged_choices(condition) is condition
 
 
 def test_a_prefix_is_a_range() -> None:
     """`begins_with` goes into the key condition, and other bounds are left to be checked."""
     key = KeySchema((KeyAttribute("p", "S"),), (KeyAttribute("s", "S"),))
     found = of("p = 'a' AND s > 'x1' AND begins_with(s, 'x') AND begins_with(s, 'x2')", key)
-    assert found.terms == (*terms_of("p = 'a'"), *terms_of("begins_with(s, 'x')"))
-    assert found.carried == {*found.terms}
+    assert found.terms == terms_of("begins_with(s, 'x')")
+    assert found.carried == {*terms_of("p = 'a'"), *found.terms}
     assert found.narrowing is Narrowing.RANGE
 
 
@@ -150,8 +280,8 @@ def test_values_that_no_key_has_stay_out(value: Value) -> None:
     key = KeySchema((KeyAttribute("p", "S"),), (KeyAttribute("s", value.type),))
     for text in ("s > :v", "s BETWEEN :v AND :v", "begins_with(s, :v)"):
         found = of(f"p = 'a' AND {text}", key, v=value)
-        assert found.terms == terms_of("p = 'a'")
-        assert found.carried == {*found.terms}
+        assert found.terms == ()
+        assert found.carried == {*terms_of("p = 'a'")}
 
 
 @pytest.mark.parametrize(
@@ -168,7 +298,36 @@ def test_values_that_no_key_has_stay_out(value: Value) -> None:
 def test_keys_of_several_attributes_are_used_from_left_to_right(condition: str, terms: str) -> None:
     """Equality on each, until one is missing or has a range, which is the last."""
     found = of(f"q = 'b' AND p = 'a' AND {condition}", MULTI)
-    assert found.terms == (*terms_of("p = 'a' AND q = 'b'"), *terms_of(terms))
+    assert found.branches == ((A, Value("S", "b")),)
+    assert found.terms == terms_of(terms)
+
+
+_partitions = st.sampled_from("abc").map(lambda letter: Literal(Value("S", letter)))
+_partition = Path(("p",))
+_choices: st.SearchStrategy[Condition] = st.one_of(
+    st.builds(Comparison, st.just("="), st.just(_partition), _partitions),
+    st.lists(_partitions, min_size=1, max_size=4).map(lambda o: In(_partition, tuple(o))),
+    st.lists(_partitions, min_size=2, max_size=4).map(
+        lambda options: Or(tuple(Comparison("=", _partition, option) for option in options))
+    ),
+    st.builds(Comparison, st.sampled_from((">", "<>")), st.just(_partition), _partitions),
+)
+
+
+@given(st.lists(_choices, max_size=4), _partitions)
+def test_branches_and_what_they_do_not_carry_say_what_was_asked(
+    conditions: list[Condition], first: Literal
+) -> None:
+    """For every partition: it is read and passes the remaining conjuncts, or was not asked for."""
+    terms = tuple(map(merged_choices, (*conditions, In(_partition, (first, first)))))
+    found = key_condition(KEY, terms)
+    rest = tuple(term for term in terms if term not in found.carried)
+    assert len(set(found.branches)) == len(found.branches)
+    for letter in "abcd":
+        item: dict[str, Any] = {"p": {"S": letter}, "s": {"N": "1"}}
+        read = (Value("S", letter),) in found.branches
+        asked = all(evaluate(condition, item) for condition in (*conditions, terms[-1]))
+        assert (read and all(evaluate(term, item) for term in rest)) is asked
 
 
 _numbers = st.integers(-2, 2).map(lambda n: Literal(Value("N", Decimal(n))))
@@ -191,9 +350,9 @@ def test_terms_and_what_they_do_not_carry_say_what_was_asked(conditions: list[Co
     for number in range(-3, 4):
         item: dict[str, Any] = {"p": {"S": "a"}, "s": {"N": str(number)}}
         asked = evaluate(_all(terms), item)
-        read = not found.empty and evaluate(_all(found.terms), item)
+        read = found.branches == ((A,),) and all(evaluate(term, item) for term in found.terms)
         assert (read and (not rest or evaluate(_all(rest), item))) is asked
-    assert len([term for term in found.terms if "s" in str(term)]) <= 2
+    assert len(found.terms) <= 1
     assert found.near.isdisjoint(found.carried)
 
 

@@ -40,6 +40,47 @@ def test_conditions_are_rendered_with_the_fewest_parentheses(text: str, rendered
     assert Renderer().condition(parse_expression(text, {})) == rendered
 
 
+@pytest.mark.parametrize(
+    ("options", "sizes"), [(1, [1]), (100, [100]), (101, [100, 1]), (350, [100, 100, 100, 50])]
+)
+def test_an_in_has_no_more_operands_than_dynamodb_takes(options: int, sizes: list[int]) -> None:
+    """One hundred; more are several INs, of which one must hold."""
+    condition = parse_expression(f"a.b IN ({', '.join(map(str, range(options)))})", {})
+    renderer = Renderer()
+    text = renderer.condition(condition)
+    chunks = re.findall(r"#0\.#1 IN \(([^()]*)\)", text)
+    assert [len(chunk.split(", ")) for chunk in chunks] == sizes
+    joined = " OR ".join(f"#0.#1 IN ({chunk})" for chunk in chunks)
+    assert text == (joined if len(sizes) == 1 else f"({joined})")
+    assert [wire["N"] for wire in renderer.values.values()] == list(map(str, range(options)))
+
+
+@pytest.mark.parametrize(
+    ("text", "rendered"),
+    [
+        ("{} AND b = 'x'", "({}) AND #1 = :101"),
+        ("NOT {}", "NOT ({})"),
+        ("b = 'x' OR {}", "#0 = :0 OR ({})"),
+    ],
+)
+def test_a_long_in_is_one_term_wherever_it_stands(text: str, rendered: str) -> None:
+    """Its parts have their parentheses, once: DynamoDB refuses doubled ones."""
+    long = f"a IN ({', '.join(map(str, range(101)))})"
+    name, first = ("#1", 1) if text.startswith("b") else ("#0", 0)
+    aliases = [f":{first + number}" for number in range(101)]
+    parts = f"{name} IN ({', '.join(aliases[:100])}) OR {name} IN ({aliases[100]})"
+    assert Renderer().condition(parse_expression(text.format(long), {})) == rendered.format(parts)
+
+
+def test_a_long_in_shares_values_like_any_other() -> None:
+    """An operand that comes again has the alias that it has."""
+    options = ", ".join(["1", "2"] * 60)
+    renderer = Renderer()
+    text = renderer.condition(parse_expression(f"a IN ({options}) AND b = 2", {}))
+    assert renderer.values == {":0": {"N": "1"}, ":1": {"N": "2"}}
+    assert text.endswith(" AND #1 = :1")
+
+
 def test_names_and_values_are_shared_by_one_request() -> None:
     """Equal names and equal values have one alias, in however many expressions they stand."""
     renderer = Renderer()

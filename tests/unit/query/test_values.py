@@ -100,11 +100,34 @@ def test_38_digits_are_exact(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("1.50", "1.5"),
+        ("1E39", "1" + 39 * "0"),
+        ("1E40", "1E+40"),
+        ("-15E-40", "-0." + 38 * "0" + "15"),
+        ("1.5E-40", "1.5E-40"),
+    ],
+)
+def test_long_numbers_are_shown_with_an_exponent(text: str, shown: str) -> None:
+    """From 40 places on; requests, cache keys and tokens hold this very text."""
+    assert number_text(parse_number(text)) == shown
+
+
+def test_sets_go_to_the_wire_in_one_order() -> None:
+    """Whatever order they came in, so that equal requests have equal bytes."""
+    assert to_wire(from_wire({"SS": ["b", "a", "c"]})) == {"SS": ["a", "b", "c"]}
+    assert to_wire(from_wire({"BS": [b"b", b"a"]})) == {"BS": [b"a", b"b"]}
+    assert to_wire(from_wire({"NS": ["10", "9.0"]})) == {"NS": ["9", "10"]}
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         (DIGITS_38 + "9", "38 significant digits, not 39"),
+        (DIGITS_38 + "90", "38 significant digits, not 39"),
         (f"0.{DIGITS_38}9", "38 significant digits"),
-        ("1E126", "magnitude"),
+        ("1E126", "a number's magnitude lies between 1E-130 and 9.99E.125$"),
         ("9.9E-131", "magnitude"),
         ("1E99999999999999999999", "not a number"),
         ("NaN", "not a finite number"),

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from dynamodb_processor.v1.query_pb2 import QuerySpec
+from dynamodb_processor_server.access.grants import Grant
 from dynamodb_processor_server.access.principals import Principal
 from dynamodb_processor_server.catalog.declaration import CatalogDeclaration, TableDeclaration
 from dynamodb_processor_server.catalog.registry import Catalog
 from dynamodb_processor_server.catalog.schema import TableSchema, parse_description
-from dynamodb_processor_server.errors import FieldViolation, InvalidRequest, PermissionDenied
+from dynamodb_processor_server.errors import (
+    ConfigurationError,
+    FieldViolation,
+    InvalidRequest,
+    PermissionDenied,
+)
+from dynamodb_processor_server.query.parser import parse_expression
+from dynamodb_processor_server.query.rules import RowRule
 from dynamodb_processor_server.query.tokens import TokenKey, TokenSealer
+from dynamodb_processor_server.reading.positions import encode_positions
 from dynamodb_processor_server.rpc.preparation import Preparation, PreparedQuery, Tokens
 from dynamodb_processor_server.rpc.received import Spec
 from tests.support.running import query_spec
 
-_CALLER = Principal("key-1", "reports", frozenset({"reader"}), ("events",), "default")
+_CALLER = Principal("key-1", "reports", frozenset({"reader"}), (Grant("events"),), "default")
 
 
 @dataclass
@@ -60,9 +69,10 @@ class Prepared:
         self.catalog = Catalog(declaration, self.describer)
         self.preparation = Preparation(self.catalog)
 
-    async def __call__(self, spec: QuerySpec) -> PreparedQuery:
-        """Prepare a query."""
-        return await self.preparation.prepare(Spec.of(spec), _CALLER, ())
+    async def __call__(self, spec: QuerySpec, *grants: Grant) -> PreparedQuery:
+        """Prepare a query, for a caller with these grants if any are given."""
+        caller = replace(_CALLER, grants=grants) if grants else _CALLER
+        return await self.preparation.prepare(Spec.of(spec), caller, ())
 
 
 @pytest.fixture
@@ -118,7 +128,7 @@ async def test_mistakes_are_not_remembered(prepare: Prepared) -> None:
 async def test_permission_is_looked_at_every_time(prepare: Prepared) -> None:
     """A plan that others have asked for opens no table."""
     await prepare(of("u-1"))
-    stranger = Principal("key-2", "stranger", frozenset({"reader"}), ("flights",), "default")
+    stranger = Principal("key-2", "stranger", frozenset({"reader"}), (Grant("flights"),), "default")
     with pytest.raises(PermissionDenied, match="events is not granted to stranger"):
         await prepare.preparation.prepare(Spec.of(of("u-1")), stranger, ())
 
@@ -138,7 +148,7 @@ async def test_a_place_is_sealed_once_a_minute_for_each_caller(prepare: Prepared
     sealer = TokenSealer([TokenKey("k", bytes(32))], lifetime=600.0)
     tokens = Tokens(sealer, now=lambda: clock[0])
     prepared = await prepare(of("u-1"))
-    other = Principal("k-2", "other", frozenset({"reader"}), ("*",), "default")
+    other = Principal("k-2", "other", frozenset({"reader"}), (Grant("*"),), "default")
 
     def seal(principal: Principal = _CALLER, at: bytes = b"[1]", returned: int = 1) -> str:
         return tokens.seal(prepared, principal, at, returned)
@@ -151,3 +161,75 @@ async def test_a_place_is_sealed_once_a_minute_for_each_caller(prepare: Prepared
     assert again != first
     for token in (first, again):
         assert tokens.open(token, "page_token", prepared, _CALLER)[1:] == (b"[1]", 1)
+
+
+def ruled(text: str, *, as_filter: bool = False, attributes: Sequence[str] = ()) -> Grant:
+    """Return a grant of the events that a rule lets through."""
+    rule = RowRule(parse_expression(text, {}), as_filter)
+    return Grant("events", frozenset(attributes) or None, rule)
+
+
+async def test_plans_are_shared_by_equal_grants_only(prepare: Prepared) -> None:
+    """By whom and under which pattern makes no difference; attributes and rule do."""
+    plain, rule = Grant("*"), "user_id = 'u-1'"
+    assert await prepare(of("u-1")) is await prepare(of("u-1"), plain)
+    grants = [
+        plain,
+        Grant("events", frozenset({"user_id", "at"})),
+        Grant("events", frozenset({"user_id", "at", "note"})),
+        ruled(rule),
+        ruled(rule, as_filter=True),
+        ruled("user_id = 'u-2'"),
+        ruled(rule, attributes=["user_id", "at"]),
+    ]
+    found = [await prepare(of("u-1"), grant) for grant in grants]
+    assert [await prepare(of("u-1"), grant) for grant in grants] == found
+    assert len({id(prepared) for prepared in found}) == len(grants)
+    assert len(prepare.preparation._plans) == len(grants)
+    keys = [prepared.plan.cache_key for prepared in found]
+    assert len(set(keys[3:6])) == 3  # nor do pages of one rule go to another
+    assert prepare.describer.asked == ["events"]
+
+
+async def test_a_token_is_good_under_one_rule(prepare: Prepared) -> None:
+    """Another one may read other partitions; without rules, tokens are what they always were."""
+    one, other = ruled("user_id IN ('u-1', 'u-2')"), ruled("user_id = 'u-1'")
+    identities = [(await prepare(of("u-1"), grant)).identity for grant in (Grant("*"), one, other)]
+    assert len(set(identities)) == 3
+    assert identities[0] == (await prepare(of("u-1"), Grant("events", frozenset({"at", "user_id"})))
+                             ).identity  # fmt: skip
+
+
+async def test_a_token_does_not_tell_how_long_a_hidden_key_is(prepare: Prepared) -> None:
+    """Where reads pass over hidden items, tokens of all places have one length, and open."""
+    sealer = TokenSealer([TokenKey("k", bytes(32))], lifetime=600.0)
+    tokens = Tokens(sealer, now=lambda: 0.0)
+    places = [encode_positions([{"at": {"S": "x" * length}}]) for length in (1, 40, 3_000)]
+
+    async def sealed(grant: Grant) -> list[str]:
+        prepared = await prepare(of("u-1"), grant)
+        found = [tokens.seal(prepared, _CALLER, place, 1) for place in places]
+        for place, token in zip(places, found, strict=True):
+            assert tokens.open(token, "page_token", prepared, _CALLER) == (prepared, place, 1)
+        return found
+
+    hiding = await sealed(ruled("tenant_id = 'acme'", as_filter=True))
+    assert len({len(token) for token in hiding}) == 1
+    plain = await sealed(Grant("events"))
+    assert len({len(token) for token in plain}) == 3
+
+
+async def test_a_grant_of_attributes_that_are_not_shown_is_none(prepare: Prepared) -> None:
+    """What a catalog hides cannot be granted."""
+    declaration = CatalogDeclaration.model_validate({"tables": {"events": {"attributes": ["at"]}}})
+    prepare.catalog.replace(declaration)
+    with pytest.raises(PermissionDenied, match="no attribute of table events is granted"):
+        await prepare(of("u-1"), Grant("events", frozenset({"note"})))
+
+
+async def test_a_rule_that_does_not_fit_the_table_is_no_fault_of_the_callers(
+    prepare: Prepared,
+) -> None:
+    """It leaves as an internal error; the log says what is wrong."""
+    with pytest.raises(ConfigurationError, match="rule does not fit events: column 11: user_id"):
+        await prepare(of("u-1"), ruled("user_id = 7"))

@@ -1,0 +1,85 @@
+"""One open channel to the service, and what goes with every call on it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+
+from dynamodb_processor_client.channel import ChannelOptions, open_channel
+from dynamodb_processor_client.errors import typed_errors
+from dynamodb_processor_client.options import Default
+from dynamodb_processor_client.streams import ResumePolicy
+
+_Response = TypeVar("_Response")
+
+
+class Connection:
+    """A channel that is open inside its `async with`. `QueryClient` is the one to use."""
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        api_key: str | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+        timeout: float | None = 60.0,
+        resume: ResumePolicy | None = None,
+        options: ChannelOptions = (),
+    ) -> None:
+        """Prepare a client; `async with` opens it.
+
+        Args:
+            target: Where the service is, as gRPC names it: `host:port`, `dns:///name:port`,
+                `ipv4:address:port,address:port`.
+            api_key: The key to send with every call.
+            credentials: For TLS, such as `grpc.ssl_channel_credentials()`; plain text if `None`.
+            timeout: Seconds that a call may take when it does not say.
+            resume: How broken streams are resumed.
+            options: gRPC channel options; they win over the client's own.
+
+        Raises:
+            ValueError: The key holds characters that no key has.
+        """
+        if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
+            raise ValueError("the API key holds characters that no key has")
+        self._target = target
+        self._credentials = credentials
+        self._timeout = timeout
+        self._resume = resume or ResumePolicy()
+        self._options = options
+        self._metadata = (("x-api-key", api_key),) if api_key else ()
+        self._channel: grpc.aio.Channel | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open the channel; connections are made when they are needed."""
+        self._channel = open_channel(self._target, self._credentials, self._options)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the channel; calls that are under way are cancelled."""
+        if self._channel is not None:
+            await self._channel.close(None)
+            self._channel = None
+
+    def _open_channel(self) -> grpc.aio.Channel:
+        if self._channel is None:
+            raise RuntimeError("the client is not open: use it inside `async with`")
+        return self._channel
+
+    def _seconds(self, timeout: float | Default | None) -> float | None:
+        return self._timeout if isinstance(timeout, Default) else timeout
+
+    async def _ask(
+        self, method: Callable[..., Awaitable[_Response]], request: Any, seconds: float | None
+    ) -> _Response:
+        """Return the answer of a unary method, or raise the typed error for its failure."""
+        with typed_errors():
+            return await method(request, timeout=seconds, metadata=self._metadata)

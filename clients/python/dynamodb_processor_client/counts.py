@@ -1,0 +1,84 @@
+"""Counting: a number, and the calls that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import TypeAlias
+
+from dynamodb_processor.v1 import query_pb2
+from dynamodb_processor.v1.query_service_pb2 import CountItemsRequest, CountItemsResponse
+from dynamodb_processor_client.deadlines import Deadline
+from dynamodb_processor_client.errors import QueryError
+from dynamodb_processor_client.options import Budget
+from dynamodb_processor_client.pages import CacheInfo, PageEnd, PageStats, read_time_of
+
+AskCount: TypeAlias = Callable[[CountItemsRequest, float | None], Awaitable[CountItemsResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many items a query matches.
+
+    Attributes:
+        value: The number counted.
+        exact: Whether that is all; if not, there are as many or more.
+        next_page_token: Where to go on counting after a budget ended it; else empty.
+        end: Why counting ended.
+        stats: What it took, over all the calls that it needed.
+        cache: Where the (last part of the) number came from.
+        read_time: When counting began, in UTC; `None` if nothing was read.
+    """
+
+    value: int
+    exact: bool
+    next_page_token: str
+    end: PageEnd
+    stats: PageStats
+    cache: CacheInfo
+    read_time: datetime | None
+
+
+async def count_on(
+    ask: AskCount, request: CountItemsRequest, budget: Budget | None, deadline: Deadline
+) -> Count:
+    """Return the count, asking on where the service's own limit on a call's time ended it.
+
+    Raises:
+        QueryError: The service refused, or the time was over. `resume_token` goes on from there.
+    """
+    stats, read_time, progress = PageStats(), None, ""
+    while True:
+        left = budget.after(stats, deadline.elapsed) if budget else None
+        if left is not None:
+            request.budget.CopyFrom(left.to_message())
+        try:
+            response = await deadline.bound(partial(ask, request), progress)
+        except QueryError as error:
+            error.resume_token = request.page_token
+            raise
+        stats += PageStats.from_message(response.stats)
+        read_time = read_time or read_time_of(response)
+        request.page_token = response.next_page_token
+        progress = f"{response.total.value} items were counted by then"
+        is_spent = budget is not None and budget.after(stats, deadline.elapsed) is None
+        if is_spent or not _was_cut_by_the_service(response, budget):
+            return Count(
+                value=response.total.value,
+                exact=response.total.relation == query_pb2.TOTAL_RELATION_EXACT,
+                next_page_token=response.next_page_token,
+                end=PageEnd(response.end),
+                stats=stats,
+                cache=CacheInfo.from_message(response.cache),
+                read_time=read_time,
+            )
+
+
+def _was_cut_by_the_service(response: CountItemsResponse, budget: Budget | None) -> bool:
+    return (
+        bool(response.next_page_token)
+        and response.end == query_pb2.PAGE_END_TIME_BUDGET
+        and (budget is None or budget.max_duration is None)
+    )

@@ -1,0 +1,98 @@
+"""Getting items by their keys: any number of them, until each is there or known to be missing."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
+from typing import Final, TypeAlias
+
+from dynamodb_processor.v1.query_service_pb2 import BatchGetItemsRequest, BatchGetItemsResponse
+from dynamodb_processor.v1.value_pb2 import Item as ItemMessage
+from dynamodb_processor_client.deadlines import Deadline
+from dynamodb_processor_client.errors import Internal, Unavailable
+from dynamodb_processor_client.streams import ResumePolicy
+from dynamodb_processor_client.values import Item, Value, decode_item, encode
+
+AskItems: TypeAlias = Callable[
+    [BatchGetItemsRequest, float | None], Awaitable[BatchGetItemsResponse]
+]
+_MAX_KEYS: Final = 100  # of one call
+
+
+def key_message(key: Mapping[str, Value]) -> ItemMessage:
+    """Return a primary key as the service takes it."""
+    return ItemMessage(attributes={name: encode(value) for name, value in key.items()})
+
+
+async def get_all(
+    ask: AskItems,
+    request: BatchGetItemsRequest,
+    keys: Iterable[ItemMessage],
+    deadline: Deadline,
+    policy: ResumePolicy,
+) -> list[Item | None]:
+    """Return the item of each key, `None` where there is none, in the order of the keys.
+
+    `request` says all but the keys. Keys that the service defers are asked for again; when nothing
+    but such come back, after a pause as `policy` has it.
+
+    Raises:
+        QueryError: The service refused, deferred the same keys again and again, or the time was
+            over before every key was read.
+    """
+    pending = deque(enumerate(keys))
+    found: list[Item | None] = [None] * len(pending)
+    idle = 0
+    while pending:
+        asked = [pending.popleft() for _ in range(min(_MAX_KEYS, len(pending)))]
+        del request.keys[:]
+        request.keys.extend(key for _, key in asked)
+        left = len(asked) + len(pending)
+        response = await deadline.bound(partial(ask, request), _unread(left, found))
+        deferred = _sort_in(response, asked, found)
+        pending.extendleft(reversed(deferred))
+        idle = idle + 1 if len(deferred) == len(asked) else 0
+        if idle:
+            await _wait(idle, _unread(left, found), deadline, policy)
+    return found
+
+
+def _sort_in(
+    response: BatchGetItemsResponse,
+    asked: list[tuple[int, ItemMessage]],
+    found: list[Item | None],
+) -> list[tuple[int, ItemMessage]]:
+    """Put the items in their places, and return what was deferred."""
+    if len(response.results) != len(asked):
+        raise Internal("the service left out results", reason="RESULTS_INCOMPLETE")
+    deferred: list[tuple[int, ItemMessage]] = []
+    for (place, key), result in zip(asked, response.results, strict=True):
+        match result.WhichOneof("result"):
+            case "item":
+                found[place] = decode_item(result.item)
+            case "deferred_key":
+                deferred.append((place, key))
+            case "missing_key":
+                pass
+            case _:
+                raise Internal(
+                    "the service sent a result of a kind that this client does not know; "
+                    "update the client",
+                    reason="UNKNOWN_RESULT_KIND",
+                )
+    return deferred
+
+
+async def _wait(idle: int, progress: str, deadline: Deadline, policy: ResumePolicy) -> None:
+    """Pause before the next attempt, or raise when another one is not worth it."""
+    error = Unavailable(f"the service keeps putting keys off; {progress}", reason="KEYS_DEFERRED")
+    if idle > policy.attempts:
+        raise error
+    pause = policy.pause(idle, error)
+    deadline.check(pause, progress)
+    await policy.sleep(pause)
+
+
+def _unread(left: int, found: list[Item | None]) -> str:
+    return f"{left} of {len(found)} keys were not read by then"

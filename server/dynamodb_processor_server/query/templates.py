@@ -1,0 +1,162 @@
+"""Which conditions on stored keys follow from conditions on the fields of their templates.
+
+They only narrow what is read: the conditions on the fields are evaluated on each item all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from math import prod
+
+from dynamodb_processor_server.catalog.schema import KeySchema
+from dynamodb_processor_server.catalog.templates import KeyTemplate, TemplateField
+from dynamodb_processor_server.query.attribute_conditions import (
+    Bounds,
+    bounds_of,
+    choice_of,
+    prefix_of,
+)
+from dynamodb_processor_server.query.model import (
+    Comparison,
+    ComparisonOperator,
+    Condition,
+    Function,
+    In,
+    Literal,
+    Path,
+)
+from dynamodb_processor_server.query.values import Value
+
+# More stored keys than a query may read partitions of are not worked out one by one.
+_MAX_COMPOSED = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """Conditions on one stored key, and the conditions on fields that they are made of.
+
+    `is_exact` says that whatever has such a key also meets all of `sources`.
+    """
+
+    terms: tuple[Condition, ...] = ()
+    sources: frozenset[Condition] = frozenset()
+    is_exact: bool = False
+
+
+def derived_terms(key: KeySchema, terms: Sequence[Condition]) -> tuple[Derived, ...]:
+    """Return what `terms` say of each of a key's attributes that has a template."""
+    found: list[Derived] = []
+    for attribute in key.attributes:
+        if attribute.template is None:
+            continue
+        find = _whole if attribute in key.partition else _range
+        derived = find(attribute.template, terms)
+        found.append(replace(derived, is_exact=derived.is_exact and attribute.is_decisive))
+    return tuple(found)
+
+
+def unfixed_fields(template: KeyTemplate, terms: Sequence[Condition]) -> list[str]:
+    """Return the fields of a template that `terms` do not fix by equality."""
+    return [field.name for field in template.fields if choice_of(field.name, terms) is None]
+
+
+def _whole(template: KeyTemplate, terms: Sequence[Condition]) -> Derived:
+    """Return the condition that a partition key is one of those that its fields' values make."""
+    choices = [choice_of(field.name, terms) for field in template.fields]
+    fixed = [choice for choice in choices if choice is not None]
+    if len(fixed) < len(choices) or prod(len(choice.values) for choice in fixed) > _MAX_COMPOSED:
+        return Derived()
+    names = [field.name for field in template.fields]
+    keys = [
+        dict(zip(names, (value.data for value in values), strict=True))
+        for values in product(*(choice.values for choice in fixed))
+    ]
+    options = tuple(_literal(template.compose(key)) for key in keys if _fits(template, key))
+    sources = frozenset().union(*(choice.sources for choice in fixed))
+    return Derived((In(Path((template.attribute,)), options),), sources, is_exact=True)
+
+
+def _fits(template: KeyTemplate, values: Mapping[str, str]) -> bool:
+    return all(template.obstacle(field, values[field.name]) is None for field in template.fields)
+
+
+def _range(template: KeyTemplate, terms: Sequence[Condition]) -> Derived:
+    """Return the range of a sort key in which everything lies that the fields' conditions allow.
+
+    Fields are followed from left to right as long as each has one value.
+    """
+    prefix = ""
+    sources: set[Condition] = set()
+    for part in template.parts:
+        if isinstance(part, str):
+            prefix += part
+            continue
+        choice = choice_of(part.name, terms)
+        if choice is None or len(choice.values) != 1:
+            bounds = _bounded(template, part, prefix, terms)
+            return Derived(bounds.terms, bounds.sources | sources)
+        prefix += choice.values[0].data
+        sources |= choice.sources
+    return Derived((_compared(template, "=", prefix),), frozenset(sources), is_exact=True)
+
+
+def _bounded(
+    template: KeyTemplate, field: TemplateField, prefix: str, terms: Sequence[Condition]
+) -> Derived:
+    """Return the range of keys that begin with `prefix` and go on with a field within its bounds.
+
+    Only a field of one width, or at the end, sorts in the key as it does by itself: `a!#1` comes
+    before `a#2`, though `a` comes before `a!`.
+    """
+    begins = prefix_of(field.name, terms)
+    if begins is not None and isinstance(begins.argument, Literal):
+        text = prefix + begins.argument.value.data
+        return Derived((_begins(template, text),), frozenset((begins,)))
+    is_last = template.parts[-1] == field
+    bounds = bounds_of(field.name, terms)
+    if not (field.width or is_last) or not (bounds.lower or bounds.upper):
+        return Derived((_begins(template, prefix),)) if prefix else Derived()
+    found: list[Condition] = []
+    if bounds.lower is not None:
+        found.append(_compared(template, bounds.lower.operator, prefix + _text(bounds.lower.value)))
+    elif prefix:
+        found.append(_compared(template, ">=", prefix))
+    if bounds.upper is not None:
+        found.append(_upper(template, bounds, prefix, is_last))
+    elif prefix:
+        found.append(_compared(template, "<", _successor(prefix)))
+    return Derived(tuple(found), frozenset(bounds.sources))
+
+
+def _upper(template: KeyTemplate, bounds: Bounds, prefix: str, is_last: bool) -> Condition:
+    assert bounds.upper is not None
+    text = prefix + _text(bounds.upper.value)
+    if bounds.upper.operator == "<" or is_last:
+        return _compared(template, bounds.upper.operator, text)
+    return _compared(template, "<", _successor(text))
+
+
+def _successor(text: str) -> str:
+    """Return a text after all those that begin with `text`, with little else between them."""
+    code = ord(text[-1]) + 1
+    if 0xD800 <= code <= 0xDFFF:
+        code = 0xE000  # surrogates are no characters
+    return text[:-1] + chr(code) if code <= 0x10FFFF else text + chr(0x10FFFF) * 4
+
+
+def _compared(template: KeyTemplate, operator: ComparisonOperator, text: str) -> Condition:
+    return Comparison(operator, Path((template.attribute,)), _literal(text))
+
+
+def _begins(template: KeyTemplate, text: str) -> Condition:
+    return Function("begins_with", Path((template.attribute,)), _literal(text))
+
+
+def _literal(text: str) -> Literal:
+    return Literal(Value("S", text))
+
+
+def _text(value: Value) -> str:
+    return str(value.data)

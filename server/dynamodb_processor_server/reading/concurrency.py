@@ -1,0 +1,20 @@
+"""Several reads at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def all_of(reads: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Return what all reads return, in their order; when one fails, the others are cancelled."""
+    tasks = [asyncio.create_task(read) for read in reads]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

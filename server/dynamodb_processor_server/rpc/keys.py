@@ -1,0 +1,102 @@
+"""Primary keys in requests, said in logical attributes, to the keys that are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dynamodb_processor.v1.value_pb2 import Item
+from dynamodb_processor_server.catalog.schema import KeyAttribute, Table
+from dynamodb_processor_server.catalog.templates import KeyTemplate
+from dynamodb_processor_server.catalog.timestamps import parse_instant
+from dynamodb_processor_server.query.attribute_conditions import MAX_PARTITION_BYTES, MAX_SORT_BYTES
+from dynamodb_processor_server.query.values import TYPE_NAMES, Value
+from dynamodb_processor_server.rpc.requests import Violations
+from dynamodb_processor_server.rpc.values import value_of
+
+
+def parse_key(message: Item, field: str, table: Table, violations: Violations) -> tuple[Value, ...]:
+    """Return a key's values in the order of the key schema, noting mistakes under `field`."""
+    attributes = table.schema.base.key.attributes
+    names = dict.fromkeys(name for attribute in attributes for name in attribute.fields)
+    expected = ", ".join(sorted(names))
+    for name in sorted(message.attributes.keys() - names.keys()):
+        violations.add(field, f"{name[:60]} is not part of the key, which is {expected}")
+    said: dict[str, Value] = {}
+    for name in names:
+        if name not in message.attributes:
+            violations.add(field, f"{name} is missing; the key is {expected}")
+            continue
+        try:
+            said[name] = _stored(name, value_of(message.attributes[name]), table)
+        except ValueError as error:
+            violations.add(f"{field}.{name}", str(error))
+    return tuple(
+        value
+        for attribute in attributes
+        if (value := _value(attribute, said, field, table, violations)) is not None
+    )
+
+
+def _stored(name: str, value: Value, table: Table) -> Value:
+    """Return what is stored for a value; raise ValueError where nothing is."""
+    form = table.view.timestamps.get(name)
+    if form is None:
+        return value
+    if value.type != "S":
+        raise ValueError("is no RFC 3339 time, such as 2026-01-31T08:00:00Z")
+    stored, exact = form.stored(parse_instant(value.data))
+    if not exact:
+        raise ValueError(f"is more exact than the times that are stored, {form.name}")
+    return Value(form.type, stored)
+
+
+def _value(
+    attribute: KeyAttribute,
+    said: Mapping[str, Value],
+    field: str,
+    table: Table,
+    violations: Violations,
+) -> Value | None:
+    """Return the value of one stored attribute, None if it has been or is now found mistaken."""
+    if any(name not in said for name in attribute.fields):
+        return None
+    if attribute.template is not None:
+        value = _composed(attribute.template, said, field, violations)
+        if value is None:
+            return None
+    else:
+        value = said[attribute.name]
+    place = field if attribute.template is not None else f"{field}.{attribute.name}"
+    if value.type != attribute.type:
+        expected, found = TYPE_NAMES[attribute.type], TYPE_NAMES[value.type]
+        violations.add(place, f"is a {expected} key, not a {found}")
+        return None
+    longest = MAX_SORT_BYTES
+    if attribute in table.schema.base.key.partition:
+        longest = MAX_PARTITION_BYTES
+    if value.type != "N" and not 0 < len(value.order) <= longest:
+        violations.add(place, f"is a key of 1 to {longest} bytes")
+        return None
+    return value
+
+
+def _composed(
+    template: KeyTemplate, said: Mapping[str, Value], field: str, violations: Violations
+) -> Value | None:
+    """Return the key that fields make, None where one of them cannot be part of it."""
+    sound = True
+    for part in template.fields:
+        value = said[part.name]
+        reason = (
+            template.obstacle(part, value.data)
+            if value.type == "S"
+            else f"is a string, not a {TYPE_NAMES[value.type]}"
+        )
+        if reason is not None:
+            violations.add(f"{field}.{part.name}", reason)
+            sound = False
+    if not sound:
+        return None
+    return Value(
+        "S", template.compose({part.name: said[part.name].data for part in template.fields})
+    )

@@ -1,0 +1,57 @@
+"""Asking a Reader: plans of the contract tests' table, limits, and whole traversals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+from dynamodb_processor_server.query.model import Query
+from dynamodb_processor_server.query.parser import parse_expression, parse_path
+from dynamodb_processor_server.query.plan import Plan
+from dynamodb_processor_server.query.planner import plan_query
+from dynamodb_processor_server.query.values import Value
+from dynamodb_processor_server.reading.port import START, Limits, Page, Position, Reader
+from tests.contract.stores import Store
+from tests.support.fake_reader import items_of
+from tests.support.oracle import canonical_item
+
+
+def plan_for(
+    store: Store, text: str | None, *, projection: tuple[str, ...] = (), **fields: Any
+) -> Plan:
+    """Return the plan of a query."""
+    parameters = {"raw": Value("B", b"\x10")} if text and ":raw" in text else {}
+    condition = parse_expression(text, parameters) if text else None
+    query = Query("readings", condition, projection=tuple(map(parse_path, projection)), **fields)
+    return plan_query(query, store.table)
+
+
+def make_limits(page_size: int = 100, **fields: Any) -> Limits:
+    """Return limits that leave half a minute."""
+    until = asyncio.get_running_loop().time() + 30.0
+    return replace(Limits(page_size, until, until), **fields)
+
+
+async def read_all(
+    reader: Reader, plan: Plan, page_size: int, at: Position = START, **fields: Any
+) -> list[Page]:
+    """Return every page from a position on."""
+    pages: list[Page] = []
+    following: Position | None = at
+    while following is not None:
+        pages.append(await reader.fetch_page(plan, following, make_limits(page_size, **fields)))
+        following = pages[-1].content.next
+        assert len(pages) < 500, "a traversal that never ends"
+    return pages
+
+
+def joined(pages: list[Page]) -> list[dict[str, Any]]:
+    """Return the items of all pages."""
+    return [item for page in pages for item in items_of(page)]
+
+
+def counted(items: list[dict[str, Any]]) -> Counter[Any]:
+    """Return items as a multiset."""
+    return Counter(map(canonical_item, items))

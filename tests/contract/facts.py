@@ -1,0 +1,109 @@
+"""Ground for the tests of `docs/facts.md`: DynamoDB Local asked directly, and through the service.
+
+Each such test shows what DynamoDB does, and that the service lives with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from dynamodb_processor_server.catalog.schema import Table
+from dynamodb_processor_server.query.model import Query
+from dynamodb_processor_server.query.parser import parse_expression, parse_path
+from dynamodb_processor_server.query.plan import Plan
+from dynamodb_processor_server.query.planner import plan_query
+from dynamodb_processor_server.query.values import from_wire
+from dynamodb_processor_server.reading.clients import Clients
+from dynamodb_processor_server.reading.dynamodb import DynamoDBReader
+from dynamodb_processor_server.reading.port import Page
+from tests.contract.asking import joined, read_all
+from tests.support.conditions import WireItem
+from tests.support.datasets import Schema
+from tests.support.dynamodb import create_table, put_items
+from tests.unit.query.tables import make_table
+
+
+class Ground:
+    """One table, seen from both sides."""
+
+    def __init__(
+        self,
+        dynamodb: Any,
+        clients: Clients,
+        schema: Schema,
+        items: list[WireItem],
+        **declared: Any,
+    ) -> None:
+        create_table(dynamodb, schema)
+        put_items(dynamodb, schema.table, items)
+        self.items = items
+        self.client = dynamodb
+        self.clients = clients
+        self.schema = schema
+        self.table: Table = make_table(schema, **declared)
+
+    def ask(self, operation: str, **request: Any) -> Any:
+        """Return DynamoDB's own answer; `values` gives expression values in wire form."""
+        values = request.pop("values", None)
+        if values is not None:
+            request["ExpressionAttributeValues"] = values
+        return getattr(self.client, operation)(TableName=self.schema.table, **request)
+
+    def query(self, condition: str, **request: Any) -> Any:
+        """Return DynamoDB's answer to a query."""
+        return self.ask("query", KeyConditionExpression=condition, **request)
+
+    def refusal(self, operation: str, **request: Any) -> str:
+        """Return the words with which DynamoDB refuses a request as invalid."""
+        try:
+            self.ask(operation, **request)
+        except ClientError as error:
+            found = error.response["Error"]
+            assert found["Code"] == "ValidationException", found
+            return str(found["Message"])
+        raise AssertionError("DynamoDB takes this")
+
+    def walk(self, operation: str, **request: Any) -> Iterator[Any]:
+        """Yield DynamoDB's answers, each from where the one before ended."""
+        start: dict[str, Any] = {}
+        while True:
+            answer = self.ask(operation, **request, **start)
+            yield answer
+            if "LastEvaluatedKey" not in answer:
+                return
+            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def plan(self, text: str | None, **fields: Any) -> Plan:
+        """Return the service's plan of a query; `values` gives parameters in wire form."""
+        given = {name: from_wire(wire) for name, wire in fields.pop("values", {}).items()}
+        condition = parse_expression(text, given) if text else None
+        projection = tuple(map(parse_path, fields.pop("projection", ())))
+        query = Query(self.schema.table, condition, projection=projection, **fields)
+        return plan_query(query, self.table)
+
+    async def pages(
+        self, text: str | None, page_size: int = 100, *, max_bytes: int = 1_000_000, **fields: Any
+    ) -> list[Page]:
+        """Return the service's pages of a query."""
+        reader = DynamoDBReader(self.clients, max_bytes)
+        return await read_all(reader, self.plan(text, **fields), page_size)
+
+    async def answer(self, text: str | None, page_size: int = 100, **fields: Any) -> list[Any]:
+        """Return the items of all of the service's pages."""
+        return joined(await self.pages(text, page_size, **fields))
+
+    async def count(self, text: str | None, **fields: Any) -> int:
+        """Return the service's count."""
+        pages = await self.pages(text, 10_000, counts=True, **fields)
+        return sum(page.content.count for page in pages)
+
+
+MakeGround = Callable[..., Ground]
+
+
+def values(items: list[Any], name: str) -> list[Any]:
+    """Return what items have under a name, without the type."""
+    return [next(iter(item[name].values())) for item in items]

@@ -1,0 +1,61 @@
+"""What every Reader promises of counting plans: the number of a query's items, and no items."""
+
+from __future__ import annotations
+
+import pytest
+
+from dynamodb_processor_server.query.plan import Operation
+from dynamodb_processor_server.reading.counting import UNBOUNDED
+from dynamodb_processor_server.reading.port import START, PageEnd
+from tests.contract.asking import make_limits, plan_for, read_all
+from tests.contract.readings import FAN_OUTS, QUESTIONS, expected, make_items
+from tests.contract.stores import Store
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def right_count(text: str) -> int:
+    """Return how many items a question asks for."""
+    if text in FAN_OUTS:
+        return sum(map(FAN_OUTS[text], make_items()))
+    return expected(text).total()
+
+
+@pytest.mark.parametrize("text", [*QUESTIONS, *FAN_OUTS])
+async def test_a_count_is_the_number_of_the_items(store: Store, text: str) -> None:
+    """At once and in steps of any size; its pages hold no bytes."""
+    plan = plan_for(store, text, counts=True)
+    for size in (1, 7, UNBOUNDED):
+        pages = await read_all(store.reader(), plan, size)
+        assert sum(page.content.count for page in pages) == right_count(text)
+        assert all(page.content.items == b"" for page in pages)
+        assert pages[-1].content.end is PageEnd.EXHAUSTED
+        assert {page.content.end for page in pages[:-1]} <= {PageEnd.PAGE_FULL}
+
+
+@pytest.mark.parametrize("budget", [1, 3, 20])
+@pytest.mark.parametrize("text", [QUESTIONS[1], QUESTIONS[7], *FAN_OUTS])
+async def test_a_budgeted_count_evaluates_no_more(store: Store, text: str, budget: int) -> None:
+    """However many partitions there are, and every step gets further."""
+    plan = plan_for(store, text, counts=True)
+    pages = await read_all(store.reader(), plan, UNBOUNDED, max_scanned_items=budget)
+    assert sum(page.content.count for page in pages) == right_count(text)
+    assert all(page.usage.items_scanned <= budget for page in pages)
+    assert {page.content.end for page in pages[:-1]} <= {PageEnd.SCAN_BUDGET}
+    positions = [page.content.next for page in pages]
+    assert len(set(positions)) == len(positions)
+
+
+async def test_counting_everything_is_a_scan(store: Store) -> None:
+    """Where the catalog allows it."""
+    plan = plan_for(store, None, counts=True)
+    assert plan.operation is Operation.SCAN
+    page = await store.reader().fetch_page(plan, START, make_limits(UNBOUNDED))
+    assert (page.content.count, page.content.next) == (100, None)
+
+
+async def test_what_cannot_match_is_counted_without_a_read(store: Store) -> None:
+    """There is nothing, and nothing to ask."""
+    plan = plan_for(store, "device = 'd1' AND at > 3 AND at < 2", counts=True)
+    page = await store.reader().fetch_page(plan, START, make_limits(UNBOUNDED))
+    assert (page.content.count, page.content.next, page.usage.backend_calls) == (0, None, 0)

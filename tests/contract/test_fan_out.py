@@ -1,0 +1,213 @@
+"""Several partitions behind one cursor, and one item behind a get: every Reader's promises."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any, Final
+
+import pytest
+
+from dynamodb_processor_server.query.plan import Operation, Plan
+from dynamodb_processor_server.reading.port import START, PageEnd, Surplus
+from tests.contract.asking import counted, joined, make_limits, plan_for, read_all
+from tests.contract.readings import FAN_OUTS, make_items, projected
+from tests.contract.stores import Store
+from tests.support.fake_reader import items_of
+from tests.support.oracle import canonical_item, sort_value
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+SIZES: Final = (1, 3, 7, 100)
+TEXTS: Final = pytest.mark.parametrize("text", FAN_OUTS)
+DIRECTIONS: Final = pytest.mark.parametrize(
+    "descending", [False, True], ids=["ascending", "descending"]
+)
+
+
+def plan_of(store: Store, text: str, *, descending: bool = False) -> Plan:
+    """Return the plan of one of the questions, which is for several partitions."""
+    plan = plan_for(store, text, descending=descending, projection=projected(text))
+    assert plan.operation is Operation.QUERY
+    assert len(plan.requests) > 1
+    return plan
+
+
+def answer_to(text: str) -> Counter[Any]:
+    """Return what a question asks for, by looking at every item the plainest way."""
+    keep = projected(text)
+    return Counter(
+        canonical_item({name: item[name] for name in keep or item if name in item})
+        for item in make_items()
+        if FAN_OUTS[text](item)
+    )
+
+
+async def merged(store: Store, plan: Plan) -> list[dict[str, Any]]:
+    """Return the items of all partitions, each read alone, by sort key and then by partition."""
+    items: list[dict[str, Any]] = []
+    for branch, request in zip(plan.key.branches, plan.requests, strict=True):
+        alone = replace(plan, key=replace(plan.key, branches=(branch,)), requests=(request,))
+        # Alone it is another read: the cache must not know the one by the other.
+        alone = replace(alone, cache_key=repr(branch).encode())
+        items += joined(await read_all(store.reader(), alone, 100))
+    names = [attribute.name for attribute in plan.path.key.sort]
+    items.sort(key=lambda i: [sort_value(i[name]) for name in names], reverse=plan.descending)
+    return items
+
+
+@DIRECTIONS
+@TEXTS
+async def test_pages_put_together_are_the_sorted_truth(
+    store: Store, text: str, descending: bool
+) -> None:
+    """Each item once, by sort key, ties by partition and then in DynamoDB's own order."""
+    plan = plan_of(store, text, descending=descending)
+    truth = await merged(store, plan)
+    assert counted(truth) == answer_to(text)
+    for size in SIZES:
+        pages = await read_all(store.reader(), plan, size)
+        assert joined(pages) == truth
+        assert {page.content.end for page in pages[:-1]} <= {PageEnd.PAGE_FULL}
+        assert all(page.content.count == size for page in pages[:-1])
+        assert pages[-1].content.end is PageEnd.EXHAUSTED
+
+
+@DIRECTIONS
+@pytest.mark.parametrize("text", [*FAN_OUTS][::2])
+async def test_every_position_resumes(store: Store, text: str, descending: bool) -> None:
+    """With a fresh reader, in pages of another size, wherever each partition stands."""
+    plan = plan_of(store, text, descending=descending)
+    pages = await read_all(store.reader(), plan, 3)
+    assert len(pages) > 3
+    for number, page in enumerate(pages[:-1], 1):
+        assert page.content.next is not None
+        rest = await read_all(store.reader(), plan, 10, page.content.next)
+        assert joined(pages[:number]) + joined(rest) == joined(pages)
+
+
+@TEXTS
+async def test_one_call_gets_the_same_pages_and_reads_each_item_once(
+    store: Store, text: str
+) -> None:
+    """What is left over from a page begins the next one."""
+    plan = plan_of(store, text)
+    alone = await read_all(store.reader(), plan, 3)
+    together = await read_all(store.reader(), plan, 3, surplus=Surplus())
+    assert joined(together) == joined(alone)
+    assert all(page.content.count == 3 for page in together[:-1])
+    whole = await read_all(store.reader(), plan, 100)
+    evaluated = sum(page.usage.items_scanned for page in whole)
+    assert sum(page.usage.items_scanned for page in together) == evaluated
+
+
+async def test_what_one_call_has_left_over_serves_no_other_place(store: Store) -> None:
+    """A call that goes on elsewhere gets what is there."""
+    plan = plan_of(store, next(iter(FAN_OUTS)))
+    surplus, reader = Surplus(), store.reader()
+    first = await reader.fetch_page(plan, START, make_limits(4, surplus=surplus))
+    again = await reader.fetch_page(plan, START, make_limits(5, surplus=surplus))
+    assert items_of(again)[:4] == items_of(first)
+    rest = await read_all(reader, plan, 6, again.content.next or b"", surplus=surplus)
+    assert items_of(again) + joined(rest) == await merged(store, plan)
+
+
+@TEXTS
+@pytest.mark.parametrize("most", [5, 8])
+async def test_the_scan_budget_bounds_each_page(store: Store, text: str, most: int) -> None:
+    """From as many items as there are partitions on, and together the pages are the answer."""
+    plan = plan_of(store, text)
+    pages = await read_all(store.reader(), plan, 10, max_scanned_items=most)
+    assert {page.content.end for page in pages[:-1]} <= {PageEnd.SCAN_BUDGET, PageEnd.PAGE_FULL}
+    assert all(page.usage.items_scanned <= most for page in pages)
+    positions = [page.content.next for page in pages]
+    assert len(set(positions)) == len(positions)
+    assert joined(pages) == await merged(store, plan)
+
+
+@DIRECTIONS
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"max_scanned_items": 1},
+        {"max_read_units": 0.01},
+        {"answer_by": 0.0, "has_duration": True},
+    ],
+    ids=lambda limits: next(iter(limits)),
+)
+async def test_the_least_that_can_be_allowed_makes_progress(
+    store: Store, limits: dict[str, Any], descending: bool
+) -> None:
+    """Every page gets further in some partition, and no item is lost or comes twice."""
+    for text in [*FAN_OUTS][::3]:
+        plan = plan_of(store, text, descending=descending)
+        pages = await read_all(store.reader(), plan, 10, **limits)
+        assert len({page.content.next for page in pages}) == len(pages)
+        assert joined(pages) == await merged(store, plan)
+
+
+@TEXTS
+async def test_the_bytes_of_a_page_are_bounded(store: Store, text: str) -> None:
+    """What did not fit is withheld in its partition alone."""
+    plan = plan_of(store, text)
+    pages = await read_all(store.reader(max_page_bytes=700), plan, 100)
+    assert all(page.content.end is PageEnd.RESPONSE_BYTES for page in pages[:-1])
+    assert all(len(page.content.items) <= 700 or page.content.count == 1 for page in pages)
+    assert joined(pages) == await merged(store, plan)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("device = 'd1' AND at = -10", True),
+        ("device = 'd1' AND at = -10 AND score = 0 AND contains(tags, 'even')", True),
+        ("device = 'd1' AND at = -10 AND score = 1", False),
+        ("device = 'd1' AND at = 99", False),
+    ],
+)
+@pytest.mark.parametrize("strong", [False, True])
+async def test_a_full_key_gets_its_item(store: Store, text: str, found: bool, strong: bool) -> None:
+    """If there is one, and if it is what else was asked for; nothing ever follows."""
+    plan = plan_for(store, text, strong=strong)
+    assert plan.operation is Operation.GET
+    page = await store.reader().fetch_page(plan, START, make_limits(5))
+    assert counted(items_of(page)) == counted(make_items()[:1] * found)
+    assert (page.content.next, page.content.end) == (None, PageEnd.EXHAUSTED)
+    assert page.usage.backend_calls == 1
+    assert page.usage.items_scanned == (not text.endswith("99"))
+
+
+async def test_a_get_returns_only_what_was_asked_for(store: Store) -> None:
+    """Not what the service had to see."""
+    text = "device = 'd1' AND at = -10 AND doc.list[0] = 1"
+    plan = plan_for(store, text, projection=("doc.n", "note"))
+    page = await store.reader().fetch_page(plan, START, make_limits())
+    assert items_of(page) == [{"doc": {"M": {"n": {"N": "0"}}}, "note": {"S": ""}}]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "device IN ('d1', 'd2') AND device = 'e1'",
+        "device = 'd1' AND at = 1 AND at = 2",
+        "level IN ('low', 'high') AND score = 1 AND score > 3",
+    ],
+)
+async def test_partitions_that_cannot_be_are_not_read(store: Store, text: str) -> None:
+    """The answer is empty, and costs nothing."""
+    plan = plan_for(store, text)
+    assert plan.operation is Operation.NOTHING
+    page = await store.reader().fetch_page(plan, START, make_limits())
+    assert (page.content.items, page.content.next) == (b"", None)
+    assert page.usage.backend_calls == 0
+
+
+@pytest.mark.parametrize("page_size", [7, 100])
+async def test_fifty_partitions_are_one_answer(store: Store, page_size: int) -> None:
+    """Most of which hold nothing."""
+    names = ", ".join(f"'{letter}{number}'" for letter in "abcdefghij" for number in range(5))
+    plan = plan_for(store, f"device IN ({names})")
+    assert len(plan.requests) == 50
+    pages = await read_all(store.reader(), plan, page_size)
+    assert joined(pages) == await merged(store, plan)
+    assert counted(joined(pages)) == counted(make_items())

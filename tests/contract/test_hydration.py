@@ -1,0 +1,175 @@
+"""Items that an index holds in part and the table holds whole: every Reader's promises."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Final
+
+import pytest
+
+from dynamodb_processor_server.query.plan import Operation, Plan
+from dynamodb_processor_server.reading.port import START, PageEnd, Surplus
+from tests.contract.asking import counted, joined, make_limits, plan_for, read_all
+from tests.contract.readings import HYDRATED, make_items
+from tests.contract.stores import Store
+from tests.support.fake_reader import items_of
+from tests.support.oracle import canonical_item, sort_value
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+SIZES: Final = (1, 3, 7, 100)
+TEXTS: Final = pytest.mark.parametrize("text", HYDRATED)
+DIRECTIONS: Final = pytest.mark.parametrize(
+    "descending", [False, True], ids=["ascending", "descending"]
+)
+
+
+def plan_of(store: Store, text: str, **fields: Any) -> Plan:
+    """Return the plan of one of the questions, which gets items from the table."""
+    plan = plan_for(store, text, **fields)
+    assert plan.path.index == "by_site"
+    assert plan.hydration is not None
+    return plan
+
+
+def answer_to(text: str) -> Counter[Any]:
+    """Return what a question asks for, by looking at every item the plainest way."""
+    return Counter(canonical_item(item) for item in make_items() if HYDRATED[text](item))
+
+
+@DIRECTIONS
+@TEXTS
+async def test_whole_items_come_in_the_order_of_the_index(
+    store: Store, text: str, descending: bool
+) -> None:
+    """Each once, the same in pages of any size, each full but for the last."""
+    plan = plan_of(store, text, descending=descending)
+    truth = joined(await read_all(store.reader(), plan, 100))
+    assert counted(truth) == answer_to(text)
+    names = [attribute.name for attribute in plan.path.key.sort]
+    order = [[sort_value(item[name]) for name in names] for item in truth]
+    assert order == sorted(order, reverse=descending)
+    for size in SIZES:
+        pages = await read_all(store.reader(), plan, size)
+        assert joined(pages) == truth
+        assert {page.content.end for page in pages[:-1]} <= {PageEnd.PAGE_FULL}
+        assert all(page.content.count == size for page in pages[:-1])
+        assert pages[-1].content.end is PageEnd.EXHAUSTED
+
+
+@DIRECTIONS
+@TEXTS
+async def test_every_position_resumes(store: Store, text: str, descending: bool) -> None:
+    """With a fresh reader, in pages of another size."""
+    plan = plan_of(store, text, descending=descending)
+    pages = await read_all(store.reader(), plan, 1)
+    for number, page in enumerate(pages[:-1], 1):
+        assert page.content.next is not None
+        rest = await read_all(store.reader(), plan, 10, page.content.next)
+        assert joined(pages[:number]) + joined(rest) == joined(pages)
+
+
+@TEXTS
+async def test_one_call_gets_the_same_pages(store: Store, text: str) -> None:
+    """What is left over from a page begins the next one, and is evaluated once."""
+    plan = plan_of(store, text)
+    alone = await read_all(store.reader(), plan, 3)
+    together = await read_all(store.reader(), plan, 3, surplus=Surplus())
+    assert joined(together) == joined(alone)
+    whole = await read_all(store.reader(), plan, 100)
+    evaluated = sum(page.usage.items_scanned for page in whole)
+    assert sum(page.usage.items_scanned for page in together) == evaluated
+
+
+@DIRECTIONS
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"max_scanned_items": 4},
+        {"max_scanned_items": 9},
+        {"max_read_units": 0.01},
+        {"max_read_units": 2.0},
+        {"answer_by": 0.0, "has_duration": True},
+    ],
+    ids=str,
+)
+async def test_budgets_end_pages_and_lose_nothing(
+    store: Store, limits: dict[str, Any], descending: bool
+) -> None:
+    """Every page gets further, however little it may take; items evaluated are the index's."""
+    for text in HYDRATED:
+        plan = plan_of(store, text, descending=descending)
+        pages = await read_all(store.reader(), plan, 10, **limits)
+        assert len({page.content.next for page in pages}) == len(pages)
+        assert joined(pages) == joined(await read_all(store.reader(), plan, 100))
+        most = limits.get("max_scanned_items", 100)
+        assert all(page.usage.items_scanned <= most for page in pages)
+
+
+@TEXTS
+@pytest.mark.parametrize("most", [1, 900])
+async def test_the_bytes_of_a_page_are_bounded(store: Store, text: str, most: int) -> None:
+    """By the first item where it alone is larger; what did not fit begins the next page."""
+    plan = plan_of(store, text)
+    pages = await read_all(store.reader(max_page_bytes=most), plan, 100)
+    assert all(page.content.end is PageEnd.RESPONSE_BYTES for page in pages[:-1])
+    assert all(len(page.content.items) <= most or page.content.count == 1 for page in pages)
+    assert joined(pages) == joined(await read_all(store.reader(), plan, 100))
+
+
+async def test_only_what_was_asked_for_is_returned(store: Store) -> None:
+    """Neither the keys by which an item is found again nor what the service checks."""
+    text = next(text for text in HYDRATED if "raw" in text)
+    plan = plan_of(store, text, projection=("doc.n", "doc.list[1]", "tags"))
+    pages = await read_all(store.reader(), plan, 4)
+    assert counted(joined(pages)) == Counter(
+        canonical_item(
+            {
+                "doc": {"M": {"n": item["doc"]["M"]["n"], "list": {"L": [{"N": "2"}]}}},
+                "tags": item["tags"],
+            }
+        )
+        for item in make_items()
+        if HYDRATED[text](item)
+    )
+
+
+async def test_an_index_read_whole_shows_what_it_holds(store: Store) -> None:
+    """A scan of it, by request: items that lack its keys are not in it."""
+    plan = plan_for(store, "raw > :raw", index="by_site")
+    assert plan.operation is Operation.SCAN
+    assert plan.hydration is not None
+    wanted = Counter(
+        canonical_item(item)
+        for item in make_items()
+        if "level" in item and item.get("raw", {}).get("B", b"") > b"\x10"
+    )
+    for size in SIZES:
+        assert counted(joined(await read_all(store.reader(), plan, size))) == wanted
+
+
+async def test_a_single_large_item_makes_progress(store: Store) -> None:
+    """Of 390 KB, over what a page holds: it is a page of its own."""
+    device = {"device": {"S": "large"}, "at": {"N": "1"}}
+    place = {"site": {"S": "barn"}, "floor": {"N": "0"}, "level": {"S": "low"}}
+    small = {**device, "at": {"N": "0"}, **place, "score": {"N": "1"}, "tags": {"SS": ["x"]}}
+    large = {**device, **place, "score": {"N": "2"}, "load": {"S": "x" * 390_000}}
+    last = {**small, "at": {"N": "2"}, "score": {"N": "3"}}
+    for item in (small, large, last):
+        store.put(item)
+    try:
+        plan = plan_of(store, "site = 'barn' AND floor = 0 AND level = 'low'")
+        pages = await read_all(store.reader(max_page_bytes=100_000), plan, 10)
+    finally:
+        for item in (small, large, last):
+            store.remove(item)
+    assert [items_of(page) for page in pages] == [[small], [large], [last]]
+
+
+async def test_an_answer_without_items_gets_nothing(store: Store) -> None:
+    """It says that nothing follows."""
+    page = await store.reader().fetch_page(
+        plan_of(store, "site = 'moon' AND floor = 1"), START, make_limits()
+    )
+    assert (page.content.items, page.content.next) == (b"", None)
+    assert page.usage.backend_calls == 1

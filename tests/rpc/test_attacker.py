@@ -1,0 +1,90 @@
+"""Row rules against a tenant who asks everything: it learns nothing of other tenants' items.
+
+The same questions go to a table that holds other tenants' items too and to one that holds only the
+tenant's own. Whatever differs between the answers, moments apart, would be something learnt.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+
+import pytest
+import pytest_asyncio
+
+from tests.rpc.worlds import (
+    SECRET,
+    TENANT,
+    Witness,
+    others_items,
+    own_items,
+    world_catalog,
+    world_schema,
+)
+from tests.support.dynamodb import create_table, open_client, put_items
+from tests.support.running import Key, Service, make_key, open_service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+_RULE = f"tenant_id = '{TENANT}'"
+_VISIBLE = ["user_id", "event_id", "at", "kind", "note"]
+
+
+def _keys() -> list[Key]:
+    entry = {"table": "events", "rule": _RULE}
+    return [
+        make_key("keyed", tables=[entry]),
+        make_key("filtered", tables=[{**entry, "rule_as_filter": True}]),
+        make_key("blinkered", tables=[{**entry, "rule_as_filter": True, "attributes": _VISIBLE}]),
+    ]
+
+
+@pytest.fixture(scope="module")
+def tables(dynamodb_local: str) -> Iterator[tuple[str, str]]:
+    """The tables of a world with other tenants and of one without."""
+    suffix = uuid.uuid4().hex[:8]
+    names = (f"crowded-{suffix}", f"alone-{suffix}")
+    client = open_client(dynamodb_local)
+    for name in names:
+        create_table(client, world_schema(name))
+        put_items(client, name, own_items())
+    put_items(client, names[0], others_items())
+    yield names
+    for name in names:
+        client.delete_table(TableName=name)
+    client.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def worlds(
+    tmp_path_factory: pytest.TempPathFactory, dynamodb_local: str, tables: tuple[str, str]
+) -> AsyncIterator[list[Service]]:
+    """A server for each world."""
+    keys = _keys()
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(
+                open_service(
+                    tmp_path_factory.mktemp("world"), dynamodb_local, world_catalog(table), keys
+                )
+            )
+            for table in tables
+        ]
+
+
+@pytest.mark.parametrize("key", ["keyed", "filtered", "blinkered"])
+async def test_a_tenant_cannot_tell_whether_it_is_alone(worlds: list[Service], key: str) -> None:
+    """No answer, statistic, page end, token length, count, refusal or explanation differs."""
+    crowded, alone = [Witness(service, key) for service in worlds]
+    await crowded.ask_all()
+    await alone.ask_all()
+    differing = [pair for pair in zip(crowded.seen, alone.seen, strict=False) if len(set(pair)) > 1]
+    assert differing[:1] == []
+    assert len(crowded.seen) == len(alone.seen) > 500
+    assert crowded.items > 500  # the tenant does see its own
+    told = "".join(text for _, text in crowded.seen)
+    assert SECRET not in told
+    if key == "blinkered":  # nor what the rule says, or that there is such an attribute
+        unasked = [text for what, text in crowded.seen if "tenant" not in what]
+        assert [text for text in unasked if "tenant" in text or TENANT in text] == []

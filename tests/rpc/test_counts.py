@@ -1,0 +1,389 @@
+"""`CountItems`: the number, how exact it is, and what it cost."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from dynamodb_processor.v1.query_pb2 import (
+    CACHE_MODE_BYPASS,
+    CACHE_MODE_ONLY_IF_CACHED,
+    TOTAL_MODE_BOUNDED,
+    TOTAL_MODE_EXACT,
+    Budget,
+    CachePolicy,
+    CacheStatus,
+    PageEnd,
+    QuerySpec,
+    TotalOptions,
+    TotalRelation,
+)
+from dynamodb_processor.v1.query_service_pb2 import CountItemsRequest, CountItemsResponse
+from tests.rpc.data import COUNTS, ULRIKE, VIKTOR, event
+from tests.rpc.logged import Logged
+from tests.rpc.violating import good, refusal
+from tests.support.conditions import WireItem
+from tests.support.running import Service, eventually, query_spec, refusal_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+_BYPASS: Final = CachePolicy(mode=CACHE_MODE_BYPASS)
+_EVENTS: Final = [event(user, at) for user, n in COUNTS.items() for at in range(1, n + 1)]
+_lows = itertools.count(-1_000_000)
+
+
+def fresh(user: str = ULRIKE, more: str = "", /, table: str = "events", **fields: Any) -> QuerySpec:
+    """Return a query that nobody has asked yet: all of a user's events, said in another way."""
+    parameters = {"u": user, "low": next(_lows)}
+    return query_spec(table, f"user_id = :u AND at > :low {more}", parameters=parameters, **fields)
+
+
+def up_to(number: int) -> TotalOptions:
+    """Return what asks for a bounded count."""
+    return TotalOptions(mode=TOTAL_MODE_BOUNDED, up_to=number)
+
+
+def said(answer: CountItemsResponse) -> tuple[int, str, str]:
+    """Return the number, what it says of the truth, and why counting ended."""
+    relation = TotalRelation.Name(answer.total.relation).removeprefix("TOTAL_RELATION_")
+    return answer.total.value, relation, PageEnd.Name(answer.end).removeprefix("PAGE_END_")
+
+
+def status(answer: CountItemsResponse) -> str:
+    """Return how the cache took part."""
+    return CacheStatus.Name(answer.cache.status).removeprefix("CACHE_STATUS_")
+
+
+async def every_call(
+    service: Service, spec: QuerySpec, **fields: Any
+) -> Sequence[CountItemsResponse]:
+    """Return the answers of a whole chain of tokens."""
+    answers, token = [], ""
+    while True:
+        answers.append(await service.count(spec, page_token=token, **fields))
+        token = answers[-1].next_page_token
+        if not token:
+            return answers
+
+
+def at(item: WireItem) -> int:
+    """Return when an event was."""
+    return int(item["at"]["N"])
+
+
+_QUESTIONS: Final[dict[str, tuple[str, str, Callable[[WireItem], bool]]]] = {
+    "partition": ("events", f"user_id = '{ULRIKE}'", lambda e: e["user_id"]["S"] == ULRIKE),
+    "both ends excluded": (
+        "events", f"user_id = '{ULRIKE}' AND at > 10 AND at < 20",
+        lambda e: e["user_id"]["S"] == ULRIKE and 10 < at(e) < 20,
+    ),
+    "one end excluded": (
+        "events", f"user_id = '{ULRIKE}' AND at >= 10 AND at < 20",
+        lambda e: e["user_id"]["S"] == ULRIKE and 10 <= at(e) < 20,
+    ),
+    "excluded ends that no item has": (
+        "events", f"user_id = '{ULRIKE}' AND at > 10.5 AND at < 19.5",
+        lambda e: e["user_id"]["S"] == ULRIKE and 10 < at(e) < 20,
+    ),
+    "filter": (
+        "events", f"user_id = '{ULRIKE}' AND contains(note, '0')",
+        lambda e: e["user_id"]["S"] == ULRIKE and "0" in e["note"]["S"],
+    ),
+    "filter of the service": (
+        "events", f"user_id = '{ULRIKE}' AND at IN (3, 5, 7, 251)",
+        lambda e: e["user_id"]["S"] == ULRIKE and at(e) in (3, 5, 7, 251),
+    ),
+    "both filters": (
+        "events", f"user_id = '{ULRIKE}' AND at <> 40 AND contains(note, '4')",
+        lambda e: e["user_id"]["S"] == ULRIKE and at(e) != 40 and "4" in e["note"]["S"],
+    ),
+    "local index": (
+        "events", f"user_id = '{ULRIKE}' AND level = 3",
+        lambda e: e["user_id"]["S"] == ULRIKE and e["level"]["N"] == "3",
+    ),
+    "global index": ("events", "system_id = 'crm' AND at < 20",
+                     lambda e: e["system_id"]["S"] == "crm" and at(e) < 20),
+    "several partitions": (
+        "events", f"user_id IN ('{VIKTOR}', 'nobody', '{ULRIKE}') AND at > 3",
+        lambda e: at(e) > 3,
+    ),
+    "several partitions and a filter of the service": (
+        "events", f"user_id IN ('{VIKTOR}', '{ULRIKE}') AND at > 3 AND at < 100 AND at <> 50",
+        lambda e: 3 < at(e) < 100 and at(e) != 50,
+    ),
+    "one item": ("events", f"user_id = '{ULRIKE}' AND at = 250",
+                 lambda e: e["user_id"]["S"] == ULRIKE and at(e) == 250),
+    "one item that a filter drops": (
+        "events", f"user_id = '{ULRIKE}' AND at = 250 AND level = 0", lambda e: False
+    ),
+    "no such item": ("events", f"user_id = '{ULRIKE}' AND at = 251", lambda e: False),
+    "contradiction": ("events", f"user_id = '{ULRIKE}' AND at > 5 AND at < 5", lambda e: False),
+    "scan": ("scannable", "", lambda e: True),
+    "scan with a filter": ("scannable", "kind = 'login' OR level = 2",
+                           lambda e: "kind" in e or e["level"]["N"] == "2"),
+    "attributes that are not shown": ("narrow", f"user_id = '{ULRIKE}' AND level > 4",
+                                      lambda e: e["user_id"]["S"] == ULRIKE
+                                      and int(e["level"]["N"]) > 4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("question", _QUESTIONS.values(), ids=_QUESTIONS)
+async def test_a_count_is_what_looking_at_every_item_gives(
+    service: Service, question: tuple[str, str, Callable[[WireItem], bool]]
+) -> None:
+    """Whoever checks the condition: at once, in budgeted steps, and with a bound beyond it."""
+    table, text, matches = question
+    right = sum(map(matches, _EVENTS))
+    spec = query_spec(table, text)
+    whole = await service.count(spec, cache=_BYPASS)
+    assert said(whole) == (right, "EXACT", "EXHAUSTED")
+    assert whole.next_page_token == ""
+    assert whole.stats.items_returned == 0
+    steps = await every_call(service, spec, cache=_BYPASS, budget=Budget(max_scanned_items=17))
+    assert steps[-1].total == whole.total
+    assert all(step.stats.items_scanned <= 17 for step in steps)
+    bounded = await service.count(spec, cache=_BYPASS, total=up_to(right + 1))
+    assert bounded.total == whole.total
+
+
+async def test_what_is_asked_for_besides_the_condition_makes_no_difference(
+    service: Service,
+) -> None:
+    """Order and projection are another way to ask for the same number, and the same entry."""
+    spec = fresh()
+    assert said(await service.count(spec)) == (250, "EXACT", "EXHAUSTED")
+    for fields in ({"order": "ORDER_DESCENDING"}, {"projection": ["at", "address.city"]}):
+        other = QuerySpec()
+        other.CopyFrom(spec)
+        other.MergeFrom(QuerySpec(**fields))
+        answer = await service.count(other)
+        assert (said(answer), status(answer)) == ((250, "EXACT", "EXHAUSTED"), "HIT")
+    backwards = await service.count(query_spec("scannable", order="ORDER_DESCENDING"))
+    assert said(backwards)[0] == 255
+
+
+async def test_an_index_that_holds_too_little_for_the_items_can_count_them(
+    service: Service,
+) -> None:
+    """Nothing but the condition's attributes is read."""
+    answer = await service.count(query_spec("events", "kind = 'login'"))
+    assert said(answer) == (25, "EXACT", "EXHAUSTED")
+    assert answer.stats.index_used == "by_kind"
+
+
+async def test_a_strong_count_is_read_anew(service: Service) -> None:
+    """At twice the price."""
+    eventual = await service.count(fresh(), cache=_BYPASS)
+    for _ in range(2):
+        strong = await service.count(fresh(consistency="CONSISTENCY_STRONG"))
+        assert status(strong) == "BYPASSED"
+        assert strong.stats.read_units == 2 * eventual.stats.read_units
+
+
+@pytest.mark.parametrize(
+    ("bound", "answer"),
+    [
+        (1, (1, "AT_LEAST", "PAGE_FULL")),
+        (249, (249, "AT_LEAST", "PAGE_FULL")),
+        (250, (250, "AT_LEAST", "PAGE_FULL")),
+        (251, (250, "EXACT", "EXHAUSTED")),
+        (2**63 - 1, (250, "EXACT", "EXHAUSTED")),
+    ],
+)
+async def test_a_bounded_count_stops_at_its_bound(
+    service: Service, bound: int, answer: tuple[int, str, str]
+) -> None:
+    """It reads no further, and there is no going on."""
+    counted = await service.count(fresh(), total=up_to(bound))
+    assert said(counted) == answer
+    assert counted.next_page_token == ""
+    assert counted.stats.items_scanned <= bound
+
+
+@pytest.mark.parametrize("bound", [1, 2, 20, 100, 254, 255])
+@pytest.mark.parametrize(
+    "more", ["", "AND at <> 17", "AND NOT contains(note, 'xyz')"], ids=["all", "local", "filter"]
+)
+async def test_a_bounded_count_is_never_over_its_bound(
+    service: Service, bound: int, more: str
+) -> None:
+    """However much the last answers bring at once: several partitions are asked together."""
+    spec = query_spec("events", f"user_id IN ('{ULRIKE}', '{VIKTOR}') {more}")
+    right = 255 - ("17" in more)
+    answer = await service.count(spec, total=up_to(bound))
+    value, relation, _ = said(answer)
+    assert value == min(bound, right)
+    assert relation == "AT_LEAST" or value == right
+    assert answer.next_page_token == ""
+
+
+@pytest.mark.parametrize(
+    ("budget", "end"),
+    [
+        (Budget(max_scanned_items=40), "SCAN_BUDGET"),
+        (Budget(max_read_units=0.1), "READ_UNIT_BUDGET"),
+        (Budget(max_duration=Duration(nanos=1)), "TIME_BUDGET"),
+    ],
+    ids=["scanned items", "read units", "time"],
+)
+@pytest.mark.parametrize("table", ["events", "uncached"])
+async def test_a_budgeted_count_goes_on_from_its_token(
+    service: Service, table: str, budget: Budget, end: str
+) -> None:
+    """The number is that of the whole chain, the statistics are each call's own."""
+    spec = fresh(ULRIKE, "AND at <> 99", table=table)
+    answers = await every_call(service, spec, budget=budget)
+    values = [answer.total.value for answer in answers]
+    assert values == sorted(values)
+    assert said(answers[-1]) == (249, "EXACT", "EXHAUSTED")
+    assert {said(answer)[1:] for answer in answers[:-1]} <= {("AT_LEAST", end)}
+    assert sum(answer.stats.items_scanned for answer in answers) == 250
+    assert all(answer.stats.backend_calls > 0 for answer in answers)
+    if budget.max_scanned_items:
+        assert len(answers) > 6
+
+
+@pytest.mark.parametrize("budget", [1, 2, 3, 5, 16])
+async def test_a_budget_holds_for_all_partitions_together(service: Service, budget: int) -> None:
+    """No call evaluates more, and every one gets further."""
+    users = ", ".join(f"'{user}'" for user in (ULRIKE, "nobody", VIKTOR, "no one"))
+    spec = query_spec("events", f"user_id IN ({users}) AND at < 60 AND at > :low",
+                      parameters={"low": next(_lows)})  # fmt: skip
+    answers = await every_call(service, spec, budget=Budget(max_scanned_items=budget))
+    assert all(answer.stats.items_scanned <= budget for answer in answers)
+    assert said(answers[-1]) == (64, "EXACT", "EXHAUSTED")
+    tokens = [answer.next_page_token for answer in answers]
+    assert len(set(tokens)) == len(tokens)
+
+
+async def test_a_chain_may_change_its_bound(service: Service) -> None:
+    """What was counted before stays counted; a bound below it is reached without a read."""
+    spec = fresh()
+    first = await service.count(spec, budget=Budget(max_scanned_items=100))
+    assert said(first) == (100, "AT_LEAST", "SCAN_BUDGET")
+    token = first.next_page_token
+    for bound in (40, 100):
+        reached = await service.count(spec, page_token=token, total=up_to(bound))
+        assert said(reached) == (bound, "AT_LEAST", "PAGE_FULL")
+        assert reached.stats.backend_calls == 0
+        assert reached.next_page_token == ""
+    further = await service.count(spec, page_token=token, total=up_to(140))
+    assert said(further) == (140, "AT_LEAST", "PAGE_FULL")
+    assert further.stats.items_scanned == 40
+    assert said(await service.count(spec, page_token=token)) == (250, "EXACT", "EXHAUSTED")
+
+
+async def test_the_second_count_comes_from_the_cache(service: Service) -> None:
+    """For everyone who may read the table, with its time, at no cost."""
+    spec = fresh()
+    miss = await service.count(spec)
+    hit = await service.count(spec, key="other")
+    assert (status(miss), status(hit)) == ("MISS", "HIT")
+    assert (hit.total, hit.end, hit.read_time) == (miss.total, miss.end, miss.read_time)
+    assert hit.stats.backend_calls == hit.stats.read_units == hit.stats.items_scanned == 0
+    assert hit.cache.HasField("expires_in")
+    only = CachePolicy(mode=CACHE_MODE_ONLY_IF_CACHED)
+    assert said(await service.count(spec, cache=only)) == (250, "EXACT", "EXHAUSTED")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await service.count(fresh(), cache=only)
+    assert refusal_of(caught.value).reason == "NOT_CACHED"
+
+
+async def test_a_count_and_a_page_are_different_entries(service: Service) -> None:
+    """One holds a number, the other items."""
+    spec = fresh(VIKTOR)
+    assert len((await service.query(spec, page_size=100)).items) == 5
+    assert said(await service.count(spec)) == (5, "EXACT", "EXHAUSTED")
+    assert len((await service.query(spec, page_size=100)).items) == 5
+    # A page size that the page has as well.
+    assert said(await service.count(spec, total=up_to(100))) == (5, "EXACT", "EXHAUSTED")
+
+
+async def test_a_count_cut_by_a_budget_is_not_kept(service: Service) -> None:
+    """Another caller did not ask for that one."""
+    spec = fresh()
+    cut = await service.count(spec, budget=Budget(max_scanned_items=10))
+    assert not cut.cache.HasField("expires_in")
+    assert said(await service.count(spec)) == (250, "EXACT", "EXHAUSTED")
+
+
+async def test_tokens_of_pages_and_of_counts_are_not_each_others(service: Service) -> None:
+    """They hold different things, so each is worthless to the other method."""
+    spec = fresh()
+    page = await service.query(spec, page_size=10)
+    count = await service.count(spec, budget=Budget(max_scanned_items=10))
+    assert page.next_page_token
+    assert count.next_page_token
+    calls: list[tuple[Any, str]] = [
+        (service.count, page.next_page_token), (service.query, count.next_page_token)
+    ]  # fmt: skip
+    for call, token in calls:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(spec, page_token=token)
+        assert refusal_of(caught.value).descriptions == {
+            "page_token": "is not a token of this query and caller"
+        }
+    request = CountItemsRequest(query=spec, page_token="nonsense")
+    assert (await refusal(service, request)).fields == ["page_token"]
+
+
+_BAD: Final[dict[str, tuple[dict[str, Any], str, str]]] = {
+    "max_items": ({"query": good(max_items=5)}, "query.max_items", "no difference to a count"),
+    "unknown mode": ({"total": {"mode": 9}}, "total.mode", "9 is not a value"),
+    "no bound": ({"total": {"mode": TOTAL_MODE_BOUNDED}}, "total.up_to", "TOTAL_MODE_BOUNDED"),
+    "bound 0": ({"total": up_to(0)}, "total.up_to", "more than 0"),
+    "negative bound": ({"total": up_to(-1)}, "total.up_to", "more than 0"),
+    "bound of an exact count": (
+        {"total": {"mode": TOTAL_MODE_EXACT, "up_to": 5}}, "total.up_to", "TOTAL_MODE_BOUNDED"
+    ),
+    "bound without a mode": ({"total": {"up_to": 5}}, "total.up_to", "TOTAL_MODE_BOUNDED"),
+    "budget": ({"budget": {"max_scanned_items": 0}}, "budget.max_scanned_items", "more than 0"),
+    "cache": ({"cache": {"mode": 77}}, "cache.mode", "77 is not a value"),
+    "expression": ({"query": query_spec("events", "user_id =")}, "query.expression", "expected"),
+    "attribute that is not shown": (
+        {"query": query_spec("narrow", "user_id = 'x' AND note = 'y'")},
+        "query.expression", "narrow has no note",
+    ),
+    "projection that is not shown": (
+        {"query": query_spec("narrow", "user_id = 'x'", projection=["note"])},
+        "query.projection[0]", "narrow has no note",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", _BAD.values(), ids=_BAD)
+async def test_a_bad_count_is_refused_with_its_field(
+    service: Service, row: tuple[dict[str, Any], str, str]
+) -> None:
+    """The violation names the field's path and says what is wrong with it."""
+    fields, field, words = row
+    found = await refusal(service, CountItemsRequest(**({"query": good()} | fields)))
+    assert found.fields == [field]
+    assert words in found.descriptions[field]
+
+
+async def test_all_that_is_wrong_is_told_at_once(service: Service) -> None:
+    """So that a caller need not come back for the next mistake."""
+    request = CountItemsRequest(
+        query=good(max_items=3, order=77),
+        total=TotalOptions(up_to=5),
+        budget=Budget(max_read_units=-1),
+    )
+    found = await refusal(service, request)
+    assert set(found.fields) == {
+        "query.max_items", "query.order", "total.up_to", "budget.max_read_units"
+    }  # fmt: skip
+
+
+async def test_a_count_has_one_line_in_the_access_log(service: Service, logged: Logged) -> None:
+    """It returns no items, and what it took is in it."""
+    answer = await service.count(fresh())
+    (record,) = await eventually(lambda: logged.of("call"))
+    assert record["method"].endswith("/CountItems")
+    assert (record["table"], record["cache"], record["items"]) == ("events", "MISS", 0)
+    assert record["read_units"] == answer.stats.read_units > 0

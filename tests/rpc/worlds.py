@@ -1,0 +1,283 @@
+"""Two worlds that one tenant must not be able to tell apart: with and without other tenants.
+
+The probes are everything that the tenant can ask; what it sees is kept as text, without what no
+two calls have in common: moments, and the sealed content of tokens (not their length).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any, Final
+
+import grpc
+from google.protobuf.message import Message
+
+from dynamodb_processor.v1 import query_pb2
+from dynamodb_processor.v1.catalog_service_pb2 import GetTableRequest
+from dynamodb_processor.v1.query_pb2 import QuerySpec
+from dynamodb_processor.v1.query_service_pb2 import (
+    BatchGetItemsRequest,
+    CountItemsRequest,
+    ExplainQueryRequest,
+    StreamQueryRequest,
+)
+from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
+from tests.support.conditions import WireItem
+from tests.support.datasets import Index, Schema
+from tests.support.running import Service, query_spec, refusal_of
+
+TENANT: Final = "acme"
+OTHER: Final = "competitor"
+SECRET: Final = "their secret"
+_SHARED: Final = ("u-1", "u-2", "u-3")
+_TOKENS: Final = ("next_page_token", "resume_token")
+_MOMENTS: Final = ("read_time", "stats.backend_time", "cumulative.backend_time", "cache.age",
+                   "cache.expires_in")  # fmt: skip
+_LONGEST_WALK: Final = 40
+
+
+def world_schema(table: str) -> Schema:
+    """Return a table whose own key says nothing of tenants, and indexes that do or do not."""
+    return Schema(
+        table=table,
+        partition="user_id",
+        sort="event_id",
+        indexes=(
+            Index("by_at", True, ("user_id",), ("at",), "KEYS_ONLY"),
+            Index("by_kind", False, ("kind",), ("at",), "KEYS_ONLY"),
+            Index("by_owner", False, ("tenant_id",), ("at",)),
+        ),
+        types={"user_id": "S", "event_id": "S", "at": "N", "kind": "S", "tenant_id": "S"},
+    )
+
+
+def world_catalog(table: str) -> dict[str, Any]:
+    """Return a catalog that allows everything but what rules forbid."""
+    declared = {"table": table, "allow_scan": True, "required": ["at", "kind", "tenant_id"]}
+    return {"tables": {"events": declared}}
+
+
+def _event(tenant: str, user: str, event_id: str, at: int, note: str) -> WireItem:
+    return {
+        "tenant_id": {"S": tenant},
+        "user_id": {"S": user},
+        "event_id": {"S": event_id},
+        "at": {"N": str(at)},
+        "kind": {"S": "login" if at % 3 else "logout"},
+        "note": {"S": note},
+    }
+
+
+def own_items() -> Iterator[WireItem]:
+    """Yield the tenant's own items."""
+    for user, number in product(_SHARED, range(7)):
+        yield _event(TENANT, user, f"e-{number}0", number * 10, "x" * 40)
+
+
+def others_items() -> Iterator[WireItem]:
+    """Yield items before, between and behind the tenant's own, with keys of other lengths.
+
+    Many, long and large, so that whatever is told of what is read tells of them.
+    """
+    for user, number in product((*_SHARED, "u-other"), range(-2, 70, 3)):
+        event_id = f"e-{number:02d}" + "-long" * (2 * number % 60) + "!"
+        yield _event(OTHER, user, event_id, number, SECRET * 40)
+
+
+@dataclass
+class Witness:
+    """Asks everything as one caller, and keeps what it sees."""
+
+    service: Service
+    key: str
+    seen: list[tuple[str, str]] = field(default_factory=list)
+    items: int = 0
+
+    async def ask_all(self) -> None:
+        """Try every probe."""
+        for spec in _specs():
+            await self._see("explain", self._explain, spec)
+            for size, cache in ((2, _BYPASS), (7, _BYPASS), (7, _CACHED), (100, _BYPASS)):
+                await self._see(f"pages of {size}", self._walk, spec, size, cache)
+            await self._see("stream", self._stream, spec, 5)
+            await self._see("backwards", self._walk, _backwards(spec), 6, _BYPASS)
+            for up_to in (0, 1, 6, 7, 8):
+                await self._see(f"count {up_to}", self._count, spec, up_to)
+            await self._see("max", self._walk, _at_most(spec, 7), 5, _BYPASS)
+            for budget in _BUDGETS[1:]:
+                await self._see("budget", self._walk, spec, 3, _BYPASS, budget)
+                await self._see("budget", self._stream, spec, 3, budget)
+                await self._see("budget", self._count, spec, 0, budget)
+        for keys, budget in product(_key_lists(), _BUDGETS):
+            await self._see("get", self._get, keys, budget)
+        await self._see("table", self._table)
+
+    async def _see(self, what: str, probe: Callable[..., Awaitable[None]], *args: Any) -> None:
+        before = len(self.seen)
+        try:
+            await probe(*args)
+        except grpc.aio.AioRpcError as error:
+            refusal = refusal_of(error)
+            self._keep(f"{refusal.code} {refusal.message} {_flat(refusal.details)}")
+        self.seen[before:] = [(f"{what} {_name(args)}", text) for _, text in self.seen[before:]]
+
+    def _keep(self, seen: Message | str) -> None:
+        self.seen.append(("", seen if isinstance(seen, str) else _blanked(seen)))
+        self.items += 0 if isinstance(seen, str) else len(getattr(seen, "items", ()))
+
+    async def _walk(
+        self,
+        spec: QuerySpec,
+        size: int,
+        cache: query_pb2.CachePolicy,
+        budget: query_pb2.Budget | None = None,
+    ) -> None:
+        token = ""
+        for _ in range(_LONGEST_WALK):
+            page = await self.service.query(
+                spec, key=self.key, page_size=size, page_token=token, cache=cache, budget=budget
+            )
+            token = page.next_page_token
+            self._keep(page)
+            if not token:
+                return
+
+    async def _stream(
+        self, spec: QuerySpec, size: int, budget: query_pb2.Budget | None = None
+    ) -> None:
+        request = StreamQueryRequest(query=spec, page_size=size, cache=_BYPASS, budget=budget)
+        call: Any = self.service.queries.StreamQuery(request, metadata=self._metadata, timeout=30)
+        async for message in call:
+            self._keep(message)
+
+    async def _count(
+        self, spec: QuerySpec, up_to: int, budget: query_pb2.Budget | None = None
+    ) -> None:
+        bounded = query_pb2.TotalOptions(mode=query_pb2.TOTAL_MODE_BOUNDED, up_to=up_to)
+        total = bounded if up_to else query_pb2.TotalOptions()
+        token = ""
+        for _ in range(_LONGEST_WALK):
+            request = CountItemsRequest(
+                query=spec, total=total, budget=budget, page_token=token, cache=_BYPASS
+            )
+            answer = await self.service.queries.CountItems(
+                request, metadata=self._metadata, timeout=30
+            )
+            token = answer.next_page_token
+            self._keep(answer)
+            if not token:
+                return
+
+    async def _get(self, keys: Sequence[Item], budget: query_pb2.Budget | None) -> None:
+        request = BatchGetItemsRequest(table="events", keys=keys, budget=budget)
+        self._keep(
+            await self.service.queries.BatchGetItems(request, metadata=self._metadata, timeout=30)
+        )
+
+    async def _explain(self, spec: QuerySpec) -> None:
+        request = ExplainQueryRequest(query=spec)
+        self._keep(
+            await self.service.queries.ExplainQuery(request, metadata=self._metadata, timeout=30)
+        )
+
+    async def _table(self) -> None:
+        request = GetTableRequest(table="events")
+        self._keep(await self.service.catalog.GetTable(request, metadata=self._metadata))
+
+    @property
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        return self.service.metadata(self.key)
+
+
+_BYPASS: Final = query_pb2.CachePolicy(mode=query_pb2.CACHE_MODE_BYPASS)
+_CACHED: Final = query_pb2.CachePolicy()
+_BUDGETS: Final[tuple[query_pb2.Budget | None, ...]] = (
+    None,
+    query_pb2.Budget(max_scanned_items=1),
+    query_pb2.Budget(max_read_units=0.5),
+)
+
+
+def _specs() -> Iterator[QuerySpec]:
+    """Yield questions whose answers lie among, beside and inside what belongs to others."""
+    for text in (
+        "user_id = 'u-1'",
+        "user_id = 'u-other'",
+        "user_id IN ('u-1', 'u-2', 'u-other', 'u-nobody')",
+        "user_id = 'u-1' AND event_id > 'e-05'",
+        "user_id = 'u-1' AND at BETWEEN 5 AND 45",
+        "user_id = 'u-1' AND event_id = 'e-10'",
+        "user_id = 'u-1' AND event_id = 'e-01-long-long!'",
+        "user_id = 'u-1' AND contains(note, 'secret')",
+        "user_id = 'u-2' AND kind = 'logout'",
+        "kind = 'login'",
+        "kind = 'login' AND at < 30",
+        "tenant_id = 'acme'",
+        "tenant_id = 'competitor'",
+        "tenant_id IN ('acme', 'competitor')",
+        "tenant_id = 'acme' AND at >= 20 AND user_id = 'u-3'",
+        "tenant_id <> 'acme'",
+        "at > 10",
+        "note = 'x'",
+        "",
+    ):
+        yield query_spec("events", text)
+    yield query_spec("events", "user_id = 'u-1'", projection=["event_id"])
+    for index, text in product(
+        ("@table", "by_at", "by_kind", "by_owner"), ("user_id = 'u-1'", "kind = 'login'")
+    ):
+        yield query_spec("events", text, index=index)
+
+
+def _backwards(spec: QuerySpec) -> QuerySpec:
+    changed = QuerySpec()
+    changed.CopyFrom(spec)
+    changed.order = query_pb2.ORDER_DESCENDING
+    return changed
+
+
+def _at_most(spec: QuerySpec, items: int) -> QuerySpec:
+    changed = QuerySpec()
+    changed.CopyFrom(spec)
+    changed.max_items = items
+    return changed
+
+
+def _key_lists() -> Iterator[list[Item]]:
+    own = [_key("u-1", f"e-{number}0") for number in range(7)]
+    hidden = [_key("u-1", "e-01-long-long!"), _key("u-other", "e-01-long-long!")]
+    missing = [_key("u-1", "nothing"), _key("u-nobody", "e-00")]
+    yield from (own, hidden, missing, [*hidden, *own, *missing], hidden[:1], missing[:1])
+
+
+def _key(user: str, event_id: str) -> Item:
+    values = {"user_id": AttributeValue(s=user), "event_id": AttributeValue(s=event_id)}
+    return Item(attributes=values)
+
+
+def _name(args: Sequence[Any]) -> str:
+    return _flat(" ".join(map(str, args)))
+
+
+def _blanked(message: Message) -> str:
+    """Return what a message says, with its size, less what differs between any two calls."""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    for name in _TOKENS:
+        if hasattr(copy, name):
+            setattr(copy, name, "?" * len(getattr(copy, name)))
+    for name in _MOMENTS:
+        *above, target = name.split(".")
+        holder: Any = copy
+        for step in above:
+            holder = getattr(holder, step, None)
+        if hasattr(holder, target) and holder.HasField(target):
+            getattr(holder, target).Clear()  # whether there is one remains
+    return f"{copy.ByteSize()} {_flat(copy)}"
+
+
+def _flat(message: object) -> str:
+    return re.sub(r"\s+", " ", str(message))

@@ -1,0 +1,142 @@
+"""`count`: one number, however many calls it takes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import grpc
+import pytest
+
+from dynamodb_processor.v1 import query_pb2
+from dynamodb_processor.v1.query_service_pb2 import CountItemsRequest
+from dynamodb_processor.v1.value_pb2 import AttributeValue
+from dynamodb_processor_client import (
+    Budget,
+    CacheMode,
+    CachePolicy,
+    CacheStatus,
+    DeadlineExceeded,
+    InvalidArgument,
+    PageEnd,
+    QueryClient,
+)
+from tests.unit.client.service import Failure, FakeService
+
+
+async def test_a_count(client: QueryClient) -> None:
+    """It is all there is, and says what it took."""
+    count = await client.count("numbers")
+    assert (count.value, count.exact, count.next_page_token) == (1_000, True, "")
+    assert count.end is PageEnd.EXHAUSTED
+    assert count.stats.items_scanned == 1_000
+    assert count.cache.status is CacheStatus.MISS
+    assert count.read_time == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+
+
+async def test_a_count_up_to_a_number(client: QueryClient, service: FakeService) -> None:
+    """It stops there; with fewer items it is exact."""
+    count = await client.count("numbers", up_to=300)
+    assert (count.value, count.exact, count.end) == (300, False, PageEnd.PAGE_FULL)
+    count = await client.count("numbers", up_to=3_000)
+    assert (count.value, count.exact) == (1_000, True)
+    modes = {request.total.mode for request in service.count_requests}
+    assert modes == {query_pb2.TOTAL_MODE_BOUNDED}
+
+
+async def test_what_the_services_time_ends_is_counted_on(
+    client: QueryClient, service: FakeService
+) -> None:
+    """The caller waits for the number, not for the service's limit on one call."""
+    service.counted_at_once = 300
+    count = await client.count("numbers")
+    assert (count.value, count.exact, count.stats.backend_calls) == (1_000, True, 4)
+    assert count.stats.items_scanned == 1_000
+    tokens = [request.page_token for request in service.count_requests]
+    assert tokens == ["", "300", "600", "900"]
+
+
+async def test_a_budget_ends_a_count_with_a_token(
+    client: QueryClient, service: FakeService
+) -> None:
+    """What earlier calls took is taken off; the token goes on."""
+    service.counted_at_once = 300
+    budget = Budget(max_scanned_items=500)
+    count = await client.count("numbers", budget=budget)
+    assert (count.value, count.exact, count.next_page_token) == (600, False, "600")
+    assert [request.budget.max_scanned_items for request in service.count_requests] == [500, 200]
+    rest = await client.count("numbers", page_token=count.next_page_token)
+    assert (rest.value, rest.exact, rest.stats.items_scanned) == (1_000, True, 400)
+
+
+async def test_a_budget_of_time_ends_a_count(client: QueryClient, service: FakeService) -> None:
+    """Its end is the caller's wish, so nothing is asked on."""
+    service.counted_at_once = 300
+    count = await client.count("numbers", budget=Budget(max_duration=timedelta(seconds=5)))
+    assert (count.value, count.exact, count.end) == (300, False, PageEnd.TIME_BUDGET)
+    assert len(service.count_requests) == 1
+
+
+async def test_every_option_of_a_count_is_sent(client: QueryClient, service: FakeService) -> None:
+    """In its field; what is not asked is not sent."""
+    await client.count(
+        "numbers",
+        "n = :n AND m = :index",
+        parameters={"index": 5},
+        index="by_user",
+        consistent=True,
+        up_to=7,
+        budget=Budget(10),
+        cache=CachePolicy(CacheMode.REFRESH),
+        n=1,
+    )
+    await client.count("numbers")
+    full, bare = service.count_requests
+    assert full == CountItemsRequest(
+        query=query_pb2.QuerySpec(
+            table="numbers",
+            expression="n = :n AND m = :index",
+            parameters={"n": AttributeValue(n="1"), "index": AttributeValue(n="5")},
+            index="by_user",
+            consistency=query_pb2.CONSISTENCY_STRONG,
+        ),
+        total=query_pb2.TotalOptions(mode=query_pb2.TOTAL_MODE_BOUNDED, up_to=7),
+        budget=query_pb2.Budget(max_scanned_items=10),
+        cache=query_pb2.CachePolicy(mode=query_pb2.CACHE_MODE_REFRESH),
+    )
+    assert bare == CountItemsRequest(query=query_pb2.QuerySpec(table="numbers"))
+
+
+async def test_the_deadline_is_one_for_all_calls(client: QueryClient, service: FakeService) -> None:
+    """What is left goes with each of them; `None` is none."""
+    service.counted_at_once = 500
+    await client.count("numbers", timeout=20.0)
+    await client.count("numbers", timeout=None)
+    # gRPC rounds what it sends.
+    assert service.deadlines == [pytest.approx(20.0, abs=1.0)] * 2 + [None] * 2
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (grpc.StatusCode.DEADLINE_EXCEEDED, DeadlineExceeded),
+        (grpc.StatusCode.INVALID_ARGUMENT, InvalidArgument),
+    ],
+)
+async def test_a_failed_count_says_where_to_go_on(
+    client: QueryClient,
+    service: FakeService,
+    code: grpc.StatusCode,
+    expected: type[DeadlineExceeded | InvalidArgument],
+) -> None:
+    """What was counted before is not lost."""
+    service.failures.append(Failure(code))
+    with pytest.raises(expected) as raised:
+        await client.count("numbers", page_token="300")
+    assert raised.value.resume_token == "300"
+
+
+async def test_time_that_is_over_is_no_call(client: QueryClient, service: FakeService) -> None:
+    """It is an error at once."""
+    with pytest.raises(DeadlineExceeded):
+        await client.count("numbers", timeout=0.0)
+    assert not service.count_requests

@@ -1,0 +1,55 @@
+"""A deadline that several calls share."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from dynamodb_processor_client import DeadlineExceeded
+from dynamodb_processor_client.deadlines import Deadline
+from tests.unit.client.conftest import FakeTime
+
+
+async def test_each_call_is_told_what_the_others_left(time: FakeTime) -> None:
+    """And the last one comes too late, with word of what was done."""
+    deadline = Deadline(10.0, time.read)
+    told: list[float | None] = []
+
+    async def call(seconds: float | None) -> None:
+        told.append(seconds)
+        await time.sleep(4.0)
+
+    for _ in range(3):
+        await deadline.bound(call, "nothing is lost")
+    with pytest.raises(DeadlineExceeded) as raised:
+        await deadline.bound(call, "nothing is lost")
+    assert told == [10.0, 6.0, 2.0]
+    assert raised.value.message == "the deadline passed; nothing is lost"
+    assert deadline.elapsed == timedelta(seconds=12)
+
+
+async def test_a_call_that_runs_out_of_time_tells_of_the_progress(time: FakeTime) -> None:
+    """Its own error stays the cause."""
+
+    async def call(seconds: float | None) -> None:
+        raise DeadlineExceeded("Deadline Exceeded")
+
+    with pytest.raises(DeadlineExceeded, match="passed; 5 done") as raised:
+        await Deadline(10.0, time.read).bound(call, "5 done")
+    assert isinstance(raised.value.__cause__, DeadlineExceeded)
+
+
+async def test_without_a_deadline_there_is_always_time(time: FakeTime) -> None:
+    """However long it takes."""
+    deadline = Deadline(None, time.read)
+    await time.sleep(1e9)
+    assert deadline.check(1e9, "") is None
+
+
+async def test_a_pause_has_to_fit(time: FakeTime) -> None:
+    """With time for something after it."""
+    deadline = Deadline(10.0, time.read)
+    assert deadline.check(9.0, "") == 10.0
+    with pytest.raises(DeadlineExceeded, match="the deadline passed"):
+        deadline.check(10.0, "")

@@ -1,0 +1,72 @@
+"""`explain`: how the service would read a query."""
+
+from __future__ import annotations
+
+from boto3.dynamodb.conditions import Key
+
+from dynamodb_processor.v1 import query_pb2
+from dynamodb_processor.v1.query_service_pb2 import ExplainQueryRequest, ExplainQueryResponse
+from dynamodb_processor.v1.value_pb2 import AttributeValue
+from dynamodb_processor_client import AccessPath, Explanation, QueryClient, RejectedPath
+from tests.unit.client.service import FakeService
+
+
+async def test_an_explanation(client: QueryClient, service: FakeService) -> None:
+    """It has all that the message says."""
+    service.explanation = ExplainQueryResponse(
+        path=query_pb2.ACCESS_PATH_GLOBAL_INDEX,
+        index="by_user",
+        key_condition="user_id IN ('a', 'b')",
+        filter_expression="n > 5",
+        local_filter="user_id <> 'c'",
+        rejected=[query_pb2.RejectedPath(index="@table", reason="no partition")],
+        branches=2,
+        warnings=["filter: dear"],
+    )
+    assert await client.explain("numbers") == Explanation(
+        path=AccessPath.GLOBAL_INDEX,
+        index="by_user",
+        key_condition="user_id IN ('a', 'b')",
+        filter_expression="n > 5",
+        local_filter="user_id <> 'c'",
+        branches=2,
+        rejected=(RejectedPath("@table", "no partition"),),
+        warnings=("filter: dear",),
+    )
+
+
+async def test_the_base_table_is_no_index(client: QueryClient, service: FakeService) -> None:
+    """And a path of a later service is unknown, not fatal."""
+    service.explanation.path = query_pb2.ACCESS_PATH_TABLE
+    explanation = await client.explain("numbers")
+    assert (explanation.path, explanation.index) == (AccessPath.TABLE, None)
+    assert AccessPath(99) is AccessPath.UNKNOWN
+
+
+async def test_the_query_is_sent_as_it_would_be_asked(
+    client: QueryClient, service: FakeService
+) -> None:
+    """With every option that has a part in how it is read."""
+    await client.explain(
+        "numbers",
+        "n = :n",
+        index="@table",
+        descending=True,
+        projection=["n"],
+        consistent=True,
+        n=1,
+    )
+    await client.explain("numbers", Key("n").eq(1))
+    full, bare = service.explain_requests
+    assert full == ExplainQueryRequest(
+        query=query_pb2.QuerySpec(
+            table="numbers",
+            expression="n = :n",
+            parameters={"n": AttributeValue(n="1")},
+            index="@table",
+            order=query_pb2.ORDER_DESCENDING,
+            projection=["n"],
+            consistency=query_pb2.CONSISTENCY_STRONG,
+        )
+    )
+    assert bare.query.expression == "n = :v0"

@@ -1,0 +1,336 @@
+"""Items got from the table behind an index: nothing lost, nothing stale, no more than is needed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import pytest
+
+from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded
+from dynamodb_processor_server.query.parser import parse_expression
+from dynamodb_processor_server.query.plan import Plan
+from dynamodb_processor_server.query.rules import RowRule
+from dynamodb_processor_server.query.values import WireItem
+from dynamodb_processor_server.reading.counting import UNBOUNDED
+from dynamodb_processor_server.reading.port import START, Page, PageEnd, Position, Surplus
+from tests.support.fake_reader import items_of
+from tests.unit.reading.lagging_index import LaggingIndex, job, plan_for
+from tests.unit.reading.questions import make_limits
+from tests.unit.reading.warped_time import warped
+
+OPEN: Final = plan_for("state = 'open'")
+BACKWARDS: Final = plan_for("state = 'open'", descending=True)
+SIZES: Final = pytest.mark.parametrize("size", [1, 3, 7, 100])
+
+
+def jobs(count: int, **values: Any) -> list[WireItem]:
+    """Return open jobs, two of which are due at a time."""
+    return [job(f"j{number:03}", number // 2, **values) for number in range(count)]
+
+
+async def traverse(index: LaggingIndex, plan: Plan, size: int, at: Position = START) -> list[Page]:
+    """Return every page from a position on."""
+    pages: list[Page] = []
+    following: Position | None = at
+    while following is not None:
+        pages.append(await index.page(plan, following, make_limits(size)))
+        assert pages[-1].content.next != following, "no progress"
+        following = pages[-1].content.next
+    return pages
+
+
+def joined(pages: list[Page]) -> list[WireItem]:
+    """Return the items of all pages."""
+    return [item for page in pages for item in items_of(page)]
+
+
+def lagging() -> tuple[LaggingIndex, list[WireItem]]:
+    """Return an index behind its table in every way there is, and the items that are left."""
+    shown = jobs(40)
+    items: dict[str, Any] = {str(item["job"]["S"]): item for item in jobs(40)}
+    items["j003"] = job("j003", 17)  # due later now, where the index will show it soon
+    items["j004"] = job("j004", 2, state="done")
+    del items["j005"]
+    del items["j006"]["due"]  # no longer in the index at all
+    items["j007"]["state"] = {"B": b"open"}  # nor this
+    items["j008"] = job("j008", 4, kind="even")
+    items["j009"]["due"] = {"N": "4.0"}  # the same number
+    items["j010"]["note"] = {"S": "changed"}
+    for number in (0, 38, 39):
+        del items[f"j{number:03}"]
+    dropped = {"j000", "j003", "j004", "j005", "j006", "j007", "j008", "j038", "j039"}
+    left = [items[name] for name in sorted(items) if name not in dropped]
+    return LaggingIndex(shown, items.values(), lambda item: item["kind"] == {"S": "odd"}), left
+
+
+@SIZES
+@pytest.mark.parametrize("descending", [False, True], ids=["ascending", "descending"])
+async def test_what_changed_behind_the_index_is_dropped(size: int, descending: bool) -> None:
+    """Moved, gone or matching no more; the others are as the table has them, in order.
+
+    Every boundary resumes.
+    """
+    index, left = lagging()
+    plan = plan_for("state = 'open' AND kind = 'odd'", descending=descending)
+    right = left[::-1] if descending else left
+    pages = await traverse(index, plan, size)
+    assert joined(pages) == right
+    assert all(page.content.count == size for page in pages[:-1])
+    assert pages[-1].content.end is PageEnd.EXHAUSTED
+    for number, page in enumerate(pages[:-1], 1):
+        rest = await traverse(index, plan, 5, page.content.next or b"")
+        assert joined(pages[:number]) + joined(rest) == right
+
+
+async def test_positions_are_what_the_index_showed() -> None:
+    """Also where the item has another key by now, and where it is gone."""
+    index, _ = lagging()
+    plan = plan_for("state = 'open' AND kind = 'odd'")
+    page = await index.page(plan, START, make_limits(4))
+    assert [item["job"]["S"] for item in items_of(page)] == ["j001", "j002", "j009", "j010"]
+    assert b'"due":{"N":"5"},"job":{"S":"j010"},"state":{"S":"open"}' in (page.content.next or b"")
+    middle = LaggingIndex(jobs(4), [job("j001", 9), *jobs(4)[2:]])
+    page = await middle.page(OPEN, START, make_limits(1))
+    assert b'"due":{"N":"1"},"job":{"S":"j002"}' in (page.content.next or b"")
+
+
+async def test_a_partition_of_which_nothing_is_left_is_exhausted() -> None:
+    """However much the index shows."""
+    index = LaggingIndex(jobs(30), [])
+    page = await index.page(OPEN, START, make_limits(7))
+    assert (page.content.count, page.content.end) == (0, PageEnd.EXHAUSTED)
+    assert page.usage.items_scanned == 30
+
+
+@SIZES
+async def test_no_more_is_got_than_goes_on_the_page(size: int) -> None:
+    """Where everything that the index shows is an answer."""
+    index = LaggingIndex(jobs(100))
+    page = await index.page(OPEN, START, make_limits(size))
+    assert items_of(page) == jobs(100)[:size]
+    assert [len(names) for names in index.gets] == [size]
+
+
+async def test_what_a_filter_shows_in_excess_is_not_got() -> None:
+    """DynamoDB is asked for more than the page holds, as some may not match; all did."""
+    index = LaggingIndex(jobs(100))
+    page = await index.page(plan_for("state = 'open' AND kind = 'odd'"), START, make_limits(7))
+    assert page.usage.items_scanned == 14
+    assert [len(names) for names in index.gets] == [7]
+
+
+async def test_what_can_be_told_from_the_index_is_not_got() -> None:
+    """Conditions that only the service evaluates, on what the index holds."""
+    index = LaggingIndex(jobs(20))
+    plan = plan_for("state = 'open' AND NOT due IN (2, 3) AND NOT kind BETWEEN 'z' AND 'a'")
+    page = await index.page(plan, START, make_limits(20))
+    right = [item for item in jobs(20) if item["due"]["N"] not in ("2", "3")]
+    assert items_of(page) == right
+    assert index.gets == [[item["job"]["S"] for item in right]]
+
+
+async def test_a_rare_match_is_found_in_few_gets() -> None:
+    """As many are got as the share of matches so far suggests."""
+    items = [{**item, "rare": {"BOOL": n % 50 == 49}} for n, item in enumerate(jobs(1_000))]
+    index = LaggingIndex(items)
+    page = await index.page(plan_for("state = 'open' AND rare = true"), START, make_limits(5))
+    assert items_of(page) == items[49:250:50]
+    assert len(index.gets) <= 12
+    assert sum(map(len, index.gets)) <= 600
+
+
+async def test_large_pages_are_got_several_requests_at_a_time() -> None:
+    """A hundred keys each; one request at first, which tells how large items are."""
+    index = LaggingIndex(jobs(1_000), seconds=0.01)
+    page = await index.page(OPEN, START, make_limits(1_000))
+    assert items_of(page) == jobs(1_000)
+    assert {len(names) for names in index.gets} == {100}
+    assert len(index.gets) == 10
+    assert page.usage.backend_calls == 11
+    assert page.usage.read_units == 500.5
+    assert page.usage.items_scanned == 1_000
+
+
+async def test_large_items_are_got_few_at_a_time() -> None:
+    """As many as 16 MB hold, after the first request has shown their size."""
+    items = jobs(300, note={"S": "x" * 200_000}, rare={"BOOL": False})
+    index = LaggingIndex(items)
+    await index.page(plan_for("state = 'open' AND rare = true"), START, make_limits(100))
+    assert len(index.gets[0]) == 100
+    assert max(map(len, index.gets[1:])) <= 80
+
+
+async def test_what_does_not_fit_on_the_page_is_not_got() -> None:
+    """A second request asks for as many as there is room for, going by those before."""
+    index = LaggingIndex(jobs(1_000, note={"S": "x" * 1_000}))
+    reader = index.reader(max_page_bytes=120_000)
+    page = await reader.fetch_page(OPEN, START, make_limits(1_000))
+    assert page.content.end is PageEnd.RESPONSE_BYTES
+    assert 100 < page.content.count < 120
+    assert sum(map(len, index.gets)) <= page.content.count + 3
+
+
+async def test_one_item_in_two_places_is_got_once() -> None:
+    """The index may show where it was and where it is; it is returned where it is."""
+    moved = job("j000", 3, state="new")
+    index = LaggingIndex([job("j000", 2), job("j001", 3), moved], [job("j001", 3), moved])
+    plan = plan_for("state IN ('open', 'new')")
+    for size in (1, 10):
+        index.gets.clear()
+        pages = await traverse(index, plan, size)
+        assert joined(pages) == [job("j001", 3), moved]
+    assert [sorted(names) for names in index.gets] == [["j000", "j001"], ["j000"]]
+
+
+@SIZES
+@pytest.mark.parametrize("descending", [False, True], ids=["ascending", "descending"])
+async def test_partitions_are_merged_as_the_index_shows_them(size: int, descending: bool) -> None:
+    """In sort order, ties by partition; a stream gets each item once."""
+    shown = [job(f"j{n:03}", n // 4, state=("open", "new", "old")[n % 3]) for n in range(90)]
+    index = LaggingIndex(shown, [item for n, item in enumerate(shown) if n % 7])
+    plan = plan_for("state IN ('new', 'open', 'old')", descending=descending)
+    ranks = {"new": 0, "open": 1, "old": 2}
+
+    def rank(item: WireItem) -> tuple[int, int, int]:
+        sign = -1 if descending else 1
+        order = sign * int(item["job"]["S"][1:])
+        return sign * int(item["due"]["N"]), ranks[item["state"]["S"]], order
+
+    right = sorted((item for n, item in enumerate(shown) if n % 7), key=rank)
+    assert joined(await traverse(index, plan, size)) == right
+    index.gets.clear()
+    surplus, reader, pages = Surplus(), index.reader(), []
+    at: Position | None = START
+    while at is not None:
+        pages.append(await reader.fetch_page(plan, at, make_limits(size, surplus=surplus)))
+        at = pages[-1].content.next
+    assert joined(pages) == right
+    assert sum(map(len, index.gets)) == len(shown)
+
+
+@warped
+async def test_what_dynamodb_leaves_unprocessed_is_got_later() -> None:
+    """Nothing is lost, and the order stays."""
+    index = LaggingIndex(jobs(50), at_once=3)
+    page = await index.page(OPEN, START, make_limits(20))
+    assert items_of(page) == jobs(20)
+    assert [len(names) for names in index.gets] == [20, 17, 14, 11, 8, 5, 2]
+    assert page.usage.backend_calls == 8
+    assert page.usage.read_units == 0.5 + 20 * 0.5
+
+
+@warped
+async def test_what_cannot_be_got_in_time_ends_the_page_before_it() -> None:
+    """And begins the next one."""
+    index = LaggingIndex(jobs(10), at_once=3, seconds=2.0)
+    pages = [await index.page(OPEN, START, make_limits(10, seconds=5.0))]
+    assert pages[0].content.end is PageEnd.TIME_BUDGET
+    assert items_of(pages[0]) == jobs(10)[:6]
+    index.at_once = 100
+    pages += await traverse(index, OPEN, 10, pages[0].content.next or b"")
+    assert joined(pages) == jobs(10)
+
+
+@warped
+async def test_an_answer_that_is_due_is_given_with_what_was_got() -> None:
+    """Later requests are not begun; the deadline is further off."""
+    index = LaggingIndex(jobs(300), seconds=2.0)
+    until = asyncio.get_running_loop().time() + 1.0
+    page = await index.page(OPEN, START, make_limits(300, answer_by=until))
+    assert (page.content.count, page.content.end) == (100, PageEnd.TIME_BUDGET)
+    assert len(index.gets) == 1
+
+
+@warped
+async def test_an_answer_that_is_overdue_brings_one_item() -> None:
+    """Some progress is made, however long DynamoDB leaves it unprocessed."""
+    index = LaggingIndex(jobs(10), at_once=0, seconds=0.1)
+    loop = asyncio.get_running_loop()
+    loop.call_later(7.0, lambda: setattr(index, "at_once", 1))
+    page = await index.page(OPEN, START, make_limits(10, answer_by=loop.time()))
+    assert items_of(page) == jobs(1)
+    assert page.content.end is PageEnd.TIME_BUDGET
+    assert len(index.gets) < 30, "asked for again and again without a pause"
+
+
+@warped
+async def test_nothing_got_in_time_is_an_error() -> None:
+    """What the index showed is nothing to show."""
+    for index in (LaggingIndex(jobs(10), seconds=9.0), LaggingIndex(jobs(10), at_once=0)):
+        with pytest.raises(DeadlineExceeded):
+            await index.page(OPEN, START, make_limits(10, seconds=5.0))
+
+
+@warped
+async def test_what_one_of_several_requests_got_in_time_counts() -> None:
+    """The others are as good as not asked."""
+
+    class Slowing(LaggingIndex):
+        async def batch_get_item(self, **request: Any) -> dict[str, Any]:
+            self.seconds = 60.0 if len(self.gets) > 1 else 1.0
+            return await super().batch_get_item(**request)
+
+    page = await Slowing(jobs(400)).page(OPEN, START, make_limits(400, seconds=10.0))
+    assert items_of(page) == jobs(200)
+    assert page.content.end is PageEnd.TIME_BUDGET
+
+
+async def test_read_units_bound_what_is_got() -> None:
+    """Each get takes half of one at least; what the index took counts as well."""
+    index = LaggingIndex(jobs(50))
+    page = await index.page(OPEN, START, make_limits(20, max_read_units=3.0))
+    assert page.content.end is PageEnd.READ_UNIT_BUDGET
+    assert (page.content.count, page.usage.read_units) == (5, 3.0)
+    least = await index.page(OPEN, START, make_limits(20, max_read_units=0.1))
+    assert (least.content.count, least.usage.read_units) == (1, 1.0)
+    assert least.content.end is PageEnd.READ_UNIT_BUDGET
+
+
+async def test_the_scan_budget_is_of_the_index() -> None:
+    """What was evaluated is delivered."""
+    page = await LaggingIndex(jobs(50)).page(OPEN, START, make_limits(20, max_scanned_items=6))
+    assert items_of(page) == jobs(6)
+    assert (page.usage.items_scanned, page.content.end) == (6, PageEnd.SCAN_BUDGET)
+
+
+@SIZES
+async def test_counting_checks_what_the_index_does_not_hold(size: int) -> None:
+    """Item by item, to the bound and no further; what has changed does not count."""
+    shown = jobs(60)
+    items = [{**item, "rare": {"BOOL": n % 3 == 0}} for n, item in enumerate(shown) if n != 30]
+    index = LaggingIndex(shown, items)
+    plan = plan_for("state = 'open' AND rare = true", counts=True)
+    pages = await traverse(index, plan, size)
+    assert sum(page.content.count for page in pages) == 19
+    assert all(page.content.count == size for page in pages[:-1])
+    assert not any(page.content.items for page in pages)
+    whole = await index.page(plan, START, make_limits(UNBOUNDED))
+    assert (whole.content.count, whole.content.end) == (19, PageEnd.EXHAUSTED)
+
+
+@SIZES
+async def test_what_a_row_rule_hides_leaves_no_trace(size: int) -> None:
+    """Neither what the index shows as hidden nor what is hidden since; pages end as without it."""
+    rule = RowRule(parse_expression("kind = 'odd'", {}), as_filter=True)
+    plan = plan_for("state = 'open'", rule=rule)
+    seen = jobs(14)
+    hidden = [job(f"k{number:03}", number, kind="even") for number in range(20)]
+    stale = [{**item, "kind": {"S": "odd"}} for item in hidden]
+    alone = await traverse(LaggingIndex(seen), plan, size)
+    for shown in (hidden, stale):
+        index = LaggingIndex([*seen, *shown], [*seen, *hidden], lambda i: i["kind"]["S"] == "odd")
+        pages = await traverse(index, plan, size)
+        assert [items_of(page) for page in pages] == [items_of(page) for page in alone]
+        assert [page.content.end for page in pages] == [page.content.end for page in alone]
+
+
+async def test_a_backend_that_fails_the_gets_fails_the_page() -> None:
+    """As one that fails the query."""
+
+    class Failing(LaggingIndex):
+        async def batch_get_item(self, **request: Any) -> dict[str, Any]:
+            raise TimeoutError
+
+    with pytest.raises(BackendUnavailable):
+        await Failing(jobs(3)).page(BACKWARDS, START, make_limits(3))
