@@ -2,73 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
-import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from dynamodb_processor.v1.query_pb2 import (
-    CACHE_MODE_BYPASS,
-    CACHE_MODE_ONLY_IF_CACHED,
-    TOTAL_MODE_BOUNDED,
-    TOTAL_MODE_EXACT,
     Budget,
-    CachePolicy,
-    CacheStatus,
-    PageEnd,
     QuerySpec,
-    TotalOptions,
-    TotalRelation,
 )
-from dynamodb_processor.v1.query_service_pb2 import CountItemsRequest, CountItemsResponse
+from tests.rpc.counting import BYPASS, every_call, fresh, lows, said, status, up_to
 from tests.rpc.data import COUNTS, ULRIKE, VIKTOR, event
-from tests.rpc.logged import Logged
-from tests.rpc.violating import good, refusal
 from tests.support.conditions import WireItem
-from tests.support.running import Service, eventually, query_spec, refusal_of
+from tests.support.running import Service, query_spec
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-_BYPASS: Final = CachePolicy(mode=CACHE_MODE_BYPASS)
 _EVENTS: Final = [event(user, at) for user, n in COUNTS.items() for at in range(1, n + 1)]
-_lows = itertools.count(-1_000_000)
-
-
-def fresh(user: str = ULRIKE, more: str = "", /, table: str = "events", **fields: Any) -> QuerySpec:
-    """Return a query that nobody has asked yet: all of a user's events, said in another way."""
-    parameters = {"u": user, "low": next(_lows)}
-    return query_spec(table, f"user_id = :u AND at > :low {more}", parameters=parameters, **fields)
-
-
-def up_to(number: int) -> TotalOptions:
-    """Return what asks for a bounded count."""
-    return TotalOptions(mode=TOTAL_MODE_BOUNDED, up_to=number)
-
-
-def said(answer: CountItemsResponse) -> tuple[int, str, str]:
-    """Return the number, what it says of the truth, and why counting ended."""
-    relation = TotalRelation.Name(answer.total.relation).removeprefix("TOTAL_RELATION_")
-    return answer.total.value, relation, PageEnd.Name(answer.end).removeprefix("PAGE_END_")
-
-
-def status(answer: CountItemsResponse) -> str:
-    """Return how the cache took part."""
-    return CacheStatus.Name(answer.cache.status).removeprefix("CACHE_STATUS_")
-
-
-async def every_call(
-    service: Service, spec: QuerySpec, **fields: Any
-) -> Sequence[CountItemsResponse]:
-    """Return the answers of a whole chain of tokens."""
-    answers, token = [], ""
-    while True:
-        answers.append(await service.count(spec, page_token=token, **fields))
-        token = answers[-1].next_page_token
-        if not token:
-            return answers
 
 
 def at(item: WireItem) -> int:
@@ -140,14 +91,14 @@ async def test_a_count_is_what_looking_at_every_item_gives(
     table, text, matches = question
     right = sum(map(matches, _EVENTS))
     spec = query_spec(table, text)
-    whole = await service.count(spec, cache=_BYPASS)
+    whole = await service.count(spec, cache=BYPASS)
     assert said(whole) == (right, "EXACT", "EXHAUSTED")
     assert whole.next_page_token == ""
     assert whole.stats.items_returned == 0
-    steps = await every_call(service, spec, cache=_BYPASS, budget=Budget(max_scanned_items=17))
+    steps = await every_call(service, spec, cache=BYPASS, budget=Budget(max_scanned_items=17))
     assert steps[-1].total == whole.total
     assert all(step.stats.items_scanned <= 17 for step in steps)
-    bounded = await service.count(spec, cache=_BYPASS, total=up_to(right + 1))
+    bounded = await service.count(spec, cache=BYPASS, total=up_to(right + 1))
     assert bounded.total == whole.total
 
 
@@ -178,7 +129,7 @@ async def test_an_index_that_holds_too_little_for_the_items_can_count_them(
 
 async def test_a_strong_count_is_read_anew(service: Service) -> None:
     """At twice the price."""
-    eventual = await service.count(fresh(), cache=_BYPASS)
+    eventual = await service.count(fresh(), cache=BYPASS)
     for _ in range(2):
         strong = await service.count(fresh(consistency="CONSISTENCY_STRONG"))
         assert status(strong) == "BYPASSED"
@@ -253,7 +204,7 @@ async def test_a_budget_holds_for_all_partitions_together(service: Service, budg
     """No call evaluates more, and every one gets further."""
     users = ", ".join(f"'{user}'" for user in (ULRIKE, "nobody", VIKTOR, "no one"))
     spec = query_spec("events", f"user_id IN ({users}) AND at < 60 AND at > :low",
-                      parameters={"low": next(_lows)})  # fmt: skip
+                      parameters={"low": next(lows)})  # fmt: skip
     answers = await every_call(service, spec, budget=Budget(max_scanned_items=budget))
     assert all(answer.stats.items_scanned <= budget for answer in answers)
     assert said(answers[-1]) == (64, "EXACT", "EXHAUSTED")
@@ -276,114 +227,3 @@ async def test_a_chain_may_change_its_bound(service: Service) -> None:
     assert said(further) == (140, "AT_LEAST", "PAGE_FULL")
     assert further.stats.items_scanned == 40
     assert said(await service.count(spec, page_token=token)) == (250, "EXACT", "EXHAUSTED")
-
-
-async def test_the_second_count_comes_from_the_cache(service: Service) -> None:
-    """For everyone who may read the table, with its time, at no cost."""
-    spec = fresh()
-    miss = await service.count(spec)
-    hit = await service.count(spec, key="other")
-    assert (status(miss), status(hit)) == ("MISS", "HIT")
-    assert (hit.total, hit.end, hit.read_time) == (miss.total, miss.end, miss.read_time)
-    assert hit.stats.backend_calls == hit.stats.read_units == hit.stats.items_scanned == 0
-    assert hit.cache.HasField("expires_in")
-    only = CachePolicy(mode=CACHE_MODE_ONLY_IF_CACHED)
-    assert said(await service.count(spec, cache=only)) == (250, "EXACT", "EXHAUSTED")
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await service.count(fresh(), cache=only)
-    assert refusal_of(caught.value).reason == "NOT_CACHED"
-
-
-async def test_a_count_and_a_page_are_different_entries(service: Service) -> None:
-    """One holds a number, the other items."""
-    spec = fresh(VIKTOR)
-    assert len((await service.query(spec, page_size=100)).items) == 5
-    assert said(await service.count(spec)) == (5, "EXACT", "EXHAUSTED")
-    assert len((await service.query(spec, page_size=100)).items) == 5
-    # A page size that the page has as well.
-    assert said(await service.count(spec, total=up_to(100))) == (5, "EXACT", "EXHAUSTED")
-
-
-async def test_a_count_cut_by_a_budget_is_not_kept(service: Service) -> None:
-    """Another caller did not ask for that one."""
-    spec = fresh()
-    cut = await service.count(spec, budget=Budget(max_scanned_items=10))
-    assert not cut.cache.HasField("expires_in")
-    assert said(await service.count(spec)) == (250, "EXACT", "EXHAUSTED")
-
-
-async def test_tokens_of_pages_and_of_counts_are_not_each_others(service: Service) -> None:
-    """They hold different things, so each is worthless to the other method."""
-    spec = fresh()
-    page = await service.query(spec, page_size=10)
-    count = await service.count(spec, budget=Budget(max_scanned_items=10))
-    assert page.next_page_token
-    assert count.next_page_token
-    calls: list[tuple[Any, str]] = [
-        (service.count, page.next_page_token), (service.query, count.next_page_token)
-    ]  # fmt: skip
-    for call, token in calls:
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await call(spec, page_token=token)
-        assert refusal_of(caught.value).descriptions == {
-            "page_token": "is not a token of this query and caller"
-        }
-    request = CountItemsRequest(query=spec, page_token="nonsense")
-    assert (await refusal(service, request)).fields == ["page_token"]
-
-
-_BAD: Final[dict[str, tuple[dict[str, Any], str, str]]] = {
-    "max_items": ({"query": good(max_items=5)}, "query.max_items", "no difference to a count"),
-    "unknown mode": ({"total": {"mode": 9}}, "total.mode", "9 is not a value"),
-    "no bound": ({"total": {"mode": TOTAL_MODE_BOUNDED}}, "total.up_to", "TOTAL_MODE_BOUNDED"),
-    "bound 0": ({"total": up_to(0)}, "total.up_to", "more than 0"),
-    "negative bound": ({"total": up_to(-1)}, "total.up_to", "more than 0"),
-    "bound of an exact count": (
-        {"total": {"mode": TOTAL_MODE_EXACT, "up_to": 5}}, "total.up_to", "TOTAL_MODE_BOUNDED"
-    ),
-    "bound without a mode": ({"total": {"up_to": 5}}, "total.up_to", "TOTAL_MODE_BOUNDED"),
-    "budget": ({"budget": {"max_scanned_items": 0}}, "budget.max_scanned_items", "more than 0"),
-    "cache": ({"cache": {"mode": 77}}, "cache.mode", "77 is not a value"),
-    "expression": ({"query": query_spec("events", "user_id =")}, "query.expression", "expected"),
-    "attribute that is not shown": (
-        {"query": query_spec("narrow", "user_id = 'x' AND note = 'y'")},
-        "query.expression", "narrow has no note",
-    ),
-    "projection that is not shown": (
-        {"query": query_spec("narrow", "user_id = 'x'", projection=["note"])},
-        "query.projection[0]", "narrow has no note",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("row", _BAD.values(), ids=_BAD)
-async def test_a_bad_count_is_refused_with_its_field(
-    service: Service, row: tuple[dict[str, Any], str, str]
-) -> None:
-    """The violation names the field's path and says what is wrong with it."""
-    fields, field, words = row
-    found = await refusal(service, CountItemsRequest(**({"query": good()} | fields)))
-    assert found.fields == [field]
-    assert words in found.descriptions[field]
-
-
-async def test_all_that_is_wrong_is_told_at_once(service: Service) -> None:
-    """So that a caller need not come back for the next mistake."""
-    request = CountItemsRequest(
-        query=good(max_items=3, order=77),
-        total=TotalOptions(up_to=5),
-        budget=Budget(max_read_units=-1),
-    )
-    found = await refusal(service, request)
-    assert set(found.fields) == {
-        "query.max_items", "query.order", "total.up_to", "budget.max_read_units"
-    }  # fmt: skip
-
-
-async def test_a_count_has_one_line_in_the_access_log(service: Service, logged: Logged) -> None:
-    """It returns no items, and what it took is in it."""
-    answer = await service.count(fresh())
-    (record,) = await eventually(lambda: logged.of("call"))
-    assert record["method"].endswith("/CountItems")
-    assert (record["table"], record["cache"], record["items"]) == ("events", "MISS", 0)
-    assert record["read_units"] == answer.stats.read_units > 0

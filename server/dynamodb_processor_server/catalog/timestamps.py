@@ -13,7 +13,7 @@ _NANOS: Final = 10**9
 _RFC3339: Final = re.compile(
     r"(?P<date>\d{4}-\d\d-\d\d)"
     r"(?:[Tt ](?P<time>\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d{1,9}))?"
-    r"(?:[Zz]|(?P<sign>[+-])(?P<hours>\d\d):(?P<minutes>[0-5]\d)))?",
+    r"(?:[Zz]|(?P<sign>[+-])(?P<hours>[01]\d|2[0-3]):(?P<minutes>[0-5]\d)))?",
     re.ASCII,
 )
 

@@ -6,6 +6,7 @@ service evaluates them on expanded items; `query.templates` says which keys they
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, assert_never
 
 from dynamodb_processor_server.catalog.timestamps import TimestampForm, parse_instant
@@ -83,14 +84,16 @@ class _Translation:
         for path in fields:
             if len(path.parts) > 1:
                 raise ExpressionError(f"{path.attribute} has no members", path.column)
-            for literal in (one for one in operands(leaf) if isinstance(one, Literal)):
-                if literal.value.type != "S":
-                    raise ExpressionError(
-                        f"{path.attribute} is a string, not a {TYPE_NAMES[literal.value.type]}",
-                        literal.column,
-                    )
-                if path.attribute not in self._view.timestamps and _says_equal(leaf):
-                    self._check_value(path.attribute, literal)
+        for path, literal in _pairs(leaf):
+            if not self._view.is_field(path.attribute):
+                continue
+            if literal.value.type != "S":
+                raise ExpressionError(
+                    f"{path.attribute} is a string, not a {TYPE_NAMES[literal.value.type]}",
+                    literal.column,
+                )
+            if path.attribute not in self._view.timestamps and _says_equal(leaf):
+                self._check_value(path.attribute, literal)
 
     def _check_value(self, name: str, literal: Literal) -> None:
         for template in self._view.templates:
@@ -99,6 +102,15 @@ class _Translation:
                     reason = template.obstacle(field, literal.value.data)
                     if reason is not None:
                         raise ExpressionError(f"{name} {reason}", literal.column)
+
+
+def _pairs(leaf: Comparison | Between | In | Function) -> Iterator[tuple[Path, Literal]]:
+    """Yield each path of a leaf with each literal that it is compared with."""
+    subject, *others = operands(leaf)
+    for other in others:
+        match subject, other:
+            case (Path() as path, Literal() as literal) | (Literal() as literal, Path() as path):
+                yield path, literal
 
 
 def _says_equal(leaf: Comparison | Between | In | Function) -> bool:
@@ -118,9 +130,13 @@ def _stored_leaf(
         case Between(Path(), low, high) if isinstance(low, Literal) or isinstance(high, Literal):
             return And((_bound(">=", path, low, form), _bound("<=", path, high, form)))
         case Between(Literal() as literal, low, high):
-            return And((_bound("<=", low, literal, form), _bound(">=", high, literal, form)))
-        case In(Path(), options):
-            return _choice(path, options, form)
+            above = _end("<=", low, literal, path, form)
+            return And((above, _end(">=", high, literal, path, form)))
+        case In(Path() as subject, options) if any(isinstance(o, Literal) for o in options):
+            return _choice(subject, options, form)
+        case In(Literal() as literal, options):
+            equals = tuple(_end("=", option, literal, path, form) for option in options)
+            return Or(equals) if len(equals) > 1 else equals[0]
         case Comparison() | Between() | In() | Function():
             return leaf
     assert_never(leaf)
@@ -133,6 +149,18 @@ def _bound(
     if isinstance(end, Literal):
         return _comparison(operator, subject, end, form)
     return Comparison(operator, subject, end)
+
+
+def _end(
+    operator: ComparisonOperator, end: Operand, literal: Literal, path: Path, form: TimestampForm
+) -> Condition:
+    """Return `end operator literal`: of two literals it holds whatever `path` is, or never."""
+    if not isinstance(end, Literal):
+        return _comparison(operator, end, literal, form)
+    one, other = _instant(end), _instant(literal)
+    holds = {"=": one == other, "<=": one <= other, ">=": one >= other}[operator]
+    settled = (Function("attribute_exists", path), Function("attribute_not_exists", path))
+    return Or(settled) if holds else And(settled)
 
 
 def _comparison(
@@ -165,13 +193,17 @@ def _choice(path: Path, options: tuple[Operand, ...], form: TimestampForm) -> Co
 
 
 def _stored(literal: Literal, form: TimestampForm) -> tuple[Literal, bool]:
+    stored, exact = form.stored(_instant(literal))
+    return Literal(Value(form.type, stored), literal.column), exact
+
+
+def _instant(literal: Literal) -> int:
     try:
         if literal.value.type != "S":
             raise ValueError("is no RFC 3339 time, such as '2026-01-31T08:00:00Z'")
-        stored, exact = form.stored(parse_instant(literal.value.data))
+        return parse_instant(literal.value.data)
     except ValueError as error:
         raise ExpressionError(f"compares a timestamp with what {error}", literal.column) from None
-    return Literal(Value(form.type, stored), literal.column), exact
 
 
 def _check_timestamp(

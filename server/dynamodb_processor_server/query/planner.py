@@ -257,6 +257,8 @@ def projection_violations(
             wrong = f"{table.name} has no {path}"
         elif path.attribute in keys and len(path.parts) > 1:
             wrong = f"{path.attribute} is a key attribute, has no members"
+        elif table.view.is_field(path.attribute) and len(path.parts) > 1:
+            wrong = f"{path.attribute} is part of a key, has no members"
         else:
             continue
         violations.append(FieldViolation(f"{field}[{position}]", wrong))

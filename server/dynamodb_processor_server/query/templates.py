@@ -13,9 +13,11 @@ from math import prod
 from dynamodb_processor_server.catalog.schema import KeySchema
 from dynamodb_processor_server.catalog.templates import KeyTemplate, TemplateField
 from dynamodb_processor_server.query.attribute_conditions import (
-    Bounds,
+    MAX_SORT_BYTES,
+    Bound,
     bounds_of,
     choice_of,
+    each_bound,
     prefix_of,
 )
 from dynamodb_processor_server.query.model import (
@@ -31,6 +33,7 @@ from dynamodb_processor_server.query.values import Value
 
 # More stored keys than a query may read partitions of are not worked out one by one.
 _MAX_COMPOSED = 1_000
+_LAST_CHARACTER = chr(0x10FFFF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,8 @@ def _fits(template: KeyTemplate, values: Mapping[str, str]) -> bool:
 def _range(template: KeyTemplate, terms: Sequence[Condition]) -> Derived:
     """Return the range of a sort key in which everything lies that the fields' conditions allow.
 
-    Fields are followed from left to right as long as each has one value.
+    Fields are followed from left to right as long as each has one value. Where one has none, the
+    key's conditions contradict each other as the field's do.
     """
     prefix = ""
     sources: set[Condition] = set()
@@ -95,11 +99,21 @@ def _range(template: KeyTemplate, terms: Sequence[Condition]) -> Derived:
             continue
         choice = choice_of(part.name, terms)
         if choice is None or len(choice.values) != 1:
+            if choice is not None and not choice.values:
+                return Derived((_compared(template, "=", "0"), _compared(template, "=", "1")))
+            # A prefix that no field is part of says nothing: items of other kinds lack it, and are
+            # asked for as well, unless something is said of this field.
+            if not sources and choice is None and not _is_bounded(part, terms):
+                return Derived()
             bounds = _bounded(template, part, prefix, terms)
             return Derived(bounds.terms, bounds.sources | sources)
         prefix += choice.values[0].data
         sources |= choice.sources
     return Derived((_compared(template, "=", prefix),), frozenset(sources), is_exact=True)
+
+
+def _is_bounded(field: TemplateField, terms: Sequence[Condition]) -> bool:
+    return prefix_of(field.name, terms) is not None or any(each_bound(field.name, terms))
 
 
 def _bounded(
@@ -124,26 +138,29 @@ def _bounded(
     elif prefix:
         found.append(_compared(template, ">=", prefix))
     if bounds.upper is not None:
-        found.append(_upper(template, bounds, prefix, is_last))
+        found.append(_upper(template, field, bounds.upper, prefix))
     elif prefix:
         found.append(_compared(template, "<", _successor(prefix)))
     return Derived(tuple(found), frozenset(bounds.sources))
 
 
-def _upper(template: KeyTemplate, bounds: Bounds, prefix: str, is_last: bool) -> Condition:
-    assert bounds.upper is not None
-    text = prefix + _text(bounds.upper.value)
-    if bounds.upper.operator == "<" or is_last:
-        return _compared(template, bounds.upper.operator, text)
-    return _compared(template, "<", _successor(text))
+def _upper(template: KeyTemplate, field: TemplateField, upper: Bound, prefix: str) -> Condition:
+    operator, value = upper.operator, _text(upper.value)
+    if field.width is not None and len(value) > field.width:
+        # A value that is cut off here comes before the bound, whatever follows it in the key.
+        operator, value = "<=", value[: field.width]
+    if operator == "<" or template.parts[-1] == field:
+        return _compared(template, operator, prefix + value)
+    return _compared(template, "<", _successor(prefix + value))
 
 
 def _successor(text: str) -> str:
-    """Return a text after all those that begin with `text`, with little else between them."""
-    code = ord(text[-1]) + 1
-    if 0xD800 <= code <= 0xDFFF:
-        code = 0xE000  # surrogates are no characters
-    return text[:-1] + chr(code) if code <= 0x10FFFF else text + chr(0x10FFFF) * 4
+    """Return the first text after all those that begin with `text`."""
+    head = text.rstrip(_LAST_CHARACTER)
+    if not head:
+        return _LAST_CHARACTER * (MAX_SORT_BYTES // 4)  # no key comes after this one
+    code = ord(head[-1]) + 1
+    return head[:-1] + chr(0xE000 if code == 0xD800 else code)  # surrogates are no characters
 
 
 def _compared(template: KeyTemplate, operator: ComparisonOperator, text: str) -> Condition:

@@ -126,6 +126,7 @@ class CountBuilder:
             wanted *= 2
         share = math.ceil(wanted / partitions)
         budget = self._limits.max_scanned_items
-        if budget is not None:
-            share = min(share, (budget - self.usage.items_scanned) // partitions)
+        left = math.inf if budget is None else (budget - self.usage.items_scanned) // partitions
+        if left <= share:
+            return int(left)
         return None if share > _MAX_LIMIT else share

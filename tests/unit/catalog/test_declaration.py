@@ -53,6 +53,27 @@ discover: ["audit-*"]
     }
 
 
+def test_a_view_is_declared() -> None:
+    """Templates in their order, timestamps in their forms, and what is hidden."""
+    table = parse("""
+tables:
+  activity:
+    timestamps: {occurred_at: iso8601, seen: epoch_milliseconds}
+    keys: {SK: "{occurred_at}{event_id:4}", PK: "USER#{user_id}"}
+    expose_keys: false
+    time_to_live: gone_at
+    hide_expired: true
+""").tables["activity"]
+    view = table.view
+    assert [(t.attribute, [(f.name, f.width) for f in t.fields]) for t in view.templates] == [
+        ("SK", [("occurred_at", 20), ("event_id", 4)]),
+        ("PK", [("user_id", None)]),
+    ]
+    assert {name: form.name for name, form in view.timestamps.items()} == table.timestamps
+    assert view.hidden == {"PK", "SK"}
+    assert view.time_to_live == "gone_at"
+
+
 @pytest.mark.parametrize("text", ["tables: {flights: }", "tables: {flights: {}}"])
 def test_a_name_alone_declares_the_defaults(text: str) -> None:
     """A table without further words is the DynamoDB table of that name, read with caution."""
@@ -100,6 +121,24 @@ def test_the_default_page_fits_a_small_maximum() -> None:
         ("sparse: maybe", "1: tables.t_1.sparse: should be 'refuse' or 'allow'"),
         ("allow_scan: 1", "1: tables.t_1.allow_scan: must be true or false"),
         ("ttl: 5", "1: tables.t_1.ttl: is not a field that is known here"),
+        ("timestamps: {at: rfc3339}", "1: tables.t_1.timestamps.at: should be 'iso8601', "),
+        ("timestamps: [at]", "1: tables.t_1.timestamps: must be a mapping of names to values"),
+        ("timestamps: {'': iso8601}", "1: tables.t_1.timestamps.: String should have at least"),
+        ("keys: {PK: 5}", "1: tables.t_1.keys.PK: "),
+        ("keys: {PK: 'USER#'}", "1: tables.t_1.keys.PK: has no field; a key template holds"),
+        ("keys: {PK: '{a}{b}'}", "1: tables.t_1.keys.PK: nothing says where a ends"),
+        ("keys: {PK: '{a}#{a}'}", "1: tables.t_1.keys.PK: has a field twice"),
+        ("keys: {PK: '{a:x}'}", "1: tables.t_1.keys.PK: a field's width is a number"),
+        ("keys: {A: '{a}', PK: '{}'}", "1: tables.t_1.keys.PK: a field is {name}"),
+        ("keys: {PK: '{a', SK: '{b}'}", "1: tables.t_1.keys.PK: expected '}'"),
+        ("keys: {PK: 'x#{SK}', SK: '{a}'}", "1: tables.t_1.keys.PK: SK is a stored key itself"),
+        (
+            "timestamps: {at: epoch_seconds}, keys: {SK: '{at}#{id}'}",
+            "1: tables.t_1.keys.SK: at must be stored as text in a key",
+        ),
+        ("expose_keys: 0", "1: tables.t_1.expose_keys: must be true or false"),
+        ("hide_expired: true", "1: tables.t_1.hide_expired: needs time_to_live"),
+        ("time_to_live: ''", "1: tables.t_1.time_to_live: "),
     ],
 )
 def test_mistakes_in_a_table_are_refused(declared: str, mistake: str) -> None:

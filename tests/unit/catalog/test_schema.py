@@ -161,3 +161,64 @@ def test_more_attributes_can_be_required() -> None:
     """Each once, behind those that the operator names."""
     table = make_table(PLACES, required=["city"]).requiring(frozenset({"number", "city", "id"}))
     assert table.declaration.required == ("city", "id", "number")
+
+
+@pytest.mark.parametrize(
+    ("declared", "misfits"),
+    [
+        ({"keys": {"city": "C#{town}"}, "timestamps": {"number": "epoch_seconds"}}, []),
+        (
+            {"keys": {"PK": "C#{town}"}},
+            ["keys.PK: the table has no such key, or it is no string"],
+        ),
+        (
+            {"keys": {"number": "{n}"}},
+            ["keys.number: the table has no such key, or it is no string"],
+        ),
+        (
+            {"keys": {"city": "{country}#{id}"}},
+            [
+                "keys.city: country is a key of the table itself",
+                "keys.city: id is a key of the table itself",
+            ],
+        ),
+        (
+            {"timestamps": {"street": "epoch_seconds", "number": "iso8601"}},
+            [
+                "timestamps.street: epoch_seconds is stored as N, the key is S",
+                "timestamps.number: iso8601 is stored as S, the key is N",
+            ],
+        ),
+    ],
+)
+def test_what_cannot_be_of_a_table_is_told(declared: dict[str, Any], misfits: list[str]) -> None:
+    """The declaration is judged once the table has been described."""
+    assert make_table(PLACES, **declared).misfits == misfits
+
+
+def test_keys_know_their_templates() -> None:
+    """And whether another key may say otherwise what their fields are."""
+    keys = {"country": "{land}", "city": "{land}#{town}", "street": "{road}"}
+    table = make_table(PLACES, keys=keys)
+    path = table.schema.path("by_place")
+    assert path is not None
+    found = {a.name: (a.fields, a.is_decisive) for a in path.key.attributes}
+    assert found == {
+        "country": (("land",), True),
+        "city": (("land", "town"), False),
+        "street": (("road",), True),
+        "number": (("number",), False),
+    }
+
+
+def test_hidden_keys_are_seen_by_their_fields_only() -> None:
+    """A path may be shown if its key or all that it is made of may."""
+    keys = {"country": "{land}", "city": "{town}#{part}"}
+    table = make_table(PLACES, keys=keys, expose_keys=False)
+    assert [name for name in ("country", "land", "town", "id") if table.may_show(name)] == [
+        "land", "town", "id",
+    ]  # fmt: skip
+    assert all(map(table.may_show_path, table.schema.paths))
+    narrowed = table.narrowed(frozenset({"town", "part", "country"}), frozenset())
+    assert [path.label for path in narrowed.schema.paths] == ["@table", "by_city"]
+    assert not narrowed.may_show("country")

@@ -306,3 +306,41 @@ def test_a_mistake_of_the_caller_is_told_as_ever() -> None:
     """Rules change no other refusal."""
     with pytest.raises(InvalidRequest, match="at is a number key, not a string"):
         plan("at = 'x'")
+
+
+# Over logical attributes
+
+_SINGLE = Schema(
+    "single",
+    "PK",
+    "SK",
+    (Index("gs1", False, ("GS1_PK",), ("GS1_SK",)),),
+    {"PK": "S", "SK": "S", "GS1_PK": "S", "GS1_SK": "S"},
+)
+_COMPOSED = {
+    "PK": "USER#{user_id}",
+    "SK": "{at}#{event_id}",
+    "GS1_PK": "TENANT#{tenant_id}",
+    "GS1_SK": "{at}",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "partition"),
+    [("", "user_id = 'u'", "USER#u"), ("at > '2026'", "tenant_id = 'acme'", "TENANT#acme")],
+)
+def test_a_rule_on_fields_is_said_by_the_keys_made_of_them(
+    text: str, rule: str, partition: str
+) -> None:
+    """In a single-table design too the key condition says the rule, and nobody sees the key."""
+    on = make_table(_SINGLE, keys=_COMPOSED, expose_keys=False, sparse="allow")
+    found = _rule(rule)
+    assert found is not None
+    asked = Query("single", condition_of(text))
+    got = plan_query(asked, on.narrowed(None, found.fixed), found.over(on.view))
+    (request,) = got.requests
+    assert request["ExpressionAttributeValues"][":p0"] == {"S": partition}
+    assert not got.withheld
+    told = str(explain(asked, got))
+    assert partition not in told
+    assert "tenant" not in told

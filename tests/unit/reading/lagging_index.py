@@ -56,9 +56,10 @@ def plan_for(
 class LaggingIndex:
     """An index that still shows `shown`, of a table that holds `items` by now.
 
-    `matches` stands for the filter. A get processes no more than the first `at_once` keys, takes
-    `seconds` of the loop's time, and half a read unit for each key and each 4 KB beyond the first;
-    a query takes half a unit. `queries` and `gets` are the requests, in order.
+    `matches` stands for the filter. A get processes no more than the first `at_once` keys (the last
+    ones if `from_end`), takes `seconds` of the loop's time, and half a read unit for each key and
+    each 4 KB beyond the first; a query takes half a unit. `queries` and `gets` are the requests, in
+    order.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class LaggingIndex:
         *,
         at_once: int = 100,
         seconds: float = 0.0,
+        from_end: bool = False,
     ) -> None:
         self._shown = [{n: item[n] for n in _HELD if n in item} for item in shown]
         self._shown.sort(key=_place)
@@ -77,6 +79,7 @@ class LaggingIndex:
         self._matches = matches
         self.at_once = at_once
         self.seconds = seconds
+        self._from_end = from_end
         self.queries: list[dict[str, Any]] = []
         self.gets: list[list[str]] = []
 
@@ -116,8 +119,10 @@ class LaggingIndex:
         assert len(set(names)) == len(names)
         self.gets.append(names)
         await asyncio.sleep(self.seconds)
+        if self._from_end:
+            names.reverse()
         found = [self._items[name] for name in names[: self.at_once] if name in self._items]
-        left = asked["Keys"][self.at_once :]
+        left = [{"job": {"S": name}} for name in names[self.at_once :]]
         units = sum(0.5 * (1 + len(item["note"]["S"]) // 4096) for item in found)
         units += 0.5 * (len(names[: self.at_once]) - len(found))
         return {

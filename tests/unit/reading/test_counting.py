@@ -65,6 +65,13 @@ async def test_a_budget_of_fewer_items_than_partitions_asks_some_of_them() -> No
     assert limits_of(builder_of(_TWO, 2, max_scanned_items=50)) == [1, 1]
 
 
+async def test_a_budget_is_a_limit_however_large() -> None:
+    """An answer of 1 MB may hold more than any number of small items."""
+    assert limits_of(builder_of("device = 'd'", max_scanned_items=15_000)) == [15_000]
+    assert limits_of(builder_of(_TWO, max_scanned_items=50_001)) == [25_000, 25_000]
+    assert limits_of(builder_of("device = 'd'", 30, max_scanned_items=50)) == [30]
+
+
 async def test_answers_add_up_to_the_end_of_every_partition() -> None:
     """A last evaluated key is where to go on, without one there is nothing more."""
     builder = builder_of(_TWO)

@@ -3,65 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
-from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded
+from dynamodb_processor_server.errors import BackendUnavailable
 from dynamodb_processor_server.query.parser import parse_expression
-from dynamodb_processor_server.query.plan import Plan
 from dynamodb_processor_server.query.rules import RowRule
 from dynamodb_processor_server.query.values import WireItem
 from dynamodb_processor_server.reading.counting import UNBOUNDED
-from dynamodb_processor_server.reading.port import START, Page, PageEnd, Position, Surplus
+from dynamodb_processor_server.reading.port import START, PageEnd, Position, Surplus
 from tests.support.fake_reader import items_of
+from tests.unit.reading.hydrated_pages import (
+    BACKWARDS,
+    OPEN,
+    SIZES,
+    jobs,
+    joined,
+    lagging,
+    traverse,
+)
 from tests.unit.reading.lagging_index import LaggingIndex, job, plan_for
 from tests.unit.reading.questions import make_limits
 from tests.unit.reading.warped_time import warped
-
-OPEN: Final = plan_for("state = 'open'")
-BACKWARDS: Final = plan_for("state = 'open'", descending=True)
-SIZES: Final = pytest.mark.parametrize("size", [1, 3, 7, 100])
-
-
-def jobs(count: int, **values: Any) -> list[WireItem]:
-    """Return open jobs, two of which are due at a time."""
-    return [job(f"j{number:03}", number // 2, **values) for number in range(count)]
-
-
-async def traverse(index: LaggingIndex, plan: Plan, size: int, at: Position = START) -> list[Page]:
-    """Return every page from a position on."""
-    pages: list[Page] = []
-    following: Position | None = at
-    while following is not None:
-        pages.append(await index.page(plan, following, make_limits(size)))
-        assert pages[-1].content.next != following, "no progress"
-        following = pages[-1].content.next
-    return pages
-
-
-def joined(pages: list[Page]) -> list[WireItem]:
-    """Return the items of all pages."""
-    return [item for page in pages for item in items_of(page)]
-
-
-def lagging() -> tuple[LaggingIndex, list[WireItem]]:
-    """Return an index behind its table in every way there is, and the items that are left."""
-    shown = jobs(40)
-    items: dict[str, Any] = {str(item["job"]["S"]): item for item in jobs(40)}
-    items["j003"] = job("j003", 17)  # due later now, where the index will show it soon
-    items["j004"] = job("j004", 2, state="done")
-    del items["j005"]
-    del items["j006"]["due"]  # no longer in the index at all
-    items["j007"]["state"] = {"B": b"open"}  # nor this
-    items["j008"] = job("j008", 4, kind="even")
-    items["j009"]["due"] = {"N": "4.0"}  # the same number
-    items["j010"]["note"] = {"S": "changed"}
-    for number in (0, 38, 39):
-        del items[f"j{number:03}"]
-    dropped = {"j000", "j003", "j004", "j005", "j006", "j007", "j008", "j038", "j039"}
-    left = [items[name] for name in sorted(items) if name not in dropped]
-    return LaggingIndex(shown, items.values(), lambda item: item["kind"] == {"S": "odd"}), left
 
 
 @SIZES
@@ -140,13 +104,16 @@ async def test_a_rare_match_is_found_in_few_gets() -> None:
     assert sum(map(len, index.gets)) <= 600
 
 
+@warped
 async def test_large_pages_are_got_several_requests_at_a_time() -> None:
-    """A hundred keys each; one request at first, which tells how large items are."""
-    index = LaggingIndex(jobs(1_000), seconds=0.01)
+    """A hundred keys each; one request at first, which tells how large items are, then four."""
+    index = LaggingIndex(jobs(1_000), seconds=1.0)
+    began = asyncio.get_running_loop().time()
     page = await index.page(OPEN, START, make_limits(1_000))
     assert items_of(page) == jobs(1_000)
     assert {len(names) for names in index.gets} == {100}
     assert len(index.gets) == 10
+    assert asyncio.get_running_loop().time() - began == pytest.approx(4.0)
     assert page.usage.backend_calls == 11
     assert page.usage.read_units == 500.5
     assert page.usage.items_scanned == 1_000
@@ -209,89 +176,29 @@ async def test_partitions_are_merged_as_the_index_shows_them(size: int, descendi
     assert sum(map(len, index.gets)) == len(shown)
 
 
-@warped
-async def test_what_dynamodb_leaves_unprocessed_is_got_later() -> None:
-    """Nothing is lost, and the order stays."""
-    index = LaggingIndex(jobs(50), at_once=3)
-    page = await index.page(OPEN, START, make_limits(20))
+async def test_what_may_come_later_than_others_is_not_got() -> None:
+    """One partition holds all that goes on the page, and has to be read again for it."""
+    index = LaggingIndex([*jobs(50), *(job(f"n{n}", 100 + n, state="new") for n in range(50))])
+    page = await index.page(plan_for("state IN ('open', 'new')"), START, make_limits(20))
     assert items_of(page) == jobs(20)
-    assert [len(names) for names in index.gets] == [20, 17, 14, 11, 8, 5, 2]
-    assert page.usage.backend_calls == 8
-    assert page.usage.read_units == 0.5 + 20 * 0.5
+    assert len(index.queries) > 2
+    assert sum(map(len, index.gets)) == 20
 
 
 @warped
-async def test_what_cannot_be_got_in_time_ends_the_page_before_it() -> None:
-    """And begins the next one."""
-    index = LaggingIndex(jobs(10), at_once=3, seconds=2.0)
-    pages = [await index.page(OPEN, START, make_limits(10, seconds=5.0))]
-    assert pages[0].content.end is PageEnd.TIME_BUDGET
-    assert items_of(pages[0]) == jobs(10)[:6]
-    index.at_once = 100
-    pages += await traverse(index, OPEN, 10, pages[0].content.next or b"")
-    assert joined(pages) == jobs(10)
-
-
-@warped
-async def test_an_answer_that_is_due_is_given_with_what_was_got() -> None:
-    """Later requests are not begun; the deadline is further off."""
-    index = LaggingIndex(jobs(300), seconds=2.0)
-    until = asyncio.get_running_loop().time() + 1.0
-    page = await index.page(OPEN, START, make_limits(300, answer_by=until))
-    assert (page.content.count, page.content.end) == (100, PageEnd.TIME_BUDGET)
-    assert len(index.gets) == 1
-
-
-@warped
-async def test_an_answer_that_is_overdue_brings_one_item() -> None:
-    """Some progress is made, however long DynamoDB leaves it unprocessed."""
-    index = LaggingIndex(jobs(10), at_once=0, seconds=0.1)
-    loop = asyncio.get_running_loop()
-    loop.call_later(7.0, lambda: setattr(index, "at_once", 1))
-    page = await index.page(OPEN, START, make_limits(10, answer_by=loop.time()))
-    assert items_of(page) == jobs(1)
-    assert page.content.end is PageEnd.TIME_BUDGET
-    assert len(index.gets) < 30, "asked for again and again without a pause"
-
-
-@warped
-async def test_nothing_got_in_time_is_an_error() -> None:
-    """What the index showed is nothing to show."""
-    for index in (LaggingIndex(jobs(10), seconds=9.0), LaggingIndex(jobs(10), at_once=0)):
-        with pytest.raises(DeadlineExceeded):
-            await index.page(OPEN, START, make_limits(10, seconds=5.0))
-
-
-@warped
-async def test_what_one_of_several_requests_got_in_time_counts() -> None:
-    """The others are as good as not asked."""
-
-    class Slowing(LaggingIndex):
-        async def batch_get_item(self, **request: Any) -> dict[str, Any]:
-            self.seconds = 60.0 if len(self.gets) > 1 else 1.0
-            return await super().batch_get_item(**request)
-
-    page = await Slowing(jobs(400)).page(OPEN, START, make_limits(400, seconds=10.0))
-    assert items_of(page) == jobs(200)
-    assert page.content.end is PageEnd.TIME_BUDGET
-
-
-async def test_read_units_bound_what_is_got() -> None:
-    """Each get takes half of one at least; what the index took counts as well."""
-    index = LaggingIndex(jobs(50))
-    page = await index.page(OPEN, START, make_limits(20, max_read_units=3.0))
-    assert page.content.end is PageEnd.READ_UNIT_BUDGET
-    assert (page.content.count, page.usage.read_units) == (5, 3.0)
-    least = await index.page(OPEN, START, make_limits(20, max_read_units=0.1))
-    assert (least.content.count, least.usage.read_units) == (1, 1.0)
-    assert least.content.end is PageEnd.READ_UNIT_BUDGET
-
-
-async def test_the_scan_budget_is_of_the_index() -> None:
-    """What was evaluated is delivered."""
-    page = await LaggingIndex(jobs(50)).page(OPEN, START, make_limits(20, max_scanned_items=6))
-    assert items_of(page) == jobs(6)
-    assert (page.usage.items_scanned, page.content.end) == (6, PageEnd.SCAN_BUDGET)
+async def test_what_was_got_before_its_turn_is_kept() -> None:
+    """For the rest of the call: each item is got once, whichever DynamoDB leaves unprocessed."""
+    index = LaggingIndex(jobs(30), at_once=4, seconds=1.0, from_end=True)
+    reader, surplus, pages = index.reader(), Surplus(), []
+    at: Position | None = START
+    while at is not None:
+        until = asyncio.get_running_loop().time() + 2.5
+        limits = make_limits(15, answer_by=until, surplus=surplus)
+        pages.append(await reader.fetch_page(OPEN, at, limits))
+        at = pages[-1].content.next
+    assert joined(pages) == jobs(30)
+    assert PageEnd.TIME_BUDGET in {page.content.end for page in pages}
+    assert sum(page.usage.read_units for page in pages) == len(index.queries) * 0.5 + 30 * 0.5
 
 
 @SIZES

@@ -1,0 +1,33 @@
+"""Keys, and the conditions that texts make on them."""
+
+from __future__ import annotations
+
+from dynamodb_processor_server.catalog.schema import KeyAttribute, KeySchema
+from dynamodb_processor_server.query.key_conditions import (
+    KeyCondition,
+    key_condition,
+)
+from dynamodb_processor_server.query.model import (
+    Condition,
+    conjuncts,
+)
+from dynamodb_processor_server.query.parser import parse_expression
+from dynamodb_processor_server.query.values import Value
+
+KEY = KeySchema((KeyAttribute("p", "S"),), (KeyAttribute("s", "N"),))
+MULTI = KeySchema(
+    (KeyAttribute("p", "S"), KeyAttribute("q", "S")),
+    (KeyAttribute("s", "N"), KeyAttribute("t", "N"), KeyAttribute("u", "S")),
+)
+
+A = Value("S", "a")
+
+
+def of(text: str, key: KeySchema = KEY, **parameters: Value) -> KeyCondition:
+    """Return the key condition for a text."""
+    return key_condition(key, conjuncts(parse_expression(text, parameters)))
+
+
+def terms_of(text: str) -> tuple[Condition, ...]:
+    """Return the conjuncts of a text; none for an empty one."""
+    return conjuncts(parse_expression(text, {})) if text else ()

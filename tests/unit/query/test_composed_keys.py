@@ -1,0 +1,142 @@
+"""Plans over composed keys: what they read and keep is what the condition holds for.
+
+Each plan is carried out on items in memory, so that what the key condition leaves out, and what the
+service no longer checks, shows at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynamodb_processor_server.catalog.schema import Table
+from dynamodb_processor_server.errors import InvalidRequest, PreconditionFailed
+from dynamodb_processor_server.query.evaluator import evaluate
+from dynamodb_processor_server.query.model import Query, conjuncts
+from dynamodb_processor_server.query.parser import parse_expression
+from dynamodb_processor_server.query.plan import Operation, Plan
+from dynamodb_processor_server.query.planner import plan_query
+from dynamodb_processor_server.query.values import from_wire
+from tests.support.datasets import Index, Schema
+from tests.unit.query.tables import make_table
+
+SCHEMA: Final = Schema(
+    "composed",
+    "PK",
+    "SK",
+    (Index("by_place", False, ("GP",), ("GS",)), Index("by_kind", False, ("GP", "K"), ("GS",))),
+    {"PK": "S", "SK": "S", "GP": "S", "GS": "S", "K": "S"},
+)
+#: Sort keys of every make: variable and fixed widths, a range in the middle and at the end.
+SORT_KEYS: Final = (
+    "{b}", "B#{b}", "{b}#{c}", "{b:2}#{c}", "{b:2}{c}", "X{b}#{c:2}", "{c:1}#{b}#Z", "{b}##{c}",
+)  # fmt: skip
+_ALPHABET: Final = ("", "a", "b", "a!", "aa", "ab", "aab", "b#", "a#b", "😀", "\U0010ffff", "#")
+texts = st.sampled_from(_ALPHABET)
+EVERYTHING: Final = -1.0  # no time to live is in play
+
+
+def table(sort: str, **declared: Any) -> Table:
+    """Return a table whose sort keys are made by one template."""
+    keys = {"PK": "A#{a}", "GP": "{a}#{d}", "SK": sort, "GS": sort, "K": "K{d}"}
+    said = {"keys": keys, "required": list(SCHEMA.types), "expose_keys": False}
+    return make_table(SCHEMA, **said, **declared)
+
+
+def stored(made: Table, fields: Mapping[str, str]) -> dict[str, Any]:
+    """Return the item that fields make; a key that cannot be composed is another kind's."""
+    item: dict[str, Any] = {}
+    for template in made.view.templates:
+        try:
+            item[template.attribute] = {"S": template.compose(fields)}
+        except ValueError:
+            item[template.attribute] = {"S": "?" + "".join(fields.values())}
+    return item
+
+
+def reads(plan: Plan, item: Mapping[str, Any], view: Any) -> bool:
+    """Return whether carrying out a plan gives an item."""
+    if plan.operation is Operation.NOTHING:
+        return False
+    partition = tuple(from_wire(item[attribute.name]) for attribute in plan.path.key.partition)
+    conditions = (*plan.key.terms, *conjuncts(plan.filter))
+    return (
+        partition in plan.key.branches
+        and all(evaluate(term, item) for term in conditions)
+        and (
+            plan.local_filter is None
+            or evaluate(plan.local_filter, view.expanded(item, EVERYTHING))
+        )
+    )
+
+
+@st.composite
+def _term(draw: st.DrawFn, name: str) -> tuple[str, list[str]]:
+    """Draw what may be said of a field, with `:` for each of some values."""
+    form, count = draw(
+        st.sampled_from(
+            (
+                (f"{name} = :", 1), (f"{name} = :", 1), (f": = {name}", 1), (f"{name} < :", 1),
+                (f"{name} <= :", 1), (f"{name} > :", 1), (f"{name} >= :", 1), (f": > {name}", 1),
+                (f"{name} <> :", 1), (f"{name} BETWEEN : AND :", 2), (f"{name} IN (:, :)", 2),
+                (f"begins_with({name}, :)", 1), (f"contains({name}, :)", 1),
+                (f"NOT {name} = :", 1), (f"({name} = : OR {name} > :)", 2),
+                (f"attribute_exists({name})", 0), (f"size({name}) < 2", 0),
+            )
+        )
+    )  # fmt: skip
+    return form, draw(st.lists(texts, min_size=count, max_size=count))
+
+
+@st.composite
+def _questions(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+    """Draw an expression that fixes the fields of a partition key, and its parameters."""
+    drawn = [
+        ("a = :", [draw(texts)]) if draw(st.booleans()) else ("a IN (:, :)", [draw(texts), "a"]),
+        *draw(st.lists(_term("b"), max_size=3)),
+        *draw(st.lists(_term("c"), max_size=2)),
+        *([("d = :", [draw(texts)])] if draw(st.booleans()) else []),
+    ]
+    text = ""
+    parameters: dict[str, Any] = {}
+    for form, values in draw(st.permutations(drawn)):
+        text += " AND " if text else ""
+        rest = iter(values)
+        for character in form:
+            text += character
+            if character == ":":
+                name = f"p{len(parameters)}"
+                parameters[name] = from_wire({"S": next(rest)})
+                text += name
+    return text, parameters
+
+
+@pytest.mark.parametrize("sort", SORT_KEYS)
+@pytest.mark.parametrize("index", [None, "@table", "by_place", "by_kind"])
+@given(_questions(), st.lists(st.fixed_dictionaries(dict.fromkeys("abcd", texts)), min_size=1))
+def test_plans_read_what_conditions_hold_for(
+    sort: str,
+    index: str | None,
+    question: tuple[str, dict[str, Any]],
+    rows: list[dict[str, str]],
+) -> None:
+    """No more and no less, whatever follows from the fields about the keys."""
+    made = table(sort, allow_scan=False)
+    text, parameters = question
+    condition = parse_expression(text, parameters)
+    query = Query(made.name, condition, index=index)
+    try:
+        plan = plan_query(query, made)
+    except InvalidRequest:  # a value that no key can hold
+        return
+    except PreconditionFailed:
+        assert index in ("by_place", "by_kind")
+        return
+    for fields in rows:
+        item = stored(made, fields)
+        wanted = evaluate(condition, made.view.expanded(item, EVERYTHING))
+        assert reads(plan, item, made.view) is wanted, item
