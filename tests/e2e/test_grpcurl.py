@@ -116,6 +116,50 @@ def test_index_is_chosen(curl: Curl) -> None:
     assert _departures(page) == ["2013-01-04", "2013-01-06", "2013-01-08"]
 
 
+def test_count(curl: Curl) -> None:
+    """The number of items, exactly, up to a bound and with a page."""
+    method = "dynamodb_processor.v1.QueryService/CountItems"
+    exact = _answer(curl(method, {"query": CARRIER}))
+    assert exact["total"] == {"value": "8", "relation": "TOTAL_RELATION_EXACT"}
+    bounded = {"query": CARRIER, "total": {"mode": "TOTAL_MODE_BOUNDED", "up_to": 5}}
+    assert _answer(curl(method, bounded))["total"] == {
+        "value": "5",
+        "relation": "TOTAL_RELATION_AT_LEAST",
+    }
+    page = _answer(
+        curl(
+            QUERY_METHOD, {"query": CARRIER, "page_size": 3, "total": {"mode": "TOTAL_MODE_EXACT"}}
+        )
+    )
+    assert (len(page["items"]), page["total"]) == (3, exact["total"])
+
+
+def test_batch_get(curl: Curl) -> None:
+    """One result for each key, in their order."""
+    keys = [
+        {"attributes": {"carrier": {"s": "UA"}, "departure": {"s": departure}}}
+        for departure in ("2013-01-02T05:00:00Z#1#EWR", "never", "2013-01-01T05:00:00Z#0#EWR")
+    ]
+    request = {"table": "flights", "keys": keys, "projection": ["distance"]}
+    answer = _answer(curl("dynamodb_processor.v1.QueryService/BatchGetItems", request))
+    assert answer["results"] == [
+        {"item": {"attributes": {"distance": {"n": "1001"}}}},
+        {"missing_key": keys[1]},
+        {"item": {"attributes": {"distance": {"n": "1000"}}}},
+    ]
+
+
+def test_explain(curl: Curl) -> None:
+    """The path, the condition on its key, and why not another one."""
+    expression = "tailnum = 'N1UA' AND time_hour > '2013' AND distance > 1003"
+    query = {"table": "flights", "expression": expression}
+    answer = _answer(curl("dynamodb_processor.v1.QueryService/ExplainQuery", {"query": query}))
+    assert (answer["path"], answer["index"]) == ("ACCESS_PATH_GLOBAL_INDEX", "by_plane")
+    assert answer["key_condition"] == "tailnum = 'N1UA' AND time_hour > '2013'"
+    assert answer["filter_expression"] == "distance > 1003"
+    assert [other["index"] for other in answer["rejected"]] == ["@table"]
+
+
 def test_list_and_describe(curl: Curl) -> None:
     """Reflection tells the services, and the contract with its comments' subjects."""
     listed = curl("list", key=None)

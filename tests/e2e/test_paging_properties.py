@@ -15,15 +15,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dynamodb_processor.v1.query_pb2 import Budget, CacheMode, QuerySpec
+from dynamodb_processor.v1.query_pb2 import (
+    Budget,
+    CacheMode,
+    CachePolicy,
+    QuerySpec,
+    TotalMode,
+    TotalOptions,
+    TotalRelation,
+)
+from dynamodb_processor.v1.query_service_pb2 import QueryRequest
 from tests.support.access import ApiKey, keys_file
 from tests.support.channels import Caller, open_caller
 from tests.support.conditions import WireItem
-from tests.support.datasets import DataSet, make_dataset
+from tests.support.datasets import DataSet, Index, make_dataset
 from tests.support.dynamodb import load, open_client
 from tests.support.local_defects import loses_ties
 from tests.support.messages import spec
-from tests.support.oracle import canonical_item, expected
+from tests.support.oracle import Expected, canonical_item, expected
 from tests.support.processes import served
 from tests.support.questions import (
     Question,
@@ -155,7 +164,11 @@ class _Case:
             self.tally["left out"] += 1
             return
         self._check_answer(streamed)
-        await asyncio.gather(self._check_other_pages(streamed), self._check_resumed(streamed))
+        await asyncio.gather(
+            self._check_other_pages(streamed),
+            self._check_resumed(streamed),
+            self._check_total(streamed),
+        )
         self._count(streamed)
 
     def _count(self, streamed: Traversal) -> None:
@@ -179,19 +192,37 @@ class _Case:
         question, schema = self.question, self.data.schema
         index = schema.index(answer.index)
         assert not question.index or index == schema.index(question.index)
+        right = self._right(index)
+        wrong = right.mismatch(answer.items, question.max_items)
+        assert wrong is None, f"{wrong}, read from {answer.index or 'the table'}"
+        self.tally["items"] += len(answer.items)
+        self.tally["empty"] += not answer.items
+
+    def _right(self, index: Index) -> Expected:
+        question = self.question
         # Unforced, a sparse index must not hide anything unless the catalog says that it may.
         sparse = bool(question.index) or question.variant is Variant.ALLOWING
-        right = expected(
+        return expected(
             self.data.held_by(index) if sparse else self.data.items,
             question.condition,
             index.sort,
             descending=question.descending,
             projection=question.projection,
         )
-        wrong = right.mismatch(answer.items, question.max_items)
-        assert wrong is None, f"{wrong}, read from {answer.index or 'the table'}"
-        self.tally["items"] += len(answer.items)
-        self.tally["empty"] += not answer.items
+
+    async def _check_total(self, first: Traversal) -> None:
+        """The total counts what the oracle finds, whatever the page and `max_items`."""
+        page = await self.caller.query(
+            QueryRequest(
+                query=self.query,
+                page_size=1,
+                total=TotalOptions(mode=TotalMode.TOTAL_MODE_EXACT),
+                cache=CachePolicy(mode=self.mode),
+            )
+        )
+        right = self._right(self.data.schema.index(first.index)).total
+        assert page.total.relation == TotalRelation.TOTAL_RELATION_EXACT
+        assert page.total.value == right, f"a total of {page.total.value} instead of {right}"
 
     async def _check_other_pages(self, first: Traversal) -> None:
         """Pages of another size, under a budget perhaps, must add up to the very same sequence."""

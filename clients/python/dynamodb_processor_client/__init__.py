@@ -19,7 +19,7 @@ from dynamodb_processor_client.errors import (
 )
 from dynamodb_processor_client.explanations import AccessPath, Explanation, RejectedPath
 from dynamodb_processor_client.options import Budget, CacheMode, CachePolicy
-from dynamodb_processor_client.pages import CacheInfo, CacheStatus, Page, PageEnd, PageStats
+from dynamodb_processor_client.pages import CacheInfo, CacheStatus, Page, PageEnd, PageStats, Total
 from dynamodb_processor_client.streams import ItemStream, PageStream, ResumePolicy
 from dynamodb_processor_client.tables import (
     Index,
@@ -65,6 +65,7 @@ __all__ = [
     "ResumePolicy",
     "Table",
     "TableSummary",
+    "Total",
     "Unauthenticated",
     "Unavailable",
     "Value",

@@ -7,6 +7,7 @@ import json
 import re
 from decimal import Decimal
 
+from dynamodb_processor_client.options import TotalWish
 from dynamodb_processor_client.values import Value, encode
 
 DEFAULT_TARGET = "127.0.0.1:50051"
@@ -71,6 +72,12 @@ def _add_paging_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--max-items", metavar="N", type=int, help="stop after this many items")
     add("--page-size", metavar="N", type=int, default=0, help="items per page")
+    add(
+        "--total",
+        metavar="N|exact",
+        type=_total,
+        help="tell how many items there are in all, counting up to N or exactly",
+    )
     add("--token", metavar="TOKEN", default="", help="go on where an earlier command stopped")
 
 
@@ -118,6 +125,14 @@ def _add_connection_arguments(parser: argparse.ArgumentParser, *, timeout: float
     add("--target", metavar="ADDRESS", help=f"default: $DDBQ_TARGET, or {DEFAULT_TARGET}")
     add("--api-key", metavar="KEY", help="default: $DDBQ_API_KEY, where other users cannot see it")
     add("--tls", action="store_true", help="connect with TLS")
+
+
+def _total(argument: str) -> TotalWish:
+    if argument == "exact":
+        return "exact"
+    if not argument.isdecimal():
+        raise argparse.ArgumentTypeError(f"not a number nor exact: {argument!r}")
+    return int(argument)
 
 
 def _parameter(argument: str) -> tuple[str, Value]:

@@ -10,8 +10,6 @@ from dynamodb_processor.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from dynamodb_processor.v1.query_pb2 import (
     CONSISTENCY_STRONG,
     CONSISTENCY_UNSPECIFIED,
-    TOTAL_MODE_BOUNDED,
-    TotalOptions,
 )
 from dynamodb_processor.v1.query_service_pb2 import (
     BatchGetItemsRequest,
@@ -32,8 +30,10 @@ from dynamodb_processor_client.options import (
     Budget,
     CachePolicy,
     Default,
+    TotalWish,
     check_projection,
     query_spec,
+    total_options,
 )
 from dynamodb_processor_client.pages import Page
 from dynamodb_processor_client.streams import ItemStream, PageStream
@@ -67,6 +67,8 @@ class QueryClient(Connection):
     - `page_size`: items per page; 0 for the table's default.
     - `budget`: what the call may cost.
     - `cache`: which cached answers are welcome.
+    - `total`: `"exact"` to count all that matches as well, a number to count up to there; pages and
+      streams then have a `total`.
     - `timeout`: seconds until the deadline of the call, or of all the calls that a count or a get
       needs, or of the whole stream with all its resumptions and the time that the caller takes over
       the items; `None` for no deadline.
@@ -90,6 +92,7 @@ class QueryClient(Connection):
         page_token: str = "",
         budget: Budget | None = None,
         cache: CachePolicy | None = None,
+        total: TotalWish = None,
         timeout: float | Default | None = DEFAULT,  # noqa: ASYNC109 - it goes to the service
         **named: Value,
     ) -> Page:
@@ -111,6 +114,7 @@ class QueryClient(Connection):
             page_token=page_token,
             budget=budget.to_message() if budget else None,
             cache=cache.to_message() if cache else None,
+            total=total_options(total),
         )
         method = QueryServiceStub(self._open_channel()).Query
         return Page.from_message(await self._ask(method, request, self._seconds(timeout)))
@@ -130,6 +134,7 @@ class QueryClient(Connection):
         resume_token: str = "",
         budget: Budget | None = None,
         cache: CachePolicy | None = None,
+        total: TotalWish = None,
         timeout: float | Default | None = DEFAULT,
         **named: Value,
     ) -> PageStream:
@@ -150,6 +155,7 @@ class QueryClient(Connection):
             page_size=page_size,
             resume_token=resume_token,
             cache=cache.to_message() if cache else None,
+            total=total_options(total),
         )
         call = QueryServiceStub(self._open_channel()).StreamQuery
         return PageStream(
@@ -175,6 +181,7 @@ class QueryClient(Connection):
         resume_token: str = "",
         budget: Budget | None = None,
         cache: CachePolicy | None = None,
+        total: TotalWish = None,
         timeout: float | Default | None = DEFAULT,
         **named: Value,
     ) -> ItemStream:
@@ -192,6 +199,7 @@ class QueryClient(Connection):
             resume_token=resume_token,
             budget=budget,
             cache=cache,
+            total=total,
             timeout=timeout,
             **named,
         )
@@ -217,12 +225,11 @@ class QueryClient(Connection):
         Counting costs what reading the items would. Only a `budget` ends it early, with a token;
         when the time is over, the error's `resume_token` goes on from there.
         """
-        bound = TotalOptions(mode=TOTAL_MODE_BOUNDED, up_to=up_to) if up_to is not None else None
         request = CountItemsRequest(
             query=query_spec(
                 table, expression, named, parameters=parameters, index=index, consistent=consistent
             ),
-            total=bound,
+            total=total_options(up_to),
             page_token=page_token,
             cache=cache.to_message() if cache else None,
         )

@@ -26,7 +26,7 @@ from rich.console import Console
 from dynamodb_processor_client.arguments import DEFAULT_TARGET, command_parser
 from dynamodb_processor_client.client import QueryClient
 from dynamodb_processor_client.errors import QueryError
-from dynamodb_processor_client.pages import Page
+from dynamodb_processor_client.pages import Page, Total
 from dynamodb_processor_client.rendering import (
     StreamProgress,
     explanation_fields,
@@ -95,6 +95,7 @@ async def _run(client: QueryClient, arguments: argparse.Namespace) -> None:
 async def _query(client: QueryClient, arguments: argparse.Namespace) -> None:
     page = await client.query(**_options(arguments), page_token=arguments.token)
     _print_items(page.items, arguments.project)
+    _print_total(page.total)
     if page.next_page_token:
         print(f"more with: --token {page.next_page_token}", file=sys.stderr)
 
@@ -105,6 +106,12 @@ async def _stream(client: QueryClient, arguments: argparse.Namespace) -> None:
         async for page in pages:
             _print_page(page, arguments.project, progress)
             progress.page(pages.stats)
+    _print_total(pages.total)
+
+
+def _print_total(total: Total | None) -> None:
+    if total is not None:
+        print(f"total: {'' if total.exact else 'at least '}{total.value}", file=sys.stderr)
 
 
 def _print_page(page: Page, projection: Sequence[str], progress: StreamProgress) -> None:
@@ -214,6 +221,7 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         "consistent": arguments.strong,
         "max_items": arguments.max_items,
         "page_size": arguments.page_size,
+        "total": arguments.total,
     }
 
 

@@ -6,6 +6,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Literal, TypeAlias
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -97,6 +98,25 @@ class Budget:
             or (duration is not None and duration <= timedelta())
         )
         return None if is_over else Budget(scanned, units, duration)
+
+
+TotalWish: TypeAlias = int | Literal["exact"] | None
+"""Whether to count all that a query matches: `"exact"` counts all, a number up to there."""
+
+
+def total_options(wish: TotalWish) -> query_pb2.TotalOptions | None:
+    """Return what to count as the service takes it.
+
+    Raises:
+        TypeError: It is no such wish.
+    """
+    if wish is None:
+        return None
+    if wish == "exact":
+        return query_pb2.TotalOptions(mode=query_pb2.TOTAL_MODE_EXACT)
+    if isinstance(wish, bool) or not isinstance(wish, int):
+        raise TypeError(f'a total is "exact" or a number to count up to, not {wish!r}')
+    return query_pb2.TotalOptions(mode=query_pb2.TOTAL_MODE_BOUNDED, up_to=wish)
 
 
 def query_spec(

@@ -132,6 +132,19 @@ class CacheInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Total:
+    """How many items a query matches; as many or more if it is not `exact`."""
+
+    value: int
+    exact: bool
+
+    @classmethod
+    def from_message(cls, total: query_pb2.Total) -> Total:
+        """Return what the message says."""
+        return cls(total.value, total.relation == query_pb2.TOTAL_RELATION_EXACT)
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page of a result.
 
@@ -143,6 +156,7 @@ class Page:
         stats: What the page took.
         cache: Where the page came from.
         read_time: When its items were read from DynamoDB, in UTC; `None` if nothing was.
+        total: How many items the whole query matches; `None` if it was not asked for.
     """
 
     items: tuple[Item, ...]
@@ -151,6 +165,7 @@ class Page:
     stats: PageStats
     cache: CacheInfo
     read_time: datetime | None
+    total: Total | None = None
 
     @classmethod
     def from_message(cls, message: QueryResponse | StreamQueryResponse) -> Page:
@@ -166,6 +181,7 @@ class Page:
             stats=PageStats.from_message(message.stats),
             cache=CacheInfo.from_message(message.cache),
             read_time=read_time_of(message),
+            total=Total.from_message(message.total) if message.HasField("total") else None,
         )
 
 

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -18,7 +18,7 @@ from dynamodb_processor.v1 import query_pb2
 from dynamodb_processor.v1.query_service_pb2 import StreamQueryRequest, StreamQueryResponse
 from dynamodb_processor_client.errors import DeadlineExceeded, QueryError, Unavailable, typed_errors
 from dynamodb_processor_client.options import Budget
-from dynamodb_processor_client.pages import Page, PageStats
+from dynamodb_processor_client.pages import Page, PageStats, Total
 from dynamodb_processor_client.values import Item
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ class PageStream(AsyncIterator[Page]):
         self._resume_token = request.resume_token
         self._earlier_calls = PageStats()
         self._this_call = PageStats()
+        self._total: Total | None = None
 
     @property
     def resume_token(self) -> str:
@@ -107,6 +108,11 @@ class PageStream(AsyncIterator[Page]):
     def stats(self) -> PageStats:
         """What the stream took so far, over all the calls that it needed."""
         return self._earlier_calls + self._this_call
+
+    @property
+    def total(self) -> Total | None:
+        """How many items the whole query matches: `None` before the first page or if not asked."""
+        return self._total
 
     async def __anext__(self) -> Page:
         """Return the next page.
@@ -158,6 +164,11 @@ class PageStream(AsyncIterator[Page]):
             # The status follows at once; taking it in keeps the server from seeing a cancellation.
             with suppress(AioRpcError):
                 await self._call.read()
+        if self._total is None:
+            self._total = page.total
+            self._request.ClearField("total")  # a resumption need not count again
+        elif page.total is None:
+            page = replace(page, total=self._total)
         self._has_begun = True
         self._attempt = 0
         self._resume_token = message.resume_token
@@ -243,6 +254,11 @@ class ItemStream(AsyncIterator[Item]):
     def stats(self) -> PageStats:
         """What the stream took so far, over all the calls that it needed."""
         return self._pages.stats
+
+    @property
+    def total(self) -> Total | None:
+        """How many items the whole query matches: `None` before the first item or if not asked."""
+        return self._pages.total
 
     async def __anext__(self) -> Item:
         """Return the next item.

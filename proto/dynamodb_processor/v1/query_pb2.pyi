@@ -185,16 +185,20 @@ class _TotalModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TotalMode.V
     DESCRIPTOR: _descriptor.EnumDescriptor
     TOTAL_MODE_UNSPECIFIED: _TotalMode.ValueType  # 0
     """See TotalOptions.mode."""
+    TOTAL_MODE_NONE: _TotalMode.ValueType  # 1
+    """Do not count."""
     TOTAL_MODE_BOUNDED: _TotalMode.ValueType  # 2
     """Count up to a number."""
     TOTAL_MODE_EXACT: _TotalMode.ValueType  # 3
     """Count all."""
 
 class TotalMode(_TotalMode, metaclass=_TotalModeEnumTypeWrapper):
-    """The ways to count. The number left out is that of a mode not served yet."""
+    """The ways to count."""
 
 TOTAL_MODE_UNSPECIFIED: TotalMode.ValueType  # 0
 """See TotalOptions.mode."""
+TOTAL_MODE_NONE: TotalMode.ValueType  # 1
+"""Do not count."""
 TOTAL_MODE_BOUNDED: TotalMode.ValueType  # 2
 """Count up to a number."""
 TOTAL_MODE_EXACT: TotalMode.ValueType  # 3
@@ -212,7 +216,7 @@ class _TotalRelationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TotalRe
     TOTAL_RELATION_EXACT: _TotalRelation.ValueType  # 1
     """There are as many."""
     TOTAL_RELATION_AT_LEAST: _TotalRelation.ValueType  # 2
-    """There are as many or more: counting stopped at a bound or a budget."""
+    """There are as many or more: counting stopped at a bound, a budget or the end of its time."""
 
 class TotalRelation(_TotalRelation, metaclass=_TotalRelationEnumTypeWrapper):
     """What a total says of the truth."""
@@ -222,7 +226,7 @@ TOTAL_RELATION_UNSPECIFIED: TotalRelation.ValueType  # 0
 TOTAL_RELATION_EXACT: TotalRelation.ValueType  # 1
 """There are as many."""
 TOTAL_RELATION_AT_LEAST: TotalRelation.ValueType  # 2
-"""There are as many or more: counting stopped at a bound or a budget."""
+"""There are as many or more: counting stopped at a bound, a budget or the end of its time."""
 Global___TotalRelation: _TypeAlias = TotalRelation  # noqa: Y015
 
 class _AccessPath:

@@ -32,6 +32,7 @@ class QueryRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     BUDGET_FIELD_NUMBER: _builtins.int
     CACHE_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Items per page. 0 means the table's default; more than the table's maximum is lowered to it;
     negative is an error. May change from page to page.
@@ -52,6 +53,10 @@ class QueryRequest(_message.Message):
     def cache(self) -> _query_pb2.CachePolicy:
         """Which cached answers are welcome. Absent means the defaults."""
 
+    @_builtins.property
+    def total(self) -> _query_pb2.TotalOptions:
+        """Whether to count everything that the query matches as well. Absent means not to."""
+
     def __init__(
         self,
         *,
@@ -60,10 +65,11 @@ class QueryRequest(_message.Message):
         page_token: _builtins.str = ...,
         budget: _query_pb2.Budget | None = ...,
         cache: _query_pb2.CachePolicy | None = ...,
+        total: _query_pb2.TotalOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "cache", b"cache", "query", b"query"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "cache", b"cache", "query", b"query", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "cache", b"cache", "page_size", b"page_size", "page_token", b"page_token", "query", b"query"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "cache", b"cache", "page_size", b"page_size", "page_token", b"page_token", "query", b"query", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -80,6 +86,7 @@ class QueryResponse(_message.Message):
     END_FIELD_NUMBER: _builtins.int
     STATS_FIELD_NUMBER: _builtins.int
     CACHE_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Where the next page begins. Empty only when there is none: a short or empty page with a token
@@ -100,6 +107,12 @@ class QueryResponse(_message.Message):
         """Where the page came from."""
 
     @_builtins.property
+    def total(self) -> _query_pb2.Total:
+        """How many items the query's condition matches, whatever the page and `max_items`. Present when it
+        was asked for. Its cost is part of `stats`; `cache` tells of the page alone.
+        """
+
+    @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp:
         """When the page's items were read from DynamoDB."""
 
@@ -111,11 +124,12 @@ class QueryResponse(_message.Message):
         end: _query_pb2.PageEnd.ValueType = ...,
         stats: _query_pb2.PageStats | None = ...,
         cache: _query_pb2.CacheInfo | None = ...,
+        total: _query_pb2.Total | None = ...,
         read_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "read_time", b"read_time", "stats", b"stats"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "read_time", b"read_time", "stats", b"stats", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "end", b"end", "items", b"items", "next_page_token", b"next_page_token", "read_time", b"read_time", "stats", b"stats"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "end", b"end", "items", b"items", "next_page_token", b"next_page_token", "read_time", b"read_time", "stats", b"stats", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -132,6 +146,7 @@ class StreamQueryRequest(_message.Message):
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     BUDGET_FIELD_NUMBER: _builtins.int
     CACHE_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Items per message. 0 means the table's default; more than the table's maximum is lowered to it;
     negative is an error.
@@ -152,6 +167,10 @@ class StreamQueryRequest(_message.Message):
     def cache(self) -> _query_pb2.CachePolicy:
         """Which cached answers are welcome. Absent means the defaults."""
 
+    @_builtins.property
+    def total(self) -> _query_pb2.TotalOptions:
+        """Whether to count everything that the query matches as well. Absent means not to."""
+
     def __init__(
         self,
         *,
@@ -160,10 +179,11 @@ class StreamQueryRequest(_message.Message):
         resume_token: _builtins.str = ...,
         budget: _query_pb2.Budget | None = ...,
         cache: _query_pb2.CachePolicy | None = ...,
+        total: _query_pb2.TotalOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "cache", b"cache", "query", b"query"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "cache", b"cache", "query", b"query", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "cache", b"cache", "page_size", b"page_size", "query", b"query", "resume_token", b"resume_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "cache", b"cache", "page_size", b"page_size", "query", b"query", "resume_token", b"resume_token", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -180,6 +200,7 @@ class StreamQueryResponse(_message.Message):
     END_FIELD_NUMBER: _builtins.int
     STATS_FIELD_NUMBER: _builtins.int
     CACHE_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     CUMULATIVE_FIELD_NUMBER: _builtins.int
@@ -205,6 +226,13 @@ class StreamQueryResponse(_message.Message):
         """Where this message's items came from."""
 
     @_builtins.property
+    def total(self) -> _query_pb2.Total:
+        """How many items the query's condition matches, whatever the page and `max_items`. Present when it
+        was asked for: counted once, before the first message, and repeated in all others. Its cost is
+        part of the first message's `stats`; `cache` tells of the page alone.
+        """
+
+    @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp:
         """When this message's items were read from DynamoDB."""
 
@@ -220,14 +248,15 @@ class StreamQueryResponse(_message.Message):
         end: _query_pb2.PageEnd.ValueType = ...,
         stats: _query_pb2.PageStats | None = ...,
         cache: _query_pb2.CacheInfo | None = ...,
+        total: _query_pb2.Total | None = ...,
         read_time: _timestamp_pb2.Timestamp | None = ...,
         sequence: _builtins.int = ...,
         cumulative: _query_pb2.PageStats | None = ...,
         last: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "cumulative", b"cumulative", "read_time", b"read_time", "stats", b"stats"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "cumulative", b"cumulative", "read_time", b"read_time", "stats", b"stats", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "cumulative", b"cumulative", "end", b"end", "items", b"items", "last", b"last", "read_time", b"read_time", "resume_token", b"resume_token", "sequence", b"sequence", "stats", b"stats"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "cumulative", b"cumulative", "end", b"end", "items", b"items", "last", b"last", "read_time", b"read_time", "resume_token", b"resume_token", "sequence", b"sequence", "stats", b"stats", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -256,7 +285,7 @@ class CountItemsRequest(_message.Message):
 
     @_builtins.property
     def total(self) -> _query_pb2.TotalOptions:
-        """How to count. Absent means exactly."""
+        """How to count. Absent means exactly; TOTAL_MODE_NONE is not allowed."""
 
     @_builtins.property
     def budget(self) -> _query_pb2.Budget:

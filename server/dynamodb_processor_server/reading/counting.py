@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from dynamodb_processor_server.query.evaluator import evaluate
@@ -33,6 +34,20 @@ from dynamodb_processor_server.reading.positions import (
 UNBOUNDED: Final = 2**62
 # Above this, the 1 MB cap of an answer is the better limit.
 _MAX_LIMIT: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """How many items there are; as many or more if it is not `exact`."""
+
+    value: int
+    exact: bool
+
+
+def total_of(counted: int, bound: int, *, exhausted: bool) -> Total:
+    """Return what a count up to `bound` (0 for none) says; answers may bring more than that."""
+    over = 0 < bound < counted
+    return Total(bound if over else counted, exhausted and not over)
 
 
 class CountingBranch:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from dynamodb_processor_server.errors import DeadlineExceeded
 from dynamodb_processor_server.query.plan import Plan
+from dynamodb_processor_server.reading.counting import Total
 from dynamodb_processor_server.reading.port import (
     DEFAULT_CACHE_POLICY,
     NO_USAGE,
@@ -33,6 +35,11 @@ class Budget:
     max_scanned_items: int | None = None
     max_read_units: float | None = None
     max_duration: float | None = None
+
+    @property
+    def meters_reads(self) -> bool:
+        """Whether it bounds what is read, and not only the time."""
+        return self.max_scanned_items is not None or self.max_read_units is not None
 
 
 NO_BUDGET = Budget()
@@ -75,7 +82,8 @@ class Step:
     """One page of a walk, and where the walk stands after it.
 
     `returned` counts the items of the whole traversal, earlier calls included; `items` and `usage`
-    are this call's so far. `last` says that the call ends here.
+    are this call's so far. `last` says that the call ends here. `total` is how many items the whole
+    query matches, where that was asked for; what counting them took is part of the usage.
     """
 
     page: Page
@@ -83,6 +91,7 @@ class Step:
     items: int
     usage: Usage
     last: bool
+    total: Total | None = None
 
 
 class Traversal:
@@ -136,7 +145,7 @@ class Traversal:
             except DeadlineExceeded:
                 step = _out_of_time(step)
             finally:
-                await _discard(ahead)
+                await discard(ahead)
         yield step
 
     def _limits(self) -> Limits:
@@ -185,7 +194,7 @@ def _out_of_time(step: Step) -> Step:
     return replace(step, page=replace(step.page, content=content, usage=NO_USAGE), last=True)
 
 
-async def _discard(task: asyncio.Task[Step]) -> None:
+async def discard(task: asyncio.Task[Any]) -> None:
     """Make sure that a task has ended and that its failure, if any, is not reported as unseen."""
     if not task.done():
         task.cancel()

@@ -65,6 +65,8 @@ class Preparation:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._plans: LRUCache[tuple[int, bool, bytes, bytes], PreparedQuery] = LRUCache(_MAX_PLANS)
+        # By the identity of the plan for pages, which is kept with it and so stays its own.
+        self._counting: LRUCache[int, tuple[Plan, Plan]] = LRUCache(_MAX_PLANS)
 
     async def prepare(
         self,
@@ -93,6 +95,21 @@ class Preparation:
                 # Describing the table on first use moves the version on.
                 self._plans[self._catalog.version, *key[1:]] = prepared
             return prepared
+
+    def counting(self, prepared: PreparedQuery) -> Plan:
+        """Return the plan that counts all that a query matches.
+
+        On the path of its pages, so that both see the same items: an index may hold fewer than the
+        table, where the catalog or the caller says that this does not matter.
+        """
+        plan = prepared.plan
+        known = self._counting.get(id(plan))
+        if known is not None:
+            return known[1]
+        query = replace(prepared.query, counts=True, index=plan.path.label)
+        counting = plan_query(query, plan.table, plan.rule)
+        self._counting[id(plan)] = plan, counting
+        return counting
 
     async def table(
         self, name: str, principal: Principal, violations: Violations

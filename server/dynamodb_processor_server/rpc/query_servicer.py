@@ -21,6 +21,7 @@ from dynamodb_processor.v1.query_service_pb2 import (
 from dynamodb_processor_server.errors import Draining
 from dynamodb_processor_server.reading.counting import UNBOUNDED
 from dynamodb_processor_server.reading.port import ItemReader, Reader
+from dynamodb_processor_server.reading.totals import CountedTraversal
 from dynamodb_processor_server.reading.traversal import Step, Terms, Traversal
 from dynamodb_processor_server.rpc.batches import batch_response, check_batch, parse_batch
 from dynamodb_processor_server.rpc.call import Call, current_call
@@ -103,7 +104,7 @@ class QueryServicer:
         call.table = request.query.table
         violations = Violations()
         budget, cache = parse_budget(request, violations), parse_cache(request, violations)
-        bound = parse_bound(request.total, "total", violations)
+        bound = parse_bound(request, violations)
         if request.query.HasField("max_items"):
             violations.add("query.max_items", "makes no difference to a count")
         prepared = await self._preparation.prepare(
@@ -170,8 +171,13 @@ class QueryServicer:
             cache=request.cache,
             interval=interval,
         )
-        max_items = prepared.query.max_items
-        return prepared, Traversal(self._reader, prepared.plan, terms, at, returned, max_items)
+        plan, max_items = prepared.plan, prepared.query.max_items
+        if request.total is None:
+            return prepared, Traversal(self._reader, plan, terms, at, returned, max_items)
+        counting = self._preparation.counting(prepared)
+        return prepared, CountedTraversal(
+            self._reader, plan, terms, at, returned, max_items, counting, request.total
+        )
 
     def _token(self, prepared: PreparedQuery, call: Call, step: Step) -> str:
         return self._tokens.seal(prepared, call.caller, step.page.content.next, step.returned)

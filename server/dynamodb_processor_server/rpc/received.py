@@ -12,7 +12,7 @@ from dynamodb_processor.v1.query_service_pb2 import QueryRequest, StreamQueryReq
 from dynamodb_processor_server.errors import FieldViolation
 from dynamodb_processor_server.reading.port import CachePolicy
 from dynamodb_processor_server.reading.traversal import Budget
-from dynamodb_processor_server.rpc.requests import Violations, parse_terms
+from dynamodb_processor_server.rpc.requests import Violations, parse_terms, parse_total
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,8 @@ class Spec:
 class PageRequest:
     """A `Query` or `StreamQuery`, of which the spec is looked into when it is planned.
 
-    `token_field` is the field that `token` comes from. `mistakes` are those found so far.
+    `token_field` is the field that `token` comes from. `total` is up to how many items are to be
+    counted besides, 0 for all, None for none. `mistakes` are those found so far.
     """
 
     spec: Spec
@@ -42,6 +43,7 @@ class PageRequest:
     token_field: str
     budget: Budget
     cache: CachePolicy
+    total: int | None
     mistakes: tuple[FieldViolation, ...]
 
 
@@ -58,6 +60,7 @@ def _page_request(
 ) -> PageRequest:
     violations = Violations()
     budget, cache = parse_terms(request, violations)
+    total = parse_total(request, violations)
     return PageRequest(
         spec=Spec.of(request.query),
         page_size=request.page_size,
@@ -65,6 +68,7 @@ def _page_request(
         token_field=token_field,
         budget=budget,
         cache=cache,
+        total=total,
         mistakes=violations.found,
     )
 

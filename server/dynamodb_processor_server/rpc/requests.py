@@ -56,7 +56,14 @@ _CACHE_MODES: Final[Mapping[int, CacheMode]] = {
 }
 
 
-_TOTAL_MODES: Final = (query_pb2.TOTAL_MODE_BOUNDED, query_pb2.TOTAL_MODE_EXACT)
+_TOTAL_MODES: Final = frozenset(
+    {
+        query_pb2.TOTAL_MODE_UNSPECIFIED,
+        query_pb2.TOTAL_MODE_NONE,
+        query_pb2.TOTAL_MODE_BOUNDED,
+        query_pb2.TOTAL_MODE_EXACT,
+    }
+)
 _Budgeted = QueryRequest | StreamQueryRequest | CountItemsRequest | BatchGetItemsRequest
 _Cached = QueryRequest | StreamQueryRequest | CountItemsRequest
 
@@ -227,15 +234,28 @@ def parse_strong(consistency: int, field: str, violations: Violations) -> bool:
     return _enum(consistency, _CONSISTENCIES, field, violations, False)
 
 
-def parse_bound(options: query_pb2.TotalOptions, field: str, violations: Violations) -> int:
+def parse_total(request: QueryRequest | StreamQueryRequest, violations: Violations) -> int | None:
+    """Return up to how many items a page's total counts, 0 for no bound, None for no total."""
+    if not request.HasField("total"):
+        return None
+    bound = _bound(request.total, violations)
+    return None if request.total.mode == query_pb2.TOTAL_MODE_NONE else bound
+
+
+def parse_bound(request: CountItemsRequest, violations: Violations) -> int:
     """Return up to how many items are to be counted, 0 for no bound, noting mistakes."""
-    mode = options.mode or query_pb2.TOTAL_MODE_EXACT
-    if mode not in _TOTAL_MODES:
-        violations.add(f"{field}.mode", f"{mode} is not a value this server knows")
+    if request.total.mode == query_pb2.TOTAL_MODE_NONE:
+        violations.add("total.mode", "TOTAL_MODE_NONE would count nothing")
+    return _bound(request.total, violations)
+
+
+def _bound(options: query_pb2.TotalOptions, violations: Violations) -> int:
+    if options.mode not in _TOTAL_MODES:
+        violations.add("total.mode", f"{options.mode} is not a value this server knows")
         return 0
-    up_to: int | None = _positive(options, "up_to", field, violations)
-    if options.HasField("up_to") != (mode == query_pb2.TOTAL_MODE_BOUNDED):
-        violations.add(f"{field}.up_to", "belongs to TOTAL_MODE_BOUNDED, and is required there")
+    up_to: int | None = _positive(options, "up_to", "total", violations)
+    if options.HasField("up_to") != (options.mode == query_pb2.TOTAL_MODE_BOUNDED):
+        violations.add("total.up_to", "belongs to TOTAL_MODE_BOUNDED, and is required there")
     return up_to or 0
 
 

@@ -15,6 +15,7 @@ from dynamodb_processor.v1.query_service_pb2 import (
     StreamQueryResponse,
 )
 from dynamodb_processor_server.query.plan import Plan
+from dynamodb_processor_server.reading.counting import Total, total_of
 from dynamodb_processor_server.reading.port import NO_USAGE, CacheStatus, Page, PageEnd, Usage
 from dynamodb_processor_server.reading.traversal import Step
 
@@ -31,6 +32,8 @@ def query_response(step: Step, plan: Plan, token: str) -> bytes:
     if usage.backend_calls and not plan.withheld:
         set_usage(rest.stats, usage)  # parsers merge the two halves of `stats`
     _set_cache_info(rest.cache, step.page)
+    if step.total is not None:
+        _set_total(rest.total, step.total)
     fixed = _fixed(content.end, content.count, plan.path.index, content.read_at)
     return b"".join((content.items, fixed, rest.SerializeToString()))
 
@@ -53,6 +56,8 @@ def stream_response(step: Step, plan: Plan, token: str, sequence: int) -> bytes:
     _set_stats(rest.stats, content.count, _told(step.page.usage, plan), plan.path.index)
     _set_stats(rest.cumulative, step.items, _told(step.usage, plan), plan.path.index)
     _set_cache_info(rest.cache, step.page)
+    if step.total is not None:
+        _set_total(rest.total, step.total)
     set_seconds(rest.read_time, content.read_at)
     return content.items + rest.SerializeToString()
 
@@ -64,7 +69,8 @@ def count_response(step: Step, bound: int, plan: Plan, token: str) -> CountItems
     response = CountItemsResponse(next_page_token="" if reached else token, end=_ENDS[content.end])
     if 0 < bound < step.returned:
         response.end = query_pb2.PAGE_END_PAGE_FULL
-    _set_total(response.total, step, bound)
+    total = total_of(step.returned, bound, exhausted=content.next is None)
+    _set_total(response.total, total)
     _set_stats(response.stats, 0, _told(step.page.usage, plan), plan.path.index)
     _set_cache_info(response.cache, step.page)
     set_seconds(response.read_time, content.read_at)
@@ -74,15 +80,10 @@ def count_response(step: Step, bound: int, plan: Plan, token: str) -> CountItems
 # Messages are filled in place: built on their own and handed over, they would be copied.
 
 
-def _set_total(total: query_pb2.Total, step: Step, bound: int) -> None:
-    """Say what was counted: no more than the bound, however much the last answers brought."""
-    over = 0 < bound < step.returned
-    exhausted = step.page.content.next is None
-    total.value = bound if over else step.returned
-    total.relation = (
-        query_pb2.TOTAL_RELATION_EXACT
-        if exhausted and not over
-        else query_pb2.TOTAL_RELATION_AT_LEAST
+def _set_total(message: query_pb2.Total, total: Total) -> None:
+    message.value = total.value
+    message.relation = (
+        query_pb2.TOTAL_RELATION_EXACT if total.exact else query_pb2.TOTAL_RELATION_AT_LEAST
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,6 +14,7 @@ import pytest
 from dynamodb_processor.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
 from dynamodb_processor.v1.query_service_pb2_grpc import add_QueryServiceServicer_to_server
 from dynamodb_processor_client import QueryClient, ResumePolicy
+from tests.unit.client.commands import COMMAND, Outcome, Run
 from tests.unit.client.service import FakeService, numbered
 
 
@@ -77,3 +80,33 @@ async def client(service: FakeService, time: FakeTime) -> AsyncIterator[QueryCli
         options=[("grpc.enable_retries", 0)],
     ) as client:
         yield client
+
+
+@pytest.fixture
+def environment(service: FakeService) -> dict[str, str]:
+    """An environment that leads to the service."""
+    return {
+        **os.environ,
+        "DDBQ_TARGET": service.address,
+        "DDBQ_API_KEY": "ddbp_test",
+        "TERM": "xterm",
+        "COLUMNS": "100",
+    }
+
+
+@pytest.fixture
+def run(environment: dict[str, str]) -> Run:
+    """A function that runs the command with its output in pipes."""
+
+    async def run(*arguments: str) -> Outcome:
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND,
+            *arguments,
+            env=environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        output, errors = await process.communicate()
+        return Outcome(await process.wait(), output.decode(), errors.decode())
+
+    return run

@@ -121,6 +121,7 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer):
             stats=page.stats,
             cache=page.cache,
             read_time=page.read_time,
+            total=self._total(request),
         )
 
     async def StreamQuery(  # noqa: N802 - the contract's name
@@ -137,6 +138,9 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer):
                 break
             _count(total, message)
             message.sequence = sequence
+            counted = self._total(request)
+            if counted is not None:
+                message.total.CopyFrom(counted)
             message.cumulative.CopyFrom(total)
             self._end_early(request, message)
             message.last = message.last and not self.forgets_last
@@ -215,6 +219,14 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer):
         """Answer with the table."""
         await self._begin(context)
         return self.table
+
+    def _total(self, request: QueryRequest | StreamQueryRequest) -> query_pb2.Total | None:
+        if not request.HasField("total"):
+            return None
+        count, bound = len(self.items), request.total.up_to
+        if 0 < bound < count:
+            return query_pb2.Total(value=bound, relation=query_pb2.TOTAL_RELATION_AT_LEAST)
+        return query_pb2.Total(value=count, relation=query_pb2.TOTAL_RELATION_EXACT)
 
     def _end_early(self, request: StreamQueryRequest, message: StreamQueryResponse) -> None:
         if not message.resume_token:

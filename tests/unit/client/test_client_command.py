@@ -3,93 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import pty
 import signal
-import sys
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 import grpc
 import pytest
 
-from dynamodb_processor.v1 import query_pb2
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
 from dynamodb_processor_client.command import main
+from tests.unit.client.commands import COMMAND, Run, run_on_terminal
 from tests.unit.client.service import Cut, Failure, FakeService, numbered
-
-_COMMAND = (sys.executable, "-m", "dynamodb_processor_client.command")
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run of the command ended, and what it printed."""
-
-    status: int
-    output: str
-    errors: str
-
-    @property
-    def lines(self) -> list[Any]:
-        """The lines of the output as JSON."""
-        return [json.loads(line, parse_float=Decimal) for line in self.output.splitlines()]
-
-
-Run = Callable[..., Coroutine[Any, Any, Outcome]]
-
-
-@pytest.fixture
-def environment(service: FakeService) -> dict[str, str]:
-    """An environment that leads to the service."""
-    return {
-        **os.environ,
-        "DDBQ_TARGET": service.address,
-        "DDBQ_API_KEY": "ddbp_test",
-        "TERM": "xterm",
-        "COLUMNS": "100",
-    }
-
-
-@pytest.fixture
-def run(environment: dict[str, str]) -> Run:
-    """A function that runs the command with its output in pipes."""
-
-    async def run(*arguments: str) -> Outcome:
-        process = await asyncio.create_subprocess_exec(
-            *_COMMAND,
-            *arguments,
-            env=environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        output, errors = await process.communicate()
-        return Outcome(await process.wait(), output.decode(), errors.decode())
-
-    return run
-
-
-async def _run_on_terminal(environment: dict[str, str], *arguments: str) -> Outcome:
-    """Run the command on a terminal of its own, which shows output and errors alike."""
-    ours, theirs = pty.openpty()
-    process = await asyncio.create_subprocess_exec(
-        *_COMMAND, *arguments, env=environment, stdout=theirs, stderr=theirs
-    )
-    os.close(theirs)
-    shown = await asyncio.to_thread(_read_all, ours)
-    os.close(ours)
-    return Outcome(await process.wait(), shown, "")
-
-
-def _read_all(terminal: int) -> str:
-    shown = b""
-    while True:
-        try:
-            shown += os.read(terminal, 65_536)
-        except OSError:  # The other side is closed.
-            return shown.decode()
 
 
 async def test_a_query_when_piped(run: Run, service: FakeService) -> None:
@@ -154,112 +78,23 @@ async def test_the_tables_when_piped(run: Run, service: FakeService) -> None:
     assert described["indexes"] == [{"name": "by_m", "key": "m", "attributes": "all"}]
 
 
-async def test_a_count(run: Run, service: FakeService) -> None:
-    """The number alone is printed; that it may not be all is told aside."""
-    outcome = await run("count", "numbers", "n > :n", "-p", "n:=5", "--index", "by_n", "--strong")
-    assert (outcome.status, outcome.output, outcome.errors) == (0, "1000\n", "")
-    outcome = await run("count", "numbers", "--up-to", "300")
-    assert (outcome.output, outcome.errors) == ("300\n", "there may be more\n")
-    full, bounded = service.count_requests
-    assert full.query.expression == "n > :n"
-    assert full.query.index == "by_n"
-    assert full.query.consistency == query_pb2.CONSISTENCY_STRONG
-    assert bounded.total.up_to == 300
-
-
-async def test_gets_when_piped(run: Run, service: FakeService) -> None:
-    """One line for each key, in their order; `null` where there is no item."""
-    outcome = await run(
-        *("get", "numbers", "--key", "n:=7", "m=x y", "--key", "n:=5000", "--key", "n:=3"),
-        *("--project", "n", "--strong"),
-    )
-    assert outcome.lines == [{"n": 7}, None, {"n": 3}]
-    assert outcome.errors == ""
-    (request,) = service.batch_requests
-    assert request.keys[0].attributes["m"].s == "x y"
-    assert list(request.projection) == ["n"]
-    assert request.consistency == query_pb2.CONSISTENCY_STRONG
-
-
-def _explained(service: FakeService) -> None:
-    service.explanation.path = query_pb2.ACCESS_PATH_GLOBAL_INDEX
-    service.explanation.index = "by_user"
-    service.explanation.key_condition = "user_id IN ('a', '[red]b')"
-    service.explanation.filter_expression = "n > 5"
-    service.explanation.local_filter = "user_id <> 'c'"
-    service.explanation.branches = 2
-    service.explanation.rejected.add(index="@table", reason="it does not fix n")
-    service.explanation.rejected.add(index="by_m", reason="by_user narrows as much or more")
-    service.explanation.warnings.append("filter: dear")
-
-
-async def test_an_explanation_when_piped(run: Run, service: FakeService) -> None:
-    """One object with everything in it."""
-    _explained(service)
-    outcome = await run("explain", "numbers", "user_id = :u", "-p", "u=a", "--descending")
-    assert outcome.lines == [
-        {
-            "path": "GLOBAL_INDEX",
-            "index": "by_user",
-            "key_condition": "user_id IN ('a', '[red]b')",
-            "filter_expression": "n > 5",
-            "local_filter": "user_id <> 'c'",
-            "branches": 2,
-            "rejected": [
-                {"index": "@table", "reason": "it does not fix n"},
-                {"index": "by_m", "reason": "by_user narrows as much or more"},
-            ],
-            "warnings": ["filter: dear"],
-        }
-    ]
-    assert service.explain_requests[0].query.order == query_pb2.ORDER_DESCENDING
-
-
-async def test_gets_and_explanations_on_a_terminal(
-    environment: dict[str, str], service: FakeService
-) -> None:
-    """People get a table and a tree, and are told which items there are not."""
-    got = await _run_on_terminal(environment, "get", "numbers", "--key", "n:=7", "--key", "n:=5000")
-    assert got.status == 0
-    assert "│ 7 │" in got.output
-    assert 'no item: {"n": 5000}' in got.output
-    _explained(service)
-    explained = await _run_on_terminal(environment, "explain", "numbers")
-    assert explained.output.replace("\r", "").splitlines() == [
-        "query of global index by_user",
-        "├── key condition: user_id IN ('a', '[red]b')",
-        "├── filtered by DynamoDB: n > 5",
-        "├── filtered by the service: user_id <> 'c'",
-        "├── partitions: 2",
-        "├── warnings",
-        "│   └── filter: dear",
-        "└── not taken",
-        "    ├── @table: it does not fix n",
-        "    └── by_m: by_user narrows as much or more",
-    ]
-    service.explanation.Clear()
-    service.explanation.path = query_pb2.ACCESS_PATH_SCAN
-    bare = await _run_on_terminal(environment, "explain", "numbers")
-    assert bare.output.replace("\r", "") == "scan\n"
-
-
 async def test_on_a_terminal(environment: dict[str, str], service: FakeService) -> None:
     """People get tables, and a line of progress while they wait."""
     service.items = numbered(150)
     service.tables.tables.add(name="numbers", description="A few.")
     service.table.table.key.partition.add(name="n")
-    page = await _run_on_terminal(environment, "query", "numbers", "--page-size", "2")
+    page = await run_on_terminal(environment, "query", "numbers", "--page-size", "2")
     assert page.status == 0
     assert "┏━━━┓" in page.output
     assert "│ 1 │" in page.output
     assert "--token 2:148" in page.output
-    stream = await _run_on_terminal(environment, "stream", "numbers")
+    stream = await run_on_terminal(environment, "stream", "numbers")
     assert stream.status == 0
     assert "│ 149 │" in stream.output
     assert "100 items" in stream.output
     assert "read units" in stream.output
-    assert "A few." in (await _run_on_terminal(environment, "tables")).output
-    assert "@table" in (await _run_on_terminal(environment, "tables", "numbers")).output
+    assert "A few." in (await run_on_terminal(environment, "tables")).output
+    assert "@table" in (await run_on_terminal(environment, "tables", "numbers")).output
 
 
 async def test_errors_are_one_line(run: Run, service: FakeService) -> None:
@@ -290,7 +125,7 @@ async def test_an_interruption(environment: dict[str, str], service: FakeService
     """Ctrl-C ends a stream at once, without a traceback, and with the usual status."""
     service.hang_after = 1
     process = await asyncio.create_subprocess_exec(
-        *_COMMAND,
+        *COMMAND,
         *("stream", "numbers"),
         env=environment,
         stdout=asyncio.subprocess.PIPE,
@@ -309,7 +144,7 @@ async def test_a_reader_that_goes_away(environment: dict[str, str], service: Fak
     service.items = numbered(100_000)
     reading, writing = os.pipe()
     process = await asyncio.create_subprocess_exec(
-        *_COMMAND,
+        *COMMAND,
         *("stream", "numbers"),
         env=environment,
         stdout=writing,
@@ -336,6 +171,7 @@ async def test_a_reader_that_goes_away(environment: dict[str, str], service: Fak
         (("get", "t"), "--key"),
         (("get", "t", "--key", "novalue"), "name=text or name:=json"),
         (("count", "t", "--up-to", "many"), "--up-to"),
+        (("query", "t", "--total", "many"), "not a number nor exact"),
         (("count", "t", "--max-items", "5"), "--max-items"),
         (("tables", "--api-key", "ddbp_\n"), "API key"),
     ],

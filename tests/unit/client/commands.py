@@ -1,0 +1,53 @@
+"""`ddbq` as a process of its own, with pipes or with a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+COMMAND = (sys.executable, "-m", "dynamodb_processor_client.command")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run of the command ended, and what it printed."""
+
+    status: int
+    output: str
+    errors: str
+
+    @property
+    def lines(self) -> list[Any]:
+        """The lines of the output as JSON."""
+        return [json.loads(line, parse_float=Decimal) for line in self.output.splitlines()]
+
+
+Run = Callable[..., Coroutine[Any, Any, Outcome]]
+
+
+async def run_on_terminal(environment: dict[str, str], *arguments: str) -> Outcome:
+    """Run the command on a terminal of its own, which shows output and errors alike."""
+    ours, theirs = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, *arguments, env=environment, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    shown = await asyncio.to_thread(_read_all, ours)
+    os.close(ours)
+    return Outcome(await process.wait(), shown, "")
+
+
+def _read_all(terminal: int) -> str:
+    shown = b""
+    while True:
+        try:
+            shown += os.read(terminal, 65_536)
+        except OSError:  # The other side is closed.
+            return shown.decode()
