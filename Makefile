@@ -15,7 +15,7 @@ VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 PIP := "$(BIN)/python" -m pip --disable-pip-version-check -qq --no-input
 PROTOS := $(wildcard proto/dynamodb_processor/v1/*.proto)
-SCRIPTS := .ci/run .ci/test .ci/test-deep .ci/generate .ci/breaking
+SCRIPTS := .ci/run .ci/test-deep .ci/generate .ci/breaking
 
 # Options of `make demo`, `make test` and `make test-deep`.
 ONCE ?=
@@ -36,7 +36,7 @@ demo: $(VENV)/.demo ## Serve sample tables and walk through them (ONCE=1 ends af
 
 .PHONY: test
 test: $(VENV)/.dev ## Run every test, with real backends, and measure coverage (PYTEST='-k tokens' narrows it)
-	@PATH="$(BIN):$$PATH" .ci/test $(PYTEST)
+	@PATH="$(BIN):$$PATH" "$(BIN)/python" .ci/test.py $(PYTEST)
 
 .PHONY: test-deep
 test-deep: $(VENV)/.dev ## Run what takes an hour: ten times the cases, a year of flights, mutants (SEED=1 repeats a run)

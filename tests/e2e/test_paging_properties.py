@@ -47,9 +47,9 @@ from tests.support.questions import (
 from tests.support.questions import verdict as verdict_on
 from tests.support.traversals import Traversal, by_pages, by_stream, joined
 
-# 40 data sets with 75 questions each; the deep profile asks ten times as many.
+# 40 data sets with 60 questions each; the deep profile asks ten times as many.
 SEEDS: Final = range(40)
-QUESTIONS: Final = settings().max_examples * 3 // 4
+QUESTIONS: Final = settings().max_examples * 3 // 5
 WANTED: Final = settings().max_examples * 20
 # Small pages of large answers would only repeat themselves.
 MOST_PAGES: Final = 8
