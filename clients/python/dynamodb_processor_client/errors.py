@@ -143,6 +143,10 @@ _BY_CODE: Mapping[grpc.StatusCode, type[QueryError]] = {
         DeadlineExceeded,
         Internal,
     )
+} | {
+    # Whoever cancels a call of this client's own sees no RPC error. This one comes from the other
+    # end: a server that stops may cancel what reaches it at that moment (grpc#41785).
+    grpc.StatusCode.CANCELLED: Unavailable,
 }
 
 

@@ -119,6 +119,17 @@ async def test_the_channel_retries_before_the_first_message(service: FakeService
     assert len(service.stream_requests) == 2
 
 
+async def test_what_a_stopping_server_cancels_goes_on(service: FakeService) -> None:
+    """grpc#41785: a call cancelled by the other end is retried, and a stream resumed, elsewhere."""
+    cancelled = Failure(grpc.StatusCode.CANCELLED)
+    service.cuts += [Cut(after=0, failure=cancelled), Cut(after=2, failure=cancelled)]
+    service.failures.append(cancelled)
+    async with QueryClient(service.address) as client:
+        assert await _numbers(client.stream("numbers")) == list(range(1_000))
+        assert len((await client.query("numbers")).items) == 100
+    assert len(service.stream_requests) == 3
+
+
 async def test_resuming_can_be_turned_off(service: FakeService) -> None:
     """With no attempts a broken stream is an error at once."""
     service.cuts.append(Cut(after=1, failure=None))

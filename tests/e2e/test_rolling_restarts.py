@@ -1,0 +1,146 @@
+"""Replicas restarted one after another under a steady load: the client's callers see no failure."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from hypothesis import settings
+
+from dynamodb_processor_client import CacheMode, CachePolicy, QueryClient, QueryError
+from tests.support.event_service import CATALOG, ENVIRONMENT, KEYS, READER
+from tests.support.events import LONG, LONG_ITEMS, USERS
+from tests.support.processes import ServerProcess, served
+
+# 5 restarts at 40 calls/s, as other tests run beside; the deep profile makes 50 at 200 calls/s.
+RESTARTS: Final = settings().max_examples // 20
+CALLS_PER_SECOND: Final = min(200, settings().max_examples * 2 // 5)
+# As long as a restart would have been awaited by whoever rolls it out.
+CALLS_BEFORE_NEXT: Final = 20
+_DRAIN: Final = {
+    "DYNAMODB_PROCESSOR_DRAIN_DELAY": "0.5",
+    "DYNAMODB_PROCESSOR_DRAIN_GRACE": "10",
+}
+
+
+@dataclass(slots=True)
+class _Load:
+    """Calls begun at a steady rate, whatever becomes of those before them."""
+
+    client: QueryClient
+    done: Counter[str] = field(default_factory=Counter)
+    failed: list[str] = field(default_factory=list)
+    is_over: bool = False
+
+    async def run(self) -> None:
+        """Make calls until it is over, one in a hundred a stream of 5,000 items."""
+        began = time.perf_counter()
+        async with asyncio.TaskGroup() as calls:
+            for number in itertools.count():
+                if self.is_over:
+                    return
+                calls.create_task(self._stream() if number % 100 == 0 else self._query(number))
+                due = began + (number + 1) / CALLS_PER_SECOND
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
+
+    async def _query(self, number: int) -> None:
+        # One in ten reads DynamoDB.
+        cache = CachePolicy(CacheMode.BYPASS) if number % 10 == 0 else None
+        user = USERS[number % len(USERS)]
+        try:
+            page = await self.client.query("events", "user_id = :u", u=user, cache=cache)
+        except QueryError as error:
+            self.failed.append(f"query: {error!r}")
+        else:
+            assert len(page.items) == 40
+            self.done["calls"] += 1
+
+    async def _stream(self) -> None:
+        try:
+            items = self.client.stream("events", "user_id = :u", page_size=500, u=LONG)
+            numbers = [int(item["seq"]) async for item in items]
+        except QueryError as error:
+            self.failed.append(f"stream: {error!r}")
+        else:
+            assert numbers == list(range(LONG_ITEMS))
+            self.done["streams"] += 1
+
+
+@dataclass(slots=True)
+class _Replica:
+    """One place of the fleet: always the same port, ever other processes."""
+
+    directory: Path
+    endpoint_url: str
+    address: str = field(default_factory=lambda: f"127.0.0.1:{_free_port()}")
+    _life: ExitStack = field(default_factory=ExitStack)
+    server: ServerProcess | None = None
+
+    def start(self) -> None:
+        """Start a process; return when it says that it serves."""
+        self.server = self._life.enter_context(
+            served(
+                CATALOG,
+                KEYS,
+                self.directory,
+                endpoint_url=self.endpoint_url,
+                args=["--listen", self.address],
+                env=ENVIRONMENT | _DRAIN,
+            )
+        )
+
+    def stop(self) -> int | None:
+        """End the process; return its exit code."""
+        self._life.close()
+        return self.server.returncode if self.server else None
+
+    def await_calls(self, number: int) -> None:
+        """Return when the process has logged so many calls."""
+        assert self.server is not None
+        deadline = time.monotonic() + 30
+        while sum(record["event"] == "call" for record in self.server.records) < number:
+            assert time.monotonic() < deadline, "no calls come here any more"
+            time.sleep(0.05)
+
+
+def _free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def test_no_call_fails(events: str, tmp_path: Path, show_line: Callable[[str], None]) -> None:
+    """Unary calls are retried elsewhere, streams go on where they were; every exit is clean."""
+    fleet = [_Replica(tmp_path / name, events) for name in ("one", "two")]
+    codes = []
+    target = "ipv4:" + ",".join(replica.address for replica in fleet)
+    try:
+        for replica in fleet:
+            replica.directory.mkdir()
+            await asyncio.to_thread(replica.start)
+        async with QueryClient(target, api_key=READER.text) as client, asyncio.TaskGroup() as tasks:
+            load = _Load(client)
+            tasks.create_task(load.run())
+            for number in range(RESTARTS):
+                replica = fleet[number % len(fleet)]
+                codes.append(await asyncio.to_thread(replica.stop))
+                await asyncio.to_thread(replica.start)
+                await asyncio.to_thread(replica.await_calls, CALLS_BEFORE_NEXT)
+            load.is_over = True
+    finally:
+        codes.extend(replica.stop() for replica in fleet)
+    show_line(
+        f"{RESTARTS} rolling restarts of two replicas at {CALLS_PER_SECOND} calls/s: "
+        f"{load.done['calls']} calls and {load.done['streams']} streams, {len(load.failed)} failed"
+    )
+    assert load.failed == []
+    assert set(codes) == {0}
+    assert load.done["streams"] > 0
