@@ -235,14 +235,14 @@ def partitions_at_most(condition: Condition, data: DataSet) -> int:
             return prod(partitions_at_most(term, data) for term in terms)
         case In(Path((str(name),)), options) if name in data.schema.types:
             return len(options)
-        case Or(terms) if _bounds(condition):
+        case Or(terms) if bounds(condition):
             return sum(partitions_at_most(term, data) for term in terms)
     return 1
 
 
 def names_one_item(condition: Condition, data: DataSet) -> bool:
     """Return whether a condition fixes the whole primary key to one value."""
-    fixed = {name for name, operator in _bounds(condition) if operator == "="}
+    fixed = {name for name, operator in bounds(condition) if operator == "="}
     return fixed.issuperset(data.schema.keys) and partitions_at_most(condition, data) == 1
 
 
@@ -259,13 +259,13 @@ def has_long_in(condition: Condition) -> bool:
 
 
 def _serves(question: Question, data: DataSet, path: Index) -> Verdict:
-    fixed = {name for name, operator in _bounds(question.condition) if operator == "="}
+    fixed = {name for name, operator in bounds(question.condition) if operator == "="}
     if not fixed.issuperset(path.partition) or (question.strong and not path.local):
         return Verdict.REFUSAL
     hiding = _may_hide(question, data, path)
     if hiding - attributes_of(question.condition):
         return Verdict.REFUSAL
-    surely = {name for name, _ in _bounds(question.condition)}
+    surely = {name for name, _ in bounds(question.condition)}
     return Verdict.ANSWER if hiding <= surely else Verdict.EITHER
 
 
@@ -285,14 +285,14 @@ def _may_hide(question: Question, data: DataSet, path: Index) -> set[str]:
     return set(path.keys) - set(data.schema.keys) - vouched
 
 
-def _bounds(condition: Condition) -> set[tuple[str, str]]:
+def bounds(condition: Condition) -> set[tuple[str, str]]:
     """Return the attributes that a conjunct bounds by constants, each with its operator.
 
     One of several constants is as good as one.
     """
     match condition:
         case And(terms):
-            return {found for term in terms for found in _bounds(term)}
+            return {found for term in terms for found in bounds(term)}
         case Comparison(Path((str(name),)), operator, Constant()) if operator != "<>":
             return {(name, operator)}
         case Comparison(Constant(), operator, Path((str(name),))) if operator != "<>":
@@ -303,8 +303,8 @@ def _bounds(condition: Condition) -> set[tuple[str, str]]:
             return {(name, "=")}
         case Or(terms):
             # Several equals on one attribute bound it, too.
-            found = set.union(*map(_bounds, terms))
-            return found if len(found) == 1 and all(map(_bounds, terms)) else set()
+            found = set.union(*map(bounds, terms))
+            return found if len(found) == 1 and all(map(bounds, terms)) else set()
         case Function("begins_with", Path((str(name),)), Constant()):
             return {(name, "begins_with")}
     return set()
