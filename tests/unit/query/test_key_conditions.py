@@ -48,6 +48,7 @@ def test_partition_attributes_are_fixed_by_equality_alone(
         ("1 = s", "s = 1", "", Narrowing.EQUAL),
         ("s IN (1)", "s = 1", "", Narrowing.EQUAL),
         ("s = 1 AND s >= 1 AND s BETWEEN 0 AND 1", "s = 1", "", Narrowing.EQUAL),
+        ("s = 1 AND s <= 3 AND s < 3 AND s > 0", "s = 1", "", Narrowing.EQUAL),
         ("s = 1 AND s <> 2", "s = 1", "s <> 2", Narrowing.EQUAL),
         ("s = 1 AND s IN (1, 2)", "s = 1", "s IN (1, 2)", Narrowing.EQUAL),
         ("s > 1", "s > 1", "", Narrowing.HALF_OPEN),

@@ -157,6 +157,7 @@ def test_a_missing_time_compares_with_none(form: str, text: str) -> None:
         ("begins_with(at, '2026-01')", "begins_with(at, '2026-01')"),
         ("attribute_exists(at)", "attribute_exists(at)"),
         ("contains(tags, at)", "contains(tags, at)"),
+        ("'2026-01-01' IN (at)", "at = '2026-01-01T00:00:00Z'"),
         ("seen >= '2026-01-01'", "seen >= 1767225600"),
         ("seen = '2026-01-01T00:00:00.5Z'", "seen = 1767225600.5"),
         ("seen IN ('2026-01-01', '1970-01-01')", "seen IN (1767225600, 0)"),
@@ -179,6 +180,7 @@ def test_times_are_said_as_they_are_stored(text: str, said: str | None) -> None:
     [
         ("at = 5", 6, "compares a timestamp with what is no RFC 3339 time"),
         ("at > '2026'", 6, "compares a timestamp with what is no RFC 3339 time"),
+        ("at = false", 6, "compares a timestamp with what is no RFC 3339 time"),
         ("at = null", 6, "compares a timestamp with what is no RFC 3339 time"),
         ("seen > 1767225600", 8, "compares a timestamp with what is no RFC 3339 time"),
         ("at = '2026-02-30'", 6, "compares a timestamp with what is no time of the calendar"),

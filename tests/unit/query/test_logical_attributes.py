@@ -66,6 +66,14 @@ def stored(text: str, table: Table = TABLE) -> str:
             "at IN ('2026-01-01T00:00:00.5Z')",
             "at < '2026-01-01T00:00:00Z' AND at > '2026-01-01T00:00:00Z'",
         ),
+        (
+            "'2026-01-02' BETWEEN '2026-01-01' AND at",
+            "(attribute_exists(at) OR attribute_not_exists(at)) AND at >= '2026-01-02T00:00:00Z'",
+        ),
+        (
+            "'2026-01-02' IN ('2026-01-01', at)",
+            "attribute_exists(at) AND attribute_not_exists(at) OR at = '2026-01-02T00:00:00Z'",
+        ),
         ("at < then", "at < then"),
         ("begins_with(at, '2026-01')", "begins_with(at, '2026-01')"),
         ("attribute_exists(seen)", "attribute_exists(seen)"),

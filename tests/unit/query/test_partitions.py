@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dynamodb_processor_server.errors import InvalidRequest
+from dynamodb_processor_server.errors import InvalidRequest, PreconditionFailed
 from dynamodb_processor_server.query.model import (
     Comparison,
     Literal,
@@ -84,6 +84,16 @@ def test_another_path_may_take_what_is_too_much_for_one() -> None:
     assert plan.path.label == "by_user"
     reasons = {each.path.label: each.reason for each in plan.rejected}
     assert reasons["@table"] == "the condition names 51 partitions, more than 50"
+
+
+def test_fifty_partitions_that_no_path_may_read_are_no_reason_against_a_scan() -> None:
+    """Where global indexes have no strong reads; one more, and the mistake is their number."""
+    text = one_of("user_id", quoted(50))
+    assert plan_for("events_vouched", text, strong=True).operation is Operation.SCAN
+    with pytest.raises(PreconditionFailed, match="scans of events are not allowed"):
+        plan_for("events", text, strong=True)
+    with pytest.raises(InvalidRequest, match="names 51 partitions; at most 50 are read at once"):
+        plan_for("events_vouched", one_of("user_id", quoted(51)), strong=True)
 
 
 def test_equal_values_are_one_partition() -> None:

@@ -22,7 +22,8 @@ from dynamodb_processor_server.query.model import (
 from dynamodb_processor_server.query.parser import parse_expression, parse_path
 from dynamodb_processor_server.query.plan import Hydration, Operation, Plan
 from dynamodb_processor_server.query.planner import plan_query
-from tests.support.datasets import Schema
+from dynamodb_processor_server.query.values import Value
+from tests.support.datasets import Index, Schema
 from tests.unit.query.planning import CASES, condition_of, plan_for, query_of, table_named
 from tests.unit.query.tables import make_table
 
@@ -138,6 +139,38 @@ def test_queries_are_refused(case: dict[str, Any]) -> None:
         assert expected["words"] in error.message
 
 
+def test_a_refusal_says_what_it_is_about() -> None:
+    """The table and its paths, of which no more than eight are named; or the index asked for."""
+    with pytest.raises(PreconditionFailed) as caught:
+        plan_for("users", "name = 'x'")
+    assert caught.value.subject == "users"
+    assert caught.value.message == (
+        "this needs a scan, and scans of users are not allowed; fix a partition key with = or IN: "
+        "user_id, team (@table: the condition does not fix user_id with = or IN; "
+        "by_team: the condition does not fix team with = or IN)"
+    )
+    with pytest.raises(PreconditionFailed) as caught:
+        plan_for("users", "name = 'x'", index="by_team")
+    assert (caught.value.reason, caught.value.subject) == ("INDEX_NOT_USABLE", "query.index")
+    indexes = tuple(Index(f"by_{key}", False, (key,), ()) for key in "abcdefghij")
+    many = make_table(
+        Schema("many", "id", None, indexes, dict.fromkeys(["id", *"abcdefghij"], "S"))
+    )
+    with pytest.raises(PreconditionFailed) as caught:
+        plan_query(Query("many"), many)
+    assert caught.value.message.count("the condition does not fix") == 8
+
+
+def test_an_empty_key_is_a_mistake_whatever_its_type() -> None:
+    """No item has one; in an order it is a bound like another."""
+    table = make_table(Schema("blobs", "id", "at", (), {"id": "B", "at": "B"}))
+    empty, other = Value("B", b""), Value("B", b"x")
+    with pytest.raises(InvalidRequest, match="id is a key and never empty"):
+        plan_query(Query("blobs", parse_expression("id = :p", {"p": empty})), table)
+    ranged = parse_expression("id = :q AND at > :p", {"p": empty, "q": other})
+    assert plan_query(Query("blobs", ranged), table).operation is Operation.QUERY
+
+
 def test_all_violations_are_reported_at_once() -> None:
     """Each attribute that is not shown, in the expression and in the projection."""
     projection = (parse_path("user_id"), parse_path("title"), parse_path("secret"))
@@ -197,6 +230,10 @@ def test_strong_reads_say_so() -> None:
         (" AND ".join(["NOT x.y IN (1, 2)"] * 100), None),
         (" OR ".join(["x > 1"] * 140), True),
         (" OR ".join(["x > 1"] * 141), False),
+        (" OR ".join(["NOT x > 1", *["x > 1"] * 139]), True),
+        (" OR ".join(["NOT x > 1", "NOT x > 1", *["x > 1"] * 138]), False),
+        (" OR ".join(["NOT (x > 1 OR x = 0)", *["x > 1"] * 139]), False),
+        (" OR ".join(["x IN (1)"] * 140), True),
         ("x = 1 AND " * 160 + "x = 1", None),
         (" OR ".join(f"x[{n}].yyyy[{n}] < {n}" for n in range(140)), True),
         (" OR ".join(f"a.b.c.d.e.f.g.h.i.j.k.l[{n}] < 0" for n in range(120)), False),

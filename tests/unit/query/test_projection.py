@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from dynamodb_processor_server.catalog.declaration import TableDeclaration
 from dynamodb_processor_server.query.parser import parse_path
-from dynamodb_processor_server.query.projection import conflicting, project
+from dynamodb_processor_server.query.plan import Shape
+from dynamodb_processor_server.query.projection import conflicting, project, shaped
 
 ITEM: dict[str, Any] = {
     "a": {"S": "x"},
@@ -55,3 +57,30 @@ def test_paths_that_overlap_are_found(paths: list[str], clash: str | None) -> No
 def test_paths_select_parts_of_an_item(paths: list[str], selected: dict[str, Any]) -> None:
     """List elements close ranks in their order; what leads nowhere leaves nothing behind."""
     assert project(ITEM, map(parse_path, paths)) == selected
+
+
+@pytest.mark.parametrize(
+    ("attributes", "paths", "kept"),
+    [
+        (None, [], ["a", "l", "m", "user"]),
+        (["a", "user", "nothing"], [], ["a", "user"]),
+        ([], [], []),
+        (["l", "m"], ["l[0]", "m"], ["l", "m"]),
+    ],
+)
+def test_a_shape_says_what_is_kept_of_an_item(
+    attributes: list[str] | None, paths: list[str], kept: list[str]
+) -> None:
+    """All of it, some attributes, or parts of these; and how what is left is shown."""
+    item = {**ITEM, "user": {"N": "0"}}
+    view = TableDeclaration.model_validate(
+        {"table": "events", "timestamps": {"user": "epoch_seconds"}}
+    ).view
+    names = None if attributes is None else frozenset(attributes)
+    cut = tuple(map(parse_path, paths))
+    stored = shaped(item, Shape(names, cut))
+    assert stored == (project(item, cut) if paths else {name: item[name] for name in kept})
+    assert sorted(stored) == kept
+    shown = shaped(item, Shape(names, cut, view))
+    assert shown == view.logical(stored)
+    assert shown.get("user") == ({"S": "1970-01-01T00:00:00Z"} if "user" in kept else None)

@@ -72,6 +72,20 @@ def test_what_is_sealed_opens(
     assert not set(token) & set("+/= \n"), "tokens travel in URLs and command lines"
 
 
+def test_tokens_of_every_length_and_ending_open() -> None:
+    """The last character may be any; the longest has as many characters as are looked at."""
+    sealer = make_sealer()
+    for length in range(3):
+        payload = TokenPayload(b"p" * length, None, 0)
+        tokens = [sealer.seal(payload, CONTEXT) for _ in range(300)]
+        assert all(sealer.open(token, CONTEXT) == payload for token in tokens)
+    overhead = len(sealer.seal(TokenPayload(b"", None, 0), CONTEXT)) * 3 // 4
+    payload = TokenPayload(b"p" * (MAX_TOKEN_CHARACTERS * 3 // 4 - overhead), None, 0)
+    token = sealer.seal(payload, CONTEXT)
+    assert len(token) == MAX_TOKEN_CHARACTERS
+    assert sealer.open(token, CONTEXT) == payload
+
+
 def test_tokens_differ_though_they_say_the_same() -> None:
     """Each has a nonce of its own, by default from the system's random source."""
     sealer = TokenSealer([NEW], LIFETIME)
@@ -115,6 +129,7 @@ def test_altered_tokens_do_not_open() -> None:
     ]
     texts += [token[:length] for length in range(len(token))]
     texts += [token + tail for tail in ("A", "=", "==", "AAAA", " ", "\n", token)]
+    texts += [token[:8] + "\n" * count + token[8:] for count in range(1, 9)]
     texts += [f" {token}", token.swapcase(), token.replace("_", "/").replace("-", "+") + "="]
     for text in texts:
         with pytest.raises(InvalidToken):
