@@ -20,6 +20,7 @@ from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
 from dynamodb_processor_server.catalog.registry import Catalog
 from dynamodb_processor_server.documents import Document, Reloading
 from dynamodb_processor_server.query.tokens import TokenSealer
+from dynamodb_processor_server.reading.backend import Backend
 from dynamodb_processor_server.reading.batches import DynamoDBItemReader
 from dynamodb_processor_server.reading.cached import CachedReader
 from dynamodb_processor_server.reading.clients import Clients
@@ -43,7 +44,12 @@ from dynamodb_processor_server.rpc.server import (
 )
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.telemetry.logs import flush_access_log
-from dynamodb_processor_server.telemetry.metrics import CallMetrics, MetricsServer, watch
+from dynamodb_processor_server.telemetry.metrics import (
+    BackendMetrics,
+    CallMetrics,
+    MetricsServer,
+    watch,
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -116,10 +122,11 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     keys = Reloading(settings.keys, lambda file: KeyRing.build(file, settings.rate_classes))
     sealer = TokenSealer(settings.token_key_ring(), settings.token_lifetime)
     clients = await stack.enter_async_context(Clients(settings.client_settings()))
-    catalog = Catalog(declaration.current, DynamoDBDescriber(clients))
+    backend = Backend(clients, settings.backend_settings())
+    catalog = Catalog(declaration.current, DynamoDBDescriber(backend))
     store = PageStore(settings.cache_max_bytes, time.time)
     reader = CachedReader(
-        DynamoDBReader(clients, settings.max_page_bytes), store, settings.shared_read_timeout
+        DynamoDBReader(backend, settings.max_page_bytes), store, settings.shared_read_timeout
     )
     draining = asyncio.Event()
     health = Health()
@@ -128,7 +135,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
             Preparation(catalog),
             Tokens(sealer),
             reader,
-            DynamoDBItemReader(clients),
+            DynamoDBItemReader(backend),
             Deadlines(settings.unary_deadline, settings.stream_deadline, settings.stream_interval),
             settings.max_page_bytes,
             draining,
@@ -140,6 +147,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     admission = Admission(settings.max_concurrent_reads, settings.admission_queue)
     server = RpcServer(services, _hooks(settings, registry, keys, admission), settings.reflection)
     app = App(settings, server, health, catalog, draining)
+    BackendMetrics(registry, backend)
     watch(registry, "cached_bytes", "Bytes of cached pages.", lambda: store.bytes_used)
     watch(registry, "cached_pages", "Cached pages.", lambda: len(store))
     watch(registry, "active_reads", "Places taken in admission.", lambda: admission.active)

@@ -12,6 +12,7 @@ from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.documents import Document
 from dynamodb_processor_server.errors import BackendRefused, ProcessorError
+from dynamodb_processor_server.reading.backend import Backend
 from dynamodb_processor_server.reading.clients import Clients
 from dynamodb_processor_server.reading.describing import DynamoDBDescriber
 from dynamodb_processor_server.rpc.probe import ask_health
@@ -35,7 +36,7 @@ async def show_config(settings: Settings) -> int:
     print("tables:")
     sound = True
     async with Clients(settings.client_settings()) as clients:
-        describer = DynamoDBDescriber(clients)
+        describer = DynamoDBDescriber(Backend(clients, settings.backend_settings()))
         for name, declaration in catalog.tables.items():
             try:
                 schema = await describer.describe(name, declaration)

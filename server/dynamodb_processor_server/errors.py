@@ -99,13 +99,20 @@ class Overloaded(ProcessorError):
 
 
 class BackendUnavailable(ProcessorError):
-    """DynamoDB throttled, failed or could not be reached. `retry_after` is in seconds."""
+    """DynamoDB throttled, failed or could not be reached.
+
+    `retry_after` is in seconds, and so is `pushback`: what clients that retry by themselves are
+    told to wait. A negative one tells them not to come again, None leaves it to them.
+    """
 
     reason = "BACKEND_UNAVAILABLE"
 
-    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+    def __init__(
+        self, message: str, retry_after: float = 1.0, pushback: float | None = None
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.pushback = pushback
 
 
 class Draining(ProcessorError):

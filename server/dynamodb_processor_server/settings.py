@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from dynamodb_processor_server.access.rate_limits import RateClass
 from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.query.tokens import TokenKey
+from dynamodb_processor_server.reading.backend import BackendSettings
 from dynamodb_processor_server.reading.clients import ClientSettings
 
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -124,7 +125,13 @@ class Settings(BaseSettings):
             pool_size=self.max_concurrent_reads,
             connect_timeout=self.backend_connect_timeout,
             read_timeout=self.backend_read_timeout,
+        )
+
+    def backend_settings(self) -> BackendSettings:
+        """Return how DynamoDB is treated."""
+        return BackendSettings(
             attempts=self.backend_attempts,
+            attempt_timeout=self.backend_connect_timeout + self.backend_read_timeout,
         )
 
     def token_key_ring(self) -> tuple[TokenKey, ...]:

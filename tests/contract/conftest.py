@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from dynamodb_processor_server.catalog.declaration import TableDeclaration
 from dynamodb_processor_server.catalog.schema import Table
+from dynamodb_processor_server.reading.backend import Backend
 from dynamodb_processor_server.reading.clients import Clients, ClientSettings
 from dynamodb_processor_server.reading.describing import DynamoDBDescriber
 from tests.contract.facts import Ground
@@ -37,20 +38,26 @@ async def clients(dynamodb: Any, dynamodb_local: str) -> AsyncIterator[Clients]:
 
 
 @pytest.fixture(scope="session")
-def make_ground(dynamodb: Any, clients: Clients) -> Callable[..., Ground]:
+def backend(clients: Clients) -> Backend:
+    """The service's own way to ask DynamoDB Local."""
+    return Backend(clients)
+
+
+@pytest.fixture(scope="session")
+def make_ground(dynamodb: Any, backend: Backend) -> Callable[..., Ground]:
     """A function that makes a table of a schema and items, to be looked at from both sides."""
-    return partial(Ground, dynamodb, clients)
+    return partial(Ground, dynamodb, backend)
 
 
 @pytest_asyncio.fixture(loop_scope="session", params=["dynamodb", "cached", "memory"])
 async def store(
-    request: pytest.FixtureRequest, clients: Clients, dynamodb: Any
+    request: pytest.FixtureRequest, backend: Backend, dynamodb: Any
 ) -> AsyncIterator[Store]:
     """The table behind each implementation in turn."""
     declaration = TableDeclaration(table=SCHEMA.table, allow_scan=True, sparse="allow")
-    schema = await DynamoDBDescriber(clients).describe("readings", declaration)
+    schema = await DynamoDBDescriber(backend).describe("readings", declaration)
     table = Table("readings", declaration, schema)
     if request.param == "memory":
         yield MemoryStore(table)
     else:
-        yield DynamoDBStore(table, dynamodb, clients, cached=request.param == "cached")
+        yield DynamoDBStore(table, dynamodb, backend, cached=request.param == "cached")

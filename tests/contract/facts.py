@@ -16,7 +16,7 @@ from dynamodb_processor_server.query.parser import parse_expression, parse_path
 from dynamodb_processor_server.query.plan import Plan
 from dynamodb_processor_server.query.planner import plan_query
 from dynamodb_processor_server.query.values import from_wire
-from dynamodb_processor_server.reading.clients import Clients
+from dynamodb_processor_server.reading.backend import Backend
 from dynamodb_processor_server.reading.dynamodb import DynamoDBReader
 from dynamodb_processor_server.reading.port import Page
 from tests.contract.asking import joined, read_all
@@ -32,7 +32,7 @@ class Ground:
     def __init__(
         self,
         dynamodb: Any,
-        clients: Clients,
+        backend: Backend,
         schema: Schema,
         items: list[WireItem],
         **declared: Any,
@@ -41,7 +41,7 @@ class Ground:
         put_items(dynamodb, schema.table, items)
         self.items = items
         self.client = dynamodb
-        self.clients = clients
+        self.backend = backend
         self.schema = schema
         self.table: Table = make_table(schema, **declared)
 
@@ -88,7 +88,7 @@ class Ground:
         self, text: str | None, page_size: int = 100, *, max_bytes: int = 1_000_000, **fields: Any
     ) -> list[Page]:
         """Return the service's pages of a query."""
-        reader = DynamoDBReader(self.clients, max_bytes)
+        reader = DynamoDBReader(self.backend, max_bytes)
         return await read_all(reader, self.plan(text, **fields), page_size)
 
     async def answer(self, text: str | None, page_size: int = 100, **fields: Any) -> list[Any]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from dynamodb_processor_server.caching.pages import PageStore
 from dynamodb_processor_server.catalog.schema import Table
+from dynamodb_processor_server.reading.backend import Backend
 from dynamodb_processor_server.reading.cached import CachedReader
-from dynamodb_processor_server.reading.clients import Clients
 from dynamodb_processor_server.reading.dynamodb import DynamoDBReader
 from dynamodb_processor_server.reading.port import Reader
 from tests.contract.readings import SCHEMA, make_items
@@ -61,15 +61,15 @@ class MemoryStore(Store):
 class DynamoDBStore(Store):
     """DynamoDB Local's; `cached` puts the cache above it."""
 
-    def __init__(self, table: Table, client: Any, clients: Clients, *, cached: bool) -> None:
+    def __init__(self, table: Table, client: Any, backend: Backend, *, cached: bool) -> None:
         super().__init__(table)
         self._client = client
-        self._clients = clients
+        self._backend = backend
         self._cached = cached
 
     def reader(self, max_page_bytes: int = 1_000_000) -> Reader:
         """Return the real thing."""
-        reader = DynamoDBReader(self._clients, max_page_bytes)
+        reader = DynamoDBReader(self._backend, max_page_bytes)
         if not self._cached:
             return reader
         return CachedReader(reader, PageStore(10_000_000, time.time), read_timeout=20.0)

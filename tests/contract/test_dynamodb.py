@@ -20,6 +20,7 @@ from dynamodb_processor_server.query.model import Query
 from dynamodb_processor_server.query.parser import parse_expression, parse_path
 from dynamodb_processor_server.query.plan import Plan
 from dynamodb_processor_server.query.planner import plan_query
+from dynamodb_processor_server.reading.backend import Backend
 from dynamodb_processor_server.reading.clients import Clients, ClientSettings
 from dynamodb_processor_server.reading.describing import DynamoDBDescriber
 from dynamodb_processor_server.reading.dynamodb import DynamoDBReader
@@ -68,9 +69,9 @@ def plan_for(text: str, schema: Schema = SCHEMA, **fields: Any) -> Plan:
     return plan_query(query, make_table(schema, sparse="allow"))
 
 
-async def read(clients: Clients, plan: Plan) -> Page:
+async def read(backend: Backend, plan: Plan) -> Page:
     """Read one page."""
-    return await DynamoDBReader(clients, 1_000_000).fetch_page(plan, START, make_limits())
+    return await DynamoDBReader(backend, 1_000_000).fetch_page(plan, START, make_limits())
 
 
 @pytest.fixture(scope="module")
@@ -133,40 +134,40 @@ async def test_the_fast_parser_leaves_batches_as_they_are(clients: Clients, type
     assert found["names"] == ITEMS[2]
 
 
-async def test_tables_are_described(clients: Clients, dynamodb: Any) -> None:
+async def test_tables_are_described(backend: Backend, dynamodb: Any) -> None:
     """As the catalog understands them, several key attributes included."""
-    describer = DynamoDBDescriber(clients)
+    describer = DynamoDBDescriber(backend)
     declaration = TableDeclaration(table=SCHEMA.table)
     assert await describer.describe("readings", declaration) == make_schema(SCHEMA)
     assert SCHEMA.table in await describer.list_names()
 
 
-async def test_a_missing_table_is_called_by_its_logical_name(clients: Clients) -> None:
+async def test_a_missing_table_is_called_by_its_logical_name(backend: Backend) -> None:
     """When it is described, and when it is read."""
     gone = replace(SCHEMA, table="contract-gone")
     with pytest.raises(TableNotFound, match="table events does not exist"):
-        await DynamoDBDescriber(clients).describe("events", TableDeclaration(table=gone.table))
+        await DynamoDBDescriber(backend).describe("events", TableDeclaration(table=gone.table))
     plan = plan_for("device = 'd'", gone)
     renamed = Table("events", plan.table.declaration, plan.table.schema)
     with pytest.raises(TableNotFound, match="table events does not exist"):
-        await read(clients, replace(plan, table=renamed))
+        await read(backend, replace(plan, table=renamed))
 
 
-async def test_an_index_that_is_gone_is_a_failed_precondition(clients: Clients) -> None:
+async def test_an_index_that_is_gone_is_a_failed_precondition(backend: Backend) -> None:
     """The plan was made when it was there."""
     plan = plan_for("level = 'low'")
     request = {**plan.requests[0], "IndexName": "by_moon"}
     with pytest.raises(PreconditionFailed) as caught:
-        await read(clients, replace(plan, requests=(request,)))
+        await read(backend, replace(plan, requests=(request,)))
     assert caught.value.reason == "INDEX_GONE"
 
 
 async def test_what_cannot_be_reached_is_unavailable() -> None:
     """Nobody listens there; the address is none of the caller's business."""
-    settings = ClientSettings(endpoint_url="http://127.0.0.1:1", region=REGION, attempts=1)
+    settings = ClientSettings(endpoint_url="http://127.0.0.1:1", region=REGION)
     async with Clients(settings) as clients:
         with pytest.raises(BackendUnavailable) as caught:
-            await read(clients, plan_for("device = 'd1'"))
+            await read(Backend(clients), plan_for("device = 'd1'"))
     assert caught.value.message == f"{SCHEMA.table} cannot be reached at the moment"
 
 
@@ -198,7 +199,7 @@ async def test_what_cannot_be_reached_is_unavailable() -> None:
     ],
     ids=lambda text: text[:40],
 )
-async def test_dynamodb_takes_what_the_planner_gives_it(clients: Clients, text: str) -> None:
+async def test_dynamodb_takes_what_the_planner_gives_it(backend: Backend, text: str) -> None:
     """Long, wide, deep and odd conditions, on the table and on indexes, of one item and of many."""
     for key in (
         "device = 'd1'",
@@ -206,31 +207,31 @@ async def test_dynamodb_takes_what_the_planner_gives_it(clients: Clients, text: 
         "device IN ('d1', 'd2', 'd3') AND at > 0",
         "device = 'd1' AND at = 0",
     ):
-        await read(clients, plan_for(f"{key} AND ({text})"))
+        await read(backend, plan_for(f"{key} AND ({text})"))
 
 
 @pytest.mark.parametrize("operands", [100, 101, 250, 1200])
-async def test_dynamodb_finds_what_a_long_in_asks_for(clients: Clients, operands: int) -> None:
+async def test_dynamodb_finds_what_a_long_in_asks_for(backend: Backend, operands: int) -> None:
     """Whether it takes the whole of it, in parts, or leaves it to the service."""
     options = ", ".join(str(number) for number in range(operands, 0, -1))
-    page = await read(clients, plan_for(f"device = 'd1' AND doc.n IN ({options})"))
+    page = await read(backend, plan_for(f"device = 'd1' AND doc.n IN ({options})"))
     assert page.content.count == 44
-    none = await read(clients, plan_for(f"device = 'd1' AND NOT doc.n IN ({options})"))
+    none = await read(backend, plan_for(f"device = 'd1' AND NOT doc.n IN ({options})"))
     assert [item["doc"]["M"]["n"] for item in items_of(none)] == [{"N": "0"}]
 
 
 @pytest.mark.parametrize("size", [1, 60])
-async def test_dynamodb_takes_fifty_partitions(clients: Clients, size: int) -> None:
+async def test_dynamodb_takes_fifty_partitions(backend: Backend, size: int) -> None:
     """At the same time, with long names, and with the same values in the filter."""
     names = [f"{'x' * size}{number}" for number in range(50)]
     listed = ", ".join(f"'{name}'" for name in names)
     plan = plan_for(f"device IN ({listed}) AND at > 0 AND note IN ({listed})")
-    page = await read(clients, plan)
+    page = await read(backend, plan)
     assert (page.content.count, page.usage.backend_calls) == (0, 50)
 
 
-async def test_projections_may_name_anything_but_members_of_keys(clients: Clients) -> None:
+async def test_projections_may_name_anything_but_members_of_keys(backend: Backend) -> None:
     """Names with dots and quotes, reserved words, list elements."""
     names = ("timestamp", '"a.b"', '"quo""ted"', "doc.list[1]", "doc.n", "level", '"größe"[0]')
-    page = await read(clients, plan_for("device = 'd1'", projection=tuple(map(parse_path, names))))
+    page = await read(backend, plan_for("device = 'd1'", projection=tuple(map(parse_path, names))))
     assert page.content.count == 45

@@ -259,7 +259,7 @@ async def test_a_batch_has_at_most_100_keys_and_none_twice(ground: Ground) -> No
     assert len(batch(*keys[:100])["Responses"][ground.schema.table]) == 5
     request, shape = build_batch((), ground.table)
     lookup = Lookup(ground.table, tuple(keys[99:1:-1]), request, shape, strong=False)
-    found = await DynamoDBItemReader(ground.clients).get_items(lookup, make_limits())
+    found = await DynamoDBItemReader(ground.backend).get_items(lookup, make_limits())
     assert sorted(place for place, item in found.items.items() if item) == [95, 96, 97]
     assert len(found.items) == 98
 
@@ -277,7 +277,7 @@ async def test_a_batch_answers_with_at_most_16_megabytes(make_ground: MakeGround
     assert 0 < len(found) < 45 == len(found) + len(left)
     request, shape = build_batch((), ground.table)
     lookup = Lookup(ground.table, keys, request, shape, strong=False)
-    complete = await DynamoDBItemReader(ground.clients).get_items(lookup, make_limits())
+    complete = await DynamoDBItemReader(ground.backend).get_items(lookup, make_limits())
     assert all(complete.items[place] == item for place, item in enumerate(items))
     ground.client.delete_table(TableName=BULK.table)
 

@@ -207,7 +207,7 @@ async def test_calls_are_counted_by_method_and_code(
     assert found["items_returned_total", labels(table="events")] == 10
     assert found["items_scanned_total", labels(table="events")] == 5
     assert found["read_units_total", labels(table="events")] == page.stats.read_units
-    assert found["backend_calls_total", labels(table="events")] == 1
+    assert found["backend_calls_total", labels(table="events", outcome="ok")] == 1
     assert found["cached_pages", labels()] >= 1
     assert found["cached_bytes", labels()] > 0
     assert found["process_cpu_seconds_total", labels()] > 0

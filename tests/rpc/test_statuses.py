@@ -125,6 +125,14 @@ ROWS = [
         lambda refusal: retry_in(refusal) == 1.5,
     ),
     Row(
+        errors.BackendUnavailable("throttled, and no more retries", pushback=-1.0),
+        Code.UNAVAILABLE,
+        "BACKEND_UNAVAILABLE",
+        frozenset({"RetryInfo"}),
+        lambda refusal: retry_in(refusal) == 1,
+        pushback="-1",
+    ),
+    Row(
         errors.Draining("going"),
         Code.UNAVAILABLE,
         "DRAINING",

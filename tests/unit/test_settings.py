@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from dynamodb_processor_server.__main__ import _parser, _settings
 from dynamodb_processor_server.access.rate_limits import RateClass
 from dynamodb_processor_server.errors import ConfigurationError
+from dynamodb_processor_server.reading.backend import BackendSettings
 from dynamodb_processor_server.reading.clients import ClientSettings
 from dynamodb_processor_server.settings import Settings
 
@@ -260,5 +261,5 @@ def test_the_client_of_dynamodb_gets_its_settings() -> None:
         pool_size=7,
         connect_timeout=0.5,
         read_timeout=2.5,
-        attempts=5,
     )
+    assert by_flags(**given).backend_settings() == BackendSettings(attempts=5, attempt_timeout=3.0)

@@ -7,60 +7,47 @@ for.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 from dynamodb_processor_server.catalog.view import EXPIRED
 from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded
 from dynamodb_processor_server.query.values import Value, WireItem, from_wire
-from dynamodb_processor_server.reading.clients import Clients
-from dynamodb_processor_server.reading.failures import translate
+from dynamodb_processor_server.reading.backend import Backend, Content, Target
 from dynamodb_processor_server.reading.port import NO_USAGE, Found, Limits, Lookup, Usage
-
-_FIRST_PAUSE: Final = 0.025  # seconds, doubled with each round that leaves keys unprocessed
-_LONGEST_PAUSE: Final = 1.0
 
 _Key = tuple[Value, ...]
 
 
 class DynamoDBItemReader:
-    """Gets items from DynamoDB.
+    """Gets items from DynamoDB. `now` gives seconds since the epoch."""
 
-    `now` gives seconds since the epoch, `jitter` a number from 0 to 1.
-    """
-
-    def __init__(
-        self,
-        clients: Clients,
-        now: Callable[[], float] = time.time,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        jitter: Callable[[], float] = random.random,
-    ) -> None:
-        self._clients = clients
+    def __init__(self, backend: Backend, now: Callable[[], float] = time.time) -> None:
+        self._backend = backend
         self._now = now
-        self._sleep = sleep
-        self._jitter = jitter
 
     async def get_items(self, lookup: Lookup, limits: Limits) -> Found:
         """Return what could be read within `limits`; see `ItemReader`."""
         names = lookup.table.schema.base.position
         places = {_key(key, names): place for place, key in enumerate(lookup.keys)}
-        usage, read_at, pause = NO_USAGE, self._now(), _FIRST_PAUSE
+        target = _target(lookup)
+        usage, read_at, rounds = NO_USAGE, self._now(), 0
         pending, found = _admitted(lookup)
         try:
             async with asyncio.timeout_at(limits.deadline):
                 while pending:
-                    answer, used = await self._ask(lookup, pending)
+                    answer, used = await self._ask(target, lookup, pending, limits.deadline)
                     usage += used
+                    rounds += 1
                     unprocessed = _unprocessed(answer, lookup)
+                    idle = len(unprocessed) == len(pending)
                     found.update(_outcomes(answer, lookup, places, pending, unprocessed, read_at))
                     pending = unprocessed
                     if not pending or _spent(usage, limits):
                         break
-                    await self._sleep(pause * self._jitter())
-                    pause = min(2 * pause, _LONGEST_PAUSE)
+                    if not await self._backend.wait_for_rest(target, rounds, idle=idle):
+                        break  # what it did give is not lost
         except TimeoutError:
             if not usage.backend_calls:
                 raise DeadlineExceeded("the deadline passed before anything was read") from None
@@ -71,30 +58,33 @@ class DynamoDBItemReader:
         return Found(found, usage, read_at)
 
     async def _ask(
-        self, lookup: Lookup, keys: Sequence[WireItem]
-    ) -> tuple[Mapping[str, Any], Usage]:
+        self, target: Target, lookup: Lookup, keys: Sequence[WireItem], deadline: float
+    ) -> tuple[Content, Usage]:
         request: Any = {**lookup.request, "Keys": list(keys)}
         if lookup.strong:
             request["ConsistentRead"] = True
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        try:
-            declaration = lookup.table.declaration
-            client = await self._clients.client(declaration.region, declaration.role_arn)
-            answer: Mapping[str, Any] = await client.batch_get_item(
-                RequestItems={lookup.table.schema.name: request},
-                ReturnConsumedCapacity="TOTAL",
+
+        async def ask(client: Any) -> Content:
+            answer = await client.batch_get_item(
+                RequestItems={lookup.table.schema.name: request}, ReturnConsumedCapacity="TOTAL"
             )
-        except Exception as error:
-            raise translate(error, lookup.table.name) from error
-        items = answer["Responses"].get(lookup.table.schema.name, ())
-        return answer, Usage(
+            return cast("Content", answer)
+
+        answer = await self._backend.read(target, ask, deadline)
+        content = answer.content
+        items = content["Responses"].get(lookup.table.schema.name, ())
+        return content, Usage(
             items_scanned=len(items),
-            read_units=sum(used["CapacityUnits"] for used in answer.get("ConsumedCapacity", ())),
-            backend_calls=1,
-            retries=answer["ResponseMetadata"].get("RetryAttempts", 0),
-            backend_time=loop.time() - began,
+            read_units=sum(used["CapacityUnits"] for used in content.get("ConsumedCapacity", ())),
+            backend_calls=answer.attempts,
+            retries=answer.attempts - 1,
+            backend_time=answer.seconds,
         )
+
+
+def _target(lookup: Lookup) -> Target:
+    declaration = lookup.table.declaration
+    return Target(lookup.table.name, declaration.region, declaration.role_arn)
 
 
 def _admitted(lookup: Lookup) -> tuple[Sequence[WireItem], dict[int, WireItem | None]]:

@@ -30,8 +30,7 @@ _Source = tuple[str | None, str | None]  # region, role
 class ClientSettings:
     """How to reach DynamoDB.
 
-    `endpoint_url` and `region` None mean AWS's own defaults. Timeouts are in seconds and bound one
-    attempt; the caller's deadline bounds all of them. `attempts` counts the first one.
+    `endpoint_url` and `region` None mean AWS's own defaults. Timeouts are in seconds.
     """
 
     endpoint_url: str | None = None
@@ -39,7 +38,6 @@ class ClientSettings:
     pool_size: int = 100
     connect_timeout: float = 1.0
     read_timeout: float = 5.0
-    attempts: int = 3
 
 
 class Clients:
@@ -50,6 +48,7 @@ class Clients:
         self._stack = AsyncExitStack()
         self._clients: dict[_Source, DynamoDBClient] = {}
         self._opening = asyncio.Lock()
+        self._renewed: dict[_Source, float] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -69,13 +68,31 @@ class Clients:
                 self._clients[source] = client
         return client
 
+    async def renew_credentials(
+        self, region: str | None = None, role_arn: str | None = None
+    ) -> None:
+        """Look for credentials anew, wherever they come from: the client's are said to be expired.
+
+        Most are renewed ahead of their end. This is for what botocore reads once, such as a file
+        that somebody writes anew, and for a clock that is wrong. However many calls notice, one
+        looks, and not again for a while.
+        """
+        source = (region, role_arn)
+        client = await self.client(region, role_arn)
+        async with self._opening:
+            now = asyncio.get_running_loop().time()
+            if now < self._renewed.get(source, float("-inf")) + _RENEWAL_SECONDS:
+                return
+            self._renewed[source] = now
+            session = await _session(role_arn)
+            # There is no public way: clients are said to live as long as their credentials.
+            signer: Any = client._request_signer  # noqa: SLF001
+            signer._credentials = await session.get_credentials()  # noqa: SLF001
+
     async def _open(self, source: _Source) -> DynamoDBClient:
         region, role = source
         settings = self._settings
-        session = aiobotocore.session.get_session()
-        if role is not None:
-            # There is no public way to set these.
-            session._credentials = await _assumed(session, role)  # noqa: SLF001
+        session = await _session(role)
         # The fast parser is for DynamoDB alone; STS, which answers in XML, never sees this session.
         session.register_component("response_parser_factory", ItemResponseParserFactory())
         context = aioboto3.Session(botocore_session=session).client(
@@ -89,6 +106,15 @@ class Clients:
 
 
 _ROLE_SESSION: Final = "dynamodb-processor"
+_RENEWAL_SECONDS: Final = 5.0
+
+
+async def _session(role_arn: str | None) -> Any:
+    session = aiobotocore.session.get_session()
+    if role_arn is not None:
+        # There is no public way to set these.
+        session._credentials = await _assumed(session, role_arn)  # noqa: SLF001
+    return session
 
 
 def _config(settings: ClientSettings) -> Config:
@@ -96,8 +122,8 @@ def _config(settings: ClientSettings) -> Config:
         connect_timeout=settings.connect_timeout,
         read_timeout=settings.read_timeout,
         max_pool_connections=settings.pool_size,
-        # One owner of retries, its attempts said: the default (legacy) mode makes 10 over 26 s.
-        retries={"mode": "standard", "total_max_attempts": settings.attempts},
+        # `Backend` is the one owner of retries: the default (legacy) mode would make 10 over 26 s.
+        retries={"mode": "standard", "total_max_attempts": 1},
         # Requests are built by the planner and need no check against the service model.
         parameter_validation=False,
         tcp_keepalive=True,

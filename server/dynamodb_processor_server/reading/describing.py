@@ -3,38 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from dynamodb_processor_server.catalog.declaration import TableDeclaration
 from dynamodb_processor_server.catalog.schema import TableSchema, parse_description
-from dynamodb_processor_server.reading.clients import Clients
-from dynamodb_processor_server.reading.failures import translate
+from dynamodb_processor_server.reading.backend import Backend, Content, Target
+from dynamodb_processor_server.reading.responses import CorruptAnswer
+
+_ALL = Target("the list of tables")
 
 
 class DynamoDBDescriber:
     """Describes tables with DescribeTable and lists them with ListTables."""
 
-    def __init__(self, clients: Clients) -> None:
-        self._clients = clients
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
 
     async def describe(self, name: str, declaration: TableDeclaration) -> TableSchema:
         """Return the schema of logical table `name`.
 
         Raises TableNotFound, BackendUnavailable, or BackendRefused.
         """
-        try:
-            client = await self._clients.client(declaration.region, declaration.role_arn)
-            answer = await client.describe_table(TableName=declaration.table)
-        except Exception as error:
-            raise translate(error, name) from error
-        return parse_description(answer["Table"])
+
+        async def ask(client: Any) -> Content:
+            return _with("Table", await client.describe_table(TableName=declaration.table))
+
+        target = Target(name, declaration.region, declaration.role_arn)
+        answer = await self._backend.describe(target, ask)
+        return parse_description(answer.content["Table"])
 
     async def list_names(self) -> Sequence[str]:
         """Return the names of all tables in the default region, in order."""
         names: list[str] = []
-        try:
-            client = await self._clients.client()
-            async for page in client.get_paginator("list_tables").paginate():
-                names += page["TableNames"]
-        except Exception as error:
-            raise translate(error, "the list of tables") from error
+        start: dict[str, str] | None = {}
+        while start is not None:
+            page = (await self._backend.describe(_ALL, _listing(start))).content
+            names += page["TableNames"]
+            last = page.get("LastEvaluatedTableName")
+            start = None if last is None else {"ExclusiveStartTableName": last}
         return sorted(names)
+
+
+def _listing(start: dict[str, str]) -> Any:
+    async def ask(client: Any) -> Content:
+        return _with("TableNames", await client.list_tables(**start))
+
+    return ask
+
+
+def _with(name: str, content: Content) -> Content:
+    """Return an answer that botocore has parsed, which it does with garbage too."""
+    if name not in content:
+        raise CorruptAnswer(f"an answer is without {name}")
+    return content

@@ -7,15 +7,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from dynamodb_processor_server.errors import DeadlineExceeded
 from dynamodb_processor_server.query.plan import Operation, Plan
+from dynamodb_processor_server.reading.backend import Backend, Content, Target
 from dynamodb_processor_server.reading.batches import DynamoDBItemReader
-from dynamodb_processor_server.reading.clients import Clients
 from dynamodb_processor_server.reading.concurrency import all_of
 from dynamodb_processor_server.reading.counting import CountBuilder
-from dynamodb_processor_server.reading.failures import translate
 from dynamodb_processor_server.reading.hydration import Hydrator
 from dynamodb_processor_server.reading.paging import PageBuilder
 from dynamodb_processor_server.reading.port import (
@@ -56,13 +55,13 @@ class DynamoDBReader:
 
     def __init__(
         self,
-        clients: Clients,
+        backend: Backend,
         max_page_bytes: int,
         now: Callable[[], float] = time.time,
         items: ItemReader | None = None,
     ) -> None:
-        self._clients = clients
-        self._hydrator = Hydrator(items or DynamoDBItemReader(clients))
+        self._backend = backend
+        self._hydrator = Hydrator(items or DynamoDBItemReader(backend))
         self._max_page_bytes = max_page_bytes
         self._now = now
 
@@ -80,7 +79,7 @@ class DynamoDBReader:
             try:
                 if not await self._hydrate(plan, builder, limits):
                     async with asyncio.timeout_at(limits.deadline):
-                        await self._read_more(plan, builder)
+                        await self._read_more(plan, builder, limits.deadline)
             except (TimeoutError, DeadlineExceeded):
                 if builder.moved:
                     return builder.page(PageEnd.TIME_BUDGET)
@@ -111,44 +110,48 @@ class DynamoDBReader:
         builder.hydrate(*await self._hydrator.get(plan, keys, limits))
         return True
 
-    async def _read_more(self, plan: Plan, builder: _Builder) -> None:
+    async def _read_more(self, plan: Plan, builder: _Builder, deadline: float) -> None:
         """Ask all partitions that must be read, at the same time."""
         needs = builder.needs()
         if len(needs) == 1:
             ((branch, request),) = needs
-            builder.add(branch, *await self._ask(plan, request))
+            builder.add(branch, *await self._ask(plan, request, deadline))
             return
-        answers = await all_of(self._ask(plan, request) for _, request in needs)
-        for (branch, _), (answer, usage) in zip(needs, answers, strict=True):
-            builder.add(branch, answer, usage)
+        answers = await all_of(self._ask(plan, request, deadline) for _, request in needs)
+        for (branch, _), (content, usage) in zip(needs, answers, strict=True):
+            builder.add(branch, content, usage)
 
-    async def _ask(self, plan: Plan, request: Mapping[str, Any]) -> tuple[Mapping[str, Any], Usage]:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        try:
-            declaration = plan.table.declaration
-            client = await self._clients.client(declaration.region, declaration.role_arn)
+    async def _ask(
+        self, plan: Plan, request: Mapping[str, Any], deadline: float
+    ) -> tuple[Content, Usage]:
+        async def ask(client: Any) -> Content:
             match plan.operation:
                 case Operation.GET:
-                    answer = _as_page(await client.get_item(**request))
+                    return _as_page(await client.get_item(**request))
                 case Operation.SCAN:
                     answer = await client.scan(**request)
                 case _:
                     answer = await client.query(**request)
-        except Exception as error:
-            raise translate(error, plan.table.name) from error
+            return cast("Content", answer)
+
+        answer = await self._backend.read(_target(plan), ask, deadline)
+        content = answer.content
         view = plan.table.view
-        if not view.plain and "Items" in answer:
+        if not view.plain and "Items" in content:
             now = self._now()
-            answer = {**answer, "Items": [view.expanded(item, now) for item in answer["Items"]]}
-        usage = Usage(
-            items_scanned=answer["ScannedCount"],
-            read_units=answer.get("ConsumedCapacity", {}).get("CapacityUnits", 0.0),
-            backend_calls=1,
-            retries=answer["ResponseMetadata"].get("RetryAttempts", 0),
-            backend_time=loop.time() - began,
+            content = {**content, "Items": [view.expanded(item, now) for item in content["Items"]]}
+        return content, Usage(
+            items_scanned=content["ScannedCount"],
+            read_units=content.get("ConsumedCapacity", {}).get("CapacityUnits", 0.0),
+            backend_calls=answer.attempts,
+            retries=answer.attempts - 1,
+            backend_time=answer.seconds,
         )
-        return answer, usage
+
+
+def _target(plan: Plan) -> Target:
+    declaration = plan.table.declaration
+    return Target(plan.table.name, declaration.region, declaration.role_arn)
 
 
 def _as_page(answer: Mapping[str, Any]) -> Mapping[str, Any]:

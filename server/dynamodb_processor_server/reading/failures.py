@@ -1,13 +1,22 @@
-"""What went wrong between us and DynamoDB, in the domain's words.
+"""What went wrong between us and DynamoDB: in the domain's words, and what follows from it.
 
-Sources: the DynamoDB developer guide's "Error handling" and botocore's exceptions.
+Sources: the DynamoDB developer guide's "Error handling" and "Diagnosing throttling", and botocore's
+exceptions.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+)
 from botocore.exceptions import ConnectionError as NoConnection
 
 from dynamodb_processor_server.errors import (
@@ -16,6 +25,27 @@ from dynamodb_processor_server.errors import (
     PreconditionFailed,
     TableNotFound,
 )
+from dynamodb_processor_server.reading.responses import CorruptAnswer
+
+
+class Blame(Enum):
+    """Whose health a failure speaks of. A request that is refused for what it says is nobody's."""
+
+    NOBODY = "nobody"
+    PARTITION = "partition"
+    TABLE = "table"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failed attempt. `error` is the domain's; `kind` a word for metrics."""
+
+    error: Exception
+    kind: str
+    retryable: bool = False
+    blame: Blame = Blame.NOBODY
+    credentials_expired: bool = False
+
 
 _THROTTLES: Final = frozenset(
     {
@@ -26,30 +56,70 @@ _THROTTLES: Final = frozenset(
         "LimitExceededException",
     }
 )
+_TRANSIENT: Final = frozenset(
+    {
+        "InternalServerError",
+        "InternalFailure",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+    }
+)
+_EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
+# Of one partition; other reasons are of a table, an index or the account.
+_HOT_PARTITION: Final = "KeyRangeThroughputExceeded"
 _NO_SUCH_INDEX: Final = "The table does not have the specified index"
 
 
-def translate(error: Exception, table: str) -> Exception:
-    """Return the domain's error for one of botocore's, raised while reading logical `table`."""
-    if isinstance(error, ClientError):
-        return _translate_answer(error, table)
-    if isinstance(error, HTTPClientError | NoConnection | OSError):
-        return BackendUnavailable(f"{table} cannot be reached at the moment")
-    if isinstance(error, BotoCoreError):
-        return BackendRefused(f"{type(error).__name__} while reading {table}: {error}")
-    return error
+def classify(error: Exception, table: str) -> Failure:
+    """Return what an exception means that was raised while asking for logical `table`."""
+    match error:
+        case ClientError():
+            return _classify_answer(error, table)
+        case CorruptAnswer():
+            return _passing(f"{table} cannot be read at the moment", "corrupt")
+        case HTTPClientError() | NoConnection() | OSError():  # timeouts among them
+            return _passing(f"{table} cannot be reached at the moment", "unreachable")
+        case CredentialRetrievalError():
+            # Where credentials come from is away for a moment; that says nothing of the table.
+            gone = BackendUnavailable(f"{table} cannot be read at the moment")
+            return Failure(gone, "credentials", retryable=True)
+        case BotoCoreError():
+            text = f"{type(error).__name__} while reading {table}: {error}"
+            return Failure(BackendRefused(text), "refused")
+    return Failure(error, "bug")
 
 
-def _translate_answer(error: ClientError, table: str) -> Exception:
-    code = error.response.get("Error", {}).get("Code", "")
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    text = error.response.get("Error", {}).get("Message", "")
+def _classify_answer(error: ClientError, table: str) -> Failure:
+    answer: Mapping[str, Any] = error.response
+    code = str(answer.get("Error", {}).get("Code", ""))
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    text = answer.get("Error", {}).get("Message", "")
     if code in _THROTTLES:
-        return BackendUnavailable(f"{table} is being throttled by DynamoDB")
+        blame = Blame.PARTITION if _is_of_partitions(answer) else Blame.TABLE
+        return _passing(f"{table} is being throttled by DynamoDB", "throttled", blame)
     if code == "ResourceNotFoundException":
-        return TableNotFound(f"table {table} does not exist")
+        return Failure(TableNotFound(f"table {table} does not exist"), "refused")
     if code == "ValidationException" and _NO_SUCH_INDEX in text:
-        return PreconditionFailed("INDEX_GONE", table, "the index read so far no longer exists")
-    if status >= 500 or code in ("InternalServerError", "ServiceUnavailable", "InternalFailure"):
-        return BackendUnavailable(f"{table} cannot be read at the moment")
-    return BackendRefused(f"{code} while reading {table}: {text}")
+        gone = "the index read so far no longer exists"
+        return Failure(PreconditionFailed("INDEX_GONE", table, gone), "refused")
+    if status >= 500 or code in _TRANSIENT:
+        return _passing(f"{table} cannot be read at the moment", "failed")
+    if not code or code.isdecimal():  # botocore's stand-in for an answer that is not DynamoDB's
+        return _passing(f"{table} cannot be read at the moment", "corrupt")
+    refused = BackendRefused(f"{code} while reading {table}: {text}")
+    if code in _EXPIRED:
+        return Failure(refused, "credentials", retryable=True, credentials_expired=True)
+    return Failure(refused, "refused")
+
+
+def _passing(message: str, kind: str, blame: Blame = Blame.TABLE) -> Failure:
+    return Failure(BackendUnavailable(message), kind, retryable=True, blame=blame)
+
+
+def _is_of_partitions(answer: Mapping[str, Any]) -> bool:
+    """Return whether every reason for throttling is one hot partition."""
+    given = answer.get("ThrottlingReasons") or answer.get("throttlingReasons") or ()
+    reasons = [str(reason.get("reason", "")) for reason in given]
+    return bool(reasons) and all(reason.endswith(_HOT_PARTITION) for reason in reasons)

@@ -3,29 +3,67 @@
 botocore walks every value of a response along the service model, which is four fifths of the cost
 of a query. Items need no model: they are JSON already, except that binary values come in base64.
 Other operations and errors go through botocore's own parser.
+
+No answer is believed before its checksum was looked at: botocore does that only in its legacy retry
+mode.
 """
 
 from __future__ import annotations
 
 import base64
+import zlib
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
 from aiobotocore.parsers import AioJSONParser, AioResponseParserFactory
 
-_ITEM_SHAPES: Final = frozenset(
-    {"QueryOutput", "ScanOutput", "GetItemOutput", "BatchGetItemOutput"}
-)
+# The answers that hold items, each with what it cannot be without.
+_ITEM_SHAPES: Final[Mapping[str, str | None]] = {
+    "QueryOutput": "ScannedCount",
+    "ScanOutput": "ScannedCount",
+    "GetItemOutput": None,
+    "BatchGetItemOutput": "Responses",
+}
+_REASONS: Final = ("ThrottlingReasons", "throttlingReasons")
+_CHECKSUM: Final = "x-amz-crc32"
+
+
+class CorruptAnswer(Exception):
+    """What came is not what DynamoDB sent."""
 
 
 class ItemResponseParser(AioJSONParser):  # type: ignore[misc]  # aiobotocore ships no types
-    """Parses item responses with orjson, everything else as before."""
+    """Parses item responses with orjson, everything else as before.
+
+    Raises CorruptAnswer for answers whose checksum is wrong and for those that make no sense.
+    """
+
+    async def parse(self, response: dict[str, Any], shape: Any) -> Any:
+        """Return an answer as botocore wants it."""
+        stated = response["headers"].get(_CHECKSUM)
+        if stated is not None and stated != str(zlib.crc32(response["body"])):
+            raise CorruptAnswer("the checksum of an answer is wrong")
+        try:
+            return await super().parse(response, shape)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise CorruptAnswer("an answer makes no sense") from error
+
+    def _do_error_parse(self, response: dict[str, Any], shape: Any) -> Any:
+        parsed = super()._do_error_parse(response, shape)
+        # DynamoDB spells them both ways; botocore's model knows one for each error.
+        body = self._parse_body_as_json(response["body"])
+        parsed.update({name: body[name] for name in _REASONS if name in body})
+        return parsed
 
     def _do_parse(self, response: dict[str, Any], shape: Any) -> Any:
         if shape is None or shape.name not in _ITEM_SHAPES:
             return super()._do_parse(response, shape)
         body = response["body"]
         parsed = orjson.loads(body)
+        needed = _ITEM_SHAPES[shape.name]
+        if needed is not None and needed not in parsed:
+            raise CorruptAnswer(f"an answer is without {needed}")
         if b'"B"' in body or b'"BS"' in body:  # may be an attribute's name, which is harmless
             _decode_binary(parsed)
         parsed["ResponseMetadata"] = {"RequestId": response["headers"].get("x-amzn-requestid", "")}

@@ -46,13 +46,17 @@ _CODES: Final[Sequence[tuple[type[errors.ProcessorError], grpc.StatusCode]]] = (
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """How a call fails: status, reason (the `ErrorInfo` one), text, details and retry advice."""
+    """How a call fails: status, reason (the `ErrorInfo` one), text, details and retry advice.
+
+    `pushback` is what gRPC's own retries are told to wait, in seconds; negative for not to retry,
+    None for nothing.
+    """
 
     code: grpc.StatusCode
     reason: str
     message: str
     details: tuple[Message, ...] = ()
-    retry_after: float | None = None
+    pushback: float | None = None
 
 
 def failure_of(error: BaseException, request_id: str) -> Failure:
@@ -83,7 +87,10 @@ def _known(error: errors.ProcessorError, code: grpc.StatusCode) -> Failure:
             quota.violations.add(subject=_cut(error.subject), description=_cut(error.message))
             details.append(quota)
     message = _cut(error.message, _MAX_MESSAGE)
-    return Failure(code, error.reason, message, tuple(details), retry_after)
+    pushback = retry_after if code is grpc.StatusCode.RESOURCE_EXHAUSTED else None
+    if isinstance(error, errors.BackendUnavailable):
+        pushback = error.pushback
+    return Failure(code, error.reason, message, tuple(details), pushback)
 
 
 def _bad_request(error: errors.InvalidRequest) -> error_details_pb2.BadRequest:
@@ -126,6 +133,6 @@ def grpc_status(failure: Failure, trailing: Sequence[tuple[str, str | bytes]]) -
         packed.Pack(detail)
         status.details.append(packed)
     metadata = [*trailing, (_DETAILS_KEY, status.SerializeToString())]
-    if failure.retry_after is not None and failure.code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        metadata.append((_PUSHBACK_KEY, str(math.ceil(failure.retry_after * 1000))))
+    if failure.pushback is not None:
+        metadata.append((_PUSHBACK_KEY, str(max(-1, math.ceil(failure.pushback * 1000)))))
     return _Status(failure.code, failure.message, tuple(metadata))

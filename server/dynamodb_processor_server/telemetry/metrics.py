@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from dynamodb_processor_server.errors import ConfigurationError
+from dynamodb_processor_server.reading.backend import Backend
 from dynamodb_processor_server.reading.port import Usage
 
 _PREFIX: Final = "dynamodb_processor_"
@@ -73,8 +74,6 @@ class CallMetrics(Collector):
         yield _counter("items_scanned", "Items evaluated.", ("table",), scanned)
         units = {table: usage.read_units for table, usage in used}
         yield _counter("read_units", "Read units consumed.", ("table",), units)
-        backend = {table: usage.backend_calls for table, usage in used}
-        yield _counter("backend_calls", "Requests made to DynamoDB.", ("table",), backend)
 
     def _histogram(self) -> Metric:
         family = HistogramMetricFamily(
@@ -86,6 +85,27 @@ class CallMetrics(Collector):
             buckets = list(zip(bounds, cumulative, strict=True))
             family.add_metric((method,), buckets, self._seconds[method])
         return family
+
+
+class BackendMetrics(Collector):
+    """What becomes of requests to DynamoDB, whether or not anyone still waits for them."""
+
+    def __init__(self, registry: CollectorRegistry, backend: Backend) -> None:
+        self._backend = backend
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what the backend has recorded; runs in the thread that is scraped."""
+        tables = list(self._backend.tables())
+        calls = {
+            (table, outcome): count
+            for table, record in tables
+            for outcome, count in list(record.outcomes.items())
+        }
+        retries = {table: record.retries for table, record in tables}
+        made = "Requests made to DynamoDB, retries included."
+        yield _counter("backend_calls", made, ("table", "outcome"), calls)
+        yield _counter("backend_retries", "Requests made again.", ("table",), retries)
 
 
 def _counter(

@@ -12,7 +12,7 @@ from dynamodb_processor_server.query.plan import Plan
 from dynamodb_processor_server.query.planner import plan_query
 from dynamodb_processor_server.query.rules import RowRule
 from dynamodb_processor_server.query.values import WireItem
-from dynamodb_processor_server.reading.batches import DynamoDBItemReader
+from dynamodb_processor_server.reading.backend import Backend
 from dynamodb_processor_server.reading.clients import Clients
 from dynamodb_processor_server.reading.dynamodb import DynamoDBReader
 from dynamodb_processor_server.reading.port import Limits, Page, Position
@@ -134,9 +134,8 @@ class LaggingIndex:
 
     def reader(self, max_page_bytes: int = 1_000_000) -> DynamoDBReader:
         """Return a Reader of the table."""
-        clients = cast("Clients", self)
-        items = DynamoDBItemReader(clients, jitter=lambda: 1.0)
-        return DynamoDBReader(clients, max_page_bytes, lambda: 1_000.0, items)
+        backend = Backend(cast("Clients", self), jitter=lambda: 1.0)
+        return DynamoDBReader(backend, max_page_bytes, lambda: 1_000.0)
 
     async def page(self, plan: Plan, at: Position, limits: Limits) -> Page:
         """Return one page, read afresh."""

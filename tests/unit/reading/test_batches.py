@@ -18,6 +18,7 @@ from dynamodb_processor_server.errors import (
 )
 from dynamodb_processor_server.query.requests import build_batch
 from dynamodb_processor_server.query.values import WireItem
+from dynamodb_processor_server.reading.backend import Backend
 from dynamodb_processor_server.reading.batches import DynamoDBItemReader
 from dynamodb_processor_server.reading.clients import Clients
 from dynamodb_processor_server.reading.port import Found, Lookup
@@ -64,7 +65,7 @@ class StingyDynamoDB:
             "Responses": {_TABLE: held[::-1]},
             "UnprocessedKeys": unprocessed,
             "ConsumedCapacity": [{"TableName": _TABLE, "CapacityUnits": 1.0}],
-            "ResponseMetadata": {"RetryAttempts": 1},
+            "ResponseMetadata": {},
         }
 
 
@@ -89,8 +90,8 @@ async def get(
     """Look readings up."""
     table = make_table(SCHEMA)
     lookup = Lookup(table, keys(numbers), *build_batch((), table), strong)
-    clients = cast("Clients", dynamodb)
-    reader = DynamoDBItemReader(clients, now=lambda: 1_000.0, sleep=sleep, jitter=jitter)
+    backend = Backend(cast("Clients", dynamodb), sleep=sleep, jitter=jitter)
+    reader = DynamoDBItemReader(backend, now=lambda: 1_000.0)
     return await reader.get_items(lookup, make_limits(**limits))
 
 
@@ -109,7 +110,7 @@ async def test_items_find_their_places_in_any_order() -> None:
     found = await get(dynamodb, [7, 77, 2])
     assert sequence(found) == {0: 7, 1: None, 2: 2}
     assert (found.usage.items_scanned, found.usage.read_units) == (2, 1.0)
-    assert (found.usage.backend_calls, found.usage.retries) == (1, 1)
+    assert (found.usage.backend_calls, found.usage.retries) == (1, 0)
     assert found.read_at == 1_000.0
 
 
@@ -121,7 +122,7 @@ async def test_what_is_left_unprocessed_is_asked_for_again() -> None:
     assert sequence(found) == {0: 5, 1: None, 2: 3, 3: 4, 4: None}
     assert [len(request["Keys"]) for request in dynamodb.requests] == [5, 3, 1]
     assert all(request["ConsistentRead"] for request in dynamodb.requests)
-    assert (found.usage.backend_calls, found.usage.read_units, found.usage.retries) == (3, 3.0, 3)
+    assert (found.usage.backend_calls, found.usage.read_units, found.usage.retries) == (3, 3.0, 0)
     assert found.usage.backend_time == 1.5
 
 
@@ -186,8 +187,27 @@ def refused(code: str) -> ClientError:
 async def test_a_failure_after_the_first_answer_leaves_the_rest_open() -> None:
     """A throttled DynamoDB puts some keys off and refuses them next; what it gave is not lost."""
     throttled = refused("ProvisionedThroughputExceededException")
-    found = await get(StingyDynamoDB(at_once=2, failures={1: throttled}), range(5))
+    failures = dict.fromkeys(range(1, 4), throttled)
+    found = await get(StingyDynamoDB(at_once=2, failures=failures), range(5))
     assert sequence(found) == {0: 0, 1: 1}
+
+
+@warped
+async def test_a_failure_that_passes_costs_a_retry() -> None:
+    """Which is counted among the requests, and apart."""
+    throttled = refused("ThrottlingException")
+    found = await get(StingyDynamoDB(at_once=2, failures={1: throttled}), range(4))
+    assert sequence(found) == {0: 0, 1: 1, 2: 2, 3: 3}
+    assert (found.usage.backend_calls, found.usage.retries) == (3, 1)
+
+
+@warped
+async def test_answers_that_do_nothing_draw_on_the_budget_of_retries() -> None:
+    """When it is spent, what is left is left: a table in trouble is not asked on and on."""
+    dynamodb = StingyDynamoDB(at_once=0)
+    found = await get(dynamodb, [1, 2], seconds=1_000.0)
+    assert found.items == {}
+    assert len(dynamodb.requests) == 12  # the budget of ten, and what the answers gave back
 
 
 @warped
@@ -199,7 +219,7 @@ async def test_failures_with_nothing_to_show_are_errors() -> None:
         "AccessDeniedException": BackendRefused,
     }.items():
         with pytest.raises(expected):
-            await get(StingyDynamoDB(failures={0: refused(code)}), [1])
+            await get(StingyDynamoDB(failures=dict.fromkeys(range(3), refused(code))), [1])
 
 
 @warped

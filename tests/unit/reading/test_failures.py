@@ -9,6 +9,7 @@ from botocore.exceptions import (
     ClientError,
     ConnectionClosedError,
     ConnectTimeoutError,
+    CredentialRetrievalError,
     EndpointConnectionError,
     NoCredentialsError,
     ReadTimeoutError,
@@ -22,7 +23,8 @@ from dynamodb_processor_server.errors import (
     ProcessorError,
     TableNotFound,
 )
-from dynamodb_processor_server.reading.failures import translate
+from dynamodb_processor_server.reading.failures import Blame, classify
+from dynamodb_processor_server.reading.responses import CorruptAnswer
 
 URL: dict[str, Any] = {"endpoint_url": "https://internal.example", "error": "secret"}
 
@@ -68,7 +70,7 @@ def answer(code: str, message: str = "internal detail", status: int = 400) -> Cl
 )
 def test_errors_are_told_apart(error: Exception, expected: type[Exception], words: str) -> None:
     """Come again later, gone, or our own mistake; only the last keeps AWS's words, for the log."""
-    translated = translate(error, "events")
+    translated = classify(error, "events").error
     assert type(translated) is expected
     assert words in str(translated)
     if isinstance(translated, ProcessorError):
@@ -77,9 +79,8 @@ def test_errors_are_told_apart(error: Exception, expected: type[Exception], word
 
 def test_an_index_that_is_gone_has_a_reason() -> None:
     """Clients start again without their token."""
-    error = translate(
-        answer("ValidationException", "The table does not have the specified index: x"), "events"
-    )
+    gone = answer("ValidationException", "The table does not have the specified index: x")
+    error = classify(gone, "events").error
     assert isinstance(error, PreconditionFailed)
     assert (error.reason, error.subject) == ("INDEX_GONE", "events")
 
@@ -87,4 +88,68 @@ def test_an_index_that_is_gone_has_a_reason() -> None:
 def test_other_errors_stay_what_they_are() -> None:
     """A bug is a bug."""
     error = ValueError("bug")
-    assert translate(error, "events") is error
+    failure = classify(error, "events")
+    assert (failure.error, failure.retryable, failure.blame) == (error, False, Blame.NOBODY)
+
+
+def throttled(spelling: str, *reasons: str) -> ClientError:
+    """Return a throttling error with DynamoDB's reasons."""
+    error = answer("ProvisionedThroughputExceededException")
+    response: Any = error.response
+    response[spelling] = [{"reason": reason, "resource": "arn"} for reason in reasons]
+    return error
+
+
+@pytest.mark.parametrize("spelling", ["ThrottlingReasons", "throttlingReasons"])
+@pytest.mark.parametrize(
+    ("reasons", "blamed"),
+    [
+        ((), Blame.TABLE),
+        (("TableReadKeyRangeThroughputExceeded",), Blame.PARTITION),
+        (("IndexReadKeyRangeThroughputExceeded",), Blame.PARTITION),
+        (("TableReadProvisionedThroughputExceeded",), Blame.TABLE),
+        (("TableReadAccountLimitExceeded",), Blame.TABLE),
+        (
+            ("TableReadKeyRangeThroughputExceeded", "TableReadMaxOnDemandThroughputExceeded"),
+            Blame.TABLE,
+        ),
+    ],
+)
+def test_a_hot_partition_is_told_from_a_throttled_table(
+    spelling: str, reasons: tuple[str, ...], blamed: Blame
+) -> None:
+    """By DynamoDB's reasons, of which either spelling occurs."""
+    failure = classify(throttled(spelling, *reasons), "events")
+    assert (failure.kind, failure.retryable, failure.blame) == ("throttled", True, blamed)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "retryable", "blamed"),
+    [
+        (answer("RequestLimitExceeded"), "throttled", True, Blame.TABLE),
+        (answer("ServiceUnavailable", status=503), "failed", True, Blame.TABLE),
+        (ConnectionClosedError(**URL), "unreachable", True, Blame.TABLE),
+        (TimeoutError(), "unreachable", True, Blame.TABLE),
+        (CorruptAnswer("checksum"), "corrupt", True, Blame.TABLE),
+        (answer("413", "<html>"), "corrupt", True, Blame.TABLE),
+        (answer("ExpiredTokenException"), "credentials", True, Blame.NOBODY),
+        (
+            CredentialRetrievalError(provider="assume-role", error_msg="secret"),
+            "credentials",
+            True,
+            Blame.NOBODY,
+        ),
+        (answer("AccessDeniedException"), "refused", False, Blame.NOBODY),
+        (answer("UnrecognizedClientException"), "refused", False, Blame.NOBODY),
+        (answer("ValidationException"), "refused", False, Blame.NOBODY),
+        (answer("ResourceNotFoundException"), "refused", False, Blame.NOBODY),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_each_failure_says_what_follows_from_it(
+    error: Exception, kind: str, retryable: bool, blamed: Blame
+) -> None:
+    """Whether to ask again, and whether the table is to blame."""
+    failure = classify(error, "events")
+    assert (failure.kind, failure.retryable, failure.blame) == (kind, retryable, blamed)
+    assert failure.credentials_expired == ("Expired" in str(error))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -11,7 +11,9 @@ from dynamodb_processor_server.query.parser import parse_expression
 from dynamodb_processor_server.query.plan import Plan, Shape
 from dynamodb_processor_server.query.planner import plan_query
 from dynamodb_processor_server.query.rules import RowRule
+from dynamodb_processor_server.reading.backend import Backend
 from dynamodb_processor_server.reading.batches import DynamoDBItemReader
+from dynamodb_processor_server.reading.clients import Clients
 from dynamodb_processor_server.reading.counting import CountBuilder
 from dynamodb_processor_server.reading.port import START, Found, Lookup, PageEnd, Usage
 from tests.unit.query.tables import make_table
@@ -81,7 +83,8 @@ async def found(client: Client, text: str, count: int) -> Found:
     """Return what is found of the first so many keys under a rule."""
     keys = tuple({"device": {"S": "d"}, "seq": {"N": str(number)}} for number in range(count))
     lookup = Lookup(_TABLE, keys, {}, Shape(), strong=False, rule=rule(text))
-    return await DynamoDBItemReader(client).get_items(lookup, make_limits(1))  # type: ignore[arg-type]
+    backend = Backend(cast("Clients", client))
+    return await DynamoDBItemReader(backend).get_items(lookup, make_limits(1))
 
 
 async def test_a_hidden_item_is_found_to_be_missing() -> None:

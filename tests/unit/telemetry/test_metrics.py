@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import urllib.error
 import urllib.request
@@ -11,7 +12,13 @@ from prometheus_client import CollectorRegistry
 
 from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.reading.port import NO_USAGE, Usage
-from dynamodb_processor_server.telemetry.metrics import CallMetrics, MetricsServer, watch
+from dynamodb_processor_server.telemetry.metrics import (
+    BackendMetrics,
+    CallMetrics,
+    MetricsServer,
+    watch,
+)
+from tests.unit.reading.test_backend import EVENTS, THROTTLED, Script
 
 
 @pytest.fixture
@@ -50,7 +57,20 @@ def test_what_reading_took_is_counted_by_table(registry: CollectorRegistry) -> N
     assert value(registry, "items_returned_total", table="events") == 20
     assert value(registry, "items_scanned_total", table="events") == 40
     assert value(registry, "read_units_total", table="events") == 1.5
-    assert value(registry, "backend_calls_total", table="events") == 2
+
+
+async def test_requests_to_dynamodb_are_counted_by_what_became_of_them(
+    registry: CollectorRegistry,
+) -> None:
+    """Those that failed as well, which no caller's statistics show."""
+    script = Script([THROTTLED])
+    backend = script.backend(jitter=0.0)
+    BackendMetrics(registry, backend)
+    assert value(registry, "backend_retries_total", table="events") is None
+    await backend.read(EVENTS, script.play, math.inf)
+    for outcome in ("ok", "throttled"):
+        assert value(registry, "backend_calls_total", table="events", outcome=outcome) == 1
+    assert value(registry, "backend_retries_total", table="events") == 1
 
 
 def test_a_watched_value_is_read_when_it_is_scraped(registry: CollectorRegistry) -> None:

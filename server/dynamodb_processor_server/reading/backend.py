@@ -1,0 +1,185 @@
+"""The one way to ask DynamoDB anything: attempts are bounded, failures understood, all counted.
+
+Nothing below retries: botocore makes one attempt. Nothing above does either, so a request is made
+again for one reason in one place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from dynamodb_processor_server.errors import BackendUnavailable
+from dynamodb_processor_server.reading.clients import Clients
+from dynamodb_processor_server.reading.failures import Failure, classify
+from dynamodb_processor_server.reading.retries import RetryBudget, pause_before
+
+if TYPE_CHECKING:
+    from types_aiobotocore_dynamodb import DynamoDBClient
+
+Content: TypeAlias = Mapping[str, Any]
+Request: TypeAlias = "Callable[[DynamoDBClient], Awaitable[Content]]"
+
+# A retry with less time than this before the call's deadline is not worth its load.
+_LEAST_TIME: Final = 0.01
+# What `grpc-retry-pushback-ms` says to clients who are not to come again by themselves.
+_STOP: Final = -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSettings:
+    """How DynamoDB is treated.
+
+    `attempts` at one request count the first; none of them takes longer than `attempt_timeout`
+    seconds.
+    """
+
+    attempts: int = 3
+    attempt_timeout: float = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a request is for: a logical table, and where its client comes from."""
+
+    table: str
+    region: str | None = None
+    role_arn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What DynamoDB said, after how many attempts and, pauses included, how many seconds."""
+
+    content: Content
+    attempts: int
+    seconds: float
+
+
+@dataclass(slots=True)
+class TableRecord:
+    """What became of a table's requests: attempts by outcome, and how many were retries."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    retries: int = 0
+    budget: RetryBudget = field(default_factory=RetryBudget)
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
+
+
+class Backend:
+    """Makes requests to DynamoDB.
+
+    `clock` is the event loop's unless a test says otherwise, `jitter` gives a number from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        clients: Clients,
+        settings: BackendSettings | None = None,
+        clock: Callable[[], float] = _loop_time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._clients = clients
+        self._settings = settings or BackendSettings()
+        self._clock = clock
+        self._sleep = sleep
+        self._jitter = jitter
+        self._tables: dict[str, TableRecord] = {}
+        self._control = TableRecord()
+
+    def tables(self) -> Iterator[tuple[str, TableRecord]]:
+        """Yield what was recorded of each table's data; safe in another thread."""
+        yield from list(self._tables.items())
+
+    async def read(self, target: Target, request: Request, deadline: float) -> Answer:
+        """Return what a read of a table's data gives.
+
+        `deadline` is a time of `clock`: no retry is begun that could not end before it. It is for
+        the caller to end the call then.
+
+        Raises BackendUnavailable, BackendRefused, PreconditionFailed and TableNotFound.
+        """
+        return await self._call(self._record(target.table), target, request, deadline)
+
+    async def describe(self, target: Target, request: Request) -> Answer:
+        """Return what a request about tables gives; their names may be a caller's guesses.
+
+        Raises as `read`.
+        """
+        return await self._call(self._control, target, request, math.inf)
+
+    async def wait_for_rest(self, target: Target, request: int, *, idle: bool) -> bool:
+        """Wait before asking for what DynamoDB left undone in its answer to the nth request.
+
+        An `idle` answer, which did nothing at all, is throttling by another name. Then False is
+        returned, at once, if the table's budget allows no retry.
+        """
+        if idle and not self._record(target.table).budget.spend():
+            return False
+        await self._sleep(pause_before(request, self._jitter))
+        return True
+
+    def _record(self, table: str) -> TableRecord:
+        record = self._tables.get(table)
+        if record is None:
+            record = self._tables[table] = TableRecord()
+        return record
+
+    async def _call(
+        self, record: TableRecord, target: Target, request: Request, deadline: float
+    ) -> Answer:
+        began = self._clock()
+        attempts = 1
+        while isinstance(outcome := await self._attempt(record, target, request), Failure):
+            await self._before_retry(record, outcome, attempts, deadline)
+            if outcome.credentials_expired:
+                await self._clients.renew_credentials(target.region, target.role_arn)
+            attempts += 1
+            record.retries += 1
+        record.budget.refill()
+        return Answer(outcome, attempts, self._clock() - began)
+
+    async def _before_retry(
+        self, record: TableRecord, failure: Failure, attempts: int, deadline: float
+    ) -> None:
+        """Wait until the next attempt; raise the failure when there is to be none."""
+        error = failure.error
+        if not failure.retryable or attempts >= self._settings.attempts:
+            raise error
+        pause = pause_before(attempts, self._jitter)
+        if self._clock() + pause + _LEAST_TIME > deadline:
+            raise error
+        if not record.budget.spend():
+            if isinstance(error, BackendUnavailable):
+                error.pushback = _STOP
+            raise error
+        await self._sleep(pause)
+
+    async def _attempt(
+        self, record: TableRecord, target: Target, request: Request
+    ) -> Content | Failure:
+        kind = "abandoned"
+        try:
+            # The client's own timeout is for each read of its socket: an answer could drip forever.
+            async with asyncio.timeout(self._settings.attempt_timeout):
+                client = await self._clients.client(target.region, target.role_arn)
+                content = await request(client)
+            kind = "ok"
+            return content
+        except Exception as error:  # noqa: BLE001 - told apart, and raised if it is none of ours
+            failure = classify(error, target.table)
+            if failure.error is not error:
+                failure.error.__cause__ = error
+            kind = failure.kind
+            return failure
+        finally:
+            record.outcomes[kind] += 1

@@ -1,0 +1,43 @@
+"""How often, and how soon, a request to DynamoDB is made again.
+
+Two things bound it besides the call's deadline: the attempts at one request, and a budget for each
+table, so that a table in trouble gets hardly more requests than one that is well. The budget is
+that of gRPC's own retry throttling (gRFC A6), as the sources of both are the same: AWS's
+architecture blog on exponential backoff and jitter, and the chapter on overload in Google's SRE
+book.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+_FIRST_PAUSE: Final = 0.025  # seconds, doubled with each retry
+_LONGEST_PAUSE: Final = 1.0
+_DOUBLINGS: Final = 6  # from the first pause to beyond the longest
+
+_MOST_TENTHS: Final = 100
+_TENTHS_PER_RETRY: Final = 10
+
+
+def pause_before(retry: int, jitter: Callable[[], float]) -> float:
+    """Return the seconds to wait before a retry, counted from 1: full jitter, growing."""
+    return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(retry - 1, _DOUBLINGS)) * jitter()
+
+
+class RetryBudget:
+    """What may be spent on retries. Each takes one; each success gives a tenth back, up to ten."""
+
+    def __init__(self) -> None:
+        self._tenths = _MOST_TENTHS
+
+    def spend(self) -> bool:
+        """Take one retry; return False when there is none left to take."""
+        if self._tenths < _TENTHS_PER_RETRY:
+            return False
+        self._tenths -= _TENTHS_PER_RETRY
+        return True
+
+    def refill(self) -> None:
+        """Note a success."""
+        self._tenths = min(_MOST_TENTHS, self._tenths + 1)
