@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from dynamodb_processor_server.access.admission import Admission
 from dynamodb_processor_server.access.api_keys import KeyRing
 from dynamodb_processor_server.access.rate_limits import CallRateLimits
+from dynamodb_processor_server.caching.generations import Generations
 from dynamodb_processor_server.caching.pages import PageStore
 from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
 from dynamodb_processor_server.catalog.registry import Catalog
@@ -22,7 +23,7 @@ from dynamodb_processor_server.documents import Document, Reloading
 from dynamodb_processor_server.query.tokens import TokenSealer
 from dynamodb_processor_server.reading.backend import Backend
 from dynamodb_processor_server.reading.batches import DynamoDBItemReader
-from dynamodb_processor_server.reading.cached import CachedReader
+from dynamodb_processor_server.reading.cached import CachedReader, Quarantine
 from dynamodb_processor_server.reading.clients import Clients
 from dynamodb_processor_server.reading.describing import DynamoDBDescriber
 from dynamodb_processor_server.reading.dynamodb import DynamoDBReader
@@ -125,8 +126,13 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     backend = Backend(clients, settings.backend_settings())
     catalog = Catalog(declaration.current, DynamoDBDescriber(backend))
     store = PageStore(settings.cache_max_bytes, time.time)
+    generations = Generations()
     reader = CachedReader(
-        DynamoDBReader(backend, settings.max_page_bytes), store, settings.shared_read_timeout
+        DynamoDBReader(backend, settings.max_page_bytes),
+        store,
+        generations,
+        settings.shared_read_timeout,
+        Quarantine(settings.cache_quarantine, settings.cache_index_quarantine),
     )
     draining = asyncio.Event()
     health = Health()

@@ -106,6 +106,15 @@ class Settings(BaseSettings):
     cache_max_bytes: int = Field(
         256 * _MEBIBYTE, ge=0, description="Memory for cached pages; 0 keeps none."
     )
+    cache_quarantine: float = Field(
+        2.0,
+        ge=0,
+        le=3_600,
+        description="For which reads are not cached after an invalidation, as they may be old.",
+    )
+    cache_index_quarantine: float = Field(
+        10.0, ge=0, le=3_600, description="The same for reads of global indexes."
+    )
     shared_read_timeout: _Seconds = Field(
         30.0, description="For a read that several callers share."
     )

@@ -6,6 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from typing import Any
 
+from dynamodb_processor_server.caching.generations import Generations
 from dynamodb_processor_server.caching.pages import PageStore
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.reading.backend import Backend
@@ -72,7 +73,8 @@ class DynamoDBStore(Store):
         reader = DynamoDBReader(self._backend, max_page_bytes)
         if not self._cached:
             return reader
-        return CachedReader(reader, PageStore(10_000_000, time.time), read_timeout=20.0)
+        store = PageStore(10_000_000, time.time)
+        return CachedReader(reader, store, Generations(), read_timeout=20.0)
 
     def put(self, item: dict[str, Any]) -> None:
         """Write an item."""

@@ -55,11 +55,19 @@ class Flights:
                 self._remove(key, flight)
                 flight.task.cancel()
 
-    def start(self, key: Hashable, read: Callable[[Progress], Coroutine[Any, Any, Page]]) -> None:
-        """Begin a flight; the caller joins it at once. A flight it replaces goes on unlisted."""
+    def start(
+        self,
+        key: Hashable,
+        read: Callable[[Progress], Coroutine[Any, Any, Page]],
+        began: float,
+    ) -> None:
+        """Begin a flight; the caller joins it at once. A flight it replaces goes on unlisted.
+
+        `began` is when the oldest of what it gives may have been read.
+        """
         progress = Progress()
         task = asyncio.create_task(read(progress), name="flight")
-        flight = _Flight(task, progress, asyncio.get_running_loop().time())
+        flight = _Flight(task, progress, began)
         self._flights[key] = flight
         task.add_done_callback(lambda _: self._landed(key, flight))
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from cachetools import LRUCache
 
+from dynamodb_processor_server.caching.generations import Generation
 from dynamodb_processor_server.reading.port import PageContent
 
 # A page larger than this share of the store is not kept: it would push out too much else.
@@ -18,10 +19,15 @@ _ENTRY_OVERHEAD: Final = 400  # bytes: the key, the dataclasses and the dict ent
 
 @dataclass(frozen=True, slots=True)
 class StoredPage:
-    """A page and the time, of the store's clock, until which it may be served."""
+    """A page, and until when it may be served.
+
+    Until `expires`, a time of the store's clock, and as long as none of the generations that it was
+    read under has moved.
+    """
 
     content: PageContent
     expires: float
+    generations: tuple[Generation, ...] = ()
 
 
 class PageStore:
@@ -44,21 +50,24 @@ class PageStore:
         return len(self._pages)
 
     def get(self, key: Hashable) -> StoredPage | None:
-        """Return the page stored under `key` unless it has expired."""
+        """Return the page stored under `key` unless it must not be served any more."""
         try:
             stored = self._pages[key]  # `.get` of cachetools costs three times as much
         except KeyError:
             return None
+        for generation in stored.generations:
+            if generation.moved:
+                del self._pages[key]
+                return None
         if stored.expires <= self._now():
             del self._pages[key]
             return None
         return stored
 
-    def put(self, key: Hashable, content: PageContent, expires: float) -> bool:
+    def put(self, key: Hashable, stored: StoredPage) -> bool:
         """Store a page; return whether it was taken. A page never replaces one read after it."""
-        stored = StoredPage(content, expires)
         known = self.get(key)
-        if known is not None and known.content.read_at > content.read_at:
+        if known is not None and known.content.read_at > stored.content.read_at:
             return False
         if _size(stored) > self._pages.maxsize * _LARGEST_SHARE:
             self._pages.pop(key, None)  # what it would have replaced is older than what was read
@@ -70,4 +79,5 @@ class PageStore:
 def _size(stored: StoredPage) -> int:
     content = stored.content
     position = 0 if content.next is None else sys.getsizeof(content.next)
-    return sys.getsizeof(content.items) + position + _ENTRY_OVERHEAD
+    generations = sys.getsizeof(stored.generations)
+    return sys.getsizeof(content.items) + position + generations + _ENTRY_OVERHEAD

@@ -127,11 +127,22 @@ class Progress:
 class Surplus:
     """What one call has read beyond its last page, for its next page to begin with.
 
-    `fetched` is the reader's own; it stands for what follows `position`.
+    `fetched` is the reader's own; it stands for what follows `position`. `read_under` is the
+    cache's own, and says what was in force when that was read.
     """
 
     position: Position | None = None
     fetched: object = None
+    read_under: object = None
+
+    def take(self, other: Surplus) -> None:
+        """Become what `other` is, and leave it empty."""
+        self.position, self.fetched, self.read_under = (
+            other.position,
+            other.fetched,
+            other.read_under,
+        )
+        other.position = other.fetched = other.read_under = None
 
 
 @dataclass(frozen=True, slots=True)

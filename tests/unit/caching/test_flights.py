@@ -44,10 +44,15 @@ class Read:
         return PAGE
 
 
+def clock() -> float:
+    """Return the loop's time."""
+    return asyncio.get_running_loop().time()
+
+
 def board(flights: Flights, read: Read, limits: Limits) -> asyncio.Task[Page]:
     """Join the flight of "key", starting it if there is none, as a caller of its own."""
     if not flights.joinable("key", float("-inf")):
-        flights.start("key", read)
+        flights.start("key", read, clock())
     return asyncio.create_task(flights.join("key", limits))
 
 
@@ -73,8 +78,8 @@ async def test_a_hundred_callers_share_one_read() -> None:
 async def test_flights_of_different_keys_are_apart() -> None:
     """One may fail and the other not."""
     flights = Flights()
-    flights.start("a", Read(error=BackendUnavailable("broken")))
-    flights.start("b", Read())
+    flights.start("a", Read(error=BackendUnavailable("broken")), clock())
+    flights.start("b", Read(), clock())
     results = await asyncio.gather(
         flights.join("a", make_limits()), flights.join("b", make_limits()), return_exceptions=True
     )
@@ -131,7 +136,7 @@ async def test_an_error_that_nobody_waits_for_is_not_reported() -> None:
     early = board(flights, read, make_limits(seconds=0.5))
     with pytest.raises(DeadlineExceeded):
         await early
-    flights.start("key", read)
+    flights.start("key", read, clock())
     await asyncio.sleep(5.0)
     assert len(flights) == 0
 
@@ -178,7 +183,7 @@ async def test_who_should_answer_takes_the_first_progress() -> None:
 async def test_a_page_that_is_there_is_taken_however_late() -> None:
     """A deadline that has passed is no reason to throw away what one has."""
     flights, read = Flights(), Read(seconds=0.0)
-    flights.start("key", read)
+    flights.start("key", read, clock())
     await asyncio.sleep(0)
     limits = make_limits(seconds=-1.0)
     results = await asyncio.gather(
@@ -197,7 +202,7 @@ async def test_only_young_flights_are_joined_by_who_asks_for_fresh_data() -> Non
     assert flights.joinable("key", loop.time() - 3.0)
     assert not flights.joinable("key", loop.time() - 1.0)
     assert not flights.joinable("another key", float("-inf"))
-    flights.start("key", new)
+    flights.start("key", new, clock())
     assert flights.joinable("key", loop.time())
     assert await flights.join("key", make_limits()) is PAGE
     assert await first is PAGE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
+from dynamodb_processor_server.caching.generations import Generations
 from dynamodb_processor_server.caching.pages import PageStore
 from dynamodb_processor_server.errors import (
     DeadlineExceeded,
@@ -30,7 +31,10 @@ BYPASS, REFRESH, ONLY = (
 
 
 class World:
-    """A table of 25 items, a cached reader of it, and a clock. Reads take `seconds`."""
+    """A table of 25 items, a cached reader of it, and a clock. Reads take `seconds`.
+
+    `in_advance` is what each read was given of what its call had read before.
+    """
 
     def __init__(
         self, *, store_bytes: int = 1_000_000, jitter: float = 0.0, read_timeout: float = 20.0
@@ -38,12 +42,23 @@ class World:
         self.now = 1_000.0
         self.seconds = 0.0
         self.error: Exception | None = None
+        self.in_advance: list[object] = []
         self.table = InMemoryReader(make_items(25), now=lambda: self.now)
         self.store = PageStore(store_bytes, lambda: self.now)
-        self.reader = CachedReader(self, self.store, read_timeout, lambda: self.now, lambda: jitter)
+        self.generations = Generations(lambda: self.now)
+        self.reader = CachedReader(
+            self,
+            self.store,
+            self.generations,
+            read_timeout,
+            now=lambda: self.now,
+            jitter=lambda: jitter,
+        )
 
     async def fetch_page(self, plan: Plan, at: Position, limits: Limits) -> Page:
         """Read as DynamoDB would: the data is that of the beginning."""
+        if limits.surplus is not None:
+            self.in_advance.append(limits.surplus.fetched)
         page = await self.table.fetch_page(plan, at, limits)
         try:
             async with asyncio.timeout_at(limits.deadline):

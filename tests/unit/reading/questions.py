@@ -36,17 +36,21 @@ def make_items(count: int, device: str = "d") -> list[dict[str, Any]]:
 
 
 def make_plan(
-    text: str = "device = 'd'", *, projection: tuple[str, ...] = (), **fields: Any
+    text: str = "device = 'd'",
+    *,
+    projection: tuple[str, ...] = (),
+    schema: Schema = SCHEMA,
+    **fields: Any,
 ) -> Plan:
     """Return the plan of a query; `fields` are those of the query or of the table's declaration."""
     asked = {name: fields.pop(name) for name in ("index", "descending", "strong") if name in fields}
     query = Query(
-        "readings",
-        parse_expression(text, {}),
+        schema.table,
+        parse_expression(text, {}) if text else None,
         projection=tuple(map(parse_path, projection)),
         **asked,
     )
-    return plan_query(query, make_table(SCHEMA, **fields))
+    return plan_query(query, make_table(schema, **fields))
 
 
 def make_limits(page_size: int = 10, seconds: float = 60.0, **fields: Any) -> Limits:

@@ -1,0 +1,94 @@
+"""Generations: what makes cached pages end when somebody says that the table was written to.
+
+Pages carry tags (`caching.tags`). A tag has one generation from each invalidation of it to the next
+one; pages hold on to the generations under which they were read. Moving a tag marks its generation,
+so that whoever holds it sees at once that it is over, and nothing has to be looked up on a hit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from math import inf
+from typing import Final
+
+_MOST_GENERATIONS: Final = 200_000
+
+
+class Generation:
+    """One tag between two moves. `since` is when the earlier one was, -inf if there was none."""
+
+    __slots__ = ("moved", "since")
+
+    def __init__(self, since: float) -> None:
+        self.moved = False
+        self.since = since
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a read was begun under, and when, by the clock of the generations."""
+
+    generations: tuple[Generation, ...]
+    began: float
+
+    @property
+    def intact(self) -> bool:
+        """Whether no tag has moved since the read began."""
+        return not any(generation.moved for generation in self.generations)
+
+    def settled(self, delay: float) -> bool:
+        """Return whether every tag's last move lay `delay` seconds back when the read began."""
+        return all(self.began - generation.since >= delay for generation in self.generations)
+
+
+class Generations:
+    """The generations of the tags that this process knows, the latest `most` of them.
+
+    A generation that is given up counts as moved, so its loss costs no more than misses. `clock`
+    gives seconds and never goes back.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, most: int = _MOST_GENERATIONS
+    ) -> None:
+        self._clock = clock
+        self._most = most
+        self._known: OrderedDict[Hashable, Generation] = OrderedDict()
+        # Of the generations that were given up, the latest move: any unknown tag may be one of
+        # those.
+        self._latest_lost = -inf
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def begin(self, tags: Iterable[Hashable]) -> Reading:
+        """Return what a read that begins now is begun under."""
+        generations = tuple([self._current(tag) for tag in tags])
+        return Reading(generations, self._clock())
+
+    def move(self, tags: Iterable[Hashable]) -> None:
+        """End the generations of `tags`: nothing read before now is to be served from now on."""
+        now = self._clock()
+        for tag in tags:
+            over = self._known.pop(tag, None)
+            if over is not None:
+                over.moved = True
+            self._add(tag, Generation(now))
+
+    def _current(self, tag: Hashable) -> Generation:
+        generation = self._known.get(tag)
+        if generation is None:
+            return self._add(tag, Generation(self._latest_lost))
+        self._known.move_to_end(tag)
+        return generation
+
+    def _add(self, tag: Hashable, generation: Generation) -> Generation:
+        self._known[tag] = generation
+        if len(self._known) > self._most:
+            _, lost = self._known.popitem(last=False)
+            lost.moved = True
+            self._latest_lost = max(self._latest_lost, lost.since)
+        return generation

@@ -1,0 +1,55 @@
+"""Tags: of what pages are made, as far as invalidations can say it.
+
+A tag names the table in DynamoDB, not in the catalog, where it may have several names; nor its
+region or role, which may have several ways to be said. Of two tables that so have the same tags,
+each is invalidated with the other, which costs no more than misses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from dynamodb_processor_server.catalog.schema import AccessPath, PathKind
+from dynamodb_processor_server.query.plan import Operation, Plan
+from dynamodb_processor_server.query.values import Value
+
+Partition: TypeAlias = tuple[AccessPath, tuple[Value, ...]]
+Tag: TypeAlias = tuple[str, str, str | None, tuple[Value, ...]]
+
+
+def tags_of(plan: Plan) -> tuple[Tag, ...]:
+    """Return the tags of a plan's pages: the table, and either its partitions or all writes.
+
+    Items that are got from the table to complete an index's may change without the index's
+    partition being named, so any write may change such a page.
+    """
+    table = plan.table.schema.name
+    if plan.operation is Operation.SCAN or plan.hydration is not None:
+        return _whole(table), _writes(table)
+    partitions = (_of_partition(table, plan.path, values) for values in plan.key.branches)
+    return _whole(table), *partitions
+
+
+def tags_of_table(table: str) -> tuple[Tag, ...]:
+    """Return the tags that move with a whole table: one, which every page of it has."""
+    return (_whole(table),)
+
+
+def tags_of_partitions(table: str, partitions: Iterable[Partition]) -> tuple[Tag, ...]:
+    """Return the tags that move when something was written to `partitions`."""
+    return _writes(table), *(_of_partition(table, *partition) for partition in partitions)
+
+
+def _whole(table: str) -> Tag:
+    return ("table", table, None, ())
+
+
+def _writes(table: str) -> Tag:
+    return ("table-writes", table, None, ())
+
+
+def _of_partition(table: str, path: AccessPath, values: tuple[Value, ...]) -> Tag:
+    # A local index has the table's own partitions.
+    index = path.index if path.kind is PathKind.GLOBAL else None
+    return ("partition", table, index, values)

@@ -1,0 +1,218 @@
+"""A model of writers, readers and a lagging DynamoDB, on simulated time.
+
+The table has a few partitions; each holds one item, whose version grows with each write. Reads see
+the version of some moment while they go on, less the lag of their path. Each page tells which
+versions it shows and when they were looked at, so that every answer can be judged by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dynamodb_processor_server.caching.generations import Generations
+from dynamodb_processor_server.caching.pages import PageStore
+from dynamodb_processor_server.caching.tags import tags_of_partitions, tags_of_table
+from dynamodb_processor_server.errors import (
+    BackendUnavailable,
+    DeadlineExceeded,
+    PreconditionFailed,
+)
+from dynamodb_processor_server.query.plan import Plan
+from dynamodb_processor_server.query.values import Value
+from dynamodb_processor_server.reading.cached import CachedReader, Quarantine
+from dynamodb_processor_server.reading.port import (
+    START,
+    CacheMode,
+    CachePolicy,
+    Limits,
+    Page,
+    PageContent,
+    PageEnd,
+    Position,
+    Progress,
+    Usage,
+)
+from tests.support.datasets import Index, Schema
+from tests.unit.reading.questions import make_plan
+
+DEVICES: Final = ("d", "e", "f")
+LAGS: Final = Quarantine(table=2.0, index=10.0)
+_SCHEMA: Final = Schema(
+    "readings",
+    "device",
+    "seq",
+    (
+        Index("by_level", False, ("level",), ("seq",)),
+        Index("by_kind", False, ("level",), ("seq",), "KEYS_ONLY"),
+    ),
+    {"device": "S", "seq": "N", "level": "S"},
+)
+
+
+def _plans(**declared: Any) -> tuple[Plan, ...]:
+    """Return questions about one partition, several, an index, completed items and everything."""
+
+    def plan(text: str, index: str | None = None) -> Plan:
+        return make_plan(text, schema=_SCHEMA, index=index, allow_scan=True, **declared)
+
+    return (
+        *(plan(f"device = '{device}'") for device in DEVICES),
+        plan("device IN ('d', 'e')"),
+        *(plan(f"level = '{device}'", "by_level") for device in DEVICES),
+        plan("level = 'd'", "by_kind"),
+        plan(""),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What does not change during one schedule; `declared` is of the catalog."""
+
+    declared: Mapping[str, float]
+    most_generations: int
+    store_bytes: int
+
+    def plans(self) -> tuple[Plan, ...]:
+        """Return the questions."""
+        return _plans(**self.declared)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that happens `after` so many seconds; what `act` says decides on the rest."""
+
+    after: float
+    act: str  # write, invalidate, invalidate_table, read
+    which: int
+    mode: CacheMode
+    staleness: float | None
+    takes: float  # seconds of a read
+    looks_at: float  # when a read looks, as a share of the time it takes
+    lag: float  # of what it sees, as a share of the longest
+    fails: bool
+    leaves_after: float | None
+    budgeted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """From `since` on, no answer may be older than `moment`, nor, after the lag, lack `version`."""
+
+    since: float
+    version: int
+
+
+class Model:
+    """One schedule, and a judge of what its readers get."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._writes: dict[str, list[tuple[float, int]]] = {d: [(-1e9, 0)] for d in DEVICES}
+        self._claims: dict[str, list[_Claim]] = defaultdict(list)
+        self._step: Step | None = None
+        self.answers: Counter[str] = Counter()
+        self._plans = setting.plans()
+        self._generations = Generations(self._loop.time, setting.most_generations)
+        self.reader = CachedReader(
+            self,
+            PageStore(setting.store_bytes, self._loop.time),
+            self._generations,
+            read_timeout=20.0,
+            quarantine=LAGS,
+            now=self._loop.time,
+            jitter=lambda: 0.5,
+        )
+
+    async def run(self, steps: Sequence[Step]) -> None:
+        """Let everything happen, and everybody who asks get an answer."""
+        readers: list[asyncio.Task[None]] = []
+        for step in steps:
+            await asyncio.sleep(step.after)
+            match step.act:
+                case "write":
+                    self._write(DEVICES[step.which % len(DEVICES)])
+                case "invalidate":
+                    self._invalidate(DEVICES[step.which % len(DEVICES)])
+                case "invalidate_table":
+                    self._generations.move(tags_of_table("readings"))
+                    for device in DEVICES:
+                        self._claim(device)
+                case _:
+                    readers.append(asyncio.create_task(self._read(step)))
+        await asyncio.gather(*readers)
+
+    def _write(self, device: str) -> None:
+        self._writes[device].append((self._loop.time(), self._writes[device][-1][1] + 1))
+
+    def _invalidate(self, device: str) -> None:
+        schema = self._plans[0].table.schema
+        key = (Value("S", device),)
+        self._generations.move(
+            tags_of_partitions("readings", [(path, key) for path in schema.paths])
+        )
+        self._claim(device)
+
+    def _claim(self, device: str) -> None:
+        claim = _Claim(self._loop.time(), self._writes[device][-1][1])
+        self._claims[device].append(claim)
+
+    async def fetch_page(self, plan: Plan, at: Position, limits: Limits) -> Page:
+        """Read as DynamoDB would: what is seen is that of some moment, less a lag."""
+        assert self._step is not None
+        step, began = self._step, self._loop.time()
+        await asyncio.sleep(step.takes * step.looks_at)
+        looked = self._loop.time()
+        lag = step.lag * 0.999 * LAGS.of(plan)
+        seen = {device: self._version(device, looked - lag) for device in _devices(plan)}
+        try:
+            async with asyncio.timeout_at(limits.deadline):
+                await asyncio.sleep(step.takes * (1 - step.looks_at))
+        except TimeoutError:
+            raise DeadlineExceeded("too late") from None
+        if step.fails:
+            raise BackendUnavailable("broken")
+        items = json.dumps({"began": began, "seen": seen}).encode()
+        content = PageContent(items, len(seen), None, PageEnd.EXHAUSTED, began)
+        return Page(content, Usage(backend_calls=1))
+
+    def _version(self, device: str, moment: float) -> int:
+        return max(version for when, version in self._writes[device] if when <= moment)
+
+    async def _read(self, step: Step) -> None:
+        began = self._loop.time()
+        claims = {device: tuple(self._claims[device]) for device in DEVICES}
+        plan = self._plans[step.which % len(self._plans)]
+        deadline = began + (1e6 if step.leaves_after is None else step.leaves_after)
+        limits = Limits(
+            10,
+            deadline,
+            deadline,
+            max_scanned_items=100 if step.budgeted else None,
+            cache=CachePolicy(step.mode, step.staleness),
+            progress=Progress(),
+        )
+        self._step = step
+        try:
+            page = await self.reader.fetch_page(plan, START, limits)
+        except (BackendUnavailable, DeadlineExceeded, PreconditionFailed):
+            return
+        self.answers[page.status.value] += 1
+        if step.staleness is not None:
+            assert page.age <= step.staleness
+        shown = json.loads(page.content.items)
+        for device, version in shown["seen"].items():
+            for claim in claims[device]:
+                assert shown["began"] >= claim.since, (device, page, claim, began)
+                if claim.since + LAGS.of(plan) <= began:
+                    assert version >= claim.version, (device, page, claim, began)
+
+
+def _devices(plan: Plan) -> Iterator[str]:
+    """Return the devices that a plan reads; each is the level of its item, too."""
+    for values in plan.key.branches:
+        yield from (str(value.data) for value in values) if values else DEVICES
