@@ -252,7 +252,8 @@ class _Items:
     def _add_keys(self, row: WireItem, item: WireItem, number: int) -> None:
         """Compose the keys; an item of another kind has some that no template makes."""
         fields = {name: self._random.choice(pool) for name, pool in _POOLS.items()}
-        fields["event_id"] = self._random.choice(("a", "a!", "b", "é")) + str(number)
+        # Unique, many the beginning of another that goes on with less than a separator.
+        fields["event_id"] = f"{'abé'[number % 3]}{number // 9}{'!' * (number // 3 % 3)}"
         moment = self._random.choice(self._moments["occurred_at"])
         fields["occurred_at"] = self._shown("occurred_at", moment)
         foreign = not self._alike and self._random.random() < 0.125

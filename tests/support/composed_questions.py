@@ -56,7 +56,7 @@ def composed_questions(draw: st.DrawFn, data: ComposedData) -> ComposedQuestion:
     # From the middle of the range, since its ends are drawn more often than others.
     loose = draw(st.integers(0, 19)) == 9
     condition = draw(filters(data, FREE_NAMES)) if loose else question.condition
-    terms = [condition if loose or draw(st.booleans()) else _about_fields(condition)]
+    terms = [condition if loose else draw(_narrowed(condition))]
     terms += draw(st.lists(_time_filters(data), max_size=draw(st.sampled_from((0, 0, 1, 2)))))
     service, truth = draw(_retimed(data, And(tuple(terms)) if len(terms) > 1 else terms[0]))
     mistaken = draw(st.integers(0, 14)) == 7
@@ -73,12 +73,20 @@ def composed_questions(draw: st.DrawFn, data: ComposedData) -> ComposedQuestion:
     return ComposedQuestion(**said, truth=truth, mistaken=mistaken, loose=loose)
 
 
-def _about_fields(condition: Condition) -> Condition:
-    """Return a condition without the conjuncts that look at no key, which often leave nothing."""
+@st.composite
+def _narrowed(draw: st.DrawFn, condition: Condition) -> Condition:
+    """Draw the conjuncts to ask: all, those about keys, or mostly those that bound them.
+
+    Filters often leave nothing, and ranges of keys are what is new here.
+    """
     terms = condition.terms if isinstance(condition, And) else (condition,)
     flat = [t for term in terms for t in (term.terms if isinstance(term, And) else (term,))]
-    kept = tuple(term for term in flat if not attributes_of(term) <= set(FREE_NAMES))
-    return kept[0] if len(kept) == 1 else And(kept)
+    match draw(st.sampled_from(("all", "keys", "bounds", "bounds"))):
+        case "keys":
+            flat = [term for term in flat if not attributes_of(term) <= set(FREE_NAMES)]
+        case "bounds":
+            flat = [term for term in flat if {name for name, _ in bounds(term)} - set(FREE_NAMES)]
+    return flat[0] if len(flat) == 1 else And(tuple(flat))
 
 
 def verdict(question: ComposedQuestion, data: ComposedData) -> Verdict:
@@ -128,7 +136,8 @@ def _time_filters(draw: st.DrawFn, data: ComposedData) -> Condition:
 @st.composite
 def _time_leaf(draw: st.DrawFn, data: ComposedData) -> Condition:
     name = draw(st.sampled_from(("occurred_at", "seen")))
-    path, texts = Path((name,)), st.sampled_from(list(data.instants))
+    known = [value["S"] for value in data.values_of(name) if value.get("S") in data.instants]
+    path, texts = Path((name,)), st.sampled_from(known or list(data.instants))
     values = st.builds(lambda text, inline: Constant({"S": text}, inline), texts, st.booleans())
     match draw(
         st.sampled_from(("compare", "compare", "mirrored", "between", "in", "is", "begins"))
