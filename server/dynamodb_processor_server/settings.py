@@ -19,6 +19,7 @@ from dynamodb_processor_server.access.rate_limits import RateClass
 from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.query.tokens import TokenKey
 from dynamodb_processor_server.reading.backend import BackendSettings
+from dynamodb_processor_server.reading.breakers import BreakerSettings
 from dynamodb_processor_server.reading.clients import ClientSettings
 
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -83,6 +84,11 @@ class Settings(BaseSettings):
         3, ge=1, le=10, description="Attempts at one request to DynamoDB, the first included."
     )
 
+    breaker_failure_rate: float = Field(
+        0.5, gt=0, le=1, description="Failed part of a table's requests that leaves it alone."
+    )
+    breaker_cool_down: _Seconds = Field(2.0, description="For which it is left alone.")
+
     token_keys: SecretStr | None = Field(
         None,
         description="Keys that seal page tokens, `id:base64url of 32 bytes`, separated by commas; "
@@ -141,6 +147,9 @@ class Settings(BaseSettings):
         return BackendSettings(
             attempts=self.backend_attempts,
             attempt_timeout=self.backend_connect_timeout + self.backend_read_timeout,
+            breaker=BreakerSettings(
+                failure_rate=self.breaker_failure_rate, cool_down=self.breaker_cool_down
+            ),
         )
 
     def token_key_ring(self) -> tuple[TokenKey, ...]:

@@ -14,6 +14,7 @@ from dynamodb_processor_server.__main__ import _parser, _settings
 from dynamodb_processor_server.access.rate_limits import RateClass
 from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.reading.backend import BackendSettings
+from dynamodb_processor_server.reading.breakers import BreakerSettings
 from dynamodb_processor_server.reading.clients import ClientSettings
 from dynamodb_processor_server.settings import Settings
 
@@ -35,6 +36,8 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "backend_connect_timeout": ("0.5", 0.5),
     "backend_read_timeout": ("2.5", 2.5),
     "backend_attempts": ("5", 5),
+    "breaker_failure_rate": ("0.25", 0.25),
+    "breaker_cool_down": ("1.5", 1.5),
     "token_keys": (f"a:{_SECRET}", SecretStr(f"a:{_SECRET}")),
     "token_lifetime": ("60", 60.0),
     "max_concurrent_reads": ("7", 7),
@@ -159,6 +162,9 @@ def test_settings_do_not_change() -> None:
         ("log_level", "LOUD"),
         ("backend_attempts", "0"),
         ("backend_attempts", "11"),
+        ("breaker_failure_rate", "0"),
+        ("breaker_failure_rate", "1.1"),
+        ("breaker_cool_down", "0"),
         ("backend_read_timeout", "0"),
         ("backend_read_timeout", "nan"),
         ("unary_deadline", "inf"),
@@ -262,4 +268,8 @@ def test_the_client_of_dynamodb_gets_its_settings() -> None:
         connect_timeout=0.5,
         read_timeout=2.5,
     )
-    assert by_flags(**given).backend_settings() == BackendSettings(attempts=5, attempt_timeout=3.0)
+    assert by_flags(**given).backend_settings() == BackendSettings(
+        attempts=5,
+        attempt_timeout=3.0,
+        breaker=BreakerSettings(failure_rate=0.25, cool_down=1.5),
+    )

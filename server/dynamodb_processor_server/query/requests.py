@@ -42,7 +42,8 @@ from dynamodb_processor_server.query.values import Value, to_wire
 # DynamoDB's limits on one expression, the number of operators with some distance kept.
 _MAX_EXPRESSION_BYTES: Final = 4096
 _MAX_OPERATORS: Final = 280
-_ALIASES: Final = (":p0", ":p1", ":p2", ":p3")  # a key has up to four partition attributes
+# What requests call the values of the partition attributes, of which a key has up to four.
+PARTITION_ALIASES: Final = (":p0", ":p1", ":p2", ":p3")
 
 
 def build_plan(
@@ -219,7 +220,9 @@ class _Request:
             request["ScanIndexForward"] = not self.query.descending
             # A branch's own values have aliases of their own: a filter may use the same value.
             names = (renderer.path(Path((a.name,))) for a in self.path.key.partition)
-            fixed = [f"{name} = {alias}" for name, alias in zip(names, _ALIASES, strict=False)]
+            fixed = [
+                f"{name} = {alias}" for name, alias in zip(names, PARTITION_ALIASES, strict=False)
+            ]
             ranged = [renderer.condition(term) for term in self.key.terms]
             request["KeyConditionExpression"] = " AND ".join(fixed + ranged)
         if self.pushed:
@@ -239,7 +242,9 @@ class _Request:
             sort = [term.right.value for term in self.key.terms]  # type: ignore[union-attr]
             names = [attribute.name for attribute in self.path.key.attributes]
             return {"Key": {n: to_wire(v) for n, v in zip(names, [*values, *sort], strict=True)}}
-        fixed = {alias: to_wire(value) for alias, value in zip(_ALIASES, values, strict=False)}
+        fixed = {
+            alias: to_wire(value) for alias, value in zip(PARTITION_ALIASES, values, strict=False)
+        }
         request: dict[str, Any] = {}
         _set_if_any(request, "ExpressionAttributeValues", {**fixed, **renderer.values})
         return request

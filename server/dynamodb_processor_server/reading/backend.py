@@ -1,7 +1,8 @@
 """The one way to ask DynamoDB anything: attempts are bounded, failures understood, all counted.
 
-Nothing below retries: botocore makes one attempt. Nothing above does either, so a request is made
-again for one reason in one place.
+Each attempt at a table's data passes the table's breaker, and its partition's if that was found
+hot. Nothing below retries: botocore makes one attempt. Nothing above does either, so a request is
+made again for one reason in one place.
 """
 
 from __future__ import annotations
@@ -10,13 +11,21 @@ import asyncio
 import math
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dynamodb_processor_server.errors import BackendUnavailable
+from dynamodb_processor_server.reading.breakers import (
+    Breakers,
+    BreakerSettings,
+    Entry,
+    LeftAlone,
+    Verdict,
+)
 from dynamodb_processor_server.reading.clients import Clients
-from dynamodb_processor_server.reading.failures import Failure, classify
+from dynamodb_processor_server.reading.failures import Blame, Failure, classify
 from dynamodb_processor_server.reading.retries import RetryBudget, pause_before
 
 if TYPE_CHECKING:
@@ -29,6 +38,16 @@ Request: TypeAlias = "Callable[[DynamoDBClient], Awaitable[Content]]"
 _LEAST_TIME: Final = 0.01
 # What `grpc-retry-pushback-ms` says to clients who are not to come again by themselves.
 _STOP: Final = -1.0
+# An attempt that is given up says nothing of DynamoDB, unless it had no answer for so long.
+_SLOW: Final = 1.0
+
+_WELL: Final = (Verdict.WELL, Verdict.WELL)
+# What a failure says of the table, and of the partition.
+_VERDICTS: Final[Mapping[Blame, tuple[Verdict, Verdict]]] = {
+    Blame.NOBODY: (Verdict.NOTHING, Verdict.NOTHING),
+    Blame.PARTITION: (Verdict.NOTHING, Verdict.SICK),
+    Blame.TABLE: (Verdict.SICK, Verdict.NOTHING),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +60,20 @@ class BackendSettings:
 
     attempts: int = 3
     attempt_timeout: float = 6.0
+    breaker: BreakerSettings = field(default_factory=BreakerSettings)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a request is for: a logical table, and where its client comes from."""
+    """What a request is for: a logical table, and where its client comes from.
+
+    `partition` says which one the request reads, of which path; None if it reads several.
+    """
 
     table: str
     region: str | None = None
     role_arn: str | None = None
+    partition: Hashable = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +87,18 @@ class Answer:
 
 @dataclass(slots=True)
 class TableRecord:
-    """What became of a table's requests: attempts by outcome, and how many were retries."""
+    """What became of a table's requests: attempts by outcome, and how many were retries.
+
+    `left_alone` are the requests that a breaker did not let through.
+    """
 
     outcomes: Counter[str] = field(default_factory=Counter)
     retries: int = 0
+    left_alone: int = 0
     budget: RetryBudget = field(default_factory=RetryBudget)
+
+
+_Attempt: TypeAlias = Callable[[TableRecord, Target], Awaitable[Content | Failure]]
 
 
 def _loop_time() -> float:
@@ -88,6 +119,7 @@ class Backend:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        self.breakers = Breakers((settings or BackendSettings()).breaker, clock, jitter)
         self._clients = clients
         self._settings = settings or BackendSettings()
         self._clock = clock
@@ -108,14 +140,15 @@ class Backend:
 
         Raises BackendUnavailable, BackendRefused, PreconditionFailed and TableNotFound.
         """
-        return await self._call(self._record(target.table), target, request, deadline)
+        record = self._record(target.table)
+        return await self._call(record, target, partial(self._guarded, request), deadline)
 
     async def describe(self, target: Target, request: Request) -> Answer:
         """Return what a request about tables gives; their names may be a caller's guesses.
 
         Raises as `read`.
         """
-        return await self._call(self._control, target, request, math.inf)
+        return await self._call(self._control, target, partial(self._attempt, request), math.inf)
 
     async def wait_for_rest(self, target: Target, request: int, *, idle: bool) -> bool:
         """Wait before asking for what DynamoDB left undone in its answer to the nth request.
@@ -135,11 +168,11 @@ class Backend:
         return record
 
     async def _call(
-        self, record: TableRecord, target: Target, request: Request, deadline: float
+        self, record: TableRecord, target: Target, attempt: _Attempt, deadline: float
     ) -> Answer:
         began = self._clock()
         attempts = 1
-        while isinstance(outcome := await self._attempt(record, target, request), Failure):
+        while isinstance(outcome := await attempt(record, target), Failure):
             await self._before_retry(record, outcome, attempts, deadline)
             if outcome.credentials_expired:
                 await self._clients.renew_credentials(target.region, target.role_arn)
@@ -164,8 +197,34 @@ class Backend:
             raise error
         await self._sleep(pause)
 
+    async def _guarded(
+        self, request: Request, record: TableRecord, target: Target
+    ) -> Content | Failure:
+        """Make an attempt if the breakers let it through, and tell them what became of it."""
+        entry = self._enter(record, target)
+        began = self._clock()
+        verdicts = _VERDICTS[Blame.NOBODY]
+        try:
+            outcome = await self._attempt(request, record, target)
+            verdicts = _VERDICTS[outcome.blame] if isinstance(outcome, Failure) else _WELL
+        except asyncio.CancelledError:
+            if self._clock() - began >= _SLOW:
+                verdicts = _VERDICTS[Blame.TABLE]
+            raise
+        finally:
+            entry.settle(*verdicts)
+        return outcome
+
+    def _enter(self, record: TableRecord, target: Target) -> Entry:
+        try:
+            return self.breakers.enter(target.table, target.partition)
+        except LeftAlone as error:
+            record.left_alone += 1
+            text = f"{target.table} has been failing and is left alone for a moment"
+            raise BackendUnavailable(text, error.retry_after, error.retry_after) from None
+
     async def _attempt(
-        self, record: TableRecord, target: Target, request: Request
+        self, request: Request, record: TableRecord, target: Target
     ) -> Content | Failure:
         kind = "abandoned"
         try:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 
 from dynamodb_processor_server.errors import DeadlineExceeded
 from dynamodb_processor_server.query.plan import Operation, Plan
+from dynamodb_processor_server.query.requests import PARTITION_ALIASES
 from dynamodb_processor_server.reading.backend import Backend, Content, Target
 from dynamodb_processor_server.reading.batches import DynamoDBItemReader
 from dynamodb_processor_server.reading.concurrency import all_of
@@ -134,7 +135,7 @@ class DynamoDBReader:
                     answer = await client.query(**request)
             return cast("Content", answer)
 
-        answer = await self._backend.read(_target(plan), ask, deadline)
+        answer = await self._backend.read(_target(plan, request), ask, deadline)
         content = answer.content
         view = plan.table.view
         if not view.plain and "Items" in content:
@@ -149,9 +150,21 @@ class DynamoDBReader:
         )
 
 
-def _target(plan: Plan) -> Target:
+def _target(plan: Plan, request: Mapping[str, Any]) -> Target:
     declaration = plan.table.declaration
-    return Target(plan.table.name, declaration.region, declaration.role_arn)
+    names = plan.path.key.partition
+    match plan.operation:
+        case Operation.GET:
+            values = [request["Key"][attribute.name] for attribute in names]
+        case Operation.SCAN:
+            values = []
+        case _:
+            given = request["ExpressionAttributeValues"]
+            values = [given[alias] for alias, _ in zip(PARTITION_ALIASES, names, strict=False)]
+    # Wire values are of one entry each: a type and a text or bytes, as keys have no others.
+    key = tuple(entry for value in values for entry in value.items())
+    partition = (plan.path.index, key) if key else None
+    return Target(plan.table.name, declaration.region, declaration.role_arn, partition)
 
 
 def _as_page(answer: Mapping[str, Any]) -> Mapping[str, Any]:

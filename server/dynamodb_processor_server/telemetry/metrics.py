@@ -106,6 +106,20 @@ class BackendMetrics(Collector):
         made = "Requests made to DynamoDB, retries included."
         yield _counter("backend_calls", made, ("table", "outcome"), calls)
         yield _counter("backend_retries", "Requests made again.", ("table",), retries)
+        alone = {table: record.left_alone for table, record in tables}
+        refused = "Requests that a breaker did not let through."
+        yield _counter("breaker_refusals", refused, ("table",), alone)
+        text = "A table's breaker: 0 closed, 1 half-open, 2 open."
+        state = GaugeMetricFamily(f"{_PREFIX}breaker_state", text, labels=("table",))
+        for table, each in self._backend.breakers.states():
+            state.add_metric((table,), each.value)
+        yield state
+        text = "Partitions whose breakers are not closed."
+        yield GaugeMetricFamily(
+            f"{_PREFIX}open_partition_breakers",
+            text,
+            value=self._backend.breakers.open_partitions(),
+        )
 
 
 def _counter(

@@ -10,7 +10,7 @@ import urllib.request
 import pytest
 from prometheus_client import CollectorRegistry
 
-from dynamodb_processor_server.errors import ConfigurationError
+from dynamodb_processor_server.errors import BackendUnavailable, ConfigurationError
 from dynamodb_processor_server.reading.port import NO_USAGE, Usage
 from dynamodb_processor_server.telemetry.metrics import (
     BackendMetrics,
@@ -71,6 +71,19 @@ async def test_requests_to_dynamodb_are_counted_by_what_became_of_them(
     for outcome in ("ok", "throttled"):
         assert value(registry, "backend_calls_total", table="events", outcome=outcome) == 1
     assert value(registry, "backend_retries_total", table="events") == 1
+
+
+async def test_breakers_show_their_state(registry: CollectorRegistry) -> None:
+    """And whom they turned away."""
+    script = Script([THROTTLED] * 99)
+    backend = script.backend(attempts=1, breaks_at=10)
+    BackendMetrics(registry, backend)
+    for _ in range(12):
+        with pytest.raises(BackendUnavailable):
+            await backend.read(EVENTS, script.play, math.inf)
+    assert value(registry, "breaker_state", table="events") == 2
+    assert value(registry, "breaker_refusals_total", table="events") == 2
+    assert value(registry, "open_partition_breakers") == 0
 
 
 def test_a_watched_value_is_read_when_it_is_scraped(registry: CollectorRegistry) -> None:

@@ -1,0 +1,211 @@
+"""Breakers: what has been failing is left alone for a moment, then tried by one request alone.
+
+A breaker is closed until, within a sliding window, enough requests were made and enough of them
+failed. Open, it lets nothing through until its cool-down has passed. Then it is half-open: one
+request, the probe, goes through, and what becomes of it closes or opens the breaker. A probe that
+ends without saying anything, because its caller left, makes way for another.
+
+The public breakers that were tried let every request that comes while half-open through as a probe.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from cachetools import LRUCache
+
+_SLOTS: Final = 10  # parts of the window that are forgotten one by one
+_JITTER: Final = 0.25  # so much longer a cool-down may be, so that replicas do not probe at once
+_SOON: Final = 0.25  # seconds to come back in while a probe is under way
+_MOST_PARTITIONS: Final = 1_000
+
+
+class State(Enum):
+    """What a breaker does with requests; the values are those of its metric."""
+
+    CLOSED = 0
+    HALF_OPEN = 1
+    OPEN = 2
+
+
+class Verdict(Enum):
+    """What a request that was let through says of the health of what it asked."""
+
+    WELL = "well"
+    SICK = "sick"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerSettings:
+    """When breakers open and for how long.
+
+    One opens when at least `least_calls` requests were made within `window` seconds and
+    `failure_rate` of them failed, from 0 to 1. It stays open for `cool_down` seconds or a little
+    longer.
+    """
+
+    failure_rate: float = 0.5
+    cool_down: float = 2.0
+    least_calls: int = 10
+    window: float = 10.0
+
+
+class LeftAlone(Exception):
+    """A breaker lets no request through. `retry_after` is in seconds."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(f"for another {retry_after:.3f} s")
+        self.retry_after = retry_after
+
+
+class Breaker:
+    """One breaker. `clock` gives seconds, `jitter` a number from 0 to 1."""
+
+    def __init__(
+        self, settings: BreakerSettings, clock: Callable[[], float], jitter: Callable[[], float]
+    ) -> None:
+        self.state = State.CLOSED
+        self._settings = settings
+        self._clock = clock
+        self._jitter = jitter
+        self._window: deque[list[int]] = deque()  # slot, calls, failures
+        self._until = 0.0
+        self._probing = False
+        # What began before the breaker last changed says nothing of how things are now.
+        self._era = 0
+
+    def enter(self) -> Permit:
+        """Let a request through, which must settle its permit; raise LeftAlone if none may pass."""
+        if self.state is not State.CLOSED:
+            wait = self._until - self._clock()
+            if wait > 0 or self._probing:
+                raise LeftAlone(max(wait, _SOON))
+            self.state = State.HALF_OPEN
+            self._probing = True
+        return Permit(self, self._era)
+
+    def settle(self, era: int, verdict: Verdict) -> None:
+        """Take note of how a request ended that was let through in `era`."""
+        if era != self._era:
+            return
+        if self.state is State.HALF_OPEN:
+            self._probing = False
+            if verdict is Verdict.SICK:
+                self._open()
+            elif verdict is Verdict.WELL:
+                self._change(State.CLOSED)
+        elif verdict is not Verdict.NOTHING and self._is_too_much(verdict is Verdict.SICK):
+            self._open()
+
+    def _is_too_much(self, failed: bool) -> bool:
+        slot = int(self._clock() * _SLOTS / self._settings.window)
+        window = self._window
+        if not window or window[-1][0] != slot:
+            window.append([slot, 0, 0])
+            while window[0][0] <= slot - _SLOTS:
+                window.popleft()
+        window[-1][1] += 1
+        if not failed:
+            return False
+        window[-1][2] += 1
+        calls = sum(entry[1] for entry in window)
+        failures = sum(entry[2] for entry in window)
+        settings = self._settings
+        return calls >= settings.least_calls and failures >= settings.failure_rate * calls
+
+    def _open(self) -> None:
+        self._change(State.OPEN)
+        longer = 1.0 + _JITTER * self._jitter()
+        self._until = self._clock() + self._settings.cool_down * longer
+
+    def _change(self, state: State) -> None:
+        self.state = state
+        self._era += 1
+        self._window.clear()
+
+
+@dataclass(slots=True)
+class Permit:
+    """Leave to make one request."""
+
+    breaker: Breaker
+    era: int
+
+    def settle(self, verdict: Verdict) -> None:
+        """Say how the request ended, once."""
+        self.breaker.settle(self.era, verdict)
+
+
+class Breakers:
+    """The breakers of all tables, and of those partitions of their paths that were found hot.
+
+    A partition has none before it is first throttled, and the least used ones are forgotten, so
+    that memory is bounded whatever callers ask for.
+    """
+
+    def __init__(
+        self, settings: BreakerSettings, clock: Callable[[], float], jitter: Callable[[], float]
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._jitter = jitter
+        self._tables: dict[str, Breaker] = {}
+        self._partitions: LRUCache[Hashable, Breaker] = LRUCache(_MOST_PARTITIONS)
+
+    def enter(self, table: str, partition: Hashable) -> Entry:
+        """Let a request through; raise LeftAlone if its table or its partition is left alone.
+
+        `partition` is None for a request that reads more than one of them.
+        """
+        breaker = self._tables.get(table)
+        if breaker is None:
+            breaker = self._tables[table] = self._new()
+        hot = None
+        if partition is not None and (table, partition) in self._partitions:
+            hot = self._partitions[table, partition].enter()
+        try:
+            return Entry(self, (table, partition), breaker.enter(), hot)
+        except LeftAlone:
+            if hot is not None:
+                hot.settle(Verdict.NOTHING)
+            raise
+
+    def states(self) -> Iterator[tuple[str, State]]:
+        """Yield the state of each table's breaker; safe in another thread."""
+        yield from [(table, breaker.state) for table, breaker in list(self._tables.items())]
+
+    def open_partitions(self) -> int:
+        """Return how many partitions are left alone or probed; safe in another thread."""
+        return sum(breaker.state is not State.CLOSED for breaker in list(self._partitions.values()))
+
+    def note_hot(self, key: tuple[str, Hashable]) -> None:
+        """Take note of the first throttling of a partition."""
+        if key not in self._partitions:
+            breaker = self._partitions[key] = self._new()
+            breaker.enter().settle(Verdict.SICK)
+
+    def _new(self) -> Breaker:
+        return Breaker(self._settings, self._clock, self._jitter)
+
+
+@dataclass(slots=True)
+class Entry:
+    """Leave to make one request to a table, and to a partition of it if `hot` is a permit."""
+
+    breakers: Breakers
+    key: tuple[str, Hashable]
+    table: Permit
+    hot: Permit | None
+
+    def settle(self, table: Verdict, partition: Verdict) -> None:
+        """Say how the request ended, once."""
+        self.table.settle(table)
+        if self.hot is not None:
+            self.hot.settle(partition)
+        elif partition is Verdict.SICK and self.key[1] is not None:
+            self.breakers.note_hot(self.key)
