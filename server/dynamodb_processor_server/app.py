@@ -27,6 +27,7 @@ from dynamodb_processor_server.reading.cached import CachedReader, Quarantine
 from dynamodb_processor_server.reading.clients import Clients
 from dynamodb_processor_server.reading.describing import DynamoDBDescriber
 from dynamodb_processor_server.reading.dynamodb import DynamoDBReader
+from dynamodb_processor_server.rpc.cache_servicer import CacheServicer
 from dynamodb_processor_server.rpc.catalog_servicer import CatalogServicer
 from dynamodb_processor_server.rpc.interceptors.adapter import CallHook
 from dynamodb_processor_server.rpc.interceptors.authentication import Authentication
@@ -37,6 +38,7 @@ from dynamodb_processor_server.rpc.interceptors.request_id import RequestIds
 from dynamodb_processor_server.rpc.preparation import Preparation, Tokens
 from dynamodb_processor_server.rpc.query_servicer import Deadlines, QueryServicer
 from dynamodb_processor_server.rpc.server import (
+    CACHE_SERVICE,
     CATALOG_SERVICE,
     QUERY_SERVICE,
     Health,
@@ -147,6 +149,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
             draining,
         ),
         CatalogServicer(catalog),
+        CacheServicer(catalog, generations, store),
         health,
     )
     registry = _registry()
@@ -187,7 +190,13 @@ def _hooks(
         RequestIds(),  # so that all below speak of a call by its id
         Observation(CallMetrics(registry)),  # so that refusals are counted and logged
         Authentication(lambda: keys.current, time.time, settings.reflection == "open"),
-        Authorization({QUERY_SERVICE.full_name: "reader", CATALOG_SERVICE.full_name: "reader"}),
+        Authorization(
+            {
+                QUERY_SERVICE.full_name: "reader",
+                CATALOG_SERVICE.full_name: "reader",
+                CACHE_SERVICE.full_name: "admin",
+            }
+        ),
         RateLimiting(CallRateLimits(settings.rate_classes)),  # a refusal must not take a place
         Admitting(admission),
     )

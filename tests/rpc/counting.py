@@ -16,7 +16,7 @@ from dynamodb_processor.v1.query_pb2 import (
     TotalOptions,
     TotalRelation,
 )
-from dynamodb_processor.v1.query_service_pb2 import CountItemsResponse
+from dynamodb_processor.v1.query_service_pb2 import CountItemsResponse, QueryResponse
 from tests.rpc.data import ULRIKE
 from tests.support.running import Service, query_spec
 
@@ -41,7 +41,7 @@ def said(answer: CountItemsResponse) -> tuple[int, str, str]:
     return answer.total.value, relation, PageEnd.Name(answer.end).removeprefix("PAGE_END_")
 
 
-def status(answer: CountItemsResponse) -> str:
+def status(answer: CountItemsResponse | QueryResponse) -> str:
     """Return how the cache took part."""
     return CacheStatus.Name(answer.cache.status).removeprefix("CACHE_STATUS_")
 

@@ -29,6 +29,7 @@ _FOLLOWING = (
     "readiness",
     "dynamodb_processor.v1.QueryService",
     "dynamodb_processor.v1.CatalogService",
+    "dynamodb_processor.v1.CacheService",
 )
 _SPEC = query_spec("late", "user_id = :u", parameters={"u": VIKTOR})
 
@@ -73,7 +74,7 @@ async def test_a_server_whose_tables_are_there_is_ready(
         for name in (*_FOLLOWING, "liveness"):
             assert await service.check(name) == "SERVING"
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await service.check("dynamodb_processor.v1.CacheService")
+            await service.check("dynamodb_processor.v1.TableService")
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
@@ -84,7 +85,7 @@ async def test_a_missing_table_keeps_a_server_from_being_ready(
     catalog = {"tables": {"late": {"table": late}}}
     async with open_service(tmp_path, dynamodb_local, catalog, catalog_refresh=0.05) as service:
         assert await service.check("liveness") == "SERVING"
-        assert [await service.check(name) for name in _FOLLOWING] == ["NOT_SERVING"] * 4
+        assert [await service.check(name) for name in _FOLLOWING] == ["NOT_SERVING"] * 5
         watching = watch(service, "readiness")
         assert await status(watching) == "NOT_SERVING"
         (record,) = logged.of("tables_missing")
@@ -96,7 +97,7 @@ async def test_a_missing_table_keeps_a_server_from_being_ready(
 
         await asyncio.to_thread(create, dynamodb_local, late)
         assert await status(watching) == "SERVING"
-        assert [await service.check(name) for name in _FOLLOWING] == ["SERVING"] * 4
+        assert [await service.check(name) for name in _FOLLOWING] == ["SERVING"] * 5
         assert (await service.query(_SPEC)).stats.items_returned == 3
         watching.cancel()
     delete(dynamodb_local, late)

@@ -15,6 +15,7 @@ from tests.rpc.data import events_catalog
 from tests.support.running import Service, open_service
 
 _SERVICES = {
+    "dynamodb_processor.v1.CacheService",
     "dynamodb_processor.v1.CatalogService",
     "dynamodb_processor.v1.QueryService",
     "grpc.health.v1.Health",

@@ -20,6 +20,8 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from dynamodb_processor.v1.cache_service_pb2 import InvalidateCacheRequest, WholeTable
+from dynamodb_processor.v1.cache_service_pb2_grpc import CacheServiceStub
 from dynamodb_processor.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from dynamodb_processor.v1.query_pb2 import QuerySpec
 from dynamodb_processor.v1.query_service_pb2 import (
@@ -94,6 +96,7 @@ class Service:
         self._first = next(iter(self.keys.values()))
         self.queries = QueryServiceStub(self.channel)
         self.catalog = CatalogServiceStub(self.channel)
+        self.cache = CacheServiceStub(self.channel)
         self.health: Any = health_pb2_grpc.HealthStub(self.channel)
 
     def metadata(self, key: str | None = None) -> tuple[tuple[str, str], ...]:
@@ -144,6 +147,18 @@ class Service:
         """Return how a query would be read."""
         return await self.queries.ExplainQuery(
             ExplainQueryRequest(query=spec), metadata=self.metadata(key), timeout=_CALL_TIMEOUT
+        )
+
+    async def invalidate(self, table: str, *, key: str | None = None, **partition: Any) -> None:
+        """Say that a partition was written to, or the whole table if none is named."""
+        request = InvalidateCacheRequest(table=table)
+        if partition:
+            values = {name: _value(data) for name, data in partition.items()}
+            request.partition_key.CopyFrom(Item(attributes=values))
+        else:
+            request.whole_table.CopyFrom(WholeTable())
+        await self.cache.InvalidateCache(
+            request, metadata=self.metadata(key), timeout=_CALL_TIMEOUT
         )
 
     async def check(self, name: str = "readiness") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dynamodb_processor_client.caches import CacheStats, CacheUse
 from dynamodb_processor_client.client import QueryClient
 from dynamodb_processor_client.counts import Count
 from dynamodb_processor_client.errors import (
@@ -38,7 +39,9 @@ __all__ = [
     "CacheInfo",
     "CacheMode",
     "CachePolicy",
+    "CacheStats",
     "CacheStatus",
+    "CacheUse",
     "Count",
     "DeadlineExceeded",
     "Explanation",

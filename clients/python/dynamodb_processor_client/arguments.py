@@ -43,7 +43,25 @@ def command_parser() -> argparse.ArgumentParser:
     tables = commands.add_parser("tables", help="list the tables, or show one table's keys")
     tables.add_argument("table", nargs="?", metavar="TABLE", help="the table to show")
     _add_connection_arguments(tables, timeout=60.0)
+    _add_cache_commands(commands.add_parser("cache", help="tell the cache of writes, or show it"))
     return parser
+
+
+def _add_cache_commands(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(dest="cache_command", required=True, metavar="COMMAND")
+    invalidate = commands.add_parser("invalidate", help="end what is cached of a table")
+    add = invalidate.add_argument
+    add("table", metavar="TABLE", help=_TABLE_HELP)
+    add(
+        "key",
+        metavar="NAME=TEXT",
+        nargs="*",
+        type=_parameter,
+        help="partition attributes of what was written, as -p takes values; all without any",
+    )
+    stats = commands.add_parser("stats", help="show how the cache is used")
+    for command in (invalidate, stats):
+        _add_connection_arguments(command, timeout=60.0)
 
 
 def _add_condition_arguments(parser: argparse.ArgumentParser) -> None:

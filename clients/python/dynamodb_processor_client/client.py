@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
+from dynamodb_processor.v1.cache_service_pb2 import GetCacheStatsRequest
+from dynamodb_processor.v1.cache_service_pb2_grpc import CacheServiceStub
 from dynamodb_processor.v1.catalog_service_pb2 import GetTableRequest, ListTablesRequest
 from dynamodb_processor.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from dynamodb_processor.v1.query_pb2 import (
@@ -19,6 +21,7 @@ from dynamodb_processor.v1.query_service_pb2 import (
     StreamQueryRequest,
 )
 from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
+from dynamodb_processor_client.caches import CacheStats, invalidation
 from dynamodb_processor_client.conditions import Condition
 from dynamodb_processor_client.connection import Connection
 from dynamodb_processor_client.counts import Count, count_on
@@ -304,6 +307,22 @@ class QueryClient(Connection):
         method = CatalogServiceStub(self._open_channel()).GetTable
         response = await self._ask(method, GetTableRequest(table=name), self._timeout)
         return Table.from_message(response.table)
+
+    async def invalidate(self, table: str, key: Mapping[str, Value] | None = None) -> None:
+        """Tell the service that a table was written to; the API key needs the role `admin`.
+
+        `key` gives the partition attributes of what was written, of the table and of its indexes;
+        without it everything that is cached of the table ends. Only the replica that is asked
+        knows.
+        """
+        method = CacheServiceStub(self._open_channel()).InvalidateCache
+        await self._ask(method, invalidation(table, key), self._timeout)
+
+    async def cache_stats(self) -> CacheStats:
+        """Return how the cache of one replica is used; the API key needs the role `admin`."""
+        method = CacheServiceStub(self._open_channel()).GetCacheStats
+        response = await self._ask(method, GetCacheStatsRequest(), self._timeout)
+        return CacheStats.from_message(response)
 
     def _deadline(self, timeout: float | Default | None) -> Deadline:
         return Deadline(self._seconds(timeout), self._resume.clock)

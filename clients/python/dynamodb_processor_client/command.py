@@ -6,6 +6,7 @@
     ddbq get audit_events --key user_id=u-1 event_id=e-1 --key user_id=u-2 event_id=e-7
     ddbq explain flights "tailnum = 'N14228' AND distance > 1000"
     ddbq tables
+    ddbq cache invalidate audit_events user_id=u-1
 
 On a terminal the results are tables, otherwise one JSON object a line.
 """
@@ -17,6 +18,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from io import TextIOWrapper
 from typing import Any
 
@@ -29,6 +31,7 @@ from dynamodb_processor_client.errors import QueryError
 from dynamodb_processor_client.pages import Page, Total
 from dynamodb_processor_client.rendering import (
     StreamProgress,
+    cache_grid,
     explanation_fields,
     explanation_tree,
     items_grid,
@@ -86,6 +89,10 @@ async def _run(client: QueryClient, arguments: argparse.Namespace) -> None:
                 await _get(client, arguments)
             case "explain":
                 await _explain(client, arguments)
+            case "cache" if arguments.cache_command == "stats":
+                await _cache_stats(client)
+            case "cache":
+                await client.invalidate(arguments.table, dict(arguments.key) or None)
             case _ if arguments.table:
                 await _describe(client, arguments.table)
             case _:
@@ -167,6 +174,14 @@ async def _explain(client: QueryClient, arguments: argparse.Namespace) -> None:
         Console().print(explanation_tree(explanation))
     else:
         print(to_json(explanation_fields(explanation)))
+
+
+async def _cache_stats(client: QueryClient) -> None:
+    stats = await client.cache_stats()
+    if sys.stdout.isatty():
+        Console().print(cache_grid(stats))
+    else:
+        print(to_json(asdict(stats)))
 
 
 async def _list(client: QueryClient) -> None:

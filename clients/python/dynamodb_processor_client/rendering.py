@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import astuple
 from decimal import Decimal
 from types import TracebackType
 from typing import Self
@@ -16,6 +17,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 from rich.tree import Tree
 
+from dynamodb_processor_client.caches import CacheStats
 from dynamodb_processor_client.explanations import AccessPath, Explanation
 from dynamodb_processor_client.pages import PageStats
 from dynamodb_processor_client.tables import Index, KeySchema, Table
@@ -90,6 +92,13 @@ def table_grid(table: Table) -> Grid:
     paths = [("@table", key_text(table.key), "all")]
     paths += ((index.name, key_text(index.key), _projected(index)) for index in table.indexes)
     return rows_grid(("index", "key", "attributes"), paths)
+
+
+def cache_grid(stats: CacheStats) -> Grid:
+    """Return how the cache is used, by table and in all."""
+    header = ("table", "entries", "bytes", "hits", "misses", "evictions")
+    uses = [*stats.tables.items(), ("(all)", stats.total)]
+    return rows_grid(header, ((name, *map(str, astuple(use))) for name, use in uses))
 
 
 def explanation_fields(explanation: Explanation) -> dict[str, object]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from cachetools import LRUCache
@@ -17,17 +17,56 @@ _LARGEST_SHARE: Final = 1 / 8
 _ENTRY_OVERHEAD: Final = 400  # bytes: the key, the dataclasses and the dict entries of one page
 
 
+@dataclass(slots=True)
+class Tally:
+    """How the store is used, for one table: now, and since it was made.
+
+    `evictions` are of pages that made room for others; `hits` and `misses` are its users' to count.
+    """
+
+    pages: int = 0
+    bytes: int = 0
+    hits: int = 0
+    misses: int = 0
+    evictions: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.pages + other.pages,
+            self.bytes + other.bytes,
+            self.hits + other.hits,
+            self.misses + other.misses,
+            self.evictions + other.evictions,
+        )
+
+    def left(self, stored: StoredPage) -> None:
+        """Count a page that is not stored any more."""
+        self.pages -= 1
+        self.bytes -= _size(stored)
+
+
 @dataclass(frozen=True, slots=True)
 class StoredPage:
     """A page, and until when it may be served.
 
     Until `expires`, a time of the store's clock, and as long as none of the generations that it was
-    read under has moved.
+    read under has moved. `tally` is that of the page's table.
     """
 
     content: PageContent
     expires: float
     generations: tuple[Generation, ...] = ()
+    tally: Tally = field(default_factory=Tally)
+
+
+class _Pages(LRUCache[Hashable, StoredPage]):
+    """The pages, which count those that make room."""
+
+    def popitem(self) -> tuple[Hashable, StoredPage]:
+        key, stored = super().popitem()
+        stored.tally.left(stored)
+        stored.tally.evictions += 1
+        return key, stored
 
 
 class PageStore:
@@ -38,8 +77,14 @@ class PageStore:
     """
 
     def __init__(self, max_bytes: int, now: Callable[[], float]) -> None:
-        self._pages: LRUCache[Hashable, StoredPage] = LRUCache(max_bytes, getsizeof=_size)
+        self._pages = _Pages(max_bytes, getsizeof=_size)
+        self._tallies: dict[str, Tally] = {}
         self._now = now
+
+    @property
+    def max_bytes(self) -> int:
+        """The bound."""
+        return int(self._pages.maxsize)
 
     @property
     def bytes_used(self) -> int:
@@ -49,6 +94,18 @@ class PageStore:
     def __len__(self) -> int:
         return len(self._pages)
 
+    def tally(self, table: str) -> Tally:
+        """Return how the store is used for the table of a name."""
+        try:
+            return self._tallies[table]
+        except KeyError:
+            return self._tallies.setdefault(table, Tally())
+
+    @property
+    def tallies(self) -> Mapping[str, Tally]:
+        """How the store is used, by table."""
+        return self._tallies
+
     def get(self, key: Hashable) -> StoredPage | None:
         """Return the page stored under `key` unless it must not be served any more."""
         try:
@@ -57,10 +114,10 @@ class PageStore:
             return None
         for generation in stored.generations:
             if generation.moved:
-                del self._pages[key]
+                self._remove(key)
                 return None
         if stored.expires <= self._now():
-            del self._pages[key]
+            self._remove(key)
             return None
         return stored
 
@@ -69,11 +126,19 @@ class PageStore:
         known = self.get(key)
         if known is not None and known.content.read_at > stored.content.read_at:
             return False
-        if _size(stored) > self._pages.maxsize * _LARGEST_SHARE:
-            self._pages.pop(key, None)  # what it would have replaced is older than what was read
+        if known is not None:
+            self._remove(key)  # even if its successor does not fit: it is older than what was read
+        size = _size(stored)
+        if size > self._pages.maxsize * _LARGEST_SHARE:
             return False
         self._pages[key] = stored
+        stored.tally.pages += 1
+        stored.tally.bytes += size
         return True
+
+    def _remove(self, key: Hashable) -> None:
+        stored = self._pages.pop(key)
+        stored.tally.left(stored)
 
 
 def _size(stored: StoredPage) -> int:

@@ -99,6 +99,7 @@ class CachedReader:
             page = self._stored(key, limits.cache)
             if page is not None:
                 return page
+            self._store.tally(plan.table.name).misses += 1
             if mode is CacheMode.ONLY_IF_CACHED:
                 raise _not_cached()
         reading = self._begin(plan, limits)
@@ -133,6 +134,7 @@ class CachedReader:
         age = max(0.0, now - stored.content.read_at)
         if policy.max_staleness is not None and age > policy.max_staleness:
             return None
+        stored.tally.hits += 1
         return Page(stored.content, NO_USAGE, CacheStatus.HIT, age, stored.expires - now)
 
     async def _share(
@@ -181,7 +183,9 @@ class CachedReader:
             return page
         lifetime = plan.table.declaration.cache_ttl * (1 - _JITTER * self._jitter())
         expires = page.content.read_at + lifetime
-        if not self._store.put(key, StoredPage(page.content, expires, reading.generations)):
+        tally = self._store.tally(plan.table.name)
+        stored = StoredPage(page.content, expires, reading.generations, tally)
+        if not self._store.put(key, stored):
             return page
         return replace(page, expires_in=max(0.0, expires - self._now()))
 

@@ -1,11 +1,13 @@
-"""Primary keys in requests, said in logical attributes, to the keys that are stored."""
+"""Keys in requests, said in logical attributes, to the keys that are stored."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from dynamodb_processor.v1.value_pb2 import Item
-from dynamodb_processor_server.catalog.schema import KeyAttribute, Table
+from dynamodb_processor_server.caching.tags import Partition
+from dynamodb_processor_server.catalog.schema import AccessPath, KeyAttribute, PathKind, Table
 from dynamodb_processor_server.catalog.templates import KeyTemplate
 from dynamodb_processor_server.catalog.timestamps import parse_instant
 from dynamodb_processor_server.query.attribute_conditions import MAX_PARTITION_BYTES, MAX_SORT_BYTES
@@ -33,8 +35,66 @@ def parse_key(message: Item, field: str, table: Table, violations: Violations) -
     return tuple(
         value
         for attribute in attributes
-        if (value := _value(attribute, said, field, table, violations)) is not None
+        if (value := _value(attribute, said, field, _longest(attribute, table), violations))
+        is not None
     )
+
+
+def parse_partitions(
+    message: Item, field: str, table: Table, violations: Violations
+) -> tuple[Partition, ...]:
+    """Return the partitions, of the table and its global indexes, that the values of `message` fix.
+
+    Mistakes are noted under `field`; one is a value that takes part in no partition.
+    """
+    said: dict[str, Value] = {}
+    for name in sorted(message.attributes):
+        try:
+            said[name] = _stored(name, value_of(message.attributes[name]), table)
+        except ValueError as error:
+            violations.add(f"{field}.{name[:60]}", str(error))
+    violations.raise_any()
+    paths = [path for path in table.schema.paths if path.kind is not PathKind.LOCAL]
+    found: list[Partition] = []
+    unused = set(said)
+    for path in paths:
+        attributes = [_as_said(attribute, said, table) for attribute in path.key.partition]
+        if None in attributes:
+            continue
+        values = [
+            _value(attribute, said, field, MAX_PARTITION_BYTES, violations)
+            for attribute in attributes
+            if attribute is not None
+        ]
+        unused.difference_update(n for one in attributes if one is not None for n in one.fields)
+        found.append((path, tuple(value for value in values if value is not None)))
+    known = "; ".join(dict.fromkeys(filter(None, (_partition_key(path, table) for path in paths))))
+    for name in sorted(unused):
+        violations.add(field, f"{name[:60]} fixes no partition; partition keys are: {known}")
+    if not said:
+        violations.add(field, f"has no attributes; partition keys are: {known}")
+    return tuple(found)
+
+
+def _as_said(
+    attribute: KeyAttribute, said: Mapping[str, Value], table: Table
+) -> KeyAttribute | None:
+    """Return an attribute as far as it was said: itself or by its fields; None if it was not."""
+    if attribute.name in said and table.may_show(attribute.name):
+        return replace(attribute, template=None)
+    by_fields = all(name in said and table.may_show(name) for name in attribute.fields)
+    return attribute if by_fields else None
+
+
+def _partition_key(path: AccessPath, table: Table) -> str:
+    """Return what callers say to fix a partition; empty where they cannot."""
+    names = [name for attribute in path.key.partition for name in attribute.fields]
+    return " and ".join(names) if all(map(table.may_show, names)) else ""
+
+
+def _longest(attribute: KeyAttribute, table: Table) -> int:
+    partition = attribute in table.schema.base.key.partition
+    return MAX_PARTITION_BYTES if partition else MAX_SORT_BYTES
 
 
 def _stored(name: str, value: Value, table: Table) -> Value:
@@ -54,7 +114,7 @@ def _value(
     attribute: KeyAttribute,
     said: Mapping[str, Value],
     field: str,
-    table: Table,
+    longest: int,
     violations: Violations,
 ) -> Value | None:
     """Return the value of one stored attribute, None if it has been or is now found mistaken."""
@@ -71,9 +131,6 @@ def _value(
         expected, found = TYPE_NAMES[attribute.type], TYPE_NAMES[value.type]
         violations.add(place, f"is a {expected} key, not a {found}")
         return None
-    longest = MAX_SORT_BYTES
-    if attribute in table.schema.base.key.partition:
-        longest = MAX_PARTITION_BYTES
     if value.type != "N" and not 0 < len(value.order) <= longest:
         violations.add(place, f"is a key of 1 to {longest} bytes")
         return None

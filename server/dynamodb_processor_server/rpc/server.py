@@ -13,8 +13,13 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from dynamodb_processor.v1 import catalog_service_pb2, query_service_pb2
+from dynamodb_processor.v1 import (
+    cache_service_pb2,
+    catalog_service_pb2,
+    query_service_pb2,
+)
 from dynamodb_processor_server.errors import ConfigurationError, Draining
+from dynamodb_processor_server.rpc.cache_servicer import CacheServicer
 from dynamodb_processor_server.rpc.catalog_servicer import CatalogServicer
 from dynamodb_processor_server.rpc.interceptors.adapter import CallHook, HookedHandlers
 from dynamodb_processor_server.rpc.query_servicer import QueryServicer
@@ -25,6 +30,7 @@ _log = structlog.get_logger(__name__)
 
 QUERY_SERVICE: Final = query_service_pb2.DESCRIPTOR.services_by_name["QueryService"]
 CATALOG_SERVICE: Final = catalog_service_pb2.DESCRIPTOR.services_by_name["CatalogService"]
+CACHE_SERVICE: Final = cache_service_pb2.DESCRIPTOR.services_by_name["CacheService"]
 HEALTH_SERVICE: Final = health_pb2.DESCRIPTOR.services_by_name["Health"]
 REFLECTION_SERVICE: Final = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
 
@@ -80,6 +86,7 @@ class Health:
             "readiness",
             QUERY_SERVICE.full_name,
             CATALOG_SERVICE.full_name,
+            CACHE_SERVICE.full_name,
         )
 
     async def start(self) -> None:
@@ -106,6 +113,7 @@ class Services:
 
     query: QueryServicer
     catalog: CatalogServicer
+    cache: CacheServicer
     health: Health
 
 
@@ -121,6 +129,7 @@ class RpcServer:
         served: list[tuple[Any, object]] = [
             (QUERY_SERVICE, services.query),
             (CATALOG_SERVICE, services.catalog),
+            (CACHE_SERVICE, services.cache),
             (HEALTH_SERVICE, services.health.servicer),
         ]
         if reflection_mode != "off":

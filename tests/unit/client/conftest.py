@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import grpc
 import pytest
 
+from dynamodb_processor.v1.cache_service_pb2_grpc import add_CacheServiceServicer_to_server
 from dynamodb_processor.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
 from dynamodb_processor.v1.query_service_pb2_grpc import add_QueryServiceServicer_to_server
 from dynamodb_processor_client import QueryClient, ResumePolicy
@@ -43,6 +44,7 @@ async def running(
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     add_QueryServiceServicer_to_server(service, server)
     add_CatalogServiceServicer_to_server(service, server)
+    add_CacheServiceServicer_to_server(service, server)
     if credentials is None:
         port = server.add_insecure_port("127.0.0.1:0")
     else:

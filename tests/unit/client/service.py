@@ -14,6 +14,13 @@ from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 
 from dynamodb_processor.v1 import query_pb2
+from dynamodb_processor.v1.cache_service_pb2 import (
+    GetCacheStatsRequest,
+    GetCacheStatsResponse,
+    InvalidateCacheRequest,
+    InvalidateCacheResponse,
+)
+from dynamodb_processor.v1.cache_service_pb2_grpc import CacheServiceServicer
 from dynamodb_processor.v1.catalog_service_pb2 import (
     GetTableRequest,
     GetTableResponse,
@@ -74,7 +81,7 @@ class Cut:
 
 
 @dataclass
-class FakeService(QueryServiceServicer, CatalogServiceServicer):
+class FakeService(QueryServiceServicer, CatalogServiceServicer, CacheServiceServicer):
     """Serves one table of numbered items; its tokens are `offset:items still allowed`.
 
     Attributes:
@@ -101,6 +108,8 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer):
     explanation: ExplainQueryResponse = field(default_factory=ExplainQueryResponse)
     tables: ListTablesResponse = field(default_factory=ListTablesResponse)
     table: GetTableResponse = field(default_factory=GetTableResponse)
+    invalidations: list[InvalidateCacheRequest] = field(default_factory=list)
+    cache_stats: GetCacheStatsResponse = field(default_factory=GetCacheStatsResponse)
     requests: list[QueryRequest] = field(default_factory=list)
     stream_requests: list[StreamQueryRequest] = field(default_factory=list)
     count_requests: list[CountItemsRequest] = field(default_factory=list)
@@ -219,6 +228,21 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer):
         """Answer with the table."""
         await self._begin(context)
         return self.table
+
+    async def InvalidateCache(  # noqa: N802 - the contract's name
+        self, request: InvalidateCacheRequest, context: Context
+    ) -> InvalidateCacheResponse:
+        """Keep what was said."""
+        await self._begin(context)
+        self.invalidations.append(request)
+        return InvalidateCacheResponse()
+
+    async def GetCacheStats(  # noqa: N802 - the contract's name
+        self, request: GetCacheStatsRequest, context: Context
+    ) -> GetCacheStatsResponse:
+        """Answer with the numbers."""
+        await self._begin(context)
+        return self.cache_stats
 
     def _total(self, request: QueryRequest | StreamQueryRequest) -> query_pb2.Total | None:
         if not request.HasField("total"):

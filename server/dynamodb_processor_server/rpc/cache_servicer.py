@@ -1,0 +1,78 @@
+"""`CacheService`: what was written to, and how the cache is used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+
+from dynamodb_processor.v1 import cache_service_pb2 as pb
+from dynamodb_processor_server.caching.generations import Generations
+from dynamodb_processor_server.caching.pages import PageStore, Tally
+from dynamodb_processor_server.caching.tags import tags_of_partitions, tags_of_table
+from dynamodb_processor_server.catalog.registry import Catalog
+from dynamodb_processor_server.errors import InvalidRequest
+from dynamodb_processor_server.rpc.call import current_call
+from dynamodb_processor_server.rpc.keys import parse_partitions
+from dynamodb_processor_server.rpc.preparation import granted, narrowed
+from dynamodb_processor_server.rpc.requests import Violations
+
+
+class CacheServicer:
+    """Ends what is cached, and counts it."""
+
+    def __init__(self, catalog: Catalog, generations: Generations, store: PageStore) -> None:
+        self._catalog = catalog
+        self._generations = generations
+        self._store = store
+
+    async def InvalidateCache(  # noqa: N802 - the method's name in the contract
+        self, request: pb.InvalidateCacheRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.InvalidateCacheResponse:
+        """Move the tags of a table, or of the partitions that are named."""
+        call = current_call()
+        call.table = request.table
+        if not request.table:
+            raise InvalidRequest.of("table", "is required")
+        grant = granted(call.caller, request.table)
+        table = narrowed(await self._catalog.table(request.table), grant)
+        name = table.schema.name
+        match request.WhichOneof("scope"):
+            case "whole_table":
+                self._generations.move(tags_of_table(name))
+            case "partition_key":
+                violations = Violations()
+                partitions = parse_partitions(
+                    request.partition_key, "partition_key", table, violations
+                )
+                violations.raise_any()
+                self._generations.move(tags_of_partitions(name, partitions))
+            case _:
+                raise InvalidRequest.of("scope", "is required: whole_table or partition_key")
+        return pb.InvalidateCacheResponse()
+
+    async def GetCacheStats(  # noqa: N802 - the method's name in the contract
+        self, request: pb.GetCacheStatsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetCacheStatsResponse:
+        """Count what is cached, in all and by table."""
+        caller = current_call().caller
+        tallies = sorted(self._store.tallies.items())
+        return pb.GetCacheStatsResponse(
+            total=_stats(sum((tally for _, tally in tallies), Tally())),
+            tables=[
+                pb.TableCacheStats(table=name, stats=_stats(tally))
+                for name, tally in tallies
+                if caller.may_read(name)
+            ],
+            max_bytes=self._store.max_bytes,
+        )
+
+
+def _stats(tally: Tally) -> pb.CacheStats:
+    return pb.CacheStats(
+        entries=tally.pages,
+        bytes=tally.bytes,
+        hits=tally.hits,
+        misses=tally.misses,
+        evictions=tally.evictions,
+    )

@@ -1,0 +1,52 @@
+"""The client and `ddbq`: telling the cache of writes, and looking at it."""
+
+from __future__ import annotations
+
+from dynamodb_processor_client import CacheStats, CacheUse, QueryClient
+from tests.unit.client.commands import Run, run_on_terminal
+from tests.unit.client.service import FakeService
+
+
+def fill(service: FakeService) -> CacheStats:
+    """Give the service numbers, and return them as the client does."""
+    stats = service.cache_stats
+    stats.max_bytes = 1_000
+    for target in (stats.total, stats.tables.add(table="numbers").stats):
+        target.entries, target.bytes, target.hits, target.misses, target.evictions = 1, 2, 3, 4, 5
+    use = CacheUse(entries=1, bytes=2, hits=3, misses=4, evictions=5)
+    return CacheStats(use, {"numbers": use}, 1_000)
+
+
+async def test_a_partition_or_the_whole_table(client: QueryClient, service: FakeService) -> None:
+    """An empty key is no whole table: the service says what it misses."""
+    await client.invalidate("numbers")
+    await client.invalidate("numbers", {"user_id": "u-1", "n": 5})
+    await client.invalidate("numbers", {})
+    whole, partition, empty = service.invalidations
+    assert [request.table for request in service.invalidations] == ["numbers"] * 3
+    assert whole.WhichOneof("scope") == "whole_table"
+    assert partition.partition_key.attributes["user_id"].s == "u-1"
+    assert partition.partition_key.attributes["n"].n == "5"
+    assert empty.WhichOneof("scope") == "partition_key"
+
+
+async def test_the_numbers(client: QueryClient, service: FakeService) -> None:
+    """All that the message says."""
+    expected = fill(service)
+    assert await client.cache_stats() == expected
+
+
+async def test_the_command(run: Run, service: FakeService, environment: dict[str, str]) -> None:
+    """Without attributes the whole table ends; numbers are one line, or a table for people."""
+    assert (await run("cache", "invalidate", "numbers")).status == 0
+    assert (await run("cache", "invalidate", "numbers", "user_id=u-1", "n:=5")).status == 0
+    whole, partition = service.invalidations
+    assert whole.WhichOneof("scope") == "whole_table"
+    assert partition.partition_key.attributes["n"].n == "5"
+    fill(service)
+    use = {"entries": 1, "bytes": 2, "hits": 3, "misses": 4, "evictions": 5}
+    outcome = await run("cache", "stats")
+    assert outcome.lines == [{"total": use, "tables": {"numbers": use}, "max_bytes": 1000}]
+    shown = await run_on_terminal(environment, "cache", "stats")
+    assert "numbers" in shown.output
+    assert "evictions" in shown.output
