@@ -57,11 +57,13 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     for name, field in Settings.model_fields.items():
         if SecretStr in (field.annotation, *get_args(field.annotation)):
             continue
+        alone: dict[str, Any] = {"nargs": "?", "const": "true"} if field.annotation is bool else {}
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             dest=f"setting_{name}",
             metavar="VALUE",
             help=(field.description or "").replace("%", "%%"),
+            **alone,
         )
 
 

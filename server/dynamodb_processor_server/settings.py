@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from dynamodb_processor_server.access.rate_limits import RateClass
+from dynamodb_processor_server.caching.streams.timing import Pace
 from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.query.tokens import TokenKey
 from dynamodb_processor_server.reading.backend import BackendSettings
@@ -125,6 +127,23 @@ class Settings(BaseSettings):
         30.0, description="For a read that several callers share."
     )
 
+    sole_replica: bool = Field(
+        False,
+        description="Whether this is the only replica: only then may it follow tables' streams.",
+    )
+    streams_endpoint_url: str | None = Field(
+        None, description="A DynamoDB Streams endpoint; absent: `endpoint_url`, or AWS's."
+    )
+    stream_poll_interval: float = Field(
+        0.5, ge=0.2, le=2, description="Between looks at each shard of a table's stream."
+    )
+    stream_max_lag: float = Field(
+        10.0,
+        ge=5,
+        le=3_600,
+        description="How far behind a stream may be before its whole table is invalidated.",
+    )
+
     catalog_refresh: _Seconds = Field(60.0, description="Between looks at the tables' schemas.")
     reload_interval: _Seconds = Field(5.0, description="Between looks at the two files.")
     drain_delay: float = Field(
@@ -151,6 +170,15 @@ class Settings(BaseSettings):
                 failure_rate=self.breaker_failure_rate, cool_down=self.breaker_cool_down
             ),
         )
+
+    def stream_client_settings(self) -> ClientSettings:
+        """Return how to reach DynamoDB Streams. Requests are made once: the follower asks again."""
+        url = self.streams_endpoint_url or self.endpoint_url
+        return replace(self.client_settings(), endpoint_url=url, pool_size=32, attempts=1)
+
+    def stream_pace(self) -> Pace:
+        """Return how streams are followed."""
+        return Pace(self.stream_poll_interval, self.stream_max_lag)
 
     def token_key_ring(self) -> tuple[TokenKey, ...]:
         """Return the token keys, newest first. Raise ConfigurationError naming the wrong entry."""

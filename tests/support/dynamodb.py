@@ -31,8 +31,8 @@ def open_client(endpoint_url: str) -> Any:
     )
 
 
-def create_table(client: Any, schema: Schema) -> None:
-    """Create a table, replacing one of the same name."""
+def create_table(client: Any, schema: Schema, stream_view: str | None = None) -> None:
+    """Create a table, replacing one of the same name; with a stream if a view of it is named."""
     if schema.table in client.list_tables()["TableNames"]:
         client.delete_table(TableName=schema.table)
     local = [_index(index) for index in schema.indexes if index.local]
@@ -45,6 +45,8 @@ def create_table(client: Any, schema: Schema) -> None:
         ],
         "KeySchema": _key_schema(schema.keys[:1], schema.keys[1:]),
     }
+    if stream_view is not None:
+        definition["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": stream_view}
     if local:
         definition["LocalSecondaryIndexes"] = local
     if globals_:

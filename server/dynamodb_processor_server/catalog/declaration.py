@@ -91,6 +91,8 @@ class TableDeclaration(Declared):
         time_to_live: The attribute after whose time, in seconds since the epoch, DynamoDB deletes
             an item, at its leisure.
         hide_expired: Whether items past that time are left out although still there.
+        invalidate_from_stream: Whether the table's stream is followed, so that what is written
+            invalidates what is cached.
     """
 
     table: DynamoDBName
@@ -110,6 +112,7 @@ class TableDeclaration(Declared):
     expose_keys: StrictBool = True
     time_to_live: AttributeName | None = None
     hide_expired: StrictBool = False
+    invalidate_from_stream: StrictBool = False
 
     @field_validator("required")
     @classmethod

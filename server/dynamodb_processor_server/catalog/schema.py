@@ -92,10 +92,14 @@ class AccessPath:
 
 @dataclass(frozen=True, slots=True)
 class TableSchema:
-    """A table's access paths; the base table is the first."""
+    """A table's access paths; the base table is the first.
+
+    `stream_arn` is the ARN of the stream of what is written to it, None if it has none.
+    """
 
     name: str
     paths: tuple[AccessPath, ...]
+    stream_arn: str | None = None
 
     @property
     def base(self) -> AccessPath:
@@ -221,7 +225,10 @@ def parse_description(description: Mapping[str, Any]) -> TableSchema:
         for index in sorted(description.get(field_name, ()), key=lambda index: index["IndexName"]):
             if index.get("IndexStatus", "ACTIVE") in _READABLE:
                 paths.append(_index_path(index, kind, names, types))  # noqa: PERF401 - clearer so
-    return TableSchema(description["TableName"], tuple(paths))
+    # Of a stream that was switched off, the ARN remains.
+    streams = description.get("StreamSpecification", {}).get("StreamEnabled", False)
+    arn = description.get("LatestStreamArn") if streams else None
+    return TableSchema(description["TableName"], tuple(paths), arn)
 
 
 _READABLE = ("ACTIVE", "UPDATING")

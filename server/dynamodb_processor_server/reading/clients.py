@@ -84,7 +84,7 @@ class Clients:
             if now < self._renewed.get(source, float("-inf")) + _RENEWAL_SECONDS:
                 return
             self._renewed[source] = now
-            session = await _session(role_arn)
+            session = await open_session(role_arn)
             # There is no public way: clients are said to live as long as their credentials.
             signer: Any = client._request_signer  # noqa: SLF001
             signer._credentials = await session.get_credentials()  # noqa: SLF001
@@ -92,7 +92,7 @@ class Clients:
     async def _open(self, source: _Source) -> DynamoDBClient:
         region, role = source
         settings = self._settings
-        session = await _session(role)
+        session = await open_session(role)
         # The fast parser is for DynamoDB alone; STS, which answers in XML, never sees this session.
         session.register_component("response_parser_factory", ItemResponseParserFactory())
         context = aioboto3.Session(botocore_session=session).client(
@@ -109,7 +109,8 @@ _ROLE_SESSION: Final = "dynamodb-processor"
 _RENEWAL_SECONDS: Final = 5.0
 
 
-async def _session(role_arn: str | None) -> Any:
+async def open_session(role_arn: str | None) -> Any:
+    """Return a session of botocore's, with the credentials of a role if one is named."""
     session = aiobotocore.session.get_session()
     if role_arn is not None:
         # There is no public way to set these.

@@ -222,3 +222,13 @@ def test_hidden_keys_are_seen_by_their_fields_only() -> None:
     narrowed = table.narrowed(frozenset({"town", "part", "country"}), frozenset())
     assert [path.label for path in narrowed.schema.paths] == ["@table", "by_city"]
     assert not narrowed.may_show("country")
+
+
+def test_a_stream_is_known_while_it_is_on() -> None:
+    """Of one that was switched off, DynamoDB still tells the ARN."""
+    description = describe(PLACES)
+    assert parse_description(description).stream_arn is None
+    description["LatestStreamArn"] = "arn:stream"
+    assert parse_description(description).stream_arn is None
+    description["StreamSpecification"] = {"StreamEnabled": True}
+    assert parse_description(description).stream_arn == "arn:stream"

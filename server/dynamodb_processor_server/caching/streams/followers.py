@@ -1,0 +1,81 @@
+"""The followers at work: one for each table of the catalog whose stream is to be followed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from functools import partial
+from typing import Final, NoReturn, TypeAlias
+
+from dynamodb_processor_server.caching.streams.following import Follower
+from dynamodb_processor_server.caching.streams.port import Invalidations, StreamSource
+from dynamodb_processor_server.caching.streams.timing import Pace, Timing
+from dynamodb_processor_server.catalog.registry import Catalog
+from dynamodb_processor_server.catalog.schema import Table
+
+_LOOK_AT_CATALOG: Final = 1.0  # seconds
+
+# A table in DynamoDB: region, role, name. It may have several names in the catalog.
+_Source: TypeAlias = tuple[str | None, str | None, str]
+
+
+class Followers:
+    """Keeps a follower for each table that the catalog's declaration wants followed.
+
+    Tables that are the same in DynamoDB share one. `follow` runs all of them.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        source: StreamSource,
+        invalidations: Invalidations,
+        pace: Pace,
+        timing: Timing | None = None,
+    ) -> None:
+        self._catalog = catalog
+        self._source = source
+        self._invalidations = invalidations
+        self._pace = pace
+        self._timing = timing or Timing()
+        self._running: dict[_Source, tuple[Follower, asyncio.Task[NoReturn]]] = {}
+
+    def __iter__(self) -> Iterator[tuple[str, Follower]]:
+        """Yield each follower with a name that its table has in the catalog."""
+        names = self._wanted()
+        for source, (follower, _) in list(self._running.items()):
+            if source in names:
+                yield names[source][0], follower
+
+    async def follow(self) -> NoReturn:
+        """Follow what the catalog says, and go with its changes, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._adjust(tasks)
+                await self._timing.sleep(_LOOK_AT_CATALOG)
+
+    def _wanted(self) -> dict[_Source, list[str]]:
+        wanted: dict[_Source, list[str]] = {}
+        for name, declared in self._catalog.declaration.tables.items():
+            if declared.invalidate_from_stream:
+                source = (declared.region, declared.role_arn, declared.table)
+                wanted.setdefault(source, []).append(name)
+        return wanted
+
+    def _adjust(self, tasks: asyncio.TaskGroup) -> None:
+        wanted = self._wanted()
+        for source in self._running.keys() - wanted.keys():
+            self._running.pop(source)[1].cancel()
+        for source in wanted.keys() - self._running.keys():
+            follower = Follower(
+                partial(self._table, source),
+                self._source,
+                self._invalidations,
+                self._pace,
+                self._timing,
+            )
+            self._running[source] = follower, tasks.create_task(follower.follow())
+
+    def _table(self, source: _Source) -> Table | None:
+        known = map(self._catalog.known, self._wanted().get(source, ()))
+        return next(filter(None, known), None)
