@@ -17,9 +17,12 @@ from dynamodb_processor_server.access.api_keys import KeyRing
 from dynamodb_processor_server.access.rate_limits import CallRateLimits
 from dynamodb_processor_server.caching.generations import Generations
 from dynamodb_processor_server.caching.pages import PageStore
+from dynamodb_processor_server.caching.streams.dynamodb import DynamoDBStreams
+from dynamodb_processor_server.caching.streams.followers import Followers
+from dynamodb_processor_server.caching.streams.moves import GenerationMoves
 from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
 from dynamodb_processor_server.catalog.registry import Catalog
-from dynamodb_processor_server.documents import Document, Reloading
+from dynamodb_processor_server.documents import Reloading
 from dynamodb_processor_server.query.tokens import TokenSealer
 from dynamodb_processor_server.reading.backend import Backend
 from dynamodb_processor_server.reading.batches import DynamoDBItemReader
@@ -53,6 +56,7 @@ from dynamodb_processor_server.telemetry.metrics import (
     MetricsServer,
     watch,
 )
+from dynamodb_processor_server.telemetry.streams import StreamMetrics
 
 _log = structlog.get_logger(__name__)
 
@@ -121,7 +125,9 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
 
 
 async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
-    declaration = Reloading(settings.catalog, _parse_catalog)
+    declaration = Reloading(
+        settings.catalog, lambda file: file.parse(CatalogDeclaration, settings.catalog_context())
+    )
     keys = Reloading(settings.keys, lambda file: KeyRing.build(file, settings.rate_classes))
     sealer = TokenSealer(settings.token_key_ring(), settings.token_lifetime)
     clients = await stack.enter_async_context(Clients(settings.client_settings()))
@@ -136,6 +142,8 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
         settings.shared_read_timeout,
         Quarantine(settings.cache_quarantine, settings.cache_index_quarantine),
     )
+    streams = await stack.enter_async_context(DynamoDBStreams(settings.stream_client_settings()))
+    followers = Followers(catalog, streams, GenerationMoves(generations), settings.stream_pace())
     draining = asyncio.Event()
     health = Health()
     services = Services(
@@ -161,10 +169,13 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     watch(registry, "cached_pages", "Cached pages.", lambda: len(store))
     watch(registry, "active_reads", "Places taken in admission.", lambda: admission.active)
     watch(registry, "waiting_reads", "Reads waiting for a place.", lambda: admission.waiting)
+    StreamMetrics(registry, followers)
     if settings.metrics_listen is not None:
         host, _, port = settings.metrics_listen.rpartition(":")
         metrics = stack.enter_context(MetricsServer(registry, host.strip("[]"), int(port)))
         app.metrics_port = metrics.port
+    # First, so that it ends last: pages are served from the cache until the server has drained.
+    _run_in_background(followers.follow(), stack)
     await app.start()
     stack.callback(flush_access_log)
     stack.push_async_callback(app.drain)
@@ -200,10 +211,6 @@ def _hooks(
         RateLimiting(CallRateLimits(settings.rate_classes)),  # a refusal must not take a place
         Admitting(admission),
     )
-
-
-def _parse_catalog(file: Document) -> CatalogDeclaration:
-    return file.parse(CatalogDeclaration)
 
 
 def _registry() -> CollectorRegistry:

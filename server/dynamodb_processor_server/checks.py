@@ -30,7 +30,7 @@ async def show_config(settings: Settings) -> int:
     shown = {name: _shown(getattr(settings, name)) for name in Settings.model_fields}
     print(yaml.safe_dump({"settings": shown}, sort_keys=False), end="")
     settings.token_key_ring()
-    catalog = Document.read(settings.catalog).parse(CatalogDeclaration)
+    catalog = Document.read(settings.catalog).parse(CatalogDeclaration, settings.catalog_context())
     keys = KeyRing.build(Document.read(settings.keys), settings.rate_classes)
     print(f"keys: {len(keys)}")
     print("tables:")
@@ -43,6 +43,8 @@ async def show_config(settings: Settings) -> int:
                 misfits = Table(name, declaration, schema).misfits
                 if misfits:
                     raise BackendRefused("; ".join(misfits))
+                if declaration.invalidate_from_stream and schema.stream_arn is None:
+                    raise BackendRefused("invalidate_from_stream: the table has no stream")
                 keys_text = ", ".join(attribute.name for attribute in schema.base.key.attributes)
                 print(f"  {name}: ok, key {keys_text}, {len(schema.paths) - 1} indexes")
             except (ProcessorError, BackendRefused) as error:

@@ -171,6 +171,10 @@ class Settings(BaseSettings):
             ),
         )
 
+    def catalog_context(self) -> dict[str, object]:
+        """Return what a catalog must fit, besides its own rules."""
+        return {"sole_replica": self.sole_replica}
+
     def stream_client_settings(self) -> ClientSettings:
         """Return how to reach DynamoDB Streams. Requests are made once: the follower asks again."""
         url = self.streams_endpoint_url or self.endpoint_url

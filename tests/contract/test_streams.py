@@ -24,9 +24,9 @@ from dynamodb_processor_server.caching.streams.port import (
     RecordsLost,
     StreamLocation,
 )
-from dynamodb_processor_server.caching.streams.records import Partition
 from dynamodb_processor_server.caching.streams.shards import Cursor, Start
 from dynamodb_processor_server.caching.streams.timing import Pace
+from dynamodb_processor_server.caching.tags import Partition
 from dynamodb_processor_server.catalog.declaration import TableDeclaration
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.reading.clients import Clients, ClientSettings
@@ -34,6 +34,7 @@ from dynamodb_processor_server.reading.describing import DynamoDBDescriber
 from tests.support.conditions import WireItem
 from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import REGION, create_table
+from tests.support.running import eventually
 from tests.unit.caching.scripted_stream import RecordingCache, told
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -55,7 +56,6 @@ SCHEMA: Final = Schema(
     },
 )  # fmt: skip
 _WRITES: Final = 400
-_PATIENCE: Final = 20.0
 BOTH: Final = "NEW_AND_OLD_IMAGES"
 
 
@@ -101,12 +101,6 @@ class Followed:
         """Put an item."""
         await self.ask("put_item", Item=item)
 
-    async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait until something holds."""
-        async with asyncio.timeout(_PATIENCE):
-            while not holds():  # noqa: ASYNC110 - what holds knows of no event
-                await asyncio.sleep(0.02)
-
 
 @pytest.fixture
 def followed(dynamodb: Any, clients: Clients, dynamodb_local: str) -> Followed:
@@ -124,7 +118,7 @@ async def following(followed: Followed) -> AsyncIterator[Follower]:
         follower = Follower(lambda: followed.table, followed.streams, followed.cache, pace)
         task = asyncio.create_task(follower.follow())
         try:
-            await followed.until(lambda: bool(follower.tally.table_moves[STARTED]))
+            await eventually(lambda: bool(follower.tally.table_moves[STARTED]))
             yield follower
         finally:
             task.cancel()
@@ -183,7 +177,7 @@ async def test_every_write_moves_what_it_touched(
                 items[room, number] = new
             if old != new:
                 writes.append((began, _partitions(old) | _partitions(new)))
-        await followed.until(lambda: sum(follower.tally.ages) >= len(writes))
+        await eventually(lambda: sum(follower.tally.ages) >= len(writes))
     assert follower.tally.table_moves == {STARTED: 1}
     lags = []
     for began, touched in writes:
@@ -205,7 +199,7 @@ async def test_keys_alone_move_the_table(followed: Followed) -> None:
     create_table(followed.client, SCHEMA, "KEYS_ONLY")
     async with following(followed) as follower:
         await followed.write(_item(Random(1), "a", 1))
-        await followed.until(lambda: bool(follower.tally.table_moves[NO_IMAGES]))
+        await eventually(lambda: bool(follower.tally.table_moves[NO_IMAGES]))
     assert followed.cache.times == []
 
 
@@ -219,9 +213,9 @@ async def test_a_stream_that_is_switched_off_and_on_is_another_one(followed: Fol
         await asyncio.sleep(1)  # a stream is named by the moment it was made
         await followed.ask("update_table", StreamSpecification=view)
         assert (await followed.describe()).schema != (first and first.schema)
-        await followed.until(lambda: follower.tally.table_moves[STARTED] == 2)
+        await eventually(lambda: follower.tally.table_moves[STARTED] == 2)
         await followed.write(_item(Random(1), "a", 1))
-        await followed.until(lambda: bool(followed.cache.times))
+        await eventually(lambda: bool(followed.cache.times))
         assert follower.tally.table_moves[BEHIND] == 0
         assert follower.tally.table_moves[LOST] == 0
 

@@ -90,10 +90,25 @@ def test_config_tells_of_an_unreachable_dynamodb(
     assert "events: events cannot be reached" in capsys.readouterr().out
 
 
+def test_config_tells_of_a_stream_that_is_not_there(
+    tmp_path: Path, dynamodb_local: str, table: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The server would serve, and invalidate the whole table again and again."""
+    declared = {"table": table, "invalidate_from_stream": True}
+    flags = [*files(tmp_path, {"events": declared}), f"--endpoint-url={dynamodb_local}"]
+    assert main(["config", *flags, "--sole-replica"]) == 1
+    assert "events: invalidate_from_stream: the table has no stream" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("file", "text", "words"),
     [
         ("catalog", "tables: {events: {cache_ttl: soon}}", "catalog.yaml:1: tables.events"),
+        (
+            "catalog",
+            "tables: {events: {invalidate_from_stream: true}}",
+            "tables.events.invalidate_from_stream: needs the setting sole_replica",
+        ),
         ("keys", "keys: [{id: one}]", "keys.yaml:1: keys[0]"),
         ("keys", "keys: {", "keys.yaml"),
     ],

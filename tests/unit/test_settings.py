@@ -144,6 +144,28 @@ def test_metrics_can_be_off(environment: pytest.MonkeyPatch) -> None:
     assert by_flags().metrics_listen is None
 
 
+def test_a_switch_needs_no_value() -> None:
+    """`--sole-replica` is enough, and `--sole-replica false` says no."""
+    parser = _parser()
+    files = [f"--{name}={text}" for name, text in _FILES.items()]
+    for given, meant in (
+        (["--sole-replica"], True),
+        (["--sole-replica", "false"], False),
+        ([], False),
+    ):
+        assert _settings(parser.parse_args(["serve", *given, *files])).sole_replica is meant
+
+
+def test_streams_are_reached_as_tables_are_unless_said() -> None:
+    """Their requests are made once, since followers ask again."""
+    settings = by_flags(endpoint_url="http://127.0.0.1:8000")
+    assert settings.stream_client_settings().endpoint_url == "http://127.0.0.1:8000"
+    assert settings.stream_client_settings().attempts == 1
+    settings = by_flags(streams_endpoint_url="http://127.0.0.1:8001")
+    assert settings.stream_client_settings().endpoint_url == "http://127.0.0.1:8001"
+    assert settings.client_settings().endpoint_url is None
+
+
 def test_settings_do_not_change() -> None:
     """Whoever holds them can rely on them."""
     with pytest.raises(ValueError, match="frozen"):
@@ -177,6 +199,9 @@ def test_settings_do_not_change() -> None:
         ("admission_queue", "-1"),
         ("max_page_bytes", "1000"),
         ("drain_delay", "-1"),
+        ("sole_replica", "perhaps"),
+        ("stream_poll_interval", "0.1"),
+        ("stream_max_lag", "1"),
         ("rate_classes", "{"),
         ("rate_classes", "[]"),
         ("rate_classes", '{"default": {}}'),

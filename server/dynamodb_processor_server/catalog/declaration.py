@@ -146,6 +146,16 @@ class TableDeclaration(Declared):
             raise mistaken("needs time_to_live, the attribute that says when an item expires")
         return hide_expired
 
+    @field_validator("invalidate_from_stream")
+    @classmethod
+    def _by_one_alone(cls, follows: bool, info: ValidationInfo) -> bool:
+        if follows and info.context is not None and not info.context.get("sole_replica"):
+            raise mistaken(
+                "needs the setting sole_replica: replicas share no cache, so that one which "
+                "follows the stream would tell none of the others"
+            )
+        return follows
+
     @property
     def view(self) -> View:
         """How the table's items look to its readers."""

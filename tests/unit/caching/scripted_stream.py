@@ -15,9 +15,10 @@ from dynamodb_processor_server.caching.streams.port import (
     RecordsLost,
     StreamLocation,
 )
-from dynamodb_processor_server.caching.streams.records import Change, Partition, StreamRecord
+from dynamodb_processor_server.caching.streams.records import Change, StreamRecord
 from dynamodb_processor_server.caching.streams.shards import Cursor, Shard, Start
 from dynamodb_processor_server.caching.streams.timing import Pace, Timing
+from dynamodb_processor_server.caching.tags import Partition
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.query.values import WireItem
 from tests.unit.query.tables import make_table

@@ -34,6 +34,7 @@ tables:
     required: [occurred_at]
     sparse: allow
     allow_scan: true
+    invalidate_from_stream: true
 discover: ["audit-*"]
 """)
     assert catalog.discover == ("audit-*",)
@@ -49,6 +50,7 @@ discover: ["audit-*"]
             required=("occurred_at",),
             sparse="allow",
             allow_scan=True,
+            invalidate_from_stream=True,
         )
     }
 

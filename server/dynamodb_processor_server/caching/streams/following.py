@@ -15,9 +15,10 @@ from dynamodb_processor_server.caching.streams.port import (
     StreamSource,
 )
 from dynamodb_processor_server.caching.streams.reading import StreamReading
-from dynamodb_processor_server.caching.streams.records import Partition, StreamRecord, touched
+from dynamodb_processor_server.caching.streams.records import StreamRecord, touched
 from dynamodb_processor_server.caching.streams.tally import Tally
 from dynamodb_processor_server.caching.streams.timing import Pace, Timing
+from dynamodb_processor_server.caching.tags import Partition
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.query.values import Value
 

@@ -6,8 +6,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from dynamodb_processor_server.caching.streams.records import Partition, StreamRecord
+from dynamodb_processor_server.caching.streams.records import StreamRecord
 from dynamodb_processor_server.caching.streams.shards import Cursor, Shard
+from dynamodb_processor_server.caching.tags import Partition
 from dynamodb_processor_server.catalog.schema import Table
 
 

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from dynamodb_processor_server.caching.tags import Partition
 from dynamodb_processor_server.catalog.schema import AccessPath, TableSchema
-from dynamodb_processor_server.query.values import Value, WireItem, from_wire
+from dynamodb_processor_server.query.values import WireItem, from_wire
 
 Change: TypeAlias = Literal["INSERT", "MODIFY", "REMOVE"]
-#: A partition of a path: the values of the path's partition attributes, in the key's order.
-Partition: TypeAlias = tuple[AccessPath, tuple[Value, ...]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,58 @@
+"""Metrics of the streams that are followed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from dynamodb_processor_server.caching.streams.following import Follower
+from dynamodb_processor_server.caching.streams.tally import AGE_BOUNDS
+
+_PREFIX: Final = "dynamodb_processor_stream_"
+
+
+class StreamMetrics(Collector):
+    """How far behind followers are and what they did, by the names of their tables."""
+
+    def __init__(
+        self, registry: CollectorRegistry, followers: Iterable[tuple[str, Follower]]
+    ) -> None:
+        self._followers = followers
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield everything as it is now; runs in the thread that is scraped."""
+        behind = GaugeMetricFamily(
+            f"{_PREFIX}behind_seconds",
+            "Seconds for which it is not certain that all that was written is known.",
+            labels=("table",),
+        )
+        ages = HistogramMetricFamily(
+            f"{_PREFIX}record_age_seconds",
+            "Age of records when what they touched had been invalidated, by DynamoDB's clock.",
+            labels=("table",),
+        )
+        moves = CounterMetricFamily(
+            f"{_PREFIX}table_invalidations",
+            "Invalidations of a whole table, by reason.",
+            labels=("table", "reason"),
+        )
+        failures = CounterMetricFamily(
+            f"{_PREFIX}failures", "Requests to the stream that failed.", labels=("table",)
+        )
+        bounds = (*map(floatToGoString, AGE_BOUNDS), "+Inf")
+        for name, follower in self._followers:
+            tally = follower.tally
+            behind.add_metric((name,), follower.behind)
+            buckets = list(zip(bounds, accumulate(list(tally.ages)), strict=True))
+            ages.add_metric((name,), buckets, tally.age_sum)
+            for reason, count in list(tally.table_moves.items()):
+                moves.add_metric((name, reason), count)
+            failures.add_metric((name,), tally.failures)
+        yield from (behind, ages, moves, failures)
