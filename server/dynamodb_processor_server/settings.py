@@ -176,9 +176,9 @@ class Settings(BaseSettings):
         return {"sole_replica": self.sole_replica}
 
     def stream_client_settings(self) -> ClientSettings:
-        """Return how to reach DynamoDB Streams. Requests are made once: the follower asks again."""
+        """Return how to reach DynamoDB Streams."""
         url = self.streams_endpoint_url or self.endpoint_url
-        return replace(self.client_settings(), endpoint_url=url, pool_size=32, attempts=1)
+        return replace(self.client_settings(), endpoint_url=url, pool_size=32)
 
     def stream_pace(self) -> Pace:
         """Return how streams are followed."""

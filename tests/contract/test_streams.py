@@ -29,6 +29,7 @@ from dynamodb_processor_server.caching.streams.timing import Pace
 from dynamodb_processor_server.caching.tags import Partition
 from dynamodb_processor_server.catalog.declaration import TableDeclaration
 from dynamodb_processor_server.catalog.schema import Table
+from dynamodb_processor_server.reading.backend import Backend
 from dynamodb_processor_server.reading.clients import Clients, ClientSettings
 from dynamodb_processor_server.reading.describing import DynamoDBDescriber
 from tests.support.conditions import WireItem
@@ -79,16 +80,14 @@ class Followed:
     def __init__(self, dynamodb: Any, clients: Clients, endpoint_url: str) -> None:
         self.client = dynamodb
         self.clients = clients
-        self.streams = DynamoDBStreams(
-            ClientSettings(endpoint_url=endpoint_url, region=REGION, attempts=1)
-        )
+        self.streams = DynamoDBStreams(ClientSettings(endpoint_url=endpoint_url, region=REGION))
         self.cache = TimedCache()
         self.table: Table | None = None
 
     async def describe(self) -> Table:
         """Look at the table."""
         declaration = TableDeclaration(table=SCHEMA.table)
-        schema = await DynamoDBDescriber(self.clients).describe("rooms", declaration)
+        schema = await DynamoDBDescriber(Backend(self.clients)).describe("rooms", declaration)
         self.table = Table("rooms", declaration, schema)
         return self.table
 

@@ -157,10 +157,9 @@ def test_a_switch_needs_no_value() -> None:
 
 
 def test_streams_are_reached_as_tables_are_unless_said() -> None:
-    """Their requests are made once, since followers ask again."""
+    """The same endpoint, so that a local one needs saying once."""
     settings = by_flags(endpoint_url="http://127.0.0.1:8000")
     assert settings.stream_client_settings().endpoint_url == "http://127.0.0.1:8000"
-    assert settings.stream_client_settings().attempts == 1
     settings = by_flags(streams_endpoint_url="http://127.0.0.1:8001")
     assert settings.stream_client_settings().endpoint_url == "http://127.0.0.1:8001"
     assert settings.client_settings().endpoint_url is None
