@@ -26,6 +26,7 @@ from dynamodb_processor_server.reading.clients import ClientSettings
 
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _MEBIBYTE = 1024 * 1024
+_STREAM_CONNECTIONS = 32
 
 
 def _address(text: str) -> str:
@@ -178,7 +179,7 @@ class Settings(BaseSettings):
     def stream_client_settings(self) -> ClientSettings:
         """Return how to reach DynamoDB Streams."""
         url = self.streams_endpoint_url or self.endpoint_url
-        return replace(self.client_settings(), endpoint_url=url, pool_size=32)
+        return replace(self.client_settings(), endpoint_url=url, pool_size=_STREAM_CONNECTIONS)
 
     def stream_pace(self) -> Pace:
         """Return how streams are followed."""

@@ -157,7 +157,7 @@ def test_a_switch_needs_no_value() -> None:
 
 
 def test_streams_are_reached_as_tables_are_unless_said() -> None:
-    """The same endpoint, so that a local one needs saying once."""
+    """DynamoDB Local serves both at one address; AWS does not."""
     settings = by_flags(endpoint_url="http://127.0.0.1:8000")
     assert settings.stream_client_settings().endpoint_url == "http://127.0.0.1:8000"
     settings = by_flags(streams_endpoint_url="http://127.0.0.1:8001")

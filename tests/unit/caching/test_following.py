@@ -291,6 +291,20 @@ async def test_a_table_that_nobody_has_described_yet_is_waited_for() -> None:
 
 
 @warped
+async def test_a_table_that_is_described_anew_starts_anew() -> None:
+    """A new declaration is in force, and what was cached under the old one is not watched."""
+    async with following() as followed:
+        await followed.after(1.1)
+        followed.table = None
+        assert await followed.after(1.1) == ["table"]
+        followed.stream.write("a", None, event("t", "1"))
+        assert await followed.after(60) == []
+        followed.table = streamed()
+        assert await followed.after(2) == ["table"]
+        assert followed.moved == {STARTED: 2, LOST: 1}
+
+
+@warped
 async def test_a_refusal_is_no_end() -> None:
     """Credentials may be mended while the server runs."""
     stream = ScriptedStream()
@@ -312,6 +326,8 @@ async def test_a_defect_is_no_end_either() -> None:
         followed.stream.fault = lambda *_: None
         await followed.after(3)
         assert followed.moved == {STARTED: 2, LOST: 1}
+        followed.stream.fault = lambda *_: ZeroDivisionError("a lasting one")
+        assert (await followed.after(60)).count("table") >= 5
 
 
 @warped

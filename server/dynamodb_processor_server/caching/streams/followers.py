@@ -66,7 +66,9 @@ class Followers:
         wanted = self._wanted()
         for source in self._running.keys() - wanted.keys():
             self._running.pop(source)[1].cancel()
-        for source in wanted.keys() - self._running.keys():
+        for source in wanted:
+            if source in self._running:
+                continue
             follower = Follower(
                 partial(self._table, source),
                 self._source,

@@ -78,12 +78,12 @@ class Follower:
     async def follow(self) -> NoReturn:
         """Follow until cancelled."""
         while True:
-            try:
-                await self._turn()
-                await self._guard()
-            except Exception:  # noqa: BLE001 - the cache must not be left alone for a defect
-                _log.exception("stream_follower_failed", table=self._name)
-                self._lose()
+            for step in (self._turn, self._guard):
+                try:
+                    await step()
+                except Exception:  # noqa: BLE001 - a defect must not leave the cache alone
+                    _log.exception("stream_follower_failed", table=self._name)
+                    self._lose()
             await self._timing.sleep(self._pause())
 
     @property
@@ -92,9 +92,12 @@ class Follower:
 
     async def _turn(self) -> None:
         table = self._find_table()
-        if table is None or self._table is None or table.schema != self._table.schema:
+        if table is None:
+            await self._leave()
+        elif self._table is None or table.schema != self._table.schema:
             self._take(table)
-        self._table = table
+        else:
+            self._table = table
         if self._reading is None:
             return
         try:
@@ -112,12 +115,22 @@ class Follower:
             _log.info("stream_followed", table=self._name)
         self._stood_at = max(self._stood_at, self._reading.read_until)
 
-    def _take(self, table: Table | None) -> None:
+    def _take(self, table: Table) -> None:
         """Begin anew with a table as it is described now."""
         self._table = table
         self._restart()
-        if table is not None and self._reading is None:
+        if self._reading is None:
             _log.error("stream_missing", table=table.name, dynamodb_table=table.schema.name)
+
+    async def _leave(self) -> None:
+        """Stop reading for a table that is not described: no page of it is asked for until it is.
+
+        Those that are cached must not be what is found then.
+        """
+        if self._table is not None:
+            await self._move_table(LOST)
+            self._table = None
+            self._restart()
 
     def _restart(self) -> None:
         self._begun = False
