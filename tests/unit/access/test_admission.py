@@ -1,11 +1,12 @@
-"""Admission: the bound, the queue, and that no place is ever lost."""
+"""Admission: the bound, the queue, its fairness, and that no place is ever lost."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -64,6 +65,85 @@ async def test_the_queue_is_served_in_order() -> None:
     assert admission.active == 0
 
 
+async def test_principals_take_turns() -> None:
+    """Whoever has how many calls waiting, the next to be served is another principal's."""
+    admission = Admission(1, 10)
+    await admission.enter()
+    order: list[str] = []
+
+    async def read(principal: str) -> None:
+        await admission.enter(principal)
+        order.append(principal)
+        admission.leave()
+
+    readers = [asyncio.create_task(read(principal)) for principal in "aaaabcb"]
+    await _turns()
+    admission.leave()
+    await asyncio.gather(*readers)
+    assert "".join(order) == "abcabaa"
+
+
+async def test_a_full_queue_makes_room_for_who_has_less() -> None:
+    """The latest call of whoever has most is refused for it, down to an equal share."""
+    admission = Admission(1, 4)
+    await admission.enter()
+    noisy = [asyncio.create_task(admission.enter("noisy")) for _ in range(4)]
+    await _turns()
+    quiet = [asyncio.create_task(admission.enter("quiet")) for _ in range(3)]
+    await _turns()
+    assert [task.done() for task in noisy] == [False, False, True, True]
+    assert [task.done() for task in quiet] == [False, False, True]
+    for refused in (*noisy[2:], quiet[2]):
+        with pytest.raises(Overloaded):
+            await refused
+    for _ in range(5):
+        admission.leave()
+    await asyncio.gather(*noisy[:2], *quiet[:2])
+    assert (admission.active, admission.waiting) == (0, 0)
+
+
+async def test_a_turn_that_would_come_too_late_is_refused_at_once() -> None:
+    """The pace of the turns before tells when a call's own would come."""
+    now = [100.0]
+    admission = Admission(1, 100, wait=60.0, clock=lambda: now[0])
+    await admission.enter()
+    waiting = [asyncio.create_task(admission.enter()) for _ in range(3)]
+    await _turns()
+    now[0] += 2.0
+    admission.leave()  # a turn takes 2 s, and two calls wait
+    with pytest.raises(Overloaded):
+        await admission.enter(seconds=5.9)
+    in_time = asyncio.create_task(admission.enter(seconds=6.1))
+    other = asyncio.create_task(admission.enter("another", 4.1))  # only one is served before it
+    await _turns()
+    assert admission.waiting == 4
+    now[0] += 10.0  # the next turn is overdue, which says more than those before
+    with pytest.raises(Overloaded):
+        await admission.enter("third", 10.0)
+    for _ in range(5):
+        admission.leave()
+    await asyncio.gather(*waiting, in_time, other)
+    assert (admission.active, admission.waiting) == (0, 0)
+
+
+async def test_a_slow_spell_does_not_close_the_queue_for_good() -> None:
+    """Whoever finds the queue empty may wait, and from its turn the pace is learned anew."""
+    now = [0.0]
+    admission = Admission(1, 10, wait=1.0, clock=lambda: now[0])
+    await admission.enter()
+    first = asyncio.create_task(admission.enter())
+    await _turns()
+    now[0] += 50.0
+    admission.leave()
+    await first
+    second = asyncio.create_task(admission.enter())
+    await _turns()
+    assert admission.waiting == 1
+    admission.leave()
+    await second
+    admission.leave()
+
+
 async def test_waiting_has_an_end() -> None:
     """Who waits too long is refused, and leaves no trace in the queue."""
     admission = Admission(1, 1, wait=0.005)
@@ -109,6 +189,46 @@ def test_senseless_bounds_are_refused(limit: int, queue: int) -> None:
         Admission(limit, queue)
 
 
+@given(
+    arrivals=st.lists(st.sampled_from("abcd"), min_size=1, max_size=30),
+    queue=st.integers(1, 12),
+)
+def test_every_queue_is_shared_and_served_fairly(arrivals: list[str], queue: int) -> None:
+    """Nobody is refused for who has more waiting, nor served twice before another is once."""
+
+    async def run() -> tuple[list[str], list[str]]:
+        admission = Admission(1, queue, wait=3_600)
+        await admission.enter()
+        served: list[str] = []
+        refused: list[str] = []
+
+        async def read(principal: str) -> None:
+            try:
+                await admission.enter(principal)
+            except Overloaded:
+                refused.append(principal)
+                return
+            served.append(principal)
+            admission.leave()
+
+        readers = [asyncio.create_task(read(principal)) for principal in arrivals]
+        await _turns()
+        assert admission.waiting == min(queue, len(arrivals))
+        admission.leave()
+        await asyncio.gather(*readers)
+        assert (admission.active, admission.waiting) == (0, 0)
+        return served, refused
+
+    served, refused = asyncio.run(run())
+    assert sorted(served + refused) == sorted(arrivals)
+    kept = Counter(served)
+    assert all(kept[principal] >= max(kept.values()) - 1 for principal in refused)
+    for place, principal in enumerate(served):
+        until = served[:place]
+        for other in set(served[place:]) - {principal}:
+            assert until.count(principal) <= until.count(other)
+
+
 _LIMIT = 3
 _QUEUE = 4
 
@@ -139,10 +259,10 @@ class AdmissionMachine(RuleBasedStateMachine):
         """Take a place without waiting."""
         self.holders += self.admission.try_enter()
 
-    @rule()
-    def enter(self) -> None:
+    @rule(principal=st.sampled_from("abc"))
+    def enter(self, principal: str) -> None:
         """Begin to enter; the loop does not turn yet."""
-        self.tasks.append(self.loop.create_task(self.admission.enter()))
+        self.tasks.append(self.loop.create_task(self.admission.enter(principal)))
 
     @precondition(lambda self: self.holders)
     @rule()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from typing import cast
 
 from dynamodb_processor_server.access.admission import Admission
 from dynamodb_processor_server.access.rate_limits import Limiter
@@ -40,7 +41,10 @@ class Admitting:
 
     def started(self, call: Call) -> Awaitable[None] | None:
         """Take a place, waiting for one if need be, or raise Overloaded."""
-        return None if self._admission.try_enter() else self._admission.enter()
+        if self._admission.try_enter():
+            return None
+        left = cast("float | None", call.context.time_remaining())
+        return self._admission.enter(call.caller.name, left)
 
     def ended(self, call: Call) -> None:
         """Give the place back."""
