@@ -38,6 +38,8 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "backend_attempts": ("5", 5),
     "breaker_failure_rate": ("0.25", 0.25),
     "breaker_cool_down": ("1.5", 1.5),
+    "cache_quarantine": ("0", 0.0),
+    "cache_index_quarantine": ("7.5", 7.5),
     "token_keys": (f"a:{_SECRET}", SecretStr(f"a:{_SECRET}")),
     "token_lifetime": ("60", 60.0),
     "max_concurrent_reads": ("7", 7),
