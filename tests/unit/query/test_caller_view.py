@@ -88,6 +88,10 @@ def test_pages_are_shared_only_under_equal_rules() -> None:
             as_filter=True).cache_key}  # fmt: skip
     assert len(keys) == 3
     assert plan("user_id = 'u'", as_filter=True).cache_key == ruled.cache_key
+    counted = plan("user_id = 'u'", as_filter=True, counts=True)
+    whole = plan("user_id = 'u' AND tenant_id = 'acme'", None, counts=True)
+    assert (counted.requests, counted.local_filter) == (whole.requests, whole.local_filter)
+    assert counted.cache_key != whole.cache_key
 
 
 def test_a_mistake_of_the_caller_is_told_as_ever() -> None:

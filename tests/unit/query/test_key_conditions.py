@@ -54,6 +54,7 @@ def test_partition_attributes_are_fixed_by_equality_alone(
         ("s > 1", "s > 1", "", Narrowing.HALF_OPEN),
         ("1 >= s", "s <= 1", "", Narrowing.HALF_OPEN),
         ("s > 1 AND s > 2 AND s >= 2", "s > 2", "", Narrowing.HALF_OPEN),
+        ("s >= 2 AND s > 2", "s > 2", "", Narrowing.HALF_OPEN),
         ("s < 3 AND s <= 2 AND s < 2", "s < 2", "", Narrowing.HALF_OPEN),
         ("s >= 1 AND s <= 3", "s BETWEEN 1 AND 3", "", Narrowing.RANGE),
         ("s > 1 AND s < 3", "s BETWEEN 1 AND 3", "s > 1 AND s < 3", Narrowing.RANGE),
@@ -68,6 +69,7 @@ def test_partition_attributes_are_fixed_by_equality_alone(
         ("s BETWEEN 1 AND 5 AND s < 5", "s BETWEEN 1 AND 5", "s < 5", Narrowing.RANGE),
         ("s >= 2 AND s <= 2", "s BETWEEN 2 AND 2", "", Narrowing.RANGE),
         ("s <> 1", "", "s <> 1", Narrowing.PARTITION),
+        ("1 <> s", "", "1 <> s", Narrowing.PARTITION),
         ("s IN (1, 2)", "", "s IN (1, 2)", Narrowing.PARTITION),
         ("s > 1 OR s < 0", "", "s > 1 OR s < 0", Narrowing.PARTITION),
         ("NOT s > 1", "", "NOT s > 1", Narrowing.PARTITION),
@@ -235,6 +237,18 @@ def test_a_prefix_is_a_range() -> None:
     assert found.terms == terms_of("begins_with(s, 'x')")
     assert found.carried == {*terms_of("p = 'a'"), *found.terms}
     assert found.narrowing is Narrowing.RANGE
+
+
+@pytest.mark.parametrize(
+    "value", [Value("S", "é" * 512), Value("B", b"\x00"), Value("B", b"x" * 1024)]
+)
+def test_values_that_a_key_may_have_are_bounds(value: Value) -> None:
+    """Text and bytes alike, up to the 1,024 bytes that a sort key has at most."""
+    key = KeySchema((KeyAttribute("p", "S"),), (KeyAttribute("s", value.type),))
+    for text in ("s > :v", "s BETWEEN :v AND :v", "begins_with(s, :v)"):
+        found = of(f"p = 'a' AND {text}", key, v=value)
+        assert found.terms == (parse_expression(text, {"v": value}),)
+        assert found.carried == {*terms_of("p = 'a'"), *found.terms}
 
 
 @pytest.mark.parametrize(

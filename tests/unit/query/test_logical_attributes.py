@@ -197,6 +197,15 @@ def test_a_sort_key_is_narrowed_by_its_fields_from_the_left(
     assert said_of_keys(text)[1] == expected
 
 
+def test_a_key_may_have_a_template_beside_one_that_has_none() -> None:
+    """What is said of its fields narrows it all the same."""
+    table = make_table(SINGLE, keys={"SK": "{kind}#{id}"})
+    terms = conjuncts(parse_expression("PK = 'p' AND kind = 'k'", {}))
+    key = table.schema.base.key.seen_through(table.declaration.view)
+    (derived,) = [found for found in derived_terms(key, terms) if found.terms]
+    assert [Printer().condition(term) for term in derived.terms] == ["begins_with(SK, 'k#')"]
+
+
 @pytest.mark.parametrize(
     ("sort", "text", "expected"),
     [

@@ -167,6 +167,9 @@ def test_an_empty_key_is_a_mistake_whatever_its_type() -> None:
     empty, other = Value("B", b""), Value("B", b"x")
     with pytest.raises(InvalidRequest, match="id is a key and never empty"):
         plan_query(Query("blobs", parse_expression("id = :p", {"p": empty})), table)
+    typed = "attribute_type(id, 'S') AND id = 'x'"
+    with pytest.raises(InvalidRequest, match="column 34: id is a binary key, not a string"):
+        plan_query(Query("blobs", parse_expression(typed, {})), table)
     ranged = parse_expression("id = :q AND at > :p", {"p": empty, "q": other})
     assert plan_query(Query("blobs", ranged), table).operation is Operation.QUERY
 
