@@ -28,10 +28,8 @@ from dynamodb_processor_server.caching.streams.shards import Cursor, Start
 from dynamodb_processor_server.caching.streams.timing import Pace
 from dynamodb_processor_server.caching.tags import Partition
 from dynamodb_processor_server.catalog.declaration import TableDeclaration
-from dynamodb_processor_server.catalog.schema import Table
-from dynamodb_processor_server.reading.backend import Backend
-from dynamodb_processor_server.reading.clients import Clients, ClientSettings
-from dynamodb_processor_server.reading.describing import DynamoDBDescriber
+from dynamodb_processor_server.catalog.schema import Table, parse_description
+from dynamodb_processor_server.reading.clients import ClientSettings
 from tests.support.conditions import WireItem
 from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import REGION, create_table
@@ -77,9 +75,8 @@ class TimedCache(RecordingCache):
 class Followed:
     """A table, its stream and what following it moved."""
 
-    def __init__(self, dynamodb: Any, clients: Clients, endpoint_url: str) -> None:
+    def __init__(self, dynamodb: Any, endpoint_url: str) -> None:
         self.client = dynamodb
-        self.clients = clients
         self.streams = DynamoDBStreams(ClientSettings(endpoint_url=endpoint_url, region=REGION))
         self.cache = TimedCache()
         self.table: Table | None = None
@@ -87,8 +84,8 @@ class Followed:
     async def describe(self) -> Table:
         """Look at the table."""
         declaration = TableDeclaration(table=SCHEMA.table)
-        schema = await DynamoDBDescriber(Backend(self.clients)).describe("rooms", declaration)
-        self.table = Table("rooms", declaration, schema)
+        description = await self.ask("describe_table")
+        self.table = Table("rooms", declaration, parse_description(description["Table"]))
         return self.table
 
     async def ask(self, operation: str, **request: Any) -> Any:
@@ -102,10 +99,10 @@ class Followed:
 
 
 @pytest.fixture
-def followed(dynamodb: Any, clients: Clients, dynamodb_local: str) -> Followed:
+def followed(dynamodb: Any, dynamodb_local: str) -> Followed:
     """A table with a stream, not followed yet."""
     create_table(dynamodb, SCHEMA, BOTH)
-    return Followed(dynamodb, clients, dynamodb_local)
+    return Followed(dynamodb, dynamodb_local)
 
 
 @asynccontextmanager

@@ -22,6 +22,7 @@ from dynamodb_processor_server.caching.streams.port import (
 )
 from dynamodb_processor_server.caching.streams.records import StreamRecord
 from dynamodb_processor_server.caching.streams.shards import Cursor, Shard
+from dynamodb_processor_server.errors import BackendUnavailable
 from dynamodb_processor_server.reading.clients import ClientSettings, open_session
 from dynamodb_processor_server.reading.failures import classify
 from dynamodb_processor_server.reading.responses import (
@@ -32,6 +33,11 @@ from dynamodb_processor_server.reading.responses import (
 # GetRecords gives at most 1,000 records or 1 MB, whichever comes first.
 _MOST_RECORDS: Final = 1_000
 _NEARLY_FULL: Final = 500_000
+_NEEDED: Final = {
+    "describe_stream": "StreamDescription",
+    "get_shard_iterator": "ShardIterator",
+    "get_records": "Records",
+}
 _LOST: Final = {
     "TrimmedDataAccessException": "records were trimmed before they were read",
     "ResourceNotFoundException": "the stream or the shard does not exist",
@@ -112,12 +118,15 @@ class DynamoDBStreams:
     async def _ask(self, operation: str, stream: StreamLocation, **request: Any) -> Any:
         try:
             client = await self._client(stream.region, stream.role_arn)
-            return await getattr(client, operation)(**request)
+            answer = await getattr(client, operation)(**request)
         except Exception as error:
             failure = _failure(error, stream)
             if failure is error:
                 raise
             raise failure from error
+        if _NEEDED[operation] not in answer:  # botocore parses garbage too
+            raise BackendUnavailable(f"an answer is without {_NEEDED[operation]}")
+        return answer
 
     async def _client(self, region: str | None, role_arn: str | None) -> Any:
         async with self._opening:
@@ -173,7 +182,7 @@ class _RecordResponseParser(ItemResponseParser):
             return super()._do_parse(response, shape)
         parsed = orjson.loads(response["body"])
         if b'"B"' in response["body"]:
-            for record in parsed["Records"]:
+            for record in parsed.get("Records", ()):
                 for image in ("OldImage", "NewImage"):
                     _decode_binary(record["dynamodb"].get(image, {}))
         parsed["ResponseMetadata"] = {"RequestId": response["headers"].get("x-amzn-requestid", "")}
