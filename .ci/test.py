@@ -47,7 +47,7 @@ class _Suite:
 
 _FIRST_LANE: Final = (
     _Suite(("tests/unit",), "unit"),
-    _Suite(("tests/contract", "tests/rpc"), "integration"),
+    _Suite(("tests/contract", "tests/rpc", "tests/faults"), "integration"),
 )
 _SECOND_LANE: Final = _Suite(("tests/e2e",), "integration")
 

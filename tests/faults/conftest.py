@@ -1,0 +1,93 @@
+"""A server whose way to DynamoDB goes wrong on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import urllib.request
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+import structlog
+from prometheus_client.parser import text_string_to_metric_families
+
+from dynamodb_processor_server.telemetry.logs import configure_logs
+from tests.faults.load import events_items, events_schema
+from tests.faults.proxy import Proxy, open_proxy
+from tests.faults.stub import Stub, open_stub
+from tests.rpc.logged import Logged
+from tests.support.dynamodb import create_table, open_client, put_items
+from tests.support.running import Service, open_service
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _logs_as_in_production() -> Iterator[None]:
+    """Drawing tracebacks for a terminal would stop the loop for longer than the calls may take."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stderr", Logged())
+        configure_logs("json", "INFO")
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def table(dynamodb_local: str) -> str:
+    """The name of a table of events."""
+    name = f"faults-{uuid.uuid4().hex[:8]}"
+    client = open_client(dynamodb_local)
+    try:
+        create_table(client, events_schema(name))
+        put_items(client, name, events_items())
+    finally:
+        client.close()
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A server; the proxy before it and the stub before DynamoDB, in the order of its requests."""
+
+    service: Service
+    proxy: Proxy
+    stub: Stub
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric's samples that have these labels."""
+        url = f"http://127.0.0.1:{self.service.app.metrics_port}/metrics"
+
+        def scrape() -> str:
+            with urllib.request.urlopen(url) as answer:
+                text: bytes = answer.read()
+            return text.decode()
+
+        families = text_string_to_metric_families(await asyncio.to_thread(scrape))
+        return sum(
+            sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == f"dynamodb_processor_{name}"
+            and labels.items() <= sample.labels.items()
+        )
+
+
+@pytest_asyncio.fixture
+async def ground(tmp_path: Path, dynamodb_local: str, table: str) -> AsyncIterator[Ground]:
+    """A server with short timeouts, all well as yet."""
+    async with (
+        open_stub(dynamodb_local) as stub,
+        open_proxy("127.0.0.1", stub.port) as proxy,
+        open_service(
+            tmp_path,
+            f"http://127.0.0.1:{proxy.port}",
+            {"tables": {"events": {"table": table}}},
+            metrics_listen="127.0.0.1:0",
+            backend_connect_timeout=0.3,
+            backend_read_timeout=0.3,
+            breaker_cool_down=0.3,
+        ) as service,
+    ):
+        yield Ground(service, proxy, stub)

@@ -1,0 +1,98 @@
+"""DynamoDB Local with a temper: what it cannot do, such as throttle, is answered in its place."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import aiohttp
+from aiohttp import web
+
+_READS: Final = ("Query", "Scan", "GetItem", "BatchGetItem")
+_PASSED_ON: Final = ("content-type", "x-amz-target", "authorization", "x-amz-date")
+_PASSED_BACK: Final = ("content-type", "x-amz-crc32", "x-amzn-requestid")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What is answered; `status` 0 stands for DynamoDB's own answer, with these headers over it."""
+
+    status: int
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def refusal(code: str, status: int = 400, **more: Any) -> Reply:
+    """Return an error as DynamoDB words it."""
+    kind = f"com.amazonaws.dynamodb.v20120810#{code}"
+    body = {"__type": kind, "message": "internal: arn:aws:dynamodb", **more}
+    return Reply(status, json.dumps(body).encode(), {"content-type": "application/x-amz-json-1.0"})
+
+
+#: What to answer the nth read, with this body; None lets it through.
+Script = Callable[[int, bytes], Reply | None]
+
+
+@dataclass
+class Stub:
+    """Passes requests on to DynamoDB, unless `script` has an answer to a read.
+
+    `reads` is how many came, `most_at_once` how many of them at the same time. Each takes `seconds`
+    longer than it would.
+    """
+
+    upstream: str
+    session: aiohttp.ClientSession
+    script: Script = lambda number, body: None
+    seconds: float = 0.0
+    reads: int = 0
+    most_at_once: int = 0
+    port: int = 0
+    _active: int = 0
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Answer one request."""
+        body = await request.read()
+        if request.headers.get("x-amz-target", "").rpartition(".")[2] not in _READS:
+            return await self._pass_on(request, body, {})
+        self.reads += 1
+        number = self.reads
+        self._active += 1
+        self.most_at_once = max(self.most_at_once, self._active)
+        try:
+            await asyncio.sleep(self.seconds)
+            reply = self.script(number, body)
+            if reply is None or not reply.status:
+                return await self._pass_on(request, body, reply.headers if reply else {})
+            return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
+        finally:
+            self._active -= 1
+
+    async def _pass_on(
+        self, request: web.Request, body: bytes, changed: dict[str, str]
+    ) -> web.Response:
+        headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+        async with self.session.post(self.upstream, data=body, headers=headers) as answer:
+            back = {name: answer.headers[name] for name in _PASSED_BACK if name in answer.headers}
+            content = await answer.read()
+            return web.Response(status=answer.status, body=content, headers={**back, **changed})
+
+
+@asynccontextmanager
+async def open_stub(upstream: str) -> AsyncIterator[Stub]:
+    """Run a stub in front of DynamoDB for the time of the `async with`."""
+    async with aiohttp.ClientSession() as session:
+        stub = Stub(upstream, session)
+        runner = web.ServerRunner(web.Server(stub.handle), shutdown_timeout=0.1)  # type: ignore[arg-type]
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, "127.0.0.1", 0)
+            await site.start()
+            stub.port = runner.addresses[0][1]
+            yield stub
+        finally:
+            await runner.cleanup()

@@ -1,0 +1,190 @@
+"""DynamoDB fails in every way there is, and callers get right answers or honest errors in time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import pytest
+
+from tests.faults.conftest import Ground
+from tests.faults.load import DEADLINE, USERS, Load, Outcome
+from tests.faults.proxy import Weather
+from tests.faults.stub import Reply, Script, refusal
+
+_GRACE: Final = 0.25  # seconds past its deadline in which every call has ended
+_CALLS: Final = 60
+_AT_ONCE: Final = 6
+_RECOVERY: Final = 10.0
+
+
+def always(reply: Reply) -> Script:
+    """Return a script that answers every read so."""
+    return lambda number, body: reply
+
+
+def every(nth: int, reply: Reply) -> Script:
+    """Return a script that answers every nth read so."""
+    return lambda number, body: reply if number % nth == 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One fault. `codes` are those that callers may see, none for no failure at all."""
+
+    name: str
+    script: Script | None = None
+    weather: Weather = Weather.FAIR
+    codes: frozenset[str] = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
+
+
+_NONE: Final[frozenset[str]] = frozenset()
+_OURS: Final = frozenset({"INTERNAL"})
+_REASON: Final = [{"reason": "TableReadProvisionedThroughputExceeded", "resource": "arn:aws:x"}]
+_MISMATCH: Final = Reply(0, headers={"x-amz-crc32": "1"})
+
+CASES: Final = (
+    Case("provisioned throughput", always(refusal("ProvisionedThroughputExceededException"))),
+    Case("throttling", always(refusal("ThrottlingException", throttlingReasons=_REASON))),
+    Case("request limit", always(refusal("RequestLimitExceeded", ThrottlingReasons=_REASON))),
+    Case("500", always(refusal("InternalServerError", 500))),
+    Case("503", always(refusal("ServiceUnavailable", 503))),
+    Case("503 of a gateway", always(Reply(503, b"<html>\xff no"))),
+    Case("no answer of DynamoDB's", always(Reply(200, b"<html>"))),
+    Case("now and then a 500", every(9, refusal("InternalServerError", 500)), codes=_NONE),
+    Case("checksum", always(_MISMATCH)),
+    Case("now and then a checksum", every(9, _MISMATCH), codes=_NONE),
+    Case("expired credentials", always(refusal("ExpiredTokenException")), codes=_OURS),
+    Case("unknown credentials", always(refusal("UnrecognizedClientException")), codes=_OURS),
+    Case("denied", always(refusal("AccessDeniedException")), codes=_OURS),
+    Case("slow", None, Weather.DELAY, _NONE),
+    Case("dripping", None, Weather.DRIP),
+    Case("reset", None, Weather.RESET),
+    Case("truncated", None, Weather.TRUNCATE),
+    Case("blackhole", None, Weather.BLACKHOLE),
+    Case("garbage", None, Weather.GARBAGE),
+    Case("killed and restarted", None, Weather.REFUSE),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_a_fault_is_survived(
+    case: Case, ground: Ground, show_line: Callable[[str], None]
+) -> None:
+    """No wrong answer, none past its deadline, hardly more requests than calls; then all well."""
+    load = Load(ground.service, seed=CASES.index(case))
+    await _warm_up(load)
+    before = await ground.metric("backend_calls_total")
+    if case.script is not None:
+        ground.stub.script = case.script
+    await ground.proxy.set_weather(case.weather)
+    outcome = await load.run(_CALLS, _AT_ONCE)
+    attempts = await ground.metric("backend_calls_total") - before
+
+    ground.stub.script = lambda number, body: None
+    await ground.proxy.set_weather(Weather.FAIR)
+    seconds = await _recover(load)
+    after = await load.run(20, 5)
+
+    show_line(
+        f"{case.name}: {outcome.right} right, {dict(outcome.codes)}, latest {outcome.latest:.2f} s,"
+        f" {attempts:.0f} attempts at {outcome.calls} calls, well after {seconds:.1f} s"
+    )
+    assert not outcome.wrong
+    assert outcome.codes.keys() <= case.codes
+    assert case.codes or outcome.right == _CALLS
+    assert outcome.latest <= DEADLINE + _GRACE
+    assert attempts <= 1.2 * outcome.calls
+    assert _is_honest(outcome)
+    assert (after.right, after.wrong) == (20, [])
+
+
+async def _warm_up(load: Load) -> None:
+    """Let a DynamoDB Local that has just started become as fast as the timeouts expect."""
+    async with asyncio.timeout(_RECOVERY):
+        while (await load.run(10, 5)).right < 10:
+            pass
+
+
+async def _recover(load: Load) -> float:
+    """Return the seconds until a call is answered."""
+    began = time.monotonic()
+    while not (await load.read(USERS[0])).right:
+        assert time.monotonic() - began < _RECOVERY, "it does not recover"
+        await asyncio.sleep(0.02)
+    return time.monotonic() - began
+
+
+def _is_honest(outcome: Outcome) -> bool:
+    """Return whether every failure has details of ours and none has words of DynamoDB's."""
+    return all(
+        refusal.code.name == "DEADLINE_EXCEEDED"
+        or ("ErrorInfo" in refusal.details and "internal:" not in refusal.message)
+        for refusal in outcome.refusals
+    )
+
+
+async def _break(ground: Ground, load: Load) -> None:
+    """Let reads fail until the table is left alone."""
+    ground.stub.script = always(refusal("ServiceUnavailable", 503))
+    while not await ground.metric("breaker_refusals_total", table="events"):
+        await load.run(6, 3)
+    ground.stub.script = lambda number, body: None
+
+
+async def test_one_request_probes_a_table_that_was_left_alone(ground: Ground) -> None:
+    """However many callers come when the cool-down has passed; all are served after it."""
+    load = Load(ground.service, seed=1)
+    await _break(ground, load)
+    await asyncio.sleep(0.5)
+    reads, ground.stub.most_at_once, ground.stub.seconds = ground.stub.reads, 0, 0.2
+    outcomes = await asyncio.gather(*(load.read(user) for user in USERS * 4))
+    ground.stub.seconds = 0.0
+    assert (ground.stub.reads - reads, ground.stub.most_at_once) == (1, 1)
+    assert sum(outcome.right for outcome in outcomes) == 1
+    refusals = [refusal for outcome in outcomes for refusal in outcome.refusals]
+    assert {refusal.code.name for refusal in refusals} == {"UNAVAILABLE"}
+    assert all("RetryInfo" in refusal.details for refusal in refusals)
+    assert await ground.metric("breaker_state", table="events") == 0
+    assert (await load.run(20, 10)).right == 20
+
+
+async def test_a_cached_page_is_served_while_its_table_is_left_alone(ground: Ground) -> None:
+    """Breakers act on requests to DynamoDB alone."""
+    load = Load(ground.service, seed=2)
+    assert await load._cached(USERS[3])
+    await _break(ground, load)
+    assert await load._cached(USERS[3])
+
+
+async def test_a_hot_partition_is_left_alone_by_itself(ground: Ground) -> None:
+    """Other partitions of the table are read as if nothing was."""
+    hot = refusal(
+        "ThrottlingException", throttlingReasons=[{"reason": "TableReadKeyRangeThroughputExceeded"}]
+    )
+    ground.stub.script = lambda number, body: hot if b'"u-7"' in body else None
+    load = Load(ground.service, seed=3)
+    for _ in range(12):
+        assert not (await load.read("u-7")).right
+    assert await ground.metric("open_partition_breakers") == 1
+    assert all([(await load.read(user)).right for user in USERS if user != "u-7"])
+    ground.stub.script = lambda number, body: None
+    await asyncio.sleep(0.5)
+    assert (await load.read("u-7")).right
+    assert await ground.metric("open_partition_breakers") == 0
+
+
+async def test_clients_are_told_to_stop_when_the_budget_is_spent(ground: Ground) -> None:
+    """Retries on top of theirs would only add to a table's trouble."""
+    load = Load(ground.service, seed=4)
+    await _warm_up(load)
+    assert (await load.run(30, 5)).right == 30  # so that the failures to come open no breaker
+    ground.stub.script = always(refusal("ThrottlingException"))
+    refusals = [(await load.read(USERS[0])).refusals[0] for _ in range(6)]
+    pushbacks = [refusal.trailing.get("grpc-retry-pushback-ms") for refusal in refusals]
+    assert pushbacks == [None] * 5 + ["-1"]
+    assert refusals[-1].code.name == "UNAVAILABLE"
+    assert "RetryInfo" in refusals[-1].details
