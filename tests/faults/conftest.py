@@ -85,8 +85,8 @@ async def ground(tmp_path: Path, dynamodb_local: str, table: str) -> AsyncIterat
             f"http://127.0.0.1:{proxy.port}",
             {"tables": {"events": {"table": table}}},
             metrics_listen="127.0.0.1:0",
-            backend_connect_timeout=0.3,
-            backend_read_timeout=0.3,
+            backend_connect_timeout=0.2,
+            backend_read_timeout=0.5,
             breaker_cool_down=0.3,
         ) as service,
     ):
