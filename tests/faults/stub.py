@@ -37,18 +37,24 @@ def refusal(code: str, status: int = 400, **more: Any) -> Reply:
 Script = Callable[[int, bytes], Reply | None]
 
 
+def _open() -> asyncio.Event:
+    gate = asyncio.Event()
+    gate.set()
+    return gate
+
+
 @dataclass
 class Stub:
     """Passes requests on to DynamoDB, unless `script` has an answer to a read.
 
-    `reads` is how many came, `most_at_once` how many of them at the same time. Each takes `seconds`
-    longer than it would.
+    `reads` is how many came, `most_at_once` how many of them at the same time. All wait for `gate`,
+    which is open unless a test closes it.
     """
 
     upstream: str
     session: aiohttp.ClientSession
     script: Script = lambda number, body: None
-    seconds: float = 0.0
+    gate: asyncio.Event = field(default_factory=_open)
     reads: int = 0
     most_at_once: int = 0
     port: int = 0
@@ -64,7 +70,7 @@ class Stub:
         self._active += 1
         self.most_at_once = max(self.most_at_once, self._active)
         try:
-            await asyncio.sleep(self.seconds)
+            await self.gate.wait()
             reply = self.script(number, body)
             if reply is None or not reply.status:
                 return await self._pass_on(request, body, reply.headers if reply else {})
@@ -85,7 +91,9 @@ class Stub:
 @asynccontextmanager
 async def open_stub(upstream: str) -> AsyncIterator[Stub]:
     """Run a stub in front of DynamoDB for the time of the `async with`."""
-    async with aiohttp.ClientSession() as session:
+    # DynamoDB Local may close an idle connection at the moment in which it is used again.
+    connector = aiohttp.TCPConnector(force_close=True)
+    async with aiohttp.ClientSession(connector=connector) as session:
         stub = Stub(upstream, session)
         runner = web.ServerRunner(web.Server(stub.handle), shutdown_timeout=0.1)  # type: ignore[arg-type]
         await runner.setup()

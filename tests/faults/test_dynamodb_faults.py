@@ -140,9 +140,12 @@ async def test_one_request_probes_a_table_that_was_left_alone(ground: Ground) ->
     load = Load(ground.service, seed=1)
     await _break(ground, load)
     await asyncio.sleep(0.5)
-    reads, ground.stub.most_at_once, ground.stub.seconds = ground.stub.reads, 0, 0.2
-    outcomes = await asyncio.gather(*(load.read(user) for user in USERS * 4))
-    ground.stub.seconds = 0.0
+    reads, ground.stub.most_at_once = ground.stub.reads, 0
+    ground.stub.gate.clear()
+    ending = asyncio.as_completed([load.read(user) for user in USERS])
+    outcomes = [await next(ending) for _ in USERS[1:]]
+    ground.stub.gate.set()  # for the probe, which is the only one left
+    outcomes.append(await next(ending))
     assert (ground.stub.reads - reads, ground.stub.most_at_once) == (1, 1)
     assert sum(outcome.right for outcome in outcomes) == 1
     refusals = [refusal for outcome in outcomes for refusal in outcome.refusals]
