@@ -171,6 +171,11 @@ def told(partition: Partition) -> str:
     return f"{path.label}={','.join(str(value.data) for value in values)}"
 
 
+def touching(tenant: str, *users: str) -> list[str]:
+    """Return what a write in a tenant's and some users' partitions moves, in order of words."""
+    return sorted([f"@table={tenant}", f"by_time={tenant}", *(f"by_user={u}" for u in users)])
+
+
 class Followed:
     """A follower of a scripted stream on a loop whose clock is warped."""
 
