@@ -142,6 +142,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
         settings.shared_read_timeout,
         Quarantine(settings.cache_quarantine, settings.cache_index_quarantine),
     )
+    stack.push_async_callback(reader.close)
     streams = await stack.enter_async_context(DynamoDBStreams(settings.stream_client_settings()))
     followers = Followers(catalog, streams, GenerationMoves(generations), settings.stream_pace())
     draining = asyncio.Event()

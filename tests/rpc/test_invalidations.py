@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
@@ -56,7 +57,19 @@ def tables(dynamodb_local: str) -> Iterator[tuple[str, str, Put]]:
     put_items(
         client,
         composed,
-        [{"PK": {"S": "USER#a"}, "SK": {"S": "1"}, "day": {"N": "1767225600"}}],
+        [
+            {"PK": {"S": "USER#a"}, "SK": {"S": "1"}, "day": {"N": "1767225600"}},
+            {
+                "PK": {"S": "USER#b"},
+                "SK": {"S": "1"},
+                "gone_at": {"N": str(int(time.time()) + 100)},
+            },
+            {
+                "PK": {"S": "USER#b"},
+                "SK": {"S": "2"},
+                "gone_at": {"N": str(int(time.time()) + 200)},
+            },
+        ],
     )
 
     def put(user: str, at: int, **more: Any) -> None:
@@ -77,6 +90,7 @@ async def written(
         "table": composed,
         "keys": {"PK": "USER#{user_id}"},
         "timestamps": {"day": "epoch_seconds"},
+        "time_to_live": "gone_at",
         "sparse": "allow",
     }
     keys = [
@@ -143,7 +157,6 @@ async def test_what_was_written_is_seen(
     for spec in specs:
         page = await written.query(spec)
         assert (status(page), numbers(page.items, "at")) == ("MISS", [1, 2])
-        assert not page.cache.HasField("expires_in"), "it may not be stored so soon"
 
     async def stored() -> bool:
         return status(await written.query(specs[0])) == "HIT"
@@ -261,6 +274,21 @@ async def test_who_may(written: Service) -> None:
     assert (await refused(written.cache.InvalidateCache(whole, timeout=10))).code is (
         grpc.StatusCode.UNAUTHENTICATED
     )
+
+
+@pytest.mark.parametrize("projection", [[], ["SK"]])
+async def test_nothing_is_cached_past_its_time_to_live(
+    written: Service, projection: list[str]
+) -> None:
+    """The first of the items to expire says how long; it need not be asked for to be looked at."""
+    spec = query_spec(
+        "composed", "user_id = :u", parameters={"u": "b"}, projection=projection, max_items=9
+    )
+    await eventually(partial(_kept, written, spec))
+    page = await written.query(spec)
+    assert len(page.items) == 2
+    assert "gone_at" not in page.items[0].attributes or not projection
+    assert 0 < page.cache.expires_in.ToSeconds() <= 100
 
 
 async def test_the_numbers(written: Service, tables: tuple[str, str, Put]) -> None:

@@ -51,6 +51,8 @@ class CacheStatus(enum.Enum):
     """Not cached; read from DynamoDB."""
     COALESCED = 4
     """Shared the read of another call that was under way."""
+    STALE = 5
+    """Answered from the cache after its time: it is being read again, or cannot be."""
     BYPASSED = 6
     """Read from DynamoDB without looking in the cache."""
 

@@ -115,6 +115,10 @@ class _CacheStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CacheStat
     """Not cached; read from DynamoDB."""
     CACHE_STATUS_COALESCED: _CacheStatus.ValueType  # 4
     """Shared the read of another call that was already under way."""
+    CACHE_STATUS_STALE: _CacheStatus.ValueType  # 5
+    """Answered from the cache after its time, as the catalog allows for the table: while it is being
+    read again, or because DynamoDB could not be read. Never what an invalidation has ended.
+    """
     CACHE_STATUS_BYPASSED: _CacheStatus.ValueType  # 6
     """Read from DynamoDB without looking in the cache: asked for, or a strong read."""
 
@@ -129,6 +133,10 @@ CACHE_STATUS_MISS: CacheStatus.ValueType  # 3
 """Not cached; read from DynamoDB."""
 CACHE_STATUS_COALESCED: CacheStatus.ValueType  # 4
 """Shared the read of another call that was already under way."""
+CACHE_STATUS_STALE: CacheStatus.ValueType  # 5
+"""Answered from the cache after its time, as the catalog allows for the table: while it is being
+read again, or because DynamoDB could not be read. Never what an invalidation has ended.
+"""
 CACHE_STATUS_BYPASSED: CacheStatus.ValueType  # 6
 """Read from DynamoDB without looking in the cache: asked for, or a strong read."""
 Global___CacheStatus: _TypeAlias = CacheStatus  # noqa: Y015
@@ -454,7 +462,7 @@ class CacheInfo(_message.Message):
 
     @_builtins.property
     def expires_in(self) -> _duration_pb2.Duration:
-        """How long the answer stays in the cache. Absent when it is not stored."""
+        """How long the answer stays in the cache. Absent when it is not stored, and when it is stale."""
 
     def __init__(
         self,

@@ -60,16 +60,28 @@ class Flights:
         key: Hashable,
         read: Callable[[Progress], Coroutine[Any, Any, Page]],
         began: float,
+        *,
+        attended: bool = True,
     ) -> None:
         """Begin a flight; the caller joins it at once. A flight it replaces goes on unlisted.
 
-        `began` is when the oldest of what it gives may have been read.
+        `began` is when the oldest of what it gives may have been read. One that is not `attended`
+        goes on even if nobody waits for it.
         """
         progress = Progress()
         task = asyncio.create_task(read(progress), name="flight")
         flight = _Flight(task, progress, began)
+        flight.waiters = 0 if attended else 1
         self._flights[key] = flight
         task.add_done_callback(lambda _: self._landed(key, flight))
+
+    async def close(self) -> None:
+        """Cancel what is under way, and wait for its end."""
+        tasks = [flight.task for flight in self._flights.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     def _landed(self, key: Hashable, flight: _Flight) -> None:
         self._remove(key, flight)

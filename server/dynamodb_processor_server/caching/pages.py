@@ -14,6 +14,7 @@ from dynamodb_processor_server.reading.port import PageContent
 
 # A page larger than this share of the store is not kept: it would push out too much else.
 _LARGEST_SHARE: Final = 1 / 8
+_USED_SHARE: Final = 4 / 5
 _ENTRY_OVERHEAD: Final = 400  # bytes: the key, the dataclasses and the dict entries of one page
 
 
@@ -49,12 +50,14 @@ class Tally:
 class StoredPage:
     """A page, and until when it may be served.
 
-    Until `expires`, a time of the store's clock, and as long as none of the generations that it was
-    read under has moved. `tally` is that of the page's table.
+    Until `expires`, a time of the store's clock, or as the table allows until `kept_until`; and as
+    long as none of the generations that it was read under has moved. `tally` is that of the page's
+    table.
     """
 
     content: PageContent
     expires: float
+    kept_until: float
     generations: tuple[Generation, ...] = ()
     tally: Tally = field(default_factory=Tally)
 
@@ -68,31 +71,40 @@ class _Pages(LRUCache[Hashable, StoredPage]):
         stored.tally.evictions += 1
         return key, stored
 
+    def oldest(self) -> tuple[Hashable, StoredPage]:
+        """Take out the page that was used least recently."""
+        return super().popitem()
+
 
 class PageStore:
     """Keeps the most recently used pages that fit in `max_bytes`.
+
+    Pages that nobody has asked for again make room first, so that a stream or scan through much
+    does not push out what is in use; pages in use have up to `_USED_SHARE` for themselves.
 
     Expiry is in the entry, so that one store serves tables of different times to live. `now` gives
     seconds since the epoch.
     """
 
     def __init__(self, max_bytes: int, now: Callable[[], float]) -> None:
-        self._pages = _Pages(max_bytes, getsizeof=_size)
+        self._max_bytes = max_bytes
+        self._used = _Pages(max_bytes, getsizeof=_size)
+        self._new = _Pages(max_bytes, getsizeof=_size)
         self._tallies: dict[str, Tally] = {}
         self._now = now
 
     @property
     def max_bytes(self) -> int:
         """The bound."""
-        return int(self._pages.maxsize)
+        return self._max_bytes
 
     @property
     def bytes_used(self) -> int:
         """The size of what is stored."""
-        return int(self._pages.currsize)
+        return int(self._used.currsize + self._new.currsize)
 
     def __len__(self) -> int:
-        return len(self._pages)
+        return len(self._used) + len(self._new)
 
     def tally(self, table: str) -> Tally:
         """Return how the store is used for the table of a name."""
@@ -109,35 +121,48 @@ class PageStore:
     def get(self, key: Hashable) -> StoredPage | None:
         """Return the page stored under `key` unless it must not be served any more."""
         try:
-            stored = self._pages[key]  # `.get` of cachetools costs three times as much
+            stored = self._used[key]  # `.get` of cachetools costs three times as much
         except KeyError:
-            return None
+            if key not in self._new:
+                return None
+            stored = self._promote(key)
         for generation in stored.generations:
             if generation.moved:
                 self._remove(key)
                 return None
-        if stored.expires <= self._now():
+        if stored.kept_until <= self._now():
             self._remove(key)
             return None
         return stored
 
     def put(self, key: Hashable, stored: StoredPage) -> bool:
         """Store a page; return whether it was taken. A page never replaces one read after it."""
-        known = self.get(key)
+        pages = self._used if key in self._used else self._new
+        known = self.get(key) if key in pages else None
         if known is not None and known.content.read_at > stored.content.read_at:
             return False
         if known is not None:
             self._remove(key)  # even if its successor does not fit: it is older than what was read
         size = _size(stored)
-        if size > self._pages.maxsize * _LARGEST_SHARE:
+        if size > self._max_bytes * _LARGEST_SHARE:
             return False
-        self._pages[key] = stored
+        while self.bytes_used + size > self._max_bytes:
+            (self._new or self._used).popitem()
+        pages[key] = stored
         stored.tally.pages += 1
         stored.tally.bytes += size
         return True
 
+    def _promote(self, key: Hashable) -> StoredPage:
+        """Move a page that is asked for again to those in use, where the oldest may fall back."""
+        stored = self._new.pop(key)
+        self._used[key] = stored
+        while self._used.currsize > self._max_bytes * _USED_SHARE:
+            self._new.update((self._used.oldest(),))
+        return stored
+
     def _remove(self, key: Hashable) -> None:
-        stored = self._pages.pop(key)
+        stored = (self._used if key in self._used else self._new).pop(key)
         stored.tally.left(stored)
 
 

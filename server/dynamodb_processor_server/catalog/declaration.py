@@ -50,6 +50,7 @@ TimestampFormName = Literal[
     "iso8601", "iso8601_milliseconds", "iso8601_microseconds", "epoch_seconds", "epoch_milliseconds"
 ]
 _Attributes = Annotated[tuple[AttributeName, ...], AfterValidator(distinct)]
+_Grace = Annotated[float, Field(strict=True, ge=0, le=86_400, allow_inf_nan=False)]
 _PageSize = Annotated[int, Field(strict=True, ge=1, le=10_000)]
 
 
@@ -80,6 +81,10 @@ class TableDeclaration(Declared):
         description: Words for the readers.
         page_size: Items per page.
         cache_ttl: Seconds for which pages stay cached; 0 means that none is.
+        stale_while_revalidate: Seconds after that for which they are served once more, while they
+            are read again; 0 means not at all.
+        stale_if_error: Seconds after `cache_ttl` for which they are served when DynamoDB fails; 0
+            means not at all.
         attributes: The attributes that readers see; None means all.
         required: The attributes that the operator vouches every item has.
         sparse: Whether an index that may hide items is used all the same.
@@ -103,6 +108,8 @@ class TableDeclaration(Declared):
     cache_ttl: float = Field(
         default=DEFAULT_CACHE_TTL, strict=True, ge=0, le=86_400, allow_inf_nan=False
     )
+    stale_while_revalidate: _Grace = 0.0
+    stale_if_error: _Grace = 0.0
     attributes: Annotated[_Attributes, AfterValidator(filled)] | None = None
     required: _Attributes = ()
     sparse: Literal["refuse", "allow"] = "refuse"

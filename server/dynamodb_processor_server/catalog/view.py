@@ -98,7 +98,14 @@ class View:
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 
-def _has_expired(value: Mapping[str, Any] | None, now: float) -> bool:
+def expiry(value: Mapping[str, Any] | None, now: float) -> float | None:
+    """Return the time that a time-to-live attribute says, None if it says none."""
     if value is None or "N" not in value:
-        return False
-    return now - _OLDEST_SECONDS < float(value["N"]) <= now
+        return None
+    moment = float(value["N"])
+    return moment if moment > now - _OLDEST_SECONDS else None
+
+
+def _has_expired(value: Mapping[str, Any] | None, now: float) -> bool:
+    moment = expiry(value, now)
+    return moment is not None and moment <= now

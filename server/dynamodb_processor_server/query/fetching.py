@@ -25,10 +25,21 @@ def fetched_paths(
     """
     source = table.schema.base if hydrates else path
     if not query.counts:
-        needed = (*path.position, *attributes(checked))
+        needed = (*path.position, *attributes(checked), *_lifetime(query, table))
         return projected_paths(query.projection, table, source, needed)
     needed = (*(path.position if hydrates else ()), *attributes(checked))
     return stored_paths(needed, source, table.view), Shape()
+
+
+def _lifetime(query: Query, table: Table) -> tuple[str, ...]:
+    """Return the attribute that says how long an answer may be cached, if it may and there is one.
+
+    An index that lacks it is read all the same: it matters only where nothing hides what expired.
+    """
+    declaration = table.declaration
+    if query.strong or not declaration.cache_ttl or declaration.time_to_live is None:
+        return ()
+    return (declaration.time_to_live,)
 
 
 def projected_paths(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 from dynamodb_processor_server.caching.flights import Flights
 from dynamodb_processor_server.caching.generations import Generations, Reading
@@ -38,6 +38,7 @@ from dynamodb_processor_server.reading.port import (
 # Pages cut by one caller's budget are not what another one asks for.
 _STORABLE: Final = frozenset({PageEnd.PAGE_FULL, PageEnd.EXHAUSTED, PageEnd.RESPONSE_BYTES})
 _JITTER: Final = 0.05  # a page lives up to this share shorter, so that pages do not expire at once
+_MAX_REVALIDATING: Final = 20  # at once; these reads have no place in admission
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class CachedReader:
         self._generations = generations
         self._quarantine = quarantine
         self._flights = Flights()
+        self._revalidating = 0
         self._read_timeout = read_timeout
         self._now = now
         self._jitter = jitter
@@ -94,19 +96,32 @@ class CachedReader:
             if mode is CacheMode.ONLY_IF_CACHED:
                 raise _not_cached()
             return await self._reader.fetch_page(plan, at, limits)
+        declaration = plan.table.declaration
         key = (plan.cache_key, at, limits.page_size)
         if mode is not CacheMode.REFRESH:
-            page = self._stored(key, limits.cache)
+            page = self._stored(key, limits.cache, declaration.stale_while_revalidate)
             if page is not None:
+                if page.status is CacheStatus.STALE and mode is CacheMode.DEFAULT:
+                    self._revalidate(key, plan, at, limits.page_size)
                 return page
             self._store.tally(plan.table.name).misses += 1
             if mode is CacheMode.ONLY_IF_CACHED:
                 raise _not_cached()
         reading = self._begin(plan, limits)
-        if mode is CacheMode.REFRESH or limits.budgeted:
-            page = await self._reader.fetch_page(plan, at, limits)
-            return self._keep(key, plan, reading, page)
-        return await self._share(key, plan, reading, at, limits)
+        try:
+            if mode is CacheMode.REFRESH or limits.budgeted:
+                page = await self._reader.fetch_page(plan, at, limits)
+                return self._keep(key, plan, reading, page)
+            return await self._share(key, plan, reading, at, limits)
+        except (BackendUnavailable, DeadlineExceeded):
+            stale = self._stored(key, limits.cache, declaration.stale_if_error)
+            if stale is None or mode is CacheMode.REFRESH:
+                raise
+            return stale
+
+    async def close(self) -> None:
+        """End the reads that nobody waits for."""
+        await self._flights.close()
 
     def _begin(self, plan: Plan, limits: Limits) -> Reading:
         """Return what a read of a plan is begun under.
@@ -126,7 +141,8 @@ class CachedReader:
         surplus.read_under = reading
         return reading
 
-    def _stored(self, key: Hashable, policy: CachePolicy) -> Page | None:
+    def _stored(self, key: Hashable, policy: CachePolicy, grace: float) -> Page | None:
+        """Return what is stored, if it expired no more than `grace` seconds ago."""
         stored = self._store.get(key)
         if stored is None:
             return None
@@ -134,8 +150,13 @@ class CachedReader:
         age = max(0.0, now - stored.content.read_at)
         if policy.max_staleness is not None and age > policy.max_staleness:
             return None
+        left = stored.expires - now
+        if left <= -grace:
+            return None
         stored.tally.hits += 1
-        return Page(stored.content, NO_USAGE, CacheStatus.HIT, age, stored.expires - now)
+        if left > 0:
+            return Page(stored.content, NO_USAGE, CacheStatus.HIT, age, left)
+        return Page(stored.content, NO_USAGE, CacheStatus.STALE, age)
 
     async def _share(
         self, key: Hashable, plan: Plan, reading: Reading, at: Position, limits: Limits
@@ -144,33 +165,68 @@ class CachedReader:
 
         Whoever asks when the quarantine is over does not join those who asked before.
         """
-        flight = (key, reading.generations, reading.settled(self._quarantine.of(plan)))
+        flight = self._flight(key, plan, reading)
         now = asyncio.get_running_loop().time()
         staleness = limits.cache.max_staleness
         if self._flights.joinable(flight, -inf if staleness is None else now - staleness):
             page = await self._flights.join(flight, limits)
             return replace(page, usage=NO_USAGE, status=CacheStatus.COALESCED)
-        until = now + self._read_timeout
-        # The flight's own, as it may outlast its caller's interest.
-        ahead = None if limits.surplus is None else Surplus()
+        began = now
+        ahead = None
+        if limits.surplus is not None:
+            # The flight's own, as it may outlast its caller's interest.
+            ahead = Surplus()
+            began = now if limits.surplus.fetched is None else -inf
+            ahead.take(limits.surplus)
+        read = self._reading(key, plan, reading, at, limits.page_size, ahead)
+        self._flights.start(flight, read, began)
+        page = await self._flights.join(flight, limits)
+        if ahead is not None and limits.surplus is not None:
+            limits.surplus.take(ahead)
+        return replace(page, status=CacheStatus.MISS)
+
+    def _revalidate(self, key: Hashable, plan: Plan, at: Position, page_size: int) -> None:
+        """Read a page again for those who will ask for it next, unless many are being read so."""
+        reading = self._generations.begin(tags_of(plan))
+        flight = self._flight(key, plan, reading)
+        if self._flights.joinable(flight, -inf) or self._revalidating >= _MAX_REVALIDATING:
+            return
+        read = self._reading(key, plan, reading, at, page_size, None)
+
+        async def revalidate(progress: Progress) -> Page:
+            try:
+                return await read(progress)
+            finally:
+                self._revalidating -= 1
+
+        self._revalidating += 1
+        now = asyncio.get_running_loop().time()
+        self._flights.start(flight, revalidate, now, attended=False)
+
+    def _flight(self, key: Hashable, plan: Plan, reading: Reading) -> Hashable:
+        return key, reading.generations, reading.settled(self._quarantine.of(plan))
+
+    def _reading(
+        self,
+        key: Hashable,
+        plan: Plan,
+        reading: Reading,
+        at: Position,
+        page_size: int,
+        ahead: Surplus | None,
+    ) -> Callable[[Progress], Coroutine[Any, Any, Page]]:
+        """Return a read that is bounded for itself and stored for all."""
+        until = asyncio.get_running_loop().time() + self._read_timeout
 
         async def read(progress: Progress) -> Page:
-            own = Limits(limits.page_size, until, until, progress=progress, surplus=ahead)
+            own = Limits(page_size, until, until, progress=progress, surplus=ahead)
             try:
                 page = await self._reader.fetch_page(plan, at, own)
             except DeadlineExceeded:  # the flight's, which is none of the callers'
                 raise BackendUnavailable(f"{plan.table.name} answers too slowly") from None
             return self._keep(key, plan, reading, page)
 
-        began = now
-        if ahead is not None and limits.surplus is not None:
-            began = now if limits.surplus.fetched is None else -inf
-            ahead.take(limits.surplus)
-        self._flights.start(flight, read, began)
-        page = await self._flights.join(flight, limits)
-        if ahead is not None and limits.surplus is not None:
-            limits.surplus.take(ahead)
-        return replace(page, status=CacheStatus.MISS)
+        return read
 
     def _keep(self, key: Hashable, plan: Plan, reading: Reading, page: Page) -> Page:
         """Store a page just read, if it may be, and say so on it."""
@@ -181,10 +237,16 @@ class CachedReader:
             and reading.settled(self._quarantine.of(plan))
         ):
             return page
-        lifetime = plan.table.declaration.cache_ttl * (1 - _JITTER * self._jitter())
-        expires = page.content.read_at + lifetime
+        declaration = plan.table.declaration
+        lifetime = declaration.cache_ttl * (1 - _JITTER * self._jitter())
+        last = inf if page.content.valid_until is None else page.content.valid_until
+        expires = min(page.content.read_at + lifetime, last)
+        grace = max(declaration.stale_while_revalidate, declaration.stale_if_error)
+        if expires <= self._now():
+            return page
+        kept_until = min(expires + grace, last)
         tally = self._store.tally(plan.table.name)
-        stored = StoredPage(page.content, expires, reading.generations, tally)
+        stored = StoredPage(page.content, expires, kept_until, reading.generations, tally)
         if not self._store.put(key, stored):
             return page
         return replace(page, expires_in=max(0.0, expires - self._now()))

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from dynamodb_processor_server.query.evaluator import evaluate
 from dynamodb_processor_server.query.plan import Operation, Plan
+from dynamodb_processor_server.reading.lifetimes import Lifetime
 from dynamodb_processor_server.reading.port import (
     Limits,
     Page,
@@ -66,6 +67,7 @@ class CountBuilder:
         self._plan = plan
         self._limits = limits
         self._read_at = now
+        self._lifetime = Lifetime(plan, now)
         self._count = 0
         # Where items are hidden, the bound is reached only once one item more is known: whether
         # there is one must not be told by what happens to be evaluated.
@@ -102,7 +104,10 @@ class CountBuilder:
         if local_filter is None:
             self._count += answer["Count"]
         else:
-            self._count += sum(evaluate(local_filter, item) for item in answer["Items"])
+            counted = [item for item in answer["Items"] if evaluate(local_filter, item)]
+            self._count += len(counted)
+            for item in counted:
+                self._lifetime.add(item)
         branch.position = answer.get("LastEvaluatedKey") or EXHAUSTED
 
     def fill(self) -> PageEnd | None:
@@ -122,7 +127,9 @@ class CountBuilder:
         """Return what has been counted so far."""
         positions = [branch.position for branch in self._branches]
         following = None if end is PageEnd.EXHAUSTED else encode_positions(positions)
-        return Page(PageContent(b"", self._count, following, end, self._read_at), self.usage)
+        until = self._lifetime.until
+        content = PageContent(b"", self._count, following, end, self._read_at, until)
+        return Page(content, self.usage)
 
     finish = page
 

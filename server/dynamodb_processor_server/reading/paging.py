@@ -24,6 +24,7 @@ from dynamodb_processor_server.reading.hydration import (
     PrimaryKey,
     Unread,
 )
+from dynamodb_processor_server.reading.lifetimes import Lifetime
 from dynamodb_processor_server.reading.port import (
     Limits,
     Page,
@@ -68,6 +69,7 @@ class PageBuilder:
         self._max_bytes = max_bytes
         self._read_at = now
         self._oldest = min(now, self._branches.read_at or now)
+        self._lifetime = Lifetime(plan, now)
         self._chunks: list[bytes] = []
         self._count = 0
         self._bytes = 0
@@ -147,7 +149,14 @@ class PageBuilder:
         """Return what has been gathered so far as a page that ends for a reason."""
         branches = self._branches
         following = None if branches.exhausted else encode_positions(branches.positions)
-        content = PageContent(b"".join(self._chunks), self._count, following, end, self._oldest)
+        content = PageContent(
+            b"".join(self._chunks),
+            self._count,
+            following,
+            end,
+            self._oldest,
+            self._lifetime.until,
+        )
         return Page(content, self.usage)
 
     def finish(self, end: PageEnd) -> Page:
@@ -203,6 +212,7 @@ class PageBuilder:
                 return PageEnd.RESPONSE_BYTES
             self._chunks.append(chunk)
             self._bytes += len(chunk)
+        self._lifetime.add(item)
         self._count += 1
         self._branches.delivered += 1
         return None

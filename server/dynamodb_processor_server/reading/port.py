@@ -48,6 +48,7 @@ class CacheStatus(Enum):
     HIT = "HIT"
     MISS = "MISS"
     COALESCED = "COALESCED"
+    STALE = "STALE"
     BYPASSED = "BYPASSED"
 
 
@@ -91,7 +92,8 @@ class PageContent:
 
     `items` is the wire form of `repeated Item items = 1`, ready to be put in front of the rest of
     a response. `next` is None when nothing follows. `read_at` is when the read began, in seconds
-    since the epoch.
+    since the epoch; `valid_until` is when the first of the items passes its time to live, None if
+    none does or that is not known.
     """
 
     items: bytes
@@ -99,6 +101,7 @@ class PageContent:
     next: Position | None
     end: PageEnd
     read_at: float
+    valid_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,6 +145,7 @@ class Model:
                 case _:
                     readers.append(asyncio.create_task(self._read(step)))
         await asyncio.gather(*readers)
+        await self.reader.close()
 
     def _write(self, device: str) -> None:
         self._writes[device].append((self._loop.time(), self._writes[device][-1][1] + 1))

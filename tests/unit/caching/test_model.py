@@ -17,7 +17,11 @@ SCHEDULES = 500
 def make_setting(random: Random) -> Setting:
     """Return what one schedule is played on."""
     return Setting(
-        declared={"cache_ttl": random.choice([5.0, 30.0, 300.0])},
+        declared={
+            "cache_ttl": random.choice([5.0, 30.0, 300.0]),
+            "stale_while_revalidate": random.choice([0.0, 20.0]),
+            "stale_if_error": random.choice([0.0, 60.0]),
+        },
         most_generations=random.choice([1, 3, 6, 1_000]),
         store_bytes=random.choice([6_000, 1_000_000]),
     )

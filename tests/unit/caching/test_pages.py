@@ -27,7 +27,7 @@ def page(size: int, read_at: float = 1_000.0, following: bytes | None = None) ->
 
 def put(store: PageStore, key: object, content: PageContent, expires: float) -> bool:
     """Store a page that no invalidation is going to end."""
-    return store.put(key, StoredPage(content, expires))
+    return store.put(key, StoredPage(content, expires, expires))
 
 
 def test_what_is_put_is_got() -> None:
@@ -123,3 +123,48 @@ def test_the_bound_holds_and_nothing_is_mixed_up(
             assert stored.expires > clock.now
         assert 0 <= store.bytes_used <= 16_000
         assert sum(len(each.content.items) for each in map(store.get, range(6)) if each) <= 16_000
+
+
+def test_pages_in_use_stay_when_much_is_read_once() -> None:
+    """A stream through a large table takes the room of what nobody has asked for again."""
+    store = PageStore(100_000, Clock())
+    for key in range(20):
+        put(store, key, page(1_000), 2_000.0)
+    for key in range(10):
+        assert store.get(key) is not None
+    for key in range(1_000, 2_000):
+        put(store, key, page(1_000), 2_000.0)
+    assert all(store.get(key) for key in range(10))
+    assert not any(store.get(key) for key in range(10, 20))
+    assert store.bytes_used <= 100_000
+
+
+def test_new_pages_have_room_however_much_is_in_use() -> None:
+    """What was in use longest ago falls back among them, and is not lost at once."""
+    store = PageStore(100_000, Clock())
+    for key in range(60):
+        put(store, key, page(1_000), 2_000.0)
+    assert all(store.get(key) for key in range(60))
+    put(store, "new", page(1_000), 2_000.0)
+    assert store.get("new") is not None
+    assert store.get(0) is not None
+
+
+def test_pages_are_counted_by_table() -> None:
+    """What is there, and what had to make room."""
+    clock = Clock()
+    store = PageStore(20_000, clock)
+    tally = store.tally("events")
+    assert store.tally("events") is tally
+    kept = StoredPage(page(1_000), 2_000.0, 2_000.0, (), tally)
+    for key in range(20):
+        assert store.put(key, kept)
+    assert tally.pages == len(store)
+    assert tally.bytes == store.bytes_used
+    assert tally.evictions == 20 - len(store)
+    assert store.put(19, kept), "one replaces another"
+    assert tally.pages == len(store)
+    clock.now = 2_000.0
+    assert not any(store.get(key) for key in range(20))
+    assert (tally.pages, tally.bytes) == (0, 0)
+    assert store.tallies == {"events": tally}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any, Final
 
 from dynamodb_processor_server.caching.generations import Generations
@@ -42,6 +43,7 @@ class World:
         self.now = 1_000.0
         self.seconds = 0.0
         self.error: Exception | None = None
+        self.valid_until: float | None = None
         self.in_advance: list[object] = []
         self.table = InMemoryReader(make_items(25), now=lambda: self.now)
         self.store = PageStore(store_bytes, lambda: self.now)
@@ -67,7 +69,7 @@ class World:
             raise DeadlineExceeded("too late") from None
         if self.error is not None:
             raise self.error
-        return page
+        return replace(page, content=replace(page.content, valid_until=self.valid_until))
 
     async def get(self, plan: Plan = PLAN, at: Position = START, **limits: Any) -> Page:
         """Ask the cached reader for a page."""

@@ -112,6 +112,11 @@ def test_the_default_page_fits_a_small_maximum() -> None:
         ("cache_ttl: 86401", "1: tables.t_1.cache_ttl: should be less than or equal to 86400"),
         ("cache_ttl: .nan", "1: tables.t_1.cache_ttl: should be a finite number"),
         ("cache_ttl: true", "1: tables.t_1.cache_ttl: should be a valid number"),
+        (
+            "stale_if_error: -1",
+            "1: tables.t_1.stale_if_error: should be greater than or equal to 0",
+        ),
+        ("stale_while_revalidate: true", "1: tables.t_1.stale_while_revalidate: should be a valid"),
         ("attributes: []", "1: tables.t_1.attributes: must not be empty"),
         ("attributes: ['']", "1: tables.t_1.attributes[0]: "),
         ("attributes: [a, b, a]", "1: tables.t_1.attributes[2]: repeats entry 0"),
