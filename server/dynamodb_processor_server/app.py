@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from dynamodb_processor_server.access.admission import Admission
 from dynamodb_processor_server.access.api_keys import KeyRing
 from dynamodb_processor_server.access.rate_limits import CallRateLimits
+from dynamodb_processor_server.access.read_units import ReadUnitLimits
 from dynamodb_processor_server.caching.generations import Generations
 from dynamodb_processor_server.caching.pages import PageStore
 from dynamodb_processor_server.caching.streams.dynamodb import DynamoDBStreams
@@ -153,6 +154,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
             Tokens(sealer),
             reader,
             DynamoDBItemReader(backend),
+            ReadUnitLimits(settings.rate_classes),
             Deadlines(settings.unary_deadline, settings.stream_deadline, settings.stream_interval),
             settings.max_page_bytes,
             draining,

@@ -103,7 +103,8 @@ class Settings(BaseSettings):
     admission_queue: int = Field(100, ge=0, description="Reads that wait for one of those places.")
     rate_classes: _RateClasses = Field(
         {"default": RateClass(calls_per_second=1_000)},
-        description="Calls per second of each principal, by rate class, as JSON.",
+        description="Limits of each principal by rate class, as JSON: `calls_per_second`, and if "
+        "wanted `read_units_per_minute` and, on each table, `table_read_units_per_minute`.",
     )
     unary_deadline: _Seconds = Field(30.0, description="For calls that come without a deadline.")
     stream_deadline: _Seconds = Field(3_600.0, description="For streams without a deadline.")

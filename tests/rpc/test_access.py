@@ -228,6 +228,53 @@ async def test_calls_over_the_rate_are_refused_with_advice(doors: Service) -> No
     assert (await doors.query(_SPEC)).stats.items_returned == 5
 
 
+async def test_read_units_are_charged_told_and_limited(
+    tmp_path: Path, dynamodb_local: str, events: str
+) -> None:
+    """A read in debt is refused, a stream between two messages; a cached page costs nothing."""
+    keys = [
+        make_key("tester"),
+        make_key("ruled", tables=[{"table": "*", "rule": f"user_id = '{VIKTOR}'"}]),
+        make_key("streamer"),
+    ]
+    rates = {"default": {"calls_per_second": 1_000, "read_units_per_minute": 1}}
+    spec = query_spec("uncached", "user_id = :u", parameters={"u": VIKTOR})
+    async with open_service(
+        tmp_path, dynamodb_local, events_catalog(events), keys, rate_classes=rates
+    ) as service:
+
+        async def remaining(of: Any, key: str) -> str | bytes | None:
+            call = service.queries.Query(QueryRequest(query=of), metadata=service.metadata(key))
+            await call
+            return dict((await call.trailing_metadata()) or ()).get("x-read-units-remaining")
+
+        assert await remaining(_SPEC, "tester") == "0"  # half a unit is left
+        assert await remaining(_SPEC, "tester") == "0"
+        for _ in range(2):
+            await service.query(spec)
+        refusal = await query_refused(service, "tester", spec)
+        assert (refusal.code, refusal.reason) == (Code.RESOURCE_EXHAUSTED, "RATE_LIMITED")
+        (violation,) = refusal.details["QuotaFailure"].violations
+        assert violation.subject == "tester"
+        assert violation.description == "over the limit of 1 read units per minute"
+        wait = refusal.details["RetryInfo"].retry_delay.ToMilliseconds()
+        assert 0 < wait <= 30_000
+        assert refusal.trailing["grpc-retry-pushback-ms"] == str(wait)
+
+        for _ in range(3):
+            assert await remaining(spec, "ruled") is None
+        refusal = await query_refused(service, "ruled", spec)
+        assert refusal.details["RetryInfo"].retry_delay.ToMilliseconds() == 60_000
+
+        stream = service.stream(spec, key="streamer", page_size=1)
+        for _ in range(3):
+            message: Any = await stream.read()
+            assert message.resume_token
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stream.read()
+        assert refusal_of(caught.value).reason == "RATE_LIMITED"
+
+
 async def test_a_full_server_refuses_reads_but_answers_probes(
     tmp_path: Path, dynamodb_local: str, events: str
 ) -> None:

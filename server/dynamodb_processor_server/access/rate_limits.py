@@ -20,11 +20,16 @@ class RateClass:
         calls_per_second: Calls per second, on average over the window.
         window: Seconds over which the average is taken, a whole number. A principal that was idle
             for a window may make the calls of a whole window at once.
+        read_units_per_minute: Read units that reads may consume, on average and at once after a
+            minute without any; None sets no limit.
+        table_read_units_per_minute: The same for each single table.
         calls_per_window: Calls in one window, at most.
     """
 
     calls_per_second: float
     window: int = 1
+    read_units_per_minute: float | None = None
+    table_read_units_per_minute: float | None = None
     calls_per_window: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -32,6 +37,10 @@ class RateClass:
             raise ValueError("window must be 1 second or more")
         if not 1 <= self.calls_per_second * self.window <= 1_000_000_000:
             raise ValueError("calls_per_second times window must be 1 to 1,000,000,000 calls")
+        for name in ("read_units_per_minute", "table_read_units_per_minute"):
+            units = getattr(self, name)
+            if units is not None and not 1 <= units <= 1_000_000_000:
+                raise ValueError(f"{name} must be 1 to 1,000,000,000 units")
         # Rounded before it is cut: 0.29 times 100 is a little under 29 in floating point.
         calls = floor(round(self.calls_per_second * self.window, 6))
         object.__setattr__(self, "calls_per_window", calls)

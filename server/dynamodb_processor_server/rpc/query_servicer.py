@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import grpc
 
@@ -18,6 +18,7 @@ from dynamodb_processor.v1.query_service_pb2 import (
     ExplainQueryRequest,
     ExplainQueryResponse,
 )
+from dynamodb_processor_server.access.read_units import ReadUnitLimits
 from dynamodb_processor_server.errors import Draining
 from dynamodb_processor_server.reading.counting import UNBOUNDED
 from dynamodb_processor_server.reading.port import ItemReader, Reader
@@ -36,6 +37,8 @@ from dynamodb_processor_server.rpc.requests import (
     parse_cache,
 )
 from dynamodb_processor_server.rpc.responses import count_response, query_response, stream_response
+
+_REMAINING: Final = "x-read-units-remaining"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class QueryServicer:
         tokens: Tokens,
         reader: Reader,
         items: ItemReader,
+        read_units: ReadUnitLimits,
         deadlines: Deadlines,
         max_page_bytes: int,
         draining: asyncio.Event,
@@ -64,6 +68,7 @@ class QueryServicer:
         self._tokens = tokens
         self._reader = reader
         self._items = items
+        self._read_units = read_units
         self._max_page_bytes = max_page_bytes
         self._deadlines = deadlines
         self._draining = draining
@@ -75,7 +80,8 @@ class QueryServicer:
         call = current_call()
         prepared, walk = await self._walk(request, call, self._deadlines.unary)
         step = await walk.next_page()
-        _note(call, step)
+        self._note(call, step)
+        self._tell_remaining(call)
         return query_response(step, prepared.plan, self._token(prepared, call, step))
 
     async def StreamQuery(  # noqa: N802 - the method's name in the contract
@@ -90,11 +96,15 @@ class QueryServicer:
         async with aclosing(walk.pages()) as steps:
             async for step in steps:
                 sequence += 1
-                _note(call, step)
+                self._note(call, step)
                 token = self._token(prepared, call, step)
                 yield stream_response(step, prepared.plan, token, sequence)
-                if self._draining.is_set() and not step.last:
+                if step.last:
+                    break
+                if self._draining.is_set():
                     raise Draining("the server is shutting down; resume on another")
+                self._read_units.check(call.caller, call.table)  # resumed from the token just sent
+        self._tell_remaining(call)
 
     async def CountItems(  # noqa: N802 - the method's name in the contract
         self, request: CountItemsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -111,6 +121,7 @@ class QueryServicer:
             Spec.of(request.query), call.caller, violations.found, counts=True
         )
         check_budget(budget, prepared.plan)
+        self._read_units.check(call.caller, call.table)
         prepared, at, counted = self._tokens.open(
             request.page_token, "page_token", prepared, call.caller
         )
@@ -122,7 +133,8 @@ class QueryServicer:
         )
         walk = Traversal(self._reader, prepared.plan, terms, at, counted, None)
         step = await walk.next_page()
-        _note(call, step)
+        self._note(call, step)
+        self._tell_remaining(call)
         call.items = 0  # none is returned
         return count_response(step, bound, prepared.plan, self._token(prepared, call, step))
 
@@ -137,10 +149,13 @@ class QueryServicer:
         check_batch(request, violations)
         table, rule = await self._preparation.table(request.table, call.caller, violations)
         batch = parse_batch(request, table, rule, violations)
+        self._read_units.check(call.caller, call.table)
         terms = Terms(1, _seconds(call, self._deadlines.unary), budget)
         found = await self._items.get_items(batch.lookup, terms.limits())
         response = batch_response(request, batch, found, self._max_page_bytes)
         call.usage, call.messages, call.items = found.usage, 1, response.stats.items_returned
+        self._read_units.charge(call.caller, call.table, found.usage.read_units)
+        self._tell_remaining(call)
         return response
 
     async def ExplainQuery(  # noqa: N802 - the method's name in the contract
@@ -160,6 +175,7 @@ class QueryServicer:
         caller = call.caller
         prepared = await self._preparation.prepare(request.spec, caller, request.mistakes)
         check_budget(request.budget, prepared.plan)
+        self._read_units.check(caller, call.table)
         prepared, at, returned = self._tokens.open(
             request.token, request.token_field, prepared, caller
         )
@@ -179,6 +195,21 @@ class QueryServicer:
             self._reader, plan, terms, at, returned, max_items, counting, request.total
         )
 
+    def _note(self, call: Call, step: Step) -> None:
+        """Charge what a step took, and leave what the access log and the metrics say."""
+        units = step.usage.read_units - call.usage.read_units  # a stream's steps count all so far
+        self._read_units.charge(call.caller, call.table, units)
+        call.items = step.items
+        call.usage = step.usage
+        call.messages += 1
+        call.cache = step.page.status.value
+
+    def _tell_remaining(self, call: Call) -> None:
+        """Leave in the trailers what is left of the caller's read units, where that is limited."""
+        left = self._read_units.remaining(call.caller, call.table)
+        if left is not None:
+            call.trailing.append((_REMAINING, str(left)))
+
     def _token(self, prepared: PreparedQuery, call: Call, step: Step) -> str:
         return self._tokens.seal(prepared, call.caller, step.page.content.next, step.returned)
 
@@ -187,11 +218,3 @@ def _seconds(call: Call, limit: float) -> float:
     """Return the time left for a call, `limit` if its caller sets no deadline."""
     left = cast("float | None", call.context.time_remaining())
     return limit if left is None else left
-
-
-def _note(call: Call, step: Step) -> None:
-    """Leave what the access log and the metrics say."""
-    call.items = step.items
-    call.usage = step.usage
-    call.messages += 1
-    call.cache = step.page.status.value

@@ -38,6 +38,7 @@ class CallMetrics(Collector):
         self._reads: dict[tuple[str, str], int] = defaultdict(int)
         self._items: dict[str, int] = defaultdict(int)
         self._usage: dict[str, Usage] = defaultdict(Usage)
+        self._units: dict[str, float] = defaultdict(float)
         registry.register(self)
 
     def started(self, method: str) -> None:
@@ -51,12 +52,13 @@ class CallMetrics(Collector):
         self._buckets[method][bisect_left(_SECONDS, seconds)] += 1
         self._seconds[method] += seconds
 
-    def read(self, table: str, cache_status: str, items: int, usage: Usage) -> None:
+    def read(self, table: str, cache_status: str, items: int, usage: Usage, principal: str) -> None:
         """Count what a call read."""
         self._reads[table, cache_status] += 1
         self._items[table] += items
         if usage.backend_calls:
             self._usage[table] += usage
+            self._units[principal] += usage.read_units
 
     def collect(self) -> Iterator[Metric]:
         """Yield everything counted so far; runs in the thread that is scraped."""
@@ -74,6 +76,8 @@ class CallMetrics(Collector):
         yield _counter("items_scanned", "Items evaluated.", ("table",), scanned)
         units = {table: usage.read_units for table, usage in used}
         yield _counter("read_units", "Read units consumed.", ("table",), units)
+        by_principal = "Read units consumed by each principal's calls."
+        yield _counter("principal_read_units", by_principal, ("principal",), self._units)
 
     def _histogram(self) -> Metric:
         family = HistogramMetricFamily(

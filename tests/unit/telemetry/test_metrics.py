@@ -50,13 +50,15 @@ def test_calls_are_counted_in_and_out(registry: CollectorRegistry) -> None:
 def test_what_reading_took_is_counted_by_table(registry: CollectorRegistry) -> None:
     """Items whether read or cached, the rest only where DynamoDB was asked."""
     metrics = CallMetrics(registry)
-    metrics.read("events", "MISS", 10, Usage(items_scanned=40, read_units=1.5, backend_calls=2))
-    metrics.read("events", "HIT", 10, NO_USAGE)
+    usage = Usage(items_scanned=40, read_units=1.5, backend_calls=2)
+    metrics.read("events", "MISS", 10, usage, "reports")
+    metrics.read("events", "HIT", 10, NO_USAGE, "reports")
     assert value(registry, "reads_total", table="events", cache="MISS") == 1
     assert value(registry, "reads_total", table="events", cache="HIT") == 1
     assert value(registry, "items_returned_total", table="events") == 20
     assert value(registry, "items_scanned_total", table="events") == 40
     assert value(registry, "read_units_total", table="events") == 1.5
+    assert value(registry, "principal_read_units_total", principal="reports") == 1.5
 
 
 async def test_requests_to_dynamodb_are_counted_by_what_became_of_them(
