@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     region: str | None = Field(
         None, description="The AWS region of tables that name none; absent: AWS's usual sources."
     )
-    backend_connect_timeout: _Seconds = Field(1.0, description="To connect to DynamoDB.")
+    backend_connect_timeout: _Seconds = Field(3.0, description="To connect to DynamoDB.")
     backend_read_timeout: _Seconds = Field(5.0, description="For one answer of DynamoDB.")
     backend_attempts: int = Field(
         3, ge=1, le=10, description="Attempts at one request to DynamoDB, the first included."

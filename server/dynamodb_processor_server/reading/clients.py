@@ -36,7 +36,8 @@ class ClientSettings:
     endpoint_url: str | None = None
     region: str | None = None
     pool_size: int = 100
-    connect_timeout: float = 1.0
+    # A burst of calls opens its connections on one busy loop, where one second can pass.
+    connect_timeout: float = 3.0
     read_timeout: float = 5.0
 
 

@@ -33,7 +33,7 @@ async def test_clients_are_set_up_as_said() -> None:
         config = client.meta.config
         assert config.retries == {"mode": "standard", "total_max_attempts": 1}
         assert config.max_pool_connections == 7
-        assert (config.connect_timeout, config.read_timeout) == (1.0, 5.0)
+        assert (config.connect_timeout, config.read_timeout) == (3.0, 5.0)
         parsers = client._endpoint._response_parser_factory
         assert isinstance(parsers, ItemResponseParserFactory)
 
