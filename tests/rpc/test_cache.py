@@ -175,8 +175,8 @@ async def test_concurrent_identical_misses_share_one_read(service: Service) -> N
     pages = await asyncio.gather(*(service.query(spec, page_size=200) for _ in range(30)))
     statuses = Counter(map(status, pages))
     assert statuses["MISS"] == 1
-    assert statuses["COALESCED"] > 0
-    assert statuses.keys() <= {"MISS", "COALESCED", "HIT"}
+    # Those who come before the read has ended join it; how many that are is the machine's to say.
+    assert statuses["COALESCED"] + statuses["HIT"] == 29
     assert all(costs_nothing(page) for page in pages if status(page) != "MISS")
     assert all(page.items == pages[0].items for page in pages)
 
