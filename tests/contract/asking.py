@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 from dynamodb_processor_server.query.model import Query
@@ -31,7 +30,7 @@ def plan_for(
 def make_limits(page_size: int = 100, **fields: Any) -> Limits:
     """Return limits that leave half a minute."""
     until = asyncio.get_running_loop().time() + 30.0
-    return replace(Limits(page_size, until, until), **fields)
+    return Limits(page_size, until, until)._replace(**fields)
 
 
 async def read_all(

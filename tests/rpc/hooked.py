@@ -72,7 +72,7 @@ class Handlers:
 
 
 @dataclass
-class Recorder:
+class Recorder(CallHook):
     """A hook that notes its calls and may refuse them."""
 
     name: str

@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Coroutine, Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 from typing import Any, Final
 
@@ -170,7 +170,7 @@ class CachedReader:
         staleness = limits.cache.max_staleness
         if self._flights.joinable(flight, -inf if staleness is None else now - staleness):
             page = await self._flights.join(flight, limits)
-            return replace(page, usage=NO_USAGE, status=CacheStatus.COALESCED)
+            return page._replace(usage=NO_USAGE, status=CacheStatus.COALESCED)
         began = now
         ahead = None
         if limits.surplus is not None:
@@ -183,7 +183,7 @@ class CachedReader:
         page = await self._flights.join(flight, limits)
         if ahead is not None and limits.surplus is not None:
             limits.surplus.take(ahead)
-        return replace(page, status=CacheStatus.MISS)
+        return page._replace(status=CacheStatus.MISS)
 
     def _revalidate(self, key: Hashable, plan: Plan, at: Position, page_size: int) -> None:
         """Read a page again for those who will ask for it next, unless many are being read so."""
@@ -230,7 +230,7 @@ class CachedReader:
 
     def _keep(self, key: Hashable, plan: Plan, reading: Reading, page: Page) -> Page:
         """Store a page just read, if it may be, and say so on it."""
-        page = replace(page, status=CacheStatus.MISS)
+        page = page._replace(status=CacheStatus.MISS)
         if not (
             page.content.end in _STORABLE
             and reading.intact
@@ -249,7 +249,7 @@ class CachedReader:
         stored = StoredPage(page.content, expires, kept_until, reading.generations, tally)
         if not self._store.put(key, stored):
             return page
-        return replace(page, expires_in=max(0.0, expires - self._now()))
+        return page._replace(expires_in=max(0.0, expires - self._now()))
 
 
 def _not_cached() -> PreconditionFailed:

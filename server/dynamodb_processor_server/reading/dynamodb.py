@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import Any, Protocol, cast
 
@@ -105,9 +104,9 @@ class DynamoDBReader:
         if late or (left is not None and left <= 0):
             # Nothing has been delivered, or the page had ended: one item must be, if it can.
             keys = dict(islice(keys.items(), 1))
-            limits = replace(limits, answer_by=limits.deadline, max_read_units=None)
+            limits = limits._replace(answer_by=limits.deadline, max_read_units=None)
         else:
-            limits = replace(limits, max_read_units=left)
+            limits = limits._replace(max_read_units=left)
         builder.hydrate(*await self._hydrator.get(plan, keys, limits))
         return True
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 from dynamodb_processor_server.errors import DeadlineExceeded
 from dynamodb_processor_server.query.plan import Plan
@@ -48,7 +47,8 @@ class CountedTraversal(Traversal):
     async def next_page(self) -> Step:
         """Read the next page and move on behind it, with the total."""
         if self._total is not None:
-            return replace(await super().next_page(), total=self._total)
+            step = await super().next_page()
+            return step._replace(total=self._total)
         if self._terms.budget.meters_reads:
             step = await super().next_page()
             return self._counted(step, await self._count_the_rest(step))
@@ -74,8 +74,8 @@ class CountedTraversal(Traversal):
 
     def _charged(self, step: Step, usage: Usage) -> Step:
         self._usage += usage
-        page = replace(step.page, usage=step.page.usage + usage)
-        return replace(step, page=page, usage=self._usage, total=self._total)
+        page = step.page._replace(usage=step.page.usage + usage)
+        return step._replace(page=page, usage=self._usage, total=self._total)
 
     async def _count_the_rest(self, step: Step) -> Page | None:
         """Count with what the page has left of the budget, unless the page says it all."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from dynamodb_processor_server.errors import DeadlineExceeded
 from dynamodb_processor_server.query.plan import Plan
@@ -45,8 +45,7 @@ class Budget:
 NO_BUDGET = Budget()
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """What a call asks for besides the query.
 
     `seconds` is the time left until the caller's deadline. `interval` is after how many seconds
@@ -59,12 +58,11 @@ class Terms:
     cache: CachePolicy = DEFAULT_CACHE_POLICY
     interval: float | None = None
 
-    def times(self) -> tuple[float, float]:
+    def times(self, now: float) -> tuple[float, float]:
         """Return when to stop reading and when to have stopped, of the event loop's clock.
 
-        An answer has to travel: what is left is not spent to the last millisecond.
+        An answer has to travel: what is left `now` is not spent to the last millisecond.
         """
-        now = asyncio.get_running_loop().time()
         margin = min(0.25, self.seconds / 10)
         stop = now + self.seconds - margin
         if self.budget.max_duration is not None:
@@ -73,12 +71,11 @@ class Terms:
 
     def limits(self) -> Limits:
         """Return the limits of a call that reads once."""
-        stop, deadline = self.times()
+        stop, deadline = self.times(asyncio.get_running_loop().time())
         return Limits(self.page_size, stop, deadline, max_read_units=self.budget.max_read_units)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One page of a walk, and where the walk stands after it.
 
     `returned` counts the items of the whole traversal, earlier calls included; `items` and `usage`
@@ -116,7 +113,7 @@ class Traversal:
         self._usage = NO_USAGE
         self._surplus: Surplus | None = None
         self._loop = asyncio.get_running_loop()
-        self._stop, self._deadline = terms.times()
+        self._stop, self._deadline = terms.times(self._loop.time())
 
     async def next_page(self) -> Step:
         """Read the next page and move on behind it."""
@@ -129,7 +126,7 @@ class Traversal:
             self._usage += page.usage
         if self._max_items is not None and self._returned >= self._max_items:
             content = replace(content, next=None, end=PageEnd.MAX_ITEMS)
-            page = replace(page, content=content)
+            page = page._replace(content=content)
         self._at = content.next
         return Step(page, self._returned, self._items, self._usage, last=content.next is None)
 
@@ -176,7 +173,7 @@ class Traversal:
         if reason is None:
             return step
         content = replace(step.page.content, end=reason)
-        return replace(step, page=replace(step.page, content=content), last=True)
+        return step._replace(page=step.page._replace(content=content), last=True)
 
     def _spent(self) -> PageEnd | None:
         budget, usage = self._terms.budget, self._usage
@@ -191,7 +188,8 @@ class Traversal:
 def _out_of_time(step: Step) -> Step:
     """Return the end of a call whose deadline passed with nothing to show after `step`."""
     content = replace(step.page.content, items=b"", count=0, end=PageEnd.TIME_BUDGET)
-    return replace(step, page=replace(step.page, content=content, usage=NO_USAGE), last=True)
+    page = step.page._replace(content=content, usage=NO_USAGE)
+    return step._replace(page=page, last=True)
 
 
 async def discard(task: asyncio.Task[Any]) -> None:

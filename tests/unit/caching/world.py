@@ -69,7 +69,7 @@ class World:
             raise DeadlineExceeded("too late") from None
         if self.error is not None:
             raise self.error
-        return replace(page, content=replace(page.content, valid_until=self.valid_until))
+        return page._replace(content=replace(page.content, valid_until=self.valid_until))
 
     async def get(self, plan: Plan = PLAN, at: Position = START, **limits: Any) -> Page:
         """Ask the cached reader for a page."""

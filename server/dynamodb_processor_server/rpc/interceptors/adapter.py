@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import aclosing
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import grpc
 import structlog
@@ -26,24 +27,38 @@ _log = structlog.get_logger(__name__)
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class CallHook(Protocol):
+class CallHook(ABC):
     """Something that happens around calls."""
 
+    @abstractmethod
     def applies_to(self, method: str) -> bool:
         """Return whether calls of a method, by full name with slashes, concern this hook."""
-        ...
 
+    @abstractmethod
     def started(self, call: Call) -> Awaitable[None] | None:
         """Note the start of a call, or raise a domain error to refuse it.
 
         Returns what the call has to wait for, if anything: few hooks wait, and a coroutine for each
         of the others would cost more than what they do.
         """
-        ...
 
-    def ended(self, call: Call) -> None:
+    def ended(self, call: Call) -> None:  # noqa: B027 - most hooks hold nothing for a call
         """Note the end of a call that this hook let start; `call.code` says how it ended."""
-        ...
+
+
+class _Chain:
+    """The hooks around one method: what to run at the start of a call, and what at its end."""
+
+    def __init__(self, hooks: Sequence[CallHook]) -> None:
+        self.starts = tuple([hook.started for hook in hooks])
+        # In reverse; an end is for calls that have passed more starts than its place.
+        self.ends = tuple(
+            [
+                (place, hook.ended)
+                for place, hook in reversed(list(enumerate(hooks)))
+                if type(hook).ended is not CallHook.ended
+            ]
+        )
 
 
 class HookedHandlers(grpc.GenericRpcHandler):
@@ -79,8 +94,8 @@ class HookedHandlers(grpc.GenericRpcHandler):
         handler = next((one for one in found if one is not None), None)
         if handler is None:
             return None  # UNIMPLEMENTED; not kept, the name is the caller's invention
-        hooks = [hook for hook in self._hooks if hook.applies_to(method)]
-        wrapped = self._wrapped[method] = _wrap(handler, method, hooks, self._active)
+        chain = _Chain([hook for hook in self._hooks if hook.applies_to(method)])
+        wrapped = self._wrapped[method] = _wrap(handler, method, chain, self._active)
         return wrapped
 
 
@@ -105,7 +120,7 @@ class _ActiveCalls:
 def _wrap(
     handler: grpc.RpcMethodHandler[Any, Any],
     method: str,
-    hooks: Sequence[CallHook],
+    chain: _Chain,
     active: _ActiveCalls,
 ) -> grpc.RpcMethodHandler[Any, Any]:
     behavior: Any
@@ -122,15 +137,15 @@ def _wrap(
     # A streaming handler may also be a coroutine that writes its responses, as health's Watch is.
     wrapper = _yielding if inspect.isasyncgenfunction(behavior) else _awaited
     return make(  # type: ignore[no-any-return]
-        wrapper(behavior, method, hooks, active),
+        wrapper(behavior, method, chain, active),
         handler.request_deserializer,
         handler.response_serializer,
     )
 
 
-def _awaited(behavior: Any, method: str, hooks: Sequence[CallHook], active: _ActiveCalls) -> Any:
+def _awaited(behavior: Any, method: str, chain: _Chain, active: _ActiveCalls) -> Any:
     async def serve(request: Any, context: _Context) -> Any:
-        guard = _Guard(method, context, hooks, active)
+        guard = _Guard(method, context, chain, active)
         try:
             waiting = guard.start()
             if waiting is not None:
@@ -146,9 +161,9 @@ def _awaited(behavior: Any, method: str, hooks: Sequence[CallHook], active: _Act
     return serve
 
 
-def _yielding(behavior: Any, method: str, hooks: Sequence[CallHook], active: _ActiveCalls) -> Any:
+def _yielding(behavior: Any, method: str, chain: _Chain, active: _ActiveCalls) -> Any:
     async def serve(request: Any, context: _Context) -> AsyncIterator[Any]:
-        guard = _Guard(method, context, hooks, active)
+        guard = _Guard(method, context, chain, active)
         try:
             waiting = guard.start()
             if waiting is not None:
@@ -188,12 +203,12 @@ class _Guard:
         self,
         method: str,
         context: _Context,
-        hooks: Sequence[CallHook],
+        chain: _Chain,
         active: _ActiveCalls,
     ) -> None:
         metadata = as_metadata(context.invocation_metadata())
         self._call = Call(method, context, time.monotonic(), metadata)
-        self._hooks = hooks
+        self._chain = chain
         self._active = active
         self._begun = 0
         active.count += 1
@@ -202,11 +217,12 @@ class _Guard:
         """Start the hooks; return what has to be awaited if one of them waits."""
         call = self._call
         enter_call(call)
-        for hook in self._hooks[self._begun :]:
-            waiting = hook.started(call)
+        starts = self._chain.starts
+        for place in range(self._begun, len(starts)):
+            waiting = starts[place](call)
             if waiting is not None:
                 return self._go_on(waiting)
-            self._begun += 1
+            self._begun = place + 1
         return None
 
     async def _go_on(self, waiting: Awaitable[None] | None) -> None:
@@ -238,6 +254,7 @@ class _Guard:
             await call.context.abort_with_status(grpc_status(failure, call.trailing))
 
     def _end_hooks(self) -> None:
-        for hook in reversed(self._hooks[: self._begun]):
-            hook.ended(self._call)
+        for place, ended in self._chain.ends:
+            if place < self._begun:
+                ended(self._call)
         self._active.leave()

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from dynamodb_processor_server.access.api_keys import credential_of
 from dynamodb_processor_server.access.principals import Principal
 from dynamodb_processor_server.rpc.call import Call
+from dynamodb_processor_server.rpc.interceptors.adapter import CallHook
 
 HEALTH: Final = "/grpc.health.v1.Health/"
 REFLECTION: Final = "/grpc.reflection."
@@ -21,7 +22,7 @@ class Authenticator(Protocol):
         ...
 
 
-class Authentication:
+class Authentication(CallHook):
     """Lets nobody through unknown, but for probes and, if it is open, reflection.
 
     `authenticator` gives the one in force: keys are reloaded. `now` gives seconds since the epoch.
@@ -45,6 +46,3 @@ class Authentication:
         """Set the call's principal, or raise Unauthenticated."""
         key = credential_of(call.metadata)
         call.principal = self._authenticator().authenticate(key, self._now())
-
-    def ended(self, call: Call) -> None:
-        """Nothing is held for a call."""

@@ -7,9 +7,10 @@ from functools import cache
 
 from dynamodb_processor_server.errors import PermissionDenied
 from dynamodb_processor_server.rpc.call import Call
+from dynamodb_processor_server.rpc.interceptors.adapter import CallHook
 
 
-class Authorization:
+class Authorization(CallHook):
     """Checks roles. `roles` says which role each service, by full name, needs."""
 
     def __init__(self, roles: Mapping[str, str]) -> None:
@@ -28,6 +29,3 @@ class Authorization:
         role = self._role(call.method)
         if not call.caller.has_role(role):
             raise PermissionDenied(f"this method needs the role {role}")
-
-    def ended(self, call: Call) -> None:
-        """Nothing is held for a call."""

@@ -8,6 +8,7 @@ from typing import Final
 import grpc
 
 from dynamodb_processor_server.rpc.call import Call
+from dynamodb_processor_server.rpc.interceptors.adapter import CallHook
 from dynamodb_processor_server.telemetry.logs import get_access_log
 from dynamodb_processor_server.telemetry.metrics import CallMetrics
 
@@ -16,7 +17,7 @@ _NOT_LOGGED: Final = "/grpc.health.v1.Health/"
 _MAX_TABLE: Final = 255  # characters of a table's name, which may be the caller's invention
 
 
-class Observation:
+class Observation(CallHook):
     """Comes before authentication, so that refused calls are seen too."""
 
     def __init__(self, metrics: CallMetrics) -> None:
@@ -34,7 +35,7 @@ class Observation:
     def ended(self, call: Call) -> None:
         """Count the call out, and log it: never a key, an item or a value."""
         seconds = time.monotonic() - call.started
-        code = call.code.name
+        code = "OK" if call.code is grpc.StatusCode.OK else call.code.name  # `.name` is no field
         table = call.table if call.code is not grpc.StatusCode.PERMISSION_DENIED else ""
         self._metrics.ended(call.method, code, seconds)
         if call.messages:

@@ -8,10 +8,11 @@ from typing import cast
 from dynamodb_processor_server.access.admission import Admission
 from dynamodb_processor_server.access.rate_limits import Limiter
 from dynamodb_processor_server.rpc.call import Call
+from dynamodb_processor_server.rpc.interceptors.adapter import CallHook
 from dynamodb_processor_server.rpc.interceptors.authentication import HEALTH, REFLECTION
 
 
-class RateLimiting:
+class RateLimiting(CallHook):
     """Charges each call to its principal."""
 
     def __init__(self, limiter: Limiter) -> None:
@@ -22,14 +23,11 @@ class RateLimiting:
         return not method.startswith((HEALTH, REFLECTION))
 
     def started(self, call: Call) -> Awaitable[None] | None:
-        """Raise RateLimited when the principal has no calls left."""
+        """Charge a call, refused later or not, or raise RateLimited when none is left."""
         return self._limiter.charge(call.caller, "")
 
-    def ended(self, call: Call) -> None:
-        """A call that was made stays charged."""
 
-
-class Admitting:
+class Admitting(CallHook):
     """Gives each read one of a bounded number of places; probes need none."""
 
     def __init__(self, admission: Admission) -> None:

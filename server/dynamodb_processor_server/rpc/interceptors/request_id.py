@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 from dynamodb_processor_server.rpc.call import Call
+from dynamodb_processor_server.rpc.interceptors.adapter import CallHook
 from dynamodb_processor_server.telemetry.logs import set_request_id
 
 HEADER: Final = "x-request-id"
@@ -17,7 +18,7 @@ def _new_id() -> str:
     return f"{random.getrandbits(128):032x}"  # a name to find, no secret
 
 
-class RequestIds:
+class RequestIds(CallHook):
     """Outermost: whatever happens to a call is logged and answered under its id."""
 
     def applies_to(self, method: str) -> bool:
@@ -25,11 +26,8 @@ class RequestIds:
         return True
 
     def started(self, call: Call) -> None:
-        """Take over or make the id, and send it back."""
+        """Take over or make the id, and send it back; the context ends with the call's task."""
         given = call.metadata_value(HEADER)
         call.request_id = given if given and _SOUND.fullmatch(given) else _new_id()
         call.trailing.append((HEADER, call.request_id))
         set_request_id(call.request_id)
-
-    def ended(self, call: Call) -> None:
-        """Nothing is left: the context ends with the call's task."""
