@@ -39,7 +39,8 @@ from dynamodb_processor_server.rpc.interceptors.authorization import Authorizati
 from dynamodb_processor_server.rpc.interceptors.observation import Observation
 from dynamodb_processor_server.rpc.interceptors.protection import Admitting, RateLimiting
 from dynamodb_processor_server.rpc.interceptors.request_id import RequestIds
-from dynamodb_processor_server.rpc.preparation import Preparation, Tokens
+from dynamodb_processor_server.rpc.openings import Openings, Tokens
+from dynamodb_processor_server.rpc.preparation import Preparation
 from dynamodb_processor_server.rpc.query_servicer import Deadlines, QueryServicer
 from dynamodb_processor_server.rpc.server import (
     CACHE_SERVICE,
@@ -148,10 +149,12 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     followers = Followers(catalog, streams, GenerationMoves(generations), settings.stream_pace())
     draining = asyncio.Event()
     health = Health()
+    preparation, tokens = Preparation(catalog), Tokens(sealer)
     services = Services(
         QueryServicer(
-            Preparation(catalog),
-            Tokens(sealer),
+            preparation,
+            Openings(preparation, tokens),
+            tokens,
             reader,
             DynamoDBItemReader(backend),
             ReadUnitLimits(settings.rate_classes),

@@ -13,7 +13,7 @@ import os
 import struct
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -55,12 +55,14 @@ class TokenPayload:
     """Where a traversal stands.
 
     `position` is opaque here (`reading.positions`). `index` is the one the traversal is pinned to,
-    None for the base table. `returned` counts the items delivered so far.
+    None for the base table. `returned` counts the items delivered so far. `expires` is when the
+    token that it came from does, in seconds since the epoch.
     """
 
     position: bytes
     index: str | None
     returned: int
+    expires: int = field(default=0, compare=False)
 
 
 class TokenSealer:
@@ -113,7 +115,8 @@ class TokenSealer:
         if expires <= self._now():
             raise ExpiredToken
         body = clear[_PAYLOAD.size :]
-        return TokenPayload(body[index_bytes:], body[:index_bytes].decode() or None, returned)
+        index = body[:index_bytes].decode() or None
+        return TokenPayload(body[index_bytes:], index, returned, expires)
 
 
 def _header(key_id: str) -> bytes:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,9 +14,7 @@ from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.errors import (
     ConfigurationError,
     FieldViolation,
-    InvalidRequest,
     PermissionDenied,
-    PreconditionFailed,
 )
 from dynamodb_processor_server.query import canonical
 from dynamodb_processor_server.query.key_types import check_key_types
@@ -27,27 +23,12 @@ from dynamodb_processor_server.query.plan import Plan
 from dynamodb_processor_server.query.planner import plan_query
 from dynamodb_processor_server.query.rules import RowRule
 from dynamodb_processor_server.query.static_types import ExpressionError
-from dynamodb_processor_server.query.tokens import (
-    ExpiredToken,
-    InvalidToken,
-    TokenPayload,
-    TokenSealer,
-)
-from dynamodb_processor_server.reading.port import START, Position
-from dynamodb_processor_server.reading.positions import padded, unpadded
 from dynamodb_processor_server.rpc.received import Spec
 from dynamodb_processor_server.rpc.requests import Violations, parse_query
 
 _MAX_PLANS: Final = 10_000
 # Bytes of a query that is remembered; a request may have a megabyte, too much to keep 10,000 of.
 _MAX_REMEMBERED: Final = 4_096
-
-_MAX_SEALED: Final = 10_000
-_SEALED_SECONDS: Final = 60.0  # by so much may a token expire sooner than it might
-
-
-# Of a traversal: identity, principal, position, index, items before it.
-_Place = tuple[bytes, str, Position, str | None, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +48,11 @@ class Preparation:
         self._plans: LRUCache[tuple[int, bool, bytes, bytes], PreparedQuery] = LRUCache(_MAX_PLANS)
         # By the identity of the plan for pages, which is kept with it and so stays its own.
         self._counting: LRUCache[int, tuple[Plan, Plan]] = LRUCache(_MAX_PLANS)
+
+    @property
+    def version(self) -> int:
+        """Of the catalog; plans of another one are not to be used any more."""
+        return self._catalog.version
 
     async def prepare(
         self,
@@ -170,83 +156,3 @@ def _prepared(query: Query, table: Table, rule: RowRule | None) -> PreparedQuery
     asked = (source, query) if rule is None else (source, query, rule)
     purpose = b"count" if query.counts else b""
     return PreparedQuery(query, plan, canonical.digest(asked) + purpose)
-
-
-class Tokens:
-    """Page tokens of prepared queries.
-
-    A place that was sealed within the last minute is not sealed anew: the same page of the cache
-    goes out with the same token. Opening is done each time. `now` gives seconds of any clock.
-    """
-
-    def __init__(self, sealer: TokenSealer, now: Callable[[], float] = time.monotonic) -> None:
-        self._sealer = sealer
-        self._now = now
-        self._sealed: LRUCache[_Place, tuple[str, float]] = LRUCache(_MAX_SEALED)
-
-    def seal(
-        self, prepared: PreparedQuery, principal: Principal, at: Position | None, returned: int
-    ) -> str:
-        """Return the token for a place in a traversal; empty for its end."""
-        if at is None:
-            return ""
-        place = (prepared.identity, principal.name, at, prepared.plan.path.index, returned)
-        now = self._now()
-        try:
-            token, until = self._sealed[place]
-            if now < until:
-                return token
-        except KeyError:
-            pass
-        plan = prepared.plan
-        if plan.withheld:  # the place may be a hidden item, whose key has a length of its own
-            at = padded(at, len(plan.requests))
-        payload = TokenPayload(at, plan.path.index, returned)
-        token = self._sealer.seal(payload, _context(prepared, principal))
-        self._sealed[place] = token, now + _SEALED_SECONDS
-        return token
-
-    def open(
-        self, token: str, field: str, prepared: PreparedQuery, principal: Principal
-    ) -> tuple[PreparedQuery, Position, int]:
-        """Return the query on the index the token is pinned to, the place, and the items before it.
-
-        An empty token is the start.
-
-        Raises InvalidRequest, naming `field`, for every token that is not this query's and this
-        caller's, and PreconditionFailed for one that has expired or whose index is gone.
-        """
-        if not token:
-            return prepared, START, 0
-        try:
-            payload = self._sealer.open(token, _context(prepared, principal))
-        except InvalidToken:
-            raise InvalidRequest.of(field, "is not a token of this query and caller") from None
-        except ExpiredToken:
-            raise PreconditionFailed(
-                "TOKEN_EXPIRED", field, "the token has expired; start again without one"
-            ) from None
-        return _pinned(prepared, payload.index), unpadded(payload.position), payload.returned
-
-
-def _context(prepared: PreparedQuery, principal: Principal) -> bytes:
-    return prepared.identity + principal.name.encode()
-
-
-def _pinned(prepared: PreparedQuery, index: str | None) -> PreparedQuery:
-    """Return the query planned on `index`, where its traversal began."""
-    plan = prepared.plan
-    if plan.path.index == index:
-        return prepared
-    path = next((path for path in plan.table.schema.paths if path.index == index), None)
-    try:
-        if path is None:
-            raise PreconditionFailed("INDEX_GONE", plan.table.name, "")
-        pinned = plan_query(replace(prepared.query, index=path.label), plan.table, plan.rule)
-    except (InvalidRequest, PreconditionFailed):
-        raise PreconditionFailed(
-            "INDEX_GONE",
-            plan.table.name,
-            "the index that this traversal began on can no longer serve it; start again",
-        ) from None
-    return replace(prepared, plan=pinned)

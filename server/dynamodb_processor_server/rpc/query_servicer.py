@@ -27,7 +27,8 @@ from dynamodb_processor_server.reading.traversal import Step, Terms, Traversal
 from dynamodb_processor_server.rpc.batches import batch_response, check_batch, parse_batch
 from dynamodb_processor_server.rpc.call import Call, current_call
 from dynamodb_processor_server.rpc.explanations import explain
-from dynamodb_processor_server.rpc.preparation import Preparation, PreparedQuery, Tokens
+from dynamodb_processor_server.rpc.openings import Opening, Openings, Tokens
+from dynamodb_processor_server.rpc.preparation import Preparation
 from dynamodb_processor_server.rpc.received import PageRequest, Spec
 from dynamodb_processor_server.rpc.requests import (
     Violations,
@@ -56,6 +57,7 @@ class QueryServicer:
     def __init__(
         self,
         preparation: Preparation,
+        openings: Openings,
         tokens: Tokens,
         reader: Reader,
         items: ItemReader,
@@ -65,6 +67,7 @@ class QueryServicer:
         draining: asyncio.Event,
     ) -> None:
         self._preparation = preparation
+        self._openings = openings
         self._tokens = tokens
         self._reader = reader
         self._items = items
@@ -78,18 +81,18 @@ class QueryServicer:
     ) -> bytes:
         """Return one page."""
         call = current_call()
-        prepared, walk = await self._walk(request, call, self._deadlines.unary)
+        opening, walk = await self._walk(request, call, self._deadlines.unary)
         step = await walk.next_page()
         self._note(call, step)
         self._tell_remaining(call)
-        return query_response(step, prepared.plan, self._token(prepared, call, step))
+        return query_response(step, opening.prepared.plan, self._token(opening, call, step))
 
     async def StreamQuery(  # noqa: N802 - the method's name in the contract
         self, request: PageRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[bytes]:
         """Yield every page."""
         call = current_call()
-        prepared, walk = await self._walk(
+        opening, walk = await self._walk(
             request, call, self._deadlines.stream, self._deadlines.stream_interval
         )
         sequence = 0
@@ -97,8 +100,8 @@ class QueryServicer:
             async for step in steps:
                 sequence += 1
                 self._note(call, step)
-                token = self._token(prepared, call, step)
-                yield stream_response(step, prepared.plan, token, sequence)
+                token = self._token(opening, call, step)
+                yield stream_response(step, opening.prepared.plan, token, sequence)
                 if step.last:
                     break
                 if self._draining.is_set():
@@ -122,21 +125,20 @@ class QueryServicer:
         )
         check_budget(budget, prepared.plan)
         self._read_units.check(call.caller, call.table)
-        prepared, at, counted = self._tokens.open(
-            request.page_token, "page_token", prepared, call.caller
-        )
+        opening = self._tokens.open(request.page_token, "page_token", prepared, call.caller)
+        plan, counted = opening.prepared.plan, opening.returned
         terms = Terms(
             page_size=bound - counted if bound else UNBOUNDED,
             seconds=_seconds(call, self._deadlines.unary),
             budget=budget,
             cache=cache,
         )
-        walk = Traversal(self._reader, prepared.plan, terms, at, counted, None)
+        walk = Traversal(self._reader, plan, terms, opening.at, counted, None)
         step = await walk.next_page()
         self._note(call, step)
         self._tell_remaining(call)
         call.items = 0  # none is returned
-        return count_response(step, bound, prepared.plan, self._token(prepared, call, step))
+        return count_response(step, bound, plan, self._token(opening, call, step))
 
     async def BatchGetItems(  # noqa: N802 - the method's name in the contract
         self, request: BatchGetItemsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -169,17 +171,13 @@ class QueryServicer:
 
     async def _walk(
         self, request: PageRequest, call: Call, limit: float, interval: float | None = None
-    ) -> tuple[PreparedQuery, Traversal]:
-        """Return the query on the index its token is pinned to, and the walk the call takes."""
+    ) -> tuple[Opening, Traversal]:
+        """Return where the call begins, and the walk that it takes from there."""
         call.table = request.spec.table
-        caller = call.caller
-        prepared = await self._preparation.prepare(request.spec, caller, request.mistakes)
-        check_budget(request.budget, prepared.plan)
-        self._read_units.check(caller, call.table)
-        prepared, at, returned = self._tokens.open(
-            request.token, request.token_field, prepared, caller
-        )
-        sizes = prepared.plan.table.declaration.page_size
+        opening = await self._openings.open(request, call.caller)
+        self._read_units.check(call.caller, call.table)
+        plan, max_items = opening.prepared.plan, opening.prepared.query.max_items
+        sizes = plan.table.declaration.page_size
         terms = Terms(
             page_size=min(request.page_size or sizes.default, sizes.maximum),
             seconds=_seconds(call, limit),
@@ -187,22 +185,23 @@ class QueryServicer:
             cache=request.cache,
             interval=interval,
         )
-        plan, max_items = prepared.plan, prepared.query.max_items
+        at, returned = opening.at, opening.returned
         if request.total is None:
-            return prepared, Traversal(self._reader, plan, terms, at, returned, max_items)
-        counting = self._preparation.counting(prepared)
-        return prepared, CountedTraversal(
+            return opening, Traversal(self._reader, plan, terms, at, returned, max_items)
+        counting = self._preparation.counting(opening.prepared)
+        return opening, CountedTraversal(
             self._reader, plan, terms, at, returned, max_items, counting, request.total
         )
 
     def _note(self, call: Call, step: Step) -> None:
         """Charge what a step took, and leave what the access log and the metrics say."""
-        units = step.usage.read_units - call.usage.read_units  # a stream's steps count all so far
-        self._read_units.charge(call.caller, call.table, units)
         call.items = step.items
-        call.usage = step.usage
+        if step.usage is not call.usage:  # as it is at each hit
+            units = step.usage.read_units - call.usage.read_units  # a step counts all so far
+            self._read_units.charge(call.caller, call.table, units)
+            call.usage = step.usage
         call.messages += 1
-        call.cache = step.page.status.value
+        call.cache = step.page.status
 
     def _tell_remaining(self, call: Call) -> None:
         """Leave in the trailers what is left of the caller's read units, where that is limited."""
@@ -210,8 +209,8 @@ class QueryServicer:
         if left is not None:
             call.trailing.append((_REMAINING, str(left)))
 
-    def _token(self, prepared: PreparedQuery, call: Call, step: Step) -> str:
-        return self._tokens.seal(prepared, call.caller, step.page.content.next, step.returned)
+    def _token(self, opening: Opening, call: Call, step: Step) -> str:
+        return self._tokens.seal(opening, call.caller, step.page.content.next, step.returned)
 
 
 def _seconds(call: Call, limit: float) -> float:

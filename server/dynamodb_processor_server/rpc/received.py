@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -34,7 +34,8 @@ class PageRequest:
     """A `Query` or `StreamQuery`, of which the spec is looked into when it is planned.
 
     `token_field` is the field that `token` comes from. `total` is up to how many items are to be
-    counted besides, 0 for all, None for none. `mistakes` are those found so far.
+    counted besides, 0 for all, None for none. `mistakes` are those found so far. `openings` is what
+    `rpc.openings` remembers with a request.
     """
 
     spec: Spec
@@ -45,6 +46,9 @@ class PageRequest:
     cache: CachePolicy
     total: int | None
     mistakes: tuple[FieldViolation, ...]
+    openings: dict[tuple[int, bytes, str], Any] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
 
 def _read_query(request: QueryRequest) -> PageRequest:

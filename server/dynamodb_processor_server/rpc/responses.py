@@ -28,20 +28,20 @@ _STATUSES: Final = {
 def query_response(step: Step, plan: Plan, token: str) -> bytes:
     """Return the bytes of a `QueryResponse`."""
     content, usage = step.page.content, step.page.usage
-    rest = QueryResponse(next_page_token=token)
+    rest = QueryResponse()
     if usage.backend_calls and not plan.withheld:
         set_usage(rest.stats, usage)  # parsers merge the two halves of `stats`
     _set_cache_info(rest.cache, step.page)
     if step.total is not None:
         _set_total(rest.total, step.total)
-    fixed = _fixed(content.end, content.count, plan.path.index, content.read_at)
+    fixed = _fixed(content.end, content.count, plan.path.index, content.read_at, token)
     return b"".join((content.items, fixed, rest.SerializeToString()))
 
 
 @lru_cache(maxsize=10_000)
-def _fixed(end: PageEnd, count: int, index: str | None, read_at: float) -> bytes:
-    """Return the fields of a `QueryResponse` that are the same whenever a stored page is served."""
-    response = QueryResponse(end=_ENDS[end])
+def _fixed(end: PageEnd, count: int, index: str | None, read_at: float, token: str) -> bytes:
+    """Return the fields of a `QueryResponse` that stay the same while a stored page is served."""
+    response = QueryResponse(end=_ENDS[end], next_page_token=token)
     _set_stats(response.stats, count, NO_USAGE, index)
     set_seconds(response.read_time, read_at)
     return response.SerializeToString()

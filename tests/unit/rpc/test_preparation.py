@@ -23,7 +23,8 @@ from dynamodb_processor_server.query.parser import parse_expression
 from dynamodb_processor_server.query.rules import RowRule
 from dynamodb_processor_server.query.tokens import TokenKey, TokenSealer
 from dynamodb_processor_server.reading.positions import encode_positions
-from dynamodb_processor_server.rpc.preparation import Preparation, PreparedQuery, Tokens
+from dynamodb_processor_server.rpc.openings import Opening, Tokens
+from dynamodb_processor_server.rpc.preparation import Preparation, PreparedQuery
 from dynamodb_processor_server.rpc.received import Spec
 from tests.support.running import query_spec
 
@@ -142,25 +143,27 @@ async def test_what_is_wrong_besides_the_query_is_told_with_it(prepare: Prepared
     assert [violation.field for violation in caught.value.violations] == ["page_size"]
 
 
-async def test_a_place_is_sealed_once_a_minute_for_each_caller(prepare: Prepared) -> None:
-    """The same page goes out with the same token; other callers and other places have theirs."""
+async def test_a_place_is_sealed_once_a_minute(prepare: Prepared) -> None:
+    """The same page goes out with the same token; other places have theirs."""
     clock = [0.0]
     sealer = TokenSealer([TokenKey("k", bytes(32))], lifetime=600.0)
     tokens = Tokens(sealer, now=lambda: clock[0])
     prepared = await prepare(of("u-1"))
-    other = Principal("k-2", "other", frozenset({"reader"}), (Grant("*"),), "default")
+    opening = Opening(prepared)
 
-    def seal(principal: Principal = _CALLER, at: bytes = b"[1]", returned: int = 1) -> str:
-        return tokens.seal(prepared, principal, at, returned)
+    def seal(at: bytes = b"[1]", returned: int = 1) -> str:
+        return tokens.seal(opening, _CALLER, at, returned)
 
     first = seal()
     assert seal() == first
-    assert len({first, seal(other), seal(at=b"[2]"), seal(returned=2)}) == 4
+    assert len({first, seal(at=b"[2]"), seal(returned=2), seal(returned=2, at=b"[2]")}) == 4
+    first = seal()
     clock[0] = 61.0
     again = seal()
     assert again != first
     for token in (first, again):
-        assert tokens.open(token, "page_token", prepared, _CALLER)[1:] == (b"[1]", 1)
+        opened = tokens.open(token, "page_token", prepared, _CALLER)
+        assert (opened.at, opened.returned) == (b"[1]", 1)
 
 
 def ruled(text: str, *, as_filter: bool = False, attributes: Sequence[str] = ()) -> Grant:
@@ -208,9 +211,10 @@ async def test_a_token_does_not_tell_how_long_a_hidden_key_is(prepare: Prepared)
 
     async def sealed(grant: Grant) -> list[str]:
         prepared = await prepare(of("u-1"), grant)
-        found = [tokens.seal(prepared, _CALLER, place, 1) for place in places]
+        found = [tokens.seal(Opening(prepared), _CALLER, place, 1) for place in places]
         for place, token in zip(places, found, strict=True):
-            assert tokens.open(token, "page_token", prepared, _CALLER) == (prepared, place, 1)
+            opened = tokens.open(token, "page_token", prepared, _CALLER)
+            assert (opened.prepared, opened.at, opened.returned) == (prepared, place, 1)
         return found
 
     hiding = await sealed(ruled("tenant_id = 'acme'", as_filter=True))
