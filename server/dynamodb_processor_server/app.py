@@ -25,6 +25,11 @@ from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
 from dynamodb_processor_server.catalog.registry import Catalog
 from dynamodb_processor_server.documents import Reloading
 from dynamodb_processor_server.query.tokens import TokenSealer
+from dynamodb_processor_server.reading.admitted import (
+    Admittance,
+    AdmittedItemReader,
+    AdmittedReader,
+)
 from dynamodb_processor_server.reading.backend import Backend
 from dynamodb_processor_server.reading.batches import DynamoDBItemReader
 from dynamodb_processor_server.reading.cached import CachedReader, Quarantine
@@ -32,12 +37,13 @@ from dynamodb_processor_server.reading.clients import Clients
 from dynamodb_processor_server.reading.describing import DynamoDBDescriber
 from dynamodb_processor_server.reading.dynamodb import DynamoDBReader
 from dynamodb_processor_server.rpc.cache_servicer import CacheServicer
+from dynamodb_processor_server.rpc.call import current_claim
 from dynamodb_processor_server.rpc.catalog_servicer import CatalogServicer
 from dynamodb_processor_server.rpc.interceptors.adapter import CallHook
 from dynamodb_processor_server.rpc.interceptors.authentication import Authentication
 from dynamodb_processor_server.rpc.interceptors.authorization import Authorization
 from dynamodb_processor_server.rpc.interceptors.observation import Observation
-from dynamodb_processor_server.rpc.interceptors.protection import Admitting, RateLimiting
+from dynamodb_processor_server.rpc.interceptors.protection import RateLimiting
 from dynamodb_processor_server.rpc.interceptors.request_id import RequestIds
 from dynamodb_processor_server.rpc.openings import Openings, Tokens
 from dynamodb_processor_server.rpc.preparation import Preparation
@@ -137,8 +143,10 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     catalog = Catalog(declaration.current, DynamoDBDescriber(backend))
     store = PageStore(settings.cache_max_bytes, time.time)
     generations = Generations()
+    admission = Admission(settings.max_concurrent_reads, settings.admission_queue)
+    admittance = Admittance(admission, current_claim)
     reader = CachedReader(
-        DynamoDBReader(backend, settings.max_page_bytes),
+        AdmittedReader(DynamoDBReader(backend, settings.max_page_bytes), admittance),
         store,
         generations,
         settings.shared_read_timeout,
@@ -156,7 +164,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
             Openings(preparation, tokens),
             tokens,
             reader,
-            DynamoDBItemReader(backend),
+            AdmittedItemReader(DynamoDBItemReader(backend), admittance),
             ReadUnitLimits(settings.rate_classes),
             Deadlines(settings.unary_deadline, settings.stream_deadline, settings.stream_interval),
             settings.max_page_bytes,
@@ -167,8 +175,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
         health,
     )
     registry = _registry()
-    admission = Admission(settings.max_concurrent_reads, settings.admission_queue)
-    server = RpcServer(services, _hooks(settings, registry, keys, admission), settings.reflection)
+    server = RpcServer(services, _hooks(settings, registry, keys), settings.reflection)
     app = App(settings, server, health, catalog, draining)
     BackendMetrics(registry, backend)
     watch(registry, "cached_bytes", "Bytes of cached pages.", lambda: store.bytes_used)
@@ -197,10 +204,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
 
 
 def _hooks(
-    settings: Settings,
-    registry: CollectorRegistry,
-    keys: Reloading[KeyRing],
-    admission: Admission,
+    settings: Settings, registry: CollectorRegistry, keys: Reloading[KeyRing]
 ) -> tuple[CallHook, ...]:
     """Return the hooks in their order, outermost first."""
     return (
@@ -214,8 +218,7 @@ def _hooks(
                 CACHE_SERVICE.full_name: "admin",
             }
         ),
-        RateLimiting(CallRateLimits(settings.rate_classes)),  # a refusal must not take a place
-        Admitting(admission),
+        RateLimiting(CallRateLimits(settings.rate_classes)),
     )
 
 

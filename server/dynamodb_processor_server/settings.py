@@ -99,7 +99,7 @@ class Settings(BaseSettings):
     )
     token_lifetime: _Seconds = Field(86_400.0, description="How long a page token is good.")
 
-    max_concurrent_reads: int = Field(200, ge=1, description="Reads under way at once.")
+    max_concurrent_reads: int = Field(200, ge=1, description="Reads of DynamoDB at once.")
     admission_queue: int = Field(100, ge=0, description="Reads that wait for one of those places.")
     rate_classes: _RateClasses = Field(
         {"default": RateClass(calls_per_second=1_000)},

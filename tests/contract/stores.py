@@ -6,9 +6,11 @@ import time
 from abc import ABC, abstractmethod
 from typing import Any
 
+from dynamodb_processor_server.access.admission import Admission
 from dynamodb_processor_server.caching.generations import Generations
 from dynamodb_processor_server.caching.pages import PageStore
 from dynamodb_processor_server.catalog.schema import Table
+from dynamodb_processor_server.reading.admitted import Admittance, AdmittedReader, Claim
 from dynamodb_processor_server.reading.backend import Backend
 from dynamodb_processor_server.reading.cached import CachedReader
 from dynamodb_processor_server.reading.dynamodb import DynamoDBReader
@@ -60,7 +62,7 @@ class MemoryStore(Store):
 
 
 class DynamoDBStore(Store):
-    """DynamoDB Local's; `cached` puts the cache above it."""
+    """DynamoDB Local's; `cached` puts admission and the cache above it."""
 
     def __init__(self, table: Table, client: Any, backend: Backend, *, cached: bool) -> None:
         super().__init__(table)
@@ -74,7 +76,9 @@ class DynamoDBStore(Store):
         if not self._cached:
             return reader
         store = PageStore(10_000_000, time.time)
-        return CachedReader(reader, store, Generations(), read_timeout=20.0)
+        admittance = Admittance(Admission(100, 0), lambda: Claim("tester", None))
+        admitted = AdmittedReader(reader, admittance)
+        return CachedReader(admitted, store, Generations(), read_timeout=20.0)
 
     def put(self, item: dict[str, Any]) -> None:
         """Write an item."""

@@ -275,35 +275,6 @@ async def test_read_units_are_charged_told_and_limited(
         assert refusal_of(caught.value).reason == "RATE_LIMITED"
 
 
-async def test_a_full_server_refuses_reads_but_answers_probes(
-    tmp_path: Path, dynamodb_local: str, events: str
-) -> None:
-    """Admission bounds reads, streams for as long as they last; probes need no place."""
-    async with open_service(
-        tmp_path, dynamodb_local, events_catalog(events), max_concurrent_reads=1, admission_queue=0
-    ) as service:
-        everything = query_spec("scannable")
-        stream = service.stream(everything, page_size=1)
-        await stream.read()
-        refusal = await query_refused(service, "tester", _SPEC)
-        assert (refusal.code, refusal.reason) == (Code.RESOURCE_EXHAUSTED, "OVERLOADED")
-        assert refusal.details["RetryInfo"].retry_delay.ToMilliseconds() > 0
-        assert refusal.trailing["grpc-retry-pushback-ms"]
-        assert await service.check() == "SERVING"
-        assert await service.check("liveness") == "SERVING"
-
-        stream.cancel()
-
-        async def admitted() -> bool:
-            request = QueryRequest(query=_SPEC)
-            call = service.queries.Query(request, metadata=service.metadata(), timeout=10)
-            code = await call.code()
-            assert code in (Code.OK, Code.RESOURCE_EXHAUSTED)
-            return code is Code.OK
-
-        await eventually(admitted)  # the cancelled stream's place is free again
-
-
 async def test_reads_wait_their_turn_where_there_is_a_queue(
     tmp_path: Path, dynamodb_local: str, events: str
 ) -> None:

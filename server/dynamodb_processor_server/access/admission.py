@@ -1,4 +1,4 @@
-"""Admission: how many reads run at once, and how many may wait for their turn."""
+"""Admission: how many reads of DynamoDB run at once, and how many may wait for their turn."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Admission:
         async with admission:
             ...
 
-    On a hot path, where a place is mostly free, the same without a coroutine:
+    Where a place is mostly free, the same without a coroutine:
 
         if not admission.try_enter():
             await admission.enter(principal, seconds)

@@ -18,6 +18,7 @@ from dynamodb_processor_server.catalog.schema import PathKind
 from dynamodb_processor_server.errors import (
     BackendUnavailable,
     DeadlineExceeded,
+    Overloaded,
     PreconditionFailed,
 )
 from dynamodb_processor_server.query.plan import Plan
@@ -38,7 +39,7 @@ from dynamodb_processor_server.reading.port import (
 # Pages cut by one caller's budget are not what another one asks for.
 _STORABLE: Final = frozenset({PageEnd.PAGE_FULL, PageEnd.EXHAUSTED, PageEnd.RESPONSE_BYTES})
 _JITTER: Final = 0.05  # a page lives up to this share shorter, so that pages do not expire at once
-_MAX_REVALIDATING: Final = 20  # at once; these reads have no place in admission
+_MAX_REVALIDATING: Final = 20  # at once; nobody waits for these reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class CachedReader:
                 page = await self._reader.fetch_page(plan, at, limits)
                 return self._keep(key, plan, reading, page)
             return await self._share(key, plan, reading, at, limits)
-        except (BackendUnavailable, DeadlineExceeded):
+        except (BackendUnavailable, DeadlineExceeded, Overloaded):
             stale = self._stored(key, limits.cache, declaration.stale_if_error)
             if stale is None or mode is CacheMode.REFRESH:
                 raise
@@ -159,17 +160,31 @@ class CachedReader:
         return Page(stored.content, NO_USAGE, CacheStatus.STALE, age)
 
     async def _share(
-        self, key: Hashable, plan: Plan, reading: Reading, at: Position, limits: Limits
+        self,
+        key: Hashable,
+        plan: Plan,
+        reading: Reading,
+        at: Position,
+        limits: Limits,
+        *,
+        again: bool = False,
     ) -> Page:
         """Read a page together with all who want it under the same generations.
 
-        Whoever asks when the quarantine is over does not join those who asked before.
+        Whoever asks when the quarantine is over does not join those who asked before. A read that
+        was refused a place is asked for once more by each who joined it, together if they may.
         """
         flight = self._flight(key, plan, reading)
         now = asyncio.get_running_loop().time()
         staleness = limits.cache.max_staleness
         if self._flights.joinable(flight, -inf if staleness is None else now - staleness):
-            page = await self._flights.join(flight, limits)
+            try:
+                page = await self._flights.join(flight, limits)
+            except Overloaded:
+                # The turn was another principal's, who may have been refused for its own load.
+                if not again:
+                    return await self._share(key, plan, reading, at, limits, again=True)
+                raise
             return page._replace(usage=NO_USAGE, status=CacheStatus.COALESCED)
         began = now
         ahead = None

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import grpc
 
 from dynamodb_processor_server.access.principals import Principal
+from dynamodb_processor_server.reading.admitted import Claim
 from dynamodb_processor_server.reading.port import NO_USAGE, Usage
 
 Metadata = tuple[tuple[str, str | bytes], ...]
@@ -58,6 +59,12 @@ _current: ContextVar[Call] = ContextVar("call")
 def current_call() -> Call:
     """Return the call that the running handler serves."""
     return _current.get()
+
+
+def current_claim() -> Claim:
+    """Return for whom, and for how long at most, the current call may wait."""
+    call = _current.get()
+    return Claim(call.caller.name, cast("float | None", call.context.time_remaining()))
 
 
 def enter_call(call: Call) -> None:

@@ -10,6 +10,7 @@ import pytest
 from dynamodb_processor_server.errors import (
     BackendUnavailable,
     DeadlineExceeded,
+    Overloaded,
 )
 from dynamodb_processor_server.reading.port import (
     CachePolicy,
@@ -86,3 +87,31 @@ async def test_a_hung_read_does_not_hang_its_callers() -> None:
     assert loop.time() - began == pytest.approx(20.0)
     world.seconds = 0.0
     assert (await world.get()).status is CacheStatus.MISS
+
+
+@warped
+async def test_who_joined_a_read_that_was_refused_a_place_asks_once_more() -> None:
+    """The turn was the first caller's, and so is the refusal; the others share another read."""
+    world = World()
+    world.seconds = 1.0
+    world.error = Overloaded("no place", 1.0)
+    first = asyncio.create_task(world.get())
+    await asyncio.sleep(0.5)
+    others = [asyncio.create_task(world.get()) for _ in range(5)]
+    with pytest.raises(Overloaded):
+        await first
+    world.error = None
+    pages = await asyncio.gather(*others)
+    assert world.reads == 2
+    assert sorted(page.status.name for page in pages) == ["COALESCED"] * 4 + ["MISS"]
+
+
+@warped
+async def test_a_place_refused_twice_is_a_refusal() -> None:
+    """Nobody asks without end."""
+    world = World()
+    world.seconds = 0.5
+    world.error = Overloaded("no place", 1.0)
+    outcomes = await asyncio.gather(*(world.get() for _ in range(5)), return_exceptions=True)
+    assert all(isinstance(outcome, Overloaded) for outcome in outcomes)
+    assert world.reads == 2
