@@ -42,6 +42,10 @@ test: $(VENV)/.dev ## Run every test, with real backends, and measure coverage (
 test-deep: $(VENV)/.dev ## Run what takes an hour: ten times the cases, a year of flights, mutants (SEED=1 repeats a run)
 	@PATH="$(BIN):$$PATH" .ci/test-deep $(SEED)
 
+.PHONY: faults
+faults: $(VENV)/.dev ## Run half an hour of faults and overload, and print one table (PYTEST='-k zipf' narrows it)
+	@PATH="$(BIN):$$PATH" "$(BIN)/python" .ci/faults.py $(PYTEST)
+
 .PHONY: check
 check: $(VENV)/.dev ## Lint, type-check and compare the contract with what is generated and with the last one
 	@echo '==> ruff';                  "$(BIN)/ruff" check . && "$(BIN)/ruff" format --check .

@@ -102,6 +102,23 @@ def show_line(request: pytest.FixtureRequest) -> Callable[[str], None]:
     return show
 
 
+@pytest.fixture
+def report(
+    show_line: Callable[[str], None], record_property: Callable[[str, object], None]
+) -> Callable[[str, str, str], None]:
+    """A function that says what a scenario asked for and what was measured.
+
+    It is printed, and a line in the table of `make faults`. Call it before the assertions.
+    """
+
+    def tell(scenario: str, asked: str, measured: str) -> None:
+        show_line(f"{scenario}: {measured}")
+        for name, text in (("scenario", scenario), ("asked", asked), ("measured", measured)):
+            record_property(name, text)
+
+    return tell
+
+
 @pytest.fixture(scope="session")
 def examples_seed(request: pytest.FixtureRequest) -> str:
     """What decides which examples Hypothesis draws, in words."""

@@ -61,9 +61,9 @@ from dynamodb_processor_server.telemetry.logs import flush_access_log
 from dynamodb_processor_server.telemetry.metrics import (
     BackendMetrics,
     CallMetrics,
-    MetricsServer,
     watch,
 )
+from dynamodb_processor_server.telemetry.metrics_server import MetricsServer
 from dynamodb_processor_server.telemetry.streams import StreamMetrics
 
 _log = structlog.get_logger(__name__)

@@ -13,16 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from hypothesis import settings
-
 from dynamodb_processor_client import CacheMode, CachePolicy, QueryClient, QueryError
 from tests.support.event_service import CATALOG, ENVIRONMENT, KEYS, READER
 from tests.support.events import LONG, LONG_ITEMS, USERS
+from tests.support.lengths import at_length
 from tests.support.processes import ServerProcess, served
 
-# 5 restarts at 40 calls/s, as other tests run beside; the deep profile makes 50 at 200 calls/s.
-RESTARTS: Final = settings().max_examples // 20
-CALLS_PER_SECOND: Final = min(200, settings().max_examples * 2 // 5)
+# The short form is slow, as other tests run beside it.
+RESTARTS: Final = at_length(5, 50)
+CALLS_PER_SECOND: Final = at_length(40, 200)
 # As long as a restart would have been awaited by whoever rolls it out.
 CALLS_BEFORE_NEXT: Final = 20
 _DRAIN: Final = {
@@ -117,7 +116,9 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def test_no_call_fails(events: str, tmp_path: Path, show_line: Callable[[str], None]) -> None:
+async def test_no_call_fails(
+    events: str, tmp_path: Path, report: Callable[[str, str, str], None]
+) -> None:
     """Unary calls are retried elsewhere, streams go on where they were; every exit is clean."""
     fleet = [_Replica(tmp_path / name, events) for name in ("one", "two")]
     codes = []
@@ -137,9 +138,10 @@ async def test_no_call_fails(events: str, tmp_path: Path, show_line: Callable[[s
             load.is_over = True
     finally:
         codes.extend(replica.stop() for replica in fleet)
-    show_line(
-        f"{RESTARTS} rolling restarts of two replicas at {CALLS_PER_SECOND} calls/s: "
-        f"{load.done['calls']} calls and {load.done['streams']} streams, {len(load.failed)} failed"
+    report(
+        f"{RESTARTS} rolling restarts of two replicas",
+        f"0 failed at {CALLS_PER_SECOND} calls/s",
+        f"{load.done['calls']} calls and {load.done['streams']} streams, {len(load.failed)} failed",
     )
     assert load.failed == []
     assert set(codes) == {0}

@@ -21,6 +21,7 @@ from tests.support.channels import Caller, open_caller
 from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import create_table, open_client
 from tests.support.event_service import ENVIRONMENT, KEYS, READER
+from tests.support.lengths import at_length
 from tests.support.messages import from_item, spec
 from tests.support.processes import ServerProcess, served
 from tests.support.running import eventually
@@ -41,7 +42,7 @@ OWNERS: Final = tuple(f"o-{number}" for number in range(6))
 STATES: Final = ("free", "taken")
 ZONES: Final = ("n", "s")
 NUMBERS: Final = 8
-WRITES: Final = 1_000
+WRITES: Final = at_length(1_000, 10_000)
 WRITERS: Final = 4
 READERS: Final = 6
 CATALOG: Final = {
@@ -178,7 +179,7 @@ def _metric(service: ServerProcess, name: str) -> float:
 
 
 async def test_no_answer_is_stale_once_the_stream_is_read(
-    caller: Caller, service: ServerProcess, rooms: Rooms, show_line: Callable[[str], None]
+    caller: Caller, service: ServerProcess, rooms: Rooms, report: Callable[[str, str, str], None]
 ) -> None:
     """Random writes move items between partitions of every path while they are being read."""
     asked = hits = 0
@@ -217,10 +218,12 @@ async def test_no_answer_is_stale_once_the_stream_is_read(
         stale += sorted(answer, key=_key) != sorted(wanted, key=_key)
     lags = sorted(write.lag for writes in rooms.writes.values() for write in writes)
     p50, p99 = (lags[int(len(lags) * share)] for share in (0.5, 0.99))
-    show_line(
-        f"stream invalidation: {WRITES} writes, {asked} reads of which {hits / asked:.0%} cached; "
+    report(
+        "stream invalidation",
+        "0 stale answers once caught up, TTL 300 s",
+        f"{WRITES} writes, {asked} reads of which {hits / asked:.0%} cached; "
         f"seen by all after {p50:.3f} s (p50), {p99:.3f} s (p99), {lags[-1]:.3f} s (all); "
-        f"once caught up, {stale} stale answers"
+        f"once caught up, {stale} stale answers",
     )
     assert stale == 0
     assert hits > asked / 10

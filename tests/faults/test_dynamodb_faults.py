@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,11 +15,13 @@ from tests.faults.conftest import Ground
 from tests.faults.load import DEADLINE, USERS, Load, Outcome
 from tests.faults.proxy import Weather
 from tests.faults.stub import Reply, Script, refusal
+from tests.support.lengths import at_length
 
 _GRACE: Final = 0.25  # seconds past its deadline in which every call has ended
-_CALLS: Final = 60
+_CALLS: Final = at_length(60, 150)
 _AT_ONCE: Final = 6
 _RECOVERY: Final = 10.0
+SEEDS: Final = at_length(1, 3)
 
 
 def always(reply: Reply) -> Script:
@@ -70,18 +73,22 @@ CASES: Final = (
 )  # fmt: skip
 
 
+@pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_a_fault_is_survived(
-    case: Case, ground: Ground, show_line: Callable[[str], None]
+    case: Case, seed: int, ground: Ground, report: Callable[[str, str, str], None]
 ) -> None:
-    """No wrong answer, none past its deadline, hardly more requests than calls; then all well."""
-    load = Load(ground.service, seed=CASES.index(case))
+    """No wrong answer, none past its deadline, hardly more requests than calls; then all well.
+
+    A seed decides in which order what is called, and in the midst of what the fault comes.
+    """
+    load = Load(ground.service, seed=len(CASES) * seed + CASES.index(case))
     await _warm_up(load)
     before = await ground.metric("backend_calls_total")
-    if case.script is not None:
-        ground.stub.script = case.script
-    await ground.proxy.set_weather(case.weather)
-    outcome = await load.run(_CALLS, _AT_ONCE)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_strike(ground, case, seconds=seed * random.Random(seed).random() / 10))
+        running = group.create_task(load.run(_CALLS, _AT_ONCE))
+    outcome = running.result()
     attempts = await ground.metric("backend_calls_total") - before
 
     ground.stub.script = lambda number, body: None
@@ -89,9 +96,12 @@ async def test_a_fault_is_survived(
     seconds = await _recover(load)
     after = await load.run(20, 5)
 
-    show_line(
-        f"{case.name}: {outcome.right} right, {dict(outcome.codes)}, latest {outcome.latest:.2f} s,"
-        f" {attempts:.0f} attempts at {outcome.calls} calls, well after {seconds:.1f} s"
+    report(
+        f"{case.name}, seed {seed}",
+        f"0 wrong, by {DEADLINE + _GRACE:.2f} s, ≤ 1.2 attempts a call, well in {_RECOVERY:.0f} s",
+        f"{outcome.right} right, {len(outcome.wrong)} wrong, {dict(outcome.codes)}, "
+        f"latest {outcome.latest:.2f} s, "
+        f"{attempts:.0f} attempts at {outcome.calls} calls, well after {seconds:.1f} s",
     )
     assert not outcome.wrong
     assert outcome.codes.keys() <= case.codes
@@ -100,6 +110,14 @@ async def test_a_fault_is_survived(
     assert attempts <= 1.2 * outcome.calls
     assert _is_honest(outcome)
     assert (after.right, after.wrong) == (20, [])
+
+
+async def _strike(ground: Ground, case: Case, seconds: float) -> None:
+    """Let the fault begin, so many seconds from now."""
+    await asyncio.sleep(seconds)
+    if case.script is not None:
+        ground.stub.script = case.script
+    await ground.proxy.set_weather(case.weather)
 
 
 async def _warm_up(load: Load) -> None:
@@ -135,7 +153,9 @@ async def _break(ground: Ground, load: Load) -> None:
     ground.stub.script = lambda number, body: None
 
 
-async def test_one_request_probes_a_table_that_was_left_alone(ground: Ground) -> None:
+async def test_one_request_probes_a_table_that_was_left_alone(
+    ground: Ground, report: Callable[[str, str, str], None]
+) -> None:
     """However many callers come when the cool-down has passed; all are served after it."""
     load = Load(ground.service, seed=1)
     await _break(ground, load)
@@ -146,7 +166,9 @@ async def test_one_request_probes_a_table_that_was_left_alone(ground: Ground) ->
     outcomes = [await next(ending) for _ in USERS[1:]]
     ground.stub.gate.set()  # for the probe, which is the only one left
     outcomes.append(await next(ending))
-    assert (ground.stub.reads - reads, ground.stub.most_at_once) == (1, 1)
+    probes = ground.stub.reads - reads
+    report("half-open breaker", "1 probe", f"{probes} for {len(USERS)} callers at once")
+    assert (probes, ground.stub.most_at_once) == (1, 1)
     assert sum(outcome.right for outcome in outcomes) == 1
     refusals = [refusal for outcome in outcomes for refusal in outcome.refusals]
     assert {refusal.code.name for refusal in refusals} == {"UNAVAILABLE"}

@@ -1,4 +1,4 @@
-"""Prometheus metrics, on a port of their own."""
+"""Prometheus metrics: what is counted, and how it is told."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Gauge, Metric, start_http_server
+from prometheus_client import CollectorRegistry, Gauge, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.reading.backend import Backend
 from dynamodb_processor_server.reading.port import Usage
 
@@ -140,33 +139,3 @@ def watch(
 ) -> None:
     """Add a gauge that is read when it is scraped."""
     Gauge(f"{_PREFIX}{name}", help_text, registry=registry).set_function(read)
-
-
-class MetricsServer:
-    """Serves a registry over HTTP in a thread of its own, for the time of its `with`.
-
-    Raises ConfigurationError when the port is taken.
-    """
-
-    def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
-        self._registry = registry
-        self._host = host
-        self._port = port
-        self._server: Any = None
-
-    def __enter__(self) -> Self:
-        try:
-            self._server, _ = start_http_server(self._port, self._host, self._registry)
-        except OSError:
-            address = f"{self._host}:{self._port}"
-            raise ConfigurationError(f"metrics_listen: cannot serve on {address}") from None
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    @property
-    def port(self) -> int:
-        """The port served, also when 0 was asked for."""
-        return int(self._server.server_port)

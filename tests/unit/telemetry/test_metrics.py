@@ -6,18 +6,20 @@ import math
 import socket
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from dynamodb_processor_server.errors import BackendUnavailable, ConfigurationError
 from dynamodb_processor_server.reading.port import NO_USAGE, Usage
+from dynamodb_processor_server.telemetry import metrics_server
 from dynamodb_processor_server.telemetry.metrics import (
     BackendMetrics,
     CallMetrics,
-    MetricsServer,
     watch,
 )
+from dynamodb_processor_server.telemetry.metrics_server import MetricsServer
 from tests.unit.reading.test_backend import EVENTS, THROTTLED, Script
 
 
@@ -118,3 +120,33 @@ def test_a_taken_port_is_an_operators_mistake(registry: CollectorRegistry) -> No
             MetricsServer(registry, "127.0.0.1", port),
         ):
             pass
+
+
+def test_hung_scrapers_keep_nobody_from_scraping(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who says nothing, half of something, or does not read, is cut off when patience ends."""
+    monkeypatch.setattr(metrics_server._Handler, "timeout", 0.2)
+    with MetricsServer(registry, "127.0.0.1", 0) as server, ExitStack() as stack:
+        hung = []
+        for said in (b"", b"GET /metr", b"GET /metrics HTTP/1.1\r\nHost") * 5:
+            connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+            hung.append(stack.enter_context(connection))
+            connection.sendall(said)
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/", timeout=10) as answer:
+            assert answer.status == 200
+        assert [connection.recv(1) for connection in hung] == [b""] * len(hung)
+
+
+def test_more_scrapers_than_places_are_cut_off(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that they cannot take threads without end; whoever was there before is served."""
+    monkeypatch.setattr(metrics_server, "_MAX_SCRAPES", 1)
+    with MetricsServer(registry, "127.0.0.1", 0) as server:
+        address = ("127.0.0.1", server.port)
+        with socket.create_connection(address, timeout=10) as first:
+            with socket.create_connection(address, timeout=10) as second:
+                assert second.recv(1) == b""
+            first.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            assert first.recv(15) == b"HTTP/1.0 200 OK"
