@@ -27,6 +27,7 @@ _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
     (("tests/faults/test_dynamodb_faults.py", "tests/faults/test_metrics_sink.py"),),
     (("tests/e2e/test_stream_invalidation.py",),),
     (("tests/e2e/test_rolling_restarts.py",),),
+    (("tests/faults/test_overload.py",),),
 )
 
 

@@ -48,13 +48,16 @@ class Stub:
     """Passes requests on to DynamoDB, unless `script` has an answer to a read.
 
     `reads` is how many came, `most_at_once` how many of them at the same time. All wait for `gate`,
-    which is open unless a test closes it.
+    which is open unless a test closes it, then for one of the places of `width`, in which each
+    stays `seconds` longer than DynamoDB takes.
     """
 
     upstream: str
     session: aiohttp.ClientSession
     script: Script = lambda number, body: None
     gate: asyncio.Event = field(default_factory=_open)
+    width: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1_000))
+    seconds: float = 0.0
     reads: int = 0
     most_at_once: int = 0
     port: int = 0
@@ -71,12 +74,18 @@ class Stub:
         self.most_at_once = max(self.most_at_once, self._active)
         try:
             await self.gate.wait()
-            reply = self.script(number, body)
-            if reply is None or not reply.status:
-                return await self._pass_on(request, body, reply.headers if reply else {})
-            return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
+            async with self.width:
+                if self.seconds:
+                    await asyncio.sleep(self.seconds)
+                return await self._reply(request, number, body)
         finally:
             self._active -= 1
+
+    async def _reply(self, request: web.Request, number: int, body: bytes) -> web.Response:
+        reply = self.script(number, body)
+        if reply is None or not reply.status:
+            return await self._pass_on(request, body, reply.headers if reply else {})
+        return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
 
     async def _pass_on(
         self, request: web.Request, body: bytes, changed: dict[str, str]
