@@ -28,6 +28,7 @@ _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
     (("tests/e2e/test_stream_invalidation.py",),),
     (("tests/e2e/test_rolling_restarts.py",),),
     (("tests/faults/test_overload.py",),),
+    (("tests/faults/test_zipf.py", "tests/faults/test_stampede.py"),),
 )
 
 

@@ -1,0 +1,103 @@
+"""A skewed load with writes past the service: the cache answers most of it all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from itertools import accumulate
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import grpc
+
+from dynamodb_processor.v1.query_pb2 import CacheStatus
+from dynamodb_processor.v1.query_service_pb2 import QueryRequest
+from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
+from tests.support.access import ApiKey, keys_file
+from tests.support.datasets import Schema
+from tests.support.dynamodb import create_table, open_client, put_items
+from tests.support.event_service import ENVIRONMENT
+from tests.support.lengths import at_length
+from tests.support.messages import spec
+from tests.support.processes import served
+
+_SKEW: Final = 0.99
+_KEYS: Final = at_length(100, 10_000)  # so that the short form comes to know them as well
+_CALLS: Final = at_length(2_000, 200_000)
+_WRITES: Final = 0.05
+_AT_ONCE: Final = 40
+_KEY: Final = ApiKey("tester")
+_SCHEMA: Final = Schema("faults-zipf", "name", "part", (), {"name": "S", "part": "N"})
+_CATALOG: Final = {
+    "tables": {"zipf": {"table": _SCHEMA.table, "cache_ttl": 300, "invalidate_from_stream": True}}
+}
+# DynamoDB Local's reads are never old, so nothing has to wait before it is cached.
+_ARGUMENTS: Final = ("--sole-replica", "--stream-poll-interval=0.2", "--cache-quarantine=0")
+
+
+def _item(rank: int, version: int) -> dict[str, Any]:
+    return {"name": {"S": f"k-{rank}"}, "part": {"N": "0"}, "version": {"N": str(version)}}
+
+
+async def test_a_skewed_load_is_answered_from_the_cache(
+    tmp_path: Path, dynamodb_local: str, report: Callable[[str, str, str], None]
+) -> None:
+    """More than four of five reads, while writes of the same skew are heard of from the stream."""
+    client = open_client(dynamodb_local)
+    await asyncio.to_thread(create_table, client, _SCHEMA, "NEW_AND_OLD_IMAGES")
+    await asyncio.to_thread(
+        put_items, client, _SCHEMA.table, (_item(rank, 0) for rank in range(_KEYS))
+    )
+    random = Random(7)
+    weights = list(accumulate(1 / rank**_SKEW for rank in range(1, _KEYS + 1)))
+    ranks = iter(random.choices(range(_KEYS), cum_weights=weights, k=_CALLS))
+    outcomes: Counter[str] = Counter()
+
+    async def work(queries: Any) -> None:
+        for rank in ranks:
+            if random.random() < _WRITES:
+                outcomes["WRITE"] += 1
+                item = _item(rank, outcomes["WRITE"])
+                await asyncio.to_thread(client.put_item, TableName=_SCHEMA.table, Item=item)
+                continue
+            request = QueryRequest(query=spec("zipf", "name = :n", {"n": {"S": f"k-{rank}"}}))
+            try:
+                page = await queries.Query(request, timeout=10, metadata=[("x-api-key", _KEY.text)])
+            except grpc.aio.AioRpcError as error:
+                outcomes[error.code().name] += 1
+            else:
+                outcomes[CacheStatus.Name(page.cache.status)] += 1
+
+    serving = served(
+        _CATALOG,
+        keys_file(_KEY),
+        tmp_path,
+        endpoint_url=dynamodb_local,
+        args=_ARGUMENTS,
+        env=ENVIRONMENT,
+    )
+    server = await asyncio.to_thread(serving.__enter__)
+    try:
+        await asyncio.to_thread(server.wait_for_event, "stream_followed")
+        began = time.monotonic()
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            queries = QueryServiceStub(channel)
+            await asyncio.gather(*(work(queries) for _ in range(_AT_ONCE)))
+        seconds = time.monotonic() - began
+    finally:
+        await asyncio.to_thread(serving.__exit__, None, None, None)
+
+    reads = _CALLS - outcomes["WRITE"]
+    answered = sum(outcomes[f"CACHE_STATUS_{name}"] for name in ("HIT", "MISS", "COALESCED"))
+    hits, errors = outcomes["CACHE_STATUS_HIT"] / reads, 1 - answered / reads
+    report(
+        f"Zipf, s = {_SKEW}, {_KEYS:,} keys, {_CALLS:,} calls",
+        "hit ratio > 80 %, errors < 1 %, with 5 % writes heard of from the stream",
+        f"hit ratio {hits:.1%}, errors {errors:.2%}, {outcomes['WRITE']:,} writes, "
+        f"{_CALLS / seconds:.0f} calls/s",
+    )
+    assert hits > 0.8
+    assert errors < 0.01
