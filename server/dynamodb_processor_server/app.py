@@ -182,6 +182,8 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     watch(registry, "cached_pages", "Cached pages.", lambda: len(store))
     watch(registry, "active_reads", "Places taken in admission.", lambda: admission.active)
     watch(registry, "waiting_reads", "Reads waiting for a place.", lambda: admission.waiting)
+    loop = asyncio.get_running_loop()
+    watch(registry, "tasks", "Tasks of the event loop.", lambda: len(asyncio.all_tasks(loop)))
     StreamMetrics(registry, followers)
     if settings.metrics_listen is not None:
         host, _, port = settings.metrics_listen.rpartition(":")

@@ -1,0 +1,198 @@
+"""Load for a long time, many calls of it cancelled: nothing of it is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import urllib.request
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import grpc
+from prometheus_client.parser import text_string_to_metric_families
+
+from dynamodb_processor.v1.query_pb2 import CacheMode, CachePolicy
+from dynamodb_processor.v1.query_service_pb2 import (
+    CountItemsRequest,
+    QueryRequest,
+    StreamQueryRequest,
+)
+from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
+from tests.faults.load import USERS
+from tests.faults.pacing import call_at_pace
+from tests.support.access import ApiKey, keys_file
+from tests.support.event_service import ENVIRONMENT
+from tests.support.lengths import FULL, at_length
+from tests.support.messages import spec
+from tests.support.processes import ServerProcess, served
+from tests.support.running import eventually
+
+_KEY: Final = ApiKey("tester")
+_WARM_UP: Final = at_length(4, 120)  # seconds
+_SECONDS: Final = at_length(14, 600)
+_CALLERS: Final = 16
+_CANCELLED: Final = 0.2
+_GROWTH: Final = 1.0  # MiB, beyond what a bare server grows by
+_SOURCE: Final = Path(__file__).parent / "bare_server.py"
+_BYPASS: Final = CachePolicy(mode=CacheMode.CACHE_MODE_BYPASS)
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What a server has at a moment without calls; `megabytes` are of resident memory."""
+
+    tasks: float
+    descriptors: float
+    megabytes: float
+    bare_megabytes: float
+
+
+class _Calls:
+    """Calls of several kinds, a part of which is cancelled before or while they are served."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._queries = QueryServiceStub(channel)
+        self._random = Random(3)
+        self.outcomes: Counter[str] = Counter()
+
+    async def make(self) -> None:
+        """Make one."""
+        call = self._begin()
+        if self._random.random() < _CANCELLED:
+            await asyncio.sleep(self._random.random() ** 2 * 0.01)
+            call.cancel()
+        elif isinstance(call, grpc.aio.UnaryStreamCall):
+            async for _ in call:
+                pass
+        code = (await call.code()).name
+        self.outcomes[code] += 1
+
+    def _begin(self) -> Any:
+        query = spec("events", "user_id = :u", {"u": {"S": self._random.choice(USERS)}})
+        terms: Any = {"timeout": 10, "metadata": [("x-api-key", _KEY.text)]}
+        match self._random.randrange(8):
+            case 0:
+                return self._queries.Query(QueryRequest(query=query, cache=_BYPASS), **terms)
+            case 1:
+                request = CountItemsRequest(query=query, cache=_BYPASS)
+                return self._queries.CountItems(request, **terms)
+            case 2:
+                streamed = StreamQueryRequest(query=query, page_size=2)
+                return self._queries.StreamQuery(streamed, **terms)
+            case _:
+                return self._queries.Query(QueryRequest(query=query), **terms)
+
+
+@contextmanager
+def _bare_server() -> Iterator[tuple[int, str]]:
+    """Run a bare server; yield its process id and its address."""
+    process = subprocess.Popen([sys.executable, str(_SOURCE)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        with process.stdout:
+            yield process.pid, f"127.0.0.1:{int(process.stdout.readline())}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _metrics(server: ServerProcess) -> dict[str, float]:
+    port = server.wait_for_event("serving")["metrics_port"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    families = text_string_to_metric_families(text)
+    return {sample.name: sample.value for family in families for sample in family.samples}
+
+
+def _megabytes(pid: int) -> float:
+    """Return the resident memory of a process in MiB."""
+    command = ["/bin/ps", "-o", "rss=", "-p", str(pid)]
+    return int(subprocess.check_output(command, text=True)) / 1024
+
+
+async def _state(server: ServerProcess, bare: int) -> _State:
+    """Return what is there when no call is."""
+
+    def idle() -> bool:
+        return _metrics(server)["dynamodb_processor_active_reads"] == 0
+
+    await eventually(lambda: asyncio.to_thread(idle))
+    await asyncio.sleep(0.5)  # gRPC's own tasks end when its threads come round to it
+    metrics = await asyncio.to_thread(_metrics, server)
+    return _State(
+        metrics["dynamodb_processor_tasks"],
+        metrics.get("process_open_fds", 0),  # known on Linux alone
+        _megabytes(server.process.pid),
+        _megabytes(bare),
+    )
+
+
+@asynccontextmanager
+async def _servers(
+    directory: Path, endpoint: str, table: str
+) -> AsyncIterator[tuple[ServerProcess, int, str]]:
+    serving = served(
+        {"tables": {"events": {"table": table}}},
+        keys_file(_KEY),
+        directory,
+        endpoint_url=endpoint,
+        env=ENVIRONMENT,
+    )
+    server = await asyncio.to_thread(serving.__enter__)
+    try:
+        with _bare_server() as (pid, address):
+            yield server, pid, address
+    finally:
+        await asyncio.to_thread(serving.__exit__, None, None, None)
+
+
+async def test_nothing_is_left_of_calls(
+    tmp_path: Path, dynamodb_local: str, table: str, report: Callable[[str, str, str], None]
+) -> None:
+    """Neither tasks nor descriptors nor memory, however their calls ended."""
+    async with (
+        _servers(tmp_path, dynamodb_local, table) as (server, pid, address),
+        grpc.aio.insecure_channel(server.address) as channel,
+        grpc.aio.insecure_channel(address) as beside,
+    ):
+        calls = _Calls(channel)
+        bare: Any = beside.unary_unary("/Bare/Call")
+
+        async def call_bare() -> None:
+            await bare(b"", timeout=10)
+
+        def both(seconds: float, rate: float) -> Awaitable[Any]:
+            return asyncio.gather(
+                call_at_pace(calls.make, _CALLERS, seconds, rate),
+                call_at_pace(call_bare, _CALLERS, seconds, rate),
+            )
+
+        await call_at_pace(calls.make, _CALLERS, 1.0, None)
+        rate = (await call_at_pace(calls.make, _CALLERS, at_length(1, 5), None)).goodput / 2
+        await both(_WARM_UP, rate)
+        before = await _state(server, pid)
+        calls.outcomes.clear()
+        await both(_SECONDS, rate)
+        after = await _state(server, pid)
+
+    grown = after.megabytes - before.megabytes
+    floor = after.bare_megabytes - before.bare_megabytes
+    report(
+        f"soak of {_SECONDS} s at half load, 20 % cancelled",
+        "tasks and descriptors flat; memory grows by ≤ 1 MiB more than a bare grpc.aio server's",
+        f"{sum(calls.outcomes.values()):,} calls at {rate:.0f}/s, {dict(calls.outcomes)}; "
+        f"tasks {before.tasks:.0f} to {after.tasks:.0f}, "
+        f"descriptors {before.descriptors:.0f} to {after.descriptors:.0f}, "
+        f"memory {before.megabytes:.1f} to {after.megabytes:.1f} MiB ({grown:+.2f}), "
+        f"bare {before.bare_megabytes:.1f} to {after.bare_megabytes:.1f} MiB ({floor:+.2f})",
+    )
+    assert calls.outcomes.keys() == {"OK", "CANCELLED"}
+    assert after.tasks <= before.tasks
+    assert after.descriptors <= before.descriptors
+    assert grown <= max(floor, 0) + _GROWTH or not FULL
