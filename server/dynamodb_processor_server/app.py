@@ -175,7 +175,9 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
         health,
     )
     registry = _registry()
-    server = RpcServer(services, _hooks(settings, registry, keys), settings.reflection)
+    server = RpcServer(
+        services, _hooks(settings, registry, keys), settings.reflection, settings.compression
+    )
     app = App(settings, server, health, catalog, draining)
     BackendMetrics(registry, backend)
     watch(registry, "cached_bytes", "Bytes of cached pages.", lambda: store.bytes_used)

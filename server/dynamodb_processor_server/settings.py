@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     reflection: Literal["open", "authenticated", "off"] = Field(
         "open", description="Who may ask for the contract by server reflection."
     )
+    compression: Literal["off", "gzip"] = Field(
+        "off", description="Of responses, to callers who accept it: less traffic for more CPU."
+    )
     log_format: Literal["json", "console"] = Field("json", description="The form of log lines.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="The least level that is logged; the access log is INFO."

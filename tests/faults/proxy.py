@@ -29,7 +29,10 @@ class Weather(Enum):
 
 
 class Proxy:
-    """Passes connections on to one server; `weather` may change at any time, for all of them."""
+    """Passes connections on to one server; the weather may change at any time, for all of them.
+
+    `received` is how many bytes the server has sent.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._upstream = host, port
@@ -37,6 +40,7 @@ class Proxy:
         self._listener: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self.port = 0
+        self.received = 0
 
     async def set_weather(self, weather: Weather) -> None:
         """Change what happens from now on."""
@@ -83,6 +87,7 @@ class Proxy:
 
     async def _pass_back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(_CHUNK):
+            self.received += len(data)
             match self._weather:
                 case Weather.DELAY:
                     await asyncio.sleep(_DELAY_SECONDS)

@@ -29,6 +29,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "listen": ("[::1]:0", "[::1]:0"),
     "metrics_listen": ("0.0.0.0:1", "0.0.0.0:1"),
     "reflection": ("off", "off"),
+    "compression": ("gzip", "gzip"),
     "log_format": ("console", "console"),
     "log_level": ("WARNING", "WARNING"),
     "endpoint_url": ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),

@@ -49,6 +49,9 @@ _OPTIONS: Final = (
 )
 
 
+_COMPRESSIONS: Final = {"off": None, "gzip": grpc.Compression.Gzip}
+
+
 class _HealthServicer(health_aio.HealthServicer):
     """The standard servicer, except that its watches do not hold up a server that is leaving."""
 
@@ -125,6 +128,7 @@ class RpcServer:
         services: Services,
         hooks: Sequence[CallHook],
         reflection_mode: Literal["open", "authenticated", "off"],
+        compression: Literal["off", "gzip"],
     ) -> None:
         served: list[tuple[Any, object]] = [
             (QUERY_SERVICE, services.query),
@@ -140,7 +144,7 @@ class RpcServer:
             for service, servicer in served
         ]
         self._handlers = HookedHandlers(handlers, hooks)
-        self._server = grpc.aio.server(options=_OPTIONS)
+        self._server = grpc.aio.server(options=_OPTIONS, compression=_COMPRESSIONS[compression])
         self._server.add_generic_rpc_handlers((self._handlers,))
 
     async def start(self, address: str) -> str:
