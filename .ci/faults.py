@@ -29,6 +29,10 @@ _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
     (("tests/e2e/test_rolling_restarts.py",),),
     (("tests/faults/test_overload.py",),),
     (("tests/faults/test_zipf.py", "tests/faults/test_stampede.py"),),
+    (
+        ("tests/faults/test_soak.py",),
+        ("tests/e2e/test_tokens.py", "tests/faults/test_fuzzing.py"),
+    ),
 )
 
 

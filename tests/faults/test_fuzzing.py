@@ -1,0 +1,47 @@
+"""Bytes of all kinds as expressions and as page tokens."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.support.lengths import at_length
+
+_SECONDS: Final = at_length(3, 300)  # of each
+_SCRIPT: Final = Path(__file__).parent / "fuzzer.py"
+
+
+@pytest.mark.parametrize("target", ["expressions", "tokens"])
+def test_no_bytes_do_what_they_should_not(
+    target: str, tmp_path: Path, report: Callable[[str, str, str], None]
+) -> None:
+    """An expression is refused in order or means what it prints as; no token but ours opens."""
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    ended = subprocess.run(
+        [sys.executable, str(_SCRIPT), target, str(_SECONDS), str(corpus)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    printed = ended.stdout + ended.stderr
+    done = re.search(r"Done (\d+) (?:runs )?in", printed)
+    chosen = "led by coverage" if find_spec("atheris") else "at random"
+    report(
+        f"fuzzed {target}, {_SECONDS} s",
+        "0 accepted, 0 crashes",
+        f"{int(done[1]):,} inputs chosen {chosen}, status {ended.returncode}"
+        if done
+        else f"status {ended.returncode}",
+    )
+    assert ended.returncode == 0, printed[-3000:]
+    assert done
