@@ -6,6 +6,7 @@ and more finely than they are stored; some are mistakes on purpose.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
@@ -25,6 +26,7 @@ from tests.support.conditions import (
     Or,
     Path,
     Size,
+    WireItem,
     attributes_of,
 )
 from tests.support.datasets import FREE_NAMES, Index
@@ -33,6 +35,8 @@ from tests.support.questions import Question, Variant, Verdict, bounds, question
 from tests.support.times import FORMS, SECOND, spelled
 
 _OPERATORS: Final = ("=", "<>", "<", "<=", ">", ">=")
+# Of twenty questions, those that bound a field of a sort key just where an item is.
+_EDGES: Final = range(10, 17)
 _OFFSETS: Final = (None, None, 0, 60, -330, 345, 14 * 60, -1)
 
 
@@ -54,10 +58,15 @@ def composed_questions(draw: st.DrawFn, data: ComposedData) -> ComposedQuestion:
     """Draw a question about a single-table design."""
     question = draw(questions(data))
     # From the middle of the range, since its ends are drawn more often than others.
-    loose = draw(st.integers(0, 19)) == 9
-    condition = draw(filters(data, FREE_NAMES)) if loose else question.condition
-    terms = [condition if loose else draw(_narrowed(condition))]
-    terms += draw(st.lists(_time_filters(data), max_size=draw(st.sampled_from((0, 0, 1, 2)))))
+    kind = draw(st.integers(0, 19))
+    loose, at_edge = kind == 9, kind in _EDGES
+    if at_edge:
+        condition, index = draw(_edges(data))
+        question = replace(question, index=index, strong=False)
+        terms = [condition]
+    else:
+        terms = [draw(filters(data, FREE_NAMES) if loose else _narrowed(question.condition))]
+        terms += draw(st.lists(_time_filters(data), max_size=draw(st.sampled_from((0, 0, 1, 2)))))
     service, truth = draw(_retimed(data, And(tuple(terms)) if len(terms) > 1 else terms[0]))
     mistaken = draw(st.integers(0, 14)) == 7
     if mistaken:
@@ -71,6 +80,37 @@ def composed_questions(draw: st.DrawFn, data: ComposedData) -> ComposedQuestion:
         )
     said["condition"] = service
     return ComposedQuestion(**said, truth=truth, mistaken=mistaken, loose=loose)
+
+
+@st.composite
+def _edges(draw: st.DrawFn, data: ComposedData) -> tuple[Condition, str]:
+    """Draw what fixes a partition and bounds one field of its sort key, and the index to ask.
+
+    The bound is an item's own value or one that it is the beginning of: what a range of composed
+    keys leaves out that it must not, or the other way round, is such an item.
+    """
+    paths = [
+        (path, list(_whole_items(data, path)))
+        for path in (data.schema.index(""), *data.schema.indexes)
+    ]
+    path, items = draw(st.sampled_from([(path, items) for path, items in paths if items]))
+    item = draw(st.sampled_from(items))
+    *fixed, bounded = path.sort[: draw(st.integers(1, len(path.sort)))]
+    terms: list[Condition] = [
+        Comparison(Path((name,)), "=", Constant(item[name])) for name in (*path.partition, *fixed)
+    ]
+    value = item[bounded]
+    if "S" in value and bounded not in data.forms:
+        value = {"S": value["S"] + draw(st.sampled_from(("", "!", "~")))}
+    operator = draw(st.sampled_from(("<", "<", "<=", ">", ">=")))
+    terms.append(Comparison(Path((bounded,)), operator, Constant(value)))
+    return And(tuple(terms)), draw(st.sampled_from(("", path.name or "@table")))
+
+
+def _whole_items(data: ComposedData, path: Index) -> Iterator[WireItem]:
+    """Yield the items that an index holds and that have every field of its keys."""
+    if path.sort:
+        yield from (item for item in data.held_by(path) if all(n in item for n in path.keys))
 
 
 @st.composite
