@@ -20,9 +20,7 @@ from dynamodb_processor.v1.catalog_service_pb2 import GetTableRequest
 from dynamodb_processor.v1.query_pb2 import QuerySpec
 from dynamodb_processor.v1.query_service_pb2 import (
     BatchGetItemsRequest,
-    CountItemsRequest,
     ExplainQueryRequest,
-    StreamQueryRequest,
 )
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
 from tests.support.conditions import WireItem
@@ -107,8 +105,14 @@ class Witness:
             for up_to in (0, 1, 6, 7, 8):
                 await self._see(f"count {up_to}", self._count, spec, up_to)
             await self._see("max", self._walk, _at_most(spec, 7), 5, _BYPASS)
+            await self._see("total", self._walk, spec, 7, _CACHED, None, _EXACT)
+            await self._see("total", self._stream, spec, 5, None, _EXACT)
+            for up_to in (1, 7, 8):
+                await self._see("total", self._walk, spec, 4, _BYPASS, None, _bounded(up_to))
+            await self._see("total", self._stream, _at_most(spec, 7), 3, None, _bounded(9))
             for budget in _BUDGETS[1:]:
                 await self._see("budget", self._walk, spec, 3, _BYPASS, budget)
+                await self._see("budget", self._walk, spec, 3, _BYPASS, budget, _EXACT)
                 await self._see("budget", self._stream, spec, 3, budget)
                 await self._see("budget", self._count, spec, 0, budget)
         for keys, budget in product(_key_lists(), _BUDGETS):
@@ -134,11 +138,18 @@ class Witness:
         size: int,
         cache: query_pb2.CachePolicy,
         budget: query_pb2.Budget | None = None,
+        total: query_pb2.TotalOptions | None = None,
     ) -> None:
         token = ""
         for _ in range(_LONGEST_WALK):
             page = await self.service.query(
-                spec, key=self.key, page_size=size, page_token=token, cache=cache, budget=budget
+                spec,
+                key=self.key,
+                page_size=size,
+                page_token=token,
+                cache=cache,
+                budget=budget,
+                total=total,
             )
             token = page.next_page_token
             self._keep(page)
@@ -146,25 +157,25 @@ class Witness:
                 return
 
     async def _stream(
-        self, spec: QuerySpec, size: int, budget: query_pb2.Budget | None = None
+        self,
+        spec: QuerySpec,
+        size: int,
+        budget: query_pb2.Budget | None = None,
+        total: query_pb2.TotalOptions | None = None,
     ) -> None:
-        request = StreamQueryRequest(query=spec, page_size=size, cache=_BYPASS, budget=budget)
-        call: Any = self.service.queries.StreamQuery(request, metadata=self._metadata, timeout=30)
-        async for message in call:
+        async for message in self.service.stream(
+            spec, key=self.key, page_size=size, cache=_BYPASS, budget=budget, total=total
+        ):
             self._keep(message)
 
     async def _count(
         self, spec: QuerySpec, up_to: int, budget: query_pb2.Budget | None = None
     ) -> None:
-        bounded = query_pb2.TotalOptions(mode=query_pb2.TOTAL_MODE_BOUNDED, up_to=up_to)
-        total = bounded if up_to else query_pb2.TotalOptions()
+        total = _bounded(up_to) if up_to else query_pb2.TotalOptions()
         token = ""
         for _ in range(_LONGEST_WALK):
-            request = CountItemsRequest(
-                query=spec, total=total, budget=budget, page_token=token, cache=_BYPASS
-            )
-            answer = await self.service.queries.CountItems(
-                request, metadata=self._metadata, timeout=30
+            answer = await self.service.count(
+                spec, key=self.key, total=total, budget=budget, page_token=token, cache=_BYPASS
             )
             token = answer.next_page_token
             self._keep(answer)
@@ -194,6 +205,7 @@ class Witness:
 
 _BYPASS: Final = query_pb2.CachePolicy(mode=query_pb2.CACHE_MODE_BYPASS)
 _CACHED: Final = query_pb2.CachePolicy()
+_EXACT: Final = query_pb2.TotalOptions(mode=query_pb2.TOTAL_MODE_EXACT)
 _BUDGETS: Final[tuple[query_pb2.Budget | None, ...]] = (
     None,
     query_pb2.Budget(max_scanned_items=1),
@@ -244,6 +256,10 @@ def _at_most(spec: QuerySpec, items: int) -> QuerySpec:
     changed.CopyFrom(spec)
     changed.max_items = items
     return changed
+
+
+def _bounded(up_to: int) -> query_pb2.TotalOptions:
+    return query_pb2.TotalOptions(mode=query_pb2.TOTAL_MODE_BOUNDED, up_to=up_to)
 
 
 def _key_lists() -> Iterator[list[Item]]:
