@@ -30,6 +30,8 @@ _SETTINGS = """\
 source_paths = ["src"]
 only_mutate = ["src/dynamodb_processor_server/query/*.py"]
 pytest_add_cli_args_test_selection = ["tests/unit/query"]
+# What a test takes is no more than a few times what it took: most of those that outlast it hang.
+timeout_multiplier = 5.0
 use_git_change_detection = false
 
 [tool.pytest.ini_options]
