@@ -46,10 +46,17 @@ class CachePolicy:
     Attributes:
         mode: How the cache is used.
         max_staleness: Accept answers up to this old; `None` means as old as the table allows.
+
+    Raises:
+        TypeError: `mode` is no `CacheMode`.
     """
 
     mode: CacheMode = CacheMode.DEFAULT
     max_staleness: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.mode, CacheMode):
+            raise TypeError(f"a cache policy's mode is a CacheMode, not {self.mode!r}")
 
     def to_message(self) -> query_pb2.CachePolicy:
         """Return the policy as the service takes it."""

@@ -129,6 +129,12 @@ async def test_every_option_is_sent(client: QueryClient, service: FakeService) -
         assert request.cache == cache
 
 
+def test_a_cache_mode_is_one_of_the_enumeration() -> None:
+    """Anything else is refused where it is said, not when the request is made."""
+    with pytest.raises(TypeError, match="mode is a CacheMode, not 'bypass'"):
+        CachePolicy(mode="bypass")  # type: ignore[arg-type]
+
+
 async def test_what_is_not_asked_is_not_sent(client: QueryClient, service: FakeService) -> None:
     """A bare query sends a bare message, so that the service's defaults hold."""
     await client.query("numbers")
