@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from dynamodb_processor.v1.query_pb2 import QuerySpec
@@ -17,23 +15,17 @@ from dynamodb_processor.v1.value_pb2 import (
     StringSet,
 )
 from tests.rpc.data import ULRIKE, VIKTOR
-from tests.rpc.violating import good, refusal
+from tests.rpc.violating import good, refusal, unknown
 from tests.support.running import Service, query_spec
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-_UNKNOWN_FIELD = b"\xfa\x3e\x01x"  # field 1007, a string
 _U = {"u": VIKTOR}
 
 
 def with_value(value: AttributeValue) -> QuerySpec:
     """Return a query with a value as one of its parameters."""
     return query_spec("events", "user_id = :u AND note = :v", parameters=_U | {"v": value})
-
-
-def unknown(message: Any) -> Any:
-    """Return a message of the same type that has a field this server does not know as well."""
-    return type(message).FromString(message.SerializeToString() + _UNKNOWN_FIELD)
 
 
 def nested(levels: int) -> AttributeValue:

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from dynamodb_processor.v1.query_pb2 import Budget, CachePolicy
+from dynamodb_processor.v1.query_pb2 import Budget, CachePolicy, TotalOptions
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest, StreamQueryRequest
-from tests.rpc.violating import good, refusal
+from tests.rpc.violating import good, refusal, unknown
 from tests.support.running import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+HOUR = Duration(seconds=3600)
 TERMS: dict[str, tuple[dict[str, Any], str]] = {
     "page size": ({"page_size": -1}, "page_size"),
     "no scanned items": ({"budget": Budget(max_scanned_items=0)}, "budget.max_scanned_items"),
@@ -38,6 +39,10 @@ TERMS: dict[str, tuple[dict[str, Any], str]] = {
     "staleness": (
         {"cache": CachePolicy(max_staleness=Duration(nanos=-1))}, "cache.max_staleness"
     ),
+    "unknown limit": ({"budget": unknown(Budget(max_scanned_items=5))}, "budget"),
+    "unknown time": ({"budget": Budget(max_duration=unknown(HOUR))}, "budget.max_duration"),
+    "unknown cache policy": ({"cache": unknown(CachePolicy())}, "cache"),
+    "unknown total": ({"total": unknown(TotalOptions())}, "total"),
 }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ Request = (
     | BatchGetItemsRequest
     | ExplainQueryRequest
 )
+_UNKNOWN_FIELD = b"\xfa\x3e\x01x"  # field 1007, a string
 
 
 async def refusal(service: Service, request: Request) -> Refusal:
@@ -42,3 +43,8 @@ async def refusal(service: Service, request: Request) -> Refusal:
 def good(**fields: Any) -> QuerySpec:
     """Return a query that is good but for `fields`."""
     return query_spec("events", "user_id = :u", parameters={"u": VIKTOR}, **fields)
+
+
+def unknown(message: Any) -> Any:
+    """Return a message of the same type that has a field this server does not know as well."""
+    return type(message).FromString(message.SerializeToString() + _UNKNOWN_FIELD)

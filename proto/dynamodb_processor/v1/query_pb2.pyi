@@ -375,7 +375,7 @@ Global___QuerySpec: _TypeAlias = QuerySpec  # noqa: Y015
 class Budget(_message.Message):
     """Limits on what one call may cost. A call that reaches one answers with what it has, says which in
     `PageEnd`, and gives a token to go on from. Every call makes some progress. Budgets bind each call,
-    not the traversal.
+    not the traversal. Fields that the server does not know are refused, as in QuerySpec.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -419,7 +419,7 @@ Global___Budget: _TypeAlias = Budget  # noqa: Y015
 
 @_typing.final
 class CachePolicy(_message.Message):
-    """Which cached answers the caller accepts."""
+    """Which cached answers the caller accepts. Fields that the server does not know are refused."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -531,7 +531,9 @@ Global___PageStats: _TypeAlias = PageStats  # noqa: Y015
 
 @_typing.final
 class TotalOptions(_message.Message):
-    """How a total is counted. Counting reads what a query would read, and costs as much."""
+    """How a total is counted. Counting reads what a query would read, and costs as much. Fields that the
+    server does not know are refused.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

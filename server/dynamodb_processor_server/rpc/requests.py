@@ -54,8 +54,6 @@ _CACHE_MODES: Final[Mapping[int, CacheMode]] = {
     query_pb2.CACHE_MODE_REFRESH: CacheMode.REFRESH,
     query_pb2.CACHE_MODE_ONLY_IF_CACHED: CacheMode.ONLY_IF_CACHED,
 }
-
-
 _TOTAL_MODES: Final = frozenset(
     {
         query_pb2.TOTAL_MODE_UNSPECIFIED,
@@ -131,6 +129,7 @@ def parse_budget(request: _Budgeted, violations: Violations) -> Budget:
     if not request.HasField("budget"):
         return NO_BUDGET
     budget = request.budget
+    _check_unknown(budget, "budget", violations)
     return Budget(
         max_scanned_items=_positive(budget, "max_scanned_items", "budget", violations),
         max_read_units=_positive(budget, "max_read_units", "budget", violations),
@@ -154,6 +153,7 @@ def parse_cache(request: _Cached, violations: Violations) -> CachePolicy:
     if not request.HasField("cache"):
         return DEFAULT_CACHE_POLICY
     cache = request.cache
+    _check_unknown(cache, "cache", violations)
     return CachePolicy(
         mode=_enum(cache.mode, _CACHE_MODES, "cache.mode", violations, CacheMode.DEFAULT),
         max_staleness=_duration(cache, "max_staleness", "cache", violations, zero=True),
@@ -250,6 +250,7 @@ def parse_bound(request: CountItemsRequest, violations: Violations) -> int:
 
 
 def _bound(options: query_pb2.TotalOptions, violations: Violations) -> int:
+    _check_unknown(options, "total", violations)
     if options.mode not in _TOTAL_MODES:
         violations.add("total.mode", f"{options.mode} is not a value this server knows")
         return 0
