@@ -16,10 +16,19 @@ _OPERATION_COST: Final = {
     Operation.SCAN: 3,
 }
 _KIND_COST: Final = {PathKind.TABLE: 0, PathKind.LOCAL: 1, PathKind.GLOBAL: 2}
+# Paths that are queried compete with no scan, so only these differ by their operation.
 _FINDINGS: Final = {
     Operation.NOTHING: "shows that nothing can match",
     Operation.GET: "gets the one item that can match",
 }
+# For each further part of the cost, and for equal costs.
+_REASONS: Final = (
+    "narrows more",
+    "narrows as much in fewer partitions",
+    "narrows as much and holds all that is asked for",
+    "narrows as much, and the table is preferred to indexes, local ones to global ones",
+    "narrows as much and comes first by name",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +68,5 @@ class Candidate:
     def advantage(self, other: Candidate) -> str:
         """Return in what this path is cheaper than another: the first difference of their costs."""
         differences = [mine != its for mine, its in zip(self.cost, other.cost, strict=True)]
-        reasons = (
-            _FINDINGS.get(self.operation, "reads less"),
-            "narrows more",
-            "narrows as much in fewer partitions",
-            "narrows as much and holds all that is asked for",
-            "narrows as much, and the table is preferred to indexes, local ones to global ones",
-            "narrows as much and comes first by name",
-        )
-        return f"{self.path.label} {reasons[[*differences, True].index(True)]}"
+        first = [*differences, True].index(True)
+        return f"{self.path.label} {_REASONS[first - 1] if first else _FINDINGS[self.operation]}"

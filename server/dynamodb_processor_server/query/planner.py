@@ -160,14 +160,21 @@ def _covers(path: AccessPath, terms: tuple[Condition, ...], query: Query, table:
 
 
 def _hiding_attributes(path: AccessPath, query: Query, table: Table) -> list[str]:
-    """Return the key attributes for lack of which the index may hide items that are asked for."""
+    """Return the keys for lack of which the index may hide items that are asked for.
+
+    Where callers do not see stored keys, they are called by what they are made of.
+    """
     if query.index is not None or table.declaration.sparse == "allow":
         return []
     implied = implied_attributes(query.condition).union(table.declaration.required)
     sources = map(table.view.sources, implied)
     given = {found[0] for found in sources if len(found) == 1}
     given.update(attribute.name for attribute in table.schema.base.key.attributes)
-    return [a.name for a in path.key.attributes if a.name not in given]
+    return [
+        f"a key of {', '.join(a.fields)}" if a.name in table.view.hidden else a.name
+        for a in path.key.attributes
+        if a.name not in given
+    ]
 
 
 def _scan(
@@ -182,8 +189,7 @@ def _scan(
     assert path is not None, "an unknown index has been refused before"
     ruled_out = rule is not None and not rule.as_filter  # a scan passes over what a rule hides
     many = max(partitions_needed(other.path.key, own) for other in rejected) > MAX_BRANCHES
-    unfit = _unfit(path, query, table) is not None
-    if not table.declaration.allow_scan or ruled_out or many or unfit:
+    if not table.declaration.allow_scan or ruled_out or many:
         raise _refusal(query, table, own, rule, rejected)
     if query.descending:
         raise InvalidRequest.of("query.order", "a scan has no order; fix a partition key")

@@ -45,7 +45,8 @@ class RowRule:
         """Return the rule, said of logical attributes, as one on the expanded items of a table."""
         said = replace(view, time_to_live=None)
         condition = stored_condition(self.condition, said)
-        return self if condition is None else RowRule(condition, self.as_filter)
+        assert condition is not None, "what is said of logical attributes is said of stored ones"
+        return RowRule(condition, self.as_filter)
 
     @property
     def attributes(self) -> frozenset[str]:
