@@ -18,6 +18,7 @@ from dynamodb_processor_server.demo.tool_cache import ToolCache, ToolUnavailable
 from tests.support.backends import AWS_ENVIRONMENT, FOREIGN_VARIABLES, find_tool
 from tests.support.channels import SEEN
 from tests.support.processes import ServerProcess, served
+from tests.support.redis_server import RedisServer, find_redis
 
 # No deadline: how long an example takes says more about the machine than about the code.
 settings.register_profile(
@@ -173,3 +174,20 @@ def _errors_are_fit_for_callers(show_line: Callable[[str], None]) -> Iterator[No
     )
     assert not unknown, unknown[:5]
     assert not telling, telling[:5]
+
+
+@pytest.fixture(scope="session")
+def redis_binary() -> str:
+    """The path of a Redis or Valkey server: one that is installed, or that of the dev group."""
+    return find_redis()
+
+
+@pytest.fixture(scope="session")
+def redis_server(
+    redis_binary: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RedisServer]:
+    """One Redis for the whole session. Name keys uniquely."""
+    server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
