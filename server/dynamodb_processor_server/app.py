@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,7 +18,17 @@ from dynamodb_processor_server.access.api_keys import KeyRing
 from dynamodb_processor_server.access.rate_limits import CallRateLimits
 from dynamodb_processor_server.access.read_units import ReadUnitLimits
 from dynamodb_processor_server.caching.generations import Generations
+from dynamodb_processor_server.caching.invalidations import (
+    Invalidator,
+    LocalInvalidator,
+    SharedInvalidator,
+)
 from dynamodb_processor_server.caching.pages import PageStore
+from dynamodb_processor_server.caching.quarantine import Quarantine
+from dynamodb_processor_server.caching.shared.redis_store import RedisStore
+from dynamodb_processor_server.caching.shared.sealing import TierSealer
+from dynamodb_processor_server.caching.shared.tier import SharedTier
+from dynamodb_processor_server.caching.shared.view import View
 from dynamodb_processor_server.caching.streams.dynamodb import DynamoDBStreams
 from dynamodb_processor_server.caching.streams.followers import Followers
 from dynamodb_processor_server.caching.streams.moves import GenerationMoves
@@ -32,7 +43,8 @@ from dynamodb_processor_server.reading.admitted import (
 )
 from dynamodb_processor_server.reading.backend import Backend
 from dynamodb_processor_server.reading.batches import DynamoDBItemReader
-from dynamodb_processor_server.reading.cached import CachedReader, Quarantine
+from dynamodb_processor_server.reading.breakers import Breaker, BreakerSettings
+from dynamodb_processor_server.reading.cached import CachedReader
 from dynamodb_processor_server.reading.clients import Clients
 from dynamodb_processor_server.reading.describing import DynamoDBDescriber
 from dynamodb_processor_server.reading.dynamodb import DynamoDBReader
@@ -64,6 +76,7 @@ from dynamodb_processor_server.telemetry.metrics import (
     watch,
 )
 from dynamodb_processor_server.telemetry.metrics_server import MetricsServer
+from dynamodb_processor_server.telemetry.shared_cache import SharedCacheMetrics
 from dynamodb_processor_server.telemetry.streams import StreamMetrics
 
 _log = structlog.get_logger(__name__)
@@ -145,16 +158,19 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     generations = Generations()
     admission = Admission(settings.max_concurrent_reads, settings.admission_queue)
     admittance = Admittance(admission, current_claim)
+    registry = _registry()
+    shared, invalidator = _share(settings, generations, registry, stack)
     reader = CachedReader(
         AdmittedReader(DynamoDBReader(backend, settings.max_page_bytes), admittance),
         store,
         generations,
         settings.shared_read_timeout,
         Quarantine(settings.cache_quarantine, settings.cache_index_quarantine),
+        shared,
     )
     stack.push_async_callback(reader.close)
     streams = await stack.enter_async_context(DynamoDBStreams(settings.stream_client_settings()))
-    followers = Followers(catalog, streams, GenerationMoves(generations), settings.stream_pace())
+    followers = Followers(catalog, streams, GenerationMoves(invalidator), settings.stream_pace())
     draining = asyncio.Event()
     health = Health()
     preparation, tokens = Preparation(catalog), Tokens(sealer)
@@ -171,10 +187,9 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
             draining,
         ),
         CatalogServicer(catalog),
-        CacheServicer(catalog, generations, store),
+        CacheServicer(catalog, invalidator, store),
         health,
     )
-    registry = _registry()
     server = RpcServer(
         services, _hooks(settings, registry, keys), settings.reflection, settings.compression
     )
@@ -205,6 +220,28 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     ):
         _run_in_background(work, stack)
     return app
+
+
+def _share(
+    settings: Settings,
+    generations: Generations,
+    registry: CollectorRegistry,
+    stack: AsyncExitStack,
+) -> tuple[SharedTier | None, Invalidator]:
+    """Return the tier that replicas share, if there is one, and what moves generations."""
+    if settings.redis_url is None:
+        return None, LocalInvalidator(generations)
+    timeout = settings.redis_timeout
+    sealer = TierSealer(settings.shared_cache_keys())
+    store = RedisStore(settings.redis_url.get_secret_value(), timeout, settings.redis_prefix)
+    view = View(store, sealer, generations, timeout)
+    breaker = Breaker(BreakerSettings(), time.monotonic, random.random)
+    shared = SharedTier(store, sealer, view, breaker, timeout, settings.redis_lost)
+    stack.push_async_callback(shared.close)
+    invalidator = SharedInvalidator(generations, store, sealer, timeout)
+    SharedCacheMetrics(registry, shared, invalidator)
+    _run_in_background(view.follow(), stack)
+    return shared, invalidator
 
 
 def _hooks(

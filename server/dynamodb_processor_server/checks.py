@@ -30,6 +30,8 @@ async def show_config(settings: Settings) -> int:
     shown = {name: _shown(getattr(settings, name)) for name in Settings.model_fields}
     print(yaml.safe_dump({"settings": shown}, sort_keys=False), end="")
     settings.token_key_ring()
+    if settings.redis_url is not None:
+        settings.shared_cache_keys()
     catalog = Document.read(settings.catalog).parse(CatalogDeclaration, settings.catalog_context())
     keys = KeyRing.build(Document.read(settings.keys), settings.rate_classes)
     print(f"keys: {len(keys)}")

@@ -132,6 +132,26 @@ class Settings(BaseSettings):
         30.0, description="For a read that several callers share."
     )
 
+    redis_url: SecretStr | None = Field(
+        None,
+        description="Redis or Valkey that replicas share pages and invalidations through; needs "
+        "`token_keys`, the same for all.",
+    )
+    redis_prefix: str = Field(
+        "dynamodb-processor:",
+        min_length=1,
+        max_length=100,
+        description="What all keys in it begin with: one for each fleet.",
+    )
+    redis_timeout: float = Field(
+        0.1, gt=0, le=1, description="For one answer of Redis, after which it is done without."
+    )
+    redis_lost: Literal["bypass", "serve_until_ttl"] = Field(
+        "bypass",
+        description="What becomes of cached pages while invalidations cannot be heard: not served, "
+        "or served until their time to live ends.",
+    )
+
     sole_replica: bool = Field(
         False,
         description="Whether this is the only replica: only then may it follow tables' streams.",
@@ -188,6 +208,12 @@ class Settings(BaseSettings):
     def stream_pace(self) -> Pace:
         """Return how streams are followed."""
         return Pace(self.stream_poll_interval, self.stream_max_lag)
+
+    def shared_cache_keys(self) -> tuple[TokenKey, ...]:
+        """Return what the shared tier's keys are derived from; raise ConfigurationError."""
+        if self.token_keys is None:
+            raise ConfigurationError("redis_url: needs token_keys, the same for all replicas")
+        return self.token_key_ring()
 
     def token_key_ring(self) -> tuple[TokenKey, ...]:
         """Return the token keys, newest first. Raise ConfigurationError naming the wrong entry."""

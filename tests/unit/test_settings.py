@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from dynamodb_processor_server.__main__ import _parser, _settings
 from dynamodb_processor_server.access.rate_limits import RateClass
+from dynamodb_processor_server.caching.shared.redis_store import RedisStore
 from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.reading.backend import BackendSettings
 from dynamodb_processor_server.reading.breakers import BreakerSettings
@@ -55,6 +56,10 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "max_page_bytes": ("1000000", 1_000_000),
     "cache_max_bytes": ("0", 0),
     "shared_read_timeout": ("3", 3.0),
+    "redis_url": ("redis://:hush@localhost", SecretStr("redis://:hush@localhost")),
+    "redis_prefix": ("mine:", "mine:"),
+    "redis_timeout": ("0.25", 0.25),
+    "redis_lost": ("serve_until_ttl", "serve_until_ttl"),
     "sole_replica": ("true", True),
     "streams_endpoint_url": ("http://127.0.0.1:8001", "http://127.0.0.1:8001"),
     "stream_poll_interval": ("0.25", 0.25),
@@ -64,7 +69,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "drain_delay": ("0", 0.0),
     "drain_grace": ("4", 4.0),
 }
-_SECRETS = {"token_keys"}
+_SECRETS = {"token_keys", "redis_url"}
 
 
 @pytest.fixture(autouse=True)
@@ -245,6 +250,22 @@ def test_token_keys_are_read_newest_first() -> None:
         ("new", bytes(range(32))),
         ("old", bytes(32)),
     ]
+
+
+def test_a_shared_cache_needs_token_keys_that_others_have() -> None:
+    """Keys of one process's own would open nothing of another's."""
+    with pytest.raises(ConfigurationError, match="redis_url: needs token_keys"):
+        by_flags().shared_cache_keys()
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost", "http://:hush@localhost", "redis://:hush@localhost:x"]
+)
+def test_a_redis_url_that_is_none_is_refused_without_telling_it(url: str) -> None:
+    """It may hold a password."""
+    with pytest.raises(ConfigurationError, match=r"^redis_url: must be redis:") as refused:
+        RedisStore(url, 0.1, "p:")
+    assert "hush" not in str(refused.value)
 
 
 def test_without_token_keys_a_process_has_its_own() -> None:

@@ -78,6 +78,13 @@ class Generations:
                 over.moved = True
             self._add(tag, Generation(now))
 
+    def move_all(self) -> None:
+        """End every generation, also those of tags that are not known yet."""
+        for generation in self._known.values():
+            generation.moved = True
+        self._known.clear()
+        self._latest_lost = self._clock()
+
     def _current(self, tag: Hashable) -> Generation:
         generation = self._known.get(tag)
         if generation is None:

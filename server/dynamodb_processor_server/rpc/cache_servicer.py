@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from dynamodb_processor.v1 import cache_service_pb2 as pb
-from dynamodb_processor_server.caching.generations import Generations
+from dynamodb_processor_server.caching.invalidations import Invalidator
 from dynamodb_processor_server.caching.pages import PageStore, Tally
 from dynamodb_processor_server.caching.tags import tags_of_partitions, tags_of_table
 from dynamodb_processor_server.catalog.registry import Catalog
@@ -21,9 +21,9 @@ from dynamodb_processor_server.rpc.requests import Violations
 class CacheServicer:
     """Ends what is cached, and counts it."""
 
-    def __init__(self, catalog: Catalog, generations: Generations, store: PageStore) -> None:
+    def __init__(self, catalog: Catalog, invalidator: Invalidator, store: PageStore) -> None:
         self._catalog = catalog
-        self._generations = generations
+        self._invalidator = invalidator
         self._store = store
 
     async def InvalidateCache(  # noqa: N802 - the method's name in the contract
@@ -39,14 +39,14 @@ class CacheServicer:
         name = table.schema.name
         match request.WhichOneof("scope"):
             case "whole_table":
-                self._generations.move(tags_of_table(name))
+                await self._invalidator.invalidate(tags_of_table(name))
             case "partition_key":
                 violations = Violations()
                 partitions = parse_partitions(
                     request.partition_key, "partition_key", table, violations
                 )
                 violations.raise_any()
-                self._generations.move(tags_of_partitions(name, partitions))
+                await self._invalidator.invalidate(tags_of_partitions(name, partitions))
             case _:
                 raise InvalidRequest.of("scope", "is required: whole_table or partition_key")
         return pb.InvalidateCacheResponse()

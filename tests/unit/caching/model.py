@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from dynamodb_processor_server.caching.generations import Generations
 from dynamodb_processor_server.caching.pages import PageStore
-from dynamodb_processor_server.caching.tags import tags_of_partitions, tags_of_table
+from dynamodb_processor_server.caching.quarantine import Quarantine
+from dynamodb_processor_server.caching.tags import Tag, tags_of_partitions, tags_of_table
 from dynamodb_processor_server.errors import (
     BackendUnavailable,
     DeadlineExceeded,
@@ -24,7 +25,7 @@ from dynamodb_processor_server.errors import (
 )
 from dynamodb_processor_server.query.plan import Plan
 from dynamodb_processor_server.query.values import Value
-from dynamodb_processor_server.reading.cached import CachedReader, Quarantine
+from dynamodb_processor_server.reading.cached import CachedReader
 from dynamodb_processor_server.reading.port import (
     START,
     CacheMode,
@@ -97,10 +98,11 @@ class Step:
     fails: bool
     leaves_after: float | None
     budgeted: bool
+    replica: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class _Claim:
+class Claim:
     """From `since` on, no answer may be older than `moment`, nor, after the lag, lack `version`."""
 
     since: float
@@ -113,7 +115,7 @@ class Model:
     def __init__(self, setting: Setting) -> None:
         self._loop = asyncio.get_running_loop()
         self._writes: dict[str, list[tuple[float, int]]] = {d: [(-1e9, 0)] for d in DEVICES}
-        self._claims: dict[str, list[_Claim]] = defaultdict(list)
+        self._claims: dict[str, list[Claim]] = defaultdict(list)
         self._step: Step | None = None
         self.answers: Counter[str] = Counter()
         self._plans = setting.plans()
@@ -133,34 +135,44 @@ class Model:
         readers: list[asyncio.Task[None]] = []
         for step in steps:
             await asyncio.sleep(step.after)
-            match step.act:
-                case "write":
-                    self._write(DEVICES[step.which % len(DEVICES)])
-                case "invalidate":
-                    self._invalidate(DEVICES[step.which % len(DEVICES)])
-                case "invalidate_table":
-                    self._generations.move(tags_of_table("readings"))
-                    for device in DEVICES:
-                        self._claim(device)
-                case _:
-                    readers.append(asyncio.create_task(self._read(step)))
+            if step.act == "read":
+                readers.append(asyncio.create_task(self._read(step)))
+            else:
+                self._act(step)
         await asyncio.gather(*readers)
+        await self.close()
+
+    async def close(self) -> None:
+        """End what is still under way."""
         await self.reader.close()
 
-    def _write(self, device: str) -> None:
-        self._writes[device].append((self._loop.time(), self._writes[device][-1][1] + 1))
+    def _act(self, step: Step) -> None:
+        device = DEVICES[step.which % len(DEVICES)]
+        if step.act == "write":
+            self._writes[device].append((self._loop.time(), self._writes[device][-1][1] + 1))
+        else:
+            tags, claims = self._invalidation(step)
+            self._generations.move(tags)
+            self._acknowledge(claims)
 
-    def _invalidate(self, device: str) -> None:
-        schema = self._plans[0].table.schema
-        key = (Value("S", device),)
-        self._generations.move(
-            tags_of_partitions("readings", [(path, key) for path in schema.paths])
-        )
-        self._claim(device)
+    def _invalidation(self, step: Step) -> tuple[tuple[Tag, ...], dict[str, Claim]]:
+        """Return the tags of an invalidation, and what holds once it has been acknowledged."""
+        devices: tuple[str, ...] = (DEVICES[step.which % len(DEVICES)],)
+        if step.act == "invalidate_table":
+            devices, tags = DEVICES, tags_of_table("readings")
+        else:
+            key = (Value("S", devices[0]),)
+            paths = self._plans[0].table.schema.paths
+            tags = tags_of_partitions("readings", [(path, key) for path in paths])
+        now = self._loop.time()
+        return tags, {device: Claim(now, self._writes[device][-1][1]) for device in devices}
 
-    def _claim(self, device: str) -> None:
-        claim = _Claim(self._loop.time(), self._writes[device][-1][1])
-        self._claims[device].append(claim)
+    def _acknowledge(self, claims: Mapping[str, Claim]) -> None:
+        for device, claim in claims.items():
+            self._claims[device].append(claim)
+
+    def _reader_for(self, step: Step) -> CachedReader:
+        return self.reader
 
     async def fetch_page(self, plan: Plan, at: Position, limits: Limits) -> Page:
         """Read as DynamoDB would: what is seen is that of some moment, less a lag."""
@@ -199,7 +211,7 @@ class Model:
         )
         self._step = step
         try:
-            page = await self.reader.fetch_page(plan, START, limits)
+            page = await self._reader_for(step).fetch_page(plan, START, limits)
         except (BackendUnavailable, DeadlineExceeded, PreconditionFailed):
             return
         self.answers[page.status.value] += 1

@@ -11,6 +11,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from dynamodb_processor_server.caching.generations import Generations
+from dynamodb_processor_server.caching.invalidations import LocalInvalidator
 from dynamodb_processor_server.caching.streams.followers import Followers
 from dynamodb_processor_server.caching.streams.moves import GenerationMoves
 from dynamodb_processor_server.caching.streams.timing import Timing
@@ -145,7 +146,7 @@ async def test_moves_end_generations() -> None:
     name = table.schema.name
     touched = (table.schema.base, (Value("S", "t"),))
     other = (table.schema.base, (Value("S", "u"),))
-    moves = GenerationMoves(generations)
+    moves = GenerationMoves(LocalInvalidator(generations))
     pages = [generations.begin(tags_of_partitions(name, [p])[1:]) for p in (touched, other)]
     scan = generations.begin(tags_of_partitions(name, ()))
     whole = generations.begin(tags_of_table(name))

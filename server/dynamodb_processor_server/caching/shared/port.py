@@ -1,0 +1,113 @@
+"""The port of the shared tier: a store that all replicas reach, in the words of that store.
+
+Names and values are opaque here: `caching.shared.sealing` makes them. What belongs together lives
+in an epoch. A store that may have lost something (restarted, flushed, failed over) begins a new
+one, in which there is nothing yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+#: More invalidations than these are not told one by one.
+MOST_EVENTS = 1_000
+
+
+class TierFailed(Exception):
+    """The store did not do what it was asked. `kind` is one of few, for metrics."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+
+class EpochOver(Exception):
+    """The store is in another epoch than its caller knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """What is asked about a page. Times are in seconds.
+
+    The page must carry the current generations of `tags`. The lease is asked for with a `lease`
+    that nobody else uses, None for none; nobody gets it while a tag was moved less than `settling`
+    ago. `wanted` is False where only the generations are.
+    """
+
+    epoch: bytes
+    page: bytes
+    tags: tuple[bytes, ...]
+    settling: float
+    lease: bytes | None = None
+    wanted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is there.
+
+    `generations` are the tags' current ones. `settled` says that none was moved less than
+    `LookUp.settling` ago; `young`, that one was made anew a moment ago, so that a move before it
+    may have been lost, of which only the stream up to `sequence` tells. `leased` says that the
+    caller has the lease, `taken` that another one has it.
+    """
+
+    generations: tuple[bytes, ...]
+    sequence: int
+    settled: bool
+    young: bool
+    page: bytes | None
+    leased: bool = False
+    taken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """What was invalidated after a number of the stream.
+
+    `events` are in order and by number. Whoever asked with another epoch gets none.
+    """
+
+    epoch: bytes
+    sequence: int
+    events: Sequence[tuple[int, bytes]]
+
+
+class TierStore(Protocol):
+    """Keeps pages, generations and the stream of invalidations. Every method raises TierFailed."""
+
+    async def look_up(self, asked: LookUp) -> Found:
+        """Return the page and the generations, missing ones made anew; raise EpochOver as well."""
+        ...
+
+    async def store(
+        self,
+        asked: LookUp,
+        generations: tuple[bytes, ...],
+        value: bytes,
+        lifetime: float,
+    ) -> None:
+        """Keep a page read under `generations` for `lifetime` seconds, and give up its lease."""
+        ...
+
+    async def release(self, asked: LookUp, generations: tuple[bytes, ...]) -> None:
+        """Give up the lease of a page that is not going to be stored."""
+        ...
+
+    async def invalidate(self, tags: Sequence[bytes], event: bytes) -> None:
+        """Move tags and append an event to the stream, both at once."""
+        ...
+
+    async def poll(self, epoch: bytes, after: int) -> Polled:
+        """Return what was appended after a number, at most `MOST_EVENTS` and one more."""
+        ...
+
+    async def renew(self, epoch: bytes) -> None:
+        """Begin a new epoch if this one is still the current one."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...

@@ -1,0 +1,162 @@
+"""The shared tier on Redis or Valkey: a primary, or what stands for one at one address."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from typing import Any, Final
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as Unreachable
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as TooSlow
+
+from dynamodb_processor_server.caching.shared import scripts
+from dynamodb_processor_server.caching.shared.port import (
+    MOST_EVENTS,
+    EpochOver,
+    Found,
+    LookUp,
+    Polled,
+    TierFailed,
+)
+from dynamodb_processor_server.errors import ConfigurationError
+
+_CONNECTIONS: Final = 32
+_LEASE: Final = 1_000  # ms: longer than most reads, short enough to wait for one who has died
+_YOUNG: Final = 2_000  # ms: longer than a replica's view may be old, and a look-up under way
+_GENERATIONS_LIVE: Final = 24 * 3_600 * 1_000  # ms: longer than any quarantine
+_EVENTS_KEPT: Final = 10 * MOST_EVENTS
+_RANDOM_BYTES: Final = 16
+_DIGEST: Final = 40  # hexadecimal digits in front of each page
+
+
+class RedisStore:
+    """The tier behind `url`. Connecting may take `timeout` seconds; callers bound the whole.
+
+    All keys begin with `prefix`. Raises ConfigurationError when the URL is none of Redis's.
+    """
+
+    def __init__(self, url: str, timeout: float, prefix: str) -> None:
+        try:
+            # No timeout for what is sent and received: the client would wait with `wait_for`, which
+            # in Python 3.11 can swallow a cancellation.
+            pool = BlockingConnectionPool.from_url(
+                url,
+                max_connections=_CONNECTIONS,
+                timeout=timeout,
+                socket_timeout=None,
+                socket_connect_timeout=timeout,
+                retry=Retry(NoBackoff(), 0),
+            )
+        except ValueError:
+            # Without the cause: it may say what is secret in the URL.
+            raise ConfigurationError(
+                "redis_url: must be redis://, rediss:// or unix:// and an address"
+            ) from None
+        self._redis: Any = Redis(connection_pool=pool)
+        self._prefix = prefix.encode()
+        self._look_up = self._redis.register_script(scripts.LOOK_UP)
+        self._store = self._redis.register_script(scripts.STORE)
+        self._invalidate = self._redis.register_script(scripts.INVALIDATE)
+        self._poll = self._redis.register_script(scripts.POLL)
+        self._renew = self._redis.register_script(scripts.RENEW)
+
+    async def look_up(self, asked: LookUp) -> Found:
+        """Return the page and the generations."""
+        answer = await self._run(
+            self._look_up,
+            _random(),
+            asked.epoch,
+            asked.page,
+            int(asked.settling * 1_000),
+            _YOUNG,
+            asked.lease or b"",
+            _LEASE,
+            _GENERATIONS_LIVE,
+            int(asked.wanted),
+            *asked.tags,
+        )
+        match answer:
+            case [bytes()]:
+                raise EpochOver
+            case [bytes(), int(), int(), int(), bytes(), bytes(), list()]:
+                _, sequence, settled, young, value, lease, generations = answer
+                return Found(
+                    tuple(generations),
+                    sequence,
+                    bool(settled),
+                    bool(young),
+                    value[_DIGEST:] or None,
+                    lease == b"mine",
+                    lease == b"theirs",
+                )
+        raise TierFailed("garbage")
+
+    async def store(
+        self, asked: LookUp, generations: tuple[bytes, ...], value: bytes, lifetime: float
+    ) -> None:
+        """Keep a page and give up its lease."""
+        digest = _digest(generations)
+        await self._run(
+            self._store,
+            asked.epoch,
+            asked.page,
+            asked.lease or b"",
+            digest,
+            digest + value,
+            max(1, int(lifetime * 1_000)),
+        )
+
+    async def release(self, asked: LookUp, generations: tuple[bytes, ...]) -> None:
+        """Give up the lease."""
+        digest = _digest(generations)
+        await self._run(self._store, asked.epoch, asked.page, asked.lease or b"", digest, b"", 1)
+
+    async def invalidate(self, tags: Sequence[bytes], event: bytes) -> None:
+        """Move tags and append an event."""
+        await self._run(
+            self._invalidate, _random(), b"", event, _GENERATIONS_LIVE, _EVENTS_KEPT, *tags
+        )
+
+    async def poll(self, epoch: bytes, after: int) -> Polled:
+        """Return what was appended after a number."""
+        match await self._run(self._poll, _random(), epoch, after, MOST_EVENTS + 1):
+            case [bytes() as current, int() as sequence, list() as flat]:
+                numbers = [int(number.removesuffix(b"-0")) for number in flat[::2]]
+                return Polled(current, sequence, tuple(zip(numbers, flat[1::2], strict=True)))
+        raise TierFailed("garbage")
+
+    async def renew(self, epoch: bytes) -> None:
+        """Begin a new epoch."""
+        await self._run(self._renew, _random(), epoch)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+        await self._redis.connection_pool.disconnect()
+
+    async def _run(self, script: Any, *arguments: bytes | int) -> Any:
+        try:
+            return await script(keys=(self._prefix,), args=arguments)
+        except TooSlow:
+            raise TierFailed("timeout") from None
+        except ResponseError:  # out of memory, read-only, still loading, scripts forbidden
+            raise TierFailed("refused") from None
+        except (Unreachable, OSError):
+            raise TierFailed("unreachable") from None
+        except (RedisError, ValueError, TypeError, IndexError, AttributeError, UnicodeError):
+            raise TierFailed("garbage") from None  # what answers does not speak the protocol
+
+
+def _random() -> bytes:
+    return os.urandom(_RANDOM_BYTES).hex().encode()
+
+
+def _digest(generations: tuple[bytes, ...]) -> bytes:
+    """Return what marks pages of these generations. No secret; the seal is what protects them."""
+    digest = hashlib.sha1(b"".join(generations), usedforsecurity=False)
+    return digest.hexdigest().encode()

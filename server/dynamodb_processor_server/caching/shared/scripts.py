@@ -1,0 +1,118 @@
+"""What Redis is asked to do at once, in Lua. The first key is the prefix of all others.
+
+The epoch's key holds 32 random hexadecimal digits and the server's run id; each entry of the stream
+names its epoch. Whenever the two do not agree with the server and with each other, something may
+have been lost, and a new epoch begins: pages and generations of earlier ones are under other names.
+What is of the wrong type or form counts as missing.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# The first line is for Redis before 7: what is written depends on the time and on chance.
+_PRELUDE: Final = """
+if redis.replicate_commands then redis.replicate_commands() end
+local prefix, random, known = KEYS[1], ARGV[1], ARGV[2]
+local stream = prefix .. 'invalidations'
+local function text(key)
+  local value = redis.pcall('GET', key)
+  return type(value) == 'string' and value or ''
+end
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+local epoch, sequence = text(prefix .. 'epoch'), nil
+local last = redis.pcall('XREVRANGE', stream, '+', '-', 'COUNT', 1)
+if #epoch >= 32 and string.sub(epoch, 33) == run and last[1] and last[1][2][2] == epoch then
+  sequence = tonumber(string.match(last[1][1], '^(%d+)%-0$'))
+end
+local function begin()
+  epoch, sequence = random .. run, 1
+  redis.call('SET', prefix .. 'epoch', epoch)
+  redis.call('DEL', stream)
+  redis.call('XADD', stream, '1-0', 'epoch', epoch, 'event', '')
+end
+if not sequence then begin() end
+local base = prefix .. string.sub(epoch, 1, 32) .. ':'
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function generation(name, number, kind, lifetime)
+  local digits = string.sub(redis.sha1hex(random .. number), 1, 32)
+  local made = digits .. kind .. string.format('%.0f', now)
+  redis.call('SET', base .. 'gen:' .. name, made, 'PX', lifetime)
+  return made
+end
+"""
+
+# page, settling, young, lease, lease's and generations' lifetime, wanted, tags...; ms
+LOOK_UP: Final = (
+    _PRELUDE
+    + """
+if epoch ~= known then return {epoch} end
+local page, settling, young = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local generations, settled, fledgling = {}, 1, 0
+for number = 10, #ARGV do
+  local value = text(base .. 'gen:' .. ARGV[number])
+  local kind, at = string.match(string.sub(value, 33), '^([mn])(%d+)$')
+  if not kind then
+    kind, at = 'n', now
+    value = generation(ARGV[number], number, 'n', ARGV[8])
+  end
+  local age = now - tonumber(at)
+  if kind == 'm' and age < settling then settled = 0 end
+  if kind == 'n' and age < young then fledgling = 1 end
+  generations[#generations + 1] = value
+end
+local digest = redis.sha1hex(table.concat(generations))
+local key, value, lease = base .. 'page:' .. page, '', ''
+if ARGV[9] == '1' and redis.pcall('GETRANGE', key, 0, 39) == digest then value = text(key) end
+if value == '' and ARGV[6] ~= '' and settled == 1 then
+  local name = base .. 'lease:' .. page .. digest
+  lease = redis.call('SET', name, ARGV[6], 'NX', 'PX', ARGV[7]) and 'mine' or 'theirs'
+end
+return {epoch, sequence, settled, fledgling, value, lease, generations}
+"""
+)
+
+# epoch, page, lease, digest of the generations, value, lifetime; an empty value is not stored
+STORE: Final = """
+local base, page = KEYS[1] .. string.sub(ARGV[1], 1, 32) .. ':', ARGV[2]
+local lease = base .. 'lease:' .. page .. ARGV[4]
+if redis.pcall('GET', lease) == ARGV[3] then redis.call('DEL', lease) end
+if ARGV[5] ~= '' then redis.call('SET', base .. 'page:' .. page, ARGV[5], 'PX', ARGV[6]) end
+return 1
+"""
+
+# event, generations' lifetime, most events, tags...
+INVALIDATE: Final = (
+    _PRELUDE
+    + """
+for number = 6, #ARGV do generation(ARGV[number], number, 'm', ARGV[4]) end
+local id = string.format('%.0f-0', sequence + 1)
+redis.call('XADD', stream, 'MAXLEN', '~', ARGV[5], id, 'epoch', epoch, 'event', ARGV[3])
+return {epoch, sequence + 1}
+"""
+)
+
+# after, most events
+POLL: Final = (
+    _PRELUDE
+    + """
+local events = {}
+if epoch == known then
+  local from = string.format('%.0f-0', tonumber(ARGV[3]) + 1)
+  for _, entry in ipairs(redis.call('XRANGE', stream, from, '+', 'COUNT', ARGV[4])) do
+    events[#events + 1] = entry[1]
+    events[#events + 1] = entry[2][4] or ''
+  end
+end
+return {epoch, sequence, events}
+"""
+)
+
+RENEW: Final = (
+    _PRELUDE
+    + """
+if epoch == known then begin() end
+return {epoch}
+"""
+)

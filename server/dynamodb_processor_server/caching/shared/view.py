@@ -1,0 +1,129 @@
+"""What a replica knows of the invalidations of all: its view of the tier's stream.
+
+The view is fresh for a moment after a poll that told everything. While it is, whatever was
+acknowledged to whoever invalidated has moved the local generations. What may have been missed, by a
+gap, a number that went back, another epoch or too many events, moves all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from math import inf
+from typing import Final, NoReturn
+
+import structlog
+
+from dynamodb_processor_server.caching.generations import Generations
+from dynamodb_processor_server.caching.shared.port import MOST_EVENTS, Polled, TierFailed, TierStore
+from dynamodb_processor_server.caching.shared.sealing import TierSealer, Unsealable
+from dynamodb_processor_server.caching.tags import Tag
+
+#: For how many seconds after a poll was sent its answer is good; what every replica relies on.
+FRESH_SECONDS: Final = 0.5
+_POLL_SECONDS: Final = 0.1
+
+_log = structlog.get_logger(__name__)
+
+
+class View:
+    """Follows the stream and moves what is local accordingly.
+
+    `clock` gives seconds and never goes back. `resets` counts, by reason, how often everything was
+    moved; `failures` are polls that failed, by kind.
+    """
+
+    def __init__(
+        self,
+        store: TierStore,
+        sealer: TierSealer,
+        generations: Generations,
+        timeout: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.epoch = b""
+        self.sequence = 0
+        self.resets: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
+        self._store = store
+        self._sealer = sealer
+        self._generations = generations
+        self._timeout = timeout
+        self._clock = clock
+        self._sleep = sleep
+        self._fresh_until = -inf
+        self._failing = False
+
+    @property
+    def fresh(self) -> bool:
+        """Whether every acknowledged invalidation has moved the local generations."""
+        return self._clock() < self._fresh_until
+
+    def lose(self) -> None:
+        """Be fresh no more until the next poll: the store was found to be in another epoch."""
+        self._fresh_until = -inf
+
+    async def follow(self) -> NoReturn:
+        """Poll until cancelled."""
+        while True:
+            await self.poll()
+            await self._sleep(_POLL_SECONDS)
+
+    async def poll(self) -> None:
+        """Look once at what was invalidated. A failure is counted, and lets the view age."""
+        sent = self._clock()
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._take(await self._store.poll(self.epoch, self.sequence), sent)
+        except TierFailed as error:
+            self._failed(error.kind)
+        except TimeoutError:
+            self._failed("timeout")
+        else:
+            if self._failing:
+                self._failing = False
+                _log.info("shared_cache_reached")
+
+    async def _take(self, polled: Polled, sent: float) -> None:
+        if polled.epoch != self.epoch:
+            self._reset("epoch" if self.epoch else "started", polled)
+        elif polled.sequence < self.sequence:
+            self._reset("regress", polled)
+        elif len(polled.events) > MOST_EVENTS:
+            self._reset("behind", polled)
+        elif [number for number, _ in polled.events] != list(
+            range(self.sequence + 1, polled.sequence + 1)
+        ):
+            self._reset("gap", polled)
+        else:
+            tags = self._opened(polled)
+            if tags is None:
+                # It cannot be known which pages of the tier are over: no replica is to use any.
+                self._reset("unreadable", polled)
+                self.lose()
+                await self._store.renew(polled.epoch)
+                return
+            self._generations.move(tags)
+        self.sequence = polled.sequence
+        self._fresh_until = sent + FRESH_SECONDS
+
+    def _opened(self, polled: Polled) -> list[Tag] | None:
+        try:
+            return [tag for _, event in polled.events for tag in self._sealer.open_event(event)]
+        except Unsealable:
+            return None
+
+    def _reset(self, reason: str, polled: Polled) -> None:
+        self._generations.move_all()
+        self.resets[reason] += 1
+        self.epoch, self.sequence = polled.epoch, polled.sequence
+        _log.info("local_cache_dropped", reason=reason)
+
+    def _failed(self, kind: str) -> None:
+        self.failures[kind] += 1
+        if not self._failing:
+            self._failing = True
+            _log.warning("shared_cache_not_reached", reason=kind)

@@ -1,0 +1,56 @@
+"""Metrics of the tier that replicas share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from dynamodb_processor_server.caching.invalidations import SharedInvalidator
+from dynamodb_processor_server.caching.shared.tier import SharedTier
+
+_PREFIX: Final = "dynamodb_processor_shared_cache_"
+
+
+class SharedCacheMetrics(Collector):
+    """What becomes of operations on the tier, and whether invalidations are heard."""
+
+    def __init__(
+        self, registry: CollectorRegistry, tier: SharedTier, invalidator: SharedInvalidator
+    ) -> None:
+        self._tier = tier
+        self._invalidator = invalidator
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield everything as it is now; runs in the thread that is scraped."""
+        operations = CounterMetricFamily(
+            f"{_PREFIX}operations",
+            "Operations on the shared cache, by what became of them.",
+            labels=("operation", "outcome"),
+        )
+        for outcomes in (self._tier.outcomes, self._invalidator.outcomes):
+            for labels, count in list(outcomes.items()):
+                operations.add_metric(labels, count)
+        for kind, count in list(self._tier.view.failures.items()):
+            operations.add_metric(("poll", kind), count)
+        yield operations
+        resets = CounterMetricFamily(
+            f"{_PREFIX}resets", "How often all local pages were dropped.", labels=("reason",)
+        )
+        for reason, count in list(self._tier.view.resets.items()):
+            resets.add_metric((reason,), count)
+        yield resets
+        yield GaugeMetricFamily(
+            f"{_PREFIX}fresh",
+            "Whether every acknowledged invalidation has been heard: 1 or 0.",
+            value=float(self._tier.view.fresh),
+        )
+        yield GaugeMetricFamily(
+            f"{_PREFIX}breaker_state",
+            "The shared cache's breaker: 0 closed, 1 half-open, 2 open.",
+            value=self._tier.breaker.state.value,
+        )

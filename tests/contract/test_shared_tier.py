@@ -1,0 +1,191 @@
+"""The shared tier's port: the same promises in memory and on Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from dynamodb_processor_server.caching.shared.port import (
+    MOST_EVENTS,
+    EpochOver,
+    Found,
+    LookUp,
+    TierStore,
+)
+from dynamodb_processor_server.caching.shared.redis_store import RedisStore
+from tests.support.redis_server import RedisServer
+from tests.support.shared_tier import MemoryTier
+
+_prefixes = itertools.count()
+
+
+class Tier:
+    """A store, time that passes for it, and what is asked most."""
+
+    store: TierStore
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.epoch = b""
+
+    async def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+        if isinstance(self.store, RedisStore):
+            await asyncio.sleep(seconds)
+
+    def ask(self, *tags: bytes, lease: bytes | None = None, settling: float = 0.0) -> LookUp:
+        """Return a question about the one page."""
+        return LookUp(self.epoch, b"page", tags, settling, lease)
+
+    async def look_up(self, *tags: bytes, settling: float = 0.0) -> Found:
+        """Look the page up."""
+        return await self.store.look_up(self.ask(*tags, settling=settling))
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def tier(request: pytest.FixtureRequest) -> AsyncIterator[Tier]:
+    """Each implementation, in its first epoch."""
+    opened = Tier()
+    if request.param == "memory":
+        opened.store = MemoryTier(lambda: opened.now, Random(1))
+    else:
+        server: RedisServer = request.getfixturevalue("redis_server")
+        opened.store = RedisStore(server.url, 1.0, f"contract-{next(_prefixes)}:")
+    opened.epoch = (await opened.store.poll(b"", 0)).epoch
+    yield opened
+    await opened.store.close()
+
+
+async def test_a_page_is_found_under_the_generations_it_was_stored_under(tier: Tier) -> None:
+    """By whoever asks, until one of its tags moves; other tags do not matter."""
+    first = await tier.look_up(b"a", b"b")
+    assert first.page is None
+    await tier.store.store(tier.ask(b"a", b"b"), first.generations, b"value", 60.0)
+    found = await tier.look_up(b"a", b"b")
+    assert (found.page, found.generations) == (b"value", first.generations)
+    await tier.store.invalidate([b"c"], b"")
+    assert (await tier.look_up(b"a", b"b")).page == b"value"
+    await tier.store.invalidate([b"b"], b"")
+    found = await tier.look_up(b"a", b"b")
+    assert found.page is None
+    assert found.generations[0] == first.generations[0]
+    assert found.generations[1] != first.generations[1]
+
+
+async def test_a_page_stored_late_is_not_found(tier: Tier) -> None:
+    """Its generations were over when it came."""
+    first = await tier.look_up(b"a")
+    await tier.store.invalidate([b"a"], b"")
+    await tier.store.store(tier.ask(b"a"), first.generations, b"value", 60.0)
+    assert (await tier.look_up(b"a")).page is None
+
+
+async def test_a_page_ends_with_its_lifetime(tier: Tier) -> None:
+    """However often it was looked up."""
+    first = await tier.look_up(b"a")
+    await tier.store.store(tier.ask(b"a"), first.generations, b"value", 0.05)
+    assert (await tier.look_up(b"a")).page == b"value"
+    await tier.wait(0.1)
+    assert (await tier.look_up(b"a")).page is None
+
+
+async def test_moves_settle(tier: Tier) -> None:
+    """A tag that was never moved is settled and young, a moved one is not settled for a while."""
+    found = await tier.look_up(b"a", settling=0.2)
+    assert (found.settled, found.young) == (True, True)
+    await tier.store.invalidate([b"a"], b"")
+    found = await tier.look_up(b"a", settling=0.2)
+    assert (found.settled, found.young) == (False, False)
+    await tier.wait(0.3)
+    assert (await tier.look_up(b"a", settling=0.2)).settled
+
+
+async def test_one_of_many_gets_the_lease(tier: Tier) -> None:
+    """Until it stores the page or gives the lease up; another's release does nothing."""
+    first, second = tier.ask(b"a", lease=b"1"), tier.ask(b"a", lease=b"2")
+    found = await tier.store.look_up(first)
+    assert (found.leased, found.taken) == (True, False)
+    other = await tier.store.look_up(second)
+    assert (other.leased, other.taken) == (False, True)
+    await tier.store.release(second, found.generations)
+    assert (await tier.store.look_up(second)).taken
+    await tier.store.release(first, found.generations)
+    assert (await tier.store.look_up(second)).leased
+    await tier.store.store(second, found.generations, b"value", 60.0)
+    assert (await tier.store.look_up(first)).page == b"value"
+    third = await tier.store.look_up(replace(first, page=b"other"))
+    assert third.leased
+
+
+async def test_a_lease_ends_by_itself(tier: Tier) -> None:
+    """Who holds it may have died."""
+    assert (await tier.store.look_up(tier.ask(b"a", lease=b"1"))).leased
+    await tier.wait(1.05)
+    assert (await tier.store.look_up(tier.ask(b"a", lease=b"2"))).leased
+
+
+async def test_nobody_waits_for_what_is_not_going_to_be_stored(tier: Tier) -> None:
+    """While a tag has not settled, everybody reads; after a move there is another lease."""
+    assert (await tier.store.look_up(tier.ask(b"a", lease=b"1"))).leased
+    await tier.store.invalidate([b"a"], b"")
+    found = await tier.store.look_up(tier.ask(b"a", lease=b"2", settling=60.0))
+    assert (found.leased, found.taken) == (False, False)
+    assert (await tier.store.look_up(tier.ask(b"a", lease=b"2"))).leased
+
+
+async def test_generations_may_be_asked_for_alone(tier: Tier) -> None:
+    """By who does not want the page."""
+    first = await tier.look_up(b"a")
+    await tier.store.store(tier.ask(b"a"), first.generations, b"value", 60.0)
+    found = await tier.store.look_up(replace(tier.ask(b"a"), wanted=False))
+    assert (found.page, found.generations) == (None, first.generations)
+
+
+async def test_the_stream_tells_what_was_invalidated(tier: Tier) -> None:
+    """In order, numbered without gaps, from any number on."""
+    began = (await tier.store.poll(tier.epoch, 0)).sequence
+    for number in range(3):
+        await tier.store.invalidate([b"a"], b"event %d" % number)
+    polled = await tier.store.poll(tier.epoch, began)
+    assert polled.sequence == began + 3
+    assert list(polled.events) == [(began + 1 + n, b"event %d" % n) for n in range(3)]
+    later = await tier.store.poll(tier.epoch, began + 2)
+    assert list(later.events) == [(began + 3, b"event 2")]
+    assert not (await tier.store.poll(tier.epoch, began + 3)).events
+    assert (await tier.look_up(b"a")).sequence == began + 3
+
+
+async def test_too_many_events_are_not_all_told(tier: Tier) -> None:
+    """But one more than too many, so that whoever asks knows."""
+    began = (await tier.store.poll(tier.epoch, 0)).sequence
+    for _ in range(MOST_EVENTS + 5):
+        await tier.store.invalidate([], b"e")
+    polled = await tier.store.poll(tier.epoch, began)
+    assert len(polled.events) == MOST_EVENTS + 1
+    assert polled.sequence == began + MOST_EVENTS + 5
+
+
+async def test_nothing_of_an_epoch_is_left_in_the_next(tier: Tier) -> None:
+    """Neither pages nor generations nor events; whoever asks for the earlier one is told so."""
+    first = await tier.look_up(b"a")
+    await tier.store.store(tier.ask(b"a"), first.generations, b"value", 60.0)
+    await tier.store.invalidate([], b"event")
+    earlier = tier.epoch
+    await tier.store.renew(earlier)
+    await tier.store.renew(earlier)  # it is over: another replica was first
+    with pytest.raises(EpochOver):
+        await tier.look_up(b"a")
+    polled = await tier.store.poll(earlier, 1)
+    assert polled.epoch != earlier
+    assert not polled.events
+    assert (await tier.store.poll(polled.epoch, polled.sequence)).epoch == polled.epoch
+    tier.epoch = polled.epoch
+    found = await tier.look_up(b"a")
+    assert found.page is None
+    assert found.generations != first.generations
