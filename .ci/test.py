@@ -26,20 +26,15 @@ _NONE_SELECTED: Final = 5  # pytest's status, which is no failure when the calle
 
 @dataclass(frozen=True, slots=True)
 class _Suite:
-    """Tests that one pytest runs; `measured_as` is the figure that their coverage is part of.
-
-    `places` are folders and files, `without` what is left out of them.
-    """
+    """Tests that one pytest runs; `measured_as` is the figure that their coverage is part of."""
 
     places: tuple[str, ...]
     measured_as: str | None
-    without: tuple[str, ...] = ()
 
     def start(self, arguments: list[str], output: IO[str] | None) -> subprocess.Popen[str]:
         """Start its pytest. Every process of it writes its part of the coverage beside others'."""
         print(f"==> {' and '.join(self.places)}", file=output, flush=True)
-        ignored = [f"--ignore={place}" for place in self.without]
-        command = ["-m", "pytest", *self.places, *ignored, *arguments]
+        command = ["-m", "pytest", *self.places, *arguments]
         measured = {}
         if self.measured_as:
             command = ["-m", "coverage", "run", *command]
@@ -54,15 +49,13 @@ class _Suite:
         )
 
 
-# Of the second lane, so that both end at about the same time.
-_MOVED: Final = ("tests/e2e/test_fan_out.py",)
-# Thousands of comparisons of whole answers run the same lines as the other suites, and would take
-# half as long again if each line were counted.
 _FIRST_LANE: Final = (
     _Suite(("tests/unit",), "unit"),
-    _Suite(("tests/contract", "tests/rpc", "tests/faults", *_MOVED), "integration"),
+    _Suite(("tests/contract", "tests/rpc"), "integration"),
 )
-_SECOND_LANE: Final = _Suite(("tests/e2e",), None, without=_MOVED)
+# Thousands of comparisons of whole answers run the same lines as the other suites, and would take
+# half as long again if each line were counted.
+_SECOND_LANE: Final = _Suite(("tests/e2e", "tests/faults"), None)
 
 
 def main(arguments: list[str]) -> int:
