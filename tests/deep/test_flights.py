@@ -171,8 +171,12 @@ def address(flights: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """The address of a server over the flights."""
     directory: Path = tmp_path_factory.mktemp("flights")
     catalog = {"tables": {"flights": {"table": "flights", "allow_scan": True}}}
-    no_limit = {"DYNAMODB_PROCESSOR_RATE_CLASSES": '{"default": {"calls_per_second": 1000000}}'}
-    with served(catalog, keys_file(KEY), directory, endpoint_url=flights, env=no_limit) as server:
+    limits = {
+        "DYNAMODB_PROCESSOR_RATE_CLASSES": '{"default": {"calls_per_second": 1000000}}',
+        # A page of a scan of so large a table takes DynamoDB Local seconds on a busy machine.
+        "DYNAMODB_PROCESSOR_BACKEND_READ_TIMEOUT": "25",
+    }
+    with served(catalog, keys_file(KEY), directory, endpoint_url=flights, env=limits) as server:
         yield server.address
 
 
