@@ -1,8 +1,12 @@
-"""A `grpc.aio` server that answers every call with nothing: what gRPC itself costs in Python."""
+"""A `grpc.aio` server that answers every call with nothing: what gRPC itself costs in Python.
+
+A unary call takes a moment, as one that reads does; a stream has a few messages.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -12,10 +16,19 @@ async def serve() -> None:
     """Serve on a free port of the loopback interface, print it, and go on until killed."""
 
     async def answer(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+        await asyncio.sleep(0.001)
         return b""
 
+    async def stream(
+        request: bytes, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[bytes]:
+        for _ in range(4):
+            await asyncio.sleep(0.001)
+            yield b""
+
     handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-        "Call": grpc.unary_unary_rpc_method_handler(answer)
+        "Call": grpc.unary_unary_rpc_method_handler(answer),
+        "Stream": grpc.unary_stream_rpc_method_handler(stream),
     }
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("Bare", handlers),))

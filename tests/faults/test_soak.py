@@ -54,39 +54,54 @@ class _State:
 
 
 class _Calls:
-    """Calls of several kinds, a part of which is cancelled before or while they are served."""
+    """Calls that `begin` begins, a part of them cancelled before or while they are served."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._queries = QueryServiceStub(channel)
+    def __init__(self, begin: Callable[[Random], Any]) -> None:
+        self._begin = begin
         self._random = Random(3)
         self.outcomes: Counter[str] = Counter()
 
     async def make(self) -> None:
         """Make one."""
-        call = self._begin()
+        call = self._begin(self._random)
         if self._random.random() < _CANCELLED:
             await asyncio.sleep(self._random.random() ** 2 * 0.01)
             call.cancel()
         elif isinstance(call, grpc.aio.UnaryStreamCall):
             async for _ in call:
                 pass
-        code = (await call.code()).name
-        self.outcomes[code] += 1
+        self.outcomes[(await call.code()).name] += 1
 
-    def _begin(self) -> Any:
-        query = spec("events", "user_id = :u", {"u": {"S": self._random.choice(USERS)}})
-        terms: Any = {"timeout": 10, "metadata": [("x-api-key", _KEY.text)]}
-        match self._random.randrange(8):
+
+def _of_service(channel: grpc.aio.Channel) -> Callable[[Random], Any]:
+    """Return what begins calls of several kinds, one in eight a stream."""
+    queries = QueryServiceStub(channel)
+    terms: Any = {"timeout": 10, "metadata": [("x-api-key", _KEY.text)]}
+
+    def begin(random: Random) -> Any:
+        query = spec("events", "user_id = :u", {"u": {"S": random.choice(USERS)}})
+        match random.randrange(8):
             case 0:
-                return self._queries.Query(QueryRequest(query=query, cache=_BYPASS), **terms)
+                return queries.StreamQuery(StreamQueryRequest(query=query, page_size=2), **terms)
             case 1:
-                request = CountItemsRequest(query=query, cache=_BYPASS)
-                return self._queries.CountItems(request, **terms)
+                return queries.Query(QueryRequest(query=query, cache=_BYPASS), **terms)
             case 2:
-                streamed = StreamQueryRequest(query=query, page_size=2)
-                return self._queries.StreamQuery(streamed, **terms)
+                return queries.CountItems(CountItemsRequest(query=query, cache=_BYPASS), **terms)
             case _:
-                return self._queries.Query(QueryRequest(query=query), **terms)
+                return queries.Query(QueryRequest(query=query), **terms)
+
+    return begin
+
+
+def _of_bare_server(channel: grpc.aio.Channel) -> Callable[[Random], Any]:
+    """Return what begins calls, as many of them streams."""
+    call: Any = channel.unary_unary("/Bare/Call")
+    stream: Any = channel.unary_stream("/Bare/Stream")
+
+    def begin(random: Random) -> Any:
+        return (call if random.randrange(8) else stream)(b"", timeout=10)
+
+    return begin
 
 
 @contextmanager
@@ -161,16 +176,12 @@ async def test_nothing_is_left_of_calls(
         grpc.aio.insecure_channel(server.address) as channel,
         grpc.aio.insecure_channel(address) as beside,
     ):
-        calls = _Calls(channel)
-        bare: Any = beside.unary_unary("/Bare/Call")
-
-        async def call_bare() -> None:
-            await bare(b"", timeout=10)
+        calls, bare = _Calls(_of_service(channel)), _Calls(_of_bare_server(beside))
 
         def both(seconds: float, rate: float) -> Awaitable[Any]:
             return asyncio.gather(
                 call_at_pace(calls.make, _CALLERS, seconds, rate),
-                call_at_pace(call_bare, _CALLERS, seconds, rate),
+                call_at_pace(bare.make, _CALLERS, seconds, rate),
             )
 
         await call_at_pace(calls.make, _CALLERS, 1.0, None)
