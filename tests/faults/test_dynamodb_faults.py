@@ -18,7 +18,7 @@ from tests.faults.stub import Reply, Script, refusal
 from tests.support.lengths import at_length
 
 _GRACE: Final = 0.25  # seconds past its deadline in which every call has ended
-_CALLS: Final = at_length(60, 150)
+_CALLS: Final = at_length(60, 100)
 _AT_ONCE: Final = 6
 _RECOVERY: Final = 10.0
 SEEDS: Final = at_length(1, 3)
@@ -109,7 +109,7 @@ async def test_a_fault_is_survived(
     assert outcome.latest <= DEADLINE + _GRACE
     assert attempts <= 1.2 * outcome.calls
     assert _is_honest(outcome)
-    assert (after.right, after.wrong) == (20, [])
+    assert (after.right, after.wrong, after.codes) == (20, [], {})
 
 
 async def _strike(ground: Ground, case: Case, seconds: float) -> None:
