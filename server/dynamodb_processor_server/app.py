@@ -32,6 +32,7 @@ from dynamodb_processor_server.caching.shared.view import View
 from dynamodb_processor_server.caching.streams.dynamodb import DynamoDBStreams
 from dynamodb_processor_server.caching.streams.followers import Followers
 from dynamodb_processor_server.caching.streams.moves import GenerationMoves
+from dynamodb_processor_server.caching.streams.redis_leases import RedisLeases
 from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
 from dynamodb_processor_server.catalog.registry import Catalog
 from dynamodb_processor_server.documents import Reloading
@@ -170,7 +171,9 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     )
     stack.push_async_callback(reader.close)
     streams = await stack.enter_async_context(DynamoDBStreams(settings.stream_client_settings()))
-    followers = Followers(catalog, streams, GenerationMoves(invalidator), settings.stream_pace())
+    moves = GenerationMoves(invalidator)
+    leases = _leases(settings, stack)
+    followers = Followers(catalog, streams, moves, settings.stream_pace(), leases=leases)
     draining = asyncio.Event()
     health = Health()
     preparation, tokens = Preparation(catalog), Tokens(sealer)
@@ -242,6 +245,17 @@ def _share(
     SharedCacheMetrics(registry, shared, invalidator)
     _run_in_background(view.follow(), stack)
     return shared, invalidator
+
+
+def _leases(settings: Settings, stack: AsyncExitStack) -> RedisLeases | None:
+    """Return what elects followers of streams, if there are replicas to elect from."""
+    if settings.redis_url is None:
+        return None
+    leases = RedisLeases(
+        settings.redis_url.get_secret_value(), settings.redis_timeout, settings.redis_prefix
+    )
+    stack.push_async_callback(leases.close)
+    return leases
 
 
 def _hooks(

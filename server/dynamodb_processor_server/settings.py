@@ -154,7 +154,8 @@ class Settings(BaseSettings):
 
     sole_replica: bool = Field(
         False,
-        description="Whether this is the only replica: only then may it follow tables' streams.",
+        description="Whether this is the only replica: then it may follow tables' streams without "
+        "`redis_url`.",
     )
     streams_endpoint_url: str | None = Field(
         None, description="A DynamoDB Streams endpoint; absent: `endpoint_url`, or AWS's."
@@ -198,7 +199,7 @@ class Settings(BaseSettings):
 
     def catalog_context(self) -> dict[str, object]:
         """Return what a catalog must fit, besides its own rules."""
-        return {"sole_replica": self.sole_replica}
+        return {"may_follow": self.sole_replica or self.redis_url is not None}
 
     def stream_client_settings(self) -> ClientSettings:
         """Return how to reach DynamoDB Streams."""

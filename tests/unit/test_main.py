@@ -107,7 +107,7 @@ def test_config_tells_of_a_stream_that_is_not_there(
         (
             "catalog",
             "tables: {events: {invalidate_from_stream: true}}",
-            "tables.events.invalidate_from_stream: needs the setting sole_replica",
+            "tables.events.invalidate_from_stream: needs the setting redis_url, or sole_replica",
         ),
         ("keys", "keys: [{id: one}]", "keys.yaml:1: keys[0]"),
         ("keys", "keys: {", "keys.yaml"),

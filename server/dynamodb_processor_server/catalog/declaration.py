@@ -156,10 +156,10 @@ class TableDeclaration(Declared):
     @field_validator("invalidate_from_stream")
     @classmethod
     def _by_one_alone(cls, follows: bool, info: ValidationInfo) -> bool:
-        if follows and info.context is not None and not info.context.get("sole_replica"):
+        if follows and info.context is not None and not info.context.get("may_follow"):
             raise mistaken(
-                "needs the setting sole_replica: replicas share no cache, so that one which "
-                "follows the stream would tell none of the others"
+                "needs the setting redis_url, or sole_replica: replicas that share nothing could "
+                "not be told by the one which follows the stream"
             )
         return follows
 

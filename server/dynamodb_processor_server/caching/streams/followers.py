@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from collections.abc import Iterator
 from functools import partial
 from typing import Final, NoReturn, TypeAlias
 
+from dynamodb_processor_server.caching.streams.election import Candidate
 from dynamodb_processor_server.caching.streams.following import Follower
-from dynamodb_processor_server.caching.streams.port import Invalidations, StreamSource
+from dynamodb_processor_server.caching.streams.port import (
+    Checkpoint,
+    Invalidations,
+    Leases,
+    StreamSource,
+)
+from dynamodb_processor_server.caching.streams.tally import Tally
 from dynamodb_processor_server.caching.streams.timing import Pace, Timing
 from dynamodb_processor_server.catalog.registry import Catalog
 from dynamodb_processor_server.catalog.schema import Table
@@ -22,7 +31,8 @@ _Source: TypeAlias = tuple[str | None, str | None, str]
 class Followers:
     """Keeps a follower for each table that the catalog's declaration wants followed.
 
-    Tables that are the same in DynamoDB share one. `follow` runs all of them.
+    Tables that are the same in DynamoDB share one. `follow` runs all of them. With `leases`, each
+    works only while this replica is the one that is elected to follow its table.
     """
 
     def __init__(
@@ -32,19 +42,22 @@ class Followers:
         invalidations: Invalidations,
         pace: Pace,
         timing: Timing | None = None,
+        leases: Leases | None = None,
     ) -> None:
         self._catalog = catalog
         self._source = source
         self._invalidations = invalidations
         self._pace = pace
         self._timing = timing or Timing()
-        self._running: dict[_Source, tuple[Follower, asyncio.Task[NoReturn]]] = {}
+        self._leases = leases
+        self._running: dict[_Source, tuple[Follower | Candidate, asyncio.Task[NoReturn]]] = {}
 
     def __iter__(self) -> Iterator[tuple[str, Follower]]:
-        """Yield each follower with a name that its table has in the catalog."""
+        """Yield each follower at work here with a name that its table has in the catalog."""
         names = self._wanted()
-        for source, (follower, _) in list(self._running.items()):
-            if source in names:
+        for source, (one, _) in list(self._running.items()):
+            follower = one.follower if isinstance(one, Candidate) else one
+            if source in names and follower is not None:
                 yield names[source][0], follower
 
     async def follow(self) -> NoReturn:
@@ -69,15 +82,29 @@ class Followers:
         for source in wanted:
             if source in self._running:
                 continue
-            follower = Follower(
-                partial(self._table, source),
-                self._source,
-                self._invalidations,
-                self._pace,
-                self._timing,
+            make = partial(self._follower, source, Tally())
+            one: Follower | Candidate = (
+                make(None)
+                if self._leases is None
+                else Candidate(_lease_name(source), self._leases, make, self._timing)
             )
-            self._running[source] = follower, tasks.create_task(follower.follow())
+            self._running[source] = one, tasks.create_task(one.follow())
+
+    def _follower(self, source: _Source, tally: Tally, resume: Checkpoint | None) -> Follower:
+        return Follower(
+            partial(self._table, source),
+            self._source,
+            self._invalidations,
+            self._pace,
+            self._timing,
+            resume=resume,
+            tally=tally,
+        )
 
     def _table(self, source: _Source) -> Table | None:
         known = map(self._catalog.known, self._wanted().get(source, ()))
         return next(filter(None, known), None)
+
+
+def _lease_name(source: _Source) -> str:
+    return hashlib.sha256(json.dumps(source).encode()).hexdigest()[:32]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Final, NoReturn
 
 import structlog
 
 from dynamodb_processor_server.caching.streams.port import (
+    Checkpoint,
     Invalidations,
     RecordsLost,
     StreamLocation,
@@ -31,6 +35,7 @@ _LONGEST_PAUSE: Final = 1.0  # seconds, after which the table is looked at again
 STARTED: Final = "started"  # whatever was written before is unknown
 LOST: Final = "lost"  # records were trimmed, or the stream is gone
 NO_IMAGES: Final = "no_images"  # a record does not show which partitions it touched
+TAKEN_OVER: Final = "taken_over"  # where the last follower stopped is not known
 BEHIND: Final = "behind"  # not everything written in the last `max_lag` seconds is known
 
 
@@ -47,6 +52,8 @@ class Follower:
         invalidations: What to tell.
         pace: How often to read, and how far behind is too far.
         timing: Clock, sleep and random.
+        resume: Where another follower stood, from which this one goes on; None for the first.
+        tally: What to count in.
     """
 
     def __init__(
@@ -56,8 +63,11 @@ class Follower:
         invalidations: Invalidations,
         pace: Pace,
         timing: Timing | None = None,
+        *,
+        resume: Checkpoint | None = None,
+        tally: Tally | None = None,
     ) -> None:
-        self.tally = Tally()
+        self.tally = tally or Tally()
         self._find_table = table
         self._source = source
         self._invalidations = invalidations
@@ -68,12 +78,26 @@ class Follower:
         self._begun = False
         self._restarts = 0
         self._owes: str | None = None  # why the table has to be moved, if it has
+        self._resume = resume
+        self._resumed = False
         self._stood_at = self._moved_at = self._timing.clock()
+        if resume is not None:
+            # As far behind as the other one was, and for as long as nobody has followed since.
+            self._stood_at -= max(0.0, pace.max_lag - resume.good_for)
+            self._moved_at = -inf
 
     @property
     def behind(self) -> float:
         """For how many seconds it has not been sure to know everything that was written."""
         return self._timing.clock() - self._stood_at
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """Where it stands, None while it cannot say."""
+        places = self._reading.places if self._reading and self._begun else None
+        if self._table is None or places is None or self._owes is not None:
+            return None
+        return Checkpoint(_subject(self._table), places, self._pace.max_lag - self.behind)
 
     async def follow(self) -> NoReturn:
         """Follow until cancelled."""
@@ -109,16 +133,24 @@ class Follower:
         if not self._reading.established:
             return
         if not self._begun:
-            await self._move_table(STARTED)
+            if not self._resumed:
+                await self._move_table(STARTED)
             self._begun = True
             self._restarts = 0
-            _log.info("stream_followed", table=self._name)
+            _log.info("stream_followed", table=self._name, resumed=self._resumed)
         self._stood_at = max(self._stood_at, self._reading.read_until)
 
     def _take(self, table: Table) -> None:
         """Begin anew with a table as it is described now."""
         self._table = table
-        self._restart()
+        resume, self._resume = self._resume, None
+        if resume is None:
+            self._restart()
+        elif resume.of == _subject(table):
+            self._restart(resume)
+        else:
+            self._owes = TAKEN_OVER
+            self._restart()
         if self._reading is None:
             _log.error("stream_missing", table=table.name, dynamodb_table=table.schema.name)
 
@@ -132,18 +164,27 @@ class Follower:
             self._table = None
             self._restart()
 
-    def _restart(self) -> None:
+    def _restart(self, resume: Checkpoint | None = None) -> None:
         self._begun = False
+        self._resumed = resume is not None
         stream = StreamLocation.of(self._table) if self._table else None
         self._reading = None
         if stream is not None:
             self._reading = StreamReading(
-                self._source, stream, self._deal, self._note_failure, self._pace, self._timing
+                self._source,
+                stream,
+                self._deal,
+                self._note_failure,
+                self._pace,
+                self._timing,
+                None if resume is None else resume.places,
+                self._stood_at,
             )
 
     def _lose(self) -> None:
         """Begin anew after records were lost."""
-        self._owes = LOST if self._begun else self._owes  # the start moves the table in any case
+        # A start moves the table in any case, unless it goes on from a checkpoint.
+        self._owes = LOST if self._begun or self._resumed else self._owes
         self._restarts += 1
         self._restart()
 
@@ -195,3 +236,11 @@ class Follower:
         self.tally.failures += 1
         if in_a_row == 1:
             _log.warning("stream_not_read", table=self._name, reason=str(error))
+
+
+def _subject(table: Table) -> str:
+    """Return what names a stream and the keys whose partitions its records are told by."""
+    schema = table.schema
+    keys = [[path.label, [[a.name, a.type] for a in path.key.attributes]] for path in schema.paths]
+    text = json.dumps([schema.name, schema.stream_arn, sorted(keys)])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

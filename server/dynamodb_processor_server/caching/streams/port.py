@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from dynamodb_processor_server.caching.streams.records import StreamRecord
 from dynamodb_processor_server.caching.streams.shards import Cursor, Shard
@@ -62,6 +62,45 @@ class StreamSource(Protocol):
 
     async def records(self, stream: StreamLocation, iterator: str) -> Batch:
         """Return the next records of a shard, in order; raise IteratorExpired as well."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where a follower stands: what was written before that has been invalidated everywhere.
+
+    `of` says what it follows, `places` how far it has read each shard. In `good_for` seconds it is
+    further behind than a follower may be.
+    """
+
+    of: str
+    places: Mapping[str, str]
+    good_for: float
+
+
+#: Where a follower stands of which nothing is known.
+NOWHERE: Final = Checkpoint("", {}, 0.0)
+
+
+class Leases(Protocol):
+    """Let one replica at a time follow a table, and keep where it stands.
+
+    Every method raises BackendUnavailable: then it is not known whether it was done. A lease ends
+    by itself.
+    """
+
+    async def take(self, name: str, holder: str, seconds: float) -> Checkpoint | None:
+        """Take a lease. Return where its last holder stood, None if another one has it."""
+        ...
+
+    async def renew(
+        self, name: str, holder: str, seconds: float, checkpoint: Checkpoint | None
+    ) -> bool:
+        """Hold a lease for longer and keep a checkpoint, if there is one; False if it was lost."""
+        ...
+
+    async def release(self, name: str, holder: str, checkpoint: Checkpoint | None) -> None:
+        """Keep a checkpoint and give the lease up, if it is still held."""
         ...
 
 

@@ -1,9 +1,9 @@
-"""Reads one stream, from its latest records on, until something is lost."""
+"""Reads one stream, from its latest records or given places on, until something is lost."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from math import inf
 from typing import Final
 
@@ -32,7 +32,8 @@ class StreamReading:
     """Reads every shard of a stream, each in order and after its parent.
 
     `deal` is given the records of one request at a time; only when it has returned does the shard
-    go on behind them. `failed` is told of requests that failed, which are made again.
+    go on behind them. `failed` is told of requests that failed, which are made again. With `places`
+    it goes on from there, and all that was written until `since` has been dealt with.
     """
 
     def __init__(
@@ -43,6 +44,8 @@ class StreamReading:
         failed: Callable[[Exception, int], None],
         pace: Pace,
         timing: Timing,
+        places: Mapping[str, str] | None = None,
+        since: float = -inf,
     ) -> None:
         self._source = source
         self._stream = stream
@@ -50,15 +53,22 @@ class StreamReading:
         self._failed = failed
         self._pace = pace
         self._timing = timing
+        self._places = places
+        self._since = since
         self._shards: Shards | None = None
         self._look_at = -inf
         self._look_failures = 0
-        self._places = asyncio.Semaphore(_CONCURRENT_READS)
+        self._slots = asyncio.Semaphore(_CONCURRENT_READS)
 
     @property
     def established(self) -> bool:
         """Whether all that is written from now on will be dealt with."""
         return self._shards is not None and self._shards.established
+
+    @property
+    def places(self) -> dict[str, str] | None:
+        """How far each shard was read, None where that cannot be said."""
+        return None if self._shards is None else self._shards.places
 
     @property
     def read_until(self) -> float:
@@ -91,14 +101,16 @@ class StreamReading:
             self._failed(error, self._look_failures)
             return
         self._look_failures = 0
-        if self._shards is None:
+        if self._shards is None and self._places is not None:
+            self._shards = Shards.resume(found, self._places, self._since)
+        elif self._shards is None:
             self._shards = Shards(found, began)
         else:
             self._shards.learn(found)
         self._look_at = began + (_LOOK_AGAIN if self._shards.incomplete else _LOOK_FOR_SHARDS)
 
     async def _read(self, cursor: Cursor, shards: Shards) -> None:
-        async with self._places:
+        async with self._slots:
             began = self._timing.clock()
             try:
                 if cursor.iterator is None:

@@ -6,10 +6,16 @@ developer guide, "Change data capture for DynamoDB Streams"). Nothing here does 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from math import inf
+from typing import Final, Self
+
+# Places in a shard that are no record's sequence number.
+_FIRST: Final = "first"  # nothing of it was read, and its first record is next
+_ENDED: Final = "ended"
+_AWAITED: Final = "awaited"  # ended, and its children are still to be found
 
 
 class Start(Enum):
@@ -78,6 +84,44 @@ class Shards:
                 # The parent is still to be read, and all of its child comes after that.
                 start = Start.TRIM_HORIZON if shard.parent in open_ones else Start.LATEST
                 self._cursors[shard.shard_id] = Cursor(shard.shard_id, start, now)
+
+    @classmethod
+    def resume(cls, found: Iterable[Shard], places: Mapping[str, str], until: float) -> Self:
+        """Return the shards as they are now, to be read from `places` on.
+
+        What was written up to `until` has been dealt with. Shards that are gone are to be read all
+        the same: that fails, as what was not read of them is lost.
+        """
+        found = list(found)
+        parents = {shard.shard_id: shard.parent for shard in found}
+        shards = cls((), until)
+        for shard_id, place in places.items():
+            shards._parents[shard_id] = parents.get(shard_id)
+            if place in {_ENDED, _AWAITED}:
+                shards._finished[shard_id] = until
+            else:
+                sequence = None if place == _FIRST else place
+                cursor = Cursor(shard_id, Start.TRIM_HORIZON, until, sequence=sequence)
+                shards._cursors[shard_id] = cursor
+            if place == _AWAITED:
+                shards._childless.add(shard_id)
+        shards.learn(found)
+        return shards
+
+    @property
+    def places(self) -> dict[str, str] | None:
+        """How far each shard was read, for `resume`.
+
+        None while one that is read from its latest record has had none: that place has no name.
+        """
+        named = {}
+        for cursor in self._cursors.values():
+            if cursor.sequence is None and cursor.start is Start.LATEST:
+                return None
+            named[cursor.shard_id] = cursor.sequence or _FIRST
+        for shard_id in self._finished:
+            named[shard_id] = _AWAITED if shard_id in self._childless else _ENDED
+        return named
 
     def __len__(self) -> int:
         """The number of shards not read to their end."""

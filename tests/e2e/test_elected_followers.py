@@ -1,0 +1,179 @@
+"""Two servers of which one follows a table's stream: it dies, and no write goes unnoticed."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+import urllib.request
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+import pytest
+import redis
+
+from dynamodb_processor.v1.query_pb2 import CacheStatus
+from dynamodb_processor.v1.query_service_pb2 import QueryRequest, QueryResponse
+from dynamodb_processor_server.caching.streams.election import LEASE_SECONDS
+from tests.support.access import ApiKey, keys_file
+from tests.support.channels import Caller, open_caller
+from tests.support.datasets import Schema
+from tests.support.dynamodb import create_table, open_client, put_items
+from tests.support.event_service import ENVIRONMENT
+from tests.support.messages import from_item, spec
+from tests.support.processes import ServerProcess, served
+from tests.support.redis_server import RedisServer
+
+READER: Final = ApiKey("reader")
+NAMES: Final = tuple(f"n-{number}" for number in range(20))
+# DynamoDB Local's reads are never old, so nothing has to wait before it is cached.
+ARGUMENTS: Final = (
+    "--stream-poll-interval=0.2", "--cache-quarantine=0", "--cache-index-quarantine=0",
+)  # fmt: skip
+
+
+class Fleet:
+    """Two servers of one table, and who writes past them."""
+
+    def __init__(self, redis_url: str, endpoint_url: str, directory: Any) -> None:
+        self.prefix = f"{uuid.uuid4().hex}:"
+        self.servers: list[ServerProcess] = []
+        self.callers: list[Caller] = []
+        self.redis_url = redis_url
+        self._endpoint_url = endpoint_url
+        self._directory = directory
+        self._client = open_client(endpoint_url)
+        self._table = f"e2e-elected-{uuid.uuid4().hex[:8]}"
+        self._version = 0
+        schema = Schema(self._table, "name", None, (), {"name": "S"})
+        create_table(self._client, schema, "NEW_AND_OLD_IMAGES")
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        """Start another server, for as long as the stack is open."""
+        env = {**ENVIRONMENT, "DYNAMODB_PROCESSOR_REDIS_URL": self.redis_url}
+        declared = {"table": self._table, "cache_ttl": 300, "invalidate_from_stream": True}
+        server = served(
+            {"tables": {"elected": declared}},
+            keys_file(READER),
+            self._directory.mktemp("replica"),
+            endpoint_url=self._endpoint_url,
+            args=(*ARGUMENTS, f"--redis-prefix={self.prefix}"),
+            env=env,
+        )
+        self.servers.append(stack.enter_context(server))
+        caller = open_caller(self.servers[-1].address, READER.text)
+        self.callers.append(await stack.enter_async_context(caller))
+
+    def close(self) -> None:
+        """Close what writes."""
+        self._client.close()
+
+    async def write(self) -> int:
+        """Write the next version of every item and return it."""
+        self._version += 1
+        version = {"N": str(self._version)}
+        items = [{"name": {"S": name}, "version": version} for name in NAMES]
+        await asyncio.to_thread(put_items, self._client, self._table, items)
+        return self._version
+
+    async def read(self, replica: int, name: str) -> QueryResponse:
+        """Ask a server for one item."""
+        query = spec("elected", "name = :n", {"n": {"S": name}})
+        return await self.callers[replica].query(QueryRequest(query=query), deadline=5.0)
+
+    async def versions(self, replica: int) -> set[int]:
+        """Return which versions a server shows."""
+        pages = [await self.read(replica, name) for name in NAMES]
+        return {int(from_item(page.items[0])["version"]["N"]) for page in pages}
+
+    async def hits(self, replica: int) -> int:
+        """Return how many items a server has cached."""
+        pages = [await self.read(replica, name) for name in NAMES]
+        return sum(page.cache.status == CacheStatus.CACHE_STATUS_HIT for page in pages)
+
+    def moves(self, replica: int) -> dict[str, float]:
+        """Return how often a server moved the table, by reason; nothing if it does not follow."""
+        port = self.servers[replica].wait_for_event("serving")["metrics_port"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        name = "dynamodb_processor_stream_table_invalidations_total{"
+        found = [line for line in lines if line.startswith(name)]
+        return {line.split('reason="')[1].split('"')[0]: float(line.split()[-1]) for line in found}
+
+    def follows(self, replica: int) -> bool:
+        """Return whether a server follows the table."""
+        port = self.servers[replica].wait_for_event("serving")["metrics_port"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            return b"dynamodb_processor_stream_behind_seconds{" in answer.read()
+
+    async def until(self, what: Callable[[], Any], seconds: float) -> float:
+        """Wait until something holds and return the seconds it took."""
+        began = time.monotonic()
+        while time.monotonic() < began + seconds:
+            if await what():
+                return time.monotonic() - began
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"not within {seconds} s")
+
+
+@pytest.fixture
+def own_redis(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis for this test."""
+    server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+async def fleet(
+    own_redis: RedisServer, dynamodb_local: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Fleet]:
+    """Two servers; the first follows, and has a place to leave behind."""
+    fleet = Fleet(own_redis.url, dynamodb_local, tmp_path_factory)
+    async with AsyncExitStack() as stack:
+        stack.callback(fleet.close)
+
+        async def begun() -> bool:
+            return fleet.moves(0).get("started", 0) == 1
+
+        async def cached() -> bool:
+            return await fleet.hits(1) == len(NAMES)
+
+        await fleet.start(stack)
+        await fleet.until(begun, 30)
+        await fleet.start(stack)
+        version = await fleet.write()
+        await asyncio.sleep(2)  # more than the time between two checkpoints
+        assert await fleet.versions(1) == {version}
+        await fleet.until(cached, 30)
+        assert (fleet.follows(0), fleet.follows(1)) == (True, False)
+        yield fleet
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["checkpoint", "checkpoint-lost"])
+async def test_when_the_follower_dies_another_goes_on(
+    fleet: Fleet, kept: bool, show_line: Callable[[str], None]
+) -> None:
+    """What is written before it is replaced is invalidated; the table only if it has to be."""
+    fleet.servers[0].signal(signal.SIGKILL)
+    fleet.servers[0].wait()
+    version = await fleet.write()
+    if not kept:
+        with redis.Redis.from_url(fleet.redis_url) as client:
+            keys = list(client.scan_iter(f"{fleet.prefix}checkpoint:*"))
+            assert len(keys) == 1
+            client.delete(*keys)
+
+    async def fresh() -> bool:
+        return await fleet.versions(1) == {version}
+
+    took = await fleet.until(fresh, LEASE_SECONDS * 4)
+    show_line(f"follower killed: the next one had told of all writes after {took:.1f} s")
+    assert fleet.follows(1)
+    assert ("taken_over" in fleet.moves(1)) is not kept
+    assert ("started" in fleet.moves(1)) <= (not kept)
+    version = await fleet.write()
+    assert await fleet.until(fresh, 10) < 5

@@ -1,0 +1,75 @@
+"""Leases in memory, on a clock of the test's own, from which a replica can be cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from dynamodb_processor_server.caching.streams.port import NOWHERE, Checkpoint, Leases
+from dynamodb_processor_server.errors import BackendUnavailable
+
+
+class MemoryLeases:
+    """What replicas share."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._held: dict[str, tuple[str, float]] = {}
+        self._checkpoints: dict[str, tuple[Checkpoint, float]] = {}
+
+    def forget(self) -> None:
+        """Lose all checkpoints."""
+        self._checkpoints.clear()
+
+    async def take(self, name: str, holder: str, seconds: float) -> Checkpoint | None:
+        """Take a lease."""
+        now = self._clock()
+        if name in self._held and self._held[name][1] > now:
+            return None
+        self._held[name] = holder, now + seconds
+        checkpoint, until = self._checkpoints.get(name, (NOWHERE, now))
+        return replace(checkpoint, good_for=until - now) if until > now else NOWHERE
+
+    async def renew(
+        self, name: str, holder: str, seconds: float, checkpoint: Checkpoint | None
+    ) -> bool:
+        """Hold a lease for longer."""
+        now = self._clock()
+        held_by, until = self._held.get(name, ("", now))
+        if held_by != holder or until <= now:
+            return False
+        if checkpoint is not None:
+            self._checkpoints[name] = checkpoint, now + checkpoint.good_for
+        self._held[name] = holder, now + seconds
+        return True
+
+    async def release(self, name: str, holder: str, checkpoint: Checkpoint | None) -> None:
+        """Give a lease up."""
+        await self.renew(name, holder, 0.0, checkpoint)
+
+
+@dataclass
+class Severable:
+    """What one replica sees of leases: nothing once it was cut off."""
+
+    leases: Leases
+    is_cut: bool = False
+
+    def _reach(self) -> Leases:
+        if self.is_cut:
+            raise BackendUnavailable("cut off")
+        return self.leases
+
+    async def take(self, name: str, holder: str, seconds: float) -> Checkpoint | None:
+        """Take a lease."""
+        return await self._reach().take(name, holder, seconds)
+
+    async def renew(
+        self, name: str, holder: str, seconds: float, checkpoint: Checkpoint | None
+    ) -> bool:
+        """Hold a lease for longer."""
+        return await self._reach().renew(name, holder, seconds, checkpoint)
+
+    async def release(self, name: str, holder: str, checkpoint: Checkpoint | None) -> None:
+        """Give a lease up."""
+        await self._reach().release(name, holder, checkpoint)
