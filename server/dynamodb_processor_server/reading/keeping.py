@@ -116,7 +116,7 @@ class Keeper:
             reading = self.begin(plan)
             wanted = self._wanted(key, plan, policy.max_staleness, shared=False)
             found = await self._shared.find(wanted)
-            if isinstance(found, SealedPage):
+            if isinstance(found, SealedPage) and self._is_young(found, policy.max_staleness):
                 return self._adopt(key, plan, reading, found)
         raise not_cached()
 
@@ -140,15 +140,20 @@ class Keeper:
         in_advance = limits.surplus is not None and limits.surplus.fetched is not None
         if self._shared is not None and not in_advance:
             found = await self._shared.find(self._wanted(key, plan, age, shared=shared))
-            if isinstance(found, SealedPage):
+            if not isinstance(found, SealedPage):
+                ticket = found
+            elif self._is_young(found, age):
                 return self._adopt(key, plan, reading, found)
-            ticket = found
         try:
             page = await self._reader.fetch_page(plan, key[1], limits)
             return self._keep(key, plan, reading, page, ticket)
         finally:
             if self._shared is not None and ticket is not None:
                 self._shared.release(ticket)
+
+    def _is_young(self, page: SealedPage, age: float | None) -> bool:
+        """Return whether a page is no older than wanted, now that it is here."""
+        return age is None or self._now() - page.content.read_at <= age
 
     def _wanted(self, key: PageKey, plan: Plan, age: float | None, *, shared: bool) -> Wanted:
         oldest = -inf
