@@ -21,6 +21,10 @@ class MemoryLeases:
         """Lose all checkpoints."""
         self._checkpoints.clear()
 
+    def end(self) -> None:
+        """Lose all leases."""
+        self._held.clear()
+
     async def take(self, name: str, holder: str, seconds: float) -> Checkpoint | None:
         """Take a lease."""
         now = self._clock()

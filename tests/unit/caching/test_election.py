@@ -10,6 +10,7 @@ from dynamodb_processor_server.caching.streams.election import LEASE_SECONDS, Ca
 from dynamodb_processor_server.caching.streams.following import Follower
 from dynamodb_processor_server.caching.streams.port import Checkpoint
 from dynamodb_processor_server.caching.streams.timing import Timing
+from dynamodb_processor_server.errors import BackendUnavailable
 from tests.support.leases import MemoryLeases, Severable
 from tests.unit.caching.scripted_stream import (
     PACE,
@@ -191,3 +192,27 @@ async def test_a_leader_without_a_place_leaves_none() -> None:
         fleet.stream.write("a", None, event("between", "1"))
         fleet.replicas.append(Replica(fleet))
         assert set(await fleet.after(LEASE_SECONDS + 4)) == {"table"}
+
+
+@warped
+async def test_a_lease_that_another_has_is_noticed_at_the_next_renewal() -> None:
+    """Redis may lose a lease and give it to another: the first stops, long before its own time."""
+    async with elected() as fleet:
+        leader = await fleet.led()
+        fleet.leases.end()
+        await asyncio.sleep(LEASE_SECONDS / 3 + 0.1)
+        assert [replica.leads for replica in fleet.replicas].count(True) == 1
+        assert leader.leads is not fleet.replicas[1].leads
+
+
+@warped
+async def test_the_next_is_as_far_behind_as_the_last_one_was() -> None:
+    """A stream that cannot be read since it died has its table moved in time, not a lease later."""
+    async with elected() as fleet:
+        leader = await fleet.led()
+        await leader.die()
+        fleet.stream.fault = lambda *_: BackendUnavailable("down")
+        fleet.stream.write("a", None, event("between", "1"))
+        assert await fleet.after(LEASE_SECONDS + 1) == []
+        assert fleet.replicas[1].leads
+        assert await fleet.after(PACE.max_lag - LEASE_SECONDS + 1) == ["table"]

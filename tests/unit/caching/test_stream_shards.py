@@ -131,3 +131,29 @@ def test_only_the_latest_of_then_cannot_be_found_again(
     """Every other place has a name: a record's, or the beginning."""
     cursor = Cursor("a", start, NOW, sequence=sequence, established=established)
     assert cursor.has_place is has_place
+
+
+def test_places_say_how_far_each_shard_was_read() -> None:
+    """Read from them, shards are what they were: what ended, what is awaited, what comes next."""
+    found = [Shard("a", None, True), Shard("b", "a", False), Shard("c", None, False)]
+    shards = Shards(found, 0.0)
+    unnamed = shards.places
+    assert unnamed is None  # the latest record of a shard has no name
+    for cursor in list(shards.readable()):
+        cursor.sequence, cursor.established, cursor.read_until = f"{cursor.shard_id}-7", True, 5.0
+    shards.learn([*found, Shard("d", "b", False)])
+    places = shards.places
+    assert places is not None
+    assert places == {"a": "ended", "b": "b-7", "c": "c-7", "d": "first"}
+    again = Shards.resume([*found, Shard("d", "b", False)], places, 5.0)
+    assert again.places == places
+    assert again.established
+    assert again.read_until == 5.0
+    reading = {cursor.shard_id: cursor for cursor in again.readable()}
+    assert {name: cursor.sequence for name, cursor in reading.items()} == {"b": "b-7", "c": "c-7"}
+    again.finish(reading["c"])
+    awaiting = Shards.resume(found, again.places or {}, 6.0)
+    assert awaiting.incomplete
+    assert awaiting.places == places | {"c": "awaited"}
+    gone = Shards.resume([Shard("c", None, False)], places, 5.0)
+    assert {cursor.shard_id for cursor in gone.readable()} == {"b", "c", "d"}

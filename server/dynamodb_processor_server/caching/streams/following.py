@@ -95,7 +95,7 @@ class Follower:
     def checkpoint(self) -> Checkpoint | None:
         """Where it stands, None while it cannot say."""
         places = self._reading.places if self._reading and self._begun else None
-        if self._table is None or places is None or self._owes is not None:
+        if self._table is None or places is None:
             return None
         return Checkpoint(_subject(self._table), places, self._pace.max_lag - self.behind)
 
@@ -183,8 +183,7 @@ class Follower:
 
     def _lose(self) -> None:
         """Begin anew after records were lost."""
-        # A start moves the table in any case, unless it goes on from a checkpoint.
-        self._owes = LOST if self._begun or self._resumed else self._owes
+        self._owes = LOST if self._begun else self._owes  # the start moves the table in any case
         self._restarts += 1
         self._restart()
 
