@@ -39,6 +39,7 @@ _SECONDS: Final = at_length(14, 600)
 _CALLERS: Final = 16
 _CANCELLED: Final = 0.2
 _GROWTH: Final = 1.0  # MiB, beyond what a bare server grows by
+_FLAT: Final = 3  # of thousands of calls; one may be under way
 _SOURCE: Final = Path(__file__).parent / "bare_server.py"
 _BYPASS: Final = CachePolicy(mode=CacheMode.CACHE_MODE_BYPASS)
 
@@ -204,6 +205,6 @@ async def test_nothing_is_left_of_calls(
         f"bare {before.bare_megabytes:.1f} to {after.bare_megabytes:.1f} MiB ({floor:+.2f})",
     )
     assert calls.outcomes.keys() == {"OK", "CANCELLED"}
-    assert after.tasks <= before.tasks
-    assert after.descriptors <= before.descriptors
+    assert after.tasks <= before.tasks + _FLAT
+    assert after.descriptors <= before.descriptors + _FLAT
     assert grown <= max(floor, 0) + _GROWTH or not FULL
