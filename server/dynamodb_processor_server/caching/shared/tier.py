@@ -24,7 +24,9 @@ from dynamodb_processor_server.caching.tags import Tag
 from dynamodb_processor_server.reading.breakers import Breaker, LeftAlone, Verdict
 from dynamodb_processor_server.reading.port import PageContent
 
-_LONGEST_WAIT: Final = 1.0  # seconds for somebody else's read, as long as the lease lives
+# Seconds for somebody else's read. Shorter than the lease lives: one whose look-up was not answered
+# in time is held by nobody, and must not cost more than this.
+_LONGEST_WAIT: Final = 0.3
 _LARGEST_PAGE: Final = 1024 * 1024  # bytes; larger ones take too long to be looked up
 _MOST_ERRANDS: Final = 100
 
