@@ -173,7 +173,7 @@ async def test_calls_are_counted_by_method_and_code(
         await service.check()
         found = await scrape(service)
         assert found["active_calls", labels(method=_STREAM)] == 1
-        assert found["active_reads", labels()] == 1
+        assert found["active_reads", labels()] in {0, 1}  # the page after it, read in advance
         waiting.cancel()
         gone = ("calls_total", labels(method=_STREAM, code="CANCELLED"))
 
