@@ -7,8 +7,10 @@ import sys
 import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -74,9 +76,11 @@ class Ground:
         )
 
 
-@pytest_asyncio.fixture
-async def ground(tmp_path: Path, dynamodb_local: str, table: str) -> AsyncIterator[Ground]:
-    """A server with short timeouts, all well as yet."""
+@asynccontextmanager
+async def open_ground(
+    tmp_path: Path, dynamodb_local: str, table: str, **settings: Any
+) -> AsyncIterator[Ground]:
+    """Start a server with a proxy and a stub between it and DynamoDB Local, all well as yet."""
     async with (
         open_stub(dynamodb_local) as stub,
         open_proxy("127.0.0.1", stub.port) as proxy,
@@ -85,9 +89,21 @@ async def ground(tmp_path: Path, dynamodb_local: str, table: str) -> AsyncIterat
             f"http://127.0.0.1:{proxy.port}",
             {"tables": {"events": {"table": table}}},
             metrics_listen="127.0.0.1:0",
-            backend_connect_timeout=0.2,
-            backend_read_timeout=0.5,
-            breaker_cool_down=0.3,
+            **settings,
         ) as service,
     ):
         yield Ground(service, proxy, stub)
+
+
+@pytest_asyncio.fixture
+async def ground(tmp_path: Path, dynamodb_local: str, table: str) -> AsyncIterator[Ground]:
+    """A server with short timeouts."""
+    async with open_ground(
+        tmp_path,
+        dynamodb_local,
+        table,
+        backend_connect_timeout=0.2,
+        backend_read_timeout=0.5,
+        breaker_cool_down=0.3,
+    ) as opened:
+        yield opened

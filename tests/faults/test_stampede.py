@@ -13,11 +13,9 @@ import grpc
 from dynamodb_processor.v1.query_pb2 import CacheStatus
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest, QueryResponse
 from dynamodb_processor_server.access.rate_limits import RateClass
-from tests.faults.conftest import Ground
+from tests.faults.conftest import open_ground
 from tests.faults.load import EVENTS, USERS
-from tests.faults.proxy import open_proxy
-from tests.faults.stub import open_stub
-from tests.support.running import eventually, numbers, open_service, query_spec
+from tests.support.running import eventually, numbers, query_spec
 
 _CALLERS: Final = 1_000
 _LEAVING: Final = 50
@@ -29,26 +27,22 @@ async def test_one_read_serves_them_all(
 ) -> None:
     """Whoever leaves before it ends, the first of them included, disturbs none of the others."""
     request = QueryRequest(query=query_spec("events", "user_id = :u", parameters={"u": USERS[0]}))
-    async with (
-        open_stub(dynamodb_local) as stub,
-        open_proxy("127.0.0.1", stub.port) as proxy,
-        open_service(
-            tmp_path,
-            f"http://127.0.0.1:{proxy.port}",
-            {"tables": {"events": {"table": table}}},
-            metrics_listen="127.0.0.1:0",
-            backend_read_timeout=20.0,
-            rate_classes={"default": RateClass(calls_per_second=1_000_000)},
-        ) as service,
-    ):
-        ground = Ground(service, proxy, stub)
-        stub.gate.clear()
+    async with open_ground(
+        tmp_path,
+        dynamodb_local,
+        table,
+        backend_read_timeout=20.0,
+        rate_classes={"default": RateClass(calls_per_second=1_000_000)},
+    ) as ground:
+        ground.stub.gate.clear()
 
         def ask() -> grpc.aio.UnaryUnaryCall[QueryRequest, QueryResponse]:
-            return service.queries.Query(request, metadata=service.metadata(), timeout=30)
+            return ground.service.queries.Query(
+                request, metadata=ground.service.metadata(), timeout=30
+            )
 
         asked = [ask()]
-        await eventually(lambda: stub.reads)
+        await eventually(lambda: ground.stub.reads)
         asked += [ask() for _ in range(_CALLERS - 1)]
 
         async def arrived(number: int) -> bool:
@@ -58,9 +52,9 @@ async def test_one_read_serves_them_all(
         for call in asked[:_LEAVING]:
             call.cancel()
         await eventually(lambda: arrived(_CALLERS - _LEAVING))
-        stub.gate.set()
+        ground.stub.gate.set()
         pages = await asyncio.gather(*(_answer(call) for call in asked[_LEAVING:]))
-        reads = stub.reads
+        reads = ground.stub.reads
 
     statuses = Counter(CacheStatus.Name(page.cache.status) for page in pages)
     right = sum(numbers(page.items, "seq") == EVENTS for page in pages)

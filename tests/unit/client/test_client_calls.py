@@ -19,7 +19,7 @@ from google.rpc.error_details_pb2 import (
     RetryInfo,
 )
 
-from dynamodb_processor.v1 import catalog_service_pb2, query_pb2
+from dynamodb_processor.v1 import query_pb2
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest, QueryResponse, StreamQueryRequest
 from dynamodb_processor.v1.value_pb2 import AttributeValue
 from dynamodb_processor_client import (
@@ -30,12 +30,9 @@ from dynamodb_processor_client import (
     CacheStatus,
     DeadlineExceeded,
     FailedPrecondition,
-    Index,
     IndexKind,
     Internal,
     InvalidArgument,
-    KeyAttribute,
-    KeySchema,
     KeyType,
     NotFound,
     Page,
@@ -45,8 +42,6 @@ from dynamodb_processor_client import (
     QueryClient,
     QueryError,
     ResourceExhausted,
-    Table,
-    TableSummary,
     Unauthenticated,
     Unavailable,
     Violation,
@@ -281,62 +276,6 @@ async def test_a_service_out_of_reach(service: FakeService) -> None:
     async with QueryClient("127.0.0.1:1") as client:
         with pytest.raises(Unavailable):
             await client.query("numbers")
-
-
-async def test_the_tables(client: QueryClient, service: FakeService) -> None:
-    """The listing holds the tables of all its pages."""
-    for name in ("a", "b", "c"):
-        service.tables.tables.add(name=name, description=name.upper())
-    assert await client.tables() == [
-        TableSummary("a", "A"),
-        TableSummary("b", "B"),
-        TableSummary("c", "C"),
-    ]
-
-
-async def test_one_table(client: QueryClient, service: FakeService) -> None:
-    """A table's description has all that the message says."""
-    table = service.table.table
-    table.name = "events"
-    table.key.partition.add(name="id", type=catalog_service_pb2.KEY_TYPE_STRING)
-    index = table.indexes.add(name="by_time", kind=catalog_service_pb2.INDEX_KIND_GLOBAL)
-    index.key.partition.add(name="day", type=catalog_service_pb2.KEY_TYPE_NUMBER)
-    index.key.sort.add(name="at", type=catalog_service_pb2.KEY_TYPE_BINARY)
-    index.projected_attributes.extend(["at", "day", "id"])
-    table.visible_attributes.extend(["id", "day", "at"])
-    table.default_page_size, table.max_page_size = 100, 1_000
-    table.cache_ttl.FromSeconds(300)
-    assert await client.table("events") == Table(
-        name="events",
-        description="",
-        key=KeySchema((KeyAttribute("id", KeyType.STRING),), ()),
-        indexes=(
-            Index(
-                name="by_time",
-                kind=IndexKind.GLOBAL,
-                key=KeySchema(
-                    (KeyAttribute("day", KeyType.NUMBER),), (KeyAttribute("at", KeyType.BINARY),)
-                ),
-                projects_all=False,
-                projected_attributes=("at", "day", "id"),
-            ),
-        ),
-        visible_attributes=("id", "day", "at"),
-        required_attributes=(),
-        default_page_size=100,
-        max_page_size=1_000,
-        cache_ttl=timedelta(minutes=5),
-        allow_scan=False,
-    )
-
-
-async def test_errors_of_the_catalog_are_typed(client: QueryClient, service: FakeService) -> None:
-    """Listing and describing raise the same errors as queries do."""
-    service.failures.extend([Failure(grpc.StatusCode.UNAUTHENTICATED)] * 2)
-    with pytest.raises(Unauthenticated):
-        await client.tables()
-    with pytest.raises(Unauthenticated):
-        await client.table("numbers")
 
 
 def test_values_of_later_services_are_unknown_not_fatal() -> None:
