@@ -25,6 +25,7 @@ _WIDTHS: Final = (34, 40, 62)
 #: Places of tests, by lane, by stage.
 _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
     (("tests/faults/test_dynamodb_faults.py", "tests/faults/test_metrics_sink.py"),),
+    (("tests/faults/test_redis_faults.py",),),
     (("tests/e2e/test_stream_invalidation.py",),),
     (("tests/e2e/test_rolling_restarts.py",),),
     (("tests/faults/test_overload.py",),),

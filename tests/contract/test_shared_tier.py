@@ -111,6 +111,8 @@ async def test_one_of_many_gets_the_lease(tier: Tier) -> None:
     first, second = tier.ask(b"a", lease=b"1"), tier.ask(b"a", lease=b"2")
     found = await tier.store.look_up(first)
     assert (found.leased, found.taken) == (True, False)
+    again = await tier.store.look_up(first)  # as when the answer was lost
+    assert (again.leased, again.taken) == (True, False)
     other = await tier.store.look_up(second)
     assert (other.leased, other.taken) == (False, True)
     await tier.store.release(second, found.generations)

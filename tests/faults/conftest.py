@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
-import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -15,11 +13,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import structlog
-from prometheus_client.parser import text_string_to_metric_families
 
 from dynamodb_processor_server.telemetry.logs import configure_logs
 from tests.faults.load import events_items, events_schema
 from tests.faults.proxy import Proxy, open_proxy
+from tests.faults.scraping import metric
 from tests.faults.stub import Stub, open_stub
 from tests.rpc.logged import Logged
 from tests.support.dynamodb import create_table, open_client, put_items
@@ -59,21 +57,7 @@ class Ground:
 
     async def metric(self, name: str, **labels: str) -> float:
         """Return the sum of a metric's samples that have these labels."""
-        url = f"http://127.0.0.1:{self.service.app.metrics_port}/metrics"
-
-        def scrape() -> str:
-            with urllib.request.urlopen(url) as answer:
-                text: bytes = answer.read()
-            return text.decode()
-
-        families = text_string_to_metric_families(await asyncio.to_thread(scrape))
-        return sum(
-            sample.value
-            for family in families
-            for sample in family.samples
-            if sample.name == f"dynamodb_processor_{name}"
-            and labels.items() <= sample.labels.items()
-        )
+        return await metric(self.service, name, **labels)
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import grpc
 
@@ -26,7 +26,9 @@ from tests.support.running import Refusal, Service, numbers, query_spec, refusal
 DEADLINE: Final = 1.0  # of each call, in seconds
 USERS: Final = tuple(f"u-{number}" for number in range(12))
 EVENTS: Final = list(range(1, 9))  # of each user
-_BYPASS: Final = query_pb2.CachePolicy(mode=query_pb2.CACHE_MODE_BYPASS)
+BYPASS: Final = query_pb2.CachePolicy(mode=query_pb2.CACHE_MODE_BYPASS)
+
+_T = TypeVar("_T")
 
 
 def events_schema(table: str) -> Schema:
@@ -34,14 +36,14 @@ def events_schema(table: str) -> Schema:
     return Schema(table, "user_id", "seq", (), {"user_id": "S", "seq": "N"})
 
 
+def event(user: str, seq: int) -> dict[str, Any]:
+    """Return one event."""
+    return {"user_id": {"S": user}, "seq": {"N": str(seq)}, "note": {"S": "n" * 100}}
+
+
 def events_items() -> list[dict[str, Any]]:
     """Return every event."""
-    note = {"S": "n" * 100}
-    return [
-        {"user_id": {"S": user}, "seq": {"N": str(seq)}, "note": note}
-        for user in USERS
-        for seq in EVENTS
-    ]
+    return [event(user, seq) for user in USERS for seq in EVENTS]
 
 
 @dataclass
@@ -63,62 +65,50 @@ class Outcome:
         """How calls failed."""
         return Counter(refusal.code.name for refusal in self.refusals)
 
+    @property
+    def honest(self) -> bool:
+        """Whether every failure has details of ours and none has anybody else's words."""
+        return all(
+            refusal.code.name == "DEADLINE_EXCEEDED"
+            or ("ErrorInfo" in refusal.details and "internal:" not in refusal.message)
+            for refusal in self.refusals
+        )
 
-class Load:
-    """Calls of every kind that reads, each of which takes one request to DynamoDB if not cached."""
 
-    def __init__(self, service: Service, seed: int) -> None:
+class Reads:
+    """Reads of a user's events by every method, each of which gives the events' numbers.
+
+    Each takes one request to DynamoDB where it is not answered from the cache.
+    """
+
+    def __init__(self, service: Service) -> None:
         self._service = service
-        self._random = random.Random(seed)
 
-    async def run(self, calls: int, at_once: int) -> Outcome:
-        """Make calls, so many at the same time."""
-        outcome = Outcome()
-        kinds = (self._fresh, self._cached, self._count, self._get, self._stream)
-        work = [(kinds[n % len(kinds)], self._random.choice(USERS)) for n in range(calls)]
-
-        async def some() -> None:
-            while work:
-                kind, user = work.pop()
-                await measure(outcome, kind(user))
-
-        await asyncio.gather(*(some() for _ in range(at_once)))
-        return outcome
-
-    async def read(self, user: str) -> Outcome:
-        """Make one call that is not answered from the cache."""
-        outcome = Outcome()
-        await measure(outcome, self._fresh(user))
-        return outcome
-
-    async def _ask(self, call: Callable[..., Awaitable[Any]], request: Any) -> Any:
-        return await call(request, metadata=self._service.metadata(), timeout=DEADLINE)
-
-    async def _fresh(self, user: str) -> list[int]:
-        request = QueryRequest(query=_events_of(user), cache=_BYPASS)
+    async def page(self, user: str, policy: query_pb2.CachePolicy | None = None) -> list[int]:
+        """Read them as one page."""
+        request = QueryRequest(query=_events_of(user), cache=policy)
         page = await self._ask(self._service.queries.Query, request)
         return [] if page.next_page_token else numbers(page.items, "seq")
 
-    async def _cached(self, user: str) -> list[int]:
-        page = await self._ask(self._service.queries.Query, QueryRequest(query=_events_of(user)))
-        return [] if page.next_page_token else numbers(page.items, "seq")
-
-    async def _count(self, user: str) -> list[int]:
-        request = CountItemsRequest(query=_events_of(user), cache=_BYPASS)
+    async def count(self, user: str, policy: query_pb2.CachePolicy | None = None) -> list[int]:
+        """Count them, who are numbered from 1."""
+        request = CountItemsRequest(query=_events_of(user), cache=policy)
         answer = await self._ask(self._service.queries.CountItems, request)
-        return EVENTS if answer.total.value == len(EVENTS) else [answer.total.value]
+        return list(range(1, answer.total.value + 1))
 
-    async def _get(self, user: str) -> list[int]:
+    async def get(self, user: str, most: int) -> list[int]:
+        """Get those whose numbers are not above `most`."""
         keys = [
             Item(attributes={"user_id": AttributeValue(s=user), "seq": AttributeValue(n=str(seq))})
-            for seq in EVENTS
+            for seq in range(1, most + 1)
         ]
         request = BatchGetItemsRequest(table="events", keys=keys)
         answer = await self._ask(self._service.queries.BatchGetItems, request)
-        return numbers([result.item for result in answer.results], "seq")
+        return numbers([each.item for each in answer.results if each.HasField("item")], "seq")
 
-    async def _stream(self, user: str) -> list[int]:
-        request = StreamQueryRequest(query=_events_of(user), cache=_BYPASS)
+    async def stream(self, user: str, policy: query_pb2.CachePolicy | None = None) -> list[int]:
+        """Read them as a stream."""
+        request = StreamQueryRequest(query=_events_of(user), cache=policy)
         metadata = self._service.metadata()
         call: Any = self._service.queries.StreamQuery(request, metadata=metadata, timeout=DEADLINE)
         seen: list[int] = []
@@ -126,21 +116,70 @@ class Load:
             seen += numbers(message.items, "seq")
         return seen
 
+    async def _ask(self, call: Callable[..., Awaitable[Any]], request: Any) -> Any:
+        return await call(request, metadata=self._service.metadata(), timeout=DEADLINE)
+
 
 def _events_of(user: str) -> query_pb2.QuerySpec:
     return query_spec("events", "user_id = :user", parameters={"user": user})
 
 
-async def measure(outcome: Outcome, call: Awaitable[Sequence[int]]) -> None:
-    """Await one call and take note of what became of it."""
+class Load:
+    """Reads of every kind, of events that do not change."""
+
+    def __init__(self, service: Service, seed: int) -> None:
+        self._reads = Reads(service)
+        self._random = random.Random(seed)
+
+    async def run(self, calls: int, at_once: int) -> Outcome:
+        """Make calls, so many at the same time."""
+        outcome = Outcome()
+        reads = self._reads
+        kinds: Sequence[Callable[[str], Awaitable[list[int]]]] = (
+            lambda user: reads.page(user, BYPASS),
+            reads.page,
+            lambda user: reads.count(user, BYPASS),
+            lambda user: reads.get(user, len(EVENTS)),
+            lambda user: reads.stream(user, BYPASS),
+        )
+        work = [(kinds[n % len(kinds)], self._random.choice(USERS)) for n in range(calls)]
+
+        async def some() -> None:
+            while work:
+                kind, user = work.pop()
+                await measure(outcome, kind(user), _is_right)
+
+        await asyncio.gather(*(some() for _ in range(at_once)))
+        return outcome
+
+    async def read(self, user: str) -> Outcome:
+        """Make one call that is not answered from the cache."""
+        outcome = Outcome()
+        await measure(outcome, self._reads.page(user, BYPASS), _is_right)
+        return outcome
+
+    async def has_cached(self, user: str) -> bool:
+        """Return whether a call that may be answered from the cache is answered rightly."""
+        return _is_right(await self._reads.page(user))
+
+
+def _is_right(seen: list[int]) -> bool:
+    return seen == EVENTS
+
+
+async def measure(outcome: Outcome, call: Awaitable[_T], is_right: Callable[[_T], bool]) -> bool:
+    """Await one call and take note of what became of it; return whether the answer is right."""
     began = time.monotonic()
+    right = False
     try:
-        seen = list(await call)
+        answer = await call
     except grpc.aio.AioRpcError as error:
         outcome.refusals.append(refusal_of(error))
     else:
-        if seen == EVENTS:
+        right = is_right(answer)
+        if right:
             outcome.right += 1
         else:
-            outcome.wrong.append(seen)
+            outcome.wrong.append(answer)
     outcome.latest = max(outcome.latest, time.monotonic() - began)
+    return right

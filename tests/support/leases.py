@@ -28,7 +28,8 @@ class MemoryLeases:
     async def take(self, name: str, holder: str, seconds: float) -> Checkpoint | None:
         """Take a lease."""
         now = self._clock()
-        if name in self._held and self._held[name][1] > now:
+        held_by, until = self._held.get(name, (holder, now))
+        if held_by != holder and until > now:
             return None
         self._held[name] = holder, now + seconds
         checkpoint, until = self._checkpoints.get(name, (NOWHERE, now))

@@ -64,7 +64,7 @@ class MemoryTier:
         leased = taken = False
         if page is None and asked.lease is not None and settled:
             lease = self._leases.get((asked.page, names))
-            taken = lease is not None and lease[1] > now
+            taken = lease is not None and lease[1] > now and lease[0] != asked.lease
             leased = not taken
             if leased:
                 self._leases[asked.page, names] = asked.lease, now + LEASE

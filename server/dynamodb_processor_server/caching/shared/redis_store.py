@@ -1,4 +1,4 @@
-"""The shared tier on Redis or Valkey: a primary, or what stands for one at one address."""
+"""The shared tier on Redis or Valkey."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ import os
 from collections.abc import Sequence
 from typing import Any, Final
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as Unreachable
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as TooSlow
@@ -23,7 +20,7 @@ from dynamodb_processor_server.caching.shared.port import (
     Polled,
     TierFailed,
 )
-from dynamodb_processor_server.errors import ConfigurationError
+from dynamodb_processor_server.redis_client import close_redis, open_redis
 
 _CONNECTIONS: Final = 32
 _LEASE: Final = 1_000  # ms: longer than most reads, short enough to wait for one who has died
@@ -41,23 +38,7 @@ class RedisStore:
     """
 
     def __init__(self, url: str, timeout: float, prefix: str) -> None:
-        try:
-            # No timeout for what is sent and received: the client would wait with `wait_for`, which
-            # in Python 3.11 can swallow a cancellation.
-            pool = BlockingConnectionPool.from_url(
-                url,
-                max_connections=_CONNECTIONS,
-                timeout=timeout,
-                socket_timeout=None,
-                socket_connect_timeout=timeout,
-                retry=Retry(NoBackoff(), 0),
-            )
-        except ValueError:
-            # Without the cause: it may say what is secret in the URL.
-            raise ConfigurationError(
-                "redis_url: must be redis://, rediss:// or unix:// and an address"
-            ) from None
-        self._redis: Any = Redis(connection_pool=pool)
+        self._redis = open_redis(url, timeout, _CONNECTIONS)
         self._prefix = prefix.encode()
         self._look_up = self._redis.register_script(scripts.LOOK_UP)
         self._store = self._redis.register_script(scripts.STORE)
@@ -136,8 +117,7 @@ class RedisStore:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._redis.aclose()
-        await self._redis.connection_pool.disconnect()
+        await close_redis(self._redis)
 
     async def _run(self, script: Any, *arguments: bytes | int) -> Any:
         try:

@@ -67,7 +67,8 @@ local key, value, lease = base .. 'page:' .. page, '', ''
 if ARGV[9] == '1' and redis.pcall('GETRANGE', key, 0, 39) == digest then value = text(key) end
 if value == '' and ARGV[6] ~= '' and settled == 1 then
   local name = base .. 'lease:' .. page .. digest
-  lease = redis.call('SET', name, ARGV[6], 'NX', 'PX', ARGV[7]) and 'mine' or 'theirs'
+  local taken = redis.call('SET', name, ARGV[6], 'NX', 'PX', ARGV[7])
+  lease = (taken or redis.pcall('GET', name) == ARGV[6]) and 'mine' or 'theirs'
 end
 return {epoch, sequence, settled, fledgling, value, lease, generations}
 """

@@ -6,20 +6,20 @@ import asyncio
 from typing import Any, Final
 
 import orjson
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from dynamodb_processor_server.caching.streams.port import NOWHERE, Checkpoint
 from dynamodb_processor_server.errors import BackendUnavailable
+from dynamodb_processor_server.redis_client import close_redis, open_redis
 
 _CONNECTIONS: Final = 4
 
 # Keys: lease, checkpoint. Both always expire: what does not is none of ours.
 _TAKE: Final = """
 if redis.call('PTTL', KEYS[1]) == -1 then redis.call('DEL', KEYS[1]) end
-if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return {} end
+local taken = redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])
+if not taken and redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return {} end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
 local checkpoint = redis.pcall('GET', KEYS[2])
 if type(checkpoint) ~= 'string' then checkpoint = '' end
 return {checkpoint, redis.call('PTTL', KEYS[2])}
@@ -41,15 +41,7 @@ class RedisLeases:
     """
 
     def __init__(self, url: str, timeout: float, prefix: str) -> None:
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=_CONNECTIONS,
-            timeout=timeout,
-            socket_timeout=None,  # for the reason that `RedisStore` has
-            socket_connect_timeout=timeout,
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._redis: Any = Redis(connection_pool=pool)
+        self._redis = open_redis(url, timeout, _CONNECTIONS)
         self._timeout = timeout
         self._prefix = prefix
         self._take = self._redis.register_script(_TAKE)
@@ -81,8 +73,7 @@ class RedisLeases:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._redis.aclose()
-        await self._redis.connection_pool.disconnect()
+        await close_redis(self._redis)
 
     async def _run(self, script: Any, name: str, *arguments: str | bytes | int) -> Any:
         keys = (f"{self._prefix}lease:{name}", f"{self._prefix}checkpoint:{name}")

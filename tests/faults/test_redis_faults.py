@@ -1,0 +1,247 @@
+"""What replicas share fails in every way there is, and no answer is wrong, late or refused."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import grpc
+import pytest
+import pytest_asyncio
+import redis
+
+from dynamodb_processor.v1.query_pb2 import CACHE_MODE_ONLY_IF_CACHED, CachePolicy
+from dynamodb_processor_server.access.rate_limits import RateClass
+from tests.faults.load import DEADLINE, event
+from tests.faults.proxy import Proxy, Weather, open_proxy
+from tests.faults.scraping import metric
+from tests.faults.versions import VersionedLoad, invalidate
+from tests.support.access import token_keys
+from tests.support.dynamodb import open_client
+from tests.support.lengths import FULL, at_length
+from tests.support.redis_server import RedisServer
+from tests.support.running import Service, eventually, make_key, open_service, query_spec
+
+_GRACE: Final = 0.25 if FULL else 2.0  # seconds past its deadline in which every call has ended
+_SECONDS: Final = at_length(2, 4)  # of load; the fault comes in the first half and stays
+_RECOVERY: Final = 10.0
+SEEDS: Final = at_length(1, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """Two servers, what they share, and each one's way to it."""
+
+    services: tuple[Service, Service]
+    ways: tuple[Proxy, Proxy]
+    redis: RedisServer
+
+    async def total(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric's samples that have these labels, over both."""
+        return sum([await metric(each, name, **labels) for each in self.services])
+
+
+Harm = Callable[[RedisServer], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One fault: of the server, or of the weather on the way of `cut` replicas.
+
+    `refuses` says whether no invalidation can be acknowledged where it reaches.
+    """
+
+    name: str
+    strike: Harm = lambda server: None
+    mend: Harm = lambda server: None
+    weather: Weather = Weather.FAIR
+    cut: int = 2
+    refuses: bool = False
+
+
+def _told(*words: str | int) -> Harm:
+    """Return what sends a command to the server."""
+
+    def tell(server: RedisServer) -> None:
+        with redis.Redis.from_url(server.url) as client:
+            client.execute_command(*words)
+
+    return tell
+
+
+def _spoil(server: RedisServer) -> None:
+    """Put something else under every key."""
+    with redis.Redis.from_url(server.url) as client:
+        for number, key in enumerate(client.keys()):
+            client.delete(key)
+            if number % 2:
+                client.set(key, b"garbage")
+            else:
+                client.rpush(key, b"garbage")
+
+
+def _crowd(server: RedisServer) -> None:
+    """Leave so little room that keys of any kind are evicted all the time."""
+    with redis.Redis.from_url(server.url) as client:
+        client.config_set("maxmemory-policy", "allkeys-random")
+        client.config_set("maxmemory", client.info("memory")["used_memory"] - 2_000)
+
+
+CASES: Final = (
+    Case("killed", RedisServer.kill, RedisServer.start, refuses=True),
+    Case("hung", RedisServer.pause, RedisServer.resume, refuses=True),
+    Case("slow", weather=Weather.DELAY, refuses=True),
+    Case("dripping", weather=Weather.DRIP, refuses=True),
+    Case("reset", weather=Weather.RESET, refuses=True),
+    Case("truncated", weather=Weather.TRUNCATE, refuses=True),
+    Case("blackhole", weather=Weather.BLACKHOLE, refuses=True),
+    Case("garbage", weather=Weather.GARBAGE, refuses=True),
+    Case("out of reach", weather=Weather.REFUSE, refuses=True),
+    Case("out of one replica's reach", weather=Weather.BLACKHOLE, cut=1, refuses=True),
+    Case("flushed", _told("FLUSHALL")),
+    Case("keys spoilt", _spoil),
+    Case("evicting", _crowd, _told("CONFIG", "SET", "maxmemory", 0)),
+    Case("read-only", _told("REPLICAOF", "127.0.0.1", 1), _told("REPLICAOF", "NO", "ONE")),
+)
+
+
+@pytest.fixture(scope="module")
+def own_redis(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis that may go wrong."""
+    server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def replicas(
+    tmp_path_factory: pytest.TempPathFactory,
+    dynamodb_local: str,
+    table: str,
+    own_redis: RedisServer,
+) -> AsyncIterator[Replicas]:
+    """Two servers that hear each other, the same for one fault after the other."""
+    keys = token_keys("shared")
+    admin = make_key("admin", roles=["reader", "admin"])
+    async with AsyncExitStack() as stack:
+        services, ways = [], []
+        for name in ("first", "second"):
+            way = await stack.enter_async_context(open_proxy("127.0.0.1", own_redis.port))
+            service = open_service(
+                tmp_path_factory.mktemp(name),
+                dynamodb_local,
+                {"tables": {"events": {"table": table}}},
+                [admin],
+                metrics_listen="127.0.0.1:0",
+                token_keys=keys,
+                redis_url=f"redis://127.0.0.1:{way.port}",
+                # DynamoDB Local's reads are never old, so nothing has to wait to be cached.
+                cache_quarantine=0,
+                cache_index_quarantine=0,
+                rate_classes={"default": RateClass(calls_per_second=1_000_000)},
+            )
+            services.append(await stack.enter_async_context(service))
+            ways.append(way)
+        opened = Replicas((services[0], services[1]), (ways[0], ways[1]), own_redis)
+        await _all_well(opened)
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def write(dynamodb_local: str, table: str) -> Iterator[Callable[[str, int], None]]:
+    """A function that puts one event of a user."""
+    client: Any = open_client(dynamodb_local)
+    yield lambda user, seq: client.put_item(TableName=table, Item=event(user, seq))
+    client.close()
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_a_fault_of_redis_is_survived(
+    case: Case,
+    seed: int,
+    replicas: Replicas,
+    write: Callable[[str, int], None],
+    report: Callable[[str, str, str], None],
+) -> None:
+    """No read is wrong, late or refused; then pages and invalidations are shared again.
+
+    A seed decides what is called where, and when the fault comes.
+    """
+    users = [f"{case.name}-{seed}-{n}-{uuid.uuid4().hex[:4]}" for n in range(9)]
+    load = VersionedLoad(replicas.services, write, users, len(CASES) * seed + CASES.index(case))
+    before = await replicas.total("backend_calls_total")
+    hits = await _hits(replicas)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_strike(replicas, case, random.Random(seed).random() * _SECONDS / 3))
+        running = group.create_task(load.run(_SECONDS))
+    attempts = await replicas.total("backend_calls_total") - before
+    hits = await _hits(replicas) - hits
+
+    await asyncio.to_thread(case.mend, replicas.redis)
+    for way in replicas.ways:
+        await way.set_weather(Weather.FAIR)
+    seconds = await _all_well(replicas)
+    after = await load.run(0.7)
+
+    reads, told = running.result().reads, running.result().invalidations
+    report(
+        f"Redis {case.name}, seed {seed}",
+        f"0 wrong, 0 refused, by {DEADLINE + _GRACE:.2f} s, ≤ 1.2 attempts a call, "
+        f"well in {_RECOVERY:.0f} s",
+        f"{reads.right} right, {len(reads.wrong)} wrong, {dict(reads.codes)}, "
+        f"latest {reads.latest:.2f} s, {hits:.0f} hits; {told.right} invalidations acknowledged, "
+        f"{dict(told.codes)}; {attempts:.0f} attempts, well after {seconds:.1f} s",
+    )
+    assert not reads.wrong
+    assert not reads.codes
+    assert hits
+    assert told.codes.keys() <= {"UNAVAILABLE"}
+    assert bool(told.codes) or not case.refuses
+    assert told.honest
+    assert max(reads.latest, told.latest) <= DEADLINE + _GRACE
+    assert attempts <= 1.2 * reads.calls
+    for outcome in (after.reads, after.invalidations):
+        assert outcome.right
+        assert (outcome.wrong, outcome.codes) == ([], {})
+
+
+async def _strike(replicas: Replicas, case: Case, seconds: float) -> None:
+    """Let the fault begin, so many seconds from now."""
+    await asyncio.sleep(seconds)
+    await asyncio.to_thread(case.strike, replicas.redis)
+    for way in replicas.ways[: case.cut]:
+        await way.set_weather(case.weather)
+
+
+async def _hits(replicas: Replicas) -> float:
+    return await replicas.total("reads_total", cache="HIT")
+
+
+async def _all_well(replicas: Replicas) -> float:
+    """Return the seconds until what one replica is told or reads is known to the other."""
+    began = time.monotonic()
+
+    async def shared(here: Service, there: Service) -> bool:
+        user = uuid.uuid4().hex
+        query = query_spec("events", "user_id = :user", parameters={"user": user})
+        with suppress(grpc.aio.AioRpcError):
+            await invalidate(here, user)
+            await here.query(query)
+            await asyncio.sleep(0.02)
+            await there.query(query, cache=CachePolicy(mode=CACHE_MODE_ONLY_IF_CACHED))
+            return True
+        return False
+
+    for here, there in (replicas.services, replicas.services[::-1]):
+        await eventually(partial(shared, here, there), patience=_RECOVERY)
+    return time.monotonic() - began
