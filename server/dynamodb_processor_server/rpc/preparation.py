@@ -26,18 +26,24 @@ from dynamodb_processor_server.query.static_types import ExpressionError
 from dynamodb_processor_server.rpc.received import Spec
 from dynamodb_processor_server.rpc.requests import Violations, parse_query
 
-_MAX_PLANS: Final = 10_000
-# Bytes of a query that is remembered; a request may have a megabyte, too much to keep 10,000 of.
-_MAX_REMEMBERED: Final = 4_096
+# Bytes of all queries that are remembered, and of one. A plan takes up to fifty times as many. One
+# query takes a few more, so that there are not too many small ones.
+_MAX_REMEMBERED: Final = 2 * 1024 * 1024
+_MAX_QUERY: Final = 4_096
+_EACH_QUERY: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedQuery:
-    """A validated query and its plan; its tokens are bound to `identity` and to who calls."""
+    """A validated query and its plan; its tokens are bound to `identity` and to who calls.
+
+    `size` is how many bytes the query has as it was received.
+    """
 
     query: Query
     plan: Plan
     identity: bytes
+    size: int
 
 
 class Preparation:
@@ -45,9 +51,13 @@ class Preparation:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._plans: LRUCache[tuple[int, bool, bytes, bytes], PreparedQuery] = LRUCache(_MAX_PLANS)
+        self._plans: LRUCache[tuple[int, bool, bytes, bytes], PreparedQuery] = LRUCache(
+            _MAX_REMEMBERED, lambda prepared: prepared.size + _EACH_QUERY
+        )
         # By the identity of the plan for pages, which is kept with it and so stays its own.
-        self._counting: LRUCache[int, tuple[Plan, Plan]] = LRUCache(_MAX_PLANS)
+        self._counting: LRUCache[int, tuple[PreparedQuery, Plan]] = LRUCache(
+            _MAX_REMEMBERED, lambda kept: kept[0].size + _EACH_QUERY
+        )
 
     @property
     def version(self) -> int:
@@ -76,8 +86,8 @@ class Preparation:
         except KeyError:
             query = replace(parse_query(spec.message, Violations()), counts=counts)
             table = narrowed(await self._catalog.table(spec.table), grant)
-            prepared = _prepared(query, table, _stored_rule(grant, table))
-            if len(spec.key) <= _MAX_REMEMBERED:
+            prepared = _prepared(query, table, _stored_rule(grant, table), len(spec.key))
+            if prepared.size <= _MAX_QUERY:
                 # Describing the table on first use moves the version on.
                 self._plans[self._catalog.version, *key[1:]] = prepared
             return prepared
@@ -94,7 +104,8 @@ class Preparation:
             return known[1]
         query = replace(prepared.query, counts=True, index=plan.path.label)
         counting = plan_query(query, plan.table, plan.rule)
-        self._counting[id(plan)] = plan, counting
+        if prepared.size <= _MAX_QUERY:
+            self._counting[id(plan)] = prepared, counting
         return counting
 
     async def table(
@@ -148,11 +159,11 @@ def _stored_rule(grant: Grant, table: Table) -> RowRule | None:
     return None if grant.rule is None else grant.rule.over(table.view)
 
 
-def _prepared(query: Query, table: Table, rule: RowRule | None) -> PreparedQuery:
+def _prepared(query: Query, table: Table, rule: RowRule | None, size: int) -> PreparedQuery:
     plan = plan_query(query, table, rule)
     declaration = table.declaration
     source = (declaration.region, declaration.role_arn, table.schema.name)
     # A rule may change how many partitions are read, and with it what a position means.
     asked = (source, query) if rule is None else (source, query, rule)
     purpose = b"count" if query.counts else b""
-    return PreparedQuery(query, plan, canonical.digest(asked) + purpose)
+    return PreparedQuery(query, plan, canonical.digest(asked) + purpose, size)

@@ -34,17 +34,21 @@ def query_response(step: Step, plan: Plan, token: str) -> bytes:
     _set_cache_info(rest.cache, step.page)
     if step.total is not None:
         _set_total(rest.total, step.total)
-    fixed = _fixed(content.end, content.count, plan.path.index, content.read_at, token)
+    # What has just been read is not remembered: it may never be asked for again.
+    make = _fixed if usage.backend_calls else _remembered_fixed
+    fixed = make(content.end, content.count, plan.path.index, content.read_at, token)
     return b"".join((content.items, fixed, rest.SerializeToString()))
 
 
-@lru_cache(maxsize=10_000)
 def _fixed(end: PageEnd, count: int, index: str | None, read_at: float, token: str) -> bytes:
     """Return the fields of a `QueryResponse` that stay the same while a stored page is served."""
     response = QueryResponse(end=_ENDS[end], next_page_token=token)
     _set_stats(response.stats, count, NO_USAGE, index)
     set_seconds(response.read_time, read_at)
     return response.SerializeToString()
+
+
+_remembered_fixed: Final = lru_cache(maxsize=4_096)(_fixed)
 
 
 def stream_response(step: Step, plan: Plan, token: str, sequence: int) -> bytes:

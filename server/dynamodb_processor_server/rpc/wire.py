@@ -20,8 +20,8 @@ from google.protobuf.message_factory import GetMessageClass
 UNREADABLE: Final = object()
 
 # Requests, and the bytes of one, that are remembered.
-_MAX_REMEMBERED: Final = 4_096
-_MAX_REMEMBERED_BYTES: Final = 4_096
+_MAX_REMEMBERED: Final = 2_048
+_MAX_REMEMBERED_BYTES: Final = 1_024  # what is remembered with one takes up to fifty times as many
 
 
 _HANDLERS: Final = {

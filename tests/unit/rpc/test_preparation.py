@@ -117,6 +117,20 @@ async def test_a_large_query_is_not_remembered(prepare: Prepared) -> None:
     assert len(prepare.preparation._plans) == 0
 
 
+async def test_few_long_queries_are_remembered_and_many_short_ones(prepare: Prepared) -> None:
+    """Bytes are bounded, so that no memory is filled by whoever asks ever new long ones."""
+    long = "u" * 3_500
+    first = await prepare(of(long))
+    assert await prepare(of(long)) is first
+    for number in range(700):
+        await prepare(of(f"{long}-{number}"))
+    assert await prepare(of(long)) is not first
+    second = await prepare(of("u-0"))
+    for number in range(1, 5_000):
+        await prepare(of(f"u-{number}"))
+    assert await prepare(of("u-0")) is second
+
+
 async def test_mistakes_are_not_remembered(prepare: Prepared) -> None:
     """Nor is the table looked at for them."""
     for _ in range(2):
