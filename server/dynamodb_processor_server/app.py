@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 
 from dynamodb_processor_server.access.admission import Admission
 from dynamodb_processor_server.access.api_keys import KeyRing
+from dynamodb_processor_server.access.open_streams import OpenStreams
 from dynamodb_processor_server.access.rate_limits import CallRateLimits
 from dynamodb_processor_server.access.read_units import ReadUnitLimits
 from dynamodb_processor_server.caching.generations import Generations
@@ -56,7 +57,7 @@ from dynamodb_processor_server.rpc.interceptors.adapter import CallHook
 from dynamodb_processor_server.rpc.interceptors.authentication import Authentication
 from dynamodb_processor_server.rpc.interceptors.authorization import Authorization
 from dynamodb_processor_server.rpc.interceptors.observation import Observation
-from dynamodb_processor_server.rpc.interceptors.protection import RateLimiting
+from dynamodb_processor_server.rpc.interceptors.protection import RateLimiting, StreamBounding
 from dynamodb_processor_server.rpc.interceptors.request_id import RequestIds
 from dynamodb_processor_server.rpc.openings import Openings, Tokens
 from dynamodb_processor_server.rpc.preparation import Preparation
@@ -274,6 +275,9 @@ def _hooks(
             }
         ),
         RateLimiting(CallRateLimits(settings.rate_classes)),
+        StreamBounding(
+            f"/{QUERY_SERVICE.full_name}/StreamQuery", OpenStreams(settings.max_streams)
+        ),
     )
 
 

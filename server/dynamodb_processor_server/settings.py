@@ -104,6 +104,12 @@ class Settings(BaseSettings):
 
     max_concurrent_reads: int = Field(200, ge=1, description="Reads of DynamoDB at once.")
     admission_queue: int = Field(100, ge=0, description="Reads that wait for one of those places.")
+    max_streams: int = Field(
+        256,
+        ge=2,
+        description="Streams open at once, of which no principal has more than half; each may hold "
+        "two pages of `max_page_bytes`.",
+    )
     rate_classes: _RateClasses = Field(
         {"default": RateClass(calls_per_second=1_000)},
         description="Limits of each principal by rate class, as JSON: `calls_per_second`, and if "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,37 @@ async def test_a_stream_has_a_place_only_while_it_reads(
             await stream.read()
             await eventually(partial(_served, service, user))
         stream.cancel()
+
+
+async def test_streams_are_bounded_in_number(
+    tmp_path: Path, dynamodb_local: str, table: str
+) -> None:
+    """Whoever has too many open is refused another until one ends, however it does."""
+    async with open_service(
+        tmp_path,
+        dynamodb_local,
+        {"tables": {"events": {"table": table, "allow_scan": True}}},
+        [make_key("greedy"), make_key("modest")],
+        max_streams=4,
+    ) as service:
+        streams: list[Any] = [service.stream(query_spec("events"), page_size=1) for _ in range(2)]
+        for stream in streams:
+            await stream.read()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await service.messages(query_spec("events"), key="greedy")
+        refusal = refusal_of(caught.value)
+        assert (refusal.code.name, refusal.reason) == ("RESOURCE_EXHAUSTED", "OVERLOADED")
+        assert refusal.details["RetryInfo"].retry_delay.ToMilliseconds() > 0
+        assert await service.messages(query_spec("events"), key="modest")
+        streams[0].cancel()
+
+        async def streamed() -> bool:
+            with suppress(grpc.aio.AioRpcError):
+                return bool(await service.messages(_events_of(USERS[0]), key="greedy"))
+            return False
+
+        await eventually(streamed)
+        streams[1].cancel()
 
 
 async def _served(service: Service, user: str) -> bool:

@@ -45,6 +45,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "token_keys": (f"a:{_SECRET}", SecretStr(f"a:{_SECRET}")),
     "token_lifetime": ("60", 60.0),
     "max_concurrent_reads": ("7", 7),
+    "max_streams": ("8", 8),
     "admission_queue": ("0", 0),
     "rate_classes": (
         '{"default": {"calls_per_second": 5, "window": 10}}',
@@ -203,6 +204,7 @@ def test_settings_do_not_change() -> None:
         ("unary_deadline", "inf"),
         ("unary_deadline", "soon"),
         ("max_concurrent_reads", "0"),
+        ("max_streams", "1"),
         ("admission_queue", "-1"),
         ("max_page_bytes", "1000"),
         ("drain_delay", "-1"),

@@ -26,7 +26,7 @@ from dynamodb_processor_server.query.static_types import ExpressionError
 from dynamodb_processor_server.rpc.received import Spec
 from dynamodb_processor_server.rpc.requests import Violations, parse_query
 
-# Bytes of all queries that are remembered, and of one. A plan takes up to fifty times as many. One
+# Bytes of all queries that are remembered, and of one. A plan takes up to forty times as many. One
 # query takes a few more, so that there are not too many small ones.
 _MAX_REMEMBERED: Final = 2 * 1024 * 1024
 _MAX_QUERY: Final = 4_096

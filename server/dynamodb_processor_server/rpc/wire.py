@@ -21,7 +21,7 @@ UNREADABLE: Final = object()
 
 # Requests, and the bytes of one, that are remembered.
 _MAX_REMEMBERED: Final = 2_048
-_MAX_REMEMBERED_BYTES: Final = 1_024  # what is remembered with one takes up to fifty times as many
+_MAX_REMEMBERED_BYTES: Final = 1_024  # what is remembered with one takes up to forty times as many
 
 
 _HANDLERS: Final = {
