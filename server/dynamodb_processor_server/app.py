@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import random
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -16,24 +14,14 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from dynamodb_processor_server.access.admission import Admission
 from dynamodb_processor_server.access.api_keys import KeyRing
 from dynamodb_processor_server.access.open_streams import OpenStreams
-from dynamodb_processor_server.access.rate_limits import CallRateLimits
-from dynamodb_processor_server.access.read_units import ReadUnitLimits
+from dynamodb_processor_server.access.rate_limits import Limiter
+from dynamodb_processor_server.background import run_in_background
 from dynamodb_processor_server.caching.generations import Generations
-from dynamodb_processor_server.caching.invalidations import (
-    Invalidator,
-    LocalInvalidator,
-    SharedInvalidator,
-)
 from dynamodb_processor_server.caching.pages import PageStore
 from dynamodb_processor_server.caching.quarantine import Quarantine
-from dynamodb_processor_server.caching.shared.redis_store import RedisStore
-from dynamodb_processor_server.caching.shared.sealing import TierSealer
-from dynamodb_processor_server.caching.shared.tier import SharedTier
-from dynamodb_processor_server.caching.shared.view import View
 from dynamodb_processor_server.caching.streams.dynamodb import DynamoDBStreams
 from dynamodb_processor_server.caching.streams.followers import Followers
 from dynamodb_processor_server.caching.streams.moves import GenerationMoves
-from dynamodb_processor_server.caching.streams.redis_leases import RedisLeases
 from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
 from dynamodb_processor_server.catalog.registry import Catalog
 from dynamodb_processor_server.documents import Reloading
@@ -45,7 +33,6 @@ from dynamodb_processor_server.reading.admitted import (
 )
 from dynamodb_processor_server.reading.backend import Backend
 from dynamodb_processor_server.reading.batches import DynamoDBItemReader
-from dynamodb_processor_server.reading.breakers import Breaker, BreakerSettings
 from dynamodb_processor_server.reading.cached import CachedReader
 from dynamodb_processor_server.reading.clients import Clients
 from dynamodb_processor_server.reading.describing import DynamoDBDescriber
@@ -71,6 +58,7 @@ from dynamodb_processor_server.rpc.server import (
     Services,
 )
 from dynamodb_processor_server.settings import Settings
+from dynamodb_processor_server.sharing import share_leases, share_limits, share_pages
 from dynamodb_processor_server.telemetry.logs import flush_access_log
 from dynamodb_processor_server.telemetry.metrics import (
     BackendMetrics,
@@ -78,7 +66,6 @@ from dynamodb_processor_server.telemetry.metrics import (
     watch,
 )
 from dynamodb_processor_server.telemetry.metrics_server import MetricsServer
-from dynamodb_processor_server.telemetry.shared_cache import SharedCacheMetrics
 from dynamodb_processor_server.telemetry.streams import StreamMetrics
 
 _log = structlog.get_logger(__name__)
@@ -161,7 +148,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     admission = Admission(settings.max_concurrent_reads, settings.admission_queue)
     admittance = Admittance(admission, current_claim)
     registry = _registry()
-    shared, invalidator = _share(settings, generations, registry, stack)
+    shared, invalidator = share_pages(settings, generations, registry, stack)
     reader = CachedReader(
         AdmittedReader(DynamoDBReader(backend, settings.max_page_bytes), admittance),
         store,
@@ -173,8 +160,9 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     stack.push_async_callback(reader.close)
     streams = await stack.enter_async_context(DynamoDBStreams(settings.stream_client_settings()))
     moves = GenerationMoves(invalidator)
-    leases = _leases(settings, stack)
+    leases = share_leases(settings, stack)
     followers = Followers(catalog, streams, moves, settings.stream_pace(), leases=leases)
+    limits = share_limits(settings, registry, stack)
     draining = asyncio.Event()
     health = Health()
     preparation, tokens = Preparation(catalog), Tokens(sealer)
@@ -185,7 +173,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
             tokens,
             reader,
             AdmittedItemReader(DynamoDBItemReader(backend), admittance),
-            ReadUnitLimits(settings.rate_classes),
+            limits.read_units,
             Deadlines(settings.unary_deadline, settings.stream_deadline, settings.stream_interval),
             settings.max_page_bytes,
             draining,
@@ -195,7 +183,10 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
         health,
     )
     server = RpcServer(
-        services, _hooks(settings, registry, keys), settings.reflection, settings.compression
+        services,
+        _hooks(settings, registry, keys, limits.calls),
+        settings.reflection,
+        settings.compression,
     )
     app = App(settings, server, health, catalog, draining)
     BackendMetrics(registry, backend)
@@ -211,7 +202,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
         metrics = stack.enter_context(MetricsServer(registry, host.strip("[]"), int(port)))
         app.metrics_port = metrics.port
     # First, so that it ends last: pages are served from the cache until the server has drained.
-    _run_in_background(followers.follow(), stack)
+    run_in_background(followers.follow(), stack)
     await app.start()
     stack.callback(flush_access_log)
     stack.push_async_callback(app.drain)
@@ -222,45 +213,12 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
         declaration.watch(catalog.replace, every=interval),
         keys.watch(lambda _: None, every=interval),
     ):
-        _run_in_background(work, stack)
+        run_in_background(work, stack)
     return app
 
 
-def _share(
-    settings: Settings,
-    generations: Generations,
-    registry: CollectorRegistry,
-    stack: AsyncExitStack,
-) -> tuple[SharedTier | None, Invalidator]:
-    """Return the tier that replicas share, if there is one, and what moves generations."""
-    if settings.redis_url is None:
-        return None, LocalInvalidator(generations)
-    timeout = settings.redis_timeout
-    sealer = TierSealer(settings.shared_cache_keys())
-    store = RedisStore(settings.redis_url.get_secret_value(), timeout, settings.redis_prefix)
-    view = View(store, sealer, generations, timeout)
-    breaker = Breaker(BreakerSettings(), time.monotonic, random.random)
-    shared = SharedTier(store, sealer, view, breaker, timeout, settings.redis_lost)
-    stack.push_async_callback(shared.close)
-    invalidator = SharedInvalidator(generations, store, sealer, timeout)
-    SharedCacheMetrics(registry, shared, invalidator)
-    _run_in_background(view.follow(), stack)
-    return shared, invalidator
-
-
-def _leases(settings: Settings, stack: AsyncExitStack) -> RedisLeases | None:
-    """Return what elects followers of streams, if there are replicas to elect from."""
-    if settings.redis_url is None:
-        return None
-    leases = RedisLeases(
-        settings.redis_url.get_secret_value(), settings.redis_timeout, settings.redis_prefix
-    )
-    stack.push_async_callback(leases.close)
-    return leases
-
-
 def _hooks(
-    settings: Settings, registry: CollectorRegistry, keys: Reloading[KeyRing]
+    settings: Settings, registry: CollectorRegistry, keys: Reloading[KeyRing], calls: Limiter
 ) -> tuple[CallHook, ...]:
     """Return the hooks in their order, outermost first."""
     return (
@@ -274,7 +232,7 @@ def _hooks(
                 CACHE_SERVICE.full_name: "admin",
             }
         ),
-        RateLimiting(CallRateLimits(settings.rate_classes)),
+        RateLimiting(calls),
         StreamBounding(
             f"/{QUERY_SERVICE.full_name}/StreamQuery", OpenStreams(settings.max_streams)
         ),
@@ -287,13 +245,3 @@ def _registry() -> CollectorRegistry:
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
     return registry
-
-
-def _run_in_background(work: Coroutine[Any, Any, None], stack: AsyncExitStack) -> None:
-    task = asyncio.create_task(work)
-
-    async def end() -> None:
-        task.cancel()
-        await asyncio.wait((task,))
-
-    stack.push_async_callback(end)

@@ -25,13 +25,14 @@ async def show_config(settings: Settings) -> int:
     """Print the effective settings, secrets masked, and whether each table is there.
 
     Returns 0 when everything named can be read, else 1. Raises ConfigurationError for mistakes in
-    the token keys and the files.
+    the settings and the files.
     """
     shown = {name: _shown(getattr(settings, name)) for name in Settings.model_fields}
     print(yaml.safe_dump({"settings": shown}, sort_keys=False), end="")
     settings.token_key_ring()
     if settings.redis_url is not None:
         settings.shared_cache_keys()
+    settings.shared_limits_url()
     catalog = Document.read(settings.catalog).parse(CatalogDeclaration, settings.catalog_context())
     keys = KeyRing.build(Document.read(settings.keys), settings.rate_classes)
     print(f"keys: {len(keys)}")

@@ -115,6 +115,11 @@ class Settings(BaseSettings):
         description="Limits of each principal by rate class, as JSON: `calls_per_second`, and if "
         "wanted `read_units_per_minute` and, on each table, `table_read_units_per_minute`.",
     )
+    rate_limit_store: Literal["memory", "redis"] = Field(
+        "memory",
+        description="Where use of those limits is counted: by each replica for itself, or together "
+        "in `redis_url`.",
+    )
     unary_deadline: _Seconds = Field(30.0, description="For calls that come without a deadline.")
     stream_deadline: _Seconds = Field(3_600.0, description="For streams without a deadline.")
     stream_interval: _Seconds = Field(2.0, description="Between a stream's messages, at most.")
@@ -221,6 +226,14 @@ class Settings(BaseSettings):
         if self.token_keys is None:
             raise ConfigurationError("redis_url: needs token_keys, the same for all replicas")
         return self.token_key_ring()
+
+    def shared_limits_url(self) -> str | None:
+        """Return the Redis that limits are counted in, if any; raise ConfigurationError."""
+        if self.rate_limit_store == "memory":
+            return None
+        if self.redis_url is None:
+            raise ConfigurationError("rate_limit_store: redis needs redis_url")
+        return self.redis_url.get_secret_value()
 
     def token_key_ring(self) -> tuple[TokenKey, ...]:
         """Return the token keys, newest first. Raise ConfigurationError naming the wrong entry."""

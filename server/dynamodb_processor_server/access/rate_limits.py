@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import floor
 from typing import Protocol
 
 from dynamodb_processor_server.access.principals import Principal
+from dynamodb_processor_server.access.windows import Windows
 from dynamodb_processor_server.errors import ConfigurationError, RateLimited
 
 
@@ -44,6 +45,11 @@ class RateClass:
         # Rounded before it is cut: 0.29 times 100 is a little under 29 in floating point.
         calls = floor(round(self.calls_per_second * self.window, 6))
         object.__setattr__(self, "calls_per_window", calls)
+
+    def exceeded_by(self, principal: Principal, retry_after: float) -> RateLimited:
+        """Return how calls of a principal are refused for `retry_after` seconds."""
+        message = f"over the limit of {self.calls_per_window} calls in {self.window} s"
+        return RateLimited(principal.name, message, retry_after)
 
 
 class Limiter(Protocol):
@@ -83,7 +89,7 @@ class CallRateLimits:
             clock: Seconds, never going back.
         """
         self._classes = classes
-        self._windows = _Windows(clock)
+        self._windows = Windows(clock)
 
     def charge(self, principal: Principal, table: str, calls: int = 1) -> None:
         """Take calls from what the principal has left; the table makes no difference here.
@@ -92,70 +98,29 @@ class CallRateLimits:
             RateLimited: They are not left; nothing is taken.
             ConfigurationError: The principal's rate class does not exist.
         """
-        limit = self._classes.get(principal.rate_class)
-        if limit is None:
-            raise ConfigurationError(f"the rate class {principal.rate_class} does not exist")
+        limit = self.limit_of(principal)
         key = principal.rate_class, principal.name
         amount = limit.calls_per_window
         if not self._windows.acquire(key, amount, limit.window, calls):
-            raise RateLimited(
-                principal.name,
-                f"over the limit of {amount} calls in {limit.window} s",
-                self._windows.wait_for(key, amount, limit.window, calls),
+            raise limit.exceeded_by(
+                principal, self._windows.wait_for(key, amount, limit.window, calls)
             )
 
+    def note(self, principal: Principal, calls: int) -> None:
+        """Count calls that were let through elsewhere."""
+        key = principal.rate_class, principal.name
+        self._windows.add(key, self.limit_of(principal).window, calls)
 
-@dataclass(slots=True)
-class _Window:
-    """The calls of two adjacent windows, of which the later is the `index`-th since the epoch."""
+    def limit_of(self, principal: Principal) -> RateClass:
+        """Return the limits that hold for a principal, or raise ConfigurationError."""
+        limit = self._classes.get(principal.rate_class)
+        if limit is None:
+            raise ConfigurationError(f"the rate class {principal.rate_class} does not exist")
+        return limit
 
-    index: int
-    previous: int
-    current: int
-
-
-class _Windows:
-    """Sliding windows: what the window before took is weighted by how much of it is still near."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._by_key: dict[tuple[str, str], _Window] = {}
-
-    def acquire(self, key: tuple[str, str], limit: int, expiry: int, amount: int) -> bool:
-        """Take `amount` if that stays within `limit` in `expiry` seconds; return whether it did."""
-        now = self._clock() / expiry
-        window = self._at(key, now)
-        if floor(window.previous * (1 - now % 1)) + window.current + amount > limit:
-            return False
-        window.current += amount
-        return True
-
-    def wait_for(self, key: tuple[str, str], limit: int, expiry: int, amount: int) -> float:
-        """Return the seconds until `amount` can be acquired if nobody else acquires any.
-
-        The window's weighted count falls in a straight line, so the moment can be computed. The
-        whole of a window and the next is the answer when `amount` is above the limit.
-        """
-        now = self._clock() / expiry
-        window = self._at(key, now)
-        left = 1 - now % 1
-        # The weighted count is rounded down, so it must be under this.
-        room = limit - amount + 1
-        if amount > limit:
-            wait = left + 1
-        elif window.current < room:
-            wait = left - (room - window.current) / window.previous if window.previous else 0
-        else:
-            wait = left + 1 - room / window.current
-        return max(0.0, wait) * expiry
-
-    def _at(self, key: tuple[str, str], now: float) -> _Window:
-        """Return the key's windows, moved on to `now`, which is counted in windows."""
-        index = floor(now)
-        window = self._by_key.get(key)
-        if window is None:
-            window = self._by_key[key] = _Window(index, 0, 0)
-        elif window.index != index:
-            window.previous = window.current if window.index == index - 1 else 0
-            window.index, window.current = index, 0
-        return window
+    def used(self) -> Iterator[tuple[str, float]]:
+        """Yield principals, and what part of its limit each uses by now; safe in another thread."""
+        for (name, principal), count in self._windows.counts(
+            lambda name: self._classes[name].window
+        ):
+            yield principal, count / self._classes[name].calls_per_window

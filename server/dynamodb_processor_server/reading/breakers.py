@@ -10,11 +10,12 @@ The public breakers that were tried let every request that comes while half-open
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, TypeVar
 
 from cachetools import LRUCache
 
@@ -22,6 +23,8 @@ _SLOTS: Final = 10  # parts of the window that are forgotten one by one
 _JITTER: Final = 0.25  # so much longer a cool-down may be, so that replicas do not probe at once
 _SOON: Final = 0.25  # seconds to come back in while a probe is under way
 _MOST_PARTITIONS: Final = 1_000
+
+_T = TypeVar("_T")
 
 
 class State(Enum):
@@ -139,6 +142,35 @@ class Permit:
     def settle(self, verdict: Verdict) -> None:
         """Say how the request ended, once."""
         self.breaker.settle(self.era, verdict)
+
+
+async def guarded(
+    breaker: Breaker,
+    seconds: float,
+    ask: Callable[[], Awaitable[_T]],
+    failure: type[Exception],
+) -> _T:
+    """Ask once through a breaker, for so many seconds at most, and return the answer.
+
+    Too late and `failure` speak against what is asked, any other error is an answer as well.
+
+    Raises:
+        LeftAlone: The breaker lets nothing through.
+        TimeoutError: There was no answer in time.
+    """
+    permit = breaker.enter()
+    verdict = Verdict.NOTHING  # where the caller leaves
+    try:
+        async with asyncio.timeout(seconds):
+            answer = await ask()
+        verdict = Verdict.WELL
+        return answer
+    except Exception as error:
+        sick = isinstance(error, failure | TimeoutError)
+        verdict = Verdict.SICK if sick else Verdict.WELL
+        raise
+    finally:
+        permit.settle(verdict)
 
 
 class Breakers:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dynamodb_processor_server.access.buckets import LocalBucket
 from dynamodb_processor_server.access.grants import Grant
 from dynamodb_processor_server.access.principals import Principal
 from dynamodb_processor_server.access.rate_limits import RateClass
@@ -35,7 +36,8 @@ def limits_of(
 ) -> ReadUnitLimits:
     """Return limits for the default rate class."""
     rates = RateClass(1_000, read_units_per_minute=in_all, table_read_units_per_minute=on_table)
-    return ReadUnitLimits({"default": rates, "free": RateClass(1_000)}, clock)
+    classes = {"default": rates, "free": RateClass(1_000)}
+    return ReadUnitLimits(classes, lambda _, capacity: LocalBucket(capacity, clock))
 
 
 def refusal(limits: ReadUnitLimits, caller: Principal, table: str) -> RateLimited | None:

@@ -7,10 +7,6 @@ import os
 from collections.abc import Sequence
 from typing import Any, Final
 
-from redis.exceptions import ConnectionError as Unreachable
-from redis.exceptions import RedisError, ResponseError
-from redis.exceptions import TimeoutError as TooSlow
-
 from dynamodb_processor_server.caching.shared import scripts
 from dynamodb_processor_server.caching.shared.port import (
     MOST_EVENTS,
@@ -20,7 +16,7 @@ from dynamodb_processor_server.caching.shared.port import (
     Polled,
     TierFailed,
 )
-from dynamodb_processor_server.redis_client import close_redis, open_redis
+from dynamodb_processor_server.redis_scripts import RedisFailed, RedisScripts
 
 _CONNECTIONS: Final = 32
 _LEASE: Final = 1_000  # ms: longer than most reads, short enough to wait for one who has died
@@ -38,13 +34,13 @@ class RedisStore:
     """
 
     def __init__(self, url: str, timeout: float, prefix: str) -> None:
-        self._redis = open_redis(url, timeout, _CONNECTIONS)
+        self._scripts = RedisScripts(url, _CONNECTIONS, timeout)
         self._prefix = prefix.encode()
-        self._look_up = self._redis.register_script(scripts.LOOK_UP)
-        self._store = self._redis.register_script(scripts.STORE)
-        self._invalidate = self._redis.register_script(scripts.INVALIDATE)
-        self._poll = self._redis.register_script(scripts.POLL)
-        self._renew = self._redis.register_script(scripts.RENEW)
+        self._look_up = self._scripts.register(scripts.LOOK_UP)
+        self._store = self._scripts.register(scripts.STORE)
+        self._invalidate = self._scripts.register(scripts.INVALIDATE)
+        self._poll = self._scripts.register(scripts.POLL)
+        self._renew = self._scripts.register(scripts.RENEW)
 
     async def look_up(self, asked: LookUp) -> Found:
         """Return the page and the generations."""
@@ -117,19 +113,13 @@ class RedisStore:
 
     async def close(self) -> None:
         """Close the connections."""
-        await close_redis(self._redis)
+        await self._scripts.close()
 
     async def _run(self, script: Any, *arguments: bytes | int) -> Any:
         try:
-            return await script(keys=(self._prefix,), args=arguments)
-        except TooSlow:
-            raise TierFailed("timeout") from None
-        except ResponseError:  # out of memory, read-only, still loading, scripts forbidden
-            raise TierFailed("refused") from None
-        except (Unreachable, OSError):
-            raise TierFailed("unreachable") from None
-        except (RedisError, ValueError, TypeError, IndexError, AttributeError, UnicodeError):
-            raise TierFailed("garbage") from None  # what answers does not speak the protocol
+            return await self._scripts.run(script, (self._prefix,), arguments)
+        except RedisFailed as error:
+            raise TierFailed(error.kind) from None
 
 
 def _random() -> bytes:

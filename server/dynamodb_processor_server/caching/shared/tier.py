@@ -21,7 +21,7 @@ from dynamodb_processor_server.caching.shared.port import (
 from dynamodb_processor_server.caching.shared.sealing import SealedPage, TierSealer, Unsealable
 from dynamodb_processor_server.caching.shared.view import View
 from dynamodb_processor_server.caching.tags import Tag
-from dynamodb_processor_server.reading.breakers import Breaker, LeftAlone, Verdict
+from dynamodb_processor_server.reading.breakers import Breaker, LeftAlone, guarded
 from dynamodb_processor_server.reading.port import PageContent
 
 # Seconds for somebody else's read. Shorter than the lease lives: one whose look-up was not answered
@@ -200,26 +200,15 @@ class SharedTier:
     async def _guarded(self, operation: str, ask: Callable[[], Awaitable[_T]]) -> _T:
         """Return what the store answers in time. Raise TierFailed, counted, and EpochOver."""
         try:
-            permit = self.breaker.enter()
+            return await guarded(self.breaker, self._timeout, ask, TierFailed)
         except LeftAlone:
-            self.outcomes[operation, "left_alone"] += 1
-            raise TierFailed("left_alone") from None
-        verdict = Verdict.NOTHING
-        try:
-            async with asyncio.timeout(self._timeout):
-                answer = await ask()
-            verdict = Verdict.WELL
-            return answer
-        except EpochOver:
-            verdict = Verdict.WELL
-            raise
-        except (TierFailed, TimeoutError) as error:
-            verdict = Verdict.SICK
-            kind = error.kind if isinstance(error, TierFailed) else "timeout"
-            self.outcomes[operation, kind] += 1
-            raise TierFailed(kind) from None
-        finally:
-            permit.settle(verdict)
+            kind = "left_alone"
+        except TimeoutError:
+            kind = "timeout"
+        except TierFailed as error:
+            kind = error.kind
+        self.outcomes[operation, kind] += 1
+        raise TierFailed(kind)
 
 
 def _place(asked: LookUp, generations: tuple[bytes, ...]) -> bytes:

@@ -6,11 +6,10 @@ import asyncio
 from typing import Any, Final
 
 import orjson
-from redis.exceptions import RedisError
 
 from dynamodb_processor_server.caching.streams.port import NOWHERE, Checkpoint
 from dynamodb_processor_server.errors import BackendUnavailable
-from dynamodb_processor_server.redis_client import close_redis, open_redis
+from dynamodb_processor_server.redis_scripts import RedisFailed, RedisScripts
 
 _CONNECTIONS: Final = 4
 
@@ -41,11 +40,11 @@ class RedisLeases:
     """
 
     def __init__(self, url: str, timeout: float, prefix: str) -> None:
-        self._redis = open_redis(url, timeout, _CONNECTIONS)
+        self._scripts = RedisScripts(url, _CONNECTIONS, timeout)
         self._timeout = timeout
         self._prefix = prefix
-        self._take = self._redis.register_script(_TAKE)
-        self._renew = self._redis.register_script(_RENEW)
+        self._take = self._scripts.register(_TAKE)
+        self._renew = self._scripts.register(_RENEW)
 
     async def take(self, name: str, holder: str, seconds: float) -> Checkpoint | None:
         """Take a lease. Return where its last holder stood, None if another one has it."""
@@ -73,15 +72,14 @@ class RedisLeases:
 
     async def close(self) -> None:
         """Close the connections."""
-        await close_redis(self._redis)
+        await self._scripts.close()
 
     async def _run(self, script: Any, name: str, *arguments: str | bytes | int) -> Any:
         keys = (f"{self._prefix}lease:{name}", f"{self._prefix}checkpoint:{name}")
         try:
             async with asyncio.timeout(self._timeout):
-                return await script(keys=keys, args=arguments)
-        # Beside what is meant to be raised, what the client stumbles over when garbage answers.
-        except (RedisError, OSError, ValueError, TypeError, IndexError, AttributeError):
+                return await self._scripts.run(script, keys, arguments)
+        except (RedisFailed, TimeoutError):
             raise BackendUnavailable("Redis cannot be asked for a lease") from None
 
 

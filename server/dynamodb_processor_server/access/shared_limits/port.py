@@ -1,0 +1,54 @@
+"""The port of limits that replicas share: a store that all of them reach, which has one clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from dynamodb_processor_server.access.buckets import BucketName
+from dynamodb_processor_server.access.windows import Key
+
+
+class LimitsLost(Exception):
+    """The store did not do what it was asked, or may not have. `kind` is for metrics."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """Units to be taken from a bucket, 0 to learn what is left. A bucket not known is full."""
+
+    name: BucketName
+    capacity: float
+    units: float
+
+
+class LimitStore(Protocol):
+    """Counts calls and keeps buckets. What asks raises LimitsLost."""
+
+    async def take_calls(self, key: Key, limit: int, length: int, amount: int) -> float | None:
+        """Take calls if that stays within the limit.
+
+        Args:
+            key: Whose calls they are.
+            limit: How many there may be in one sliding window.
+            length: The seconds of a window.
+            amount: How many calls to take.
+
+        Returns:
+            None if they were taken; else nothing was, and they can be in so many seconds, if nobody
+            else takes any.
+        """
+        ...
+
+    async def take_units(self, takings: Sequence[Taking]) -> list[float]:
+        """Take units, whether they are left or not, and return the balances after that."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...

@@ -1,0 +1,76 @@
+"""Shared limits in Redis or Valkey, one script and one round trip for each operation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any, Final
+
+import orjson
+
+from dynamodb_processor_server.access.shared_limits import scripts
+from dynamodb_processor_server.access.shared_limits.port import LimitsLost, Taking
+from dynamodb_processor_server.access.windows import Key, windows_until
+from dynamodb_processor_server.redis_scripts import RedisFailed, RedisScripts
+
+_CONNECTIONS: Final = 32
+
+
+class RedisLimits:
+    """The store behind `url`. Connecting may take `timeout` seconds; callers bound the whole.
+
+    All keys begin with `prefix`. They name principals and tables, so that an operator can look at a
+    limit or lift it. Raises ConfigurationError when the URL is none of Redis's.
+    """
+
+    def __init__(self, url: str, timeout: float, prefix: str) -> None:
+        self._scripts = RedisScripts(url, _CONNECTIONS, timeout)
+        self._prefix = prefix
+        self._take_calls = self._scripts.register(scripts.TAKE_CALLS)
+        self._take_units = self._scripts.register(scripts.TAKE_UNITS)
+
+    async def take_calls(self, key: Key, limit: int, length: int, amount: int) -> float | None:
+        """Take calls, or return the seconds to wait."""
+        # A window of another length, after a change of settings, is counted in other steps.
+        name = self._name("calls", *key, length)
+        answer = await self._run(self._take_calls, [name], [limit, length, amount])
+        match answer:
+            case [1, _]:
+                return None
+            case [0, bytes() as state]:
+                try:
+                    previous, current, passed = state.split()
+                    windows = windows_until(
+                        amount, limit, int(previous), int(current), float(passed)
+                    )
+                except ValueError:
+                    raise LimitsLost("garbage") from None
+                return length * windows
+        raise LimitsLost("garbage")
+
+    async def take_units(self, takings: Sequence[Taking]) -> list[float]:
+        """Take units and return the balances."""
+        names = [self._name("units", *taking.name) for taking in takings]
+        amounts = [repr(part) for taking in takings for part in (taking.capacity, taking.units)]
+        answer = await self._run(self._take_units, names, amounts)
+        try:
+            balances = [float(balance) for balance in answer]
+        except (TypeError, ValueError):
+            raise LimitsLost("garbage") from None
+        if len(balances) != len(takings) or not all(map(isfinite, balances)):
+            raise LimitsLost("garbage")
+        return balances
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._scripts.close()
+
+    def _name(self, kind: str, *parts: str | int) -> str:
+        # As JSON, so that no two lists of names make one key, whatever is in the names.
+        return f"{self._prefix}limit:{kind}:{orjson.dumps(parts).decode()}"
+
+    async def _run(self, script: Any, names: list[str], arguments: Sequence[str | int]) -> Any:
+        try:
+            return await self._scripts.run(script, names, arguments)
+        except RedisFailed as error:
+            raise LimitsLost(error.kind) from None

@@ -1,0 +1,73 @@
+"""What Redis is asked to do at once, in Lua.
+
+The time is the server's, so that replicas' clocks make no difference. What is of the wrong type or
+form counts as missing and is overwritten, and everything ends by itself when it no longer matters.
+
+The windows of the `limits` library were tried: a key of theirs that has lost its lifetime refuses
+calls for ever, the time to wait takes a second script, and its extra asks for a `redis` below 8.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# The first line is for Redis before 7: what is written depends on the time.
+_PRELUDE: Final = """
+if redis.replicate_commands then redis.replicate_commands() end
+local time = redis.call('TIME')
+local seconds, micros = tonumber(time[1]), tonumber(time[2])
+local function text(key)
+  local value = redis.pcall('GET', key)
+  return type(value) == 'string' and value or ''
+end
+"""
+
+# Key: the window; limit, its length in seconds, amount. The same rule as in `access.windows`.
+TAKE_CALLS: Final = (
+    _PRELUDE
+    + """
+local limit, length, amount = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local index = math.floor(seconds / length)
+local passed = (seconds % length + micros / 1000000) / length
+local at, before, now = string.match(text(KEYS[1]), '^(%d+) (%d+) (%d+)$')
+local previous, current = 0, 0
+if tonumber(at) == index then
+  previous, current = tonumber(before), tonumber(now)
+elseif tonumber(at) == index - 1 then
+  previous = tonumber(now)
+end
+if math.floor(previous * (1 - passed)) + current + amount > limit then
+  local state = string.format('%.0f %.0f %.17g', previous, current, passed)
+  return {0, state}
+end
+local value = string.format('%.0f %.0f %.0f', index, previous, current + amount)
+redis.call('SET', KEYS[1], value, 'EX', 2 * length)
+return {1, ''}
+"""
+)
+
+# Keys: buckets; capacity and units for each of them
+TAKE_UNITS: Final = (
+    _PRELUDE
+    + """
+local now, balances = seconds + micros / 1000000, {}
+for number, key in ipairs(KEYS) do
+  local capacity, units = tonumber(ARGV[2 * number - 1]), tonumber(ARGV[2 * number])
+  local left, at = string.match(text(key), '^(%-?%d+%.%d+) (%d+%.%d+)$')
+  local balance = capacity
+  if left then
+    local back = math.max(0, now - tonumber(at)) * capacity / 60
+    balance = math.min(capacity, tonumber(left) + back)
+  end
+  balance = balance - units
+  if balance < capacity then
+    local full = math.ceil((capacity - balance) * 60 / capacity)
+    redis.call('SET', key, string.format('%.6f %.6f', balance, now), 'EX', full)
+  else
+    redis.call('DEL', key)
+  end
+  balances[number] = string.format('%.6f', balance)
+end
+return balances
+"""
+)

@@ -1,0 +1,98 @@
+"""The part of the composition root that knows what replicas share through Redis, and with whom."""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from dynamodb_processor_server.access.rate_limits import CallRateLimits, Limiter
+from dynamodb_processor_server.access.read_units import ReadUnitLimits
+from dynamodb_processor_server.access.shared_limits.asking import Asking
+from dynamodb_processor_server.access.shared_limits.calls import SharedCallRateLimits
+from dynamodb_processor_server.access.shared_limits.redis_limits import RedisLimits
+from dynamodb_processor_server.access.shared_limits.units import SharedBuckets
+from dynamodb_processor_server.background import run_in_background
+from dynamodb_processor_server.caching.generations import Generations
+from dynamodb_processor_server.caching.invalidations import (
+    Invalidator,
+    LocalInvalidator,
+    SharedInvalidator,
+)
+from dynamodb_processor_server.caching.shared.redis_store import RedisStore
+from dynamodb_processor_server.caching.shared.sealing import TierSealer
+from dynamodb_processor_server.caching.shared.tier import SharedTier
+from dynamodb_processor_server.caching.shared.view import View
+from dynamodb_processor_server.caching.streams.redis_leases import RedisLeases
+from dynamodb_processor_server.reading.breakers import Breaker, BreakerSettings
+from dynamodb_processor_server.settings import Settings
+from dynamodb_processor_server.telemetry.limits import LimitMetrics, SharedLimitMetrics
+from dynamodb_processor_server.telemetry.shared_cache import SharedCacheMetrics
+
+
+def share_pages(
+    settings: Settings,
+    generations: Generations,
+    registry: CollectorRegistry,
+    stack: AsyncExitStack,
+) -> tuple[SharedTier | None, Invalidator]:
+    """Return the tier that replicas share, if there is one, and what moves generations."""
+    if settings.redis_url is None:
+        return None, LocalInvalidator(generations)
+    timeout = settings.redis_timeout
+    sealer = TierSealer(settings.shared_cache_keys())
+    store = RedisStore(settings.redis_url.get_secret_value(), timeout, settings.redis_prefix)
+    view = View(store, sealer, generations, timeout)
+    shared = SharedTier(store, sealer, view, _breaker(), timeout, settings.redis_lost)
+    stack.push_async_callback(shared.close)
+    invalidator = SharedInvalidator(generations, store, sealer, timeout)
+    SharedCacheMetrics(registry, shared, invalidator)
+    run_in_background(view.follow(), stack)
+    return shared, invalidator
+
+
+def share_leases(settings: Settings, stack: AsyncExitStack) -> RedisLeases | None:
+    """Return what elects followers of streams, if there are replicas to elect from."""
+    if settings.redis_url is None:
+        return None
+    leases = RedisLeases(
+        settings.redis_url.get_secret_value(), settings.redis_timeout, settings.redis_prefix
+    )
+    stack.push_async_callback(leases.close)
+    return leases
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What keeps principals within their rates."""
+
+    calls: Limiter
+    read_units: ReadUnitLimits
+
+
+def share_limits(settings: Settings, registry: CollectorRegistry, stack: AsyncExitStack) -> Limits:
+    """Return the limits, which replicas share or have each for itself."""
+    classes = settings.rate_classes
+    calls = CallRateLimits(classes)
+    url = settings.shared_limits_url()
+    if url is None:
+        limits = Limits(calls, ReadUnitLimits(classes))
+    else:
+        store = RedisLimits(url, settings.redis_timeout, settings.redis_prefix)
+        stack.push_async_callback(store.close)
+        asking = Asking(_breaker(), settings.redis_timeout)
+        buckets = SharedBuckets(store, asking, time.monotonic)
+        stack.push_async_callback(buckets.settle)
+        SharedLimitMetrics(registry, asking)
+        limits = Limits(
+            SharedCallRateLimits(calls, store, asking), ReadUnitLimits(classes, buckets.open)
+        )
+    LimitMetrics(registry, calls, limits.read_units)
+    return limits
+
+
+def _breaker() -> Breaker:
+    return Breaker(BreakerSettings(), time.monotonic, random.random)

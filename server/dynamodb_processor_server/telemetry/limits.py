@@ -1,0 +1,71 @@
+"""Metrics of the limits that hold for principals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from dynamodb_processor_server.access.rate_limits import CallRateLimits
+from dynamodb_processor_server.access.read_units import ReadUnitLimits
+from dynamodb_processor_server.access.shared_limits.asking import Asking
+
+_PREFIX: Final = "dynamodb_processor_rate_limit_"
+
+
+class LimitMetrics(Collector):
+    """How much of its limits each principal uses that has called this replica."""
+
+    def __init__(
+        self, registry: CollectorRegistry, calls: CallRateLimits, read_units: ReadUnitLimits
+    ) -> None:
+        self._calls = calls
+        self._read_units = read_units
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield everything as it is now; runs in the thread that is scraped."""
+        calls = GaugeMetricFamily(
+            f"{_PREFIX}calls_used",
+            "Part of its calls in a window that a principal has made at this replica.",
+            labels=("principal",),
+        )
+        for principal, used in self._calls.used():
+            calls.add_metric((principal,), used)
+        yield calls
+        units = GaugeMetricFamily(
+            f"{_PREFIX}read_units_used",
+            "Part of its read units that a principal has used, more than 1 when in debt; `table` "
+            "is empty for its limit on all of them.",
+            labels=("principal", "table"),
+        )
+        for principal, table, used in self._read_units.used():
+            units.add_metric((principal, table), used)
+        yield units
+
+
+class SharedLimitMetrics(Collector):
+    """What becomes of questions about limits that replicas share."""
+
+    def __init__(self, registry: CollectorRegistry, asking: Asking) -> None:
+        self._asking = asking
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield everything as it is now; runs in the thread that is scraped."""
+        operations = CounterMetricFamily(
+            f"{_PREFIX}operations",
+            "Questions to the store of shared limits, by what became of them.",
+            labels=("operation", "outcome"),
+        )
+        for labels, count in list(self._asking.outcomes.items()):
+            operations.add_metric(labels, count)
+        yield operations
+        yield GaugeMetricFamily(
+            f"{_PREFIX}breaker_state",
+            "The shared limits' breaker: 0 closed, 1 half-open, 2 open.",
+            value=self._asking.breaker.state.value,
+        )

@@ -1,0 +1,176 @@
+"""Limits keep the same promises in one process, over a store in memory, and over Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import pytest
+
+from dynamodb_processor_server.access.buckets import LocalBucket
+from dynamodb_processor_server.access.rate_limits import CallRateLimits, Limiter, RateClass
+from dynamodb_processor_server.access.read_units import ReadUnitLimits
+from dynamodb_processor_server.access.shared_limits.asking import Asking
+from dynamodb_processor_server.access.shared_limits.calls import SharedCallRateLimits
+from dynamodb_processor_server.access.shared_limits.port import LimitStore
+from dynamodb_processor_server.access.shared_limits.redis_limits import RedisLimits
+from dynamodb_processor_server.access.shared_limits.units import SharedBuckets
+from dynamodb_processor_server.errors import ConfigurationError, RateLimited
+from dynamodb_processor_server.reading.breakers import Breaker, BreakerSettings
+from tests.support.limits import Clock, MemoryLimitStore, charge, principal
+from tests.support.redis_server import RedisServer
+
+LONG = 1_000_000  # seconds: a window that does not end while a test runs
+CLASSES: Mapping[str, RateClass] = {
+    "default": RateClass(5 / LONG, LONG),
+    "large": RateClass(7 / LONG, LONG),
+    "quick": RateClass(20, read_units_per_minute=6_000, table_read_units_per_minute=600),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Limits of which nothing has been used, and how time passes for them."""
+
+    calls: Limiter
+    read_units: ReadUnitLimits
+    wait: Callable[[float], Awaitable[None]]
+    settle: Callable[[], Awaitable[None]]
+
+    async def accepted(self, name: str, rate_class: str, calls: int) -> int:
+        """Return how many of so many calls at once are within the limits."""
+        caller = principal(name, rate_class)
+        ends = await asyncio.gather(
+            *(charge(self.calls, caller) for _ in range(calls)), return_exceptions=True
+        )
+        refused = [end for end in ends if end is not None]
+        assert all(isinstance(end, RateLimited) for end in refused), refused
+        return calls - len(refused)
+
+    async def refusal(self, calls: int) -> RateLimited:
+        """Return how so many calls of one who may make twenty a second are refused."""
+        with pytest.raises(RateLimited) as caught:
+            await charge(self.calls, principal("q", "quick"), calls)
+        return caught.value
+
+    async def balance(self, name: str, table: str) -> int | None:
+        """Return the units left when everybody has been told."""
+        caller = principal(name, "quick")
+        try:
+            self.read_units.check(caller, table)
+        except RateLimited:
+            return -1
+        finally:
+            await self.settle()
+        return self.read_units.remaining(caller, table)
+
+
+@pytest.fixture(params=["local", "memory", "redis"])
+async def ground(request: pytest.FixtureRequest) -> AsyncIterator[Ground]:
+    """Each kind of limits."""
+    clock = Clock()
+
+    async def move(seconds: float) -> None:
+        clock.now += seconds
+
+    async def nothing() -> None:
+        pass
+
+    local = CallRateLimits(CLASSES, clock)
+    if request.param == "local":
+        buckets = ReadUnitLimits(CLASSES, lambda _, capacity: LocalBucket(capacity, clock))
+        yield Ground(local, buckets, move, nothing)
+        return
+    store: LimitStore
+    if request.param == "memory":
+        store, now, wait = MemoryLimitStore(clock), clock, move
+    else:
+        server: RedisServer = request.getfixturevalue("redis_server")
+        store = RedisLimits(server.url, 5.0, f"{uuid.uuid4().hex}:")
+        now, wait = time.monotonic, asyncio.sleep  # type: ignore[assignment]
+    asking = Asking(Breaker(BreakerSettings(), time.monotonic, lambda: 0.0), 5.0)
+    shared = SharedBuckets(store, asking, now)
+    yield Ground(
+        SharedCallRateLimits(local, store, asking),
+        ReadUnitLimits(CLASSES, shared.open),
+        wait,
+        shared.settle,
+    )
+    await shared.settle()
+    await store.close()
+    assert {outcome for _, outcome in asking.outcomes} <= {"done"}
+
+
+async def test_calls_over_the_limit_are_refused_with_the_time_to_wait(ground: Ground) -> None:
+    """After which they are let through."""
+    await charge(ground.calls, principal("q", "quick"), 20)
+    refused = await ground.refusal(3)
+    assert refused.subject == "q"
+    assert refused.message == "over the limit of 20 calls in 1 s"
+    assert 0 < refused.retry_after <= 2
+    await ground.wait(refused.retry_after + 0.005)
+    await charge(ground.calls, principal("q", "quick"), 3)
+
+
+async def test_each_principal_has_a_limit_of_its_own(ground: Ground) -> None:
+    """In each rate class, and none is exceeded however many calls come at once."""
+    assert await ground.accepted("a", "default", 50) == 5
+    assert await ground.accepted("b", "default", 3) == 3
+    assert await ground.accepted("a", "large", 50) == 7
+    assert await ground.accepted("b", "default", 3) == 2
+
+
+async def test_names_are_not_mixed_up(ground: Ground) -> None:
+    """Whatever is in them."""
+    names = ('a","b', "a b", "a:b", "a", "\N{SNOWMAN}", "")
+    for name in names:
+        assert await ground.accepted(name, "default", 6) == 5
+
+
+async def test_a_call_may_count_for_several_and_is_taken_whole(ground: Ground) -> None:
+    """A charge that does not fit takes nothing; one that never can is told to wait two windows."""
+    caller = principal()
+    await charge(ground.calls, caller, 3)
+    with pytest.raises(RateLimited):
+        await charge(ground.calls, caller, 3)
+    await charge(ground.calls, caller, 2)
+    assert 1 < (await ground.refusal(21)).retry_after <= 2
+
+
+async def test_an_unknown_rate_class_is_no_free_pass(ground: Ground) -> None:
+    """Nothing is let through, and nobody is asked."""
+    with pytest.raises(ConfigurationError, match="gold"):
+        await charge(ground.calls, principal(rate_class="gold"))
+
+
+async def test_reads_are_refused_from_debt_until_it_is_paid(ground: Ground) -> None:
+    """A read may take more than is left, and the refusal says when it will have come back."""
+    caller = principal("r", "quick")
+    assert await ground.balance("r", "t") == 600
+    ground.read_units.charge(caller, "t", 600.5)
+    assert ground.read_units.remaining(caller, "t") == 0
+    with pytest.raises(RateLimited) as caught:
+        ground.read_units.check(caller, "t")
+    assert caught.value.subject == "r/t"
+    assert caught.value.message == "over the limit of 600 read units per minute on t"
+    assert 0 < caught.value.retry_after <= 0.05
+    await ground.settle()
+    await ground.wait(caught.value.retry_after + 0.05)
+    ground.read_units.check(caller, "t")
+
+
+async def test_a_table_may_have_a_limit_of_its_own(ground: Ground) -> None:
+    """Its debt leaves other tables and other principals alone; the limit on all counts them all."""
+    caller = principal("r", "quick")
+    ground.read_units.charge(caller, "t", 2_000)
+    ground.read_units.charge(caller, "u", 500)
+    await ground.settle()
+    assert await ground.balance("r", "t") == -1
+    assert await ground.balance("r", "u") in range(100, 110)
+    assert await ground.balance("other", "t") == 600
+    ground.read_units.charge(caller, "u", 6_000)
+    await ground.settle()
+    assert await ground.balance("r", "v") == -1

@@ -1,0 +1,149 @@
+"""What only limits in Redis promise: one count for all, nothing left behind, no harm by garbage."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from math import floor
+from random import Random
+
+import pytest
+import redis
+
+from dynamodb_processor_server.access.shared_limits.asking import Asking
+from dynamodb_processor_server.access.shared_limits.port import LimitsLost, Taking
+from dynamodb_processor_server.access.shared_limits.redis_limits import RedisLimits
+from dynamodb_processor_server.access.windows import windows_until
+from dynamodb_processor_server.reading.breakers import Breaker, BreakerSettings
+from tests.support.redis_server import RedisServer
+
+PREFIX = f"limits-{uuid.uuid4().hex}:"
+KEY = ("default", "p")
+_LONG = 1_000_000  # seconds of a window
+_BUCKET = ("default", "p", "")
+
+
+@pytest.fixture
+async def limits(redis_server: RedisServer) -> AsyncIterator[RedisLimits]:
+    """A replica's limits."""
+    opened = RedisLimits(redis_server.url, 5.0, PREFIX)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def raw(redis_server: RedisServer) -> Iterator[redis.Redis]:
+    """A client of the store, in which there is nothing of ours."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        for key in client.scan_iter(f"{PREFIX}*"):
+            client.delete(key)
+        yield client
+
+
+def window_key(length: int = _LONG) -> str:
+    """Return where the calls are counted."""
+    return f'{PREFIX}limit:calls:["default","p",{length}]'
+
+
+BUCKET_KEY = f'{PREFIX}limit:units:["default","p",""]'
+
+
+async def test_windows_are_counted_as_in_a_process(limits: RedisLimits, raw: redis.Redis) -> None:
+    """The script decides as `access.windows` does, whatever this window and the last have taken."""
+    random = Random(20)
+    for _ in range(300):
+        limit, amount = random.randint(1, 1_000), random.randint(1, 400)
+        before, now = random.randint(0, limit), random.randint(0, limit)
+        index, passed = divmod(time.time() / _LONG, 1)
+        age = random.choice((0, 0, 0, 1, 1, 2, -1))
+        raw.set(window_key(), f"{index - age:.0f} {before} {now}")
+        previous, current = {0: (before, now), 1: (now, 0)}.get(age, (0, 0))
+        expected = None
+        if floor(previous * (1 - passed)) + current + amount > limit:
+            expected = windows_until(amount, limit, previous, current, passed) * _LONG
+        wait = await limits.take_calls(KEY, limit, _LONG, amount)
+        assert wait == pytest.approx(expected, abs=5.0)
+        if expected is None:
+            assert raw.get(window_key()) == f"{index:.0f} {previous} {current + amount}".encode()
+
+
+@pytest.mark.parametrize("garbage", [b"", b"garbage", b"-1 5 5", b"1 2", b"0 99 99", None])
+async def test_garbage_counts_as_nothing_and_is_replaced(
+    limits: RedisLimits, raw: redis.Redis, garbage: bytes | None
+) -> None:
+    """Also a key of another type, or one that would never end."""
+    for key in (window_key(), BUCKET_KEY):
+        if garbage is None:
+            raw.rpush(key, "x")
+        else:
+            raw.set(key, garbage)
+    assert await limits.take_calls(KEY, 5, _LONG, 5) is None
+    assert await limits.take_units([Taking(_BUCKET, 60.0, 5.0)]) == [55.0]
+    assert await limits.take_calls(KEY, 5, _LONG, 1) is not None
+    assert raw.ttl(window_key()) == pytest.approx(2 * _LONG, abs=5)
+    assert 0 < raw.ttl(BUCKET_KEY) <= 5
+
+
+async def test_everything_ends_when_it_no_longer_matters(
+    limits: RedisLimits, raw: redis.Redis
+) -> None:
+    """A window after two of them, a bucket when it is full again; who only looks leaves nothing."""
+    await limits.take_calls(KEY, 5, 1, 1)
+    assert await limits.take_units([Taking(_BUCKET, 60.0, 0.0)]) == [60.0]
+    assert raw.keys(f"{PREFIX}*") == [window_key(1).encode()]
+    assert 0 < raw.pttl(window_key(1)) <= 2_000
+    assert await limits.take_units([Taking(_BUCKET, 60.0, 90.5)]) == [-30.5]
+    assert raw.ttl(BUCKET_KEY) in (90, 91)
+
+
+async def test_a_clock_that_goes_back_stops_no_bucket(
+    limits: RedisLimits, raw: redis.Redis
+) -> None:
+    """As when another server takes over: what was left comes back from now on."""
+    raw.set(BUCKET_KEY, f"-1.000000 {time.time() + 3_600:.6f}")
+    (first,) = await limits.take_units([Taking(_BUCKET, 6_000.0, 0.0)])
+    assert first == -1.0
+    await asyncio.sleep(0.05)
+    (second,) = await limits.take_units([Taking(_BUCKET, 6_000.0, 0.0)])
+    assert second > 3.0
+
+
+async def test_many_replicas_take_from_one_limit(redis_server: RedisServer) -> None:
+    """To the call, and to the unit."""
+    replicas = [RedisLimits(redis_server.url, 5.0, f"{PREFIX}many:") for _ in range(4)]
+    taken = await asyncio.gather(
+        *(replicas[n % 4].take_calls(KEY, 100, _LONG, 1) for n in range(400))
+    )
+    assert sum(wait is None for wait in taken) == 100
+    await asyncio.gather(
+        *(replicas[n % 4].take_units([Taking(_BUCKET, 1.0, 0.25)]) for n in range(400))
+    )
+    (balance,) = await replicas[0].take_units([Taking(_BUCKET, 1.0, 0.0)])
+    assert balance == pytest.approx(-99, abs=0.2)
+    for replica in replicas:
+        await replica.close()
+
+
+@pytest.mark.parametrize("answer", [b"-ERR no\r\n", b"HTTP/1.1 400\r\n\r\n", b"*1\r\n$1\r\nx\r\n"])
+async def test_what_does_not_answer_as_redis_does_is_lost(answer: bytes) -> None:
+    """In time, and the caller learns that much and no more."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(65_536):
+            writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    limits = RedisLimits(f"redis://127.0.0.1:{port}", 0.5, PREFIX)
+    asking = Asking(Breaker(BreakerSettings(), time.monotonic, lambda: 0.0), 0.5)
+    with pytest.raises(LimitsLost):
+        await asking.ask("calls", lambda: limits.take_calls(KEY, 5, _LONG, 1))
+    with pytest.raises(LimitsLost):
+        await asking.ask("read_units", lambda: limits.take_units([Taking(_BUCKET, 60.0, 5.0)]))
+    assert sum(asking.outcomes.values()) == 2
+    await limits.close()
+    server.close()
+    await server.wait_closed()
