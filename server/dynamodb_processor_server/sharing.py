@@ -46,7 +46,8 @@ def share_pages(
     sealer = TierSealer(settings.shared_cache_keys())
     store = RedisStore(settings.redis_url.get_secret_value(), timeout, settings.redis_prefix)
     view = View(store, sealer, generations, timeout)
-    shared = SharedTier(store, sealer, view, _breaker(), timeout, settings.redis_lost)
+    breaker = Breaker(BreakerSettings(), time.monotonic, random.random)
+    shared = SharedTier(store, sealer, view, breaker, timeout, settings.redis_lost)
     stack.push_async_callback(shared.close)
     invalidator = SharedInvalidator(generations, store, sealer, timeout)
     SharedCacheMetrics(registry, shared, invalidator)
@@ -83,16 +84,12 @@ def share_limits(settings: Settings, registry: CollectorRegistry, stack: AsyncEx
     else:
         store = RedisLimits(url, settings.redis_timeout, settings.redis_prefix)
         stack.push_async_callback(store.close)
-        asking = Asking(_breaker(), settings.redis_timeout)
+        asking = Asking(settings.redis_timeout, time.monotonic, random.random)
+        shared = SharedCallRateLimits(calls, store, asking)
         buckets = SharedBuckets(store, asking, time.monotonic)
+        stack.push_async_callback(shared.settle)
         stack.push_async_callback(buckets.settle)
         SharedLimitMetrics(registry, asking)
-        limits = Limits(
-            SharedCallRateLimits(calls, store, asking), ReadUnitLimits(classes, buckets.open)
-        )
+        limits = Limits(shared, ReadUnitLimits(classes, buckets.open))
     LimitMetrics(registry, calls, limits.read_units)
     return limits
-
-
-def _breaker() -> Breaker:
-    return Breaker(BreakerSettings(), time.monotonic, random.random)

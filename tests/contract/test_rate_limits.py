@@ -19,7 +19,6 @@ from dynamodb_processor_server.access.shared_limits.port import LimitStore
 from dynamodb_processor_server.access.shared_limits.redis_limits import RedisLimits
 from dynamodb_processor_server.access.shared_limits.units import SharedBuckets
 from dynamodb_processor_server.errors import ConfigurationError, RateLimited
-from dynamodb_processor_server.reading.breakers import Breaker, BreakerSettings
 from tests.support.limits import Clock, MemoryLimitStore, charge, principal
 from tests.support.redis_server import RedisServer
 
@@ -91,7 +90,7 @@ async def ground(request: pytest.FixtureRequest) -> AsyncIterator[Ground]:
         server: RedisServer = request.getfixturevalue("redis_server")
         store = RedisLimits(server.url, 5.0, f"{uuid.uuid4().hex}:")
         now, wait = time.monotonic, asyncio.sleep  # type: ignore[assignment]
-    asking = Asking(Breaker(BreakerSettings(), time.monotonic, lambda: 0.0), 5.0)
+    asking = Asking(5.0, time.monotonic, lambda: 0.0)
     shared = SharedBuckets(store, asking, now)
     yield Ground(
         SharedCallRateLimits(local, store, asking),

@@ -13,10 +13,9 @@ import pytest
 import redis
 
 from dynamodb_processor_server.access.shared_limits.asking import Asking
-from dynamodb_processor_server.access.shared_limits.port import LimitsLost, Taking
+from dynamodb_processor_server.access.shared_limits.port import Calls, LimitsLost, Taking
 from dynamodb_processor_server.access.shared_limits.redis_limits import RedisLimits
 from dynamodb_processor_server.access.windows import windows_until
-from dynamodb_processor_server.reading.breakers import Breaker, BreakerSettings
 from tests.support.redis_server import RedisServer
 
 PREFIX = f"limits-{uuid.uuid4().hex}:"
@@ -42,6 +41,14 @@ def raw(redis_server: RedisServer) -> Iterator[redis.Redis]:
         yield client
 
 
+async def take(
+    limits: RedisLimits, amount: int, limit: int = 5, length: int = _LONG
+) -> float | None:
+    """Take calls alone in a message; return how long they have to wait."""
+    (wait,) = await limits.take_calls([Calls(KEY, limit, length, amount)])
+    return wait
+
+
 def window_key(length: int = _LONG) -> str:
     """Return where the calls are counted."""
     return f'{PREFIX}limit:calls:["default","p",{length}]'
@@ -63,7 +70,7 @@ async def test_windows_are_counted_as_in_a_process(limits: RedisLimits, raw: red
         expected = None
         if floor(previous * (1 - passed)) + current + amount > limit:
             expected = windows_until(amount, limit, previous, current, passed) * _LONG
-        wait = await limits.take_calls(KEY, limit, _LONG, amount)
+        wait = await take(limits, amount, limit)
         assert wait == pytest.approx(expected, abs=5.0)
         if expected is None:
             assert raw.get(window_key()) == f"{index:.0f} {previous} {current + amount}".encode()
@@ -79,9 +86,9 @@ async def test_garbage_counts_as_nothing_and_is_replaced(
             raw.rpush(key, "x")
         else:
             raw.set(key, garbage)
-    assert await limits.take_calls(KEY, 5, _LONG, 5) is None
+    assert await take(limits, 5) is None
     assert await limits.take_units([Taking(_BUCKET, 60.0, 5.0)]) == [55.0]
-    assert await limits.take_calls(KEY, 5, _LONG, 1) is not None
+    assert await take(limits, 1) is not None
     assert raw.ttl(window_key()) == pytest.approx(2 * _LONG, abs=5)
     assert 0 < raw.ttl(BUCKET_KEY) <= 5
 
@@ -90,7 +97,7 @@ async def test_everything_ends_when_it_no_longer_matters(
     limits: RedisLimits, raw: redis.Redis
 ) -> None:
     """A window after two of them, a bucket when it is full again; who only looks leaves nothing."""
-    await limits.take_calls(KEY, 5, 1, 1)
+    await take(limits, 1, length=1)
     assert await limits.take_units([Taking(_BUCKET, 60.0, 0.0)]) == [60.0]
     assert raw.keys(f"{PREFIX}*") == [window_key(1).encode()]
     assert 0 < raw.pttl(window_key(1)) <= 2_000
@@ -110,12 +117,20 @@ async def test_a_clock_that_goes_back_stops_no_bucket(
     assert second > 3.0
 
 
+async def test_calls_in_one_message_are_taken_one_after_the_other(limits: RedisLimits) -> None:
+    """Each sees what those before it took, and what does not fit leaves room for what does."""
+    asked = [
+        Calls(("default", name), 5, _LONG, amount)
+        for name, amount in (("x", 3), ("x", 3), ("y", 5), ("x", 2), ("x", 1))
+    ]
+    waits = await limits.take_calls(asked)
+    assert [wait is None for wait in waits] == [True, False, True, True, False]
+
+
 async def test_many_replicas_take_from_one_limit(redis_server: RedisServer) -> None:
     """To the call, and to the unit."""
     replicas = [RedisLimits(redis_server.url, 5.0, f"{PREFIX}many:") for _ in range(4)]
-    taken = await asyncio.gather(
-        *(replicas[n % 4].take_calls(KEY, 100, _LONG, 1) for n in range(400))
-    )
+    taken = await asyncio.gather(*(take(replicas[n % 4], 1, 100) for n in range(400)))
     assert sum(wait is None for wait in taken) == 100
     await asyncio.gather(
         *(replicas[n % 4].take_units([Taking(_BUCKET, 1.0, 0.25)]) for n in range(400))
@@ -138,12 +153,13 @@ async def test_what_does_not_answer_as_redis_does_is_lost(answer: bytes) -> None
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     limits = RedisLimits(f"redis://127.0.0.1:{port}", 0.5, PREFIX)
-    asking = Asking(Breaker(BreakerSettings(), time.monotonic, lambda: 0.0), 0.5)
+    asking = Asking(0.5, time.monotonic, lambda: 0.0)
     with pytest.raises(LimitsLost):
-        await asking.ask("calls", lambda: limits.take_calls(KEY, 5, _LONG, 1))
+        await asking.ask("calls", lambda: take(limits, 1))
     with pytest.raises(LimitsLost):
         await asking.ask("read_units", lambda: limits.take_units([Taking(_BUCKET, 60.0, 5.0)]))
     assert sum(asking.outcomes.values()) == 2
+    assert ("calls", "done") not in asking.outcomes
     await limits.close()
     server.close()
     await server.wait_closed()

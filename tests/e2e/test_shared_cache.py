@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -79,11 +77,7 @@ class Replica:
 
     def metric(self, name: str, labels: str = "") -> float:
         """Return the sum of a metric's samples whose labels match a pattern."""
-        port = self.server.wait_for_event("serving")["metrics_port"]
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-            text = answer.read().decode()
-        pattern = rf"^dynamodb_processor_{name}(?:{{{labels}}})? (\S+)$"
-        return sum(map(float, re.findall(pattern, text, re.MULTILINE)))
+        return self.server.metric(name, labels)
 
 
 @dataclass

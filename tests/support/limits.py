@@ -9,8 +9,8 @@ from dynamodb_processor_server.access.buckets import BucketName, LocalBucket
 from dynamodb_processor_server.access.grants import Grant
 from dynamodb_processor_server.access.principals import Principal
 from dynamodb_processor_server.access.rate_limits import Limiter
-from dynamodb_processor_server.access.shared_limits.port import Taking
-from dynamodb_processor_server.access.windows import Key, Windows
+from dynamodb_processor_server.access.shared_limits.port import Calls, Taking
+from dynamodb_processor_server.access.windows import Windows
 
 
 class Clock:
@@ -42,22 +42,28 @@ class MemoryLimitStore:
     def __init__(self, clock: Callable[[], float]) -> None:
         self.failure: Exception | None = None
         self.hung = False
-        self.messages: list[list[Taking]] = []
+        self.call_messages: list[list[Calls]] = []
+        self.unit_messages: list[list[Taking]] = []
         self._clock = clock
         self._windows = Windows(clock)
         self._buckets: dict[BucketName, LocalBucket] = {}
 
-    async def take_calls(self, key: Key, limit: int, length: int, amount: int) -> float | None:
+    async def take_calls(self, asked: Sequence[Calls]) -> list[float | None]:
         """Take calls."""
         await self._fail()
-        if self._windows.acquire(key, limit, length, amount):
-            return None
-        return self._windows.wait_for(key, limit, length, amount)
+        self.call_messages.append(list(asked))
+        answers: list[float | None] = []
+        for calls in asked:
+            what = calls.key, calls.limit, calls.length, calls.amount
+            taken = self._windows.acquire(*what)
+            answers.append(None if taken else self._windows.wait_for(*what))
+        await asyncio.sleep(0)  # the answer is on its way while others call
+        return answers
 
     async def take_units(self, takings: Sequence[Taking]) -> list[float]:
         """Take units."""
         await self._fail()
-        self.messages.append(list(takings))
+        self.unit_messages.append(list(takings))
         balances = []
         for taking in takings:
             bucket = self._buckets.setdefault(

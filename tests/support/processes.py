@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +85,14 @@ class ServerProcess:
                 self._printed.wait(min(left, 0.2))
         state = "ended" if self._ended() else f"took more than {timeout} s"
         raise ServerFailed(f"the server {state} before {event!r}:\n{self.output}")
+
+    def metric(self, name: str, labels: str = "") -> float:
+        """Return the sum of a metric's samples whose labels match a pattern."""
+        port = self.wait_for_event("serving")["metrics_port"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        pattern = rf"^dynamodb_processor_{name}(?:{{{labels}}})? (\S+)$"
+        return sum(map(float, re.findall(pattern, text, re.MULTILINE)))
 
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Send the process a signal, if it still runs."""

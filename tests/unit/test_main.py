@@ -147,6 +147,15 @@ def test_bad_token_keys_are_told(tmp_path: Path, command: str) -> None:
     assert "not-a-key-but-secret" not in server.output
 
 
+@pytest.mark.parametrize("command", ["config", "serve"])
+def test_shared_limits_without_redis_are_told(tmp_path: Path, command: str) -> None:
+    """By the checking command as well as by the server."""
+    flags = [*files(tmp_path, {"events": None}), "--rate-limit-store=redis"]
+    server = start_command([command, *flags])
+    assert server.wait() == 2
+    assert "rate_limit_store: redis needs redis_url" in server.output
+
+
 # serve
 
 

@@ -51,6 +51,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
         '{"default": {"calls_per_second": 5, "window": 10}}',
         {"default": RateClass(5, 10)},
     ),
+    "rate_limit_store": ("redis", "redis"),
     "unary_deadline": ("1.5", 1.5),
     "stream_deadline": ("10", 10.0),
     "stream_interval": ("0.25", 0.25),
@@ -258,6 +259,20 @@ def test_a_shared_cache_needs_token_keys_that_others_have() -> None:
     """Keys of one process's own would open nothing of another's."""
     with pytest.raises(ConfigurationError, match="redis_url: needs token_keys"):
         by_flags().shared_cache_keys()
+
+
+def test_shared_limits_need_somewhere_to_be_counted() -> None:
+    """Unless each replica counts for itself, as it does by default."""
+    assert by_flags().shared_limits_url() is None
+    with pytest.raises(ConfigurationError, match="rate_limit_store: redis needs redis_url"):
+        by_flags(rate_limit_store="redis").shared_limits_url()
+    settings = Settings(
+        catalog=Path("c"),
+        keys=Path("k"),
+        rate_limit_store="redis",
+        redis_url=SecretStr("redis://x"),
+    )
+    assert settings.shared_limits_url() == "redis://x"
 
 
 @pytest.mark.parametrize(

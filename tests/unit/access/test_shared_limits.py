@@ -15,13 +15,13 @@ from dynamodb_processor_server.access.shared_limits.calls import SharedCallRateL
 from dynamodb_processor_server.access.shared_limits.port import LimitsLost
 from dynamodb_processor_server.access.shared_limits.units import SharedBuckets
 from dynamodb_processor_server.errors import RateLimited
-from dynamodb_processor_server.reading.breakers import Breaker, BreakerSettings, State
+from dynamodb_processor_server.reading.breakers import State
 from tests.support.limits import Clock, MemoryLimitStore, charge, principal
 
 _TIMEOUT = 0.02  # seconds
 _CALLER = principal()
 _CLASSES = {
-    "default": RateClass(10, read_units_per_minute=60, table_read_units_per_minute=6_000),
+    "default": RateClass(1, 10, read_units_per_minute=60, table_read_units_per_minute=6_000),
     "large": RateClass(1_000),
 }
 
@@ -30,7 +30,7 @@ class Replica:
     """One replica's limits over a store."""
 
     def __init__(self, store: MemoryLimitStore, clock: Clock) -> None:
-        self.asking = Asking(Breaker(BreakerSettings(), clock, lambda: 0.0), _TIMEOUT)
+        self.asking = Asking(_TIMEOUT, clock, lambda: 0.0)
         self.local = CallRateLimits(_CLASSES, clock)
         self.calls = SharedCallRateLimits(self.local, store, self.asking)
         self.buckets = SharedBuckets(store, self.asking, clock)
@@ -95,28 +95,80 @@ async def test_without_the_store_each_has_the_limit(
     one, other = pair
     assert await one.accepted(7) == 7
     store.failure, store.hung = LimitsLost("unreachable"), fault == "hung"
+    clock.now += 0.6
     assert await one.accepted(5) == 3
     assert await other.accepted(12) == 10
     kind = "timeout" if fault == "hung" else "unreachable"
-    assert one.outcomes("calls") == {"done": 7, kind: 5}
-    assert other.outcomes("calls") == {kind: 10, "left_alone": 2}
+    assert one.outcomes("calls") == {"done": 7, kind: 1, "left_alone": 4}
+    assert other.outcomes("calls") == {kind: 1, "left_alone": 11}
     store.failure, store.hung = None, False
-    clock.now += 4.0
+    clock.now += 20.0
     assert await one.accepted(7) + await other.accepted(7) == 10
 
 
 async def test_a_dead_store_is_left_alone(
     pair: tuple[Replica, Replica], store: MemoryLimitStore, clock: Clock
 ) -> None:
-    """Ten calls wait for it, then one for each cool-down."""
+    """One message waits for it, then one for each cool-down, and no call beside that one."""
     replica, _ = pair
     store.hung = True
     assert await replica.accepted(50, "large") == 50
-    assert replica.outcomes("calls") == {"timeout": 10, "left_alone": 40}
-    assert replica.asking.breaker.state is State.OPEN
+    assert replica.outcomes("calls") == {"timeout": 1, "left_alone": 49}
     clock.now += 3.0
+    probe = asyncio.create_task(replica.accepted(1, "large"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert replica.asking.breaker.state is State.HALF_OPEN
     assert await replica.accepted(50, "large") == 50
-    assert replica.outcomes("calls") == {"timeout": 11, "left_alone": 89}
+    assert not probe.done()
+    assert await probe == 1
+    assert replica.outcomes("calls") == {"timeout": 2, "left_alone": 49}
+
+
+async def test_a_busy_store_that_hangs_is_left_alone_soon(
+    pair: tuple[Replica, Replica], store: MemoryLimitStore, clock: Clock
+) -> None:
+    """However many answers it has given just before."""
+    replica, _ = pair
+    for _ in range(500):
+        assert await replica.accepted(1, "large") == 1
+        clock.now += 0.002
+    store.failure = LimitsLost("timeout")
+    for _ in range(5):
+        clock.now += 0.1
+        assert await replica.accepted(1, "large") == 1
+    assert replica.asking.breaker.state is State.OPEN
+
+
+async def test_calls_at_once_share_messages(
+    pair: tuple[Replica, Replica], store: MemoryLimitStore
+) -> None:
+    """One is under way at a time; who leaves before it is sent is not counted."""
+    replica, _ = pair
+    first = asyncio.create_task(replica.accepted(1, "large"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    rest = [asyncio.create_task(replica.accepted(1, "large")) for _ in range(150)]
+    rest.append(gone := asyncio.create_task(replica.accepted(1, "large")))
+    await asyncio.sleep(0)
+    gone.cancel()
+    ends = await asyncio.gather(first, *rest, return_exceptions=True)
+    assert ends[:-1] == [1] * 151
+    assert isinstance(ends[-1], asyncio.CancelledError)
+    assert [len(message) for message in store.call_messages] == [1, 100, 50]
+
+
+async def test_all_who_wait_for_a_store_that_hangs_wait_once(
+    pair: tuple[Replica, Replica], store: MemoryLimitStore
+) -> None:
+    """Who came while its message was under way gives up with it."""
+    replica, _ = pair
+    store.hung = True
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    assert sum(await asyncio.gather(*(replica.accepted(1, "large") for _ in range(500)))) == 500
+    assert loop.time() - began < 10 * _TIMEOUT
+    assert replica.outcomes("calls") == {"timeout": 1}
 
 
 async def test_a_caller_who_leaves_speaks_against_nobody(
@@ -169,7 +221,7 @@ async def test_charges_travel_together(
             await asyncio.sleep(0)
     await replica.buckets.settle()
     assert replica.units.remaining(_CALLER, "t") == 40
-    assert [[taking.units for taking in message] for message in store.messages] == [
+    assert [[taking.units for taking in message] for message in store.unit_messages] == [
         [11.0, 11.0],
         [9.0, 9.0],
     ]
@@ -183,7 +235,7 @@ async def test_a_message_has_a_hundred_buckets_at_most(
     for number in range(150):
         replica.units.charge(_CALLER, f"t{number}", 1)
     await replica.buckets.settle()
-    assert [len(message) for message in store.messages] == [100, 51]
+    assert [len(message) for message in store.unit_messages] == [100, 51]
     assert replica.is_refused()
 
 
@@ -201,13 +253,13 @@ async def test_units_are_counted_here_while_the_store_is_lost(
     await one.buckets.settle()
     assert one.outcomes("read_units") == {"done": 1, "unreachable": 1}
     store.failure = None
-    clock.now += 1.0
+    clock.now += 3.0
     assert one.is_refused()
     await one.buckets.settle()
-    assert one.units.remaining(_CALLER, "t") == 11
+    assert one.units.remaining(_CALLER, "t") == 13
     other.units.charge(_CALLER, "t", 5)
     await other.buckets.settle()
-    assert other.units.remaining(_CALLER, "t") == 6
+    assert other.units.remaining(_CALLER, "t") == 8
 
 
 @given(

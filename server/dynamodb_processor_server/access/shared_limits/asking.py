@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from dynamodb_processor_server.access.shared_limits.port import LimitsLost
-from dynamodb_processor_server.reading.breakers import Breaker, LeftAlone, guarded
+from dynamodb_processor_server.reading.breakers import (
+    Breaker,
+    BreakerSettings,
+    LeftAlone,
+    State,
+    guarded,
+)
+
+# Messages follow one another, and every call waits for one: a store that has said nothing useful
+# for half a second is left alone, be it after five messages or after the only one.
+_BREAKER: Final = BreakerSettings(least_calls=1, window=0.5)
 
 _T = TypeVar("_T")
 
@@ -15,11 +25,14 @@ _T = TypeVar("_T")
 class Asking:
     """Each question has `timeout` seconds, and is not asked while the breaker is open.
 
-    `outcomes` counts what became of each operation.
+    `outcomes` counts what became of each operation. `clock` gives seconds, `jitter` a number from
+    0 to 1.
     """
 
-    def __init__(self, breaker: Breaker, timeout: float) -> None:
-        self.breaker = breaker
+    def __init__(
+        self, timeout: float, clock: Callable[[], float], jitter: Callable[[], float]
+    ) -> None:
+        self.breaker = Breaker(_BREAKER, clock, jitter)
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self._timeout = timeout
 
@@ -38,3 +51,8 @@ class Asking:
             return answer
         self.outcomes[operation, kind] += 1
         raise LimitsLost(kind)
+
+    @property
+    def is_probing(self) -> bool:
+        """Whether one message finds out if the store is back; nobody else should wait for that."""
+        return self.breaker.state is State.HALF_OPEN

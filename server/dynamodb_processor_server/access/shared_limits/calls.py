@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
+from dataclasses import dataclass
 
 from dynamodb_processor_server.access.principals import Principal
 from dynamodb_processor_server.access.rate_limits import CallRateLimits, RateClass
 from dynamodb_processor_server.access.shared_limits.asking import Asking
-from dynamodb_processor_server.access.shared_limits.port import LimitsLost, LimitStore
+from dynamodb_processor_server.access.shared_limits.courier import Courier
+from dynamodb_processor_server.access.shared_limits.port import Calls, LimitsLost, LimitStore
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """Calls that want to be let through, and where their answer is awaited."""
+
+    calls: Calls
+    answer: asyncio.Future[float | None]
 
 
 class SharedCallRateLimits:
-    """A Limiter over a store: one round trip for each call.
+    """A Limiter over a store, which is asked before each call.
 
     Without an answer the limits of this process decide. They know of every call that was let
     through here, so a principal does not get a second allowance when the store is lost.
@@ -21,6 +32,7 @@ class SharedCallRateLimits:
         self._local = local
         self._store = store
         self._asking = asking
+        self._courier = Courier("rate limits of calls", self._deliver)
 
     def charge(self, principal: Principal, table: str, calls: int = 1) -> Awaitable[None]:
         """Take calls from what the principal has left; the table makes no difference here.
@@ -31,16 +43,40 @@ class SharedCallRateLimits:
         """
         return self._charge(principal, table, calls, self._local.limit_of(principal))
 
+    async def settle(self) -> None:
+        """Wait until everything has been answered, which is bounded in time."""
+        await self._courier.settle()
+
     async def _charge(self, principal: Principal, table: str, calls: int, limit: RateClass) -> None:
+        if self._asking.is_probing:
+            self._local.charge(principal, table, calls)
+            return
         key = principal.rate_class, principal.name
+        answer: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
+        asked = Calls(key, limit.calls_per_window, limit.window, calls)
+        self._courier.send(_Question(asked, answer))
         try:
-            wait = await self._asking.ask(
-                "calls",
-                lambda: self._store.take_calls(key, limit.calls_per_window, limit.window, calls),
-            )
-        except LimitsLost:  # it has been counted
+            wait = await answer
+        except LimitsLost:
             self._local.charge(principal, table, calls)
             return
         if wait is not None:
             raise limit.exceeded_by(principal, wait)
         self._local.note(principal, calls)
+
+    async def _deliver(self, batch: list[_Question]) -> None:
+        questions = [question for question in batch if not question.answer.done()]  # has left
+        if not questions:
+            return
+        asked = [question.calls for question in questions]
+        try:
+            waits = await self._asking.ask("calls", lambda: self._store.take_calls(asked))
+        except LimitsLost as lost:  # it has been counted
+            # Who came meanwhile has waited as well, and would wait once more.
+            for question in (*questions, *self._courier.take_back()):
+                if not question.answer.done():
+                    question.answer.set_exception(LimitsLost(lost.kind))
+            return
+        for question, wait in zip(questions, waits, strict=True):
+            if not question.answer.done():
+                question.answer.set_result(wait)

@@ -19,6 +19,23 @@ class LimitsLost(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Calls:
+    """Calls that want to be let through.
+
+    Attributes:
+        key: Whose calls they are.
+        limit: How many there may be in one sliding window.
+        length: The seconds of a window.
+        amount: How many calls they are.
+    """
+
+    key: Key
+    limit: int
+    length: int
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
 class Taking:
     """Units to be taken from a bucket, 0 to learn what is left. A bucket not known is full."""
 
@@ -30,18 +47,11 @@ class Taking:
 class LimitStore(Protocol):
     """Counts calls and keeps buckets. What asks raises LimitsLost."""
 
-    async def take_calls(self, key: Key, limit: int, length: int, amount: int) -> float | None:
-        """Take calls if that stays within the limit.
+    async def take_calls(self, asked: Sequence[Calls]) -> list[float | None]:
+        """Take calls, one after the other, each if it stays within its limit.
 
-        Args:
-            key: Whose calls they are.
-            limit: How many there may be in one sliding window.
-            length: The seconds of a window.
-            amount: How many calls to take.
-
-        Returns:
-            None if they were taken; else nothing was, and they can be in so many seconds, if nobody
-            else takes any.
+        Returns for each None if it was taken; else nothing was, and it can be in so many seconds,
+        if nobody else takes any.
         """
         ...
 

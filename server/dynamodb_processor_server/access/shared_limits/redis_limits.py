@@ -9,11 +9,11 @@ from typing import Any, Final
 import orjson
 
 from dynamodb_processor_server.access.shared_limits import scripts
-from dynamodb_processor_server.access.shared_limits.port import LimitsLost, Taking
-from dynamodb_processor_server.access.windows import Key, windows_until
+from dynamodb_processor_server.access.shared_limits.port import Calls, LimitsLost, Taking
+from dynamodb_processor_server.access.windows import windows_until
 from dynamodb_processor_server.redis_scripts import RedisFailed, RedisScripts
 
-_CONNECTIONS: Final = 32
+_CONNECTIONS: Final = 4  # one message of each kind is under way at a time
 
 
 class RedisLimits:
@@ -29,24 +29,16 @@ class RedisLimits:
         self._take_calls = self._scripts.register(scripts.TAKE_CALLS)
         self._take_units = self._scripts.register(scripts.TAKE_UNITS)
 
-    async def take_calls(self, key: Key, limit: int, length: int, amount: int) -> float | None:
+    async def take_calls(self, asked: Sequence[Calls]) -> list[float | None]:
         """Take calls, or return the seconds to wait."""
         # A window of another length, after a change of settings, is counted in other steps.
-        name = self._name("calls", *key, length)
-        answer = await self._run(self._take_calls, [name], [limit, length, amount])
-        match answer:
-            case [1, _]:
-                return None
-            case [0, bytes() as state]:
-                try:
-                    previous, current, passed = state.split()
-                    windows = windows_until(
-                        amount, limit, int(previous), int(current), float(passed)
-                    )
-                except ValueError:
-                    raise LimitsLost("garbage") from None
-                return length * windows
-        raise LimitsLost("garbage")
+        names = [self._name("calls", *calls.key, calls.length) for calls in asked]
+        numbers = [n for calls in asked for n in (calls.limit, calls.length, calls.amount)]
+        answers = await self._run(self._take_calls, names, numbers)
+        try:
+            return [_wait(*pair) for pair in zip(asked, answers, strict=True)]
+        except (AttributeError, TypeError, ValueError):
+            raise LimitsLost("garbage") from None
 
     async def take_units(self, takings: Sequence[Taking]) -> list[float]:
         """Take units and return the balances."""
@@ -74,3 +66,12 @@ class RedisLimits:
             return await self._scripts.run(script, names, arguments)
         except RedisFailed as error:
             raise LimitsLost(error.kind) from None
+
+
+def _wait(calls: Calls, state: bytes) -> float | None:
+    if not state:
+        return None
+    previous, current, passed = state.split()
+    return calls.length * windows_until(
+        calls.amount, calls.limit, int(previous), int(current), float(passed)
+    )

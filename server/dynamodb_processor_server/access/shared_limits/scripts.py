@@ -22,27 +22,35 @@ local function text(key)
 end
 """
 
-# Key: the window; limit, its length in seconds, amount. The same rule as in `access.windows`.
+# Keys: windows, the same one as often as it is asked for; limit, length in seconds and amount for
+# each of them. The same rule as in `access.windows`. What was taken is answered by an empty text.
 TAKE_CALLS: Final = (
     _PRELUDE
     + """
-local limit, length, amount = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local index = math.floor(seconds / length)
-local passed = (seconds % length + micros / 1000000) / length
-local at, before, now = string.match(text(KEYS[1]), '^(%d+) (%d+) (%d+)$')
-local previous, current = 0, 0
-if tonumber(at) == index then
-  previous, current = tonumber(before), tonumber(now)
-elseif tonumber(at) == index - 1 then
-  previous = tonumber(now)
+local function take(key, limit, length, amount)
+  local index = math.floor(seconds / length)
+  local passed = (seconds % length + micros / 1000000) / length
+  local at, before, now = string.match(text(key), '^(%d+) (%d+) (%d+)$')
+  local previous, current = 0, 0
+  if tonumber(at) == index then
+    previous, current = tonumber(before), tonumber(now)
+  elseif tonumber(at) == index - 1 then
+    previous = tonumber(now)
+  end
+  if math.floor(previous * (1 - passed)) + current + amount > limit then
+    return string.format('%.0f %.0f %.17g', previous, current, passed)
+  end
+  local value = string.format('%.0f %.0f %.0f', index, previous, current + amount)
+  redis.call('SET', key, value, 'EX', 2 * length)
+  return ''
 end
-if math.floor(previous * (1 - passed)) + current + amount > limit then
-  local state = string.format('%.0f %.0f %.17g', previous, current, passed)
-  return {0, state}
+local answers = {}
+for number, key in ipairs(KEYS) do
+  local first = 3 * number
+  local limit, length = tonumber(ARGV[first - 2]), tonumber(ARGV[first - 1])
+  answers[number] = take(key, limit, length, tonumber(ARGV[first]))
 end
-local value = string.format('%.0f %.0f %.0f', index, previous, current + amount)
-redis.call('SET', KEYS[1], value, 'EX', 2 * length)
-return {1, ''}
+return answers
 """
 )
 

@@ -10,16 +10,15 @@ a principal may overdraw by what it begins on every replica in that time.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Final
 
 from dynamodb_processor_server.access.buckets import BucketName, LocalBucket
 from dynamodb_processor_server.access.shared_limits.asking import Asking
+from dynamodb_processor_server.access.shared_limits.courier import Courier
 from dynamodb_processor_server.access.shared_limits.port import LimitsLost, LimitStore, Taking
 
 _FRESH: Final = 0.25  # seconds for which a balance is good enough
-_MOST_AT_ONCE: Final = 100  # buckets in one message
 
 
 class SharedBuckets:
@@ -29,32 +28,17 @@ class SharedBuckets:
         self._store = store
         self._asking = asking
         self._clock = clock
-        self._waiting: dict[BucketName, _SharedBucket] = {}
-        self._sending: asyncio.Task[None] | None = None
+        self._courier = Courier("read units", self._deliver)
 
     def open(self, name: BucketName, capacity: float) -> _SharedBucket:
         """Return the bucket, as a full one until the store has told."""
-        return _SharedBucket(name, capacity, self._clock, self._send)
+        return _SharedBucket(name, capacity, self._clock, self._courier.send)
 
     async def settle(self) -> None:
-        """Wait until everything has been sent, or could not be; each message is bounded in time."""
-        while self._sending is not None:
-            await asyncio.wait((self._sending,))
+        """Wait until everything has been sent, or could not be, which is bounded in time."""
+        await self._courier.settle()
 
-    def _send(self, bucket: _SharedBucket) -> None:
-        self._waiting[bucket.name] = bucket
-        if self._sending is None:
-            self._sending = asyncio.create_task(self._send_all(), name="read units")
-
-    async def _send_all(self) -> None:
-        try:
-            while self._waiting:
-                names = list(self._waiting)[:_MOST_AT_ONCE]
-                await self._exchange([self._waiting.pop(name) for name in names])
-        finally:
-            self._sending = None
-
-    async def _exchange(self, buckets: list[_SharedBucket]) -> None:
+    async def _deliver(self, buckets: list[_SharedBucket]) -> None:
         takings = [bucket.next_taking() for bucket in buckets]
         try:
             balances = await self._asking.ask("read_units", lambda: self._store.take_units(takings))
@@ -69,7 +53,10 @@ class SharedBuckets:
 class _SharedBucket:
     """What is known here of a bucket: the last balance told, less what was taken since."""
 
-    __slots__ = ("_clock", "_local", "_looked_at", "_send", "_unsent", "capacity", "name")
+    __slots__ = (
+        *("_clock", "_is_waiting", "_local", "_looked_at", "_send", "_unsent"),
+        *("capacity", "name"),
+    )
 
     def __init__(
         self,
@@ -85,6 +72,7 @@ class _SharedBucket:
         self._local = LocalBucket(capacity, clock)
         self._unsent = 0.0
         self._looked_at = float("-inf")
+        self._is_waiting = False
 
     def balance(self) -> float:
         """Return how many units are left as far as is known."""
@@ -103,7 +91,7 @@ class _SharedBucket:
 
     def next_taking(self) -> Taking:
         """Return what is to be sent, which then counts as sent."""
-        units, self._unsent = self._unsent, 0.0
+        units, self._unsent, self._is_waiting = self._unsent, 0.0, False
         return Taking(self.name, self.capacity, units)
 
     def hear(self, balance: float) -> None:
@@ -112,4 +100,6 @@ class _SharedBucket:
 
     def _look(self) -> None:
         self._looked_at = self._clock()
-        self._send(self)
+        if not self._is_waiting:
+            self._is_waiting = True
+            self._send(self)

@@ -1,0 +1,227 @@
+"""Two servers that share the limits of their callers in Redis, and a Redis that goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+import pytest
+import redis
+from google.rpc.error_details_pb2 import QuotaFailure, RetryInfo
+
+from dynamodb_processor.v1.query_pb2 import CacheMode, CachePolicy
+from dynamodb_processor.v1.query_service_pb2 import QueryRequest
+from tests.support.access import ApiKey, keys_file
+from tests.support.channels import Caller, error_info, open_caller, status_of
+from tests.support.datasets import Schema
+from tests.support.dynamodb import create_table, open_client, put_items
+from tests.support.event_service import ENVIRONMENT
+from tests.support.messages import spec
+from tests.support.processes import ServerProcess, served
+from tests.support.redis_server import RedisServer
+from tests.support.running import eventually
+
+CALLS: Final = 20
+UNITS: Final = 5
+_LONG: Final = 1_000_000  # seconds: a window that does not end while the tests run
+_CLASSES: Final = {
+    "default": {"calls_per_second": 1_000_000},
+    "few": {"calls_per_second": CALLS / _LONG, "window": _LONG},
+    "thrifty": {"calls_per_second": 1_000_000, "read_units_per_minute": UNITS},
+}
+_HOLDERS: Final = {
+    "busy": "default",
+    "thrifty": "thrifty",
+    **{f"few-{use}": "few" for use in ("once", *(f"{fault}-{n}" for fault in ("killed", "hung")
+                                                 for n in (1, 2)))},
+}  # fmt: skip
+_QUERY: Final = QueryRequest(query=spec("limited", "name = :n", {"n": {"S": "one"}}))
+_UNCACHED: Final = QueryRequest(
+    query=_QUERY.query, cache=CachePolicy(mode=CacheMode.CACHE_MODE_BYPASS)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two replicas, callers of them, and the Redis that they share."""
+
+    servers: tuple[ServerProcess, ServerProcess]
+    callers: tuple[Caller, Caller]
+    redis: RedisServer
+
+    async def call(
+        self, replica: int, holder: str, request: QueryRequest = _QUERY
+    ) -> grpc.aio.AioRpcError | None:
+        """Make a call; return how it was refused, None if it was not."""
+        caller = self.callers[replica].using(ApiKey(holder).text)
+        try:
+            await caller.query(request, deadline=10.0)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise
+            return error
+        return None
+
+    async def calls(self, holder: str, number: int) -> list[grpc.aio.AioRpcError]:
+        """Make so many calls at once, at both replicas in turn; return how some were refused."""
+        ends = await asyncio.gather(*(self.call(n % 2, holder) for n in range(number)))
+        return [end for end in ends if end is not None]
+
+    async def is_shared(self) -> bool:
+        """Call both, and return whether both are answered by Redis."""
+        for replica in (0, 1):
+            assert await self.call(replica, "busy") is None
+        return all(
+            server.metric("rate_limit_breaker_state") == 0
+            and server.metric("rate_limit_operations_total", ".*done.*") > 0
+            for server in self.servers
+        )
+
+    def metric(self, name: str, labels: str = "") -> float:
+        """Return the sum of a metric at both."""
+        return sum(server.metric(name, labels) for server in self.servers)
+
+
+@pytest.fixture(scope="module")
+def own_redis(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis that may go wrong."""
+    server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def servers(
+    own_redis: RedisServer, dynamodb_local: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[ServerProcess, ServerProcess]]:
+    """Two servers of one table."""
+    client = open_client(dynamodb_local)
+    create_table(client, Schema("e2e-limited", "name", None, (), {"name": "S"}))
+    put_items(client, "e2e-limited", [{"name": {"S": "one"}}])
+    client.close()
+    env = {
+        **ENVIRONMENT,
+        "DYNAMODB_PROCESSOR_REDIS_URL": own_redis.url,
+        "DYNAMODB_PROCESSOR_RATE_LIMIT_STORE": "redis",
+        "DYNAMODB_PROCESSOR_RATE_CLASSES": json.dumps(_CLASSES),
+    }
+    keys = keys_file(*map(ApiKey, _HOLDERS))
+    for entry in keys["keys"]:
+        entry["rate_class"] = _HOLDERS[entry["principal"]]
+    catalog = {"tables": {"limited": {"table": "e2e-limited", "cache_ttl": 300}}}
+
+    def start() -> Any:
+        directory = tmp_path_factory.mktemp("replica")
+        args = ("--redis-timeout=0.3",)  # these machines are busy
+        return served(catalog, keys, directory, endpoint_url=dynamodb_local, args=args, env=env)
+
+    with start() as first, start() as second:
+        yield first, second
+
+
+@pytest.fixture
+async def pair(
+    own_redis: RedisServer, servers: tuple[ServerProcess, ServerProcess]
+) -> AsyncIterator[Pair]:
+    """Both servers with callers."""
+    async with AsyncExitStack() as stack:
+        one, other = [
+            await stack.enter_async_context(open_caller(server.address, None)) for server in servers
+        ]
+        pair = Pair(servers, (one, other), own_redis)
+        await eventually(pair.is_shared)
+        yield pair
+
+
+async def test_each_call_counts_once_wherever_it_is_made(pair: Pair) -> None:
+    """To the call; and who is refused learns of which limit, and when to come again."""
+    refused = await pair.calls("few-once", 3 * CALLS)
+    assert len(refused) == 2 * CALLS
+    assert await pair.call(0, "few-once") is not None
+    assert await pair.call(1, "few-once") is not None
+    for error in refused:
+        assert error_info(error).reason == "RATE_LIMITED"
+        quota, retry = QuotaFailure(), RetryInfo()
+        details = status_of(error).details
+        assert any(each.Unpack(quota) for each in details)
+        assert any(each.Unpack(retry) for each in details)
+        (violation,) = quota.violations
+        assert violation.subject == "few-once"
+        assert violation.description == f"over the limit of {CALLS} calls in {_LONG} s"
+        wait = retry.retry_delay.ToMilliseconds()
+        assert 0 < wait <= 2_000 * _LONG
+        assert dict(error.trailing_metadata() or ())["grpc-retry-pushback-ms"] == str(wait)
+    with redis.Redis.from_url(pair.redis.url) as client:
+        (key,) = client.scan_iter("*few-once*")
+        assert client.get(key).split()[2] == str(CALLS).encode()
+        assert client.ttl(key) > 0
+    used = [
+        server.metric("rate_limit_calls_used", 'principal="few-once"') for server in pair.servers
+    ]
+    assert sum(used) == pytest.approx(1.0)
+    assert min(used) > 0
+
+
+async def test_read_units_of_one_are_told_and_refused_at_the_other(
+    pair: Pair, show_line: Callable[[str], None]
+) -> None:
+    """Half a second after they were consumed, and after one read there at most."""
+    assert await pair.call(1, "thrifty", _UNCACHED) is None  # half a unit
+    consumed = 1
+    while await pair.call(0, "thrifty", _UNCACHED) is None:
+        consumed += 1
+    assert consumed >= 2 * UNITS
+    began, passed = time.monotonic(), 0
+    while await pair.call(1, "thrifty", _UNCACHED) is None:
+        passed += 1
+        assert time.monotonic() - began < 2.0
+    show_line(f"read units: {passed} reads passed at the other replica before it knew")
+    assert passed <= 2
+    for server in pair.servers:
+        assert server.metric("rate_limit_read_units_used", 'principal="thrifty",table=""') > 0.9
+
+
+@pytest.mark.parametrize("fault", ["killed", "hung"])
+async def test_whatever_becomes_of_redis_calls_go_on(
+    pair: Pair, fault: str, show_line: Callable[[str], None]
+) -> None:
+    """In good time and within each replica's own limits; afterwards they are shared again."""
+    shared = f"few-{fault}-1"
+    assert len(await pair.calls(shared, CALLS)) == 0
+    before = pair.metric("rate_limit_operations_total", 'operation="calls",outcome="done"')
+    if fault == "killed":
+        pair.redis.kill()
+    else:
+        pair.redis.pause()
+    slow, slowest, number = 0, 0.0, 0
+    until = time.monotonic() + 3.0
+    while time.monotonic() < until:
+        began = time.monotonic()
+        assert await pair.call(number % 2, "busy") is None
+        number += 1
+        seconds = time.monotonic() - began
+        slow, slowest = slow + (seconds > 0.25), max(slowest, seconds)
+    show_line(f"limits, Redis {fault}: {number} calls, slowest {slowest:.3f} s, {slow} over 250 ms")
+    assert slowest < 2.0
+    assert slow <= 20
+    # Each replica has let half of the calls through, and knows of those.
+    assert len(await pair.calls(shared, 4 * CALLS)) == 3 * CALLS
+    after = pair.metric("rate_limit_operations_total", 'operation="calls",outcome="done"')
+    lost = pair.metric("rate_limit_operations_total", 'operation="calls",outcome="left_alone"')
+    assert after == before
+    assert lost > 0
+    assert pair.metric("rate_limit_breaker_state") > 0
+    if fault == "killed":
+        pair.redis.start()
+    else:
+        pair.redis.resume()
+
+    await eventually(pair.is_shared)
+    assert len(await pair.calls(f"few-{fault}-2", 3 * CALLS)) == 2 * CALLS

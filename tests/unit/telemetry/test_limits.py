@@ -1,0 +1,73 @@
+"""Metrics of limits: how much is used, and what becomes of questions to the store."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from dynamodb_processor_server.access.buckets import LocalBucket
+from dynamodb_processor_server.access.rate_limits import CallRateLimits, RateClass
+from dynamodb_processor_server.access.read_units import ReadUnitLimits
+from dynamodb_processor_server.access.shared_limits.asking import Asking
+from dynamodb_processor_server.access.shared_limits.port import LimitsLost
+from dynamodb_processor_server.telemetry.limits import LimitMetrics, SharedLimitMetrics
+from tests.support.limits import Clock, principal
+
+
+def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
+    """Return a metric's value, None where there is none."""
+    return registry.get_sample_value(f"dynamodb_processor_rate_limit_{name}", labels)
+
+
+def test_the_used_part_of_limits_is_told() -> None:
+    """Of calls as the window slides, of read units as they come back, each principal apart."""
+    clock = Clock()
+    classes = {
+        "default": RateClass(10, read_units_per_minute=60, table_read_units_per_minute=120),
+        "slow": RateClass(1, 10),
+    }
+    calls = CallRateLimits(classes, clock)
+    units = ReadUnitLimits(classes, lambda _, capacity: LocalBucket(capacity, clock))
+    registry = CollectorRegistry()
+    LimitMetrics(registry, calls, units)
+    assert value(registry, "calls_used", principal="p") is None
+    calls.charge(principal(), "t", 8)
+    calls.charge(principal("q", "slow"), "t", 3)
+    calls.note(principal("q", "slow"), 2)
+    units.charge(principal(), "t", 90)
+    assert value(registry, "calls_used", principal="p") == pytest.approx(0.8)
+    assert value(registry, "calls_used", principal="q") == pytest.approx(0.5)
+    assert value(registry, "read_units_used", principal="p", table="") == pytest.approx(1.5)
+    assert value(registry, "read_units_used", principal="p", table="t") == pytest.approx(0.75)
+    clock.now += 1.5
+    assert value(registry, "calls_used", principal="p") == pytest.approx(0.4)
+    assert value(registry, "calls_used", principal="q") == pytest.approx(0.5)
+    clock.now += 28.5
+    assert value(registry, "calls_used", principal="p") == 0
+    assert value(registry, "calls_used", principal="q") == 0
+    assert value(registry, "read_units_used", principal="p", table="") == pytest.approx(1.0)
+    assert value(registry, "read_units_used", principal="p", table="t") == pytest.approx(0.25)
+
+
+async def test_what_becomes_of_questions_is_counted() -> None:
+    """By operation and outcome; and the state of the breaker, which they open."""
+
+    async def answer() -> int:
+        return 1
+
+    async def fail() -> int:
+        raise LimitsLost("unreachable")
+
+    registry, asking = CollectorRegistry(), Asking(1.0, Clock(), lambda: 0.0)
+    SharedLimitMetrics(registry, asking)
+    assert value(registry, "breaker_state") == 0
+    assert await asking.ask("calls", answer) == 1
+    for _ in range(2):
+        with pytest.raises(LimitsLost):
+            await asking.ask("read_units", fail)
+    assert value(registry, "operations_total", operation="calls", outcome="done") == 1
+    told = value(registry, "operations_total", operation="read_units", outcome="unreachable")
+    assert told == 1
+    told = value(registry, "operations_total", operation="read_units", outcome="left_alone")
+    assert told == 1
+    assert value(registry, "breaker_state") == 2
