@@ -56,7 +56,9 @@ class LocalBucket:
 
     def take(self, units: float) -> None:
         """Take units."""
-        self.set(self.balance() - units)
+        now = self._clock()
+        back = (now - self._at) * self.capacity / _MINUTE
+        self._left, self._at = min(self.capacity, self._left + back) - units, now
 
     def set(self, balance: float) -> None:
         """Say how many are left."""

@@ -98,7 +98,9 @@ class CallRateLimits:
             RateLimited: They are not left; nothing is taken.
             ConfigurationError: The principal's rate class does not exist.
         """
-        limit = self.limit_of(principal)
+        limit = self._classes.get(principal.rate_class)
+        if limit is None:
+            limit = self.limit_of(principal)  # which raises
         key = principal.rate_class, principal.name
         amount = limit.calls_per_window
         if not self._windows.acquire(key, amount, limit.window, calls):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from dynamodb_processor_server.access.principals import Principal
 from dynamodb_processor_server.access.rate_limits import CallRateLimits, RateClass
 from dynamodb_processor_server.access.shared_limits.asking import Asking
 from dynamodb_processor_server.access.shared_limits.courier import Courier
 from dynamodb_processor_server.access.shared_limits.port import Calls, LimitsLost, LimitStore
+
+_LOST: Final = float("nan")  # the answer that there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,31 +55,32 @@ class SharedCallRateLimits:
             self._local.charge(principal, table, calls)
             return
         key = principal.rate_class, principal.name
-        answer: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
         asked = Calls(key, limit.calls_per_window, limit.window, calls)
-        self._courier.send(_Question(asked, answer))
-        try:
-            wait = await answer
-        except LimitsLost:
+        question = _Question(asked, asyncio.get_running_loop().create_future())
+        self._courier.send(question)
+        wait = await question.answer
+        if wait is _LOST:
             self._local.charge(principal, table, calls)
-            return
-        if wait is not None:
+        elif wait is not None:
             raise limit.exceeded_by(principal, wait)
-        self._local.note(principal, calls)
+        else:
+            self._local.note(principal, calls)
 
     async def _deliver(self, batch: list[_Question]) -> None:
         questions = [question for question in batch if not question.answer.done()]  # has left
         if not questions:
             return
         asked = [question.calls for question in questions]
+        waits: Sequence[float | None] = ()
         try:
             waits = await self._asking.ask("calls", lambda: self._store.take_calls(asked))
-        except LimitsLost as lost:  # it has been counted
-            # Who came meanwhile has waited as well, and would wait once more.
-            for question in (*questions, *self._courier.take_back()):
+        except LimitsLost:
+            pass  # it has been counted
+        finally:
+            if not waits:
+                # Who came meanwhile has waited as well, and would wait once more.
+                questions += self._courier.take_back()
+                waits = [_LOST] * len(questions)
+            for question, wait in zip(questions, waits, strict=True):
                 if not question.answer.done():
-                    question.answer.set_exception(LimitsLost(lost.kind))
-            return
-        for question, wait in zip(questions, waits, strict=True):
-            if not question.answer.done():
-                question.answer.set_result(wait)
+                    question.answer.set_result(wait)
