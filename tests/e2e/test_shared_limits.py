@@ -17,8 +17,9 @@ from google.rpc.error_details_pb2 import QuotaFailure, RetryInfo
 
 from dynamodb_processor.v1.query_pb2 import CacheMode, CachePolicy
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest
+from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
 from tests.support.access import ApiKey, keys_file
-from tests.support.channels import Caller, error_info, open_caller, status_of
+from tests.support.channels import Caller, error_info, open_caller, recording, status_of
 from tests.support.datasets import Schema
 from tests.support.dynamodb import create_table, open_client, put_items
 from tests.support.event_service import ENVIRONMENT
@@ -35,12 +36,13 @@ _CLASSES: Final = {
     "few": {"calls_per_second": CALLS / _LONG, "window": _LONG},
     "thrifty": {"calls_per_second": 1_000_000, "read_units_per_minute": UNITS},
 }
+_FAULTS: Final = ("killed", "hung", "read-only")
 _HOLDERS: Final = {
     "busy": "default",
     "thrifty": "thrifty",
-    **{f"few-{use}": "few" for use in ("once", *(f"{fault}-{n}" for fault in ("killed", "hung")
-                                                 for n in (1, 2)))},
-}  # fmt: skip
+    "few-once": "few",
+    **{f"few-{fault}-{n}": "few" for fault in _FAULTS for n in (1, 2)},
+}
 _QUERY: Final = QueryRequest(query=spec("limited", "name = :n", {"n": {"S": "one"}}))
 _UNCACHED: Final = QueryRequest(
     query=_QUERY.query, cache=CachePolicy(mode=CacheMode.CACHE_MODE_BYPASS)
@@ -72,6 +74,16 @@ class Pair:
         """Make so many calls at once, at both replicas in turn; return how some were refused."""
         ends = await asyncio.gather(*(self.call(n % 2, holder) for n in range(number)))
         return [end for end in ends if end is not None]
+
+    async def remaining(self, replica: int) -> int:
+        """Return what a replica says is left of few read units, when a cached page is read."""
+        caller = self.callers[replica].using(ApiKey("thrifty").text)
+        stub = QueryServiceStub(caller.channel)
+        call = stub.Query(_QUERY, timeout=10.0, metadata=caller.metadata)
+        with recording("Query"):
+            await call
+        trailing = dict((await call.trailing_metadata()) or ())
+        return int(trailing["x-read-units-remaining"])
 
     async def is_shared(self) -> bool:
         """Call both, and return whether both are answered by Redis."""
@@ -140,6 +152,19 @@ async def pair(
         yield pair
 
 
+def advice(error: grpc.aio.AioRpcError) -> tuple[QuotaFailure.Violation, int]:
+    """Return of which limit a refusal tells, and in how many ms to come again."""
+    assert error_info(error).reason == "RATE_LIMITED"
+    quota, retry = QuotaFailure(), RetryInfo()
+    details = status_of(error).details
+    assert any(each.Unpack(quota) for each in details)
+    assert any(each.Unpack(retry) for each in details)
+    wait = retry.retry_delay.ToMilliseconds()
+    assert dict(error.trailing_metadata() or ())["grpc-retry-pushback-ms"] == str(wait)
+    (violation,) = quota.violations
+    return violation, wait
+
+
 async def test_each_call_counts_once_wherever_it_is_made(pair: Pair) -> None:
     """To the call; and who is refused learns of which limit, and when to come again."""
     refused = await pair.calls("few-once", 3 * CALLS)
@@ -147,17 +172,10 @@ async def test_each_call_counts_once_wherever_it_is_made(pair: Pair) -> None:
     assert await pair.call(0, "few-once") is not None
     assert await pair.call(1, "few-once") is not None
     for error in refused:
-        assert error_info(error).reason == "RATE_LIMITED"
-        quota, retry = QuotaFailure(), RetryInfo()
-        details = status_of(error).details
-        assert any(each.Unpack(quota) for each in details)
-        assert any(each.Unpack(retry) for each in details)
-        (violation,) = quota.violations
+        violation, wait = advice(error)
         assert violation.subject == "few-once"
         assert violation.description == f"over the limit of {CALLS} calls in {_LONG} s"
-        wait = retry.retry_delay.ToMilliseconds()
         assert 0 < wait <= 2_000 * _LONG
-        assert dict(error.trailing_metadata() or ())["grpc-retry-pushback-ms"] == str(wait)
     with redis.Redis.from_url(pair.redis.url) as client:
         (key,) = client.scan_iter("*few-once*")
         assert client.get(key).split()[2] == str(CALLS).encode()
@@ -173,22 +191,36 @@ async def test_read_units_of_one_are_told_and_refused_at_the_other(
     pair: Pair, show_line: Callable[[str], None]
 ) -> None:
     """Very soon: a read there tells, and of those that do not wait for it there are few."""
-    assert await pair.call(1, "thrifty", _UNCACHED) is None  # half a unit
-    consumed = 1
-    while await pair.call(0, "thrifty", _UNCACHED) is None:
+    assert await pair.remaining(1) >= UNITS - 1
+    for _ in range(4):
+        assert await pair.call(0, "thrifty", _UNCACHED) is None  # half a unit
+
+    async def knows() -> bool:
+        return await pair.remaining(1) <= UNITS - 2
+
+    began = time.monotonic()
+    await eventually(knows)
+    known = time.monotonic() - began
+    consumed = 4
+    while (refused := await pair.call(0, "thrifty", _UNCACHED)) is None:
         consumed += 1
-    assert consumed >= 2 * UNITS
+    assert consumed >= 2 * UNITS - 2
+    violation, wait = advice(refused)
+    assert violation.subject == "thrifty"
+    assert violation.description == f"over the limit of {UNITS} read units per minute"
+    assert 0 < wait <= 12_000
     began, passed = time.monotonic(), 0
     while await pair.call(1, "thrifty", _UNCACHED) is None:
         passed += 1
         assert time.monotonic() - began < 2.0
-    show_line(f"read units: {passed} reads passed at the other replica before it knew")
+    show_line(f"read units: told at the other after {known:.3f} s, {passed} reads passed in debt")
+    assert known < 2.0
     assert passed <= 3
     for server in pair.servers:
         assert server.metric("rate_limit_read_units_used", 'principal="thrifty",table=""') > 0.9
 
 
-@pytest.mark.parametrize("fault", ["killed", "hung"])
+@pytest.mark.parametrize("fault", _FAULTS)
 async def test_whatever_becomes_of_redis_calls_go_on(
     pair: Pair, fault: str, show_line: Callable[[str], None]
 ) -> None:
@@ -196,10 +228,14 @@ async def test_whatever_becomes_of_redis_calls_go_on(
     shared = f"few-{fault}-1"
     assert len(await pair.calls(shared, CALLS)) == 0
     before = pair.metric("rate_limit_operations_total", 'operation="calls",outcome="done"')
-    if fault == "killed":
-        pair.redis.kill()
-    else:
-        pair.redis.pause()
+    match fault:
+        case "killed":
+            pair.redis.kill()
+        case "hung":
+            pair.redis.pause()
+        case _:
+            with redis.Redis.from_url(pair.redis.url) as client:
+                client.replicaof("127.0.0.1", 1)
     slow, slowest, number = 0, 0.0, 0
     until = time.monotonic() + 3.0
     while time.monotonic() < until:
@@ -218,10 +254,14 @@ async def test_whatever_becomes_of_redis_calls_go_on(
     assert after == before
     assert lost > 0
     assert pair.metric("rate_limit_breaker_state") > 0
-    if fault == "killed":
-        pair.redis.start()
-    else:
-        pair.redis.resume()
+    match fault:
+        case "killed":
+            pair.redis.start()
+        case "hung":
+            pair.redis.resume()
+        case _:
+            with redis.Redis.from_url(pair.redis.url) as client:
+                client.replicaof("no", "one")
 
     await eventually(pair.is_shared)
     assert len(await pair.calls(f"few-{fault}-2", 3 * CALLS)) == 2 * CALLS
