@@ -28,9 +28,9 @@ class RedisScripts:
     """Runs scripts in the Redis behind `url`, over at most so many connections.
 
     Nothing is connected before it is needed. Where a connection turns out to be broken a script is
-    run once more, which does little harm even if it had been run. Connecting, and waiting for one of the connections,
-    may take `timeout` seconds each; callers bound the whole. Raises ConfigurationError when the URL
-    is none of Redis's.
+    run once more, which does little harm even if it had been run. Connecting, and waiting for one
+    of the connections, may take `timeout` seconds each; callers bound the whole. Raises
+    ConfigurationError when the URL is none of Redis's.
     """
 
     def __init__(self, url: str, connections: int, timeout: float) -> None:
