@@ -187,7 +187,7 @@ async def test_what_was_invalidated_at_one_is_stale_at_none(pair: Pair) -> None:
 
 
 async def test_many_who_miss_together_make_one_read(
-    pair: Pair, show_line: Callable[[str], None]
+    pair: Pair, report: Callable[[str, str, str], None]
 ) -> None:
     """Over two servers, and whoever leaves disturbs nobody."""
     await pair.write("herd")
@@ -200,8 +200,13 @@ async def test_many_who_miss_together_make_one_read(
     pages = await asyncio.gather(*tasks, return_exceptions=True)
     calls = sum(each.metric("backend_calls_total", ".*") for each in replicas) - before
     stayed = [page for n, page in enumerate(pages) if n % 7]
-    show_line(f"{CALLERS} identical misses at two servers: {calls:g} reads of DynamoDB")
     wrong = [page for page in stayed if not (isinstance(page, QueryResponse) and page.items)]
+    report(
+        f"stampede of {CALLERS:,} over two replicas and Redis",
+        "at most 2 backend calls; who is cancelled disturbs nobody",
+        f"{calls:g} backend calls, {len(stayed) - len(wrong)} right, {len(wrong)} wrong, "
+        f"{CALLERS - len(stayed)} cancelled",
+    )
     assert not wrong, wrong[:3]
     assert 1 <= calls <= 2
 

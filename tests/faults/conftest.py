@@ -27,11 +27,13 @@ from tests.support.running import Service, open_service
 @pytest.fixture(scope="module", autouse=True)
 def _logs_as_in_production() -> Iterator[None]:
     """Drawing tracebacks for a terminal would stop the loop for longer than the calls may take."""
+    before = structlog.get_config()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stderr", Logged())
         configure_logs("json", "INFO")
+    structlog.configure(cache_logger_on_first_use=False)  # other files have an output of their own
     yield
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")

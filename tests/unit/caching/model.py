@@ -42,7 +42,7 @@ from tests.support.datasets import Index, Schema
 from tests.unit.reading.questions import make_plan
 
 DEVICES: Final = ("d", "e", "f")
-LAGS: Final = Quarantine(table=2.0, index=10.0)
+_LAGS: Final = Quarantine(table=2.0, index=10.0)
 _SCHEMA: Final = Schema(
     "readings",
     "device",
@@ -72,11 +72,15 @@ def _plans(**declared: Any) -> tuple[Plan, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What does not change during one schedule; `declared` is of the catalog."""
+    """What does not change during one schedule; `declared` is of the catalog.
+
+    No read lags behind the writes for longer than the quarantine.
+    """
 
     declared: Mapping[str, float]
     most_generations: int
     store_bytes: int
+    quarantine: Quarantine = _LAGS
 
     def plans(self) -> tuple[Plan, ...]:
         """Return the questions."""
@@ -119,13 +123,14 @@ class Model:
         self._step: Step | None = None
         self.answers: Counter[str] = Counter()
         self._plans = setting.plans()
+        self._lags = setting.quarantine
         self._generations = Generations(self._loop.time, setting.most_generations)
         self.reader = CachedReader(
             self,
             PageStore(setting.store_bytes, self._loop.time),
             self._generations,
             read_timeout=20.0,
-            quarantine=LAGS,
+            quarantine=setting.quarantine,
             now=self._loop.time,
             jitter=lambda: 0.5,
         )
@@ -133,14 +138,16 @@ class Model:
     async def run(self, steps: Sequence[Step]) -> None:
         """Let everything happen, and everybody who asks get an answer."""
         readers: list[asyncio.Task[None]] = []
-        for step in steps:
-            await asyncio.sleep(step.after)
-            if step.act == "read":
-                readers.append(asyncio.create_task(self._read(step)))
-            else:
-                self._act(step)
-        await asyncio.gather(*readers)
-        await self.close()
+        try:
+            for step in steps:
+                await asyncio.sleep(step.after)
+                if step.act == "read":
+                    readers.append(asyncio.create_task(self._read(step)))
+                else:
+                    self._act(step)
+            await asyncio.gather(*readers)
+        finally:
+            await self.close()
 
     async def close(self) -> None:
         """End what is still under way."""
@@ -180,7 +187,7 @@ class Model:
         step, began = self._step, self._loop.time()
         await asyncio.sleep(step.takes * step.looks_at)
         looked = self._loop.time()
-        lag = step.lag * 0.999 * LAGS.of(plan)
+        lag = step.lag * 0.999 * self._lags.of(plan)
         seen = {device: self._version(device, looked - lag) for device in _devices(plan)}
         try:
             async with asyncio.timeout_at(limits.deadline):
@@ -215,13 +222,14 @@ class Model:
         except (BackendUnavailable, DeadlineExceeded, PreconditionFailed):
             return
         self.answers[page.status.value] += 1
+        shown = json.loads(page.content.items)
         if step.staleness is not None:
             assert page.age <= step.staleness
-        shown = json.loads(page.content.items)
+            assert shown["began"] >= began - step.staleness, (page, began)
         for device, version in shown["seen"].items():
             for claim in claims[device]:
                 assert shown["began"] >= claim.since, (device, page, claim, began)
-                if claim.since + LAGS.of(plan) <= began:
+                if claim.since + self._lags.of(plan) <= began:
                     assert version >= claim.version, (device, page, claim, began)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from random import Random
-from typing import Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from dynamodb_processor_server.caching.generations import Generations
 from dynamodb_processor_server.caching.invalidations import SharedInvalidator
@@ -25,7 +25,7 @@ from dynamodb_processor_server.query.tokens import TokenKey
 from dynamodb_processor_server.reading.breakers import Breaker, BreakerSettings
 from dynamodb_processor_server.reading.cached import CachedReader
 from tests.support.shared_tier import MemoryTier
-from tests.unit.caching.model import LAGS, Model, Setting, Step
+from tests.unit.caching.model import Model, Setting, Step
 
 TIMEOUT: Final = 0.1
 REPLICAS: Final = 2
@@ -33,6 +33,48 @@ _SEALER: Final = TierSealer((TokenKey("one", bytes(range(32))),))
 _DELAYS: Final = (*(0.0,) * 12, 0.01, 0.02, 0.04, 0.2)
 
 _T = TypeVar("_T")
+
+
+class FragileTier(Protocol):
+    """What replicas share, and what may become of it."""
+
+    def store(self, replica: int) -> TierStore:
+        """Return what a replica reaches it by."""
+        ...
+
+    async def evict(self) -> None:
+        """Lose generations, of which nobody can tell that they were there."""
+        ...
+
+    async def flush(self) -> None:
+        """Lose what makes an epoch."""
+        ...
+
+    async def disconnect(self, replica: int) -> None:
+        """Break a replica's connections, whatever is under way on them."""
+        ...
+
+
+class FragileMemory:
+    """The tier in memory, to which there are no connections."""
+
+    def __init__(self, tier: MemoryTier) -> None:
+        self._tier = tier
+
+    def store(self, replica: int) -> TierStore:
+        """Return the tier itself."""
+        return self._tier
+
+    async def evict(self) -> None:
+        """Lose every generation."""
+        self._tier.evict_generations()
+
+    async def flush(self) -> None:
+        """Lose everything."""
+        self._tier.flush()
+
+    async def disconnect(self, replica: int) -> None:
+        """Nothing is connected."""
 
 
 class Line:
@@ -107,7 +149,7 @@ class Replica:
             PageStore(setting.store_bytes, loop.time),
             generations,
             read_timeout=20.0,
-            quarantine=LAGS,
+            quarantine=setting.quarantine,
             shared=self.tier,
             now=loop.time,
             jitter=lambda: 0.5,
@@ -118,11 +160,13 @@ class Replica:
 class SharedModel(Model):
     """One schedule for two replicas."""
 
-    def __init__(self, setting: Setting, tier: MemoryTier, random: Random) -> None:
+    def __init__(self, setting: Setting, tier: FragileTier, random: Random) -> None:
         super().__init__(setting)
-        self.shared = tier
-        self.replicas = [Replica(self, setting, tier, random) for _ in range(REPLICAS)]
-        self._telling: list[asyncio.Task[None]] = []
+        self._tier = tier
+        self.replicas = [
+            Replica(self, setting, tier.store(number), random) for number in range(REPLICAS)
+        ]
+        self._under_way: list[asyncio.Task[None]] = []
 
     def _act(self, step: Step) -> None:
         replica = self.replicas[step.replica]
@@ -130,13 +174,17 @@ class SharedModel(Model):
             case "write":
                 super()._act(step)
             case "flush":
-                self.shared.flush()
+                self._let(self._tier.flush())
             case "evict":
-                self.shared.evict_generations()
+                self._let(self._tier.evict())
             case "cut":
                 replica.line.cut_until = self._loop.time() + step.takes
+                self._let(self._tier.disconnect(step.replica))
             case _:
-                self._telling.append(asyncio.create_task(self._tell(replica, step)))
+                self._let(self._tell(replica, step))
+
+    def _let(self, happen: Coroutine[Any, Any, None]) -> None:
+        self._under_way.append(asyncio.create_task(happen))
 
     async def _tell(self, replica: Replica, step: Step) -> None:
         tags, claims = self._invalidation(step)
@@ -154,7 +202,7 @@ class SharedModel(Model):
     async def close(self) -> None:
         """End what is still under way."""
         await super().close()
-        await asyncio.gather(*self._telling)
+        await asyncio.gather(*self._under_way)
         for replica in self.replicas:
             replica.following.cancel()
             await asyncio.wait((replica.following,))

@@ -1,0 +1,93 @@
+"""Never knowingly stale on a real Redis: the schedules of the models, in real time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from random import Random
+from typing import Final
+
+import pytest_asyncio
+from redis.asyncio import Redis
+
+from dynamodb_processor_server.caching.quarantine import Quarantine
+from tests.support.fragile_redis import FragileRedis
+from tests.support.lengths import at_length
+from tests.support.redis_server import RedisServer
+from tests.unit.caching.model import Setting, Step
+from tests.unit.caching.schedules import make_setting, make_shared_step
+from tests.unit.caching.shared_model import REPLICAS, SharedModel
+
+SCHEDULES: Final = at_length(24, 240)
+# More at a time would keep the loop so busy that most of what is asked of Redis comes too late.
+SIDE_BY_SIDE: Final = 40
+# So short that much of what happens in a few seconds happens after it.
+QUARANTINE: Final = Quarantine(table=0.3, index=1.0)
+KINDS: Final = ("HIT", "COALESCED", "from the tier", "look-ups failed", "not fresh", "acknowledged")
+
+
+@pytest_asyncio.fixture
+async def control(redis_server: RedisServer) -> AsyncIterator[Redis]:
+    """A client that does to Redis what goes wrong."""
+    async with Redis.from_url(redis_server.url) as client:
+        yield client
+
+
+def make_real_setting(random: Random) -> Setting:
+    """Return what one schedule is played on: times are shorter than where they cost nothing."""
+    setting = make_setting(random)
+    declared = {
+        "cache_ttl": random.choice([0.5, 2.0, 300.0]),
+        "stale_while_revalidate": random.choice([0.0, 2.0]),
+        "stale_if_error": random.choice([0.0, 60.0]),
+    }
+    return replace(setting, declared=declared, quarantine=QUARANTINE)
+
+
+def make_real_step(random: Random) -> Step:
+    """Return something that happens, sooner than where time costs nothing."""
+    step = make_shared_step(random)
+    return replace(step, after=step.after / 2, takes=step.takes / 4)
+
+
+async def test_nothing_older_than_an_acknowledged_invalidation_is_served(
+    redis_server: RedisServer, control: Redis, report: Callable[[str, str, str], None]
+) -> None:
+    """By either replica, whatever Redis loses and however often connections break.
+
+    Schedules are played side by side, each under a prefix of its own. What comes when differs from
+    run to run; each answer is judged by when it was asked for and what had been acknowledged then.
+    """
+    answers: Counter[str] = Counter()
+    places = asyncio.Semaphore(SIDE_BY_SIDE)
+
+    async def play(seed: int) -> None:
+        random = Random(seed)
+        async with places:
+            prefix = f"races-{seed}:"
+            tier = FragileRedis(redis_server.url, prefix, REPLICAS, control, random)
+            model = SharedModel(make_real_setting(random), tier, random)
+            try:
+                await model.run([make_real_step(random) for _ in range(random.randrange(10, 50))])
+            finally:
+                await tier.close()
+        answers.update(model.answers)
+        answers["keys lost"] += tier.lost
+        answers["connections broken"] += tier.broken
+
+    began = time.monotonic()
+    ends = await asyncio.gather(*map(play, range(SCHEDULES)), return_exceptions=True)
+    took = time.monotonic() - began
+    failed = [(seed, error) for seed, error in enumerate(ends) if error is not None]
+    kinds = ", ".join(f"{kind} {number:,}" for kind, number in sorted(answers.items()))
+    report(
+        "races of two replicas on a real Redis: keys lost, connections broken, indexes late",
+        "200 schedules or more, 0 answers too old",
+        f"{SCHEDULES:,} schedules in {took:.0f} s, {len(failed)} of them wrong; {kinds}",
+    )
+    assert not failed, failed[:3]
+    for kind in (*KINDS, "keys lost", "connections broken"):
+        assert answers[kind] > SCHEDULES / 4, f"too few of {kind} to mean much"

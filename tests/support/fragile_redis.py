@@ -1,0 +1,64 @@
+"""The shared tier on a real Redis, under a prefix of its own, and what may become of it there."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from dynamodb_processor_server.caching.shared.port import TierStore
+from dynamodb_processor_server.caching.shared.redis_store import RedisStore
+
+# Keys of one prefix that a pattern matches, all at once.
+_LOSE: Final = """
+local keys = redis.call('KEYS', ARGV[1])
+for _, key in ipairs(keys) do redis.call('DEL', key) end
+return #keys
+"""
+_CONNECT_SECONDS: Final = 1.0
+
+
+class FragileRedis:
+    """What replicas share in the server at `url`; `control` is a client of it, which stays open.
+
+    Each replica has a client of its own, so that its connections can be told from others'.
+    """
+
+    def __init__(self, url: str, prefix: str, replicas: int, control: Redis, random: Random):
+        self._prefix = prefix
+        self._control: Any = control
+        self._random = random
+        self._names = [f"{prefix}{number}" for number in range(replicas)]
+        self._stores = [
+            RedisStore(f"{url}?client_name={name}", _CONNECT_SECONDS, prefix)
+            for name in self._names
+        ]
+        self.lost = 0
+        self.broken = 0
+
+    def store(self, replica: int) -> TierStore:
+        """Return a replica's client."""
+        return self._stores[replica]
+
+    async def evict(self) -> None:
+        """Lose every generation."""
+        await self._lose("*:gen:*")
+
+    async def flush(self) -> None:
+        """Lose everything, or only one of the two that tell whether something was lost."""
+        await self._lose(self._random.choice(["*", "*", "epoch", "invalidations"]))
+
+    async def _lose(self, pattern: str) -> None:
+        self.lost += await self._control.eval(_LOSE, 0, self._prefix + pattern)
+
+    async def disconnect(self, replica: int) -> None:
+        """Have the server close a replica's connections, whatever is under way on them."""
+        for client in await self._control.client_list():
+            if client["name"] == self._names[replica]:
+                self.broken += await self._control.client_kill_filter(_id=client["id"])
+
+    async def close(self) -> None:
+        """Close the clients; what is under the prefix stays."""
+        for store in self._stores:
+            await store.close()

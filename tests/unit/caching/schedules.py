@@ -1,0 +1,86 @@
+"""What the models of `model.py` and `shared_model.py` are made to play, drawn at random."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+from typing import Final, TypeVar
+
+from hypothesis import strategies as st
+
+from dynamodb_processor_server.reading.port import CacheMode
+from tests.unit.caching.model import Setting, Step
+from tests.unit.caching.shared_model import REPLICAS
+
+_T = TypeVar("_T")
+
+_SHARED_ACTS: Final = {
+    "read": 100,
+    "write": 10,
+    "invalidate": 6,
+    "invalidate_table": 1,
+    "evict": 3,
+    "flush": 1,
+    "cut": 3,
+}
+
+
+def make_setting(random: Random) -> Setting:
+    """Return what one schedule is played on."""
+    return Setting(
+        declared={
+            "cache_ttl": random.choice([5.0, 5.0, 30.0, 300.0]),
+            "stale_while_revalidate": random.choice([0.0, 20.0, 20.0]),
+            "stale_if_error": random.choice([0.0, 60.0]),
+        },
+        most_generations=random.choice([1, 3, 6, 1_000]),
+        store_bytes=random.choice([6_000, 1_000_000]),
+    )
+
+
+def drawn_schedules(
+    make_step: Callable[[Random], Step], most: int
+) -> st.SearchStrategy[tuple[Setting, list[Step], Random]]:
+    """Draw what is played, and the chance of everything else; fewer steps are the simpler ones."""
+
+    def draw(make: Callable[[Random], _T]) -> st.SearchStrategy[_T]:
+        return st.integers(0, 2**64 - 1).map(lambda seed: make(Random(seed)))
+
+    steps = st.integers(10, most).flatmap(
+        lambda number: st.lists(draw(make_step), min_size=number, max_size=number)
+    )
+    return st.tuples(draw(make_setting), steps, draw(lambda random: random))
+
+
+def make_step(random: Random) -> Step:
+    """Return something that happens on one replica."""
+    return Step(
+        after=random.choice([0.0, 0.0, 0.1, 0.5, 1.0, 2.0, 9.0]),
+        act=random.choice(["write", "write", "invalidate", "invalidate"] + ["read"] * 10)
+        if random.random() < 0.98
+        else "invalidate_table",
+        which=random.choice([0, 0, 0, 1, 1, *range(9)]),
+        mode=random.choice([CacheMode.DEFAULT] * 12 + list(CacheMode)),
+        staleness=random.choice([None] * 6 + [0.0, 1.0, 10.0]),
+        takes=random.choice([0.0, 0.3, 1.0, 5.0]),
+        looks_at=random.choice([0.0, 0.5, 1.0]),
+        lag=random.choice([0.0, 0.5, 1.0]),
+        fails=random.random() < 0.1,
+        leaves_after=random.choice([None] * 4 + [0.2, 2.0]),
+        budgeted=random.random() < 0.1,
+    )
+
+
+def make_shared_step(random: Random) -> Step:
+    """Return something that happens on one of several replicas or between them."""
+    step = replace(
+        make_step(random),
+        after=random.choice([0.0, 0.0, 0.02, 0.05, 0.1, 0.3, 0.6, 2.0]),
+        act=random.choices(list(_SHARED_ACTS), list(_SHARED_ACTS.values()))[0],
+        replica=random.randrange(REPLICAS),
+    )
+    if step.act == "read" and random.random() < 0.8:
+        # Most of what is asked is asked again, and soon, so that there is something to share.
+        return replace(step, which=step.which % 2, takes=min(step.takes, 0.3), fails=False)
+    return step
