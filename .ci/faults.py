@@ -22,6 +22,10 @@ _RESULTS: Final = _ROOT / "build" / "faults"
 _NONE_SELECTED: Final = 5  # pytest's status, which is no failure when the caller narrows
 _WIDTHS: Final = (34, 40, 62)
 
+_STAMPEDE_OF_TWO: Final = (
+    "tests/e2e/test_shared_cache.py::test_many_who_miss_together_make_one_read"
+)
+
 #: Places of tests, by lane, by stage.
 _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
     (("tests/faults/test_dynamodb_faults.py", "tests/faults/test_metrics_sink.py"),),
@@ -29,7 +33,11 @@ _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
     (("tests/e2e/test_stream_invalidation.py",),),
     (("tests/e2e/test_rolling_restarts.py",),),
     (("tests/faults/test_overload.py",),),
-    (("tests/faults/test_zipf.py", "tests/faults/test_stampede.py"),),
+    (("tests/faults/test_zipf.py", "tests/faults/test_stampede.py", _STAMPEDE_OF_TWO),),
+    (
+        ("tests/faults/test_races.py",),
+        ("tests/unit/caching/test_shared_model.py", "tests/unit/caching/test_model.py"),
+    ),
     (
         ("tests/faults/test_soak.py",),
         ("tests/e2e/test_tokens.py", "tests/faults/test_fuzzing.py"),

@@ -26,7 +26,10 @@ SCHEDULES: Final = at_length(24, 240)
 SIDE_BY_SIDE: Final = 40
 # So short that much of what happens in a few seconds happens after it.
 QUARANTINE: Final = Quarantine(table=0.3, index=1.0)
-KINDS: Final = ("HIT", "COALESCED", "from the tier", "look-ups failed", "not fresh", "acknowledged")
+KINDS: Final = (
+    *("HIT", "COALESCED", "STALE", "from the tier", "look-ups failed", "not fresh"),
+    *("acknowledged", "not acknowledged", "keys lost", "connections broken"),
+)
 
 
 @pytest_asyncio.fixture
@@ -89,5 +92,5 @@ async def test_nothing_older_than_an_acknowledged_invalidation_is_served(
         f"{SCHEDULES:,} schedules in {took:.0f} s, {len(failed)} of them wrong; {kinds}",
     )
     assert not failed, failed[:3]
-    for kind in (*KINDS, "keys lost", "connections broken"):
-        assert answers[kind] > SCHEDULES / 4, f"too few of {kind} to mean much"
+    for kind in KINDS:
+        assert answers[kind] > at_length(0, SCHEDULES // 5), f"too few of {kind} to mean much"

@@ -206,6 +206,7 @@ class SharedModel(Model):
         for replica in self.replicas:
             replica.following.cancel()
             await asyncio.wait((replica.following,))
+            assert replica.following.cancelled(), replica.following.exception()
             await replica.reader.close()
             await replica.tier.close()
             outcomes = replica.tier.outcomes
