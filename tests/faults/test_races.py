@@ -18,7 +18,7 @@ from tests.support.fragile_redis import FragileRedis
 from tests.support.lengths import at_length
 from tests.support.redis_server import RedisServer
 from tests.unit.caching.model import Setting, Step
-from tests.unit.caching.schedules import make_setting, make_shared_step
+from tests.unit.caching.schedules import make_shared_setting, make_shared_step
 from tests.unit.caching.shared_model import REPLICAS, SharedModel
 
 SCHEDULES: Final = at_length(24, 240)
@@ -41,7 +41,7 @@ async def control(redis_server: RedisServer) -> AsyncIterator[Redis]:
 
 def make_real_setting(random: Random) -> Setting:
     """Return what one schedule is played on: times are shorter than where they cost nothing."""
-    setting = make_setting(random)
+    setting = make_shared_setting(random)
     declared = {
         "cache_ttl": random.choice([0.5, 2.0, 300.0]),
         "stale_while_revalidate": random.choice([0.0, 2.0]),
@@ -53,7 +53,9 @@ def make_real_setting(random: Random) -> Setting:
 def make_real_step(random: Random) -> Step:
     """Return something that happens, sooner than where time costs nothing."""
     step = make_shared_step(random)
-    return replace(step, after=step.after / 2, takes=step.takes / 4)
+    if step.act == "read":
+        step = replace(step, takes=step.takes / 4)
+    return replace(step, after=step.after / 2)
 
 
 async def test_nothing_older_than_an_acknowledged_invalidation_is_served(

@@ -42,7 +42,7 @@ from tests.support.datasets import Index, Schema
 from tests.unit.reading.questions import make_plan
 
 DEVICES: Final = ("d", "e", "f")
-_LAGS: Final = Quarantine(table=2.0, index=10.0)
+LAGS: Final = Quarantine(table=2.0, index=10.0)
 _SCHEMA: Final = Schema(
     "readings",
     "device",
@@ -80,7 +80,7 @@ class Setting:
     declared: Mapping[str, float]
     most_generations: int
     store_bytes: int
-    quarantine: Quarantine = _LAGS
+    quarantine: Quarantine = LAGS
 
     def plans(self) -> tuple[Plan, ...]:
         """Return the questions."""

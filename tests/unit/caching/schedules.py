@@ -9,20 +9,22 @@ from typing import Final, TypeVar
 
 from hypothesis import strategies as st
 
+from dynamodb_processor_server.caching.quarantine import Quarantine
 from dynamodb_processor_server.reading.port import CacheMode
-from tests.unit.caching.model import Setting, Step
+from tests.unit.caching.model import LAGS, Setting, Step
 from tests.unit.caching.shared_model import REPLICAS
 
 _T = TypeVar("_T")
 
+_SHORT: Final = Quarantine(table=0.3, index=1.5)
 _SHARED_ACTS: Final = {
     "read": 100,
     "write": 10,
-    "invalidate": 6,
+    "invalidate": 8,
     "invalidate_table": 1,
     "evict": 3,
     "flush": 1,
-    "cut": 3,
+    "cut": 6,
 }
 
 
@@ -39,8 +41,18 @@ def make_setting(random: Random) -> Setting:
     )
 
 
+def make_shared_setting(random: Random) -> Setting:
+    """Return what one schedule of several replicas is played on.
+
+    It lasts some seconds only; with a longer quarantine little would be cached by its end.
+    """
+    most = random.choice([3, 1_000, 1_000])
+    quarantine = random.choice([LAGS, _SHORT, _SHORT])
+    return replace(make_setting(random), most_generations=most, quarantine=quarantine)
+
+
 def drawn_schedules(
-    make_step: Callable[[Random], Step], most: int
+    make_setting: Callable[[Random], Setting], make_step: Callable[[Random], Step], most: int
 ) -> st.SearchStrategy[tuple[Setting, list[Step], Random]]:
     """Draw what is played, and the chance of everything else; fewer steps are the simpler ones."""
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 
 from tests.support.lengths import FULL, at_length
 from tests.unit.caching.model import Model, Setting, Step
-from tests.unit.caching.schedules import drawn_schedules, make_step
+from tests.unit.caching.schedules import drawn_schedules, make_setting, make_step
 from tests.unit.reading.warped_time import WarpedLoop
 
 SCHEDULES = at_length(500, 5_000)
@@ -35,7 +35,7 @@ def test_nothing_older_than_an_invalidation_is_served(
         answers["schedules"] += 1
 
     @settings(max_examples=SCHEDULES, derandomize=not FULL)
-    @given(drawn_schedules(make_step, most=79))
+    @given(drawn_schedules(make_setting, make_step, most=79))
     def judge(schedule: tuple[Setting, list[Step], Random]) -> None:
         with asyncio.Runner(loop_factory=WarpedLoop) as runner:
             setting, steps, _ = schedule

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from tests.support.lengths import FULL, at_length
 from tests.support.shared_tier import MemoryTier
 from tests.unit.caching.model import Setting, Step
-from tests.unit.caching.schedules import drawn_schedules, make_shared_step
+from tests.unit.caching.schedules import drawn_schedules, make_shared_setting, make_shared_step
 from tests.unit.caching.shared_model import FragileMemory, SharedModel
 from tests.unit.reading.warped_time import WarpedLoop
 
@@ -40,7 +40,7 @@ def test_nothing_older_than_an_acknowledged_invalidation_is_served(
         answers["schedules"] += 1
 
     @settings(max_examples=SCHEDULES, derandomize=not FULL)
-    @given(drawn_schedules(make_shared_step, most=59))
+    @given(drawn_schedules(make_shared_setting, make_shared_step, most=59))
     def judge(schedule: tuple[Setting, list[Step], Random]) -> None:
         with asyncio.Runner(loop_factory=WarpedLoop) as runner:
             runner.run(play(*schedule))
