@@ -29,14 +29,13 @@ _STAMPEDE_OF_TWO: Final = (
 #: Places of tests, by lane, by stage.
 _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
     (("tests/faults/test_dynamodb_faults.py", "tests/faults/test_metrics_sink.py"),),
-    (("tests/faults/test_redis_faults.py",),),
-    (("tests/e2e/test_stream_invalidation.py",),),
+    (("tests/faults/test_redis_faults.py",), ("tests/unit/caching/test_shared_model.py",)),
+    (("tests/e2e/test_stream_invalidation.py",), ("tests/faults/test_races.py",)),
     (("tests/e2e/test_rolling_restarts.py",),),
     (("tests/faults/test_overload.py",),),
-    (("tests/faults/test_zipf.py", "tests/faults/test_stampede.py", _STAMPEDE_OF_TWO),),
     (
-        ("tests/faults/test_races.py",),
-        ("tests/unit/caching/test_shared_model.py", "tests/unit/caching/test_model.py"),
+        ("tests/faults/test_zipf.py", "tests/faults/test_stampede.py", _STAMPEDE_OF_TWO),
+        ("tests/unit/caching/test_model.py",),
     ),
     (
         ("tests/faults/test_soak.py",),

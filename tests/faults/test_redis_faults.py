@@ -30,7 +30,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.running import Service, eventually, make_key, open_service, query_spec
 
 _GRACE: Final = 0.25 if FULL else 2.0  # seconds past its deadline in which every call has ended
-_SECONDS: Final = at_length(2, 4)  # of load; the fault comes in the first half and stays
+_SECONDS: Final = at_length(2, 3)  # of load; the fault comes in the first half and stays
 _RECOVERY: Final = 10.0
 SEEDS: Final = at_length(1, 3)
 
