@@ -25,7 +25,9 @@ class FragileRedis:
     Each replica has a client of its own, so that its connections can be told from others'.
     """
 
-    def __init__(self, url: str, prefix: str, replicas: int, control: Redis, random: Random):
+    def __init__(
+        self, url: str, prefix: str, replicas: int, control: Redis, random: Random
+    ) -> None:
         self._prefix = prefix
         self._control: Any = control
         self._random = random

@@ -94,5 +94,6 @@ def make_shared_step(random: Random) -> Step:
     )
     if step.act == "read" and random.random() < 0.8:
         # Most of what is asked is asked again, and soon, so that there is something to share.
-        return replace(step, which=step.which % 2, takes=min(step.takes, 0.3), fails=False)
+        which = random.choice([0, 0, 1, 4])  # two partitions, and the index's view of the first
+        return replace(step, which=which, takes=min(step.takes, 0.3), fails=False)
     return step
