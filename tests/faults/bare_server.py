@@ -1,29 +1,30 @@
 """A `grpc.aio` server that answers every call with nothing: what gRPC itself costs in Python.
 
-A unary call takes a moment, as one that reads does; a stream has a few messages.
+A unary call takes as many seconds as the argument says; a stream has a few messages in that time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 
 
-async def serve() -> None:
+async def serve(seconds: float) -> None:
     """Serve on a free port of the loopback interface, print it, and go on until killed."""
 
     async def answer(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(seconds)
         return b""
 
     async def stream(
         request: bytes, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[bytes]:
         for _ in range(4):
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(seconds / 4)
             yield b""
 
     handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
@@ -39,4 +40,4 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    asyncio.run(serve(float(sys.argv[1])))
