@@ -11,7 +11,7 @@ import orjson
 from dynamodb_processor_server.access.shared_limits import scripts
 from dynamodb_processor_server.access.shared_limits.port import Calls, LimitsLost, Taking
 from dynamodb_processor_server.access.windows import windows_until
-from dynamodb_processor_server.redis_scripts import RedisFailed, RedisScripts
+from dynamodb_processor_server.redis_client import RedisFailed, close_redis, open_redis, run_script
 
 _CONNECTIONS: Final = 4  # one message of each kind is under way at a time
 
@@ -24,10 +24,11 @@ class RedisLimits:
     """
 
     def __init__(self, url: str, timeout: float, prefix: str) -> None:
-        self._scripts = RedisScripts(url, _CONNECTIONS, timeout)
+        # No retries: a message that was taken twice would be charged twice.
+        self._redis = open_redis(url, timeout, _CONNECTIONS, retries=0)
         self._prefix = prefix
-        self._take_calls = self._scripts.register(scripts.TAKE_CALLS)
-        self._take_units = self._scripts.register(scripts.TAKE_UNITS)
+        self._take_calls = self._redis.register_script(scripts.TAKE_CALLS)
+        self._take_units = self._redis.register_script(scripts.TAKE_UNITS)
 
     async def take_calls(self, asked: Sequence[Calls]) -> list[float | None]:
         """Take calls, or return the seconds to wait."""
@@ -55,7 +56,7 @@ class RedisLimits:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._scripts.close()
+        await close_redis(self._redis)
 
     def _name(self, kind: str, *parts: str | int) -> str:
         # As JSON, so that no two lists of names make one key, whatever is in the names.
@@ -63,7 +64,7 @@ class RedisLimits:
 
     async def _run(self, script: Any, names: list[str], arguments: Sequence[str | int]) -> Any:
         try:
-            return await self._scripts.run(script, names, arguments)
+            return await run_script(script, names, arguments)
         except RedisFailed as error:
             raise LimitsLost(error.kind) from None
 

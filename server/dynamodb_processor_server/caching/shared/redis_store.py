@@ -16,7 +16,7 @@ from dynamodb_processor_server.caching.shared.port import (
     Polled,
     TierFailed,
 )
-from dynamodb_processor_server.redis_scripts import RedisFailed, RedisScripts
+from dynamodb_processor_server.redis_client import RedisFailed, close_redis, open_redis, run_script
 
 _CONNECTIONS: Final = 32
 _LEASE: Final = 1_000  # ms: longer than most reads, short enough to wait for one who has died
@@ -34,13 +34,13 @@ class RedisStore:
     """
 
     def __init__(self, url: str, timeout: float, prefix: str) -> None:
-        self._scripts = RedisScripts(url, _CONNECTIONS, timeout)
+        self._redis = open_redis(url, timeout, _CONNECTIONS)
         self._prefix = prefix.encode()
-        self._look_up = self._scripts.register(scripts.LOOK_UP)
-        self._store = self._scripts.register(scripts.STORE)
-        self._invalidate = self._scripts.register(scripts.INVALIDATE)
-        self._poll = self._scripts.register(scripts.POLL)
-        self._renew = self._scripts.register(scripts.RENEW)
+        self._look_up = self._redis.register_script(scripts.LOOK_UP)
+        self._store = self._redis.register_script(scripts.STORE)
+        self._invalidate = self._redis.register_script(scripts.INVALIDATE)
+        self._poll = self._redis.register_script(scripts.POLL)
+        self._renew = self._redis.register_script(scripts.RENEW)
 
     async def look_up(self, asked: LookUp) -> Found:
         """Return the page and the generations."""
@@ -113,11 +113,11 @@ class RedisStore:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._scripts.close()
+        await close_redis(self._redis)
 
     async def _run(self, script: Any, *arguments: bytes | int) -> Any:
         try:
-            return await self._scripts.run(script, (self._prefix,), arguments)
+            return await run_script(script, (self._prefix,), arguments)
         except RedisFailed as error:
             raise TierFailed(error.kind) from None
 

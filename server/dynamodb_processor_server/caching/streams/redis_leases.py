@@ -9,7 +9,7 @@ import orjson
 
 from dynamodb_processor_server.caching.streams.port import NOWHERE, Checkpoint
 from dynamodb_processor_server.errors import BackendUnavailable
-from dynamodb_processor_server.redis_scripts import RedisFailed, RedisScripts
+from dynamodb_processor_server.redis_client import RedisFailed, close_redis, open_redis, run_script
 
 _CONNECTIONS: Final = 4
 
@@ -40,11 +40,11 @@ class RedisLeases:
     """
 
     def __init__(self, url: str, timeout: float, prefix: str) -> None:
-        self._scripts = RedisScripts(url, _CONNECTIONS, timeout)
+        self._redis = open_redis(url, timeout, _CONNECTIONS)
         self._timeout = timeout
         self._prefix = prefix
-        self._take = self._scripts.register(_TAKE)
-        self._renew = self._scripts.register(_RENEW)
+        self._take = self._redis.register_script(_TAKE)
+        self._renew = self._redis.register_script(_RENEW)
 
     async def take(self, name: str, holder: str, seconds: float) -> Checkpoint | None:
         """Take a lease. Return where its last holder stood, None if another one has it."""
@@ -72,13 +72,13 @@ class RedisLeases:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._scripts.close()
+        await close_redis(self._redis)
 
     async def _run(self, script: Any, name: str, *arguments: str | bytes | int) -> Any:
         keys = (f"{self._prefix}lease:{name}", f"{self._prefix}checkpoint:{name}")
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._scripts.run(script, keys, arguments)
+                return await run_script(script, keys, arguments)
         except (RedisFailed, TimeoutError):
             raise BackendUnavailable("Redis cannot be asked for a lease") from None
 
