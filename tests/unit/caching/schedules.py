@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from random import Random
 from typing import Final, TypeVar
 
@@ -11,12 +12,15 @@ from hypothesis import strategies as st
 
 from dynamodb_processor_server.caching.quarantine import Quarantine
 from dynamodb_processor_server.reading.port import CacheMode
-from tests.unit.caching.model import LAGS, Setting, Step
+from tests.unit.caching.model import DEVICES, LAGS, Setting, Step
 from tests.unit.caching.shared_model import REPLICAS
 
 _T = TypeVar("_T")
 
 _SHORT: Final = Quarantine(table=0.3, index=1.5)
+_LATE_INDEX: Final = 0.03
+# Seconds: to a moment between the two quarantines, and from there to one after both.
+_AROUND_QUARANTINES: Final = ((0.8, 1.2), (5.0, 7.0))
 _SHARED_ACTS: Final = {
     "read": 100,
     "write": 10,
@@ -59,10 +63,36 @@ def drawn_schedules(
     def draw(make: Callable[[Random], _T]) -> st.SearchStrategy[_T]:
         return st.integers(0, 2**64 - 1).map(lambda seed: make(Random(seed)))
 
+    def make(random: Random) -> list[Step]:
+        step = make_step(random)
+        return _late_index(step, random) if random.random() < _LATE_INDEX else [step]
+
     steps = st.integers(10, most).flatmap(
-        lambda number: st.lists(draw(make_step), min_size=number, max_size=number)
+        lambda number: st.lists(draw(make), min_size=number, max_size=number)
     )
-    return st.tuples(draw(make_setting), steps, draw(lambda random: random))
+    return st.tuples(
+        draw(make_setting),
+        steps.map(lambda found: list(chain(*found))),
+        draw(lambda random: random),
+    )
+
+
+def _late_index(step: Step, random: Random) -> list[Step]:
+    """Return what would be rare by chance: an index is read while it lags, and once more later.
+
+    What the first read saw must not have been kept.
+    """
+    sooner, later = random.choice(_AROUND_QUARANTINES)
+    number = random.randrange(len(DEVICES))
+    plain = replace(step, after=0.0, which=number, mode=CacheMode.DEFAULT, staleness=None)
+    plain = replace(plain, takes=0.0, fails=False, leaves_after=None, budgeted=False)
+    read = replace(plain, act="read", which=len(DEVICES) + 1 + number, lag=1.0)
+    return [
+        replace(plain, act="write"),
+        replace(plain, act="invalidate"),
+        replace(read, after=sooner),
+        replace(read, after=later),
+    ]
 
 
 def make_step(random: Random) -> Step:
