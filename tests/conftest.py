@@ -182,6 +182,15 @@ def redis_binary() -> str:
     return find_redis()
 
 
+@pytest.fixture(scope="module")
+def own_redis(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis that may go wrong."""
+    server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
 @pytest.fixture(scope="session")
 def redis_server(
     redis_binary: str, tmp_path_factory: pytest.TempPathFactory

@@ -112,15 +112,6 @@ CASES: Final = (
 )
 
 
-@pytest.fixture(scope="module")
-def own_redis(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A Redis that may go wrong."""
-    server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def replicas(
     tmp_path_factory: pytest.TempPathFactory,
