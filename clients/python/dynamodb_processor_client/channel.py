@@ -12,7 +12,8 @@ ChannelOptions = Sequence[tuple[str, Any]]
 
 # Until its first message a call is the channel's to retry; afterwards a stream is resumed by
 # `PageStream`. The throttle keeps a fleet of clients from multiplying an outage: every failure
-# costs a token, ten successes earn one, and below half of them nothing is retried.
+# costs a token, ten successes earn one, and below half of them nothing is retried. There are enough
+# for all calls that one replica has under way when it stops.
 SERVICE_CONFIG: Final = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
@@ -32,7 +33,7 @@ SERVICE_CONFIG: Final = {
             },
         }
     ],
-    "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1},
+    "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
 }
 
 _DEFAULT_OPTIONS: Final[ChannelOptions] = (

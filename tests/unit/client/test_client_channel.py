@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import grpc
@@ -12,7 +13,7 @@ from cryptography.x509.oid import NameOID
 
 from dynamodb_processor_client import QueryClient
 from tests.unit.client.conftest import running
-from tests.unit.client.service import FakeService, numbered
+from tests.unit.client.service import BROKEN, FakeService, numbered
 
 
 async def test_calls_go_to_every_replica() -> None:
@@ -50,6 +51,15 @@ async def test_a_stream_outlives_its_replica() -> None:
         received += [int(item["n"]) async for item in stream]
     assert received == list(range(1_000))
     assert len(first.stream_requests) == len(second.stream_requests) == 1
+
+
+async def test_many_calls_that_break_at_once_are_all_made_again() -> None:
+    """As those under way at a replica that stops are."""
+    service = FakeService(items=numbered(10))
+    service.failures += [BROKEN] * 40
+    async with running(service), QueryClient(service.address) as client:
+        pages = await asyncio.gather(*(client.query("numbers") for _ in range(40)))
+    assert [len(page.items) for page in pages] == [10] * 40
 
 
 async def test_tls() -> None:
