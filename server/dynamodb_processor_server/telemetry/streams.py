@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import Final
 
@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from dynamodb_processor_server.caching.streams.following import Follower
+from dynamodb_processor_server.caching.streams.followers import Followers
 from dynamodb_processor_server.caching.streams.tally import AGE_BOUNDS
 
 _PREFIX: Final = "dynamodb_processor_stream_"
@@ -20,9 +20,7 @@ _PREFIX: Final = "dynamodb_processor_stream_"
 class StreamMetrics(Collector):
     """How far behind followers are and what they did, by the names of their tables."""
 
-    def __init__(
-        self, registry: CollectorRegistry, followers: Iterable[tuple[str, Follower]]
-    ) -> None:
+    def __init__(self, registry: CollectorRegistry, followers: Followers) -> None:
         self._followers = followers
         registry.register(self)
 
@@ -55,4 +53,11 @@ class StreamMetrics(Collector):
             for reason, count in list(tally.table_moves.items()):
                 moves.add_metric((name, reason), count)
             failures.add_metric((name,), tally.failures)
-        yield from (behind, ages, moves, failures)
+        leases = CounterMetricFamily(
+            f"{_PREFIX}lease_failures",
+            "Questions for the lease of who follows that had no answer.",
+            labels=("table",),
+        )
+        for name, count in self._followers.lease_failures():
+            leases.add_metric((name,), count)
+        yield from (behind, ages, moves, failures, leases)

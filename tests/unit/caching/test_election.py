@@ -147,6 +147,8 @@ async def test_whoever_cannot_renew_its_lease_stops_following() -> None:
         leader.leases.is_cut = True
         await asyncio.sleep(LEASE_SECONDS + 0.1)
         assert not leader.leads
+        assert leader.candidate.failures >= 2
+        assert fleet.replicas[1].candidate.failures == 0
         await asyncio.sleep(2)
         assert fleet.replicas[1].leads
         leader.leases.is_cut = False

@@ -14,6 +14,7 @@ from dynamodb_processor_server.caching.generations import Generations
 from dynamodb_processor_server.caching.invalidations import LocalInvalidator
 from dynamodb_processor_server.caching.streams.followers import Followers
 from dynamodb_processor_server.caching.streams.moves import GenerationMoves
+from dynamodb_processor_server.caching.streams.port import Leases
 from dynamodb_processor_server.caching.streams.timing import Timing
 from dynamodb_processor_server.caching.tags import tags_of_partitions, tags_of_table
 from dynamodb_processor_server.catalog.declaration import CatalogDeclaration, TableDeclaration
@@ -21,6 +22,7 @@ from dynamodb_processor_server.catalog.registry import Catalog
 from dynamodb_processor_server.catalog.schema import TableSchema
 from dynamodb_processor_server.query.values import Value
 from dynamodb_processor_server.telemetry.streams import StreamMetrics
+from tests.support.leases import MemoryLeases, Severable
 from tests.unit.caching.scripted_stream import (
     ARN,
     PACE,
@@ -50,12 +52,12 @@ class Describer:
 class World:
     """A catalog of tables with streams, and followers of them."""
 
-    def __init__(self, **tables: dict[str, Any]) -> None:
+    def __init__(self, leases: Leases | None, **tables: dict[str, Any]) -> None:
         self.catalog = Catalog(self.declare(**tables), Describer())
         self.stream = ScriptedStream()
         self.cache = RecordingCache()
         timing = Timing(asyncio.get_running_loop().time, asyncio.sleep, lambda: 0.5)
-        self.followers = Followers(self.catalog, self.stream, self.cache, PACE, timing)
+        self.followers = Followers(self.catalog, self.stream, self.cache, PACE, timing, leases)
 
     @staticmethod
     def declare(**tables: dict[str, Any]) -> CatalogDeclaration:
@@ -69,9 +71,9 @@ class World:
 
 
 @asynccontextmanager
-async def running(**tables: dict[str, Any]) -> AsyncIterator[World]:
+async def running(leases: Leases | None = None, **tables: dict[str, Any]) -> AsyncIterator[World]:
     """Run the followers of a catalog's tables for the time of the `async with`."""
-    world = World(**tables)
+    world = World(leases, **tables)
     await world.catalog.refresh()
     task = asyncio.create_task(world.followers.follow())
     try:
@@ -137,6 +139,28 @@ async def test_what_followers_do_is_measured() -> None:
         behind = value("behind_seconds")
         assert behind is not None
         assert 0 <= behind < 1
+
+
+@warped
+async def test_leases_that_nobody_answers_for_are_counted() -> None:
+    """By whoever leads, and by whoever does not."""
+    leases = Severable(MemoryLeases(asyncio.get_running_loop().time))
+    async with running(leases, events=FOLLOWED) as world:
+        registry = CollectorRegistry()
+        StreamMetrics(registry, world.followers)
+
+        def failures() -> float | None:
+            name = "dynamodb_processor_stream_lease_failures_total"
+            return registry.get_sample_value(name, {"table": "events"})
+
+        assert set(await world.after(2)) == {"table"}
+        assert failures() == 0
+        leases.is_cut = True
+        await world.after(20)
+        assert list(world.followers) == []
+        counted = failures()
+        assert counted is not None
+        assert counted > 5
 
 
 async def test_moves_end_generations() -> None:

@@ -33,6 +33,10 @@ class Candidate:
         leases: Where it is held.
         make: Makes a follower that goes on from where the last one stood.
         timing: Clock, sleep and random.
+
+    Attributes:
+        follower: What follows, None while the lease is not held.
+        failures: How often there was no answer as to who holds it.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Candidate:
         timing: Timing,
     ) -> None:
         self.follower: Follower | None = None
+        self.failures = 0
         self._name = name
         self._holder = secrets.token_hex(16)
         self._leases = leases
@@ -56,6 +61,7 @@ class Candidate:
             try:
                 stood = await self._leases.take(self._name, self._holder, LEASE_SECONDS)
             except BackendUnavailable:
+                self.failures += 1
                 stood = None
             if stood is not None:
                 await self._lead(stood, began + LEASE_SECONDS)
@@ -84,6 +90,7 @@ class Candidate:
                         self._name, self._holder, LEASE_SECONDS, follower.checkpoint
                     )
             except (BackendUnavailable, TimeoutError):
+                self.failures += 1
                 continue
             if not held:
                 break

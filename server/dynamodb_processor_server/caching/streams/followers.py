@@ -60,6 +60,13 @@ class Followers:
             if source in names and follower is not None:
                 yield names[source][0], follower
 
+    def lease_failures(self) -> Iterator[tuple[str, int]]:
+        """Yield how often who follows a table could not be agreed on, by a name of the table."""
+        names = self._wanted()
+        for source, (one, _) in list(self._running.items()):
+            if source in names and isinstance(one, Candidate):
+                yield names[source][0], one.failures
+
     async def follow(self) -> NoReturn:
         """Follow what the catalog says, and go with its changes, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
