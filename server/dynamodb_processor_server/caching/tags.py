@@ -1,21 +1,25 @@
 """Tags: of what pages are made, as far as invalidations can say it.
 
-A tag names the table in DynamoDB, not in the catalog, where it may have several names; nor its
-region or role, which may have several ways to be said. Of two tables that so have the same tags,
-each is invalidated with the other, which costs no more than misses.
+A tag is a digest of what it names, so that all take the same room whatever callers ask for. It
+names the table in DynamoDB, not in the catalog, where it may have several names; nor its region or
+role, which may have several ways to be said. Of two tables that so have the same tags, each is
+invalidated with the other, which costs no more than misses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from dynamodb_processor_server.catalog.schema import AccessPath, PathKind
+from dynamodb_processor_server.query import canonical
 from dynamodb_processor_server.query.plan import Operation, Plan
 from dynamodb_processor_server.query.values import Value
 
 Partition: TypeAlias = tuple[AccessPath, tuple[Value, ...]]
-Tag: TypeAlias = tuple[str, str, str | None, tuple[Value, ...]]
+Tag: TypeAlias = bytes
+
+TAG_BYTES: Final = 16
 
 
 def tags_of(plan: Plan) -> tuple[Tag, ...]:
@@ -42,14 +46,18 @@ def tags_of_partitions(table: str, partitions: Iterable[Partition]) -> tuple[Tag
 
 
 def _whole(table: str) -> Tag:
-    return ("table", table, None, ())
+    return _tag("table", table)
 
 
 def _writes(table: str) -> Tag:
-    return ("table-writes", table, None, ())
+    return _tag("table-writes", table)
 
 
 def _of_partition(table: str, path: AccessPath, values: tuple[Value, ...]) -> Tag:
     # A local index has the table's own partitions.
     index = path.index if path.kind is PathKind.GLOBAL else None
-    return ("partition", table, index, values)
+    return _tag("partition", table, index, values)
+
+
+def _tag(*names: object) -> Tag:
+    return canonical.digest(names)[:TAG_BYTES]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from dynamodb_processor_server.caching.tags import (
@@ -70,7 +72,7 @@ def test_a_local_index_has_the_tables_partitions() -> None:
 def test_a_global_index_has_partitions_of_its_own() -> None:
     """All of their attributes count, numbers by their value."""
     text = "origin = 'ada' AND target = 1.0"
-    moved = written("by_route", ADA, Value("N", 1))
+    moved = written("by_route", ADA, Value("N", Decimal(1)))
     assert ends(moved, text, "by_route")
     assert not ends(moved, "origin = 'ada' AND target = 2", "by_route")
     assert not ends(moved, "driver = 'ada'")
