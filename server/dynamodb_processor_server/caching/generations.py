@@ -47,8 +47,10 @@ class Reading:
 class Generations:
     """The generations of the tags that this process knows, the latest `most` of them.
 
-    A generation that is given up counts as moved, so its loss costs no more than misses. `clock`
-    gives seconds and never goes back.
+    A generation that is given up counts as moved, so its loss costs no more than misses. Of tags
+    that nobody has asked for, no more is known than when they moved, of the latest `most` of those
+    as well: what is written and not read costs nothing of what is read. `clock` gives seconds and
+    never goes back.
     """
 
     def __init__(
@@ -57,8 +59,8 @@ class Generations:
         self._clock = clock
         self._most = most
         self._known: OrderedDict[Hashable, Generation] = OrderedDict()
-        # Of the generations that were given up, the latest move: any unknown tag may be one of
-        # those.
+        self._moves: OrderedDict[Hashable, float] = OrderedDict()  # of tags that are not known
+        # Of the moves that were given up, the latest: any unknown tag may be one of those.
         self._latest_lost = -inf
 
     def __len__(self) -> int:
@@ -76,26 +78,33 @@ class Generations:
             over = self._known.pop(tag, None)
             if over is not None:
                 over.moved = True
-            self._add(tag, Generation(now))
+            self._note(tag, now)
 
     def move_all(self) -> None:
         """End every generation, also those of tags that are not known yet."""
         for generation in self._known.values():
             generation.moved = True
         self._known.clear()
+        self._moves.clear()
         self._latest_lost = self._clock()
 
     def _current(self, tag: Hashable) -> Generation:
         generation = self._known.get(tag)
-        if generation is None:
-            return self._add(tag, Generation(self._latest_lost))
-        self._known.move_to_end(tag)
+        if generation is not None:
+            self._known.move_to_end(tag)
+            return generation
+        generation = self._known[tag] = Generation(self._moves.pop(tag, self._latest_lost))
+        if len(self._known) > self._most:
+            given_up, lost = self._known.popitem(last=False)
+            lost.moved = True
+            if lost.since > self._latest_lost:
+                self._note(given_up, lost.since)
         return generation
 
-    def _add(self, tag: Hashable, generation: Generation) -> Generation:
-        self._known[tag] = generation
-        if len(self._known) > self._most:
-            _, lost = self._known.popitem(last=False)
-            lost.moved = True
-            self._latest_lost = max(self._latest_lost, lost.since)
-        return generation
+    def _note(self, tag: Hashable, moved: float) -> None:
+        """Remember when a tag moved that is not known any more."""
+        self._moves[tag] = moved
+        self._moves.move_to_end(tag)
+        if len(self._moves) > self._most:
+            _, lost = self._moves.popitem(last=False)
+            self._latest_lost = max(self._latest_lost, lost)

@@ -78,6 +78,20 @@ def test_a_tag_in_use_is_not_the_first_to_be_lost() -> None:
     assert reading.intact
 
 
+def test_what_is_written_and_not_read_costs_nothing_of_what_is_read() -> None:
+    """However much it is; of the latest moves it is known when they were."""
+    world = World(most=3)
+    reading = world.begin("a")
+    for number in range(10):
+        world.now += 1.0
+        world.move(number)
+    assert reading.intact
+    assert world.begin("a").settled(1e9)
+    assert not world.begin(9).settled(0.1 + world.now - 1_010.0)
+    assert not world.begin("b").settled(4.0), "it may be one of those that are not known any more"
+    assert world.begin("b").settled(3.0)
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from("rm"), st.frozensets(st.integers(0, 6), max_size=3)), max_size=60
