@@ -75,6 +75,8 @@ def build_plan(
     requests = request.for_each_branch(table.schema.name)
     local_filter = conjunction(checked)
     source = (table.declaration.region, table.declaration.role_arn)
+    # What is counted hangs on what the local filter sees of an item; pages have it in their shape.
+    seen = table.view if query.counts and not table.view.plain else None
     # Answers end differently where items are hidden: who has no such rule does not share them.
     kind = (operation.value,) if rule is None else (operation.value, rule)
     return Plan(
@@ -93,7 +95,7 @@ def build_plan(
         counts=query.counts,
         rejected=rejected,
         cache_key=canonical.digest(
-            (source, *kind, requests, local_filter, hydration, shape, query.counts)
+            (source, *kind, requests, local_filter, hydration, shape, query.counts, seen)
         ),
         rule=rule,
         withheld=rule is not None and not rule.carried_by(key),

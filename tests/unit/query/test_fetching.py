@@ -114,3 +114,17 @@ def test_a_batch_asks_for_what_is_checked_besides() -> None:
     expiring: dict[str, Any] = {"time_to_live": "expires", "hide_expired": True}
     assert batch("note", **expiring) == (["note", "PK", "SK", "expires"], ["note"], False)
     assert batch("note", time_to_live="expires")[0] == ["note", "PK", "SK"]
+
+
+def test_what_is_seen_otherwise_is_counted_apart() -> None:
+    """Two declarations of one table may count other items for the same request to DynamoDB."""
+    invoices, orders = (
+        make_table(_SCHEMA, keys=_KEYS | {"SK": template}, required=["day"])
+        for template in ("INV#{number}", "ORD#{number}")
+    )
+    text = "user = 'u' AND attribute_exists(number)"
+    first, second = (plan(text, on=table, counts=True) for table in (invoices, orders))
+    assert first.requests == second.requests
+    assert first.local_filter == second.local_filter
+    assert first.cache_key != second.cache_key
+    assert first.cache_key == plan(text, on=invoices, counts=True).cache_key
