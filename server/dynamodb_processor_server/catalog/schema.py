@@ -95,16 +95,25 @@ class TableSchema:
     """A table's access paths; the base table is the first.
 
     `stream_arn` is the ARN of the stream of what is written to it, None if it has none.
+    `unreadable` are indexes that are being made or deleted. `replicated` says that it has copies in
+    other regions that follow it with a delay.
     """
 
     name: str
     paths: tuple[AccessPath, ...]
     stream_arn: str | None = None
+    unreadable: tuple[AccessPath, ...] = ()
+    replicated: bool = False
 
     @property
     def base(self) -> AccessPath:
         """The base table."""
         return self.paths[0]
+
+    @property
+    def written(self) -> tuple[AccessPath, ...]:
+        """What a write may change: another replica may read an index that is unreadable here."""
+        return self.paths + self.unreadable
 
     @property
     def key_types(self) -> dict[str, str]:
@@ -129,8 +138,12 @@ class Table:
         view = self.declaration.view
         object.__setattr__(self, "view", view)
         if view.templates:
-            paths = tuple(replace(p, key=p.key.seen_through(view)) for p in self.schema.paths)
-            object.__setattr__(self, "schema", replace(self.schema, paths=paths))
+            paths, unreadable = (
+                tuple(replace(path, key=path.key.seen_through(view)) for path in group)
+                for group in (self.schema.paths, self.schema.unreadable)
+            )
+            schema = replace(self.schema, paths=paths, unreadable=unreadable)
+            object.__setattr__(self, "schema", schema)
 
     @property
     def misfits(self) -> list[str]:
@@ -210,25 +223,25 @@ class Table:
 
 
 def parse_description(description: Mapping[str, Any]) -> TableSchema:
-    """Return the schema that a DescribeTable answer's `Table` describes.
-
-    Indexes that are not yet, or no longer, readable are left out.
-    """
+    """Return the schema that a DescribeTable answer's `Table` describes."""
     types = {d["AttributeName"]: d["AttributeType"] for d in description["AttributeDefinitions"]}
     key = _key_schema(description["KeySchema"], types)
     names = tuple(attribute.name for attribute in key.attributes)
     paths = [AccessPath(None, PathKind.TABLE, key, None, names)]
+    unreadable: list[AccessPath] = []
     for kind, field_name in (
         (PathKind.LOCAL, "LocalSecondaryIndexes"),
         (PathKind.GLOBAL, "GlobalSecondaryIndexes"),
     ):
         for index in sorted(description.get(field_name, ()), key=lambda index: index["IndexName"]):
-            if index.get("IndexStatus", "ACTIVE") in _READABLE:
-                paths.append(_index_path(index, kind, names, types))  # noqa: PERF401 - clearer so
+            readable = index.get("IndexStatus", "ACTIVE") in _READABLE
+            (paths if readable else unreadable).append(_index_path(index, kind, names, types))
     # Of a stream that was switched off, the ARN remains.
     streams = description.get("StreamSpecification", {}).get("StreamEnabled", False)
     arn = description.get("LatestStreamArn") if streams else None
-    return TableSchema(description["TableName"], tuple(paths), arn)
+    strong = description.get("MultiRegionConsistency") == "STRONG"
+    replicated = bool(description.get("Replicas")) and not strong
+    return TableSchema(description["TableName"], tuple(paths), arn, tuple(unreadable), replicated)
 
 
 _READABLE = ("ACTIVE", "UPDATING")

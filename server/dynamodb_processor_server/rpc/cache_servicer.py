@@ -35,15 +35,17 @@ class CacheServicer:
         if not request.table:
             raise InvalidRequest.of("table", "is required")
         grant = granted(call.caller, request.table)
-        table = narrowed(await self._catalog.table(request.table), grant)
-        name = table.schema.name
+        whole = await self._catalog.table(request.table)
+        table = narrowed(whole, grant)
+        name = whole.schema.name
         match request.WhichOneof("scope"):
             case "whole_table":
                 await self._invalidator.invalidate(tags_of_table(name))
             case "partition_key":
                 violations = Violations()
+                # Others may read by indexes that the caller does not know of.
                 partitions = parse_partitions(
-                    request.partition_key, "partition_key", table, violations
+                    request.partition_key, "partition_key", table, whole.schema.written, violations
                 )
                 violations.raise_any()
                 await self._invalidator.invalidate(tags_of_partitions(name, partitions))

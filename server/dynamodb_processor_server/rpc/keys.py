@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from dynamodb_processor.v1.value_pb2 import Item
@@ -41,11 +41,12 @@ def parse_key(message: Item, field: str, table: Table, violations: Violations) -
 
 
 def parse_partitions(
-    message: Item, field: str, table: Table, violations: Violations
+    message: Item, field: str, table: Table, written: Iterable[AccessPath], violations: Violations
 ) -> tuple[Partition, ...]:
     """Return the partitions, of the table and its global indexes, that the values of `message` fix.
 
-    Mistakes are noted under `field`; one is a value that takes part in no partition.
+    `table` is as its caller may see it, `written` are all paths that a write may reach. Mistakes
+    are noted under `field`; one is a value that takes part in no partition.
     """
     said: dict[str, Value] = {}
     for name in sorted(message.attributes):
@@ -54,7 +55,7 @@ def parse_partitions(
         except ValueError as error:
             violations.add(f"{field}.{name[:60]}", str(error))
     violations.raise_any()
-    paths = [path for path in table.schema.paths if path.kind is not PathKind.LOCAL]
+    paths = [path for path in written if path.kind is not PathKind.LOCAL]
     found: list[Partition] = []
     unused = set(said)
     for path in paths:

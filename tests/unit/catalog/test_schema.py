@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -92,10 +93,36 @@ def test_paths_have_a_fixed_order() -> None:
     [("ACTIVE", True), ("UPDATING", True), ("CREATING", False), ("DELETING", False)],
 )
 def test_only_readable_indexes_are_paths(status: str, readable: bool) -> None:
-    """An index that is being built, or goes away, cannot answer."""
+    """An index that is being built, or goes away, cannot answer; another replica may read it."""
     description: dict[str, Any] = describe(PLACES)
     description["GlobalSecondaryIndexes"][0]["IndexStatus"] = status
-    assert (parse_description(description).path("by_place") is not None) is readable
+    schema = parse_description(description)
+    assert (schema.path("by_place") is not None) is readable
+    assert "by_place" in [path.label for path in schema.written]
+
+
+@pytest.mark.parametrize(
+    ("told", "replicated"),
+    [
+        ({}, False),
+        ({"Replicas": [{"RegionName": "eu-west-1"}]}, True),
+        ({"Replicas": [{}], "MultiRegionConsistency": "EVENTUAL"}, True),
+        ({"Replicas": [{}], "MultiRegionConsistency": "STRONG"}, False),
+    ],
+)
+def test_copies_in_other_regions_are_known(told: dict[str, Any], replicated: bool) -> None:
+    """Unless they do not lag behind."""
+    assert parse_description({**describe(PLACES), **told}).replicated is replicated
+
+
+def test_indexes_that_are_being_made_have_templates_too() -> None:
+    """What is written to them is said in the same words."""
+    description: dict[str, Any] = describe(PLACES)
+    description["GlobalSecondaryIndexes"][0]["IndexStatus"] = "CREATING"
+    declared = make_table(PLACES, keys={"country": "C#{land}"})
+    table = replace(declared, schema=parse_description(description))
+    (path,) = table.schema.unreadable
+    assert path.key.partition[0].fields == ("land",)
 
 
 def test_an_unknown_label_names_no_path() -> None:

@@ -47,7 +47,7 @@ def touched(schema: TableSchema, record: StreamRecord) -> Iterator[Partition]:
     """
     for image in (record.old, record.new):
         if image is not None:
-            for path in schema.paths:
+            for path in schema.written:
                 if _holds(path, image):
                     names = (attribute.name for attribute in path.key.partition)
                     yield path, tuple(from_wire(image[name]) for name in names)
