@@ -28,8 +28,10 @@ from tests.support.running import (
 
 
 @asynccontextmanager
-async def _small(directory: Path, endpoint: str, table: str) -> AsyncIterator[tuple[Service, Stub]]:
-    """Run a server with one place and no queue."""
+async def _small(
+    directory: Path, endpoint: str, table: str, queue: int = 0
+) -> AsyncIterator[tuple[Service, Stub]]:
+    """Run a server with one place, and places in the queue."""
     async with (
         open_stub(endpoint) as stub,
         open_service(
@@ -38,7 +40,7 @@ async def _small(directory: Path, endpoint: str, table: str) -> AsyncIterator[tu
             {"tables": {"events": {"table": table, "allow_scan": True}}},
             [make_key("tester", roles=["reader", "admin"])],
             max_concurrent_reads=1,
-            admission_queue=0,
+            admission_queue=queue,
         ) as service,
     ):
         yield service, stub
@@ -81,8 +83,8 @@ async def test_a_full_server_refuses_reads_alone(
 async def test_a_stream_has_a_place_only_while_it_reads(
     tmp_path: Path, dynamodb_local: str, table: str
 ) -> None:
-    """A caller who takes a message now and then keeps nobody out."""
-    async with _small(tmp_path, dynamodb_local, table) as (service, _):
+    """A caller who takes a message now and then keeps nobody out, and waits its turn as well."""
+    async with _small(tmp_path, dynamodb_local, table, queue=1) as (service, _):
         stream: Any = service.stream(query_spec("events"), page_size=1)
         for user in USERS[:4]:
             await stream.read()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable
-from types import TracebackType
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 
 from dynamodb_processor_server.errors import Overloaded
 
+_RESERVED: Final = 8  # one place of so many is for other principals than any one
 _SMOOTHING: Final = 0.2  # the weight of the latest turn in the average time between turns
 
 
@@ -18,22 +19,14 @@ class Admission:
     """A bound on concurrent reads, with a short queue that is served fairly.
 
     Principals that wait take turns, whoever has how many calls in the queue, so a call waits for at
-    most one of each other principal before the first of its own is served. A full queue makes room
-    for who has fewer waiting, at the cost of who has the most. Whoever is over both bounds, or
-    would get its turn too late to use it, is refused at once: a long queue would only turn load
-    into late answers. For one event loop; not safe across threads.
+    most one of each other principal before the first of its own is served. As a read may take a
+    place for long, no principal has more than seven of eight places: the others find some free. A
+    full queue makes room for who has fewer waiting, at the cost of who has the most. Whoever is
+    over these bounds, or would get its turn too late to use it, is refused at once: a long queue
+    would only turn load into late answers. For one event loop; not safe across threads.
 
-        async with admission:
+        async with admission.place(principal, seconds):
             ...
-
-    Where a place is mostly free, the same without a coroutine:
-
-        if not admission.try_enter():
-            await admission.enter(principal, seconds)
-        try:
-            ...
-        finally:
-            admission.leave()
     """
 
     def __init__(
@@ -60,30 +53,32 @@ class Admission:
         self._queue = queue
         self._wait = wait
         self._retry_after = retry_after
-        self._active = 0
+        self._most = limit - limit // _RESERVED
+        self._active: Counter[str] = Counter()
+        self._taken = 0
         self._waiters = _TakingTurns()
         self._pace = _Pace(clock)
 
     @property
     def active(self) -> int:
         """The places taken."""
-        return self._active
+        return self._taken
 
     @property
     def waiting(self) -> int:
         """The reads in the queue."""
         return self._waiters.count
 
-    def try_enter(self) -> bool:
-        """Take a place if one is free and nobody waits for it, and return whether it was taken."""
-        # Nobody waits while a place is free: `leave` hands it on, and who stops waiting is out of
-        # the queue before anyone else runs.
-        if self._active >= self._limit:
-            return False
-        self._active += 1
-        return True
+    @asynccontextmanager
+    async def place(self, principal: str, seconds: float | None = None) -> AsyncIterator[None]:
+        """Have a place for as long as the block takes; see `enter`."""
+        await self.enter(principal, seconds)
+        try:
+            yield
+        finally:
+            self.leave(principal)
 
-    async def enter(self, principal: str = "", seconds: float | None = None) -> None:
+    async def enter(self, principal: str, seconds: float | None = None) -> None:
         """Take a place, waiting for it in the queue.
 
         Args:
@@ -93,7 +88,7 @@ class Admission:
         Raises:
             Overloaded: The queue is full, the turn would come too late, or the wait was too long.
         """
-        if self.try_enter():
+        if self._try_enter(principal):
             return
         patience = self._wait if seconds is None else min(self._wait, seconds)
         turn = self._queue_up(principal, patience)
@@ -108,16 +103,31 @@ class Admission:
         if not admitted:
             raise self._overloaded()
 
-    def leave(self) -> None:
-        """Give a place back: to whose turn it is, if anyone waits."""
-        turn = self._waiters.next()
-        if turn is not None:
-            turn.set_result(True)
-            self._pace.turned()
-            return
-        if self._active == 0:
+    def leave(self, principal: str) -> None:
+        """Give a place of a principal's back: to whose turn it is, if anyone waits for it."""
+        if not self._active[principal]:
             raise RuntimeError("left more often than entered")
-        self._active -= 1
+        self._active[principal] -= 1
+        if not self._active[principal]:
+            del self._active[principal]
+        following = self._waiters.next(lambda name: self._active[name] < self._most)
+        if following is None:
+            self._taken -= 1
+            return
+        name, turn = following
+        self._active[name] += 1
+        turn.set_result(True)
+        self._pace.turned()
+
+    def _try_enter(self, principal: str) -> bool:
+        """Take a place if there is one for the principal, and return whether it was taken."""
+        # Nobody else who might have it waits for it: `leave` hands it on, and who stops waiting is
+        # out of the queue before anyone else runs.
+        if self._taken >= self._limit or self._active[principal] >= self._most:
+            return False
+        self._taken += 1
+        self._active[principal] += 1
+        return True
 
     def _queue_up(self, principal: str, patience: float) -> asyncio.Future[bool]:
         waiters = self._waiters
@@ -142,21 +152,10 @@ class Admission:
             self._waiters.discard(principal, turn)
         elif turn.result():
             # The place was handed over just before the cancellation arrived.
-            self.leave()
+            self.leave(principal)
 
     def _overloaded(self) -> Overloaded:
         return Overloaded("the server takes no more reads at the moment", self._retry_after)
-
-    async def __aenter__(self) -> None:
-        await self.enter()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.leave()
 
 
 class _TakingTurns:
@@ -171,10 +170,9 @@ class _TakingTurns:
         self._by_principal.setdefault(principal, deque()).append(turn)
         self.count += 1
 
-    def next(self) -> asyncio.Future[bool] | None:
+    def next(self, may_enter: Callable[[str], bool]) -> tuple[str, asyncio.Future[bool]] | None:
         """Take out the call whose turn it is; its principal's others come after everyone's."""
-        while self._by_principal:
-            principal = next(iter(self._by_principal))
+        for principal in [name for name in self._by_principal if may_enter(name)]:
             turns = self._by_principal.pop(principal)
             while turns:
                 turn = turns.popleft()
@@ -183,7 +181,7 @@ class _TakingTurns:
                     continue  # cancelled, and not yet told: that was no turn
                 if turns:
                     self._by_principal[principal] = turns
-                return turn
+                return principal, turn
         return None
 
     def discard(self, principal: str, turn: asyncio.Future[bool]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from dynamodb_processor_server.access.admission import Admission
@@ -32,25 +33,19 @@ class Claim:
 
 
 class Admittance:
-    """The way into admission. `claim` speaks for the running task; it is asked if it must wait."""
+    """The way into admission. `claim` speaks for the running task."""
 
     def __init__(self, admission: Admission, claim: Callable[[], Claim]) -> None:
         self._admission = admission
         self._claim = claim
 
-    async def enter(self, limits: Limits) -> None:
-        """Take a place, waiting for it no longer than is of use, or raise Overloaded."""
-        if self._admission.try_enter():
-            return
+    def place(self, limits: Limits) -> AbstractAsyncContextManager[None]:
+        """Have a place, after waiting for it no longer than is of use, or raise Overloaded."""
         claim = self._claim()
         left = limits.deadline - asyncio.get_running_loop().time()
         if claim.seconds is not None:
             left = min(left, claim.seconds)
-        await self._admission.enter(claim.principal, left)
-
-    def leave(self) -> None:
-        """Give the place back."""
-        self._admission.leave()
+        return self._admission.place(claim.principal, left)
 
 
 class AdmittedReader:
@@ -62,11 +57,8 @@ class AdmittedReader:
 
     async def fetch_page(self, plan: Plan, at: Position, limits: Limits) -> Page:
         """Return the page that begins at `at`; see `Reader`."""
-        await self._admittance.enter(limits)
-        try:
+        async with self._admittance.place(limits):
             return await self._reader.fetch_page(plan, at, limits)
-        finally:
-            self._admittance.leave()
 
 
 class AdmittedItemReader:
@@ -78,8 +70,5 @@ class AdmittedItemReader:
 
     async def get_items(self, lookup: Lookup, limits: Limits) -> Found:
         """Return what could be read within `limits`; see `ItemReader`."""
-        await self._admittance.enter(limits)
-        try:
+        async with self._admittance.place(limits):
             return await self._items.get_items(lookup, limits)
-        finally:
-            self._admittance.leave()

@@ -19,66 +19,76 @@ async def _turns(count: int = 5) -> None:
         await asyncio.sleep(0)
 
 
-def test_free_places_are_taken_without_a_loop() -> None:
-    """On the hot path nothing is awaited: a free place is taken and given back by plain calls."""
-    admission = Admission(2, 0)
-    assert admission.try_enter()
-    assert admission.try_enter()
-    assert not admission.try_enter()
-    admission.leave()
-    assert admission.try_enter()
-    assert admission.active == 2
+async def test_nobody_has_every_place() -> None:
+    """One of eight is for others, however long one principal's reads take."""
+    admission = Admission(16, 10)
+    noisy = [asyncio.create_task(admission.enter("noisy")) for _ in range(20)]
+    await _turns()
+    assert (admission.active, admission.waiting) == (14, 6)
+    for _ in range(2):
+        await admission.enter("quiet")
+    late = asyncio.create_task(admission.enter("quiet"))
+    await _turns()
+    assert (admission.active, admission.waiting) == (16, 7)
+    admission.leave("quiet")
+    await late
+    admission.leave("noisy")
+    await _turns()
+    assert sum(task.done() for task in noisy) == 15
+    for principal in ["noisy"] * 19 + ["quiet"] * 2:
+        admission.leave(principal)
+        await _turns()
+    assert (admission.active, admission.waiting) == (0, 0)
 
 
 async def test_over_limit_and_queue_is_refused_at_once() -> None:
     """With all places taken and the queue full, the next one is told so and when to come again."""
     admission = Admission(1, 1, retry_after=0.5)
-    assert admission.try_enter()
-    waiter = asyncio.create_task(admission.enter())
+    await admission.enter("a")
+    waiter = asyncio.create_task(admission.enter("a"))
     await _turns()
     assert admission.waiting == 1
     with pytest.raises(Overloaded) as caught:
-        await admission.enter()
+        await admission.enter("a")
     assert caught.value.retry_after == 0.5
-    admission.leave()
+    admission.leave("a")
     await waiter
-    admission.leave()
+    admission.leave("a")
     assert (admission.active, admission.waiting) == (0, 0)
 
 
 async def test_the_queue_is_served_in_order() -> None:
     """Whoever waits longest is next, and nobody passes the queue."""
     admission = Admission(1, 3)
-    await admission.enter()
+    await admission.enter("a")
     order: list[int] = []
 
     async def read(number: int) -> None:
-        async with admission:
+        async with admission.place("a"):
             order.append(number)
 
     readers = [asyncio.create_task(read(number)) for number in range(3)]
     await _turns()
-    admission.leave()
-    assert not admission.try_enter()
+    admission.leave("a")
+    readers.append(asyncio.create_task(read(3)))
     await asyncio.gather(*readers)
-    assert order == [0, 1, 2]
+    assert order == [0, 1, 2, 3]
     assert admission.active == 0
 
 
 async def test_principals_take_turns() -> None:
     """Whoever has how many calls waiting, the next to be served is another principal's."""
     admission = Admission(1, 10)
-    await admission.enter()
+    await admission.enter("a")
     order: list[str] = []
 
     async def read(principal: str) -> None:
-        await admission.enter(principal)
-        order.append(principal)
-        admission.leave()
+        async with admission.place(principal):
+            order.append(principal)
 
     readers = [asyncio.create_task(read(principal)) for principal in "aaaabcb"]
     await _turns()
-    admission.leave()
+    admission.leave("a")
     await asyncio.gather(*readers)
     assert "".join(order) == "abcabaa"
 
@@ -86,7 +96,7 @@ async def test_principals_take_turns() -> None:
 async def test_a_full_queue_makes_room_for_who_has_less() -> None:
     """The latest call of whoever has most is refused for it, down to an equal share."""
     admission = Admission(1, 4)
-    await admission.enter()
+    await admission.enter("a")
     noisy = [asyncio.create_task(admission.enter("noisy")) for _ in range(4)]
     await _turns()
     quiet = [asyncio.create_task(admission.enter("quiet")) for _ in range(3)]
@@ -96,8 +106,8 @@ async def test_a_full_queue_makes_room_for_who_has_less() -> None:
     for refused in (*noisy[2:], quiet[2]):
         with pytest.raises(Overloaded):
             await refused
-    for _ in range(5):
-        admission.leave()
+    for principal in ("a", "noisy", "quiet", "noisy", "quiet"):
+        admission.leave(principal)
     await asyncio.gather(*noisy[:2], *quiet[:2])
     assert (admission.active, admission.waiting) == (0, 0)
 
@@ -106,22 +116,22 @@ async def test_a_turn_that_would_come_too_late_is_refused_at_once() -> None:
     """The pace of the turns before tells when a call's own would come."""
     now = [100.0]
     admission = Admission(1, 100, wait=60.0, clock=lambda: now[0])
-    await admission.enter()
-    waiting = [asyncio.create_task(admission.enter()) for _ in range(3)]
+    await admission.enter("a")
+    waiting = [asyncio.create_task(admission.enter("a")) for _ in range(3)]
     await _turns()
     now[0] += 2.0
-    admission.leave()  # a turn takes 2 s, and two calls wait
+    admission.leave("a")  # a turn takes 2 s, and two calls wait
     with pytest.raises(Overloaded):
-        await admission.enter(seconds=5.9)
-    in_time = asyncio.create_task(admission.enter(seconds=6.1))
+        await admission.enter("a", 5.9)
+    in_time = asyncio.create_task(admission.enter("a", 6.1))
     other = asyncio.create_task(admission.enter("another", 4.1))  # only one is served before it
     await _turns()
     assert admission.waiting == 4
     now[0] += 10.0  # the next turn is overdue, which says more than those before
     with pytest.raises(Overloaded):
         await admission.enter("third", 10.0)
-    for _ in range(5):
-        admission.leave()
+    for principal in ("a", "a", "another", "a", "a"):
+        admission.leave(principal)
     await asyncio.gather(*waiting, in_time, other)
     assert (admission.active, admission.waiting) == (0, 0)
 
@@ -130,37 +140,37 @@ async def test_a_slow_spell_does_not_close_the_queue_for_good() -> None:
     """Whoever finds the queue empty may wait, and from its turn the pace is learned anew."""
     now = [0.0]
     admission = Admission(1, 10, wait=1.0, clock=lambda: now[0])
-    await admission.enter()
-    first = asyncio.create_task(admission.enter())
+    await admission.enter("a")
+    first = asyncio.create_task(admission.enter("a"))
     await _turns()
     now[0] += 50.0
-    admission.leave()
+    admission.leave("a")
     await first
-    second = asyncio.create_task(admission.enter())
+    second = asyncio.create_task(admission.enter("a"))
     await _turns()
     assert admission.waiting == 1
-    admission.leave()
+    admission.leave("a")
     await second
-    admission.leave()
+    admission.leave("a")
 
 
 async def test_waiting_has_an_end() -> None:
     """Who waits too long is refused, and leaves no trace in the queue."""
     admission = Admission(1, 1, wait=0.005)
-    await admission.enter()
+    await admission.enter("a")
     with pytest.raises(Overloaded):
-        await admission.enter()
+        await admission.enter("a")
     assert (admission.active, admission.waiting) == (1, 0)
 
 
 async def test_a_place_handed_to_a_cancelled_waiter_goes_on() -> None:
     """A waiter cancelled in the moment of its turn passes the place to the next."""
     admission = Admission(1, 2)
-    await admission.enter()
-    first = asyncio.create_task(admission.enter())
-    second = asyncio.create_task(admission.enter())
+    await admission.enter("a")
+    first = asyncio.create_task(admission.enter("a"))
+    second = asyncio.create_task(admission.enter("a"))
     await _turns()
-    admission.leave()
+    admission.leave("a")
     first.cancel()
     await second
     assert first.cancelled()
@@ -171,7 +181,7 @@ async def test_a_failed_read_gives_its_place_back() -> None:
     """The context manager leaves whatever happened inside."""
     admission = Admission(1, 0)
     with pytest.raises(KeyError):
-        async with admission:
+        async with admission.place("a"):
             raise KeyError
     assert admission.active == 0
 
@@ -179,7 +189,7 @@ async def test_a_failed_read_gives_its_place_back() -> None:
 def test_leaving_without_having_entered_is_a_defect() -> None:
     """A place too many is never made."""
     with pytest.raises(RuntimeError):
-        Admission(1, 0).leave()
+        Admission(1, 0).leave("a")
 
 
 @pytest.mark.parametrize(("limit", "queue"), [(0, 0), (-1, 1), (1, -1)])
@@ -198,23 +208,21 @@ def test_every_queue_is_shared_and_served_fairly(arrivals: list[str], queue: int
 
     async def run() -> tuple[list[str], list[str]]:
         admission = Admission(1, queue, wait=3_600)
-        await admission.enter()
+        await admission.enter("a")
         served: list[str] = []
         refused: list[str] = []
 
         async def read(principal: str) -> None:
             try:
-                await admission.enter(principal)
+                async with admission.place(principal):
+                    served.append(principal)
             except Overloaded:
                 refused.append(principal)
-                return
-            served.append(principal)
-            admission.leave()
 
         readers = [asyncio.create_task(read(principal)) for principal in arrivals]
         await _turns()
         assert admission.waiting == min(queue, len(arrivals))
-        admission.leave()
+        admission.leave("a")
         await asyncio.gather(*readers)
         assert (admission.active, admission.waiting) == (0, 0)
         return served, refused
@@ -229,7 +237,8 @@ def test_every_queue_is_shared_and_served_fairly(arrivals: list[str], queue: int
             assert until.count(principal) <= until.count(other)
 
 
-_LIMIT = 3
+_LIMIT = 8
+_MOST = 7
 _QUEUE = 4
 
 
@@ -240,42 +249,37 @@ class AdmissionMachine(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.admission = Admission(_LIMIT, _QUEUE, wait=3_600)
-        self.tasks: list[asyncio.Task[None]] = []
-        self.holders = 0
+        self.tasks: dict[asyncio.Task[None], str] = {}
+        self.holders: Counter[str] = Counter()
 
     def teardown(self) -> None:
         """Cancel who waits and let everyone leave: all places must be free again."""
         for task in self.tasks:
             task.cancel()
         self.settle()
-        while self.holders:
-            self.holders -= 1
-            self.admission.leave()
+        for principal in self.holders.elements():
+            self.admission.leave(principal)
         assert (self.admission.active, self.admission.waiting) == (0, 0)
         self.loop.close()
-
-    @rule()
-    def try_enter(self) -> None:
-        """Take a place without waiting."""
-        self.holders += self.admission.try_enter()
 
     @rule(principal=st.sampled_from("abc"))
     def enter(self, principal: str) -> None:
         """Begin to enter; the loop does not turn yet."""
-        self.tasks.append(self.loop.create_task(self.admission.enter(principal)))
+        self.tasks[self.loop.create_task(self.admission.enter(principal))] = principal
 
-    @precondition(lambda self: self.holders)
-    @rule()
-    def leave(self) -> None:
+    @precondition(lambda self: self.holders.total())
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
         """Give a place back; the loop does not turn yet."""
-        self.holders -= 1
-        self.admission.leave()
+        principal = data.draw(st.sampled_from(sorted(self.holders.elements())))
+        self.holders[principal] -= 1
+        self.admission.leave(principal)
 
     @precondition(lambda self: self.tasks)
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         """Cancel someone who enters, at whatever point it is."""
-        data.draw(st.sampled_from(self.tasks)).cancel()
+        data.draw(st.sampled_from(list(self.tasks))).cancel()
 
     @rule(turns=st.integers(1, 2))
     def turn(self, turns: int) -> None:
@@ -285,29 +289,32 @@ class AdmissionMachine(RuleBasedStateMachine):
 
     @rule()
     def settle(self) -> None:
-        """Let everyone come to rest: then no place is free while someone waits."""
+        """Let everyone come to rest: then no place is free that someone waiting may have."""
         self.loop.run_until_complete(_turns(10))
         self.collect()
-        assert self.admission.active == self.holders
+        assert self.admission.active == self.holders.total()
         assert self.admission.waiting == len(self.tasks) <= _QUEUE
-        assert self.admission.active == _LIMIT or not self.tasks
+        assert self.admission.active == _LIMIT or all(
+            self.holders[principal] == _MOST for principal in self.tasks.values()
+        )
 
     def collect(self) -> None:
         """Count who got in; forget who was refused or cancelled."""
         for task in [task for task in self.tasks if task.done()]:
-            self.tasks.remove(task)
+            principal = self.tasks.pop(task)
             if task.cancelled():
                 continue
             error = task.exception()
             assert error is None or isinstance(error, Overloaded)
-            self.holders += error is None
+            self.holders[principal] += error is None
 
     @invariant()
     def bounded(self) -> None:
         """There are never more places taken than there are, and never fewer than are held."""
-        assert self.holders <= self.admission.active <= _LIMIT
+        assert self.holders.total() <= self.admission.active <= _LIMIT
+        assert max(self.holders.values(), default=0) <= _MOST
         assert self.admission.waiting <= _QUEUE
 
 
 TestAdmissionMachine = AdmissionMachine.TestCase
-TestAdmissionMachine.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestAdmissionMachine.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
