@@ -207,6 +207,11 @@ class Breakers:
                 hot.settle(Verdict.NOTHING)
             raise
 
+    def is_closed(self, table: str) -> bool:
+        """Return whether more than one request at a time may go to a table."""
+        breaker = self._tables.get(table)
+        return breaker is None or breaker.state is State.CLOSED
+
     def states(self) -> Iterator[tuple[str, State]]:
         """Yield the state of each table's breaker; safe in another thread."""
         yield from [(table, breaker.state) for table, breaker in list(self._tables.items())]

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 from dynamodb_processor_server.errors import DeadlineExceeded
 from dynamodb_processor_server.query.plan import Operation, Plan
@@ -26,6 +26,8 @@ from dynamodb_processor_server.reading.port import (
     Usage,
 )
 
+_Need: TypeAlias = tuple[Any, Mapping[str, Any]]  # a branch of the builder's, and its request
+
 
 class _Builder(Protocol):
     """What `PageBuilder` and `CountBuilder` have in common; a branch is the builder's own."""
@@ -35,7 +37,7 @@ class _Builder(Protocol):
     @property
     def moved(self) -> bool: ...
 
-    def needs(self) -> Sequence[tuple[Any, Mapping[str, Any]]]: ...
+    def needs(self) -> Sequence[_Need]: ...
 
     def add(self, branch: Any, answer: Mapping[str, Any], usage: Usage) -> None: ...
 
@@ -113,6 +115,15 @@ class DynamoDBReader:
     async def _read_more(self, plan: Plan, builder: _Builder, deadline: float) -> None:
         """Ask all partitions that must be read, at the same time."""
         needs = builder.needs()
+        if len(needs) > 1 and not self._backend.breakers.is_closed(plan.table.name):
+            # The first is the probe; beside it the others would be refused, and end the page.
+            await self._read(plan, builder, needs[:1], deadline)
+            needs = needs[1:]
+        await self._read(plan, builder, needs, deadline)
+
+    async def _read(
+        self, plan: Plan, builder: _Builder, needs: Sequence[_Need], deadline: float
+    ) -> None:
         if len(needs) == 1:
             ((branch, request),) = needs
             builder.add(branch, *await self._ask(plan, request, deadline))
