@@ -30,6 +30,7 @@ class Flights:
 
     def __init__(self) -> None:
         self._flights: dict[Hashable, _Flight] = {}
+        self._tasks: set[asyncio.Task[Page]] = set()  # those of unlisted flights as well
 
     def __len__(self) -> int:
         return len(self._flights)
@@ -37,13 +38,14 @@ class Flights:
     def joinable(self, key: Hashable, not_before: float) -> bool:
         """Return whether a flight for `key` is under way that began at `not_before` or later."""
         flight = self._flights.get(key)
-        return flight is not None and flight.began >= not_before
+        return flight is not None and flight.began >= not_before and not flight.progress.stop
 
     async def join(self, key: Hashable, limits: Limits) -> Page:
         """Wait for the flight of `key` as long as `limits` allow.
 
         When they do not, what the flight has read so far is returned as a TIME_BUDGET page; with
-        nothing to show, DeadlineExceeded is raised. The flight goes on for the others.
+        nothing to show, DeadlineExceeded is raised. The flight goes on for the others; where there
+        are none it gets a moment to end by itself, so that what it has read in advance is not lost.
         """
         flight = self._flights[key]
         flight.waiters += 1
@@ -70,6 +72,7 @@ class Flights:
         """
         progress = Progress()
         task = asyncio.create_task(read(progress), name="flight")
+        self._tasks.add(task)
         flight = _Flight(task, progress, began)
         flight.waiters = 0 if attended else 1
         self._flights[key] = flight
@@ -77,13 +80,13 @@ class Flights:
 
     async def close(self) -> None:
         """Cancel what is under way, and wait for its end."""
-        tasks = [flight.task for flight in self._flights.values()]
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
     def _landed(self, key: Hashable, flight: _Flight) -> None:
+        self._tasks.discard(flight.task)
         self._remove(key, flight)
         if not flight.task.cancelled():
             flight.task.exception()  # marks it as seen: every waiter may have left by now
@@ -100,8 +103,11 @@ async def _await_page(flight: _Flight, limits: Limits) -> Page:
         await asyncio.wait((flight.task,), timeout=max(0.0, moment - loop.time()))
         if flight.task.done():
             return flight.task.result()
-        if flight.progress.cut is not None:
-            return flight.progress.cut()
-        if loop.time() >= limits.deadline:
+        progress = flight.progress
+        if progress.cut is not None:
+            if flight.waiters > 1 or progress.stop or loop.time() >= limits.deadline:
+                return progress.cut()
+            progress.stop = True
+        elif loop.time() >= limits.deadline:
             raise DeadlineExceeded("the deadline passed before anything was read")
         moment = min(loop.time() + _RECHECK_SECONDS, limits.deadline)

@@ -73,7 +73,7 @@ class DynamoDBReader:
         loop = asyncio.get_running_loop()
         while (end := builder.fill()) is None:
             if builder.moved:
-                if loop.time() >= limits.answer_by:
+                if limits.is_over(loop.time()):
                     end = PageEnd.TIME_BUDGET
                     break
                 if limits.progress is not None:

@@ -122,10 +122,11 @@ class Progress:
     """How far a read under way has come, for those who may not be able to wait for its end.
 
     `cut` returns what has been read so far as a page that ends with TIME_BUDGET; it is None until
-    there is something to show.
+    there is something to show. `stop` asks the read to end so at its next chance.
     """
 
     cut: Callable[[], Page] | None = None
+    stop: bool = False
 
 
 @dataclass(slots=True)
@@ -167,6 +168,10 @@ class Limits(NamedTuple):
     cache: CachePolicy = DEFAULT_CACHE_POLICY
     progress: Progress | None = None
     surplus: Surplus | None = None
+
+    def is_over(self, now: float) -> bool:
+        """Whether a read that has something to show is to end with it."""
+        return now >= self.answer_by or (self.progress is not None and self.progress.stop)
 
     @property
     def budgeted(self) -> bool:

@@ -175,8 +175,42 @@ async def test_who_should_answer_takes_the_first_progress() -> None:
     began = loop.time()
     caller = board(flights, read, make_limits(answer_by=began + 0.35))
     assert await caller is PART
-    assert loop.time() - began == pytest.approx(1.05)
-    assert read.cancelled == 1, "it was the only one"
+    assert loop.time() - began == pytest.approx(1.15)
+    assert read.cancelled == 1, "it was the only one, and the read did not end when it was asked to"
+
+
+@warped
+async def test_who_is_alone_asks_the_read_to_end() -> None:
+    """So that what it has read in advance is not lost; nobody else joins it then."""
+    flights = Flights()
+    seen: list[bool] = []
+
+    async def read(progress: Progress) -> Page:
+        progress.cut = lambda: PART
+        await asyncio.sleep(0.4)
+        seen.append(progress.stop)
+        return PAGE
+
+    flights.start("key", read, clock())
+    caller = asyncio.create_task(flights.join("key", make_limits(answer_by=clock() + 0.35)))
+    await asyncio.sleep(0.37)
+    assert not flights.joinable("key", float("-inf"))
+    assert await caller is PAGE
+    assert seen == [True]
+
+
+@warped
+async def test_closing_ends_flights_that_were_replaced_too() -> None:
+    """Nobody can join them any more, but they are under way."""
+    flights, old, new = Flights(), Read(seconds=10.0), Read(seconds=10.0)
+    callers = [board(flights, old, make_limits())]
+    await turns()
+    flights.start("key", new, clock())
+    callers.append(asyncio.create_task(flights.join("key", make_limits())))
+    await turns()
+    await flights.close()
+    assert (old.cancelled, new.cancelled) == (1, 1)
+    await asyncio.wait(callers)
 
 
 @warped
