@@ -15,6 +15,7 @@ from dynamodb_processor_server.access.admission import Admission
 from dynamodb_processor_server.access.api_keys import KeyRing
 from dynamodb_processor_server.access.open_streams import OpenStreams
 from dynamodb_processor_server.access.rate_limits import Limiter
+from dynamodb_processor_server.access.read_units import ReadUnitLimits
 from dynamodb_processor_server.background import run_in_background
 from dynamodb_processor_server.caching.generations import Generations
 from dynamodb_processor_server.caching.pages import PageStore
@@ -31,14 +32,14 @@ from dynamodb_processor_server.reading.admitted import (
     AdmittedItemReader,
     AdmittedReader,
 )
-from dynamodb_processor_server.reading.backend import Backend
+from dynamodb_processor_server.reading.backend import Backend, Meter
 from dynamodb_processor_server.reading.batches import DynamoDBItemReader
 from dynamodb_processor_server.reading.cached import CachedReader
 from dynamodb_processor_server.reading.clients import Clients
 from dynamodb_processor_server.reading.describing import DynamoDBDescriber
 from dynamodb_processor_server.reading.dynamodb import DynamoDBReader
 from dynamodb_processor_server.rpc.cache_servicer import CacheServicer
-from dynamodb_processor_server.rpc.call import current_claim
+from dynamodb_processor_server.rpc.call import current_call, current_claim
 from dynamodb_processor_server.rpc.catalog_servicer import CatalogServicer
 from dynamodb_processor_server.rpc.interceptors.adapter import CallHook
 from dynamodb_processor_server.rpc.interceptors.authentication import Authentication
@@ -140,14 +141,17 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     )
     keys = Reloading(settings.keys, lambda file: KeyRing.build(file, settings.rate_classes))
     sealer = TokenSealer(settings.token_key_ring(), settings.token_lifetime)
+    registry = _registry()
+    metrics = CallMetrics(registry)
+    limits = share_limits(settings, registry, stack)
     clients = await stack.enter_async_context(Clients(settings.client_settings()))
-    backend = Backend(clients, settings.backend_settings())
+    meter = _meter(metrics, limits.read_units)
+    backend = Backend(clients, settings.backend_settings(), meter)
     catalog = Catalog(declaration.current, DynamoDBDescriber(backend))
     store = PageStore(settings.cache_max_bytes, time.time)
     generations = Generations()
     admission = Admission(settings.max_concurrent_reads, settings.admission_queue)
     admittance = Admittance(admission, current_claim)
-    registry = _registry()
     shared, invalidator = share_pages(settings, generations, registry, stack)
     reader = CachedReader(
         AdmittedReader(DynamoDBReader(backend, settings.max_page_bytes), admittance),
@@ -162,7 +166,6 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     moves = GenerationMoves(invalidator)
     leases = share_leases(settings, stack)
     followers = Followers(catalog, streams, moves, settings.stream_pace(), leases=leases)
-    limits = share_limits(settings, registry, stack)
     draining = asyncio.Event()
     health = Health()
     preparation, tokens = Preparation(catalog), Tokens(sealer)
@@ -184,7 +187,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     )
     server = RpcServer(
         services,
-        _hooks(settings, registry, keys, limits.calls),
+        _hooks(settings, metrics, keys, limits.calls),
         settings.reflection,
         settings.compression,
     )
@@ -199,8 +202,8 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     StreamMetrics(registry, followers)
     if settings.metrics_listen is not None:
         host, _, port = settings.metrics_listen.rpartition(":")
-        metrics = stack.enter_context(MetricsServer(registry, host.strip("[]"), int(port)))
-        app.metrics_port = metrics.port
+        scraped = stack.enter_context(MetricsServer(registry, host.strip("[]"), int(port)))
+        app.metrics_port = scraped.port
     # First, so that it ends last: pages are served from the cache until the server has drained.
     run_in_background(followers.follow(), stack)
     await app.start()
@@ -217,13 +220,27 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     return app
 
 
+def _meter(metrics: CallMetrics, read_units: ReadUnitLimits) -> Meter:
+    """Return what charges each answer of DynamoDB to whose call asked for it.
+
+    A task that reads for several callers goes on with the call that began it.
+    """
+
+    def charge(table: str, units: float) -> None:
+        caller = current_call().caller
+        read_units.charge(caller, table, units)
+        metrics.consumed(table, caller.name, units)
+
+    return charge
+
+
 def _hooks(
-    settings: Settings, registry: CollectorRegistry, keys: Reloading[KeyRing], calls: Limiter
+    settings: Settings, metrics: CallMetrics, keys: Reloading[KeyRing], calls: Limiter
 ) -> tuple[CallHook, ...]:
     """Return the hooks in their order, outermost first."""
     return (
         RequestIds(),  # so that all below speak of a call by its id
-        Observation(CallMetrics(registry)),  # so that refusals are counted and logged
+        Observation(metrics),  # so that refusals are counted and logged
         Authentication(lambda: keys.current, time.time, settings.reflection == "open"),
         Authorization(
             {

@@ -102,7 +102,12 @@ class Settings(BaseSettings):
     )
     token_lifetime: _Seconds = Field(86_400.0, description="How long a page token is good.")
 
-    max_concurrent_reads: int = Field(200, ge=1, description="Reads of DynamoDB at once.")
+    max_concurrent_reads: int = Field(
+        200,
+        ge=1,
+        description="Reads of DynamoDB at once, of which no principal has more than seven of "
+        "eight; connections to it.",
+    )
     admission_queue: int = Field(100, ge=0, description="Reads that wait for one of those places.")
     max_streams: int = Field(
         256,
@@ -134,7 +139,8 @@ class Settings(BaseSettings):
         2.0,
         ge=0,
         le=3_600,
-        description="For which reads are not cached after an invalidation, as they may be old.",
+        description="For which reads are strong after an invalidation, or not cached where they "
+        "cannot be: eventual ones may be old.",
     )
     cache_index_quarantine: float = Field(
         10.0, ge=0, le=3_600, description="The same for reads of global indexes."
@@ -203,6 +209,7 @@ class Settings(BaseSettings):
         return BackendSettings(
             attempts=self.backend_attempts,
             attempt_timeout=self.backend_connect_timeout + self.backend_read_timeout,
+            connections=self.max_concurrent_reads,
             breaker=BreakerSettings(
                 failure_rate=self.breaker_failure_rate, cool_down=self.breaker_cool_down
             ),

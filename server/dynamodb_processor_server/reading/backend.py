@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
 
 Content: TypeAlias = Mapping[str, Any]
+#: Is told of a logical table and the read units that one request has taken of it.
+Meter: TypeAlias = Callable[[str, float], None]
 Request: TypeAlias = "Callable[[DynamoDBClient], Awaitable[Content]]"
 
 # A retry with less time than this before the call's deadline is not worth its load.
@@ -55,11 +57,13 @@ class BackendSettings:
     """How DynamoDB is treated.
 
     `attempts` at one request count the first; none of them takes longer than `attempt_timeout`
-    seconds.
+    seconds. So many reads as there are `connections` are under way at once: what waits for one
+    here is not mistaken for what DynamoDB is slow to answer.
     """
 
     attempts: int = 3
     attempt_timeout: float = 6.0
+    connections: int = 200
     breaker: BreakerSettings = field(default_factory=BreakerSettings)
 
 
@@ -83,6 +87,7 @@ class Answer:
     content: Content
     attempts: int
     seconds: float
+    read_units: float
 
 
 @dataclass(slots=True)
@@ -105,9 +110,14 @@ def _loop_time() -> float:
     return asyncio.get_running_loop().time()
 
 
+def _unmetered(table: str, units: float) -> None:
+    pass
+
+
 class Backend:
     """Makes requests to DynamoDB.
 
+    `meter` is told what each answer took, in the task that asked, whoever still waits for it.
     `clock` is the event loop's unless a test says otherwise, `jitter` gives a number from 0 to 1.
     """
 
@@ -115,13 +125,17 @@ class Backend:
         self,
         clients: Clients,
         settings: BackendSettings | None = None,
+        meter: Meter = _unmetered,
         clock: Callable[[], float] = _loop_time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self.breakers = Breakers((settings or BackendSettings()).breaker, clock, jitter)
+        settings = settings or BackendSettings()
+        self.breakers = Breakers(settings.breaker, clock, jitter)
         self._clients = clients
-        self._settings = settings or BackendSettings()
+        self._settings = settings
+        self._connections = asyncio.Semaphore(settings.connections)
+        self._meter = meter
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
@@ -141,7 +155,10 @@ class Backend:
         Raises BackendUnavailable, BackendRefused, PreconditionFailed and TableNotFound.
         """
         record = self._record(target.table)
-        return await self._call(record, target, partial(self._guarded, request), deadline)
+        answer = await self._call(record, target, partial(self._guarded, request), deadline)
+        if answer.read_units:
+            self._meter(target.table, answer.read_units)
+        return answer
 
     async def describe(self, target: Target, request: Request) -> Answer:
         """Return what a request about tables gives; their names may be a caller's guesses.
@@ -179,7 +196,7 @@ class Backend:
             attempts += 1
             record.retries += 1
         record.budget.refill()
-        return Answer(outcome, attempts, self._clock() - began)
+        return Answer(outcome, attempts, self._clock() - began, _read_units(outcome))
 
     async def _before_retry(
         self, record: TableRecord, failure: Failure, attempts: int, deadline: float
@@ -201,6 +218,12 @@ class Backend:
         self, request: Request, record: TableRecord, target: Target
     ) -> Content | Failure:
         """Make an attempt if the breakers let it through, and tell them what became of it."""
+        async with self._connections:
+            return await self._entered(request, record, target)
+
+    async def _entered(
+        self, request: Request, record: TableRecord, target: Target
+    ) -> Content | Failure:
         entry = self._enter(record, target)
         began = self._clock()
         verdicts = _VERDICTS[Blame.NOBODY]
@@ -242,3 +265,10 @@ class Backend:
             return failure
         finally:
             record.outcomes[kind] += 1
+
+
+def _read_units(content: Content) -> float:
+    """Return what an answer says it took: of one table, or of each of several."""
+    used = content.get("ConsumedCapacity", ())
+    each = (used,) if isinstance(used, Mapping) else used
+    return sum((one.get("CapacityUnits", 0.0) for one in each), 0.0)

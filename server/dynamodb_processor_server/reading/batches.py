@@ -75,7 +75,7 @@ class DynamoDBItemReader:
         items = content["Responses"].get(lookup.table.schema.name, ())
         return content, Usage(
             items_scanned=len(items),
-            read_units=sum(used["CapacityUnits"] for used in content.get("ConsumedCapacity", ())),
+            read_units=answer.read_units,
             backend_calls=answer.attempts,
             retries=answer.attempts - 1,
             backend_time=answer.seconds,

@@ -153,7 +153,7 @@ class DynamoDBReader:
             content = {**content, "Items": [view.expanded(item, now) for item in content["Items"]]}
         return content, Usage(
             items_scanned=content["ScannedCount"],
-            read_units=content.get("ConsumedCapacity", {}).get("CapacityUnits", 0.0),
+            read_units=answer.read_units,
             backend_calls=answer.attempts,
             retries=answer.attempts - 1,
             backend_time=answer.seconds,

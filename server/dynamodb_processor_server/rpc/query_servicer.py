@@ -156,7 +156,6 @@ class QueryServicer:
         found = await self._items.get_items(batch.lookup, terms.limits())
         response = batch_response(request, batch, found, self._max_page_bytes)
         call.usage, call.messages, call.items = found.usage, 1, response.stats.items_returned
-        self._read_units.charge(call.caller, call.table, found.usage.read_units)
         self._tell_remaining(call)
         return response
 
@@ -194,12 +193,9 @@ class QueryServicer:
         )
 
     def _note(self, call: Call, step: Step) -> None:
-        """Charge what a step took, and leave what the access log and the metrics say."""
+        """Leave what the access log and the metrics say."""
         call.items = step.items
-        if step.usage is not call.usage:  # as it is at each hit
-            units = step.usage.read_units - call.usage.read_units  # a step counts all so far
-            self._read_units.charge(call.caller, call.table, units)
-            call.usage = step.usage
+        call.usage = step.usage
         call.messages += 1
         call.cache = step.page.status
 

@@ -14,7 +14,6 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from dynamodb_processor_server.reading.backend import Backend
-from dynamodb_processor_server.reading.port import Usage
 
 _PREFIX: Final = "dynamodb_processor_"
 _SECONDS: Final = (
@@ -36,8 +35,9 @@ class CallMetrics(Collector):
         self._seconds: dict[str, float] = defaultdict(float)
         self._reads: dict[tuple[str, str], int] = defaultdict(int)
         self._items: dict[str, int] = defaultdict(int)
-        self._usage: dict[str, Usage] = defaultdict(Usage)
+        self._scanned: dict[str, int] = defaultdict(int)
         self._units: dict[str, float] = defaultdict(float)
+        self._principal_units: dict[str, float] = defaultdict(float)
         registry.register(self)
 
     def started(self, method: str) -> None:
@@ -51,13 +51,17 @@ class CallMetrics(Collector):
         self._buckets[method][bisect_left(_SECONDS, seconds)] += 1
         self._seconds[method] += seconds
 
-    def read(self, table: str, cache_status: str, items: int, usage: Usage, principal: str) -> None:
+    def read(self, table: str, cache_status: str, items: int, scanned: int) -> None:
         """Count what a call read."""
         self._reads[table, cache_status] += 1
         self._items[table] += items
-        if usage.backend_calls:
-            self._usage[table] += usage
-            self._units[principal] += usage.read_units
+        if scanned:
+            self._scanned[table] += scanned
+
+    def consumed(self, table: str, principal: str, units: float) -> None:
+        """Count the read units that a request took, whatever became of the call it was made for."""
+        self._units[table] += units
+        self._principal_units[principal] += units
 
     def collect(self) -> Iterator[Metric]:
         """Yield everything counted so far; runs in the thread that is scraped."""
@@ -70,13 +74,11 @@ class CallMetrics(Collector):
         reads = "Calls that read, by how the cache took part in their last page."
         yield _counter("reads", reads, ("table", "cache"), self._reads)
         yield _counter("items_returned", "Items returned.", ("table",), self._items)
-        used = list(self._usage.items())
-        scanned = {table: usage.items_scanned for table, usage in used}
-        yield _counter("items_scanned", "Items evaluated.", ("table",), scanned)
-        units = {table: usage.read_units for table, usage in used}
-        yield _counter("read_units", "Read units consumed.", ("table",), units)
-        by_principal = "Read units consumed by each principal's calls."
-        yield _counter("principal_read_units", by_principal, ("principal",), self._units)
+        yield _counter("items_scanned", "Items evaluated.", ("table",), self._scanned)
+        yield _counter("read_units", "Read units consumed.", ("table",), self._units)
+        by_principal = "Read units consumed by what each principal's calls asked DynamoDB."
+        units = self._principal_units
+        yield _counter("principal_read_units", by_principal, ("principal",), units)
 
     def _histogram(self) -> Metric:
         family = HistogramMetricFamily(

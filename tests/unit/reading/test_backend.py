@@ -251,6 +251,35 @@ async def test_retries_pass_the_breaker_too() -> None:
 
 
 @warped
+async def test_what_waits_for_a_connection_is_not_slow() -> None:
+    """Its timeout begins when it has one."""
+    script = Script([1.5] * 10)
+    settings = BackendSettings(1, attempt_timeout=2.0, connections=2)
+    backend = Backend(cast("Clients", script), settings)
+    answers = await asyncio.gather(*(read(script, backend) for _ in range(8)))
+    assert script.asked == [0.0, 0.0, 1.5, 1.5, 3.0, 3.0, 4.5, 4.5]
+    assert [answer.attempts for answer in answers] == [1] * 8
+
+
+@pytest.mark.parametrize(
+    "used", [{"CapacityUnits": 1.5}, [{"CapacityUnits": 1.0}, {"CapacityUnits": 0.5}]]
+)
+@warped
+async def test_what_an_answer_took_is_metered(used: Any) -> None:
+    """For one request of one table or of several, once, and in the task that asked."""
+    told: list[tuple[str, float]] = []
+
+    async def ask(client: Any) -> dict[str, Any]:
+        return {"ConsumedCapacity": used}
+
+    meter = lambda table, units: told.append((table, units))  # noqa: E731
+    backend = Backend(cast("Clients", Script()), meter=meter)
+    answer = await backend.read(EVENTS, ask, asyncio.get_running_loop().time() + 1.0)
+    assert told == [("events", 1.5)]
+    assert answer.read_units == 1.5
+
+
+@warped
 async def test_one_of_many_callers_probes() -> None:
     """The rest is refused while it waits, and served when it was answered."""
     script = Script([*[THROTTLED] * 4, 0.5])

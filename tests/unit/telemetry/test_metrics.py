@@ -12,7 +12,6 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from dynamodb_processor_server.errors import BackendUnavailable, ConfigurationError
-from dynamodb_processor_server.reading.port import NO_USAGE, Usage
 from dynamodb_processor_server.telemetry import metrics_server
 from dynamodb_processor_server.telemetry.metrics import (
     BackendMetrics,
@@ -52,9 +51,10 @@ def test_calls_are_counted_in_and_out(registry: CollectorRegistry) -> None:
 def test_what_reading_took_is_counted_by_table(registry: CollectorRegistry) -> None:
     """Items whether read or cached, the rest only where DynamoDB was asked."""
     metrics = CallMetrics(registry)
-    usage = Usage(items_scanned=40, read_units=1.5, backend_calls=2)
-    metrics.read("events", "MISS", 10, usage, "reports")
-    metrics.read("events", "HIT", 10, NO_USAGE, "reports")
+    metrics.read("events", "MISS", 10, 40)
+    metrics.read("events", "HIT", 10, 0)
+    metrics.consumed("events", "reports", 1.0)
+    metrics.consumed("events", "reports", 0.5)
     assert value(registry, "reads_total", table="events", cache="MISS") == 1
     assert value(registry, "reads_total", table="events", cache="HIT") == 1
     assert value(registry, "items_returned_total", table="events") == 20

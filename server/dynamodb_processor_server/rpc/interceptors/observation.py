@@ -39,7 +39,7 @@ class Observation(CallHook):
         table = call.table if call.code is not grpc.StatusCode.PERMISSION_DENIED else ""
         self._metrics.ended(call.method, code, seconds)
         if call.messages:
-            self._metrics.read(table, call.cache, call.items, call.usage, call.caller.name)
+            self._metrics.read(table, call.cache, call.items, call.usage.items_scanned)
         if not call.method.startswith(_NOT_LOGGED):
             principal = call.principal
             self._log.write(
