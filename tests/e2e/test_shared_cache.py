@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,10 +28,8 @@ from tests.support.redis_server import RedisServer
 from tests.support.running import eventually
 
 ADMIN: Final = ApiKey("admin", roles=("reader", "admin"))
-CALLERS: Final = 1_000
 # DynamoDB Local's reads are never old, so nothing has to wait before it is cached.
 ARGUMENTS: Final = ("--cache-quarantine=0", "--cache-index-quarantine=0")
-_HIT: Final = CacheStatus.CACHE_STATUS_HIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +58,20 @@ class Replica:
         with recording("InvalidateCache"):
             await self.cache.InvalidateCache(request, timeout=5.0, metadata=self.caller.metadata)
 
-    async def has(self, name: str) -> bool:
-        """Return whether a page can be had without a read of DynamoDB."""
+    async def found(self, name: str) -> QueryResponse | None:
+        """Return a page if it can be had without a read of DynamoDB."""
         try:
             page = await self.read(name, CacheMode.CACHE_MODE_ONLY_IF_CACHED)
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.FAILED_PRECONDITION:
                 raise
-            return False
-        return page.cache.status == _HIT and not page.stats.backend_calls
+            return None
+        assert not page.stats.backend_calls
+        return page
+
+    async def has(self, name: str) -> bool:
+        """Return whether a page can be had without a read of DynamoDB."""
+        return await self.found(name) is not None
 
     def hears(self) -> bool:
         """Return whether invalidations are heard."""
@@ -152,9 +155,10 @@ async def test_what_one_has_read_the_other_need_not_read(pair: Pair) -> None:
     version = await pair.write("shared-page")
     miss = await pair.first.read("shared-page")
     assert miss.stats.backend_calls == 1
-    assert await eventually(lambda: pair.second.has("shared-page"))
-    hit = await pair.second.read("shared-page")
-    assert hit.cache.status == _HIT
+    hit = await eventually(lambda: pair.second.found("shared-page"))
+    assert hit.cache.status == CacheStatus.CACHE_STATUS_SHARED_HIT
+    again = await pair.second.read("shared-page")
+    assert again.cache.status == CacheStatus.CACHE_STATUS_HIT
     assert hit.items == miss.items
     assert hit.read_time == miss.read_time
     assert await pair.second.version("shared-page") == version
@@ -174,28 +178,3 @@ async def test_what_was_invalidated_at_one_is_stale_at_none(pair: Pair) -> None:
         stale += await pair.first.version("moved") != version
         hits += await eventually(lambda: pair.second.has("moved"))
     assert (stale, hits) == (0, 8)
-
-
-async def test_many_who_miss_together_make_one_read(
-    pair: Pair, report: Callable[[str, str, str], None]
-) -> None:
-    """Over two servers, and whoever leaves disturbs nobody."""
-    await pair.write("herd")
-    replicas = (pair.first, pair.second)
-    before = sum(each.metric("backend_calls_total", ".*") for each in replicas)
-    tasks = [asyncio.create_task(replicas[n % 2].read("herd")) for n in range(CALLERS)]
-    await asyncio.sleep(0.05)
-    for task in tasks[::7]:
-        task.cancel()
-    pages = await asyncio.gather(*tasks, return_exceptions=True)
-    calls = sum(each.metric("backend_calls_total", ".*") for each in replicas) - before
-    stayed = [page for n, page in enumerate(pages) if n % 7]
-    wrong = [page for page in stayed if not (isinstance(page, QueryResponse) and page.items)]
-    report(
-        f"stampede of {CALLERS:,} over two replicas and Redis",
-        "at most 2 backend calls; who is cancelled disturbs nobody",
-        f"{calls:g} backend calls, {len(stayed) - len(wrong)} right, {len(wrong)} wrong, "
-        f"{CALLERS - len(stayed)} cancelled",
-    )
-    assert not wrong, wrong[:3]
-    assert 1 <= calls <= 2

@@ -46,7 +46,9 @@ class CacheStatus(enum.Enum):
     UNKNOWN = 0
     """A way that this client does not know."""
     HIT = 1
-    """Answered from the cache."""
+    """Answered from the cache of the replica that was asked."""
+    SHARED_HIT = 2
+    """Answered from the cache that replicas share."""
     MISS = 3
     """Not cached; read from DynamoDB."""
     COALESCED = 4

@@ -163,9 +163,11 @@ class CacheStats(_message.Message):
     bytes: _builtins.int
     """The bytes that they take."""
     hits: _builtins.int
-    """Reads that were answered from the cache."""
+    """Reads that were answered from the replica's own cache."""
     misses: _builtins.int
-    """Reads that looked in the cache and had to go on to DynamoDB, or to share such a read."""
+    """Reads that found nothing there: they went on to the cache that replicas share, to DynamoDB, or to
+    share such a read.
+    """
     evictions: _builtins.int
     """Pages that made room for others."""
     def __init__(

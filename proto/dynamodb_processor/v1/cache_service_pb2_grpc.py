@@ -53,7 +53,9 @@ class CacheServiceServicer:
 
     def InvalidateCache(self, request, context):
         """Ends cached answers that a write has made untrue. A read that begins after this has returned is
-        not answered with anything that was read before, by the replica that was asked.
+        not answered with anything that was read before, by the replica that was asked or any that shares
+        its cache with it. Where replicas do, this takes half a second longer, and it fails with UNAVAILABLE
+        if the others may not have heard.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -18,7 +18,9 @@ class CacheServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     InvalidateCache: _aio.UnaryUnaryMultiCallable[_cache_service_pb2.InvalidateCacheRequest, _cache_service_pb2.InvalidateCacheResponse]
     """Ends cached answers that a write has made untrue. A read that begins after this has returned is
-    not answered with anything that was read before, by the replica that was asked.
+    not answered with anything that was read before, by the replica that was asked or any that shares
+    its cache with it. Where replicas do, this takes half a second longer, and it fails with UNAVAILABLE
+    if the others may not have heard.
     """
     GetCacheStats: _aio.UnaryUnaryMultiCallable[_cache_service_pb2.GetCacheStatsRequest, _cache_service_pb2.GetCacheStatsResponse]
     """Shows how the cache of the replica that is asked is used."""
@@ -33,7 +35,9 @@ class CacheServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_cache_service_pb2.InvalidateCacheRequest, _abc.Awaitable[_cache_service_pb2.InvalidateCacheResponse]],
     ) -> _abc.Awaitable[_cache_service_pb2.InvalidateCacheResponse]:
         """Ends cached answers that a write has made untrue. A read that begins after this has returned is
-        not answered with anything that was read before, by the replica that was asked.
+        not answered with anything that was read before, by the replica that was asked or any that shares
+        its cache with it. Where replicas do, this takes half a second longer, and it fails with UNAVAILABLE
+        if the others may not have heard.
         """
 
     @_abc_1.abstractmethod

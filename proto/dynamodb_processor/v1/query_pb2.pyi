@@ -111,6 +111,8 @@ class _CacheStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CacheStat
     """Never sent."""
     CACHE_STATUS_HIT: _CacheStatus.ValueType  # 1
     """Answered from this replica's cache."""
+    CACHE_STATUS_SHARED_HIT: _CacheStatus.ValueType  # 2
+    """Answered from the cache that replicas share: another one has read it."""
     CACHE_STATUS_MISS: _CacheStatus.ValueType  # 3
     """Not cached; read from DynamoDB."""
     CACHE_STATUS_COALESCED: _CacheStatus.ValueType  # 4
@@ -123,12 +125,14 @@ class _CacheStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CacheStat
     """Read from DynamoDB without looking in the cache: asked for, or a strong read."""
 
 class CacheStatus(_CacheStatus, metaclass=_CacheStatusEnumTypeWrapper):
-    """How the cache took part in an answer. Numbers left out are those of kinds not served yet."""
+    """How the cache took part in an answer."""
 
 CACHE_STATUS_UNSPECIFIED: CacheStatus.ValueType  # 0
 """Never sent."""
 CACHE_STATUS_HIT: CacheStatus.ValueType  # 1
 """Answered from this replica's cache."""
+CACHE_STATUS_SHARED_HIT: CacheStatus.ValueType  # 2
+"""Answered from the cache that replicas share: another one has read it."""
 CACHE_STATUS_MISS: CacheStatus.ValueType  # 3
 """Not cached; read from DynamoDB."""
 CACHE_STATUS_COALESCED: CacheStatus.ValueType  # 4

@@ -52,7 +52,7 @@ class StoredPage:
 
     Until `expires`, a time of the store's clock, or as the table allows until `kept_until`; and as
     long as none of the generations that it was read under has moved. `tally` is that of the page's
-    table.
+    table, `key_bytes` what is large of the key that it is stored under.
     """
 
     content: PageContent
@@ -60,6 +60,7 @@ class StoredPage:
     kept_until: float
     generations: tuple[Generation, ...] = ()
     tally: Tally = field(default_factory=Tally)
+    key_bytes: int = 0
 
 
 class _Pages(LRUCache[Hashable, StoredPage]):
@@ -170,4 +171,5 @@ def _size(stored: StoredPage) -> int:
     content = stored.content
     position = 0 if content.next is None else sys.getsizeof(content.next)
     generations = sys.getsizeof(stored.generations)
-    return sys.getsizeof(content.items) + position + generations + _ENTRY_OVERHEAD
+    held = position + generations + stored.key_bytes
+    return sys.getsizeof(content.items) + held + _ENTRY_OVERHEAD

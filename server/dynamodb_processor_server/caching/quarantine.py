@@ -1,4 +1,4 @@
-"""For how long after an invalidation what is read is not cached."""
+"""For how long after an invalidation what is read eventually is not cached."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dynamodb_processor_server.query.plan import Plan
 
 @dataclass(frozen=True, slots=True)
 class Quarantine:
-    """For how many seconds after an invalidation reads are not stored.
+    """For how many seconds after an invalidation eventual reads are not stored.
 
-    They are eventually consistent and may still show what was there before the write. `index` is
-    for global indexes, which follow their table with a delay.
+    They may still show what was there before the write. `index` is for global indexes, which follow
+    their table with a delay.
     """
 
     table: float = 2.0

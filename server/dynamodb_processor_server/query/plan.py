@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from types import MappingProxyType
 from typing import Any
 
-from dynamodb_processor_server.catalog.schema import AccessPath, Table
+from dynamodb_processor_server.catalog.schema import AccessPath, PathKind, Table
 from dynamodb_processor_server.catalog.view import View
 from dynamodb_processor_server.query.key_conditions import KeyCondition
 from dynamodb_processor_server.query.model import Condition, Path
@@ -97,3 +98,20 @@ class Plan:
     cache_key: bytes
     rule: RowRule | None = None
     withheld: bool = False
+
+    def strengthened(self) -> Plan:
+        """Return the plan with strong reads in place of eventual ones, which cost half as much.
+
+        It is the same plan where there are none (global indexes), where they would be dear (scans)
+        and where they say nothing of what was written in another region.
+        """
+        if (
+            self.path.kind is PathKind.GLOBAL
+            or self.operation is Operation.SCAN
+            or self.table.schema.replicated
+        ):
+            return self
+        requests = tuple(
+            MappingProxyType({**request, "ConsistentRead": True}) for request in self.requests
+        )
+        return replace(self, strong=True, requests=requests)

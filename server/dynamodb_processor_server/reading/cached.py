@@ -81,7 +81,7 @@ class CachedReader:
             self._store.tally(plan.table.name).misses += 1
             if mode is CacheMode.ONLY_IF_CACHED:
                 return await self._keeper.look_further(key, plan, limits.cache)
-        reading = self._keeper.begin(plan, limits.surplus)
+        plan, reading = self._begin(plan, limits)
         age = -1.0 if mode is CacheMode.REFRESH else limits.cache.max_staleness
         try:
             if mode is CacheMode.REFRESH or limits.budgeted:
@@ -133,7 +133,7 @@ class CachedReader:
         else:
             page = await self._fly(flight, key, plan, reading, limits, age)
             status = CacheStatus.MISS
-        if page.status is not CacheStatus.HIT:
+        if page.status is not CacheStatus.SHARED_HIT:
             return page._replace(status=status)
         if staleness is not None and page.age > staleness:
             # It was young enough for somebody else, or has aged on its way.
@@ -165,7 +165,7 @@ class CachedReader:
 
     def _revalidate(self, key: PageKey, plan: Plan) -> None:
         """Read a page again for those who will ask for it next, unless many are being read so."""
-        reading = self._keeper.begin(plan)
+        plan, reading = self._begin(plan, None)
         flight = self._flight(key, plan, reading, None)
         if self._flights.joinable(flight, -inf) or self._revalidating >= _MAX_REVALIDATING:
             return
@@ -180,6 +180,13 @@ class CachedReader:
         self._revalidating += 1
         now = asyncio.get_running_loop().time()
         self._flights.start(flight, revalidate, now, attended=False)
+
+    def _begin(self, plan: Plan, limits: Limits | None) -> tuple[Plan, Reading]:
+        """Return how to read a plan, and what the read is begun under."""
+        reading = self._keeper.begin(plan, limits)
+        if limits is not None and limits.budgeted:
+            return plan, reading  # the budget is for what was asked for
+        return self._keeper.storable(plan, reading), reading
 
     def _flight(self, key: PageKey, plan: Plan, reading: Reading, age: float | None) -> Hashable:
         settled = self._keeper.settled(plan, reading)

@@ -26,13 +26,13 @@ from dynamodb_processor_server.reading.port import (
     PageEnd,
     Position,
     Reader,
-    Surplus,
 )
 
 PageKey: TypeAlias = tuple[bytes, Position, int]  # the plan's, where the page begins, its size
 
 # Pages cut by one caller's budget are not what another one asks for.
 _STORABLE: Final = frozenset({PageEnd.PAGE_FULL, PageEnd.EXHAUSTED, PageEnd.RESPONSE_BYTES})
+_LONGEST_AHEAD: Final = 10.0  # seconds for which a page says that it is fresh
 _JITTER: Final = 0.05  # a page lives up to this share shorter, so that pages do not expire at once
 
 
@@ -66,30 +66,54 @@ class Keeper:
         """Whether what is held here counts; if not, an invalidation may have been missed."""
         return self._shared is None or self._shared.trusts_local
 
-    def begin(self, plan: Plan, surplus: Surplus | None = None) -> Reading:
+    def begin(self, plan: Plan, limits: Limits | None = None) -> Reading:
         """Return what a read of a plan is begun under.
 
-        What its call has read in advance is part of the read if it was read under the same, and
-        thrown away if not.
+        What its call has read in advance is part of the read if it was read under the same and not
+        too long ago, and thrown away if not.
         """
         reading = self._generations.begin(tags_of(plan))
-        if surplus is None:
+        surplus = None if limits is None else limits.surplus
+        if limits is None or surplus is None:
             return reading
         if surplus.fetched is not None:
             earlier = surplus.read_under
-            if (
-                isinstance(earlier, Reading)
-                and earlier.generations == reading.generations
-                and (self.trusted or reading.began - earlier.began < FRESH_SECONDS)
-            ):
+            if isinstance(earlier, Reading) and self._goes_on(plan, limits, earlier, reading):
                 return earlier
             surplus.fetched = None
         surplus.read_under = reading
         return reading
 
+    def _goes_on(self, plan: Plan, limits: Limits, earlier: Reading, reading: Reading) -> bool:
+        """Return whether what was read under an earlier reading may be part of a page now."""
+        staleness = limits.cache.max_staleness
+        oldest = min(
+            _LONGEST_AHEAD if self.trusted else FRESH_SECONDS,
+            plan.table.declaration.cache_ttl,
+            inf if staleness is None else staleness,
+        )
+        return (
+            earlier.generations == reading.generations
+            and reading.began - earlier.began < oldest
+            # What began in quarantine is read strongly to its end.
+            and self.settled(plan, earlier) == self.settled(plan, reading)
+        )
+
     def settled(self, plan: Plan, reading: Reading) -> bool:
-        """Return whether the quarantine was over when a read began."""
-        return reading.settled(self._quarantine.of(plan))
+        """Return whether a read began so late that it shows what was invalidated before it."""
+        return reading.settled(self._settling(plan))
+
+    def storable(self, plan: Plan, reading: Reading) -> Plan:
+        """Return how to read a plan so that it may be stored.
+
+        In quarantine that takes a strong read, where there is one: twice the read units once,
+        instead of some for everyone who asks until it is over.
+        """
+        return plan if self.settled(plan, reading) else plan.strengthened()
+
+    def _settling(self, plan: Plan) -> float:
+        """Return for how many seconds after an invalidation a plan's reads may be old."""
+        return 0.0 if plan.strong else self._quarantine.of(plan)
 
     def stored(self, key: PageKey, policy: CachePolicy, grace: float) -> Page | None:
         """Return what is stored, if it expired no more than `grace` seconds ago."""
@@ -160,7 +184,7 @@ class Keeper:
         if age is not None:
             oldest = inf if age < 0 else self._now() - age
         shared = shared and oldest < inf
-        return Wanted(*key, tags_of(plan), self._quarantine.of(plan), oldest, shared)
+        return Wanted(*key, tags_of(plan), self._settling(plan), oldest, shared)
 
     def _keep(
         self, key: PageKey, plan: Plan, reading: Reading, page: Page, ticket: Ticket | None
@@ -190,7 +214,7 @@ class Keeper:
         now = self._now()
         age = max(0.0, now - page.content.read_at)
         left = max(0.0, page.expires - now)
-        return Page(page.content, NO_USAGE, CacheStatus.HIT, age, left)
+        return Page(page.content, NO_USAGE, CacheStatus.SHARED_HIT, age, left)
 
     def _put(self, key: PageKey, plan: Plan, reading: Reading, page: SealedPage) -> bool:
         declaration = plan.table.declaration
@@ -198,7 +222,9 @@ class Keeper:
         last = inf if page.content.valid_until is None else page.content.valid_until
         kept_until = min(page.expires + grace, last)
         tally = self._store.tally(plan.table.name)
-        stored = StoredPage(page.content, page.expires, kept_until, reading.generations, tally)
+        stored = StoredPage(
+            page.content, page.expires, kept_until, reading.generations, tally, len(key[1])
+        )
         return self._store.put(key, stored)
 
 

@@ -49,6 +49,7 @@ class CacheStatus(StrEnum):
     """How the cache took part in a page; the names are the contract's."""
 
     HIT = "HIT"
+    SHARED_HIT = "SHARED_HIT"
     MISS = "MISS"
     COALESCED = "COALESCED"
     STALE = "STALE"

@@ -24,6 +24,8 @@ from dynamodb_processor_server.rpc.received import PageRequest
 from dynamodb_processor_server.rpc.requests import check_budget
 
 _MAX_OPENINGS: Final = 32  # of one request: one for each principal that makes it
+#: Characters of a token that is kept beside the place it stands for; few are longer.
+LONGEST_REMEMBERED_TOKEN: Final = 1_024
 _SEALED_SECONDS: Final = 60.0  # by so much may a token expire sooner than it might
 
 
@@ -80,7 +82,8 @@ class Tokens:
         place = padded(at, len(plan.requests)) if plan.withheld else at
         payload = TokenPayload(place, plan.path.index, returned)
         token = self._sealer.seal(payload, _context(opening.prepared, principal))
-        opening.following = _Sealed(at, returned, token, now + _SEALED_SECONDS)
+        if len(token) <= LONGEST_REMEMBERED_TOKEN:
+            opening.following = _Sealed(at, returned, token, now + _SEALED_SECONDS)
         return token
 
     def open(

@@ -18,6 +18,7 @@ from dynamodb_processor_server.query.plan import Plan
 from dynamodb_processor_server.reading.counting import Total, total_of
 from dynamodb_processor_server.reading.port import NO_USAGE, CacheStatus, Page, PageEnd, Usage
 from dynamodb_processor_server.reading.traversal import Step
+from dynamodb_processor_server.rpc.openings import LONGEST_REMEMBERED_TOKEN
 
 _ENDS: Final = {end: query_pb2.PageEnd.Value(f"PAGE_END_{end.value}") for end in PageEnd}
 _STATUSES: Final = {
@@ -35,7 +36,8 @@ def query_response(step: Step, plan: Plan, token: str) -> bytes:
     if step.total is not None:
         _set_total(rest.total, step.total)
     # What has just been read is not remembered: it may never be asked for again.
-    make = _fixed if usage.backend_calls else _remembered_fixed
+    remembered = not usage.backend_calls and len(token) <= LONGEST_REMEMBERED_TOKEN
+    make = _remembered_fixed if remembered else _fixed
     fixed = make(content.end, content.count, plan.path.index, content.read_at, token)
     return b"".join((content.items, fixed, rest.SerializeToString()))
 

@@ -23,7 +23,7 @@ from dynamodb_processor_server.errors import (
     DeadlineExceeded,
     PreconditionFailed,
 )
-from dynamodb_processor_server.query.plan import Plan
+from dynamodb_processor_server.query.plan import Operation, Plan
 from dynamodb_processor_server.query.values import Value
 from dynamodb_processor_server.reading.cached import CachedReader
 from dynamodb_processor_server.reading.port import (
@@ -187,7 +187,7 @@ class Model:
         step, began = self._step, self._loop.time()
         await asyncio.sleep(step.takes * step.looks_at)
         looked = self._loop.time()
-        lag = step.lag * 0.999 * self._lags.of(plan)
+        lag = 0.0 if plan.strong else step.lag * 0.999 * self._lags.of(plan)
         seen = {device: self._version(device, looked - lag) for device in _devices(plan)}
         try:
             async with asyncio.timeout_at(limits.deadline):
@@ -229,8 +229,20 @@ class Model:
         for device, version in shown["seen"].items():
             for claim in claims[device]:
                 assert shown["began"] >= claim.since, (device, page, claim, began)
-                if claim.since + self._lags.of(plan) <= began:
+                if claim.since + self._lag_of(step, plan) <= began:
                     assert version >= claim.version, (device, page, claim, began)
+
+    def _lag_of(self, step: Step, plan: Plan) -> float:
+        """Return for how long after an invalidation an answer may lack what was written.
+
+        What may be cached is read strongly in that time, where that is possible.
+        """
+        eventual = step.budgeted or step.mode is CacheMode.BYPASS or not _has_strong_reads(plan)
+        return self._lags.of(plan) if eventual else 0.0
+
+
+def _has_strong_reads(plan: Plan) -> bool:
+    return plan.path.index is None and plan.operation is not Operation.SCAN
 
 
 def _devices(plan: Plan) -> Iterator[str]:

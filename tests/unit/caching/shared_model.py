@@ -21,6 +21,7 @@ from dynamodb_processor_server.caching.shared.sealing import TierSealer
 from dynamodb_processor_server.caching.shared.tier import SharedTier
 from dynamodb_processor_server.caching.shared.view import View
 from dynamodb_processor_server.errors import BackendUnavailable
+from dynamodb_processor_server.query.plan import Plan
 from dynamodb_processor_server.query.tokens import TokenKey
 from dynamodb_processor_server.reading.breakers import Breaker, BreakerSettings
 from dynamodb_processor_server.reading.cached import CachedReader
@@ -198,6 +199,10 @@ class SharedModel(Model):
 
     def _reader_for(self, step: Step) -> CachedReader:
         return self.replicas[step.replica].reader
+
+    def _lag_of(self, step: Step, plan: Plan) -> float:
+        """A replica that is cut off has not heard that it should read strongly."""
+        return self._lags.of(plan)
 
     async def close(self) -> None:
         """End what is still under way."""

@@ -11,9 +11,9 @@ from dynamodb_processor_server.caching.tags import tags_of_partitions, tags_of_t
 from dynamodb_processor_server.errors import PreconditionFailed
 from dynamodb_processor_server.query.plan import Plan
 from dynamodb_processor_server.query.values import Value
-from dynamodb_processor_server.reading.port import CacheStatus, Page, Surplus
+from dynamodb_processor_server.reading.port import CachePolicy, CacheStatus, Page, Surplus
 from tests.support.fake_reader import items_of
-from tests.unit.caching.world import ONLY, REFRESH, World
+from tests.unit.caching.world import ONLY, REFRESH, TTL, World
 from tests.unit.reading.questions import make_limits, make_plan
 from tests.unit.reading.warped_time import warped
 
@@ -110,35 +110,54 @@ async def test_a_flight_from_before_is_not_joined() -> None:
 
 
 @pytest.mark.parametrize(
-    ("plan", "seconds"), [(make_plan(), 2.0), (BY_LEVEL, 10.0)], ids=["table", "index"]
+    ("plan", "limits", "seconds"),
+    [(BY_LEVEL, {}, 10.0), (SCAN, {}, 2.0), (make_plan(), {"max_scanned_items": 500}, 2.0)],
+    ids=["index", "scan", "budgeted"],
 )
 @warped
-async def test_for_a_moment_nothing_is_stored(plan: Plan, seconds: float) -> None:
-    """An eventually consistent read may still show what was there before the write."""
+async def test_for_a_moment_eventual_reads_are_not_stored(
+    plan: Plan, limits: dict[str, Any], seconds: float
+) -> None:
+    """They may still show what was there before the write."""
     world = World()
-    invalidate(world)
     world.generations.move(tags_of_table("readings"))
     for moment in (0.0, seconds - 0.01):
         world.now = 1_000.0 + moment
-        page = await world.get(plan)
+        page = await world.get(plan, **limits)
         assert (page.status, page.expires_in) == (CacheStatus.MISS, None)
     world.now = 1_000.0 + seconds
-    assert (await world.get(plan)).expires_in is not None
-    assert (await world.get(plan)).status is CacheStatus.HIT
+    assert (await world.get(plan, **limits)).expires_in is not None
+    assert (await world.get(plan, **limits)).status is CacheStatus.HIT
+    assert not any(world.strong)
+
+
+@pytest.mark.parametrize("limits", [{}, {"cache": REFRESH}])
+@warped
+async def test_in_that_moment_reads_are_strong_and_stored(limits: dict[str, Any]) -> None:
+    """Once: they show what was written, and cost no more than a few of those that do not."""
+    world = World()
+    await world.get()
+    invalidate(world)
+    page = await world.get(**limits)
+    assert (page.status, page.expires_in) == (CacheStatus.MISS, TTL)
+    assert (await world.get()).status is CacheStatus.HIT
+    world.now += 2.0
+    await world.get(cache=REFRESH)
+    assert world.strong == [False, True, False]
 
 
 @warped
 async def test_a_flight_of_the_quarantine_is_not_joined_after_it() -> None:
-    """What it shows may be older than what anybody else would get by then."""
+    """What an eventual read shows may be older than what anybody else would get by then."""
     world = World()
     world.seconds = 5.0
-    invalidate(world)
-    first = asyncio.create_task(world.get())
+    world.generations.move(tags_of_table("readings"))
+    first = asyncio.create_task(world.get(BY_LEVEL))
     await asyncio.sleep(1.0)
-    second = asyncio.create_task(world.get())
+    second = asyncio.create_task(world.get(BY_LEVEL))
     await asyncio.sleep(1.0)
-    world.now += 2.0
-    third = asyncio.create_task(world.get())
+    world.now += 10.0
+    third = asyncio.create_task(world.get(BY_LEVEL))
     statuses = [(await page).status for page in (first, second, third)]
     assert statuses == [CacheStatus.MISS, CacheStatus.COALESCED, CacheStatus.MISS]
     assert world.reads == 2
@@ -163,6 +182,45 @@ async def test_what_a_call_has_read_in_advance_ends_too(limits: dict[str, Any]) 
     invalidate(world)
     await turn(page.content.next or b"")
     assert world.in_advance == [None, "read in advance", None]
+
+
+@pytest.mark.parametrize(
+    ("policy", "seconds", "goes_on"),
+    [
+        (CachePolicy(), 9.0, True),
+        (CachePolicy(), 11.0, False),
+        (CachePolicy(max_staleness=5.0), 4.0, True),
+        (CachePolicy(max_staleness=5.0), 6.0, False),
+    ],
+)
+@warped
+async def test_what_a_call_has_read_in_advance_grows_old(
+    policy: CachePolicy, seconds: float, goes_on: bool
+) -> None:
+    """A page says that it has just been read."""
+    world = World()
+    surplus = Surplus()
+    limits = make_limits(surplus=surplus, cache=policy)
+    page = await world.reader.fetch_page(make_plan(), b"", limits)
+    surplus.position, surplus.fetched = page.content.next, "read in advance"
+    world.now += seconds
+    await world.reader.fetch_page(make_plan(), page.content.next or b"", limits)
+    assert world.in_advance == [None, "read in advance" if goes_on else None]
+
+
+@warped
+async def test_a_call_that_began_in_quarantine_reads_strongly_no_longer_than_it_must() -> None:
+    """What it has read in advance by then is read again."""
+    world = World()
+    surplus = Surplus()
+    limits = make_limits(surplus=surplus)
+    invalidate(world)
+    page = await world.reader.fetch_page(make_plan(), b"", limits)
+    surplus.position, surplus.fetched = page.content.next, "read in advance"
+    world.now += 2.0
+    await world.reader.fetch_page(make_plan(), page.content.next or b"", limits)
+    assert world.in_advance == [None, None]
+    assert world.strong == [True, False]
 
 
 @warped

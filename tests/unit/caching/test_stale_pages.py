@@ -47,6 +47,20 @@ async def test_a_stale_page_is_served_while_it_is_read_again() -> None:
 
 
 @warped
+async def test_in_quarantine_it_is_read_again_strongly() -> None:
+    """So that what comes of it can be stored."""
+    plan = make_plan(cache_ttl=1.0, stale_while_revalidate=60.0)
+    world = World()
+    invalidate(world)
+    await world.get(plan)
+    world.now += 1.5
+    assert (await world.get(plan)).status is CacheStatus.STALE
+    await asyncio.sleep(1.0)
+    assert (await world.get(plan)).status is CacheStatus.HIT
+    assert world.strong == [True, True]
+
+
+@warped
 async def test_who_asks_for_less_staleness_waits_for_the_read() -> None:
     """It joins the one that is under way."""
     world = await expired(WHILE)

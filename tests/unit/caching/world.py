@@ -34,7 +34,8 @@ BYPASS, REFRESH, ONLY = (
 class World:
     """A table of 25 items, a cached reader of it, and a clock. Reads take `seconds`.
 
-    `in_advance` is what each read was given of what its call had read before.
+    `in_advance` is what each read was given of what its call had read before, `strong` whether it
+    was a strong one.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class World:
         self.error: Exception | None = None
         self.valid_until: float | None = None
         self.in_advance: list[object] = []
+        self.strong: list[bool] = []
         self.table = InMemoryReader(make_items(25), now=lambda: self.now)
         self.store = PageStore(store_bytes, lambda: self.now)
         self.generations = Generations(lambda: self.now)
@@ -59,6 +61,7 @@ class World:
 
     async def fetch_page(self, plan: Plan, at: Position, limits: Limits) -> Page:
         """Read as DynamoDB would: the data is that of the beginning."""
+        self.strong.append(plan.strong)
         if limits.surplus is not None:
             self.in_advance.append(limits.surplus.fetched)
         page = await self.table.fetch_page(plan, at, limits)
