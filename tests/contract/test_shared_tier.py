@@ -9,6 +9,7 @@ from dataclasses import replace
 from random import Random
 
 import pytest
+from redis import Redis
 
 from dynamodb_processor_server.caching.shared.port import (
     MOST_EVENTS,
@@ -191,3 +192,23 @@ async def test_nothing_of_an_epoch_is_left_in_the_next(tier: Tier) -> None:
     found = await tier.look_up(b"a")
     assert found.page is None
     assert found.generations != first.generations
+
+
+async def test_another_run_of_the_server_begins_another_epoch(redis_server: RedisServer) -> None:
+    """Although it has all that the earlier one had, as a replica that took its place has."""
+    prefix = f"contract-{next(_prefixes)}:"
+    store = RedisStore(redis_server.url, 1.0, prefix)
+    epoch = (await store.poll(b"", 0)).epoch
+    asked = LookUp(epoch, b"page", (b"a",), 0.0, None)
+    first = await store.look_up(asked)
+    await store.store(asked, first.generations, b"value", 60.0)
+    earlier = epoch[:32] + b"0" * len(epoch[32:])
+    with Redis.from_url(redis_server.url) as client:
+        ((entry, fields),) = client.xrange(f"{prefix}invalidations")
+        client.delete(f"{prefix}invalidations")
+        client.xadd(f"{prefix}invalidations", {**fields, b"epoch": earlier}, id=entry)
+        client.set(f"{prefix}epoch", earlier)
+    polled = await store.poll(epoch, 1)
+    assert polled.epoch[:32] != epoch[:32]
+    assert (await store.look_up(replace(asked, epoch=polled.epoch))).page is None
+    await store.close()

@@ -7,7 +7,7 @@ import signal
 import time
 import urllib.request
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -116,15 +116,6 @@ class Fleet:
                 return time.monotonic() - began
             await asyncio.sleep(0.05)
         raise AssertionError(f"not within {seconds} s")
-
-
-@pytest.fixture
-def own_redis(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A Redis for this test."""
-    server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
 
 
 @pytest.fixture

@@ -53,6 +53,7 @@ ARGUMENTS: Final = (
     "--sole-replica", "--stream-poll-interval=0.2", "--cache-quarantine=0",
     "--cache-index-quarantine=0",
 )  # fmt: skip
+_RECENT: Final = 20  # of an item's writes: what is older has long been seen
 _Key = tuple[str, int]
 _Item = Mapping[str, Any]
 
@@ -106,14 +107,21 @@ class Rooms:
         await asyncio.to_thread(call, TableName=SCHEMA.table, **request)
 
     def look(self, asked: Mapping[str, str], answer: list[_Item], began: float) -> None:
-        """Compare an answer with what had been written when its read began."""
+        """Compare an answer with what had been written when its read began.
+
+        It misses a write if it lacks what that put there, or shows what that changed or took away.
+        """
         seen = {_key(item): int(item["version"]["N"]) for item in answer}
-        for key, item in list(self.items.items()):
-            if not _matches(item, asked):
-                continue
-            last = self.writes[key][-1]
-            if last.acknowledged < began and seen.get(key, 0) < last.version:
-                last.last_missed = began
+        for key, writes in self.writes.items():
+            shown = seen.get(key)
+            if shown is None:
+                item = self.items.get(key)
+                missed = writes[-1:] if item is not None and _matches(item, asked) else []
+            else:
+                missed = [write for write in writes[-_RECENT:] if write.version > shown]
+            for write in missed:
+                if write.acknowledged < began:
+                    write.last_missed = max(write.last_missed, began)
 
 
 def _key(item: _Item) -> _Key:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -24,6 +25,7 @@ from tests.support.datasets import Schema
 from tests.support.running import Refusal, Service, numbers, query_spec, refusal_of
 
 DEADLINE: Final = 1.0  # of each call, in seconds
+_PAUSE: Final = 0.02  # seconds between one caller's calls
 USERS: Final = tuple(f"u-{number}" for number in range(12))
 EVENTS: Final = list(range(1, 9))  # of each user
 BYPASS: Final = query_pb2.CachePolicy(mode=query_pb2.CACHE_MODE_BYPASS)
@@ -125,32 +127,57 @@ def _events_of(user: str) -> query_pb2.QuerySpec:
 
 
 class Load:
-    """Reads of every kind, of events that do not change."""
+    """Reads of every kind, of events that do not change; one kind may be answered from the cache.
+
+    `cached` counts the calls of that kind.
+    """
 
     def __init__(self, service: Service, seed: int) -> None:
+        self.cached = 0
         self._reads = Reads(service)
         self._random = random.Random(seed)
+        self._numbers = itertools.count()
 
     async def run(self, calls: int, at_once: int) -> Outcome:
         """Make calls, so many at the same time."""
         outcome = Outcome()
-        reads = self._reads
-        kinds: Sequence[Callable[[str], Awaitable[list[int]]]] = (
-            lambda user: reads.page(user, BYPASS),
-            reads.page,
-            lambda user: reads.count(user, BYPASS),
-            lambda user: reads.get(user, len(EVENTS)),
-            lambda user: reads.stream(user, BYPASS),
-        )
-        work = [(kinds[n % len(kinds)], self._random.choice(USERS)) for n in range(calls)]
+        numbers = iter(range(calls))
 
         async def some() -> None:
-            while work:
-                kind, user = work.pop()
-                await measure(outcome, kind(user), _is_right)
+            for _ in numbers:
+                await self._call(outcome)
 
         await asyncio.gather(*(some() for _ in range(at_once)))
         return outcome
+
+    async def run_for(self, seconds: float, at_once: int) -> Outcome:
+        """Begin calls for so many seconds, with a pause between those of each caller."""
+        outcome = Outcome()
+        until = time.monotonic() + seconds
+
+        async def some() -> None:
+            while time.monotonic() < until:
+                await self._call(outcome)
+                await asyncio.sleep(_PAUSE)
+
+        await asyncio.gather(*(some() for _ in range(at_once)))
+        return outcome
+
+    async def _call(self, outcome: Outcome) -> None:
+        reads, user = self._reads, self._random.choice(USERS)
+        match next(self._numbers) % 5:
+            case 0:
+                call = reads.page(user, BYPASS)
+            case 1:
+                call = reads.count(user, BYPASS)
+            case 2:
+                call = reads.get(user, len(EVENTS))
+            case 3:
+                call = reads.stream(user, BYPASS)
+            case _:
+                self.cached += 1
+                call = reads.page(user)
+        await measure(outcome, call, _is_right)
 
     async def read(self, user: str) -> Outcome:
         """Make one call that is not answered from the cache."""

@@ -12,7 +12,7 @@ from typing import Final
 
 _CHUNK: Final = 65_536
 _DRIP_SECONDS: Final = 0.02
-_DELAY_SECONDS: Final = 0.1
+DELAY_SECONDS: Final = 0.1
 
 
 class Weather(Enum):
@@ -90,7 +90,7 @@ class Proxy:
             self.received += len(data)
             match self._weather:
                 case Weather.DELAY:
-                    await asyncio.sleep(_DELAY_SECONDS)
+                    await asyncio.sleep(DELAY_SECONDS)
                 case Weather.DRIP:
                     for byte in data:
                         writer.write(bytes((byte,)))

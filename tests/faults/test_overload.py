@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -20,6 +19,7 @@ from benchmarks.frames import Call, make_calls
 from dynamodb_processor.v1.query_pb2 import CacheMode, CachePolicy
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest
 from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
+from tests.faults.cores import a_core_of_its_own
 from tests.faults.load import EVENTS, USERS
 from tests.faults.pacing import call_at_pace, ended, percentile, probe
 from tests.faults.stub import Stub, open_stub
@@ -27,7 +27,7 @@ from tests.support.access import ApiKey, keys_file
 from tests.support.event_service import ENVIRONMENT
 from tests.support.lengths import FULL, at_length
 from tests.support.messages import spec
-from tests.support.processes import ServerProcess, served
+from tests.support.processes import ServerProcess, serving
 
 _NOISY: Final = ApiKey("noisy")
 _QUIET: Final = ApiKey("quiet")
@@ -35,10 +35,11 @@ _PLACES: Final = 8
 _ARGUMENTS: Final = (f"--max-concurrent-reads={_PLACES}", "--admission-queue=16")
 _SECONDS: Final = at_length(8, 60)
 _TIMES: Final = 3  # what can be served
-_CALLERS: Final = 60
+_CALLERS: Final = 90  # so many that most of them are not waiting for an answer
 _QUIET_PER_SECOND: Final = 10.0
 # In `make test`, other tests run beside.
 _REFUSED_IN: Final = 0.02 if FULL else 0.5
+_HEARD_IN: Final = 0.1 if FULL else 1.0  # by callers, who share a core with DynamoDB Local
 _PROBED_IN: Final = 1.0 if FULL else 5.0
 _GOODPUT: Final = 0.8 if FULL else 0.4  # of the peak
 _QUIET_ERRORS: Final = 0.01 if FULL else 0.1
@@ -50,20 +51,19 @@ _FLOOD: Final = 400  # calls under way
 async def _server(
     directory: Path, endpoint: str, table: str
 ) -> AsyncIterator[tuple[ServerProcess, Stub]]:
-    async with open_stub(endpoint) as stub:
-        serving = served(
+    async with (
+        open_stub(endpoint) as stub,
+        serving(
             {"tables": {"events": {"table": table}}},
             keys_file(_NOISY, _QUIET),
             directory,
             endpoint_url=f"http://127.0.0.1:{stub.port}",
             args=_ARGUMENTS,
             env=ENVIRONMENT,
-        )
-        server = await asyncio.to_thread(serving.__enter__)
-        try:
+        ) as server,
+    ):
+        with a_core_of_its_own(server):
             yield server, stub
-        finally:
-            await asyncio.to_thread(serving.__exit__, None, None, None)
 
 
 def _request(user: str, mode: CacheMode.ValueType) -> QueryRequest:
@@ -126,19 +126,23 @@ async def test_more_reads_than_dynamodb_can_answer(
     refused, heard = (percentile(each, 0.99) for each in (_refusals(server), load.refused))
     report(
         f"DynamoDB-bound overload, {_TIMES} times for {_SECONDS} s",
-        "goodput ≥ 80 % of peak, refusals < 20 ms (p99), probes < 1 s, recovery < 5 s, "
-        "a quiet principal's errors ≤ 1 %",
-        f"goodput {goodput:.0f}/s of {peak:.0f}/s ({goodput / peak:.0%}), {load.calls} calls, "
-        f"{len(load.refused)} refused in {refused * 1000:.1f} ms (p99; {heard * 1000:.1f} ms for "
-        f"callers on the same cores), {len(load.failed)} failed otherwise; "
+        "goodput ≥ 80 % of peak, refusals < 20 ms in the server (p99) and < 100 ms at callers, who "
+        "share a core with DynamoDB Local, 0 failed otherwise, probes < 1 s, recovery < 5 s, a "
+        "quiet principal's errors ≤ 1 %",
+        f"goodput {goodput:.0f}/s of {peak:.0f}/s ({goodput / peak:.0%}), {load.calls} calls "
+        f"({load.calls / load.seconds / peak:.1f} times), {len(load.refused)} refused in "
+        f"{refused * 1000:.1f} ms (p99; {heard * 1000:.1f} ms at callers), "
+        f"{len(load.failed)} failed otherwise; "
         f"{len(probes)} probes, latest {max(probes):.3f} s; recovered in {recovery:.1f} s; "
         f"quiet: {few.error_rate:.2%} of {few.calls} failed, p99 "
         f"{percentile(few.answered, 0.99):.3f} s",
     )
     assert goodput >= _GOODPUT * peak
-    assert load.calls > 1.5 * peak * _SECONDS or not FULL, "that was no overload"
+    assert load.calls > 0.9 * _TIMES * peak * _SECONDS or not FULL, "that was no overload"
     assert load.refused
     assert refused < _REFUSED_IN
+    assert heard < _HEARD_IN
+    assert not load.failed
     assert probes
     assert max(probes) < _PROBED_IN
     assert recovery < _RECOVERY
@@ -161,8 +165,6 @@ async def test_more_hits_than_a_core_can_answer(
     seconds = at_length(4, 30)
     context = get_context("spawn")
     async with _server(tmp_path, dynamodb_local, table) as (server, _):
-        if hasattr(os, "sched_setaffinity"):  # elsewhere it has all cores, and is one process still
-            os.sched_setaffinity(server.process.pid, {max(os.sched_getaffinity(0))})
         messages = [
             _request(user, CacheMode.CACHE_MODE_DEFAULT).SerializeToString() for user in USERS
         ]

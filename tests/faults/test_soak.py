@@ -7,8 +7,8 @@ import subprocess
 import sys
 import urllib.request
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -30,7 +30,7 @@ from tests.support.access import ApiKey, keys_file
 from tests.support.event_service import ENVIRONMENT
 from tests.support.lengths import FULL, at_length
 from tests.support.messages import spec
-from tests.support.processes import ServerProcess, served
+from tests.support.processes import ServerProcess, serving
 from tests.support.running import eventually
 
 _KEY: Final = ApiKey("tester")
@@ -154,28 +154,20 @@ async def _state(server: ServerProcess, bare: int) -> _State:
     )
 
 
-@asynccontextmanager
-async def _server(directory: Path, endpoint: str, table: str) -> AsyncIterator[ServerProcess]:
-    serving = served(
-        {"tables": {"events": {"table": table}}},
-        keys_file(_KEY),
-        directory,
-        endpoint_url=endpoint,
-        env=ENVIRONMENT,
-    )
-    server = await asyncio.to_thread(serving.__enter__)
-    try:
-        yield server
-    finally:
-        await asyncio.to_thread(serving.__exit__, None, None, None)
-
-
 async def test_nothing_is_left_of_calls(
     tmp_path: Path, dynamodb_local: str, table: str, report: Callable[[str, str, str], None]
 ) -> None:
     """Neither tasks nor descriptors nor memory, however their calls ended."""
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(_server(tmp_path, dynamodb_local, table))
+        server = await stack.enter_async_context(
+            serving(
+                {"tables": {"events": {"table": table}}},
+                keys_file(_KEY),
+                tmp_path,
+                endpoint_url=dynamodb_local,
+                env=ENVIRONMENT,
+            )
+        )
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(server.address))
         calls = _Calls(_of_service(channel))
         await call_at_pace(calls.make, _CALLERS, 1.0, None)

@@ -5,68 +5,141 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import grpc
 
 from dynamodb_processor.v1.query_pb2 import CacheStatus
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest, QueryResponse
 from dynamodb_processor_server.access.rate_limits import RateClass
-from tests.faults.conftest import open_ground
+from tests.faults.conftest import Ground, open_ground
 from tests.faults.load import EVENTS, USERS
+from tests.support.access import token_keys
+from tests.support.redis_server import RedisServer
 from tests.support.running import eventually, numbers, query_spec
 
 _CALLERS: Final = 1_000
 _LEAVING: Final = 50
 _METHOD: Final = "/dynamodb_processor.v1.QueryService/Query"
+_PATIENT: Final[dict[str, Any]] = {
+    "backend_read_timeout": 20.0,
+    "rate_classes": {"default": RateClass(calls_per_second=1_000_000)},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Herd:
+    """Callers who miss the same page while DynamoDB has not answered yet.
+
+    `charged` are the read units that their principals have consumed.
+    """
+
+    answers: list[QueryResponse]
+    cancelled: int
+    reads: int
+    charged: float
+
+    @property
+    def right(self) -> int:
+        """How many have been answered rightly."""
+        return sum(numbers(page.items, "seq") == EVENTS for page in self.answers)
+
+    @property
+    def statuses(self) -> Counter[str]:
+        """How the cache took part in the answers."""
+        return Counter(CacheStatus.Name(page.cache.status) for page in self.answers)
+
+
+async def stampede(*grounds: Ground) -> Herd:
+    """Let callers ask every server for one page in turns, and some of them leave.
+
+    DynamoDB answers when all have come, and those who leave have left.
+    """
+    query = query_spec("events", "user_id = :u", parameters={"u": USERS[0]})
+    for ground in grounds:
+        ground.stub.gate.clear()
+    servers = cycle(ground.service for ground in grounds)
+
+    def ask() -> grpc.aio.UnaryUnaryCall[QueryRequest, QueryResponse]:
+        server = next(servers)
+        request = QueryRequest(query=query)
+        return server.queries.Query(request, metadata=server.metadata(), timeout=30)
+
+    async def under_way(number: int) -> bool:
+        counts = [await each.metric("active_calls", method=_METHOD) for each in grounds]
+        return sum(counts) == number
+
+    calls = [ask() for _ in grounds]
+    await eventually(lambda: any(ground.stub.reads for ground in grounds))
+    calls += [ask() for _ in range(_CALLERS - len(calls))]
+    await eventually(lambda: under_way(_CALLERS))
+    for call in calls[:_LEAVING]:
+        call.cancel()
+    await eventually(lambda: under_way(_CALLERS - _LEAVING))
+    for ground in grounds:
+        ground.stub.gate.set()
+    answers = await asyncio.gather(*(_answer(call) for call in calls[_LEAVING:]))
+    cancelled = sum(call.cancelled() for call in calls)
+    reads = sum(ground.stub.reads for ground in grounds)
+    charged = sum([await each.metric("principal_read_units_total") for each in grounds])
+    return Herd(answers, cancelled, reads, charged)
+
+
+async def _answer(call: grpc.aio.UnaryUnaryCall[QueryRequest, QueryResponse]) -> QueryResponse:
+    return await call
 
 
 async def test_one_read_serves_them_all(
     tmp_path: Path, dynamodb_local: str, table: str, report: Callable[[str, str, str], None]
 ) -> None:
     """Whoever leaves before it ends, the first of them included, disturbs none of the others."""
-    request = QueryRequest(query=query_spec("events", "user_id = :u", parameters={"u": USERS[0]}))
-    async with open_ground(
-        tmp_path,
-        dynamodb_local,
-        table,
-        backend_read_timeout=20.0,
-        rate_classes={"default": RateClass(calls_per_second=1_000_000)},
-    ) as ground:
-        ground.stub.gate.clear()
-
-        def ask() -> grpc.aio.UnaryUnaryCall[QueryRequest, QueryResponse]:
-            return ground.service.queries.Query(
-                request, metadata=ground.service.metadata(), timeout=30
-            )
-
-        asked = [ask()]
-        await eventually(lambda: ground.stub.reads)
-        asked += [ask() for _ in range(_CALLERS - 1)]
-
-        async def arrived(number: int) -> bool:
-            return await ground.metric("active_calls", method=_METHOD) == number
-
-        await eventually(lambda: arrived(_CALLERS))
-        for call in asked[:_LEAVING]:
-            call.cancel()
-        await eventually(lambda: arrived(_CALLERS - _LEAVING))
-        ground.stub.gate.set()
-        pages = await asyncio.gather(*(_answer(call) for call in asked[_LEAVING:]))
-        reads = ground.stub.reads
-
-    statuses = Counter(CacheStatus.Name(page.cache.status) for page in pages)
-    right = sum(numbers(page.items, "seq") == EVENTS for page in pages)
+    async with open_ground(tmp_path, dynamodb_local, table, **_PATIENT) as ground:
+        herd = await stampede(ground)
     report(
         f"stampede of {_CALLERS:,} on one replica",
         "1 backend call; who is cancelled disturbs nobody",
-        f"{reads} backend call, {right} right, {_LEAVING} cancelled, {dict(statuses)}",
+        f"{herd.reads} backend call, {herd.right} right, {herd.cancelled} cancelled, "
+        f"{dict(herd.statuses)}",
     )
-    assert reads == 1
-    assert right == _CALLERS - _LEAVING
-    assert statuses == {"CACHE_STATUS_COALESCED": right}  # who began the read has left
+    assert herd.reads == 1
+    assert (herd.right, herd.cancelled) == (_CALLERS - _LEAVING, _LEAVING)
+    assert herd.statuses == {"CACHE_STATUS_COALESCED": herd.right}  # who began the read has left
+    assert herd.charged == 0.5
 
 
-async def _answer(call: grpc.aio.UnaryUnaryCall[QueryRequest, QueryResponse]) -> QueryResponse:
-    return await call
+async def test_two_replicas_make_two_reads_at_most(
+    tmp_path: Path,
+    dynamodb_local: str,
+    table: str,
+    own_redis: RedisServer,
+    report: Callable[[str, str, str], None],
+) -> None:
+    """One waits for the other's read a while, then makes its own, as its callers wait for it."""
+    shared = _PATIENT | {"redis_url": own_redis.url, "token_keys": token_keys("shared")}
+    folders = tmp_path / "first", tmp_path / "second"
+    for folder in folders:
+        folder.mkdir()
+    async with (
+        open_ground(folders[0], dynamodb_local, table, **shared) as first,
+        open_ground(folders[1], dynamodb_local, table, **shared) as second,
+    ):
+
+        async def hears(ground: Ground) -> bool:
+            return await ground.metric("shared_cache_fresh") == 1
+
+        for ground in (first, second):
+            await eventually(partial(hears, ground))
+        herd = await stampede(first, second)
+    report(
+        f"stampede of {_CALLERS:,} on two replicas and Redis",
+        "at most 2 backend calls; who is cancelled disturbs nobody",
+        f"{herd.reads} backend calls, {herd.right} right, {herd.cancelled} cancelled, "
+        f"{dict(herd.statuses)}",
+    )
+    assert 1 <= herd.reads <= 2
+    assert (herd.right, herd.cancelled) == (_CALLERS - _LEAVING, _LEAVING)
+    assert herd.statuses["CACHE_STATUS_COALESCED"] >= herd.right - 2

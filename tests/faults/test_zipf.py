@@ -22,7 +22,7 @@ from tests.support.dynamodb import create_table, open_client, put_items
 from tests.support.event_service import ENVIRONMENT
 from tests.support.lengths import FULL, at_length
 from tests.support.messages import spec
-from tests.support.processes import served
+from tests.support.processes import serving
 
 _SKEW: Final = 0.99
 _KEYS: Final = at_length(100, 10_000)  # so that the short form comes to know them as well
@@ -34,8 +34,7 @@ _SCHEMA: Final = Schema("faults-zipf", "name", "part", (), {"name": "S", "part":
 _CATALOG: Final = {
     "tables": {"zipf": {"table": _SCHEMA.table, "cache_ttl": 300, "invalidate_from_stream": True}}
 }
-# DynamoDB Local's reads are never old, so nothing has to wait before it is cached.
-_ARGUMENTS: Final = ("--sole-replica", "--stream-poll-interval=0.2", "--cache-quarantine=0")
+_ARGUMENTS: Final = ("--sole-replica", "--stream-poll-interval=0.2")
 
 
 def _item(rank: int, version: int) -> dict[str, Any]:
@@ -71,24 +70,20 @@ async def test_a_skewed_load_is_answered_from_the_cache(
             else:
                 outcomes[CacheStatus.Name(page.cache.status)] += 1
 
-    serving = served(
+    async with serving(
         _CATALOG,
         keys_file(_KEY),
         tmp_path,
         endpoint_url=dynamodb_local,
         args=_ARGUMENTS,
         env=ENVIRONMENT,
-    )
-    server = await asyncio.to_thread(serving.__enter__)
-    try:
+    ) as server:
         await asyncio.to_thread(server.wait_for_event, "stream_followed")
         began = time.monotonic()
         async with grpc.aio.insecure_channel(server.address) as channel:
             queries = QueryServiceStub(channel)
             await asyncio.gather(*(work(queries) for _ in range(_AT_ONCE)))
         seconds = time.monotonic() - began
-    finally:
-        await asyncio.to_thread(serving.__exit__, None, None, None)
 
     reads = _CALLS - outcomes["WRITE"]
     answered = sum(outcomes[f"CACHE_STATUS_{name}"] for name in ("HIT", "MISS", "COALESCED"))

@@ -30,7 +30,7 @@ _INTERNAL: Final = re.compile(
     r"Traceback|File \"|site-packages|\.py\b|<class|object at 0x"
     r"|botocore|boto3|aiohttp|grpc\._|asyncio"
     r"|dynamodb_processor_server|https?://|127\.0\.0\.1|localhost"
-    r"|[A-Z]\w+(?:Error|Exception)\b|#n\d|:v\d",
+    r"|[A-Z]\w+(?:Error|Exception)\b|#n\d|:v\d|internal:|arn:aws",
 )
 
 

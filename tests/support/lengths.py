@@ -1,7 +1,8 @@
 """How long scenarios are: short in `make test`, in full in `make faults`.
 
-Times are held to what is promised in full only, where nothing else runs: in `make test` a second
-suite has the same cores, so there the bounds are for what hangs, and not for what is slow.
+Times are held to what is promised in full only, where nothing else runs that is measured: in
+`make test` a second suite has the same cores, so there the bounds are for what hangs, and not for
+what is slow.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -12,7 +13,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,17 @@ def served(
         yield server
     finally:
         server.stop()
+
+
+@contextlib.asynccontextmanager
+async def serving(*what: Any, **how: Any) -> AsyncIterator[ServerProcess]:
+    """Run a server as `served` does, while the event loop goes on."""
+    life = served(*what, **how)
+    server = await asyncio.to_thread(life.__enter__)
+    try:
+        yield server
+    finally:
+        await asyncio.to_thread(life.__exit__, None, None, None)
 
 
 def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:

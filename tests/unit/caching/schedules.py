@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
 from random import Random
@@ -19,7 +19,6 @@ _T = TypeVar("_T")
 
 _SHORT: Final = Quarantine(table=0.3, index=1.5)
 _LATE_INDEX: Final = 0.03
-# Seconds: to a moment between the two quarantines, and from there to one after both.
 _AROUND_QUARANTINES: Final = ((0.8, 1.2), (5.0, 7.0))
 _SHARED_ACTS: Final = {
     "read": 100,
@@ -64,8 +63,7 @@ def drawn_schedules(
         return st.integers(0, 2**64 - 1).map(lambda seed: make(Random(seed)))
 
     def make(random: Random) -> list[Step]:
-        step = make_step(random)
-        return _late_index(step, random) if random.random() < _LATE_INDEX else [step]
+        return with_late_indexes(make_step(random), random, _AROUND_QUARANTINES)
 
     steps = st.integers(10, most).flatmap(
         lambda number: st.lists(draw(make), min_size=number, max_size=number)
@@ -77,12 +75,18 @@ def drawn_schedules(
     )
 
 
-def _late_index(step: Step, random: Random) -> list[Step]:
-    """Return what would be rare by chance: an index is read while it lags, and once more later.
+def with_late_indexes(
+    step: Step, random: Random, around_quarantines: Sequence[tuple[float, float]]
+) -> list[Step]:
+    """Return the step or, now and then, what would be rare by chance.
 
-    What the first read saw must not have been kept.
+    An index is read while it lags, and once more later; what the first read saw must not have been
+    kept. `around_quarantines` are seconds to a moment between two quarantines, and from there to
+    one after both.
     """
-    sooner, later = random.choice(_AROUND_QUARANTINES)
+    if random.random() >= _LATE_INDEX:
+        return [step]
+    sooner, later = random.choice(around_quarantines)
     number = random.randrange(len(DEVICES))
     plain = replace(step, after=0.0, which=number, mode=CacheMode.DEFAULT, staleness=None)
     plain = replace(plain, takes=0.0, fails=False, leaves_after=None, budgeted=False)
