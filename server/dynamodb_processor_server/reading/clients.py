@@ -8,16 +8,13 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import aioboto3
 import aiobotocore.session
-from aiobotocore.credentials import (
-    AioAssumeRoleCredentialFetcher,
-    AioDeferredRefreshableCredentials,
-)
 from botocore.config import Config
 
+from dynamodb_processor_server.reading.credentials import Credentials
 from dynamodb_processor_server.reading.responses import ItemResponseParserFactory
 
 if TYPE_CHECKING:
@@ -48,8 +45,8 @@ class Clients:
         self._settings = settings
         self._stack = AsyncExitStack()
         self._clients: dict[_Source, DynamoDBClient] = {}
+        self._credentials: dict[_Source, Credentials] = {}
         self._opening = asyncio.Lock()
-        self._renewed: dict[_Source, float] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -78,23 +75,13 @@ class Clients:
         that somebody writes anew, and for a clock that is wrong. However many calls notice, one
         looks, and not again for a while.
         """
-        source = (region, role_arn)
-        client = await self.client(region, role_arn)
-        async with self._opening:
-            now = asyncio.get_running_loop().time()
-            if now < self._renewed.get(source, float("-inf")) + _RENEWAL_SECONDS:
-                return
-            self._renewed[source] = now
-            session = await open_session(role_arn)
-            # There is no public way: clients are said to live as long as their credentials.
-            signer: Any = client._request_signer  # noqa: SLF001
-            signer._credentials = await session.get_credentials()  # noqa: SLF001
+        await self._credentials[region, role_arn].renew()
 
     async def _open(self, source: _Source) -> DynamoDBClient:
         region, role = source
         settings = self._settings
-        session = await open_session(role)
-        # The fast parser is for DynamoDB alone; STS, which answers in XML, never sees this session.
+        credentials = self._credentials[source] = Credentials(role, region or settings.region)
+        session = open_session(credentials)
         session.register_component("response_parser_factory", ItemResponseParserFactory())
         context = aioboto3.Session(botocore_session=session).client(
             "dynamodb",
@@ -106,16 +93,11 @@ class Clients:
         return client
 
 
-_ROLE_SESSION: Final = "dynamodb-processor"
-_RENEWAL_SECONDS: Final = 5.0
-
-
-async def open_session(role_arn: str | None) -> Any:
-    """Return a session of botocore's, with the credentials of a role if one is named."""
+def open_session(credentials: Credentials) -> Any:
+    """Return a session of botocore's whose clients sign with these credentials."""
     session = aiobotocore.session.get_session()
-    if role_arn is not None:
-        # There is no public way to set these.
-        session._credentials = await _assumed(session, role_arn)  # noqa: SLF001
+    # There is no public way to set these.
+    session._credentials = credentials  # noqa: SLF001
     return session
 
 
@@ -130,14 +112,3 @@ def _config(settings: ClientSettings) -> Config:
         parameter_validation=False,
         tcp_keepalive=True,
     )
-
-
-async def _assumed(session: Any, role_arn: str) -> AioDeferredRefreshableCredentials:
-    """Return credentials of a role, taken on with the session's own and renewed as they expire."""
-    fetcher = AioAssumeRoleCredentialFetcher(
-        client_creator=session.create_client,
-        source_credentials=await session.get_credentials(),
-        role_arn=role_arn,
-        extra_args={"RoleSessionName": _ROLE_SESSION},
-    )
-    return AioDeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")

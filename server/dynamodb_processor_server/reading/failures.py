@@ -25,6 +25,7 @@ from dynamodb_processor_server.errors import (
     PreconditionFailed,
     TableNotFound,
 )
+from dynamodb_processor_server.reading.credentials import CredentialsFailed
 from dynamodb_processor_server.reading.responses import CorruptAnswer
 
 
@@ -81,9 +82,11 @@ def classify(error: Exception, table: str) -> Failure:
             return _passing(f"{table} cannot be read at the moment", "corrupt")
         case HTTPClientError() | NoConnection() | OSError():  # timeouts among them
             return _passing(f"{table} cannot be reached at the moment", "unreachable")
-        case CredentialRetrievalError():
+        case CredentialRetrievalError() | CredentialsFailed():
             # Where credentials come from is away for a moment; that says nothing of the table.
-            gone = BackendUnavailable(f"{table} cannot be read at the moment")
+            gone = BackendUnavailable(
+                f"{table} cannot be read at the moment, for want of credentials"
+            )
             return Failure(gone, "credentials", retryable=True)
         case BotoCoreError():
             text = f"{type(error).__name__} while reading {table}: {error}"

@@ -24,6 +24,7 @@ from dynamodb_processor_server.caching.streams.records import StreamRecord
 from dynamodb_processor_server.caching.streams.shards import Cursor, Shard
 from dynamodb_processor_server.errors import BackendUnavailable
 from dynamodb_processor_server.reading.clients import ClientSettings, open_session
+from dynamodb_processor_server.reading.credentials import Credentials
 from dynamodb_processor_server.reading.failures import classify
 from dynamodb_processor_server.reading.responses import (
     ItemResponseParser,
@@ -136,7 +137,7 @@ class DynamoDBStreams:
 
     async def _open(self, region: str | None, role_arn: str | None) -> Any:
         settings = self._settings
-        session = await open_session(role_arn)
+        session = open_session(Credentials(role_arn, region or settings.region))
         session.register_component("response_parser_factory", _RecordResponseParserFactory())
         context = aioboto3.Session(botocore_session=session).client(
             "dynamodbstreams",

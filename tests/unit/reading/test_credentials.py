@@ -1,0 +1,146 @@
+"""Credentials: found when they are needed, however late, and exchanged when they have expired."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from dynamodb_processor_server.errors import BackendUnavailable
+from dynamodb_processor_server.reading import credentials as module
+from dynamodb_processor_server.reading.backend import Backend, BackendSettings, Target
+from dynamodb_processor_server.reading.clients import Clients, ClientSettings
+from dynamodb_processor_server.reading.credentials import Credentials, CredentialsFailed
+from tests.unit.reading.aws import (
+    ROLE,
+    Aws,
+    Refusal,
+    forget_credentials,
+    give_key,
+    list_tables,
+    open_aws,
+)
+from tests.unit.reading.warped_time import warped
+
+
+async def key_of(credentials: Credentials) -> str:
+    """Return the access key that is signed with."""
+    return str((await credentials.get_frozen_credentials()).access_key)
+
+
+@warped
+async def test_what_is_not_found_is_looked_for_again() -> None:
+    """By one of many who ask, and not at once: most that fail are told of the last look."""
+    with pytest.MonkeyPatch.context() as patch:
+        forget_credentials(patch)
+        credentials = Credentials()
+        asking = (key_of(credentials) for _ in range(10))
+        for failure in await asyncio.gather(*asking, return_exceptions=True):
+            assert isinstance(failure, CredentialsFailed)
+        give_key(patch, "late")
+        with pytest.raises(CredentialsFailed):
+            await key_of(credentials)
+        await asyncio.sleep(1.0)
+        assert await key_of(credentials) == "late"
+
+
+@warped
+async def test_expired_credentials_are_looked_for_anew() -> None:
+    """Once, however many calls notice at a time, and not again before a while has passed."""
+    with pytest.MonkeyPatch.context() as patch:
+        give_key(patch, "first")
+        credentials = Credentials()
+        assert await key_of(credentials) == "first"
+        give_key(patch, "second")
+        await asyncio.sleep(5.0)
+        assert await key_of(credentials) == "first"
+        await asyncio.gather(*(credentials.renew() for _ in range(10)))
+        assert await key_of(credentials) == "second"
+        give_key(patch, "third")
+        await credentials.renew()
+        assert await key_of(credentials) == "second"
+        await asyncio.sleep(5.0)
+        await credentials.renew()
+        assert await key_of(credentials) == "third"
+
+
+@warped
+async def test_credentials_are_kept_while_no_others_are_found() -> None:
+    """Where they come from is away: if botocore can renew them, it will."""
+    with pytest.MonkeyPatch.context() as patch:
+        give_key(patch, "first")
+        credentials = Credentials()
+        assert await key_of(credentials) == "first"
+        forget_credentials(patch)
+        await asyncio.sleep(5.0)
+        await credentials.renew()
+        assert await key_of(credentials) == "first"
+        give_key(patch, "second")
+        await asyncio.sleep(5.0)
+        await credentials.renew()
+        assert await key_of(credentials) == "second"
+
+
+@pytest.fixture
+async def aws(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Aws]:
+    """An AWS in which credentials may be looked for as often as one likes."""
+    monkeypatch.setattr(module, "_FAILURE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "_RENEWAL_SECONDS", 0.0)
+    async with open_aws(monkeypatch) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def clients(aws: Aws) -> AsyncIterator[Clients]:
+    """The clients of a server that has just started."""
+    async with Clients(ClientSettings(endpoint_url=aws.url, region="eu-west-1")) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(("role", "key"), [(None, "INSTANCE"), (ROLE, "ROLE")])
+async def test_a_server_that_starts_before_its_credentials_is_no_lost_one(
+    aws: Aws, clients: Clients, role: str | None, key: str
+) -> None:
+    """It cannot be read from until an instance's metadata answer, and can be from then on."""
+    backend, target = Backend(clients, BackendSettings(attempts=1)), Target("events", None, role)
+    aws.metadata = False
+    for _ in range(2):
+        with pytest.raises(BackendUnavailable, match="for want of credentials"):
+            await backend.describe(target, list_tables)
+    aws.metadata = True
+    await backend.describe(target, list_tables)
+    assert aws.asked["dynamodb"] == [(key, "eu-west-1")]
+
+
+async def test_what_has_expired_is_asked_for_nothing_more(
+    aws: Aws, clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Botocore would renew old credentials for ever: they are part of each address it makes."""
+    give_key(monkeypatch, "OLD")
+    aws.refusal = Refusal("ExpiredToken")
+    client = await clients.client(None, ROLE)
+    with pytest.raises(Exception, match="ExpiredToken"):
+        await client.list_tables()
+    aws.refusal = None
+    give_key(monkeypatch, "NEW")
+    await clients.renew_credentials(None, ROLE)
+    aws.asked["sts"].clear()
+    await client.list_tables()
+    assert [key for key, _ in aws.asked["sts"]] == ["NEW"]
+
+
+@pytest.mark.parametrize(
+    ("own", "asked"), [("us-east-1", "us-east-1"), (None, "eu-west-1")], ids=str
+)
+async def test_a_role_is_taken_on_where_the_server_is(
+    aws: Aws, clients: Clients, monkeypatch: pytest.MonkeyPatch, own: str | None, asked: str
+) -> None:
+    """Where AWS's sources say no region, that of the settings will do."""
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name)
+    if own is not None:
+        monkeypatch.setenv("AWS_DEFAULT_REGION", own)
+    await (await clients.client(None, ROLE)).list_tables()
+    assert aws.asked["sts"] == [("INSTANCE", asked)]
+    assert aws.asked["dynamodb"] == [("ROLE", "eu-west-1")]
