@@ -190,9 +190,9 @@ class Backend:
         began = self._clock()
         attempts = 1
         while isinstance(outcome := await attempt(record, target), Failure):
-            await self._before_retry(record, outcome, attempts, deadline)
             if outcome.credentials_expired:
-                await self._clients.renew_credentials(target.region, target.role_arn)
+                self._clients.renew_credentials(target.region, target.role_arn)
+            await self._before_retry(record, outcome, attempts, deadline)
             attempts += 1
             record.retries += 1
         record.budget.refill()

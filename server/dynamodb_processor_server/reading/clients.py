@@ -66,16 +66,13 @@ class Clients:
                 self._clients[source] = client
         return client
 
-    async def renew_credentials(
-        self, region: str | None = None, role_arn: str | None = None
-    ) -> None:
-        """Look for credentials anew, wherever they come from: the client's are said to be expired.
+    def renew_credentials(self, region: str | None = None, role_arn: str | None = None) -> None:
+        """Let the next request look for credentials anew: the client's are said to be expired.
 
         Most are renewed ahead of their end. This is for what botocore reads once, such as a file
-        that somebody writes anew, and for a clock that is wrong. However many calls notice, one
-        looks, and not again for a while.
+        that somebody writes anew, and for a clock that is wrong.
         """
-        await self._credentials[region, role_arn].renew()
+        self._credentials[region, role_arn].renew()
 
     async def _open(self, source: _Source) -> DynamoDBClient:
         region, role = source

@@ -44,6 +44,7 @@ class Credentials:
     def __init__(self, role_arn: str | None = None, region: str | None = None) -> None:
         self._role_arn = role_arn
         self._region = region
+        self._wanted = True
         self._found: Any = None
         self._failure: Exception | None = None
         self._next_look = float("-inf")
@@ -54,7 +55,7 @@ class Credentials:
 
         Raises CredentialsFailed if there are none.
         """
-        if self._found is None:
+        if self._wanted:
             await self._find()
         return await self._found.get_frozen_credentials()
 
@@ -70,15 +71,17 @@ class Credentials:
         """Return how botocore asks for a property."""
         return getattr(self, f"get_{name}")
 
-    async def renew(self) -> None:
-        """Look for others: those that were found are said to be expired."""
-        async with self._looking:
-            if asyncio.get_running_loop().time() >= self._next_look:
-                await self._look()
+    def renew(self) -> None:
+        """Look for others when they are needed next: those that were found are said to be expired.
+
+        However many say so, one looks, and not again for a while.
+        """
+        if asyncio.get_running_loop().time() >= self._next_look:
+            self._wanted = True
 
     async def _find(self) -> None:
         async with self._looking:  # one looks for all who wait
-            if self._found is not None:
+            if not self._wanted:
                 return
             if asyncio.get_running_loop().time() < self._next_look:
                 raise CredentialsFailed from self._failure
@@ -98,6 +101,7 @@ class Credentials:
             raise CredentialsFailed from error
         # Where there are none now, botocore may still be able to renew those that there were.
         self._found = found or self._found
+        self._wanted = False
         self._next_look = loop.time() + _RENEWAL_SECONDS
 
 

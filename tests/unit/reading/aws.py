@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,14 +34,26 @@ class Refusal:
     status: int = 400
 
 
+def _open() -> asyncio.Event:
+    gate = asyncio.Event()
+    gate.set()
+    return gate
+
+
 @dataclass
 class Aws:
-    """What AWS does, and by whom each service was asked, in which region."""
+    """What AWS does, and by whom each service was asked, in which region.
+
+    DynamoDB takes the key `expired` for expired. Metadata wait for `gate`, which is open unless a
+    test closes it.
+    """
 
     url: str = ""
     metadata: bool = True
     refusal: Refusal | None = None
     expiration: str = FAR_FUTURE
+    expired: str = ""
+    gate: asyncio.Event = field(default_factory=_open)
     asked: dict[str, list[tuple[str, str]]] = field(
         default_factory=lambda: {"sts": [], "dynamodb": []}
     )
@@ -49,12 +62,16 @@ class Aws:
         """Answer one request."""
         body = await request.text()
         if request.path.startswith("/latest/"):
+            await self.gate.wait()
             return self._tell_metadata(request.path)
         signature = _SIGNATURE.search(request.headers.get("authorization", ""))
         key, region, service = signature.groups() if signature else ("", "", "sts")
         self.asked[service].append((key, region))
         if service == "sts":
             return self._take_on_role(body)
+        if key == self.expired:
+            kind = "com.amazon.coral.service#ExpiredTokenException"
+            return web.json_response({"__type": kind}, status=400)
         return web.json_response({"TableNames": []})
 
     def _tell_metadata(self, path: str) -> web.Response:
@@ -104,12 +121,14 @@ async def open_aws(patch: pytest.MonkeyPatch) -> AsyncIterator[Aws]:
         patch.setenv("AWS_ENDPOINT_URL_STS", aws.url)
         yield aws
     finally:
+        aws.gate.set()
         await runner.cleanup()
 
 
 def forget_credentials(patch: pytest.MonkeyPatch) -> None:
     """Leave botocore no credentials to find, neither the tests' nor the developer's."""
-    for name in (*_KEYS, *_SOURCES):
+    take_key(patch)
+    for name in _SOURCES:
         patch.delenv(name, raising=False)
     for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
         patch.setenv(name, "/nonexistent")
@@ -120,6 +139,12 @@ def give_key(patch: pytest.MonkeyPatch, key: str) -> None:
     """Let botocore find an access key in the environment."""
     patch.setenv("AWS_ACCESS_KEY_ID", key)
     patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+
+
+def take_key(patch: pytest.MonkeyPatch) -> None:
+    """Take it away."""
+    for name in _KEYS:
+        patch.delenv(name, raising=False)
 
 
 async def list_tables(client: Any) -> Any:

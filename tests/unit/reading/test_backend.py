@@ -47,7 +47,7 @@ class Script:
         """Return the client."""
         return self
 
-    async def renew_credentials(self, region: str | None, role_arn: str | None) -> None:
+    def renew_credentials(self, region: str | None, role_arn: str | None) -> None:
         """Note that it was asked for."""
         self.renewed.append((region, role_arn))
 
@@ -171,9 +171,16 @@ async def test_a_spent_budget_is_one_table_s_own() -> None:
 
 @warped
 async def test_expired_credentials_are_renewed_before_the_next_attempt() -> None:
-    """Those of the client that was used; if they stay expired, that is for the operator."""
+    """Those of the client that was used, though the attempt may be another call's.
+
+    If they stay expired, that is for the operator.
+    """
     script = Script([refusal("ExpiredTokenException")])
     assert (await read(script)).attempts == 2
+    assert script.renewed == [("eu-west-1", "a role")]
+    script = Script([refusal("ExpiredTokenException")])
+    with pytest.raises(BackendRefused, match="ExpiredToken"):
+        await read(script, seconds=0.01)
     assert script.renewed == [("eu-west-1", "a role")]
     script = Script([refusal("ExpiredTokenException")] * 9)
     with pytest.raises(BackendRefused, match="ExpiredToken"):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from dynamodb_processor_server.errors import BackendUnavailable
 from dynamodb_processor_server.reading import credentials as module
@@ -20,6 +22,7 @@ from tests.unit.reading.aws import (
     give_key,
     list_tables,
     open_aws,
+    take_key,
 )
 from tests.unit.reading.warped_time import warped
 
@@ -31,13 +34,15 @@ async def key_of(credentials: Credentials) -> str:
 
 @warped
 async def test_what_is_not_found_is_looked_for_again() -> None:
-    """By one of many who ask, and not at once: most that fail are told of the last look."""
+    """One looks for all who ask, and not again for a moment."""
     with pytest.MonkeyPatch.context() as patch:
         forget_credentials(patch)
         credentials = Credentials()
-        asking = (key_of(credentials) for _ in range(10))
-        for failure in await asyncio.gather(*asking, return_exceptions=True):
-            assert isinstance(failure, CredentialsFailed)
+        with capture_logs() as logged:
+            asking = (key_of(credentials) for _ in range(10))
+            for failure in await asyncio.gather(*asking, return_exceptions=True):
+                assert isinstance(failure, CredentialsFailed)
+        assert [line["event"] for line in logged] == ["credentials_not_found"]
         give_key(patch, "late")
         with pytest.raises(CredentialsFailed):
             await key_of(credentials)
@@ -47,7 +52,7 @@ async def test_what_is_not_found_is_looked_for_again() -> None:
 
 @warped
 async def test_expired_credentials_are_looked_for_anew() -> None:
-    """Once, however many calls notice at a time, and not again before a while has passed."""
+    """Not again before a while has passed: many calls notice."""
     with pytest.MonkeyPatch.context() as patch:
         give_key(patch, "first")
         credentials = Credentials()
@@ -55,13 +60,13 @@ async def test_expired_credentials_are_looked_for_anew() -> None:
         give_key(patch, "second")
         await asyncio.sleep(5.0)
         assert await key_of(credentials) == "first"
-        await asyncio.gather(*(credentials.renew() for _ in range(10)))
+        credentials.renew()
         assert await key_of(credentials) == "second"
         give_key(patch, "third")
-        await credentials.renew()
+        credentials.renew()
         assert await key_of(credentials) == "second"
         await asyncio.sleep(5.0)
-        await credentials.renew()
+        credentials.renew()
         assert await key_of(credentials) == "third"
 
 
@@ -74,11 +79,11 @@ async def test_credentials_are_kept_while_no_others_are_found() -> None:
         assert await key_of(credentials) == "first"
         forget_credentials(patch)
         await asyncio.sleep(5.0)
-        await credentials.renew()
+        credentials.renew()
         assert await key_of(credentials) == "first"
         give_key(patch, "second")
         await asyncio.sleep(5.0)
-        await credentials.renew()
+        credentials.renew()
         assert await key_of(credentials) == "second"
 
 
@@ -124,10 +129,33 @@ async def test_what_has_expired_is_asked_for_nothing_more(
         await client.list_tables()
     aws.refusal = None
     give_key(monkeypatch, "NEW")
-    await clients.renew_credentials(None, ROLE)
+    clients.renew_credentials(None, ROLE)
     aws.asked["sts"].clear()
     await client.list_tables()
     assert [key for key, _ in aws.asked["sts"]] == ["NEW"]
+
+
+@pytest.mark.parametrize("hung", [False, True])
+async def test_a_renewal_that_fails_is_a_failure_of_the_attempt(
+    aws: Aws, clients: Clients, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hung: bool
+) -> None:
+    """As short as any, whatever is away, and the next call may fare better."""
+    give_key(monkeypatch, "OLD")
+    await list_tables(await clients.client())
+    aws.expired = "OLD"
+    take_key(monkeypatch)
+    if hung:
+        aws.gate.clear()
+        monkeypatch.setenv("AWS_METADATA_SERVICE_TIMEOUT", "60")
+    else:
+        config = tmp_path / "config"
+        config.write_text("[default]\ncredential_process = false\n")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    backend = Backend(clients, BackendSettings(attempts=2, attempt_timeout=0.5))
+    with pytest.raises(BackendUnavailable):
+        await backend.describe(Target("events"), list_tables)
+    give_key(monkeypatch, "NEW")
+    await backend.describe(Target("events"), list_tables)
 
 
 @pytest.mark.parametrize(
