@@ -14,6 +14,7 @@ from aiobotocore.credentials import (
     AioAssumeRoleCredentialFetcher,
     AioDeferredRefreshableCredentials,
 )
+from botocore.config import Config
 from botocore.exceptions import NoCredentialsError
 
 _log = structlog.get_logger(__name__)
@@ -21,6 +22,11 @@ _log = structlog.get_logger(__name__)
 _ROLE_SESSION: Final = "dynamodb-processor"
 # For where credentials come from to answer: less than an attempt at DynamoDB has.
 _PATIENCE_SECONDS: Final = 5.0
+# So has STS, which botocore asks again when a role's credentials are about to expire. What fails is
+# asked for again by `Backend` alone.
+_STS_CONFIG: Final = Config(
+    connect_timeout=2.0, read_timeout=3.0, retries={"mode": "standard", "total_max_attempts": 1}
+)
 # Between looking twice, after credentials were found and after they were not.
 _RENEWAL_SECONDS: Final = 5.0
 _FAILURE_SECONDS: Final = 1.0
@@ -57,7 +63,10 @@ class Credentials:
         """
         if self._wanted:
             await self._find()
-        return await self._found.get_frozen_credentials()
+        try:
+            return await self._found.get_frozen_credentials()
+        except Exception as error:
+            raise CredentialsFailed from error
 
     async def get_account_id(self) -> str | None:
         """Return the account if it is known: it may be part of DynamoDB's address.
@@ -92,6 +101,8 @@ class Credentials:
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 found = await _load(self._role_arn, self._region)
+                if found is not None:
+                    await found.get_frozen_credentials()  # some are asked for only now
             if found is None and self._found is None:
                 raise NoCredentialsError
         except Exception as error:
@@ -110,6 +121,7 @@ async def _load(role_arn: str | None, region: str | None) -> Any:
     # A session of its own: what a session has read of files and found in them, it keeps. STS, which
     # answers in XML, is asked in it as well.
     session = aiobotocore.session.get_session()
+    session.set_default_client_config(_STS_CONFIG)
     if session.get_config_variable("region") is None:
         session.set_config_variable("region", region)
     own = await session.get_credentials()

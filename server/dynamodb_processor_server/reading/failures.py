@@ -7,7 +7,7 @@ exceptions.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from botocore.exceptions import (
     ClientError,
     CredentialRetrievalError,
     HTTPClientError,
+    NoCredentialsError,
 )
 from botocore.exceptions import ConnectionError as NoConnection
 
@@ -82,12 +83,8 @@ def classify(error: Exception, table: str) -> Failure:
             return _passing(f"{table} cannot be read at the moment", "corrupt")
         case HTTPClientError() | NoConnection() | OSError():  # timeouts among them
             return _passing(f"{table} cannot be reached at the moment", "unreachable")
-        case CredentialRetrievalError() | CredentialsFailed():
-            # Where credentials come from is away for a moment; that says nothing of the table.
-            gone = BackendUnavailable(
-                f"{table} cannot be read at the moment, for want of credentials"
-            )
-            return Failure(gone, "credentials", retryable=True)
+        case CredentialsFailed():
+            return _classify_credentials(error, table)
         case BotoCoreError():
             text = f"{type(error).__name__} while reading {table}: {error}"
             return Failure(BackendRefused(text), "refused")
@@ -115,6 +112,18 @@ def _classify_answer(error: ClientError, table: str) -> Failure:
     if code in _EXPIRED:
         return Failure(refused, "credentials", retryable=True, credentials_expired=True)
     return Failure(refused, "refused")
+
+
+def _classify_credentials(error: CredentialsFailed, table: str) -> Failure:
+    """Return what it means that there are no credentials, which says nothing of the table."""
+    cause = error.__cause__
+    assert isinstance(cause, Exception)
+    if not isinstance(cause, CredentialRetrievalError | NoCredentialsError):
+        failure = classify(cause, table)
+        if isinstance(failure.error, BackendRefused):  # what is set up wrong does not pass
+            return replace(failure, kind="credentials")
+    text = f"{table} cannot be read at the moment, for want of credentials"
+    return Failure(BackendUnavailable(text), "credentials", retryable=True)
 
 
 def _passing(message: str, kind: str, blame: Blame = Blame.TABLE) -> Failure:

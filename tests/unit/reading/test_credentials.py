@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 import pytest
 from structlog.testing import capture_logs
 
-from dynamodb_processor_server.errors import BackendUnavailable
+from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable
 from dynamodb_processor_server.reading import credentials as module
 from dynamodb_processor_server.reading.backend import Backend, BackendSettings, Target
+from dynamodb_processor_server.reading.breakers import BreakerSettings, State
 from dynamodb_processor_server.reading.clients import Clients, ClientSettings
 from dynamodb_processor_server.reading.credentials import Credentials, CredentialsFailed
 from tests.unit.reading.aws import (
+    FAR_FUTURE,
     ROLE,
     Aws,
     Refusal,
@@ -30,6 +35,11 @@ from tests.unit.reading.warped_time import warped
 async def key_of(credentials: Credentials) -> str:
     """Return the access key that is signed with."""
     return str((await credentials.get_frozen_credentials()).access_key)
+
+
+def expiring() -> str:
+    """Return a time so soon that botocore renews what ends then whenever it is used."""
+    return (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
 
 
 @warped
@@ -123,16 +133,81 @@ async def test_what_has_expired_is_asked_for_nothing_more(
 ) -> None:
     """Botocore would renew old credentials for ever: they are part of each address it makes."""
     give_key(monkeypatch, "OLD")
-    aws.refusal = Refusal("ExpiredToken")
+    aws.expiration = expiring()
     client = await clients.client(None, ROLE)
-    with pytest.raises(Exception, match="ExpiredToken"):
-        await client.list_tables()
-    aws.refusal = None
+    await client.list_tables()
     give_key(monkeypatch, "NEW")
+    aws.expiration = FAR_FUTURE
     clients.renew_credentials(None, ROLE)
     aws.asked["sts"].clear()
     await client.list_tables()
     assert [key for key, _ in aws.asked["sts"]] == ["NEW"]
+
+
+_BREAKER: Final = BreakerSettings(least_calls=1)
+_ONCE: Final = BackendSettings(attempts=1, breaker=_BREAKER)
+
+
+def take_on_web_identity(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let botocore find a role that is taken on with a token, as on Kubernetes."""
+    token = folder / "token"
+    token.write_text("token")
+    patch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token))
+    patch.setenv("AWS_ROLE_ARN", ROLE)
+
+
+@pytest.mark.parametrize("role", [None, ROLE], ids=["web identity", "role"])
+@pytest.mark.parametrize("began", [False, True], ids=["at first", "later"])
+@pytest.mark.parametrize(
+    ("refusal", "expiration"),
+    [(Refusal("Throttling"), ""), (Refusal("Internal", 503), ""), (None, "2001-01-01T00:00:00Z")],
+    ids=["throttled", "failed", "expired"],
+)
+async def test_what_sts_does_is_not_blamed_on_the_table(
+    aws: Aws,
+    clients: Clients,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    role: str | None,
+    began: bool,
+    refusal: Refusal | None,
+    expiration: str,
+) -> None:
+    """Its breaker stays closed, and the next call is answered when STS answers."""
+    if role is None:
+        take_on_web_identity(monkeypatch, tmp_path)
+    backend, target = Backend(clients, _ONCE), Target("events", None, role)
+    aws.expiration = expiring()
+    if began:
+        await backend.read(target, list_tables, math.inf)
+    aws.refusal, aws.expiration = refusal, expiration
+    with pytest.raises(BackendUnavailable, match="for want of credentials"):
+        await backend.read(target, list_tables, math.inf)
+    aws.refusal, aws.expiration = None, FAR_FUTURE
+    await backend.read(target, list_tables, math.inf)
+    assert dict(backend.breakers.states()) == {"events": State.CLOSED}
+
+
+async def test_one_asks_sts_for_all_who_wait(
+    aws: Aws, clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once: it has enough to do, and whoever calls again asks again."""
+    monkeypatch.setattr(module, "_FAILURE_SECONDS", 60.0)
+    aws.refusal = Refusal("Internal", 503)
+    backend, target = Backend(clients, _ONCE), Target("events", None, ROLE)
+    reads = (backend.read(target, list_tables, math.inf) for _ in range(10))
+    failures = await asyncio.gather(*reads, return_exceptions=True)
+    assert [type(failure) for failure in failures] == [BackendUnavailable] * 10
+    assert len(aws.asked["sts"]) == 1
+
+
+async def test_a_role_that_may_not_be_taken_on_is_for_the_operator(
+    aws: Aws, clients: Clients
+) -> None:
+    """That does not pass, and the log says why."""
+    aws.refusal = Refusal("AccessDenied", 403)
+    with pytest.raises(BackendRefused, match="AccessDenied while reading events: why"):
+        await Backend(clients, _ONCE).read(Target("events", None, ROLE), list_tables, math.inf)
 
 
 @pytest.mark.parametrize("hung", [False, True])

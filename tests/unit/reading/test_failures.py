@@ -12,6 +12,7 @@ from botocore.exceptions import (
     CredentialRetrievalError,
     EndpointConnectionError,
     NoCredentialsError,
+    NoRegionError,
     ReadTimeoutError,
     SSLError,
 )
@@ -23,6 +24,7 @@ from dynamodb_processor_server.errors import (
     ProcessorError,
     TableNotFound,
 )
+from dynamodb_processor_server.reading.credentials import CredentialsFailed
 from dynamodb_processor_server.reading.failures import Blame, classify
 from dynamodb_processor_server.reading.responses import CorruptAnswer
 
@@ -36,6 +38,19 @@ def answer(code: str, message: str = "internal detail", status: int = 400) -> Cl
         "ResponseMetadata": {"HTTPStatusCode": status},
     }
     return ClientError(response, "Query")
+
+
+def named(value: object) -> str:
+    """Return a short name of a case's part."""
+    cause = getattr(value, "__cause__", None)
+    return str(value)[:60] if cause is None else f"without, {cause!r}"[:60]
+
+
+def without(cause: Exception) -> CredentialsFailed:
+    """Return the error of credentials that cannot be had, for a reason."""
+    error = CredentialsFailed()
+    error.__cause__ = cause
+    return error
 
 
 @pytest.mark.parametrize(
@@ -64,9 +79,13 @@ def answer(code: str, message: str = "internal detail", status: int = 400) -> Cl
         (SSLError(**URL), BackendUnavailable, "cannot be reached"),
         (ConnectionResetError(104, "reset"), BackendUnavailable, "cannot be reached"),
         (TimeoutError(), BackendUnavailable, "cannot be reached"),
-        (NoCredentialsError(), BackendRefused, "NoCredentialsError while reading events"),
+        (without(NoCredentialsError()), BackendUnavailable, "for want of credentials"),
+        (without(RuntimeError("still expired")), BackendUnavailable, "for want of credentials"),
+        (without(FileNotFoundError()), BackendUnavailable, "for want of credentials"),
+        (without(NoRegionError()), BackendRefused, "NoRegionError while reading events"),
+        (without(answer("AccessDenied")), BackendRefused, "AccessDenied while reading events"),
     ],
-    ids=lambda value: str(value)[:60],
+    ids=named,
 )
 def test_errors_are_told_apart(error: Exception, expected: type[Exception], words: str) -> None:
     """Come again later, gone, or our own mistake; only the last keeps AWS's words, for the log."""
@@ -133,8 +152,13 @@ def test_a_hot_partition_is_told_from_a_throttled_table(
         (CorruptAnswer("checksum"), "corrupt", True, Blame.TABLE),
         (answer("413", "<html>"), "corrupt", True, Blame.TABLE),
         (answer("ExpiredTokenException"), "credentials", True, Blame.NOBODY),
+        (without(answer("ExpiredToken")), "credentials", True, Blame.NOBODY),
+        (without(answer("Throttling")), "credentials", True, Blame.NOBODY),
+        (without(answer("SomethingNew", status=503)), "credentials", True, Blame.NOBODY),
+        (without(answer("AccessDenied")), "credentials", False, Blame.NOBODY),
+        (without(EndpointConnectionError(**URL)), "credentials", True, Blame.NOBODY),
         (
-            CredentialRetrievalError(provider="assume-role", error_msg="secret"),
+            without(CredentialRetrievalError(provider="assume-role", error_msg="secret")),
             "credentials",
             True,
             Blame.NOBODY,
@@ -144,7 +168,7 @@ def test_a_hot_partition_is_told_from_a_throttled_table(
         (answer("ValidationException"), "refused", False, Blame.NOBODY),
         (answer("ResourceNotFoundException"), "refused", False, Blame.NOBODY),
     ],
-    ids=lambda value: str(value)[:60],
+    ids=named,
 )
 def test_each_failure_says_what_follows_from_it(
     error: Exception, kind: str, retryable: bool, blamed: Blame
@@ -152,4 +176,4 @@ def test_each_failure_says_what_follows_from_it(
     """Whether to ask again, and whether the table is to blame."""
     failure = classify(error, "events")
     assert (failure.kind, failure.retryable, failure.blame) == (kind, retryable, blamed)
-    assert failure.credentials_expired == ("Expired" in str(error))
+    assert failure.credentials_expired == ("Expired" in f"{error} {error.__cause__}")
