@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from socket import AF_INET, AF_INET6
+import time
+from contextlib import suppress
+from socket import AF_INET, AF_INET6, SHUT_RDWR, socket
 from socketserver import ThreadingMixIn
 from typing import Any, Final, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -12,7 +14,8 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from dynamodb_processor_server.errors import ConfigurationError
 
-_PATIENCE_SECONDS: Final = 5.0  # with a scraper that does not send or read on
+# With a scraper, until it has its answer. Prometheus, unless told otherwise, waits no longer.
+_PATIENCE_SECONDS: Final = 10.0
 _MAX_SCRAPES: Final = 100  # at once; what comes beside them is cut off
 
 
@@ -53,13 +56,11 @@ class MetricsServer:
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = _PATIENCE_SECONDS
-
     def handle(self) -> None:
         """Answer one request, if it comes to an end."""
         try:
             super().handle()
-        except OSError:  # a scraper that waits, or that has gone, is no news
+        except OSError:  # a scraper that has gone, or was cut off, is no news
             self.close_connection = True
 
     def log_message(self, *args: Any) -> None:
@@ -72,19 +73,36 @@ class _Server(ThreadingMixIn, WSGIServer):
     request_queue_size = _MAX_SCRAPES
 
     def __init__(self, *arguments: Any) -> None:
-        self._places = threading.BoundedSemaphore(_MAX_SCRAPES)
+        self._came: dict[socket, float] = {}  # when, of those being served
         super().__init__(*arguments)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Return whether a place is left; without it the connection is closed."""
-        return self._places.acquire(blocking=False)
+        return len(self._came) < _MAX_SCRAPES
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Begin to serve one connection, in its place."""
+        self._came[request] = time.monotonic()
+        try:
+            super().process_request(request, client_address)
+        except Exception:  # there is no thread for it
+            del self._came[request]
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Serve one connection, and give its place back."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._places.release()
+            del self._came[request]
+
+    def service_actions(self) -> None:
+        """Cut off whoever has taken too long; called every half second and at each connection."""
+        latest = time.monotonic() - _PATIENCE_SECONDS
+        for connection, came in list(self._came.items()):
+            if came < latest:
+                with suppress(OSError):  # it has just ended
+                    connection.shutdown(SHUT_RDWR)
 
 
 class _ServerOfIPv6(_Server):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
+import threading
 import urllib.error
 import urllib.request
 from contextlib import ExitStack
@@ -126,7 +127,7 @@ def test_hung_scrapers_keep_nobody_from_scraping(
     registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who says nothing, half of something, or does not read, is cut off when patience ends."""
-    monkeypatch.setattr(metrics_server._Handler, "timeout", 0.2)
+    monkeypatch.setattr(metrics_server, "_PATIENCE_SECONDS", 0.2)
     with MetricsServer(registry, "127.0.0.1", 0) as server, ExitStack() as stack:
         hung = []
         for said in (b"", b"GET /metr", b"GET /metrics HTTP/1.1\r\nHost") * 5:
@@ -136,6 +137,47 @@ def test_hung_scrapers_keep_nobody_from_scraping(
         with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/", timeout=10) as answer:
             assert answer.status == 200
         assert [connection.recv(1) for connection in hung] == [b""] * len(hung)
+
+
+def test_a_dripping_scraper_is_cut_off(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patience is with the whole request, however it is spread over time."""
+    monkeypatch.setattr(metrics_server, "_PATIENCE_SECONDS", 0.2)
+    with (
+        MetricsServer(registry, "127.0.0.1", 0) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=0.05) as connection,
+    ):
+        for _ in range(200):
+            try:
+                connection.sendall(b"G")
+                assert connection.recv(1) == b""
+                return
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                return
+    pytest.fail("it was listened to for ten seconds")
+
+
+def test_a_scraper_for_which_there_is_no_thread_leaves_its_place(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To one who comes when there are threads again."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(metrics_server, "_MAX_SCRAPES", 1)
+    with MetricsServer(registry, "127.0.0.1", 0) as server:
+        address = ("127.0.0.1", server.port)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            with socket.create_connection(address, timeout=10) as turned_away:
+                assert turned_away.recv(1) == b""
+        with socket.create_connection(address, timeout=10) as served:
+            served.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            assert served.recv(15) == b"HTTP/1.0 200 OK"
 
 
 def test_more_scrapers_than_places_are_cut_off(
