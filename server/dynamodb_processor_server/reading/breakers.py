@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, TypeVar
 
-from cachetools import LRUCache
-
 _SLOTS: Final = 10  # parts of the window that are forgotten one by one
 _JITTER: Final = 0.25  # so much longer a cool-down may be, so that replicas do not probe at once
 _SOON: Final = 0.25  # seconds to come back in while a probe is under way
@@ -187,7 +185,9 @@ class Breakers:
         self._clock = clock
         self._jitter = jitter
         self._tables: dict[str, Breaker] = {}
-        self._partitions: LRUCache[Hashable, Breaker] = LRUCache(_MOST_PARTITIONS)
+        # The least used first. It is counted in another thread: a cachetools.LRUCache would take
+        # that for use, and break if it changed meanwhile.
+        self._partitions: dict[tuple[str, Hashable], Breaker] = {}
 
     def enter(self, table: str, partition: Hashable) -> Entry:
         """Let a request through; raise LeftAlone if its table or its partition is left alone.
@@ -197,11 +197,12 @@ class Breakers:
         breaker = self._tables.get(table)
         if breaker is None:
             breaker = self._tables[table] = self._new()
-        hot = None
-        if partition is not None and (table, partition) in self._partitions:
-            hot = self._partitions[table, partition].enter()
+        hot, key = None, (table, partition)
+        if partition is not None and key in self._partitions:
+            used = self._partitions[key] = self._partitions.pop(key)
+            hot = used.enter()
         try:
-            return Entry(self, (table, partition), breaker.enter(), hot)
+            return Entry(self, key, breaker.enter(), hot)
         except LeftAlone:
             if hot is not None:
                 hot.settle(Verdict.NOTHING)
@@ -223,6 +224,8 @@ class Breakers:
     def note_hot(self, key: tuple[str, Hashable]) -> None:
         """Take note of the first throttling of a partition."""
         if key not in self._partitions:
+            if len(self._partitions) >= _MOST_PARTITIONS:
+                del self._partitions[next(iter(self._partitions))]
             breaker = self._partitions[key] = self._new()
             breaker.enter().settle(Verdict.SICK)
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import random
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -220,6 +224,17 @@ def make_breakers(clock: Clock) -> Breakers:
     return Breakers(SETTINGS, clock, lambda: 0.0)
 
 
+@contextmanager
+def quickly_switching() -> Iterator[None]:
+    """Let threads take turns at every chance."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+
+
 def heat(breakers: Breakers, partition: str | None, times: int = 4) -> None:
     """Throttle a partition of "events"."""
     for _ in range(times):
@@ -263,6 +278,31 @@ def test_partitions_take_bounded_memory() -> None:
     for number in range(3_000):
         heat(breakers, str(number), times=1)
     assert len(breakers._partitions) == 1_000
+
+
+def test_counting_partitions_is_no_use_of_them() -> None:
+    """A scrape leaves alone which of them is forgotten next."""
+    breakers = make_breakers(Clock())
+    for number in range(1_000):
+        heat(breakers, str(number), times=1)
+    heat(breakers, "0", times=3)
+    assert breakers.open_partitions() == 1
+    heat(breakers, "one more", times=1)
+    assert breakers.open_partitions() == 1
+    with pytest.raises(LeftAlone):
+        breakers.enter("events", "0")
+
+
+def test_partitions_are_counted_while_they_change() -> None:
+    """In another thread, as the metrics' is, whatever comes in between."""
+    breakers = make_breakers(Clock())
+    with quickly_switching(), ThreadPoolExecutor(1) as scraper:
+        counting = scraper.submit(lambda: [breakers.open_partitions() for _ in range(3_000)])
+        number = 0
+        while not counting.done():
+            number += 1
+            heat(breakers, str(number), times=1)
+    assert set(counting.result()) == {0}
 
 
 def test_throttling_of_an_unknown_partition_opens_nothing() -> None:
