@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from dynamodb_processor_server.access.shared_limits.asking import Asking
-from dynamodb_processor_server.access.shared_limits.port import Calls, LimitsLost, Taking
+from dynamodb_processor_server.access.shared_limits.port import CallTaking, LimitsLost, Taking
 from dynamodb_processor_server.access.shared_limits.redis_limits import RedisLimits
 from dynamodb_processor_server.access.windows import windows_until
 from tests.support.redis_server import RedisServer
@@ -42,11 +42,9 @@ def raw(redis_server: RedisServer) -> Iterator[redis.Redis]:
         yield client
 
 
-async def take(
-    limits: RedisLimits, amount: int, limit: int = 5, length: int = _LONG
-) -> float | None:
-    """Take calls alone in a message; return how long they have to wait."""
-    (wait,) = await limits.take_calls([Calls(KEY, limit, length, amount)])
+async def take(limits: RedisLimits, limit: int = 1, length: int = _LONG) -> float | None:
+    """Take a call alone in a message; return how long it has to wait."""
+    (wait,) = await limits.take_calls([CallTaking(KEY, limit, length)])
     return wait
 
 
@@ -62,19 +60,19 @@ async def test_windows_are_counted_as_in_a_process(limits: RedisLimits, raw: red
     """The script decides as `access.windows` does, whatever this window and the last have taken."""
     random = Random(20)
     for _ in range(300):
-        limit, amount = random.randint(1, 1_000), random.randint(1, 400)
+        limit = random.randint(1, 1_000)
         before, now = random.randint(0, limit), random.randint(0, limit)
         index, passed = divmod(time.time() / _LONG, 1)
         age = random.choice((0, 0, 0, 1, 1, 2, -1))
         raw.set(window_key(), f"{index - age:.0f} {before} {now}")
         previous, current = {0: (before, now), 1: (now, 0)}.get(age, (0, 0))
         expected = None
-        if floor(previous * (1 - passed)) + current + amount > limit:
-            expected = windows_until(amount, limit, previous, current, passed) * _LONG
-        wait = await take(limits, amount, limit)
+        if floor(previous * (1 - passed)) + current >= limit:
+            expected = windows_until(limit, previous, current, passed) * _LONG
+        wait = await take(limits, limit)
         assert wait == pytest.approx(expected, abs=5.0)
         if expected is None:
-            assert raw.get(window_key()) == f"{index:.0f} {previous} {current + amount}".encode()
+            assert raw.get(window_key()) == f"{index:.0f} {previous} {current + 1}".encode()
 
 
 @pytest.mark.parametrize("garbage", [b"", b"garbage", b"-1 5 5", b"1 2", b"0 99 99", None])
@@ -87,9 +85,9 @@ async def test_garbage_counts_as_nothing_and_is_replaced(
             raw.rpush(key, "x")
         else:
             raw.set(key, garbage)
-    assert await take(limits, 5) is None
+    assert await take(limits) is None
     assert await limits.take_units([Taking(_BUCKET, 60.0, 5.0)]) == [55.0]
-    assert await take(limits, 1) is not None
+    assert await take(limits) is not None
     assert raw.ttl(window_key()) == pytest.approx(2 * _LONG, abs=5)
     assert 0 < raw.ttl(BUCKET_KEY) <= 5
 
@@ -98,7 +96,7 @@ async def test_everything_ends_when_it_no_longer_matters(
     limits: RedisLimits, raw: redis.Redis
 ) -> None:
     """A window after two of them, a bucket when it is full again; who only looks leaves nothing."""
-    await take(limits, 1, length=1)
+    await take(limits, length=1)
     assert await limits.take_units([Taking(_BUCKET, 60.0, 0.0)]) == [60.0]
     assert raw.keys(f"{PREFIX}*") == [window_key(1).encode()]
     assert 0 < raw.pttl(window_key(1)) <= 2_000
@@ -119,19 +117,16 @@ async def test_a_clock_that_goes_back_stops_no_bucket(
 
 
 async def test_calls_in_one_message_are_taken_one_after_the_other(limits: RedisLimits) -> None:
-    """Each sees what those before it took, and what does not fit leaves room for what does."""
-    asked = [
-        Calls(("default", name), 5, _LONG, amount)
-        for name, amount in (("x", 3), ("x", 3), ("y", 5), ("x", 2), ("x", 1))
-    ]
+    """Each sees what those before it took, and a refusal leaves room for the others."""
+    asked = [CallTaking(("default", name), 2, _LONG) for name in "xxxyxy"]
     waits = await limits.take_calls(asked)
-    assert [wait is None for wait in waits] == [True, False, True, True, False]
+    assert [wait is None for wait in waits] == [True, True, False, True, False, True]
 
 
 async def test_many_replicas_take_from_one_limit(redis_server: RedisServer) -> None:
     """To the call, and to the unit."""
     replicas = [RedisLimits(redis_server.url, 5.0, f"{PREFIX}many:") for _ in range(4)]
-    taken = await asyncio.gather(*(take(replicas[n % 4], 1, 100) for n in range(400)))
+    taken = await asyncio.gather(*(take(replicas[n % 4], 100) for n in range(400)))
     assert sum(wait is None for wait in taken) == 100
     await asyncio.gather(
         *(replicas[n % 4].take_units([Taking(_BUCKET, 1.0, 0.25)]) for n in range(400))
@@ -164,7 +159,7 @@ async def test_what_does_not_answer_as_redis_does_is_lost(answer: bytes, kinds: 
     port = server.sockets[0].getsockname()[1]
     limits = RedisLimits(f"redis://127.0.0.1:{port}", 0.5, PREFIX)
     for operation, question in (
-        ("calls", lambda: take(limits, 1)),
+        ("calls", lambda: take(limits)),
         ("read_units", lambda: limits.take_units([Taking(_BUCKET, 60.0, 5.0)])),
     ):
         asking = Asking(0.5, time.monotonic, lambda: 0.0)

@@ -9,7 +9,7 @@ from dynamodb_processor_server.access.buckets import BucketName, LocalBucket
 from dynamodb_processor_server.access.grants import Grant
 from dynamodb_processor_server.access.principals import Principal
 from dynamodb_processor_server.access.rate_limits import Limiter
-from dynamodb_processor_server.access.shared_limits.port import Calls, Taking
+from dynamodb_processor_server.access.shared_limits.port import CallTaking, Taking
 from dynamodb_processor_server.access.windows import Windows
 
 
@@ -29,9 +29,9 @@ def principal(name: str = "p", rate_class: str = "default") -> Principal:
     return Principal("k", name, frozenset({"reader"}), (Grant("*"),), rate_class)
 
 
-async def charge(limiter: Limiter, caller: Principal, calls: int = 1) -> None:
-    """Charge calls and wait where one has to."""
-    waiting = limiter.charge(caller, "t", calls)
+async def charge(limiter: Limiter, caller: Principal) -> None:
+    """Charge a call and wait where one has to."""
+    waiting = limiter.charge(caller)
     if waiting is not None:
         await waiting
 
@@ -42,19 +42,19 @@ class MemoryLimitStore:
     def __init__(self, clock: Callable[[], float]) -> None:
         self.failure: Exception | None = None
         self.hung = False
-        self.call_messages: list[list[Calls]] = []
+        self.call_messages: list[list[CallTaking]] = []
         self.unit_messages: list[list[Taking]] = []
         self._clock = clock
         self._windows = Windows(clock)
         self._buckets: dict[BucketName, LocalBucket] = {}
 
-    async def take_calls(self, asked: Sequence[Calls]) -> list[float | None]:
+    async def take_calls(self, asked: Sequence[CallTaking]) -> list[float | None]:
         """Take calls."""
         await self._fail()
         self.call_messages.append(list(asked))
         answers: list[float | None] = []
-        for calls in asked:
-            what = calls.key, calls.limit, calls.length, calls.amount
+        for taking in asked:
+            what = taking.key, taking.limit, taking.length
             taken = self._windows.acquire(*what)
             answers.append(None if taken else self._windows.wait_for(*what))
         await asyncio.sleep(0)  # the answer is on its way while others call

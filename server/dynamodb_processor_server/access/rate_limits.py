@@ -55,16 +55,11 @@ class RateClass:
 class Limiter(Protocol):
     """What decides whether a call is within its principal's limits."""
 
-    def charge(self, principal: Principal, table: str, calls: int = 1) -> Awaitable[None] | None:
-        """Take calls from what the principal has left, now or, where one has to wait, awaited.
-
-        Args:
-            principal: Who calls.
-            table: The logical name of the table that the call reads; empty when it reads none.
-            calls: How many calls it counts for.
+    def charge(self, principal: Principal) -> Awaitable[None] | None:
+        """Take a call from what the principal has left, now or, where one has to wait, awaited.
 
         Raises:
-            RateLimited: They are not left; nothing is taken.
+            RateLimited: None is left.
         """
         ...
 
@@ -91,11 +86,11 @@ class CallRateLimits:
         self._classes = classes
         self._windows = Windows(clock)
 
-    def charge(self, principal: Principal, table: str, calls: int = 1) -> None:
-        """Take calls from what the principal has left; the table makes no difference here.
+    def charge(self, principal: Principal) -> None:
+        """Take a call from what the principal has left.
 
         Raises:
-            RateLimited: They are not left; nothing is taken.
+            RateLimited: None is left.
             ConfigurationError: The principal's rate class does not exist.
         """
         limit = self._classes.get(principal.rate_class)
@@ -103,15 +98,13 @@ class CallRateLimits:
             limit = self.limit_of(principal)  # which raises
         key = principal.rate_class, principal.name
         amount = limit.calls_per_window
-        if not self._windows.acquire(key, amount, limit.window, calls):
-            raise limit.exceeded_by(
-                principal, self._windows.wait_for(key, amount, limit.window, calls)
-            )
+        if not self._windows.acquire(key, amount, limit.window):
+            raise limit.exceeded_by(principal, self._windows.wait_for(key, amount, limit.window))
 
-    def note(self, principal: Principal, calls: int) -> None:
-        """Count calls that were let through elsewhere."""
+    def note(self, principal: Principal) -> None:
+        """Count a call that was let through elsewhere."""
         key = principal.rate_class, principal.name
-        self._windows.add(key, self.limit_of(principal).window, calls)
+        self._windows.add(key, self.limit_of(principal).window)
 
     def limit_of(self, principal: Principal) -> RateClass:
         """Return the limits that hold for a principal, or raise ConfigurationError."""

@@ -26,24 +26,24 @@ class Windows:
         self._clock = clock
         self._by_key: dict[Key, _Window] = {}
 
-    def acquire(self, key: Key, limit: int, length: int, amount: int) -> bool:
-        """Take `amount` if that stays within `limit` in `length` seconds; return whether it did."""
+    def acquire(self, key: Key, limit: int, length: int) -> bool:
+        """Take one if that stays within `limit` in `length` seconds; return whether it did."""
         now = self._clock() / length
         window = self._at(key, now)
-        if floor(window.previous * (1 - now % 1)) + window.current + amount > limit:
+        if floor(window.previous * (1 - now % 1)) + window.current >= limit:
             return False
-        window.current += amount
+        window.current += 1
         return True
 
-    def add(self, key: Key, length: int, amount: int) -> None:
-        """Take `amount`, whether that stays within a limit or not."""
-        self._at(key, self._clock() / length).current += amount
+    def add(self, key: Key, length: int) -> None:
+        """Take one, whether that stays within a limit or not."""
+        self._at(key, self._clock() / length).current += 1
 
-    def wait_for(self, key: Key, limit: int, length: int, amount: int) -> float:
-        """Return the seconds until `amount` can be acquired if nobody else acquires any."""
+    def wait_for(self, key: Key, limit: int, length: int) -> float:
+        """Return the seconds until one can be acquired if nobody else acquires any."""
         now = self._clock() / length
         window = self._at(key, now)
-        return length * windows_until(amount, limit, window.previous, window.current, now % 1)
+        return length * windows_until(limit, window.previous, window.current, now % 1)
 
     def counts(self, length_of: Callable[[str], int]) -> Iterator[tuple[Key, int]]:
         """Yield what each key has in its window by now; safe in another thread.
@@ -73,26 +73,21 @@ class Windows:
         return window
 
 
-def windows_until(amount: int, limit: int, previous: int, current: int, passed: float) -> float:
-    """Return for how many windows' time one has to wait until `amount` more is within `limit`.
+def windows_until(limit: int, previous: int, current: int, passed: float) -> float:
+    """Return for how many windows' time one has to wait until one more is within `limit`.
 
-    The weighted count falls in a straight line, so the moment can be computed. The whole of a
-    window and the next is the answer when `amount` is above the limit.
+    The weighted count falls in a straight line, so the moment can be computed.
 
     Args:
-        amount: What is to be taken.
         limit: What one window may take.
         previous: What the window before has taken.
         current: What this one has taken.
         passed: How much of this one has passed, from 0 to 1.
     """
     left = 1 - passed
-    # The weighted count is rounded down, so it must be under this.
-    room = limit - amount + 1
-    if amount > limit:
-        wait = left + 1
-    elif current < room:
-        wait = left - (room - current) / previous if previous else 0
+    # The weighted count is rounded down, so it must be under the limit.
+    if current < limit:
+        wait = left - (limit - current) / previous if previous else 0
     else:
-        wait = left + 1 - room / current
+        wait = left + 1 - limit / current
     return max(0.0, wait)

@@ -31,9 +31,12 @@ def test_the_used_part_of_limits_is_told() -> None:
     registry = CollectorRegistry()
     LimitMetrics(registry, calls, units)
     assert value(registry, "calls_used", principal="p") is None
-    calls.charge(principal(), "t", 8)
-    calls.charge(principal("q", "slow"), "t", 3)
-    calls.note(principal("q", "slow"), 2)
+    for _ in range(8):
+        calls.charge(principal())
+    for _ in range(3):
+        calls.charge(principal("q", "slow"))
+    for _ in range(2):
+        calls.note(principal("q", "slow"))
     units.charge(principal(), "t", 90)
     assert value(registry, "calls_used", principal="p") == pytest.approx(0.8)
     assert value(registry, "calls_used", principal="q") == pytest.approx(0.5)

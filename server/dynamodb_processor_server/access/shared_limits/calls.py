@@ -11,16 +11,20 @@ from dynamodb_processor_server.access.principals import Principal
 from dynamodb_processor_server.access.rate_limits import CallRateLimits, RateClass
 from dynamodb_processor_server.access.shared_limits.asking import Asking
 from dynamodb_processor_server.access.shared_limits.courier import Courier
-from dynamodb_processor_server.access.shared_limits.port import Calls, LimitsLost, LimitStore
+from dynamodb_processor_server.access.shared_limits.port import (
+    CallTaking,
+    LimitsLost,
+    LimitStore,
+)
 
 _LOST: Final = float("nan")  # the answer that there is none
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """Calls that want to be let through, and where their answer is awaited."""
+    """A call that wants to be let through, and where its answer is awaited."""
 
-    calls: Calls
+    taking: CallTaking
     answer: asyncio.Future[float | None]
 
 
@@ -37,40 +41,40 @@ class SharedCallRateLimits:
         self._asking = asking
         self._courier = Courier("rate limits of calls", self._deliver)
 
-    def charge(self, principal: Principal, table: str, calls: int = 1) -> Awaitable[None]:
-        """Take calls from what the principal has left; the table makes no difference here.
+    def charge(self, principal: Principal) -> Awaitable[None]:
+        """Take a call from what the principal has left.
 
         Raises:
-            RateLimited: They are not left; nothing is taken. Raised when awaited.
+            RateLimited: None is left. Raised when awaited.
             ConfigurationError: The principal's rate class does not exist.
         """
-        return self._charge(principal, table, calls, self._local.limit_of(principal))
+        return self._charge(principal, self._local.limit_of(principal))
 
     async def settle(self) -> None:
         """Wait until everything has been answered, which is bounded in time."""
         await self._courier.settle()
 
-    async def _charge(self, principal: Principal, table: str, calls: int, limit: RateClass) -> None:
+    async def _charge(self, principal: Principal, limit: RateClass) -> None:
         if self._asking.is_probing:
-            self._local.charge(principal, table, calls)
+            self._local.charge(principal)
             return
         key = principal.rate_class, principal.name
-        asked = Calls(key, limit.calls_per_window, limit.window, calls)
-        question = _Question(asked, asyncio.get_running_loop().create_future())
+        taking = CallTaking(key, limit.calls_per_window, limit.window)
+        question = _Question(taking, asyncio.get_running_loop().create_future())
         self._courier.send(question)
         wait = await question.answer
         if wait is _LOST:
-            self._local.charge(principal, table, calls)
+            self._local.charge(principal)
         elif wait is not None:
             raise limit.exceeded_by(principal, wait)
         else:
-            self._local.note(principal, calls)
+            self._local.note(principal)
 
     async def _deliver(self, batch: list[_Question]) -> None:
         questions = [question for question in batch if not question.answer.done()]  # has left
         if not questions:
             return
-        asked = [question.calls for question in questions]
+        asked = [question.taking for question in questions]
         waits: Sequence[float | None] = ()
         try:
             waits = await self._asking.ask("calls", lambda: self._store.take_calls(asked))

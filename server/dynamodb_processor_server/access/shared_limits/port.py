@@ -19,20 +19,18 @@ class LimitsLost(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Calls:
-    """Calls that want to be let through.
+class CallTaking:
+    """A call that wants to be let through.
 
     Attributes:
-        key: Whose calls they are.
+        key: Whose call it is.
         limit: How many there may be in one sliding window.
         length: The seconds of a window.
-        amount: How many calls they are.
     """
 
     key: Key
     limit: int
     length: int
-    amount: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class Taking:
 class LimitStore(Protocol):
     """Counts calls and keeps buckets. What asks raises LimitsLost."""
 
-    async def take_calls(self, asked: Sequence[Calls]) -> list[float | None]:
+    async def take_calls(self, asked: Sequence[CallTaking]) -> list[float | None]:
         """Take calls, one after the other, each if it stays within its limit.
 
         Returns for each None if it was taken; else nothing was, and it can be in so many seconds,

@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 from dynamodb_processor_server.access.shared_limits import scripts
-from dynamodb_processor_server.access.shared_limits.port import Calls, LimitsLost, Taking
+from dynamodb_processor_server.access.shared_limits.port import CallTaking, LimitsLost, Taking
 from dynamodb_processor_server.access.windows import windows_until
 from dynamodb_processor_server.redis_client import RedisFailed, close_redis, open_redis, run_script
 
@@ -30,11 +30,11 @@ class RedisLimits:
         self._take_calls = self._redis.register_script(scripts.TAKE_CALLS)
         self._take_units = self._redis.register_script(scripts.TAKE_UNITS)
 
-    async def take_calls(self, asked: Sequence[Calls]) -> list[float | None]:
+    async def take_calls(self, asked: Sequence[CallTaking]) -> list[float | None]:
         """Take calls, or return the seconds to wait."""
         # A window of another length, after a change of settings, is counted in other steps.
-        names = [self._name("calls", *calls.key, calls.length) for calls in asked]
-        numbers = [n for calls in asked for n in (calls.limit, calls.length, calls.amount)]
+        names = [self._name("calls", *taking.key, taking.length) for taking in asked]
+        numbers = [number for taking in asked for number in (taking.limit, taking.length)]
         answers = await self._run(self._take_calls, names, numbers)
         try:
             return [_wait(*pair) for pair in zip(asked, answers, strict=True)]
@@ -69,10 +69,8 @@ class RedisLimits:
             raise LimitsLost(error.kind) from None
 
 
-def _wait(calls: Calls, state: bytes) -> float | None:
+def _wait(taking: CallTaking, state: bytes) -> float | None:
     if not state:
         return None
     previous, current, passed = state.split()
-    return calls.length * windows_until(
-        calls.amount, calls.limit, int(previous), int(current), float(passed)
-    )
+    return taking.length * windows_until(taking.limit, int(previous), int(current), float(passed))

@@ -22,12 +22,12 @@ local function text(key)
 end
 """
 
-# Keys: windows, the same one as often as it is asked for; limit, length in seconds and amount for
-# each of them. The same rule as in `access.windows`. What was taken is answered by an empty text.
+# Keys: windows, the same one as often as it is asked for; limit and length in seconds for each
+# of them. The same rule as in `access.windows`. What was taken is answered by an empty text.
 TAKE_CALLS: Final = (
     _PRELUDE
     + """
-local function take(key, limit, length, amount)
+local function take(key, limit, length)
   local index = math.floor(seconds / length)
   local passed = (seconds % length + micros / 1000000) / length
   local at, before, now = string.match(text(key), '^(%d+) (%d+) (%d+)$')
@@ -37,18 +37,16 @@ local function take(key, limit, length, amount)
   elseif tonumber(at) == index - 1 then
     previous = tonumber(now)
   end
-  if math.floor(previous * (1 - passed)) + current + amount > limit then
+  if math.floor(previous * (1 - passed)) + current >= limit then
     return string.format('%.0f %.0f %.17g', previous, current, passed)
   end
-  local value = string.format('%.0f %.0f %.0f', index, previous, current + amount)
+  local value = string.format('%.0f %.0f %.0f', index, previous, current + 1)
   redis.call('SET', key, value, 'EX', 2 * length)
   return ''
 end
 local answers = {}
 for number, key in ipairs(KEYS) do
-  local first = 3 * number
-  local limit, length = tonumber(ARGV[first - 2]), tonumber(ARGV[first - 1])
-  answers[number] = take(key, limit, length, tonumber(ARGV[first]))
+  answers[number] = take(key, tonumber(ARGV[2 * number - 1]), tonumber(ARGV[2 * number]))
 end
 return answers
 """

@@ -23,7 +23,7 @@ class RateLimiting(CallHook):
 
     def started(self, call: Call) -> Awaitable[None] | None:
         """Charge a call, refused later or not, or raise RateLimited when none is left."""
-        return self._limiter.charge(call.caller, "")
+        return self._limiter.charge(call.caller)
 
 
 class StreamBounding(CallHook):
