@@ -176,13 +176,14 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
             tokens,
             reader,
             AdmittedItemReader(DynamoDBItemReader(backend), admittance),
+            limits.calls,
             limits.read_units,
             Deadlines(settings.unary_deadline, settings.stream_deadline, settings.stream_interval),
             settings.max_page_bytes,
             draining,
         ),
-        CatalogServicer(catalog),
-        CacheServicer(catalog, invalidator, store),
+        CatalogServicer(catalog, limits.calls),
+        CacheServicer(catalog, limits.calls, invalidator, store),
         health,
     )
     server = RpcServer(

@@ -118,7 +118,8 @@ class Settings(BaseSettings):
     rate_classes: _RateClasses = Field(
         {"default": RateClass(calls_per_second=1_000)},
         description="Limits of each principal by rate class, as JSON: `calls_per_second`, and if "
-        "wanted `read_units_per_minute` and, on each table, `table_read_units_per_minute`.",
+        "wanted `read_units_per_minute` and, on each table, `table_calls_per_second` and "
+        "`table_read_units_per_minute`.",
     )
     rate_limit_store: Literal["memory", "redis"] = Field(
         "memory",

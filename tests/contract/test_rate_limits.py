@@ -26,6 +26,7 @@ LONG = 1_000_000  # seconds: a window that does not end while a test runs
 CLASSES: Mapping[str, RateClass] = {
     "default": RateClass(5 / LONG, LONG),
     "large": RateClass(7 / LONG, LONG),
+    "narrow": RateClass(9 / LONG, LONG, table_calls_per_second=4 / LONG),
     "quick": RateClass(20, read_units_per_minute=6_000, table_read_units_per_minute=600),
 }
 
@@ -39,11 +40,11 @@ class Ground:
     wait: Callable[[float], Awaitable[None]]
     settle: Callable[[], Awaitable[None]]
 
-    async def accepted(self, name: str, rate_class: str, calls: int) -> int:
+    async def accepted(self, name: str, rate_class: str, calls: int, table: str = "") -> int:
         """Return how many of so many calls at once are within the limits."""
         caller = principal(name, rate_class)
         ends = await asyncio.gather(
-            *(charge(self.calls, caller) for _ in range(calls)), return_exceptions=True
+            *(charge(self.calls, caller, table) for _ in range(calls)), return_exceptions=True
         )
         refused = [end for end in ends if end is not None]
         assert all(isinstance(end, RateLimited) for end in refused), refused
@@ -129,6 +130,26 @@ async def test_names_are_not_mixed_up(ground: Ground) -> None:
     names = ('a","b', "a b", "a:b", "a", "\N{SNOWMAN}", "")
     for name in names:
         assert await ground.accepted(name, "default", 6) == 5
+        assert await ground.accepted(name, "narrow", 6, "b") == 4
+
+
+async def test_calls_about_each_table_may_have_a_limit(ground: Ground) -> None:
+    """Each its own, beside the one in all; the refusal names principal and table."""
+    assert await ground.accepted("a", "narrow", 50, "t") == 4
+    assert await ground.accepted("a", "narrow", 50, "u") == 4
+    assert await ground.accepted("b", "narrow", 2, "t") == 2
+    assert await ground.accepted("a", "narrow", 50) == 9
+    with pytest.raises(RateLimited) as caught:
+        await charge(ground.calls, principal("a", "narrow"), "t")
+    assert caught.value.subject == "a/t"
+    assert caught.value.message == f"over the limit of 4 calls in {LONG} s on t"
+    assert 0 < caught.value.retry_after <= 2 * LONG
+
+
+async def test_a_class_without_such_a_limit_has_any_number(ground: Ground) -> None:
+    """Of calls about a table; nobody waits for anything then."""
+    assert await ground.accepted("a", "default", 50, "t") == 50
+    assert ground.calls.charge(principal("a", "default"), "t") is None
 
 
 async def test_an_unknown_rate_class_is_no_free_pass(ground: Ground) -> None:

@@ -20,7 +20,7 @@ from dynamodb_processor_server.access.windows import windows_until
 from tests.support.redis_server import RedisServer
 
 PREFIX = f"limits-{uuid.uuid4().hex}:"
-KEY = ("default", "p")
+KEY = ("default", "p", "")
 _LONG = 1_000_000  # seconds of a window
 _BUCKET = ("default", "p", "")
 
@@ -50,7 +50,7 @@ async def take(limits: RedisLimits, limit: int = 1, length: int = _LONG) -> floa
 
 def window_key(length: int = _LONG) -> str:
     """Return where the calls are counted."""
-    return f'{PREFIX}limit:calls:["default","p",{length}]'
+    return f'{PREFIX}limit:calls:["default","p","",{length}]'
 
 
 BUCKET_KEY = f'{PREFIX}limit:units:["default","p",""]'
@@ -118,7 +118,7 @@ async def test_a_clock_that_goes_back_stops_no_bucket(
 
 async def test_calls_in_one_message_are_taken_one_after_the_other(limits: RedisLimits) -> None:
     """Each sees what those before it took, and a refusal leaves room for the others."""
-    asked = [CallTaking(("default", name), 2, _LONG) for name in "xxxyxy"]
+    asked = [CallTaking(("default", name, "t"), 2, _LONG) for name in "xxxyxy"]
     waits = await limits.take_calls(asked)
     assert [wait is None for wait in waits] == [True, True, False, True, False, True]
 

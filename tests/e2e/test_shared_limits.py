@@ -34,6 +34,11 @@ _LONG: Final = 1_000_000  # seconds: a window that does not end while the tests 
 _CLASSES: Final = {
     "default": {"calls_per_second": 1_000_000},
     "few": {"calls_per_second": CALLS / _LONG, "window": _LONG},
+    "narrow": {
+        "calls_per_second": 1_000,
+        "window": _LONG,
+        "table_calls_per_second": CALLS / _LONG,
+    },
     "thrifty": {"calls_per_second": 1_000_000, "read_units_per_minute": UNITS},
 }
 _FAULTS: Final = ("killed", "hung", "read-only")
@@ -41,6 +46,7 @@ _HOLDERS: Final = {
     "busy": "default",
     "thrifty": "thrifty",
     "few-once": "few",
+    "narrow": "narrow",
     **{f"few-{fault}-{n}": "few" for fault in _FAULTS for n in (1, 2)},
 }
 _QUERY: Final = QueryRequest(query=spec("limited", "name = :n", {"n": {"S": "one"}}))
@@ -172,10 +178,25 @@ async def test_each_call_counts_once_wherever_it_is_made(pair: Pair) -> None:
         assert client.get(key).split()[2] == str(CALLS).encode()
         assert client.ttl(key) > 0
     used = [
-        server.metric("rate_limit_calls_used", 'principal="few-once"') for server in pair.servers
+        server.metric("rate_limit_calls_used", 'principal="few-once",table=""')
+        for server in pair.servers
     ]
     assert sum(used) == pytest.approx(1.0)
     assert min(used) > 0
+
+
+async def test_each_call_about_a_table_counts_once_there(pair: Pair) -> None:
+    """Wherever it is made; the limit in all lets it through."""
+    refused = await pair.calls("narrow", 3 * CALLS)
+    assert len(refused) == 2 * CALLS
+    for error in refused:
+        violation, wait = advice(error)
+        assert violation.subject == "narrow/limited"
+        assert violation.description == f"over the limit of {CALLS} calls in {_LONG} s on limited"
+        assert 0 < wait <= 2_000 * _LONG
+    labels = 'principal="narrow",table="limited"'
+    used = [server.metric("rate_limit_calls_used", labels) for server in pair.servers]
+    assert sum(used) == pytest.approx(1.0)
 
 
 async def test_read_units_of_one_are_told_and_refused_at_the_other(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import grpc
 import pytest
@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from dynamodb_processor.v1.catalog_service_pb2 import GetTableRequest, ListTablesRequest
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest
+from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
 from tests.rpc.data import VIKTOR, events_catalog
 from tests.rpc.logged import Logged
 from tests.support.running import (
@@ -226,6 +227,59 @@ async def test_calls_over_the_rate_are_refused_with_advice(doors: Service) -> No
     assert 0 < wait <= 60_000
     assert refusal.trailing["grpc-retry-pushback-ms"] == str(wait)
     assert (await doors.query(_SPEC)).stats.items_returned == 5
+
+
+async def _get_table(service: Service, table: str) -> object:
+    request = GetTableRequest(table=table)
+    return await service.catalog.GetTable(request, metadata=service.metadata(), timeout=10)
+
+
+def _of_viktor(table: str) -> Any:
+    return query_spec(table, "user_id = :u", parameters={"u": VIKTOR})
+
+
+_FIRST: Final = Item(attributes={"user_id": AttributeValue(s=VIKTOR), "at": AttributeValue(n="1")})
+_ABOUT_A_TABLE: Final[Mapping[str, Callable[[Service, str], Awaitable[object]]]] = {
+    "Query": lambda service, table: service.query(_of_viktor(table)),
+    "StreamQuery": lambda service, table: service.messages(_of_viktor(table), page_size=1),
+    "CountItems": lambda service, table: service.count(_of_viktor(table)),
+    "BatchGetItems": lambda service, table: service.get(table, [_FIRST]),
+    "ExplainQuery": lambda service, table: service.explain(_of_viktor(table)),
+    "GetTable": _get_table,
+    "InvalidateCache": lambda service, table: service.invalidate(table),
+}
+
+
+async def test_calls_about_a_table_may_have_a_limit_of_their_own(
+    tmp_path: Path, dynamodb_local: str, events: str
+) -> None:
+    """Of whichever method, each counts once; a table that is not there is never counted."""
+    window, most = 1_000_000, len(_ABOUT_A_TABLE)
+    rates = {"calls_per_second": 1_000, "window": window, "table_calls_per_second": most / window}
+    keys = [make_key("tester", roles=["admin", "reader"])]
+    catalog = events_catalog(events) | {"discover": ["gone-*"]}
+    async with open_service(
+        tmp_path, dynamodb_local, catalog, keys, rate_classes={"default": rates}
+    ) as service:
+        for call in _ABOUT_A_TABLE.values():
+            await call(service, "events")
+        for call in _ABOUT_A_TABLE.values():
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call(service, "events")
+            refusal = refusal_of(caught.value)
+            assert (refusal.code, refusal.reason) == (Code.RESOURCE_EXHAUSTED, "RATE_LIMITED")
+            (violation,) = refusal.details["QuotaFailure"].violations
+            assert violation.subject == "tester/events"
+            told = f"over the limit of {most} calls in {window} s on events"
+            assert violation.description == told
+            wait = refusal.details["RetryInfo"].retry_delay.ToMilliseconds()
+            assert 0 < wait <= 2_000 * window
+            assert refusal.trailing["grpc-retry-pushback-ms"] == str(wait)
+        for _ in range(2 * most):
+            refusal = await query_refused(service, "tester", _of_viktor("gone-1"))
+            assert refusal.code is Code.NOT_FOUND
+        for call in _ABOUT_A_TABLE.values():
+            await call(service, "uncached")
 
 
 async def test_read_units_are_charged_told_and_limited(

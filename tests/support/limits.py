@@ -29,9 +29,9 @@ def principal(name: str = "p", rate_class: str = "default") -> Principal:
     return Principal("k", name, frozenset({"reader"}), (Grant("*"),), rate_class)
 
 
-async def charge(limiter: Limiter, caller: Principal) -> None:
+async def charge(limiter: Limiter, caller: Principal, table: str = "") -> None:
     """Charge a call and wait where one has to."""
-    waiting = limiter.charge(caller)
+    waiting = limiter.charge(caller, table)
     if waiting is not None:
         await waiting
 

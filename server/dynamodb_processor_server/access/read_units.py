@@ -13,8 +13,7 @@ from dynamodb_processor_server.access.buckets import (
     seconds_to_pay,
 )
 from dynamodb_processor_server.access.principals import Principal
-from dynamodb_processor_server.access.rate_limits import RateClass
-from dynamodb_processor_server.errors import RateLimited
+from dynamodb_processor_server.access.rate_limits import RateClass, over_limit
 
 _MINUTE: Final = 60.0  # seconds
 
@@ -71,12 +70,8 @@ class ReadUnitLimits:
             if balance < 0:
                 ruled = _is_ruled(principal)
                 wait = _MINUTE if ruled else seconds_to_pay(balance, bucket.capacity)
-                raise RateLimited(
-                    f"{principal.name}/{name}" if name else principal.name,
-                    f"over the limit of {bucket.capacity:g} read units per minute"
-                    + (f" on {name}" if name else ""),
-                    wait,
-                )
+                limit = f"{bucket.capacity:g} read units per minute"
+                raise over_limit(principal, name, limit, wait)
 
     def charge(self, principal: Principal, table: str, units: float) -> None:
         """Take what a read has consumed, whether it is left or not."""

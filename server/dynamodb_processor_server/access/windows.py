@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import floor
 
-#: Whose calls are counted: the rate class and the principal.
-Key = tuple[str, str]
+#: Which calls are counted: the rate class, the principal, and the table, empty for all of them.
+Key = tuple[str, str, str]
 
 
 @dataclass(slots=True)

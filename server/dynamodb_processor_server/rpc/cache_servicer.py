@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 
 from dynamodb_processor.v1 import cache_service_pb2 as pb
+from dynamodb_processor_server.access.rate_limits import Limiter
 from dynamodb_processor_server.caching.invalidations import Invalidator
 from dynamodb_processor_server.caching.pages import PageStore, Tally
 from dynamodb_processor_server.caching.tags import tags_of_partitions, tags_of_table
@@ -21,8 +22,11 @@ from dynamodb_processor_server.rpc.requests import Violations
 class CacheServicer:
     """Ends what is cached, and counts it."""
 
-    def __init__(self, catalog: Catalog, invalidator: Invalidator, store: PageStore) -> None:
+    def __init__(
+        self, catalog: Catalog, calls: Limiter, invalidator: Invalidator, store: PageStore
+    ) -> None:
         self._catalog = catalog
+        self._calls = calls
         self._invalidator = invalidator
         self._store = store
 
@@ -37,6 +41,8 @@ class CacheServicer:
         grant = granted(call.caller, request.table)
         whole = await self._catalog.table(request.table)
         table = narrowed(whole, grant)
+        if (waiting := self._calls.charge(call.caller, call.table)) is not None:
+            await waiting
         name = whole.schema.name
         match request.WhichOneof("scope"):
             case "whole_table":

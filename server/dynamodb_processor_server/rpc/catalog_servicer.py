@@ -10,6 +10,7 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 
 from dynamodb_processor.v1 import catalog_service_pb2 as pb
+from dynamodb_processor_server.access.rate_limits import Limiter
 from dynamodb_processor_server.catalog.registry import Catalog
 from dynamodb_processor_server.catalog.schema import (
     AccessPath,
@@ -39,8 +40,9 @@ _INDEX_KINDS: Final = {
 class CatalogServicer:
     """Describes the tables that the caller may read."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, calls: Limiter) -> None:
         self._catalog = catalog
+        self._calls = calls
 
     async def ListTables(  # noqa: N802 - the method's name in the contract
         self, request: pb.ListTablesRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -69,6 +71,8 @@ class CatalogServicer:
             raise InvalidRequest.of("table", "is required")
         grant = granted(call.caller, request.table)
         table = narrowed(await self._catalog.table(request.table), grant)
+        if (waiting := self._calls.charge(call.caller, call.table)) is not None:
+            await waiting
         return pb.GetTableResponse(table=_table(table, grant.rule))
 
     def _description(self, name: str) -> str:

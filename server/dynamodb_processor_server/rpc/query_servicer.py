@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -18,6 +18,7 @@ from dynamodb_processor.v1.query_service_pb2 import (
     ExplainQueryRequest,
     ExplainQueryResponse,
 )
+from dynamodb_processor_server.access.rate_limits import Limiter
 from dynamodb_processor_server.access.read_units import ReadUnitLimits
 from dynamodb_processor_server.errors import Draining
 from dynamodb_processor_server.reading.counting import UNBOUNDED
@@ -61,6 +62,7 @@ class QueryServicer:
         tokens: Tokens,
         reader: Reader,
         items: ItemReader,
+        calls: Limiter,
         read_units: ReadUnitLimits,
         deadlines: Deadlines,
         max_page_bytes: int,
@@ -71,6 +73,7 @@ class QueryServicer:
         self._tokens = tokens
         self._reader = reader
         self._items = items
+        self._calls = calls
         self._read_units = read_units
         self._max_page_bytes = max_page_bytes
         self._deadlines = deadlines
@@ -124,7 +127,8 @@ class QueryServicer:
             Spec.of(request.query), call.caller, violations.found, counts=True
         )
         check_budget(budget, prepared.plan)
-        self._read_units.check(call.caller, call.table)
+        if (waiting := self._limit(call)) is not None:
+            await waiting
         opening = self._tokens.open(request.page_token, "page_token", prepared, call.caller)
         plan, counted = opening.prepared.plan, opening.returned
         terms = Terms(
@@ -151,7 +155,8 @@ class QueryServicer:
         check_batch(request, violations)
         table, rule = await self._preparation.table(request.table, call.caller, violations)
         batch = parse_batch(request, table, rule, violations)
-        self._read_units.check(call.caller, call.table)
+        if (waiting := self._limit(call)) is not None:
+            await waiting
         terms = Terms(1, _seconds(call, self._deadlines.unary), budget)
         found = await self._items.get_items(batch.lookup, terms.limits())
         response = batch_response(request, batch, found, self._max_page_bytes)
@@ -166,6 +171,8 @@ class QueryServicer:
         call = current_call()
         call.table = request.query.table
         prepared = await self._preparation.prepare(Spec.of(request.query), call.caller, ())
+        if (waiting := self._calls.charge(call.caller, call.table)) is not None:
+            await waiting
         return explain(prepared.query, prepared.plan)
 
     async def _walk(
@@ -174,7 +181,8 @@ class QueryServicer:
         """Return where the call begins, and the walk that it takes from there."""
         call.table = request.spec.table
         opening = await self._openings.open(request, call.caller)
-        self._read_units.check(call.caller, call.table)
+        if (waiting := self._limit(call)) is not None:
+            await waiting
         plan, max_items = opening.prepared.plan, opening.prepared.query.max_items
         sizes = plan.table.declaration.page_size
         terms = Terms(
@@ -191,6 +199,11 @@ class QueryServicer:
         return opening, CountedTraversal(
             self._reader, plan, terms, at, returned, max_items, counting, request.total
         )
+
+    def _limit(self, call: Call) -> Awaitable[None] | None:
+        """Refuse a read to who has none left, else count it; return what it has to wait for."""
+        self._read_units.check(call.caller, call.table)
+        return self._calls.charge(call.caller, call.table)
 
     def _note(self, call: Call, step: Step) -> None:
         """Leave what the access log and the metrics say."""

@@ -30,11 +30,12 @@ class LimitMetrics(Collector):
         """Yield everything as it is now; runs in the thread that is scraped."""
         calls = GaugeMetricFamily(
             f"{_PREFIX}calls_used",
-            "Part of its calls in a window that a principal has made at this replica.",
-            labels=("principal",),
+            "Part of its calls in a window that a principal has made at this replica; `table` is "
+            "empty for its limit on all of them.",
+            labels=("principal", "table"),
         )
-        for principal, used in self._calls.used():
-            calls.add_metric((principal,), used)
+        for principal, table, used in self._calls.used():
+            calls.add_metric((principal, table), used)
         yield calls
         units = GaugeMetricFamily(
             f"{_PREFIX}read_units_used",

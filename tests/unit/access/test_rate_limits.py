@@ -28,12 +28,12 @@ def principal(name: str = "p", rate_class: str = "default", key_id: str = "k") -
     return Principal(key_id, name, frozenset({"reader"}), (Grant("*"),), rate_class)
 
 
-def accepted(limits: CallRateLimits, caller: Principal, calls: int) -> int:
+def accepted(limits: CallRateLimits, caller: Principal, calls: int, table: str = "") -> int:
     """Return how many of so many calls are within the limits."""
     count = 0
     for _ in range(calls):
         try:
-            limits.charge(caller)
+            limits.charge(caller, table)
         except RateLimited:
             continue
         count += 1
@@ -78,6 +78,30 @@ def test_each_principal_has_a_limit_of_its_own() -> None:
     assert accepted(limits, principal("a", "large"), 10) == 7
 
 
+def test_each_table_may_have_a_limit_of_its_own() -> None:
+    """Calls about it leave other tables, other principals and the limit in all alone."""
+    clock = Clock(100.0)
+    limits = CallRateLimits({"default": RateClass(5, 2, table_calls_per_second=1.5)}, clock)
+    assert accepted(limits, principal(), 9, "events") == 3
+    with pytest.raises(RateLimited) as caught:
+        limits.charge(principal(), "events")
+    assert caught.value.subject == "p/events"
+    assert caught.value.message == "over the limit of 3 calls in 2 s on events"
+    assert caught.value.retry_after == pytest.approx(2.0)
+    assert accepted(limits, principal(), 9, "flights") == 3
+    assert accepted(limits, principal("other"), 9, "events") == 3
+    assert accepted(limits, principal(), 20) == 10
+    clock.now += 3.0
+    assert accepted(limits, principal(), 9, "events") == 2
+
+
+def test_without_a_limit_nothing_is_counted() -> None:
+    """Of a table, whose name is then not even remembered."""
+    limits = CallRateLimits({"default": RateClass(5)}, Clock())
+    assert accepted(limits, principal(), 50, "events") == 50
+    assert list(limits.used()) == []
+
+
 def test_an_unknown_rate_class_is_no_free_pass() -> None:
     """A class that the settings lack is a mistake of the operator's, and nothing is let through."""
     limits = CallRateLimits({"default": RateClass(5)}, Clock())
@@ -93,6 +117,8 @@ def test_a_rate_class_lets_something_through(calls: float, window: int) -> None:
     """A class without a single call in its window, or with a rate that is none, is refused."""
     with pytest.raises(ValueError, match="window"):
         RateClass(calls, window)
+    with pytest.raises(ValueError, match=r"^(table_calls_per_second times )?window"):
+        RateClass(1, window, table_calls_per_second=calls)
 
 
 @given(

@@ -24,6 +24,7 @@ _CALLER = principal()
 _CLASSES = {
     "default": RateClass(1, 10, read_units_per_minute=60, table_read_units_per_minute=6_000),
     "large": RateClass(1_000),
+    "narrow": RateClass(1_000, 10, table_calls_per_second=1),
 }
 
 
@@ -37,12 +38,12 @@ class Replica:
         self.buckets = SharedBuckets(store, self.asking, clock)
         self.units = ReadUnitLimits(_CLASSES, self.buckets.open)
 
-    async def accepted(self, calls: int, rate_class: str = "default") -> int:
+    async def accepted(self, calls: int, rate_class: str = "default", table: str = "") -> int:
         """Return how many of so many calls, one after the other, are let through."""
         count = 0
         for _ in range(calls):
             try:
-                await charge(self.calls, principal(rate_class=rate_class))
+                await charge(self.calls, principal(rate_class=rate_class), table)
             except RateLimited:
                 continue
             count += 1
@@ -86,6 +87,29 @@ async def test_replicas_have_one_limit_of_calls(pair: tuple[Replica, Replica]) -
     assert await other.accepted(7) == 3
     assert await one.accepted(7) == 0
     assert one.outcomes("calls") == {"done": 14}
+
+
+async def test_replicas_have_one_limit_of_calls_about_a_table(
+    pair: tuple[Replica, Replica], store: MemoryLimitStore
+) -> None:
+    """And each its own while the store is lost, in which calls let through before count."""
+    one, other = pair
+    assert await one.accepted(7, "narrow", "events") == 7
+    assert await other.accepted(7, "narrow", "events") == 3
+    assert await other.accepted(7, "narrow", "flights") == 7
+    store.failure = LimitsLost("unreachable")
+    assert await one.accepted(7, "narrow", "events") == 3
+    assert await one.accepted(20, "narrow") == 20
+
+
+async def test_the_store_is_not_asked_where_there_is_no_limit(
+    pair: tuple[Replica, Replica], store: MemoryLimitStore
+) -> None:
+    """Nor does a call wait for anything."""
+    replica, _ = pair
+    assert replica.calls.charge(_CALLER, "events") is None
+    assert not store.call_messages
+    assert replica.outcomes("calls") == {}
 
 
 @pytest.mark.parametrize("fault", ["unreachable", "hung"])

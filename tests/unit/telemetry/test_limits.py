@@ -23,31 +23,39 @@ def test_the_used_part_of_limits_is_told() -> None:
     """Of calls as the window slides, of read units as they come back, each principal apart."""
     clock = Clock()
     classes = {
-        "default": RateClass(10, read_units_per_minute=60, table_read_units_per_minute=120),
+        "default": RateClass(
+            10,
+            read_units_per_minute=60,
+            table_read_units_per_minute=120,
+            table_calls_per_second=20,
+        ),
         "slow": RateClass(1, 10),
     }
     calls = CallRateLimits(classes, clock)
     units = ReadUnitLimits(classes, lambda _, capacity: LocalBucket(capacity, clock))
     registry = CollectorRegistry()
     LimitMetrics(registry, calls, units)
-    assert value(registry, "calls_used", principal="p") is None
+    assert value(registry, "calls_used", principal="p", table="") is None
     for _ in range(8):
         calls.charge(principal())
+        calls.charge(principal(), "t")
     for _ in range(3):
         calls.charge(principal("q", "slow"))
     for _ in range(2):
-        calls.note(principal("q", "slow"))
+        calls.note(principal("q", "slow"), "")
     units.charge(principal(), "t", 90)
-    assert value(registry, "calls_used", principal="p") == pytest.approx(0.8)
-    assert value(registry, "calls_used", principal="q") == pytest.approx(0.5)
+    assert value(registry, "calls_used", principal="p", table="") == pytest.approx(0.8)
+    assert value(registry, "calls_used", principal="p", table="t") == pytest.approx(0.4)
+    assert value(registry, "calls_used", principal="q", table="") == pytest.approx(0.5)
+    assert value(registry, "calls_used", principal="q", table="t") is None
     assert value(registry, "read_units_used", principal="p", table="") == pytest.approx(1.5)
     assert value(registry, "read_units_used", principal="p", table="t") == pytest.approx(0.75)
     clock.now += 1.5
-    assert value(registry, "calls_used", principal="p") == pytest.approx(0.4)
-    assert value(registry, "calls_used", principal="q") == pytest.approx(0.5)
+    assert value(registry, "calls_used", principal="p", table="") == pytest.approx(0.4)
+    assert value(registry, "calls_used", principal="q", table="") == pytest.approx(0.5)
     clock.now += 28.5
-    assert value(registry, "calls_used", principal="p") == 0
-    assert value(registry, "calls_used", principal="q") == 0
+    assert value(registry, "calls_used", principal="p", table="") == 0
+    assert value(registry, "calls_used", principal="q", table="") == 0
     assert value(registry, "read_units_used", principal="p", table="") == pytest.approx(1.0)
     assert value(registry, "read_units_used", principal="p", table="t") == pytest.approx(0.25)
 

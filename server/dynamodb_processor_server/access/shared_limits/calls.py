@@ -41,34 +41,36 @@ class SharedCallRateLimits:
         self._asking = asking
         self._courier = Courier("rate limits of calls", self._deliver)
 
-    def charge(self, principal: Principal) -> Awaitable[None]:
-        """Take a call from what the principal has left.
+    def charge(self, principal: Principal, table: str = "") -> Awaitable[None] | None:
+        """Take a call from what the principal has left, on a table or in all.
 
         Raises:
             RateLimited: None is left. Raised when awaited.
             ConfigurationError: The principal's rate class does not exist.
         """
-        return self._charge(principal, self._local.limit_of(principal))
+        limit = self._local.limit_of(principal)
+        most = limit.most_calls(table)
+        return None if most is None else self._charge(principal, table, limit, most)
 
     async def settle(self) -> None:
         """Wait until everything has been answered, which is bounded in time."""
         await self._courier.settle()
 
-    async def _charge(self, principal: Principal, limit: RateClass) -> None:
+    async def _charge(self, principal: Principal, table: str, limit: RateClass, most: int) -> None:
         if self._asking.is_probing:
-            self._local.charge(principal)
+            self._local.charge(principal, table)
             return
-        key = principal.rate_class, principal.name
-        taking = CallTaking(key, limit.calls_per_window, limit.window)
+        key = principal.rate_class, principal.name, table
+        taking = CallTaking(key, most, limit.window)
         question = _Question(taking, asyncio.get_running_loop().create_future())
         self._courier.send(question)
         wait = await question.answer
         if wait is _LOST:
-            self._local.charge(principal)
+            self._local.charge(principal, table)
         elif wait is not None:
-            raise limit.exceeded_by(principal, wait)
+            raise limit.exceeded_by(principal, table, wait)
         else:
-            self._local.note(principal)
+            self._local.note(principal, table)
 
     async def _deliver(self, batch: list[_Question]) -> None:
         questions = [question for question in batch if not question.answer.done()]  # has left

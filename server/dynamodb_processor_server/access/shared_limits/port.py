@@ -23,7 +23,7 @@ class CallTaking:
     """A call that wants to be let through.
 
     Attributes:
-        key: Whose call it is.
+        key: Where it is counted.
         limit: How many there may be in one sliding window.
         length: The seconds of a window.
     """
