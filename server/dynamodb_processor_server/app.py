@@ -147,7 +147,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     clients = await stack.enter_async_context(Clients(settings.client_settings()))
     meter = _meter(metrics, limits.read_units)
     backend = Backend(clients, settings.backend_settings(), meter)
-    catalog = Catalog(declaration.current, DynamoDBDescriber(backend))
+    catalog = Catalog(declaration.current, DynamoDBDescriber(backend), settings.unary_deadline)
     store = PageStore(settings.cache_max_bytes, time.time)
     generations = Generations()
     admission = Admission(settings.max_concurrent_reads, settings.admission_queue)

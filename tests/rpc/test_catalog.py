@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import grpc
 import pytest
 
 from dynamodb_processor.v1 import catalog_service_pb2 as pb
+from dynamodb_processor.v1.query_service_pb2 import QueryRequest, StreamQueryRequest
 from tests.rpc.data import FOUND_PREFIX, VIKTOR, event, events_catalog, events_schema
 from tests.rpc.logged import Logged
 from tests.support.dynamodb import create_table, open_client, put_items
@@ -190,6 +193,69 @@ async def test_a_catalog_of_patterns_alone_is_ready(
     async with open_service(tmp_path, dynamodb_local, catalog) as service:
         assert await service.check() == "SERVING"
         assert set(found) <= set(await listed(service))
+
+
+@dataclass
+class Silence:
+    """A DynamoDB that says nothing; `connections` are open, `most` were at the same time."""
+
+    connections: int = 0
+    most: int = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Listen until the other side has gone."""
+        self.connections += 1
+        self.most = max(self.most, self.connections)
+        while await reader.read(65_536):
+            pass
+        self.connections -= 1
+        writer.close()
+
+
+@asynccontextmanager
+async def unheard(directory: Path, **settings: Any) -> AsyncIterator[tuple[Service, Silence]]:
+    """Run a server whose DynamoDB says nothing."""
+    silence = Silence()
+    dynamodb = await asyncio.start_server(silence.serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{dynamodb.sockets[0].getsockname()[1]}"
+    catalog = {"discover": ["found-*"]}
+    async with dynamodb, open_service(directory, url, catalog, **settings) as service:
+        yield service, silence
+
+
+def wanting(service: Service) -> list[Any]:
+    """Return calls without a deadline that want to know of tables: all of the same."""
+    spec = query_spec("found-1", "user_id = :u", parameters={"u": VIKTOR})
+    how: Any = {"metadata": service.metadata()}
+    return [
+        call
+        for _ in range(5)
+        for call in (
+            service.catalog.ListTables(pb.ListTablesRequest(), **how),
+            service.catalog.GetTable(pb.GetTableRequest(table="found-1"), **how),
+            service.queries.Query(QueryRequest(query=spec), **how),
+            service.queries.StreamQuery(StreamQueryRequest(query=spec), **how),
+        )
+    ]
+
+
+async def test_no_call_waits_for_ever_to_hear_of_tables(tmp_path: Path) -> None:
+    """Without a deadline of its own it has the server's, be it a stream."""
+    async with unheard(tmp_path, unary_deadline=0.5) as (service, _):
+        codes = await asyncio.gather(*(call.code() for call in wanting(service)))
+    assert set(codes) == {Code.DEADLINE_EXCEEDED}
+
+
+async def test_calls_that_want_to_know_the_same_ask_once(tmp_path: Path) -> None:
+    """And when they have all gone, as at their deadlines, DynamoDB is asked no longer."""
+    async with unheard(tmp_path) as (service, silence):
+        calls = wanting(service)
+        await eventually(lambda: silence.connections == 2)
+        await asyncio.sleep(0.1)  # some more time to ask again
+        for call in calls:
+            call.cancel()
+        await eventually(lambda: silence.connections == 0)
+    assert silence.most == 2, "one for the list, one for the table"
 
 
 async def test_the_catalog_file_is_followed(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Final, Protocol
 
 import structlog
 from cachetools import TTLCache
 
 from dynamodb_processor_server.catalog.declaration import CatalogDeclaration, TableDeclaration
+from dynamodb_processor_server.catalog.questions import Questions
 from dynamodb_processor_server.catalog.schema import Table, TableSchema
 from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable, TableNotFound
 
@@ -22,6 +25,9 @@ _ABSENT_SECONDS: Final = 30.0
 _ABSENT_NAMES: Final = 1_000
 _CONCURRENT_DESCRIBES: Final = 4
 _DISCOVERED_TABLES: Final = 1_000
+# The list of all names takes a request for each hundred of them.
+_LIST_SECONDS: Final = 5.0
+_LIST: Final = "the list of tables"
 
 
 class Describer(Protocol):
@@ -43,13 +49,30 @@ class Catalog:
     remembered under it. `complete` is set while every named table has been described.
     """
 
-    def __init__(self, declaration: CatalogDeclaration, describer: Describer) -> None:
+    def __init__(
+        self,
+        declaration: CatalogDeclaration,
+        describer: Describer,
+        patience: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Create a catalog of which nothing is known yet.
+
+        Args:
+            declaration: What is in force until it is replaced.
+            describer: Who is asked.
+            patience: Seconds that a call waits for an answer at most.
+            clock: Seconds, never going back.
+        """
         self.version = 0
         self.complete = asyncio.Event()
         self._declaration = declaration
         self._describer = describer
         self._tables: dict[str, Table] = {}
-        self._absent: TTLCache[str, None] = TTLCache(_ABSENT_NAMES, _ABSENT_SECONDS)
+        self._absent: TTLCache[str, None] = TTLCache(_ABSENT_NAMES, _ABSENT_SECONDS, clock)
+        self._listed: TTLCache[str, Sequence[str]] = TTLCache(1, _LIST_SECONDS, clock)
+        self._first_uses = Questions[None](patience)
+        self._lists = Questions[Sequence[str]](patience)
         self._describing = asyncio.Semaphore(_CONCURRENT_DESCRIBES)
         if not self.missing:
             self.complete.set()
@@ -71,7 +94,8 @@ class Catalog:
     async def table(self, name: str) -> Table:
         """Return a table, describing it first if this is the first use.
 
-        Raises TableNotFound and BackendUnavailable.
+        Raises TableNotFound and BackendUnavailable; and, where describing takes long, Overloaded
+        and DeadlineExceeded.
         """
         table = self._tables.get(name)
         if table is not None:
@@ -81,22 +105,21 @@ class Catalog:
             raise TableNotFound(f"table {name} does not exist")
         if name not in self._declaration.tables and len(self._tables) >= _DISCOVERED_TABLES:
             raise BackendUnavailable("too many tables have been discovered", retry_after=60.0)
-        async with self._describing:
-            if name not in self._tables:
-                await self._describe(name, declaration)
+        await self._first_uses.ask(name, partial(self._describe_first, name, declaration))
         # Where the declaration was replaced meanwhile, the new one decides.
         return self._tables.get(name) or await self.table(name)
 
     async def names(self) -> list[str]:
         """Return the names of all tables that exist, described or not, in order.
 
-        Raises BackendUnavailable where patterns need DynamoDB's list.
+        Where patterns need DynamoDB's list, it may be some seconds old. Then this raises
+        BackendUnavailable and, where listing takes long, Overloaded and DeadlineExceeded.
         """
         names = {name for name in self._declaration.tables if name not in self._absent}
         if self._declaration.discover:
             names.update(
                 name
-                for name in await self._describer.list_names()
+                for name in await self._all_names()
                 if any(fnmatchcase(name, pattern) for pattern in self._declaration.discover)
             )
         return sorted(names)
@@ -137,18 +160,35 @@ class Catalog:
             if declaration.declaration_for(name) == table.declaration
         }
         self._absent.clear()
+        self._listed.clear()
+        self._first_uses.forget()
         self._changed()
+
+    async def _all_names(self) -> Sequence[str]:
+        names = self._listed.get(_LIST)
+        return await self._lists.ask(_LIST, self._list) if names is None else names
+
+    async def _list(self) -> Sequence[str]:
+        names = self._listed[_LIST] = await self._describer.list_names()
+        return names
+
+    async def _describe_first(self, name: str, declaration: TableDeclaration) -> None:
+        async with self._describing:
+            if name not in self._tables:
+                await self._describe(name, declaration)
 
     async def _describe(self, name: str, declaration: TableDeclaration) -> None:
         try:
             schema = await self._describer.describe(name, declaration)
         except TableNotFound:
+            if self._was_replaced(name, declaration):
+                return
             self._absent[name] = None
             if self._tables.pop(name, None):
                 self._changed()
             raise
-        if self._declaration.declaration_for(name) != declaration:
-            return  # replaced while DynamoDB was being asked
+        if self._was_replaced(name, declaration):
+            return
         self._absent.pop(name, None)
         table = Table(name, declaration, schema)
         if table.misfits:
@@ -156,6 +196,10 @@ class Catalog:
         if self._tables.get(name) != table:
             self._tables[name] = table
             self._changed()
+
+    def _was_replaced(self, name: str, declaration: TableDeclaration) -> bool:
+        """Return whether what DynamoDB was asked for is in force no longer."""
+        return self._declaration.declaration_for(name) != declaration
 
     def _changed(self) -> None:
         self.version += 1

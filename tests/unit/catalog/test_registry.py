@@ -3,62 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from typing import Any
 
 import pytest
 
 from dynamodb_processor_server.catalog import registry
-from dynamodb_processor_server.catalog.declaration import CatalogDeclaration, TableDeclaration
+from dynamodb_processor_server.catalog.declaration import TableDeclaration
 from dynamodb_processor_server.catalog.registry import Catalog
-from dynamodb_processor_server.catalog.schema import TableSchema
 from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable, TableNotFound
-from tests.support.datasets import Index, Schema
-from tests.unit.query.tables import make_schema
-
-
-class Describer:
-    """DynamoDB's tables, by their real names; `asked` are the names that were described."""
-
-    def __init__(self, *names: str) -> None:
-        self.tables = {name: schema_of(name) for name in names}
-        self.error: Exception | None = None
-        self.asked: list[str] = []
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.at_once = 0
-        self.most_at_once = 0
-
-    async def describe(self, name: str, declaration: TableDeclaration) -> TableSchema:
-        """Return the schema of a table."""
-        self.asked.append(declaration.table)
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
-        await asyncio.sleep(0)
-        await self.gate.wait()
-        self.at_once -= 1
-        if self.error is not None:
-            raise self.error
-        if declaration.table not in self.tables:
-            raise TableNotFound(f"table {name} does not exist")
-        return self.tables[declaration.table]
-
-    async def list_names(self) -> Sequence[str]:
-        """Return the names of all tables."""
-        return sorted(self.tables)
-
-
-def schema_of(name: str, *indexes: Index) -> TableSchema:
-    """Return the schema of a table with one key attribute."""
-    return make_schema(Schema(name, "id", None, indexes, {"id": "S", "user": "S"}))
-
-
-def declare(discover: Iterable[str] = (), **tables: dict[str, Any]) -> CatalogDeclaration:
-    """Return a catalog of tables, by logical name."""
-    return CatalogDeclaration.model_validate({"tables": tables, "discover": tuple(discover)})
-
-
-EVENTS = {"table": "events-prod"}
+from tests.support.datasets import Index
+from tests.unit.catalog.describer import EVENTS, Describer, declare, schema_of
 
 
 async def test_a_named_table_is_described_on_first_use_and_kept() -> None:
@@ -73,16 +26,6 @@ async def test_a_named_table_is_described_on_first_use_and_kept() -> None:
     assert catalog.known("events") is table
     assert catalog.missing == []
     assert describer.asked == ["events-prod"]
-
-
-async def test_concurrent_first_uses_describe_few_times() -> None:
-    """However many ask for it before the answer is there, and they all get the same table."""
-    describer = Describer("events-prod")
-    catalog = Catalog(declare(events=EVENTS), describer)
-    tables = await asyncio.gather(*(catalog.table("events") for _ in range(20)))
-    assert len({id(table) for table in tables}) == 1
-    assert len(describer.asked) <= 4
-    assert catalog.version == 1
 
 
 async def test_discovered_tables_are_served_under_their_own_names() -> None:
@@ -108,15 +51,6 @@ async def test_what_does_not_exist_is_remembered_for_a_while() -> None:
     describer.tables["nothing"] = schema_of("nothing")
     catalog.replace(declare(["*"]))
     assert (await catalog.table("nothing")).name == "nothing", "a new catalog is a new start"
-
-
-async def test_few_tables_are_described_at_a_time() -> None:
-    """The control plane of DynamoDB has small limits."""
-    names = [f"table-{number}" for number in range(20)]
-    describer = Describer(*names)
-    catalog = Catalog(declare(["table-*"]), describer)
-    await asyncio.gather(*map(catalog.table, names))
-    assert describer.most_at_once == 4
 
 
 async def test_discovered_tables_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:

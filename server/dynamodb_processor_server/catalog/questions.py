@@ -1,0 +1,77 @@
+"""Questions that many callers have at the same time: each is asked once, and waited for in bounds.
+
+A question is a task of its own. A caller who leaves (deadline, cancellation) disturbs nobody; with
+the last one the question is given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Generic, TypeVar
+
+from dynamodb_processor_server.errors import DeadlineExceeded, Overloaded
+
+_MOST_WAITING: Final = 1_000  # callers, for all questions
+_RETRY_AFTER: Final = 1.0  # seconds
+
+_T = TypeVar("_T")
+
+
+class _Question(Generic[_T]):
+    def __init__(self, task: asyncio.Task[_T]) -> None:
+        self.task = task
+        self.waiters = 0
+
+
+class Questions(Generic[_T]):
+    """The questions under way, by name.
+
+    A caller waits for `patience` seconds at most, by the event loop's clock, or until its deadline,
+    with which it is cancelled.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._questions: dict[str, _Question[_T]] = {}
+        self._waiting = 0
+
+    async def ask(self, name: str, question: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        """Return the answer to a question, which is asked now unless it is under way.
+
+        Raises what it raises, Overloaded if too many wait already, and DeadlineExceeded.
+        """
+        if self._waiting >= _MOST_WAITING:
+            raise Overloaded("too many calls wait for what DynamoDB says of tables", _RETRY_AFTER)
+        asked = self._questions.get(name) or self._begin(name, question)
+        self._waiting += 1
+        asked.waiters += 1
+        try:
+            await asyncio.wait((asked.task,), timeout=self._patience)
+            if not asked.task.done():
+                raise DeadlineExceeded("the deadline passed before DynamoDB spoke of its tables")
+            return asked.task.result()
+        finally:
+            self._waiting -= 1
+            asked.waiters -= 1
+            if not asked.waiters and not asked.task.done():
+                self._remove(name, asked)
+                asked.task.cancel()
+
+    def forget(self) -> None:
+        """Have nobody else wait for what is under way, as its answer may be out of date."""
+        self._questions.clear()
+
+    def _begin(self, name: str, question: Callable[[], Coroutine[Any, Any, _T]]) -> _Question[_T]:
+        asked = self._questions[name] = _Question(asyncio.create_task(question(), name=name))
+        asked.task.add_done_callback(lambda _: self._answered(name, asked))
+        return asked
+
+    def _answered(self, name: str, asked: _Question[_T]) -> None:
+        self._remove(name, asked)
+        if not asked.task.cancelled():
+            asked.task.exception()  # marks it as seen: every waiter may have left by now
+
+    def _remove(self, name: str, asked: _Question[_T]) -> None:
+        if self._questions.get(name) is asked:
+            del self._questions[name]
