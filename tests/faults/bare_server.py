@@ -1,6 +1,6 @@
-"""A `grpc.aio` server that answers every call with nothing: what gRPC itself costs in Python.
+"""A `grpc.aio` server that answers calls with bytes it is given: what gRPC itself costs in Python.
 
-A unary call takes as many seconds as the argument says; a stream has a few messages in that time.
+Run as a script: the seconds that a call takes, the bytes of an answer, those of a stream's message.
 """
 
 from __future__ import annotations
@@ -8,24 +8,30 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
+from uuid import uuid4
 
 import grpc
 
+#: How many messages a stream has: as many as one of the service of eight items, by twos.
+MESSAGES: Final = 5
 
-async def serve(seconds: float) -> None:
+_Context = grpc.aio.ServicerContext[Any, Any]
+
+
+async def serve(seconds: float, answer_bytes: int, message_bytes: int) -> None:
     """Serve on a free port of the loopback interface, print it, and go on until killed."""
 
-    async def answer(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+    async def answer(request: bytes, context: _Context) -> bytes:
+        _identify(context)
         await asyncio.sleep(seconds)
-        return b""
+        return bytes(answer_bytes)
 
-    async def stream(
-        request: bytes, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> AsyncIterator[bytes]:
-        for _ in range(4):
-            await asyncio.sleep(seconds / 4)
-            yield b""
+    async def stream(request: bytes, context: _Context) -> AsyncIterator[bytes]:
+        _identify(context)
+        for _ in range(MESSAGES):
+            await asyncio.sleep(seconds / MESSAGES)
+            yield bytes(message_bytes)
 
     handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
         "Call": grpc.unary_unary_rpc_method_handler(answer),
@@ -39,5 +45,10 @@ async def serve(seconds: float) -> None:
     await server.wait_for_termination()
 
 
+def _identify(context: _Context) -> None:
+    """Send what every call of the service ends with: an id of its own."""
+    context.set_trailing_metadata((("x-request-id", uuid4().hex),))
+
+
 if __name__ == "__main__":
-    asyncio.run(serve(float(sys.argv[1])))
+    asyncio.run(serve(float(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))

@@ -24,6 +24,7 @@ from dynamodb_processor.v1.query_service_pb2 import (
     StreamQueryRequest,
 )
 from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
+from tests.faults.bare_server import MESSAGES
 from tests.faults.load import USERS
 from tests.faults.pacing import call_at_pace, percentile
 from tests.support.access import ApiKey, keys_file
@@ -41,6 +42,8 @@ _CANCELLED: Final = 0.2
 _GROWTH: Final = 1.0  # MiB, beyond what a bare server grows by
 _FLAT: Final = 3  # of thousands of calls; one may be under way
 _SOURCE: Final = Path(__file__).parent / "bare_server.py"
+_PAGE_SIZE: Final = 2
+_TERMS: Final[dict[str, Any]] = {"timeout": 10, "metadata": [("x-api-key", _KEY.text)]}
 _BYPASS: Final = CachePolicy(mode=CacheMode.CACHE_MODE_BYPASS)
 
 
@@ -74,45 +77,58 @@ class _Calls:
         self.outcomes[(await call.code()).name] += 1
 
 
+def _request(user: str) -> QueryRequest:
+    return QueryRequest(query=spec("events", "user_id = :u", {"u": {"S": user}}))
+
+
+def _stream_request(user: str) -> StreamQueryRequest:
+    return StreamQueryRequest(query=_request(user).query, page_size=_PAGE_SIZE)
+
+
 def _of_service(channel: grpc.aio.Channel) -> Callable[[Random], Any]:
     """Return what begins calls of several kinds, one in eight a stream."""
     queries = QueryServiceStub(channel)
-    terms: Any = {"timeout": 10, "metadata": [("x-api-key", _KEY.text)]}
 
     def begin(random: Random) -> Any:
-        query = spec("events", "user_id = :u", {"u": {"S": random.choice(USERS)}})
+        user = random.choice(USERS)
+        query = _request(user).query
         match random.randrange(8):
             case 0:
-                return queries.StreamQuery(StreamQueryRequest(query=query, page_size=2), **terms)
+                return queries.StreamQuery(_stream_request(user), **_TERMS)
             case 1:
-                return queries.Query(QueryRequest(query=query, cache=_BYPASS), **terms)
+                return queries.Query(QueryRequest(query=query, cache=_BYPASS), **_TERMS)
             case 2:
-                return queries.CountItems(CountItemsRequest(query=query, cache=_BYPASS), **terms)
+                return queries.CountItems(CountItemsRequest(query=query, cache=_BYPASS), **_TERMS)
             case _:
-                return queries.Query(QueryRequest(query=query), **terms)
+                return queries.Query(QueryRequest(query=query), **_TERMS)
 
     return begin
 
 
 def _of_bare_server(channel: grpc.aio.Channel) -> Callable[[Random], Any]:
-    """Return what begins calls, as many of them streams."""
+    """Return what begins calls with the same requests, as many of them streams."""
     call: Any = channel.unary_unary("/Bare/Call")
     stream: Any = channel.unary_stream("/Bare/Stream")
 
     def begin(random: Random) -> Any:
-        return (call if random.randrange(8) else stream)(b"", timeout=10)
+        user = random.choice(USERS)
+        if random.randrange(8):
+            return call(_request(user).SerializeToString(), **_TERMS)
+        return stream(_stream_request(user).SerializeToString(), **_TERMS)
 
     return begin
 
 
 @contextmanager
-def _bare_server(seconds: float) -> Iterator[tuple[int, str]]:
-    """Run a bare server whose calls take so long; yield its process id and its address.
+def _bare_server(
+    seconds: float, answer_bytes: int, message_bytes: int
+) -> Iterator[tuple[int, str]]:
+    """Run a bare server whose answers take so long and are so large; yield its pid and address.
 
-    As long as the service's, so that as many are cancelled while they are served: what gRPC itself
-    does not give back is mostly of those.
+    As those of the service, since what gRPC itself does not give back is of calls that are
+    cancelled, and hangs on what they carry and on how far they have come.
     """
-    command = [sys.executable, str(_SOURCE), str(seconds)]
+    command = [sys.executable, str(_SOURCE), *map(str, (seconds, answer_bytes, message_bytes))]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -175,7 +191,12 @@ async def test_nothing_is_left_of_calls(
         most = _metrics(server).get("process_open_fds", 0)  # known on Linux alone
         paced = await call_at_pace(calls.make, _CALLERS, at_length(1, 5), rate)
         seconds = percentile(paced.answered, 0.5)
-        pid, address = stack.enter_context(_bare_server(seconds))
+        queries = QueryServiceStub(channel)
+        answer = await queries.Query(_request(USERS[0]), **_TERMS)
+        messages = [each async for each in queries.StreamQuery(_stream_request(USERS[0]), **_TERMS)]
+        assert len(messages) == MESSAGES
+        sizes = answer.ByteSize(), messages[0].ByteSize()
+        pid, address = stack.enter_context(_bare_server(seconds, *sizes))
         beside = await stack.enter_async_context(grpc.aio.insecure_channel(address))
         bare = _Calls(_of_bare_server(beside))
 
@@ -196,7 +217,8 @@ async def test_nothing_is_left_of_calls(
     floor = after.bare_megabytes - before.bare_megabytes
     report(
         f"soak of {_SECONDS} s at half load, 20 % cancelled",
-        "tasks and descriptors flat; memory grows by ≤ 1 MiB more than a bare grpc.aio server's",
+        "tasks and descriptors flat; memory grows by ≤ 1 MiB more than that of a bare grpc.aio "
+        "server with the same requests and answers",
         f"{sum(calls.outcomes.values()):,} calls at {rate:.0f}/s, {dict(calls.outcomes)}; "
         f"tasks {before.tasks:.0f} to {after.tasks:.0f}, "
         f"descriptors {before.descriptors:.0f} to {after.descriptors:.0f}, "
