@@ -23,9 +23,13 @@ _NONE_SELECTED: Final = 5  # pytest's status, which is no failure when the calle
 _MOST_MINUTES: Final = 30
 _WIDTHS: Final = (34, 40, 62)
 
+_SCRIPTED: Final = (
+    "tests/faults/test_filtered_megabytes.py",
+)
+
 #: Places of tests, by lane, by stage.
 _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
-    (("tests/faults/test_dynamodb_faults.py", "tests/faults/test_metrics_sink.py"),),
+    (("tests/faults/test_dynamodb_faults.py", "tests/faults/test_metrics_sink.py", *_SCRIPTED),),
     (("tests/faults/test_redis_faults.py",), ("tests/unit/caching/test_shared_model.py",)),
     (("tests/e2e/test_stream_invalidation.py",), ("tests/faults/test_races.py",)),
     (("tests/e2e/test_rolling_restarts.py",),),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from dynamodb_processor_server.telemetry.logs import configure_logs
 from tests.faults.load import events_items, events_schema
 from tests.faults.proxy import Proxy, open_proxy
 from tests.faults.scraping import metric
-from tests.faults.stub import Stub, open_stub
+from tests.faults.stub import Act, Stub, open_stub
 from tests.rpc.logged import Logged
 from tests.support.dynamodb import create_table, open_client, put_items
 from tests.support.running import Service, open_service
@@ -64,16 +64,24 @@ class Ground:
 
 @asynccontextmanager
 async def open_ground(
-    tmp_path: Path, dynamodb_local: str, table: str, **settings: Any
+    tmp_path: Path,
+    dynamodb_local: str,
+    table: str,
+    declared: Mapping[str, Any] | None = None,
+    acts: Mapping[str, Act] | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Ground]:
-    """Start a server with a proxy and a stub between it and DynamoDB Local, all well as yet."""
+    """Start a server with a proxy and a stub between it and DynamoDB Local, all well as yet.
+
+    `declared` is what the catalog says of the table besides its name, `acts` are the stub's.
+    """
     async with (
-        open_stub(dynamodb_local) as stub,
+        open_stub(dynamodb_local, acts) as stub,
         open_proxy("127.0.0.1", stub.port) as proxy,
         open_service(
             tmp_path,
             f"http://127.0.0.1:{proxy.port}",
-            {"tables": {"events": {"table": table}}},
+            {"tables": {"events": {"table": table, **(declared or {})}}},
             metrics_listen="127.0.0.1:0",
             **settings,
         ) as service,

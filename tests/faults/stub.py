@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
@@ -15,6 +17,7 @@ from aiohttp import web
 _READS: Final = ("Query", "Scan", "GetItem", "BatchGetItem")
 _PASSED_ON: Final = ("content-type", "x-amz-target", "authorization", "x-amz-date")
 _PASSED_BACK: Final = ("content-type", "x-amz-crc32", "x-amzn-requestid")
+_JSON: Final = {"content-type": "application/x-amz-json-1.0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +33,25 @@ def refusal(code: str, status: int = 400, **more: Any) -> Reply:
     """Return an error as DynamoDB words it."""
     kind = f"com.amazonaws.dynamodb.v20120810#{code}"
     body = {"__type": kind, "message": "internal: arn:aws:dynamodb", **more}
-    return Reply(status, json.dumps(body).encode(), {"content-type": "application/x-amz-json-1.0"})
+    return Reply(status, json.dumps(body).encode(), _JSON)
+
+
+def reply_with(content: dict[str, Any]) -> Reply:
+    """Return an answer as DynamoDB sends it."""
+    body = json.dumps(content).encode()
+    return Reply(200, body, {**_JSON, "x-amz-crc32": str(zlib.crc32(body))})
 
 
 #: What to answer the nth read, with this body; None lets it through.
 Script = Callable[[int, bytes], Reply | None]
+#: Asks DynamoDB itself, which must not refuse.
+Ask = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+#: Answers an operation's requests in place of DynamoDB, which it may ask.
+Act = Callable[[dict[str, Any], Ask], Awaitable[Reply]]
 
 
-def _open() -> asyncio.Event:
+def open_gate() -> asyncio.Event:
+    """Return a gate that lets everyone through until it is cleared."""
     gate = asyncio.Event()
     gate.set()
     return gate
@@ -47,15 +61,17 @@ def _open() -> asyncio.Event:
 class Stub:
     """Passes requests on to DynamoDB, unless `script` has an answer to a read.
 
-    `reads` is how many came, `most_at_once` how many of them at the same time. All wait for `gate`,
-    which is open unless a test closes it, then for one of the places of `width`, in which each
-    stays `seconds` longer than DynamoDB takes.
+    What it lets through is answered by `acts`, by operation, where there is one. `reads` is how
+    many came, `most_at_once` how many of them at the same time. All wait for `gate`, which is open
+    unless a test closes it, then for one of the places of `width`, in which each stays `seconds`
+    longer than DynamoDB takes.
     """
 
     upstream: str
     session: aiohttp.ClientSession
     script: Script = lambda number, body: None
-    gate: asyncio.Event = field(default_factory=_open)
+    acts: Mapping[str, Act] = field(default_factory=dict)
+    gate: asyncio.Event = field(default_factory=open_gate)
     width: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1_000))
     seconds: float = 0.0
     reads: int = 0
@@ -66,8 +82,8 @@ class Stub:
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one request."""
         body = await request.read()
-        if request.headers.get("x-amz-target", "").rpartition(".")[2] not in _READS:
-            return await self._pass_on(request, body, {})
+        if _operation(request) not in _READS:
+            return await self._perform(request, body, {})
         self.reads += 1
         number = self.reads
         self._active += 1
@@ -84,8 +100,23 @@ class Stub:
     async def _reply(self, request: web.Request, number: int, body: bytes) -> web.Response:
         reply = self.script(number, body)
         if reply is None or not reply.status:
-            return await self._pass_on(request, body, reply.headers if reply else {})
-        return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
+            return await self._perform(request, body, reply.headers if reply else {})
+        return _response(reply)
+
+    async def _perform(
+        self, request: web.Request, body: bytes, changed: dict[str, str]
+    ) -> web.Response:
+        act = self.acts.get(_operation(request))
+        if act is None:
+            return await self._pass_on(request, body, changed)
+        reply = await act(json.loads(body), partial(self._ask, request))
+        return _response(replace(reply, headers=reply.headers | changed))
+
+    async def _ask(self, request: web.Request, asked: dict[str, Any]) -> dict[str, Any]:
+        response = await self._pass_on(request, json.dumps(asked).encode(), {})
+        assert response.status == 200, response.body
+        content: dict[str, Any] = json.loads(response.body)  # type: ignore[arg-type]  # bytes
+        return content
 
     async def _pass_on(
         self, request: web.Request, body: bytes, changed: dict[str, str]
@@ -97,13 +128,21 @@ class Stub:
             return web.Response(status=answer.status, body=content, headers={**back, **changed})
 
 
+def _operation(request: web.Request) -> str:
+    return request.headers.get("x-amz-target", "").rpartition(".")[2]
+
+
+def _response(reply: Reply) -> web.Response:
+    return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
+
+
 @asynccontextmanager
-async def open_stub(upstream: str) -> AsyncIterator[Stub]:
+async def open_stub(upstream: str, acts: Mapping[str, Act] | None = None) -> AsyncIterator[Stub]:
     """Run a stub in front of DynamoDB for the time of the `async with`."""
     # DynamoDB Local may close an idle connection at the moment in which it is used again.
     connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(connector=connector) as session:
-        stub = Stub(upstream, session)
+        stub = Stub(upstream, session, acts=acts or {})
         runner = web.ServerRunner(web.Server(stub.handle), shutdown_timeout=0.1)  # type: ignore[arg-type]
         await runner.setup()
         try:
