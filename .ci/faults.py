@@ -26,6 +26,7 @@ _WIDTHS: Final = (34, 40, 62)
 _SCRIPTED: Final = (
     "tests/faults/test_filtered_megabytes.py",
     "tests/faults/test_lagging_indexes.py",
+    "tests/faults/test_shard_splits.py",
 )
 
 #: Places of tests, by lane, by stage.
