@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 import pytest
+from aiobotocore.awsrequest import AioAWSResponse
 from aiobotocore.session import get_session
 
 from dynamodb_processor_server.catalog.declaration import TableDeclaration
@@ -169,6 +170,23 @@ async def test_what_cannot_be_reached_is_unavailable() -> None:
         with pytest.raises(BackendUnavailable) as caught:
             await read(Backend(clients), plan_for("device = 'd1'"))
     assert caught.value.message == f"{SCHEMA.table} cannot be reached at the moment"
+
+
+async def test_a_handler_answers_in_place_of_dynamodb(dynamodb: Any, dynamodb_local: str) -> None:
+    """A throttling that is injected before a request is sent is understood like any other."""
+    throttling = asyncio.StreamReader()
+    throttling.feed_data(b'{"__type": "com.amazonaws.dynamodb.v20120810#ThrottlingException"}')
+    throttling.feed_eof()
+    answers = iter([AioAWSResponse(dynamodb_local, 400, {}, throttling)])
+
+    async with Clients(ClientSettings(endpoint_url=dynamodb_local, region=REGION)) as clients:
+        events = (await clients.client()).meta.events
+        events.register("before-send.dynamodb.*", lambda **_: next(answers, None))
+        backend = Backend(clients)
+        page = await read(backend, plan_for("device = 'd1'"))
+    ((_, record),) = backend.tables()
+    assert dict(record.outcomes) == {"throttled": 1, "ok": 1}
+    assert (page.content.count, page.usage.retries) == (45, 1)
 
 
 @pytest.mark.parametrize(
