@@ -7,13 +7,26 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
 
+import structlog
+
+_log = structlog.get_logger(__name__)
+
 
 def run_in_background(work: Coroutine[Any, Any, None], stack: AsyncExitStack) -> None:
-    """Run `work` as a task, which is cancelled and waited for when the stack is closed."""
+    """Run `work` as a task, which is cancelled and waited for when the stack is closed.
+
+    If it fails before, that is logged: nobody else would hear of it.
+    """
     task = asyncio.create_task(work)
+    task.add_done_callback(_tell)
 
     async def end() -> None:
         task.cancel()
         await asyncio.wait((task,))
 
     stack.push_async_callback(end)
+
+
+def _tell(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("background_work_failed", exc_info=error)

@@ -10,9 +10,10 @@ from dynamodb_processor_server.errors import BackendUnavailable
 
 
 class MemoryLeases:
-    """What replicas share."""
+    """What replicas share. `error` is what everything asked of it fails with."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
+        self.error: Exception | None = None
         self._clock = clock
         self._held: dict[str, tuple[str, float]] = {}
         self._checkpoints: dict[str, tuple[Checkpoint, float]] = {}
@@ -27,7 +28,7 @@ class MemoryLeases:
 
     async def take(self, name: str, holder: str, seconds: float) -> Checkpoint | None:
         """Take a lease."""
-        now = self._clock()
+        now = self._time()
         held_by, until = self._held.get(name, (holder, now))
         if held_by != holder and until > now:
             return None
@@ -39,7 +40,7 @@ class MemoryLeases:
         self, name: str, holder: str, seconds: float, checkpoint: Checkpoint | None
     ) -> bool:
         """Hold a lease for longer."""
-        now = self._clock()
+        now = self._time()
         held_by, until = self._held.get(name, ("", now))
         if held_by != holder or until <= now:
             return False
@@ -51,6 +52,11 @@ class MemoryLeases:
     async def release(self, name: str, holder: str, checkpoint: Checkpoint | None) -> None:
         """Give a lease up."""
         await self.renew(name, holder, 0.0, checkpoint)
+
+    def _time(self) -> float:
+        if self.error is not None:
+            raise self.error
+        return self._clock()
 
 
 @dataclass

@@ -212,6 +212,7 @@ class SharedModel(Model):
             replica.following.cancel()
             await asyncio.wait((replica.following,))
             assert replica.following.cancelled(), replica.following.exception()
+            assert not replica.view.failures["defect"]
             await replica.reader.close()
             await replica.tier.close()
             outcomes = replica.tier.outcomes

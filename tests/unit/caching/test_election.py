@@ -109,6 +109,30 @@ async def test_when_the_leader_dies_the_next_goes_on_where_it_stopped() -> None:
 
 
 @warped
+async def test_a_defect_ends_no_candidate() -> None:
+    """Whoever meets it stops following, and stands for election again."""
+    async with elected() as fleet:
+        leader = await fleet.led()
+        fleet.leases.error = RuntimeError("a bug")
+        await asyncio.sleep(LEASE_SECONDS)
+        assert not any(replica.leads for replica in fleet.replicas)
+        assert leader.candidate.failures == 0
+        fleet.leases.error = None
+        await asyncio.sleep(LEASE_SECONDS + 2)
+        assert [replica.leads for replica in fleet.replicas].count(True) == 1
+
+
+@warped
+async def test_a_defect_holds_no_candidate_back_that_is_to_stop() -> None:
+    """Its last word to the others fails, and that is all."""
+    async with elected() as fleet:
+        leader = await fleet.led()
+        fleet.leases.error = RuntimeError("a bug")
+        async with asyncio.timeout(1):
+            await leader.stop()
+
+
+@warped
 async def test_a_leader_that_stops_hands_over_at_once() -> None:
     """Long before its lease would have ended, and exactly where it stopped."""
     async with elected() as fleet:

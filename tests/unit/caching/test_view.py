@@ -97,11 +97,11 @@ async def test_freshness_counts_from_when_the_poll_was_sent(world: World) -> Non
     assert not world.view.fresh
 
 
-@pytest.mark.parametrize("kind", ["timeout", "unreachable", "garbage"])
+@pytest.mark.parametrize("kind", ["timeout", "unreachable", "garbage", "defect"])
 async def test_a_poll_that_fails_lets_the_view_age(world: World, kind: str) -> None:
-    """Nothing moves; afterwards it goes on where it stood."""
+    """Nothing moves; afterwards it goes on where it stood. A defect is a failure like any."""
     reading = world.begin(A)
-    world.tier.error = TierFailed(kind)
+    world.tier.error = RuntimeError("a bug") if kind == "defect" else TierFailed(kind)
     await world.view.poll()
     assert world.view.fresh, "it was, a moment ago"
     world.now += FRESH_SECONDS

@@ -82,6 +82,9 @@ class View:
             self._failed(error.kind)
         except TimeoutError:
             self._failed("timeout")
+        except Exception:  # noqa: BLE001 - a defect must not end the following for good
+            _log.exception("shared_cache_poll_failed")
+            self._failed("defect")
         else:
             if self._failing:
                 self._failing = False

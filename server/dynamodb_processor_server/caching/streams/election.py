@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final, NoReturn
 
 import structlog
@@ -57,16 +56,23 @@ class Candidate:
     async def follow(self) -> NoReturn:
         """Stand for election, and follow whenever elected, until cancelled."""
         while True:
-            began = self._timing.clock()
             try:
-                stood = await self._leases.take(self._name, self._holder, LEASE_SECONDS)
-            except BackendUnavailable:
-                self.failures += 1
-                stood = None
-            if stood is not None:
-                await self._lead(stood, began + LEASE_SECONDS)
+                await self._stand()
+            except Exception:  # noqa: BLE001 - a defect must not leave any table alone
+                _log.exception("stream_election_failed")
             # Not all at once.
             await self._timing.sleep(_RENEW_SECONDS * (0.5 + self._timing.random() / 2))
+
+    async def _stand(self) -> None:
+        """Ask for the lease, and follow for as long as it is held."""
+        began = self._timing.clock()
+        try:
+            stood = await self._leases.take(self._name, self._holder, LEASE_SECONDS)
+        except BackendUnavailable:
+            self.failures += 1
+            return
+        if stood is not None:
+            await self._lead(stood, began + LEASE_SECONDS)
 
     async def _lead(self, stood: Checkpoint, until: float) -> None:
         follower = self.follower = self._make(stood)
@@ -98,5 +104,9 @@ class Candidate:
         _log.warning("stream_lease_lost")
 
     async def _leave(self, follower: Follower) -> None:
-        with suppress(BackendUnavailable):  # the lease ends by itself
+        try:
             await self._leases.release(self._name, self._holder, follower.checkpoint)
+        except BackendUnavailable:
+            pass  # the lease ends by itself
+        except Exception:  # noqa: BLE001 - what ends here may have been cancelled, and must end
+            _log.exception("stream_election_failed")
