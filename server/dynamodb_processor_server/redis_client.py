@@ -49,6 +49,8 @@ def open_redis(url: str, timeout: float, connections: int, retries: int = 1) -> 
             socket_timeout=None,
             socket_connect_timeout=timeout,
             retry=Retry(NoBackoff(), retries),
+            # uvloop's error for writing to a connection that was reset; nothing has been written.
+            retry_on_error=[RuntimeError],
             # With these, connections are not looked at for what should not be there any more.
             maint_notifications_config=MaintNotificationsConfig(enabled=False),
         )
@@ -70,7 +72,7 @@ async def run_script(
         raise RedisFailed("timeout") from None
     except ResponseError:  # out of memory, read-only, still loading, scripts forbidden
         raise RedisFailed("refused") from None
-    except (Unreachable, OSError):
+    except (Unreachable, OSError, RuntimeError):  # the last one is uvloop's, see above
         raise RedisFailed("unreachable") from None
     except (RedisError, ValueError, TypeError, IndexError, AttributeError, UnicodeError):
         raise RedisFailed("garbage") from None  # what answers does not speak the protocol

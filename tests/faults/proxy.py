@@ -25,7 +25,7 @@ class Weather(Enum):
     TRUNCATE = "truncate"  # half of the first piece, then an orderly end
     BLACKHOLE = "blackhole"
     GARBAGE = "garbage"  # as many bytes, but other ones
-    REFUSE = "refuse"  # nobody listens, and connections are broken
+    REFUSE = "refuse"  # nobody listens, and connections are reset
 
 
 class Proxy:
@@ -56,7 +56,7 @@ class Proxy:
         self.port = self._listener.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        """Take no more connections and break those there are."""
+        """Take no more connections and reset those there are."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None
@@ -77,7 +77,9 @@ class Proxy:
                 sending = group.create_task(_copy(reader, upstream))
                 await self._pass_back(from_server, writer)
                 sending.cancel()
-        except* (OSError, asyncio.CancelledError):
+        except* asyncio.CancelledError:
+            _end_abruptly(writer)
+        except* OSError:
             pass
         finally:
             self._connections.discard(task)
@@ -98,8 +100,7 @@ class Proxy:
                         await asyncio.sleep(_DRIP_SECONDS)
                     continue
                 case Weather.RESET:
-                    end: socket.socket = writer.get_extra_info("socket")
-                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    _end_abruptly(writer)
                     return
                 case Weather.TRUNCATE:
                     writer.write(data[: len(data) // 2])
@@ -114,6 +115,13 @@ class Proxy:
                     data = bytes(byte ^ 0x5A for byte in data)
             writer.write(data)
             await writer.drain()
+
+
+def _end_abruptly(writer: asyncio.StreamWriter) -> None:
+    """Let a connection end with a reset when it is closed."""
+    end: socket.socket = writer.get_extra_info("socket")
+    with suppress(OSError):  # it has ended
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
