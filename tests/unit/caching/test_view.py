@@ -20,12 +20,16 @@ A, B = tags_of_table("a"), tags_of_table("b")
 
 
 class _Tier(MemoryTier):
-    """A tier whose polls may take time, fail or give something else."""
+    """A tier whose polls may take time, fail or give something else.
+
+    No epoch ends while it `stays`.
+    """
 
     def __init__(self, world: World) -> None:
         super().__init__(lambda: world.now, Random(1))
         self._world = world
         self.takes = 0.0
+        self.stays = False
         self.error: Exception | None = None
         self.answer: dict[str, Any] = {}
 
@@ -40,6 +44,12 @@ class _Tier(MemoryTier):
             self.answer.get("sequence", polled.sequence),
             self.answer.get("events", polled.events),
         )
+
+    async def renew(self, epoch: bytes) -> None:
+        """Begin a new epoch, or fail."""
+        if self.stays:
+            raise TierFailed("refused")
+        await super().renew(epoch)
 
 
 class World:
@@ -165,6 +175,23 @@ async def test_what_cannot_be_read_ends_the_epoch(world: World) -> None:
     await world.view.poll()
     assert world.view.fresh
     assert world.view.epoch == world.tier.epoch
+
+
+async def test_what_cannot_be_read_is_not_forgotten(world: World) -> None:
+    """While the epoch cannot be ended, pages that are over are found in it; none is used."""
+    world.tier.stays = True
+    await world.invalidate(A, TierSealer((TokenKey("two", bytes(32)),)))
+    for _ in range(3):
+        reading = world.begin(B)
+        await world.view.poll()
+        assert not world.view.fresh
+        assert not reading.intact
+    world.tier.stays = False
+    await world.view.poll()
+    assert not world.view.fresh
+    await world.view.poll()
+    assert world.view.fresh
+    assert dict(world.view.resets) == {"started": 1, "unreadable": 4, "epoch": 1}
 
 
 async def test_replicas_between_two_steps_of_a_key_rotation_hear_of_each_other(

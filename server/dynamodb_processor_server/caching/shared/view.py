@@ -104,8 +104,9 @@ class View:
         else:
             tags = self._opened(polled)
             if tags is None:
-                # It cannot be known which pages of the tier are over: no replica is to use any.
-                self._reset("unreadable", polled)
+                # It cannot be known which pages of the tier are over: no replica is to use any. As
+                # long as that has not been brought about, the next poll meets the event again.
+                self._drop("unreadable")
                 self.lose()
                 await self._store.renew(polled.epoch)
                 return
@@ -120,9 +121,12 @@ class View:
             return None
 
     def _reset(self, reason: str, polled: Polled) -> None:
+        self._drop(reason)
+        self.epoch, self.sequence = polled.epoch, polled.sequence
+
+    def _drop(self, reason: str) -> None:
         self._generations.move_all()
         self.resets[reason] += 1
-        self.epoch, self.sequence = polled.epoch, polled.sequence
         _log.info("local_cache_dropped", reason=reason)
 
     def _failed(self, kind: str) -> None:
