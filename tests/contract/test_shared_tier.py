@@ -58,7 +58,7 @@ async def tier(request: pytest.FixtureRequest) -> AsyncIterator[Tier]:
     else:
         server: RedisServer = request.getfixturevalue("redis_server")
         opened.store = RedisStore(server.url, 1.0, f"contract-{next(_prefixes)}:")
-    opened.epoch = (await opened.store.poll(b"", 0)).epoch
+    opened.epoch = (await opened.store.poll(b"", 0, 1)).epoch
     yield opened
     await opened.store.close()
 
@@ -151,27 +151,31 @@ async def test_generations_may_be_asked_for_alone(tier: Tier) -> None:
 
 
 async def test_the_stream_tells_what_was_invalidated(tier: Tier) -> None:
-    """In order, numbered without gaps, from any number on."""
-    began = (await tier.store.poll(tier.epoch, 0)).sequence
+    """In order, numbered without gaps, from any number on, and no more than are wanted."""
+    began = (await tier.store.poll(tier.epoch, 0, 9)).sequence
     for number in range(3):
         await tier.store.invalidate([b"a"], b"event %d" % number)
-    polled = await tier.store.poll(tier.epoch, began)
+    polled = await tier.store.poll(tier.epoch, began, 9)
     assert polled.sequence == began + 3
     assert list(polled.events) == [(began + 1 + n, b"event %d" % n) for n in range(3)]
-    later = await tier.store.poll(tier.epoch, began + 2)
+    first = await tier.store.poll(tier.epoch, began, 1)
+    assert (first.sequence, list(first.events)) == (began + 3, [(began + 1, b"event 0")])
+    later = await tier.store.poll(tier.epoch, began + 2, 9)
     assert list(later.events) == [(began + 3, b"event 2")]
-    assert not (await tier.store.poll(tier.epoch, began + 3)).events
+    assert not (await tier.store.poll(tier.epoch, began + 3, 9)).events
     assert (await tier.look_up(b"a")).sequence == began + 3
 
 
-async def test_too_many_events_are_not_all_told(tier: Tier) -> None:
-    """But one more than too many, so that whoever asks knows."""
-    began = (await tier.store.poll(tier.epoch, 0)).sequence
-    for _ in range(MOST_EVENTS + 5):
+async def test_too_many_events_are_not_told(tier: Tier) -> None:
+    """So that an answer is the smaller the more it says; the latest ones are all still there."""
+    began = (await tier.store.poll(tier.epoch, 0, 1)).sequence
+    for _ in range(MOST_EVENTS + 300):
         await tier.store.invalidate([], b"e")
-    polled = await tier.store.poll(tier.epoch, began)
-    assert len(polled.events) == MOST_EVENTS + 1
-    assert polled.sequence == began + MOST_EVENTS + 5
+    latest = began + MOST_EVENTS + 300
+    polled = await tier.store.poll(tier.epoch, latest - MOST_EVENTS - 1, MOST_EVENTS)
+    assert (polled.sequence, list(polled.events)) == (latest, [])
+    polled = await tier.store.poll(tier.epoch, latest - MOST_EVENTS, MOST_EVENTS)
+    assert (polled.sequence, len(polled.events)) == (latest, MOST_EVENTS)
 
 
 async def test_nothing_of_an_epoch_is_left_in_the_next(tier: Tier) -> None:
@@ -184,10 +188,10 @@ async def test_nothing_of_an_epoch_is_left_in_the_next(tier: Tier) -> None:
     await tier.store.renew(earlier)  # it is over: another replica was first
     with pytest.raises(EpochOver):
         await tier.look_up(b"a")
-    polled = await tier.store.poll(earlier, 1)
+    polled = await tier.store.poll(earlier, 1, 9)
     assert polled.epoch != earlier
     assert not polled.events
-    assert (await tier.store.poll(polled.epoch, polled.sequence)).epoch == polled.epoch
+    assert (await tier.store.poll(polled.epoch, polled.sequence, 9)).epoch == polled.epoch
     tier.epoch = polled.epoch
     found = await tier.look_up(b"a")
     assert found.page is None
@@ -198,7 +202,7 @@ async def test_another_run_of_the_server_begins_another_epoch(redis_server: Redi
     """Although it has all that the earlier one had, as a replica that took its place has."""
     prefix = f"contract-{next(_prefixes)}:"
     store = RedisStore(redis_server.url, 1.0, prefix)
-    epoch = (await store.poll(b"", 0)).epoch
+    epoch = (await store.poll(b"", 0, 9)).epoch
     asked = LookUp(epoch, b"page", (b"a",), 0.0, None)
     first = await store.look_up(asked)
     await store.store(asked, first.generations, b"value", 60.0)
@@ -208,7 +212,7 @@ async def test_another_run_of_the_server_begins_another_epoch(redis_server: Redi
         client.delete(f"{prefix}invalidations")
         client.xadd(f"{prefix}invalidations", {**fields, b"epoch": earlier}, id=entry)
         client.set(f"{prefix}epoch", earlier)
-    polled = await store.poll(epoch, 1)
+    polled = await store.poll(epoch, 1, 9)
     assert polled.epoch[:32] != epoch[:32]
     assert (await store.look_up(replace(asked, epoch=polled.epoch))).page is None
     await store.close()

@@ -99,12 +99,12 @@ class MemoryTier:
             self.generations[tag] = _Generation(self._value(), True, self._clock())
         self.events.append(event)
 
-    async def poll(self, epoch: bytes, after: int) -> Polled:
+    async def poll(self, epoch: bytes, after: int, most: int) -> Polled:
         """Return what was appended after a number."""
         events: Sequence[tuple[int, bytes]] = ()
-        if epoch == self.epoch:
+        if epoch == self.epoch and len(self.events) - after <= MOST_EVENTS:
             numbered = list(enumerate(self.events, 1))
-            events = numbered[after : after + MOST_EVENTS + 1]
+            events = numbered[after : after + most]
         return Polled(self.epoch, len(self.events), events)
 
     async def renew(self, epoch: bytes) -> None:

@@ -107,9 +107,9 @@ class Line:
         """As the tier does."""
         await self._over(lambda: self._tier.invalidate(tags, event))
 
-    async def poll(self, epoch: bytes, after: int) -> Polled:
+    async def poll(self, epoch: bytes, after: int, most: int) -> Polled:
         """As the tier does."""
-        return await self._over(lambda: self._tier.poll(epoch, after))
+        return await self._over(lambda: self._tier.poll(epoch, after, most))
 
     async def renew(self, epoch: bytes) -> None:
         """As the tier does."""

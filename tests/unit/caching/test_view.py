@@ -22,23 +22,26 @@ A, B = tags_of_table("a"), tags_of_table("b")
 class _Tier(MemoryTier):
     """A tier whose polls may take time, fail or give something else.
 
-    No epoch ends while it `stays`.
+    What has more events than `fits` comes too late. No epoch ends while it `stays`.
     """
 
     def __init__(self, world: World) -> None:
         super().__init__(lambda: world.now, Random(1))
         self._world = world
         self.takes = 0.0
+        self.fits = MOST_EVENTS
         self.stays = False
         self.error: Exception | None = None
         self.answer: dict[str, Any] = {}
 
-    async def poll(self, epoch: bytes, after: int) -> Polled:
+    async def poll(self, epoch: bytes, after: int, most: int) -> Polled:
         """Answer as it was told to."""
-        polled = await super().poll(epoch, after)
+        polled = await super().poll(epoch, after, most)
         self._world.now += self.takes
         if self.error is not None:
             raise self.error
+        if len(polled.events) > self.fits:
+            raise TimeoutError
         return Polled(
             self.answer.get("epoch", polled.epoch),
             self.answer.get("sequence", polled.sequence),
@@ -134,7 +137,7 @@ async def test_a_poll_that_fails_lets_the_view_age(world: World, kind: str) -> N
         ("gap", {"sequence": 3, "events": ((2, b""),)}),
         ("gap", {"sequence": 3, "events": ()}),
         ("gap", {"sequence": 1, "events": ((2, b""),)}),
-        ("behind", {"sequence": 5_000, "events": tuple((n, b"") for n in range(MOST_EVENTS + 1))}),
+        ("behind", {"sequence": MOST_EVENTS + 2, "events": ()}),
     ],
 )
 async def test_whatever_may_have_been_missed_moves_everything(
@@ -151,6 +154,23 @@ async def test_whatever_may_have_been_missed_moves_everything(
     assert again.intact
     assert not again.settled(0.1)
     assert world.view.fresh
+
+
+async def test_what_comes_too_late_in_one_answer_comes_in_several(world: World) -> None:
+    """The view is fresh when all has been heard, and nothing was moved that need not be."""
+    world.now += FRESH_SECONDS
+    moved, other = world.begin(A), world.begin(B)
+    world.tier.fits = 200
+    for _ in range(MOST_EVENTS):
+        await world.invalidate(A)
+    polls = 0
+    while not world.view.fresh:
+        await world.view.poll()
+        polls += 1
+        assert polls < 15
+    assert world.view.sequence == len(world.tier.events)
+    assert dict(world.view.resets) == {"started": 1}
+    assert (moved.intact, other.intact) == (False, True)
 
 
 async def test_a_flushed_tier_moves_everything(world: World) -> None:

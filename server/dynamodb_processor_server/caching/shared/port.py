@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-#: More invalidations than these are not told one by one.
+#: Whoever is further behind than so many invalidations is not told them one by one.
 MOST_EVENTS = 1_000
 
 
@@ -67,7 +67,8 @@ class Found:
 class Polled:
     """What was invalidated after a number of the stream.
 
-    `events` are in order and by number. Whoever asked with another epoch gets none.
+    `sequence` is the latest number. `events` are the first ones, in order and by number; whoever
+    asked with another epoch, or is further behind than `MOST_EVENTS`, gets none.
     """
 
     epoch: bytes
@@ -100,8 +101,8 @@ class TierStore(Protocol):
         """Move tags and append an event to the stream, both at once."""
         ...
 
-    async def poll(self, epoch: bytes, after: int) -> Polled:
-        """Return what was appended after a number, at most `MOST_EVENTS` and one more."""
+    async def poll(self, epoch: bytes, after: int, most: int) -> Polled:
+        """Return what was appended after a number, at most so many events."""
         ...
 
     async def renew(self, epoch: bytes) -> None:

@@ -22,7 +22,6 @@ _CONNECTIONS: Final = 32
 _LEASE: Final = 1_000  # ms: longer than most reads, short enough to wait for one who has died
 _YOUNG: Final = 2_000  # ms: longer than a replica's view may be old, and a look-up under way
 _GENERATIONS_LIVE: Final = 24 * 3_600 * 1_000  # ms: longer than any quarantine
-_EVENTS_KEPT: Final = 10 * MOST_EVENTS
 _RANDOM_BYTES: Final = 16
 _DIGEST: Final = 40  # hexadecimal digits in front of each page
 
@@ -96,12 +95,12 @@ class RedisStore:
     async def invalidate(self, tags: Sequence[bytes], event: bytes) -> None:
         """Move tags and append an event."""
         await self._run(
-            self._invalidate, _random(), b"", event, _GENERATIONS_LIVE, _EVENTS_KEPT, *tags
+            self._invalidate, _random(), b"", event, _GENERATIONS_LIVE, MOST_EVENTS, *tags
         )
 
-    async def poll(self, epoch: bytes, after: int) -> Polled:
+    async def poll(self, epoch: bytes, after: int, most: int) -> Polled:
         """Return what was appended after a number."""
-        match await self._run(self._poll, _random(), epoch, after, MOST_EVENTS + 1):
+        match await self._run(self._poll, _random(), epoch, after, MOST_EVENTS, most):
             case [bytes() as current, int() as sequence, list() as flat]:
                 numbers = [int(number.removesuffix(b"-0")) for number in flat[::2]]
                 return Polled(current, sequence, tuple(zip(numbers, flat[1::2], strict=True)))

@@ -83,7 +83,7 @@ if ARGV[5] ~= '' then redis.call('SET', base .. 'page:' .. page, ARGV[5], 'PX', 
 return 1
 """
 
-# event, generations' lifetime, most events, tags...
+# event, generations' lifetime, events kept, tags...
 INVALIDATE: Final = (
     _PRELUDE
     + """
@@ -94,14 +94,14 @@ return {epoch, sequence + 1}
 """
 )
 
-# after, most events
+# after, how far behind to be told events, how many of them
 POLL: Final = (
     _PRELUDE
     + """
-local events = {}
-if epoch == known then
-  local from = string.format('%.0f-0', tonumber(ARGV[3]) + 1)
-  for _, entry in ipairs(redis.call('XRANGE', stream, from, '+', 'COUNT', ARGV[4])) do
+local events, after = {}, tonumber(ARGV[3])
+if epoch == known and sequence - after <= tonumber(ARGV[4]) then
+  local from = string.format('%.0f-0', after + 1)
+  for _, entry in ipairs(redis.call('XRANGE', stream, from, '+', 'COUNT', ARGV[5])) do
     events[#events + 1] = entry[1]
     events[#events + 1] = entry[2][4] or ''
   end

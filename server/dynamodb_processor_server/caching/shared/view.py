@@ -19,11 +19,11 @@ import structlog
 from dynamodb_processor_server.caching.generations import Generations
 from dynamodb_processor_server.caching.shared.port import MOST_EVENTS, Polled, TierFailed, TierStore
 from dynamodb_processor_server.caching.shared.sealing import TierSealer, Unsealable
-from dynamodb_processor_server.caching.tags import Tag
 
 #: For how many seconds after a poll was sent its answer is good; what every replica relies on.
 FRESH_SECONDS: Final = 0.5
 _POLL_SECONDS: Final = 0.1
+_EVENTS_AT_ONCE: Final = 20  # then the event loop may see to others
 
 _log = structlog.get_logger(__name__)
 
@@ -56,6 +56,7 @@ class View:
         self._sleep = sleep
         self._fresh_until = -inf
         self._failing = False
+        self._most = MOST_EVENTS  # events to ask for
 
     @property
     def fresh(self) -> bool:
@@ -77,48 +78,52 @@ class View:
         sent = self._clock()
         try:
             async with asyncio.timeout(self._timeout):
-                await self._take(await self._store.poll(self.epoch, self.sequence), sent)
+                polled = await self._store.poll(self.epoch, self.sequence, self._most)
+                await self._take(polled, sent)
         except TierFailed as error:
             self._failed(error.kind)
         except TimeoutError:
+            self._most = max(1, self._most // 2)  # so many may take too long
             self._failed("timeout")
         except Exception:  # noqa: BLE001 - a defect must not end the following for good
             _log.exception("shared_cache_poll_failed")
             self._failed("defect")
         else:
-            if self._failing:
+            self._most = min(MOST_EVENTS, self._most + self._most // 4 + 1)
+            if self._failing and self.fresh:
                 self._failing = False
                 _log.info("shared_cache_reached")
 
     async def _take(self, polled: Polled, sent: float) -> None:
+        behind = polled.sequence - self.sequence
+        told = range(1, min(behind, self._most) + 1)
         if polled.epoch != self.epoch:
             self._reset("epoch" if self.epoch else "started", polled)
-        elif polled.sequence < self.sequence:
+        elif behind < 0:
             self._reset("regress", polled)
-        elif len(polled.events) > MOST_EVENTS:
+        elif behind > MOST_EVENTS:
             self._reset("behind", polled)
-        elif [number for number, _ in polled.events] != list(
-            range(self.sequence + 1, polled.sequence + 1)
-        ):
+        elif [number - self.sequence for number, _ in polled.events] != list(told):
             self._reset("gap", polled)
         else:
-            tags = self._opened(polled)
-            if tags is None:
+            await self._hear(polled)
+        if self.sequence == polled.sequence:
+            self._fresh_until = sent + FRESH_SECONDS
+
+    async def _hear(self, polled: Polled) -> None:
+        for at, (number, event) in enumerate(polled.events, 1):
+            try:
+                self._generations.move(self._sealer.open_event(event))
+            except Unsealable:
                 # It cannot be known which pages of the tier are over: no replica is to use any. As
                 # long as that has not been brought about, the next poll meets the event again.
                 self._drop("unreadable")
                 self.lose()
                 await self._store.renew(polled.epoch)
                 return
-            self._generations.move(tags)
-        self.sequence = polled.sequence
-        self._fresh_until = sent + FRESH_SECONDS
-
-    def _opened(self, polled: Polled) -> list[Tag] | None:
-        try:
-            return [tag for _, event in polled.events for tag in self._sealer.open_event(event)]
-        except Unsealable:
-            return None
+            self.sequence = number
+            if at % _EVENTS_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     def _reset(self, reason: str, polled: Polled) -> None:
         self._drop(reason)
