@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
+import structlog
 
 from dynamodb_processor_server.caching.generations import Generations, Reading
 from dynamodb_processor_server.caching.shared.port import MOST_EVENTS, Polled, TierFailed
@@ -154,6 +155,15 @@ async def test_whatever_may_have_been_missed_moves_everything(
     assert again.intact
     assert not again.settled(0.1)
     assert world.view.fresh
+
+
+async def test_a_defect_is_told_with_its_traceback(world: World) -> None:
+    """Once, however many polls meet it."""
+    world.tier.error = RuntimeError("a bug")
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            await world.view.poll()
+    assert [(line["reason"], line["exc_info"]) for line in logs] == [("defect", True)]
 
 
 async def test_what_comes_too_late_in_one_answer_comes_in_several(world: World) -> None:

@@ -86,7 +86,6 @@ class View:
             self._most = max(1, self._most // 2)  # so many may take too long
             self._failed("timeout")
         except Exception:  # noqa: BLE001 - a defect must not end the following for good
-            _log.exception("shared_cache_poll_failed")
             self._failed("defect")
         else:
             self._most = min(MOST_EVENTS, self._most + self._most // 4 + 1)
@@ -138,4 +137,4 @@ class View:
         self.failures[kind] += 1
         if not self._failing:
             self._failing = True
-            _log.warning("shared_cache_not_reached", reason=kind)
+            _log.warning("shared_cache_not_reached", reason=kind, exc_info=kind == "defect")
