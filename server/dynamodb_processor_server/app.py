@@ -19,7 +19,6 @@ from dynamodb_processor_server.access.read_units import ReadUnitLimits
 from dynamodb_processor_server.background import run_in_background
 from dynamodb_processor_server.caching.generations import Generations
 from dynamodb_processor_server.caching.pages import PageStore
-from dynamodb_processor_server.caching.quarantine import Quarantine
 from dynamodb_processor_server.caching.streams.dynamodb import DynamoDBStreams
 from dynamodb_processor_server.caching.streams.followers import Followers
 from dynamodb_processor_server.caching.streams.moves import GenerationMoves
@@ -158,7 +157,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
         store,
         generations,
         settings.shared_read_timeout,
-        Quarantine(settings.cache_quarantine, settings.cache_index_quarantine),
+        settings.quarantine(),
         shared,
     )
     stack.push_async_callback(reader.close)

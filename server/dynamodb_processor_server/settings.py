@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from dynamodb_processor_server.access.rate_limits import RateClass
+from dynamodb_processor_server.caching.quarantine import Quarantine
 from dynamodb_processor_server.caching.streams.timing import Pace
 from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.query.tokens import TokenKey
@@ -224,6 +225,10 @@ class Settings(BaseSettings):
         """Return how to reach DynamoDB Streams."""
         url = self.streams_endpoint_url or self.endpoint_url
         return replace(self.client_settings(), endpoint_url=url, pool_size=_STREAM_CONNECTIONS)
+
+    def quarantine(self) -> Quarantine:
+        """Return for how long after invalidations reads are not cached."""
+        return Quarantine(self.cache_quarantine, self.cache_index_quarantine)
 
     def stream_pace(self) -> Pace:
         """Return how streams are followed."""

@@ -44,7 +44,12 @@ def share_pages(
         return None, LocalInvalidator(generations)
     timeout = settings.redis_timeout
     sealer = TierSealer(settings.shared_cache_keys())
-    store = RedisStore(settings.redis_url.get_secret_value(), timeout, settings.redis_prefix)
+    store = RedisStore(
+        settings.redis_url.get_secret_value(),
+        timeout,
+        settings.redis_prefix,
+        settings.quarantine().longest,
+    )
     view = View(store, sealer, generations, timeout)
     breaker = Breaker(BreakerSettings(), time.monotonic, random.random)
     shared = SharedTier(store, sealer, view, breaker, timeout, settings.redis_lost)

@@ -42,7 +42,7 @@ class Tier:
 
     def ask(self, *tags: bytes, lease: bytes | None = None, settling: float = 0.0) -> LookUp:
         """Return a question about the one page."""
-        return LookUp(self.epoch, b"page", tags, settling, lease)
+        return LookUp(self.epoch, b"page", tags, settling, 60.0, lease)
 
     async def look_up(self, *tags: bytes, settling: float = 0.0) -> Found:
         """Look the page up."""
@@ -57,7 +57,7 @@ async def tier(request: pytest.FixtureRequest) -> AsyncIterator[Tier]:
         opened.store = MemoryTier(lambda: opened.now, Random(1))
     else:
         server: RedisServer = request.getfixturevalue("redis_server")
-        opened.store = RedisStore(server.url, 1.0, f"contract-{next(_prefixes)}:")
+        opened.store = RedisStore(server.url, 1.0, f"contract-{next(_prefixes)}:", 10.0)
     opened.epoch = (await opened.store.poll(b"", 0, 1)).epoch
     yield opened
     await opened.store.close()
@@ -150,6 +150,17 @@ async def test_generations_may_be_asked_for_alone(tier: Tier) -> None:
     assert (found.page, found.generations) == (None, first.generations)
 
 
+async def test_who_does_not_read_makes_no_generation(tier: Tier) -> None:
+    """But finds what is there."""
+    glance = replace(tier.ask(b"a"), lifetime=0.0)
+    found = await tier.store.look_up(glance)
+    assert (found.page, found.generations) == (None, (b"",))
+    first = await tier.look_up(b"a")
+    await tier.store.store(tier.ask(b"a"), first.generations, b"value", 60.0)
+    found = await tier.store.look_up(glance)
+    assert (found.page, found.generations) == (b"value", first.generations)
+
+
 async def test_the_stream_tells_what_was_invalidated(tier: Tier) -> None:
     """In order, numbered without gaps, from any number on, and no more than are wanted."""
     began = (await tier.store.poll(tier.epoch, 0, 9)).sequence
@@ -201,9 +212,9 @@ async def test_nothing_of_an_epoch_is_left_in_the_next(tier: Tier) -> None:
 async def test_another_run_of_the_server_begins_another_epoch(redis_server: RedisServer) -> None:
     """Although it has all that the earlier one had, as a replica that took its place has."""
     prefix = f"contract-{next(_prefixes)}:"
-    store = RedisStore(redis_server.url, 1.0, prefix)
+    store = RedisStore(redis_server.url, 1.0, prefix, 10.0)
     epoch = (await store.poll(b"", 0, 9)).epoch
-    asked = LookUp(epoch, b"page", (b"a",), 0.0, None)
+    asked = LookUp(epoch, b"page", (b"a",), 0.0, 60.0)
     first = await store.look_up(asked)
     await store.store(asked, first.generations, b"value", 60.0)
     earlier = epoch[:32] + b"0" * len(epoch[32:])

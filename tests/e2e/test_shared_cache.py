@@ -168,6 +168,27 @@ async def test_what_one_has_read_the_other_need_not_read(pair: Pair) -> None:
             assert b"shared-page" not in client.dump(key)
 
 
+async def test_keys_live_as_long_as_they_are_of_use(pair: Pair) -> None:
+    """A generation for a minute longer than the page or the quarantine; none for a mere glance."""
+    await pair.write("lives")
+    with redis.Redis.from_url(pair.redis.url) as client:
+
+        def lives() -> list[int]:
+            """Return for how many seconds keys live that were not there before."""
+            return [client.ttl(key) for key in set(client.scan_iter()) - before]
+
+        before = set(client.scan_iter())
+        assert not await pair.first.has("lives")
+        assert lives() == []
+        await pair.first.read("lives")
+        assert await eventually(lambda: pair.second.has("lives"))
+        page, *_, generation = sorted(lives())
+        assert 280 <= page <= 300
+        assert 350 <= generation <= 360
+        await pair.first.invalidate("lives")
+        assert 50 <= min(lives()) <= 60
+
+
 async def test_what_was_invalidated_at_one_is_stale_at_none(pair: Pair) -> None:
     """As soon as the invalidation has been acknowledged."""
     stale = hits = 0

@@ -17,6 +17,7 @@ for _, key in ipairs(keys) do redis.call('DEL', key) end
 return #keys
 """
 _CONNECT_SECONDS: Final = 1.0
+_QUARANTINE: Final = 10.0
 
 
 class FragileRedis:
@@ -33,7 +34,7 @@ class FragileRedis:
         self._random = random
         self._names = [f"{prefix}{number}" for number in range(replicas)]
         self._stores = [
-            RedisStore(f"{url}?client_name={name}", _CONNECT_SECONDS, prefix)
+            RedisStore(f"{url}?client_name={name}", _CONNECT_SECONDS, prefix, _QUARANTINE)
             for name in self._names
         ]
         self.lost = 0

@@ -56,7 +56,7 @@ class MemoryTier:
         if asked.epoch != self.epoch:
             raise EpochOver
         now = self._clock()
-        known = [self._generation(tag) for tag in asked.tags]
+        known = [self._generation(tag, made=asked.lifetime > 0) for tag in asked.tags]
         names = tuple(generation.name for generation in known)
         settled = not any(g.moved and now - g.at < asked.settling for g in known)
         young = any(not g.moved and now - g.at < YOUNG for g in known)
@@ -70,8 +70,10 @@ class MemoryTier:
                 self._leases[asked.page, names] = asked.lease, now + LEASE
         return Found(names, len(self.events), settled, young, page, leased, taken)
 
-    def _generation(self, tag: bytes) -> _Generation:
+    def _generation(self, tag: bytes, *, made: bool) -> _Generation:
         if tag not in self.generations:
+            if not made:
+                return _Generation(b"", False, self._clock())
             self.generations[tag] = _Generation(self._value(), False, self._clock())
         return self.generations[tag]
 

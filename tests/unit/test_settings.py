@@ -281,7 +281,7 @@ def test_shared_limits_need_somewhere_to_be_counted() -> None:
 def test_a_redis_url_that_is_none_is_refused_without_telling_it(url: str) -> None:
     """It may hold a password."""
     with pytest.raises(ConfigurationError, match=r"^redis_url: must be redis:") as refused:
-        RedisStore(url, 0.1, "p:")
+        RedisStore(url, 0.1, "p:", 10.0)
     assert "hush" not in str(refused.value)
 
 

@@ -24,5 +24,10 @@ class Quarantine:
         """Return the seconds for a plan's path."""
         return self.index if plan.path.kind is PathKind.GLOBAL else self.table
 
+    @property
+    def longest(self) -> float:
+        """The seconds after which every read may be stored."""
+        return max(self.table, self.index)
+
 
 DEFAULT_QUARANTINE: Final = Quarantine()

@@ -138,7 +138,7 @@ class Keeper:
         """Return a page that is not stored here from the shared tier, or fail."""
         if self._shared is not None:
             reading = self.begin(plan)
-            wanted = self._wanted(key, plan, policy.max_staleness, shared=False)
+            wanted = self._wanted(key, plan, policy.max_staleness, 0.0, shared=False)
             found = await self._shared.find(wanted)
             if isinstance(found, SealedPage) and self._is_young(found, policy.max_staleness):
                 return self._adopt(key, plan, reading, found)
@@ -163,7 +163,8 @@ class Keeper:
         ticket = None
         in_advance = limits.surplus is not None and limits.surplus.fetched is not None
         if self._shared is not None and not in_advance:
-            found = await self._shared.find(self._wanted(key, plan, age, shared=shared))
+            lifetime = plan.table.declaration.cache_ttl
+            found = await self._shared.find(self._wanted(key, plan, age, lifetime, shared=shared))
             if not isinstance(found, SealedPage):
                 ticket = found
             elif self._is_young(found, age):
@@ -179,12 +180,14 @@ class Keeper:
         """Return whether a page is no older than wanted, now that it is here."""
         return age is None or self._now() - page.content.read_at <= age
 
-    def _wanted(self, key: PageKey, plan: Plan, age: float | None, *, shared: bool) -> Wanted:
+    def _wanted(
+        self, key: PageKey, plan: Plan, age: float | None, lifetime: float, *, shared: bool
+    ) -> Wanted:
         oldest = -inf
         if age is not None:
             oldest = inf if age < 0 else self._now() - age
         shared = shared and oldest < inf
-        return Wanted(*key, tags_of(plan), self._settling(plan), oldest, shared)
+        return Wanted(*key, tags_of(plan), self._settling(plan), oldest, lifetime, shared)
 
     def _keep(
         self, key: PageKey, plan: Plan, reading: Reading, page: Page, ticket: Ticket | None

@@ -33,13 +33,15 @@ class LookUp:
 
     The page must carry the current generations of `tags`. The lease is asked for with a `lease`
     that nobody else uses, None for none; nobody gets it while a tag was moved less than `settling`
-    ago. `wanted` is False where only the generations are.
+    ago. `wanted` is False where only the generations are. `lifetime` is how long a page that is
+    read now may live, and its generations will; where it is 0 none is read, and no generation made.
     """
 
     epoch: bytes
     page: bytes
     tags: tuple[bytes, ...]
     settling: float
+    lifetime: float
     lease: bytes | None = None
     wanted: bool = True
 
@@ -48,10 +50,10 @@ class LookUp:
 class Found:
     """What is there.
 
-    `generations` are the tags' current ones. `settled` says that none was moved less than
-    `LookUp.settling` ago; `young`, that one was made anew a moment ago, so that a move before it
-    may have been lost, of which only the stream up to `sequence` tells. `leased` says that the
-    caller has the lease, `taken` that another one has it.
+    `generations` are the tags' current ones, empty where one is missing. `settled` says that none
+    was moved less than `LookUp.settling` ago; `young`, that one was made anew a moment ago, so that
+    a move before it may have been lost, of which only the stream up to `sequence` tells. `leased`
+    says that the caller has the lease, `taken` that another one has it.
     """
 
     generations: tuple[bytes, ...]

@@ -21,7 +21,7 @@ from dynamodb_processor_server.redis_client import RedisFailed, close_redis, ope
 _CONNECTIONS: Final = 32
 _LEASE: Final = 1_000  # ms: longer than most reads, short enough to wait for one who has died
 _YOUNG: Final = 2_000  # ms: longer than a replica's view may be old, and a look-up under way
-_GENERATIONS_LIVE: Final = 24 * 3_600 * 1_000  # ms: longer than any quarantine
+_SPARE: Final = 60_000  # ms for which generations live longer than they must
 _RANDOM_BYTES: Final = 16
 _DIGEST: Final = 40  # hexadecimal digits in front of each page
 
@@ -29,12 +29,15 @@ _DIGEST: Final = 40  # hexadecimal digits in front of each page
 class RedisStore:
     """The tier behind `url`. Connecting may take `timeout` seconds; callers bound the whole.
 
-    All keys begin with `prefix`. Raises ConfigurationError when the URL is none of Redis's.
+    All keys begin with `prefix`. That a tag was moved is known for at least `quarantine` seconds,
+    which no look-up's `settling` exceeds. Raises ConfigurationError when the URL is none of
+    Redis's.
     """
 
-    def __init__(self, url: str, timeout: float, prefix: str) -> None:
+    def __init__(self, url: str, timeout: float, prefix: str, quarantine: float) -> None:
         self._redis = open_redis(url, timeout, _CONNECTIONS)
         self._prefix = prefix.encode()
+        self._moves_live = _SPARE + int(quarantine * 1_000)
         self._look_up = self._redis.register_script(scripts.LOOK_UP)
         self._store = self._redis.register_script(scripts.STORE)
         self._invalidate = self._redis.register_script(scripts.INVALIDATE)
@@ -52,7 +55,8 @@ class RedisStore:
             _YOUNG,
             asked.lease or b"",
             _LEASE,
-            _GENERATIONS_LIVE,
+            _SPARE,
+            int(asked.lifetime * 1_000),
             int(asked.wanted),
             *asked.tags,
         )
@@ -95,7 +99,7 @@ class RedisStore:
     async def invalidate(self, tags: Sequence[bytes], event: bytes) -> None:
         """Move tags and append an event."""
         await self._run(
-            self._invalidate, _random(), b"", event, _GENERATIONS_LIVE, MOST_EVENTS, *tags
+            self._invalidate, _random(), b"", event, self._moves_live, MOST_EVENTS, *tags
         )
 
     async def poll(self, epoch: bytes, after: int, most: int) -> Polled:

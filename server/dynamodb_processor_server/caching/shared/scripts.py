@@ -43,19 +43,24 @@ local function generation(name, number, kind, lifetime)
 end
 """
 
-# page, settling, young, lease, lease's and generations' lifetime, wanted, tags...; ms
+# page, settling, young, lease, its lifetime, generations' spare, page's lifetime, wanted, tags...
+# Times are in ms. Not every look-up writes: who finds half of what is to spare leaves it at that.
 LOOK_UP: Final = (
     _PRELUDE
     + """
 if epoch ~= known then return {epoch} end
 local page, settling, young = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local spare, lifetime = tonumber(ARGV[8]), tonumber(ARGV[9])
 local generations, settled, fledgling = {}, 1, 0
-for number = 10, #ARGV do
-  local value = text(base .. 'gen:' .. ARGV[number])
+for number = 11, #ARGV do
+  local name = base .. 'gen:' .. ARGV[number]
+  local value = text(name)
   local kind, at = string.match(string.sub(value, 33), '^([mn])(%d+)$')
   if not kind then
-    kind, at = 'n', now
-    value = generation(ARGV[number], number, 'n', ARGV[8])
+    kind, at, value = 'n', now, ''
+    if lifetime > 0 then value = generation(ARGV[number], number, 'n', lifetime + spare) end
+  elseif lifetime > 0 and redis.call('PTTL', name) < lifetime + spare / 2 then
+    redis.call('PEXPIRE', name, lifetime + spare)
   end
   local age = now - tonumber(at)
   if kind == 'm' and age < settling then settled = 0 end
@@ -64,7 +69,7 @@ for number = 10, #ARGV do
 end
 local digest = redis.sha1hex(table.concat(generations))
 local key, value, lease = base .. 'page:' .. page, '', ''
-if ARGV[9] == '1' and redis.pcall('GETRANGE', key, 0, 39) == digest then value = text(key) end
+if ARGV[10] == '1' and redis.pcall('GETRANGE', key, 0, 39) == digest then value = text(key) end
 if value == '' and ARGV[6] ~= '' and settled == 1 then
   local name = base .. 'lease:' .. page .. digest
   local taken = redis.call('SET', name, ARGV[6], 'NX', 'PX', ARGV[7])

@@ -39,7 +39,8 @@ class Wanted:
 
     `settling` is the quarantine of its plan, in seconds. A page read before `oldest`, in seconds
     since the epoch, is not wanted, inf for none at all. `shared` says that the caller is willing to
-    wait for another replica's read of it.
+    wait for another replica's read of it. `lifetime` is for how many seconds the page is kept if it
+    is read, 0 if it is not going to be.
     """
 
     cache_key: bytes
@@ -48,6 +49,7 @@ class Wanted:
     tags: tuple[Tag, ...]
     settling: float
     oldest: float
+    lifetime: float
     shared: bool
 
 
@@ -108,6 +110,7 @@ class SharedTier:
             self._sealer.page_name(wanted.cache_key, wanted.at, wanted.page_size),
             self._sealer.tag_names(wanted.tags),
             wanted.settling,
+            wanted.lifetime,
             os.urandom(16).hex().encode() if wanted.shared else None,
             wanted.oldest <= self._now(),
         )

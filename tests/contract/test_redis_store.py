@@ -1,0 +1,95 @@
+"""How long the shared tier's generations live in Redis: as long as they are of use."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+import redis
+
+from dynamodb_processor_server.caching.shared.port import LookUp
+from dynamodb_processor_server.caching.shared.redis_store import RedisStore
+from tests.support.redis_server import RedisServer
+
+QUARANTINE: Final = 10.0
+SPARE: Final = 60.0
+SOON: Final = 2.0  # seconds that a test may take
+
+
+@dataclass
+class Ground:
+    """A store in its first epoch, and a client that sees the keys."""
+
+    store: RedisStore
+    client: Any
+    prefix: str
+    epoch: bytes
+
+    async def look_up(self, lifetime: float) -> None:
+        """Look a page up."""
+        await self.store.look_up(LookUp(self.epoch, b"page", (b"tag",), 0.0, lifetime))
+
+    @property
+    def keys(self) -> list[bytes]:
+        """The keys of generations."""
+        return list(self.client.keys(f"{self.prefix}*:gen:*"))
+
+    @property
+    def life(self) -> float:
+        """For how many more seconds the only generation lives."""
+        (key,) = self.keys
+        return float(self.client.pttl(key)) / 1_000
+
+    @life.setter
+    def life(self, seconds: float) -> None:
+        (key,) = self.keys
+        self.client.pexpire(key, int(seconds * 1_000))
+
+
+@pytest.fixture
+async def ground(redis_server: RedisServer) -> AsyncIterator[Ground]:
+    """A prefix of its own, with no generations."""
+    prefix = f"store-{uuid.uuid4().hex}:"
+    store = RedisStore(redis_server.url, 1.0, prefix, QUARANTINE)
+    with redis.Redis.from_url(redis_server.url) as client:
+        yield Ground(store, client, prefix, (await store.poll(b"", 0, 1)).epoch)
+    await store.close()
+
+
+async def test_a_moved_generation_lives_for_the_quarantine(ground: Ground) -> None:
+    """Whatever is written and never read is soon forgotten."""
+    await ground.look_up(3_600.0)
+    await ground.store.invalidate([b"tag"], b"")
+    assert QUARANTINE + SPARE - SOON < ground.life <= QUARANTINE + SPARE
+
+
+async def test_a_generation_that_is_looked_up_outlives_the_page(ground: Ground) -> None:
+    """One that is made, and one that was moved; those of a page with a short life live on."""
+    for lifetime in (300.0, 3_600.0):
+        await ground.look_up(lifetime)
+        assert lifetime + SPARE - SOON < ground.life <= lifetime + SPARE
+        await ground.look_up(1.0)
+        assert ground.life > lifetime + SPARE - SOON
+        await ground.store.invalidate([b"tag"], b"")
+
+
+async def test_a_look_up_writes_only_when_it_has_to(ground: Ground) -> None:
+    """While half of what is to spare is left the generation outlives a page that is read now."""
+    await ground.look_up(300.0)
+    for left, lives in ((335.0, 335.0), (325.0, 300.0 + SPARE)):
+        ground.life = left
+        await ground.look_up(300.0)
+        assert lives - SOON < ground.life <= lives
+
+
+async def test_who_does_not_read_writes_nothing(ground: Ground) -> None:
+    """Neither a new generation nor a longer life of one."""
+    await ground.look_up(0.0)
+    assert ground.keys == []
+    await ground.look_up(300.0)
+    ground.life = 10.0
+    await ground.look_up(0.0)
+    assert ground.life <= 10.0
