@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import structlog
+import uvloop
 
 from dynamodb_processor_server.telemetry.logs import configure_logs
 from tests.faults.load import events_items, events_schema
@@ -22,6 +24,11 @@ from tests.faults.stub import Act, Stub, open_stub
 from tests.rpc.logged import Logged
 from tests.support.dynamodb import create_table, open_client, put_items
 from tests.support.running import Service, open_service
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Let servers in these tests run on the loop of servers: connections fail there as they do."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="module", autouse=True)
