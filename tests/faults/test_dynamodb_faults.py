@@ -18,7 +18,7 @@ from tests.faults.stub import Reply, Script, refusal
 from tests.support.lengths import FULL, at_length
 
 _GRACE: Final = 0.25 if FULL else 2.0  # seconds past its deadline in which every call has ended
-_SECONDS: Final = at_length(1, 3)  # of load; the fault comes soon and stays
+_SECONDS: Final = at_length(1, 2)  # of load; the fault comes soon and stays
 _AT_ONCE: Final = 6
 _RECOVERY: Final = 10.0
 SEEDS: Final = at_length(1, 3)
