@@ -124,13 +124,18 @@ async def test_a_broken_stream_leaves_its_token(run: Run, service: FakeService) 
 async def test_an_interruption(environment: dict[str, str], service: FakeService) -> None:
     """Ctrl-C ends a stream at once, without a traceback, and with the usual status."""
     service.hang_after = 1
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND,
-        *("stream", "numbers"),
-        env=environment,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    # A child inherits that a signal is ignored, as of whatever a shell runs in the background.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND,
+            *("stream", "numbers"),
+            env=environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert process.stdout is not None
     await process.stdout.readline()
     process.send_signal(signal.SIGINT)

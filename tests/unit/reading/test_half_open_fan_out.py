@@ -14,7 +14,7 @@ from dynamodb_processor_server.reading.clients import Clients
 from dynamodb_processor_server.reading.dynamodb import DynamoDBReader
 from dynamodb_processor_server.reading.port import START, PageEnd
 from tests.unit.reading.questions import make_limits, make_plan
-from tests.unit.reading.test_backend import refusal
+from tests.unit.reading.scripted_client import refusal
 from tests.unit.reading.warped_time import warped
 
 PLAN = make_plan("device IN ('a', 'b', 'c')")

@@ -20,7 +20,7 @@ from dynamodb_processor_server.telemetry.metrics import (
     watch,
 )
 from dynamodb_processor_server.telemetry.metrics_server import MetricsServer
-from tests.unit.reading.test_backend import EVENTS, THROTTLED, Script
+from tests.unit.reading.scripted_client import EVENTS, THROTTLED, Script
 
 
 @pytest.fixture
