@@ -136,6 +136,11 @@ class PageStream(AsyncIterator[Page]):
         self._is_over = True
         self._drop_call()
 
+    def __del__(self) -> None:
+        """End the stream of a caller who left the loop over it; gRPC would go on (grpc#43462)."""
+        if self._call is not None:
+            self._call.cancel()
+
     async def _receive(self) -> StreamQueryResponse:
         call = self._call or self._open()
         with typed_errors():

@@ -90,6 +90,7 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer, CacheServiceServ
         failures: What happens to the next unary calls, one each.
         time_limit: Messages after which the server's own time limit ends a stream.
         hang_after: Messages after which a stream waits for ever.
+        left: Set when the caller of a stream that waits for ever has left.
         forgets_last: Whether streams break after the last item, before they say so.
         counted_at_once: How many items one call counts, as if its time were over then.
         got_at_once: How many keys one call gets; it defers the others.
@@ -102,6 +103,7 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer, CacheServiceServ
     failures: deque[Failure] = field(default_factory=deque)
     time_limit: int | None = None
     hang_after: int | None = None
+    left: asyncio.Event = field(default_factory=asyncio.Event)
     forgets_last: bool = False
     counted_at_once: int | None = None
     got_at_once: int | None = None
@@ -157,7 +159,10 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer, CacheServiceServ
             if message.last:
                 return
             if sequence == self.hang_after:
-                await _wait_for_ever()
+                try:
+                    await _wait_for_ever()
+                finally:
+                    self.left.set()
         if cut is not None and cut.failure is not None:
             await cut.failure.strike(context)
 

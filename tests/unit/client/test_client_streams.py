@@ -304,14 +304,25 @@ async def test_the_token_of_a_half_read_page(client: QueryClient) -> None:
 
 
 async def test_leaving_early_ends_the_call(client: QueryClient, service: FakeService) -> None:
-    """A stream that is closed gives nothing more."""
+    """A stream that is closed gives nothing more, and the service hears of it."""
     service.hang_after = 1
     stream: ItemStream
     async with aclosing(client.stream("numbers")) as stream:
         async for _ in stream:
             break
+    await asyncio.wait_for(service.left.wait(), 10)
     with pytest.raises(StopAsyncIteration):
         await anext(stream)
+
+
+async def test_a_stream_that_nobody_holds_is_ended(
+    client: QueryClient, service: FakeService
+) -> None:
+    """`break` is enough for the service to hear that nobody reads on."""
+    service.hang_after = 1
+    async for _ in client.stream("numbers"):
+        break
+    await asyncio.wait_for(service.left.wait(), 10)
 
 
 def test_pauses_grow_up_to_a_bound() -> None:
