@@ -1,6 +1,7 @@
-"""A `grpc.aio` server that answers calls with bytes it is given: what gRPC itself costs in Python.
+"""A `grpc.aio` server that answers calls with zeros: what gRPC itself costs in Python.
 
-Run as a script: the seconds that a call takes, the bytes of an answer, those of a stream's message.
+Run as a script; each argument is a method: its name, the seconds that a call of it waits, the bytes
+of a message, and how many messages its stream has, or nothing if it is unary.
 """
 
 from __future__ import annotations
@@ -8,35 +9,58 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from dataclasses import astuple, dataclass
+from typing import Any
 from uuid import uuid4
 
 import grpc
-
-#: How many messages a stream has: as many as one of the service of eight items, by twos.
-MESSAGES: Final = 5
+import uvloop
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 
-async def serve(seconds: float, answer_bytes: int, message_bytes: int) -> None:
+@dataclass(frozen=True, slots=True)
+class BareMethod:
+    """A method that waits `seconds` and answers with `size` bytes, or with `messages` of them."""
+
+    name: str
+    seconds: float
+    size: int
+    messages: int | None = None
+
+    def argument(self) -> str:
+        """Return what the script is told of it."""
+        return ":".join(str(field) for field in astuple(self) if field is not None)
+
+    @staticmethod
+    def of_argument(text: str) -> BareMethod:
+        """Return the method of an argument."""
+        name, seconds, *numbers = text.split(":")
+        return BareMethod(name, float(seconds), *map(int, numbers))
+
+    def handler(self) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """Return what answers calls of it."""
+        if self.messages is None:
+            return grpc.unary_unary_rpc_method_handler(self._answer)
+        return grpc.unary_stream_rpc_method_handler(self._stream)
+
+    async def _answer(self, request: bytes, context: _Context) -> bytes:
+        _identify(context)
+        if self.seconds:
+            await asyncio.sleep(self.seconds)
+        return bytes(self.size)
+
+    async def _stream(self, request: bytes, context: _Context) -> AsyncIterator[bytes]:
+        assert self.messages
+        _identify(context)
+        for _ in range(self.messages):
+            await asyncio.sleep(self.seconds / self.messages)
+            yield bytes(self.size)
+
+
+async def serve(methods: list[BareMethod]) -> None:
     """Serve on a free port of the loopback interface, print it, and go on until killed."""
-
-    async def answer(request: bytes, context: _Context) -> bytes:
-        _identify(context)
-        await asyncio.sleep(seconds)
-        return bytes(answer_bytes)
-
-    async def stream(request: bytes, context: _Context) -> AsyncIterator[bytes]:
-        _identify(context)
-        for _ in range(MESSAGES):
-            await asyncio.sleep(seconds / MESSAGES)
-            yield bytes(message_bytes)
-
-    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-        "Call": grpc.unary_unary_rpc_method_handler(answer),
-        "Stream": grpc.unary_stream_rpc_method_handler(stream),
-    }
+    handlers = {method.name: method.handler() for method in methods}
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("Bare", handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
@@ -51,4 +75,4 @@ def _identify(context: _Context) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(float(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
+    uvloop.run(serve([BareMethod.of_argument(text) for text in sys.argv[1:]]))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -24,7 +26,7 @@ from dynamodb_processor.v1.query_service_pb2 import (
     StreamQueryRequest,
 )
 from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
-from tests.faults.bare_server import MESSAGES
+from tests.faults.bare_server import BareMethod
 from tests.faults.load import USERS
 from tests.faults.pacing import call_at_pace, percentile
 from tests.support.access import ApiKey, keys_file
@@ -57,78 +59,110 @@ class _State:
     bare_megabytes: float
 
 
-class _Calls:
-    """Calls that `begin` begins, a part of them cancelled before or while they are served."""
+class _Kind(Enum):
+    """What calls there are: the bare server's method for each, and how many of eight they are."""
 
-    def __init__(self, begin: Callable[[Random], Any]) -> None:
-        self._begin = begin
-        self._random = Random(3)
-        self.outcomes: Counter[str] = Counter()
+    HIT = "Hit", 5
+    READ = "Read", 1
+    COUNT = "Count", 1
+    STREAM = "Stream", 1
+
+    @property
+    def method(self) -> str:
+        """The bare server's method for it."""
+        return self.value[0]
+
+
+_MIX: Final = [kind for kind in _Kind for _ in range(kind.value[1])]
+
+
+@dataclass
+class _Calls:
+    """Calls of a channel, a part of them cancelled before or while they are served."""
+
+    begin: Callable[[_Kind, str], Any]
+    random: Random = field(default_factory=lambda: Random(3))
+    outcomes: Counter[str] = field(default_factory=Counter)
+    seconds: dict[_Kind, list[float]] = field(
+        default_factory=lambda: {kind: [] for kind in _Kind}
+    )  # that calls took which were not cancelled
 
     async def make(self) -> None:
         """Make one."""
-        call = self._begin(self._random)
-        if self._random.random() < _CANCELLED:
-            await asyncio.sleep(self._random.random() ** 2 * 0.01)
+        kind = self.random.choice(_MIX)
+        began = time.monotonic()
+        call = self.begin(kind, self.random.choice(USERS))
+        if self.random.random() < _CANCELLED:
+            await asyncio.sleep(self.random.random() ** 2 * 0.01)
             call.cancel()
-        elif isinstance(call, grpc.aio.UnaryStreamCall):
+            self.outcomes[(await call.code()).name] += 1
+            return
+        if kind is _Kind.STREAM:
             async for _ in call:
                 pass
         self.outcomes[(await call.code()).name] += 1
+        self.seconds[kind].append(time.monotonic() - began)
 
 
-def _request(user: str) -> QueryRequest:
-    return QueryRequest(query=spec("events", "user_id = :u", {"u": {"S": user}}))
+def _request(kind: _Kind, user: str) -> Any:
+    query = spec("events", "user_id = :u", {"u": {"S": user}})
+    match kind:
+        case _Kind.HIT:
+            return QueryRequest(query=query)
+        case _Kind.READ:
+            return QueryRequest(query=query, cache=_BYPASS)
+        case _Kind.COUNT:
+            return CountItemsRequest(query=query, cache=_BYPASS)
+        case _Kind.STREAM:
+            return StreamQueryRequest(query=query, page_size=_PAGE_SIZE)
 
 
-def _stream_request(user: str) -> StreamQueryRequest:
-    return StreamQueryRequest(query=_request(user).query, page_size=_PAGE_SIZE)
-
-
-def _of_service(channel: grpc.aio.Channel) -> Callable[[Random], Any]:
-    """Return what begins calls of several kinds, one in eight a stream."""
+def _of_service(channel: grpc.aio.Channel) -> Callable[[_Kind, str], Any]:
+    """Return what begins calls of the service."""
     queries = QueryServiceStub(channel)
-
-    def begin(random: Random) -> Any:
-        user = random.choice(USERS)
-        query = _request(user).query
-        match random.randrange(8):
-            case 0:
-                return queries.StreamQuery(_stream_request(user), **_TERMS)
-            case 1:
-                return queries.Query(QueryRequest(query=query, cache=_BYPASS), **_TERMS)
-            case 2:
-                return queries.CountItems(CountItemsRequest(query=query, cache=_BYPASS), **_TERMS)
-            case _:
-                return queries.Query(QueryRequest(query=query), **_TERMS)
-
-    return begin
+    methods: dict[_Kind, Any] = {
+        _Kind.HIT: queries.Query,
+        _Kind.READ: queries.Query,
+        _Kind.COUNT: queries.CountItems,
+        _Kind.STREAM: queries.StreamQuery,
+    }
+    return lambda kind, user: methods[kind](_request(kind, user), **_TERMS)
 
 
-def _of_bare_server(channel: grpc.aio.Channel) -> Callable[[Random], Any]:
-    """Return what begins calls with the same requests, as many of them streams."""
-    call: Any = channel.unary_unary("/Bare/Call")
-    stream: Any = channel.unary_stream("/Bare/Stream")
+def _of_bare_server(channel: grpc.aio.Channel) -> Callable[[_Kind, str], Any]:
+    """Return what begins calls with the same requests."""
+    methods: dict[_Kind, Any] = {
+        kind: (channel.unary_stream if kind is _Kind.STREAM else channel.unary_unary)(
+            f"/Bare/{kind.method}"
+        )
+        for kind in _Kind
+    }
+    return lambda kind, user: methods[kind](_request(kind, user).SerializeToString(), **_TERMS)
 
-    def begin(random: Random) -> Any:
-        user = random.choice(USERS)
-        if random.randrange(8):
-            return call(_request(user).SerializeToString(), **_TERMS)
-        return stream(_stream_request(user).SerializeToString(), **_TERMS)
 
-    return begin
+async def _likenesses(channel: grpc.aio.Channel, calls: _Calls) -> list[BareMethod]:
+    """Return methods that answer with as much as the service's, after waiting for as long.
+
+    That is how much longer than a hit a call takes that reads DynamoDB: what gRPC itself does not
+    give back is of calls that are cancelled, and hangs on what they carry and on how far they are.
+    """
+    begin = _of_service(channel)
+    hit = percentile(calls.seconds[_Kind.HIT], 0.5)
+    methods = []
+    for kind in _Kind:
+        call = begin(kind, USERS[0])
+        stream = kind is _Kind.STREAM
+        messages = [each async for each in call] if stream else [await call]
+        seconds = max(0.0, percentile(calls.seconds[kind], 0.5) - hit)
+        size = messages[0].ByteSize()
+        methods.append(BareMethod(kind.method, seconds, size, len(messages) if stream else None))
+    return methods
 
 
 @contextmanager
-def _bare_server(
-    seconds: float, answer_bytes: int, message_bytes: int
-) -> Iterator[tuple[int, str]]:
-    """Run a bare server whose answers take so long and are so large; yield its pid and address.
-
-    As those of the service, since what gRPC itself does not give back is of calls that are
-    cancelled, and hangs on what they carry and on how far they have come.
-    """
-    command = [sys.executable, str(_SOURCE), *map(str, (seconds, answer_bytes, message_bytes))]
+def _bare_server(methods: list[BareMethod]) -> Iterator[tuple[int, str]]:
+    """Run a bare server; yield its pid and address."""
+    command = [sys.executable, str(_SOURCE), *(method.argument() for method in methods)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -189,14 +223,10 @@ async def test_nothing_is_left_of_calls(
         await call_at_pace(calls.make, _CALLERS, 1.0, None)
         rate = (await call_at_pace(calls.make, _CALLERS, at_length(1, 5), None)).goodput / 2
         most = _metrics(server).get("process_open_fds", 0)  # known on Linux alone
-        paced = await call_at_pace(calls.make, _CALLERS, at_length(1, 5), rate)
-        seconds = percentile(paced.answered, 0.5)
-        queries = QueryServiceStub(channel)
-        answer = await queries.Query(_request(USERS[0]), **_TERMS)
-        messages = [each async for each in queries.StreamQuery(_stream_request(USERS[0]), **_TERMS)]
-        assert len(messages) == MESSAGES
-        sizes = answer.ByteSize(), messages[0].ByteSize()
-        pid, address = stack.enter_context(_bare_server(seconds, *sizes))
+        calls.seconds = {kind: [] for kind in _Kind}
+        await call_at_pace(calls.make, _CALLERS, at_length(1, 5), rate)
+        methods = await _likenesses(channel, calls)
+        pid, address = stack.enter_context(_bare_server(methods))
         beside = await stack.enter_async_context(grpc.aio.insecure_channel(address))
         bare = _Calls(_of_bare_server(beside))
 
@@ -223,7 +253,7 @@ async def test_nothing_is_left_of_calls(
         f"tasks {before.tasks:.0f} to {after.tasks:.0f}, "
         f"descriptors {before.descriptors:.0f} to {after.descriptors:.0f}, "
         f"memory {before.megabytes:.1f} to {after.megabytes:.1f} MiB ({grown:+.2f}), "
-        f"bare, at {seconds * 1_000:.1f} ms a call, {dict(bare.outcomes)}: "
+        f"bare, {dict(bare.outcomes)}: "
         f"{before.bare_megabytes:.1f} to {after.bare_megabytes:.1f} MiB ({floor:+.2f})",
     )
     assert calls.outcomes.keys() == {"OK", "CANCELLED"}
