@@ -1,13 +1,15 @@
 """A `grpc.aio` server that answers calls with zeros: what gRPC itself costs in Python.
 
-Run as a script; each argument is a method: its name, the seconds that a call of it waits, the bytes
-of a message, and how many messages its stream has, or nothing if it is unary.
+Run as a script; each argument is a method: its name, the seconds that a call of it waits, those of
+the processor that it takes, the bytes of a message, and how many messages its stream has, or
+nothing if it is unary. Besides, `Spent` tells the seconds of the processor that all took so far.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import astuple, dataclass
 from typing import Any
@@ -21,10 +23,14 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class BareMethod:
-    """A method that waits `seconds` and answers with `size` bytes, or with `messages` of them."""
+    """A method that answers with `size` bytes, or with `messages` of them.
+
+    Each call waits `seconds`, and keeps the loop busy for `busy` seconds of the processor besides.
+    """
 
     name: str
     seconds: float
+    busy: float
     size: int
     messages: int | None = None
 
@@ -35,8 +41,8 @@ class BareMethod:
     @staticmethod
     def of_argument(text: str) -> BareMethod:
         """Return the method of an argument."""
-        name, seconds, *numbers = text.split(":")
-        return BareMethod(name, float(seconds), *map(int, numbers))
+        name, seconds, busy, *numbers = text.split(":")
+        return BareMethod(name, float(seconds), float(busy), *map(int, numbers))
 
     def handler(self) -> grpc.RpcMethodHandler[bytes, bytes]:
         """Return what answers calls of it."""
@@ -46,8 +52,10 @@ class BareMethod:
 
     async def _answer(self, request: bytes, context: _Context) -> bytes:
         _identify(context)
+        _spend(self.busy / 2)
         if self.seconds:
             await asyncio.sleep(self.seconds)
+        _spend(self.busy / 2)
         return bytes(self.size)
 
     async def _stream(self, request: bytes, context: _Context) -> AsyncIterator[bytes]:
@@ -55,18 +63,30 @@ class BareMethod:
         _identify(context)
         for _ in range(self.messages):
             await asyncio.sleep(self.seconds / self.messages)
+            _spend(self.busy / self.messages)
             yield bytes(self.size)
 
 
 async def serve(methods: list[BareMethod]) -> None:
     """Serve on a free port of the loopback interface, print it, and go on until killed."""
     handlers = {method.name: method.handler() for method in methods}
+    handlers["Spent"] = grpc.unary_unary_rpc_method_handler(_spent)
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("Bare", handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     print(port, flush=True)
     await server.wait_for_termination()
+
+
+async def _spent(request: bytes, context: _Context) -> bytes:
+    return str(time.process_time()).encode()
+
+
+def _spend(seconds: float) -> None:
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
 
 
 def _identify(context: _Context) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-import time
 import urllib.request
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from random import Random
@@ -81,27 +80,21 @@ class _Calls:
     """Calls of a channel, a part of them cancelled before or while they are served."""
 
     begin: Callable[[_Kind, str], Any]
+    mix: list[_Kind] = field(default_factory=_MIX.copy)
+    cancelled: float = _CANCELLED
     random: Random = field(default_factory=lambda: Random(3))
     outcomes: Counter[str] = field(default_factory=Counter)
-    seconds: dict[_Kind, list[float]] = field(
-        default_factory=lambda: {kind: [] for kind in _Kind}
-    )  # that calls took which were not cancelled
 
     async def make(self) -> None:
         """Make one."""
-        kind = self.random.choice(_MIX)
-        began = time.monotonic()
-        call = self.begin(kind, self.random.choice(USERS))
-        if self.random.random() < _CANCELLED:
+        call = self.begin(self.random.choice(self.mix), self.random.choice(USERS))
+        if self.random.random() < self.cancelled:
             await asyncio.sleep(self.random.random() ** 2 * 0.01)
             call.cancel()
-            self.outcomes[(await call.code()).name] += 1
-            return
-        if kind is _Kind.STREAM:
+        elif isinstance(call, grpc.aio.UnaryStreamCall):
             async for _ in call:
                 pass
         self.outcomes[(await call.code()).name] += 1
-        self.seconds[kind].append(time.monotonic() - began)
 
 
 def _request(kind: _Kind, user: str) -> Any:
@@ -140,22 +133,69 @@ def _of_bare_server(channel: grpc.aio.Channel) -> Callable[[_Kind, str], Any]:
     return lambda kind, user: methods[kind](_request(kind, user).SerializeToString(), **_TERMS)
 
 
-async def _likenesses(channel: grpc.aio.Channel, calls: _Calls) -> list[BareMethod]:
-    """Return methods that answer with as much as the service's, after waiting for as long.
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """Seconds that a call takes, and those of the server's processor."""
 
-    That is how much longer than a hit a call takes that reads DynamoDB: what gRPC itself does not
-    give back is of calls that are cancelled, and hangs on what they carry and on how far they are.
-    """
+    seconds: float
+    busy: float
+
+
+async def _costs(
+    begin: Callable[[_Kind, str], Any], spent: Callable[[], Awaitable[float]], rate: float
+) -> dict[_Kind, _Cost]:
+    """Return what calls of each kind cost that are not cancelled."""
+    costs = {}
+    for kind in _Kind:
+        calls = _Calls(begin, [kind], cancelled=0.0)
+        before = await spent()
+        tally = await call_at_pace(calls.make, _CALLERS, at_length(1, 4), rate)
+        busy = (await spent() - before) / tally.calls
+        costs[kind] = _Cost(percentile(tally.answered, 0.5), busy)
+    return costs
+
+
+async def _plain(channel: grpc.aio.Channel) -> dict[_Kind, BareMethod]:
+    """Return methods that answer at once with as much as the service's."""
     begin = _of_service(channel)
-    hit = percentile(calls.seconds[_Kind.HIT], 0.5)
-    methods = []
+    methods = {}
     for kind in _Kind:
         call = begin(kind, USERS[0])
         stream = kind is _Kind.STREAM
         messages = [each async for each in call] if stream else [await call]
-        seconds = max(0.0, percentile(calls.seconds[kind], 0.5) - hit)
-        size = messages[0].ByteSize()
-        methods.append(BareMethod(kind.method, seconds, size, len(messages) if stream else None))
+        count = len(messages) if stream else None
+        methods[kind] = BareMethod(kind.method, 0.0, 0.0, messages[0].ByteSize(), count)
+    return methods
+
+
+async def _likenesses(
+    server: ServerProcess, channel: grpc.aio.Channel, rate: float
+) -> list[BareMethod]:
+    """Return methods that take as long as the service's and answer with as much.
+
+    What gRPC itself does not give back is of calls that are cancelled (grpc#43360), and hangs on
+    what they carry, and on what is under way when its core hears of it and Python does not yet.
+    """
+
+    async def spent() -> float:
+        metrics = await asyncio.to_thread(_metrics, server)
+        return metrics.get("process_cpu_seconds_total", 0.0)  # known on Linux alone
+
+    costs = await _costs(_of_service(channel), spent, rate)
+    plain = await _plain(channel)
+    with _bare_server(list(plain.values())) as (_, address):
+        async with grpc.aio.insecure_channel(address) as beside:
+            ask: Any = beside.unary_unary("/Bare/Spent")
+
+            async def spent_bare() -> float:
+                return float(await ask(b""))
+
+            floors = await _costs(_of_bare_server(beside), spent_bare, rate)
+    methods = []
+    for kind, method in plain.items():
+        busy = max(0.0, costs[kind].busy - floors[kind].busy)
+        seconds = max(0.0, costs[kind].seconds - floors[kind].seconds - busy)
+        methods.append(replace(method, seconds=seconds, busy=busy))
     return methods
 
 
@@ -185,6 +225,14 @@ def _megabytes(pid: int) -> float:
     """Return the resident memory of a process in MiB."""
     command = ["/bin/ps", "-o", "rss=", "-p", str(pid)]
     return int(subprocess.check_output(command, text=True)) / 1024
+
+
+def _times(methods: list[BareMethod]) -> str:
+    """Return in milliseconds what calls wait and what they take of the processor."""
+    return ", ".join(
+        f"{method.name} {method.seconds * 1000:.2f} + {method.busy * 1000:.2f} ms"
+        for method in methods
+    )
 
 
 async def _state(server: ServerProcess, bare: int) -> _State:
@@ -223,9 +271,7 @@ async def test_nothing_is_left_of_calls(
         await call_at_pace(calls.make, _CALLERS, 1.0, None)
         rate = (await call_at_pace(calls.make, _CALLERS, at_length(1, 5), None)).goodput / 2
         most = _metrics(server).get("process_open_fds", 0)  # known on Linux alone
-        calls.seconds = {kind: [] for kind in _Kind}
-        await call_at_pace(calls.make, _CALLERS, at_length(1, 5), rate)
-        methods = await _likenesses(channel, calls)
+        methods = await _likenesses(server, channel, rate / 4)
         pid, address = stack.enter_context(_bare_server(methods))
         beside = await stack.enter_async_context(grpc.aio.insecure_channel(address))
         bare = _Calls(_of_bare_server(beside))
@@ -248,12 +294,12 @@ async def test_nothing_is_left_of_calls(
     report(
         f"soak of {_SECONDS} s at half load, 20 % cancelled",
         "tasks and descriptors flat; memory grows by ≤ 1 MiB more than that of a bare grpc.aio "
-        "server with the same requests and answers",
+        "server with the same requests and answers, and calls as long",
         f"{sum(calls.outcomes.values()):,} calls at {rate:.0f}/s, {dict(calls.outcomes)}; "
         f"tasks {before.tasks:.0f} to {after.tasks:.0f}, "
         f"descriptors {before.descriptors:.0f} to {after.descriptors:.0f}, "
         f"memory {before.megabytes:.1f} to {after.megabytes:.1f} MiB ({grown:+.2f}), "
-        f"bare, {dict(bare.outcomes)}: "
+        f"bare, at {_times(methods)}, {dict(bare.outcomes)}: "
         f"{before.bare_megabytes:.1f} to {after.bare_megabytes:.1f} MiB ({floor:+.2f})",
     )
     assert calls.outcomes.keys() == {"OK", "CANCELLED"}
