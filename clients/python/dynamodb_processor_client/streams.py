@@ -138,8 +138,7 @@ class PageStream(AsyncIterator[Page]):
 
     def __del__(self) -> None:
         """End the stream of a caller who left the loop over it; gRPC would go on (grpc#43462)."""
-        if self._call is not None:
-            self._call.cancel()
+        self._drop_call()
 
     async def _receive(self) -> StreamQueryResponse:
         call = self._call or self._open()
