@@ -121,10 +121,22 @@ class Hooked:
 
 
 @asynccontextmanager
-async def hooked(*hooks: CallHook, log: list[str]) -> AsyncIterator[Hooked]:
-    """Run the handlers inside hooks for the time of the `async with`."""
+async def hooked(
+    *hooks: CallHook, log: list[str], decoded: list[object] | None = None
+) -> AsyncIterator[Hooked]:
+    """Run the handlers inside hooks for the time of the `async with`.
+
+    Every request that is decoded is appended to `decoded`.
+    """
     handlers = Handlers(log)
-    inside = HookedHandlers((service_handler(QUERY_SERVICE, handlers),), hooks)
+    into = [] if decoded is None else decoded
+
+    def note(message: object) -> object:
+        into.append(message)
+        return message
+
+    readers = {"Query": note, "StreamQuery": note}
+    inside = HookedHandlers((service_handler(QUERY_SERVICE, handlers, readers),), hooks)
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
     server.add_generic_rpc_handlers((inside,))
     port = server.add_insecure_port("127.0.0.1:0")

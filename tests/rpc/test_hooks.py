@@ -173,6 +173,21 @@ async def test_bytes_that_are_no_message_are_refused(method: str) -> None:
         assert server.log == around("INVALID_ARGUMENT", handler=False)
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_a_refused_callers_request_is_not_decoded(streaming: bool) -> None:
+    """Work that grows with a request is done only when every hook has let its caller through."""
+    decoded: list[object] = []
+    refusing = Recorder("outer", [], PermissionDenied("not today"))
+    async with hooked(refusing, log=refusing.log, decoded=decoded) as server:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await server.answers(streaming)
+        assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert decoded == []
+        refusing.refusal = None
+        await server.answers(streaming)
+        assert len(decoded) == 1
+
+
 async def test_a_string_that_is_not_utf_8_is_refused() -> None:
     """So is a message whose text is no text."""
     async with recorded() as server:

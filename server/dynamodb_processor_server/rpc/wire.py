@@ -1,4 +1,7 @@
-"""Services on the wire: handlers that may answer with bytes.
+"""Services on the wire: how requests are decoded, and handlers that may answer with bytes.
+
+`rpc.interceptors.adapter` decodes a request behind the hooks: what a handler is registered with as
+its deserializer runs only for callers whom every hook has let through.
 
 A page's items are serialized once, when they are read, and kept that way. Serialized messages
 concatenate, so a handler may return `items + rest` as bytes; everything else is a message.
@@ -16,8 +19,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-# What a handler gets where the bytes are not a message of the method's type.
-UNREADABLE: Final = object()
+from dynamodb_processor_server.errors import InvalidRequest
 
 # Requests, and the bytes of one, that are remembered.
 _MAX_REMEMBERED: Final = 2_048
@@ -73,7 +75,7 @@ def _deserializer(message_class: type[Message]) -> Callable[[bytes], Any]:
         try:
             return parse(data)
         except DecodeError:
-            return UNREADABLE  # raising here would leave as INTERNAL
+            raise InvalidRequest.of("request", "is not a message of this method's type") from None
 
     return deserialize
 
@@ -82,8 +84,7 @@ def _remembering(
     deserialize: Callable[[bytes], Any], reader: Callable[[Any], object]
 ) -> Callable[[bytes], Any]:
     def read(data: bytes) -> Any:
-        message = deserialize(data)
-        return UNREADABLE if message is UNREADABLE else reader(message)
+        return reader(deserialize(data))
 
     remembered = lru_cache(_MAX_REMEMBERED)(read)
     return lambda data: remembered(data) if len(data) <= _MAX_REMEMBERED_BYTES else read(data)

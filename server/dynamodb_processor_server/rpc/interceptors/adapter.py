@@ -1,8 +1,9 @@
 """The one adapter between gRPC's handlers and hooks that know nothing of streaming.
 
 A hook is told when a call starts and when it ends. The adapter wraps each method once, at its first
-call: starting the hooks in order, running the handler, turning whatever was raised into a status,
-and ending the started hooks in reverse.
+call: starting the hooks in order, decoding the request, running the handler, turning whatever was
+raised into a status, and ending the started hooks in reverse. A request stays bytes until every
+hook has started, so no work that grows with it is done for a caller who is refused.
 """
 
 from __future__ import annotations
@@ -11,20 +12,20 @@ import asyncio
 import inspect
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
 import grpc
 import structlog
 
-from dynamodb_processor_server.errors import InvalidRequest, ProcessorError
+from dynamodb_processor_server.errors import ProcessorError
 from dynamodb_processor_server.rpc.call import Call, as_metadata, enter_call
 from dynamodb_processor_server.rpc.statuses import failure_of, grpc_status
-from dynamodb_processor_server.rpc.wire import UNREADABLE
 
 _log = structlog.get_logger(__name__)
 _Context = grpc.aio.ServicerContext[Any, Any]
+_Decoder = Callable[[Any], Any]
 
 
 class CallHook(ABC):
@@ -136,22 +137,33 @@ def _wrap(
         behavior, make = handler.unary_unary, grpc.unary_unary_rpc_method_handler
     # A streaming handler may also be a coroutine that writes its responses, as health's Watch is.
     wrapper = _yielding if inspect.isasyncgenfunction(behavior) else _awaited
+    decode = _each(handler) if handler.request_streaming else handler.request_deserializer
     return make(  # type: ignore[no-any-return]
-        wrapper(behavior, method, chain, active),
-        handler.request_deserializer,
+        wrapper(behavior, decode, method, chain, active),
+        None,  # gRPC hands over the bytes
         handler.response_serializer,
     )
 
 
-def _awaited(behavior: Any, method: str, chain: _Chain, active: _ActiveCalls) -> Any:
+def _each(handler: grpc.RpcMethodHandler[Any, Any]) -> _Decoder:
+    """Return what decodes the requests of a stream, each when it is asked for."""
+    decode: Any = handler.request_deserializer
+
+    async def decoded(requests: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async for request in requests:
+            yield decode(request)
+
+    return decoded
+
+
+def _awaited(behavior: Any, decode: Any, method: str, chain: _Chain, active: _ActiveCalls) -> Any:
     async def serve(request: Any, context: _Context) -> Any:
         guard = _Guard(method, context, chain, active)
         try:
             waiting = guard.start()
             if waiting is not None:
                 await waiting
-            _check_readable(request)
-            response = await behavior(request, context)
+            response = await behavior(decode(request), context)
         except BaseException as error:
             await guard.fail(error)
             raise
@@ -161,16 +173,15 @@ def _awaited(behavior: Any, method: str, chain: _Chain, active: _ActiveCalls) ->
     return serve
 
 
-def _yielding(behavior: Any, method: str, chain: _Chain, active: _ActiveCalls) -> Any:
+def _yielding(behavior: Any, decode: Any, method: str, chain: _Chain, active: _ActiveCalls) -> Any:
     async def serve(request: Any, context: _Context) -> AsyncIterator[Any]:
         guard = _Guard(method, context, chain, active)
         try:
             waiting = guard.start()
             if waiting is not None:
                 await waiting
-            _check_readable(request)
             # Closed here and now when the caller leaves, not whenever the collector comes by.
-            async with aclosing(behavior(request, context)) as responses:
+            async with aclosing(behavior(decode(request), context)) as responses:
                 async for response in responses:
                     yield response
         except BaseException as error:
@@ -179,11 +190,6 @@ def _yielding(behavior: Any, method: str, chain: _Chain, active: _ActiveCalls) -
         guard.finish()
 
     return serve
-
-
-def _check_readable(request: object) -> None:
-    if request is UNREADABLE:
-        raise InvalidRequest.of("request", "is not a message of this method's type")
 
 
 _STATUS_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
