@@ -30,27 +30,36 @@ def query_response(step: Step, plan: Plan, token: str) -> bytes:
     """Return the bytes of a `QueryResponse`."""
     content, usage = step.page.content, step.page.usage
     rest = QueryResponse()
-    if usage.backend_calls and not plan.withheld:
-        set_usage(rest.stats, usage)  # parsers merge the two halves of `stats`
     _set_cache_info(rest.cache, step.page)
     if step.total is not None:
         _set_total(rest.total, step.total)
-    # What has just been read is not remembered: it may never be asked for again.
-    remembered = not usage.backend_calls and len(token) <= LONGEST_REMEMBERED_TOKEN
-    make = _remembered_fixed if remembered else _fixed
-    fixed = make(content.end, content.count, plan.path.index, content.read_at, token)
-    return b"".join((content.items, fixed, rest.SerializeToString()))
+    # The parts have no field in common but the repeated `items`: some parsers merge the two halves
+    # of a field that occurs twice, and some keep the second only.
+    fixed = content.end, content.count, plan.path.index, content.read_at, token
+    if usage.backend_calls or len(token) > LONGEST_REMEMBERED_TOKEN:
+        # What has just been read is not remembered: it may never be asked for again.
+        head = _head(*fixed, _told(usage, plan))
+    else:
+        head = _remembered_head(*fixed)
+    return b"".join((content.items, head, rest.SerializeToString()))
 
 
-def _fixed(end: PageEnd, count: int, index: str | None, read_at: float, token: str) -> bytes:
+def _head(
+    end: PageEnd,
+    count: int,
+    index: str | None,
+    read_at: float,
+    token: str,
+    usage: Usage = NO_USAGE,
+) -> bytes:
     """Return the fields of a `QueryResponse` that stay the same while a stored page is served."""
     response = QueryResponse(end=_ENDS[end], next_page_token=token)
-    _set_stats(response.stats, count, NO_USAGE, index)
+    _set_stats(response.stats, count, usage, index)
     set_seconds(response.read_time, read_at)
     return response.SerializeToString()
 
 
-_remembered_fixed: Final = lru_cache(maxsize=4_096)(_fixed)
+_remembered_head: Final = lru_cache(maxsize=4_096)(_head)
 
 
 def stream_response(step: Step, plan: Plan, token: str, sequence: int) -> bytes:
