@@ -129,8 +129,11 @@ _ROWS: Final = {
         filter="system_id = 'crm' AND level <> 3",
         warnings=("filter:",),
         rejected={
-            "by_level": "the index holds only items that have level, which neither the condition "
-            "nor the catalog requires",
+            "by_level": "the index holds only items that have level as a number, which neither the "
+            "condition nor the catalog guarantees; ways out: the operator can set required: "
+            "[level] in the catalog if every item has it, or sparse: allow if items without it may "
+            "be left out; the caller can set index: by_level to accept that, or compare level with "
+            "=, IN or a range",
             "by_kind": _FIX.format("kind"),
             "by_system": _KIND,
         },

@@ -8,7 +8,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
-from dynamodb_processor_server.catalog.schema import AccessPath, PathKind, Table
+from dynamodb_processor_server.catalog.schema import AccessPath, KeyAttribute, PathKind, Table
 from dynamodb_processor_server.catalog.view import View
 from dynamodb_processor_server.query.key_conditions import KeyCondition
 from dynamodb_processor_server.query.model import Condition, Path
@@ -26,10 +26,15 @@ class Operation(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RejectedPath:
-    """A path that was not chosen, and why."""
+    """A path that was not chosen, and why.
+
+    `unproven` are key attributes of the path, where all that speaks against it is that items asked
+    for may lack them: the path leaves out such items.
+    """
 
     path: AccessPath
     reason: str
+    unproven: tuple[KeyAttribute, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

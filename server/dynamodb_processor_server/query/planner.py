@@ -23,6 +23,12 @@ from dynamodb_processor_server.query.key_types import check_key_types
 from dynamodb_processor_server.query.logical import stored_condition
 from dynamodb_processor_server.query.model import Condition, Path, Query, conjuncts, paths
 from dynamodb_processor_server.query.plan import Operation, Plan, RejectedPath
+from dynamodb_processor_server.query.refusals import (
+    index_refusal,
+    omission,
+    refusal,
+    unproven_keys,
+)
 from dynamodb_processor_server.query.requests import build_plan
 from dynamodb_processor_server.query.ruled_paths import (
     MAX_BRANCHES,
@@ -62,10 +68,10 @@ def plan_query(query: Query, table: Table, rule: RowRule | None = None) -> Plan:
     candidates: list[Candidate] = []
     rejected: list[RejectedPath] = []
     for path in _considered(query, table):
-        reason = access_obstacle(path, own, rule, table) or _obstacle(path, terms, query, table)
-        key = None if reason else ruled_key(path.key, own, rule)
+        obstacle = _obstacle(path, own, rule, query, table)
+        key = None if obstacle else ruled_key(path.key, own, rule)
         if key is None:
-            rejected.append(RejectedPath(path, reason or RULED_OUT))
+            rejected.append(obstacle or RejectedPath(path, RULED_OUT))
         else:
             candidates.append(_queried(path, key, terms, query, table))
     if not candidates:
@@ -120,28 +126,32 @@ def _considered(query: Query, table: Table) -> tuple[AccessPath, ...]:
 
 
 def _obstacle(
-    path: AccessPath, terms: tuple[Condition, ...], query: Query, table: Table
-) -> str | None:
-    """Return why a path cannot serve the query by its partition key, or None when it can."""
+    path: AccessPath,
+    own: tuple[Condition, ...],
+    rule: RowRule | None,
+    query: Query,
+    table: Table,
+) -> RejectedPath | None:
+    """Return the path as rejected if its partition key cannot serve the query, else None."""
+    reason = access_obstacle(path, own, rule, table)
+    if reason:
+        return RejectedPath(path, reason)
+    terms = all_terms(own, rule)
     missing = missing_partition(path.key, terms)
     if missing:
-        return f"the condition does not fix {' and '.join(missing)} with = or IN"
+        fixed = " and ".join(missing)
+        return RejectedPath(path, f"the condition does not fix {fixed} with = or IN")
     partitions = partitions_needed(path.key, terms)
     if partitions > MAX_BRANCHES:
-        return f"the condition names {partitions} partitions, more than {MAX_BRANCHES}"
-    return _unfit(path, query, table)
-
-
-def _unfit(path: AccessPath, query: Query, table: Table) -> str | None:
-    """Return what is against reading a path whatever the key condition, or None."""
+        reason = f"the condition names {partitions} partitions, more than {MAX_BRANCHES}"
+        return RejectedPath(path, reason)
     if query.strong and path.kind is PathKind.GLOBAL:
-        return "global indexes have no strong reads"
-    hiding = _hiding_attributes(path, query, table)
-    if hiding:
-        return (
-            f"the index holds only items that have {' and '.join(hiding)}, which neither the "
-            "condition nor the catalog requires"
-        )
+        return RejectedPath(path, "global indexes have no strong reads")
+    if query.index is None and table.declaration.sparse != "allow":
+        proven = implied_attributes(query.condition).union(table.declaration.required)
+        unproven = unproven_keys(path, proven, table)
+        if unproven:
+            return RejectedPath(path, omission(unproven, table), unproven)
     return None
 
 
@@ -157,24 +167,6 @@ def _covers(path: AccessPath, terms: tuple[Condition, ...], query: Query, table:
         needed += returned
     # A field may come from any of the keys that are made of it.
     return all(not path.projected.isdisjoint(table.view.sources(name)) for name in needed)
-
-
-def _hiding_attributes(path: AccessPath, query: Query, table: Table) -> list[str]:
-    """Return the keys for lack of which the index may hide items that are asked for.
-
-    Where callers do not see stored keys, they are called by what they are made of.
-    """
-    if query.index is not None or table.declaration.sparse == "allow":
-        return []
-    implied = implied_attributes(query.condition).union(table.declaration.required)
-    sources = map(table.view.sources, implied)
-    given = {found[0] for found in sources if len(found) == 1}
-    given.update(attribute.name for attribute in table.schema.base.key.attributes)
-    return [
-        f"a key of {', '.join(a.fields)}" if a.name in table.view.hidden else a.name
-        for a in path.key.attributes
-        if a.name not in given
-    ]
 
 
 def _scan(
@@ -211,33 +203,8 @@ def _refusal(
             f"names {widest} partitions; at most {MAX_BRANCHES} are read at once",
         )
     if query.index is not None:
-        reason = rejected[0].reason
-        return PreconditionFailed(
-            "INDEX_NOT_USABLE", "query.index", f"{query.index} cannot serve this query: {reason}"
-        )
-    keys = dict.fromkeys(filter(None, (_remedy(other, table, rule) for other in rejected)))
-    reasons = "; ".join(f"{other.path.label}: {other.reason}" for other in rejected[:8])
-    advice = f"fix a partition key with = or IN: {', '.join(keys)}" if keys else "no key would do"
-    if rule is not None and any(other.reason == RULED_OUT for other in rejected):
-        return PreconditionFailed(
-            "ACCESS_RULES",
-            table.name,
-            f"the access rules of {table.name} do not allow this query; {advice} ({reasons})",
-        )
-    return PreconditionFailed(
-        "SCAN_NOT_ALLOWED",
-        table.name,
-        f"this needs a scan, and scans of {table.name} are not allowed; {advice} ({reasons})",
-    )
-
-
-def _remedy(other: RejectedPath, table: Table, rule: RowRule | None) -> str:
-    """Return the partition attributes that would make a path usable; empty if nothing would."""
-    names = [name for attribute in other.path.key.partition for name in attribute.fields]
-    if rule is not None:
-        names = [name for name in names if name not in rule.fixed]
-    usable = other.reason != RULED_OUT and all(map(table.may_show, names))
-    return " and ".join(names) if usable else ""
+        return index_refusal(rejected[0], table)
+    return refusal(rejected, table, rule)
 
 
 def _check_attributes(query: Query, table: Table) -> None:

@@ -20,6 +20,7 @@ from dynamodb_processor_server.query.model import (
 )
 from dynamodb_processor_server.query.plan import Operation, Plan
 from dynamodb_processor_server.query.printing import Printer
+from dynamodb_processor_server.query.refusals import explained_reason
 
 _OPERATIONS: Final = {
     Operation.GET: query_pb2.ACCESS_PATH_GET,
@@ -47,7 +48,9 @@ def explain(query: Query, plan: Plan) -> ExplainQueryResponse:
         filter_expression=_text(plan.filter if reads else None),
         local_filter=_text(plan.local_filter if reads else None),
         rejected=[
-            query_pb2.RejectedPath(index=other.path.label, reason=other.reason)
+            query_pb2.RejectedPath(
+                index=other.path.label, reason=explained_reason(other, plan.table)
+            )
             for other in plan.rejected
             if plan.table.may_show_path(other.path)
         ],
