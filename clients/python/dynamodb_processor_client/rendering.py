@@ -173,6 +173,10 @@ class StreamProgress(AbstractContextManager["StreamProgress"]):
             TimeElapsedColumn(),
             console=console,
             transient=True,
+            # Else rich would take what goes to standard output for lines of its own, and show them
+            # on the terminal instead of writing them into the file or pipe.
+            redirect_stdout=False,
+            redirect_stderr=False,
             disable=not console.is_terminal,
         )
         self._task = TaskID(0)

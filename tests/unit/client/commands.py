@@ -39,15 +39,17 @@ async def run_on_terminal(environment: dict[str, str], *arguments: str) -> Outco
         *COMMAND, *arguments, env=environment, stdout=theirs, stderr=theirs
     )
     os.close(theirs)
-    shown = await asyncio.to_thread(_read_all, ours)
-    os.close(ours)
+    shown = await asyncio.to_thread(read_all, ours)
     return Outcome(await process.wait(), shown, "")
 
 
-def _read_all(terminal: int) -> str:
+def read_all(end: int) -> str:
+    """Return everything that comes out of a terminal or a pipe until nobody writes any more."""
     shown = b""
-    while True:
-        try:
-            shown += os.read(terminal, 65_536)
-        except OSError:  # The other side is closed.
-            return shown.decode()
+    try:
+        while found := os.read(end, 65_536):
+            shown += found
+    except OSError:  # A terminal ends this way.
+        pass
+    os.close(end)
+    return shown.decode()
