@@ -53,6 +53,7 @@ from dynamodb_processor_server.rpc.server import (
     CACHE_SERVICE,
     CATALOG_SERVICE,
     QUERY_SERVICE,
+    ConnectionSettings,
     Health,
     RpcServer,
     Services,
@@ -190,6 +191,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
         _hooks(settings, metrics, keys, limits.calls),
         settings.reflection,
         settings.compression,
+        ConnectionSettings(settings.max_connection_age, settings.max_connection_age_grace),
     )
     app = App(settings, server, health, catalog, draining)
     BackendMetrics(registry, backend)

@@ -28,6 +28,7 @@ from dynamodb_processor_server.reading.clients import ClientSettings
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _MEBIBYTE = 1024 * 1024
 _STREAM_CONNECTIONS = 32
+_LONGEST_CONNECTION = 2_000_000  # gRPC counts milliseconds in 32 bits
 
 
 def _address(text: str) -> str:
@@ -73,6 +74,20 @@ class Settings(BaseSettings):
     )
     compression: Literal["off", "gzip"] = Field(
         "off", description="Of responses, to callers who accept it: less traffic for more CPU."
+    )
+    max_connection_age: float = Field(
+        300.0,
+        ge=0,
+        le=_LONGEST_CONNECTION,
+        description="Seconds after which a client is told to open another connection, so that "
+        "clients spread over new replicas; 0: never.",
+    )
+    max_connection_age_grace: float = Field(
+        60.0,
+        gt=0,
+        le=_LONGEST_CONNECTION,
+        description="Seconds that calls under way then have to end; streams that last longer break "
+        "with `UNAVAILABLE` and go on from their `resume_token`.",
     )
     log_format: Literal["json", "console"] = Field("json", description="The form of log lines.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

@@ -122,7 +122,10 @@ class Hooked:
 
 @asynccontextmanager
 async def hooked(
-    *hooks: CallHook, log: list[str], decoded: list[object] | None = None
+    *hooks: CallHook,
+    log: list[str],
+    decoded: list[object] | None = None,
+    options: Sequence[tuple[str, int]] = (),
 ) -> AsyncIterator[Hooked]:
     """Run the handlers inside hooks for the time of the `async with`.
 
@@ -137,7 +140,7 @@ async def hooked(
 
     readers = {"Query": note, "StreamQuery": note}
     inside = HookedHandlers((service_handler(QUERY_SERVICE, handlers, readers),), hooks)
-    server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+    server = grpc.aio.server(options=(("grpc.so_reuseport", 0), *options))
     server.add_generic_rpc_handlers((inside,))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

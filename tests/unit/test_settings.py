@@ -31,6 +31,8 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "metrics_listen": ("0.0.0.0:1", "0.0.0.0:1"),
     "reflection": ("off", "off"),
     "compression": ("gzip", "gzip"),
+    "max_connection_age": ("600", 600.0),
+    "max_connection_age_grace": ("30", 30.0),
     "log_format": ("console", "console"),
     "log_level": ("WARNING", "WARNING"),
     "endpoint_url": ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),

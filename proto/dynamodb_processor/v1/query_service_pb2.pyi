@@ -212,7 +212,9 @@ class StreamQueryResponse(_message.Message):
     sequence: _builtins.int
     """The number of this message in the call, from 1."""
     last: _builtins.bool
-    """True on the final message. A stream that ends without one is not complete."""
+    """True on the final message. A stream that ends without one is not complete, whatever its status or
+    a gateway's HTTP code says.
+    """
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[_value_pb2.Item]:
         """The items, in order, whole."""

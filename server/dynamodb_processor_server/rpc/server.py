@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -43,9 +44,6 @@ _OPTIONS: Final = (
     # By default a client behind a proxy that pings to keep its connection is sent away.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-    # Connections end now and then, so that clients spread over new replicas.
-    ("grpc.max_connection_age_ms", 300_000),
-    ("grpc.max_connection_age_grace_ms", 60_000),
 )
 
 
@@ -111,6 +109,28 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionSettings:
+    """How long the server keeps a connection, so that clients spread over new replicas. Seconds.
+
+    After `max_age` (give or take a tenth) the client is told to open another one (GOAWAY), and
+    calls under way have `max_age_grace` to end. A `max_age` of 0 keeps connections for good.
+    """
+
+    max_age: float = 300.0
+    max_age_grace: float = 60.0
+
+    @property
+    def options(self) -> tuple[tuple[str, int], ...]:
+        """The options of a gRPC server that say so."""
+        if not self.max_age:
+            return ()
+        return (
+            ("grpc.max_connection_age_ms", math.ceil(self.max_age * 1000)),
+            ("grpc.max_connection_age_grace_ms", math.ceil(self.max_age_grace * 1000)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
     """What the server serves."""
 
@@ -129,6 +149,7 @@ class RpcServer:
         hooks: Sequence[CallHook],
         reflection_mode: Literal["open", "authenticated", "off"],
         compression: Literal["off", "gzip"],
+        connections: ConnectionSettings,
     ) -> None:
         served: list[tuple[Any, object]] = [
             (QUERY_SERVICE, services.query),
@@ -144,7 +165,9 @@ class RpcServer:
             for service, servicer in served
         ]
         self._handlers = HookedHandlers(handlers, hooks)
-        self._server = grpc.aio.server(options=_OPTIONS, compression=_COMPRESSIONS[compression])
+        self._server = grpc.aio.server(
+            options=(*_OPTIONS, *connections.options), compression=_COMPRESSIONS[compression]
+        )
         self._server.add_generic_rpc_handlers((self._handlers,))
 
     async def start(self, address: str) -> str:
