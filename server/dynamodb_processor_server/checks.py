@@ -50,6 +50,8 @@ async def show_config(settings: Settings) -> int:
                     raise BackendRefused("invalidate_from_stream: the table has no stream")
                 keys_text = ", ".join(attribute.name for attribute in schema.base.key.attributes)
                 print(f"  {name}: ok, key {keys_text}, {len(schema.paths) - 1} indexes")
+                for reason in schema.skipped:
+                    print(f"    index not used: {reason}")
             except (ProcessorError, BackendRefused) as error:
                 sound = False
                 print(f"  {name}: {error}")

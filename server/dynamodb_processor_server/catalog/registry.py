@@ -7,10 +7,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
-from cachetools import TTLCache
+from cachetools import LRUCache, TTLCache
 
 from dynamodb_processor_server.catalog.declaration import CatalogDeclaration, TableDeclaration
 from dynamodb_processor_server.catalog.questions import Questions
@@ -69,6 +69,8 @@ class Catalog:
         self._declaration = declaration
         self._describer = describer
         self._tables: dict[str, Table] = {}
+        # The last event and reason, by table; names may be callers' guesses, so it is bounded.
+        self._logged: LRUCache[str, tuple[str, str]] = LRUCache(_DISCOVERED_TABLES)
         self._absent: TTLCache[str, None] = TTLCache(_ABSENT_NAMES, _ABSENT_SECONDS, clock)
         self._listed: TTLCache[str, Sequence[str]] = TTLCache(1, _LIST_SECONDS, clock)
         self._first_uses = Questions[None](patience)
@@ -127,18 +129,36 @@ class Catalog:
     async def refresh(self) -> None:
         """Describe every named and every discovered table again.
 
-        What cannot be described now stays as it was, except tables that no longer exist.
+        What cannot be described now stays as it was, except tables that no longer exist. Whatever
+        is wrong with one table is logged when it changes, and keeps no other from being described.
         """
         for name in list(dict.fromkeys((*self._declaration.tables, *self._tables))):
             declaration = self._declaration.declaration_for(name)
-            if declaration is None:
-                continue
-            try:
-                await self._describe(name, declaration)
-            except TableNotFound:
-                _log.warning("table_missing", table=name, dynamodb_table=declaration.table)
-            except (BackendUnavailable, BackendRefused) as error:
-                _log.warning("table_not_described", table=name, reason=str(error))
+            if declaration is not None:
+                await self._refresh(name, declaration)
+
+    async def _refresh(self, name: str, declaration: TableDeclaration) -> None:
+        """Describe one table again and log what is wrong with it; raise nothing."""
+        try:
+            await self._describe(name, declaration)
+        except TableNotFound as error:
+            self._log_change(name, "table_missing", str(error), dynamodb_table=declaration.table)
+        except (BackendUnavailable, BackendRefused) as error:
+            self._log_failure(name, error)
+        except Exception as error:  # noqa: BLE001 - one table does not end the round of the others
+            reason = f"{type(error).__name__}: {error}"
+            self._log_change(name, "table_not_described", reason, exc_info=error)
+
+    def _log_failure(self, name: str, error: Exception) -> None:
+        cause = error.__cause__
+        reason = str(error) if cause is None else f"{error} ({cause})"
+        self._log_change(name, "table_not_described", reason)
+
+    def _log_change(self, name: str, event: str, reason: str, **more: Any) -> None:
+        """Log what is wrong with a table, unless it was the last thing logged of it."""
+        if self._logged.get(name) != (event, reason):
+            self._logged[name] = (event, reason)
+            _log.warning(event, table=name, reason=reason, **more)
 
     async def follow(
         self, every: float, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -161,6 +181,7 @@ class Catalog:
         }
         self._absent.clear()
         self._listed.clear()
+        self._logged.clear()
         self._first_uses.forget()
         self._changed()
 
@@ -175,7 +196,11 @@ class Catalog:
     async def _describe_first(self, name: str, declaration: TableDeclaration) -> None:
         async with self._describing:
             if name not in self._tables:
-                await self._describe(name, declaration)
+                try:
+                    await self._describe(name, declaration)
+                except BackendUnavailable as error:
+                    self._log_failure(name, error)
+                    raise
 
     async def _describe(self, name: str, declaration: TableDeclaration) -> None:
         try:
@@ -193,6 +218,10 @@ class Catalog:
         table = Table(name, declaration, schema)
         if table.misfits:
             raise BackendRefused(f"catalog: tables.{name}: {'; '.join(table.misfits)}")
+        if schema.skipped:
+            self._log_change(name, "indexes_skipped", "; ".join(schema.skipped))
+        else:
+            self._logged.pop(name, None)
         if self._tables.get(name) != table:
             self._tables[name] = table
             self._changed()

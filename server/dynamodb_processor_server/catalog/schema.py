@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from dynamodb_processor_server.catalog.declaration import TableDeclaration
 from dynamodb_processor_server.catalog.templates import KeyTemplate
 from dynamodb_processor_server.catalog.view import View
 
 BASE_TABLE = "@table"  # what callers write in `index` to mean no index
+
+_KEY_TYPES: Final = frozenset({"S", "N", "B"})
+
+
+class DescriptionError(Exception):
+    """A DescribeTable answer does not say what the table's own key is."""
 
 
 class PathKind(Enum):
@@ -26,6 +32,7 @@ class PathKind(Enum):
 class KeyAttribute:
     """One attribute of a key; `type` is S, N or B.
 
+    `type` is empty where DynamoDB does not say it, which happens while an index is deleted.
     `template` says what it is composed of, if anything. `is_decisive` says that its fields are what
     this template says, whichever others name them.
     """
@@ -41,6 +48,10 @@ class KeyAttribute:
         if self.template is None:
             return (self.name,)
         return tuple(field.name for field in self.template.fields)
+
+    def may_have_type(self, type_name: str) -> bool:
+        """Return whether values of a type can be in the key, for all DynamoDB says."""
+        return type_name == self.type if self.type else type_name in _KEY_TYPES
 
     def seen_through(self, view: View) -> KeyAttribute:
         """Return the attribute with the template that a view has for it."""
@@ -95,8 +106,10 @@ class TableSchema:
     """A table's access paths; the base table is the first.
 
     `stream_arn` is the ARN of the stream of what is written to it, None if it has none.
-    `unreadable` are indexes that are being made or deleted. `replicated` says that it has copies in
-    other regions that follow it with a delay.
+    `unreadable` are indexes that cannot be read: those that are being made or deleted, and those
+    whose description lacks what a query needs. `skipped` says why, one sentence for each index that
+    cannot be read. `replicated` says that it has copies in other regions that follow it with a
+    delay.
     """
 
     name: str
@@ -104,6 +117,7 @@ class TableSchema:
     stream_arn: str | None = None
     unreadable: tuple[AccessPath, ...] = ()
     replicated: bool = False
+    skipped: tuple[str, ...] = ()
 
     @property
     def base(self) -> AccessPath:
@@ -147,12 +161,16 @@ class Table:
 
     @property
     def misfits(self) -> list[str]:
-        """What is declared of the view that cannot be of a table with this schema."""
-        types = self.schema.key_types
+        """What is declared of the view that cannot be of a table with this schema.
+
+        An index that is being made or deleted counts: its keys are or were those of the table.
+        """
+        keys = {a.name: a for path in self.schema.written for a in path.key.attributes}
+        types = {name: attribute.type for name, attribute in keys.items() if attribute.type}
         found = [
             f"keys.{template.attribute}: the table has no such key, or it is no string"
             for template in self.view.templates
-            if types.get(template.attribute) != "S"
+            if template.attribute not in keys or not keys[template.attribute].may_have_type("S")
         ]
         found += [
             f"keys.{template.attribute}: {part.name} is a key of the table itself"
@@ -223,40 +241,86 @@ class Table:
 
 
 def parse_description(description: Mapping[str, Any]) -> TableSchema:
-    """Return the schema that a DescribeTable answer's `Table` describes."""
-    types = {d["AttributeName"]: d["AttributeType"] for d in description["AttributeDefinitions"]}
-    key = _key_schema(description["KeySchema"], types)
+    """Return the schema that a DescribeTable answer's `Table` describes.
+
+    An index whose description cannot be read is left out of `paths`, whatever is wrong with it.
+    Raises DescriptionError if the table's own key cannot be read.
+    """
+    try:
+        types = {
+            d["AttributeName"]: d["AttributeType"] for d in description["AttributeDefinitions"]
+        }
+        key = _key_schema(description["KeySchema"], types)
+        name = description["TableName"]
+    except (KeyError, TypeError) as error:
+        raise DescriptionError(f"the description of a table lacks {error}") from None
+    if not key.partition or not all(attribute.type for attribute in key.attributes):
+        raise DescriptionError("the description of a table lacks its key or a type of its key")
     names = tuple(attribute.name for attribute in key.attributes)
     paths = [AccessPath(None, PathKind.TABLE, key, None, names)]
     unreadable: list[AccessPath] = []
+    skipped: list[str] = []
     for kind, field_name in (
         (PathKind.LOCAL, "LocalSecondaryIndexes"),
         (PathKind.GLOBAL, "GlobalSecondaryIndexes"),
     ):
-        for index in sorted(description.get(field_name, ()), key=lambda index: index["IndexName"]):
-            readable = index.get("IndexStatus", "ACTIVE") in _READABLE
-            (paths if readable else unreadable).append(_index_path(index, kind, names, types))
+        indexes = description.get(field_name) or ()
+        for index in sorted(indexes, key=lambda index: str(index.get("IndexName"))):
+            try:
+                path = _index_path(index, kind, names, types)
+            except (KeyError, TypeError) as error:
+                skipped.append(
+                    f"{index.get('IndexName')}: its description is not understood: {error}"
+                )
+                continue
+            reason = _obstacle(index, path)
+            if reason is None:
+                paths.append(path)
+            else:
+                unreadable.append(path)
+                skipped.append(f"{path.index}: {reason}")
     # Of a stream that was switched off, the ARN remains.
     streams = description.get("StreamSpecification", {}).get("StreamEnabled", False)
     arn = description.get("LatestStreamArn") if streams else None
     strong = description.get("MultiRegionConsistency") == "STRONG"
     replicated = bool(description.get("Replicas")) and not strong
-    return TableSchema(description["TableName"], tuple(paths), arn, tuple(unreadable), replicated)
+    return TableSchema(name, tuple(paths), arn, tuple(unreadable), replicated, tuple(skipped))
 
 
-_READABLE = ("ACTIVE", "UPDATING")
+_READABLE: Final = ("ACTIVE", "UPDATING")
+_PROJECTIONS: Final = ("ALL", "KEYS_ONLY", "INCLUDE")
+
+
+def _obstacle(index: Mapping[str, Any], path: AccessPath) -> str | None:
+    """Return why an index cannot be read, None if it can."""
+    status = index.get("IndexStatus", "ACTIVE")
+    if status not in _READABLE:
+        return f"its status is {status}"
+    if not path.key.partition:
+        return "its description lacks the partition key"
+    untyped = [attribute.name for attribute in path.key.attributes if not attribute.type]
+    if untyped:
+        return f"its description lacks the type of {', '.join(untyped)}"
+    if _projection(index).get("ProjectionType") not in _PROJECTIONS:
+        return "its description lacks its projection"
+    return None
+
+
+def _projection(index: Mapping[str, Any]) -> Mapping[str, Any]:
+    return index.get("Projection") or {}
 
 
 def _index_path(
     index: Mapping[str, Any], kind: PathKind, table_key: Iterable[str], types: Mapping[str, str]
 ) -> AccessPath:
+    """Return the path of an index, as far as it is described; it may lack types and projection."""
     key = _key_schema(index["KeySchema"], types)
     own = tuple(attribute.name for attribute in key.attributes)
     position = tuple(dict.fromkeys((*own, *table_key)))
-    projection = index["Projection"]
+    projection = _projection(index)
     projected = None
-    if projection["ProjectionType"] != "ALL":
-        projected = frozenset(position).union(projection.get("NonKeyAttributes", ()))
+    if projection.get("ProjectionType") != "ALL":
+        projected = frozenset(position).union(projection.get("NonKeyAttributes") or ())
     return AccessPath(index["IndexName"], kind, key, projected, position)
 
 
@@ -264,5 +328,5 @@ def _key_schema(elements: Iterable[Mapping[str, str]], types: Mapping[str, str])
     attributes: dict[str, list[KeyAttribute]] = {"HASH": [], "RANGE": []}
     for element in elements:
         name = element["AttributeName"]
-        attributes[element["KeyType"]].append(KeyAttribute(name, types[name]))
+        attributes[element["KeyType"]].append(KeyAttribute(name, types.get(name, "")))
     return KeySchema(tuple(attributes["HASH"]), tuple(attributes["RANGE"]))

@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from dynamodb_processor_server.catalog.declaration import TableDeclaration
-from dynamodb_processor_server.catalog.schema import TableSchema, parse_description
+from dynamodb_processor_server.catalog.schema import (
+    DescriptionError,
+    TableSchema,
+    parse_description,
+)
+from dynamodb_processor_server.errors import BackendUnavailable, TableNotFound
 from dynamodb_processor_server.reading.backend import Backend, Content, Target
 from dynamodb_processor_server.reading.responses import CorruptAnswer
 
@@ -22,7 +27,8 @@ class DynamoDBDescriber:
     async def describe(self, name: str, declaration: TableDeclaration) -> TableSchema:
         """Return the schema of logical table `name`.
 
-        Raises TableNotFound, BackendUnavailable, or BackendRefused.
+        Raises TableNotFound, also for a table that is being deleted, which DynamoDB no longer reads
+        and may describe without its key; BackendUnavailable, or BackendRefused.
         """
 
         async def ask(client: Any) -> Content:
@@ -30,7 +36,13 @@ class DynamoDBDescriber:
 
         target = Target(name, declaration.region, declaration.role_arn)
         answer = await self._backend.describe(target, ask)
-        return parse_description(answer.content["Table"])
+        description = answer.content["Table"]
+        if description.get("TableStatus") == "DELETING":
+            raise TableNotFound(f"table {name} is being deleted")
+        try:
+            return parse_description(description)
+        except DescriptionError as error:
+            raise BackendUnavailable(f"{name} cannot be described at the moment") from error
 
     async def list_names(self) -> Sequence[str]:
         """Return the names of all tables in the default region, in order."""

@@ -128,8 +128,8 @@ def _value(
     else:
         value = said[attribute.name]
     place = field if attribute.template is not None else f"{field}.{attribute.name}"
-    if value.type != attribute.type:
-        expected, found = TYPE_NAMES[attribute.type], TYPE_NAMES[value.type]
+    if not attribute.may_have_type(value.type):
+        expected, found = TYPE_NAMES.get(attribute.type, "scalar"), TYPE_NAMES[value.type]
         violations.add(place, f"is a {expected} key, not a {found}")
         return None
     if value.type != "N" and not 0 < len(value.order) <= longest:

@@ -16,12 +16,14 @@ from tests.unit.query.tables import make_schema
 class Describer:
     """DynamoDB's tables, by their real names.
 
+    `error` fails every question, `errors` those about single tables, by their real names.
     `asked` are the names that were described, `listed` is how often all were listed.
     """
 
     def __init__(self, *names: str) -> None:
         self.tables = {name: schema_of(name) for name in names}
         self.error: Exception | None = None
+        self.errors: dict[str, Exception] = {}
         self.asked: list[str] = []
         self.listed = 0
         self.gate = asyncio.Event()
@@ -39,6 +41,8 @@ class Describer:
         self.at_once -= 1
         if self.error is not None:
             raise self.error
+        if declaration.table in self.errors:
+            raise self.errors[declaration.table]
         if declaration.table not in self.tables:
             raise TableNotFound(f"table {name} does not exist")
         return self.tables[declaration.table]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from dynamodb_processor_server.catalog import registry
 from dynamodb_processor_server.catalog.declaration import TableDeclaration
@@ -212,3 +214,39 @@ async def test_following_refreshes_sooner_while_a_table_is_missing() -> None:
         await catalog.follow(60.0, nap)
     assert naps == [5.0, 5.0, 60.0, 60.0, 60.0, 60.0]
     assert catalog.complete.is_set()
+
+
+async def test_an_unexpected_error_of_one_table_keeps_no_other_from_being_described() -> None:
+    """Whatever is raised, the round goes on; the failure is logged once, not at each refresh."""
+    describer = Describer("events-prod", "users-prod")
+    catalog = Catalog(declare(events=EVENTS, users={"table": "users-prod"}), describer)
+    describer.errors["events-prod"] = RuntimeError("a bug")
+    with capture_logs() as logs:
+        for _ in range(3):
+            await catalog.refresh()
+        assert catalog.missing == ["events"]
+        del describer.errors["events-prod"]
+        await catalog.refresh()
+        assert catalog.missing == []
+        describer.errors["events-prod"] = RuntimeError("a bug")
+        await catalog.refresh()
+    assert [(log["event"], log["table"], log["reason"]) for log in logs] == [
+        ("table_not_described", "events", "RuntimeError: a bug"),
+        ("table_not_described", "events", "RuntimeError: a bug"),
+    ]
+    assert catalog.missing == [], "what was known of it is kept"
+
+
+async def test_a_skipped_index_is_logged_once() -> None:
+    """And again when the reason changes."""
+    describer = Describer("events-prod")
+    catalog = Catalog(declare(events=EVENTS), describer)
+    with capture_logs() as logs:
+        for status in ("CREATING", "CREATING", "DELETING", "DELETING"):
+            skipped = (f"by_user: its status is {status}",)
+            describer.tables["events-prod"] = replace(schema_of("events-prod"), skipped=skipped)
+            await catalog.refresh()
+    assert [(log["event"], log["reason"]) for log in logs] == [
+        ("indexes_skipped", "by_user: its status is CREATING"),
+        ("indexes_skipped", "by_user: its status is DELETING"),
+    ]

@@ -10,6 +10,7 @@ import pytest
 from dynamodb_processor_server.catalog.schema import (
     BASE_TABLE,
     AccessPath,
+    DescriptionError,
     KeyAttribute,
     KeySchema,
     PathKind,
@@ -99,6 +100,61 @@ def test_only_readable_indexes_are_paths(status: str, readable: bool) -> None:
     schema = parse_description(description)
     assert (schema.path("by_place") is not None) is readable
     assert "by_place" in [path.label for path in schema.written]
+
+
+def test_an_index_that_is_deleted_needs_no_types() -> None:
+    """DynamoDB Local leaves its attributes out; templates on them stay sound meanwhile."""
+    description: dict[str, Any] = describe(PLACES)
+    description["GlobalSecondaryIndexes"][0]["IndexStatus"] = "DELETING"
+    description["AttributeDefinitions"] = [
+        one for one in description["AttributeDefinitions"] if one["AttributeName"] != "street"
+    ]
+    schema = parse_description(description)
+    (path,) = schema.unreadable
+    assert {a.name: a.type for a in path.key.attributes}["street"] == ""
+    assert path.key.sort[0].may_have_type("S")
+    assert not path.key.sort[0].may_have_type("BOOL")
+    assert schema.skipped == ("by_place: its status is DELETING",)
+    table = replace(make_table(PLACES, keys={"street": "ST#{road}"}), schema=schema)
+    assert table.misfits == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"Projection": {}}, "its description lacks its projection"),
+        ({"Projection": {"ProjectionType": "SOME"}}, "its description lacks its projection"),
+        ({"KeySchema": []}, "its description lacks the partition key"),
+        (
+            {"KeySchema": None},
+            "its description is not understood: 'NoneType' object is not iterable",
+        ),
+        (
+            {"KeySchema": [{"AttributeName": "moon", "KeyType": "HASH"}]},
+            "its description lacks the type of moon",
+        ),
+        (
+            {"KeySchema": [{"AttributeName": "city", "KeyType": "ORBIT"}]},
+            "its description is not understood: 'ORBIT'",
+        ),
+    ],
+)
+def test_an_index_that_is_not_understood_is_skipped(changed: dict[str, Any], reason: str) -> None:
+    """Whatever is wrong with it, the table and its other indexes can be read."""
+    description: dict[str, Any] = describe(PLACES)
+    description["GlobalSecondaryIndexes"][0].update(changed)
+    schema = parse_description(description)
+    assert [path.label for path in schema.paths] == [BASE_TABLE, "by_city"]
+    assert schema.skipped == (f"by_place: {reason}",)
+
+
+@pytest.mark.parametrize("lacking", ["AttributeDefinitions", "KeySchema", "TableName"])
+def test_a_table_is_nothing_without_its_own_key(lacking: str) -> None:
+    """It cannot be read at all, and the reason names what is lacking."""
+    description = describe(PLACES)
+    del description[lacking]
+    with pytest.raises(DescriptionError, match=lacking):
+        parse_description(description)
 
 
 @pytest.mark.parametrize(

@@ -54,4 +54,7 @@ def touched(schema: TableSchema, record: StreamRecord) -> Iterator[Partition]:
 
 
 def _holds(path: AccessPath, image: WireItem) -> bool:
-    return all(attribute.type in image.get(attribute.name, ()) for attribute in path.key.attributes)
+    return all(
+        any(map(attribute.may_have_type, image.get(attribute.name, ())))
+        for attribute in path.key.attributes
+    )
