@@ -33,7 +33,10 @@ _SCRIPTED: Final = (
 _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
     (("tests/faults/test_dynamodb_faults.py", "tests/faults/test_metrics_sink.py"),),
     (("tests/faults/test_redis_faults.py",), ("tests/unit/caching/test_shared_model.py",)),
-    (("tests/e2e/test_stream_invalidation.py",), ("tests/faults/test_races.py", *_SCRIPTED)),
+    (
+        ("tests/e2e/test_stream_invalidation.py",),
+        ("tests/faults/test_races.py", *_SCRIPTED, "tests/e2e/test_shared_limits.py"),
+    ),
     (("tests/e2e/test_rolling_restarts.py",),),
     (("tests/faults/test_overload.py",),),
     (

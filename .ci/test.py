@@ -2,7 +2,8 @@
 
 Run by `make test`. Arguments are handed to pytest; with any, no coverage is demanded. A suite's
 test process mostly waits for the servers it started and these for it, so a second suite beside it
-costs little time. The first lane is printed as it runs, the other one when that has ended.
+costs little time. The first lane is printed as it runs; when it has ended, what the second one has
+printed follows, and then the rest of that as it runs.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,17 +77,28 @@ def _run(arguments: list[str]) -> Iterator[int]:
     """Run both lanes; yield the status of each suite."""
     log = _DATA / "second-lane.log"
     with log.open("w", encoding="utf-8") as output:
+        print(f"==> {' and '.join(_SECOND_LANE.places)} run beside, printed below", flush=True)
         beside = _SECOND_LANE.start(arguments, output)
         try:
             for suite in _FIRST_LANE:
                 yield suite.start(arguments, None).wait()
-            yield beside.wait()
+            yield _follow(beside, log)
         finally:
             # On Ctrl-C the terminal has told it as well; this is for every other way out.
             beside.terminate()
             beside.wait()
-    sys.stdout.write(log.read_text("utf-8"))
-    sys.stdout.flush()
+
+
+def _follow(process: subprocess.Popen[str], log: Path) -> int:
+    """Print what a process has written to its log, and what it goes on writing until it ends."""
+    with log.open(encoding="utf-8", errors="replace") as written:
+        while True:
+            status = process.poll()
+            sys.stdout.write(written.read())
+            sys.stdout.flush()
+            if status is not None:
+                return status
+            time.sleep(0.5)
 
 
 def _report(floor: int) -> bool:

@@ -17,6 +17,7 @@ from dynamodb_processor_server.demo.dynamodb_local import dynamodb_local as run_
 from dynamodb_processor_server.demo.tool_cache import ToolCache, ToolUnavailable
 from tests.support.backends import AWS_ENVIRONMENT, FOREIGN_VARIABLES, find_tool
 from tests.support.channels import SEEN
+from tests.support.lengths import FULL
 from tests.support.processes import ServerProcess, served
 from tests.support.redis_server import RedisServer, find_redis
 
@@ -36,6 +37,16 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 # Seconds that a task which has been told to end may need.
 _GRACE_SECONDS = 2.0
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what measures, except in `make faults`: here a second suite has the same cores."""
+    if FULL:
+        return
+    measuring = [item for item in items if item.get_closest_marker("measures")]
+    if measuring:
+        config.hook.pytest_deselected(items=measuring)
+        items[:] = [item for item in items if item not in measuring]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,6 +13,7 @@ import pytest
 from tests.support.access import ApiKey, keys_file
 from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import create_table, open_client, put_items
+from tests.support.lengths import PATIENCE
 from tests.support.processes import ServerProcess, served
 
 KEY: Final = ApiKey("curl")
@@ -73,7 +74,9 @@ def curl(grpcurl: Path, flights_service: ServerProcess) -> Curl:
         command += [] if key is None else ["-H", f"x-api-key: {key}"]
         command += [] if data is None else ["-d", json.dumps(data)]
         command += [flights_service.address, *method.split()]
-        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
 
     return call
 

@@ -16,12 +16,13 @@ from typing import Final
 from dynamodb_processor_client import CacheMode, CachePolicy, QueryClient, QueryError
 from tests.support.event_service import CATALOG, ENVIRONMENT, KEYS, READER
 from tests.support.events import LONG, LONG_ITEMS, USERS
-from tests.support.lengths import at_length
+from tests.support.lengths import PATIENCE, at_length
 from tests.support.processes import ServerProcess, served
 
 # The short form is slow, as other tests run beside it.
 RESTARTS: Final = at_length(5, 50)
 CALLS_PER_SECOND: Final = at_length(40, 200)
+AT_ONCE: Final = at_length(20, 1_000)  # more would wait longer than their deadlines
 # As long as a restart would have been awaited by whoever rolls it out.
 CALLS_BEFORE_NEXT: Final = 20
 _DRAIN: Final = {
@@ -32,9 +33,10 @@ _DRAIN: Final = {
 
 @dataclass(slots=True)
 class _Load:
-    """Calls begun at a steady rate, whatever becomes of those before them."""
+    """Calls begun at a steady rate, as long as not too many of those before them are under way."""
 
     client: QueryClient
+    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
     done: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
     is_over: bool = False
@@ -46,7 +48,9 @@ class _Load:
             for number in itertools.count():
                 if self.is_over:
                     return
-                calls.create_task(self._stream() if number % 100 == 0 else self._query(number))
+                await self.places.acquire()
+                call = self._stream() if number % 100 == 0 else self._query(number)
+                calls.create_task(call).add_done_callback(lambda _: self.places.release())
                 due = began + (number + 1) / CALLS_PER_SECOND
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
 
@@ -104,7 +108,7 @@ class _Replica:
     def await_calls(self, number: int) -> None:
         """Return when the process has logged so many calls."""
         assert self.server is not None
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while sum(record["event"] == "call" for record in self.server.records) < number:
             assert time.monotonic() < deadline, "no calls come here any more"
             time.sleep(0.05)

@@ -23,6 +23,7 @@ from tests.support.channels import Caller, error_info, open_caller, recording, s
 from tests.support.datasets import Schema
 from tests.support.dynamodb import create_table, open_client, put_items
 from tests.support.event_service import ENVIRONMENT
+from tests.support.lengths import FULL, PATIENCE, at_length, timely
 from tests.support.messages import spec
 from tests.support.processes import ServerProcess, served
 from tests.support.redis_server import RedisServer
@@ -30,6 +31,7 @@ from tests.support.running import eventually
 
 CALLS: Final = 20
 UNITS: Final = 5
+_CALLS_WITHOUT_REDIS: Final = at_length(200, 2_000)
 _LONG: Final = 1_000_000  # seconds: a window that does not end while the tests run
 _CLASSES: Final = {
     "default": {"calls_per_second": 1_000_000},
@@ -42,12 +44,16 @@ _CLASSES: Final = {
     "thrifty": {"calls_per_second": 1_000_000, "read_units_per_minute": UNITS},
 }
 _FAULTS: Final = ("killed", "hung", "read-only")
+# A slow machine may keep an answer of Redis back for longer than a server waits for it. Then the
+# server's own limits decide, and what is counted is counted again, by others.
+_ROUNDS: Final = range(10)
 _HOLDERS: Final = {
     "busy": "default",
     "thrifty": "thrifty",
-    "few-once": "few",
-    "narrow": "narrow",
-    **{f"few-{fault}-{n}": "few" for fault in _FAULTS for n in (1, 2)},
+    **{f"few-{number}": "few" for number in _ROUNDS},
+    **{f"narrow-{number}": "narrow" for number in _ROUNDS},
+    **{f"before-{fault}": "few" for fault in _FAULTS},
+    **{f"after-{fault}-{number}": "few" for fault in _FAULTS for number in _ROUNDS},
 }
 _QUERY: Final = QueryRequest(query=spec("limited", "name = :n", {"n": {"S": "one"}}))
 _UNCACHED: Final = QueryRequest(
@@ -69,7 +75,7 @@ class Pair:
         """Make a call; return how it was refused, None if it was not."""
         caller = self.callers[replica].using(ApiKey(holder).text)
         try:
-            await caller.query(request, deadline=10.0)
+            await caller.query(request, deadline=PATIENCE)
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
                 raise
@@ -81,11 +87,27 @@ class Pair:
         ends = await asyncio.gather(*(self.call(n % 2, holder) for n in range(number)))
         return [end for end in ends if end is not None]
 
+    async def refused(self, holders: str) -> tuple[str, list[grpc.aio.AioRpcError]]:
+        """Let a holder of this kind make three times the calls that it may.
+
+        Returns who it was, and how calls were refused, of a round in which Redis answered in time.
+        """
+        for number in _ROUNDS:
+            holder, late = f"{holders}-{number}", self._late()
+            refused = await self.calls(holder, 3 * CALLS)
+            if self._late() == late:
+                return holder, refused
+        raise AssertionError("Redis did not answer in time in any round")
+
+    def _late(self) -> float:
+        """Return how many questions to Redis have failed."""
+        return self.metric("rate_limit_operations_total", '(?!.*outcome="done").*')
+
     async def remaining(self, replica: int) -> int:
         """Return what a replica says is left of few read units, when a cached page is read."""
         caller = self.callers[replica].using(ApiKey("thrifty").text)
         stub = QueryServiceStub(caller.channel)
-        call = stub.Query(_QUERY, timeout=10.0, metadata=caller.metadata)
+        call = stub.Query(_QUERY, timeout=PATIENCE, metadata=caller.metadata)
         with recording("Query"):
             await call
         trailing = dict((await call.trailing_metadata()) or ())
@@ -128,7 +150,7 @@ def servers(
 
     def start() -> Any:
         directory = tmp_path_factory.mktemp("replica")
-        args = ("--redis-timeout=0.3",)  # these machines are busy
+        args = (f"--redis-timeout={at_length(1.0, 0.3)}",)
         return served(catalog, keys, directory, endpoint_url=dynamodb_local, args=args, env=env)
 
     with start() as first, start() as second:
@@ -164,21 +186,21 @@ def advice(error: grpc.aio.AioRpcError) -> tuple[QuotaFailure.Violation, int]:
 
 async def test_each_call_counts_once_wherever_it_is_made(pair: Pair) -> None:
     """To the call; and who is refused learns of which limit, and when to come again."""
-    refused = await pair.calls("few-once", 3 * CALLS)
+    holder, refused = await pair.refused("few")
     assert len(refused) == 2 * CALLS
-    assert await pair.call(0, "few-once") is not None
-    assert await pair.call(1, "few-once") is not None
+    assert await pair.call(0, holder) is not None
+    assert await pair.call(1, holder) is not None
     for error in refused:
         violation, wait = advice(error)
-        assert violation.subject == "few-once"
+        assert violation.subject == holder
         assert violation.description == f"over the limit of {CALLS} calls in {_LONG} s"
         assert 0 < wait <= 2_000 * _LONG
     with redis.Redis.from_url(pair.redis.url) as client:
-        (key,) = client.scan_iter("*few-once*")
+        (key,) = client.scan_iter(f"*{holder}*")
         assert client.get(key).split()[2] == str(CALLS).encode()
         assert client.ttl(key) > 0
     used = [
-        server.metric("rate_limit_calls_used", 'principal="few-once",table=""')
+        server.metric("rate_limit_calls_used", f'principal="{holder}",table=""')
         for server in pair.servers
     ]
     assert sum(used) == pytest.approx(1.0)
@@ -187,14 +209,14 @@ async def test_each_call_counts_once_wherever_it_is_made(pair: Pair) -> None:
 
 async def test_each_call_about_a_table_counts_once_there(pair: Pair) -> None:
     """Wherever it is made; the limit in all lets it through."""
-    refused = await pair.calls("narrow", 3 * CALLS)
+    holder, refused = await pair.refused("narrow")
     assert len(refused) == 2 * CALLS
     for error in refused:
         violation, wait = advice(error)
-        assert violation.subject == "narrow/limited"
+        assert violation.subject == f"{holder}/limited"
         assert violation.description == f"over the limit of {CALLS} calls in {_LONG} s on limited"
         assert 0 < wait <= 2_000 * _LONG
-    labels = 'principal="narrow",table="limited"'
+    labels = f'principal="{holder}",table="limited"'
     used = [server.metric("rate_limit_calls_used", labels) for server in pair.servers]
     assert sum(used) == pytest.approx(1.0)
 
@@ -224,10 +246,10 @@ async def test_read_units_of_one_are_told_and_refused_at_the_other(
     began, passed = time.monotonic(), 0
     while await pair.call(1, "thrifty", _UNCACHED) is None:
         passed += 1
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < PATIENCE
     show_line(f"read units: told at the other after {known:.3f} s, {passed} reads passed in debt")
-    assert known < 2.0
-    assert passed <= 3
+    assert timely(known, 2.0)
+    assert passed <= at_length(20, 3)
     for server in pair.servers:
         assert server.metric("rate_limit_read_units_used", 'principal="thrifty",table=""') > 0.9
 
@@ -237,7 +259,7 @@ async def test_whatever_becomes_of_redis_calls_go_on(
     pair: Pair, fault: str, show_line: Callable[[str], None]
 ) -> None:
     """In good time and within each replica's own limits; afterwards they are shared again."""
-    shared = f"few-{fault}-1"
+    shared = f"before-{fault}"
     assert len(await pair.calls(shared, CALLS)) == 0
     before = pair.metric("rate_limit_operations_total", 'operation="calls",outcome="done"')
     match fault:
@@ -248,17 +270,18 @@ async def test_whatever_becomes_of_redis_calls_go_on(
         case _:
             with redis.Redis.from_url(pair.redis.url) as client:
                 client.replicaof("127.0.0.1", 1)
-    slow, slowest, number = 0, 0.0, 0
-    until = time.monotonic() + 3.0
-    while time.monotonic() < until:
+    slow, slowest = 0, 0.0
+    for number in range(_CALLS_WITHOUT_REDIS):
         began = time.monotonic()
         assert await pair.call(number % 2, "busy") is None
-        number += 1
         seconds = time.monotonic() - began
         slow, slowest = slow + (seconds > 0.25), max(slowest, seconds)
-    show_line(f"limits, Redis {fault}: {number} calls, slowest {slowest:.3f} s, {slow} over 250 ms")
-    assert slowest < 2.0
-    assert slow <= 20
+    show_line(
+        f"limits, Redis {fault}: {_CALLS_WITHOUT_REDIS} calls, slowest {slowest:.3f} s, "
+        f"{slow} over 250 ms"
+    )
+    assert timely(slowest, 2.0)
+    assert slow <= 20 or not FULL
     # Each replica has let half of the calls through, and knows of those.
     assert len(await pair.calls(shared, 4 * CALLS)) == 3 * CALLS
     after = pair.metric("rate_limit_operations_total", 'operation="calls",outcome="done"')
@@ -276,4 +299,5 @@ async def test_whatever_becomes_of_redis_calls_go_on(
                 client.replicaof("no", "one")
 
     await eventually(pair.is_shared)
-    assert len(await pair.calls(f"few-{fault}-2", 3 * CALLS)) == 2 * CALLS
+    _, refused = await pair.refused(f"after-{fault}")
+    assert len(refused) == 2 * CALLS

@@ -23,6 +23,7 @@ from tests.faults.scraping import metric
 from tests.faults.stub import Act, Stub, open_stub
 from tests.rpc.logged import Logged
 from tests.support.dynamodb import create_table, open_client, put_items
+from tests.support.lengths import at_length
 from tests.support.running import Service, open_service
 
 
@@ -103,8 +104,8 @@ async def ground(tmp_path: Path, dynamodb_local: str, table: str) -> AsyncIterat
         tmp_path,
         dynamodb_local,
         table,
-        backend_connect_timeout=0.2,
-        backend_read_timeout=0.5,
+        backend_connect_timeout=at_length(2.0, 0.2),
+        backend_read_timeout=at_length(2.0, 0.5),
         breaker_cool_down=0.3,
     ) as opened:
         yield opened

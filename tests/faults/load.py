@@ -22,9 +22,10 @@ from dynamodb_processor.v1.query_service_pb2 import (
 )
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
 from tests.support.datasets import Schema
+from tests.support.lengths import at_length
 from tests.support.running import Refusal, Service, numbers, query_spec, refusal_of
 
-DEADLINE: Final = 1.0  # of each call, in seconds
+DEADLINE: Final = at_length(30.0, 1.0)  # of each call, in seconds
 _PAUSE: Final = 0.02  # seconds between one caller's calls
 USERS: Final = tuple(f"u-{number}" for number in range(12))
 EVENTS: Final = list(range(1, 9))  # of each user
@@ -146,13 +147,16 @@ class Load:
         await asyncio.gather(*(some() for _ in range(at_once)))
         return outcome
 
-    async def run_for(self, seconds: float, at_once: int) -> Outcome:
-        """Begin calls for so many seconds, with a pause between those of each caller."""
+    async def run_for(self, seconds: float, at_once: int, at_least: int) -> Outcome:
+        """Begin calls for so many seconds, with a pause between those of each caller.
+
+        On a slow machine it takes longer, until `at_least` calls have ended.
+        """
         outcome = Outcome()
         until = time.monotonic() + seconds
 
         async def some() -> None:
-            while time.monotonic() < until:
+            while time.monotonic() < until or outcome.calls < at_least:
                 await self._call(outcome)
                 await asyncio.sleep(_PAUSE)
 

@@ -12,6 +12,8 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from tests.support.lengths import PATIENCE
+
 
 @dataclass
 class Tally:
@@ -98,7 +100,7 @@ async def probe(address: str, seconds: list[float], every: float = 0.2) -> None:
         ) as channel:
             health: Any = health_pb2_grpc.HealthStub(channel)
             answer = await health.Check(
-                health_pb2.HealthCheckRequest(service="readiness"), timeout=10
+                health_pb2.HealthCheckRequest(service="readiness"), timeout=PATIENCE
             )
         seconds.append(time.monotonic() - began)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING

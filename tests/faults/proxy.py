@@ -79,8 +79,8 @@ class Proxy:
                 sending.cancel()
         except* asyncio.CancelledError:
             _end_abruptly(writer)
-        except* OSError:
-            pass
+        except* (OSError, RuntimeError):
+            pass  # one end has gone; uvloop raises RuntimeError for a transport that is closed
         finally:
             self._connections.discard(task)
             for end in (writer, upstream):

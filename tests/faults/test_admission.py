@@ -17,6 +17,7 @@ from dynamodb_processor.v1.query_pb2 import CacheStatus
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest
 from tests.faults.load import EVENTS, USERS
 from tests.faults.stub import Stub, open_stub
+from tests.support.lengths import PATIENCE
 from tests.support.running import (
     Service,
     eventually,
@@ -125,7 +126,7 @@ async def test_streams_are_bounded_in_number(
 
 async def _served(service: Service, user: str) -> bool:
     request = QueryRequest(query=_events_of(user))
-    call = service.queries.Query(request, metadata=service.metadata(), timeout=10)
+    call = service.queries.Query(request, metadata=service.metadata(), timeout=PATIENCE)
     code = await call.code()
     assert code in (grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED)
     return code is grpc.StatusCode.OK

@@ -24,10 +24,10 @@ from tests.faults.stub import Ask, Reply, reply_with
 from tests.support.conditions import WireItem
 from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import create_table, open_client, put_items
+from tests.support.lengths import PATIENCE, at_length
 from tests.support.running import Service, make_key, numbers, query_spec
 
-_QUARANTINE: Final = 3.0
-_PATIENCE: Final = 20.0
+_QUARANTINE: Final = at_length(6.0, 3.0)  # seconds, in which a slow machine reads three pages
 _BYPASS: Final = query_pb2.CachePolicy(mode=query_pb2.CACHE_MODE_BYPASS)
 _INDEXES: Final = (
     Index("by_state", False, ("state",), ("due",)),
@@ -128,7 +128,7 @@ async def test_an_index_is_not_cached_before_it_has_had_time_to_follow(
     old = [await ask() for _ in range(3)]
     await late.catch_up()
     new = [await ask()]
-    async with asyncio.timeout(_PATIENCE):
+    async with asyncio.timeout(PATIENCE):
         while not new[-1].cache.HasField("expires_in"):
             new.append(await ask())
     seconds = time.monotonic() - began

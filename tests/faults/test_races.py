@@ -105,4 +105,4 @@ async def test_nothing_older_than_an_acknowledged_invalidation_is_served(
     )
     assert not failed, failed[:3]
     for kind in KINDS:
-        assert answers[kind] > at_length(0, SCHEDULES // 5), f"too few of {kind} to mean much"
+        assert answers[kind] > SCHEDULES // 5 or not FULL, f"too few of {kind} to mean much"

@@ -22,16 +22,16 @@ from dynamodb_processor_server.access.rate_limits import RateClass
 from tests.faults.load import DEADLINE, event
 from tests.faults.proxy import Proxy, Weather, open_proxy
 from tests.faults.scraping import metric
-from tests.faults.versions import VersionedLoad, invalidate
+from tests.faults.versions import Outcomes, VersionedLoad, invalidate
 from tests.support.access import token_keys
 from tests.support.dynamodb import open_client
-from tests.support.lengths import FULL, at_length
+from tests.support.lengths import FULL, PATIENCE, at_length, timely
 from tests.support.redis_server import RedisServer
 from tests.support.running import Service, eventually, make_key, open_service, query_spec
 
-_GRACE: Final = 0.25 if FULL else 2.0  # seconds past its deadline in which every call has ended
+_GRACE: Final = 0.25  # seconds past its deadline in which every call has ended
 _SECONDS: Final = at_length(2, 3)  # of load; the fault comes in the first half and stays
-_RECOVERY: Final = 10.0
+_RECOVERY: Final = PATIENCE
 SEEDS: Final = at_length(1, 3)
 
 
@@ -175,7 +175,7 @@ async def test_a_fault_of_redis_is_survived(
     hits = await _hits(replicas)
     async with asyncio.TaskGroup() as group:
         group.create_task(_strike(replicas, case, random.Random(seed).random() * _SECONDS / 3))
-        running = group.create_task(load.run(_SECONDS))
+        running = group.create_task(load.run(_SECONDS, partial(_shows, case)))
     attempts = await replicas.total("backend_calls_total") - before
     hits = await _hits(replicas) - hits
 
@@ -183,7 +183,7 @@ async def test_a_fault_of_redis_is_survived(
     for way in replicas.ways:
         await way.set_weather(Weather.FAIR)
     seconds = await _all_well(replicas)
-    after = await load.run(0.7)
+    after = await load.run(0.7, _has_answers)
 
     reads, told = running.result().reads, running.result().invalidations
     report(
@@ -196,15 +196,26 @@ async def test_a_fault_of_redis_is_survived(
     )
     assert not reads.wrong
     assert not reads.codes
-    assert hits
+    assert hits or not FULL  # on a slow machine invalidations may always be heard of too late
     assert told.codes.keys() <= {"UNAVAILABLE"}
     assert bool(told.codes) or not case.refuses
     assert told.honest
-    assert max(reads.latest, told.latest) <= DEADLINE + _GRACE
+    assert timely(max(reads.latest, told.latest), DEADLINE + _GRACE)
     assert attempts <= 1.2 * reads.calls
     for outcome in (after.reads, after.invalidations):
         assert outcome.right
-        assert (outcome.wrong, outcome.codes) == ([], {})
+        assert outcome.wrong == []
+        # Redis has a tenth of a second for an answer, which a slow machine may not give.
+        assert outcome.codes == {} or not FULL
+
+
+def _shows(case: Case, outcomes: Outcomes) -> bool:
+    """Return whether a fault has shown itself, if it is to."""
+    return bool(outcomes.invalidations.codes) or not case.refuses
+
+
+def _has_answers(outcomes: Outcomes) -> bool:
+    return bool(outcomes.reads.right and outcomes.invalidations.right)
 
 
 async def _strike(replicas: Replicas, case: Case, seconds: float) -> None:

@@ -30,7 +30,7 @@ from tests.faults.load import USERS
 from tests.faults.pacing import call_at_pace, percentile
 from tests.support.access import ApiKey, keys_file
 from tests.support.event_service import ENVIRONMENT
-from tests.support.lengths import FULL, at_length
+from tests.support.lengths import FULL, PATIENCE, at_length
 from tests.support.messages import spec
 from tests.support.processes import ServerProcess, serving
 from tests.support.running import eventually
@@ -44,7 +44,7 @@ _GROWTH: Final = 1.0  # MiB, beyond what a bare server grows by
 _FLAT: Final = 3  # of thousands of calls; one may be under way
 _SOURCE: Final = Path(__file__).parent / "bare_server.py"
 _PAGE_SIZE: Final = 2
-_TERMS: Final[dict[str, Any]] = {"timeout": 10, "metadata": [("x-api-key", _KEY.text)]}
+_TERMS: Final[dict[str, Any]] = {"timeout": PATIENCE, "metadata": [("x-api-key", _KEY.text)]}
 _BYPASS: Final = CachePolicy(mode=CacheMode.CACHE_MODE_BYPASS)
 
 
@@ -215,7 +215,7 @@ def _bare_server(methods: list[BareMethod]) -> Iterator[tuple[int, str]]:
 
 def _metrics(server: ServerProcess) -> dict[str, float]:
     port = server.wait_for_event("serving")["metrics_port"]
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
         text = answer.read().decode()
     families = text_string_to_metric_families(text)
     return {sample.name: sample.value for family in families for sample in family.samples}
@@ -242,7 +242,9 @@ async def _state(server: ServerProcess, bare: int) -> _State:
         return _metrics(server)["dynamodb_processor_active_reads"] == 0
 
     await eventually(lambda: asyncio.to_thread(idle))
-    await asyncio.sleep(0.5)  # gRPC's own tasks end when its threads come round to it
+    await asyncio.sleep(
+        at_length(2.0, 0.5)
+    )  # gRPC's own tasks end when its threads come round to it
     metrics = await asyncio.to_thread(_metrics, server)
     return _State(
         metrics["dynamodb_processor_tasks"],

@@ -19,6 +19,7 @@ from dynamodb_processor_server.access.rate_limits import RateClass
 from tests.faults.conftest import Ground, open_ground
 from tests.faults.load import EVENTS, USERS
 from tests.support.access import token_keys
+from tests.support.lengths import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.running import eventually, numbers, query_spec
 
@@ -67,7 +68,7 @@ async def stampede(*grounds: Ground) -> Herd:
     def ask() -> grpc.aio.UnaryUnaryCall[QueryRequest, QueryResponse]:
         server = next(servers)
         request = QueryRequest(query=query)
-        return server.queries.Query(request, metadata=server.metadata(), timeout=30)
+        return server.queries.Query(request, metadata=server.metadata(), timeout=PATIENCE)
 
     async def under_way(number: int) -> bool:
         counts = [await each.metric("active_calls", method=_METHOD) for each in grounds]

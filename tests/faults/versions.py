@@ -51,13 +51,18 @@ class VersionedLoad:
         self._written: Counter[str] = Counter()
         self._acknowledged: Counter[str] = Counter()
 
-    async def run(self, seconds: float) -> Outcomes:
-        """Begin calls for so many seconds, and wait for their ends."""
+    async def run(
+        self, seconds: float, enough: Callable[[Outcomes], bool] = lambda outcomes: True
+    ) -> Outcomes:
+        """Begin calls for so many seconds, and wait for their ends.
+
+        On a slow machine it takes longer, until there are enough of them.
+        """
         outcomes = Outcomes()
         until = time.monotonic() + seconds
 
         async def go_on(call: Callable[[Outcomes], Awaitable[None]]) -> None:
-            while time.monotonic() < until:
+            while time.monotonic() < until or not enough(outcomes):
                 await call(outcomes)
                 await asyncio.sleep(_PAUSE)
 

@@ -21,6 +21,7 @@ from dynamodb_processor_server.rpc.call import Call, current_call
 from dynamodb_processor_server.rpc.interceptors.adapter import CallHook, HookedHandlers
 from dynamodb_processor_server.rpc.server import QUERY_SERVICE
 from dynamodb_processor_server.rpc.wire import service_handler
+from tests.support.lengths import PATIENCE
 
 QUERY = f"/{QUERY_SERVICE.full_name}/Query"
 STREAM = f"/{QUERY_SERVICE.full_name}/StreamQuery"
@@ -149,7 +150,7 @@ async def hooked(
             yield Hooked(handlers, inside, channel, log)
     finally:
         await server.stop(5)
-        await asyncio.wait_for(inside.idle(), 5)
+        await asyncio.wait_for(inside.idle(), PATIENCE)
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from dynamodb_processor.v1.query_service_pb2 import QueryRequest
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
 from tests.rpc.data import VIKTOR, events_catalog
 from tests.rpc.logged import Logged
+from tests.support.lengths import PATIENCE
 from tests.support.running import (
     Key,
     Refusal,
@@ -36,7 +37,9 @@ _SPEC = query_spec("events", "user_id = :u", parameters={"u": VIKTOR})
 async def refused(service: Service, metadata: Sequence[tuple[str, str]]) -> Refusal:
     """Return how a call with this metadata fails."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await service.queries.Query(QueryRequest(query=_SPEC), metadata=tuple(metadata), timeout=10)
+        await service.queries.Query(
+            QueryRequest(query=_SPEC), metadata=tuple(metadata), timeout=PATIENCE
+        )
     return refusal_of(caught.value)
 
 
@@ -59,7 +62,9 @@ async def test_a_key_is_good_in_either_header(service: Service, header: tuple[st
     """Callers take the one that their tools know."""
     name, form = header
     metadata = ((name, form.format(service.keys["reports"].text)),)
-    answer = await service.queries.Query(QueryRequest(query=_SPEC), metadata=metadata, timeout=10)
+    answer = await service.queries.Query(
+        QueryRequest(query=_SPEC), metadata=metadata, timeout=PATIENCE
+    )
     assert answer.stats.items_returned == 5
 
 
@@ -90,7 +95,7 @@ async def test_every_method_asks_for_a_key(service: Service, method: str) -> Non
     owner = "Catalog" if "Table" in method else "Query"
     call: Any = service.channel.unary_unary(f"/dynamodb_processor.v1.{owner}Service/{method}")
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call(b"\xff\xff", timeout=10)
+        await call(b"\xff\xff", timeout=PATIENCE)
     assert caught.value.code() is Code.UNAUTHENTICATED
 
 
@@ -136,7 +141,7 @@ async def test_a_key_without_the_reader_role_reads_nothing(doors: Service) -> No
     assert refusal.message == "this method needs the role reader"
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await doors.catalog.ListTables(
-            ListTablesRequest(), metadata=doors.metadata("operator"), timeout=10
+            ListTablesRequest(), metadata=doors.metadata("operator"), timeout=PATIENCE
         )
     assert caught.value.code() is Code.PERMISSION_DENIED
     assert (await doors.query(_SPEC, key="both")).stats.items_returned == 5
@@ -168,7 +173,7 @@ async def test_get_table_keeps_the_same_silence(doors: Service) -> None:
     for name, code in {"events": Code.PERMISSION_DENIED, "gone": Code.NOT_FOUND}.items():
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await doors.catalog.GetTable(
-                GetTableRequest(table=name), metadata=doors.metadata("flyer"), timeout=10
+                GetTableRequest(table=name), metadata=doors.metadata("flyer"), timeout=PATIENCE
             )
         assert caught.value.code() is code
 
@@ -193,7 +198,7 @@ async def test_the_keys_file_is_followed(
 
         async def works(key: Key) -> bool:
             request = QueryRequest(query=_SPEC)
-            call = service.queries.Query(request, metadata=key.metadata, timeout=10)
+            call = service.queries.Query(request, metadata=key.metadata, timeout=PATIENCE)
             code = await call.code()
             assert code in (Code.OK, Code.UNAUTHENTICATED)
             return code is Code.OK
@@ -231,7 +236,7 @@ async def test_calls_over_the_rate_are_refused_with_advice(doors: Service) -> No
 
 async def _get_table(service: Service, table: str) -> object:
     request = GetTableRequest(table=table)
-    return await service.catalog.GetTable(request, metadata=service.metadata(), timeout=10)
+    return await service.catalog.GetTable(request, metadata=service.metadata(), timeout=PATIENCE)
 
 
 def _of_viktor(table: str) -> Any:

@@ -18,6 +18,7 @@ from dynamodb_processor.v1.query_service_pb2 import QueryRequest, StreamQueryReq
 from tests.rpc.data import FOUND_PREFIX, VIKTOR, event, events_catalog, events_schema
 from tests.rpc.logged import Logged
 from tests.support.dynamodb import create_table, open_client, put_items
+from tests.support.lengths import PATIENCE
 from tests.support.running import (
     Refusal,
     Service,
@@ -51,7 +52,9 @@ def found(dynamodb_local: str) -> Iterator[list[str]]:
 async def list_page(service: Service, key: str | None = None, **fields: Any) -> Any:
     """Return one page of the listing."""
     request = pb.ListTablesRequest(**fields)
-    return await service.catalog.ListTables(request, metadata=service.metadata(key), timeout=10)
+    return await service.catalog.ListTables(
+        request, metadata=service.metadata(key), timeout=PATIENCE
+    )
 
 
 async def listed(service: Service, key: str | None = None) -> list[str]:
@@ -62,14 +65,18 @@ async def listed(service: Service, key: str | None = None) -> list[str]:
 async def get_table(service: Service, name: str, key: str | None = None) -> pb.Table:
     """Return one table."""
     request = pb.GetTableRequest(table=name)
-    answer = await service.catalog.GetTable(request, metadata=service.metadata(key), timeout=10)
+    answer = await service.catalog.GetTable(
+        request, metadata=service.metadata(key), timeout=PATIENCE
+    )
     return answer.table
 
 
 async def refused(service: Service, method: str, request: Any, key: str | None = None) -> Refusal:
     """Return how a call fails."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await getattr(service.catalog, method)(request, metadata=service.metadata(key), timeout=10)
+        await getattr(service.catalog, method)(
+            request, metadata=service.metadata(key), timeout=PATIENCE
+        )
     return refusal_of(caught.value)
 
 

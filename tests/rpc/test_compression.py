@@ -11,6 +11,7 @@ from dynamodb_processor.v1.query_service_pb2 import QueryRequest
 from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
 from tests.faults.proxy import open_proxy
 from tests.rpc.data import ULRIKE, events_catalog
+from tests.support.lengths import PATIENCE
 from tests.support.running import open_service, query_spec
 
 
@@ -34,7 +35,7 @@ async def test_pages_are_compressed_if_that_is_set(
                 page = await queries.Query(
                     QueryRequest(query=spec, page_size=100),
                     metadata=service.metadata(),
-                    timeout=10,
+                    timeout=PATIENCE,
                 )
                 assert len(page.items) == 100
                 assert (proxy.received - before < page.ByteSize() / 3) is smaller

@@ -20,6 +20,7 @@ from dynamodb_processor.v1.query_service_pb2 import (
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
 from tests.rpc.data import ULRIKE, VIKTOR, events_catalog
 from tests.rpc.logged import Logged
+from tests.support.lengths import PATIENCE
 from tests.support.running import (
     Refusal,
     Service,
@@ -75,7 +76,9 @@ async def refused(call: Any) -> Refusal:
 async def get_table(service: Service, key: str) -> Table:
     """Return the events table as a key's holder sees it."""
     request = GetTableRequest(table="events")
-    answer = await service.catalog.GetTable(request, metadata=service.metadata(key), timeout=10)
+    answer = await service.catalog.GetTable(
+        request, metadata=service.metadata(key), timeout=PATIENCE
+    )
     return answer.table
 
 
@@ -86,7 +89,9 @@ async def get_items(service: Service, key: str, *at: int, **fields: Any) -> Batc
         for number in at
     ]
     request = BatchGetItemsRequest(table="events", keys=keys, **fields)
-    return await service.queries.BatchGetItems(request, metadata=service.metadata(key), timeout=10)
+    return await service.queries.BatchGetItems(
+        request, metadata=service.metadata(key), timeout=PATIENCE
+    )
 
 
 # Attributes
@@ -125,7 +130,9 @@ async def test_refusals_and_explanations_name_no_hidden_key(doors: Service) -> N
     refusal = await refused(doors.query(query_spec("events", "level > 3"), key="plain"))
     assert refusal.reason == "SCAN_NOT_ALLOWED"
     request = ExplainQueryRequest(query=of(VIKTOR))
-    told = await doors.queries.ExplainQuery(request, metadata=doors.metadata("plain"), timeout=10)
+    told = await doors.queries.ExplainQuery(
+        request, metadata=doors.metadata("plain"), timeout=PATIENCE
+    )
     for hidden in ("system", "kind"):
         assert hidden not in refusal.message
         assert hidden not in str(told)
@@ -188,7 +195,9 @@ async def test_a_rule_counts_in_counts_and_in_max_items(doors: Service) -> None:
     """Hidden items are nowhere in a number."""
     for key in ("crm", "filtered"):
         request = CountItemsRequest(query=of(ULRIKE))
-        count = await doors.queries.CountItems(request, metadata=doors.metadata(key), timeout=10)
+        count = await doors.queries.CountItems(
+            request, metadata=doors.metadata(key), timeout=PATIENCE
+        )
         assert count.total.value == 125
         assert count.total.relation == query_pb2.TOTAL_RELATION_EXACT
         limited = of(ULRIKE)
@@ -223,7 +232,7 @@ async def test_a_budget_that_would_tell_is_refused(doors: Service, budget: dict[
     refusal = await refused(doors.query(of(VIKTOR), key="filtered", budget=spent))
     assert (refusal.code, refusal.fields) == (Code.INVALID_ARGUMENT, [f"budget.{name}"])
     request = CountItemsRequest(query=of(VIKTOR), budget=spent)
-    count = doors.queries.CountItems(request, metadata=doors.metadata("filtered"), timeout=10)
+    count = doors.queries.CountItems(request, metadata=doors.metadata("filtered"), timeout=PATIENCE)
     assert (await refused(count)).fields == [f"budget.{name}"]
     refusal = await refused(get_items(doors, "filtered", 1, budget=spent))
     assert refusal.fields == [f"budget.{name}"]
@@ -259,7 +268,9 @@ async def test_scans_are_announced_only_where_a_rule_lets_them(doors: Service) -
     allowed = {}
     for key in ("all", "crm", "filtered"):
         request = GetTableRequest(table="scannable")
-        answer = await doors.catalog.GetTable(request, metadata=doors.metadata(key), timeout=10)
+        answer = await doors.catalog.GetTable(
+            request, metadata=doors.metadata(key), timeout=PATIENCE
+        )
         allowed[key] = answer.table.allow_scan
     assert allowed == {"all": True, "crm": False, "filtered": True}
 

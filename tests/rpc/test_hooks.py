@@ -14,6 +14,7 @@ from dynamodb_processor_server.rpc.interceptors.request_id import RequestIds
 from dynamodb_processor_server.rpc.server import QUERY_SERVICE
 from tests.rpc.hooked import QUERY, STREAM, Context, Recorder, around, hooked, recorded
 from tests.rpc.logged import Logged
+from tests.support.lengths import PATIENCE
 from tests.support.running import eventually, refusal_of
 
 _SECRET = "password-of-the-database"
@@ -156,7 +157,7 @@ async def test_a_deadline_ends_the_call_on_the_server_too() -> None:
     async with recorded() as server:
         server.handlers.act = wait
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await server.stub.Query(QueryRequest(), timeout=0.1)
+            await server.stub.Query(QueryRequest(), timeout=1.0)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         await eventually(lambda: server.log == around("CANCELLED"))
 
@@ -254,5 +255,5 @@ async def test_the_server_is_idle_when_every_hook_has_ended() -> None:
         assert not waiting.done()
         go.set()
         await call
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, PATIENCE)
         assert server.log == around("OK")

@@ -26,6 +26,7 @@ from tests.rpc.counting import status
 from tests.rpc.data import event, events_catalog, events_schema
 from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import create_table, open_client, put_items
+from tests.support.lengths import PATIENCE
 from tests.support.running import (
     Refusal,
     Service,
@@ -253,7 +254,7 @@ async def test_an_incomplete_request_is_refused(
     written: Service, request_: InvalidateCacheRequest, field: str
 ) -> None:
     """A scope must be said: a client that knows another one must not end less than it means."""
-    call = written.cache.InvalidateCache(request_, metadata=written.metadata(), timeout=10)
+    call = written.cache.InvalidateCache(request_, metadata=written.metadata(), timeout=PATIENCE)
     assert (await refused(call)).fields == [field]
 
 
@@ -269,10 +270,12 @@ async def test_who_may(written: Service) -> None:
         "system_id fixes no partition; partition keys are: user_id"
     )
     request = GetCacheStatsRequest()
-    call = written.cache.GetCacheStats(request, metadata=written.metadata("reader"), timeout=10)
+    call = written.cache.GetCacheStats(
+        request, metadata=written.metadata("reader"), timeout=PATIENCE
+    )
     assert (await refused(call)).code is grpc.StatusCode.PERMISSION_DENIED
     whole = InvalidateCacheRequest(table="events", whole_table=WholeTable())
-    assert (await refused(written.cache.InvalidateCache(whole, timeout=10))).code is (
+    assert (await refused(written.cache.InvalidateCache(whole, timeout=PATIENCE))).code is (
         grpc.StatusCode.UNAUTHENTICATED
     )
 
@@ -309,7 +312,7 @@ async def test_the_numbers(written: Service, tables: tuple[str, str, Put]) -> No
 
     async def stats(key: str) -> GetCacheStatsResponse:
         return await written.cache.GetCacheStats(
-            GetCacheStatsRequest(), metadata=written.metadata(key), timeout=10
+            GetCacheStatsRequest(), metadata=written.metadata(key), timeout=PATIENCE
         )
 
     _, _, put = tables

@@ -15,6 +15,7 @@ from dynamodb_processor.v1.catalog_service_pb2 import GetTableRequest
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest
 from tests.rpc.data import ULRIKE, VIKTOR, events_catalog
 from tests.rpc.logged import Logged
+from tests.support.lengths import PATIENCE
 from tests.support.running import (
     Service,
     eventually,
@@ -39,7 +40,7 @@ async def fail(service: Service, spec: Any, metadata: Any = None) -> str:
     """Make a call that fails, and return its request id."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await service.queries.Query(
-            QueryRequest(query=spec), metadata=metadata or service.metadata(), timeout=10
+            QueryRequest(query=spec), metadata=metadata or service.metadata(), timeout=PATIENCE
         )
     return str(refusal_of(caught.value).trailing["x-request-id"])
 
@@ -51,7 +52,7 @@ async def test_a_call_has_one_line_in_the_access_log(service: Service, logged: L
     """Who, what, how it went, how long it took and what it used."""
     metadata = (*service.metadata("reports"), ("x-request-id", "trace-1"))
     request = QueryRequest(query=_SPEC)
-    page = await service.queries.Query(request, metadata=metadata, timeout=10)
+    page = await service.queries.Query(request, metadata=metadata, timeout=PATIENCE)
     record = await eventually(lambda: logged.call("trace-1"))
     assert record.keys() == _FIELDS
     assert record["method"] == _QUERY
@@ -62,7 +63,7 @@ async def test_a_call_has_one_line_in_the_access_log(service: Service, logged: L
     assert 0 < record["duration_ms"] < 30_000
 
     metadata = (*service.metadata("reports"), ("x-request-id", "trace-2"))
-    await service.queries.Query(request, metadata=metadata, timeout=10)
+    await service.queries.Query(request, metadata=metadata, timeout=PATIENCE)
     record = logged.call("trace-2")
     assert (record["cache"], record["read_units"]) == ("HIT", 0)
 
@@ -135,7 +136,7 @@ async def scrape(service: Service) -> dict[tuple[str, frozenset[tuple[str, str]]
     url = f"http://127.0.0.1:{service.app.metrics_port}/metrics"
 
     def fetch() -> str:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
             return str(answer.read().decode())
 
     return {
@@ -167,7 +168,7 @@ async def test_calls_are_counted_by_method_and_code(
         await fail(service, _SPEC, service.metadata("narrow"))
         await fail(service, query_spec("events", "no expression"))
         with pytest.raises(grpc.aio.AioRpcError):
-            await service.catalog.GetTable(GetTableRequest(table="events"), timeout=10)
+            await service.catalog.GetTable(GetTableRequest(table="events"), timeout=PATIENCE)
         waiting = service.stream(query_spec("scannable"), page_size=1)
         await waiting.read()
         await service.check()
@@ -224,7 +225,7 @@ async def test_names_that_callers_invent_do_not_become_metrics(
             await fail(service, query_spec(f"invented-{number}", "a = 1"))
             call: Any = service.channel.unary_unary(f"/invented.Service/Method{number}")
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await call(b"", metadata=service.metadata(), timeout=10)
+                await call(b"", metadata=service.metadata(), timeout=PATIENCE)
             assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
         text = str(await scrape(service))
     assert "invented" not in text

@@ -12,6 +12,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from tests.rpc.data import events_catalog
+from tests.support.lengths import PATIENCE
 from tests.support.running import Service, open_service
 
 _SERVICES = {
@@ -32,7 +33,7 @@ async def ask(service: Service, *, with_key: bool, **question: Any) -> Any:
     channel: Any = service.channel  # the stubs know only channels of the other kind
     stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
     metadata = service.metadata() if with_key else ()
-    call = stub.ServerReflectionInfo(questions(), metadata=metadata, timeout=10)
+    call = stub.ServerReflectionInfo(questions(), metadata=metadata, timeout=PATIENCE)
     answers = [answer async for answer in call]
     return answers[0]
 

@@ -16,6 +16,7 @@ from dynamodb_processor.v1.query_service_pb2 import (
     StreamQueryRequest,
 )
 from tests.rpc.data import VIKTOR
+from tests.support.lengths import PATIENCE
 from tests.support.running import Refusal, Service, query_spec, refusal_of
 
 Request = (
@@ -31,7 +32,7 @@ _UNKNOWN_FIELD = b"\xfa\x3e\x01x"  # field 1007, a string
 async def refusal(service: Service, request: Request) -> Refusal:
     """Return how a request is refused, which must be as an invalid argument."""
     method: Any = getattr(service.queries, type(request).__name__.removesuffix("Request"))
-    call = method(request, metadata=service.metadata(), timeout=10)
+    call = method(request, metadata=service.metadata(), timeout=PATIENCE)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await (call.read() if isinstance(request, StreamQueryRequest) else call)
     found = refusal_of(caught.value)

@@ -25,6 +25,7 @@ from dynamodb_processor.v1.query_service_pb2 import (
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
 from tests.support.conditions import WireItem
 from tests.support.datasets import Index, Schema
+from tests.support.lengths import PATIENCE
 from tests.support.running import Service, query_spec, refusal_of
 
 TENANT: Final = "acme"
@@ -185,13 +186,17 @@ class Witness:
     async def _get(self, keys: Sequence[Item], budget: query_pb2.Budget | None) -> None:
         request = BatchGetItemsRequest(table="events", keys=keys, budget=budget)
         self._keep(
-            await self.service.queries.BatchGetItems(request, metadata=self._metadata, timeout=30)
+            await self.service.queries.BatchGetItems(
+                request, metadata=self._metadata, timeout=PATIENCE
+            )
         )
 
     async def _explain(self, spec: QuerySpec) -> None:
         request = ExplainQueryRequest(query=spec)
         self._keep(
-            await self.service.queries.ExplainQuery(request, metadata=self._metadata, timeout=30)
+            await self.service.queries.ExplainQuery(
+                request, metadata=self._metadata, timeout=PATIENCE
+            )
         )
 
     async def _table(self) -> None:

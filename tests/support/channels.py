@@ -24,6 +24,7 @@ from dynamodb_processor.v1.query_service_pb2 import (
     StreamQueryResponse,
 )
 from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
+from tests.support.lengths import PATIENCE
 
 _DETAILS: Final = "grpc-status-details-bin"
 _INTERNAL: Final = re.compile(
@@ -105,13 +106,15 @@ class Caller:
         """Return a caller with another key on the same channel."""
         return Caller(self.channel, api_key)
 
-    async def query(self, request: QueryRequest, *, deadline: float | None = 30.0) -> QueryResponse:
+    async def query(
+        self, request: QueryRequest, *, deadline: float | None = PATIENCE
+    ) -> QueryResponse:
         """Return a page. `deadline` is in seconds from now."""
         with recording("Query"):
             return await self._queries.Query(request, timeout=deadline, metadata=self.metadata)
 
     async def stream(
-        self, request: StreamQueryRequest, *, deadline: float | None = 60.0
+        self, request: StreamQueryRequest, *, deadline: float | None = PATIENCE
     ) -> AsyncGenerator[StreamQueryResponse, None]:
         """Yield the messages of a stream, which is cancelled when the generator is closed."""
         with recording("StreamQuery"):
@@ -122,7 +125,7 @@ class Caller:
             finally:
                 call.cancel()
 
-    async def raw(self, method: str, request: bytes, *, deadline: float = 30.0) -> bytes:
+    async def raw(self, method: str, request: bytes, *, deadline: float = PATIENCE) -> bytes:
         """Call a unary method of the query service with hand-made bytes."""
         with recording(method):
             call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self.channel.unary_unary(

@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from tests.support.backends import AWS_ENVIRONMENT, FOREIGN_VARIABLES
+from tests.support.lengths import PATIENCE
 
 _PREFIX = "DYNAMODB_PROCESSOR_"
 
@@ -60,7 +61,7 @@ class ServerProcess:
         """The exit code, or None while it runs."""
         return self.process.poll()
 
-    def wait_for_event(self, event: str, *, timeout: float = 30.0) -> dict[str, Any]:
+    def wait_for_event(self, event: str, *, timeout: float = PATIENCE) -> dict[str, Any]:
         """Return the first log record of an event, waiting for it.
 
         Args:
@@ -90,7 +91,7 @@ class ServerProcess:
     def metric(self, name: str, labels: str = "") -> float:
         """Return the sum of a metric's samples whose labels match a pattern."""
         port = self.wait_for_event("serving")["metrics_port"]
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
             text = answer.read().decode()
         pattern = rf"^dynamodb_processor_{name}(?:{{{labels}}})? (\S+)$"
         return sum(map(float, re.findall(pattern, text, re.MULTILINE)))
@@ -100,7 +101,7 @@ class ServerProcess:
         if self.process.poll() is None:
             self.process.send_signal(number)
 
-    def wait(self, *, timeout: float = 30.0) -> int:
+    def wait(self, *, timeout: float = PATIENCE) -> int:
         """Return the exit code, waiting for the end and the last line printed.
 
         Raises:
@@ -116,7 +117,7 @@ class ServerProcess:
         self._join()
         return code
 
-    def stop(self, *, timeout: float = 30.0) -> int:
+    def stop(self, *, timeout: float = PATIENCE) -> int:
         """Ask the process to end and return its exit code. It may have ended already."""
         self.signal(signal.SIGTERM)
         return self.wait(timeout=timeout)
@@ -181,7 +182,7 @@ def served(
     endpoint_url: str | None = None,
     args: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
-    ready_timeout: float = 60.0,
+    ready_timeout: float = PATIENCE,
 ) -> Iterator[ServerProcess]:
     """Run a server on a port of its choice until the block ends.
 

