@@ -1,4 +1,8 @@
-"""The `dynamodb-processor` command."""
+"""The `dynamodb-processor` command.
+
+A sub-command is given its arguments, and imports what it needs, only when it is the one to run: a
+health probe runs every few seconds and must not pay for the server.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +10,19 @@ import argparse
 import asyncio
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
-from typing import Any, get_args
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import SecretStr, ValidationError
-
-from dynamodb_processor_server.access import command as keys_command
-from dynamodb_processor_server.app import open_app
-from dynamodb_processor_server.checks import check_health, show_config
 from dynamodb_processor_server.errors import ConfigurationError
-from dynamodb_processor_server.settings import Settings
-from dynamodb_processor_server.telemetry.logs import configure_logs
+
+if TYPE_CHECKING:
+    from dynamodb_processor_server.settings import Settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command and return its exit code: 0 done, 1 failed, 2 used wrongly."""
-    parser = _parser()
-    args = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    args = _parser(given).parse_args(given)
     try:
         return int(args.run(args))
     except ConfigurationError as error:
@@ -32,64 +32,92 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+class _Version(argparse.Action):
+    """Prints the version and ends, as argparse's own action does, but looks it up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"dynamodb-processor {version('dynamodb-processor')}")
+        parser.exit()
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser for a command line, of whose sub-commands only the one named is filled."""
     parser = argparse.ArgumentParser(
         prog="dynamodb-processor", description="Serves DynamoDB tables through gRPC."
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    serve = commands.add_parser("serve", help="run the server")
-    _add_settings(serve)
-    serve.set_defaults(run=_serve)
-    config = commands.add_parser("config", help="show the settings and check the catalog's tables")
-    _add_settings(config)
-    config.set_defaults(run=lambda args: _run(show_config(_settings(args))))
-    keys_command.add_arguments(commands)
-    health = commands.add_parser("health", help="ask a server how it is; exit code 0 if it serves")
-    health.add_argument("--target", default="127.0.0.1:50051", help="the server, HOST:PORT")
-    health.add_argument("--service", default="readiness", help="the health service's name for it")
-    health.set_defaults(run=lambda args: _run(check_health(args.target, args.service)))
-    _add_demo(commands)
+    named = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name, (text, fill) in _COMMANDS.items():
+        command = commands.add_parser(name, help=text)
+        if name == named:
+            fill(command)
     return parser
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """Give a sub-command a flag for each setting that is no secret."""
-    for name, field in Settings.model_fields.items():
-        if SecretStr in (field.annotation, *get_args(field.annotation)):
-            continue
-        alone: dict[str, Any] = {"nargs": "?", "const": "true"} if field.annotation is bool else {}
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            dest=f"setting_{name}",
-            metavar="VALUE",
-            help=(field.description or "").replace("%", "%%"),
-            **alone,
-        )
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    from dynamodb_processor_server.cli.setting_flags import add_setting_flags, settings_of
+
+    add_setting_flags(parser)
+    parser.set_defaults(run=lambda args: _serve(settings_of(args)))
 
 
-def _settings(args: argparse.Namespace) -> Settings:
-    given = {
-        name: value
-        for name in Settings.model_fields
-        if (value := getattr(args, f"setting_{name}", None)) is not None
-    }
-    try:
-        return Settings(**given)
-    except ValidationError as error:
-        lines = [
-            f"{'.'.join(str(part) for part in mistake['loc'])}: {mistake['msg']}"
-            for mistake in error.errors(include_input=False, include_url=False)
-        ]
-        raise ConfigurationError("\n".join(lines)) from None
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    from dynamodb_processor_server.checks import show_config
+    from dynamodb_processor_server.cli.setting_flags import add_setting_flags, settings_of
+
+    add_setting_flags(parser)
+    parser.set_defaults(run=lambda args: _run(show_config(settings_of(args))))
 
 
-def _serve(args: argparse.Namespace) -> int:
-    settings = _settings(args)
+def _add_keys(parser: argparse.ArgumentParser) -> None:
+    from dynamodb_processor_server.access.command import add_actions
+
+    add_actions(parser)
+
+
+def _add_health(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--target", default="127.0.0.1:50051", help="the server, HOST:PORT")
+    parser.add_argument("--service", default="readiness", help="the health service's name for it")
+    parser.set_defaults(run=_health)
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--backend", choices=("embedded", "dynamodb-local", "aws"), default="embedded",
+        help="where the sample tables are created",
+    )  # fmt: skip
+    parser.add_argument("--once", action="store_true", help="end after the walk")
+    parser.add_argument("--listen", default="127.0.0.1:50051", help="where to serve gRPC")
+    parser.set_defaults(run=_demo)
+
+
+_COMMANDS: Final[Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]] = {
+    "serve": ("run the server", _add_serve),
+    "config": ("show the settings and check the catalog's tables", _add_config),
+    "keys": ("make API keys and token keys", _add_keys),
+    "health": ("ask a server how it is; exit code 0 if it serves", _add_health),
+    "demo": ("serve sample tables and walk through the service", _add_demo),
+}
+
+
+def _serve(settings: Settings) -> int:
+    import structlog
+
+    from dynamodb_processor_server.cli.setting_warnings import setting_warnings
+    from dynamodb_processor_server.telemetry.logs import configure_logs
+
     configure_logs(settings.log_format, settings.log_level)
+    for warning in setting_warnings(settings):
+        structlog.get_logger(__name__).warning("setting_warning", warning=warning)
     return _run(_serve_until_stopped(settings))
 
 
 async def _serve_until_stopped(settings: Settings) -> int:
+    from dynamodb_processor_server.app import open_app
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -107,15 +135,11 @@ def _run(work: Coroutine[Any, Any, int]) -> int:
     return uvloop.run(work)
 
 
-def _add_demo(commands: Any) -> None:
-    demo = commands.add_parser("demo", help="serve sample tables and walk through the service")
-    demo.add_argument(
-        "--backend", choices=("embedded", "dynamodb-local", "aws"), default="embedded",
-        help="where the sample tables are created",
-    )  # fmt: skip
-    demo.add_argument("--once", action="store_true", help="end after the walk")
-    demo.add_argument("--listen", default="127.0.0.1:50051", help="where to serve gRPC")
-    demo.set_defaults(run=_demo)
+def _health(args: argparse.Namespace) -> int:
+    from dynamodb_processor_server.cli.health import check_health
+
+    # One request: not worth the import of uvloop.
+    return asyncio.run(check_health(args.target, args.service))
 
 
 def _demo(args: argparse.Namespace) -> int:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import secrets
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -25,6 +26,8 @@ from dynamodb_processor_server.reading.backend import BackendSettings
 from dynamodb_processor_server.reading.breakers import BreakerSettings
 from dynamodb_processor_server.reading.clients import ClientSettings
 
+ENVIRONMENT_PREFIX: Final = "DYNAMODB_PROCESSOR_"
+_DEMO_PREFIX: Final = f"{ENVIRONMENT_PREFIX}DEMO_"  # what the demo hands to its servers
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _MEBIBYTE = 1024 * 1024
 _STREAM_CONNECTIONS = 32
@@ -57,7 +60,7 @@ class Settings(BaseSettings):
     """How the server runs. Times are in seconds, sizes in bytes."""
 
     model_config = SettingsConfigDict(
-        env_prefix="DYNAMODB_PROCESSOR_", frozen=True, extra="forbid", hide_input_in_errors=True
+        env_prefix=ENVIRONMENT_PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True
     )
 
     catalog: Path = Field(description="The catalog file: which tables can be read.")
@@ -272,6 +275,18 @@ class Settings(BaseSettings):
         if len({key.key_id for key in keys}) < len(keys):
             raise ConfigurationError("token_keys: two keys have the same id")
         return keys
+
+
+def unknown_variables() -> list[str]:
+    """Return the environment's variables that look like settings, but name none."""
+    known = {ENVIRONMENT_PREFIX + name.upper() for name in Settings.model_fields}
+    return sorted(
+        name
+        for name in os.environ
+        if name.upper().startswith(ENVIRONMENT_PREFIX)
+        and not name.upper().startswith(_DEMO_PREFIX)
+        and name.upper() not in known
+    )
 
 
 def _token_key(entry: str, number: int) -> TokenKey:

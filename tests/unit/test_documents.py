@@ -106,7 +106,7 @@ def test_every_mistake_is_told_with_its_place(write: Write) -> None:
     assert mistakes_in(path) == [
         (3, "cages.a.animal", "must be text; if it is meant as text, put it in quotes"),
         (4, "cages.a.open", "must be true or false"),
-        (5, "cages.a.weight", "should be a valid number"),
+        (5, "cages.a.weight", "must be a valid number"),
         (8, "cages.a.toys[1]", "must be text; if it is meant as text, put it in quotes"),
         (9, "cages.a.colour", "is not a field that is known here"),
         (10, "cages.b.animal", "is required"),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import pytest
 import yaml
 
 from dynamodb_processor_server.__main__ import main
-from dynamodb_processor_server.checks import check_health
+from dynamodb_processor_server.cli.health import check_health
 from tests.support.backends import REGION
 from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import create_table, open_client
@@ -176,10 +179,25 @@ def test_a_taken_port_is_told(tmp_path: Path, setting: str) -> None:
     assert "Traceback" not in server.output
 
 
+def test_what_settings_allow_but_hardly_mean_is_warned_of(tmp_path: Path) -> None:
+    """In the server's log, before anything else can go wrong."""
+    flags = [*files(tmp_path, {"events": None}), "--listen=127.0.0.1:0", "--metrics-listen="]
+    server = start_command(
+        ["serve", *flags, f"--endpoint-url={_NO_ENDPOINT}"],
+        env={"DYNAMODB_PROCESSOR_TOKEN_KEY": "mistyped-secret"},
+    )
+    server.wait_for_event("setting_warning")
+    server.stop()
+    warnings = [r["warning"] for r in server.records if r["event"] == "setting_warning"]
+    assert "did you mean DYNAMODB_PROCESSOR_TOKEN_KEYS?" in warnings[0]
+    assert "page tokens end with this process" in warnings[1]
+    assert "mistyped-secret" not in server.output
+
+
 def test_a_bad_setting_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2, and nothing is served."""
     assert main(["serve", "--catalog=c", "--keys=k", "--listen=everywhere"]) == 2
-    assert "listen: Value error, must be HOST:PORT" in capsys.readouterr().err
+    assert "listen: must be HOST:PORT" in capsys.readouterr().err
 
 
 # health
@@ -228,3 +246,49 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     output = capsys.readouterr().out
     assert f"usage: dynamodb-processor {command}" in output
     assert "token-keys" not in output
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """That of the distribution."""
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"dynamodb-processor {version('dynamodb-processor')}\n"
+
+
+# What each of these may import, of what is dear or of the server.
+_FOREIGN = ("aioboto3", "botocore", "cryptography", "lark", "prometheus_client", "pydantic",
+            "pydantic_settings", "redis", "structlog", "uvloop", "yaml")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "own", "foreign"),
+    [
+        (["--help"], {"errors"}, set()),
+        (["--version"], {"errors"}, set()),
+        (["health", "--target", "127.0.0.1:9"], {"errors", "cli", "cli.health", "rpc",
+         "rpc.probe"}, set()),
+        (["keys", "token-key"], None, {"lark", "pydantic", "structlog", "yaml"}),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_a_small_command_imports_no_server(
+    arguments: list[str], own: set[str] | None, foreign: set[str]
+) -> None:
+    """A probe every few seconds, or a key for a script, does not pay for what it does not use."""
+    program = (
+        "import sys\n"
+        "from dynamodb_processor_server.__main__ import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "print('modules', *sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True
+    )
+    modules = set(done.stdout.rpartition("modules ")[2].split())
+    package = "dynamodb_processor_server."
+    imported = {name.removeprefix(package) for name in modules if name.startswith(package)}
+    assert own is None or imported == own | {"__main__"}
+    assert not imported & {"app", "reading", "caching", "settings"}
+    assert modules & set(_FOREIGN) <= foreign

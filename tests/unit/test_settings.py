@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from dynamodb_processor_server.__main__ import _parser, _settings
+from dynamodb_processor_server.__main__ import _parser
 from dynamodb_processor_server.access.rate_limits import RateClass
 from dynamodb_processor_server.caching.shared.redis_store import RedisStore
+from dynamodb_processor_server.cli.setting_flags import settings_of
+from dynamodb_processor_server.cli.setting_warnings import setting_warnings
 from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.reading.backend import BackendSettings
 from dynamodb_processor_server.reading.breakers import BreakerSettings
@@ -88,7 +90,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 def by_flags(**given: str) -> Settings:
     """Return the settings of `serve` with these flags."""
     flags = [f"--{name.replace('_', '-')}={text}" for name, text in (_FILES | given).items()]
-    return _settings(_parser().parse_args(["serve", *flags]))
+    return settings_of(_parser(["serve"]).parse_args(["serve", *flags]))
 
 
 def mistake(**given: str) -> str:
@@ -123,7 +125,7 @@ def test_a_setting_is_given_by_the_environment(name: str, environment: pytest.Mo
     """`DYNAMODB_PROCESSOR_ITS_NAME`; none needs a flag."""
     for each, text in (_FILES | {name: GIVEN[name][0]}).items():
         environment.setenv(_PREFIX + each.upper(), text)
-    settings = _settings(_parser().parse_args(["serve"]))
+    settings = settings_of(_parser(["serve"]).parse_args(["serve"]))
     assert getattr(settings, name) == GIVEN[name][1]
 
 
@@ -158,14 +160,14 @@ def test_metrics_can_be_off(environment: pytest.MonkeyPatch) -> None:
 
 def test_a_switch_needs_no_value() -> None:
     """`--sole-replica` is enough, and `--sole-replica false` says no."""
-    parser = _parser()
+    parser = _parser(["serve"])
     files = [f"--{name}={text}" for name, text in _FILES.items()]
     for given, meant in (
         (["--sole-replica"], True),
         (["--sole-replica", "false"], False),
         ([], False),
     ):
-        assert _settings(parser.parse_args(["serve", *given, *files])).sole_replica is meant
+        assert settings_of(parser.parse_args(["serve", *given, *files])).sole_replica is meant
 
 
 def test_streams_are_reached_as_tables_are_unless_said() -> None:
@@ -238,10 +240,41 @@ def test_a_bad_setting_is_named(
 def test_all_mistakes_are_told_at_once() -> None:
     """One line each; and the two files are required."""
     with pytest.raises(ConfigurationError) as caught:
-        _settings(_parser().parse_args(["serve", "--listen", "here"]))
+        settings_of(_parser(["serve"]).parse_args(["serve", "--listen", "here"]))
     lines = str(caught.value).splitlines()
     assert [line.partition(":")[0] for line in lines] == ["catalog", "keys", "listen"]
-    assert lines[0] == "catalog: Field required"
+    assert lines[0] == ("catalog: is required: give --catalog or DYNAMODB_PROCESSOR_CATALOG")
+
+
+def test_mistakes_are_told_without_the_validators_own_words() -> None:
+    """Each says what the setting must be; neither input nor value error is a word for operators."""
+    assert mistake(listen="here") == "listen: must be HOST:PORT"
+    assert mistake(unary_deadline="soon") == "unary_deadline: must be a number"
+    assert mistake(backend_attempts="11") == ("backend_attempts: must be less than or equal to 10")
+    assert mistake(log_format="xml") == "log_format: must be 'json' or 'console'"
+    assert mistake(rate_classes="{") == "rate_classes: must be JSON"
+    assert "rate_classes.default.calls_per_second: is required" in mistake(
+        rate_classes='{"default": {}}'
+    )
+    for name, text in (("sole_replica", "perhaps"), ("rate_classes", "[]"), ("max_streams", "1")):
+        assert not {"Input", "input", "Value error"} & set(mistake(**{name: text}).split(" "))
+
+
+def test_variables_that_name_no_setting_are_warned_of(environment: pytest.MonkeyPatch) -> None:
+    """With the setting that was probably meant; the demo's own variables are not for this one."""
+    environment.setenv(f"{_PREFIX}TOKEN_KEY", "a")
+    environment.setenv(f"{_PREFIX}COLOUR", "red")
+    environment.setenv(f"{_PREFIX}DEMO_REGION", "x")
+    environment.setenv(f"{_PREFIX}REGION", "eu-west-1")
+    colour, token_key, unset = setting_warnings(by_flags())
+    assert colour == "DYNAMODB_PROCESSOR_COLOUR: no setting has this name"
+    assert token_key == (
+        "DYNAMODB_PROCESSOR_TOKEN_KEY: no setting has this name; did you mean "
+        "DYNAMODB_PROCESSOR_TOKEN_KEYS?"
+    )
+    assert unset.startswith("token_keys: not set, so page tokens end with this process")
+    environment.setenv(f"{_PREFIX}TOKEN_KEYS", f"a:{_SECRET}")
+    assert len(setting_warnings(by_flags())) == 2
 
 
 # Token keys

@@ -1,13 +1,17 @@
-"""The `keys` command: making API keys."""
+"""The `keys` command: makes API keys, and keys that seal page tokens."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
+import secrets
 import stat
 import sys
 import tempfile
+from base64 import urlsafe_b64encode
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,20 +26,40 @@ from dynamodb_processor_server.access.keys_file import (
     render_entry,
 )
 from dynamodb_processor_server.documents import Document
+from dynamodb_processor_server.documents.reasons import reason_of
 from dynamodb_processor_server.errors import ConfigurationError
 
+_TOKEN_KEY_ID = re.compile(r"[A-Za-z0-9_.-]+")
 _DESCRIPTION = """\
 Make a random API key. The key itself is the only thing on standard output, and is shown this once;
 what goes into the keys file is its digest.
 """
 
+_ABOUT_SEALING = """\
+Make a random key that seals page tokens. It is the only thing on standard output: the value of
+DYNAMODB_PROCESSOR_TOKEN_KEYS, the same for all replicas. To rotate, put a new one in front and keep
+the old ones behind it, separated by commas, for as long as token_lifetime.
+"""
 
-def add_arguments(subparsers: Any) -> None:
-    """Add the `keys` command to the subparsers of a parser."""
-    keys = subparsers.add_parser("keys", help="make API keys")
-    actions = keys.add_subparsers(dest="action", required=True, metavar="ACTION")
-    create = actions.add_parser("create", help="make one key", description=_DESCRIPTION)
-    create.add_argument("--id", required=True, help="the key's name in logs, unique in the file")
+
+def add_actions(parser: argparse.ArgumentParser) -> None:
+    """Add the actions of the `keys` command to its parser."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    token_key = actions.add_parser(
+        "token-key", help="make a key for token_keys", description=_ABOUT_SEALING
+    )
+    token_key.add_argument(
+        "--id",
+        type=_token_key_id,
+        default=f"{datetime.now(UTC):%Y-%m-%d}",
+        help="its name in the tokens, 1 to 32 bytes (default: today's date)",
+    )
+    token_key.set_defaults(run=make_token_key)
+    create = actions.add_parser("create", help="make one API key", description=_DESCRIPTION)
+    create.add_argument(
+        "--id",
+        help="the key's name in logs, unique in the file (default: the principal and a number)",
+    )
     create.add_argument("--principal", required=True, help="who will call with it")
     create.add_argument(
         "--table",
@@ -71,6 +95,20 @@ def add_arguments(subparsers: Any) -> None:
     create.set_defaults(run=run)
 
 
+def make_token_key(args: argparse.Namespace, out: TextIO | None = None) -> int:
+    """Print a new entry of the setting `token_keys`; return the exit code."""
+    print(
+        f"{args.id}:{urlsafe_b64encode(secrets.token_bytes(32)).decode()}", file=out or sys.stdout
+    )
+    return 0
+
+
+def _token_key_id(text: str) -> str:
+    if not 1 <= len(text.encode()) <= 32 or not _TOKEN_KEY_ID.fullmatch(text):
+        raise argparse.ArgumentTypeError("must be 1 to 32 of the characters A-Z a-z 0-9 _ . -")
+    return text
+
+
 def run(args: argparse.Namespace, out: TextIO | None = None, err: TextIO | None = None) -> int:
     """Make a key: the key to `out`, all else to `err`; return the exit code.
 
@@ -80,7 +118,7 @@ def run(args: argparse.Namespace, out: TextIO | None = None, err: TextIO | None 
     out, err = out or sys.stdout, err or sys.stderr
     text, digest = new_key()
     try:
-        entry = _entry(args, digest)
+        entry = _entry(args, digest, args.id or _free_id(args))
         if args.append:
             _append(args.append, entry)
     except ConfigurationError as error:
@@ -109,11 +147,20 @@ def _moment(text: str) -> datetime:
     return moment.replace(microsecond=0)
 
 
-def _entry(args: argparse.Namespace, digest: str) -> KeyEntry:
+def _free_id(args: argparse.Namespace) -> str:
+    """Return the principal's name and the first number with which the file has no id yet."""
+    taken: set[str] = set()
+    if args.append and args.append.exists():
+        taken = {key.id for key in Document.read(args.append).parse(KeysFile).keys}
+    names = (f"{args.principal}-{number}" for number in count(1))
+    return next(name for name in names if name not in taken)
+
+
+def _entry(args: argparse.Namespace, digest: str, key_id: str) -> KeyEntry:
     try:
         return KeyEntry.model_validate(
             {
-                "id": args.id,
+                "id": key_id,
                 "principal": args.principal,
                 "digest": digest,
                 "roles": args.role or ("reader",),
@@ -125,7 +172,7 @@ def _entry(args: argparse.Namespace, digest: str) -> KeyEntry:
     except ValidationError as error:
         options = {"roles": "role", "tables": "table", "rate_class": "rate-class"}
         lines = (
-            f"--{options.get(str(one['loc'][0]), one['loc'][0])}: {one['msg']}"
+            f"--{options.get(str(one['loc'][0]), one['loc'][0])}: {reason_of(one)}"
             for one in error.errors(include_input=False, include_url=False)
         )
         raise ConfigurationError("\n".join(lines)) from None

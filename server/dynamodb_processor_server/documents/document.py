@@ -63,7 +63,7 @@ class Document:
         try:
             return model.model_validate(tree.value, context=context)
         except ValidationError as error:
-            raise DocumentError(tree.mistakes_of(error)) from None
+            raise DocumentError(tree.mistakes_of(error, model)) from None
 
 
 def load_document(

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from dynamodb_processor_server.documents.mistakes import DocumentError, Mistake
+from dynamodb_processor_server.documents.reasons import reason_of
 
 Location = tuple[str | int, ...]
 
@@ -23,16 +24,6 @@ _UNPRINTABLE: Final = re.compile(
 )
 _TAG: Final = "tag:yaml.org,2002:"
 _KEY_TAGS: Final = frozenset({f"{_TAG}str", f"{_TAG}merge"})
-_REASONS: Final = {
-    "bool_type": "must be true or false",
-    "dict_type": "must be a mapping of names to values",
-    "extra_forbidden": "is not a field that is known here",
-    "missing": "is required",
-    "model_type": "must be a mapping of fields to values",
-    "string_type": "must be text; if it is meant as text, put it in quotes",
-    "timezone_aware": "must say its time zone, such as Z for UTC",
-    "tuple_type": "must be a list",
-}
 # libyaml is some twenty times faster than the loader in Python, and optional in PyYAML.
 _Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -65,18 +56,19 @@ class Tree:
         if self._mistakes:
             raise DocumentError(tuple(self._mistakes))
 
-    def mistakes_of(self, error: ValidationError) -> tuple[Mistake, ...]:
+    def mistakes_of(self, error: ValidationError, model: Any) -> tuple[Mistake, ...]:
         """Return what a model found wrong with the values, in the order of the lines."""
         details = error.errors(include_url=False, include_input=False)
         # A default that depends on another field is no mistake of its own.
         own = [one for one in details if one["type"] != "default_factory_not_called"]
-        return tuple(sorted(map(self._mistake_of, own), key=lambda mistake: mistake.line))
+        found = [self._mistake_of(one, model) for one in own]
+        return tuple(sorted(found, key=lambda mistake: mistake.line))
 
-    def _mistake_of(self, details: ErrorDetails) -> Mistake:
+    def _mistake_of(self, details: ErrorDetails, model: Any) -> Mistake:
         at = (*details["loc"], *details.get("ctx", {}).get("at", ()))
         # Pydantic marks a mistake in a mapping's key this way.
         location = at[:-1] if at and at[-1] == "[key]" else at
-        reason = _REASONS.get(details["type"], details["msg"].removeprefix("Input "))
+        reason = reason_of(details, model)
         return Mistake(self._file, self._line_of(location), _path(location), reason)
 
     def _line_of(self, location: Location) -> int:

@@ -141,7 +141,7 @@ _OTHER = "sha256:" + "1" * 64
         ("digest: 'sha256:abc'", "digest: must be sha256: and the 64 hexadecimal digits"),
         ("digest: ddbp_secret", "digest: must be sha256: and the 64 hexadecimal digits"),
         ("roles: []", "roles: must not be empty"),
-        ("roles: [writer]", "roles[0]: should be 'reader' or 'admin'"),
+        ("roles: [writer]", "roles[0]: must be 'reader' or 'admin'"),
         ("roles: [admin, admin]", "roles[1]: repeats entry 0"),
         ("tables: []", "tables: must not be empty"),
         ("tables: ['a b']", "tables[0]: must be 1 to 255 of the characters"),

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import SecretStr
 
 from dynamodb_processor_server.access import command
 from dynamodb_processor_server.access.api_keys import KeyRing
 from dynamodb_processor_server.access.grants import Grant
 from dynamodb_processor_server.access.keys_file import KeysFile
 from dynamodb_processor_server.documents import Document, load_document
+from dynamodb_processor_server.settings import Settings
 
 _ARGS = ("--id", "r-1", "--principal", "reports", "--table", "flights")
 
@@ -22,8 +24,8 @@ _ARGS = ("--id", "r-1", "--principal", "reports", "--table", "flights")
 def create(*args: str) -> tuple[int, str, str]:
     """Run the command; return its exit code and what it printed."""
     parser = argparse.ArgumentParser()
-    command.add_arguments(parser.add_subparsers())
-    parsed = parser.parse_args(["keys", "create", *args])
+    command.add_actions(parser)
+    parsed = parser.parse_args(["create", *args])
     out, err = io.StringIO(), io.StringIO()
     return command.run(parsed, out, err), out.getvalue(), err.getvalue()
 
@@ -150,7 +152,40 @@ def test_senseless_expiry_is_refused(
 def test_the_streams_of_the_process_are_the_default(capsys: pytest.CaptureFixture[str]) -> None:
     """As a command it prints the key where a shell's substitution finds it."""
     parser = argparse.ArgumentParser()
-    command.add_arguments(parser.add_subparsers())
-    parsed = parser.parse_args(["keys", "create", *_ARGS])
+    command.add_actions(parser)
+    parsed = parser.parse_args(["create", *_ARGS])
     assert parsed.run(parsed) == 0
     assert capsys.readouterr().out.startswith("ddbp_")
+
+
+def test_an_id_is_made_from_the_principal(tmp_path: Path) -> None:
+    """The first number that the file does not have yet: one short command makes a usable key."""
+    path = tmp_path / "keys.yaml"
+    for _ in range(2):
+        assert create(*_ARGS[2:], "--append", str(path))[0] == 0
+    assert [key.id for key in load_document(path, KeysFile).keys] == ["reports-1", "reports-2"]
+
+
+def test_a_token_key_is_what_the_setting_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard output has one entry of `token_keys` alone, a new one each time."""
+    parser = argparse.ArgumentParser()
+    command.add_actions(parser)
+    entries = []
+    for arguments in (["token-key", "--id", "first"], ["token-key"]):
+        parsed = parser.parse_args(arguments)
+        assert parsed.run(parsed) == 0
+        entries.append(capsys.readouterr().out.rstrip("\n"))
+    settings = Settings(catalog=Path("c"), keys=Path("k"), token_keys=SecretStr(",".join(entries)))
+    first, second = settings.token_key_ring()
+    assert first.key_id == "first"
+    assert first.secret != second.secret
+
+
+@pytest.mark.parametrize("name", ["", "a:b", "a,b", "x" * 33])
+def test_a_token_keys_id_fits_the_setting(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What would break the setting's text is a usage error."""
+    parser = argparse.ArgumentParser()
+    command.add_actions(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["token-key", "--id", name])
+    assert "must be 1 to 32 of the characters" in capsys.readouterr().err

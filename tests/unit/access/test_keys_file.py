@@ -73,6 +73,10 @@ def test_a_rule_must_be_a_key_condition_unless_said_otherwise() -> None:
         (["- {table: a, rule: ''}"], "tables[0].rule: column 1: expected"),
         (["- {table: a, rule_as_filter: true}"], "tables[0].rule_as_filter: is for tables with a"),
         (["- {table: a, rows: a = 1}"], "tables[0].rows: is not a field that is known here"),
+        (
+            ["- {table: a, atributes: [b]}"],
+            "tables[0].atributes: is not a field that is known here; did you mean attributes?",
+        ),
         (["- a", "- {table: a, rule: b = 1}"], "tables[1]: repeats entry 0"),
         (
             ["- '*'", "- {table: a*, rule: b = 1}"],

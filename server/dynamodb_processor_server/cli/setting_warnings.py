@@ -1,0 +1,22 @@
+"""What settings allow but an operator hardly means."""
+
+from __future__ import annotations
+
+from dynamodb_processor_server.documents.reasons import did_you_mean
+from dynamodb_processor_server.settings import ENVIRONMENT_PREFIX, Settings, unknown_variables
+
+
+def setting_warnings(settings: Settings) -> list[str]:
+    """Return one sentence for each variable that names no setting, and for missing token keys."""
+    settings_names = tuple(name.upper() for name in Settings.model_fields)
+    found = []
+    for variable in unknown_variables():
+        name = variable.upper().removeprefix(ENVIRONMENT_PREFIX)
+        meant = did_you_mean(name, settings_names, prefix=ENVIRONMENT_PREFIX)
+        found.append(f"{variable}: no setting has this name{meant}")
+    if settings.token_keys is None:
+        found.append(
+            "token_keys: not set, so page tokens end with this process and other replicas refuse "
+            "them; `dynamodb-processor keys token-key` makes one"
+        )
+    return found
