@@ -40,6 +40,7 @@ from dynamodb_processor_server.reading.dynamodb import DynamoDBReader
 from dynamodb_processor_server.rpc.cache_servicer import CacheServicer
 from dynamodb_processor_server.rpc.call import current_call, current_claim
 from dynamodb_processor_server.rpc.catalog_servicer import CatalogServicer
+from dynamodb_processor_server.rpc.health import Health
 from dynamodb_processor_server.rpc.interceptors.adapter import CallHook
 from dynamodb_processor_server.rpc.interceptors.authentication import Authentication
 from dynamodb_processor_server.rpc.interceptors.authorization import Authorization
@@ -54,7 +55,6 @@ from dynamodb_processor_server.rpc.server import (
     CATALOG_SERVICE,
     QUERY_SERVICE,
     ConnectionSettings,
-    Health,
     RpcServer,
     Services,
 )
@@ -94,10 +94,9 @@ class App:
 
     async def start(self) -> None:
         """Serve; calls are welcome if every named table could be described."""
-        await self._health.start()
         self.address = await self._server.start(self._settings.listen)
         await self._catalog.refresh()
-        await self._health.set_ready(not self._catalog.missing)
+        self._health.set_ready(not self._catalog.missing)
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at again and again
         _log.info("serving", address=self.address, metrics_port=self.metrics_port)
@@ -111,13 +110,13 @@ class App:
             _log.error("tables_missing", tables=self._catalog.missing)
         await self._catalog.complete.wait()
         if not self._leaving:
-            await self._health.set_ready(True)
+            self._health.set_ready(True)
 
     async def drain(self) -> None:
         """End readiness, serve on for the drain delay, then let calls end."""
         _log.info("draining")
         self._leaving = True
-        await self._health.set_ready(False)
+        self._health.set_ready(False)
         await asyncio.sleep(self._settings.drain_delay)
         self._draining.set()
         self._health.end_watches()
@@ -167,7 +166,10 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     leases = share_leases(settings, stack)
     followers = Followers(catalog, streams, moves, settings.stream_pace(), leases=leases)
     draining = asyncio.Event()
-    health = Health()
+    health = Health(
+        [service.full_name for service in (QUERY_SERVICE, CATALOG_SERVICE, CACHE_SERVICE)],
+        settings.max_health_watches,
+    )
     preparation, tokens = Preparation(catalog), Tokens(sealer)
     services = Services(
         QueryServicer(
@@ -199,6 +201,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     watch(registry, "cached_pages", "Cached pages.", lambda: len(store))
     watch(registry, "active_reads", "Places taken in admission.", lambda: admission.active)
     watch(registry, "waiting_reads", "Reads waiting for a place.", lambda: admission.waiting)
+    watch(registry, "health_watches", "Open Watch calls.", lambda: health.watches)
     loop = asyncio.get_running_loop()
     watch(registry, "tasks", "Tasks of the event loop.", lambda: len(asyncio.all_tasks(loop)))
     StreamMetrics(registry, followers)

@@ -134,6 +134,12 @@ class Settings(BaseSettings):
         description="Streams open at once, of which no principal has more than half; each may hold "
         "two pages of `max_page_bytes`.",
     )
+    max_health_watches: int = Field(
+        1_024,
+        ge=2,
+        description="Calls of the health service's `Watch` open at once, of which no address has "
+        "more than half and no connection more than 16.",
+    )
     rate_classes: _RateClasses = Field(
         {"default": RateClass(calls_per_second=1_000)},
         description="Limits of each principal by rate class, as JSON: `calls_per_second`, and if "

@@ -11,7 +11,6 @@ from typing import Any, Final, Literal
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2
-from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from dynamodb_processor.v1 import (
@@ -19,9 +18,10 @@ from dynamodb_processor.v1 import (
     catalog_service_pb2,
     query_service_pb2,
 )
-from dynamodb_processor_server.errors import ConfigurationError, Draining
+from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.rpc.cache_servicer import CacheServicer
 from dynamodb_processor_server.rpc.catalog_servicer import CatalogServicer
+from dynamodb_processor_server.rpc.health import Health
 from dynamodb_processor_server.rpc.interceptors.adapter import CallHook, HookedHandlers
 from dynamodb_processor_server.rpc.query_servicer import QueryServicer
 from dynamodb_processor_server.rpc.received import READERS
@@ -46,66 +46,10 @@ _OPTIONS: Final = (
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
 )
 
+# For connections to close, and for handlers to clean up, once no call is under way.
+_CLOSE_SECONDS: Final = 2.0
 
 _COMPRESSIONS: Final = {"off": None, "gzip": grpc.Compression.Gzip}
-
-
-class _HealthServicer(health_aio.HealthServicer):
-    """The standard servicer, except that its watches do not hold up a server that is leaving."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._watches: set[asyncio.Timeout] = set()
-
-    async def Watch(  # noqa: N802 - the method's name in its contract
-        self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> None:
-        """Write the status of a name whenever it changes."""
-        try:
-            async with asyncio.timeout(None) as limit:
-                self._watches.add(limit)
-                try:
-                    await super().Watch(request, context)
-                finally:
-                    self._watches.discard(limit)
-        except TimeoutError:
-            raise Draining("the server is shutting down; watch another") from None
-
-    def end_watches(self) -> None:
-        now = asyncio.get_running_loop().time()
-        for limit in self._watches:
-            limit.reschedule(now)
-
-
-class Health:
-    """The standard health service. `liveness` is always good; all other names follow readiness."""
-
-    def __init__(self) -> None:
-        self.servicer = _HealthServicer()
-        self._following = (
-            "",
-            "readiness",
-            QUERY_SERVICE.full_name,
-            CATALOG_SERVICE.full_name,
-            CACHE_SERVICE.full_name,
-        )
-
-    async def start(self) -> None:
-        """Say that the process lives but is not ready."""
-        await self.servicer.set("liveness", health_pb2.HealthCheckResponse.SERVING)
-        await self.set_ready(False)
-
-    def end_watches(self) -> None:
-        """End the calls that watch a status, which would go on for as long as they may."""
-        self.servicer.end_watches()
-
-    async def set_ready(self, ready: bool) -> None:
-        """Say whether calls are welcome."""
-        status = health_pb2.HealthCheckResponse.ServingStatus.Value(
-            "SERVING" if ready else "NOT_SERVING"
-        )
-        for name in self._following:
-            await self.servicer.set(name, status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +99,7 @@ class RpcServer:
             (QUERY_SERVICE, services.query),
             (CATALOG_SERVICE, services.catalog),
             (CACHE_SERVICE, services.cache),
-            (HEALTH_SERVICE, services.health.servicer),
+            (HEALTH_SERVICE, services.health),
         ]
         if reflection_mode != "off":
             names = [service.full_name for service, _ in served] + [REFLECTION_SERVICE.full_name]
@@ -180,11 +124,24 @@ class RpcServer:
         return f"{address.rpartition(':')[0]}:{port}"
 
     async def stop(self, grace: float) -> None:
-        """Take no more calls, give those under way `grace` seconds, and wait for their ends."""
-        await self._server.stop(grace)
-        # `stop` may return before the last handlers have cleaned up.
+        """Take no more calls, give those under way `grace` seconds, and wait for their ends.
+
+        Once no call is under way, connections get two seconds to close: gRPC waits until clients
+        have confirmed that, and a client that hangs never does.
+        """
+        stopping = asyncio.create_task(self._server.stop(grace))
+        while not stopping.done():
+            idle = asyncio.create_task(self._handlers.idle())
+            await asyncio.wait((stopping, idle), return_when=asyncio.FIRST_COMPLETED)
+            idle.cancel()
+            await asyncio.wait((stopping,), timeout=_CLOSE_SECONDS)
+            if not self._handlers.active:
+                break
+        await self._server.stop(None)
+        await stopping
+        # That may return before the last handlers have cleaned up.
         try:
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._handlers.idle()
         except TimeoutError:
             _log.warning("calls_did_not_end")

@@ -77,6 +77,11 @@ class HookedHandlers(grpc.GenericRpcHandler):
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         self._active = _ActiveCalls()
 
+    @property
+    def active(self) -> int:
+        """The number of calls inside their hooks."""
+        return self._active.count
+
     async def idle(self) -> None:
         """Wait until no call is inside its hooks."""
         await self._active.none()
