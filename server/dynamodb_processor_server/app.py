@@ -25,6 +25,7 @@ from dynamodb_processor_server.caching.streams.moves import GenerationMoves
 from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
 from dynamodb_processor_server.catalog.registry import Catalog
 from dynamodb_processor_server.documents import Reloading
+from dynamodb_processor_server.query.parser import prepare_parser
 from dynamodb_processor_server.query.tokens import TokenSealer
 from dynamodb_processor_server.reading.admitted import (
     Admittance,
@@ -139,6 +140,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
         settings.catalog, lambda file: file.parse(CatalogDeclaration, settings.catalog_context())
     )
     keys = Reloading(settings.keys, lambda file: KeyRing.build(file, settings.rate_classes))
+    prepare_parser()
     sealer = TokenSealer(settings.token_key_ring(), settings.token_lifetime)
     registry = _registry()
     metrics = CallMetrics(registry)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 
 class ProcessorError(Exception):
@@ -32,14 +33,25 @@ class FieldViolation:
     description: str
 
 
+#: Violations of one request that are named; a caller can make more than anybody would read.
+MAX_VIOLATIONS: Final = 20
+
+
 class InvalidRequest(ProcessorError):
-    """The request itself is wrong, whatever the state of the service. All violations at once."""
+    """The request itself is wrong, whatever the state of the service.
+
+    The first `MAX_VIOLATIONS` are in `violations`; `more` is how many there are besides.
+    """
 
     reason = "INVALID_REQUEST"
 
-    def __init__(self, violations: Sequence[FieldViolation]) -> None:
-        super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
-        self.violations = tuple(violations)
+    def __init__(self, violations: Sequence[FieldViolation], more: int = 0) -> None:
+        self.violations = tuple(violations[:MAX_VIOLATIONS])
+        self.more = more + len(violations) - len(self.violations)
+        texts = [f"{v.field}: {v.description}" for v in self.violations]
+        if self.more:
+            texts.append(f"and {self.more} more")
+        super().__init__("; ".join(texts))
 
     @classmethod
     def of(cls, field: str, description: str) -> InvalidRequest:

@@ -326,8 +326,9 @@ class QuerySpec(_message.Message):
     """A condition in DynamoDB's condition-expression language, with literals allowed:
       user_id = :user AND occurred_at BETWEEN '2026-01-01' AND '2026-02-01' AND size(payload) > 100
     Single quotes make strings, double quotes make attribute names; names need no `#` aliases.
-    At most 8 KiB of UTF-8 and 32 levels deep. Empty means every item, which is a scan and is
-    refused unless the catalog allows scans of the table.
+    At most 8 KiB of UTF-8, 2,500 names, values, operators and other signs, and 32 levels deep.
+    Empty means every item, which is a scan and is refused unless the catalog allows scans of the
+    table.
     """
     index: _builtins.str
     """Empty: the service chooses. An index's name, or "@table" for the base table: use it or fail."""
@@ -344,13 +345,16 @@ class QuerySpec(_message.Message):
     @_builtins.property
     def parameters(self) -> _containers.MessageMap[_builtins.str, _value_pb2.AttributeValue]:
         """Values for the `:name` parameters of `expression`, without the colon. Every parameter must be
-        given, and every given one used.
+        given, and every given one used. At most 1,000 parameters, which hold at most 5,000 values and
+        2 MB: elements of lists, entries of maps and members of sets are values as well, and each counts
+        as often as the expression uses its parameter.
         """
 
     @_builtins.property
     def projection(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Document paths of the attributes to return, such as `user_id` or `address.lines[0]`. Empty
-        means every attribute that the caller may see. Paths must not overlap.
+        means every attribute that the caller may see. Paths must not overlap. At most 500 paths, of 16
+        KiB together, each at most 32 levels deep.
         """
 
     def __init__(

@@ -387,7 +387,9 @@ class BatchGetItemsRequest(_message.Message):
 
     @_builtins.property
     def projection(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Document paths of the attributes to return. Empty means all that the caller may see."""
+        """Document paths of the attributes to return, as many and as long as in QuerySpec. Empty means all
+        that the caller may see.
+        """
 
     @_builtins.property
     def budget(self) -> _query_pb2.Budget:

@@ -14,6 +14,8 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import cache
+from typing import Any
 
 from dynamodb_processor_server.query.values import number_text
 
@@ -45,11 +47,19 @@ def encode(data: object) -> bytes:  # noqa: C901 - one flat table of types
             pairs = sorted((encode(key), encode(value)) for key, value in data.items())
             return _framed(b"m", b"".join(part for pair in pairs for part in pair))
     if dataclasses.is_dataclass(data):
-        fields = [field for field in dataclasses.fields(data) if field.compare]
-        parts = [encode(type(data).__name__)]
-        parts += [encode(field.name) + encode(getattr(data, field.name)) for field in fields]
+        name, fields = _layout(data.__class__)
+        parts = [name]
+        for field, encoded in fields:
+            parts += (encoded, encode(getattr(data, field)))
         return _framed(b"d", b"".join(parts))
     raise TypeError(f"{type(data).__name__} has no canonical encoding")
+
+
+@cache
+def _layout(kind: Any) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:
+    """Return a dataclass's encoded name, and its fields with theirs."""
+    fields = [field.name for field in dataclasses.fields(kind) if field.compare]
+    return encode(kind.__name__), tuple((name, encode(name)) for name in fields)
 
 
 def digest(data: object) -> bytes:

@@ -6,6 +6,7 @@ parameters, sizes, and the static type rules by which DynamoDB refuses an expres
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -16,6 +17,13 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedTok
 from lark.visitors import Transformer_NonRecursive
 
 from dynamodb_processor_server.query import static_types
+from dynamodb_processor_server.query.expression_limits import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    TOO_DEEP,
+    ParameterUse,
+    check_tokens,
+)
 from dynamodb_processor_server.query.model import (
     And,
     Between,
@@ -35,8 +43,12 @@ from dynamodb_processor_server.query.values import Value, parse_number
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "ExpressionError", "parse_expression", "parse_path"]
 
-MAX_BYTES: Final = 8 * 1024
-MAX_DEPTH: Final = 32
+_SPACE: Final = r"[ \t\f\r\n]*"
+# One level of a path, as the grammar has it: a name or, behind another level, a list position.
+_LEVEL: Final = re.compile(
+    rf"""{_SPACE}(\.{_SPACE})?(?:([A-Za-z_][A-Za-z0-9_]*)|("(?:[^"]|"")+")){_SPACE}"""
+    rf"""|{_SPACE}\[{_SPACE}(\d{{1,9}}){_SPACE}\]{_SPACE}"""
+)
 
 _FUNCTIONS: Final = {
     "attribute_exists": 1,
@@ -70,6 +82,8 @@ _EXPECTATIONS: Final = {
     "$END": "the end",
 }
 
+_TOO_DEEP_PATH: Final = f"a path is at most {MAX_DEPTH} levels deep"
+
 # While parsing, a condition travels with the number of levels it is deep.
 _Nested: TypeAlias = tuple[Condition, int]
 
@@ -82,9 +96,10 @@ def parse_expression(text: str, parameters: Mapping[str, Value]) -> Condition:
     """
     if len(text.encode()) > MAX_BYTES:
         raise ExpressionError(f"an expression has at most {MAX_BYTES} bytes", 0)
+    check_tokens(text)
     builder = _Builder(parameters)
     condition, _ = _parse(text, "start", builder)
-    unused = parameters.keys() - builder.used
+    unused = parameters.keys() - builder.used.names
     if unused:
         names = ", ".join(f":{name}" for name in sorted(unused)[:5])
         raise ExpressionError(f"{names} is given but not used", 0)
@@ -96,8 +111,31 @@ def parse_path(text: str) -> Path:
     """Return the document path that `text` says, or raise ExpressionError."""
     if len(text.encode()) > MAX_BYTES:
         raise ExpressionError(f"a path has at most {MAX_BYTES} bytes", 0)
-    path: Path = _parse(text, "path", _Builder({}))
-    return path
+    parts: list[tuple[str | int, int]] = []
+    at = 0
+    while at < len(text) and (level := _LEVEL.match(text, at)) is not None:
+        dot, name, quoted, position = level.groups()
+        if position is None and (dot is None) != (not parts):
+            break
+        if position is not None and not parts:
+            break
+        if len(parts) == MAX_DEPTH:
+            raise ExpressionError(_TOO_DEEP_PATH, parts[0][1])
+        if position is not None:
+            parts.append((int(position), level.start(4) + 1))
+        else:
+            plain = name or quoted[1:-1].replace('""', '"')
+            parts.append((plain, level.start(2 if name else 3) + 1))
+        at = level.end()
+    if at < len(text) or not parts:
+        _parse(text, "path", _Builder({}))  # which says what is wrong
+        raise AssertionError(f"{text[:40]!r} is a path after all")
+    return Path(tuple(part for part, _ in parts), parts[0][1])
+
+
+def prepare_parser() -> None:
+    """Build the parser, which takes a while, before the first expression comes."""
+    _grammar()
 
 
 @cache
@@ -137,7 +175,7 @@ class _Builder(Transformer_NonRecursive[Token, Any]):
     def __init__(self, parameters: Mapping[str, Value]) -> None:
         super().__init__()
         self._parameters = parameters
-        self.used: set[str] = set()
+        self.used = ParameterUse()
 
     # Conditions, each as (condition, depth).
 
@@ -205,7 +243,7 @@ class _Builder(Transformer_NonRecursive[Token, Any]):
     def path(self, children: list[Any]) -> Path:
         column = children[0][1]
         if len(children) > MAX_DEPTH:
-            raise ExpressionError(f"a path is at most {MAX_DEPTH} levels deep", column)
+            raise ExpressionError(_TOO_DEEP_PATH, column)
         return Path(tuple(part for part, _ in children), column)
 
     def name(self, children: list[Token]) -> tuple[str, int]:
@@ -223,8 +261,9 @@ class _Builder(Transformer_NonRecursive[Token, Any]):
         name = children[0][1:]
         if name not in self._parameters:
             raise ExpressionError(f"parameter :{name[:40]} is not given", _column(children[0]))
-        self.used.add(name)
-        return Literal(self._parameters[name], _column(children[0]))
+        value = self._parameters[name]
+        self.used.add(name, value, _column(children[0]))
+        return Literal(value, _column(children[0]))
 
     def string(self, children: list[Token]) -> Literal:
         text = children[0][1:-1].replace("''", "'")
@@ -250,7 +289,7 @@ class _Builder(Transformer_NonRecursive[Token, Any]):
 def _deeper(depth: int, keyword: Token | None) -> int:
     if depth >= MAX_DEPTH:
         column = _column(keyword) if keyword else 0
-        raise ExpressionError(f"an expression is at most {MAX_DEPTH} levels deep", column)
+        raise ExpressionError(TOO_DEEP, column)
     return depth + 1
 
 

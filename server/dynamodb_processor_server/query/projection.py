@@ -23,7 +23,7 @@ def conflicting(paths: Iterable[Path]) -> Path | None:
             known = node.get(part, _ABSENT)
             if known is None or (final and known is not _ABSENT):
                 return path
-            if any(type(other) is not type(part) for other in node):
+            if type(next(iter(node), part)) is not type(part):  # all there are of one type
                 return path
             if not final:
                 node = node.setdefault(part, {})

@@ -35,6 +35,12 @@ class Renderer:
         self._names: dict[str, str] = {}
         self._values: dict[Value, str] = {}
 
+    def copy(self) -> Renderer:
+        """Return a renderer that goes on from here on its own."""
+        other = Renderer()
+        other._names, other._values = self._names.copy(), self._values.copy()
+        return other
+
     @property
     def names(self) -> Mapping[str, str]:
         """ExpressionAttributeNames."""

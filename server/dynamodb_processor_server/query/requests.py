@@ -144,15 +144,45 @@ def _divide(
     """
     own = {a.name for a in path.key.attributes} if operation is not Operation.SCAN else set()
     evaluates = operation is not Operation.GET
-    pushed: list[Condition] = []
+    pushed = _PushedFilter()
     local: list[Condition] = []
     for term in rest:
         names = attributes((term,))
         stored = own.isdisjoint(names) and not any(map(view.is_derived, names))
         allowed = evaluates and stored and holds(path, term, view) and not _upside_down(term)
-        fits = allowed and _within_limits((*pushed, term))
-        (pushed if fits else local).append(term)
-    return tuple(pushed), tuple(local)
+        if not (allowed and pushed.add(term)):
+            local.append(term)
+    return tuple(pushed.terms), tuple(local)
+
+
+class _PushedFilter:
+    """A filter expression that grows by one conjunct at a time, within DynamoDB's limits.
+
+    Each conjunct is rendered once: a filter of 300 is not rendered 300 times to be measured.
+    """
+
+    def __init__(self) -> None:
+        self.terms: list[Condition] = []
+        self._renderer = Renderer()
+        self._bytes = 0
+        self._operators = -1
+
+    def add(self, term: Condition) -> bool:
+        """Append a conjunct if the filter stays within the limits; return whether it does."""
+        operators = self._operators + 1 + _operators(term)
+        if operators > _MAX_OPERATORS:
+            return False
+        renderer = self._renderer.copy()
+        text = renderer.condition(And((term,)))
+        # The key condition takes the first few aliases; longer ones cost a byte or two each.
+        size = self._bytes + len(text) + text.count(":") + text.count("#")
+        if self.terms:
+            size += len(" AND ")
+        if size > _MAX_EXPRESSION_BYTES:
+            return False
+        self.terms.append(term)
+        self._renderer, self._bytes, self._operators = renderer, size, operators
+        return True
 
 
 def _upside_down(term: Condition) -> bool:
@@ -163,16 +193,6 @@ def _upside_down(term: Condition) -> bool:
         and isinstance(leaf.high, Literal)
         and leaf.low.value.order > leaf.high.value.order
         for leaf in leaves(term)
-    )
-
-
-def _within_limits(terms: _Terms) -> bool:
-    operators = len(terms) - 1 + sum(map(_operators, terms))
-    text = Renderer().condition(And(terms))
-    # The key condition takes the first few aliases; longer ones cost a byte or two each.
-    return (
-        operators <= _MAX_OPERATORS
-        and len(text) + text.count(":") + text.count("#") <= _MAX_EXPRESSION_BYTES
     )
 
 

@@ -26,6 +26,9 @@ TYPE_NAMES: Final = {
 _MAX_DIGITS = 38
 _MAX_EXPONENT = 125
 _MIN_EXPONENT = -130
+# A number that DynamoDB takes can be written out in 170 characters; some more zeros do no harm.
+_MAX_NUMBER_TEXT = 1_000
+_NUMBER_BYTES = 21  # of one in DynamoDB, at most
 _ARITHMETIC = decimal.Context(prec=2 * _MAX_DIGITS)
 
 
@@ -50,6 +53,11 @@ class Value:
 
 def parse_number(text: str) -> Decimal:
     """Return the number `text` stands for; raise ValueError if DynamoDB has no such number."""
+    if len(text) > _MAX_NUMBER_TEXT:
+        raise ValueError(
+            f"{text[:60]!r} is not a number: it has {len(text)} characters, more than "
+            f"{_MAX_NUMBER_TEXT}"
+        )
     try:
         number = Decimal(text)
     except decimal.InvalidOperation:
@@ -84,6 +92,30 @@ def number_text(number: Decimal) -> str:
     """Return the one text that stands for a number, whichever way it was written."""
     normal = _ARITHMETIC.normalize(number)
     return format(normal, "f") if -40 < normal.adjusted() < 40 else str(normal)
+
+
+def size_of(value: Value) -> tuple[int, int]:
+    """Return how many values there are, those inside included, and their bytes, about."""
+    match value.type:
+        case "S":
+            return 1, len(value.data.encode())
+        case "B":
+            return 1, len(value.data)
+        case "SS":
+            return 1 + len(value.data), sum(len(member.encode()) for member in value.data)
+        case "BS":
+            return 1 + len(value.data), sum(map(len, value.data))
+        case "NS":
+            return 1 + len(value.data), _NUMBER_BYTES * len(value.data)
+        case "L":
+            inside = [size_of(element) for element in value.data]
+            names = 0
+        case "M":
+            inside = [size_of(element) for _, element in value.data]
+            names = sum(len(name.encode()) for name, _ in value.data)
+        case _:
+            return 1, _NUMBER_BYTES
+    return 1 + sum(count for count, _ in inside), names + sum(size for _, size in inside)
 
 
 def from_wire(wire: WireValue) -> Value:

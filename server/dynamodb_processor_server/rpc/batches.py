@@ -18,11 +18,12 @@ from dynamodb_processor_server.reading.port import Found, Lookup
 from dynamodb_processor_server.rpc.keys import parse_key
 from dynamodb_processor_server.rpc.requests import (
     WITHHELD,
-    Violations,
     parse_projection,
     parse_strong,
 )
 from dynamodb_processor_server.rpc.responses import set_seconds, set_usage
+from dynamodb_processor_server.rpc.values import ValueRoom
+from dynamodb_processor_server.rpc.violations import Violations
 
 MAX_KEYS: Final = 100  # DynamoDB's limit
 
@@ -65,8 +66,9 @@ def parse_batch(
     projection = parse_projection(request.projection, "projection", violations)
     for violation in projection_violations(projection, table, "projection"):
         violations.add(violation.field, violation.description)
+    room = ValueRoom()
     keys = [
-        parse_key(key, f"keys[{position}]", table, violations)
+        parse_key(key, f"keys[{position}]", table, room, violations)
         for position, key in enumerate(request.keys)
     ]
     violations.raise_any()

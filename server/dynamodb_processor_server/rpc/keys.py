@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Final
 
 from dynamodb_processor.v1.value_pb2 import Item
 from dynamodb_processor_server.caching.tags import Partition
@@ -12,12 +13,22 @@ from dynamodb_processor_server.catalog.templates import KeyTemplate
 from dynamodb_processor_server.catalog.timestamps import parse_instant
 from dynamodb_processor_server.query.attribute_conditions import MAX_PARTITION_BYTES, MAX_SORT_BYTES
 from dynamodb_processor_server.query.values import TYPE_NAMES, Value
-from dynamodb_processor_server.rpc.requests import Violations
-from dynamodb_processor_server.rpc.values import value_of
+from dynamodb_processor_server.rpc.values import ValueRoom, value_of
+from dynamodb_processor_server.rpc.violations import Violations
+
+# A key has up to eight attributes, each of which may be composed of a few fields.
+_MAX_ATTRIBUTES: Final = 64
 
 
-def parse_key(message: Item, field: str, table: Table, violations: Violations) -> tuple[Value, ...]:
-    """Return a key's values in the order of the key schema, noting mistakes under `field`."""
+def parse_key(
+    message: Item, field: str, table: Table, room: ValueRoom, violations: Violations
+) -> tuple[Value, ...]:
+    """Return a key's values in the order of the key schema, noting mistakes under `field`.
+
+    `room` is shared by all keys of a request.
+    """
+    if not _has_few_attributes(message, field, violations):
+        return ()
     attributes = table.schema.base.key.attributes
     names = dict.fromkeys(name for attribute in attributes for name in attribute.fields)
     expected = ", ".join(sorted(names))
@@ -29,7 +40,7 @@ def parse_key(message: Item, field: str, table: Table, violations: Violations) -
             violations.add(field, f"{name} is missing; the key is {expected}")
             continue
         try:
-            said[name] = _stored(name, value_of(message.attributes[name]), table)
+            said[name] = _stored(name, value_of(message.attributes[name], room), table)
         except ValueError as error:
             violations.add(f"{field}.{name}", str(error))
     return tuple(
@@ -38,6 +49,17 @@ def parse_key(message: Item, field: str, table: Table, violations: Violations) -
         if (value := _value(attribute, said, field, _longest(attribute, table), violations))
         is not None
     )
+
+
+def _has_few_attributes(message: Item, field: str, violations: Violations) -> bool:
+    """Return whether a key has no more attributes than any key; note it if it has."""
+    few = len(message.attributes) <= _MAX_ATTRIBUTES
+    if not few:
+        violations.add(
+            field,
+            f"has {len(message.attributes)} attributes, more than the {_MAX_ATTRIBUTES} of any key",
+        )
+    return few
 
 
 def parse_partitions(
@@ -49,9 +71,12 @@ def parse_partitions(
     are noted under `field`; one is a value that takes part in no partition.
     """
     said: dict[str, Value] = {}
+    room = ValueRoom()
+    if not _has_few_attributes(message, field, violations):
+        violations.raise_any()
     for name in sorted(message.attributes):
         try:
-            said[name] = _stored(name, value_of(message.attributes[name]), table)
+            said[name] = _stored(name, value_of(message.attributes[name], room), table)
         except ValueError as error:
             violations.add(f"{field}.{name[:60]}", str(error))
     violations.raise_any()

@@ -23,13 +23,13 @@ from dynamodb_processor_server.query.plan import Plan
 from dynamodb_processor_server.query.planner import plan_query
 from dynamodb_processor_server.query.rules import RowRule
 from dynamodb_processor_server.query.static_types import ExpressionError
-from dynamodb_processor_server.rpc.received import Spec
-from dynamodb_processor_server.rpc.requests import Violations, parse_query
+from dynamodb_processor_server.rpc.received import LARGEST_KEPT_QUERY, Spec
+from dynamodb_processor_server.rpc.requests import parse_query
+from dynamodb_processor_server.rpc.violations import Violations
 
-# Bytes of all queries that are remembered, and of one. A plan takes up to forty times as many. One
-# query takes a few more, so that there are not too many small ones.
+# Bytes of all queries that are remembered; a plan takes up to forty times as many. One query takes
+# a few more, so that there are not too many small ones.
 _MAX_REMEMBERED: Final = 2 * 1024 * 1024
-_MAX_QUERY: Final = 4_096
 _EACH_QUERY: Final = 128
 
 
@@ -80,17 +80,17 @@ class Preparation:
         grant = granted(principal, spec.table)
         if mistakes:
             parse_query(spec.message, Violations(mistakes))
-        key = (self._catalog.version, counts, grant.version, spec.key)
-        try:
-            return self._plans[key]
-        except KeyError:
-            query = replace(parse_query(spec.message, Violations()), counts=counts)
-            table = narrowed(await self._catalog.table(spec.table), grant)
-            prepared = _prepared(query, table, _stored_rule(grant, table), len(spec.key))
-            if prepared.size <= _MAX_QUERY:
-                # Describing the table on first use moves the version on.
-                self._plans[self._catalog.version, *key[1:]] = prepared
-            return prepared
+        if spec.key is not None:
+            known = self._plans.get((self._catalog.version, counts, grant.version, spec.key))
+            if known is not None:
+                return known
+        query = replace(parse_query(spec.message, Violations()), counts=counts)
+        table = narrowed(await self._catalog.table(spec.table), grant)
+        prepared = _prepared(query, table, _stored_rule(grant, table), spec.size)
+        if spec.key is not None:
+            # Describing the table on first use moves the version on.
+            self._plans[self._catalog.version, counts, grant.version, spec.key] = prepared
+        return prepared
 
     def counting(self, prepared: PreparedQuery) -> Plan:
         """Return the plan that counts all that a query matches.
@@ -104,7 +104,7 @@ class Preparation:
             return known[1]
         query = replace(prepared.query, counts=True, index=plan.path.label)
         counting = plan_query(query, plan.table, plan.rule)
-        if prepared.size <= _MAX_QUERY:
+        if prepared.size <= LARGEST_KEPT_QUERY:
             self._counting[id(plan)] = prepared, counting
         return counting
 

@@ -32,13 +32,13 @@ from dynamodb_processor_server.rpc.openings import Opening, Openings, Tokens
 from dynamodb_processor_server.rpc.preparation import Preparation
 from dynamodb_processor_server.rpc.received import PageRequest, Spec
 from dynamodb_processor_server.rpc.requests import (
-    Violations,
     check_budget,
     parse_bound,
     parse_budget,
     parse_cache,
 )
 from dynamodb_processor_server.rpc.responses import count_response, query_response, stream_response
+from dynamodb_processor_server.rpc.violations import Violations
 
 _REMAINING: Final = "x-read-units-remaining"
 

@@ -12,21 +12,33 @@ from dynamodb_processor.v1.query_service_pb2 import QueryRequest, StreamQueryReq
 from dynamodb_processor_server.errors import FieldViolation
 from dynamodb_processor_server.reading.port import CachePolicy
 from dynamodb_processor_server.reading.traversal import Budget
-from dynamodb_processor_server.rpc.requests import Violations, parse_terms, parse_total
+from dynamodb_processor_server.rpc.requests import parse_terms, parse_total
+from dynamodb_processor_server.rpc.violations import Violations
+
+#: Bytes of a query whose plan is remembered.
+LARGEST_KEPT_QUERY: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A `QuerySpec` as received; `key` is the same for equal ones."""
+    """A `QuerySpec` as received.
+
+    `key` is the same for equal ones; None where the query is too large for its plan to be
+    remembered. `size` is in bytes.
+    """
 
     message: QuerySpec
     table: str
-    key: bytes
+    size: int
+    key: bytes | None
 
     @classmethod
     def of(cls, message: QuerySpec) -> Spec:
         """Return the spec of a message, which is not to be changed any more."""
-        return cls(message, message.table, message.SerializeToString(deterministic=True))
+        size = message.ByteSize()
+        # Sorting and writing a large message takes longer than reading it did.
+        key = message.SerializeToString(deterministic=True) if size <= LARGEST_KEPT_QUERY else None
+        return cls(message, message.table, size, key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +87,11 @@ def _page_request(
         total=total,
         mistakes=violations.found,
     )
+
+
+def is_kept(request: PageRequest) -> bool:
+    """Return whether a request is remembered: not if it was refused, so will not come again."""
+    return not request.mistakes
 
 
 #: How the methods whose requests often come again read them, by name; see `wire.service_handler`.

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
-from google.protobuf.unknown_fields import UnknownFieldSet
 
 from dynamodb_processor.v1 import query_pb2
 from dynamodb_processor.v1.query_service_pb2 import (
@@ -21,7 +21,8 @@ from dynamodb_processor.v1.query_service_pb2 import (
     QueryRequest,
     StreamQueryRequest,
 )
-from dynamodb_processor_server.errors import FieldViolation, InvalidRequest
+from dynamodb_processor.v1.value_pb2 import AttributeValue
+from dynamodb_processor_server.errors import InvalidRequest
 from dynamodb_processor_server.query.model import Condition, Path, Query
 from dynamodb_processor_server.query.parser import ExpressionError, parse_expression, parse_path
 from dynamodb_processor_server.query.plan import Plan
@@ -29,12 +30,14 @@ from dynamodb_processor_server.query.projection import conflicting
 from dynamodb_processor_server.query.values import Value
 from dynamodb_processor_server.reading.port import DEFAULT_CACHE_POLICY, CacheMode, CachePolicy
 from dynamodb_processor_server.reading.traversal import NO_BUDGET, Budget
-from dynamodb_processor_server.rpc.values import value_of
+from dynamodb_processor_server.rpc.values import TooManyValues, ValueRoom, value_of
+from dynamodb_processor_server.rpc.violations import Violations, check_unknown, shown
 
 _T = TypeVar("_T")
 _PARAMETER: Final = re.compile(r"[A-Za-z0-9_]{1,255}")
 _MAX_PARAMETERS: Final = 1_000
 _MAX_PROJECTION: Final = 500
+_MAX_PROJECTION_BYTES: Final = 16 * 1024  # DynamoDB has 4 KB of names or their aliases
 _MAX_SECONDS: Final = 315_576_000_000  # of google.protobuf.Duration
 
 _ORDERS: Final[Mapping[int, bool]] = {
@@ -70,41 +73,20 @@ _Cached = QueryRequest | StreamQueryRequest | CountItemsRequest
 WITHHELD: Final = "is not allowed: under the access rules here it would tell of hidden items"
 
 
-class Violations:
-    """Gathers what is wrong with a request."""
-
-    def __init__(self, found: Iterable[FieldViolation] = ()) -> None:
-        self._found = list(found)
-
-    @property
-    def found(self) -> tuple[FieldViolation, ...]:
-        """What was noted so far."""
-        return tuple(self._found)
-
-    def __bool__(self) -> bool:
-        return bool(self._found)
-
-    def add(self, field: str, description: str) -> None:
-        """Note one mistake."""
-        self._found.append(FieldViolation(field, description))
-
-    def raise_any(self) -> None:
-        """Raise InvalidRequest if anything was noted."""
-        if self._found:
-            raise InvalidRequest(self._found)
-
-
 def parse_query(message: query_pb2.QuerySpec, violations: Violations) -> Query:
     """Return the query that a `QuerySpec` says.
 
     Raises InvalidRequest for its mistakes and those that `violations` brings along.
     """
-    _check_unknown(message, "query", violations)
+    parameters = _parameters(message.parameters)
+    _check_paths(message.projection, "query.projection")
+    # What is looked through here for unknown fields is bounded by the two lines before.
+    check_unknown(message, "query", violations)
     if not message.table:
         violations.add("query.table", "is required")
     query = Query(
         table=message.table,
-        condition=_condition(message, violations),
+        condition=_condition(message.expression, parameters, violations),
         index=message.index or None,
         descending=_enum(message.order, _ORDERS, "query.order", violations, False),
         projection=parse_projection(message.projection, "query.projection", violations),
@@ -129,7 +111,7 @@ def parse_budget(request: _Budgeted, violations: Violations) -> Budget:
     if not request.HasField("budget"):
         return NO_BUDGET
     budget = request.budget
-    _check_unknown(budget, "budget", violations)
+    check_unknown(budget, "budget", violations)
     return Budget(
         max_scanned_items=_positive(budget, "max_scanned_items", "budget", violations),
         max_read_units=_positive(budget, "max_read_units", "budget", violations),
@@ -153,76 +135,86 @@ def parse_cache(request: _Cached, violations: Violations) -> CachePolicy:
     if not request.HasField("cache"):
         return DEFAULT_CACHE_POLICY
     cache = request.cache
-    _check_unknown(cache, "cache", violations)
+    check_unknown(cache, "cache", violations)
     return CachePolicy(
         mode=_enum(cache.mode, _CACHE_MODES, "cache.mode", violations, CacheMode.DEFAULT),
         max_staleness=_duration(cache, "max_staleness", "cache", violations, zero=True),
     )
 
 
-def _check_unknown(message: Message, path: str, violations: Violations) -> None:
-    """Note fields that this server does not know, at any depth: one may be a restriction."""
-    for field in UnknownFieldSet(message):  # type: ignore[attr-defined]  # the stubs lack iteration
-        violations.add(path, f"has field {field.field_number}, which this server does not know")
-    for descriptor, value in message.ListFields():
-        if descriptor.message_type is None:
-            continue
-        below = f"{path}.{descriptor.name}"
-        if isinstance(value, Message):
-            _check_unknown(value, below, violations)
-        elif descriptor.message_type.GetOptions().map_entry:
-            for key in value:
-                if isinstance(value[key], Message):
-                    _check_unknown(value[key], f"{below}[{_shown(key)}]", violations)
-        else:
-            for element in value:
-                _check_unknown(element, below, violations)
+@dataclass(frozen=True, slots=True)
+class _Parameters:
+    """Parameters by name, and what is wrong with the others."""
+
+    values: Mapping[str, Value]
+    mistakes: Mapping[str, str]
 
 
-def _shown(key: object) -> str:
-    """Return a map's key as a field path has it; keys are as long as their callers please."""
-    return repr(key[:60] if isinstance(key, str) else key)
+def _parameters(messages: Mapping[str, AttributeValue]) -> _Parameters:
+    """Return what the parameters of a query hold.
 
-
-def _condition(message: query_pb2.QuerySpec, violations: Violations) -> Condition | None:
-    parameters: dict[str, Value] = {}
-    if len(message.parameters) > _MAX_PARAMETERS:
-        violations.add("query.parameters", f"are at most {_MAX_PARAMETERS}")
-        return None
-    sound = True
-    for name in message.parameters:
-        field = f"query.parameters[{_shown(name)}]"
+    Raises InvalidRequest, without looking any further, if they are too many or hold too much.
+    """
+    if len(messages) > _MAX_PARAMETERS:
+        raise InvalidRequest.of("query.parameters", f"are at most {_MAX_PARAMETERS}")
+    values: dict[str, Value] = {}
+    mistakes: dict[str, str] = {}
+    room = ValueRoom()
+    for name in messages:
         try:
             if not _PARAMETER.fullmatch(name):
                 raise ValueError("a parameter's name is letters, digits and _, without the colon")
-            parameters[name] = value_of(message.parameters[name])
+            values[name] = value_of(messages[name], room)
+        except TooManyValues as error:
+            raise InvalidRequest.of("query.parameters", str(error)) from None
         except ValueError as error:
-            sound = False
-            violations.add(field, str(error))
-    if not message.expression.strip():
-        for name in parameters:
-            violations.add(f"query.parameters[{_shown(name)}]", "is not used: no expression")
+            mistakes[name] = str(error)
+    return _Parameters(values, mistakes)
+
+
+def _condition(
+    expression: str, parameters: _Parameters, violations: Violations
+) -> Condition | None:
+    for name, mistake in parameters.mistakes.items():
+        violations.add(f"query.parameters[{shown(name)}]", mistake)
+    if not expression.strip():
+        for name in parameters.values:
+            violations.add(f"query.parameters[{shown(name)}]", "is not used: no expression")
         return None
-    if not sound:
+    if parameters.mistakes:
         return None
     try:
-        return parse_expression(message.expression, parameters)
+        return parse_expression(expression, parameters.values)
     except ExpressionError as error:
         violations.add("query.expression", str(error))
         return None
 
 
-def parse_projection(texts: Sequence[str], field: str, violations: Violations) -> tuple[Path, ...]:
-    """Return the document paths that `texts` say, noting mistakes under `field`."""
+def _check_paths(texts: Sequence[str], field: str) -> None:
+    """Raise InvalidRequest, without looking any further, if the paths are too many or too long."""
     if len(texts) > _MAX_PROJECTION:
-        violations.add(field, f"has at most {_MAX_PROJECTION} paths")
-        return ()
+        raise InvalidRequest.of(field, f"has at most {_MAX_PROJECTION} paths")
+    size = sum(len(text.encode()) for text in texts)
+    if size > _MAX_PROJECTION_BYTES:
+        raise InvalidRequest.of(
+            field, f"has at most {_MAX_PROJECTION_BYTES} bytes of paths in all, not {size}"
+        )
+
+
+def parse_projection(texts: Sequence[str], field: str, violations: Violations) -> tuple[Path, ...]:
+    """Return the document paths that `texts` say, noting mistakes under `field`.
+
+    Raises InvalidRequest if they are too many or too long to be looked at.
+    """
+    _check_paths(texts, field)
     found: list[Path] = []
     for position, text in enumerate(texts):
         try:
             found.append(parse_path(text))
         except ExpressionError as error:
             violations.add(f"{field}[{position}]", str(error))
+            if violations.full:  # each mistake takes as long as many paths
+                break
     clash = conflicting(found)
     if clash is not None:
         violations.add(field, f"{clash} overlaps another path")
@@ -250,7 +242,7 @@ def parse_bound(request: CountItemsRequest, violations: Violations) -> int:
 
 
 def _bound(options: query_pb2.TotalOptions, violations: Violations) -> int:
-    _check_unknown(options, "total", violations)
+    check_unknown(options, "total", violations)
     if options.mode not in _TOTAL_MODES:
         violations.add("total.mode", f"{options.mode} is not a value this server knows")
         return 0

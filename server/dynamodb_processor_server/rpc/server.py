@@ -24,8 +24,8 @@ from dynamodb_processor_server.rpc.catalog_servicer import CatalogServicer
 from dynamodb_processor_server.rpc.health import Health
 from dynamodb_processor_server.rpc.interceptors.adapter import CallHook, HookedHandlers
 from dynamodb_processor_server.rpc.query_servicer import QueryServicer
-from dynamodb_processor_server.rpc.received import READERS
-from dynamodb_processor_server.rpc.wire import service_handler
+from dynamodb_processor_server.rpc.received import READERS, is_kept
+from dynamodb_processor_server.rpc.wire import MAX_REQUEST_BYTES, service_handler
 
 _log = structlog.get_logger(__name__)
 
@@ -38,7 +38,7 @@ REFLECTION_SERVICE: Final = reflection_pb2.DESCRIPTOR.services_by_name["ServerRe
 _OPTIONS: Final = (
     # Two servers on one port would each get some of the calls, silently.
     ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", 1024 * 1024),
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     # Probes and reflection are exempt from admission; this bounds them on each connection.
     ("grpc.max_concurrent_streams", 1000),
     # By default a client behind a proxy that pings to keep its connection is sent away.
@@ -48,6 +48,9 @@ _OPTIONS: Final = (
 
 # For connections to close, and for handlers to clean up, once no call is under way.
 _CLOSE_SECONDS: Final = 2.0
+
+# Bytes of a request that is no query: names, or the key of one partition.
+_MAX_SMALL_REQUEST: Final = 32 * 1024
 
 _COMPRESSIONS: Final = {"off": None, "gzip": grpc.Compression.Gzip}
 
@@ -105,7 +108,9 @@ class RpcServer:
             names = [service.full_name for service, _ in served] + [REFLECTION_SERVICE.full_name]
             served.append((REFLECTION_SERVICE, reflection.aio.ReflectionServicer(names)))
         handlers = [
-            service_handler(service, servicer, READERS if service is QUERY_SERVICE else {})
+            service_handler(service, servicer, READERS, is_kept)
+            if service is QUERY_SERVICE
+            else service_handler(service, servicer, max_bytes=_MAX_SMALL_REQUEST)
             for service, servicer in served
         ]
         self._handlers = HookedHandlers(handlers, hooks)

@@ -95,7 +95,8 @@ def _known(error: errors.ProcessorError, code: grpc.StatusCode) -> Failure:
 
 def _bad_request(error: errors.InvalidRequest) -> error_details_pb2.BadRequest:
     bad = error_details_pb2.BadRequest()
-    for violation in error.violations:
+    more = error.more
+    for position, violation in enumerate(error.violations):
         bad.field_violations.add(
             field=_cut(violation.field, _MAX_FIELD),
             description=_cut(violation.description),
@@ -103,7 +104,12 @@ def _bad_request(error: errors.InvalidRequest) -> error_details_pb2.BadRequest:
         )
         if bad.ByteSize() > _MAX_BAD_REQUEST:
             del bad.field_violations[-1]
+            more += len(error.violations) - position
             break
+    if more:
+        bad.field_violations.add(
+            field="request", description=f"and {more} more violations", reason=error.reason
+        )
     return bad
 
 

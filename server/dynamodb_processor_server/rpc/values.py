@@ -2,49 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from dynamodb_processor.v1.value_pb2 import AttributeValue
-from dynamodb_processor_server.query.values import Value, from_wire, parse_number
+from dynamodb_processor_server.query.expression_limits import MAX_VALUES
+from dynamodb_processor_server.query.values import Value, parse_number
 
 _MAX_DEPTH: Final = 32  # DynamoDB's limit on nested documents
 
 
-def value_of(message: AttributeValue) -> Value:
+class TooManyValues(ValueError):
+    """The values of one request are more than `MAX_VALUES`."""
+
+
+class ValueRoom:
+    """How many values one request may still hold, those inside lists, maps and sets included."""
+
+    def __init__(self) -> None:
+        self._left = MAX_VALUES
+
+    def take(self, count: int) -> None:
+        """Take room for some values, or raise TooManyValues."""
+        self._left -= count
+        if self._left < 0:
+            raise TooManyValues(
+                f"a request holds at most {MAX_VALUES} values in all, with those inside lists, "
+                "maps and sets"
+            )
+
+
+def value_of(message: AttributeValue, room: ValueRoom) -> Value:
     """Return the value a message says. Raise ValueError, with the reason, if it says none."""
-    return from_wire(_wire(message, 1))
+    room.take(1)
+    return _value(message, 1, room)
 
 
-def _wire(message: AttributeValue, depth: int) -> dict[str, Any]:
+def _value(message: AttributeValue, depth: int, room: ValueRoom) -> Value:
     if depth > _MAX_DEPTH:
         raise ValueError(f"a value is at most {_MAX_DEPTH} levels deep")
     kind = message.WhichOneof("value")
     match kind:
         case None:
             raise ValueError("no value is set")
-        case "s" | "n" | "b" | "bool":
-            return {kind.upper(): getattr(message, kind)}
+        case "s" | "b" | "bool":
+            return Value(kind.upper(), getattr(message, kind))
+        case "n":
+            return Value("N", parse_number(message.n))
         case "null":
             if not message.null:
                 raise ValueError("null can only be true")
-            return {"NULL": True}
+            return Value("NULL", None)
         case "l":
-            return {"L": [_wire(element, depth + 1) for element in message.l.values]}
+            elements = message.l.values
+            room.take(len(elements))
+            return Value("L", tuple([_value(one, depth + 1, room) for one in elements]))
         case "m":
             fields = message.m.fields
-            return {"M": {name: _wire(fields[name], depth + 1) for name in fields}}
-        case "ns":
-            _check_members([parse_number(text) for text in message.ns.values])
-            return {"NS": list(message.ns.values)}
-        case _:
-            members = list(getattr(message, kind).values)
-            _check_members(members)
-            return {kind.upper(): members}
+            room.take(len(fields))
+            members = [(name, _value(fields[name], depth + 1, room)) for name in fields]
+            members.sort(key=lambda member: member[0])
+            return Value("M", tuple(members))
+    texts: Sequence[Any] = getattr(message, kind).values
+    room.take(len(texts))
+    return _set(kind, [parse_number(text) for text in texts] if kind == "ns" else list(texts))
 
 
-def _check_members(members: Sequence[Hashable]) -> None:
+def _set(kind: str, members: list[Any]) -> Value:
     if not members:
         raise ValueError("a set has at least one member")
-    if len(set(members)) < len(members):
+    distinct = frozenset(members)
+    if len(distinct) < len(members):
         raise ValueError("a set has no member twice")
+    return Value(kind.upper(), distinct)

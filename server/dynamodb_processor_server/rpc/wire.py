@@ -10,20 +10,25 @@ concatenate, so a handler may return `items + rest` as bytes; everything else is
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
 import grpc
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from dynamodb_processor_server.errors import InvalidRequest
 
-# Requests, and the bytes of one, that are remembered.
-_MAX_REMEMBERED: Final = 2_048
-_MAX_REMEMBERED_BYTES: Final = 1_024  # what is remembered with one takes up to forty times as many
+#: Bytes of a request of any method.
+MAX_REQUEST_BYTES: Final = 1024 * 1024
+
+# Bytes of a request that is remembered; what that and all that is kept with it take, by the byte of
+# the request and besides; and what all remembered requests of a method may take.
+_LARGEST_REMEMBERED: Final = 1_024
+_BYTES_PER_BYTE: Final = 40
+_BYTES_PER_REQUEST: Final = 2_048
+_MAX_REMEMBERED: Final = 32 * 1024 * 1024
 
 
 _HANDLERS: Final = {
@@ -43,48 +48,83 @@ def service_handler(
     service: ServiceDescriptor,
     servicer: object,
     readers: Mapping[str, Callable[[Any], object]] = MappingProxyType({}),
+    is_kept: Callable[[Any], bool] = lambda request: True,
+    max_bytes: int = MAX_REQUEST_BYTES,
 ) -> grpc.GenericRpcHandler:
     """Return the handler of all methods of a service, which `servicer` has under their names.
 
-    `readers` say, by method, what to make of a message before the servicer gets it. That is
-    remembered by the request's bytes, so it must depend on nothing else and not be changed.
+    Args:
+        service: The service.
+        servicer: What serves it.
+        readers: By method, what to make of a message before the servicer gets it. That is
+            remembered by the request's bytes, so it must depend on nothing else and not be changed.
+        is_kept: Whether what a reader has made is remembered.
+        max_bytes: Of a request; a larger one is refused before it is decoded.
     """
-    handlers = {
-        method.name: _method_handler(method, servicer, readers.get(method.name))
-        for method in service.methods
-    }
+    handlers = {}
+    for method in service.methods:
+        decode = _decoder(GetMessageClass(method.input_type), max_bytes)
+        reader = readers.get(method.name)
+        make = _HANDLERS[method.client_streaming, method.server_streaming]
+        handlers[method.name] = make(
+            getattr(servicer, method.name),
+            request_deserializer=decode
+            if reader is None
+            else _Remembering(decode, reader, is_kept),
+            response_serializer=serialize,
+        )
     return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
 
-def _method_handler(
-    method: MethodDescriptor, servicer: object, reader: Callable[[Any], object] | None
-) -> grpc.RpcMethodHandler[Any, Any]:
-    deserialize = _deserializer(GetMessageClass(method.input_type))
-    make = _HANDLERS[method.client_streaming, method.server_streaming]
-    return make(
-        getattr(servicer, method.name),
-        request_deserializer=deserialize if reader is None else _remembering(deserialize, reader),
-        response_serializer=serialize,
-    )
-
-
-def _deserializer(message_class: type[Message]) -> Callable[[bytes], Any]:
+def _decoder(message_class: type[Message], max_bytes: int) -> Callable[[bytes], Any]:
     parse = message_class.FromString
 
-    def deserialize(data: bytes) -> Any:
+    def decode(data: bytes) -> Any:
+        if len(data) > max_bytes:
+            raise InvalidRequest.of("request", f"has at most {max_bytes} bytes, not {len(data)}")
         try:
             return parse(data)
         except DecodeError:
             raise InvalidRequest.of("request", "is not a message of this method's type") from None
 
-    return deserialize
+    return decode
 
 
-def _remembering(
-    deserialize: Callable[[bytes], Any], reader: Callable[[Any], object]
-) -> Callable[[bytes], Any]:
-    def read(data: bytes) -> Any:
-        return reader(deserialize(data))
+class _Remembering:
+    """Reads requests, and remembers small ones by their bytes.
 
-    remembered = lru_cache(_MAX_REMEMBERED)(read)
-    return lambda data: remembered(data) if len(data) <= _MAX_REMEMBERED_BYTES else read(data)
+    Two generations: what is asked for in the older one moves to the newer one, and when the newer
+    one has half of the memory, the older one is dropped. Finding a request is one look into a
+    dictionary.
+    """
+
+    def __init__(
+        self,
+        decode: Callable[[bytes], Any],
+        reader: Callable[[Any], object],
+        is_kept: Callable[[Any], bool],
+    ) -> None:
+        self._decode = decode
+        self._reader = reader
+        self._is_kept = is_kept
+        self._newer: dict[bytes, object] = {}
+        self._older: dict[bytes, object] = {}
+        self._bytes = 0
+
+    def __call__(self, data: bytes) -> object:
+        """Return what the reader makes of a request."""
+        known = self._newer.get(data)
+        return self._find(data) if known is None else known
+
+    def _find(self, data: bytes) -> object:
+        request = self._older.get(data)
+        if request is None:
+            request = self._reader(self._decode(data))
+            if len(data) > _LARGEST_REMEMBERED or not self._is_kept(request):
+                return request
+        size = _BYTES_PER_BYTE * len(data) + _BYTES_PER_REQUEST
+        if self._bytes + size > _MAX_REMEMBERED // 2:
+            self._newer, self._older, self._bytes = {}, self._newer, 0
+        self._newer[data] = request
+        self._bytes += size
+        return request

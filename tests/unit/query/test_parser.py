@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dynamodb_processor_server.query import parser
 from dynamodb_processor_server.query.model import (
     And,
     Between,
@@ -31,6 +32,7 @@ from dynamodb_processor_server.query.parser import (
     parse_path,
 )
 from dynamodb_processor_server.query.values import Value
+from tests.support.work import counted_work
 
 A, B, C = Path(("a",)), Path(("b",)), Path(("c",))
 ONE, TWO = Literal(Value("N", Decimal(1))), Literal(Value("N", Decimal(2)))
@@ -281,3 +283,37 @@ def _try(text: str) -> None:
     except ExpressionError as error:
         columns.append(error.column)
     assert all(0 <= column <= len(text) + 1 for column in columns)
+
+
+_LEVELS = st.sampled_from(
+    ["a", "b_", "9", "é", ".", "[", "]", "1", "[0]", "[1234567890]", '"', '""', '"x y"', " ", "NOT"]
+)
+
+
+@given(st.lists(_LEVELS, max_size=10).map("".join))
+def test_paths_are_read_as_the_grammar_has_them(text: str) -> None:
+    """A path alone is read without the parser, and means the same and is refused in its words."""
+    outcomes: list[object] = []
+    for parse_one in (parse_path, lambda text: parser._parse(text, "path", parser._Builder({}))):
+        try:
+            path = parse_one(text)
+        except ExpressionError as error:
+            outcomes.append(str(error))
+        else:
+            outcomes.append((path, path.column))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_the_depth_of_a_path_is_found_while_it_is_read() -> None:
+    """The levels beyond the 32nd take no time."""
+    with counted_work() as work, pytest.raises(ExpressionError, match="32 levels"):
+        parse_path("a" + ".b" * 4_000)
+    assert work.calls < 1_000
+
+
+@pytest.mark.parametrize("text", ["(" * 8_000, "a=1 AND " * 1_000 + "a=1", "a IN(" + "1," * 3_000])
+def test_what_is_too_long_is_refused_before_it_is_parsed(text: str) -> None:
+    """Its signs are counted, at a fiftieth of what parsing them takes."""
+    with counted_work() as work, pytest.raises(ExpressionError):
+        parse(text)
+    assert work.calls < 1_000
