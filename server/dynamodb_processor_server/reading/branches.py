@@ -27,7 +27,8 @@ class Branch:
 
     `position` is the furthest place before which everything was taken: the key to go on from, None
     for the start, or EXHAUSTED. `read_at` is when `items` were read. `order` is the `sort_key` of
-    the first of them, and `evaluated` how many items DynamoDB has looked at in this call.
+    the first of them, and `evaluated` how many items DynamoDB has looked at in this call; `in_vain`
+    counts those since the last item that was returned.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Branch:
         self.read_at = 0.0
         self.order: _SortKey = ()
         self.evaluated = 0
+        self.in_vain = 0
         self._sort_key = sort_key
         self._behind: BranchPosition = position  # where it stands when `items` are all taken
 
@@ -158,6 +160,13 @@ class Branches:
             if item is None:
                 return
             yield item
+
+    def note_returned(self, branch: Branch) -> None:
+        """Note that the next item of a partition is returned."""
+        self.delivered += 1
+        branch.in_vain = 0
+        if self.base is not None:
+            self.base.in_vain = 0
 
     def take(self, branch: Branch) -> WireItem:
         """Take the next item of a partition."""

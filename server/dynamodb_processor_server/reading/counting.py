@@ -9,6 +9,7 @@ cost the same read units. Items that must be got from the table to be checked ar
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -35,6 +36,15 @@ from dynamodb_processor_server.reading.positions import (
 UNBOUNDED: Final = 2**62
 # Above this, the 1 MB cap of an answer is the better limit.
 _MAX_LIMIT: Final = 10_000
+# No answer holds more items than 1 MB has bytes.
+_MOST_ITEMS: Final = 1024 * 1024
+# Items that the first request evaluates beyond twice what is wanted: up to 4 KB they cost nothing.
+_FIRST_MARGIN: Final = 32
+# From so many matches on their share says how many items more are needed; it may err once.
+_TELLING_MATCHES: Final = 4
+_MAX_CUT_ANSWERS: Final = 1
+# Items that an excluded end of a range brings, at either end.
+_RANGE_ENDS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +62,26 @@ def total_of(counted: int, bound: int, *, exhausted: bool) -> Total:
 
 
 class CountingBranch:
-    """One partition that is counted, and where counting stands in it."""
+    """One partition that is counted, and where counting stands in it.
+
+    `limit` is the `Limit` of the last request, None for as much as an answer holds.
+    """
 
     def __init__(self, request: Mapping[str, Any], position: BranchPosition) -> None:
         self.request = request
         self.position = position
+        self.limit: int | None = None
 
 
 class CountBuilder:
-    """One count in the making, of up to `limits.page_size` items; the rest as in `PageBuilder`."""
+    """One count in the making, of up to `limits.page_size` items; the rest as in `PageBuilder`.
+
+    A bounded count that does not reach its bound takes the requests of the exact count and hardly
+    one more: DynamoDB rounds each up to 4 KB, and many small ones take long. So each `Limit` is as
+    large as the bound needs by itself, going by the share of matches so far; where that does not
+    tell, or was wrong, a request takes as much as an answer holds. One partition is asked at first,
+    then as many at the same time as the bound is likely to need.
+    """
 
     def __init__(self, plan: Plan, at: Position, limits: Limits, now: float) -> None:
         self.usage = Usage()
@@ -69,6 +90,8 @@ class CountBuilder:
         self._read_at = now
         self._lifetime = Lifetime(plan, now)
         self._count = 0
+        self._cut_answers = 0  # those that a `Limit` cut short
+        self._whole_answers = 0  # the others
         # Where items are hidden, the bound is reached only once one item more is known: whether
         # there is one must not be told by what happens to be evaluated.
         self._enough = limits.page_size + plan.withheld
@@ -92,14 +115,21 @@ class CountBuilder:
         """
         waiting = [branch for branch in self._branches if branch.position is not EXHAUSTED]
         budget = self._limits.max_scanned_items
-        if budget is not None:
-            waiting = waiting[: budget - self.usage.items_scanned]
-        limit = self._request_limit(len(waiting))
-        return [(branch, self._request(branch, limit)) for branch in waiting]
+        left = sys.maxsize if budget is None else budget - self.usage.items_scanned
+        waiting = waiting[: min(self._breadth(), left)]
+        limit = min(self._request_limit(), left // max(1, len(waiting)))
+        needless = _MAX_LIMIT if budget is None else _MOST_ITEMS
+        for branch in waiting:
+            branch.limit = limit if limit <= needless else None
+        return [(branch, self._request(branch)) for branch in waiting]
 
     def add(self, branch: CountingBranch, answer: Mapping[str, Any], usage: Usage) -> None:
         """Take in the answer to a request of `needs`."""
         self.usage += usage
+        if "LastEvaluatedKey" in answer and branch.limit == usage.items_scanned:
+            self._cut_answers += 1
+        else:
+            self._whole_answers += 1
         local_filter = self._plan.local_filter
         if local_filter is None:
             self._count += answer["Count"]
@@ -133,22 +163,43 @@ class CountBuilder:
 
     finish = page
 
-    def _request(self, branch: CountingBranch, limit: int | None) -> dict[str, Any]:
+    def _request(self, branch: CountingBranch) -> dict[str, Any]:
         request = dict(branch.request)
-        if limit is not None and self._plan.operation is not Operation.GET:
-            request["Limit"] = limit
+        if branch.limit is not None and self._plan.operation is not Operation.GET:
+            request["Limit"] = branch.limit
         if isinstance(branch.position, Mapping):
             request["ExclusiveStartKey"] = branch.position
         return request
 
-    def _request_limit(self, partitions: int) -> int | None:
-        """Return the `Limit` for the next requests; None for as much as an answer holds."""
+    def _breadth(self) -> int:
+        """Return how many partitions to ask at the same time.
+
+        Where nothing matches, the number doubles with each round.
+        """
+        if self._limits.page_size >= UNBOUNDED:
+            return sys.maxsize
+        if not self._whole_answers:
+            return 1
+        per_answer = (self.usage.items_scanned + 0.5) / self._whole_answers
+        return math.ceil(self._items_needed() / per_answer)
+
+    def _items_needed(self) -> float:
+        """Return how many items must be evaluated to reach the bound, as far as can be told."""
         wanted = self._enough - self._count
-        if not self._plan.exact_limit:
-            wanted *= 2
-        share = math.ceil(wanted / partitions)
-        budget = self._limits.max_scanned_items
-        left = math.inf if budget is None else (budget - self.usage.items_scanned) // partitions
-        if left <= share:
-            return int(left)
-        return None if share > _MAX_LIMIT else share
+        if self._plan.exact_limit:
+            return wanted
+        return wanted * (self.usage.items_scanned + 2) / (self._count + 1)
+
+    def _request_limit(self) -> int:
+        """Return the `Limit` with which one request is likely to reach the bound by itself."""
+        wanted = self._enough - self._count
+        if self._cut_answers > _MAX_CUT_ANSWERS:
+            return sys.maxsize
+        if self._plan.exact_limit:
+            return wanted if self._plan.local_filter is None else wanted + _RANGE_ENDS
+        if not self.usage.items_scanned:
+            return 2 * wanted + _FIRST_MARGIN
+        if self._count < _TELLING_MATCHES:
+            return sys.maxsize
+        # Three standard deviations of what the matches so far may mean.
+        return math.ceil(self._items_needed() * (1 + 3 / math.sqrt(self._count)))

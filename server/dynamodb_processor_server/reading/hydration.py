@@ -52,11 +52,13 @@ Unread: TypeAlias = _Unread
 class BaseItems:
     """The items of the table that were got for a hydrating plan and not yet taken.
 
-    `checked` counts those that were taken, dropped ones included.
+    `checked` counts those that were taken, dropped ones included; `in_vain` counts those since the
+    last one that was returned.
     """
 
     def __init__(self, plan: Plan, hydration: Hydration) -> None:
         self.checked = 0
+        self.in_vain = 0
         self._hydration = hydration
         self._primary_key = plan.table.schema.base.position
         self._index_key = tuple(attribute.name for attribute in plan.path.key.attributes)
@@ -80,6 +82,7 @@ class BaseItems:
         if key in self._got:
             del self._got[key]
             self.checked += 1
+            self.in_vain += 1
 
     def missing(self, upcoming: Iterator[WireItem], most: int) -> dict[PrimaryKey, WireItem]:
         """Return the keys of those among the next `most` items that have yet to be got."""
@@ -112,7 +115,7 @@ class BaseItems:
         """Return how many items to get for `wanted` ones, as `delivered` were so far."""
         if not self._hydration.selective:
             return wanted
-        return -(-wanted * (self.checked + 2) // (delivered + 1))
+        return max(-(-wanted * (self.checked + 2) // (delivered + 1)), self.in_vain)
 
     def _is_still_there(self, item: WireItem, shown: WireItem) -> bool:
         return (

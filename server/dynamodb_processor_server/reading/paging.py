@@ -83,7 +83,9 @@ class PageBuilder:
         """Return the partitions of which more must be read, each with the request to make.
 
         A budget is kept to the item, except that the first requests ask every partition for one:
-        without that, nothing could be said of the order and no progress be made.
+        without that, nothing could be said of the order and no progress be made. Where nothing more
+        matches, each request is as large as all since the last match: when few items are missing
+        of a large page, their number would make for very many small requests.
         """
         waiting = self._branches.waiting()
         left = self._scans_left()
@@ -92,7 +94,10 @@ class PageBuilder:
         share = self._share()
         most = max(1, min(left // max(1, len(waiting)), _MAX_LIMIT))
         return [
-            (branch, self._request(branch, min(max(share, self._ahead(branch)), most)))
+            (
+                branch,
+                self._request(branch, min(max(share, self._ahead(branch), branch.in_vain), most)),
+            )
             for branch in waiting
         ]
 
@@ -100,6 +105,7 @@ class PageBuilder:
         """Take in the answer to a request of `needs`."""
         self.usage += usage
         branch.evaluated += usage.items_scanned
+        branch.in_vain += usage.items_scanned
         branch.add(answer, self._read_at)
 
     def missing(self) -> dict[PrimaryKey, WireItem]:
@@ -140,6 +146,7 @@ class PageBuilder:
                 end = self._deliver(item)
                 if end is not None:
                     return end  # the item is withheld, and read again by the next page
+                branches.note_returned(branch)
             branches.take(branch)
         if self._is_full:
             return PageEnd.PAGE_FULL
@@ -214,7 +221,6 @@ class PageBuilder:
             self._bytes += len(chunk)
         self._lifetime.add(item)
         self._count += 1
-        self._branches.delivered += 1
         return None
 
     def _item(self, shown: WireItem) -> WireItem | Unread | None:

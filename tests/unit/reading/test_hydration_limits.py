@@ -16,7 +16,7 @@ from tests.unit.reading.hydrated_pages import (
     joined,
     traverse,
 )
-from tests.unit.reading.lagging_index import LaggingIndex
+from tests.unit.reading.lagging_index import LaggingIndex, plan_for
 from tests.unit.reading.questions import make_limits
 from tests.unit.reading.warped_time import warped
 
@@ -113,3 +113,13 @@ async def test_the_scan_budget_is_of_the_index() -> None:
     page = await LaggingIndex(jobs(50)).page(OPEN, START, make_limits(20, max_scanned_items=6))
     assert items_of(page) == jobs(6)
     assert (page.usage.items_scanned, page.content.end) == (6, PageEnd.SCAN_BUDGET)
+
+
+@warped
+async def test_the_last_items_of_a_page_are_got_with_few_requests() -> None:
+    """Where 99 of 100 were soon found and nothing more matches, as many are got as in vain."""
+    held = [*jobs(99, note={"S": "wanted"}), *jobs(2_000)[99:]]
+    index = LaggingIndex(held)
+    page = await index.page(plan_for("state = 'open' AND note = 'wanted'"), START, make_limits(100))
+    assert (page.content.count, page.content.end) == (99, PageEnd.EXHAUSTED)
+    assert len(index.gets) <= 2_000 / 100 + 20
