@@ -192,7 +192,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     )
     server = RpcServer(
         services,
-        _hooks(settings, metrics, keys, limits.calls),
+        _hooks(settings, metrics, keys, catalog, limits.calls),
         settings.reflection,
         settings.compression,
         ConnectionSettings(settings.max_connection_age, settings.max_connection_age_grace),
@@ -242,7 +242,11 @@ def _meter(metrics: CallMetrics, read_units: ReadUnitLimits) -> Meter:
 
 
 def _hooks(
-    settings: Settings, metrics: CallMetrics, keys: Reloading[KeyRing], calls: Limiter
+    settings: Settings,
+    metrics: CallMetrics,
+    keys: Reloading[KeyRing],
+    catalog: Catalog,
+    calls: Limiter,
 ) -> tuple[CallHook, ...]:
     """Return the hooks in their order, outermost first."""
     return (
@@ -254,7 +258,8 @@ def _hooks(
                 QUERY_SERVICE.full_name: "reader",
                 CATALOG_SERVICE.full_name: "reader",
                 CACHE_SERVICE.full_name: "admin",
-            }
+            },
+            catalog,
         ),
         RateLimiting(calls),
         StreamBounding(

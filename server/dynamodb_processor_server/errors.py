@@ -134,6 +134,13 @@ class Draining(ProcessorError):
     retry_after = 0.0
 
 
+class AccessChanged(ProcessorError):
+    """What the caller may read, or the table, changed during the call, which can begin again."""
+
+    reason = "ACCESS_CHANGED"
+    retry_after = 0.0
+
+
 class DeadlineExceeded(ProcessorError):
     """The call's deadline passed with nothing to show."""
 

@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from tests.rpc.data import events_catalog
 from tests.support.lengths import PATIENCE
-from tests.support.running import Service, open_service
+from tests.support.running import Service, eventually, make_key, open_service
 
 _SERVICES = {
     "dynamodb_processor.v1.CacheService",
@@ -82,3 +82,31 @@ async def test_reflection_can_be_off(tmp_path: Path, dynamodb_local: str, events
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await services(service, with_key=True)
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_reflection_stream_ends_with_its_key(
+    tmp_path: Path, dynamodb_local: str, events: str
+) -> None:
+    """A question that is asked after the key was removed is not answered."""
+    catalog = events_catalog(events)
+    async with open_service(
+        tmp_path, dynamodb_local, catalog, reflection="authenticated"
+    ) as service:
+        channel: Any = service.channel
+        stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+        call = stub.ServerReflectionInfo(metadata=service.metadata(), timeout=30)
+        question = reflection_pb2.ServerReflectionRequest(list_services="")
+        await call.write(question)
+        assert (await call.read()).list_services_response.service
+        service.write_keys(make_key("another"))
+        await eventually(lambda: _is_refused(service))
+        await call.write(question)
+        assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def _is_refused(service: Service) -> bool:
+    try:
+        await services(service, with_key=True)
+    except grpc.aio.AioRpcError as error:
+        return error.code() is grpc.StatusCode.UNAUTHENTICATED
+    return False

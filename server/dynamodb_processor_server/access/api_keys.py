@@ -26,7 +26,6 @@ _AMBIGUOUS: Final = "more than one API key: send one"
 @dataclass(frozen=True, slots=True)
 class _Grant:
     digest: bytes
-    expires: float
     principal: Principal
 
 
@@ -42,8 +41,8 @@ class KeyRing:
     def __init__(self, grants: Iterable[_Grant]) -> None:
         self._by_digest = {grant.digest: grant for grant in grants}
         # An unknown key is compared as well, and with a digest that no text is known to have.
-        nobody = Principal("", "", frozenset(), (), "")
-        self._nobody = _Grant(secrets.token_bytes(32), -math.inf, nobody)
+        nobody = Principal("", "", frozenset(), (), "", expires=-math.inf)
+        self._nobody = _Grant(secrets.token_bytes(32), nobody)
 
     @classmethod
     def of(cls, file: KeysFile) -> KeyRing:
@@ -85,7 +84,7 @@ class KeyRing:
             raise Unauthenticated(_INVALID)
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
         grant = self._by_digest.get(digest, self._nobody)
-        if not hmac.compare_digest(grant.digest, digest) or now >= grant.expires:
+        if not hmac.compare_digest(grant.digest, digest) or now >= grant.principal.expires:
             raise Unauthenticated(_INVALID)
         return grant.principal
 
@@ -125,6 +124,6 @@ def _grant_of(entry: KeyEntry) -> _Grant:
         roles=frozenset(entry.roles),
         grants=tuple(table.grant for table in entry.tables),
         rate_class=entry.rate_class,
+        expires=entry.expires.timestamp() if entry.expires else math.inf,
     )
-    expires = entry.expires.timestamp() if entry.expires else math.inf
-    return _Grant(bytes.fromhex(entry.digest.removeprefix("sha256:")), expires, principal)
+    return _Grant(bytes.fromhex(entry.digest.removeprefix("sha256:")), principal)

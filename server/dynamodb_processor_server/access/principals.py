@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,6 +24,7 @@ class Principal:
         roles: What kinds of methods it may call: "reader", "admin".
         grants: What it may read; of several that cover a table, see `grant_for`.
         rate_class: The name of the rate limits that hold for it.
+        expires: When the API key expires, in seconds since the epoch.
     """
 
     key_id: str
@@ -30,6 +32,7 @@ class Principal:
     roles: frozenset[str]
     grants: tuple[Grant, ...]
     rate_class: str
+    expires: float = math.inf
     _decisions: dict[str, Grant | None] = field(
         init=False, repr=False, compare=False, default_factory=dict
     )

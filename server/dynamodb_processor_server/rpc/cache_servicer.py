@@ -15,7 +15,7 @@ from dynamodb_processor_server.catalog.registry import Catalog
 from dynamodb_processor_server.errors import InvalidRequest
 from dynamodb_processor_server.rpc.call import current_call
 from dynamodb_processor_server.rpc.keys import parse_partitions
-from dynamodb_processor_server.rpc.preparation import granted, narrowed
+from dynamodb_processor_server.rpc.table_access import granted, narrowed
 from dynamodb_processor_server.rpc.violations import Violations
 
 

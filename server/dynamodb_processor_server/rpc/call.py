@@ -12,6 +12,7 @@ import grpc
 from dynamodb_processor_server.access.principals import Principal
 from dynamodb_processor_server.reading.admitted import Claim
 from dynamodb_processor_server.reading.port import NO_USAGE, Usage
+from dynamodb_processor_server.rpc.table_access import TableAccess
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
@@ -20,8 +21,9 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 class Call:
     """What is known of a call; filled in on its way.
 
-    `started` is in seconds of the monotonic clock. What follows `principal` is for the access log
-    and the metrics. `code` is set when the call has ended.
+    `started` is in seconds of the monotonic clock. `principal` was found by `authenticator`; the
+    call reads under `access`, once that is known. What follows is for the access log and the
+    metrics. `code` is set when the call has ended.
     """
 
     method: str
@@ -30,6 +32,8 @@ class Call:
     metadata: Metadata = ()
     request_id: str = ""
     principal: Principal | None = None
+    authenticator: object = None
+    access: TableAccess | None = None
     table: str = ""
     cache: str = ""
     items: int = 0

@@ -22,7 +22,7 @@ from dynamodb_processor_server.catalog.schema import (
 from dynamodb_processor_server.errors import InvalidRequest
 from dynamodb_processor_server.query.rules import RowRule
 from dynamodb_processor_server.rpc.call import current_call
-from dynamodb_processor_server.rpc.preparation import granted, narrowed
+from dynamodb_processor_server.rpc.table_access import granted, narrowed
 
 _DEFAULT_PAGE_SIZE: Final = 100
 _MAX_PAGE_SIZE: Final = 1_000

@@ -19,9 +19,10 @@ from dynamodb_processor_server.query.tokens import (
 )
 from dynamodb_processor_server.reading.port import START, Position
 from dynamodb_processor_server.reading.positions import padded, unpadded
-from dynamodb_processor_server.rpc.preparation import Preparation, PreparedQuery, granted
+from dynamodb_processor_server.rpc.preparation import Preparation, PreparedQuery
 from dynamodb_processor_server.rpc.received import PageRequest
 from dynamodb_processor_server.rpc.requests import check_budget
+from dynamodb_processor_server.rpc.table_access import granted
 
 _MAX_OPENINGS: Final = 32  # of one request: one for each principal that makes it
 #: Characters of a token that is kept beside the place it stands for; few are longer.

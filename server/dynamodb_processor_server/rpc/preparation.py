@@ -7,24 +7,16 @@ from typing import Final
 
 from cachetools import LRUCache
 
-from dynamodb_processor_server.access.grants import Grant
 from dynamodb_processor_server.access.principals import Principal
 from dynamodb_processor_server.catalog.registry import Catalog
-from dynamodb_processor_server.catalog.schema import Table
-from dynamodb_processor_server.errors import (
-    ConfigurationError,
-    FieldViolation,
-    PermissionDenied,
-)
+from dynamodb_processor_server.errors import FieldViolation
 from dynamodb_processor_server.query import canonical
-from dynamodb_processor_server.query.key_types import check_key_types
 from dynamodb_processor_server.query.model import Query
 from dynamodb_processor_server.query.plan import Plan
 from dynamodb_processor_server.query.planner import plan_query
-from dynamodb_processor_server.query.rules import RowRule
-from dynamodb_processor_server.query.static_types import ExpressionError
 from dynamodb_processor_server.rpc.received import LARGEST_KEPT_QUERY, Spec
 from dynamodb_processor_server.rpc.requests import parse_query
+from dynamodb_processor_server.rpc.table_access import TableAccess, granted, table_access
 from dynamodb_processor_server.rpc.violations import Violations
 
 # Bytes of all queries that are remembered; a plan takes up to forty times as many. One query takes
@@ -37,11 +29,12 @@ _EACH_QUERY: Final = 128
 class PreparedQuery:
     """A validated query and its plan; its tokens are bound to `identity` and to who calls.
 
-    `size` is how many bytes the query has as it was received.
+    It is good while `access` is. `size` is how many bytes the query has as it was received.
     """
 
     query: Query
     plan: Plan
+    access: TableAccess
     identity: bytes
     size: int
 
@@ -85,11 +78,12 @@ class Preparation:
             if known is not None:
                 return known
         query = replace(parse_query(spec.message, Violations()), counts=counts)
-        table = narrowed(await self._catalog.table(spec.table), grant)
-        prepared = _prepared(query, table, _stored_rule(grant, table), spec.size)
+        table = await self._catalog.table(spec.table)
+        access = table_access(table, grant, self._catalog.version)
+        prepared = _prepared(query, access, spec.size)
         if spec.key is not None:
             # Describing the table on first use moves the version on.
-            self._plans[self._catalog.version, counts, grant.version, spec.key] = prepared
+            self._plans[access.version, counts, grant.version, spec.key] = prepared
         return prepared
 
     def counting(self, prepared: PreparedQuery) -> Plan:
@@ -108,10 +102,8 @@ class Preparation:
             self._counting[id(plan)] = prepared, counting
         return counting
 
-    async def table(
-        self, name: str, principal: Principal, violations: Violations
-    ) -> tuple[Table, RowRule | None]:
-        """Return a table to read without a query, and the caller's row rule.
+    async def table(self, name: str, principal: Principal, violations: Violations) -> TableAccess:
+        """Return a caller's access to a table that is read without a query.
 
         Refusals come in the same order.
         """
@@ -119,51 +111,12 @@ class Preparation:
         if not name:
             violations.add("table", "is required")
         violations.raise_any()
-        table = narrowed(await self._catalog.table(name), grant)
-        return table, _stored_rule(grant, table)
+        table = await self._catalog.table(name)
+        return table_access(table, grant, self._catalog.version)
 
 
-_NO_TABLE: Final = Grant("")
-
-
-def granted(principal: Principal, table: str) -> Grant:
-    """Return what a principal may read of a table, existing or not; any grant for no table.
-
-    Raises PermissionDenied where that is nothing.
-    """
-    grant = principal.grant(table) if table else _NO_TABLE
-    if grant is None:
-        raise PermissionDenied(f"table {table[:255]} is not granted to {principal.name}")
-    return grant
-
-
-def narrowed(table: Table, grant: Grant) -> Table:
-    """Return a table as it is for those who have a grant of it.
-
-    Raises PermissionDenied where nothing is left of it.
-    """
-    rule = grant.rule
-    if rule is not None:
-        try:
-            check_key_types(rule.over(table.view).condition, table.schema)
-        except ExpressionError as error:
-            raise ConfigurationError(f"a row rule does not fit {table.name}: {error}") from None
-    table = table.narrowed(grant.attributes, rule.fixed if rule else frozenset())
-    if table.declaration.attributes == ():
-        raise PermissionDenied(f"no attribute of table {table.name} is granted")
-    return table
-
-
-def _stored_rule(grant: Grant, table: Table) -> RowRule | None:
-    """Return the rule of a grant as one on the expanded items of a table that it fits."""
-    return None if grant.rule is None else grant.rule.over(table.view)
-
-
-def _prepared(query: Query, table: Table, rule: RowRule | None, size: int) -> PreparedQuery:
-    plan = plan_query(query, table, rule)
-    declaration = table.declaration
-    source = (declaration.region, declaration.role_arn, table.schema.name)
-    # A rule may change how many partitions are read, and with it what a position means.
-    asked = (source, query) if rule is None else (source, query, rule)
+def _prepared(query: Query, access: TableAccess, size: int) -> PreparedQuery:
+    plan = plan_query(query, access.table, access.rule)
     purpose = b"count" if query.counts else b""
-    return PreparedQuery(query, plan, canonical.digest(asked) + purpose, size)
+    identity = canonical.digest((access.token_scope, query)) + purpose
+    return PreparedQuery(query, plan, access, identity, size)

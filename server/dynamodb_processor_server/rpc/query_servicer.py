@@ -126,6 +126,7 @@ class QueryServicer:
         prepared = await self._preparation.prepare(
             Spec.of(request.query), call.caller, violations.found, counts=True
         )
+        call.access = prepared.access
         check_budget(budget, prepared.plan)
         if (waiting := self._limit(call)) is not None:
             await waiting
@@ -153,8 +154,9 @@ class QueryServicer:
         violations = Violations()
         budget = parse_budget(request, violations)
         check_batch(request, violations)
-        table, rule = await self._preparation.table(request.table, call.caller, violations)
-        batch = parse_batch(request, table, rule, violations)
+        access = await self._preparation.table(request.table, call.caller, violations)
+        call.access = access
+        batch = parse_batch(request, access.table, access.rule, violations)
         if (waiting := self._limit(call)) is not None:
             await waiting
         terms = Terms(1, _seconds(call, self._deadlines.unary), budget)
@@ -181,6 +183,7 @@ class QueryServicer:
         """Return where the call begins, and the walk that it takes from there."""
         call.table = request.spec.table
         opening = await self._openings.open(request, call.caller)
+        call.access = opening.prepared.access
         if (waiting := self._limit(call)) is not None:
             await waiting
         plan, max_items = opening.prepared.plan, opening.prepared.query.max_items

@@ -40,6 +40,7 @@ _CODES: Final[Sequence[tuple[type[errors.ProcessorError], grpc.StatusCode]]] = (
     (errors.Overloaded, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.BackendUnavailable, grpc.StatusCode.UNAVAILABLE),
     (errors.Draining, grpc.StatusCode.UNAVAILABLE),
+    (errors.AccessChanged, grpc.StatusCode.UNAVAILABLE),
     (errors.DeadlineExceeded, grpc.StatusCode.DEADLINE_EXCEEDED),
 )
 

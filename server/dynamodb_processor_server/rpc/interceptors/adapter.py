@@ -1,9 +1,10 @@
 """The one adapter between gRPC's handlers and hooks that know nothing of streaming.
 
-A hook is told when a call starts and when it ends. The adapter wraps each method once, at its first
-call: starting the hooks in order, decoding the request, running the handler, turning whatever was
-raised into a status, and ending the started hooks in reverse. A request stays bytes until every
-hook has started, so no work that grows with it is done for a caller who is refused.
+A hook is told when a call starts, before each response and when it ends. The adapter wraps each
+method once, at its first call: starting the hooks in order, decoding the request, running the
+handler, turning whatever was raised into a status, and ending the started hooks in reverse. A
+request stays bytes until every hook has started, so no work that grows with it is done for a caller
+who is refused.
 """
 
 from __future__ import annotations
@@ -43,15 +44,21 @@ class CallHook(ABC):
         of the others would cost more than what they do.
         """
 
+    def continued(self, call: Call) -> None:  # noqa: B027 - most hooks decide at the start alone
+        """Check a running call again before each of its responses, or raise to end it."""
+
     def ended(self, call: Call) -> None:  # noqa: B027 - most hooks hold nothing for a call
         """Note the end of a call that this hook let start; `call.code` says how it ended."""
 
 
 class _Chain:
-    """The hooks around one method: what to run at the start of a call, and what at its end."""
+    """The hooks around one method: what to run at a call's start, at each response, at its end."""
 
     def __init__(self, hooks: Sequence[CallHook]) -> None:
         self.starts = tuple([hook.started for hook in hooks])
+        self.checks = tuple(
+            [hook.continued for hook in hooks if type(hook).continued is not CallHook.continued]
+        )
         # In reverse; an end is for calls that have passed more starts than its place.
         self.ends = tuple(
             [
@@ -169,6 +176,7 @@ def _awaited(behavior: Any, decode: Any, method: str, chain: _Chain, active: _Ac
             if waiting is not None:
                 await waiting
             response = await behavior(decode(request), context)
+            guard.check()
         except BaseException as error:
             await guard.fail(error)
             raise
@@ -188,6 +196,7 @@ def _yielding(behavior: Any, decode: Any, method: str, chain: _Chain, active: _A
             # Closed here and now when the caller leaves, not whenever the collector comes by.
             async with aclosing(behavior(decode(request), context)) as responses:
                 async for response in responses:
+                    guard.check()
                     yield response
         except BaseException as error:
             await guard.fail(error)
@@ -241,6 +250,11 @@ class _Guard:
             await waiting
             self._begun += 1
             waiting = self.start()
+
+    def check(self) -> None:
+        """Raise if what was decided at the start of the call holds no longer."""
+        for check in self._chain.checks:
+            check(self._call)
 
     def finish(self) -> None:
         """End a call that went well."""

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from dynamodb_processor_server.access.api_keys import credential_of
 from dynamodb_processor_server.access.principals import Principal
+from dynamodb_processor_server.errors import Unauthenticated
 from dynamodb_processor_server.rpc.call import Call
 from dynamodb_processor_server.rpc.interceptors.adapter import CallHook
 
@@ -45,4 +46,14 @@ class Authentication(CallHook):
     def started(self, call: Call) -> None:
         """Set the call's principal, or raise Unauthenticated."""
         key = credential_of(call.metadata)
-        call.principal = self._authenticator().authenticate(key, self._now())
+        call.authenticator = authenticator = self._authenticator()
+        call.principal = authenticator.authenticate(key, self._now())
+
+    def continued(self, call: Call) -> None:
+        """Raise Unauthenticated if the key has expired, was removed or has another owner now."""
+        if call.authenticator is self._authenticator() and self._now() < call.caller.expires:
+            return
+        name = call.caller.name
+        self.started(call)
+        if call.caller.name != name:  # to whom the call's tokens and limits belong
+            raise Unauthenticated("the API key belongs to another principal now")

@@ -1,19 +1,25 @@
-"""Lets a principal call only the services of its roles."""
+"""Lets a principal call only the services of its roles, and read on only what it still may."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
 
+from dynamodb_processor_server.catalog.registry import Catalog
 from dynamodb_processor_server.errors import PermissionDenied
 from dynamodb_processor_server.rpc.call import Call
 from dynamodb_processor_server.rpc.interceptors.adapter import CallHook
+from dynamodb_processor_server.rpc.table_access import recheck
 
 
 class Authorization(CallHook):
-    """Checks roles. `roles` says which role each service, by full name, needs."""
+    """Checks roles, and the tables of running calls.
 
-    def __init__(self, roles: Mapping[str, str]) -> None:
+    `roles` says which role each service, by full name, needs.
+    """
+
+    def __init__(self, roles: Mapping[str, str], catalog: Catalog) -> None:
+        self._catalog = catalog
         self._roles = {f"/{service}/": role for service, role in roles.items()}
         self._role = cache(self._role_of)
 
@@ -29,3 +35,14 @@ class Authorization(CallHook):
         role = self._role(call.method)
         if not call.caller.has_role(role):
             raise PermissionDenied(f"this method needs the role {role}")
+
+    def continued(self, call: Call) -> None:
+        """Raise if the role, or the access that the call began with, is in force no longer.
+
+        Raises as `recheck`.
+        """
+        self.started(call)
+        if call.access is not None:
+            # A first message is counted before it is sent.
+            answered = call.messages > 1
+            call.access = recheck(call.access, call.caller, self._catalog, has_answered=answered)

@@ -1,0 +1,108 @@
+"""What a caller may read of a table, decided when a call starts and again while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from dynamodb_processor_server.access.grants import Grant
+from dynamodb_processor_server.access.principals import Principal
+from dynamodb_processor_server.catalog.registry import Catalog
+from dynamodb_processor_server.catalog.schema import Table
+from dynamodb_processor_server.errors import (
+    AccessChanged,
+    ConfigurationError,
+    PermissionDenied,
+    PreconditionFailed,
+)
+from dynamodb_processor_server.query.key_types import check_key_types
+from dynamodb_processor_server.query.rules import RowRule
+from dynamodb_processor_server.query.static_types import ExpressionError
+
+
+@dataclass(frozen=True, slots=True)
+class TableAccess:
+    """A table as one grant shows it, under one version of the catalog.
+
+    `rule` is the grant's row rule on the expanded items of the table.
+    """
+
+    table: Table
+    grant: Grant
+    rule: RowRule | None
+    version: int
+
+    @property
+    def token_scope(self) -> object:
+        """What page tokens are bound to besides query and caller.
+
+        A row rule may change how many partitions are read, and with it what a position means.
+        """
+        declaration = self.table.declaration
+        source = (declaration.region, declaration.role_arn, self.table.schema.name)
+        return source if self.rule is None else (source, self.rule)
+
+
+_NO_TABLE: Final = Grant("")
+
+
+def granted(principal: Principal, table: str) -> Grant:
+    """Return what a principal may read of a table, existing or not; any grant for no table.
+
+    Raises PermissionDenied where that is nothing.
+    """
+    grant = principal.grant(table) if table else _NO_TABLE
+    if grant is None:
+        raise PermissionDenied(f"table {table[:255]} is not granted to {principal.name}")
+    return grant
+
+
+def narrowed(table: Table, grant: Grant) -> Table:
+    """Return a table as it is for those who have a grant of it.
+
+    Raises PermissionDenied where nothing is left of it.
+    """
+    rule = grant.rule
+    if rule is not None:
+        try:
+            check_key_types(rule.over(table.view).condition, table.schema)
+        except ExpressionError as error:
+            raise ConfigurationError(f"a row rule does not fit {table.name}: {error}") from None
+    table = table.narrowed(grant.attributes, rule.fixed if rule else frozenset())
+    if table.declaration.attributes == ():
+        raise PermissionDenied(f"no attribute of table {table.name} is granted")
+    return table
+
+
+def table_access(table: Table, grant: Grant, version: int) -> TableAccess:
+    """Return the access that a grant gives to a table, which `narrowed` may refuse."""
+    table = narrowed(table, grant)
+    rule = None if grant.rule is None else grant.rule.over(table.view)
+    return TableAccess(table, grant, rule, version)
+
+
+def recheck(
+    access: TableAccess, principal: Principal, catalog: Catalog, *, has_answered: bool
+) -> TableAccess:
+    """Return the access of a running call under the grants and the catalog of now.
+
+    `has_answered` says that the caller already has a message with a token.
+
+    Raises:
+        PermissionDenied: The caller lost the table.
+        AccessChanged: The caller may read something else now; the call can begin again.
+        PreconditionFailed: The same, and the caller's token is not valid for it.
+    """
+    grant = granted(principal, access.table.name)
+    if grant.version == access.grant.version and catalog.version == access.version:
+        return access
+    name = access.table.name
+    table = catalog.known(name)
+    if table is not None:
+        now = table_access(table, grant, catalog.version)
+        if now.table == access.table and grant.version == access.grant.version:
+            return now
+        if has_answered and now.token_scope != access.token_scope:
+            text = f"{name}, or what you may read of it, has changed; start again without a token"
+            raise PreconditionFailed(AccessChanged.reason, name, text)
+    raise AccessChanged(f"{name}, or what you may read of it, has changed; repeat the call")
