@@ -72,6 +72,12 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=lambda args: _run(show_config(settings_of(args))))
 
 
+def _add_catalog(parser: argparse.ArgumentParser) -> None:
+    from dynamodb_processor_server.cli.catalog_init import add_actions
+
+    add_actions(parser, _run)
+
+
 def _add_keys(parser: argparse.ArgumentParser) -> None:
     from dynamodb_processor_server.access.command import add_actions
 
@@ -97,6 +103,7 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 _COMMANDS: Final[Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]] = {
     "serve": ("run the server", _add_serve),
     "config": ("show the settings and check the catalog's tables", _add_config),
+    "catalog": ("write a starting catalog from the tables that are there", _add_catalog),
     "keys": ("make API keys and token keys", _add_keys),
     "health": ("ask a server how it is; exit code 0 if it serves", _add_health),
     "demo": ("serve sample tables and walk through the service", _add_demo),

@@ -237,7 +237,7 @@ def test_a_wrong_use_is_told(arguments: list[str], capsys: pytest.CaptureFixture
     assert "usage: dynamodb-processor" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["serve", "config", "keys", "health", "demo"])
+@pytest.mark.parametrize("command", ["serve", "config", "catalog", "keys", "health", "demo"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """With `--help`."""
     with pytest.raises(SystemExit) as caught:

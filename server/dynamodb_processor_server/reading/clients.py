@@ -66,6 +66,11 @@ class Clients:
                 self._clients[source] = client
         return client
 
+    async def place(self, region: str | None = None, role_arn: str | None = None) -> str:
+        """Return the region and the endpoint that a client asks, for people to read."""
+        meta = (await self.client(region, role_arn)).meta
+        return f"{meta.region_name} ({meta.endpoint_url})"
+
     def renew_credentials(self, region: str | None = None, role_arn: str | None = None) -> None:
         """Let the next request look for credentials anew: the client's are said to be expired.
 

@@ -1,0 +1,275 @@
+"""`dynamodb-processor catalog init`, on DynamoDB Local and where some operations are denied."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from dynamodb_processor_server.__main__ import main
+from dynamodb_processor_server.catalog.declaration import CatalogDeclaration, TableDeclaration
+from dynamodb_processor_server.documents import Document
+from tests.support.backends import REGION
+from tests.support.datasets import Index, Schema
+from tests.support.dynamodb import create_table, open_client
+from tests.support.processes import ServerProcess
+from tests.support.running import make_key
+
+_TYPES: Final = {"order_id": "S", "status": "S", "placed_at": "S"}
+_INDEX: Final = Index("by_status", False, ("status",), ("placed_at",))
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """A table of orders, and a client to write to it."""
+
+    name: str
+    client: Any
+    endpoint_url: str
+
+    @property
+    def flags(self) -> list[str]:
+        """Where the command finds the table."""
+        return [f"--endpoint-url={self.endpoint_url}", f"--region={REGION}"]
+
+
+@pytest.fixture
+def orders(dynamodb_local: str) -> Iterator[Orders]:
+    """Three orders, with an index that has a sort key."""
+    name = f"orders-{uuid.uuid4().hex[:8]}"
+    client = open_client(dynamodb_local)
+    create_table(client, Schema(name, "order_id", None, (_INDEX,), _TYPES))
+    for number in range(3):
+        item = {
+            "order_id": {"S": f"ORDER#{number}"},
+            "status": {"S": "open"},
+            "placed_at": {"S": f"2026-01-0{number + 1}T08:00:00Z"},
+            "odd\nname": {"BOOL": True},
+        }
+        client.put_item(TableName=name, Item=item)
+    yield Orders(name, client, dynamodb_local)
+    client.delete_table(TableName=name)
+    client.close()
+
+
+def init(*arguments: str) -> int:
+    """Run the command and return its exit code."""
+    return main(["catalog", "init", *arguments])
+
+
+def declared(text: str, name: str) -> TableDeclaration:
+    """Return what a catalog's text declares of a table, as the server would read it."""
+    return Document(Path("c"), text.encode()).parse(CatalogDeclaration).tables[name]
+
+
+def confirmed(text: str) -> str:
+    """Return a catalog with every proposal in force, as it says that they are put."""
+    return re.sub(r"^( *)#(?=\S)", r"\1", text, flags=re.MULTILINE)
+
+
+def test_it_writes_what_is_there_and_proposes_what_the_sample_shows(
+    orders: Orders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file loads as it is and with every proposal; comments say what was read, and its cost."""
+    assert init(*orders.flags, "--table", orders.name) == 0
+    output = capsys.readouterr()
+    assert declared(output.out, orders.name) == TableDeclaration(table=orders.name)
+    found = declared(confirmed(output.out), orders.name)
+    assert found.required == ("placed_at",)
+    assert found.timestamps == {"placed_at": "iso8601"}
+    assert found.keys == {"order_id": "ORDER#{order}"}
+    for words in (
+        f"from {REGION} ({orders.endpoint_url})",
+        "Key: order_id (string).",
+        "Some 3 items in ",
+        "Global index by_status: status (string), placed_at (string); holds all attributes.",
+        "Sample: the first 3 items of a scan, for 0.5 read units.",
+    ):
+        assert words in output.out
+    assert f"--table '{orders.name}' --append keys.yaml" in output.err
+
+
+def test_the_catalog_serves_a_first_answer(
+    orders: Orders, tmp_path: Path, serve: Callable[..., ServerProcess]
+) -> None:
+    """A server starts on the file as it was written."""
+    path = tmp_path / "catalog.yaml"
+    assert init(*orders.flags, f"--table={orders.name}", f"--output={path}") == 0
+    key = make_key("first")
+    server = serve(path.read_text(), {"keys": [dict(key.entry)]}, args=[f"--region={REGION}"])
+    assert server.address
+
+
+def test_items_that_an_index_leaves_out_are_told(
+    orders: Orders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Then `required` is not proposed, and `sparse: allow` is, with the number it concerns."""
+    orders.client.put_item(TableName=orders.name, Item={"order_id": {"S": "x"}})
+    assert init(*orders.flags, "--table", orders.name) == 0
+    text = capsys.readouterr().out
+    assert "by_status leaves out 1 of 4 sampled items: they have no valid placed_at." in text
+    assert "#required" not in text
+    assert declared(confirmed(text), orders.name).sparse == "allow"
+
+
+def test_the_sample_is_bounded_and_can_be_left_out(
+    orders: Orders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without one nothing is proposed."""
+    assert init(*orders.flags, "--table", orders.name, "--sample=2") == 0
+    assert "the first 2 items" in capsys.readouterr().out
+    assert init(*orders.flags, "--table", orders.name, "--sample=0") == 0
+    text = capsys.readouterr().out
+    assert "Sampled: 0 items in all, for 0 read units." in text
+    assert confirmed(text) == text
+
+
+def test_time_to_live_is_asked_of_dynamodb(
+    orders: Orders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is a fact, so it is in force; whether expired items are hidden is a choice."""
+    orders.client.update_time_to_live(
+        TableName=orders.name,
+        TimeToLiveSpecification={"Enabled": True, "AttributeName": "gone_at"},
+    )
+    assert init(*orders.flags, "--table", orders.name) == 0
+    text = capsys.readouterr().out
+    assert declared(text, orders.name).time_to_live == "gone_at"
+    assert declared(confirmed(text), orders.name).hide_expired
+
+
+def test_patterns_choose_tables(orders: Orders, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of several patterns any will do; a pattern that matches nothing is told."""
+    assert init(*orders.flags, "--table", f"{orders.name[:-1]}?", "--table", "none-*") == 0
+    assert list(yaml.safe_load(capsys.readouterr().out)["tables"]) == [orders.name]
+    assert init(*orders.flags, "--table", "none-*") == 2
+    assert "no table matches none-*: of " in capsys.readouterr().err
+
+
+def test_a_file_is_replaced_only_by_force(
+    orders: Orders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What an operator wrote is not lost."""
+    path = tmp_path / "catalog.yaml"
+    path.write_text("mine")
+    arguments = (*orders.flags, "--table", orders.name, f"--output={path}")
+    assert init(*arguments) == 2
+    assert capsys.readouterr().err == f"{path}: exists already; --force replaces it\n"
+    assert path.read_text() == "mine"
+    assert init(*arguments, "--force") == 0
+    assert orders.name in path.read_text()
+
+
+def test_a_file_that_cannot_be_written_is_told(
+    orders: Orders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the reason of the system, and no traceback."""
+    path = tmp_path / "absent" / "catalog.yaml"
+    assert init(*orders.flags, "--table", orders.name, f"--output={path}") == 2
+    assert f"{path}: cannot be written: No such file or directory" in capsys.readouterr().err
+
+
+def test_what_is_not_set_up_is_told_with_the_remedy(
+    orders: Orders, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No region, no credentials, nobody at the endpoint, no such table."""
+    assert init(orders.flags[0], f"--region={REGION}", "--table", "nowhere") == 2
+    assert capsys.readouterr().err == "table nowhere does not exist\n"
+    assert init("--endpoint-url=http://127.0.0.1:9", f"--region={REGION}") == 2
+    told = capsys.readouterr().err
+    assert f"DynamoDB in {REGION} (http://127.0.0.1:9) did not answer ListTables" in told
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    assert init(orders.flags[0]) == 2
+    assert "no AWS region is set: give --region or AWS_DEFAULT_REGION" in capsys.readouterr().err
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    assert init(*orders.flags) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("no AWS credentials were found: set AWS_ACCESS_KEY_ID")
+    assert len(told.splitlines()) == 1
+
+
+@contextmanager
+def denying(endpoint_url: str, *operations: str) -> Iterator[str]:
+    """Run a DynamoDB that denies operations and passes the others on; yield its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            operation = self.headers["X-Amz-Target"].rpartition(".")[2]
+            if operation in operations:
+                denied = {
+                    "__type": "com.amazon.coral.service#AccessDeniedException",
+                    "Message": f"User is not authorized to perform: dynamodb:{operation}",
+                }
+                self._answer(400, json.dumps(denied).encode())
+                return
+            headers = {
+                name: self.headers[name]
+                for name in ("X-Amz-Target", "Authorization", "Content-Type", "X-Amz-Date")
+            }
+            upstream = HTTPConnection(endpoint_url.removeprefix("http://"), timeout=30)
+            with closing(upstream):
+                upstream.request("POST", "/", body, headers)
+                self._answer(200, upstream.getresponse().read())
+
+        def _answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/x-amz-json-1.0")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_without_leave_to_list_tables_they_are_named(
+    orders: Orders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The error says so; a table that is named needs no list."""
+    with denying(orders.endpoint_url, "ListTables") as url:
+        flags = [f"--endpoint-url={url}", f"--region={REGION}"]
+        assert init(*flags) == 2
+        assert capsys.readouterr().err == (
+            "the credentials do not allow dynamodb:ListTables; name the tables with --table NAME, "
+            "without * ? [\n"
+        )
+        assert init(*flags, "--table", orders.name) == 0
+        assert orders.name in capsys.readouterr().out
+
+
+def test_what_is_denied_of_one_table_is_a_comment(
+    orders: Orders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Keys and indexes are written without a sample and without time to live."""
+    with denying(orders.endpoint_url, "Scan", "DescribeTimeToLive") as url:
+        flags = [f"--endpoint-url={url}", f"--region={REGION}"]
+        assert init(*flags, "--table", orders.name) == 0
+    text = capsys.readouterr().out
+    assert "# No sample: the credentials do not allow dynamodb:Scan." in text
+    assert (
+        "# time_to_live is not known: the credentials do not allow dynamodb:DescribeTimeToLive."
+        in text
+    )
+    assert declared(confirmed(text), orders.name) == TableDeclaration(table=orders.name)
