@@ -16,6 +16,7 @@ from dynamodb_processor_server.access.api_keys import KeyRing
 from dynamodb_processor_server.access.open_streams import OpenStreams
 from dynamodb_processor_server.access.rate_limits import Limiter
 from dynamodb_processor_server.access.read_units import ReadUnitLimits
+from dynamodb_processor_server.access.unused_keys import log_keys_without_tables
 from dynamodb_processor_server.background import run_in_background
 from dynamodb_processor_server.caching.generations import Generations
 from dynamodb_processor_server.caching.pages import PageStore
@@ -172,7 +173,8 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
         [service.full_name for service in (QUERY_SERVICE, CATALOG_SERVICE, CACHE_SERVICE)],
         settings.max_health_watches,
     )
-    preparation, tokens = Preparation(catalog), Tokens(sealer)
+    preparation = Preparation(catalog)
+    tokens = Tokens(sealer, end_with_process=settings.token_keys is None)
     services = Services(
         QueryServicer(
             preparation,
@@ -213,6 +215,12 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
         app.metrics_port = scraped.port
     # First, so that it ends last: pages are served from the cache until the server has drained.
     run_in_background(followers.follow(), stack)
+    log_keys_without_tables(keys.current, declaration.current)
+
+    def adopt_catalog(declared: CatalogDeclaration) -> None:
+        catalog.replace(declared)
+        log_keys_without_tables(keys.current, declared)
+
     await app.start()
     stack.callback(flush_access_log)
     stack.push_async_callback(app.drain)
@@ -220,8 +228,8 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     for work in (
         app.become_ready(),
         catalog.follow(settings.catalog_refresh),
-        declaration.watch(catalog.replace, every=interval),
-        keys.watch(lambda _: None, every=interval),
+        declaration.watch(adopt_catalog, every=interval),
+        keys.watch(lambda ring: log_keys_without_tables(ring, declaration.current), every=interval),
     ):
         run_in_background(work, stack)
     return app

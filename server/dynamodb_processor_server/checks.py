@@ -1,4 +1,4 @@
-"""What an operator asks of a server: are the settings right, is it well."""
+"""What `dynamodb-processor config` says of settings, files and tables."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ import yaml
 from pydantic import SecretStr
 
 from dynamodb_processor_server.access.api_keys import KeyRing
+from dynamodb_processor_server.access.unused_keys import keys_without_tables
 from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
-from dynamodb_processor_server.catalog.schema import Table
+from dynamodb_processor_server.cli.setting_warnings import setting_warnings
+from dynamodb_processor_server.cli.table_report import report_on
 from dynamodb_processor_server.documents import Document
-from dynamodb_processor_server.errors import BackendRefused, ProcessorError
 from dynamodb_processor_server.reading.backend import Backend
 from dynamodb_processor_server.reading.clients import Clients
 from dynamodb_processor_server.reading.describing import DynamoDBDescriber
-from dynamodb_processor_server.rpc.probe import ask_health
 from dynamodb_processor_server.settings import Settings
-
-_HEALTH_TIMEOUT = 2.0  # seconds
 
 
 async def show_config(settings: Settings) -> int:
-    """Print the effective settings, secrets masked, and whether each table is there.
+    """Print the effective settings, secrets masked, whether each table is there, and notes.
 
-    Returns 0 when everything named can be read, else 1. Raises ConfigurationError for mistakes in
-    the settings and the files.
+    Notes tell of what works, but hardly as meant: an index that many queries cannot use, a key that
+    grants nothing. Returns 0 when everything named can be read, else 1. Raises ConfigurationError
+    for mistakes in the settings and the files.
     """
     shown = {name: _shown(getattr(settings, name)) for name in Settings.model_fields}
     print(yaml.safe_dump({"settings": shown}, sort_keys=False), end="")
@@ -36,26 +35,28 @@ async def show_config(settings: Settings) -> int:
     catalog = Document.read(settings.catalog).parse(CatalogDeclaration, settings.catalog_context())
     keys = KeyRing.build(Document.read(settings.keys), settings.rate_classes)
     print(f"keys: {len(keys)}")
-    print("tables:")
+    notes = setting_warnings(settings)
+    notes += [
+        f"key {key_id} grants no table of the catalog: its tables match none"
+        for key_id in keys_without_tables(keys, catalog)
+    ]
+    print("tables:" if catalog.tables else "tables: {}")
     sound = True
     async with Clients(settings.client_settings()) as clients:
         describer = DynamoDBDescriber(Backend(clients, settings.backend_settings()))
         for name, declaration in catalog.tables.items():
-            try:
-                schema = await describer.describe(name, declaration)
-                misfits = Table(name, declaration, schema).misfits
-                if misfits:
-                    raise BackendRefused("; ".join(misfits))
-                if declaration.invalidate_from_stream and schema.stream_arn is None:
-                    raise BackendRefused("invalidate_from_stream: the table has no stream")
-                keys_text = ", ".join(attribute.name for attribute in schema.base.key.attributes)
-                print(f"  {name}: ok, key {keys_text}, {len(schema.paths) - 1} indexes")
-                for reason in schema.skipped:
-                    print(f"    index not used: {reason}")
-            except (ProcessorError, BackendRefused) as error:
-                sound = False
-                print(f"  {name}: {error}")
+            report = await report_on(name, declaration, describer, clients)
+            print(f"  {_line({name: report.text})}")
+            notes += report.notes
+            sound = sound and report.sound
+    if notes:
+        print(yaml.safe_dump({"notes": notes}, width=100, allow_unicode=True), end="")
     return 0 if sound else 1
+
+
+def _line(value: dict[str, str]) -> str:
+    """Return a value as YAML on one line."""
+    return yaml.safe_dump(value, width=1_000_000, allow_unicode=True).strip()
 
 
 def _shown(value: object) -> object:
@@ -67,10 +68,3 @@ def _shown(value: object) -> object:
         case dict():
             return {key: str(entry) for key, entry in value.items()}
     return value
-
-
-async def check_health(target: str, service: str) -> int:
-    """Ask a server's health service, print its answer and return 0 if it is SERVING, else 1."""
-    status = await ask_health(target, service, _HEALTH_TIMEOUT)
-    print(status if status == "SERVING" else f"{target}: {status}")
-    return 0 if status == "SERVING" else 1

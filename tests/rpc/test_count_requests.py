@@ -72,9 +72,9 @@ async def test_tokens_of_pages_and_of_counts_are_not_each_others(service: Servic
     for call, token in calls:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call(spec, page_token=token)
-        assert refusal_of(caught.value).descriptions == {
-            "page_token": "is not a token of this query and caller"
-        }
+        (told,) = refusal_of(caught.value).descriptions.items()
+        assert told[0] == "page_token"
+        assert told[1].startswith("is not a token of this query and caller")
     request = CountItemsRequest(query=spec, page_token="nonsense")
     assert (await refusal(service, request)).fields == ["page_token"]
 

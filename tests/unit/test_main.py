@@ -69,7 +69,11 @@ def test_config_shows_settings_and_tables(
     assert shown["settings"]["endpoint_url"] == dynamodb_local
     assert shown["settings"]["drain_grace"] == 20.0
     assert shown["keys"] == 2
-    assert shown["tables"] == {"events": "ok, key user_id, at, 1 indexes"}
+    assert shown["tables"] == {
+        "events": f"ok, key user_id, at, 1 index; DynamoDB table {table} in {REGION} at "
+        f"{dynamodb_local}"
+    }
+    assert "notes" not in shown
 
 
 def test_config_tells_of_missing_tables(
@@ -80,7 +84,10 @@ def test_config_tells_of_missing_tables(
     flags = [*files(tmp_path, tables), f"--endpoint-url={dynamodb_local}"]
     assert main(["config", *flags]) == 1
     shown = yaml.safe_load(capsys.readouterr().out)
-    assert shown["tables"]["gone"] == "table gone does not exist"
+    assert shown["tables"]["gone"] == (
+        f"table gone does not exist; DynamoDB table main-never-there in {REGION} at "
+        f"{dynamodb_local}"
+    )
     assert shown["tables"]["events"].startswith("ok")
 
 
@@ -90,7 +97,9 @@ def test_config_tells_of_an_unreachable_dynamodb(
     """Exit code 1, too."""
     flags = [*files(tmp_path, {"events": None}), f"--endpoint-url={_NO_ENDPOINT}"]
     assert main(["config", *flags, "--backend-attempts=1"]) == 1
-    assert "events: events cannot be reached" in capsys.readouterr().out
+    told = yaml.safe_load(capsys.readouterr().out)["tables"]["events"]
+    assert told.startswith("events cannot be reached")
+    assert told.endswith(f"DynamoDB table events in {REGION} at {_NO_ENDPOINT}")
 
 
 def test_config_tells_of_a_stream_that_is_not_there(
@@ -100,7 +109,64 @@ def test_config_tells_of_a_stream_that_is_not_there(
     declared = {"table": table, "invalidate_from_stream": True}
     flags = [*files(tmp_path, {"events": declared}), f"--endpoint-url={dynamodb_local}"]
     assert main(["config", *flags, "--sole-replica"]) == 1
-    assert "events: invalidate_from_stream: the table has no stream" in capsys.readouterr().out
+    told = yaml.safe_load(capsys.readouterr().out)["tables"]["events"]
+    assert told.startswith("invalidate_from_stream: the table has no stream")
+
+
+@pytest.mark.parametrize(
+    ("declared", "noted"),
+    [
+        ({}, True),
+        ({"attributes": ["order_id", "status"]}, True),
+        ({"keys": {"placed_at": "{day}#{number}"}, "expose_keys": False}, True),
+        ({"required": ["placed_at"]}, False),
+        ({"sparse": "allow"}, False),
+    ],
+)
+def test_config_tells_which_index_is_not_used_and_what_helps(
+    tmp_path: Path,
+    dynamodb_local: str,
+    capsys: pytest.CaptureFixture[str],
+    declared: dict[str, Any],
+    noted: bool,
+) -> None:
+    """Before anybody asks, in words that the catalog takes: an operator may see all of it."""
+    name = f"main-{uuid.uuid4().hex[:8]}"
+    index = Index("by_status", False, ("status",), ("placed_at",))
+    client = open_client(dynamodb_local)
+    types = {"order_id": "S", "status": "S", "placed_at": "S"}
+    create_table(client, Schema(name, "order_id", None, (index,), types))
+    flags = [*files(tmp_path, {"orders": {"table": name} | declared}),
+             f"--endpoint-url={dynamodb_local}"]  # fmt: skip
+    assert main(["config", *flags]) == 0
+    client.delete_table(TableName=name)
+    client.close()
+    notes = yaml.safe_load(capsys.readouterr().out)["notes"]
+    found = [note for note in notes if note.startswith("table orders: index by_status")]
+    assert len(found) == noted
+    for note in found:
+        assert note == (
+            "table orders: index by_status is not used for queries that fix status alone, because "
+            "it holds only items that have placed_at as a non-empty string; ways out: the operator "
+            "can set required: [placed_at] in the catalog if every item has it, or sparse: allow "
+            "if items without it may be left out; the caller can set index: by_status to accept "
+            "that, or compare placed_at with = or IN"
+        )
+
+
+def test_config_tells_of_keys_that_are_good_for_nothing(
+    tmp_path: Path, dynamodb_local: str, table: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A table's name was mistyped, or the table left the catalog."""
+    flags = [*files(tmp_path, {"events": {"table": table}}), f"--endpoint-url={dynamodb_local}"]
+    write_keys(
+        tmp_path / "keys.yaml",
+        [make_key("good", tables=["evnts", "events"]), make_key("bad", tables=["evnts", "x-*"])],
+    )
+    assert main(["config", *flags]) == 0
+    notes = yaml.safe_load(capsys.readouterr().out)["notes"]
+    assert "key bad grants no table of the catalog: its tables match none" in notes
+    assert not any("good" in note for note in notes)
 
 
 @pytest.mark.parametrize(

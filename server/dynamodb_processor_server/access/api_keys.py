@@ -68,6 +68,11 @@ class KeyRing:
     def __len__(self) -> int:
         return len(self._by_digest)
 
+    @property
+    def principals(self) -> tuple[Principal, ...]:
+        """Whom the keys belong to, one for each key, in the order of the file."""
+        return tuple(grant.principal for grant in self._by_digest.values())
+
     def authenticate(self, text: str | None, now: float) -> Principal:
         """Return who a key belongs to.
 

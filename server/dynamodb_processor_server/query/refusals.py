@@ -47,12 +47,25 @@ def ways_to_use(path: AccessPath, unproven: Sequence[KeyAttribute], table: Table
     numbers = all(attribute.type == "N" for attribute in unproven)
     operators = "=, IN or a range" if numbers else "= or IN"
     return (
-        f"{required_or_sparse(unproven, table)}; the caller can set index: {path.label} to accept "
+        f"{_required_or_sparse(unproven, table)}; the caller can set index: {path.label} to accept "
         f"that, or compare {' and '.join(names)} with {operators}"
     )
 
 
-def required_or_sparse(unproven: Sequence[KeyAttribute], table: Table) -> str:
+def index_note(path: AccessPath, unproven: Sequence[KeyAttribute], table: Table) -> str:
+    """Return for which queries an index that may leave out items is not used, why, and what helps.
+
+    For an operator, before anybody asks.
+    """
+    fixed = " and ".join(name for attribute in path.key.partition for name in attribute.fields)
+    return (
+        f"index {path.label} is not used for queries that fix {fixed} alone, because it holds only "
+        f"items that have {_with_kinds(unproven, table)}; ways out: "
+        f"{ways_to_use(path, unproven, table)}"
+    )
+
+
+def _required_or_sparse(unproven: Sequence[KeyAttribute], table: Table) -> str:
     """Return what an operator can set in the catalog so that an index is used."""
     if all(_is_named(attribute, table) for attribute in unproven):
         names = ", ".join(attribute.name for attribute in unproven)

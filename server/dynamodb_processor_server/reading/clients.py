@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import aioboto3
 import aiobotocore.session
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError
 
 from dynamodb_processor_server.reading.credentials import Credentials
 from dynamodb_processor_server.reading.responses import ItemResponseParserFactory
@@ -67,9 +68,12 @@ class Clients:
         return client
 
     async def place(self, region: str | None = None, role_arn: str | None = None) -> str:
-        """Return the region and the endpoint that a client asks, for people to read."""
-        meta = (await self.client(region, role_arn)).meta
-        return f"{meta.region_name} ({meta.endpoint_url})"
+        """Return the region and endpoint that a client asks, empty where no client can be made."""
+        try:
+            meta = (await self.client(region, role_arn)).meta
+        except (BotoCoreError, ValueError):  # such as a region that nothing names
+            return ""
+        return f"{meta.region_name} at {meta.endpoint_url}"
 
     def renew_credentials(self, region: str | None = None, role_arn: str | None = None) -> None:
         """Let the next request look for credentials anew: the client's are said to be expired.

@@ -29,6 +29,11 @@ _MAX_OPENINGS: Final = 32  # of one request: one for each principal that makes i
 LONGEST_REMEMBERED_TOKEN: Final = 1_024
 _SEALED_SECONDS: Final = 60.0  # by so much may a token expire sooner than it might
 
+_NOT_OURS: Final = "is not a token of this query and caller"
+_ENDED_WITH_PROCESS: Final = (
+    "; tokens of this server end with its process, as its operator has not set token_keys"
+)
+
 
 @dataclass(slots=True)
 class Opening:
@@ -54,15 +59,26 @@ class _Sealed:
 
 
 class Tokens:
-    """Page tokens: places in the traversals of prepared queries. `now` is seconds since the epoch.
+    """Page tokens: places in the traversals of prepared queries.
+
+    `end_with_process` says that the keys are this process's own, which callers with a refused token
+    are told. `now` is seconds since the epoch.
 
     A place that was sealed within the last minute is not sealed anew: the same page of the cache
     goes out with the same token.
     """
 
-    def __init__(self, sealer: TokenSealer, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        sealer: TokenSealer,
+        now: Callable[[], float] = time.time,
+        *,
+        end_with_process: bool = False,
+    ) -> None:
         self._sealer = sealer
         self._now = now
+        # One text whatever is wrong with a token, so that nothing is learnt by trying.
+        self._refused = _NOT_OURS + (_ENDED_WITH_PROCESS if end_with_process else "")
 
     def seal(
         self, opening: Opening, principal: Principal, at: Position | None, returned: int
@@ -100,7 +116,7 @@ class Tokens:
         try:
             payload = self._sealer.open(token, _context(prepared, principal))
         except InvalidToken:
-            raise InvalidRequest.of(field, "is not a token of this query and caller") from None
+            raise InvalidRequest.of(field, self._refused) from None
         except ExpiredToken:
             raise PreconditionFailed(
                 "TOKEN_EXPIRED", field, "the token has expired; start again without one"

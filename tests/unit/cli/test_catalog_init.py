@@ -90,7 +90,7 @@ def test_it_writes_what_is_there_and_proposes_what_the_sample_shows(
     assert found.timestamps == {"placed_at": "iso8601"}
     assert found.keys == {"order_id": "ORDER#{order}"}
     for words in (
-        f"from {REGION} ({orders.endpoint_url})",
+        f"from {REGION} at {orders.endpoint_url}.",
         "Key: order_id (string).",
         "Some 3 items in ",
         "Global index by_status: status (string), placed_at (string); holds all attributes.",
@@ -188,7 +188,7 @@ def test_what_is_not_set_up_is_told_with_the_remedy(
     assert capsys.readouterr().err == "table nowhere does not exist\n"
     assert init("--endpoint-url=http://127.0.0.1:9", f"--region={REGION}") == 2
     told = capsys.readouterr().err
-    assert f"DynamoDB in {REGION} (http://127.0.0.1:9) did not answer ListTables" in told
+    assert f"DynamoDB in {REGION} at http://127.0.0.1:9 did not answer ListTables" in told
     for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
     assert init(orders.flags[0]) == 2

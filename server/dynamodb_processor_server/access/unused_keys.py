@@ -1,0 +1,36 @@
+"""Keys that are good for nothing: a table's name was mistyped, or left the catalog."""
+
+from __future__ import annotations
+
+import structlog
+
+from dynamodb_processor_server.access.api_keys import KeyRing
+from dynamodb_processor_server.access.grants import Grant
+from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
+
+_log = structlog.get_logger(__name__)
+
+
+def keys_without_tables(ring: KeyRing, catalog: CatalogDeclaration) -> list[str]:
+    """Return the ids of keys that grant no table of a catalog, in order.
+
+    Whether two patterns have a name in common is not looked at: a pattern is given the benefit of
+    the doubt where the catalog discovers tables.
+    """
+    return [
+        principal.key_id
+        for principal in ring.principals
+        if not any(_grants_a_table(grant, catalog) for grant in principal.grants)
+    ]
+
+
+def log_keys_without_tables(ring: KeyRing, catalog: CatalogDeclaration) -> None:
+    """Log a warning for each key that grants no table of a catalog."""
+    for key_id in keys_without_tables(ring, catalog):
+        _log.warning("key_grants_no_table", key_id=key_id)
+
+
+def _grants_a_table(grant: Grant, catalog: CatalogDeclaration) -> bool:
+    if grant.is_pattern:
+        return bool(catalog.discover) or any(map(grant.covers, catalog.tables))
+    return catalog.declaration_for(grant.table) is not None
