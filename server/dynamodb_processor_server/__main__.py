@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command and return its exit code: 0 done, 1 failed, 2 used wrongly."""
+    if arguments is None:  # the process is this command's own
+        signal.signal(signal.SIGTERM, _exit)
     given = sys.argv[1:] if arguments is None else arguments
     args = _parser(given).parse_args(given)
     try:
@@ -30,6 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _exit(number: int, _: object) -> None:
+    """End by a signal for which the command has no handler of its own yet.
+
+    The first process of a container would never hear of it: the kernel has no default for that one.
+    """
+    sys.exit(128 + number)
 
 
 class _Version(argparse.Action):
@@ -111,27 +121,9 @@ _COMMANDS: Final[Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], Non
 
 
 def _serve(settings: Settings) -> int:
-    import structlog
+    from dynamodb_processor_server.cli.serve import serve
 
-    from dynamodb_processor_server.cli.setting_warnings import setting_warnings
-    from dynamodb_processor_server.telemetry.logs import configure_logs
-
-    configure_logs(settings.log_format, settings.log_level)
-    for warning in setting_warnings(settings):
-        structlog.get_logger(__name__).warning("setting_warning", warning=warning)
-    return _run(_serve_until_stopped(settings))
-
-
-async def _serve_until_stopped(settings: Settings) -> int:
-    from dynamodb_processor_server.app import open_app
-
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with open_app(settings):
-        await stop.wait()
-    return 0
+    return serve(settings, _run)
 
 
 def _run(work: Coroutine[Any, Any, int]) -> int:

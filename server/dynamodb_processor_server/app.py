@@ -62,10 +62,11 @@ from dynamodb_processor_server.rpc.server import (
 )
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.sharing import share_leases, share_limits, share_pages
-from dynamodb_processor_server.telemetry.logs import flush_access_log
+from dynamodb_processor_server.telemetry.logs import dropped_log_lines, flush_access_log
 from dynamodb_processor_server.telemetry.metrics import (
     BackendMetrics,
     CallMetrics,
+    WatchedCounter,
     watch,
 )
 from dynamodb_processor_server.telemetry.metrics_server import MetricsServer
@@ -206,6 +207,8 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     watch(registry, "active_reads", "Places taken in admission.", lambda: admission.active)
     watch(registry, "waiting_reads", "Reads waiting for a place.", lambda: admission.waiting)
     watch(registry, "health_watches", "Open Watch calls.", lambda: health.watches)
+    text = "Log lines that could not be written."
+    WatchedCounter(registry, "log_lines_dropped", text, dropped_log_lines)
     loop = asyncio.get_running_loop()
     watch(registry, "tasks", "Tasks of the event loop.", lambda: len(asyncio.all_tasks(loop)))
     StreamMetrics(registry, followers)

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from dynamodb_processor_server.telemetry.logs import flush_access_log
+from dynamodb_processor_server.telemetry.logs import flush_logs
 
 
 @dataclass(slots=True)
@@ -20,7 +20,7 @@ class Logged:
     @property
     def text(self) -> str:
         """Everything logged so far."""
-        flush_access_log()
+        flush_logs()
         return self.buffer.getvalue().decode()
 
     @property
@@ -39,7 +39,7 @@ class Logged:
 
     def clear(self) -> None:
         """Forget what was logged."""
-        flush_access_log()
+        flush_logs()
         self.buffer.seek(0)
         self.buffer.truncate()
 

@@ -3,50 +3,52 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import io
+import json
 import logging
 import sys
+import threading
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, BinaryIO, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, cast
 
 import orjson
 import structlog
+
+from dynamodb_processor_server.telemetry.log_writer import LogWriter, OutputFile
 
 LogFormat = Literal["json", "console"]
 
 _request_id: ContextVar[str] = ContextVar("request_id")
 _LINE: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
 _FLUSH_SECONDS: Final = 0.05
+_EXIT_SECONDS: Final = 1.0  # for the last lines
+_MAX_BATCH: Final = 200  # lines of calls that are handed on together
 
 
 def configure_logs(log_format: LogFormat, level: str) -> None:
     """Set up logging for the process; `level` is one of logging's names.
 
-    Other libraries' records, through the standard library, go the same way from WARNING on.
+    Lines go to standard error, as it is now, by a thread of their own. Other libraries' records,
+    through the standard library, go the same way from WARNING on.
     """
-    shared: list[structlog.typing.Processor] = [
+    close_logs()
+    least = logging.getLevelName(level)
+    processors: list[structlog.typing.Processor] = [
         _add_request_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        # structlog's own tracebacks for terminals show local variables: keys, parameters, items.
+        structlog.processors.format_exc_info,
     ]
-    render: list[structlog.typing.Processor]
-    factory: Any
-    if log_format == "json":
-        render = [
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(serializer=_dump),
-        ]
-        factory = _ByteLoggers(sys.stderr.buffer, logging.getLevelName(level))
-    else:
-        # Its usual tracebacks show local variables: keys, parameters, items.
-        plain = structlog.dev.plain_traceback
-        colors = sys.stderr.isatty()
-        render = [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
-        factory = structlog.PrintLoggerFactory(sys.stderr)
+    render = _json_line if log_format == "json" else _console(colors=_is_terminal())
+    writer = LogWriter(_standard_error(), lambda count: _dropped_line(render, count))
+    access = _AccessLines(writer, wanted=least <= logging.INFO) if log_format == "json" else None
     structlog.configure(
-        processors=[*shared, *render],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
-        logger_factory=factory,
+        processors=[*processors, render],
+        wrapper_class=structlog.make_filtering_bound_logger(least),
+        logger_factory=_Loggers(writer, access),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Forwarding(level=logging.WARNING)], level=logging.WARNING)
@@ -62,15 +64,51 @@ class AccessLog(Protocol):
 
 def get_access_log() -> AccessLog:
     """Return the log of calls, as logs are configured now."""
-    factory = structlog.get_config()["logger_factory"]
-    return factory.access if isinstance(factory, _ByteLoggers) else _AccessEvents()
+    loggers = _loggers()
+    return (loggers and loggers.access) or _AccessEvents()
 
 
 def flush_access_log() -> None:
-    """Write the lines of calls that still wait to be written."""
-    factory = structlog.get_config()["logger_factory"]
-    if isinstance(factory, _ByteLoggers):
-        factory.access.flush()
+    """Hand on the lines of calls that still wait for others of their moment."""
+    loggers = _loggers()
+    if loggers and loggers.access:
+        loggers.access.flush()
+
+
+def flush_logs(timeout: float = _EXIT_SECONDS) -> None:
+    """Wait until all lines so far are written, at most `timeout` seconds."""
+    flush_access_log()
+    if loggers := _loggers():
+        loggers.writer.flush(timeout)
+
+
+@atexit.register
+def close_logs() -> None:
+    """Write what waits, if the file takes it within a second. What comes later is dropped."""
+    flush_access_log()
+    if loggers := _loggers():
+        loggers.writer.close(_EXIT_SECONDS)
+
+
+def log_stray_errors() -> None:
+    """Log what Python would write to standard error by itself, in the thread where it happens."""
+    logging.captureWarnings(True)
+    log = structlog.get_logger(__name__)
+
+    def log_unraisable(unraisable: Any) -> None:
+        log.error("unraisable_error", exc_info=unraisable.exc_value)
+
+    def log_thread_error(arguments: threading.ExceptHookArgs) -> None:
+        log.error("thread_failed", exc_info=arguments.exc_value)
+
+    sys.unraisablehook = log_unraisable
+    threading.excepthook = log_thread_error
+
+
+def dropped_log_lines() -> int:
+    """Return how many lines could not be written."""
+    loggers = _loggers()
+    return loggers.writer.dropped if loggers else 0
 
 
 def set_request_id(request_id: str) -> None:
@@ -85,15 +123,39 @@ def _add_request_id(_: Any, __: str, event: structlog.typing.EventDict) -> Any:
     return event
 
 
-class _ByteLoggers:
-    """Makes loggers that write to one file."""
+class _Loggers:
+    """Makes loggers that write with one writer."""
 
-    def __init__(self, file: BinaryIO, level: int) -> None:
-        self._file = file
-        self.access = _AccessLines(file, wanted=level <= logging.INFO)
+    def __init__(self, writer: LogWriter, access: _AccessLines | None) -> None:
+        self.writer = writer
+        self.access = access
+        self._logger = _Logger(writer)
 
-    def __call__(self, *_: str) -> structlog.BytesLogger:
-        return structlog.BytesLogger(self._file)
+    def __call__(self, *_: str) -> _Logger:
+        return self._logger
+
+
+class _Logger:
+    """Takes rendered lines, under the names of all levels."""
+
+    def __init__(self, writer: LogWriter) -> None:
+        self.debug = self.info = self.warning = self.error = self.critical = writer.write
+
+
+def _loggers() -> _Loggers | None:
+    factory = structlog.get_config()["logger_factory"]
+    return factory if isinstance(factory, _Loggers) else None
+
+
+def _standard_error() -> OutputFile | None:
+    """Return standard error without its buffers, which would keep what a full disk refuses."""
+    buffer = getattr(sys.stderr, "buffer", None)
+    raw = getattr(buffer, "raw", None)
+    return cast("OutputFile | None", raw if isinstance(raw, io.FileIO) else buffer)
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 class _AccessEvents:
@@ -109,12 +171,12 @@ class _AccessEvents:
 class _AccessLines:
     """Logs calls as the same JSON that structlog would write, by the shortest way.
 
-    A chain of processors for each line, and a write and a flush for each, would be most of what a
-    cached call costs beyond gRPC. Lines of a moment are written together.
+    A chain of processors for each line would be most of what a cached call costs beyond gRPC.
+    Lines of a moment are handed on together.
     """
 
-    def __init__(self, file: BinaryIO, *, wanted: bool) -> None:
-        self._file = file
+    def __init__(self, writer: LogWriter, *, wanted: bool) -> None:
+        self._writer = writer
         self._wanted = wanted
         self._waiting: list[dict[str, Any]] = []
 
@@ -127,28 +189,93 @@ class _AccessLines:
         self._waiting.append(fields)
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Hand on what waits."""
         lines, self._waiting = self._waiting, []
-        for fields in lines:
-            fields["event"] = "call"
-            fields["level"] = "info"
-            self._file.write(orjson.dumps(fields, option=_LINE))
-        self._file.flush()
+        for first in range(0, len(lines), _MAX_BATCH):
+            batch = lines[first : first + _MAX_BATCH]
+            for fields in batch:
+                fields["event"] = "call"
+                fields["level"] = "info"
+            self._writer.write(b"".join(map(_dump, batch)), len(batch))
 
 
-def _dump(event: dict[str, Any], **_: Any) -> bytes:
-    return orjson.dumps(event, default=str)
+def _dump(event: structlog.typing.EventDict) -> bytes:
+    """Return an event as a line of JSON; what JSON cannot say is said in another way."""
+    try:
+        return orjson.dumps(event, default=str, option=_LINE)
+    except TypeError:  # half a surrogate pair, a key that is no text, a `__str__` that fails
+        plain = {str(name): _text(value) for name, value in event.items()}
+        return json.dumps(plain).encode() + b"\n"
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - a line is logged whatever it is about
+        return f"<{type(value).__name__}>"
+
+
+def _json_line(_: Any, __: str, event: structlog.typing.EventDict) -> bytes:
+    return _dump(event)
+
+
+def _console(*, colors: bool) -> structlog.typing.Processor:
+    """Return what renders a line for people, who may read it on a terminal.
+
+    Callers and DynamoDB have a say in what it holds, so nothing of it reaches the terminal as a
+    control character.
+    """
+    plain = structlog.dev.plain_traceback
+    renderer = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)
+
+    def render(logger: Any, name: str, event: structlog.typing.EventDict) -> bytes:
+        clean = {key: _printable(key, value) for key, value in event.items()}
+        return f"{renderer(logger, name, clean)}\n".encode()
+
+    return render
+
+
+_AS_THEY_ARE: Final = (bool, int, float, type(None))
+
+
+def _printable(name: str, value: object) -> object:
+    """Return a value without characters that do something to a terminal."""
+    if isinstance(value, _AS_THEY_ARE):
+        return value
+    text = value if isinstance(value, str) else _text(value)
+    if text.isprintable():
+        return text
+    kept = "\n\t" if name == "exception" else ""
+    return "".join(
+        one if one.isprintable() or one in kept else one.encode("unicode_escape").decode()
+        for one in text
+    )
+
+
+def _dropped_line(render: structlog.typing.Processor, count: int) -> bytes:
+    """Return the line that says how many others are missing."""
+    event = {
+        "event": "log_lines_dropped",
+        "level": "warning",
+        "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        "lines": count,
+    }
+    return cast("bytes", render(None, "warning", event))
 
 
 class _Forwarding(logging.Handler):
     """Hands the standard library's records to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001 - the arguments do not fit the text, in somebody's library
+            message = _text(record.msg)
         log = structlog.get_logger(record.name)
         log.log(
             record.levelno,
             "library_record",
             logger=record.name,
-            message=record.getMessage(),
+            message=message,
             exc_info=record.exc_info,
         )

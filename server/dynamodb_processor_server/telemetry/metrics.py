@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import accumulate
 from typing import Any, Final
 
@@ -141,3 +142,18 @@ def watch(
 ) -> None:
     """Add a gauge that is read when it is scraped."""
     Gauge(f"{_PREFIX}{name}", help_text, registry=registry).set_function(read)
+
+
+class WatchedCounter(Collector):
+    """A counter that something else keeps, read when it is scraped."""
+
+    def __init__(
+        self, registry: CollectorRegistry, name: str, help_text: str, read: Callable[[], float]
+    ) -> None:
+        self._family = partial(CounterMetricFamily, f"{_PREFIX}{name}", help_text)
+        self._read = read
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the counter; runs in the thread that is scraped."""
+        yield self._family(value=self._read())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import io
 import json
@@ -20,10 +19,12 @@ import structlog
 from dynamodb_processor_server.telemetry.logs import (
     _Forwarding,
     configure_logs,
-    flush_access_log,
+    dropped_log_lines,
+    flush_logs,
     get_access_log,
     set_request_id,
 )
+from tests.support.running import eventually
 
 
 class Bytes(io.BytesIO):
@@ -56,6 +57,7 @@ class StandardError:
     @property
     def text(self) -> str:
         """What was written."""
+        flush_logs()
         return self.buffer.getvalue().decode()
 
     @property
@@ -137,23 +139,23 @@ async def test_the_level_is_the_least_that_is_logged(configure: Configure) -> No
     """The access log, which is INFO, can be turned off by it."""
     output = configure(level="WARNING")
     get_access_log().write({})
-    flush_access_log()
     assert output.text == ""
     structlog.get_logger().warning("slow")
     assert output.record["level"] == "warning"
 
 
 async def test_access_lines_of_a_moment_are_written_together(configure: Configure) -> None:
-    """A write and a flush cost more than a line; none is held back for long."""
+    """A write costs more than a line; none is held back for long."""
     output = configure()
     log = get_access_log()
     for number in range(100):
         log.write({"number": number})
-    assert output.buffer.flushes == 0
-    await asyncio.sleep(0.2)
-    assert output.buffer.flushes == 1
+    assert output.buffer.getvalue() == b""
+    await eventually(output.buffer.getvalue)
     assert len(output.text.splitlines()) == 100
+    assert output.buffer.flushes == 1
     structlog.get_logger("other").info("serving")
+    assert len(output.text.splitlines()) == 101
     assert output.buffer.flushes == 2
 
 
@@ -162,7 +164,6 @@ async def test_access_lines_say_what_other_lines_say(configure: Configure) -> No
     output = configure()
     set_request_id("r-1")
     get_access_log().write({"request_id": "r-1", "status": "OK"})
-    flush_access_log()
     structlog.get_logger().info("call", status="OK")
     short, usual = map(json.loads, output.text.splitlines())
     assert short.keys() == usual.keys()
@@ -191,3 +192,53 @@ def test_what_json_does_not_know_is_logged_as_text(configure: Configure) -> None
     output = configure()
     structlog.get_logger().info("odd", value={1, 2}, error=ValueError("x"))
     assert output.record["error"] == "x"
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_nothing_that_is_logged_fails(configure: Configure, log_format: str) -> None:
+    """Neither half a surrogate pair, nor a key that is no text, nor a failing `__str__`."""
+
+    class Odd:
+        def __str__(self) -> str:
+            raise ValueError("no text")
+
+    output = configure(log_format)
+    structlog.get_logger().info("odd", half="\ud800", keys={1: 2}, value=Odd())
+    assert "odd" in output.text
+    assert "ud800" in output.text
+    assert "<Odd>" in output.text
+
+
+def test_a_console_line_does_nothing_to_a_terminal(configure: Configure) -> None:
+    """Control characters of callers or DynamoDB, in fields and in tracebacks, are written out."""
+    output = configure("console")
+    hostile = "a\x1b[2Jb\rc\x9bd\u202ee\x00f\x7f\nforged"
+    try:
+        raise LookupError(hostile)
+    except LookupError:
+        structlog.get_logger().exception("call_failed", table=hostile, tables=[hostile])
+    lines = output.text.splitlines()
+    assert all(character.isprintable() for line in lines for character in line)
+    assert "table=a\\x1b[2Jb\\rc\\x9bd\\u202ee\\x00f\\x7f\\nforged" in lines[0]
+    assert not lines[0].startswith("forged")
+
+
+def test_a_library_record_whose_arguments_do_not_fit_is_logged(configure: Configure) -> None:
+    """The mistake is somebody else's, and must not become a failed call."""
+    output = configure()
+    record = logging.LogRecord("lib", logging.ERROR, __file__, 1, "%d of %s", ("x",), None)
+    _Forwarding(level=logging.WARNING).handle(record)
+    assert output.record["message"] == "%d of %s"
+
+
+def test_a_process_without_standard_error_logs_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its lines are counted as dropped."""
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", None)
+        configure_logs("json", "INFO")
+        structlog.configure(cache_logger_on_first_use=False)
+        structlog.get_logger().info("serving")
+        assert dropped_log_lines() == 1
+    structlog.reset_defaults()
