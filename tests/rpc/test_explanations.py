@@ -138,6 +138,12 @@ _ROWS: Final = {
             "by_system": _KIND,
         },
     ),
+    "text without its quotes": Row(
+        query_spec("scannable", "note = hello AND note IN (hello, 'x')"),
+        "SCAN",
+        filter="note = hello AND note IN (hello, 'x')",
+        warnings=("scan:", "names: hello is an attribute's name; if the text is meant, write"),
+    ),
     "strong read": Row(
         query_spec("events", "user_id = 'u' AND system_id = 'crm' AND at = 3 AND at <> 4",
                    consistency="CONSISTENCY_STRONG"),

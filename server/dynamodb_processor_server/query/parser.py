@@ -39,6 +39,7 @@ from dynamodb_processor_server.query.model import (
     Size,
 )
 from dynamodb_processor_server.query.static_types import ExpressionError
+from dynamodb_processor_server.query.syntax_hints import syntax_hint
 from dynamodb_processor_server.query.values import Value, parse_number
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "ExpressionError", "parse_expression", "parse_path"]
@@ -166,7 +167,8 @@ def _syntax_error(error: UnexpectedInput, text: str) -> ExpressionError:
         case _:
             found, column = "the end", len(text) + 1
     expected_text = " or ".join(sorted({_EXPECTATIONS.get(name, name) for name in names}))
-    return ExpressionError(f"expected {expected_text or 'a condition'}, found {found}", column)
+    expected_text = f"expected {expected_text or 'a condition'}, found {found}"
+    return ExpressionError(expected_text + syntax_hint(text, column), column)
 
 
 class _Builder(Transformer_NonRecursive[Token, Any]):

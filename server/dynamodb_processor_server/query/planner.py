@@ -40,6 +40,7 @@ from dynamodb_processor_server.query.ruled_paths import (
 from dynamodb_processor_server.query.rules import RowRule
 from dynamodb_processor_server.query.sparse import implied_attributes
 from dynamodb_processor_server.query.static_types import ExpressionError
+from dynamodb_processor_server.query.syntax_hints import bare_word_hint, bare_words
 
 __all__ = ["MAX_BRANCHES", "own_terms", "plan_query", "projection_violations", "stored_query"]
 
@@ -203,13 +204,17 @@ def _refusal(
             f"names {widest} partitions; at most {MAX_BRANCHES} are read at once",
         )
     if query.index is not None:
-        return index_refusal(rejected[0], table)
-    return refusal(rejected, table, rule)
+        return index_refusal(rejected[0], table, query.condition)
+    return refusal(rejected, table, rule, query.condition)
 
 
 def _check_attributes(query: Query, table: Table) -> None:
+    hints = {word: f"; {bare_word_hint(word)}" for _, word in bare_words(query.condition)}
     violations = [
-        FieldViolation("query.expression", f"column {path.column}: {table.name} has no {path}")
+        FieldViolation(
+            "query.expression",
+            f"column {path.column}: {table.name} has no {path}{hints.get(path, '')}",
+        )
         for path in paths(query.condition)
         if not table.may_show(path.attribute)
     ]

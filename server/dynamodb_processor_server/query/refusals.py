@@ -10,9 +10,11 @@ from typing import Final
 
 from dynamodb_processor_server.catalog.schema import AccessPath, KeyAttribute, Table
 from dynamodb_processor_server.errors import PreconditionFailed
+from dynamodb_processor_server.query.model import Condition
 from dynamodb_processor_server.query.plan import RejectedPath
 from dynamodb_processor_server.query.ruled_paths import RULED_OUT
 from dynamodb_processor_server.query.rules import RowRule
+from dynamodb_processor_server.query.syntax_hints import bare_word_hint, bare_words
 
 # A message is cut at 800 bytes: what helps must stand before that.
 _MAX_REASONS: Final = 8
@@ -86,17 +88,23 @@ def explained_reason(rejected: RejectedPath, table: Table) -> str:
     return f"{rejected.reason}; ways out: {ways}"
 
 
-def index_refusal(rejected: RejectedPath, table: Table) -> PreconditionFailed:
+def index_refusal(
+    rejected: RejectedPath, table: Table, condition: Condition | None
+) -> PreconditionFailed:
     """Return the error for a query that names a path which cannot serve it."""
+    reason = explained_reason(rejected, table) + _word_hint((rejected,), condition)
     return PreconditionFailed(
         "INDEX_NOT_USABLE",
         "query.index",
-        f"{rejected.path.label} cannot serve this query: {explained_reason(rejected, table)}",
+        f"{rejected.path.label} cannot serve this query: {reason}",
     )
 
 
 def refusal(
-    rejected: Sequence[RejectedPath], table: Table, rule: RowRule | None
+    rejected: Sequence[RejectedPath],
+    table: Table,
+    rule: RowRule | None,
+    condition: Condition | None,
 ) -> PreconditionFailed:
     """Return the error for a query that no path serves, and that must not be a scan.
 
@@ -125,7 +133,21 @@ def refusal(
     else:
         reason = "SCAN_NOT_ALLOWED"
         refused = f"this needs a scan, and scans of {table.name} are not allowed"
-    return PreconditionFailed(reason, table.name, f"{refused}; {advice}{because}")
+    hint = _word_hint(rejected, condition)
+    return PreconditionFailed(reason, table.name, f"{refused}{hint}; {advice}{because}")
+
+
+def _word_hint(rejected: Sequence[RejectedPath], condition: Condition | None) -> str:
+    """Return what to write where a partition key is compared with a name instead of a text."""
+    partition = {
+        name
+        for other in rejected
+        for attribute in other.path.key.partition
+        for name in (attribute.name, *attribute.fields)
+    }
+    words = (word for name, word in bare_words(condition) if name in partition)
+    word = next(words, None)
+    return "" if word is None else f"; {bare_word_hint(word)}"
 
 
 def _may_show(rejected: RejectedPath, table: Table) -> bool:

@@ -21,6 +21,7 @@ from dynamodb_processor_server.query.model import (
 from dynamodb_processor_server.query.plan import Operation, Plan
 from dynamodb_processor_server.query.printing import Printer
 from dynamodb_processor_server.query.refusals import explained_reason
+from dynamodb_processor_server.query.syntax_hints import bare_word_hint, bare_words
 
 _OPERATIONS: Final = {
     Operation.GET: query_pb2.ACCESS_PATH_GET,
@@ -55,7 +56,7 @@ def explain(query: Query, plan: Plan) -> ExplainQueryResponse:
             if plan.table.may_show_path(other.path)
         ],
         branches=len(plan.requests),
-        warnings=_warnings(plan),
+        warnings=[*_warnings(plan), *_words(query)],
     )
 
 
@@ -76,6 +77,11 @@ def _fixed(name: str, place: int, key: KeyCondition) -> Condition:
     if len(values) == 1:
         return Comparison("=", Path((name,)), Literal(values[0]))
     return In(Path((name,)), tuple(map(Literal, values)))
+
+
+def _words(query: Query) -> list[str]:
+    words = dict.fromkeys(word for _, word in bare_words(query.condition))
+    return [f"names: {bare_word_hint(word)}" for word in words]
 
 
 def _warnings(plan: Plan) -> list[str]:

@@ -211,6 +211,40 @@ def test_mistakes_are_named_with_their_column(text: str, column: int, words: str
     assert str(caught.value).startswith(f"column {column}: ")
 
 
+@pytest.mark.parametrize(
+    ("text", "column", "hint"),
+    [
+        ("a != 1", 3, "write <> for not equal"),
+        ("a == 1", 4, "write = for equal"),
+        ("a => 1", 4, "write >= or <="),
+        ("!a = 1", 1, "write NOT"),
+        ("a = 1 && b = 2", 7, "write AND"),
+        ("a = 1 || b = 2", 7, "write OR"),
+        ("#a = 1", 1, "names need no #: write the name itself"),
+        ("a IS NULL", 3, "write attribute_not_exists(a) or attribute_exists(a), or a = null"),
+        ("a is not null AND b = 1", 3, "write attribute_not_exists(a)"),
+        ("a NOT IN (1, 2)", 3, "write NOT before the whole: NOT a IN (...)"),
+        ("a LIKE 'x%'", 3, "write begins_with(a, 'x') or contains(a, 'x')"),
+        ("a = \u2018x\u2019", 5, "write texts in single quotes"),
+        ("a = 'it's'", 9, ""),
+        ("a = 'x", 5, "a text that begins with ' ends with another"),
+        ('"a = 1', 1, 'a name that begins with " ends with another'),
+        ("user-id = 1", 5, "stand in double quotes"),
+        ("a = 1 b = 2", 7, ""),
+    ],
+)
+def test_another_languages_way_is_answered_with_the_right_one(
+    text: str, column: int, hint: str
+) -> None:
+    """The error ends with what to write instead; where nothing is known, with what was found."""
+    with pytest.raises(ExpressionError) as caught:
+        parse(text)
+    told = str(caught.value)
+    assert told.startswith(f"column {column}: expected ")
+    assert hint in told
+    assert (";" in told) == bool(hint)
+
+
 def test_a_parameter_that_is_not_used_is_an_error() -> None:
     """As in DynamoDB: it may have been meant as a restriction."""
     with pytest.raises(ExpressionError, match=r"^:x, :y is given but not used$"):

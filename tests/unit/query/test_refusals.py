@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 
 from dynamodb_processor_server.catalog.schema import Table
-from dynamodb_processor_server.errors import PreconditionFailed
+from dynamodb_processor_server.errors import InvalidRequest, PreconditionFailed
 from dynamodb_processor_server.query.model import Query
 from dynamodb_processor_server.query.parser import parse_expression
 from dynamodb_processor_server.query.plan import Plan
@@ -119,3 +119,18 @@ def test_keys_that_are_not_shown_are_called_by_their_fields() -> None:
     assert "placed_at" not in message
     assert "holds only items that have a key of day, number, which" in message
     assert "`required` for a key of day, number in the catalog" in message
+
+
+@pytest.mark.parametrize("word", ["open", '"open"'])
+def test_a_word_without_single_quotes_is_an_attributes_name(word: str) -> None:
+    """Where it stands for a key's value, or names nothing, the refusal says how to write a text."""
+    hint = "open is an attribute's name; if the text is meant, write 'open'"
+    assert f"not allowed; {hint}; " in refused(orders(), f"status = {word}")
+    assert hint in refused(orders(), f"status IN ({word}, 'paid')")
+    assert hint in refused(orders(), f"status = {word}", index="by_status")
+    assert "if the text is meant" not in refused(orders(), f"note = {word}")
+    shown = orders(attributes=["order_id", "status"])
+    with pytest.raises(InvalidRequest) as caught:
+        plan(shown, f"status = {word}")
+    (violation,) = caught.value.violations
+    assert violation.description == f"column 10: orders has no open; {hint}"

@@ -1,0 +1,64 @@
+"""What was probably meant, where an expression is written in another language's way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from dynamodb_processor_server.query.model import Comparison, Condition, In, Path, leaves
+
+# What stands where the parser gave up, and what to write instead. The first match counts.
+_HINTS: Final = tuple(
+    (re.compile(pattern, re.IGNORECASE), hint)
+    for pattern, hint in (
+        (r"!=", "write <> for not equal"),
+        (r"(?<==)=", "write = for equal"),
+        (r"(?<==)[<>]", "write >= or <="),
+        (r"!", "write NOT"),
+        (r"&", "write AND"),
+        (r"\|", "write OR"),
+        (r"#\w", "names need no #: write the name itself, in double quotes where it is no word"),
+        (
+            r"is\s+(not\s+)?null\b",
+            "write attribute_not_exists(a) or attribute_exists(a), or a = null",
+        ),
+        (r"not\s+(in|between)\b", "write NOT before the whole: NOT a IN (...)"),
+        (r"(not\s+)?like\b", "write begins_with(a, 'x') or contains(a, 'x')"),
+        (
+            "[\u2018\u2019\u201c\u201d`]",
+            "write texts in single quotes '...', names in double quotes",
+        ),
+        (r"'", "a text that begins with ' ends with another; inside, write '' for it"),
+        (r'"', 'a name that begins with " ends with another; texts stand in single quotes'),
+        (r"[-/@$]", "names that hold other characters than A-Z a-z 0-9 _ stand in double quotes"),
+    )
+)
+
+
+def syntax_hint(text: str, column: int) -> str:
+    """Return what to write instead of what stands at a column, from 1; empty if that is unknown.
+
+    It begins with a semicolon, so that it can be put behind an error.
+    """
+    for pattern, hint in _HINTS:
+        if pattern.match(text, column - 1):
+            return f"; {hint}"
+    return ""
+
+
+def bare_words(condition: Condition | None) -> Iterator[tuple[str, Path]]:
+    """Yield attributes and the name that each is to be equal to, which may be meant as a text."""
+    for leaf in leaves(condition) if condition is not None else ():
+        match leaf:
+            case Comparison("=" | "<>", Path() as subject, Path((str(),)) as word):
+                yield subject.attribute, word
+            case In(Path() as subject, options):
+                for option in options:
+                    if isinstance(option, Path) and len(option.parts) == 1:
+                        yield subject.attribute, option
+
+
+def bare_word_hint(word: Path) -> str:
+    """Return how to write a name as a text, if that is what was meant."""
+    return f"{word} is an attribute's name; if the text is meant, write '{word.attribute}'"
