@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -37,9 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _exit(number: int, _: object) -> None:
     """End by a signal for which the command has no handler of its own yet.
 
-    The first process of a container would never hear of it: the kernel has no default for that one.
+    The first process of a container would not end otherwise: the kernel has no default for that
+    one. Nor would an exception do, which is lost where a destructor or a callback runs.
     """
-    sys.exit(128 + number)
+    os._exit(128 + number)
 
 
 class _Version(argparse.Action):

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import structlog
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -74,6 +74,8 @@ from dynamodb_processor_server.telemetry.streams import StreamMetrics
 
 _log = structlog.get_logger(__name__)
 
+_FIRST_LOOK_SECONDS = 10.0  # at the named tables, before a server says that it serves
+
 
 class App:
     """A running server: gRPC at `address`, metrics at `metrics_port` if at all."""
@@ -94,12 +96,18 @@ class App:
         self._catalog = catalog
         self._draining = draining
         self._leaving = False
+        self._was_ready = False
 
     async def start(self) -> None:
-        """Serve; calls are welcome if every named table could be described."""
+        """Serve; calls are welcome if every named table could be described within ten seconds.
+
+        What takes longer goes on in the background: see `become_ready`.
+        """
         self.address = await self._server.start(self._settings.listen)
-        await self._catalog.refresh()
-        self._health.set_ready(not self._catalog.missing)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_LOOK_SECONDS):
+                await self._catalog.refresh()
+        self._set_ready(not self._catalog.missing)
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at again and again
         _log.info("serving", address=self.address, metrics_port=self.metrics_port)
@@ -113,14 +121,24 @@ class App:
             _log.error("tables_missing", tables=self._catalog.missing)
         await self._catalog.complete.wait()
         if not self._leaving:
-            self._health.set_ready(True)
+            self._set_ready(True)
+
+    def _set_ready(self, ready: bool) -> None:
+        self._was_ready = self._was_ready or ready
+        self._health.set_ready(ready)
 
     async def drain(self) -> None:
-        """End readiness, serve on for the drain delay, then let calls end."""
+        """End readiness, serve on for the drain delay, then let calls end.
+
+        Nobody has to hear of the end of a readiness that never was: then there is no delay.
+        """
+        if not self.address:
+            return
         _log.info("draining")
         self._leaving = True
         self._health.set_ready(False)
-        await asyncio.sleep(self._settings.drain_delay)
+        if self._was_ready:
+            await asyncio.sleep(self._settings.drain_delay)
         self._draining.set()
         self._health.end_watches()
         await self._server.stop(self._settings.drain_grace)
@@ -224,9 +242,9 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
         catalog.replace(declared)
         log_keys_without_tables(keys.current, declared)
 
-    await app.start()
     stack.callback(flush_access_log)
-    stack.push_async_callback(app.drain)
+    stack.push_async_callback(app.drain)  # also when the start is broken off
+    await app.start()
     interval = settings.reload_interval
     for work in (
         app.become_ready(),

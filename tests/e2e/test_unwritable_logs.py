@@ -6,7 +6,6 @@ import asyncio
 import fcntl
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -28,7 +27,7 @@ from tests.support.channels import Caller, open_caller
 from tests.support.event_service import CATALOG, ENVIRONMENT, READER
 from tests.support.events import LONG
 from tests.support.messages import spec
-from tests.support.processes import clean_environment
+from tests.support.processes import clean_environment, free_address
 from tests.support.running import eventually
 
 _LATER: Final = ApiKey("later")
@@ -55,12 +54,6 @@ class Unlogged:
         raise AssertionError(f"there is no {name}")
 
 
-def _free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
-
-
 Start = Callable[..., Unlogged]
 
 
@@ -70,7 +63,7 @@ def start(tmp_path: Path, events: str) -> Iterator[Start]:
     with ExitStack() as stack:
 
         def begin(stderr: int | None) -> Unlogged:
-            address, metrics = _free_address(), _free_address()
+            address, metrics = free_address(), free_address()
             command = [sys.executable, "-m", "dynamodb_processor_server", "serve"]
             command += ["--catalog", "catalog.yaml", "--keys", "keys.yaml", "--listen", address]
             command += ["--metrics-listen", metrics, "--endpoint-url", events]

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -223,6 +224,13 @@ async def serving(*what: Any, **how: Any) -> AsyncIterator[ServerProcess]:
         yield server
     finally:
         await asyncio.to_thread(life.__exit__, None, None, None)
+
+
+def free_address() -> str:
+    """Return an address of this machine, HOST:PORT, that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:

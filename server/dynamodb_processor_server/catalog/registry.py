@@ -24,6 +24,7 @@ _log = structlog.get_logger(__name__)
 _ABSENT_SECONDS: Final = 30.0
 _ABSENT_NAMES: Final = 1_000
 _CONCURRENT_DESCRIBES: Final = 4
+_CONCURRENT_REFRESHES: Final = 8  # one table whose description hangs does not hold up the others
 _DISCOVERED_TABLES: Final = 1_000
 # The list of all names takes a request for each hundred of them.
 _LIST_SECONDS: Final = 5.0
@@ -132,10 +133,17 @@ class Catalog:
         What cannot be described now stays as it was, except tables that no longer exist. Whatever
         is wrong with one table is logged when it changes, and keeps no other from being described.
         """
-        for name in list(dict.fromkeys((*self._declaration.tables, *self._tables))):
-            declaration = self._declaration.declaration_for(name)
-            if declaration is not None:
-                await self._refresh(name, declaration)
+        names = iter(list(dict.fromkeys((*self._declaration.tables, *self._tables))))
+
+        async def refresh_in_turn() -> None:
+            for name in names:
+                declaration = self._declaration.declaration_for(name)
+                if declaration is not None:
+                    await self._refresh(name, declaration)
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(_CONCURRENT_REFRESHES):
+                tasks.create_task(refresh_in_turn())
 
     async def _refresh(self, name: str, declaration: TableDeclaration) -> None:
         """Describe one table again and log what is wrong with it; raise nothing."""

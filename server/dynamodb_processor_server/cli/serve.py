@@ -5,17 +5,26 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine
-from typing import Any
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any, Final
 
 import structlog
 
 from dynamodb_processor_server.app import open_app
 from dynamodb_processor_server.cli.setting_warnings import setting_warnings
 from dynamodb_processor_server.settings import Settings
-from dynamodb_processor_server.telemetry.logs import configure_logs, log_stray_errors
+from dynamodb_processor_server.telemetry.logs import (
+    close_logs,
+    configure_logs,
+    log_stray_errors,
+)
 
 _log = structlog.get_logger(__name__)
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_CLOSE_SECONDS: Final = 5.0  # for the process to end, after calls have had their time
 
 
 def serve(settings: Settings, run: Callable[[Coroutine[Any, Any, int]], int]) -> int:
@@ -24,22 +33,61 @@ def serve(settings: Settings, run: Callable[[Coroutine[Any, Any, int]], int]) ->
     `run` runs a coroutine on a new loop. Raises ConfigurationError for mistakes in the settings or
     the files they name.
     """
+    early: list[int] = []
+    for number in _SIGNALS:
+        signal.signal(number, lambda number, _: early.append(number))  # until the loop hears them
     _open_standard_files()  # before a loop opens files of its own
     configure_logs(settings.log_format, settings.log_level)
     log_stray_errors()
     for warning in setting_warnings(settings):
         _log.warning("setting_warning", warning=warning)
-    return run(_serve_until_stopped(settings))
+    return run(_serve_until_told(settings, early))
 
 
-async def _serve_until_stopped(settings: Settings) -> int:
-    stop = asyncio.Event()
+async def _serve_until_told(settings: Settings, early: Sequence[int]) -> int:
+    """Serve until one of the signals comes, or do not begin if one has come already."""
+    told = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with open_app(settings):
-        await stop.wait()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, told.set)
+    if early:
+        return 0
+    started = asyncio.Event()
+    serving = asyncio.create_task(_serve_while(settings, started, told))
+    waiting = asyncio.create_task(told.wait())
+    await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if told.is_set():
+        _end_within(settings.drain_delay + settings.drain_grace + _CLOSE_SECONDS)
+        if not started.is_set():
+            serving.cancel()
+    with suppress(asyncio.CancelledError):
+        await serving
     return 0
+
+
+async def _serve_while(settings: Settings, started: asyncio.Event, told: asyncio.Event) -> None:
+    async with open_app(settings):
+        started.set()
+        await told.wait()
+
+
+def _end_within(seconds: float) -> None:
+    """End the process after so many seconds, whatever it still waits for.
+
+    After the drain that can only be what nobody's call needs: a thread that waits for a name server
+    or a file, which Python would wait for.
+    """
+
+    def end() -> None:
+        threads = [thread.name for thread in threading.enumerate()]
+        _log.error("exit_forced", after_seconds=seconds, threads=threads)
+        close_logs()
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
 
 
 def _open_standard_files() -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from dynamodb_processor_server.demo.activity import activity
@@ -17,6 +14,7 @@ from dynamodb_processor_server.demo.backends import Backend, BackendName, open_b
 from dynamodb_processor_server.demo.directions import show_directions
 from dynamodb_processor_server.demo.failure import DemoFailed
 from dynamodb_processor_server.demo.flights import flights
+from dynamodb_processor_server.demo.interruption import Interrupted, Interruption
 from dynamodb_processor_server.demo.loading import load
 from dynamodb_processor_server.demo.sample_table import SampleTable
 from dynamodb_processor_server.demo.screen import Screen
@@ -43,37 +41,43 @@ def run_demo(
         run: Runs a coroutine on an event loop, to its end.
 
     Returns:
-        0, or 1 if the demo could not be set up or did not show what it promises.
+        0; 1 if the demo could not be set up or did not show what it promises; 130 if a signal came
+        before the end of the walk.
 
     Raises:
         ConfigurationError: `listen` is no address, or the port is taken.
-        KeyboardInterrupt: It was interrupted before it served.
+        KeyboardInterrupt: It was interrupted before there was a backend.
     """
     _check_free(listen)
     configure_logs("console", "WARNING")  # the calls of the walk are shown, not logged
     screen = Screen()
     try:
-        with _terminated_as_interrupted(), open_backend(backend, screen.say) as opened:
-            return run(_show(opened, listen, once, screen))
+        with Interruption() as interruption, open_backend(backend, screen.say) as opened:
+            return run(_show(opened, listen, once, screen, interruption))
+    except Interrupted:
+        return 130
     except (DemoFailed, ToolUnavailable) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
 
 
-async def _show(backend: Backend, listen: str, once: bool, screen: Screen) -> int:
+async def _show(
+    backend: Backend, listen: str, once: bool, screen: Screen, interruption: Interruption
+) -> int:
+    interruption.use_loop()
     events, departures = audit_events(), flights()
     tables = (events, departures, activity(events))
-    region = await _load(backend, tables, screen)
+    region = await interruption.unless_told(_load(backend, tables, screen))
     async with open_service(backend, tables, listen) as service:
         async with service.connection.client() as client:
             walk = Walk(client, service.connection, events, departures, screen)
-            steps = await walk.run()
+            steps = await interruption.unless_told(walk.run())
         screen.title(f"The walk is done: all {steps} steps showed what they promise.")
         if backend.is_real:
             _say_what_stays(tables, region, screen)
         if not once:
             show_directions(service, screen)
-            await _wait_for_signal()
+            await interruption.wait()
     return 0
 
 
@@ -114,21 +118,3 @@ def _check_free(listen: str) -> None:
             "Does another demo run? `dynamodb-processor demo --listen 127.0.0.1:0` takes a port "
             "that is free."
         ) from None
-
-
-@contextlib.contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does, so that what was started is ended."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-async def _wait_for_signal() -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    await stop.wait()

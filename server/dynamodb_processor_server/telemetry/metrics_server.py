@@ -6,7 +6,7 @@ import threading
 import time
 from contextlib import suppress
 from socket import AF_INET, AF_INET6, SHUT_RDWR, socket
-from socketserver import ThreadingMixIn
+from socketserver import TCPServer, ThreadingMixIn
 from typing import Any, Final, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -75,6 +75,12 @@ class _Server(ThreadingMixIn, WSGIServer):
     def __init__(self, *arguments: Any) -> None:
         self._came: dict[socket, float] = {}  # when, of those being served
         super().__init__(*arguments)
+
+    def server_bind(self) -> None:
+        """Bind without looking the host's full name up, for which a resolver may take long."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
+        self.setup_environ()
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Return whether a place is left; without it the connection is closed."""

@@ -13,6 +13,7 @@ from dynamodb_processor_server.catalog.declaration import TableDeclaration
 from dynamodb_processor_server.catalog.registry import Catalog
 from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable, TableNotFound
 from tests.support.datasets import Index
+from tests.support.running import eventually
 from tests.unit.catalog.describer import EVENTS, Describer, declare, schema_of
 
 
@@ -235,6 +236,21 @@ async def test_an_unexpected_error_of_one_table_keeps_no_other_from_being_descri
         ("table_not_described", "events", "RuntimeError: a bug"),
     ]
     assert catalog.missing == [], "what was known of it is kept"
+
+
+async def test_tables_are_refreshed_at_the_same_time() -> None:
+    """Eight at once: one whose description hangs holds up none of the others."""
+    describer = Describer(*(f"table-{number}" for number in range(20)))
+    tables = {f"t{number}": {"table": f"table-{number}"} for number in range(20)}
+    catalog = Catalog(declare(**tables), describer)
+    describer.gate.clear()
+    refreshing = asyncio.create_task(catalog.refresh())
+    await eventually(lambda: describer.at_once == 8)
+    describer.gate.set()
+    await refreshing
+    assert describer.most_at_once == 8
+    assert sorted(describer.asked) == sorted(describer.tables)
+    assert catalog.missing == []
 
 
 async def test_a_skipped_index_is_logged_once() -> None:
