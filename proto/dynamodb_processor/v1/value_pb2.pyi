@@ -37,7 +37,9 @@ class AttributeValue(_message.Message):
     s: _builtins.str
     """A string, as UTF-8. May be empty, except in a key."""
     n: _builtins.str
-    """A number as decimal text, at most 38 significant digits; never a float."""
+    """A number as decimal text, at most 38 significant digits; never a float. Answers have up to 20
+    characters as DynamoDB writes them; longer runs of zeros are written as an exponent, `1E+125`.
+    """
     b: _builtins.bytes
     """Binary data. May be empty, except in a key."""
     bool: _builtins.bool

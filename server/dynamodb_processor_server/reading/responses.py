@@ -1,7 +1,8 @@
 """A faster parser for what DynamoDB answers to reads.
 
 botocore walks every value of a response along the service model, which is four fifths of the cost
-of a query. Items need no model: they are JSON already, except that binary values come in base64.
+of a query. Items need no model: they are JSON already, except that binary values come in base64
+and numbers written out.
 Other operations and errors go through botocore's own parser.
 
 No answer is believed before its checksum was looked at: botocore does that only in its legacy retry
@@ -17,6 +18,8 @@ from typing import Any, Final
 
 import orjson
 from aiobotocore.parsers import AioJSONParser, AioResponseParserFactory
+
+from dynamodb_processor_server.reading.written_numbers import shortened
 
 # The answers that hold items, each with what it cannot be without.
 _ITEM_SHAPES: Final[Mapping[str, str | None]] = {
@@ -59,7 +62,7 @@ class ItemResponseParser(AioJSONParser):  # type: ignore[misc]  # aiobotocore sh
     def _do_parse(self, response: dict[str, Any], shape: Any) -> Any:
         if shape is None or shape.name not in _ITEM_SHAPES:
             return super()._do_parse(response, shape)
-        body = response["body"]
+        body = shortened(response["body"])
         parsed = orjson.loads(body)
         needed = _ITEM_SHAPES[shape.name]
         if needed is not None and needed not in parsed:
