@@ -166,9 +166,11 @@ def _syntax_error(error: UnexpectedInput, text: str) -> ExpressionError:
             column = 1 + cast(int, error.pos_in_stream)  # the stubs say None
         case _:
             found, column = "the end", len(text) + 1
+    hint = syntax_hint(text, column)
+    if hint:
+        return ExpressionError(f"found {found}: {hint}", column)
     expected_text = " or ".join(sorted({_EXPECTATIONS.get(name, name) for name in names}))
-    expected_text = f"expected {expected_text or 'a condition'}, found {found}"
-    return ExpressionError(expected_text + syntax_hint(text, column), column)
+    return ExpressionError(f"expected {expected_text or 'a condition'}, found {found}", column)
 
 
 class _Builder(Transformer_NonRecursive[Token, Any]):

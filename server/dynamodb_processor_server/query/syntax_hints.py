@@ -15,9 +15,13 @@ _HINTS: Final = tuple(
         (r"!=", "write <> for not equal"),
         (r"(?<==)=", "write = for equal"),
         (r"(?<==)[<>]", "write >= or <="),
-        (r"!", "write NOT"),
+        (r'!(?=[\w("])', "write NOT"),
         (r"&", "write AND"),
         (r"\|", "write OR"),
+        (
+            r"(?<=\w)[-#/@$]",
+            "texts and dates stand in single quotes, names with such characters in double quotes",
+        ),
         (r"#\w", "names need no #: write the name itself, in double quotes where it is no word"),
         (
             r"is\s+(not\s+)?null\b",
@@ -31,19 +35,15 @@ _HINTS: Final = tuple(
         ),
         (r"'", "a text that begins with ' ends with another; inside, write '' for it"),
         (r'"', 'a name that begins with " ends with another; texts stand in single quotes'),
-        (r"[-/@$]", "names that hold other characters than A-Z a-z 0-9 _ stand in double quotes"),
     )
 )
 
 
 def syntax_hint(text: str, column: int) -> str:
-    """Return what to write instead of what stands at a column, from 1; empty if that is unknown.
-
-    It begins with a semicolon, so that it can be put behind an error.
-    """
+    """Return what to write instead of what stands at a column, from 1; empty if that is unknown."""
     for pattern, hint in _HINTS:
         if pattern.match(text, column - 1):
-            return f"; {hint}"
+            return hint
     return ""
 
 
