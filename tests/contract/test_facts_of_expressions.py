@@ -138,7 +138,7 @@ async def test_numbers_have_no_beginning(ground: Ground) -> None:
         values={":k": {"S": "k"}, ":r": {"N": "1"}},
     )
     assert "operand type: N" in words
-    with pytest.raises(ExpressionError, match="begins_with needs a string or binary prefix"):
+    with pytest.raises(ExpressionError, match="begins_with needs a string or binary value"):
         parse_expression("kind = 'k' AND begins_with(rank, 1)", {})
 
 

@@ -86,6 +86,8 @@ def _functions(draw: st.DrawFn, path: Path, other: st.SearchStrategy[Operand]) -
         return Function(name, path)
     if name == "attribute_type" and draw(st.integers(0, 9)):
         return Function(name, path, Literal(Value("S", draw(st.sampled_from(sorted(TYPES))))))
+    if name != "attribute_type" and draw(st.integers(0, 2)) == 0:
+        return Function(name, draw(other), path)
     return Function(name, path, draw(other))
 
 
@@ -97,11 +99,13 @@ def _operands(
     values: Callable[[Path], st.SearchStrategy[Value]],
 ) -> Operand:
     """Draw a value most often, else another path or a size."""
-    match draw(st.integers(0, 6)):
+    match draw(st.integers(0, 9)):
         case 0:
             return draw(paths)
         case 1:
             return Size(draw(paths))
+        case 2:
+            return Size(Literal(draw(values(path))))
     return Literal(draw(values(path)))
 
 

@@ -265,7 +265,13 @@ def _serves(question: Question, data: DataSet, path: Index) -> Verdict:
     hiding = _may_hide(question, data, path)
     if hiding - attributes_of(question.condition):
         return Verdict.REFUSAL
-    surely = {name for name, _ in bounds(question.condition)}
+    # A range of text may match what is too long for a key; a local index's keys are checked.
+    checked = {name for index in data.schema.indexes if index.local for name in index.keys}
+    surely = {
+        name
+        for name, operator in bounds(question.condition)
+        if operator == "=" or data.schema.types.get(name) == "N" or name in checked
+    }
     return Verdict.ANSWER if hiding <= surely else Verdict.EITHER
 
 

@@ -86,7 +86,9 @@ class TableDeclaration(Declared):
         stale_if_error: Seconds after `cache_ttl` for which they are served when DynamoDB fails; 0
             means not at all.
         attributes: The attributes that readers see; None means all.
-        required: The attributes that the operator vouches every item has.
+        required: The attributes that the operator vouches every item has, and that an attribute
+            of an index's key always is a valid key: of the key's type, not empty, and of at most
+            1,024 bytes (2,048 in a partition key).
         sparse: Whether an index that may hide items is used all the same.
         allow_scan: Whether a condition that fixes no partition key is served.
         timestamps: Attributes and fields of keys that hold times, and in which form.

@@ -199,11 +199,6 @@ class Table:
             for attribute in path.key.attributes
         )
 
-    def requiring(self, attributes: frozenset[str]) -> Table:
-        """Return the table of which every item is known to have some attributes more."""
-        required = tuple(dict.fromkeys((*self.declaration.required, *sorted(attributes))))
-        return replace(self, declaration=self.declaration.model_copy(update={"required": required}))
-
     def narrowed(self, granted: frozenset[str] | None, fixed: frozenset[str]) -> Table:
         """Return the table as it is for a caller.
 

@@ -58,11 +58,14 @@ class Choice:
     sources: frozenset[Condition]
 
 
-def choice_of(name: str, terms: Iterable[Condition]) -> Choice | None:
-    """Return the values that all conjuncts together leave an attribute; None if any will do."""
+def choice_of(name: str, terms: Iterable[Condition], key_type: str) -> Choice | None:
+    """Return the values that all conjuncts together leave an attribute; None if any will do.
+
+    Values that a key of `key_type` cannot have are left out: no item has them there.
+    """
     left: Choice | None = None
     for term in terms:
-        choice = _choice(name, term)
+        choice = _choice(name, term, key_type)
         if choice is None:
             continue
         if left is not None:
@@ -72,7 +75,7 @@ def choice_of(name: str, terms: Iterable[Condition]) -> Choice | None:
     return left
 
 
-def _choice(name: str, term: Condition) -> Choice | None:
+def _choice(name: str, term: Condition, key_type: str) -> Choice | None:
     values: tuple[Value, ...]
     match term:
         case Comparison("=", Path((only,)), Literal(value)) if only == name:
@@ -85,8 +88,12 @@ def _choice(name: str, term: Condition) -> Choice | None:
                 return None  # one is an attribute, which may have any value
         case _:
             return None
-    # Keys are never empty nor oversized: such a value matches nothing, and DynamoDB refuses it.
-    sound = tuple(v for v in dict.fromkeys(values) if _is_key_value(v, MAX_PARTITION_BYTES))
+    # DynamoDB refuses a key condition with a value that cannot be a key.
+    sound = tuple(
+        value
+        for value in dict.fromkeys(values)
+        if value.type == key_type and is_key_value(value, MAX_PARTITION_BYTES)
+    )
     return Choice(sound, frozenset((term,)))
 
 
@@ -102,44 +109,51 @@ class Bounds:
     sources: frozenset[Condition]
 
 
-def bounds_of(name: str, terms: Iterable[Condition]) -> Bounds:
+def bounds_of(name: str, terms: Iterable[Condition], key_type: str) -> Bounds:
     """Return the range in which conjuncts say that an attribute lies."""
-    bounds = list(each_bound(name, terms))
+    bounds = list(each_bound(name, terms, key_type))
     lower = _narrowest([b for b in bounds if b.operator in (">", ">=")])
     upper = _narrowest([b for b in bounds if b.operator in ("<", "<=")])
     return Bounds(lower, upper, frozenset(_implied(bounds, lower, upper)))
 
 
-def each_bound(name: str, terms: Iterable[Condition]) -> Iterator[Bound]:
-    """Yield what the conjuncts say about one attribute, as far as a key condition may say it."""
+def each_bound(name: str, terms: Iterable[Condition], key_type: str) -> Iterator[Bound]:
+    """Yield what the conjuncts say about one attribute, as far as a key condition may say it.
+
+    A conjunct with a value that a key of `key_type` cannot have is left out: a key condition must
+    not have it.
+    """
+
+    def fits(subject: object, *values: Value) -> bool:
+        keys = (value.type == key_type and is_key_value(value, MAX_SORT_BYTES) for value in values)
+        return subject == name and all(keys)
+
     for term in terms:
         match term:
-            case Comparison(operator, Path((only,)), Literal(value)) if only == name:
-                if operator != "<>" and _is_key_value(value, MAX_SORT_BYTES):
+            case Comparison(operator, Path((only,)), Literal(value)) if fits(only, value):
+                if operator != "<>":
                     yield Bound(operator, value, term)
-            case Comparison(operator, Literal(value), Path((only,))) if only == name:
-                if operator != "<>" and _is_key_value(value, MAX_SORT_BYTES):
+            case Comparison(operator, Literal(value), Path((only,))) if fits(only, value):
+                if operator != "<>":
                     yield Bound(MIRRORED[operator], value, term)
-            case In(Path((only,)), (Literal(value),)) if only == name:
-                if _is_key_value(value, MAX_SORT_BYTES):
-                    yield Bound("=", value, term)
-            case Between(Path((only,)), Literal(low), Literal(high)) if only == name:
-                if _is_key_value(low, MAX_SORT_BYTES) and _is_key_value(high, MAX_SORT_BYTES):
-                    yield Bound(">=", low, term)
-                    yield Bound("<=", high, term)
+            case In(Path((only,)), (Literal(value),)) if fits(only, value):
+                yield Bound("=", value, term)
+            case Between(Path((only,)), Literal(low), Literal(high)) if fits(only, low, high):
+                yield Bound(">=", low, term)
+                yield Bound("<=", high, term)
 
 
-def prefix_of(name: str, terms: Iterable[Condition]) -> Function | None:
+def prefix_of(name: str, terms: Iterable[Condition], key_type: str) -> Function | None:
     """Return the conjunct that says how an attribute begins, None if there is none."""
     for term in terms:
         match term:
             case Function("begins_with", Path((only,)), Literal(value)) if only == name:
-                if _is_key_value(value, MAX_SORT_BYTES):
+                if value.type == key_type and is_key_value(value, MAX_SORT_BYTES):
                     return term
     return None
 
 
-def _is_key_value(value: Value, limit: int) -> bool:
+def is_key_value(value: Value, limit: int) -> bool:
     """Return whether DynamoDB takes a value in a key condition: neither empty nor oversized."""
     if value.type == "N":
         return True

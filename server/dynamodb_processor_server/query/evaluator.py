@@ -30,6 +30,7 @@ from dynamodb_processor_server.query.values import (
     WireItem,
     WireValue,
     from_wire,
+    to_wire,
 )
 
 _ORDERINGS: Final[dict[str, Callable[[Any, Any], bool]]] = {
@@ -81,7 +82,8 @@ def _resolve(operand: Operand, item: WireItem) -> Value | None:
     if isinstance(operand, Literal):
         return operand.value
     if isinstance(operand, Size):
-        return _size(find(operand.path, item))
+        subject = operand.path
+        return _size(find(subject, item) if isinstance(subject, Path) else to_wire(subject.value))
     wire = find(operand, item)
     return None if wire is None else from_wire(wire)
 
@@ -107,19 +109,16 @@ def _compare(symbol: str, left: Value | None, right: Value | None) -> bool:
 
 
 def _call(function: Function, item: WireItem) -> bool:
-    wire = find(function.path, item)
-    if function.name == "attribute_not_exists":
-        return wire is None
-    if wire is None:
+    if function.argument is None or function.name == "attribute_type":
+        assert isinstance(function.path, Path), "the parser takes no other first operand"
+        wire = find(function.path, item)
+        if function.argument is None:
+            return (wire is None) is (function.name == "attribute_not_exists")
+        assert isinstance(function.argument, Literal), "checked by static_types"
+        return wire is not None and function.argument.value.data in wire
+    value, argument = _resolve(function.path, item), _resolve(function.argument, item)
+    if value is None or argument is None:
         return False
-    if function.argument is None:
-        return True
-    argument = _resolve(function.argument, item)
-    if argument is None:
-        return False
-    if function.name == "attribute_type":
-        return argument.data in wire
-    value = from_wire(wire)
     if function.name == "begins_with":
         return _begins_with(value, argument)
     return _contains(value, argument)

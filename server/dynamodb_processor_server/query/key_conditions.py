@@ -89,7 +89,7 @@ def merged_choices(term: Condition) -> Condition:
 def unfixed_partition(key: KeySchema, terms: _Terms) -> tuple[KeyAttribute, ...]:
     """Return the partition attributes that no conjuncts fix by equality."""
     said = _with_derived(terms, derived_terms(key, terms))
-    return tuple(a for a in key.partition if choice_of(a.name, said) is None)
+    return tuple(a for a in key.partition if choice_of(a.name, said, a.type) is None)
 
 
 def missing_partition(key: KeySchema, terms: _Terms) -> tuple[str, ...]:
@@ -105,7 +105,7 @@ def key_condition(key: KeySchema, terms: _Terms) -> KeyCondition:
     """Return the key condition for a key whose partition attributes are all fixed by `terms`."""
     derived = derived_terms(key, terms)
     said = _with_derived(terms, derived)
-    choices = [choice_of(attribute.name, said) for attribute in key.partition]
+    choices = [choice_of(attribute.name, said, attribute.type) for attribute in key.partition]
     fixed = [choice for choice in choices if choice is not None]
     assert len(fixed) == len(choices), "the caller has looked at missing_partition"
     branches = tuple(product(*(choice.values for choice in fixed)))
@@ -119,7 +119,7 @@ def key_condition(key: KeySchema, terms: _Terms) -> KeyCondition:
 def partitions_needed(key: KeySchema, terms: _Terms) -> int:
     """Return how many partitions `terms` fix, 0 if they leave that open."""
     said = _with_derived(terms, derived_terms(key, terms))
-    choices = [choice_of(attribute.name, said) for attribute in key.partition]
+    choices = [choice_of(attribute.name, said, attribute.type) for attribute in key.partition]
     return prod(len(choice.values) if choice is not None else 0 for choice in choices)
 
 
@@ -144,10 +144,10 @@ def _sort_condition(key: KeySchema, terms: _Terms) -> KeyCondition | None:
     carried: set[Condition] = set()
     narrowing = Narrowing.PARTITION
     for attribute in key.sort:
-        bounds = list(each_bound(attribute.name, terms))
+        bounds = list(each_bound(attribute.name, terms, attribute.type))
         equal = next((bound for bound in bounds if bound.operator == "="), None)
         if equal is None:
-            return _with_range(attribute.name, terms, chosen, carried, narrowing)
+            return _with_range(attribute, terms, chosen, carried, narrowing)
         if not all(bound.admits(equal.value) for bound in bounds):
             return None
         chosen.append(_comparison(attribute.name, "=", equal.value))
@@ -162,15 +162,16 @@ _NO_SORT_CONDITION: Final = KeyCondition((), (), frozenset(), frozenset(), Narro
 
 
 def _with_range(
-    name: str,
+    attribute: KeyAttribute,
     terms: _Terms,
     chosen: list[Condition],
     carried: set[Condition],
     narrowing: Narrowing,
 ) -> KeyCondition | None:
     """Add the narrowest range that `terms` allow on one sort attribute; None if there is none."""
-    prefix = prefix_of(name, terms)
-    bounds = bounds_of(name, terms)
+    name = attribute.name
+    prefix = prefix_of(name, terms, attribute.type)
+    bounds = bounds_of(name, terms, attribute.type)
     lower, upper = bounds.lower, bounds.upper
     if prefix is not None:
         return KeyCondition(

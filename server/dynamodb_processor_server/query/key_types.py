@@ -1,15 +1,16 @@
-"""Checks that key attributes are only compared with values of their own type.
+"""Checks that keys are only compared with values that they can have.
 
-No item can hold another type there, so such a comparison is a mistake; DynamoDB refuses it in a key
-condition, and the service refuses it wherever it stands, so that the answer does not depend on the
-path chosen.
+No item can hold another type in a key of its table or of a local index, so such a comparison is a
+mistake, and the service refuses it wherever it stands: the answer does not depend on the path that
+is chosen. An attribute of a global index's key may have any value in items that are older than the
+index. There a comparison with another type is false, as DynamoDB has it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dynamodb_processor_server.catalog.schema import TableSchema
+from dynamodb_processor_server.catalog.schema import PathKind, TableSchema
 from dynamodb_processor_server.query.model import (
     Comparison,
     Condition,
@@ -25,10 +26,19 @@ from dynamodb_processor_server.query.values import TYPE_NAMES, Value
 
 
 def check_key_types(condition: Condition | None, schema: TableSchema) -> None:
-    """Raise ExpressionError for the first comparison of a key attribute with another type."""
-    types = schema.key_types
+    """Raise ExpressionError for the first comparison of a key attribute with another type.
+
+    Members of any key attribute are refused, those of global indexes too, as DynamoDB does.
+    """
+    keys = schema.key_types
+    types = {
+        attribute.name: attribute.type
+        for path in schema.paths
+        if path.kind is not PathKind.GLOBAL
+        for attribute in path.key.attributes
+    }
     for path in paths(condition):
-        if path.attribute in types and len(path.parts) > 1:
+        if path.attribute in keys and len(path.parts) > 1:
             raise ExpressionError(
                 f"{path.attribute} is a key attribute and has no members", path.column
             )

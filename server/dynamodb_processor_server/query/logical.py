@@ -81,11 +81,12 @@ class _Translation:
         fields = [path for path in paths(leaf) if self._view.is_field(path.attribute)]
         if isinstance(leaf, Function) and leaf.name == "attribute_type":
             return
+        listed = isinstance(leaf, Function) and leaf.name == "contains" and leaf.path not in fields
         for path in fields:
             if len(path.parts) > 1:
                 raise ExpressionError(f"{path.attribute} has no members", path.column)
         for path, literal in _pairs(leaf):
-            if not self._view.is_field(path.attribute):
+            if listed or not self._view.is_field(path.attribute):
                 continue
             if literal.value.type != "S":
                 raise ExpressionError(
@@ -225,9 +226,9 @@ def _check_timestamp(
 
 
 def _check_function(leaf: Function, path: Path, form: TimestampForm) -> None:
-    if leaf.argument is None or leaf.path != path:
+    if leaf.argument is None or (leaf.path != path and isinstance(leaf.path, Path)):
         return
-    if leaf.name == "begins_with" and form.is_text:
+    if leaf.name == "begins_with" and form.is_text and leaf.path == path:
         return
     raise ExpressionError(
         f"{leaf.name} is not for timestamps; compare {path.attribute} with =, <, BETWEEN or IN",

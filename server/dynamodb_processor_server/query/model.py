@@ -61,9 +61,9 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """`size(path)`: a number, or missing where the value has no size."""
+    """`size(path)` or `size(value)`: a number, or missing where the value has no size."""
 
-    path: Path
+    path: Path | Literal
     column: int = _column()
 
 
@@ -103,11 +103,12 @@ class In:
 class Function:
     """`attribute_exists`, `attribute_not_exists`, `attribute_type`, `begins_with` or `contains`.
 
-    `argument` is None for the first two.
+    `argument` is None for the first two. `path` is the first operand: a document path, or for
+    `begins_with` and `contains` a value, or for `contains` a size.
     """
 
     name: str
-    path: Path
+    path: Operand
     argument: Operand | None = None
     column: int = _column()
 
@@ -203,5 +204,5 @@ def paths(condition: Condition | None) -> Iterator[Path]:
         for operand in operands(leaf):
             if isinstance(operand, Path):
                 yield operand
-            elif isinstance(operand, Size):
+            elif isinstance(operand, Size) and isinstance(operand.path, Path):
                 yield operand.path

@@ -58,6 +58,8 @@ _FUNCTIONS: Final = {
     "begins_with": 2,
     "contains": 2,
 }
+# Functions that take a value or a size as their first operand as well.
+_FUNCTIONS_OF_VALUES: Final = frozenset({"begins_with", "contains"})
 _EXPECTATIONS: Final = {
     "COMPARATOR": "a comparison (=, <>, <, <=, >, >=)",
     "BETWEEN": "BETWEEN",
@@ -224,7 +226,7 @@ class _Builder(Transformer_NonRecursive[Token, Any]):
             raise ExpressionError(f"unknown function {str(name)[:40]!r}", _column(name))
         if len(arguments) != _FUNCTIONS[name]:
             raise ExpressionError(f"{name} takes {_FUNCTIONS[name]} operand(s)", _column(name))
-        if not isinstance(arguments[0], Path):
+        if name not in _FUNCTIONS_OF_VALUES and not isinstance(arguments[0], Path):
             raise ExpressionError(f"{name}'s first operand must be an attribute", _column(name))
         argument = arguments[1] if len(arguments) > 1 else None
         return Function(str(name), arguments[0], argument, _column(name)), 1
@@ -240,8 +242,8 @@ class _Builder(Transformer_NonRecursive[Token, Any]):
             raise ExpressionError(
                 f"{str(name)[:40]!r} is not an operand; only size(…) is", _column(name)
             )
-        if len(arguments) != 1 or not isinstance(arguments[0], Path):
-            raise ExpressionError("size takes one attribute", _column(name))
+        if len(arguments) != 1 or isinstance(arguments[0], Size):
+            raise ExpressionError("size takes one attribute or value", _column(name))
         return Size(arguments[0], _column(name))
 
     def path(self, children: list[Any]) -> Path:

@@ -38,7 +38,7 @@ from dynamodb_processor_server.query.ruled_paths import (
     ruled_key,
 )
 from dynamodb_processor_server.query.rules import RowRule
-from dynamodb_processor_server.query.sparse import implied_attributes
+from dynamodb_processor_server.query.sparse import proven_keys
 from dynamodb_processor_server.query.static_types import ExpressionError
 from dynamodb_processor_server.query.syntax_hints import bare_word_hint, bare_words
 
@@ -64,8 +64,6 @@ def plan_query(query: Query, table: Table, rule: RowRule | None = None) -> Plan:
         raise InvalidRequest.of("query.expression", str(error)) from None
     own = own_terms(query)
     terms = all_terms(own, rule)
-    if rule is not None:
-        table = table.requiring(implied_attributes(rule.condition))
     candidates: list[Candidate] = []
     rejected: list[RejectedPath] = []
     for path in _considered(query, table):
@@ -149,7 +147,7 @@ def _obstacle(
     if query.strong and path.kind is PathKind.GLOBAL:
         return RejectedPath(path, "global indexes have no strong reads")
     if query.index is None and table.declaration.sparse != "allow":
-        proven = implied_attributes(query.condition).union(table.declaration.required)
+        proven = proven_keys(path, terms, table).union(table.declaration.required)
         unproven = unproven_keys(path, proven, table)
         if unproven:
             return RejectedPath(path, omission(unproven, table), unproven)

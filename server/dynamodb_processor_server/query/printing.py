@@ -44,17 +44,17 @@ class Printer:
                 return f"{self.operand(operand)} BETWEEN {ends}"
             case In(operand, options):
                 return f"{self.operand(operand)} IN ({', '.join(map(self.operand, options))})"
-            case Function(name, path, argument):
+            case Function(name, first, argument):
                 second = "" if argument is None else f", {self.operand(argument)}"
-                return f"{name}({path}{second})"
+                return f"{name}({self.operand(first)}{second})"
 
     def operand(self, operand: Operand) -> str:
         """Return an operand's text."""
         match operand:
             case Path():
                 return str(operand)
-            case Size(path):
-                return f"size({path})"
+            case Size(subject):
+                return f"size({self.operand(subject)})"
             case Literal(value):
                 return self._value(value)
 

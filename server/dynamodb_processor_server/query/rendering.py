@@ -67,9 +67,9 @@ class Renderer:
                 return f"{self._operand(operand)} BETWEEN {ends}"
             case In(operand, options):
                 return self._membership(operand, options)
-            case Function(name, path, argument):
+            case Function(name, first, argument):
                 second = "" if argument is None else f", {self._operand(argument)}"
-                return f"{name}({self.path(path)}{second})"
+                return f"{name}({self._operand(first)}{second})"
 
     def path(self, path: Path) -> str:
         """Return a document path's text."""
@@ -99,7 +99,7 @@ class Renderer:
         match operand:
             case Path():
                 return self.path(operand)
-            case Size(path):
-                return f"size({self.path(path)})"
+            case Size(subject):
+                return f"size({self._operand(subject)})"
             case Literal(value):
                 return self._values.setdefault(value, f":{len(self._values)}")

@@ -34,8 +34,10 @@ class ExpressionError(Exception):
 def check(condition: Condition) -> None:
     """Raise ExpressionError for the first leaf, left to right, that DynamoDB would refuse."""
     for leaf in leaves(condition):
-        if all(isinstance(operand, Literal) for operand in operands(leaf)):
+        if all(map(_is_constant, operands(leaf))):
             raise ExpressionError("compares values only, no attribute", leaf.column)
+        for operand in operands(leaf):
+            _check_size(operand)
         match leaf:
             case Comparison():
                 _check_comparison(leaf)
@@ -78,21 +80,40 @@ def _check_function(leaf: Function) -> None:
     if argument is None:
         return
     _check_distinct(leaf.path, argument)
-    if leaf.name == "begins_with" and isinstance(argument, Size):
-        raise ExpressionError("begins_with needs a string or binary prefix", leaf.column)
+    if leaf.name == "begins_with":
+        _check_begins_with(leaf.path, leaf.column)
+        _check_begins_with(argument, leaf.column)
     if not isinstance(argument, Literal):
         if leaf.name == "attribute_type":
             raise ExpressionError("attribute_type needs a type's name, such as 'S'", leaf.column)
         return
     value = argument.value
-    if leaf.name == "begins_with" and value.type not in ("S", "B"):
-        found = TYPE_NAMES[value.type]
-        raise ExpressionError(
-            f"begins_with needs a string or binary prefix, not a {found}", argument.column
-        )
     if leaf.name == "attribute_type" and (value.type != "S" or value.data not in TYPES):
         raise ExpressionError(
             f"attribute_type needs one of {', '.join(sorted(TYPES))}", argument.column
+        )
+
+
+def _is_constant(operand: Operand) -> bool:
+    return isinstance(operand, Literal) or (
+        isinstance(operand, Size) and isinstance(operand.path, Literal)
+    )
+
+
+def _check_size(operand: Operand) -> None:
+    if isinstance(operand, Size) and isinstance(operand.path, Literal):
+        kind = operand.path.value.type
+        if kind in ("N", "BOOL", "NULL"):
+            raise ExpressionError(f"a {TYPE_NAMES[kind]} has no size", operand.column)
+
+
+def _check_begins_with(operand: Operand, column: int) -> None:
+    if isinstance(operand, Size):
+        raise ExpressionError("begins_with needs a string or binary value, not a size", column)
+    if isinstance(operand, Literal) and operand.value.type not in ("S", "B"):
+        found = TYPE_NAMES[operand.value.type]
+        raise ExpressionError(
+            f"begins_with needs a string or binary value, not a {found}", operand.column
         )
 
 

@@ -62,12 +62,12 @@ def derived_terms(key: KeySchema, terms: Sequence[Condition]) -> tuple[Derived, 
 
 def unfixed_fields(template: KeyTemplate, terms: Sequence[Condition]) -> list[str]:
     """Return the fields of a template that `terms` do not fix by equality."""
-    return [field.name for field in template.fields if choice_of(field.name, terms) is None]
+    return [field.name for field in template.fields if choice_of(field.name, terms, "S") is None]
 
 
 def _whole(template: KeyTemplate, terms: Sequence[Condition]) -> Derived:
     """Return the condition that a partition key is one of those that its fields' values make."""
-    choices = [choice_of(field.name, terms) for field in template.fields]
+    choices = [choice_of(field.name, terms, "S") for field in template.fields]
     fixed = [choice for choice in choices if choice is not None]
     if len(fixed) < len(choices) or prod(len(choice.values) for choice in fixed) > _MAX_COMPOSED:
         return Derived()
@@ -97,7 +97,7 @@ def _range(template: KeyTemplate, terms: Sequence[Condition]) -> Derived:
         if isinstance(part, str):
             prefix += part
             continue
-        choice = choice_of(part.name, terms)
+        choice = choice_of(part.name, terms, "S")
         if choice is None or len(choice.values) != 1:
             if choice is not None and not choice.values:
                 return Derived((_compared(template, "=", "0"), _compared(template, "=", "1")))
@@ -113,7 +113,7 @@ def _range(template: KeyTemplate, terms: Sequence[Condition]) -> Derived:
 
 
 def _is_bounded(field: TemplateField, terms: Sequence[Condition]) -> bool:
-    return prefix_of(field.name, terms) is not None or any(each_bound(field.name, terms))
+    return prefix_of(field.name, terms, "S") is not None or any(each_bound(field.name, terms, "S"))
 
 
 def _bounded(
@@ -124,12 +124,12 @@ def _bounded(
     Only a field of one width, or at the end, sorts in the key as it does by itself: `a!#1` comes
     before `a#2`, though `a` comes before `a!`.
     """
-    begins = prefix_of(field.name, terms)
+    begins = prefix_of(field.name, terms, "S")
     if begins is not None and isinstance(begins.argument, Literal):
         text = prefix + begins.argument.value.data
         return Derived((_begins(template, text),), frozenset((begins,)))
     is_last = template.parts[-1] == field
-    bounds = bounds_of(field.name, terms)
+    bounds = bounds_of(field.name, terms, "S")
     if not (field.width or is_last) or not (bounds.lower or bounds.upper):
         return Derived((_begins(template, prefix),)) if prefix else Derived()
     found: list[Condition] = []

@@ -240,12 +240,6 @@ def test_a_grant_of_everything_leaves_a_table_as_it_is() -> None:
     assert not nothing.may_show("name")
 
 
-def test_more_attributes_can_be_required() -> None:
-    """Each once, behind those that the operator names."""
-    table = make_table(PLACES, required=["city"]).requiring(frozenset({"number", "city", "id"}))
-    assert table.declaration.required == ("city", "id", "number")
-
-
 @pytest.mark.parametrize(
     ("declared", "misfits"),
     [

@@ -96,8 +96,8 @@ def test_pages_are_shared_only_under_equal_rules() -> None:
 
 def test_a_mistake_of_the_caller_is_told_as_ever() -> None:
     """Rules change no other refusal."""
-    with pytest.raises(InvalidRequest, match="at is a number key, not a string"):
-        plan("at = 'x'")
+    with pytest.raises(InvalidRequest, match="event_id is a string key, not a number"):
+        plan("event_id = 1")
 
 
 # Over logical attributes

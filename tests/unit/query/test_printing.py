@@ -106,6 +106,7 @@ _STATIC_RULES: Final = (
     "needs a string",
     "BETWEEN needs two ends of one type",
     "attribute_type needs",
+    "has no size",
 )
 
 
@@ -164,9 +165,9 @@ class _Careless:
             case In(operand, options):
                 listed = self._space().join(["(", ",".join(map(self.operand, options)), ")"])
                 return self._words(self.operand(operand), "in", listed)
-            case Function(name, path, argument):
+            case Function(name, first, argument):
                 more = () if argument is None else (",", self.operand(argument))
-                return self._space().join((name, "(", self._path(path), *more, ")"))
+                return self._space().join((name, "(", self.operand(first), *more, ")"))
 
     def _term(self, term: Condition, *wrapped: type) -> str:
         text = self.condition(term)
@@ -178,8 +179,8 @@ class _Careless:
         match operand:
             case Path():
                 return self._path(operand)
-            case Size(path):
-                return self._space().join(("size", "(", self._path(path), ")"))
+            case Size(subject):
+                return self._space().join(("size", "(", self.operand(subject), ")"))
             case Literal(value):
                 return self._value(value)
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamodb_processor_server.query.evaluator import evaluate
+from dynamodb_processor_server.query.model import conjuncts
 from dynamodb_processor_server.query.parser import parse_expression
-from dynamodb_processor_server.query.sparse import implied_attributes
+from dynamodb_processor_server.query.sparse import implied_attributes, proven_keys
+from dynamodb_processor_server.query.values import Value
+from tests.support.datasets import Index, Schema
+from tests.unit.query.tables import make_table
 
 IMPLICATIONS = {
     "a = 1": "a",
@@ -60,3 +64,67 @@ def test_no_item_without_them_is_a_match(text: str, data: st.DataObject) -> None
     for name in implied_attributes(condition):
         lacking = {key: value for key, value in item.items() if key != name}
         assert not evaluate(condition, lacking)
+
+
+GLOBAL: Final = Schema(
+    "sparse",
+    "id",
+    None,
+    (Index("by_s", False, ("g",), ("s",)), Index("by_n", False, ("g",), ("n",))),
+    {"id": "S", "g": "S", "s": "S", "n": "N"},
+)
+VALUES: Final = {
+    "long": Value("S", "x" * 1025), "fits": Value("S", "x" * 1024), "huge": Value("S", "x" * 2049),
+    "bin": Value("B", b"x"), "list": Value("L", ()),
+}  # fmt: skip
+PROOFS: Final = {
+    "g = 'a' AND s = 'x'": "g s",
+    "g = 'a' AND s = :fits": "g s",
+    "g = :long AND s = :long": "g",
+    "g = :huge": "",
+    "g = '' AND s = ''": "",
+    "g = 1 AND s = :bin": "",
+    "g IN ('a', 'b') AND s IN ('x', 'y')": "g s",
+    "g IN ('a', '') AND s IN ('x', 1)": "",
+    "g = 'a' OR g = 'b'": "g",
+    "g = 'a' OR s = 'b'": "",
+    "g = s AND s = 'x'": "s",
+    "NOT g <> 'a'": "",
+    "s > 'a'": "",
+    "s BETWEEN 'a' AND 'b'": "",
+    "begins_with(s, 'a')": "",
+    "begins_with('abc', s)": "",
+    "contains(:list, s)": "",
+    "attribute_exists(s) AND attribute_type(s, 'S') AND size(s) = 3": "",
+    "s.x = 'a'": "",
+    "n > 1": "n",
+    "1 >= n": "n",
+    "n BETWEEN 1 AND 2": "n",
+    "1 BETWEEN n AND 5": "n",
+    "n IN (1, 2)": "n",
+    "n IN (1, 'x')": "",
+    "n = size(s)": "n",
+    "n > 'x'": "",
+    "n <> 1": "",
+    "attribute_exists(n)": "",
+    "attribute_type(n, 'N')": "n",
+    "n > 1 AND (g = 'a' OR g = 'b' AND s = 'x')": "g n",
+}
+
+
+@pytest.mark.parametrize(("text", "names"), PROOFS.items())
+def test_conditions_prove_that_values_are_keys(text: str, names: str) -> None:
+    """Of a global index, which leaves out what cannot be a key of it."""
+    used = {name: value for name, value in VALUES.items() if f":{name}" in text}
+    terms = conjuncts(parse_expression(text, used))
+    table = make_table(GLOBAL)
+    found = [proven_keys(path, terms, table) for path in table.schema.paths[1:]]
+    assert found[0] | found[1] == frozenset(names.split())
+
+
+def test_keys_of_the_table_and_of_local_indexes_need_no_more_than_to_be_there() -> None:
+    """DynamoDB has refused to write other values from the beginning."""
+    table = make_table()
+    time, user = (parse_expression(f"{name} > 'a'", {}) for name in ("occurred_at", "user_id"))
+    for path in table.schema.paths[1:]:
+        assert proven_keys(path, (time, user), table) == {"occurred_at"}
