@@ -25,6 +25,7 @@ from dynamodb_processor_server.caching.streams.followers import Followers
 from dynamodb_processor_server.caching.streams.moves import GenerationMoves
 from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
 from dynamodb_processor_server.catalog.registry import Catalog
+from dynamodb_processor_server.descriptors import connections_that_fit
 from dynamodb_processor_server.documents import Reloading
 from dynamodb_processor_server.query.parser import prepare_parser
 from dynamodb_processor_server.query.tokens import TokenSealer
@@ -39,6 +40,7 @@ from dynamodb_processor_server.reading.cached import CachedReader
 from dynamodb_processor_server.reading.clients import Clients
 from dynamodb_processor_server.reading.describing import DynamoDBDescriber
 from dynamodb_processor_server.reading.dynamodb import DynamoDBReader
+from dynamodb_processor_server.rpc.bounds import Bounds, BoundSettings
 from dynamodb_processor_server.rpc.cache_servicer import CacheServicer
 from dynamodb_processor_server.rpc.call import current_call, current_claim
 from dynamodb_processor_server.rpc.catalog_servicer import CatalogServicer
@@ -47,8 +49,13 @@ from dynamodb_processor_server.rpc.interceptors.adapter import CallHook
 from dynamodb_processor_server.rpc.interceptors.authentication import Authentication
 from dynamodb_processor_server.rpc.interceptors.authorization import Authorization
 from dynamodb_processor_server.rpc.interceptors.observation import Observation
-from dynamodb_processor_server.rpc.interceptors.protection import RateLimiting, StreamBounding
+from dynamodb_processor_server.rpc.interceptors.protection import (
+    CallBounding,
+    RateLimiting,
+    StreamBounding,
+)
 from dynamodb_processor_server.rpc.interceptors.request_id import RequestIds
+from dynamodb_processor_server.rpc.interceptors.unauthenticated import ExemptCallBounding
 from dynamodb_processor_server.rpc.openings import Openings, Tokens
 from dynamodb_processor_server.rpc.preparation import Preparation
 from dynamodb_processor_server.rpc.query_servicer import Deadlines, QueryServicer
@@ -62,6 +69,7 @@ from dynamodb_processor_server.rpc.server import (
 )
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.sharing import share_leases, share_limits, share_pages
+from dynamodb_processor_server.telemetry.bounds import BoundMetrics, DocumentMetrics
 from dynamodb_processor_server.telemetry.logs import dropped_log_lines, flush_access_log
 from dynamodb_processor_server.telemetry.metrics import (
     BackendMetrics,
@@ -78,7 +86,10 @@ _FIRST_LOOK_SECONDS = 10.0  # at the named tables, before a server says that it 
 
 
 class App:
-    """A running server: gRPC at `address`, metrics at `metrics_port` if at all."""
+    """A running server: gRPC at `address`, metrics at `metrics_port` if at all.
+
+    `bounds` is what it holds its clients to.
+    """
 
     def __init__(
         self,
@@ -87,8 +98,10 @@ class App:
         health: Health,
         catalog: Catalog,
         draining: asyncio.Event,
+        bounds: Bounds,
     ) -> None:
         self.address = ""
+        self.bounds = bounds
         self.metrics_port: int | None = None
         self._settings = settings
         self._server = server
@@ -211,15 +224,21 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
         CacheServicer(catalog, limits.calls, invalidator, store),
         health,
     )
+    bounds = Bounds(_bound_settings(settings))
+    BoundMetrics(registry, bounds)
     server = RpcServer(
         services,
-        _hooks(settings, metrics, keys, catalog, limits.calls),
+        _hooks(settings, metrics, keys, catalog, limits.calls, bounds),
         settings.reflection,
         settings.compression,
         ConnectionSettings(settings.max_connection_age, settings.max_connection_age_grace),
+        bounds,
     )
-    app = App(settings, server, health, catalog, draining)
+    app = App(settings, server, health, catalog, draining, bounds)
     BackendMetrics(registry, backend)
+    DocumentMetrics(
+        registry, {"catalog": lambda: declaration.in_step, "keys": lambda: keys.in_step}
+    )
     watch(registry, "cached_bytes", "Bytes of cached pages.", lambda: store.bytes_used)
     watch(registry, "cached_pages", "Cached pages.", lambda: len(store))
     watch(registry, "active_reads", "Places taken in admission.", lambda: admission.active)
@@ -247,6 +266,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     await app.start()
     interval = settings.reload_interval
     for work in (
+        bounds.connections.watch(),
         app.become_ready(),
         catalog.follow(settings.catalog_refresh),
         declaration.watch(adopt_catalog, every=interval),
@@ -270,18 +290,47 @@ def _meter(metrics: CallMetrics, read_units: ReadUnitLimits) -> Meter:
     return charge
 
 
+def _bound_settings(settings: Settings) -> BoundSettings:
+    """Return what bounds clients, as far as there are descriptors for their connections."""
+    fitting = connections_that_fit(settings.max_connections, settings.other_connections())
+    if fitting < settings.max_connections:
+        _log.warning(
+            "fewer_connections_than_set",
+            max_connections=fitting,
+            reason="the limit on open files is too low: raise it (ulimit -n)",
+        )
+    return BoundSettings(
+        max_connections=fitting,
+        max_calls_per_connection=settings.max_calls_per_connection,
+        max_calls=settings.max_calls,
+        max_unauthenticated_calls=settings.max_unauthenticated_calls,
+        max_unsent_bytes=settings.max_unsent_bytes,
+        request_timeout=settings.request_timeout,
+        answer_timeout=settings.unary_deadline,
+    )
+
+
 def _hooks(
     settings: Settings,
     metrics: CallMetrics,
     keys: Reloading[KeyRing],
     catalog: Catalog,
     calls: Limiter,
+    bounds: Bounds,
 ) -> tuple[CallHook, ...]:
     """Return the hooks in their order, outermost first."""
+    streams = f"/{QUERY_SERVICE.full_name}/StreamQuery"
+    open_reflection = settings.reflection == "open"
     return (
         RequestIds(),  # so that all below speak of a call by its id
         Observation(metrics),  # so that refusals are counted and logged
-        Authentication(lambda: keys.current, time.time, settings.reflection == "open"),
+        ExemptCallBounding(bounds.unauthenticated, open_reflection),
+        Authentication(
+            lambda: keys.current, time.time, open_reflection, bounds.unauthenticated.enter
+        ),
+        CallBounding(  # before all that may wait
+            bounds.under_way, settings.unary_deadline, bounds.connections.close, streams
+        ),
         Authorization(
             {
                 QUERY_SERVICE.full_name: "reader",
@@ -291,9 +340,7 @@ def _hooks(
             catalog,
         ),
         RateLimiting(calls),
-        StreamBounding(
-            f"/{QUERY_SERVICE.full_name}/StreamQuery", OpenStreams(settings.max_streams)
-        ),
+        StreamBounding(streams, OpenStreams(settings.max_streams)),
     )
 
 

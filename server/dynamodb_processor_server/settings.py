@@ -31,6 +31,7 @@ _DEMO_PREFIX: Final = f"{ENVIRONMENT_PREFIX}DEMO_"  # what the demo hands to its
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _MEBIBYTE = 1024 * 1024
 _STREAM_CONNECTIONS = 32
+_REDIS_CONNECTIONS = 64
 _LONGEST_CONNECTION = 2_000_000  # gRPC counts milliseconds in 32 bits
 
 
@@ -92,6 +93,41 @@ class Settings(BaseSettings):
         description="Seconds that calls under way then have to end; streams that last longer break "
         "with `UNAVAILABLE` and go on from their `resume_token`.",
     )
+    max_connections: int = Field(
+        1_000,
+        ge=2,
+        le=1_000_000,
+        description="Connections to `listen` at once, of which no address has more than half for "
+        "long: those that have been silent longest are closed. Fewer where the limit on open files "
+        "(`ulimit -n`) leaves none for the rest.",
+    )
+    max_calls_per_connection: int = Field(
+        250,
+        ge=1,
+        le=10_000,
+        description="Calls under way on one connection; clients hold back what is more.",
+    )
+    max_calls: int = Field(
+        4_000,
+        ge=2,
+        description="Calls under way, of which no principal has more than half: until their "
+        "answers have been taken.",
+    )
+    max_unauthenticated_calls: int = Field(
+        2_000,
+        ge=64,
+        description="Calls under way whose callers are not known (health, open reflection, refused "
+        "keys); where there are more, the connection with most of them is closed.",
+    )
+    max_unsent_bytes: int = Field(
+        128 * _MEBIBYTE,
+        ge=2 * _MEBIBYTE,
+        description="Bytes of answers that callers have not taken yet, of which no principal has "
+        "more than half; a process needs about twice as much memory for them.",
+    )
+    request_timeout: _Seconds = Field(
+        10.0, description="Seconds that a request may take to come whole."
+    )
     log_format: Literal["json", "console"] = Field("json", description="The form of log lines.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="The least level that is logged; the access log is INFO."
@@ -151,8 +187,15 @@ class Settings(BaseSettings):
         description="Where use of those limits is counted: by each replica for itself, or together "
         "in `redis_url`.",
     )
-    unary_deadline: _Seconds = Field(30.0, description="For calls that come without a deadline.")
-    stream_deadline: _Seconds = Field(3_600.0, description="For streams without a deadline.")
+    unary_deadline: _Seconds = Field(
+        30.0,
+        description="Seconds for unary calls, and for their answers to be taken; a caller's own "
+        "deadline counts where it is shorter.",
+    )
+    stream_deadline: _Seconds = Field(
+        3_600.0,
+        description="Seconds for streams; a caller's own deadline counts where it is shorter.",
+    )
     stream_interval: _Seconds = Field(2.0, description="Between a stream's messages, at most.")
     max_page_bytes: int = Field(
         3_500_000, ge=500_000, le=64 * _MEBIBYTE, description="Encoded items on one page."
@@ -240,6 +283,10 @@ class Settings(BaseSettings):
                 failure_rate=self.breaker_failure_rate, cool_down=self.breaker_cool_down
             ),
         )
+
+    def other_connections(self) -> int:
+        """Return how many connections the server may have that clients have not opened."""
+        return self.max_concurrent_reads + _STREAM_CONNECTIONS + _REDIS_CONNECTIONS
 
     def catalog_context(self) -> dict[str, object]:
         """Return what a catalog must fit, besides its own rules."""

@@ -28,6 +28,8 @@ _LEAVING: Final = 50
 _METHOD: Final = "/dynamodb_processor.v1.QueryService/Query"
 _PATIENT: Final[dict[str, Any]] = {
     "backend_read_timeout": 20.0,
+    "max_calls_per_connection": _CALLERS,
+    "unary_deadline": PATIENCE,
     "rate_classes": {"default": RateClass(calls_per_second=1_000_000)},
 }
 

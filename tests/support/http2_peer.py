@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_DATA, _HEADERS, _SETTINGS = 0, 1, 4
-_END_STREAM, _END_HEADERS = 1, 4
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE = 0, 1, 3, 4, 6, 8
+END_STREAM, END_HEADERS = 1, 4
 _INITIAL_WINDOW_SIZE: Final = 4
 
 
@@ -20,24 +20,15 @@ class SilentPeer:
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         self._streams = 0
-        self._writer.write(_PREFACE + _frame(_SETTINGS, 0, 0, _setting(_INITIAL_WINDOW_SIZE, 0)))
+        self._writer.write(PREFACE + frame(SETTINGS, 0, 0, _setting(_INITIAL_WINDOW_SIZE, 0)))
 
-    async def call(self, method: str, request: bytes) -> None:
-        """Send a whole call; `method` has its slashes."""
+    async def call(self, method: str, request: bytes, key: str = "") -> None:
+        """Send a whole call, with an API key or without; `method` has its slashes."""
         number = self._streams * 2 + 1
         self._streams += 1
-        headers = {
-            ":method": "POST",
-            ":scheme": "http",
-            ":path": method,
-            ":authority": "localhost",
-            "te": "trailers",
-            "content-type": "application/grpc",
-        }
-        block = b"".join(_header(name, value) for name, value in headers.items())
         message = struct.pack(">BI", 0, len(request)) + request
-        self._writer.write(_frame(_HEADERS, _END_HEADERS, number, block))
-        self._writer.write(_frame(_DATA, _END_STREAM, number, message))
+        self._writer.write(frame(HEADERS, END_HEADERS, number, call_headers(method, key)))
+        self._writer.write(frame(DATA, END_STREAM, number, message))
         await self._writer.drain()
 
 
@@ -50,6 +41,21 @@ async def silent_peer(address: str) -> AsyncIterator[SilentPeer]:
         yield SilentPeer(writer)
     finally:
         writer.transport.abort()
+
+
+def call_headers(method: str, key: str = "") -> bytes:
+    """Return the header block of a call, with an API key or without."""
+    headers = {
+        ":method": "POST",
+        ":scheme": "http",
+        ":path": method,
+        ":authority": "localhost",
+        "te": "trailers",
+        "content-type": "application/grpc",
+    }
+    if key:
+        headers["x-api-key"] = key
+    return b"".join(_header(name, value) for name, value in headers.items())
 
 
 def _header(name: str, value: str) -> bytes:
@@ -66,5 +72,6 @@ def _setting(identifier: int, value: int) -> bytes:
     return struct.pack(">HI", identifier, value)
 
 
-def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """Return a frame of HTTP/2."""
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload

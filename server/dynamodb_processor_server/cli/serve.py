@@ -14,6 +14,7 @@ import structlog
 
 from dynamodb_processor_server.app import open_app
 from dynamodb_processor_server.cli.setting_warnings import setting_warnings
+from dynamodb_processor_server.descriptors import raise_limit
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.telemetry.logs import (
     close_logs,
@@ -41,6 +42,7 @@ def serve(settings: Settings, run: Callable[[Coroutine[Any, Any, int]], int]) ->
     log_stray_errors()
     for warning in setting_warnings(settings):
         _log.warning("setting_warning", warning=warning)
+    raise_limit()
     return run(_serve_until_told(settings, early))
 
 

@@ -6,11 +6,13 @@ import hashlib
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
+from dynamodb_processor_server.descriptors import SPARE
 from dynamodb_processor_server.documents.declared import Declared
 from dynamodb_processor_server.documents.mistakes import DocumentError, whole_file
 from dynamodb_processor_server.documents.tree import Tree
@@ -38,8 +40,8 @@ class Document:
             # A pipe would block here and could not be read again, which a reload has to do.
             if not stat.S_ISREG(path.stat().st_mode):
                 raise whole_file(path, "is not a regular file")
-            with path.open("rb") as file:
-                content = file.read(MAX_DOCUMENT_BYTES + 1)
+            # A key that was taken out must stop working however many connections are open.
+            content = SPARE.use(partial(_head_of, path))
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "the path is not usable"
             raise whole_file(path, f"cannot be read: {reason}") from None
@@ -64,6 +66,11 @@ class Document:
             return model.model_validate(tree.value, context=context)
         except ValidationError as error:
             raise DocumentError(tree.mistakes_of(error, model)) from None
+
+
+def _head_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_DOCUMENT_BYTES + 1)
 
 
 def load_document(

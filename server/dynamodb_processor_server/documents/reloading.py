@@ -50,6 +50,11 @@ class Reloading(Generic[T]):
         self.current = build(document)
         self.version = document.version
 
+    @property
+    def in_step(self) -> bool:
+        """Whether the value in force is the file's, as far as the last look at it could tell."""
+        return self._refused is None
+
     async def watch(
         self,
         on_change: Callable[[T], None],

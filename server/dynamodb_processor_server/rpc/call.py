@@ -21,7 +21,8 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 class Call:
     """What is known of a call; filled in on its way.
 
-    `started` is in seconds of the monotonic clock. `principal` was found by `authenticator`; the
+    `started` is in seconds of the monotonic clock. `unsent` is how many bytes of its answer gRPC
+    has been given and has not sent. `principal` was found by `authenticator`; the
     call reads under `access`, once that is known. What follows is for the access log and the
     metrics. `code` is set when the call has ended.
     """
@@ -31,6 +32,7 @@ class Call:
     started: float
     metadata: Metadata = ()
     request_id: str = ""
+    unsent: int = 0
     principal: Principal | None = None
     authenticator: object = None
     access: TableAccess | None = None

@@ -45,7 +45,7 @@ _REMAINING: Final = "x-read-units-remaining"
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Seconds: for calls whose callers set no deadline, and between a stream's messages."""
+    """Seconds: for calls at most, and between a stream's messages."""
 
     unary: float = 30.0
     stream: float = 3600.0
@@ -226,6 +226,6 @@ class QueryServicer:
 
 
 def _seconds(call: Call, limit: float) -> float:
-    """Return the time left for a call, `limit` if its caller sets no deadline."""
+    """Return the time left for a call, `limit` at most, whatever deadline its caller sets."""
     left = cast("float | None", call.context.time_remaining())
-    return limit if left is None else left
+    return limit if left is None else min(left, limit)

@@ -19,6 +19,7 @@ from dynamodb_processor.v1 import (
     query_service_pb2,
 )
 from dynamodb_processor_server.errors import ConfigurationError
+from dynamodb_processor_server.rpc.bounds import Bounds
 from dynamodb_processor_server.rpc.cache_servicer import CacheServicer
 from dynamodb_processor_server.rpc.catalog_servicer import CatalogServicer
 from dynamodb_processor_server.rpc.health import Health
@@ -39,8 +40,6 @@ _OPTIONS: Final = (
     # Two servers on one port would each get some of the calls, silently.
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
-    # Probes and reflection are exempt from admission; this bounds them on each connection.
-    ("grpc.max_concurrent_streams", 1000),
     # By default a client behind a proxy that pings to keep its connection is sent away.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
@@ -97,6 +96,7 @@ class RpcServer:
         reflection_mode: Literal["open", "authenticated", "off"],
         compression: Literal["off", "gzip"],
         connections: ConnectionSettings,
+        bounds: Bounds,
     ) -> None:
         served: list[tuple[Any, object]] = [
             (QUERY_SERVICE, services.query),
@@ -113,9 +113,13 @@ class RpcServer:
             else service_handler(service, servicer, max_bytes=_MAX_SMALL_REQUEST)
             for service, servicer in served
         ]
-        self._handlers = HookedHandlers(handlers, hooks)
+        self._bounds = bounds
+        self._handlers = HookedHandlers(
+            handlers, hooks, bounds.receiver, bounds.unauthenticated.enter
+        )
         self._server = grpc.aio.server(
-            options=(*_OPTIONS, *connections.options), compression=_COMPRESSIONS[compression]
+            options=(*_OPTIONS, *connections.options, *bounds.settings.options),
+            compression=_COMPRESSIONS[compression],
         )
         self._server.add_generic_rpc_handlers((self._handlers,))
 
@@ -125,6 +129,7 @@ class RpcServer:
             port = self._server.add_insecure_port(address)
         except RuntimeError:
             raise ConfigurationError(f"listen: cannot serve on {address}") from None
+        self._bounds.connections.port = port
         await self._server.start()
         return f"{address.rpartition(':')[0]}:{port}"
 

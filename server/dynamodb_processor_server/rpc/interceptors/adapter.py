@@ -1,10 +1,10 @@
 """The one adapter between gRPC's handlers and hooks that know nothing of streaming.
 
 A hook is told when a call starts, before each response and when it ends. The adapter wraps each
-method once, at its first call: starting the hooks in order, decoding the request, running the
-handler, turning whatever was raised into a status, and ending the started hooks in reverse. A
-request stays bytes until every hook has started, so no work that grows with it is done for a caller
-who is refused.
+method once, at its first call: starting the hooks in order, receiving and decoding the request,
+running the handler, turning whatever was raised into a status, and ending the started hooks in
+reverse. A request is received and decoded when every hook has started, so nothing that grows with
+it is kept or done for a caller who is refused.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ import structlog
 
 from dynamodb_processor_server.errors import ProcessorError
 from dynamodb_processor_server.rpc.call import Call, as_metadata, enter_call
+from dynamodb_processor_server.rpc.receiving import RequestReceiver
 from dynamodb_processor_server.rpc.statuses import failure_of, grpc_status
+from dynamodb_processor_server.rpc.wire import serialize
 
 _log = structlog.get_logger(__name__)
 _Context = grpc.aio.ServicerContext[Any, Any]
-_Decoder = Callable[[Any], Any]
+_Receive = Callable[[Call], Awaitable[Any]]
 
 
 class CallHook(ABC):
@@ -47,6 +49,12 @@ class CallHook(ABC):
     def continued(self, call: Call) -> None:  # noqa: B027 - most hooks decide at the start alone
         """Check a running call again before each of its responses, or raise to end it."""
 
+    def sending(self, call: Call, size: int) -> None:  # noqa: B027 - most hooks let all answers out
+        """Note that a message of `size` bytes goes to gRPC, or raise a domain error instead."""
+
+    def sent(self, call: Call, size: int) -> None:  # noqa: B027 - as above
+        """Note that gRPC has sent a message of a stream; the call goes on."""
+
     def ended(self, call: Call) -> None:  # noqa: B027 - most hooks hold nothing for a call
         """Note the end of a call that this hook let start; `call.code` says how it ended."""
 
@@ -59,6 +67,10 @@ class _Chain:
         self.checks = tuple(
             [hook.continued for hook in hooks if type(hook).continued is not CallHook.continued]
         )
+        self.sendings = tuple(
+            [hook.sending for hook in hooks if type(hook).sending is not CallHook.sending]
+        )
+        self.sents = tuple([hook.sent for hook in hooks if type(hook).sent is not CallHook.sent])
         # In reverse; an end is for calls that have passed more starts than its place.
         self.ends = tuple(
             [
@@ -77,10 +89,24 @@ class HookedHandlers(grpc.GenericRpcHandler):
     """
 
     def __init__(
-        self, handlers: Sequence[grpc.GenericRpcHandler], hooks: Sequence[CallHook]
+        self,
+        handlers: Sequence[grpc.GenericRpcHandler],
+        hooks: Sequence[CallHook],
+        receiver: RequestReceiver | None = None,
+        note_unknown: Callable[[_Context], object] = lambda _: None,
     ) -> None:
+        """Wrap handlers.
+
+        Args:
+            handlers: What is served.
+            hooks: What runs around every call.
+            receiver: Receives requests; one of its own if absent.
+            note_unknown: Told of each call of a method that nobody has.
+        """
         self._handlers = handlers
         self._hooks = hooks
+        self._receiver = receiver or RequestReceiver()
+        self._unknown = _unknown(note_unknown)
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         self._active = _ActiveCalls()
 
@@ -95,20 +121,22 @@ class HookedHandlers(grpc.GenericRpcHandler):
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Return the wrapped handler of a method, None where there is no such method."""
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """Return the wrapped handler of a method, or one that refuses where there is none."""
         method = handler_call_details.method
         return self._wrapped.get(method) or self._wrap(method, handler_call_details)
 
     def _wrap(
         self, method: str, details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+    ) -> grpc.RpcMethodHandler[Any, Any]:
         found = (handler.service(details) for handler in self._handlers)
         handler = next((one for one in found if one is not None), None)
         if handler is None:
-            return None  # UNIMPLEMENTED; not kept, the name is the caller's invention
+            return self._unknown  # not kept under the name, which is the caller's invention
         chain = _Chain([hook for hook in self._hooks if hook.applies_to(method)])
-        wrapped = self._wrapped[method] = _wrap(handler, method, chain, self._active)
+        wrapped = self._wrapped[method] = _wrap(
+            handler, method, chain, self._active, self._receiver
+        )
         return wrapped
 
 
@@ -130,53 +158,81 @@ class _ActiveCalls:
             await self._idle.wait()
 
 
+def _unknown(note: Callable[[_Context], object]) -> grpc.RpcMethodHandler[Any, Any]:
+    """Return the handler of calls whose method does not exist."""
+
+    async def refuse(requests: Any, context: _Context) -> None:
+        note(context)
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+
+    return grpc.stream_unary_rpc_method_handler(refuse)
+
+
 def _wrap(
     handler: grpc.RpcMethodHandler[Any, Any],
     method: str,
     chain: _Chain,
     active: _ActiveCalls,
+    receiver: RequestReceiver,
 ) -> grpc.RpcMethodHandler[Any, Any]:
+    # To gRPC every method takes a stream of requests: of one it would receive the request before it
+    # runs anything of ours.
     behavior: Any
     make: Any
     if handler.response_streaming:
-        if handler.request_streaming:
-            behavior, make = handler.stream_stream, grpc.stream_stream_rpc_method_handler
-        else:
-            behavior, make = handler.unary_stream, grpc.unary_stream_rpc_method_handler
-    elif handler.request_streaming:
-        behavior, make = handler.stream_unary, grpc.stream_unary_rpc_method_handler
+        make = grpc.stream_stream_rpc_method_handler
+        behavior = handler.stream_stream if handler.request_streaming else handler.unary_stream
     else:
-        behavior, make = handler.unary_unary, grpc.unary_unary_rpc_method_handler
+        make = grpc.stream_unary_rpc_method_handler
+        behavior = handler.stream_unary if handler.request_streaming else handler.unary_unary
     # A streaming handler may also be a coroutine that writes its responses, as health's Watch is.
     wrapper = _yielding if inspect.isasyncgenfunction(behavior) else _awaited
-    decode = _each(handler) if handler.request_streaming else handler.request_deserializer
+    receive = (_each if handler.request_streaming else _one)(handler, receiver)
     return make(  # type: ignore[no-any-return]
-        wrapper(behavior, decode, method, chain, active),
+        wrapper(behavior, receive, method, chain, active),
         None,  # gRPC hands over the bytes
         handler.response_serializer,
     )
 
 
-def _each(handler: grpc.RpcMethodHandler[Any, Any]) -> _Decoder:
-    """Return what decodes the requests of a stream, each when it is asked for."""
+def _one(handler: grpc.RpcMethodHandler[Any, Any], receiver: RequestReceiver) -> _Receive:
+    """Return what receives and decodes the one request of a call."""
     decode: Any = handler.request_deserializer
 
-    async def decoded(requests: AsyncIterator[bytes]) -> AsyncIterator[Any]:
-        async for request in requests:
-            yield decode(request)
+    async def received(call: Call) -> Any:
+        return decode(await receiver.receive(call))
 
-    return decoded
+    return received
 
 
-def _awaited(behavior: Any, decode: Any, method: str, chain: _Chain, active: _ActiveCalls) -> Any:
-    async def serve(request: Any, context: _Context) -> Any:
+def _each(handler: grpc.RpcMethodHandler[Any, Any], receiver: RequestReceiver) -> _Receive:
+    """Return what gives the requests of a stream, each received and decoded when asked for."""
+    decode: Any = handler.request_deserializer
+
+    async def requests(call: Call) -> AsyncIterator[Any]:
+        while (data := await receiver.next(call)) is not None:
+            yield decode(data)
+
+    async def received(call: Call) -> AsyncIterator[Any]:
+        return requests(call)
+
+    return received
+
+
+def _awaited(
+    behavior: Any, receive: _Receive, method: str, chain: _Chain, active: _ActiveCalls
+) -> Any:
+    async def serve(requests: Any, context: _Context) -> Any:
         guard = _Guard(method, context, chain, active)
         try:
             waiting = guard.start()
             if waiting is not None:
                 await waiting
-            response = await behavior(decode(request), context)
+            response = await behavior(await receive(guard.call), context)
             guard.check()
+            if response is not None:  # nothing is returned by handlers that write
+                response = serialize(response)
+                guard.sending(response)
         except BaseException as error:
             await guard.fail(error)
             raise
@@ -186,18 +242,24 @@ def _awaited(behavior: Any, decode: Any, method: str, chain: _Chain, active: _Ac
     return serve
 
 
-def _yielding(behavior: Any, decode: Any, method: str, chain: _Chain, active: _ActiveCalls) -> Any:
-    async def serve(request: Any, context: _Context) -> AsyncIterator[Any]:
+def _yielding(
+    behavior: Any, receive: _Receive, method: str, chain: _Chain, active: _ActiveCalls
+) -> Any:
+    async def serve(requests: Any, context: _Context) -> AsyncIterator[Any]:
         guard = _Guard(method, context, chain, active)
         try:
             waiting = guard.start()
             if waiting is not None:
                 await waiting
+            request = await receive(guard.call)
             # Closed here and now when the caller leaves, not whenever the collector comes by.
-            async with aclosing(behavior(decode(request), context)) as responses:
+            async with aclosing(behavior(request, context)) as responses:
                 async for response in responses:
                     guard.check()
-                    yield response
+                    data = serialize(response)
+                    guard.sending(data)
+                    yield data
+                    guard.sent(data)
         except BaseException as error:
             await guard.fail(error)
             raise
@@ -227,7 +289,7 @@ class _Guard:
         active: _ActiveCalls,
     ) -> None:
         metadata = as_metadata(context.invocation_metadata())
-        self._call = Call(method, context, time.monotonic(), metadata)
+        self.call = Call(method, context, time.monotonic(), metadata)
         self._chain = chain
         self._active = active
         self._begun = 0
@@ -235,7 +297,7 @@ class _Guard:
 
     def start(self) -> Awaitable[None] | None:
         """Start the hooks; return what has to be awaited if one of them waits."""
-        call = self._call
+        call = self.call
         enter_call(call)
         starts = self._chain.starts
         for place in range(self._begun, len(starts)):
@@ -254,16 +316,26 @@ class _Guard:
     def check(self) -> None:
         """Raise if what was decided at the start of the call holds no longer."""
         for check in self._chain.checks:
-            check(self._call)
+            check(self.call)
+
+    def sending(self, data: bytes) -> None:
+        """Note that a message is handed to gRPC; raises what a hook refuses it with."""
+        for sending in self._chain.sendings:
+            sending(self.call, len(data))
+
+    def sent(self, data: bytes) -> None:
+        """Note that gRPC has sent a message, and the call goes on."""
+        for sent in self._chain.sents:
+            sent(self.call, len(data))
 
     def finish(self) -> None:
         """End a call that went well."""
-        self._call.context.set_trailing_metadata(tuple(self._call.trailing))
+        self.call.context.set_trailing_metadata(tuple(self.call.trailing))
         self._end_hooks()
 
     async def fail(self, error: BaseException) -> None:
         """End a call that raised: return if `error` is to leave as it is, else raise its status."""
-        call = self._call
+        call = self.call
         if isinstance(error, asyncio.CancelledError | GeneratorExit):
             call.code = grpc.StatusCode.CANCELLED
             self._end_hooks()
@@ -281,5 +353,5 @@ class _Guard:
     def _end_hooks(self) -> None:
         for place, ended in self._chain.ends:
             if place < self._begun:
-                ended(self._call)
+                ended(self.call)
         self._active.leave()

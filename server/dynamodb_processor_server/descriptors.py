@@ -1,0 +1,105 @@
+"""File descriptors: enough of them for what a server opens besides its connections.
+
+A process without a free descriptor cannot read its keys file, open a connection to DynamoDB or
+answer a scrape. So connections get at most what is left when everything else has its share, and one
+descriptor is kept for reading files.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, TypeVar
+
+try:
+    import resource
+except ImportError:  # Windows has no such limit
+    resource = None  # type: ignore[assignment]
+
+_OWN: Final = 64  # the process itself: loop, logs, files, listeners
+_SCRAPES: Final = 100  # of the metrics port at once
+_NONE_LEFT: Final = (errno.EMFILE, errno.ENFILE)
+_TRIES: Final = 20
+
+T = TypeVar("T")
+
+
+def raise_limit() -> None:
+    """Let this process open as many files as its hard limit allows."""
+    if resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):  # some systems tell a higher limit than they grant
+            return
+
+
+def connections_that_fit(wanted: int, backend: int) -> int:
+    """Return how many connections may be open at once, at least 1.
+
+    Args:
+        wanted: How many there may be if descriptors suffice.
+        backend: How many connections to DynamoDB and others may be open.
+    """
+    if resource is None:
+        return wanted
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return wanted
+    rest = limit - _OWN - _SCRAPES - backend
+    # Where there are few, neither side gets less than a quarter.
+    return max(1, min(wanted, max(rest, limit // 4)))
+
+
+class SpareDescriptor:
+    """Keeps a descriptor, so that what needs one for a moment gets it when none is left.
+
+    It is opened by the first use, when standard files have their numbers.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._spare: int | None = None
+
+    def use(self, work: Callable[[], T]) -> T:
+        """Return what `work` returns, which opens one file and closes it.
+
+        Where no descriptor is left the kept one is given up for that. Something else may open it
+        first, so that is tried several times. Raises what `work` raises.
+        """
+        with self._lock:
+            try:
+                return work()
+            except OSError as error:
+                if error.errno not in _NONE_LEFT:
+                    raise
+                return self._use_spare(work)
+            finally:
+                self._keep()
+
+    def _use_spare(self, work: Callable[[], T]) -> T:
+        for _ in range(_TRIES):
+            self._give_up()
+            with suppress(OSError):
+                return work()
+            self._keep()
+        self._give_up()
+        return work()
+
+    def _keep(self) -> None:
+        if self._spare is None:
+            with suppress(OSError):
+                self._spare = os.open(os.devnull, os.O_RDONLY)
+
+    def _give_up(self) -> None:
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
+
+
+SPARE: Final = SpareDescriptor()

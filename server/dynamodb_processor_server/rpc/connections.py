@@ -1,0 +1,153 @@
+"""The server's own connections, as the operating system sees them.
+
+gRPC bounds how many connections a server has, but tells Python neither of those that make no call
+nor lets it close one. Both are done here on the file descriptors of this process, where the
+platform lists them (`/proc/self/fd` or `/dev/fd`); elsewhere nothing is found, and only gRPC's
+bound holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+import struct
+import sys
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final, NoReturn
+from urllib.parse import unquote
+
+import structlog
+
+_log = structlog.get_logger(__name__)
+
+_LISTS: Final = ("/proc/self/fd", "/dev/fd")
+_EVERY: Final = 0.5  # seconds
+# Linux's `struct tcp_info`: the milliseconds since data last came are its word at byte 52.
+_IDLE: Final = struct.Struct("=52xI")
+
+Peer = tuple[str, int]
+
+
+class ConnectionGuard:
+    """Closes connections: those that are named, and those of an address that has too many."""
+
+    def __init__(self, limit: int) -> None:
+        """Create it; no address has more than half of `limit` connections for long."""
+        self.port = 0
+        self.closed = 0
+        self._most = max(1, limit // 2)
+        self._doomed: set[Peer] = set()
+        self._wake = asyncio.Event()
+
+    def close(self, peers: Collection[str]) -> None:
+        """Close the connections of peers, named as gRPC names them, at once."""
+        self._doomed.update(peer for name in peers if (peer := peer_of(name)) is not None)
+        self._wake.set()
+
+    async def watch(self) -> NoReturn:
+        """Close what has to be closed, until cancelled."""
+        while True:
+            # Nobody tells that an address has too many, so that is looked for at intervals.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_EVERY):
+                    await self._wake.wait()
+            self._wake.clear()
+            doomed, self._doomed = self._doomed, set()
+            if not doomed and descriptors_in_use() <= self._most:
+                continue
+            closed = await asyncio.to_thread(close_connections, self.port, doomed, self._most)
+            if closed:
+                self.closed += closed
+                _log.warning("connections_closed", connections=closed)
+
+
+def peer_of(name: str) -> Peer | None:
+    """Return host and port of a peer as gRPC names it, such as "ipv6:%5B::1%5D:40000"."""
+    kind, _, address = unquote(name).partition(":")
+    host, _, port = address.rpartition(":")
+    return (host.strip("[]"), int(port)) if kind in ("ipv4", "ipv6") and port.isdigit() else None
+
+
+def descriptors_in_use() -> int:
+    """Return how many file descriptors this process has open, 0 where that is not told."""
+    return len(_descriptors())
+
+
+def close_connections(port: int, doomed: Collection[Peer], most: int) -> int:
+    """Close connections to a port of ours; return how many.
+
+    Args:
+        port: The local port.
+        doomed: Whose connections are closed.
+        most: How many of one address are left open; of more, those are closed that have sent
+            nothing for the longest time.
+    """
+    idle: dict[str, list[tuple[int, int, Peer]]] = defaultdict(list)
+    closed = 0
+    for number in _descriptors():
+        with _connection(number, port) as found:
+            if found is not None and found.peer in doomed:
+                closed += found.close()
+            elif found is not None:
+                idle[found.peer[0]].append((found.idle, number, found.peer))
+    for connections in idle.values():
+        surplus = sorted(connections, reverse=True)[: max(0, len(connections) - most)]
+        for _, number, peer in surplus:
+            with _connection(number, port) as found:
+                if found is not None and found.peer == peer:
+                    closed += found.close()
+    return closed
+
+
+class _Connection:
+    """One connection, on a descriptor of its own: gRPC may close its own at any moment."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        host, port = sock.getpeername()[:2]
+        self.peer: Peer = (host.removeprefix("::ffff:"), port)
+
+    @property
+    def idle(self) -> int:
+        """The milliseconds since data last came; 0 where the platform does not tell."""
+        if sys.platform != "linux":
+            return 0
+        told = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _IDLE.size)
+        return int(_IDLE.unpack(told)[0])
+
+    def close(self) -> bool:
+        """Shut it down, so that gRPC closes it; return whether that was possible."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return False
+        return True
+
+
+@contextmanager
+def _connection(number: int, port: int) -> Iterator[_Connection | None]:
+    """Give the connection of a descriptor; None if it is none to that local port."""
+    sock: socket.socket | None = None
+    found: _Connection | None = None
+    # It may have been closed, or be something else by now.
+    with suppress(OSError):
+        if stat.S_ISSOCK(os.fstat(number).st_mode):
+            sock = socket.socket(fileno=os.dup(number))
+            if sock.family in (socket.AF_INET, socket.AF_INET6) and sock.getsockname()[1] == port:
+                found = _Connection(sock)
+    try:
+        yield found
+    finally:
+        if sock is not None:
+            sock.close()
+
+
+def _descriptors() -> list[int]:
+    for folder in _LISTS:
+        with suppress(OSError):
+            return [int(name) for name in os.listdir(folder) if name.isdigit()]  # noqa: PTH208 - twice as fast
+    return []

@@ -1,0 +1,43 @@
+"""Callers' deadlines: however long they are, the server's own end their calls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import pytest
+
+from dynamodb_processor.v1.query_service_pb2 import CountItemsRequest, QueryRequest
+from tests.faults.conftest import open_ground
+from tests.faults.load import USERS
+from tests.support.running import query_spec, refusal_of
+
+_YEAR: Final = 365 * 24 * 3600.0
+
+
+async def test_a_year_is_cut_to_the_servers_deadline(
+    tmp_path: Path, dynamodb_local: str, table: str
+) -> None:
+    """A caller that would wait for a year hears of the server's deadline when that has passed."""
+    async with open_ground(
+        tmp_path, dynamodb_local, table, backend_read_timeout=600.0, unary_deadline=0.5
+    ) as ground:
+        service = ground.service
+        ground.stub.gate.clear()
+        spec = query_spec("events", "user_id = :u", parameters={"u": USERS[0]})
+        calls: list[Any] = [
+            service.queries.Query(
+                QueryRequest(query=spec), metadata=service.metadata(), timeout=_YEAR
+            ),
+            service.queries.CountItems(
+                CountItemsRequest(query=spec), metadata=service.metadata(), timeout=_YEAR
+            ),
+        ]
+        for call in calls:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call
+            refusal = refusal_of(caught.value)
+            assert refusal.code is grpc.StatusCode.DEADLINE_EXCEEDED
+            assert refusal.reason == "DEADLINE_EXCEEDED", "the server's, with its details"
+        ground.stub.gate.set()
