@@ -6,6 +6,7 @@ import asyncio
 import gc
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import structlog
@@ -57,6 +58,7 @@ from dynamodb_processor_server.rpc.interceptors.protection import (
 from dynamodb_processor_server.rpc.interceptors.request_id import RequestIds
 from dynamodb_processor_server.rpc.interceptors.unauthenticated import ExemptCallBounding
 from dynamodb_processor_server.rpc.openings import Openings, Tokens
+from dynamodb_processor_server.rpc.planning import PlanningWork
 from dynamodb_processor_server.rpc.preparation import Preparation
 from dynamodb_processor_server.rpc.query_servicer import Deadlines, QueryServicer
 from dynamodb_processor_server.rpc.server import (
@@ -205,7 +207,10 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
         [service.full_name for service in (QUERY_SERVICE, CATALOG_SERVICE, CACHE_SERVICE)],
         settings.max_health_watches,
     )
-    preparation = Preparation(catalog)
+    thread = ThreadPoolExecutor(1, "planning")
+    stack.callback(thread.shutdown, wait=False, cancel_futures=True)
+    planning = PlanningWork(limits.planning, thread)
+    preparation = Preparation(catalog, planning)
     tokens = Tokens(sealer, end_with_process=settings.token_keys is None)
     services = Services(
         QueryServicer(
@@ -231,6 +236,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
         _hooks(settings, metrics, keys, catalog, limits.calls, bounds),
         settings.reflection,
         settings.compression,
+        planning,
         ConnectionSettings(settings.max_connection_age, settings.max_connection_age_grace),
         bounds,
     )

@@ -180,7 +180,9 @@ class Settings(BaseSettings):
         {"default": RateClass(calls_per_second=1_000)},
         description="Limits of each principal by rate class, as JSON: `calls_per_second`, and if "
         "wanted `read_units_per_minute` and, on each table, `table_calls_per_second` and "
-        "`table_read_units_per_minute`.",
+        "`table_read_units_per_minute`; `planning_seconds_per_second` (0.25 unless given, null for "
+        "no limit) are processor seconds that a replica spends on decoding, parsing and planning a "
+        "principal's requests.",
     )
     rate_limit_store: Literal["memory", "redis"] = Field(
         "memory",

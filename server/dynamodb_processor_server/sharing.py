@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
+from dynamodb_processor_server.access.planning_time import PlanningTimeLimits
 from dynamodb_processor_server.access.rate_limits import CallRateLimits, Limiter
 from dynamodb_processor_server.access.read_units import ReadUnitLimits
 from dynamodb_processor_server.access.shared_limits.asking import Asking
@@ -77,15 +78,16 @@ class Limits:
 
     calls: Limiter
     read_units: ReadUnitLimits
+    planning: PlanningTimeLimits
 
 
 def share_limits(settings: Settings, registry: CollectorRegistry, stack: AsyncExitStack) -> Limits:
     """Return the limits, which replicas share or have each for itself."""
     classes = settings.rate_classes
-    calls = CallRateLimits(classes)
+    calls, planning = CallRateLimits(classes), PlanningTimeLimits(classes)
     url = settings.shared_limits_url()
     if url is None:
-        limits = Limits(calls, ReadUnitLimits(classes))
+        limits = Limits(calls, ReadUnitLimits(classes), planning)
     else:
         store = RedisLimits(url, settings.redis_timeout, settings.redis_prefix)
         stack.push_async_callback(store.close)
@@ -95,6 +97,6 @@ def share_limits(settings: Settings, registry: CollectorRegistry, stack: AsyncEx
         stack.push_async_callback(shared.settle)
         stack.push_async_callback(buckets.settle)
         SharedLimitMetrics(registry, asking)
-        limits = Limits(shared, ReadUnitLimits(classes, buckets.open))
-    LimitMetrics(registry, calls, limits.read_units)
+        limits = Limits(shared, ReadUnitLimits(classes, buckets.open), planning)
+    LimitMetrics(registry, calls, limits.read_units, planning)
     return limits

@@ -18,6 +18,7 @@ from tests.support.access import ApiKey, keys_file
 from tests.support.channels import Caller, open_caller
 from tests.support.conditions import Path as DocumentPath
 from tests.support.conditions import WireItem
+from tests.support.event_service import NO_LIMITS
 from tests.support.messages import spec
 from tests.support.oracle import expected
 from tests.support.processes import served
@@ -172,7 +173,7 @@ def address(flights: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     directory: Path = tmp_path_factory.mktemp("flights")
     catalog = {"tables": {"flights": {"table": "flights", "allow_scan": True}}}
     limits = {
-        "DYNAMODB_PROCESSOR_RATE_CLASSES": '{"default": {"calls_per_second": 1000000}}',
+        "DYNAMODB_PROCESSOR_RATE_CLASSES": NO_LIMITS,
         # A page of a scan of so large a table takes DynamoDB Local seconds on a busy machine.
         "DYNAMODB_PROCESSOR_BACKEND_READ_TIMEOUT": "25",
     }

@@ -20,6 +20,7 @@ from tests.support.composed import ComposedData, make_composed
 from tests.support.composed_questions import ComposedQuestion, composed_questions, verdict
 from tests.support.datasets import Index
 from tests.support.dynamodb import create_table, open_client, put_items
+from tests.support.event_service import NO_LIMITS
 from tests.support.oracle import Expected, expected, projected
 from tests.support.paging import Case
 from tests.support.processes import served
@@ -51,7 +52,7 @@ def address(
 ) -> Iterator[str]:
     """The address of a server that knows every data set in every variant."""
     directory: FilePath = tmp_path_factory.mktemp("composed")
-    no_limit = {"DYNAMODB_PROCESSOR_RATE_CLASSES": '{"default": {"calls_per_second": 1000000}}'}
+    no_limit = {"DYNAMODB_PROCESSOR_RATE_CLASSES": NO_LIMITS}
     with served(
         _catalog(datasets), keys_file(KEY), directory, endpoint_url=dynamodb_local, env=no_limit
     ) as server:

@@ -15,6 +15,7 @@ from tests.support.access import ApiKey, keys_file
 from tests.support.channels import Caller, open_caller
 from tests.support.datasets import DataSet, make_dataset
 from tests.support.dynamodb import load, open_client
+from tests.support.event_service import NO_LIMITS
 from tests.support.paging import Case
 from tests.support.processes import served
 from tests.support.questions import Variant, questions
@@ -42,7 +43,7 @@ def address(
 ) -> Iterator[str]:
     """The address of a server that knows every data set in every variant."""
     directory: FilePath = tmp_path_factory.mktemp("properties")
-    no_limit = {"DYNAMODB_PROCESSOR_RATE_CLASSES": '{"default": {"calls_per_second": 1000000}}'}
+    no_limit = {"DYNAMODB_PROCESSOR_RATE_CLASSES": NO_LIMITS}
     with served(
         _catalog(datasets), keys_file(KEY), directory, endpoint_url=dynamodb_local, env=no_limit
     ) as server:

@@ -18,7 +18,6 @@ import pytest_asyncio
 import redis
 
 from dynamodb_processor.v1.query_pb2 import CACHE_MODE_ONLY_IF_CACHED, CachePolicy
-from dynamodb_processor_server.access.rate_limits import RateClass
 from tests.faults.load import DEADLINE, event
 from tests.faults.proxy import Proxy, Weather, open_proxy
 from tests.faults.scraping import metric
@@ -27,7 +26,7 @@ from tests.support.access import token_keys
 from tests.support.dynamodb import open_client
 from tests.support.lengths import FULL, PATIENCE, at_length, timely
 from tests.support.redis_server import RedisServer
-from tests.support.running import Service, eventually, make_key, open_service, query_spec
+from tests.support.running import UNLIMITED, Service, eventually, make_key, open_service, query_spec
 
 _GRACE: Final = 0.25  # seconds past its deadline in which every call has ended
 _SECONDS: Final = at_length(2, 3)  # of load; the fault comes in the first half and stays
@@ -138,7 +137,7 @@ async def replicas(
                 # DynamoDB Local's reads are never old, so nothing has to wait to be cached.
                 cache_quarantine=0,
                 cache_index_quarantine=0,
-                rate_classes={"default": RateClass(calls_per_second=1_000_000)},
+                rate_classes={"default": UNLIMITED},
             )
             services.append(await stack.enter_async_context(service))
             ways.append(way)

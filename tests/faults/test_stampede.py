@@ -15,13 +15,12 @@ import grpc
 
 from dynamodb_processor.v1.query_pb2 import CacheStatus
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest, QueryResponse
-from dynamodb_processor_server.access.rate_limits import RateClass
 from tests.faults.conftest import Ground, open_ground
 from tests.faults.load import EVENTS, USERS
 from tests.support.access import token_keys
 from tests.support.lengths import PATIENCE
 from tests.support.redis_server import RedisServer
-from tests.support.running import eventually, numbers, query_spec
+from tests.support.running import UNLIMITED, eventually, numbers, query_spec
 
 _CALLERS: Final = 1_000
 _LEAVING: Final = 50
@@ -30,7 +29,7 @@ _PATIENT: Final[dict[str, Any]] = {
     "backend_read_timeout": 20.0,
     "max_calls_per_connection": _CALLERS,
     "unary_deadline": PATIENCE,
-    "rate_classes": {"default": RateClass(calls_per_second=1_000_000)},
+    "rate_classes": {"default": UNLIMITED},
 }
 
 

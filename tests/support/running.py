@@ -39,12 +39,15 @@ from dynamodb_processor.v1.query_service_pb2 import (
 from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
 from dynamodb_processor_server.access.keys_file import digest_of, new_key
+from dynamodb_processor_server.access.rate_limits import RateClass
 from dynamodb_processor_server.app import App, open_app
 from dynamodb_processor_server.settings import Settings
 from tests.support.backends import REGION
 from tests.support.channels import remember
 from tests.support.lengths import PATIENCE
 
+#: A rate class for tests that mean to see no limit.
+UNLIMITED = RateClass(1_000_000, planning_seconds_per_second=None)
 # A call that takes longer than this is a failed test.
 _CALL_TIMEOUT = PATIENCE
 _DETAILS = (
@@ -208,6 +211,8 @@ def server_settings(catalog: Path, keys: Path, **settings: Any) -> Settings:
         "reload_interval": 0.05,
         "drain_delay": 0.0,
         "drain_grace": 2.0,
+        # How long planning takes says more about the machine than about the code.
+        "rate_classes": {"default": RateClass(1_000, planning_seconds_per_second=None)},
     }
     return Settings(catalog=catalog, keys=keys, **(ours | settings))
 

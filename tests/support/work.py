@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
+
+
+class InlineExecutor(Executor):
+    """Does at once, in the caller's thread, what it is given."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Do something and return its outcome."""
+        outcome: Future[Any] = Future()
+        try:
+            outcome.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - a future holds whatever is raised
+            outcome.set_exception(error)
+        return outcome
 
 
 @dataclass

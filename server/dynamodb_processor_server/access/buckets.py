@@ -36,19 +36,25 @@ class Bucket(Protocol):
 
 
 class LocalBucket:
-    """A full bucket in this process. `clock` gives seconds, never going back."""
+    """A full bucket in this process, whose capacity comes back in `period` seconds.
 
-    __slots__ = ("_at", "_clock", "_left", "capacity")
+    `clock` gives seconds, never going back.
+    """
 
-    def __init__(self, capacity: float, clock: Callable[[], float]) -> None:
+    __slots__ = ("_at", "_clock", "_left", "_rate", "capacity")
+
+    def __init__(
+        self, capacity: float, clock: Callable[[], float], period: float = _MINUTE
+    ) -> None:
         self.capacity = capacity
         self._clock = clock
+        self._rate = capacity / period
         self._left = capacity
         self._at = clock()
 
     def balance(self) -> float:
         """Return how many units are left."""
-        back = (self._clock() - self._at) * self.capacity / _MINUTE
+        back = (self._clock() - self._at) * self._rate
         return min(self.capacity, self._left + back)
 
     def refresh(self) -> None:
@@ -57,7 +63,7 @@ class LocalBucket:
     def take(self, units: float) -> None:
         """Take units."""
         now = self._clock()
-        back = (now - self._at) * self.capacity / _MINUTE
+        back = (now - self._at) * self._rate
         self._left, self._at = min(self.capacity, self._left + back) - units, now
 
     def set(self, balance: float) -> None:

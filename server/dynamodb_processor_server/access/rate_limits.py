@@ -26,6 +26,9 @@ class RateClass:
         table_read_units_per_minute: The same for each single table.
         table_calls_per_second: Calls about each single table, counted as all are; None sets no
             limit.
+        planning_seconds_per_second: Seconds of processor that each replica spends per second on
+            decoding, parsing and planning requests, on average and, after a while without any, four
+            times as many at once; None sets no limit. What is remembered or cached takes none.
         calls_per_window: Calls in one window, at most.
         table_calls_per_window: The same for each single table.
     """
@@ -35,6 +38,7 @@ class RateClass:
     read_units_per_minute: float | None = None
     table_read_units_per_minute: float | None = None
     table_calls_per_second: float | None = None
+    planning_seconds_per_second: float | None = 0.25
     calls_per_window: int = field(init=False)
     table_calls_per_window: int | None = field(init=False)
 
@@ -45,6 +49,9 @@ class RateClass:
             units = getattr(self, name)
             if units is not None and not 1 <= units <= 1_000_000_000:
                 raise ValueError(f"{name} must be 1 to 1,000,000,000 units")
+        share = self.planning_seconds_per_second
+        if share is not None and not 0.001 <= share <= 1:
+            raise ValueError("planning_seconds_per_second must be 0.001 to 1")
         for name in ("calls", "table_calls"):
             rate = getattr(self, f"{name}_per_second")
             calls = None if rate is None else _calls_in(self.window, f"{name}_per_second", rate)

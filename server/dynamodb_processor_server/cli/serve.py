@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -25,6 +26,9 @@ from dynamodb_processor_server.telemetry.logs import (
 _log = structlog.get_logger(__name__)
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+# Seconds for which a thread that plans a long query may keep the loop waiting, many times a call. By
+# default it is ten times as long.
+_THREAD_TURN: Final = 0.0005
 _CLOSE_SECONDS: Final = 5.0  # for the process to end, after calls have had their time
 
 
@@ -37,6 +41,7 @@ def serve(settings: Settings, run: Callable[[Coroutine[Any, Any, int]], int]) ->
     early: list[int] = []
     for number in _SIGNALS:
         signal.signal(number, lambda number, _: early.append(number))  # until the loop hears them
+    sys.setswitchinterval(_THREAD_TURN)
     _open_standard_files()  # before a loop opens files of its own
     configure_logs(settings.log_format, settings.log_level)
     log_stray_errors()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from cachetools import LRUCache
@@ -14,6 +15,7 @@ from dynamodb_processor_server.query import canonical
 from dynamodb_processor_server.query.model import Query
 from dynamodb_processor_server.query.plan import Plan
 from dynamodb_processor_server.query.planner import plan_query
+from dynamodb_processor_server.rpc.planning import PlanningWork
 from dynamodb_processor_server.rpc.received import LARGEST_KEPT_QUERY, Spec
 from dynamodb_processor_server.rpc.requests import parse_query
 from dynamodb_processor_server.rpc.table_access import TableAccess, granted, table_access
@@ -42,8 +44,9 @@ class PreparedQuery:
 class Preparation:
     """Parses and plans queries, each once per version of the catalog and of what is granted."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, work: PlanningWork) -> None:
         self._catalog = catalog
+        self.work = work
         self._plans: LRUCache[tuple[int, bool, bytes, bytes], PreparedQuery] = LRUCache(
             _MAX_REMEMBERED, lambda prepared: prepared.size + _EACH_QUERY
         )
@@ -68,36 +71,44 @@ class Preparation:
         """Return the planned query; one that `counts` is planned for counting.
 
         Raises PermissionDenied before anything else is looked at, then InvalidRequest (for
-        `mistakes` too), TableNotFound, PreconditionFailed.
+        `mistakes` too), TableNotFound, PreconditionFailed; and RateLimited where the principal's
+        planning time is used up and the plan is not remembered.
         """
         grant = granted(principal, spec.table)
+        parse = partial(parse_query, spec.message)
         if mistakes:
-            parse_query(spec.message, Violations(mistakes))
+            await self.work.plan(principal, spec.size, partial(parse, Violations(mistakes)))
         if spec.key is not None:
             known = self._plans.get((self._catalog.version, counts, grant.version, spec.key))
             if known is not None:
                 return known
-        query = replace(parse_query(spec.message, Violations()), counts=counts)
+        query = await self.work.plan(principal, spec.size, partial(parse, Violations()))
+        query = replace(query, counts=counts)
         table = await self._catalog.table(spec.table)
         access = table_access(table, grant, self._catalog.version)
-        prepared = _prepared(query, access, spec.size)
+        prepared = await self.work.plan(
+            principal, spec.size, partial(_prepared, query, access, spec.size)
+        )
         if spec.key is not None:
             # Describing the table on first use moves the version on.
             self._plans[access.version, counts, grant.version, spec.key] = prepared
         return prepared
 
-    def counting(self, prepared: PreparedQuery) -> Plan:
+    async def counting(self, prepared: PreparedQuery, principal: Principal) -> Plan:
         """Return the plan that counts all that a query matches.
 
         On the path of its pages, so that both see the same items: an index may hold fewer than the
-        table, where the catalog or the caller says that this does not matter.
+        table, where the catalog or the caller says that this does not matter. Raises RateLimited as
+        `prepare` does.
         """
         plan = prepared.plan
         known = self._counting.get(id(plan))
         if known is not None:
             return known[1]
         query = replace(prepared.query, counts=True, index=plan.path.label)
-        counting = plan_query(query, plan.table, plan.rule)
+        counting = await self.work.plan(
+            principal, prepared.size, partial(plan_query, query, plan.table, plan.rule)
+        )
         if prepared.size <= LARGEST_KEPT_QUERY:
             self._counting[id(plan)] = prepared, counting
         return counting

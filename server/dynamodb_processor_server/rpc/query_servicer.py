@@ -156,7 +156,10 @@ class QueryServicer:
         check_batch(request, violations)
         access = await self._preparation.table(request.table, call.caller, violations)
         call.access = access
-        batch = parse_batch(request, access.table, access.rule, violations)
+        batch = self._preparation.work.do(
+            call.caller,
+            lambda: parse_batch(request, access.table, access.rule, violations),
+        )
         if (waiting := self._limit(call)) is not None:
             await waiting
         terms = Terms(1, _seconds(call, self._deadlines.unary), budget)
@@ -198,7 +201,7 @@ class QueryServicer:
         at, returned = opening.at, opening.returned
         if request.total is None:
             return opening, Traversal(self._reader, plan, terms, at, returned, max_items)
-        counting = self._preparation.counting(opening.prepared)
+        counting = await self._preparation.counting(opening.prepared, call.caller)
         return opening, CountedTraversal(
             self._reader, plan, terms, at, returned, max_items, counting, request.total
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -21,9 +21,11 @@ from dynamodb_processor.v1 import (
 from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.rpc.bounds import Bounds
 from dynamodb_processor_server.rpc.cache_servicer import CacheServicer
+from dynamodb_processor_server.rpc.call import current_call
 from dynamodb_processor_server.rpc.catalog_servicer import CatalogServicer
 from dynamodb_processor_server.rpc.health import Health
 from dynamodb_processor_server.rpc.interceptors.adapter import CallHook, HookedHandlers
+from dynamodb_processor_server.rpc.planning import PlanningWork
 from dynamodb_processor_server.rpc.query_servicer import QueryServicer
 from dynamodb_processor_server.rpc.received import READERS, is_kept
 from dynamodb_processor_server.rpc.wire import MAX_REQUEST_BYTES, service_handler
@@ -86,6 +88,11 @@ class Services:
     health: Health
 
 
+def _metered(planning: PlanningWork) -> Callable[[Callable[[], Any]], Any]:
+    """Return what runs the reading of a large request, at its caller's expense."""
+    return lambda read: planning.do(current_call().caller, read)
+
+
 class RpcServer:
     """The server on one address. `hooks` run around every call, the first one outermost."""
 
@@ -95,6 +102,7 @@ class RpcServer:
         hooks: Sequence[CallHook],
         reflection_mode: Literal["open", "authenticated", "off"],
         compression: Literal["off", "gzip"],
+        planning: PlanningWork,
         connections: ConnectionSettings,
         bounds: Bounds,
     ) -> None:
@@ -108,7 +116,7 @@ class RpcServer:
             names = [service.full_name for service, _ in served] + [REFLECTION_SERVICE.full_name]
             served.append((REFLECTION_SERVICE, reflection.aio.ReflectionServicer(names)))
         handlers = [
-            service_handler(service, servicer, READERS, is_kept)
+            service_handler(service, servicer, READERS, is_kept, read_large=_metered(planning))
             if service is QUERY_SERVICE
             else service_handler(service, servicer, max_bytes=_MAX_SMALL_REQUEST)
             for service, servicer in served

@@ -50,6 +50,7 @@ def service_handler(
     readers: Mapping[str, Callable[[Any], object]] = MappingProxyType({}),
     is_kept: Callable[[Any], bool] = lambda request: True,
     max_bytes: int = MAX_REQUEST_BYTES,
+    read_large: Callable[[Callable[[], Any]], Any] = lambda read: read(),
 ) -> grpc.GenericRpcHandler:
     """Return the handler of all methods of a service, which `servicer` has under their names.
 
@@ -60,17 +61,18 @@ def service_handler(
             remembered by the request's bytes, so it must depend on nothing else and not be changed.
         is_kept: Whether what a reader has made is remembered.
         max_bytes: Of a request; a larger one is refused before it is decoded.
+        read_large: What runs the reading of a request that is too large to be remembered.
     """
     handlers = {}
     for method in service.methods:
         decode = _decoder(GetMessageClass(method.input_type), max_bytes)
         reader = readers.get(method.name)
+        read_small = decode if reader is None else _Remembering(decode, reader, is_kept)
+        read = _by_size(read_small, decode, reader, read_large)
         make = _HANDLERS[method.client_streaming, method.server_streaming]
         handlers[method.name] = make(
             getattr(servicer, method.name),
-            request_deserializer=decode
-            if reader is None
-            else _Remembering(decode, reader, is_kept),
+            request_deserializer=read,
             response_serializer=serialize,
         )
     return grpc.method_handlers_generic_handler(service.full_name, handlers)
@@ -90,8 +92,24 @@ def _decoder(message_class: type[Message], max_bytes: int) -> Callable[[bytes], 
     return decode
 
 
+def _by_size(
+    read_small: Callable[[bytes], Any],
+    decode: Callable[[bytes], Any],
+    reader: Callable[[Any], object] | None,
+    read_large: Callable[[Callable[[], Any]], Any],
+) -> Callable[[bytes], Any]:
+    """Return what reads a request, as a large one if it is one."""
+
+    def read(data: bytes) -> Any:
+        if len(data) <= _LARGEST_REMEMBERED:
+            return read_small(data)
+        return read_large(lambda: decode(data) if reader is None else reader(decode(data)))
+
+    return read
+
+
 class _Remembering:
-    """Reads requests, and remembers small ones by their bytes.
+    """Reads small requests, and remembers them by their bytes.
 
     Two generations: what is asked for in the older one moves to the newer one, and when the newer
     one has half of the memory, the older one is dropped. Finding a request is one look into a
@@ -120,7 +138,7 @@ class _Remembering:
         request = self._older.get(data)
         if request is None:
             request = self._reader(self._decode(data))
-            if len(data) > _LARGEST_REMEMBERED or not self._is_kept(request):
+            if not self._is_kept(request):
                 return request
         size = _BYTES_PER_BYTE * len(data) + _BYTES_PER_REQUEST
         if self._bytes + size > _MAX_REMEMBERED // 2:

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from dynamodb_processor_server.access.planning_time import PlanningTimeLimits
 from dynamodb_processor_server.access.rate_limits import CallRateLimits
 from dynamodb_processor_server.access.read_units import ReadUnitLimits
 from dynamodb_processor_server.access.shared_limits.asking import Asking
@@ -20,10 +21,15 @@ class LimitMetrics(Collector):
     """How much of its limits each principal uses that has called this replica."""
 
     def __init__(
-        self, registry: CollectorRegistry, calls: CallRateLimits, read_units: ReadUnitLimits
+        self,
+        registry: CollectorRegistry,
+        calls: CallRateLimits,
+        read_units: ReadUnitLimits,
+        planning: PlanningTimeLimits,
     ) -> None:
         self._calls = calls
         self._read_units = read_units
+        self._planning = planning
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
@@ -46,6 +52,23 @@ class LimitMetrics(Collector):
         for principal, table, used in self._read_units.used():
             units.add_metric((principal, table), used)
         yield units
+        planning = GaugeMetricFamily(
+            f"{_PREFIX}planning_used",
+            "Part of its planning time that a principal has used at this replica, more than 1 when "
+            "in debt.",
+            labels=("principal",),
+        )
+        for principal, used in self._planning.used():
+            planning.add_metric((principal,), used)
+        yield planning
+        seconds = CounterMetricFamily(
+            "dynamodb_processor_planning_seconds",
+            "Processor seconds spent on decoding, parsing and planning a principal's requests.",
+            labels=("principal",),
+        )
+        for principal, spent in self._planning.seconds():
+            seconds.add_metric((principal,), spent)
+        yield seconds
 
 
 class SharedLimitMetrics(Collector):

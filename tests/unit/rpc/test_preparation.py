@@ -9,7 +9,9 @@ import pytest
 
 from dynamodb_processor.v1.query_pb2 import QuerySpec
 from dynamodb_processor_server.access.grants import Grant
+from dynamodb_processor_server.access.planning_time import PlanningTimeLimits
 from dynamodb_processor_server.access.principals import Principal
+from dynamodb_processor_server.access.rate_limits import RateClass
 from dynamodb_processor_server.catalog.declaration import CatalogDeclaration, TableDeclaration
 from dynamodb_processor_server.catalog.registry import Catalog
 from dynamodb_processor_server.catalog.schema import TableSchema, parse_description
@@ -24,11 +26,16 @@ from dynamodb_processor_server.query.rules import RowRule
 from dynamodb_processor_server.query.tokens import TokenKey, TokenSealer
 from dynamodb_processor_server.reading.positions import encode_positions
 from dynamodb_processor_server.rpc.openings import Opening, Tokens
+from dynamodb_processor_server.rpc.planning import PlanningWork
 from dynamodb_processor_server.rpc.preparation import Preparation, PreparedQuery
 from dynamodb_processor_server.rpc.received import Spec
+from tests.support.limits import Clock
 from tests.support.running import query_spec
+from tests.support.work import InlineExecutor
 
 _CALLER = Principal("key-1", "reports", frozenset({"reader"}), (Grant("events"),), "default")
+
+_UNLIMITED = RateClass(1_000, planning_seconds_per_second=None)
 
 
 @dataclass
@@ -64,11 +71,15 @@ class Prepared:
     """A preparation and what is below it."""
 
     describer: Described = field(default_factory=Described)
+    rates: RateClass = _UNLIMITED
+    clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
         declaration = CatalogDeclaration.model_validate({"tables": {"events": None}})
         self.catalog = Catalog(declaration, self.describer)
-        self.preparation = Preparation(self.catalog)
+        self.limits = PlanningTimeLimits({"default": self.rates}, self.clock)
+        work = PlanningWork(self.limits, InlineExecutor())
+        self.preparation = Preparation(self.catalog, work)
 
     async def __call__(self, spec: QuerySpec, *grants: Grant) -> PreparedQuery:
         """Prepare a query, for a caller with these grants if any are given."""

@@ -6,6 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from dynamodb_processor_server.access.buckets import LocalBucket
+from dynamodb_processor_server.access.planning_time import PlanningTimeLimits
 from dynamodb_processor_server.access.rate_limits import CallRateLimits, RateClass
 from dynamodb_processor_server.access.read_units import ReadUnitLimits
 from dynamodb_processor_server.access.shared_limits.asking import Asking
@@ -33,8 +34,9 @@ def test_the_used_part_of_limits_is_told() -> None:
     }
     calls = CallRateLimits(classes, clock)
     units = ReadUnitLimits(classes, lambda _, capacity: LocalBucket(capacity, clock))
+    planning = PlanningTimeLimits(classes, clock)
     registry = CollectorRegistry()
-    LimitMetrics(registry, calls, units)
+    LimitMetrics(registry, calls, units, planning)
     assert value(registry, "calls_used", principal="p", table="") is None
     for _ in range(8):
         calls.charge(principal())
@@ -44,6 +46,12 @@ def test_the_used_part_of_limits_is_told() -> None:
     for _ in range(2):
         calls.note(principal("q", "slow"), "")
     units.charge(principal(), "t", 90)
+    planning.charge(principal(), 0.5)
+    assert value(registry, "planning_used", principal="p") == pytest.approx(0.5)
+    spent = registry.get_sample_value(
+        "dynamodb_processor_planning_seconds_total", {"principal": "p"}
+    )
+    assert spent == pytest.approx(0.5)
     assert value(registry, "calls_used", principal="p", table="") == pytest.approx(0.8)
     assert value(registry, "calls_used", principal="p", table="t") == pytest.approx(0.4)
     assert value(registry, "calls_used", principal="q", table="") == pytest.approx(0.5)

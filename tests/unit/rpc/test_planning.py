@@ -1,0 +1,127 @@
+"""Planning time: what parsing and planning takes is charged, and refused when it is used up."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from dynamodb_processor.v1.query_pb2 import QuerySpec
+from dynamodb_processor_server.access.planning_time import PlanningTimeLimits
+from dynamodb_processor_server.access.rate_limits import RateClass
+from dynamodb_processor_server.errors import InvalidRequest, RateLimited
+from dynamodb_processor_server.rpc.planning import PlanningWork
+from tests.support.limits import Clock, principal
+from tests.support.running import eventually, query_spec
+from tests.support.work import InlineExecutor
+from tests.unit.rpc.test_preparation import Prepared
+
+_RATES = RateClass(1_000, planning_seconds_per_second=0.25)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands still."""
+    return Clock()
+
+
+@pytest.fixture
+def limits(clock: Clock) -> PlanningTimeLimits:
+    """Limits of which nothing has been used: a quarter of each second, a second at once."""
+    free = RateClass(1_000, planning_seconds_per_second=None)
+    return PlanningTimeLimits({"default": _RATES, "free": free}, clock)
+
+
+def test_a_principal_in_debt_waits_until_it_is_paid(
+    limits: PlanningTimeLimits, clock: Clock
+) -> None:
+    """Four seconds' worth may be used at once; the error says when the debt has come back."""
+    limits.charge(principal(), 1.0)
+    limits.check(principal())
+    limits.charge(principal(), 0.5)
+    with pytest.raises(RateLimited, match=r"0\.25 s of planning per second") as caught:
+        limits.check(principal())
+    assert caught.value.subject == "p"
+    assert caught.value.retry_after == pytest.approx(2.0)
+    limits.check(principal("q"))
+    clock.now += 2.0
+    limits.check(principal())
+    clock.now += 3_600
+    limits.charge(principal(), 1.0)
+    limits.check(principal())  # what has not been used does not add up
+
+
+def test_a_class_may_have_no_limit(limits: PlanningTimeLimits) -> None:
+    """What its principals use is counted all the same."""
+    limits.charge(principal("r", "free"), 100.0)
+    limits.check(principal("r", "free"))
+    assert dict(limits.seconds()) == {"r": 100.0}
+
+
+@pytest.mark.parametrize("share", [0, 0.0001, 1.1, -1])
+def test_a_share_is_a_part_of_a_second(share: float) -> None:
+    """More than all of the loop cannot be given away, nor less than a thousandth."""
+    with pytest.raises(ValueError, match=r"must be 0\.001 to 1"):
+        RateClass(1, planning_seconds_per_second=share)
+
+
+def _burn(seconds: float) -> None:
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+
+
+def test_work_is_charged_by_the_processor_time_it_takes(limits: PlanningTimeLimits) -> None:
+    """Failed work as well; when nothing is left, none is done."""
+    work = PlanningWork(limits, InlineExecutor())
+
+    def fail() -> None:
+        _burn(0.02)
+        raise InvalidRequest.of("query", "is wrong")
+
+    with pytest.raises(InvalidRequest):
+        work.do(principal(), fail)
+    assert dict(limits.seconds())["p"] >= 0.02
+    limits.charge(principal(), 2.0)
+    with pytest.raises(RateLimited):
+        work.do(principal(), lambda: pytest.fail("done all the same"))
+
+
+async def test_large_queries_are_planned_in_a_thread(limits: PlanningTimeLimits) -> None:
+    """The loop serves others meanwhile; what is set aside is replaced by what it took."""
+    with ThreadPoolExecutor(1) as thread:
+        work = PlanningWork(limits, thread)
+        own = threading.get_ident()
+        assert await work.plan(principal(), 100, threading.get_ident) == own
+        assert await work.plan(principal(), 10_000, threading.get_ident) != own
+        assert dict(limits.seconds())["p"] < 0.05
+
+        go = threading.Event()
+        waiting = asyncio.create_task(work.plan(principal(), 10_000, lambda: go.wait(10)))
+        await eventually(lambda: dict(limits.used())["p"] >= 0.05)
+        assert dict(limits.seconds())["p"] >= 0.1  # set aside
+        go.set()
+        assert await waiting
+        assert dict(limits.seconds())["p"] < 0.05
+
+
+def _asking(number: int) -> QuerySpec:
+    return query_spec("events", f"user_id = 'u-{number}'")
+
+
+async def test_remembered_plans_take_no_planning_time() -> None:
+    """In debt, a principal is refused new queries and goes on with those that are remembered."""
+    prepare = Prepared(rates=_RATES)
+    known = await prepare(_asking(1))
+    prepare.limits.charge(principal("reports"), 5.0)
+    spent = dict(prepare.limits.seconds())["reports"]
+    assert await prepare(_asking(1)) is known
+    assert dict(prepare.limits.seconds())["reports"] == spent
+    with pytest.raises(RateLimited):
+        await prepare(_asking(2))
+    prepare.clock.now += 60
+    await prepare(_asking(2))
+    assert dict(prepare.limits.seconds())["reports"] > spent
