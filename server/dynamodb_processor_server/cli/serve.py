@@ -26,7 +26,7 @@ from dynamodb_processor_server.telemetry.logs import (
 _log = structlog.get_logger(__name__)
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-# Seconds for which a thread that plans a long query may keep the loop waiting, many times a call. By
+# Seconds for which a thread that plans a long query keeps the loop waiting, many times a call. By
 # default it is ten times as long.
 _THREAD_TURN: Final = 0.0005
 _CLOSE_SECONDS: Final = 5.0  # for the process to end, after calls have had their time
