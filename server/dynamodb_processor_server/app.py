@@ -43,7 +43,7 @@ from dynamodb_processor_server.reading.describing import DynamoDBDescriber
 from dynamodb_processor_server.reading.dynamodb import DynamoDBReader
 from dynamodb_processor_server.rpc.bounds import Bounds, BoundSettings
 from dynamodb_processor_server.rpc.cache_servicer import CacheServicer
-from dynamodb_processor_server.rpc.call import current_call, current_claim
+from dynamodb_processor_server.rpc.call import current_call, current_caller, current_claim
 from dynamodb_processor_server.rpc.catalog_servicer import CatalogServicer
 from dynamodb_processor_server.rpc.health import Health
 from dynamodb_processor_server.rpc.interceptors.adapter import CallHook
@@ -183,7 +183,12 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     clients = await stack.enter_async_context(Clients(settings.client_settings()))
     meter = _meter(metrics, limits.read_units)
     backend = Backend(clients, settings.backend_settings(), meter)
-    catalog = Catalog(declaration.current, DynamoDBDescriber(backend), settings.unary_deadline)
+    catalog = Catalog(
+        declaration.current,
+        DynamoDBDescriber(backend),
+        settings.unary_deadline,
+        asker=current_caller,
+    )
     store = PageStore(settings.cache_max_bytes, time.time)
     generations = Generations()
     admission = Admission(settings.max_concurrent_reads, settings.admission_queue)

@@ -7,10 +7,11 @@ the last one the question is given up.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Generic, TypeVar
 
-from dynamodb_processor_server.errors import DeadlineExceeded, Overloaded
+from dynamodb_processor_server.errors import DeadlineExceeded, Overloaded, RateLimited
 
 _MOST_WAITING: Final = 1_000  # callers, for all questions
 _RETRY_AFTER: Final = 1.0  # seconds
@@ -35,16 +36,24 @@ class Questions(Generic[_T]):
         self._patience = patience
         self._questions: dict[str, _Question[_T]] = {}
         self._waiting = 0
+        self._by_asker: Counter[str] = Counter()
 
-    async def ask(self, name: str, question: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+    async def ask(
+        self, name: str, question: Callable[[], Coroutine[Any, Any, _T]], asker: str = ""
+    ) -> _T:
         """Return the answer to a question, which is asked now unless it is under way.
 
-        Raises what it raises, Overloaded if too many wait already, and DeadlineExceeded.
+        Raises what it raises, Overloaded if too many wait already, RateLimited if half of those are
+        the asker's own, and DeadlineExceeded.
         """
+        if asker and self._by_asker[asker] >= _MOST_WAITING // 2:
+            message = "too many calls of this principal wait for what DynamoDB says of tables"
+            raise RateLimited(asker, message, _RETRY_AFTER)
         if self._waiting >= _MOST_WAITING:
             raise Overloaded("too many calls wait for what DynamoDB says of tables", _RETRY_AFTER)
         asked = self._questions.get(name) or self._begin(name, question)
         self._waiting += 1
+        self._by_asker[asker] += 1
         asked.waiters += 1
         try:
             await asyncio.wait((asked.task,), timeout=self._patience)
@@ -53,6 +62,9 @@ class Questions(Generic[_T]):
             return asked.task.result()
         finally:
             self._waiting -= 1
+            self._by_asker[asker] -= 1
+            if not self._by_asker[asker]:
+                del self._by_asker[asker]
             asked.waiters -= 1
             if not asked.waiters and not asked.task.done():
                 self._remove(name, asked)

@@ -15,6 +15,7 @@ from cachetools import LRUCache, TTLCache
 from dynamodb_processor_server.catalog.declaration import CatalogDeclaration, TableDeclaration
 from dynamodb_processor_server.catalog.questions import Questions
 from dynamodb_processor_server.catalog.schema import Table, TableSchema
+from dynamodb_processor_server.catalog.turns import FairTurns
 from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable, TableNotFound
 
 _log = structlog.get_logger(__name__)
@@ -24,6 +25,7 @@ _log = structlog.get_logger(__name__)
 _ABSENT_SECONDS: Final = 30.0
 _ABSENT_NAMES: Final = 1_000
 _CONCURRENT_DESCRIBES: Final = 4
+_MOST_OF_ONE_CALLER: Final = 3  # of these, so that who guesses names does not hold up the others
 _CONCURRENT_REFRESHES: Final = 8  # one table whose description hangs does not hold up the others
 _DISCOVERED_TABLES: Final = 1_000
 # The list of all names takes a request for each hundred of them.
@@ -56,6 +58,7 @@ class Catalog:
         describer: Describer,
         patience: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
+        asker: Callable[[], str] = lambda: "",
     ) -> None:
         """Create a catalog of which nothing is known yet.
 
@@ -64,6 +67,7 @@ class Catalog:
             describer: Who is asked.
             patience: Seconds that a call waits for an answer at most.
             clock: Seconds, never going back.
+            asker: Names the principal whose call is served; empty for none.
         """
         self.version = 0
         self.complete = asyncio.Event()
@@ -76,7 +80,8 @@ class Catalog:
         self._listed: TTLCache[str, Sequence[str]] = TTLCache(1, _LIST_SECONDS, clock)
         self._first_uses = Questions[None](patience)
         self._lists = Questions[Sequence[str]](patience)
-        self._describing = asyncio.Semaphore(_CONCURRENT_DESCRIBES)
+        self._asker = asker
+        self._describing = FairTurns(_CONCURRENT_DESCRIBES, _MOST_OF_ONE_CALLER)
         if not self.missing:
             self.complete.set()
 
@@ -108,7 +113,10 @@ class Catalog:
             raise TableNotFound(f"table {name} does not exist")
         if name not in self._declaration.tables and len(self._tables) >= _DISCOVERED_TABLES:
             raise BackendUnavailable("too many tables have been discovered", retry_after=60.0)
-        await self._first_uses.ask(name, partial(self._describe_first, name, declaration))
+        asker = self._asker()
+        self._describing.join(name, asker)
+        describe = partial(self._describe_first, name, declaration, asker)
+        await self._first_uses.ask(name, describe, asker)
         # Where the declaration was replaced meanwhile, the new one decides.
         return self._tables.get(name) or await self.table(name)
 
@@ -195,14 +203,14 @@ class Catalog:
 
     async def _all_names(self) -> Sequence[str]:
         names = self._listed.get(_LIST)
-        return await self._lists.ask(_LIST, self._list) if names is None else names
+        return await self._lists.ask(_LIST, self._list, self._asker()) if names is None else names
 
     async def _list(self) -> Sequence[str]:
         names = self._listed[_LIST] = await self._describer.list_names()
         return names
 
-    async def _describe_first(self, name: str, declaration: TableDeclaration) -> None:
-        async with self._describing:
+    async def _describe_first(self, name: str, declaration: TableDeclaration, asker: str) -> None:
+        async with self._describing.turn(name, asker):
             if name not in self._tables:
                 try:
                     await self._describe(name, declaration)

@@ -67,6 +67,12 @@ def current_call() -> Call:
     return _current.get()
 
 
+def current_caller() -> str:
+    """Return the name of the principal whose call is served, empty where there is none."""
+    call = _current.get(None)
+    return "" if call is None or call.principal is None else call.principal.name
+
+
 def current_claim() -> Claim:
     """Return for whom, and for how long at most, the current call may wait."""
     call = _current.get()
