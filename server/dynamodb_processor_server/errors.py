@@ -89,6 +89,13 @@ class PreconditionFailed(ProcessorError):
         self.subject = subject
 
 
+class IndexGone(PreconditionFailed):
+    """DynamoDB does not know the index that was read, although the table was described with it."""
+
+    def __init__(self, table: str) -> None:
+        super().__init__("INDEX_GONE", table, "the index read so far no longer exists")
+
+
 class RateLimited(ProcessorError):
     """The caller is over one of its limits. `retry_after` is in seconds."""
 
@@ -152,6 +159,10 @@ class BackendRefused(Exception):
 
     Deliberately no `ProcessorError`: the text is for the log, never for the caller.
     """
+
+
+class RequestInvalid(BackendRefused):
+    """DynamoDB found a planned request invalid, as it does when a table has other keys by now."""
 
 
 class ConfigurationError(Exception):

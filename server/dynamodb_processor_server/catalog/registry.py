@@ -28,6 +28,8 @@ _CONCURRENT_DESCRIBES: Final = 4
 _MOST_OF_ONE_CALLER: Final = 3  # of these, so that who guesses names does not hold up the others
 _CONCURRENT_REFRESHES: Final = 8  # one table whose description hangs does not hold up the others
 _DISCOVERED_TABLES: Final = 1_000
+# Reads may contradict a description again and again; DynamoDB is asked so often at most.
+_AGAIN_SECONDS: Final = 1.0
 # The list of all names takes a request for each hundred of them.
 _LIST_SECONDS: Final = 5.0
 _LIST: Final = "the list of tables"
@@ -79,6 +81,8 @@ class Catalog:
         self._absent: TTLCache[str, None] = TTLCache(_ABSENT_NAMES, _ABSENT_SECONDS, clock)
         self._listed: TTLCache[str, Sequence[str]] = TTLCache(1, _LIST_SECONDS, clock)
         self._first_uses = Questions[None](patience)
+        self._again = Questions[None](patience)
+        self._described_again: TTLCache[str, None] = TTLCache(_ABSENT_NAMES, _AGAIN_SECONDS, clock)
         self._lists = Questions[Sequence[str]](patience)
         self._asker = asker
         self._describing = FairTurns(_CONCURRENT_DESCRIBES, _MOST_OF_ONE_CALLER)
@@ -153,6 +157,21 @@ class Catalog:
             for _ in range(_CONCURRENT_REFRESHES):
                 tasks.create_task(refresh_in_turn())
 
+    async def describe_again(self, name: str) -> None:
+        """Describe one table whose description a read has contradicted.
+
+        `version` tells whether that changed anything. Calls that ask at the same time share one
+        description, and within a second of it there is no other. Raises Overloaded and
+        DeadlineExceeded.
+        """
+        declaration = self._declaration.declaration_for(name)
+        if declaration is not None and name not in self._described_again:
+            await self._again.ask(name, partial(self._refresh_once, name, declaration))
+
+    async def _refresh_once(self, name: str, declaration: TableDeclaration) -> None:
+        await self._refresh(name, declaration)
+        self._described_again[name] = None
+
     async def _refresh(self, name: str, declaration: TableDeclaration) -> None:
         """Describe one table again and log what is wrong with it; raise nothing."""
         try:
@@ -199,6 +218,8 @@ class Catalog:
         self._listed.clear()
         self._logged.clear()
         self._first_uses.forget()
+        self._again.forget()
+        self._described_again.clear()
         self._changed()
 
     async def _all_names(self) -> Sequence[str]:

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any, Final
 
 from dynamodb_processor_server.catalog.declaration import TableDeclaration
+from dynamodb_processor_server.catalog.identity import TableIdentity, identity_of
 from dynamodb_processor_server.catalog.templates import KeyTemplate
 from dynamodb_processor_server.catalog.view import View
 
@@ -109,7 +110,7 @@ class TableSchema:
     `unreadable` are indexes that cannot be read: those that are being made or deleted, and those
     whose description lacks what a query needs. `skipped` says why, one sentence for each index that
     cannot be read. `replicated` says that it has copies in other regions that follow it with a
-    delay.
+    delay. `identity` says which table this is, also when another one gets its name.
     """
 
     name: str
@@ -118,6 +119,7 @@ class TableSchema:
     unreadable: tuple[AccessPath, ...] = ()
     replicated: bool = False
     skipped: tuple[str, ...] = ()
+    identity: TableIdentity = field(default_factory=TableIdentity)
 
     @property
     def base(self) -> AccessPath:
@@ -235,9 +237,12 @@ class Table:
         return replace(table, schema=replace(self.schema, paths=paths))
 
 
-def parse_description(description: Mapping[str, Any]) -> TableSchema:
+def parse_description(
+    description: Mapping[str, Any], endpoint: str = "", region: str = ""
+) -> TableSchema:
     """Return the schema that a DescribeTable answer's `Table` describes.
 
+    `endpoint` and `region` are those of the client that asked.
     An index whose description cannot be read is left out of `paths`, whatever is wrong with it.
     Raises DescriptionError if the table's own key cannot be read.
     """
@@ -279,7 +284,15 @@ def parse_description(description: Mapping[str, Any]) -> TableSchema:
     arn = description.get("LatestStreamArn") if streams else None
     strong = description.get("MultiRegionConsistency") == "STRONG"
     replicated = bool(description.get("Replicas")) and not strong
-    return TableSchema(name, tuple(paths), arn, tuple(unreadable), replicated, tuple(skipped))
+    return TableSchema(
+        name,
+        tuple(paths),
+        arn,
+        tuple(unreadable),
+        replicated,
+        tuple(skipped),
+        identity_of(description, endpoint, region),
+    )
 
 
 _READABLE: Final = ("ACTIVE", "UPDATING")

@@ -74,7 +74,8 @@ def build_plan(
     request = _Request(query, path, operation, key, pushed, fetched)
     requests = request.for_each_branch(table.schema.name)
     local_filter = conjunction(checked)
-    source = (table.declaration.region, table.declaration.role_arn)
+    # A role may see other items: its policy can restrict the partition keys that it reads.
+    source = (table.schema.identity, table.declaration.role_arn)
     # What is counted hangs on what the local filter sees of an item; pages have it in their shape.
     seen = table.view if query.counts and not table.view.plain else None
     # Answers end differently where items are hidden: who has no such rule does not share them.

@@ -30,8 +30,11 @@ class DynamoDBDescriber:
         Raises TableNotFound, also for a table that is being deleted, which DynamoDB no longer reads
         and may describe without its key; BackendUnavailable, or BackendRefused.
         """
+        source = ("", "")
 
         async def ask(client: Any) -> Content:
+            nonlocal source
+            source = (client.meta.endpoint_url, client.meta.region_name)
             return _with("Table", await client.describe_table(TableName=declaration.table))
 
         target = Target(name, declaration.region, declaration.role_arn)
@@ -40,7 +43,7 @@ class DynamoDBDescriber:
         if description.get("TableStatus") == "DELETING":
             raise TableNotFound(f"table {name} is being deleted")
         try:
-            return parse_description(description)
+            return parse_description(description, *source)
         except DescriptionError as error:
             raise BackendUnavailable(f"{name} cannot be described at the moment") from error
 

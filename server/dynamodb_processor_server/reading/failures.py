@@ -23,7 +23,8 @@ from botocore.exceptions import ConnectionError as NoConnection
 from dynamodb_processor_server.errors import (
     BackendRefused,
     BackendUnavailable,
-    PreconditionFailed,
+    IndexGone,
+    RequestInvalid,
     TableNotFound,
 )
 from dynamodb_processor_server.reading.credentials import CredentialsFailed
@@ -102,13 +103,13 @@ def _classify_answer(error: ClientError, table: str) -> Failure:
     if code == "ResourceNotFoundException":
         return Failure(TableNotFound(f"table {table} does not exist"), "refused")
     if code == "ValidationException" and _NO_SUCH_INDEX in text:
-        gone = "the index read so far no longer exists"
-        return Failure(PreconditionFailed("INDEX_GONE", table, gone), "refused")
+        return Failure(IndexGone(table), "refused")
     if status >= 500 or code in _TRANSIENT:
         return _passing(f"{table} cannot be read at the moment", "failed")
     if not code or code.isdecimal():  # botocore's stand-in for an answer that is not DynamoDB's
         return _passing(f"{table} cannot be read at the moment", "corrupt")
-    refused = BackendRefused(f"{code} while reading {table}: {text}")
+    kind = RequestInvalid if code == "ValidationException" else BackendRefused
+    refused = kind(f"{code} while reading {table}: {text}")
     if code in _EXPIRED:
         return Failure(refused, "credentials", retryable=True, credentials_expired=True)
     return Failure(refused, "refused")

@@ -43,10 +43,10 @@ class CacheServicer:
         table = narrowed(whole, grant)
         if (waiting := self._calls.charge(call.caller, call.table)) is not None:
             await waiting
-        name = whole.schema.name
+        identity = whole.schema.identity
         match request.WhichOneof("scope"):
             case "whole_table":
-                await self._invalidator.invalidate(tags_of_table(name))
+                await self._invalidator.invalidate(tags_of_table(identity))
             case "partition_key":
                 violations = Violations()
                 # Others may read by indexes that the caller does not know of.
@@ -54,7 +54,7 @@ class CacheServicer:
                     request.partition_key, "partition_key", table, whole.schema.written, violations
                 )
                 violations.raise_any()
-                await self._invalidator.invalidate(tags_of_partitions(name, partitions))
+                await self._invalidator.invalidate(tags_of_partitions(identity, partitions))
             case _:
                 raise InvalidRequest.of("scope", "is required: whole_table or partition_key")
         return pb.InvalidateCacheResponse()

@@ -113,6 +113,14 @@ class Preparation:
             self._counting[id(plan)] = prepared, counting
         return counting
 
+    async def is_outdated(self, access: TableAccess) -> bool:
+        """Return whether the catalog is not that of `access` any more, after a look at DynamoDB.
+
+        To be asked when DynamoDB has refused what was planned under that access.
+        """
+        await self._catalog.describe_again(access.table.name)
+        return self._catalog.version != access.version
+
     async def table(self, name: str, principal: Principal, violations: Violations) -> TableAccess:
         """Return a caller's access to a table that is read without a query.
 

@@ -20,12 +20,12 @@ from dynamodb_processor.v1.query_service_pb2 import (
 )
 from dynamodb_processor_server.access.rate_limits import Limiter
 from dynamodb_processor_server.access.read_units import ReadUnitLimits
-from dynamodb_processor_server.errors import Draining
+from dynamodb_processor_server.errors import Draining, IndexGone, RequestInvalid, TableNotFound
 from dynamodb_processor_server.reading.counting import UNBOUNDED
 from dynamodb_processor_server.reading.port import ItemReader, Reader
 from dynamodb_processor_server.reading.totals import CountedTraversal
 from dynamodb_processor_server.reading.traversal import Step, Terms, Traversal
-from dynamodb_processor_server.rpc.batches import batch_response, check_batch, parse_batch
+from dynamodb_processor_server.rpc.batches import Batch, batch_response, check_batch, parse_batch
 from dynamodb_processor_server.rpc.call import Call, current_call
 from dynamodb_processor_server.rpc.explanations import explain
 from dynamodb_processor_server.rpc.openings import Opening, Openings, Tokens
@@ -38,9 +38,12 @@ from dynamodb_processor_server.rpc.requests import (
     parse_cache,
 )
 from dynamodb_processor_server.rpc.responses import count_response, query_response, stream_response
+from dynamodb_processor_server.rpc.table_access import TableAccess
 from dynamodb_processor_server.rpc.violations import Violations
 
 _REMAINING: Final = "x-read-units-remaining"
+# What DynamoDB says when a table or index is no longer what the catalog knows of it.
+_OUTDATED: Final = (IndexGone, RequestInvalid, TableNotFound)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,13 @@ class QueryServicer:
         """Return one page."""
         call = current_call()
         opening, walk = await self._walk(request, call, self._deadlines.unary)
-        step = await walk.next_page()
+        try:
+            step = await walk.next_page()
+        except _OUTDATED:
+            if not await self._is_outdated(call):
+                raise
+            opening, walk = await self._walk(request, call, self._deadlines.unary)
+            step = await walk.next_page()
         self._note(call, step)
         self._tell_remaining(call)
         return query_response(step, opening.prepared.plan, self._token(opening, call, step))
@@ -95,13 +104,20 @@ class QueryServicer:
     ) -> AsyncIterator[bytes]:
         """Yield every page."""
         call = current_call()
-        opening, walk = await self._walk(
-            request, call, self._deadlines.stream, self._deadlines.stream_interval
-        )
-        sequence = 0
-        async with aclosing(walk.pages()) as steps:
-            async for step in steps:
-                sequence += 1
+        times = self._deadlines.stream, self._deadlines.stream_interval
+        opening, walk = await self._walk(request, call, *times)
+        steps = walk.pages()
+        try:
+            step = await anext(steps)
+        except _OUTDATED:
+            if not await self._is_outdated(call):
+                raise
+            opening, walk = await self._walk(request, call, *times)
+            steps = walk.pages()
+            step = await anext(steps)
+        sequence = 1
+        async with aclosing(steps):
+            while True:
                 self._note(call, step)
                 token = self._token(opening, call, step)
                 yield stream_response(step, opening.prepared.plan, token, sequence)
@@ -110,6 +126,8 @@ class QueryServicer:
                 if self._draining.is_set():
                     raise Draining("the server is shutting down; resume on another")
                 self._read_units.check(call.caller, call.table)  # resumed from the token just sent
+                step = await anext(steps)
+                sequence += 1
         self._tell_remaining(call)
 
     async def CountItems(  # noqa: N802 - the method's name in the contract
@@ -118,32 +136,19 @@ class QueryServicer:
         """Count what a query matches."""
         call = current_call()
         call.table = request.query.table
-        violations = Violations()
-        budget, cache = parse_budget(request, violations), parse_cache(request, violations)
-        bound = parse_bound(request, violations)
-        if request.query.HasField("max_items"):
-            violations.add("query.max_items", "makes no difference to a count")
-        prepared = await self._preparation.prepare(
-            Spec.of(request.query), call.caller, violations.found, counts=True
-        )
-        call.access = prepared.access
-        check_budget(budget, prepared.plan)
-        if (waiting := self._limit(call)) is not None:
-            await waiting
-        opening = self._tokens.open(request.page_token, "page_token", prepared, call.caller)
-        plan, counted = opening.prepared.plan, opening.returned
-        terms = Terms(
-            page_size=bound - counted if bound else UNBOUNDED,
-            seconds=_seconds(call, self._deadlines.unary),
-            budget=budget,
-            cache=cache,
-        )
-        walk = Traversal(self._reader, plan, terms, opening.at, counted, None)
-        step = await walk.next_page()
+        opening, walk, bound = await self._counting_walk(request, call)
+        try:
+            step = await walk.next_page()
+        except _OUTDATED:
+            if not await self._is_outdated(call):
+                raise
+            opening, walk, bound = await self._counting_walk(request, call)
+            step = await walk.next_page()
         self._note(call, step)
         self._tell_remaining(call)
         call.items = 0  # none is returned
-        return count_response(step, bound, plan, self._token(opening, call, step))
+        token = self._token(opening, call, step)
+        return count_response(step, bound, opening.prepared.plan, token)
 
     async def BatchGetItems(  # noqa: N802 - the method's name in the contract
         self, request: BatchGetItemsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -151,19 +156,14 @@ class QueryServicer:
         """Get items by their keys."""
         call = current_call()
         call.table = request.table
-        violations = Violations()
-        budget = parse_budget(request, violations)
-        check_batch(request, violations)
-        access = await self._preparation.table(request.table, call.caller, violations)
-        call.access = access
-        batch = self._preparation.work.do(
-            call.caller,
-            lambda: parse_batch(request, access.table, access.rule, violations),
-        )
-        if (waiting := self._limit(call)) is not None:
-            await waiting
-        terms = Terms(1, _seconds(call, self._deadlines.unary), budget)
-        found = await self._items.get_items(batch.lookup, terms.limits())
+        batch, terms = await self._batch(request, call)
+        try:
+            found = await self._items.get_items(batch.lookup, terms.limits())
+        except _OUTDATED:
+            if not await self._is_outdated(call):
+                raise
+            batch, terms = await self._batch(request, call)
+            found = await self._items.get_items(batch.lookup, terms.limits())
         response = batch_response(request, batch, found, self._max_page_bytes)
         call.usage, call.messages, call.items = found.usage, 1, response.stats.items_returned
         self._tell_remaining(call)
@@ -186,8 +186,7 @@ class QueryServicer:
         """Return where the call begins, and the walk that it takes from there."""
         call.table = request.spec.table
         opening = await self._openings.open(request, call.caller)
-        call.access = opening.prepared.access
-        if (waiting := self._limit(call)) is not None:
+        if (waiting := self._begin(call, opening.prepared.access)) is not None:
             await waiting
         plan, max_items = opening.prepared.plan, opening.prepared.query.max_items
         sizes = plan.table.declaration.page_size
@@ -206,10 +205,59 @@ class QueryServicer:
             self._reader, plan, terms, at, returned, max_items, counting, request.total
         )
 
-    def _limit(self, call: Call) -> Awaitable[None] | None:
-        """Refuse a read to who has none left, else count it; return what it has to wait for."""
+    async def _counting_walk(
+        self, request: CountItemsRequest, call: Call
+    ) -> tuple[Opening, Traversal, int]:
+        """Return where a count begins, its walk, and its bound, which is 0 for none."""
+        violations = Violations()
+        budget, cache = parse_budget(request, violations), parse_cache(request, violations)
+        bound = parse_bound(request, violations)
+        if request.query.HasField("max_items"):
+            violations.add("query.max_items", "makes no difference to a count")
+        prepared = await self._preparation.prepare(
+            Spec.of(request.query), call.caller, violations.found, counts=True
+        )
+        check_budget(budget, prepared.plan)
+        if (waiting := self._begin(call, prepared.access)) is not None:
+            await waiting
+        opening = self._tokens.open(request.page_token, "page_token", prepared, call.caller)
+        plan, counted = opening.prepared.plan, opening.returned
+        terms = Terms(
+            page_size=bound - counted if bound else UNBOUNDED,
+            seconds=_seconds(call, self._deadlines.unary),
+            budget=budget,
+            cache=cache,
+        )
+        return opening, Traversal(self._reader, plan, terms, opening.at, counted, None), bound
+
+    async def _batch(self, request: BatchGetItemsRequest, call: Call) -> tuple[Batch, Terms]:
+        """Return what a request for items by key looks up, and within which limits."""
+        violations = Violations()
+        budget = parse_budget(request, violations)
+        check_batch(request, violations)
+        access = await self._preparation.table(request.table, call.caller, violations)
+        batch = self._preparation.work.do(
+            call.caller,
+            lambda: parse_batch(request, access.table, access.rule, violations),
+        )
+        if (waiting := self._begin(call, access)) is not None:
+            await waiting
+        return batch, Terms(1, _seconds(call, self._deadlines.unary), budget)
+
+    def _begin(self, call: Call, access: TableAccess) -> Awaitable[None] | None:
+        """Let a call read under an access; return what it has to wait for.
+
+        A read is refused to who has none left, else counted; one that is planned anew was counted.
+        """
+        is_new, call.access = call.access is None, access
+        if not is_new:
+            return None
         self._read_units.check(call.caller, call.table)
         return self._calls.charge(call.caller, call.table)
+
+    async def _is_outdated(self, call: Call) -> bool:
+        """Return whether a read that DynamoDB refused is to be planned anew."""
+        return call.access is not None and await self._preparation.is_outdated(call.access)
 
     def _note(self, call: Call, step: Step) -> None:
         """Leave what the access log and the metrics say."""

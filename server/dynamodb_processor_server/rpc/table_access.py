@@ -38,8 +38,7 @@ class TableAccess:
 
         A row rule may change how many partitions are read, and with it what a position means.
         """
-        declaration = self.table.declaration
-        source = (declaration.region, declaration.role_arn, self.table.schema.name)
+        source = (self.table.schema.identity, self.table.declaration.role_arn)
         return source if self.rule is None else (source, self.rule)
 
 
@@ -100,9 +99,14 @@ def recheck(
     table = catalog.known(name)
     if table is not None:
         now = table_access(table, grant, catalog.version)
-        if now.table == access.table and grant.version == access.grant.version:
+        if _shown(now.table) == _shown(access.table) and grant.version == access.grant.version:
             return now
         if has_answered and now.token_scope != access.token_scope:
             text = f"{name}, or what you may read of it, has changed; start again without a token"
             raise PreconditionFailed(AccessChanged.reason, name, text)
     raise AccessChanged(f"{name}, or what you may read of it, has changed; repeat the call")
+
+
+def _shown(table: Table) -> tuple[object, ...]:
+    """Return what reads of a table depend on; an index that is being made is not among it."""
+    return table.declaration, table.schema.identity, table.schema.paths

@@ -18,6 +18,7 @@ from dynamodb_processor_server.caching.generations import Generations
 from dynamodb_processor_server.caching.pages import PageStore
 from dynamodb_processor_server.caching.quarantine import Quarantine
 from dynamodb_processor_server.caching.tags import Tag, tags_of_partitions, tags_of_table
+from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.errors import (
     BackendUnavailable,
     DeadlineExceeded,
@@ -166,11 +167,11 @@ class Model:
         """Return the tags of an invalidation, and what holds once it has been acknowledged."""
         devices: tuple[str, ...] = (DEVICES[step.which % len(DEVICES)],)
         if step.act == "invalidate_table":
-            devices, tags = DEVICES, tags_of_table("readings")
+            devices, tags = DEVICES, tags_of_table(TableIdentity("readings"))
         else:
             key = (Value("S", devices[0]),)
             paths = self._plans[0].table.schema.paths
-            tags = tags_of_partitions("readings", [(path, key) for path in paths])
+            tags = tags_of_partitions(TableIdentity("readings"), [(path, key) for path in paths])
         now = self._loop.time()
         return tags, {device: Claim(now, self._writes[device][-1][1]) for device in devices}
 

@@ -38,11 +38,16 @@ FOLLOWED = {"table": "audit-events", "invalidate_from_stream": True}
 
 
 class Describer:
-    """Every table is the one of audit events, under its own name."""
+    """Every table is the one of audit events, under its own name, at one endpoint."""
+
+    def __init__(self, endpoint: str = "") -> None:
+        self.endpoint = endpoint
 
     async def describe(self, name: str, declaration: TableDeclaration) -> TableSchema:
         """Return its schema."""
-        return replace(make_schema(), name=declaration.table, stream_arn=ARN)
+        schema = make_schema()
+        identity = replace(schema.identity, endpoint=self.endpoint)
+        return replace(schema, name=declaration.table, stream_arn=ARN, identity=identity)
 
     async def list_names(self) -> Sequence[str]:
         """Return no name."""
@@ -53,7 +58,8 @@ class World:
     """A catalog of tables with streams, and followers of them."""
 
     def __init__(self, leases: Leases | None, **tables: dict[str, Any]) -> None:
-        self.catalog = Catalog(self.declare(**tables), Describer())
+        self.describer = Describer()
+        self.catalog = Catalog(self.declare(**tables), self.describer)
         self.stream = ScriptedStream()
         self.cache = RecordingCache()
         timing = Timing(asyncio.get_running_loop().time, asyncio.sleep, lambda: 0.5)
@@ -98,6 +104,19 @@ async def test_names_of_one_table_share_a_follower() -> None:
     async with running(events=FOLLOWED, again=FOLLOWED, elsewhere=elsewhere) as world:
         assert await world.after(2) == ["table"] * 2
         assert [name for name, _ in world.followers] == ["events", "elsewhere"]
+
+
+@warped
+async def test_fleets_with_other_endpoints_elect_followers_of_their_own() -> None:
+    """What they declare is the same, and so is their Redis; their tables are not."""
+    leases = MemoryLeases(asyncio.get_running_loop().time)
+    async with running(leases, events=FOLLOWED) as first, running(leases, events=FOLLOWED) as other:
+        await other.after(4)
+        assert sum(len(list(world.followers)) for world in (first, other)) == 1
+        other.describer.endpoint = "http://localhost:8001"
+        await other.catalog.refresh()
+        await other.after(4)
+        assert [len(list(world.followers)) for world in (first, other)] == [1, 1]
 
 
 @warped
@@ -167,7 +186,7 @@ async def test_moves_end_generations() -> None:
     """Those of the partitions and of whatever any write may change, or those of the table."""
     generations = Generations()
     table = streamed()
-    name = table.schema.name
+    name = table.schema.identity
     touched = (table.schema.base, (Value("S", "t"),))
     other = (table.schema.base, (Value("S", "u"),))
     moves = GenerationMoves(LocalInvalidator(generations))

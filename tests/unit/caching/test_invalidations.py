@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dynamodb_processor_server.caching.tags import tags_of_partitions, tags_of_table
+from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.errors import PreconditionFailed
 from dynamodb_processor_server.query.plan import Plan
 from dynamodb_processor_server.query.values import Value
@@ -31,7 +32,9 @@ def write(world: World, number: int = 99) -> None:
 def invalidate(world: World, device: str = "d") -> None:
     """Say that a device was written to."""
     key = (Value("S", device),)
-    world.generations.move(tags_of_partitions("readings", [(TABLE.schema.base, key)]))
+    world.generations.move(
+        tags_of_partitions(TableIdentity("readings"), [(TABLE.schema.base, key)])
+    )
 
 
 def value(page: Page) -> int:
@@ -70,9 +73,9 @@ async def test_a_whole_table_ends_every_page() -> None:
     world = World()
     for plan in (OTHERS, SCAN, BY_LEVEL):
         await world.get(plan)
-    world.generations.move(tags_of_table("another"))
+    world.generations.move(tags_of_table(TableIdentity("another")))
     assert (await world.get(OTHERS)).status is CacheStatus.HIT
-    world.generations.move(tags_of_table("readings"))
+    world.generations.move(tags_of_table(TableIdentity("readings")))
     for plan in (OTHERS, SCAN, BY_LEVEL):
         assert (await world.get(plan)).status is CacheStatus.MISS
 
@@ -120,7 +123,7 @@ async def test_for_a_moment_eventual_reads_are_not_stored(
 ) -> None:
     """They may still show what was there before the write."""
     world = World()
-    world.generations.move(tags_of_table("readings"))
+    world.generations.move(tags_of_table(TableIdentity("readings")))
     for moment in (0.0, seconds - 0.01):
         world.now = 1_000.0 + moment
         page = await world.get(plan, **limits)
@@ -151,7 +154,7 @@ async def test_a_flight_of_the_quarantine_is_not_joined_after_it() -> None:
     """What an eventual read shows may be older than what anybody else would get by then."""
     world = World()
     world.seconds = 5.0
-    world.generations.move(tags_of_table("readings"))
+    world.generations.move(tags_of_table(TableIdentity("readings")))
     first = asyncio.create_task(world.get(BY_LEVEL))
     await asyncio.sleep(1.0)
     second = asyncio.create_task(world.get(BY_LEVEL))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dynamodb_processor_server.caching.shared.sealing import SealedPage, TierSealer, Unsealable
 from dynamodb_processor_server.caching.tags import TAG_BYTES, Tag, tags_of_table
+from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.query.tokens import TokenKey
 from dynamodb_processor_server.reading.port import PageContent, PageEnd
 
@@ -62,7 +63,7 @@ def test_events_say_which_tags(tags: list[Tag]) -> None:
 
 def test_names_say_nothing_without_the_key() -> None:
     """And are the same for equal tags."""
-    (one,), (same,) = tags_of_table("t"), tags_of_table("t")
+    (one,), (same,) = tags_of_table(TableIdentity("t")), tags_of_table(TableIdentity("t"))
     assert SEALER.tag_names([one]) == SEALER.tag_names([same])
     assert one not in SEALER.tag_names([one])
     assert SEALER.tag_names([one]) != TierSealer(KEYS[1:]).tag_names([one])

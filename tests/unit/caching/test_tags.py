@@ -12,6 +12,7 @@ from dynamodb_processor_server.caching.tags import (
     tags_of_partitions,
     tags_of_table,
 )
+from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.query.plan import Operation, Plan
 from dynamodb_processor_server.query.values import Value
 from tests.support.datasets import Index, Schema
@@ -29,7 +30,7 @@ SCHEMA = Schema(
     {"driver": "S", "at": "N", "length": "N", "origin": "S", "target": "N"},
 )
 TABLE = make_table(SCHEMA)
-WHOLE = tags_of_table("trips")
+WHOLE = tags_of_table(TableIdentity("trips"))
 
 
 def plan(text: str, index: str | None = None) -> Plan:
@@ -42,7 +43,7 @@ def written(label: str, *values: Value) -> set[object]:
     path = TABLE.schema.path(label)
     assert path is not None
     partition: Partition = (path, values)
-    return set(tags_of_partitions("trips", [partition]))
+    return set(tags_of_partitions(TableIdentity("trips"), [partition]))
 
 
 def ends(moved: set[object], text: str, index: str | None = None) -> bool:
@@ -92,7 +93,9 @@ def test_completed_items_end_with_any_write() -> None:
     hydrated = make_plan("level = 'low'", schema=_KEYS_ONLY)
     assert hydrated.hydration is not None
     path = hydrated.table.schema.base
-    assert not set(tags_of(hydrated)).isdisjoint(tags_of_partitions("readings", [(path, (ADA,))]))
+    assert not set(tags_of(hydrated)).isdisjoint(
+        tags_of_partitions(TableIdentity("readings"), [(path, (ADA,))])
+    )
 
 
 _KEYS_ONLY = Schema(
@@ -108,4 +111,4 @@ _KEYS_ONLY = Schema(
 def test_the_table_ends_everything(text: str) -> None:
     """Every page of it has its tag; other tables' pages have not."""
     assert ends(set(WHOLE), text)
-    assert not ends(set(tags_of_table("other")), text)
+    assert not ends(set(tags_of_table(TableIdentity("other"))), text)

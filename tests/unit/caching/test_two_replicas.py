@@ -18,6 +18,7 @@ from dynamodb_processor_server.caching.shared.sealing import TierSealer
 from dynamodb_processor_server.caching.shared.tier import SharedTier
 from dynamodb_processor_server.caching.shared.view import FRESH_SECONDS, View
 from dynamodb_processor_server.caching.tags import tags_of_table
+from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.query.plan import Plan
 from dynamodb_processor_server.query.tokens import TokenKey
 from dynamodb_processor_server.reading.breakers import Breaker, BreakerSettings
@@ -126,7 +127,7 @@ async def test_a_strong_read_of_the_quarantine_is_shared() -> None:
     """It was made once more so that nobody else has to, on any replica."""
     tier, table = new_tier(), Table(seconds=0.0)
     async with replica(tier, table) as first, replica(tier, table) as second:
-        await first.invalidator.invalidate(tags_of_table("readings"))
+        await first.invalidator.invalidate(tags_of_table(TableIdentity("readings")))
         for each in (first, second):
             await each.view.poll()
         miss, hit = await first.get(), await second.get()

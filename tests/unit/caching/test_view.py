@@ -13,11 +13,12 @@ from dynamodb_processor_server.caching.shared.port import MOST_EVENTS, Polled, T
 from dynamodb_processor_server.caching.shared.sealing import TierSealer
 from dynamodb_processor_server.caching.shared.view import FRESH_SECONDS, View
 from dynamodb_processor_server.caching.tags import tags_of_table
+from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.query.tokens import TokenKey
 from tests.support.shared_tier import MemoryTier
 
 KEY = TokenKey("one", bytes(range(32)))
-A, B = tags_of_table("a"), tags_of_table("b")
+A, B = tags_of_table(TableIdentity("a")), tags_of_table(TableIdentity("b"))
 
 
 class _Tier(MemoryTier):

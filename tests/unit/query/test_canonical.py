@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.query import canonical, model
 from dynamodb_processor_server.query.model import (
     And,
@@ -75,8 +76,9 @@ def test_encodings_are_as_they_were(vector: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("vector", VECTORS["fingerprints"], ids=lambda vector: vector["name"])
 def test_fingerprints_are_as_they_were(vector: dict[str, Any]) -> None:
-    """Golden vectors of queries and where their tables are: what page tokens are bound to."""
-    identity = (tuple(vector["source"]), query_of(vector["query"]))
+    """Golden vectors of queries and their tables: what page tokens are bound to."""
+    source = (TableIdentity(**vector["table"]), vector["role_arn"])
+    identity = (source, query_of(vector["query"]))
     assert canonical.digest(identity).hex() == vector["fingerprint"]
 
 

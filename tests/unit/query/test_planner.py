@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import product
 from typing import Any, Final
 
 import pytest
 
+from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.errors import InvalidRequest, PreconditionFailed
 from dynamodb_processor_server.query.model import (
     Comparison,
@@ -275,13 +277,24 @@ def test_cache_keys_tell_reads_apart_and_nothing_else() -> None:
     assert len({base, *(plan.cache_key for plan in other)}) == len(other) + 1
 
 
-def test_tables_of_other_regions_and_roles_have_cache_keys_of_their_own() -> None:
-    """The same table name elsewhere is another table."""
+def test_tables_of_other_places_and_roles_have_cache_keys_of_their_own() -> None:
+    """The same table name elsewhere is another table, and so is one that was created anew."""
     schema = Schema("one-table", "id", None, (), {"id": "S"})
     query = Query("one-table", parse_expression("id = 'x'", {}))
     role = "arn:aws:iam::123456789012:role/reader"
-    plans = [
-        plan_query(query, make_table(schema, **declared))
-        for declared in ({}, {"region": "eu-west-1"}, {"role_arn": role})
-    ]
-    assert len({plan.cache_key for plan in plans}) == 3
+    arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/one-table"
+    here = TableIdentity("one-table", "http://localhost:8000", "eu-west-1", arn, "1")
+    others = (
+        replace(here, endpoint="http://localhost:8001"),
+        replace(here, region="eu-north-1"),
+        replace(here, arn=arn.replace("123456789012", "210987654321")),
+        replace(here, incarnation="2"),
+    )
+
+    def key(identity: TableIdentity, **declared: str) -> bytes:
+        table = make_table(schema, **declared)
+        table = replace(table, schema=replace(table.schema, identity=identity))
+        return plan_query(query, table).cache_key
+
+    assert len({key(here), key(here, role_arn=role), *map(key, others)}) == 6
+    assert key(here, region="eu-west-1") == key(here)  # how it was declared makes no difference

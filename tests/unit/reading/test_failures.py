@@ -20,8 +20,9 @@ from botocore.exceptions import (
 from dynamodb_processor_server.errors import (
     BackendRefused,
     BackendUnavailable,
-    PreconditionFailed,
+    IndexGone,
     ProcessorError,
+    RequestInvalid,
     TableNotFound,
 )
 from dynamodb_processor_server.reading.credentials import CredentialsFailed
@@ -65,10 +66,10 @@ def without(cause: Exception) -> CredentialsFailed:
         (answer("ResourceNotFoundException"), TableNotFound, "table events does not exist"),
         (
             answer("ValidationException", "The table does not have the specified index: by_user"),
-            PreconditionFailed,
+            IndexGone,
             "no longer exists",
         ),
-        (answer("ValidationException"), BackendRefused, "ValidationException"),
+        (answer("ValidationException"), RequestInvalid, "ValidationException"),
         (answer("AccessDeniedException"), BackendRefused, "AccessDeniedException"),
         (answer("InvalidSignatureException"), BackendRefused, "InvalidSignatureException"),
         (answer("ExpiredTokenException"), BackendRefused, "ExpiredTokenException"),
@@ -100,7 +101,7 @@ def test_an_index_that_is_gone_has_a_reason() -> None:
     """Clients start again without their token."""
     gone = answer("ValidationException", "The table does not have the specified index: x")
     error = classify(gone, "events").error
-    assert isinstance(error, PreconditionFailed)
+    assert isinstance(error, IndexGone)
     assert (error.reason, error.subject) == ("INDEX_GONE", "events")
 
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from functools import partial
-from typing import Final, NoReturn, TypeAlias
+from typing import Final, NamedTuple, NoReturn, TypeAlias
 
 from dynamodb_processor_server.caching.streams.election import Candidate
 from dynamodb_processor_server.caching.streams.following import Follower
@@ -24,8 +24,16 @@ from dynamodb_processor_server.catalog.schema import Table
 
 _LOOK_AT_CATALOG: Final = 1.0  # seconds
 
-# A table in DynamoDB: region, role, name. It may have several names in the catalog.
+# A table as it is declared: region, role, name. It may have several names in the catalog.
 _Source: TypeAlias = tuple[str | None, str | None, str]
+# Where it is in effect. Fleets that share a Redis may declare the same of two different tables.
+_Location: TypeAlias = tuple[str, ...]
+
+
+class _Running(NamedTuple):
+    one: Follower | Candidate
+    task: asyncio.Task[NoReturn]
+    location: _Location
 
 
 class Followers:
@@ -50,12 +58,12 @@ class Followers:
         self._pace = pace
         self._timing = timing or Timing()
         self._leases = leases
-        self._running: dict[_Source, tuple[Follower | Candidate, asyncio.Task[NoReturn]]] = {}
+        self._running: dict[_Source, _Running] = {}
 
     def __iter__(self) -> Iterator[tuple[str, Follower]]:
         """Yield each follower at work here with a name that its table has in the catalog."""
         names = self._wanted()
-        for source, (one, _) in list(self._running.items()):
+        for source, (one, *_) in list(self._running.items()):
             follower = one.follower if isinstance(one, Candidate) else one
             if source in names and follower is not None:
                 yield names[source][0], follower
@@ -63,7 +71,7 @@ class Followers:
     def lease_failures(self) -> Iterator[tuple[str, int]]:
         """Yield how often who follows a table could not be agreed on, by a name of the table."""
         names = self._wanted()
-        for source, (one, _) in list(self._running.items()):
+        for source, (one, *_) in list(self._running.items()):
             if source in names and isinstance(one, Candidate):
                 yield names[source][0], one.failures
 
@@ -85,17 +93,22 @@ class Followers:
     def _adjust(self, tasks: asyncio.TaskGroup) -> None:
         wanted = self._wanted()
         for source in self._running.keys() - wanted.keys():
-            self._running.pop(source)[1].cancel()
+            self._running.pop(source).task.cancel()
         for source in wanted:
-            if source in self._running:
+            table, running = self._table(source), self._running.get(source)
+            # Before its table is described for the first time, no page of it is asked for.
+            if table is None or (running and running.location == table.schema.identity.location):
                 continue
+            if running:
+                running.task.cancel()
+            location = table.schema.identity.location
             make = partial(self._follower, source, Tally())
             one: Follower | Candidate = (
                 make(None)
                 if self._leases is None
-                else Candidate(_lease_name(source), self._leases, make, self._timing)
+                else Candidate(_lease_name(source, location), self._leases, make, self._timing)
             )
-            self._running[source] = one, tasks.create_task(one.follow())
+            self._running[source] = _Running(one, tasks.create_task(one.follow()), location)
 
     def _follower(self, source: _Source, tally: Tally, resume: Checkpoint | None) -> Follower:
         return Follower(
@@ -113,5 +126,6 @@ class Followers:
         return next(filter(None, known), None)
 
 
-def _lease_name(source: _Source) -> str:
-    return hashlib.sha256(json.dumps(source).encode()).hexdigest()[:32]
+def _lease_name(source: _Source, location: _Location) -> str:
+    text = json.dumps([source, location])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

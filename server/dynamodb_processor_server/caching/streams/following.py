@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import astuple
 from math import inf
 from typing import Final, NoReturn
 
@@ -241,5 +242,5 @@ def _subject(table: Table) -> str:
     """Return what names a stream and the keys whose partitions its records are told by."""
     schema = table.schema
     keys = [[path.label, [[a.name, a.type] for a in path.key.attributes]] for path in schema.paths]
-    text = json.dumps([schema.name, schema.stream_arn, sorted(keys)])
+    text = json.dumps([astuple(schema.identity), schema.stream_arn, sorted(keys)])
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -25,11 +25,11 @@ class GenerationMoves:
 
     async def move_partitions(self, table: Table, partitions: Collection[Partition]) -> None:
         """Invalidate what was read of these partitions of the table and its indexes."""
-        await self._announce(tags_of_partitions(table.schema.name, partitions))
+        await self._announce(tags_of_partitions(table.schema.identity, partitions))
 
     async def move_table(self, table: Table) -> None:
         """Invalidate whatever was read of a table."""
-        await self._announce(tags_of_table(table.schema.name))
+        await self._announce(tags_of_table(table.schema.identity))
 
     async def _announce(self, tags: Sequence[Tag]) -> None:
         failures = 0

@@ -1,0 +1,47 @@
+"""Which table in DynamoDB a name stands for, by what is in force and not by what was written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class TableIdentity:
+    """What tells a table from every other one.
+
+    Attributes:
+        name: Its name in DynamoDB.
+        endpoint: The URL that it is read from.
+        region: The region that requests are signed for.
+        arn: Its ARN, which has partition, region and account; empty where DescribeTable has none.
+        incarnation: Its `TableId`, which a table that is deleted and created again does not keep.
+            Where DescribeTable has none, the time of its creation; empty without that as well.
+    """
+
+    name: str = ""
+    endpoint: str = ""
+    region: str = ""
+    arn: str = ""
+    incarnation: str = ""
+
+    @property
+    def location(self) -> tuple[str, ...]:
+        """Where the table is: the same for all tables that ever have this place and name."""
+        return (self.endpoint, self.region, self.arn, self.name)
+
+
+def identity_of(description: Mapping[str, Any], endpoint: str, region: str) -> TableIdentity:
+    """Return the identity of the table that a DescribeTable answer's `Table` describes."""
+    created = description.get("CreationDateTime", "")
+    if isinstance(created, datetime):
+        created = created.timestamp()
+    return TableIdentity(
+        name=str(description["TableName"]),
+        endpoint=endpoint.lower().rstrip("/"),
+        region=region,
+        arn=str(description.get("TableArn") or ""),
+        incarnation=str(description.get("TableId") or created),
+    )
