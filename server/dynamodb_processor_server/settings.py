@@ -13,6 +13,7 @@ import secrets
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -42,6 +43,17 @@ def _address(text: str) -> str:
     return text
 
 
+def _http_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        is_url = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # such as a port that is no number
+        is_url = False
+    if not is_url:
+        raise ValueError("must be a URL, such as http://127.0.0.1:8000")
+    return text
+
+
 def _from_json(value: object) -> object:
     """Return what a setting given as text says, be it a flag or from the environment."""
     if not isinstance(value, str):
@@ -53,6 +65,8 @@ def _from_json(value: object) -> object:
 
 
 _Address = Annotated[str, AfterValidator(_address)]
+_Url = Annotated[str, AfterValidator(_http_url)]
+_OptionalUrl = Annotated[_Url | None, BeforeValidator(lambda given: given or None)]
 _OptionalAddress = Annotated[_Address | None, BeforeValidator(lambda given: given or None)]
 _RateClasses = Annotated[dict[str, RateClass], NoDecode, BeforeValidator(_from_json)]
 
@@ -133,7 +147,7 @@ class Settings(BaseSettings):
         "INFO", description="The least level that is logged; the access log is INFO."
     )
 
-    endpoint_url: str | None = Field(
+    endpoint_url: _OptionalUrl = Field(
         None, description="A DynamoDB endpoint other than AWS's, such as a local one."
     )
     region: str | None = Field(
@@ -245,7 +259,7 @@ class Settings(BaseSettings):
         description="Whether this is the only replica: then it may follow tables' streams without "
         "`redis_url`.",
     )
-    streams_endpoint_url: str | None = Field(
+    streams_endpoint_url: _OptionalUrl = Field(
         None, description="A DynamoDB Streams endpoint; absent: `endpoint_url`, or AWS's."
     )
     stream_poll_interval: float = Field(

@@ -165,6 +165,13 @@ def test_metrics_can_be_off(environment: pytest.MonkeyPatch) -> None:
     assert by_flags().metrics_listen is None
 
 
+def test_an_empty_endpoint_is_none(environment: pytest.MonkeyPatch) -> None:
+    """As a deployment file sets a variable that it has no value for."""
+    environment.setenv(f"{_PREFIX}ENDPOINT_URL", "")
+    assert by_flags(streams_endpoint_url="").endpoint_url is None
+    assert by_flags(streams_endpoint_url="").streams_endpoint_url is None
+
+
 def test_a_switch_needs_no_value() -> None:
     """`--sole-replica` is enough, and `--sole-replica false` says no."""
     parser = _parser(["serve"])
@@ -204,6 +211,12 @@ def test_settings_do_not_change() -> None:
         ("listen", "localhost:²"),
         ("metrics_listen", "9464"),
         ("reflection", "maybe"),
+        ("endpoint_url", "127.0.0.1:8000"),
+        ("endpoint_url", "localhost"),
+        ("endpoint_url", "http://"),
+        ("endpoint_url", "http://[::1"),
+        ("endpoint_url", "http://localhost:x"),
+        ("streams_endpoint_url", "localhost:8000"),
         ("log_format", "xml"),
         ("log_level", "LOUD"),
         ("backend_attempts", "0"),
@@ -258,6 +271,9 @@ def test_mistakes_are_told_without_the_validators_own_words() -> None:
     assert mistake(listen="here") == "listen: must be HOST:PORT"
     assert mistake(unary_deadline="soon") == "unary_deadline: must be a number"
     assert mistake(backend_attempts="11") == ("backend_attempts: must be less than or equal to 10")
+    assert mistake(endpoint_url="127.0.0.1:8000") == (
+        "endpoint_url: must be a URL, such as http://127.0.0.1:8000"
+    )
     assert mistake(log_format="xml") == "log_format: must be 'json' or 'console'"
     assert mistake(rate_classes="{") == "rate_classes: must be JSON"
     assert "rate_classes.default.calls_per_second: is required" in mistake(
