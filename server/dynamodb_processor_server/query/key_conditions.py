@@ -97,7 +97,8 @@ def missing_partition(key: KeySchema, terms: _Terms) -> tuple[str, ...]:
     missing: list[str] = []
     for attribute in unfixed_partition(key, terms):
         template = attribute.template
-        missing += [attribute.name] if template is None else unfixed_fields(template, terms)
+        fields = [] if template is None else unfixed_fields(template, terms)
+        missing += fields or [attribute.name]
     return tuple(dict.fromkeys(missing))
 
 

@@ -49,13 +49,23 @@ class Derived:
 
 
 def derived_terms(key: KeySchema, terms: Sequence[Condition]) -> tuple[Derived, ...]:
-    """Return what `terms` say of each of a key's attributes that has a template."""
+    """Return what `terms` say of each of a key's attributes that has a template.
+
+    A field that another attribute of the same key is made of, one before it, is a field of items
+    whose later attribute is of another form as well: `PK = "USER#{id}"` gives the field to a user
+    and to what lies beside it. So something must be said of a field that only this attribute has.
+    """
     found: list[Derived] = []
+    shared: set[str] = set()
     for attribute in key.attributes:
-        if attribute.template is None:
+        template = attribute.template
+        if template is None:
             continue
-        find = _whole if attribute in key.partition else _range
-        derived = find(attribute.template, terms)
+        own = [field for field in template.fields if field.name not in shared]
+        derived = Derived()
+        if any(_is_fixed_or_bounded(field, terms) for field in own):
+            derived = (_whole if attribute in key.partition else _range)(template, terms)
+        shared.update(attribute.fields)
         found.append(replace(derived, is_exact=derived.is_exact and attribute.is_decisive))
     return tuple(found)
 
@@ -110,6 +120,10 @@ def _range(template: KeyTemplate, terms: Sequence[Condition]) -> Derived:
         prefix += choice.values[0].data
         sources |= choice.sources
     return Derived((_compared(template, "=", prefix),), frozenset(sources), is_exact=True)
+
+
+def _is_fixed_or_bounded(field: TemplateField, terms: Sequence[Condition]) -> bool:
+    return choice_of(field.name, terms, "S") is not None or _is_bounded(field, terms)
 
 
 def _is_bounded(field: TemplateField, terms: Sequence[Condition]) -> bool:

@@ -140,3 +140,70 @@ def test_plans_read_what_conditions_hold_for(
         item = stored(made, fields)
         wanted = evaluate(condition, made.view.expanded(item, EVERYTHING))
         assert reads(plan, item, made.view) is wanted, item
+
+
+#: Sort keys that share the field of the partition key.
+SHARING_SORT_KEYS: Final = (
+    "A#{a}",
+    "{a}#{b}",
+    "{b}#{a}",
+    "A#{a}#{b:2}",
+    "X{b}#{a}",
+    "#{a}#{b}#{c}",
+)
+
+
+@pytest.mark.parametrize("sort", SHARING_SORT_KEYS)
+@pytest.mark.parametrize("index", [None, "@table", "by_place"])
+@given(
+    _questions(),
+    st.lists(
+        st.tuples(st.fixed_dictionaries(dict.fromkeys("abcd", texts)), st.booleans()), min_size=1
+    ),
+)
+def test_siblings_with_another_form_of_sort_key_are_read_too(
+    sort: str,
+    index: str | None,
+    question: tuple[str, dict[str, Any]],
+    rows: list[tuple[dict[str, str], bool]],
+) -> None:
+    """A field that the partition key gives says nothing of the sort key, unless that is said."""
+    made = table(sort, allow_scan=False)
+    text, parameters = question
+    condition = parse_expression(text, parameters)
+    try:
+        plan = plan_query(Query(made.name, condition, index=index), made)
+    except InvalidRequest:  # a value that no key can hold
+        return
+    except PreconditionFailed:
+        assert index == "by_place"
+        return
+    for fields, is_sibling in rows:
+        item = stored(made, fields)
+        if is_sibling:
+            item |= {"SK": {"S": "ORDER"}, "GS": {"S": "ORDER"}}
+        wanted = evaluate(condition, made.view.expanded(item, EVERYTHING))
+        assert reads(plan, item, made.view) is wanted, item
+
+
+def test_a_partition_key_shared_with_its_sort_key_gives_all_items() -> None:
+    """Of a user and of what lies beside it: each has the field."""
+    schema = Schema("users", "PK", "SK", (), {"PK": "S", "SK": "S"})
+    made = make_table(schema, keys={"PK": "USER#{id}", "SK": "USER#{id}"})
+    condition = parse_expression("id = 'u1'", {})
+    plan = plan_query(Query("users", condition), made)
+    assert plan.operation is Operation.QUERY
+    assert plan.key.terms == ()
+    for sort in ("USER#u1", "ORDER#7"):
+        assert reads(plan, {"PK": {"S": "USER#u1"}, "SK": {"S": sort}}, made.view)
+
+
+def test_a_partition_attribute_of_shared_fields_only_has_to_be_named() -> None:
+    """Items whose other partition attribute has the field may have another form of this one."""
+    index = Index("by_both", False, ("P1", "P2"), ())
+    schema = Schema("both", "id", None, (index,), {"id": "S", "P1": "S", "P2": "S"})
+    made = make_table(schema, keys={"P1": "A#{a}", "P2": "B#{a}"}, required=["P1", "P2"])
+    with pytest.raises(PreconditionFailed, match="the condition does not fix P2 with = or IN"):
+        plan_query(Query("both", parse_expression("a = 'x'", {})), made)
+    both = parse_expression("a = 'x' AND P2 = 'B#x'", {})
+    assert plan_query(Query("both", both), made).path.index == "by_both"
