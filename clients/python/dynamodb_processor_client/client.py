@@ -7,7 +7,7 @@ from functools import partial
 
 from dynamodb_processor.v1.cache_service_pb2 import GetCacheStatsRequest
 from dynamodb_processor.v1.cache_service_pb2_grpc import CacheServiceStub
-from dynamodb_processor.v1.catalog_service_pb2 import GetTableRequest, ListTablesRequest
+from dynamodb_processor.v1.catalog_service_pb2 import GetTableRequest
 from dynamodb_processor.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from dynamodb_processor.v1.query_pb2 import (
     CONSISTENCY_STRONG,
@@ -27,7 +27,8 @@ from dynamodb_processor_client.connection import Connection
 from dynamodb_processor_client.counts import Count, count_on
 from dynamodb_processor_client.deadlines import Deadline
 from dynamodb_processor_client.explanations import Explanation
-from dynamodb_processor_client.gets import get_all, key_message
+from dynamodb_processor_client.gets import FoundItems, get_all, key_message
+from dynamodb_processor_client.listing import list_all
 from dynamodb_processor_client.options import (
     DEFAULT,
     Budget,
@@ -41,7 +42,7 @@ from dynamodb_processor_client.options import (
 from dynamodb_processor_client.pages import Page
 from dynamodb_processor_client.streams import ItemStream, PageStream
 from dynamodb_processor_client.tables import Table, TableSummary
-from dynamodb_processor_client.values import Item, Value
+from dynamodb_processor_client.values import Value
 
 
 class QueryClient(Connection):
@@ -247,12 +248,15 @@ class QueryClient(Connection):
         projection: Sequence[str] = (),
         consistent: bool = False,
         timeout: float | Default | None = DEFAULT,  # noqa: ASYNC109 - it goes to the service
-    ) -> list[Item | None]:
+    ) -> FoundItems:
         """Return the item of each primary key, in their order; `None` where there is none.
 
-        There may be any number of keys, the same one more than once.
+        There may be any number of keys, the same one more than once. The list that is returned
+        also has `stats` and `read_time`.
         """
         check_projection(projection)
+        if isinstance(keys, Mapping | str | bytes):
+            raise TypeError(f"get() takes a list of keys, not one: give it [{keys!r}]")
         request = BatchGetItemsRequest(
             table=table,
             projection=projection,
@@ -292,15 +296,8 @@ class QueryClient(Connection):
 
     async def tables(self) -> list[TableSummary]:
         """Return the tables that the API key grants, by name."""
-        method = CatalogServiceStub(self._open_channel()).ListTables
-        request = ListTablesRequest()
-        found: list[TableSummary] = []
-        while True:
-            response = await self._ask(method, request, self._timeout)
-            found += (TableSummary(table.name, table.description) for table in response.tables)
-            if not response.next_page_token:
-                return found
-            request.page_token = response.next_page_token
+        ask = partial(self._ask, CatalogServiceStub(self._open_channel()).ListTables)
+        return await list_all(ask, self._deadline(DEFAULT))
 
     async def table(self, name: str) -> Table:
         """Return one table's keys, indexes and reading rules."""

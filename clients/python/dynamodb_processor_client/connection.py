@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 import grpc
 
 from dynamodb_processor_client.channel import ChannelOptions, open_channel
-from dynamodb_processor_client.errors import typed_errors
+from dynamodb_processor_client.errors import Internal, typed_errors
 from dynamodb_processor_client.options import Default
 from dynamodb_processor_client.streams import ResumePolicy
 
@@ -82,4 +82,7 @@ class Connection:
     ) -> _Response:
         """Return the answer of a unary method, or raise the typed error for its failure."""
         with typed_errors():
-            return await method(request, timeout=seconds, metadata=self._metadata)
+            response = await method(request, timeout=seconds, metadata=self._metadata)
+        if response is None:  # So gRPC says that it could not parse it.
+            raise Internal("the service sent what is no answer", reason="BAD_ANSWER")
+        return response

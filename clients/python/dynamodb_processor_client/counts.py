@@ -14,6 +14,7 @@ from dynamodb_processor_client.deadlines import Deadline
 from dynamodb_processor_client.errors import QueryError
 from dynamodb_processor_client.options import Budget
 from dynamodb_processor_client.pages import CacheInfo, PageEnd, PageStats, read_time_of
+from dynamodb_processor_client.progress import IdleCalls, is_new, no_progress
 
 AskCount: TypeAlias = Callable[[CountItemsRequest, float | None], Awaitable[CountItemsResponse]]
 
@@ -47,21 +48,25 @@ async def count_on(
     """Return the count, asking on where the service's own limit on a call's time ended it.
 
     Raises:
-        QueryError: The service refused, or the time was over. `resume_token` goes on from there.
+        QueryError: The service refused, gets no further, or the time was over. `resume_token` goes
+            on from there.
     """
     stats, read_time, progress = PageStats(), None, ""
+    idle_calls, value = IdleCalls(), 0
     while True:
         left = budget.after(stats, deadline.elapsed) if budget else None
         if left is not None:
             request.budget.CopyFrom(left.to_message())
+        began = deadline.elapsed
         try:
             response = await deadline.bound(partial(ask, request), progress)
         except QueryError as error:
             error.resume_token = request.page_token
             raise
-        stats += PageStats.from_message(response.stats)
+        its_stats = PageStats.from_message(response.stats)
+        stats += its_stats
         read_time = read_time or read_time_of(response)
-        request.page_token = response.next_page_token
+        before, request.page_token = request.page_token, response.next_page_token
         progress = f"{response.total.value} items were counted by then"
         is_spent = budget is not None and budget.after(stats, deadline.elapsed) is None
         if is_spent or not _was_cut_by_the_service(response, budget):
@@ -74,6 +79,12 @@ async def count_on(
                 cache=CacheInfo.from_message(response.cache),
                 read_time=read_time,
             )
+        if before == response.next_page_token:
+            raise no_progress("a count came with the token that it was asked for with")
+        seconds = (deadline.elapsed - began).total_seconds()
+        is_further = is_new(before, response.next_page_token, its_stats, seconds)
+        idle_calls.note(moved=is_further or response.total.value > value)
+        value = response.total.value
 
 
 def _was_cut_by_the_service(response: CountItemsResponse, budget: Budget | None) -> bool:

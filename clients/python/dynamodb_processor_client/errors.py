@@ -130,6 +130,9 @@ class Internal(QueryError):
     code = grpc.StatusCode.INTERNAL
 
 
+_MAX_PUSHBACK_DIGITS = 10  # milliseconds of 300 years have more
+
+
 _BY_CODE: Mapping[grpc.StatusCode, type[QueryError]] = {
     error.code: error
     for error in (
@@ -167,6 +170,7 @@ def from_rpc_error(error: AioRpcError) -> QueryError:
     _unpack(status, info)
     _unpack(status, request)
     pushback = _text(trailers.get("grpc-retry-pushback-ms"))
+    waits = pushback is None or _is_milliseconds(pushback)
     result = _BY_CODE.get(error.code(), QueryError)(
         error.details() or "no details were given",
         reason=info.reason,
@@ -177,7 +181,7 @@ def from_rpc_error(error: AioRpcError) -> QueryError:
             if _unpack(status, retry)
             else _pushback_seconds(pushback)
         ),
-        may_retry=pushback is None or pushback.isdecimal(),
+        may_retry=waits,
     )
     result.code = error.code()
     return result
@@ -208,7 +212,11 @@ def _violations(status: Status | None) -> tuple[Violation, ...]:
 
 def _pushback_seconds(pushback: str | None) -> float | None:
     # gRFC A6: a pushback that is negative or no number means not to retry at all.
-    return int(pushback) / 1e3 if pushback is not None and pushback.isdecimal() else None
+    return int(pushback) / 1e3 if pushback is not None and _is_milliseconds(pushback) else None
+
+
+def _is_milliseconds(pushback: str) -> bool:
+    return pushback.isascii() and pushback.isdecimal() and len(pushback) <= _MAX_PUSHBACK_DIGITS
 
 
 def _text(value: str | bytes | None) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import datetime
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -11,6 +12,7 @@ from dynamodb_processor.v1.query_service_pb2 import BatchGetItemsRequest, BatchG
 from dynamodb_processor.v1.value_pb2 import Item as ItemMessage
 from dynamodb_processor_client.deadlines import Deadline
 from dynamodb_processor_client.errors import Internal, Unavailable
+from dynamodb_processor_client.pages import PageStats, read_time_of
 from dynamodb_processor_client.streams import ResumePolicy
 from dynamodb_processor_client.values import Item, Value, decode_item, encode
 
@@ -20,8 +22,27 @@ AskItems: TypeAlias = Callable[
 _MAX_KEYS: Final = 100  # of one call
 
 
+class FoundItems(list["Item | None"]):
+    """The item of each key, `None` where there is none, in the order of the keys.
+
+    Attributes:
+        stats: What getting them took, over all the calls that it needed.
+        read_time: When the first of them were read, in UTC; `None` if none was.
+    """
+
+    stats: PageStats = PageStats()
+    read_time: datetime | None = None
+
+
 def key_message(key: Mapping[str, Value]) -> ItemMessage:
-    """Return a primary key as the service takes it."""
+    """Return a primary key as the service takes it.
+
+    Raises:
+        TypeError: It is no mapping, or a value has a type that DynamoDB does not have.
+        ValueError: DynamoDB cannot hold a value.
+    """
+    if not isinstance(key, Mapping):
+        raise TypeError(f"a key is a mapping from attribute to value, not {key!r}")
     return ItemMessage(attributes={name: encode(value) for name, value in key.items()})
 
 
@@ -31,7 +52,7 @@ async def get_all(
     keys: Iterable[ItemMessage],
     deadline: Deadline,
     policy: ResumePolicy,
-) -> list[Item | None]:
+) -> FoundItems:
     """Return the item of each key, `None` where there is none, in the order of the keys.
 
     `request` says all but the keys. Keys that the service defers are asked for again; when nothing
@@ -42,7 +63,7 @@ async def get_all(
             over before every key was read.
     """
     pending = deque(enumerate(keys))
-    found: list[Item | None] = [None] * len(pending)
+    found = FoundItems([None] * len(pending))
     idle = 0
     while pending:
         asked = [pending.popleft() for _ in range(min(_MAX_KEYS, len(pending)))]
@@ -50,6 +71,8 @@ async def get_all(
         request.keys.extend(key for _, key in asked)
         left = len(asked) + len(pending)
         response = await deadline.bound(partial(ask, request), _unread(left, found))
+        found.stats += PageStats.from_message(response.stats)
+        found.read_time = found.read_time or read_time_of(response)
         deferred = _sort_in(response, asked, found)
         pending.extendleft(reversed(deferred))
         idle = idle + 1 if len(deferred) == len(asked) else 0

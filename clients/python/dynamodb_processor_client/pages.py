@@ -6,12 +6,16 @@ import enum
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from google.protobuf.duration_pb2 import Duration
+
 from dynamodb_processor.v1 import query_pb2
 from dynamodb_processor.v1.query_service_pb2 import (
+    BatchGetItemsResponse,
     CountItemsResponse,
     QueryResponse,
     StreamQueryResponse,
 )
+from dynamodb_processor_client.errors import Internal
 from dynamodb_processor_client.values import Item, decode_item
 
 
@@ -107,7 +111,7 @@ class PageStats:
             backend_calls=stats.backend_calls,
             throttle_retries=stats.throttle_retries,
             index_used=stats.index_used or None,
-            backend_time=stats.backend_time.ToTimedelta(),
+            backend_time=timedelta_of(stats.backend_time),
         )
 
 
@@ -130,8 +134,8 @@ class CacheInfo:
         """Return what the message says."""
         return cls(
             status=CacheStatus(info.status),
-            age=info.age.ToTimedelta(),
-            expires_in=info.expires_in.ToTimedelta() if info.HasField("expires_in") else None,
+            age=timedelta_of(info.age),
+            expires_in=timedelta_of(info.expires_in) if info.HasField("expires_in") else None,
         )
 
 
@@ -190,7 +194,28 @@ class Page:
 
 
 def read_time_of(
-    message: QueryResponse | StreamQueryResponse | CountItemsResponse,
+    message: QueryResponse | StreamQueryResponse | CountItemsResponse | BatchGetItemsResponse,
 ) -> datetime | None:
-    """Return when an answer was read, in UTC; `None` if nothing was."""
-    return message.read_time.ToDatetime(tzinfo=UTC) if message.HasField("read_time") else None
+    """Return when an answer was read, in UTC; `None` if nothing was.
+
+    Raises:
+        Internal: It is no time.
+    """
+    if not message.HasField("read_time"):
+        return None
+    try:
+        return message.read_time.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise Internal("the service sent a bad time", reason="BAD_ANSWER") from error
+
+
+def timedelta_of(duration: Duration) -> timedelta:
+    """Return a duration of an answer.
+
+    Raises:
+        Internal: It is longer than any.
+    """
+    try:
+        return duration.ToTimedelta()
+    except (ValueError, OverflowError) as error:
+        raise Internal("the service sent a bad duration", reason="BAD_ANSWER") from error

@@ -19,7 +19,12 @@ from dynamodb_processor.v1.query_service_pb2 import StreamQueryRequest, StreamQu
 from dynamodb_processor_client.errors import DeadlineExceeded, QueryError, Unavailable, typed_errors
 from dynamodb_processor_client.options import Budget
 from dynamodb_processor_client.pages import Page, PageStats, Total
+from dynamodb_processor_client.progress import IdleCalls, is_new, no_progress
 from dynamodb_processor_client.values import Item
+
+# Seconds that the status of a stream may take after its last message.
+_STATUS_WITHIN = 5.0
+_MAX_IDLE_MESSAGES = 100
 
 if TYPE_CHECKING:
     from grpc.aio import UnaryStreamCall
@@ -36,10 +41,12 @@ class ResumePolicy:
     given any message yet is not resumed: the channel has already retried it.
 
     Attributes:
-        attempts: Resumptions in a row that may bring nothing; each message starts the count anew.
-            0 turns resuming off.
+        attempts: Resumptions in a row that may bring nothing; a message with items, or further on
+            in the search for them, starts the count anew. 0 turns resuming off.
         initial_backoff: Seconds of the first pause at most; each further one may be twice as long.
         max_backoff: Seconds of any pause at most. What the service asks for is added to them.
+        max_retry_after: Seconds that the service may ask for; when it asks for more, the stream
+            ends with its error, whose `retry_after` says them.
         sleep: Waits for that many seconds.
         uniform: Draws from [0, 1).
         clock: Tells monotonic seconds.
@@ -48,6 +55,7 @@ class ResumePolicy:
     attempts: int = 5
     initial_backoff: float = 0.2
     max_backoff: float = 5.0
+    max_retry_after: float = 60.0
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     uniform: Callable[[], float] = random.random
     clock: Callable[[], float] = time.monotonic
@@ -55,7 +63,7 @@ class ResumePolicy:
     def pause(self, attempt: int, error: QueryError) -> float:
         """Return the seconds to wait before this attempt, counted from 1."""
         ceiling = min(self.initial_backoff * 2.0 ** (attempt - 1), self.max_backoff)
-        return (error.retry_after or 0.0) + self.uniform() * ceiling
+        return max(0.0, error.retry_after or 0.0) + self.uniform() * ceiling
 
 
 class PageStream(AsyncIterator[Page]):
@@ -91,6 +99,10 @@ class PageStream(AsyncIterator[Page]):
         self._has_begun = False
         self._is_over = False
         self._attempt = 0
+        self._idle_calls = IdleCalls()
+        self._heard_at = 0.0
+        self._idle_messages = 0
+        self._has_moved = False
         self._resume_token = request.resume_token
         self._earlier_calls = PageStats()
         self._this_call = PageStats()
@@ -159,6 +171,7 @@ class PageStream(AsyncIterator[Page]):
         budget = self._budget_left(now)
         if budget is not None:
             self._request.budget.CopyFrom(budget.to_message())
+        self._heard_at, self._has_moved = now, False
         self._call = self._open_call(self._request, remaining)
         return self._call
 
@@ -166,21 +179,37 @@ class PageStream(AsyncIterator[Page]):
         page = Page.from_message(message)
         if message.last and self._call is not None:
             # The status follows at once; taking it in keeps the server from seeing a cancellation.
-            with suppress(AioRpcError):
-                await self._call.read()
+            with suppress(AioRpcError, TimeoutError):
+                await asyncio.wait_for(self._call.read(), _STATUS_WITHIN)
+        self._measure(message, page)
         if self._total is None:
             self._total = page.total
             self._request.ClearField("total")  # a resumption need not count again
         elif page.total is None:
             page = replace(page, total=self._total)
         self._has_begun = True
-        self._attempt = 0
         self._resume_token = message.resume_token
         self._this_call = PageStats.from_message(message.cumulative)
         if message.last:
             self._drop_call()
             self._is_over = not self._was_cut_by_the_server(message) or self._is_budget_spent()
+            self._idle_calls.note(moved=self._has_moved or self._is_over)
         return page
+
+    def _measure(self, message: StreamQueryResponse, page: Page) -> None:
+        """Note whether the stream got further with this message."""
+        token = message.resume_token
+        if message.items and token and token == self._resume_token:
+            raise no_progress("items came with the token that they were asked for with")
+        now = self._policy.clock()
+        seconds, self._heard_at = now - self._heard_at, now
+        if message.items or not token or is_new(self._resume_token, token, page.stats, seconds):
+            self._has_moved = True
+            self._attempt = self._idle_messages = 0
+            return
+        self._idle_messages += 1
+        if self._idle_messages > _MAX_IDLE_MESSAGES:
+            raise no_progress(f"{self._idle_messages} messages in a row brought nothing")
 
     def _was_cut_by_the_server(self, message: StreamQueryResponse) -> bool:
         """Tell whether the server's own limit on a call's time, and nothing else, ended it."""
@@ -208,7 +237,12 @@ class PageStream(AsyncIterator[Page]):
         self._is_over = self._is_budget_spent()
 
     def _may_resume(self, error: QueryError) -> bool:
-        return self._has_begun and isinstance(error, Unavailable) and error.may_retry
+        return (
+            self._has_begun
+            and isinstance(error, Unavailable)
+            and error.may_retry
+            and (error.retry_after or 0.0) <= self._policy.max_retry_after
+        )
 
     def _fail(self, error: QueryError) -> None:
         self._is_over = True

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from dynamodb_processor.v1 import catalog_service_pb2
+from dynamodb_processor_client.pages import timedelta_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,18 @@ class IndexKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class KeyAttribute:
-    """One attribute of a key."""
+    """One attribute of a key.
+
+    Attributes:
+        name: Its name; empty when readers see only the fields that it is composed of.
+        type: Its type.
+        template: How it is composed of fields, which queries name in its stead, such as
+            `USER#{user_id}`; empty when it is not.
+    """
 
     name: str
     type: KeyType
+    template: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +106,10 @@ class Table:
         max_page_size: The largest page size.
         cache_ttl: How long pages stay cached; zero means not at all.
         allow_scan: Whether conditions without a partition key are served.
+        timestamp_attributes: Attributes that queries compare with RFC 3339 text, and results hold
+            as such, whatever is stored.
+        time_to_live_attribute: The attribute after whose time items are left out; `None` when all
+            are shown.
     """
 
     name: str
@@ -109,6 +122,8 @@ class Table:
     max_page_size: int
     cache_ttl: timedelta
     allow_scan: bool
+    timestamp_attributes: tuple[str, ...] = ()
+    time_to_live_attribute: str | None = None
 
     @classmethod
     def from_message(cls, table: catalog_service_pb2.Table) -> Table:
@@ -122,8 +137,10 @@ class Table:
             required_attributes=tuple(table.required_attributes),
             default_page_size=table.default_page_size,
             max_page_size=table.max_page_size,
-            cache_ttl=table.cache_ttl.ToTimedelta(),
+            cache_ttl=timedelta_of(table.cache_ttl),
             allow_scan=table.allow_scan,
+            timestamp_attributes=tuple(table.timestamp_attributes),
+            time_to_live_attribute=table.time_to_live_attribute or None,
         )
 
 
@@ -140,4 +157,4 @@ def _index(index: catalog_service_pb2.Index) -> Index:
 def _attributes(
     attributes: Iterable[catalog_service_pb2.KeyAttribute],
 ) -> tuple[KeyAttribute, ...]:
-    return tuple(KeyAttribute(one.name, KeyType(one.type)) for one in attributes)
+    return tuple(KeyAttribute(one.name, KeyType(one.type), one.template) for one in attributes)

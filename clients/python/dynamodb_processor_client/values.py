@@ -5,11 +5,11 @@
 | `str`                         | S        | `str`          |
 | aware `datetime`              | S        | `str`          |
 | `int`, `Decimal`              | N        | `Decimal`      |
-| `bytes`, `bytearray`          | B        | `bytes`        |
+| `bytes`, `bytearray`, `memoryview`, boto3's `Binary` | B | `bytes` |
 | `bool`                        | BOOL     | `bool`         |
 | `None`                        | NULL     | `None`         |
-| `set`, `frozenset` of one kind | SS NS BS | `set`         |
-| `list`, `tuple`               | L        | `list`         |
+| set of one kind, such as `set`, `frozenset` or a view of keys | SS NS BS | `set` |
+| sequence, such as `list`, `tuple` or `deque` | L | `list` |
 | mapping with `str` keys       | M        | `dict`         |
 
 A `float` is refused: it has already lost what a DynamoDB number keeps. A `datetime` becomes text as
@@ -20,10 +20,11 @@ another form.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
 
 from dynamodb_processor.v1.value_pb2 import (
@@ -43,6 +44,7 @@ Value: TypeAlias = (
     | Decimal
     | bytes
     | bytearray
+    | memoryview
     | bool
     | datetime
     | AbstractSet[str]
@@ -64,6 +66,9 @@ _MAX_EXPONENT = 125
 _MIN_EXPONENT = -130
 _MAX_DEPTH = 32
 
+# `Decimal` reads more than DynamoDB writes: underscores, digits of other scripts, NaN, Infinity.
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+
 
 def encode(value: Value) -> AttributeValue:
     """Return `value` as a message.
@@ -71,16 +76,30 @@ def encode(value: Value) -> AttributeValue:
     Raises:
         TypeError: The type has no counterpart in DynamoDB, or a set mixes kinds.
         ValueError: A number is out of DynamoDB's range or over 38 digits, a set is empty, a
-            `datetime` has no time zone, or the nesting is over 32 levels.
+            `datetime` has no time zone or no year in UTC, or the nesting is over 32 levels.
     """
     return _encode(value, 0)
+
+
+def number(text: str) -> Decimal:
+    """Return the number that `text` is.
+
+    Raises:
+        ValueError: It is none as DynamoDB writes them.
+    """
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"{_shortened(text)} is not a number")
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # Its exponent has more digits than Python takes.
+        raise ValueError(f"{_shortened(text)} is out of DynamoDB's range") from None
 
 
 def decode(value: AttributeValue) -> Any:
     """Return the Python value of a message.
 
     Raises:
-        Internal: The value is of a kind that this client does not know.
+        Internal: The value is of a kind that this client does not know, or a number is none.
     """
     kind = value.WhichOneof("value")
     if kind is None:
@@ -105,9 +124,11 @@ def _encode(value: object, depth: int) -> AttributeValue:
             return AttributeValue(null=True)
         case bool():  # before int, of which it is a subclass
             return AttributeValue(bool=value)
-        case set() | frozenset():
+        case AbstractSet():
             return _encode_set(value)
-        case list() | tuple():
+        case str() | bytes() | bytearray() | memoryview():  # before Sequence, which they are too
+            return _encode_scalar(value)
+        case Sequence():
             members = [_encode(member, depth + 1) for member in value]
             return AttributeValue(l=ListValue(values=members))
         case Mapping():
@@ -122,12 +143,14 @@ def _encode_scalar(value: object) -> AttributeValue:
             return AttributeValue(s=value)
         case int() | Decimal() if not isinstance(value, bool):
             return AttributeValue(n=_number_text(value))
-        case bytes() | bytearray():
+        case bytes() | bytearray() | memoryview():
             return AttributeValue(b=bytes(value))
         case datetime():
             return AttributeValue(s=_timestamp_text(value))
         case float():
             raise TypeError(f"a float is inexact: use Decimal({str(value)!r}) instead of {value!r}")
+    if type(value).__module__ == "boto3.dynamodb.types" and hasattr(value, "value"):
+        return _encode_scalar(value.value)  # its `Binary`; boto3 is not imported for it
     raise TypeError(f"DynamoDB has no type for a {type(value).__name__}: {value!r}")
 
 
@@ -169,18 +192,32 @@ def _number_text(value: int | Decimal) -> str:
 def _timestamp_text(value: datetime) -> str:
     if value.utcoffset() is None:
         raise ValueError(f"a datetime needs a time zone: {value!r}")
-    utc = value.astimezone(UTC).replace(tzinfo=None)
+    try:
+        utc = value.astimezone(UTC).replace(tzinfo=None)
+    except OverflowError:
+        raise ValueError(f"in UTC the year of {value!r} is not 1 to 9999") from None
     return utc.isoformat(timespec="microseconds" if utc.microsecond else "seconds") + "Z"
+
+
+def _decode_number(text: str) -> Decimal:
+    try:
+        return number(text)
+    except ValueError as error:
+        raise Internal(f"the service sent a bad number: {error}", reason="BAD_ANSWER") from error
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= 50 else text[:50] + "...")
 
 
 _DECODERS: dict[str, Callable[[AttributeValue], Any]] = {
     "s": lambda value: value.s,
-    "n": lambda value: Decimal(value.n),
+    "n": lambda value: _decode_number(value.n),
     "b": lambda value: value.b,
     "bool": lambda value: value.bool,
     "null": lambda value: None,
     "ss": lambda value: set(value.ss.values),
-    "ns": lambda value: {Decimal(member) for member in value.ns.values},
+    "ns": lambda value: {_decode_number(member) for member in value.ns.values},
     "bs": lambda value: set(value.bs.values),
     "l": lambda value: [decode(member) for member in value.l.values],
     "m": lambda value: {name: decode(value.m.fields[name]) for name in sorted(value.m.fields)},

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import UserDict, UserList, deque
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from boto3.dynamodb.types import Binary
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamodb_processor.v1.value_pb2 import AttributeValue
+from dynamodb_processor.v1.value_pb2 import AttributeValue, NumberSet
 from dynamodb_processor_client import Internal
 from dynamodb_processor_client.values import decode, encode
 
@@ -67,6 +69,32 @@ def test_a_bool_is_no_number() -> None:
     assert encode([False]).l.values[0] == AttributeValue(bool=False)
 
 
+def test_boto3s_binary_is_accepted() -> None:
+    """What boto3 gives for a binary attribute can be given back, alone and in a set."""
+    assert encode(Binary(b"ab")) == encode(b"ab")
+    assert encode({Binary(b"ab")}) == encode({b"ab"})
+
+
+def test_whatever_keeps_the_promised_protocols_is_accepted() -> None:
+    """Views, deques, ranges and other sets and sequences are sent like sets and lists."""
+    assert encode({"a": 1, "b": 2}.keys()) == encode({"a", "b"})
+    assert encode(deque([1, "a"])) == encode([1, "a"])
+    assert encode(range(3)) == encode([0, 1, 2])
+    assert encode(UserList(["a"])) == encode(["a"])
+    assert encode(memoryview(b"ab")) == encode(b"ab")
+    assert encode(UserDict({"a": 1})) == encode({"a": 1})
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-inf", "1_000", "", "abc", "١٢", " 1", "0x1"])
+def test_numbers_that_are_none_are_an_error(text: str) -> None:
+    """What a service sends as a number, but is none, is its mistake and no value."""
+    for value in (AttributeValue(n=text), AttributeValue(ns=NumberSet(values=["1", text]))):
+        with pytest.raises(Internal, match="bad number"):
+            decode(value)
+    with pytest.raises(Internal, match="bad number"):
+        decode(AttributeValue(n="1E" + "9" * 30))
+
+
 def test_tuples_bytearrays_and_frozensets_are_accepted() -> None:
     """The less usual forms of a value are sent like the usual ones."""
     assert encode((1, "a")) == encode([1, "a"])
@@ -94,6 +122,8 @@ def test_times_are_utc_text(value: datetime, text: str) -> None:
 @pytest.mark.parametrize(
     ("value", "error", "words"),
     [
+        (datetime.max.replace(tzinfo=timezone(-timedelta(hours=1))), ValueError, "1 to 9999"),
+        (datetime.min.replace(tzinfo=timezone(timedelta(hours=1))), ValueError, "1 to 9999"),
         (1.5, TypeError, "Decimal\\('1.5'\\)"),
         ([{"a": 0.1}], TypeError, "float"),
         (object(), TypeError, "object"),

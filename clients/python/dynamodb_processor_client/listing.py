@@ -1,0 +1,38 @@
+"""Listing the tables, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeAlias
+
+from dynamodb_processor.v1.catalog_service_pb2 import ListTablesRequest, ListTablesResponse
+from dynamodb_processor_client.deadlines import Deadline
+from dynamodb_processor_client.progress import IdleCalls, no_progress
+from dynamodb_processor_client.tables import TableSummary
+
+AskTables: TypeAlias = Callable[[ListTablesRequest, float | None], Awaitable[ListTablesResponse]]
+
+
+async def list_all(ask: AskTables, deadline: Deadline) -> list[TableSummary]:
+    """Return the tables of every page of the listing.
+
+    Raises:
+        QueryError: The service refused, gets no further, or the time was over.
+    """
+    request = ListTablesRequest()
+    found: dict[str, TableSummary] = {}
+    tokens: set[str] = set()
+    idle_calls = IdleCalls()
+    while True:
+        progress = f"{len(found)} tables were listed by then" if found else ""
+        response = await deadline.bound(partial(ask, request), progress)
+        before = len(found)
+        found.update((one.name, TableSummary(one.name, one.description)) for one in response.tables)
+        if not response.next_page_token:
+            return list(found.values())
+        if response.next_page_token in tokens:
+            raise no_progress("the listing goes on from a token that it went on from before")
+        tokens.add(response.next_page_token)
+        idle_calls.note(moved=len(found) > before)
+        request.page_token = response.next_page_token

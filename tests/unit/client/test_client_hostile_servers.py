@@ -1,0 +1,338 @@
+"""Servers that are broken, or mean harm: every call ends, with a typed error."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import BadRequest, RetryInfo
+
+from dynamodb_processor.v1 import query_pb2
+from dynamodb_processor.v1.catalog_service_pb2 import (
+    ListTablesRequest,
+    ListTablesResponse,
+    TableSummary,
+)
+from dynamodb_processor.v1.query_service_pb2 import (
+    CountItemsRequest,
+    CountItemsResponse,
+    QueryRequest,
+    QueryResponse,
+    StreamQueryRequest,
+    StreamQueryResponse,
+)
+from dynamodb_processor_client import Internal, QueryClient, QueryError, ResumePolicy, Unavailable
+from tests.unit.client.commands import COMMAND, Outcome, Run
+from tests.unit.client.conftest import FakeTime, running
+from tests.unit.client.service import BROKEN, Context, Failure, FakeService, numbered
+
+
+class BrokenService(FakeService):
+    """Answers as a test says; `calls` counts."""
+
+    def __init__(self, answer: Callable[[int, Any], Any], *, breaks: bool = False) -> None:
+        """Answer the n-th call, or message, with `answer(n, request)`; streams may break then."""
+        super().__init__(items=numbered(3))
+        self._answer = answer
+        self._breaks = breaks
+        self.calls = 0
+
+    async def Query(self, request: QueryRequest, context: Context) -> QueryResponse:  # noqa: N802
+        """Answer as told."""
+        self.calls += 1
+        answer: QueryResponse = self._answer(self.calls, request)
+        return answer
+
+    async def StreamQuery(  # noqa: N802
+        self, request: StreamQueryRequest, context: Context
+    ) -> AsyncIterator[StreamQueryResponse]:
+        """Give messages as told, and break after each where told."""
+        while True:
+            self.calls += 1
+            message: StreamQueryResponse = self._answer(self.calls, request)
+            yield message
+            if self._breaks:
+                await BROKEN.strike(context)
+            if message.last:
+                return
+
+    async def CountItems(  # noqa: N802
+        self, request: CountItemsRequest, context: Context
+    ) -> CountItemsResponse:
+        """Answer as told."""
+        self.calls += 1
+        answer: CountItemsResponse = self._answer(self.calls, request)
+        return answer
+
+    async def ListTables(  # noqa: N802
+        self, request: ListTablesRequest, context: Context
+    ) -> ListTablesResponse:
+        """Answer as told."""
+        self.calls += 1
+        answer: ListTablesResponse = self._answer(self.calls, request)
+        return answer
+
+
+def client_of(service: FakeService, time: FakeTime) -> QueryClient:
+    """Return a client without deadlines, whose pauses take no time."""
+    policy = ResumePolicy(sleep=time.sleep, uniform=lambda: 0.5, clock=time.read)
+    options = [("grpc.enable_retries", 0)]
+    return QueryClient(service.address, timeout=None, resume=policy, options=options)
+
+
+async def read_all(service: BrokenService, time: FakeTime) -> QueryError:
+    """Read a stream to the error that it must end with."""
+    async with running(service), client_of(service, time) as client:
+        with pytest.raises(QueryError) as raised:
+            await exhaust(client.stream("numbers"), [])
+    return raised.value
+
+
+async def exhaust(items: AsyncIterator[Any], found: list[Any]) -> None:
+    """Take in all items, of which no test has many."""
+    async for item in items:
+        found.append(item)
+        assert len(found) < 1_000
+
+
+@pytest.mark.parametrize("token", ["same", "new"])
+async def test_messages_that_bring_nothing_and_break_end(token: str, time: FakeTime) -> None:
+    """A message and a break, again and again, is no progress, whatever its token is."""
+    service = BrokenService(
+        lambda n, _: StreamQueryResponse(resume_token="t" if token == "same" else f"t{n}"),
+        breaks=True,
+    )
+    error = await read_all(service, time)
+    assert isinstance(error, Unavailable)
+    assert error.resume_token == ("t" if token == "same" else f"t{service.calls}")
+    assert service.calls == 6  # the first, and five attempts
+
+
+@pytest.mark.parametrize("token", ["same", "new"])
+async def test_calls_that_are_cut_short_at_once_end(token: str, time: FakeTime) -> None:
+    """A service that says that its time was over, before it did anything, is not asked for ever."""
+    service = BrokenService(
+        lambda n, _: StreamQueryResponse(
+            resume_token="t" if token == "same" else f"t{n}",
+            end=query_pb2.PAGE_END_TIME_BUDGET,
+            last=True,
+        )
+    )
+    error = await read_all(service, time)
+    assert isinstance(error, Internal)
+    assert error.reason == "NO_PROGRESS"
+    assert service.calls <= 7
+
+
+async def test_an_endless_stream_of_nothing_ends(time: FakeTime) -> None:
+    """Messages without items that follow at once, with the same token, are no search."""
+    service = BrokenService(lambda n, _: StreamQueryResponse(resume_token="t"))
+    error = await read_all(service, time)
+    assert error.message.startswith("the service makes no progress")
+
+
+@pytest.mark.parametrize("breaks", [True, False])
+async def test_items_that_come_again_are_an_error(time: FakeTime, breaks: bool) -> None:
+    """Items with the token that they were asked for with would come twice."""
+    service = BrokenService(
+        lambda n, _: StreamQueryResponse(items=numbered(1), resume_token="t"), breaks=breaks
+    )
+    found: list[Any] = []
+    async with running(service), client_of(service, time) as client:
+        stream = client.stream("numbers")
+        with pytest.raises(Internal, match="no progress"):
+            await exhaust(stream, found)
+    assert len(found) == 1
+    assert stream.resume_token == "t"
+
+
+async def test_a_search_that_reads_goes_on(time: FakeTime) -> None:
+    """Messages without items that say what was read are progress, however often they break."""
+
+    def search(n: int, _: StreamQueryRequest) -> StreamQueryResponse:
+        message = StreamQueryResponse(resume_token="" if n == 50 else f"t{n}", last=n == 50)
+        message.stats.items_scanned = 100
+        return message
+
+    service = BrokenService(search, breaks=True)
+    async with running(service), client_of(service, time) as client:
+        assert [page.items async for page in client.pages("numbers")] == [()] * 50
+
+
+async def test_a_stream_whose_status_never_comes_ends(time: FakeTime) -> None:
+    """After its last message a stream is over, whatever the server keeps open."""
+    service = BrokenService(lambda n, _: StreamQueryResponse(last=n == 1, items=numbered(1)))
+
+    async def answer(
+        request: StreamQueryRequest, context: Context
+    ) -> AsyncIterator[StreamQueryResponse]:
+        yield StreamQueryResponse(last=True, items=numbered(1))
+        await asyncio.Event().wait()
+
+    service.StreamQuery = answer  # type: ignore[method-assign]
+    async with running(service), client_of(service, time) as client:
+        assert len([item async for item in client.stream("numbers")]) == 1
+
+
+async def test_a_pause_beyond_reason_is_not_waited_for(service: FakeService) -> None:
+    """A service that asks for a pause of years gets the caller its error, and its token."""
+    retry = RetryInfo()
+    retry.retry_delay.FromSeconds(10**9)
+    failure = Failure(grpc.StatusCode.UNAVAILABLE, "later", (retry,))
+    broken = BrokenService(lambda n, _: StreamQueryResponse(resume_token="t", items=numbered(1)))
+
+    async def answer(
+        request: StreamQueryRequest, context: Context
+    ) -> AsyncIterator[StreamQueryResponse]:
+        yield StreamQueryResponse(resume_token="t", items=numbered(1))
+        await failure.strike(context)
+
+    broken.StreamQuery = answer  # type: ignore[method-assign]
+    async with running(broken), client_of(broken, FakeTime()) as client:
+        with pytest.raises(Unavailable, match="later") as raised:
+            await exhaust(client.pages("numbers"), [])
+    assert raised.value.retry_after == 1e9
+    assert raised.value.resume_token == "t"
+
+
+@pytest.mark.parametrize("token", ["same", "new"])
+async def test_counts_that_do_not_move_end(token: str, time: FakeTime) -> None:
+    """A count that is always told to go on, and does not grow, is an error."""
+
+    def count(n: int, _: CountItemsRequest) -> CountItemsResponse:
+        response = CountItemsResponse(end=query_pb2.PAGE_END_TIME_BUDGET)
+        response.next_page_token = "t" if token == "same" else f"t{n}"
+        return response
+
+    service = BrokenService(count)
+    async with running(service), client_of(service, time) as client:
+        with pytest.raises(Internal, match="no progress"):
+            await client.count("numbers")
+    assert service.calls <= 7
+
+
+@pytest.mark.parametrize("kind", ["same token", "two tokens", "same table", "nothing"])
+async def test_listings_that_do_not_move_end(kind: str, time: FakeTime) -> None:
+    """Pages of tables that come again, or hold none, are an error."""
+
+    def listing(n: int, _: ListTablesRequest) -> ListTablesResponse:
+        token = {"same token": "t", "two tokens": f"t{n % 2}"}.get(kind, f"t{n}")
+        name = {"same table": "a"}.get(kind, f"a{n}")
+        tables = [] if kind == "nothing" else [TableSummary(name=name)]
+        return ListTablesResponse(tables=tables, next_page_token=token)
+
+    service = BrokenService(listing)
+    async with running(service), client_of(service, time) as client:
+        with pytest.raises(Internal, match="no progress"):
+            await client.tables()
+    assert service.calls <= 8
+
+
+def _always(answer: QueryResponse, n: int, request: QueryRequest) -> QueryResponse:
+    return answer
+
+
+async def test_times_that_are_none_are_typed_errors(time: FakeTime) -> None:
+    """Times and durations that Python cannot hold are the service's mistake, not a traceback."""
+    late, long, aged = QueryResponse(), QueryResponse(), QueryResponse()
+    late.read_time.seconds = 10**15
+    long.stats.backend_time.seconds = 2**62
+    aged.cache.age.seconds = -(2**62)
+    for response in (late, long, aged):
+        service = BrokenService(partial(_always, response))
+        async with running(service), client_of(service, time) as client:
+            with pytest.raises(Internal, match="bad") as raised:
+                await client.query("numbers")
+            assert raised.value.reason == "BAD_ANSWER"
+
+
+async def test_bytes_that_are_no_message_are_typed_errors(time: FakeTime) -> None:
+    """An answer that cannot be parsed is an error like others, alone and in a stream."""
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+
+    async def unary(request: bytes, context: Context) -> bytes:
+        return b"\xff\xff\xff"
+
+    async def stream(request: bytes, context: Context) -> AsyncIterator[bytes]:
+        yield b"\xff\xff\xff"
+
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        "Query": grpc.unary_unary_rpc_method_handler(unary),
+        "StreamQuery": grpc.unary_stream_rpc_method_handler(stream),
+    }
+    name = "dynamodb_processor.v1.QueryService"
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
+    service = FakeService(items=[])
+    service.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    try:
+        async with client_of(service, time) as client:
+            with pytest.raises(QueryError):
+                await client.query("numbers")
+            with pytest.raises(QueryError):
+                _ = [page async for page in client.pages("numbers")]
+    finally:
+        await server.stop(grace=None)
+
+
+@pytest.mark.parametrize("pushback", ["9" * 5_000, "-1", "soon"])
+async def test_pushback_that_is_no_number_means_not_again(
+    client: QueryClient, service: FakeService, pushback: str
+) -> None:
+    """A pushback in trailing metadata is read as far as it makes sense."""
+    service.failures.append(
+        Failure(grpc.StatusCode.UNAVAILABLE, trailers=(("grpc-retry-pushback-ms", pushback),))
+    )
+    with pytest.raises(Unavailable) as raised:
+        await client.query("numbers")
+    assert not raised.value.may_retry
+    assert raised.value.retry_after is None
+
+
+STEERING = "\x1b]0;owned\x07\x1b[2Jred\u202e\u200b\r\x9b31m"
+
+
+async def test_words_of_a_server_cannot_steer_the_terminal(run: Run, service: FakeService) -> None:
+    """Messages, reasons and tokens are written with what is no text as escapes."""
+    violation = BadRequest()
+    violation.field_violations.add(field=f"query{STEERING}", description=f"why{STEERING}")
+    service.failures.append(
+        Failure(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "bad \x1b[2J\x07",
+            (violation,),
+            (("x-request-id", "r"),),
+        )
+    )
+    outcome = await run("query", "numbers")
+    assert outcome.status == 1
+    _check_clean(outcome)
+    assert "\\x1b[2J" in outcome.errors
+    assert "query" in outcome.errors
+
+
+async def test_a_token_is_one_word_for_the_shell(
+    environment: dict[str, str], time: FakeTime
+) -> None:
+    """What is offered for pasting holds no command of the server's."""
+    service = BrokenService(lambda n, _: QueryResponse(next_page_token="t; echo $(id) \x1b[2J"))
+    async with running(service):
+        environment["DDBQ_TARGET"] = service.address
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND,
+            *("query", "numbers"),
+            env=environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, errors = await process.communicate()
+    assert errors.decode() == "more with: --token 't; echo $(id) \\x1b[2J'\n"
+
+
+def _check_clean(outcome: Outcome) -> None:
+    text = outcome.errors.replace("\n", "")
+    assert text.isprintable()
