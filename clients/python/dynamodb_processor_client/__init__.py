@@ -1,37 +1,87 @@
-"""The asynchronous client of the DynamoDB Processor."""
+"""The asynchronous client of the DynamoDB Processor.
+
+Its modules are imported when a name of them is first used, so that `ddbq` can see to Ctrl-C before.
+"""
 
 from __future__ import annotations
 
-from dynamodb_processor_client.caches import CacheStats, CacheUse
-from dynamodb_processor_client.client import QueryClient
-from dynamodb_processor_client.counts import Count
-from dynamodb_processor_client.errors import (
-    DeadlineExceeded,
-    FailedPrecondition,
-    Internal,
-    InvalidArgument,
-    NotFound,
-    PermissionDenied,
-    QueryError,
-    ResourceExhausted,
-    Unauthenticated,
-    Unavailable,
-    Violation,
-)
-from dynamodb_processor_client.explanations import AccessPath, Explanation, RejectedPath
-from dynamodb_processor_client.options import Budget, CacheMode, CachePolicy
-from dynamodb_processor_client.pages import CacheInfo, CacheStatus, Page, PageEnd, PageStats, Total
-from dynamodb_processor_client.streams import ItemStream, PageStream, ResumePolicy
-from dynamodb_processor_client.tables import (
-    Index,
-    IndexKind,
-    KeyAttribute,
-    KeySchema,
-    KeyType,
-    Table,
-    TableSummary,
-)
-from dynamodb_processor_client.values import Item, Value
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from dynamodb_processor_client.caches import CacheStats, CacheUse
+    from dynamodb_processor_client.client import QueryClient
+    from dynamodb_processor_client.counts import Count
+    from dynamodb_processor_client.errors import (
+        DeadlineExceeded,
+        FailedPrecondition,
+        Internal,
+        InvalidArgument,
+        NotFound,
+        PermissionDenied,
+        QueryError,
+        ResourceExhausted,
+        Unauthenticated,
+        Unavailable,
+        Violation,
+    )
+    from dynamodb_processor_client.explanations import AccessPath, Explanation, RejectedPath
+    from dynamodb_processor_client.gets import FoundItems
+    from dynamodb_processor_client.options import Budget, CacheMode, CachePolicy
+    from dynamodb_processor_client.pages import (
+        CacheInfo,
+        CacheStatus,
+        Page,
+        PageEnd,
+        PageStats,
+        Total,
+    )
+    from dynamodb_processor_client.streams import ItemStream, PageStream, ResumePolicy
+    from dynamodb_processor_client.tables import (
+        Index,
+        IndexKind,
+        KeyAttribute,
+        KeySchema,
+        KeyType,
+        Table,
+        TableSummary,
+    )
+    from dynamodb_processor_client.values import Item, Value
+
+_NAMES: Final = {
+    "caches": ("CacheStats", "CacheUse"),
+    "client": ("QueryClient",),
+    "counts": ("Count",),
+    "errors": (
+        "DeadlineExceeded",
+        "FailedPrecondition",
+        "Internal",
+        "InvalidArgument",
+        "NotFound",
+        "PermissionDenied",
+        "QueryError",
+        "ResourceExhausted",
+        "Unauthenticated",
+        "Unavailable",
+        "Violation",
+    ),
+    "explanations": ("AccessPath", "Explanation", "RejectedPath"),
+    "gets": ("FoundItems",),
+    "options": ("Budget", "CacheMode", "CachePolicy"),
+    "pages": ("CacheInfo", "CacheStatus", "Page", "PageEnd", "PageStats", "Total"),
+    "streams": ("ItemStream", "PageStream", "ResumePolicy"),
+    "tables": (
+        "Index",
+        "IndexKind",
+        "KeyAttribute",
+        "KeySchema",
+        "KeyType",
+        "Table",
+        "TableSummary",
+    ),
+    "values": ("Item", "Value"),
+}
+_MODULES: Final = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "AccessPath",
@@ -46,6 +96,7 @@ __all__ = [
     "DeadlineExceeded",
     "Explanation",
     "FailedPrecondition",
+    "FoundItems",
     "Index",
     "IndexKind",
     "Internal",
@@ -74,3 +125,12 @@ __all__ = [
     "Value",
     "Violation",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value

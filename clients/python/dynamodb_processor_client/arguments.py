@@ -3,24 +3,60 @@
 from __future__ import annotations
 
 import argparse
-import json
-import re
-from decimal import Decimal
+import importlib.metadata
+import math
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, get_args
 
+from dynamodb_processor_client.assignments import FORMS, attribute, parameter, unique, utf8
 from dynamodb_processor_client.options import TotalWish
-from dynamodb_processor_client.values import Value, encode
+from dynamodb_processor_client.output import Form
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 _TABLE_HELP = "the table's name in the catalog"
+_MAX_INT32 = 2**31 - 1
+_MAX_INT64 = 2**63 - 1
+_EXIT_CODES = """\
+exit codes:
+  0    done
+  1    the service refused or failed, `get` found no item for a key, or the output could not be
+       written
+  2    a mistake in the arguments
+  130  interrupted (Ctrl-C)
+  141  the reader of the output went away, as `| head` does
+"""
 
-_PARAMETER = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<sign>:?=)(?P<text>.*)", re.DOTALL)
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return what the command line says; `command` in it is the command.
+
+    Raises:
+        SystemExit: It has a mistake, which has been told, or it asked for help or the version.
+    """
+    parser = command_parser()
+    arguments = parser.parse_args(argv)
+    try:
+        if "parameters" in arguments:
+            arguments.parameters = unique(arguments.parameters, "-p")
+        if "keys" in arguments:
+            arguments.keys = [unique(key, "--key") for key in arguments.keys]
+        if "key" in arguments:
+            arguments.key = unique(arguments.key, "the partition key")
+    except ValueError as error:
+        parser.error(str(error))
+    return arguments
 
 
 def command_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands; `command` in its result says which one was given."""
+    """Return the parser of all commands."""
     parser = argparse.ArgumentParser(
-        prog="ddbq", description="Read DynamoDB tables through the DynamoDB Processor."
+        prog="ddbq",
+        description="Read DynamoDB tables through the DynamoDB Processor.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     query = commands.add_parser("query", help="print one page")
     stream = commands.add_parser("stream", help="print everything, page by page")
@@ -28,20 +64,29 @@ def command_parser() -> argparse.ArgumentParser:
         _add_condition_arguments(command)
         _add_result_arguments(command)
         _add_paging_arguments(command)
+        _add_verbose_argument(command)
         _add_connection_arguments(command, timeout=timeout)
+    stream.add_argument(
+        "--progress",
+        action=argparse.BooleanOptionalAction,
+        help="show on stderr how far the stream is (default: on a terminal, unless the output goes "
+        "into a pipe, whose reader may write there too)",
+    )
     count = commands.add_parser("count", help="print how many items there are")
     _add_condition_arguments(count)
-    count.add_argument("--up-to", metavar="N", type=int, help="stop counting here")
+    count.add_argument("--up-to", metavar="N", type=_positive, help="stop counting here")
+    _add_verbose_argument(count)
     _add_connection_arguments(count, timeout=60.0)
     get = commands.add_parser("get", help="print items by their primary keys")
     _add_get_arguments(get)
+    _add_verbose_argument(get)
     _add_connection_arguments(get, timeout=60.0)
     explain = commands.add_parser("explain", help="show how a query would be read")
     _add_condition_arguments(explain)
     _add_result_arguments(explain)
     _add_connection_arguments(explain, timeout=60.0)
     tables = commands.add_parser("tables", help="list the tables, or show one table's keys")
-    tables.add_argument("table", nargs="?", metavar="TABLE", help="the table to show")
+    tables.add_argument("table", nargs="?", metavar="TABLE", type=utf8, help="the table to show")
     _add_connection_arguments(tables, timeout=60.0)
     _add_cache_commands(commands.add_parser("cache", help="tell the cache of writes, or show it"))
     return parser
@@ -51,13 +96,14 @@ def _add_cache_commands(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="cache_command", required=True, metavar="COMMAND")
     invalidate = commands.add_parser("invalidate", help="end what is cached of a table")
     add = invalidate.add_argument
-    add("table", metavar="TABLE", help=_TABLE_HELP)
+    add("table", metavar="TABLE", type=utf8, help=_TABLE_HELP)
     add(
         "key",
         metavar="NAME=TEXT",
         nargs="*",
-        type=_parameter,
-        help="partition attributes of what was written, as -p takes values; all without any",
+        type=attribute,
+        help="partition attributes of what was written, as -p takes values; all without any. "
+        "Names may be quoted: '\"a=b\"=text'",
     )
     stats = commands.add_parser("stats", help="show how the cache is used")
     for command in (invalidate, stats):
@@ -66,18 +112,30 @@ def _add_cache_commands(parser: argparse.ArgumentParser) -> None:
 
 def _add_condition_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("table", metavar="TABLE", help=_TABLE_HELP)
-    add("expression", metavar="EXPRESSION", nargs="?", default="", help="the condition")
+    add("table", metavar="TABLE", type=utf8, help=_TABLE_HELP)
+    add(
+        "expression",
+        metavar="EXPRESSION",
+        nargs="?",
+        default="",
+        type=utf8,
+        help="the condition, such as \"carrier = 'UA' AND distance > :d\"",
+    )
     add(
         "-p",
         dest="parameters",
         metavar="NAME=TEXT",
         action="append",
         default=[],
-        type=_parameter,
-        help="the value of :NAME as text; NAME:=JSON for numbers, booleans, null, lists and maps",
+        type=parameter,
+        help=f"the value of :NAME, once for each: {FORMS}",
     )
-    add("--index", metavar="NAME", help='use this index or fail; "@table" for the base table')
+    add(
+        "--index",
+        metavar="NAME",
+        type=utf8,
+        help='use this index or fail; "@table" for the base table',
+    )
     _add_strong_argument(parser)
 
 
@@ -88,20 +146,26 @@ def _add_result_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_paging_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--max-items", metavar="N", type=int, help="stop after this many items")
-    add("--page-size", metavar="N", type=int, default=0, help="items per page")
+    add("--max-items", "--limit", metavar="N", type=_positive, help="stop after this many items")
+    add("--page-size", metavar="N", type=_page_size, default=0, help="items per page")
     add(
         "--total",
         metavar="N|exact",
         type=_total,
         help="tell how many items there are in all, counting up to N or exactly",
     )
-    add("--token", metavar="TOKEN", default="", help="go on where an earlier command stopped")
+    add(
+        "--token",
+        metavar="TOKEN",
+        default="",
+        type=utf8,
+        help="go on where an earlier command stopped",
+    )
 
 
 def _add_get_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("table", metavar="TABLE", help=_TABLE_HELP)
+    add("table", metavar="TABLE", type=utf8, help=_TABLE_HELP)
     add(
         "--key",
         dest="keys",
@@ -109,8 +173,9 @@ def _add_get_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         nargs="+",
         required=True,
-        type=_parameter,
-        help="all attributes of one key, as -p takes values; give --key again for the next item",
+        type=attribute,
+        help="all attributes of one key, as -p takes values, names quoted where they have `=`; "
+        "give --key again for the next item",
     )
     _add_projection_argument(parser)
     _add_strong_argument(parser)
@@ -122,6 +187,7 @@ def _add_projection_argument(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         action="append",
         default=[],
+        type=utf8,
         help="print this attribute (may be given again); everything without it",
     )
 
@@ -130,17 +196,39 @@ def _add_strong_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strong", action="store_true", help="read strongly")
 
 
+def _add_verbose_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="tell on stderr what it took: index, items read, read units, requests, cache, time",
+    )
+
+
+def _add_output_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--output",
+        choices=get_args(Form),
+        help="table: for people, with one attribute a line where the columns do not fit; vertical: "
+        "always so; jsonl: one JSON object a line; json: one JSON document (default: table on a "
+        "terminal, else jsonl)",
+    )
+
+
 def _add_connection_arguments(parser: argparse.ArgumentParser, *, timeout: float | None) -> None:
     add = parser.add_argument
+    _add_output_argument(parser)
     limit = "none" if timeout is None else f"{timeout:g}"
     add(
         "--timeout",
         metavar="SECONDS",
-        type=float,
+        type=_seconds,
         default=timeout,
         help=f"give up after this long (default: {limit})",
     )
-    add("--target", metavar="ADDRESS", help=f"default: $DDBQ_TARGET, or {DEFAULT_TARGET}")
+    add(
+        "--target", metavar="ADDRESS", type=utf8, help=f"default: $DDBQ_TARGET, or {DEFAULT_TARGET}"
+    )
     add("--api-key", metavar="KEY", help="default: $DDBQ_API_KEY, where other users cannot see it")
     add("--tls", action="store_true", help="connect with TLS")
 
@@ -148,27 +236,46 @@ def _add_connection_arguments(parser: argparse.ArgumentParser, *, timeout: float
 def _total(argument: str) -> TotalWish:
     if argument == "exact":
         return "exact"
-    if not argument.isdecimal():
-        raise argparse.ArgumentTypeError(f"not a number nor exact: {argument!r}")
-    return int(argument)
-
-
-def _parameter(argument: str) -> tuple[str, Value]:
-    """Read `name=text` or `name:=json`."""
-    match = _PARAMETER.fullmatch(argument)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"not name=text or name:=json: {argument!r}")
     try:
-        value = _json(match["text"]) if match["sign"] == ":=" else match["text"]
-        encode(value)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{match['name']}: {error}") from error
-    return match["name"], value
+        return _positive(argument)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"not a number nor exact: {argument!r}") from error
 
 
-def _json(text: str) -> Value:
-    def refuse(constant: str) -> None:
-        raise ValueError(f"JSON has no {constant}")
+def _whole(smallest: int, largest: int) -> Callable[[str], int]:
+    def read(argument: str) -> int:
+        if not (argument.isascii() and argument.isdecimal() and len(argument) <= len(str(largest))):
+            raise argparse.ArgumentTypeError(f"not a number from {smallest}: {argument!r}")
+        if not smallest <= int(argument) <= largest:
+            raise argparse.ArgumentTypeError(f"not from {smallest} to {largest}: {argument}")
+        return int(argument)
 
-    value: Value = json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=refuse)
-    return value
+    return read
+
+
+_positive = _whole(1, _MAX_INT64)
+_page_size = _whole(0, _MAX_INT32)
+
+
+def _seconds(argument: str) -> float:
+    try:
+        seconds = float(argument)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"not a number of seconds above 0: {argument!r}")
+    return seconds
+
+
+class _Version(argparse.Action):
+    """Prints the version of the distribution, which is looked up only for it."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        sys.stdout.write(f"ddbq {importlib.metadata.version('dynamodb-processor')}\n")
+        parser.exit()

@@ -7,11 +7,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import astuple
+from datetime import datetime, timedelta
 from decimal import Decimal
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, Group, RenderableType
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
 from rich.text import Text
@@ -19,8 +21,9 @@ from rich.tree import Tree
 
 from dynamodb_processor_client.caches import CacheStats
 from dynamodb_processor_client.explanations import AccessPath, Explanation
-from dynamodb_processor_client.pages import PageStats
-from dynamodb_processor_client.tables import Index, KeySchema, Table
+from dynamodb_processor_client.pages import CacheInfo, PageStats
+from dynamodb_processor_client.tables import Index, IndexKind, KeyAttribute, KeySchema, Table
+from dynamodb_processor_client.terminal import printable
 from dynamodb_processor_client.values import Item
 
 
@@ -60,6 +63,43 @@ def items_grid(items: Iterable[Item], projection: Sequence[str] = ()) -> Grid:
     return grid
 
 
+def fits(grid: Grid, console: Console) -> bool:
+    """Tell whether the columns are readable side by side: long values may fold, names may not."""
+    needed = 1
+    for column in grid.columns:
+        header, *cells = (cell_len(str(cell)) for cell in column.cells)
+        needed += 3 + min(max([header, *cells]), max(header, _READABLE))
+    return needed <= console.width
+
+
+_READABLE = 12  # characters of a longer value that is folded
+
+
+def records(items: Iterable[Item], projection: Sequence[str] = (), before: int = 0) -> Text:
+    """Return items with one attribute a line, numbered after the `before` that were shown."""
+    shown = Text()
+    for place, item in enumerate(items, start=before + 1):
+        leading = [name for name in projection if name in item]
+        names = leading + sorted(item.keys() - set(leading))
+        width = max((cell_len(printable(name)) for name in names), default=0)
+        shown.append(f"--- {place} ---\n")
+        for name in names:
+            label = printable(name)
+            padding = " " * (width - cell_len(label) + 2)
+            shown.append(f"{label}{padding}{_cell(item[name])}\n")
+    shown.rstrip()
+    return shown
+
+
+def json_for_terminal(text: str) -> str:
+    """Return JSON with everything that a terminal might obey, or not show, as JSON's escapes."""
+    return "".join(char if char.isprintable() or char == "\n" else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    return json.dumps(char)[1:-1] if ord(char) > 0x7F else f"\\u{ord(char):04x}"
+
+
 def rows_grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Grid:
     """Return rows of text as a table."""
     grid = _grid(header)
@@ -84,14 +124,49 @@ def table_fields(table: Table) -> dict[str, object]:
         "max_page_size": table.max_page_size,
         "cache_ttl": table.cache_ttl.total_seconds(),
         "allow_scan": table.allow_scan,
+        "timestamp_attributes": list(table.timestamp_attributes),
+        "time_to_live_attribute": table.time_to_live_attribute,
+        "key_types": _key_types(table),
     }
+
+
+def _key_types(table: Table) -> dict[str, str]:
+    """Return the types of the key attributes that queries name."""
+    keys = (table.key, *(index.key for index in table.indexes))
+    attributes = (one for key in keys for one in (*key.partition, *key.sort))
+    return {one.name: one.type.name for one in attributes if one.name}
+
+
+def _index_text(index: Index) -> str:
+    return f"{index.name} (local)" if index.kind is IndexKind.LOCAL else index.name
 
 
 def table_grid(table: Table) -> Grid:
     """Return a table's access paths: the conditions that it can be read by."""
     paths = [("@table", key_text(table.key), "all")]
-    paths += ((index.name, key_text(index.key), _projected(index)) for index in table.indexes)
+    paths += (
+        (_index_text(index), key_text(index.key), _projected(index)) for index in table.indexes
+    )
     return rows_grid(("index", "key", "attributes"), paths)
+
+
+def table_view(table: Table) -> RenderableType:
+    """Return everything that a table's readers need to know about it."""
+    seconds = table.cache_ttl.total_seconds()
+    ttl = table.time_to_live_attribute
+    facts = (
+        ("key types", ", ".join(f"{name} {kind}" for name, kind in _key_types(table).items())),
+        ("attributes", ", ".join(table.visible_attributes)),
+        ("in every item", ", ".join(table.required_attributes)),
+        ("timestamps (RFC 3339)", ", ".join(table.timestamp_attributes)),
+        ("time to live", f"{ttl}; items past it are left out" if ttl else ""),
+        ("page size", f"{table.default_page_size}, at most {table.max_page_size}"),
+        ("cached", f"for {seconds:g} s" if seconds else "not at all"),
+        ("scans", "allowed" if table.allow_scan else "refused"),
+    )
+    lines = [_text(f"{name}: {value}") for name, value in facts if value]
+    title = f"{table.name}: {table.description}" if table.description else table.name
+    return Group(_text(title), table_grid(table), *lines)
 
 
 def cache_grid(stats: CacheStats) -> Grid:
@@ -153,17 +228,45 @@ def _add_list(tree: Tree, label: str, lines: Iterable[str]) -> None:
 
 
 def key_text(key: KeySchema) -> str:
-    """Return a key as `partition, ... / sort, ...`."""
-    partition = ", ".join(attribute.name for attribute in key.partition)
-    sort = ", ".join(attribute.name for attribute in key.sort)
+    """Return a key as `partition, ... / sort, ...`, composed attributes with their templates."""
+    partition = ", ".join(map(_attribute_text, key.partition))
+    sort = ", ".join(map(_attribute_text, key.sort))
     return f"{partition} / {sort}" if sort else partition
+
+
+def _attribute_text(attribute: KeyAttribute) -> str:
+    return " = ".join(filter(None, (attribute.name, attribute.template)))
+
+
+def stats_text(
+    stats: PageStats, cache: CacheInfo | None = None, read_time: datetime | None = None
+) -> str:
+    """Return what an answer took, on one line."""
+    parts = [
+        f"index {stats.index_used or '@table'}",
+        f"{stats.items_returned:,} items of {stats.items_scanned:,} read",
+        f"read units {stats.read_units:g}",
+        f"requests {stats.backend_calls}",
+        f"retries {stats.throttle_retries}" if stats.throttle_retries else "",
+        f"DynamoDB {stats.backend_time / timedelta(milliseconds=1):.1f} ms",
+        _cache_text(cache) if cache else "",
+        f"read at {read_time.isoformat(timespec='milliseconds')}" if read_time else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _cache_text(cache: CacheInfo) -> str:
+    age = f", {cache.age.total_seconds():g} s old" if cache.age else ""
+    left = cache.expires_in
+    expires = f", expires in {left.total_seconds():g} s" if left is not None else ""
+    return f"cache {cache.status.name}{age}{expires}"
 
 
 class StreamProgress(AbstractContextManager["StreamProgress"]):
     """The line that tells how far a stream is. Nothing is shown where no one watches."""
 
-    def __init__(self, console: Console) -> None:
-        """Prepare the line for `console`, which shows it only if it is a terminal."""
+    def __init__(self, console: Console, *, is_shown: bool | None = None) -> None:
+        """Prepare the line for `console`; without `is_shown` a terminal shows it."""
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.completed:,.0f} items"),
@@ -177,7 +280,7 @@ class StreamProgress(AbstractContextManager["StreamProgress"]):
             # on the terminal instead of writing them into the file or pipe.
             redirect_stdout=False,
             redirect_stderr=False,
-            disable=not console.is_terminal,
+            disable=not (console.is_terminal if is_shown is None else is_shown),
         )
         self._task = TaskID(0)
         self._pages = 0
@@ -234,8 +337,5 @@ def _cell(value: object) -> Text:
 
 
 def _text(content: str) -> Text:
-    # Stored text is not to be trusted with the terminal: no markup, no control sequences.
-    safe = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in content
-    )
-    return Text(safe, overflow="fold")
+    # No markup either.
+    return Text(printable(content), overflow="fold")

@@ -83,7 +83,7 @@ async def test_gets_and_explanations_on_a_terminal(
 ) -> None:
     """People get a table and a tree, and are told which items there are not."""
     got = await run_on_terminal(environment, "get", "numbers", "--key", "n:=7", "--key", "n:=5000")
-    assert got.status == 0
+    assert got.status == 1
     assert "│ 7 │" in got.output
     assert 'no item: {"n": 5000}' in got.output
     _explained(service)

@@ -1,0 +1,279 @@
+"""`ddbq`: reads tables through the service from the command line.
+
+    ddbq query flights 'carrier = :c AND distance > :d' -p c=UA -p d:=1000 --max-items 5
+    ddbq stream audit_events 'user_id = :u' -p u=u-1 | jq .action
+    ddbq count audit_events 'user_id = :u' -p u=u-1 --up-to 1000
+    ddbq get audit_events --key user_id=u-1 event_id=e-1 --key user_id=u-2 event_id=e-7
+    ddbq explain flights "tailnum = 'N14228' AND distance > 1000"
+    ddbq tables
+    ddbq cache invalidate audit_events user_id=u-1
+
+On a terminal the results are tables, otherwise one JSON object a line; `--output` says otherwise.
+Everything that is no result goes to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shlex
+import stat
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import grpc
+from rich.console import Console
+from rich.text import Text
+
+from dynamodb_processor_client.arguments import DEFAULT_TARGET, command_parser, parse_arguments
+from dynamodb_processor_client.client import QueryClient
+from dynamodb_processor_client.errors import QueryError
+from dynamodb_processor_client.hints import Hints
+from dynamodb_processor_client.output import Output, OutputFailed, clauses, flush, note
+from dynamodb_processor_client.pages import CacheInfo, Page, PageStats, Total
+from dynamodb_processor_client.rendering import (
+    StreamProgress,
+    cache_grid,
+    explanation_fields,
+    explanation_tree,
+    rows_grid,
+    stats_text,
+    table_fields,
+    table_view,
+    to_json,
+)
+from dynamodb_processor_client.terminal import abandon_output, prepare_standard_streams
+
+_FAILED = 1
+_INTERRUPTED = 130  # 128 + SIGINT
+_BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status, which `ddbq --help` lists.
+
+    Raises:
+        SystemExit: The arguments have a mistake, or asked for help or the version.
+    """
+    prepare_standard_streams()
+    try:
+        try:
+            arguments = parse_arguments(argv)
+            client = _client(arguments)
+        except SystemExit:
+            flush()
+            raise
+        status = asyncio.run(_run(client, arguments))
+        flush()
+    except OutputFailed as error:
+        note(f"ddbq: the output cannot be written: {error}")
+        return _ended(_FAILED)
+    except KeyboardInterrupt:
+        return _ended(_INTERRUPTED)
+    except BrokenPipeError:
+        return _ended(_BROKEN_PIPE)
+    return status
+
+
+def _ended(status: int) -> int:
+    abandon_output()
+    return status
+
+
+async def _run(client: QueryClient, arguments: argparse.Namespace) -> int:
+    output = Output(arguments.output)
+    async with client:
+        try:
+            return await _command(client, arguments, output)
+        except QueryError as error:
+            _report(error)
+            await Hints(client, arguments).after_refusal(error)
+            return _FAILED
+
+
+async def _command(client: QueryClient, arguments: argparse.Namespace, output: Output) -> int:
+    match arguments.command:
+        case "query":
+            await _query(client, arguments, output)
+        case "stream":
+            await _stream(client, arguments, output)
+        case "count":
+            await _count(client, arguments, output)
+        case "get":
+            return await _get(client, arguments, output)
+        case "explain":
+            await _explain(client, arguments, output)
+        case "cache" if arguments.cache_command == "stats":
+            stats = await client.cache_stats()
+            output.value(asdict(stats), cache_grid(stats))
+        case "cache":
+            await client.invalidate(arguments.table, arguments.key or None)
+        case _ if arguments.table:
+            table = await client.table(arguments.table)
+            output.value(table_fields(table), table_view(table))
+        case _:
+            await _list(client, output)
+    return 0
+
+
+async def _query(client: QueryClient, arguments: argparse.Namespace, output: Output) -> None:
+    page = await client.query(**_options(arguments), page_token=arguments.token)
+    output.items(page.items, arguments.project)
+    output.end()
+    _tell_total(page.total)
+    if page.next_page_token:
+        note(f"more with: --token {shlex.quote(page.next_page_token)}")
+    _tell_cost(arguments, page.stats, page.cache)
+    hints = Hints(client, arguments)
+    hints.look_at(page.items)
+    if not page.items and not page.next_page_token:
+        await hints.after_nothing()
+
+
+async def _stream(client: QueryClient, arguments: argparse.Namespace, output: Output) -> None:
+    pages = client.pages(**_options(arguments), resume_token=arguments.token)
+    hints, last = Hints(client, arguments), None
+    with _progress(arguments) as progress:
+        async for page in pages:
+            if page.items:
+                _show(page, arguments, output, progress)
+                hints.look_at(page.items)
+            progress.page(pages.stats)
+            last = page
+    output.end()
+    _tell_total(pages.total)
+    _tell_cost(arguments, pages.stats, last.cache if last else None)
+    if not pages.stats.items_returned:
+        await hints.after_nothing()
+
+
+def _show(
+    page: Page, arguments: argparse.Namespace, output: Output, progress: StreamProgress
+) -> None:
+    if not sys.stdout.isatty():
+        output.items(page.items, arguments.project)
+        return
+    progress.pause()
+    output.items(page.items, arguments.project)
+    progress.go_on()
+
+
+def _progress(arguments: argparse.Namespace) -> StreamProgress:
+    on_terminal = sys.stderr.isatty()
+    is_shown: bool | None = arguments.progress
+    if is_shown is None:
+        # What reads the pipe may write to the same terminal, into the middle of the line.
+        is_shown = on_terminal and not stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode)
+    console = Console(stderr=True, force_terminal=on_terminal)
+    return StreamProgress(console, is_shown=is_shown and not console.is_dumb_terminal)
+
+
+def _tell_total(total: Total | None) -> None:
+    if total is not None:
+        note(f"total: {'' if total.exact else 'at least '}{total.value}")
+
+
+def _tell_cost(
+    arguments: argparse.Namespace, stats: PageStats, cache: CacheInfo | None = None
+) -> None:
+    if arguments.verbose:
+        note(stats_text(stats, cache))
+
+
+async def _count(client: QueryClient, arguments: argparse.Namespace, output: Output) -> None:
+    count = await client.count(
+        arguments.table,
+        arguments.expression,
+        parameters=arguments.parameters,
+        index=arguments.index,
+        consistent=arguments.strong,
+        up_to=arguments.up_to,
+    )
+    output.value(count.value, Text(str(count.value)))
+    if not count.exact:
+        note("there may be more")
+    _tell_cost(arguments, count.stats, count.cache)
+    if not count.value:
+        await Hints(client, arguments).after_nothing()
+
+
+async def _get(client: QueryClient, arguments: argparse.Namespace, output: Output) -> int:
+    found = await client.get(
+        arguments.table, arguments.keys, projection=arguments.project, consistent=arguments.strong
+    )
+    output.items(found, arguments.project)
+    output.end()
+    missing = [key for key, item in zip(arguments.keys, found, strict=True) if item is None]
+    if output.is_for_people or arguments.verbose:
+        for key in missing:
+            note(f"no item: {to_json(key)}")
+    _tell_cost(arguments, found.stats)
+    return _FAILED if missing else 0
+
+
+async def _explain(client: QueryClient, arguments: argparse.Namespace, output: Output) -> None:
+    explanation = await client.explain(
+        arguments.table,
+        arguments.expression,
+        parameters=arguments.parameters,
+        index=arguments.index,
+        descending=arguments.descending,
+        projection=arguments.project,
+        consistent=arguments.strong,
+    )
+    output.value(explanation_fields(explanation), explanation_tree(explanation))
+
+
+async def _list(client: QueryClient, output: Output) -> None:
+    tables = await client.tables()
+    output.rows(
+        [{"name": table.name, "description": table.description} for table in tables],
+        rows_grid(("table", "description"), [(one.name, one.description) for one in tables]),
+    )
+
+
+def _report(error: QueryError) -> None:
+    call = f" (request {error.request_id})" if error.request_id else ""
+    for line in clauses(f"ddbq: {error}{call}"):
+        note(line)
+    told = " ".join(error.message.split())
+    for violation in error.violations[:_MOST_VIOLATIONS]:
+        if " ".join(violation.description.split()) not in told:
+            note(f"  {violation.subject}: {violation.description}")
+    if error.resume_token:
+        note(f"go on with: --token {shlex.quote(error.resume_token)}")
+
+
+_MOST_VIOLATIONS = 20
+
+
+def _client(arguments: argparse.Namespace) -> QueryClient:
+    target = arguments.target or os.environ.get("DDBQ_TARGET") or DEFAULT_TARGET
+    try:
+        target.encode()
+        return QueryClient(
+            target,
+            api_key=arguments.api_key or os.environ.get("DDBQ_API_KEY"),
+            credentials=grpc.ssl_channel_credentials() if arguments.tls else None,
+            timeout=arguments.timeout,
+        )
+    except ValueError as error:
+        command_parser().error(str(error))
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "table": arguments.table,
+        "expression": arguments.expression,
+        "parameters": arguments.parameters,
+        "index": arguments.index,
+        "descending": arguments.descending,
+        "projection": arguments.project,
+        "consistent": arguments.strong,
+        "max_items": arguments.max_items,
+        "page_size": arguments.page_size,
+        "total": arguments.total,
+    }

@@ -1,0 +1,196 @@
+"""What `ddbq` advises a person after a result that may not be the one that was meant."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import difflib
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from dynamodb_processor_client.client import QueryClient
+from dynamodb_processor_client.comparisons import Comparison, comparisons, first_name, names
+from dynamodb_processor_client.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    QueryError,
+)
+from dynamodb_processor_client.output import note
+from dynamodb_processor_client.tables import Table
+from dynamodb_processor_client.values import Item, Value, number
+
+_PATIENCE: Final = 3.0  # seconds that looking for advice may take
+_FIELD: Final = re.compile(r"\{([^{}]+)\}")
+_MOST: Final = 3
+
+
+class Hints:
+    """Advice on one command; each piece is given once."""
+
+    def __init__(self, client: QueryClient, arguments: argparse.Namespace) -> None:
+        """Advise on the command that `arguments` are; `client` is asked for names."""
+        self._client = client
+        self._table: str = arguments.table if "table" in arguments else ""
+        expression = arguments.expression if "expression" in arguments else ""
+        self._parameters: Mapping[str, Value] = (
+            arguments.parameters if "parameters" in arguments else {}
+        )
+        projection = arguments.project if "project" in arguments else []
+        self._comparisons = list(comparisons(expression))
+        self._named = [*names(expression), *map(first_name, projection)]
+        self._given: set[str] = set()
+
+    def look_at(self, items: Iterable[Item]) -> None:
+        """Warn of attributes that are compared with another type than these items hold."""
+        shown = list(items)
+        for comparison in self._comparisons:
+            if comparison.operand.kind == "path":
+                continue
+            held = {
+                _kind(value) for item in shown if (value := _find(item, comparison)) is not None
+            }
+            value = comparison.operand.value(self._parameters)
+            if held and value is not None and _kind(value) not in held:
+                self._give(
+                    f"warning: {comparison.path} is {' or '.join(sorted(held))} in these items and "
+                    f"is compared with {_kind(value)}{self._remedy(comparison, value, held)}"
+                )
+
+    async def after_nothing(self) -> None:
+        """Say what may be the reason that nothing was found."""
+        for comparison in self._comparisons:
+            value = comparison.operand.value(self._parameters)
+            if isinstance(value, str) and _is_number(value):
+                remedy = self._remedy(comparison, value, {_NUMBER})
+                self._give(
+                    f"hint: {comparison.path} was compared with the text {value!r}, which is like "
+                    f"no number{remedy}"
+                )
+        if sys.stderr.isatty():
+            await self._on_names()
+
+    async def after_refusal(self, error: QueryError) -> None:
+        """Say which names are like those that the service refused."""
+        if isinstance(error, NotFound | PermissionDenied) and self._table:
+            tables = await _within(self._client.tables())
+            known = [table.name for table in tables or ()]
+            if self._table not in known:
+                self._suggest("table", self._table, known)
+        elif isinstance(error, InvalidArgument | FailedPrecondition):
+            await self._on_names()
+
+    async def _on_names(self) -> None:
+        """Advise on names that the table is not known to have."""
+        if not self._named:
+            return
+        table = await _within(self._client.table(self._table))
+        known = _known_names(table) if table is not None else frozenset()
+        bare = {
+            first_name(one.operand.written): one.operand.written
+            for one in self._comparisons
+            if one.operand.kind == "path"
+        }
+        for name in self._named:
+            if name in known:
+                continue
+            if name in bare:
+                self._give(
+                    f"hint: {bare[name]} is read as the name of an attribute; text is quoted: "
+                    f"'{bare[name]}'"
+                )
+            else:
+                self._suggest("attribute", name, known)
+
+    def _suggest(self, what: str, name: str, known: Iterable[str]) -> None:
+        alike = difflib.get_close_matches(name, sorted(known), _MOST, 0.7)
+        if alike:
+            self._give(f"hint: is the {what} {name} spelt {' or '.join(alike)}?")
+
+    def _remedy(self, comparison: Comparison, value: object, held: set[str]) -> str:
+        name, literal = comparison.operand.written[1:], comparison.operand.kind != "parameter"
+        if isinstance(value, str) and _NUMBER in held and _is_number(value):
+            return f"; write {value} without quotes" if literal else f": use -p {name}:={value}"
+        if isinstance(value, int | Decimal) and held == {_TEXT} and not isinstance(value, bool):
+            written = comparison.operand.written if literal else str(value)
+            return f"; write '{written}'" if literal else f": use -p {name}={written}"
+        return ""
+
+    def _give(self, hint: str) -> None:
+        if hint not in self._given:
+            self._given.add(hint)
+            note(hint)
+
+
+_TEXT: Final = "text"
+_NUMBER: Final = "a number"
+
+
+def _kind(value: object) -> str:
+    match value:
+        case str():
+            return _TEXT
+        case bool():
+            return "true or false"
+        case int() | Decimal():
+            return _NUMBER
+        case bytes():
+            return "binary"
+        case Mapping():
+            return "a map"
+        case set():
+            return "a set"
+        case Sequence():
+            return "a list"
+    return "null"
+
+
+def _find(item: Item, comparison: Comparison) -> object | None:
+    """Return what the path leads to; `None` for nothing, and for a null, of which none is sure."""
+    found: Any = item
+    for step in comparison.steps():
+        if isinstance(found, Mapping):
+            found = found.get(step)
+        elif isinstance(found, list) and step.isdecimal() and int(step) < len(found):
+            found = found[int(step)]
+        else:
+            return None
+    value: object | None = found
+    return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        number(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _known_names(table: Table) -> frozenset[str]:
+    keys = [table.key, *(index.key for index in table.indexes)]
+    attributes = [one for key in keys for one in (*key.partition, *key.sort)]
+    fields = (field for one in attributes for field in _FIELD.findall(one.template))
+    projected = (name for index in table.indexes for name in index.projected_attributes)
+    return frozenset(
+        {
+            *(one.name for one in attributes if one.name),
+            *fields,
+            *projected,
+            *table.visible_attributes,
+            *table.required_attributes,
+            *table.timestamp_attributes,
+        }
+    )
+
+
+async def _within(question: Any) -> Any:
+    """Return the answer; `None` where it fails or takes long, for it is advice only."""
+    try:
+        return await asyncio.wait_for(question, _PATIENCE)
+    except (QueryError, TimeoutError):
+        return None

@@ -1,0 +1,173 @@
+"""What `ddbq` advises when a result may not be the one that was meant."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from dynamodb_processor.v1 import catalog_service_pb2
+from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
+from dynamodb_processor_client.comparisons import comparisons, names
+from tests.unit.client.commands import Run, run_on_terminal
+from tests.unit.client.service import Failure, FakeService
+
+
+@pytest.fixture
+def flights(service: FakeService) -> FakeService:
+    """The service, with a table of flights: a composed key, an index, a number and a text."""
+    table = service.table.table
+    table.name = "flights"
+    table.key.partition.add(name="carrier", type=catalog_service_pb2.KEY_TYPE_STRING)
+    table.key.sort.add(template="{departure}#{flight}")
+    index = table.indexes.add(name="by_aircraft", projects_all=True)
+    index.key.partition.add(name="tailnum", type=catalog_service_pb2.KEY_TYPE_STRING)
+    service.tables.tables.add(name="flights")
+    service.tables.tables.add(name="audit_events")
+    attributes = {"distance": AttributeValue(n="2475"), "carrier": AttributeValue(s="UA")}
+    attributes["zip"] = AttributeValue(s="02134")
+    service.items = [Item(attributes=attributes)]
+    return service
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (
+            ("distance <> :d", "-p", "d=2000"),
+            (
+                "warning: distance is a number in these items and is compared with text: "
+                "use -p d:=2000"
+            ),
+        ),
+        (
+            ("distance <> '2000'",),
+            (
+                "warning: distance is a number in these items and is compared with text; "
+                "write 2000 without quotes"
+            ),
+        ),
+        (
+            ("zip <> :z", "-p", "z:=2134"),
+            "warning: zip is text in these items and is compared with a number: use -p z=2134",
+        ),
+        (("carrier IN (:a, 'UA') AND NOT zip = 5", "-p", "a=x"), "write '5'"),
+        (("distance > :d", "-p", "d:=2000"), ""),
+        (("carrier <> :c", "-p", "c:=null"), ""),
+        (("size(carrier) > 1 AND contains(carrier, 'U')",), ""),
+    ],
+)
+async def test_another_type_is_warned_of(
+    run: Run, flights: FakeService, arguments: tuple[str, ...], hint: str
+) -> None:
+    """A filter that compares an attribute with another type than the page holds is told."""
+    for command in ("query", "stream"):
+        outcome = await run(command, "flights", *arguments)
+        assert outcome.status == 0
+        assert len(outcome.lines) == 1
+        assert hint in outcome.errors
+        assert bool(hint) == bool(outcome.errors)
+
+
+async def test_text_that_is_a_number_is_told_where_nothing_is_found(
+    run: Run, flights: FakeService
+) -> None:
+    """Without items there is nothing to compare with, but a number that was sent as text."""
+    flights.items = []
+    for command in ("query", "stream", "count"):
+        outcome = await run(command, "flights", "distance > :d", "-p", "d=2000")
+        assert "distance was compared with the text '2000'" in outcome.errors
+        assert "use -p d:=2000" in outcome.errors
+        assert (await run(command, "flights", "distance > :d", "-p", "d:=2000")).errors == ""
+
+
+REFUSED = Failure(grpc.StatusCode.FAILED_PRECONDITION, "this needs a scan")
+
+
+async def test_a_bare_word_hints_at_quotes(run: Run, flights: FakeService) -> None:
+    """`carrier = UA` compares two attributes, which is hardly ever meant."""
+    flights.failures.append(REFUSED)
+    outcome = await run("query", "flights", "carrier = UA")
+    assert outcome.status == 1
+    assert outcome.errors.splitlines() == [
+        "ddbq: FAILED_PRECONDITION: this needs a scan",
+        "hint: UA is read as the name of an attribute; text is quoted: 'UA'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("carier = 'UA'",), "hint: is the attribute carier spelt carrier?"),
+        (("departur = 'x'",), "hint: is the attribute departur spelt departure?"),
+        (("carrier = 'UA'", "--project", "tailnm"), "hint: is the attribute tailnm spelt tailnum?"),
+        (("carrier = 'UA' AND nothing_alike = 1",), ""),
+    ],
+)
+async def test_misspelt_fields_have_candidates(
+    run: Run, flights: FakeService, arguments: tuple[str, ...], hint: str
+) -> None:
+    """A refusal says which known attribute a name is like."""
+    flights.failures.append(REFUSED)
+    outcome = await run("query", "flights", *arguments)
+    assert outcome.errors.splitlines()[1:] == ([hint] if hint else [])
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED])
+async def test_misspelt_tables_have_candidates(
+    run: Run, flights: FakeService, code: grpc.StatusCode
+) -> None:
+    """A table that is not there, or not granted, may be another one's name misspelt."""
+    for arguments in (
+        ("query", "fligths"),
+        ("tables", "fligths"),
+        ("get", "fligths", "--key", "a=1"),
+    ):
+        flights.failures.append(Failure(code, "no"))
+        outcome = await run(*arguments)
+        assert outcome.errors.splitlines()[1:] == ["hint: is the table fligths spelt flights?"]
+    flights.failures.append(Failure(code, "no"))
+    assert len((await run("query", "flights")).errors.splitlines()) == 1
+
+
+async def test_advice_that_fails_is_left_out(run: Run, flights: FakeService) -> None:
+    """The first error is the one that counts."""
+    flights.failures.extend([REFUSED, Failure(grpc.StatusCode.INTERNAL, "and more")])
+    outcome = await run("query", "flights", "carier = 'UA'")
+    assert outcome.errors == "ddbq: FAILED_PRECONDITION: this needs a scan\n"
+
+
+async def test_ways_out_are_lines_on_a_terminal(
+    environment: dict[str, str], flights: FakeService
+) -> None:
+    """A long refusal with several ways out has one on each line, where a person reads it."""
+    message = (
+        "this needs a scan, which the catalog does not allow; ways out: the operator can set "
+        "required: [placed_at]; the caller can set index: by_status"
+    )
+    flights.failures.append(Failure(grpc.StatusCode.FAILED_PRECONDITION, message))
+    shown = (await run_on_terminal(environment, "query", "flights")).output.replace("\r", "")
+    assert shown.splitlines() == [
+        "ddbq: FAILED_PRECONDITION: this needs a scan, which the catalog does not allow",
+        "  ways out: the operator can set required: [placed_at]",
+        "  the caller can set index: by_status",
+    ]
+
+
+def test_comparisons_are_read_as_far_as_needed() -> None:
+    """Operators, BETWEEN and IN; paths, quoted names, text, numbers, parameters and bare words."""
+    expression = (
+        "a = 'x' AND \"b c\".d[0] BETWEEN 1 AND :e AND f IN ('y', :g) AND size(h) > 5 "
+        "AND NOT i <> UA OR attribute_exists(j) AND k = true"
+    )
+    found = [(one.path, one.operand.written) for one in comparisons(expression)]
+    assert found == [
+        ("a", "'x'"),
+        ('"b c".d[0]', "1"),
+        ('"b c".d[0]', ":e"),
+        ("f", "'y'"),
+        ("f", ":g"),
+        ("i", "UA"),
+    ]
+    assert list(names(expression)) == ["a", "b c", "f", "h", "i", "UA", "j", "k"]
+    for nonsense in ("", "a", "a =", "a IN", "a BETWEEN", "'", "= = =", "a = ("):
+        assert list(comparisons(nonsense)) == []
