@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from dynamodb_processor_server.access.api_keys import KeyRing
 from dynamodb_processor_server.access.unused_keys import keys_without_tables
 from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
+from dynamodb_processor_server.cli.redis_report import report_on_redis
 from dynamodb_processor_server.cli.setting_warnings import setting_warnings
 from dynamodb_processor_server.cli.table_report import report_on
 from dynamodb_processor_server.documents import Document
@@ -40,8 +41,13 @@ async def show_config(settings: Settings) -> int:
         f"key {key_id} grants no table of the catalog: its tables match none"
         for key_id in keys_without_tables(keys, catalog)
     ]
-    print("tables:" if catalog.tables else "tables: {}")
     sound = True
+    if settings.redis_url is not None:
+        redis = await report_on_redis(settings.redis_url.get_secret_value(), settings.redis_prefix)
+        print(_line({"redis": redis.text}))
+        notes += redis.notes
+        sound = redis.sound
+    print("tables:" if catalog.tables else "tables: {}")
     async with Clients(settings.client_settings()) as clients:
         describer = DynamoDBDescriber(Backend(clients, settings.backend_settings()))
         for name, declaration in catalog.tables.items():

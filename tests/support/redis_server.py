@@ -24,8 +24,9 @@ def find_redis() -> str:
 class RedisServer:
     """A server on a port of its own that keeps nothing on disk."""
 
-    def __init__(self, binary: str, directory: Path) -> None:
+    def __init__(self, binary: str, directory: Path, *options: str) -> None:
         self._binary = binary
+        self._options = options
         self._directory = directory
         with socket.create_server(("127.0.0.1", 0)) as found:
             self.port = found.getsockname()[1]
@@ -36,7 +37,7 @@ class RedisServer:
         """Start it, and wait until it answers."""
         arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         self._process = subprocess.Popen(
-            [self._binary, *arguments, "--appendonly", "no"],
+            [self._binary, *arguments, "--appendonly", "no", *self._options],
             cwd=self._directory,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -51,6 +51,9 @@ class MemoryTier:
         """Lose what nobody can tell was there."""
         self.generations.clear()
 
+    async def connect(self) -> None:
+        """Nothing has to be opened."""
+
     async def look_up(self, asked: LookUp) -> Found:
         """Return the page and the generations."""
         if asked.epoch != self.epoch:

@@ -89,6 +89,9 @@ class Line:
         self._tier = tier
         self._random = random
 
+    async def connect(self) -> None:
+        """The line is there from the first."""
+
     async def look_up(self, asked: LookUp) -> Found:
         """As the tier does."""
         return await self._over(lambda: self._tier.look_up(asked))

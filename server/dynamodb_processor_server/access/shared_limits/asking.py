@@ -14,6 +14,7 @@ from dynamodb_processor_server.reading.breakers import (
     State,
     guarded,
 )
+from dynamodb_processor_server.redis_client import RedisLog
 
 # Messages follow one another, and every call waits for one: a store that has said nothing useful
 # for half a second is left alone, be it after five messages or after the only one.
@@ -35,6 +36,7 @@ class Asking:
         self.breaker = Breaker(_BREAKER, clock, jitter)
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self._timeout = timeout
+        self._log = RedisLog("shared_limits", clock)
 
     async def ask(self, operation: str, question: Callable[[], Awaitable[_T]]) -> _T:
         """Return the answer; raise LimitsLost if there is none."""
@@ -44,10 +46,13 @@ class Asking:
             kind = "left_alone"
         except TimeoutError:
             kind = "timeout"
+            self._log.failed(kind)
         except LimitsLost as error:
             kind = error.kind
+            self._log.failed(kind, error.words)
         else:
             self.outcomes[operation, "done"] += 1
+            self._log.succeeded()
             return answer
         self.outcomes[operation, kind] += 1
         raise LimitsLost(kind)

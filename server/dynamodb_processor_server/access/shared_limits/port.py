@@ -11,11 +11,15 @@ from dynamodb_processor_server.access.windows import Key
 
 
 class LimitsLost(Exception):
-    """The store did not do what it was asked, or may not have. `kind` is for metrics."""
+    """The store did not do what it was asked, or may not have.
 
-    def __init__(self, kind: str) -> None:
+    `kind` is for metrics. `words` are the store's own, for the log.
+    """
+
+    def __init__(self, kind: str, words: str = "") -> None:
         super().__init__(kind)
         self.kind = kind
+        self.words = words
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ _CONNECTIONS: Final = 4  # one message of each kind is under way at a time
 
 
 class RedisLimits:
-    """The store behind `url`. Connecting may take `timeout` seconds; callers bound the whole.
+    """The store behind `url`. Callers bound what an operation takes, connecting included.
 
     All keys begin with `prefix`. They name principals and tables, so that an operator can look at a
     limit or lift it. Raises ConfigurationError when the URL is none of Redis's.
@@ -66,7 +66,7 @@ class RedisLimits:
         try:
             return await run_script(script, names, arguments)
         except RedisFailed as error:
-            raise LimitsLost(error.kind) from None
+            raise LimitsLost(error.kind, error.words) from None
 
 
 def _wait(taking: CallTaking, state: bytes) -> float | None:

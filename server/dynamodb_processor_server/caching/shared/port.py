@@ -16,11 +16,15 @@ MOST_EVENTS = 1_000
 
 
 class TierFailed(Exception):
-    """The store did not do what it was asked. `kind` is one of few, for metrics."""
+    """The store did not do what it was asked.
 
-    def __init__(self, kind: str) -> None:
+    `kind` is one of few, for metrics. `words` are the store's own, for the log.
+    """
+
+    def __init__(self, kind: str, words: str = "") -> None:
         super().__init__(kind)
         self.kind = kind
+        self.words = words
 
 
 class EpochOver(Exception):
@@ -80,6 +84,10 @@ class Polled:
 
 class TierStore(Protocol):
     """Keeps pages, generations and the stream of invalidations. Every method raises TierFailed."""
+
+    async def connect(self) -> None:
+        """Get ready for the other methods, in some seconds, so that those take as long as usual."""
+        ...
 
     async def look_up(self, asked: LookUp) -> Found:
         """Return the page and the generations, missing ones made anew; raise EpochOver as well."""

@@ -16,7 +16,13 @@ from dynamodb_processor_server.caching.shared.port import (
     Polled,
     TierFailed,
 )
-from dynamodb_processor_server.redis_client import RedisFailed, close_redis, open_redis, run_script
+from dynamodb_processor_server.redis_client import (
+    RedisFailed,
+    close_redis,
+    connect,
+    open_redis,
+    run_script,
+)
 
 _CONNECTIONS: Final = 32
 _LEASE: Final = 1_000  # ms: longer than most reads, short enough to wait for one who has died
@@ -27,7 +33,7 @@ _DIGEST: Final = 40  # hexadecimal digits in front of each page
 
 
 class RedisStore:
-    """The tier behind `url`. Connecting may take `timeout` seconds; callers bound the whole.
+    """The tier behind `url`. Callers bound what an operation takes, connecting included.
 
     All keys begin with `prefix`. That a tag was moved is known for at least `quarantine` seconds,
     which no look-up's `settling` exceeds. Raises ConfigurationError when the URL is none of
@@ -43,6 +49,14 @@ class RedisStore:
         self._invalidate = self._redis.register_script(scripts.INVALIDATE)
         self._poll = self._redis.register_script(scripts.POLL)
         self._renew = self._redis.register_script(scripts.RENEW)
+
+    async def connect(self) -> None:
+        """Have a connection, and the scripts loaded."""
+        scripts = (self._look_up, self._store, self._invalidate, self._poll, self._renew)
+        try:
+            await connect(self._redis, scripts)
+        except RedisFailed as error:
+            raise TierFailed(error.kind, error.words) from None
 
     async def look_up(self, asked: LookUp) -> Found:
         """Return the page and the generations."""
@@ -122,7 +136,7 @@ class RedisStore:
         try:
             return await run_script(script, (self._prefix,), arguments)
         except RedisFailed as error:
-            raise TierFailed(error.kind) from None
+            raise TierFailed(error.kind, error.words) from None
 
 
 def _random() -> bytes:

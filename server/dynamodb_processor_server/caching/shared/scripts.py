@@ -4,6 +4,10 @@ The epoch's key holds 32 random hexadecimal digits and the server's run id; each
 names its epoch. Whenever the two do not agree with the server and with each other, something may
 have been lost, and a new epoch begins: pages and generations of earlier ones are under other names.
 What is of the wrong type or form counts as missing.
+
+Usual access lists forbid INFO, which has the run id. Then the epoch's key holds the digits alone,
+and each poll sets a heartbeat. A server that lost something has lost the latest heartbeats, too: an
+epoch ends with a second without one.
 """
 
 from __future__ import annotations
@@ -19,22 +23,31 @@ local function text(key)
   local value = redis.pcall('GET', key)
   return type(value) == 'string' and value or ''
 end
-local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function run()
+  local info = redis.pcall('INFO', 'server')
+  return type(info) == 'string' and string.match(info, 'run_id:(%w+)') or ''
+end
+local function beat() redis.call('SET', prefix .. 'heartbeat', string.format('%.0f', now)) end
+local function lives(epoch)
+  if #epoch > 32 then return string.sub(epoch, 33) == run() end
+  return #epoch == 32 and now - (tonumber(text(prefix .. 'heartbeat')) or 0) < 1000
+end
 local epoch, sequence = text(prefix .. 'epoch'), nil
 local last = redis.pcall('XREVRANGE', stream, '+', '-', 'COUNT', 1)
-if #epoch >= 32 and string.sub(epoch, 33) == run and last[1] and last[1][2][2] == epoch then
+if last[1] and last[1][2][2] == epoch and lives(epoch) then
   sequence = tonumber(string.match(last[1][1], '^(%d+)%-0$'))
 end
 local function begin()
-  epoch, sequence = random .. run, 1
+  epoch, sequence = random .. run(), 1
   redis.call('SET', prefix .. 'epoch', epoch)
   redis.call('DEL', stream)
   redis.call('XADD', stream, '1-0', 'epoch', epoch, 'event', '')
+  if #epoch == 32 then beat() end
 end
 if not sequence then begin() end
 local base = prefix .. string.sub(epoch, 1, 32) .. ':'
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function generation(name, number, kind, lifetime)
   local digits = string.sub(redis.sha1hex(random .. number), 1, 32)
   local made = digits .. kind .. string.format('%.0f', now)
@@ -104,6 +117,7 @@ POLL: Final = (
     _PRELUDE
     + """
 local events, after = {}, tonumber(ARGV[3])
+if #epoch == 32 then beat() end
 if epoch == known and sequence - after <= tonumber(ARGV[4]) then
   local from = string.format('%.0f-0', after + 1)
   for _, entry in ipairs(redis.call('XRANGE', stream, from, '+', 'COUNT', ARGV[5])) do

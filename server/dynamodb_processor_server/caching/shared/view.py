@@ -19,10 +19,12 @@ import structlog
 from dynamodb_processor_server.caching.generations import Generations
 from dynamodb_processor_server.caching.shared.port import MOST_EVENTS, Polled, TierFailed, TierStore
 from dynamodb_processor_server.caching.shared.sealing import TierSealer, Unsealable
+from dynamodb_processor_server.redis_client import RedisLog
 
 #: For how many seconds after a poll was sent its answer is good; what every replica relies on.
 FRESH_SECONDS: Final = 0.5
 _POLL_SECONDS: Final = 0.1
+_MAY_BE_DISCONNECTED: Final = ("timeout", "unreachable")
 _EVENTS_AT_ONCE: Final = 20  # then the event loop may see to others
 
 _log = structlog.get_logger(__name__)
@@ -55,7 +57,8 @@ class View:
         self._clock = clock
         self._sleep = sleep
         self._fresh_until = -inf
-        self._failing = False
+        self._log = RedisLog("shared_cache", clock)
+        self._connected = False
         self._most = MOST_EVENTS  # events to ask for
 
     @property
@@ -74,14 +77,20 @@ class View:
             await self._sleep(_POLL_SECONDS)
 
     async def poll(self) -> None:
-        """Look once at what was invalidated. A failure is counted, and lets the view age."""
-        sent = self._clock()
+        """Look once at what was invalidated. A failure is counted, and lets the view age.
+
+        What has to be connected first has longer than a poll: nobody waits for either.
+        """
         try:
+            if not self._connected:
+                await self._store.connect()
+                self._connected = True
+            sent = self._clock()
             async with asyncio.timeout(self._timeout):
                 polled = await self._store.poll(self.epoch, self.sequence, self._most)
                 await self._take(polled, sent)
         except TierFailed as error:
-            self._failed(error.kind)
+            self._failed(error.kind, error.words)
         except TimeoutError:
             self._most = max(1, self._most // 2)  # so many may take too long
             self._failed("timeout")
@@ -89,9 +98,8 @@ class View:
             self._failed("defect")
         else:
             self._most = min(MOST_EVENTS, self._most + self._most // 4 + 1)
-            if self._failing and self.fresh:
-                self._failing = False
-                _log.info("shared_cache_reached")
+            if self.fresh:
+                self._log.succeeded()
 
     async def _take(self, polled: Polled, sent: float) -> None:
         behind = polled.sequence - self.sequence
@@ -133,8 +141,11 @@ class View:
         self.resets[reason] += 1
         _log.info("local_cache_dropped", reason=reason)
 
-    def _failed(self, kind: str) -> None:
+    def _failed(self, kind: str, words: str = "") -> None:
+        if kind in _MAY_BE_DISCONNECTED:
+            self._connected = False
         self.failures[kind] += 1
-        if not self._failing:
-            self._failing = True
-            _log.warning("shared_cache_not_reached", reason=kind, exc_info=kind == "defect")
+        if kind == "defect":
+            self._log.failed(kind, exc_info=True)
+        else:
+            self._log.failed(kind, words)

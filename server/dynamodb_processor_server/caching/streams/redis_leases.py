@@ -9,7 +9,13 @@ import orjson
 
 from dynamodb_processor_server.caching.streams.port import NOWHERE, Checkpoint
 from dynamodb_processor_server.errors import BackendUnavailable
-from dynamodb_processor_server.redis_client import RedisFailed, close_redis, open_redis, run_script
+from dynamodb_processor_server.redis_client import (
+    RedisFailed,
+    RedisLog,
+    close_redis,
+    open_redis,
+    run_script,
+)
 
 _CONNECTIONS: Final = 4
 
@@ -43,6 +49,7 @@ class RedisLeases:
         self._redis = open_redis(url, timeout, _CONNECTIONS)
         self._timeout = timeout
         self._prefix = prefix
+        self._log = RedisLog("stream_leases")
         self._take = self._redis.register_script(_TAKE)
         self._renew = self._redis.register_script(_RENEW)
 
@@ -78,9 +85,13 @@ class RedisLeases:
         keys = (f"{self._prefix}lease:{name}", f"{self._prefix}checkpoint:{name}")
         try:
             async with asyncio.timeout(self._timeout):
-                return await run_script(script, keys, arguments)
-        except (RedisFailed, TimeoutError):
+                answer = await run_script(script, keys, arguments)
+        except (RedisFailed, TimeoutError) as error:
+            failure = error if isinstance(error, RedisFailed) else RedisFailed("timeout")
+            self._log.failed(failure.kind, failure.words)
             raise BackendUnavailable("Redis cannot be asked for a lease") from None
+        self._log.succeeded()
+        return answer
 
 
 def _parse(text: bytes, good_for: float) -> Checkpoint:

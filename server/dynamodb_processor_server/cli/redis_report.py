@@ -1,0 +1,106 @@
+"""What `dynamodb-processor config` says of Redis: whether it can be used, and what is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dynamodb_processor_server.redis_client import (
+    NEEDS_BRACES,
+    RedisFailed,
+    close_redis,
+    connect,
+    open_redis,
+    remedy_for,
+    run_script,
+)
+
+_TIMEOUT: Final = 5.0  # seconds
+_INFO_NOTE: Final = (
+    "redis_url: INFO is not allowed, so a restart of Redis that takes less than a second and loses "
+    "what was written last is not noticed; allow `+info`"
+)
+
+# Every command of the scripts, on a key of its own, which ends by itself. Answers what was refused.
+_COMMANDS: Final = """
+if redis.replicate_commands then redis.replicate_commands() end
+local key, stream, refused = KEYS[1], KEYS[1] .. ':stream', {}
+local function try(...)
+  local answer = redis.pcall(...)
+  if type(answer) == 'table' and answer.err then
+    refused[#refused + 1] = (...) .. '\\n' .. answer.err
+  end
+end
+try('TIME')
+try('SET', key, '1', 'PX', 10000)
+try('GET', key)
+try('GETRANGE', key, 0, 0)
+try('PTTL', key)
+try('PEXPIRE', key, 10000)
+try('XADD', stream, '*', 'event', '')
+try('XRANGE', stream, '-', '+', 'COUNT', 1)
+try('XREVRANGE', stream, '+', '-', 'COUNT', 1)
+try('DEL', key)
+try('DEL', stream)
+try('INFO', 'server')
+return refused
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisReport:
+    """What there is to say: `text` for the line of Redis, `notes` beside it."""
+
+    text: str
+    sound: bool
+    notes: tuple[str, ...] = ()
+
+
+async def report_on_redis(url: str, prefix: str) -> RedisReport:
+    """Ask the Redis at `url` for everything that the server asks it, under `prefix`.
+
+    Raises ConfigurationError if the URL is none of Redis's.
+    """
+    client = open_redis(url, _TIMEOUT, 1)
+    try:
+        async with asyncio.timeout(_TIMEOUT):
+            return await _ask(client, prefix)
+    except RedisFailed as error:
+        words = error.words or "it does not answer"
+        remedy = remedy_for(error.words)
+        return RedisReport(f"{words} ({remedy})" if remedy else words, sound=False)
+    except TimeoutError:
+        return RedisReport("it does not answer", sound=False)
+    finally:
+        await close_redis(client)
+
+
+async def _ask(client: Any, prefix: str) -> RedisReport:
+    await connect(client)
+    if await _cluster_nodes(client) > 1 and not re.search(r"\{[^}]+\}", prefix):
+        return RedisReport(f"redis_prefix: {NEEDS_BRACES}", sound=False)
+    answer = await run_script(client.register_script(_COMMANDS), (f"{prefix}config",), ())
+    refused = dict(entry.decode(errors="replace").split("\n", 1) for entry in answer)
+    notes = (_INFO_NOTE,) if refused.pop("INFO", None) is not None else ()
+    if refused:
+        return RedisReport(_missing(list(refused), next(iter(refused.values()))), False, notes)
+    return RedisReport("ok", True, notes)
+
+
+async def _cluster_nodes(client: Any) -> int:
+    """Return how many nodes of a cluster share the keys, 0 if there is no cluster to be seen."""
+    try:
+        answer = await run_script(lambda **_: client.execute_command("CLUSTER", "INFO"), (), ())
+    except RedisFailed:
+        return 0
+    found = re.search(rb"cluster_size:(\d+)", answer) if isinstance(answer, bytes) else None
+    return int(found[1]) if found else 0
+
+
+def _missing(commands: Sequence[str], words: str) -> str:
+    names = ", ".join(dict.fromkeys(commands))
+    remedy = remedy_for(words)
+    return f"{names} is refused: {words.strip()}" + (f" ({remedy})" if remedy else "")

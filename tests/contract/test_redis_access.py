@@ -1,0 +1,276 @@
+"""Redis with an access list as operators write it, behind a slow connection, and as a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import redis
+import structlog
+
+from dynamodb_processor_server.caching.generations import Generations
+from dynamodb_processor_server.caching.shared.port import LookUp, TierFailed
+from dynamodb_processor_server.caching.shared.redis_store import RedisStore
+from dynamodb_processor_server.caching.shared.sealing import TierSealer
+from dynamodb_processor_server.caching.shared.view import View
+from dynamodb_processor_server.cli.redis_report import report_on_redis
+from dynamodb_processor_server.query.tokens import TokenKey
+from dynamodb_processor_server.redis_client import RedisLog
+from tests.support.processes import free_address
+from tests.support.redis_server import RedisServer
+from tests.support.running import eventually
+
+_PASSWORD: Final = "rather-secret"
+_PREFIX: Final = "fleet:"
+_USUAL: Final = ("+@all", "-@dangerous")  # forbids INFO
+
+
+class Guarded:
+    """A server of its own, with a user "ddb" who may use keys of one prefix."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self.server = server
+        self.url = server.url.replace("redis://", f"redis://ddb:{_PASSWORD}@")
+
+    @contextlib.contextmanager
+    def admin(self) -> Iterator[Any]:
+        """A client who may do everything."""
+        with redis.Redis.from_url(self.server.url) as client:
+            yield client
+
+    def allow(self, *rules: str) -> None:
+        """Set what the user may do."""
+        with self.admin() as client:
+            client.execute_command(
+                "ACL", "SETUSER", "ddb", "reset", "on", f">{_PASSWORD}", f"~{_PREFIX}*", *rules
+            )
+
+
+@pytest.fixture
+def guarded(redis_binary: str, tmp_path: Path) -> Iterator[Guarded]:
+    """Such a server, whose user may do what is usual."""
+    server = RedisServer(redis_binary, tmp_path)
+    server.start()
+    guarded = Guarded(server)
+    guarded.allow(*_USUAL)
+    yield guarded
+    server.kill()
+
+
+@pytest.fixture
+async def store(guarded: Guarded) -> AsyncIterator[RedisStore]:
+    """The shared cache of that user."""
+    store = RedisStore(guarded.url, 1.0, _PREFIX, 10.0)
+    yield store
+    await store.close()
+
+
+async def test_the_shared_cache_does_without_info(store: RedisStore) -> None:
+    """Pages are kept and found, and what is invalidated is heard of."""
+    await store.connect()
+    first = await store.poll(b"", 0, 10)
+    asked = LookUp(first.epoch, b"page", (b"tag",), 0.0, 60.0)
+    missed = await store.look_up(asked)
+    await store.store(asked, missed.generations, b"value", 60.0)
+    assert (await store.look_up(asked)).page == b"value"
+    await store.invalidate((b"tag",), b"event")
+    assert (await store.look_up(asked)).page is None
+    polled = await store.poll(first.epoch, first.sequence, 10)
+    assert [event for _, event in polled.events] == [b"event"]
+    assert (await store.poll(polled.epoch, polled.sequence, 10)).epoch == first.epoch
+
+
+async def test_what_a_restart_brought_back_is_not_used(guarded: Guarded, store: RedisStore) -> None:
+    """A snapshot has the heartbeat of its time, so what was written after it is missed."""
+    first = await store.poll(b"", 0, 10)
+    with guarded.admin() as client:
+        beat = int(client.get(f"{_PREFIX}heartbeat"))
+        client.set(f"{_PREFIX}heartbeat", beat - 1_000)  # a second between snapshot and restart
+        client.save()
+    await store.invalidate((b"tag",), b"lost event")
+    guarded.server.kill()
+    guarded.server.start()
+    guarded.allow(*_USUAL)
+    with contextlib.suppress(TierFailed):  # on the connection that broke
+        await store.connect()
+    again = await store.poll(first.epoch, first.sequence, 10)
+    assert again.epoch != first.epoch
+
+
+async def test_a_server_that_allows_info_again_has_its_run_in_the_next_epoch(
+    guarded: Guarded, store: RedisStore
+) -> None:
+    """The run tells restarts apart however fast they are."""
+    first = await store.poll(b"", 0, 10)
+    assert len(first.epoch) == 32
+    guarded.allow(*_USUAL, "+info")
+    assert (await store.poll(first.epoch, 1, 10)).epoch == first.epoch
+    await store.renew(first.epoch)
+    second = await store.poll(b"", 0, 10)
+    assert len(second.epoch) == 72
+    guarded.allow(*_USUAL)
+    assert len((await store.poll(second.epoch, 1, 10)).epoch) == 32
+
+
+def view_of(store: RedisStore, timeout: float) -> View:
+    """Return a view of the store."""
+    return View(store, TierSealer((TokenKey("a", b"k" * 32),)), Generations(), timeout)
+
+
+async def test_each_reason_is_logged_in_the_words_of_redis(
+    guarded: Guarded, store: RedisStore
+) -> None:
+    """And the remedy, when it is known; nothing of the password."""
+    view = view_of(store, 5.0)
+    await view.poll()
+    with structlog.testing.capture_logs() as logs:
+        for rules in ((*_USUAL, "-xrange"), (*_USUAL, "-@scripting"), (*_USUAL, "-xrange"), _USUAL):
+            guarded.allow(*rules)
+            for _ in range(3):
+                await view.poll()
+    said = [(line["event"], line.get("reason"), line.get("redis_says", "")) for line in logs]
+    assert [part[:2] for part in said] == [
+        ("shared_cache_not_reached", "refused"),
+        ("shared_cache_not_reached", "refused"),
+        ("shared_cache_reached", None),
+    ]
+    assert "xrange" in said[0][2]
+    assert "evalsha" in said[1][2]
+    assert logs[0]["remedy"] == "see 'What Redis must allow' in docs/security.md"
+    assert _PASSWORD not in repr(logs)
+
+
+async def test_a_wrong_password_is_a_refusal(guarded: Guarded) -> None:
+    """Not a server that cannot be reached."""
+    store = RedisStore(guarded.url.replace("rather", "less"), 1.0, _PREFIX, 10.0)
+    with pytest.raises(TierFailed) as failed:
+        await store.connect()
+    assert failed.value.kind == "refused"
+    assert "WRONGPASS" in failed.value.words or "invalid" in failed.value.words
+    await store.close()
+
+
+@contextlib.asynccontextmanager
+async def slow_to_connect(port: int, seconds: float) -> AsyncIterator[int]:
+    """Lead to a port, but let each connection wait before its first byte is passed on."""
+    pumps: set[asyncio.Task[None]] = set()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            while data := await reader.read(65_536):
+                writer.write(data)
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(seconds)
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        for one in (pump(reader, back), pump(there, writer)):
+            pumps.add(asyncio.create_task(one))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in pumps:
+            task.cancel()
+        await asyncio.wait(pumps)
+
+
+async def test_the_first_poll_counts_from_the_connection(redis_server: RedisServer) -> None:
+    """To connect, and to send scripts, takes longer than an answer may."""
+    async with slow_to_connect(redis_server.port, 1.2) as port:
+        store = RedisStore(f"redis://127.0.0.1:{port}", 1.0, f"slow-{time.time_ns()}:", 10.0)
+        view = view_of(store, 1.0)
+        await view.poll()
+        assert not view.failures
+        assert view.epoch
+        await store.close()
+
+
+def test_a_reason_that_lasts_is_logged_once_a_minute() -> None:
+    """However often it alternates with another; and every reason anew after a success."""
+    now = 0.0
+    log = RedisLog("limits", lambda: now)
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(100):
+            log.failed("timeout")
+            log.failed("refused", "OOM command not allowed")
+        assert len(logs) == 2
+        now = 61.0
+        log.failed("timeout")
+        assert len(logs) == 3
+        log.succeeded()
+        log.succeeded()
+        log.failed("timeout")
+    assert [line["event"] for line in logs[3:]] == ["limits_reached", "limits_not_reached"]
+
+
+async def test_config_says_what_redis_does_not_allow(guarded: Guarded) -> None:
+    """By command, in Redis's words; INFO alone is a note."""
+    usual = await report_on_redis(guarded.url, _PREFIX)
+    assert (usual.text, usual.sound) == ("ok", True)
+    assert "INFO is not allowed" in usual.notes[0]
+    guarded.allow(*_USUAL, "+info")
+    assert not (await report_on_redis(guarded.url, _PREFIX)).notes
+
+    guarded.allow(*_USUAL, "-xadd", "-getrange")
+    poor = await report_on_redis(guarded.url, _PREFIX)
+    assert not poor.sound
+    assert poor.text.startswith("GETRANGE, XADD is refused: ")
+    assert "docs/security.md" in poor.text
+    other = await report_on_redis(guarded.url, "other:")
+    assert not other.sound
+    assert "permission" in other.text
+    guarded.allow(*_USUAL, "-@scripting")
+    assert not (await report_on_redis(guarded.url, _PREFIX)).sound
+    wrong = await report_on_redis(guarded.url.replace("rather", "less"), _PREFIX)
+    assert not wrong.sound
+    assert "less-secret" not in wrong.text
+    guarded.server.kill()
+    gone = await report_on_redis(guarded.url, _PREFIX)
+    assert not gone.sound
+    assert _PASSWORD not in gone.text
+
+
+def has_joined(client: Any) -> bool:
+    """Return whether a node knows another one and which slots each has."""
+    said = client.execute_command("CLUSTER", "INFO")
+    return b"cluster_size:2" in said and b"cluster_state:ok" in said
+
+
+async def test_config_says_that_several_nodes_need_braces(
+    redis_binary: str, tmp_path: Path
+) -> None:
+    """Keys that lie apart cannot be used by one script."""
+    servers, ports = [], [free_address().rpartition(":")[2] for _ in range(2)]
+    for port in ports:
+        directory = tmp_path / port
+        directory.mkdir()
+        options = ("--cluster-enabled", "yes", "--cluster-port", port)
+        servers.append(RedisServer(redis_binary, directory, *options))
+    try:
+        for server, slots in zip(servers, ((0, 8191), (8192, 16383)), strict=True):
+            server.start()
+            with redis.Redis.from_url(server.url) as client:
+                client.execute_command("CLUSTER", "ADDSLOTSRANGE", *slots)
+        with redis.Redis.from_url(servers[0].url) as client:
+            client.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[1].port, ports[1])
+
+        for server in servers:
+            with redis.Redis.from_url(server.url) as client:
+                await eventually(partial(has_joined, client), patience=30)
+        apart = await report_on_redis(servers[0].url, "fleet:")
+        assert not apart.sound
+        assert "redis_prefix in braces" in apart.text
+        reports = [await report_on_redis(server.url, "{fleet}:") for server in servers]
+        assert sorted(report.sound for report in reports) == [False, True], reports
+        assert any("redis_url must lead to the node" in report.text for report in reports)
+    finally:
+        for server in servers:
+            server.kill()
