@@ -25,9 +25,12 @@ import structlog
 _log = structlog.get_logger(__name__)
 
 _LISTS: Final = ("/proc/self/fd", "/dev/fd")
-_EVERY: Final = 0.5  # seconds
-# Linux's `struct tcp_info`: the milliseconds since data last came are its word at byte 52.
-_IDLE: Final = struct.Struct("=52xI")
+_EVERY: Final = 0.5  # seconds between looks, and after one that found something to close:
+_SOON: Final = 0.1
+_MOST_ROUNDS: Final = 20  # looks without counting by address, where their number is the same
+# Linux's `struct tcp_info`: the milliseconds since data last came, and the bytes that have come.
+_TCP_INFO: Final = struct.Struct("=52xI72xQ")
+_NO_CALL: Final = 128  # bytes: what a client sends to greet, and no call
 
 Peer = tuple[str, int]
 
@@ -50,16 +53,21 @@ class ConnectionGuard:
 
     async def watch(self) -> NoReturn:
         """Close what has to be closed, until cancelled."""
+        closed, seen, rounds = 0, 0, 0
         while True:
             # Nobody tells that an address has too many, so that is looked for at intervals.
             with suppress(TimeoutError):
-                async with asyncio.timeout(_EVERY):
+                async with asyncio.timeout(_SOON if closed else _EVERY):
                     await self._wake.wait()
             self._wake.clear()
             doomed, self._doomed = self._doomed, set()
-            if not doomed and descriptors_in_use() <= self._most:
-                continue
-            closed = await asyncio.to_thread(close_connections, self.port, doomed, self._most)
+            rounds += 1
+            now = descriptors_in_use()
+            crowded = now > self._most and (closed or now != seen or rounds >= _MOST_ROUNDS)
+            closed = 0
+            if doomed or crowded:
+                closed = await asyncio.to_thread(close_connections, self.port, doomed, self._most)
+                seen, rounds = now - closed, 0
             if closed:
                 self.closed += closed
                 _log.warning("connections_closed", connections=closed)
@@ -83,10 +91,10 @@ def close_connections(port: int, doomed: Collection[Peer], most: int) -> int:
     Args:
         port: The local port.
         doomed: Whose connections are closed.
-        most: How many of one address are left open; of more, those are closed that have sent
-            nothing for the longest time.
+        most: How many of one address are left open; of more, those are closed that have sent no
+            call, and then those that have sent nothing for the longest time.
     """
-    idle: dict[str, list[tuple[int, int, Peer]]] = defaultdict(list)
+    idle: dict[str, list[tuple[tuple[bool, int], int, Peer]]] = defaultdict(list)
     closed = 0
     for number in _descriptors():
         with _connection(number, port) as found:
@@ -112,12 +120,15 @@ class _Connection:
         self.peer: Peer = (host.removeprefix("::ffff:"), port)
 
     @property
-    def idle(self) -> int:
-        """The milliseconds since data last came; 0 where the platform does not tell."""
+    def idle(self) -> tuple[bool, int]:
+        """Whether no call came, and the milliseconds since data last came, where that is told."""
         if sys.platform != "linux":
-            return 0
-        told = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _IDLE.size)
-        return int(_IDLE.unpack(told)[0])
+            return False, 0
+        told = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        if len(told) < _TCP_INFO.size:
+            return False, 0
+        since, received = _TCP_INFO.unpack(told)
+        return received < _NO_CALL, since
 
     def close(self) -> bool:
         """Shut it down, so that gRPC closes it; return whether that was possible."""

@@ -47,6 +47,8 @@ _OPTIONS: Final = (
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
 )
 
+_CHECK: Final = f"/{HEALTH_SERVICE.full_name}/Check"
+
 # For connections to close, and for handlers to clean up, once no call is under way.
 _CLOSE_SECONDS: Final = 2.0
 
@@ -130,6 +132,11 @@ class RpcServer:
             compression=_COMPRESSIONS[compression],
         )
         self._server.add_generic_rpc_handlers((self._handlers,))
+        # In a queue of its own: where more than a thousand calls wait, gRPC drops any of them, and
+        # a flood of calls that nobody has to authenticate for would cost probes their answers.
+        self._server.add_registered_method_handlers(
+            HEALTH_SERVICE.full_name, {"Check": self._handlers.handler(_CHECK)}
+        )
 
     async def start(self, address: str) -> str:
         """Serve on HOST:PORT and return the address, with the port that was picked for 0."""

@@ -15,6 +15,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from types import SimpleNamespace
 from typing import Any, Final
 
 import grpc
@@ -125,6 +126,11 @@ class HookedHandlers(grpc.GenericRpcHandler):
         """Return the wrapped handler of a method, or one that refuses where there is none."""
         method = handler_call_details.method
         return self._wrapped.get(method) or self._wrap(method, handler_call_details)
+
+    def handler(self, method: str) -> grpc.RpcMethodHandler[Any, Any]:
+        """Return the wrapped handler of a method, as `service` does."""
+        details: Any = SimpleNamespace(method=method, invocation_metadata=())
+        return self.service(details)
 
     def _wrap(
         self, method: str, details: grpc.HandlerCallDetails
