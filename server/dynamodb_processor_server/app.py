@@ -37,6 +37,7 @@ from dynamodb_processor_server.reading.admitted import (
 )
 from dynamodb_processor_server.reading.backend import Backend, Meter
 from dynamodb_processor_server.reading.batches import DynamoDBItemReader
+from dynamodb_processor_server.reading.bounded_batches import BoundedBatches
 from dynamodb_processor_server.reading.cached import CachedReader
 from dynamodb_processor_server.reading.clients import Clients
 from dynamodb_processor_server.reading.describing import DynamoDBDescriber
@@ -223,7 +224,10 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
             Openings(preparation, tokens),
             tokens,
             reader,
-            AdmittedItemReader(DynamoDBItemReader(backend), admittance),
+            BoundedBatches(
+                AdmittedItemReader(DynamoDBItemReader(backend), admittance),
+                settings.max_page_bytes,
+            ),
             limits.calls,
             limits.read_units,
             Deadlines(settings.unary_deadline, settings.stream_deadline, settings.stream_interval),

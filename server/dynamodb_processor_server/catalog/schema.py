@@ -111,6 +111,8 @@ class TableSchema:
     whose description lacks what a query needs. `skipped` says why, one sentence for each index that
     cannot be read. `replicated` says that it has copies in other regions that follow it with a
     delay. `identity` says which table this is, also when another one gets its name.
+    `item_bytes` is how large an item was on average when DynamoDB last counted them, None if
+    it found none; a schema with another average is the same schema.
     """
 
     name: str
@@ -120,6 +122,7 @@ class TableSchema:
     replicated: bool = False
     skipped: tuple[str, ...] = ()
     identity: TableIdentity = field(default_factory=TableIdentity)
+    item_bytes: float | None = field(default=None, compare=False)
 
     @property
     def base(self) -> AccessPath:
@@ -292,7 +295,14 @@ def parse_description(
         replicated,
         tuple(skipped),
         identity_of(description, endpoint, region),
+        _item_bytes(description),
     )
+
+
+def _item_bytes(description: Mapping[str, Any]) -> float | None:
+    """Return the average size of an item. DynamoDB counts a table's items every six hours."""
+    items, size = description.get("ItemCount"), description.get("TableSizeBytes")
+    return size / items if items and size else None
 
 
 _READABLE: Final = ("ACTIVE", "UPDATING")

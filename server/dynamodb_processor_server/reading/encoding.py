@@ -16,17 +16,17 @@ _ITEMS_TAG = b"\x0a"  # field 1, length-delimited: `repeated Item items = 1` of 
 
 def encode_item(item: WireItem) -> bytes:
     """Return an item as one element of `repeated Item items = 1`, tag and length included."""
-    message = Item()
-    fill_item(message, item)
-    data = message.SerializeToString()
+    data = item_message(item)
     return _ITEMS_TAG + _varint(len(data)) + data
 
 
-def fill_item(message: Item, item: WireItem) -> None:
-    """Set an item's attributes on an empty message."""
+def item_message(item: WireItem) -> bytes:
+    """Return the bytes of an `Item`."""
+    message = Item()
     attributes = message.attributes
     for name, value in item.items():
         _set(attributes[name], value)
+    return message.SerializeToString()
 
 
 def _set(target: AttributeValue, value: WireValue) -> None:

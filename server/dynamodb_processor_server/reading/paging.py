@@ -117,10 +117,12 @@ class PageBuilder:
         branches, base = self._branches, self._branches.base
         if base is None or branches.waiting():
             return {}
-        wanted = max(1, self._limits.page_size - self._count)
-        wanted = base.selected(wanted, branches.delivered)
+        wanted = base.selected(max(1, self._limits.page_size - self._count), branches.delivered)
+        size = self._plan.table.schema.item_bytes
         if self._bytes:
-            wanted = min(wanted, (self._max_bytes - self._bytes) * self._count // self._bytes + 1)
+            wanted = min(wanted, self._fitting)
+        elif size is not None:
+            wanted = min(wanted, int(self._max_bytes / size) + 1)
         if self._limits.max_read_units is not None:
             left = self._limits.max_read_units - self.usage.read_units
             wanted = min(wanted, int(left / UNITS_PER_GET))
@@ -191,11 +193,21 @@ class PageBuilder:
         brings one more, so that the merge seldom waits for a single one.
         """
         wanted = missing = max(1, self._limits.page_size - self._count)
+        if self._bytes:
+            wanted = missing = min(missing, self._fitting)
         if not self._plan.exact_limit:
             matches, evaluated = self._branches.matches + 1, self._branches.evaluated + 2
             wanted = math.ceil(missing * evaluated / matches)
         unread = self._branches.unread
         return max(1, wanted if unread < 2 else math.ceil(wanted / unread) + 1)
+
+    @property
+    def _fitting(self) -> int:
+        """How many items are likely to find room yet, and one more, which shows that it has none.
+
+        There must be items on the page.
+        """
+        return (self._max_bytes - self._bytes) * self._count // self._bytes + 1
 
     def _scans_left(self) -> int:
         budget = self._limits.max_scanned_items

@@ -9,12 +9,11 @@ from dynamodb_processor.v1.query_service_pb2 import BatchGetItemsRequest, BatchG
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.errors import PermissionDenied
 from dynamodb_processor_server.query.planner import projection_violations
-from dynamodb_processor_server.query.projection import shaped
 from dynamodb_processor_server.query.requests import build_batch
 from dynamodb_processor_server.query.rules import RowRule
 from dynamodb_processor_server.query.values import to_wire
-from dynamodb_processor_server.reading.encoding import fill_item
-from dynamodb_processor_server.reading.port import Found, Lookup
+from dynamodb_processor_server.reading.bounded_batches import Batch as FoundItems
+from dynamodb_processor_server.reading.port import Lookup
 from dynamodb_processor_server.rpc.keys import parse_key
 from dynamodb_processor_server.rpc.requests import (
     WITHHELD,
@@ -83,7 +82,7 @@ def parse_batch(
 
 
 def batch_response(
-    request: BatchGetItemsRequest, batch: Batch, found: Found, max_bytes: int
+    request: BatchGetItemsRequest, batch: Batch, found: FoundItems, max_bytes: int
 ) -> BatchGetItemsResponse:
     """Return one result for each key of the request, in its order.
 
@@ -100,14 +99,13 @@ def batch_response(
         if item is None:
             result.missing_key.CopyFrom(key)
             continue
-        result.item.SetInParent()
-        fill_item(result.item, shaped(item, batch.lookup.shape))
-        size = result.ByteSize()
-        if size > room and response.stats.items_returned:
+        if len(item) > room and response.stats.items_returned:
             result.deferred_key.CopyFrom(key)
             continue
+        result.item.SetInParent()
+        result.item.MergeFromString(item)
         response.stats.items_returned += 1
-        room -= size
+        room -= len(item)
     if not batch.withheld:
         set_usage(response.stats, found.usage)
     set_seconds(response.read_time, found.read_at)

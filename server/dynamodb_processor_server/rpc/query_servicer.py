@@ -21,8 +21,9 @@ from dynamodb_processor.v1.query_service_pb2 import (
 from dynamodb_processor_server.access.rate_limits import Limiter
 from dynamodb_processor_server.access.read_units import ReadUnitLimits
 from dynamodb_processor_server.errors import Draining, IndexGone, RequestInvalid, TableNotFound
+from dynamodb_processor_server.reading.bounded_batches import BoundedBatches
 from dynamodb_processor_server.reading.counting import UNBOUNDED
-from dynamodb_processor_server.reading.port import ItemReader, Reader
+from dynamodb_processor_server.reading.port import Reader
 from dynamodb_processor_server.reading.totals import CountedTraversal
 from dynamodb_processor_server.reading.traversal import Step, Terms, Traversal
 from dynamodb_processor_server.rpc.batches import Batch, batch_response, check_batch, parse_batch
@@ -64,7 +65,7 @@ class QueryServicer:
         openings: Openings,
         tokens: Tokens,
         reader: Reader,
-        items: ItemReader,
+        items: BoundedBatches,
         calls: Limiter,
         read_units: ReadUnitLimits,
         deadlines: Deadlines,
@@ -157,14 +158,15 @@ class QueryServicer:
         call = current_call()
         call.table = request.table
         batch, terms = await self._batch(request, call)
+        echoed = sum(key.ByteSize() for key in request.keys)
         try:
-            found = await self._items.get_items(batch.lookup, terms.limits())
+            found = await self._items.get_items(batch.lookup, terms.limits(), echoed)
         except _OUTDATED:
             if not await self._is_outdated(call):
                 raise
             batch, terms = await self._batch(request, call)
-            found = await self._items.get_items(batch.lookup, terms.limits())
-        response = batch_response(request, batch, found, self._max_page_bytes)
+            found = await self._items.get_items(batch.lookup, terms.limits(), echoed)
+        response = batch_response(request, batch, found, self._max_page_bytes - echoed)
         call.usage, call.messages, call.items = found.usage, 1, response.stats.items_returned
         self._tell_remaining(call)
         return response

@@ -1,0 +1,157 @@
+"""Gets as many items as one answer has room for, and hardly any beyond.
+
+DynamoDB answers one request with up to 16 MB. What an answer has no room for would be read, paid
+for and thrown away; so keys are asked for in parts, each as large as the room that is left, going
+by the size of the items so far. Items are kept as the bytes of messages, which take a tenth of what
+they take as Python objects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from cachetools import LRUCache
+
+from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded, Overloaded
+from dynamodb_processor_server.query.projection import shaped
+from dynamodb_processor_server.query.values import WireItem
+from dynamodb_processor_server.reading.encoding import item_message
+from dynamodb_processor_server.reading.port import NO_USAGE, ItemReader, Limits, Lookup, Usage
+
+# Of a table of which nothing is known every item may have as many bytes as DynamoDB allows.
+_MAX_ITEM_BYTES: Final = 400 * 1024
+# Bytes that half a read unit pays for, eventually consistent; a strong read takes twice the units.
+_BYTES_PER_GET: Final = 4096
+_MAX_REMEMBERED: Final = 1_000  # tables and projections whose item sizes are known
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What became of a lookup: for each key, in order, its `Item` message, or None where none is.
+
+    A key that is left out of `items` was not read. `read_at` is in seconds since the epoch.
+    """
+
+    items: Mapping[int, bytes | None]
+    usage: Usage
+    read_at: float
+
+
+class BoundedBatches:
+    """Gets items for answers of at most `max_bytes` of items."""
+
+    def __init__(self, items: ItemReader, max_bytes: int) -> None:
+        self._items = items
+        self._max_bytes = max_bytes
+        self._sizes: LRUCache[Hashable, float] = LRUCache(_MAX_REMEMBERED)
+
+    async def get_items(self, lookup: Lookup, limits: Limits, reserved: int = 0) -> Batch:
+        """Return what could be read within `limits` and fits, less `reserved` bytes of the room.
+
+        Raises what `ItemReader` raises, if nothing could be read.
+        """
+        reading = _Reading(lookup, self._max_bytes - reserved, self._expected(lookup))
+        while (part := reading.next_part()) and not reading.is_over(limits):
+            try:
+                found = await self._items.get_items(
+                    replace(lookup, keys=tuple(lookup.keys[place] for place in part)),
+                    reading.limits(limits),
+                )
+            except (BackendUnavailable, DeadlineExceeded, Overloaded):
+                if not reading.began:
+                    raise
+                break  # what came before is not lost
+            if reading.began and not found.items:
+                break
+            reading.add(part, found.items, found.usage, found.read_at)
+        if reading.count:
+            self._sizes[_asked(lookup)] = reading.average
+        return Batch(reading.items, reading.usage, reading.read_at)
+
+    def _expected(self, lookup: Lookup) -> float:
+        """Return how large an item is likely to be."""
+        remembered = self._sizes.get(_asked(lookup))
+        return remembered or lookup.table.schema.item_bytes or _MAX_ITEM_BYTES
+
+
+def _asked(lookup: Lookup) -> Hashable:
+    """Return what the size of items depends on: the table and what is asked for of each."""
+    return lookup.table.name, hash(str(lookup.request))
+
+
+class _Reading:
+    """One batch in the making. `count` items were found, with `average` bytes."""
+
+    def __init__(self, lookup: Lookup, room: int, expected: float) -> None:
+        self.items: dict[int, bytes | None] = {}
+        self.usage = NO_USAGE
+        self.read_at = 0.0
+        self._parts = 0
+        self.count = 0
+        self._lookup = lookup
+        self._room = room
+        self._expected = expected
+        self._bytes = 0
+        self._pending: list[int] = list(range(len(lookup.keys)))
+
+    @property
+    def began(self) -> bool:
+        return self._parts > 0
+
+    @property
+    def average(self) -> float:
+        return max(1.0, self._bytes / self.count if self.count else self._expected)
+
+    def next_part(self) -> Sequence[int]:
+        """Return the places of the keys to ask for next; none if there is no room or no key."""
+        left = self._room - self._bytes
+        fitting = int(left / self.average)
+        if self.count and fitting < 1:
+            return ()
+        if not self.count:  # each part without an item makes it likelier that there are none
+            fitting <<= self._parts
+        return self._pending[: max(1, fitting)]
+
+    def is_over(self, limits: Limits) -> bool:
+        """Return whether the call's own limits end the batch here."""
+        if not self.began:
+            return False
+        units = limits.max_read_units
+        spent = units is not None and self.usage.read_units >= units
+        return spent or asyncio.get_running_loop().time() >= limits.answer_by
+
+    def limits(self, limits: Limits) -> Limits:
+        """Return the limits of the next part, which leaves unprocessed what has no room.
+
+        So a part that was taken for one of small items ends after the answer that shows otherwise.
+        """
+        left = max(self._room - self._bytes, self.average)
+        units = left / _BYTES_PER_GET * (1.0 if self._lookup.strong else 0.5)
+        if limits.max_read_units is not None:
+            units = min(units, limits.max_read_units - self.usage.read_units)
+        return limits._replace(max_read_units=units)
+
+    def add(
+        self,
+        part: Sequence[int],
+        found: Mapping[int, WireItem | None],
+        usage: Usage,
+        read_at: float,
+    ) -> None:
+        """Take in what was found of a part."""
+        self.usage += usage
+        if not self.began:
+            self.read_at = read_at
+        self._parts += 1
+        for place, item in found.items():
+            self._pending.remove(part[place])
+            message = None if item is None else item_message(shaped(item, self._lookup.shape))
+            if message is not None:
+                if self.count and self._bytes + len(message) > self._room:
+                    continue  # it is asked for again by the next call
+                self.count += 1
+                self._bytes += len(message)
+            self.items[part[place]] = message
