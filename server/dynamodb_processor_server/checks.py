@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -12,7 +13,7 @@ from dynamodb_processor_server.access.unused_keys import keys_without_tables
 from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
 from dynamodb_processor_server.cli.redis_report import report_on_redis
 from dynamodb_processor_server.cli.setting_warnings import setting_warnings
-from dynamodb_processor_server.cli.table_report import report_on
+from dynamodb_processor_server.cli.table_report import TableReport, discovered, report_on
 from dynamodb_processor_server.documents import Document
 from dynamodb_processor_server.reading.backend import Backend
 from dynamodb_processor_server.reading.clients import Clients
@@ -44,25 +45,34 @@ async def show_config(settings: Settings) -> int:
     sound = True
     if settings.redis_url is not None:
         redis = await report_on_redis(settings.redis_url.get_secret_value(), settings.redis_prefix)
-        print(_line({"redis": redis.text}))
+        _print_yaml({"redis": redis.text})
         notes += redis.notes
         sound = redis.sound
-    print("tables:" if catalog.tables else "tables: {}")
     async with Clients(settings.client_settings()) as clients:
         describer = DynamoDBDescriber(Backend(clients, settings.backend_settings()))
-        for name, declaration in catalog.tables.items():
-            report = await report_on(name, declaration, describer, clients)
-            print(f"  {_line({name: report.text})}")
-            notes += report.notes
-            sound = sound and report.sound
+        tables = catalog.tables.items()
+        reports = {name: await report_on(name, one, describer, clients) for name, one in tables}
+        _print_yaml({"tables": _texts(reports)})
+        if catalog.discover:
+            found, note = await discovered(catalog, describer, clients)
+            _print_yaml({"discovered": _texts(found)})
+            reports |= found
+            notes += [note] if note else []
+    for report in reports.values():
+        notes += report.notes
+        sound = sound and report.sound
     if notes:
         print(yaml.safe_dump({"notes": notes}, width=100, allow_unicode=True), end="")
     return 0 if sound else 1
 
 
-def _line(value: dict[str, str]) -> str:
-    """Return a value as YAML on one line."""
-    return yaml.safe_dump(value, width=1_000_000, allow_unicode=True).strip()
+def _print_yaml(section: Mapping[str, object]) -> None:
+    """Print a section with each text on one line."""
+    print(yaml.safe_dump(section, width=1_000_000, sort_keys=False, allow_unicode=True), end="")
+
+
+def _texts(reports: Mapping[str, TableReport]) -> dict[str, str]:
+    return {name: report.text for name, report in reports.items()}
 
 
 def _shown(value: object) -> object:

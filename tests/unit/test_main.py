@@ -117,7 +117,6 @@ def test_config_tells_of_a_stream_that_is_not_there(
     ("declared", "noted"),
     [
         ({}, True),
-        ({"attributes": ["order_id", "status"]}, True),
         ({"keys": {"placed_at": "{day}#{number}"}, "expose_keys": False}, True),
         ({"required": ["placed_at"]}, False),
         ({"sparse": "allow"}, False),
@@ -152,6 +151,41 @@ def test_config_tells_which_index_is_not_used_and_what_helps(
             "if items without it may be left out; the caller can set index: by_status to accept "
             "that, or compare placed_at with = or IN"
         )
+
+
+def test_config_tells_which_index_has_a_key_that_callers_do_not_see(
+    tmp_path: Path, dynamodb_local: str, table: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Then no condition helps, and neither `required` nor `sparse` does."""
+    declared = {"table": table, "attributes": ["user_id", "at"], "sparse": "allow"}
+    flags = [*files(tmp_path, {"events": declared}), f"--endpoint-url={dynamodb_local}"]
+    assert main(["config", *flags]) == 0
+    notes = yaml.safe_load(capsys.readouterr().out)["notes"]
+    (note,) = notes[1:]
+    assert note == (
+        "table events: index by_kind is not used, because callers do not see kind of its key; "
+        "ways out: add what is missing to attributes"
+    )
+
+
+def test_config_tells_of_tables_that_the_catalog_discovers(
+    tmp_path: Path, dynamodb_local: str, table: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each as if it were named; a table that is named is not told twice."""
+    flags = [*files(tmp_path, {}), f"--endpoint-url={dynamodb_local}"]
+    write_catalog(tmp_path / "catalog.yaml", {"discover": [f"{table[:-1]}?"]})
+    assert main(["config", *flags]) == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert shown["tables"] == {}
+    assert shown["discovered"][table].startswith("ok, key user_id, at, 1 index; DynamoDB table")
+    named = {"tables": {table: None}, "discover": [f"{table[:-1]}?"]}
+    write_catalog(tmp_path / "catalog.yaml", named)
+    assert main(["config", *flags]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["discovered"] == {}
+    flags[-1] = f"--endpoint-url={_NO_ENDPOINT}"
+    assert main(["config", *flags, "--backend-attempts=1"]) == 1
+    told = yaml.safe_load(capsys.readouterr().out)["discovered"]["discover"]
+    assert told.startswith("the tables cannot be listed: ")
 
 
 def test_config_tells_of_keys_that_are_good_for_nothing(

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import secrets
-import stat
 import sys
-import tempfile
 from base64 import urlsafe_b64encode
 from datetime import UTC, datetime
 from itertools import count
@@ -27,6 +24,7 @@ from dynamodb_processor_server.access.keys_file import (
 )
 from dynamodb_processor_server.documents import Document
 from dynamodb_processor_server.documents.reasons import reason_of
+from dynamodb_processor_server.documents.writing import replace_file
 from dynamodb_processor_server.errors import ConfigurationError
 
 _TOKEN_KEY_ID = re.compile(r"[A-Za-z0-9_.-]+")
@@ -192,7 +190,7 @@ def _append(path: Path, entry: KeyEntry) -> None:
     if _keys_in(path, text) != (*before, entry):
         reason = "cannot be appended to; run without --append, and add the entry by hand"
         raise ConfigurationError(f"{path}: {reason}")
-    _replace(path, text)
+    replace_file(path, text)
 
 
 def _keys_in(path: Path, text: str) -> tuple[KeyEntry, ...] | None:
@@ -213,22 +211,3 @@ def _with_entry(text: str, entry: KeyEntry) -> str:
         return f"{text[:start].rstrip()}\n{render_entry(entry).rstrip()}{text[end:]}"
     column = listed.start_mark.column
     return f"{text.rstrip()}\n{render_entry(entry, indent=column)}"
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write the file so that a reader sees it as it was or as it is, never in between."""
-    target = path.resolve()
-    try:
-        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o644
-        with tempfile.NamedTemporaryFile("wb", dir=target.parent, delete=False) as file:
-            try:
-                file.write(text.encode())
-                file.flush()
-                os.fsync(file.fileno())
-                os.fchmod(file.fileno(), mode)
-                Path(file.name).replace(target)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be written: {error.strerror}") from None

@@ -16,6 +16,7 @@ from dynamodb_processor_server.cli.catalog_text import FoundTable, catalog_text,
 from dynamodb_processor_server.cli.proposals import propose
 from dynamodb_processor_server.cli.setting_flags import settings_of
 from dynamodb_processor_server.documents import Document
+from dynamodb_processor_server.documents.writing import replace_file
 from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.reading.backend import Backend
 from dynamodb_processor_server.reading.clients import Clients
@@ -174,10 +175,13 @@ def _write(text: str, output: Path | None, *, force: bool) -> None:
     if output is None:
         print(text, end="")
         return
+    if force:
+        replace_file(output, text)
+        return
     try:
-        with output.open("w" if force else "x", encoding="utf-8") as file:
+        with output.open("x", encoding="utf-8") as file:
             file.write(text)
-    except FileExistsError:
+    except FileExistsError:  # somebody was faster
         raise ConfigurationError(f"{output}: exists already; --force replaces it") from None
     except OSError as error:
         raise ConfigurationError(f"{output}: cannot be written: {error.strerror}") from None

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from dynamodb_processor_server.catalog.declaration import TableDeclaration
+from dynamodb_processor_server.catalog.declaration import CatalogDeclaration, TableDeclaration
 from dynamodb_processor_server.catalog.schema import Table, TableSchema
 from dynamodb_processor_server.errors import BackendRefused, ProcessorError
 from dynamodb_processor_server.query.refusals import index_note, unproven_keys
 from dynamodb_processor_server.reading.clients import Clients
 from dynamodb_processor_server.reading.describing import DynamoDBDescriber
+
+_MAX_DISCOVERED: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,25 @@ async def report_on(
     )
 
 
+async def discovered(
+    catalog: CatalogDeclaration, describer: DynamoDBDescriber, clients: Clients
+) -> tuple[dict[str, TableReport], str]:
+    """Report on tables that the catalog discovers, and return a note on those left out, if any."""
+    try:
+        listed = await describer.list_names()
+    except (ProcessorError, BackendRefused) as error:
+        return {"discover": TableReport(f"the tables cannot be listed: {error}", (), False)}, ""
+    found = {
+        name: declaration
+        for name in listed
+        if name not in catalog.tables and (declaration := catalog.declaration_for(name)) is not None
+    }
+    shown = list(found.items())[:_MAX_DISCOVERED]
+    reports = {name: await report_on(name, one, describer, clients) for name, one in shown}
+    left = len(found) - len(shown)
+    return reports, f"{left} more tables are discovered, and not shown here" if left else ""
+
+
 def _check(table: Table) -> None:
     if table.misfits:
         raise BackendRefused("; ".join(table.misfits))
@@ -51,6 +73,8 @@ def _check(table: Table) -> None:
 def _notes(name: str, declaration: TableDeclaration, schema: TableSchema) -> Iterator[str]:
     for reason in schema.skipped:
         yield f"index not used: {reason}"
+    kept_back = _unseen_indexes(Table(name, declaration, schema))
+    yield from kept_back.values()
     if declaration.sparse == "allow":
         return
     # An operator may see everything, under the names that the catalog takes.
@@ -59,5 +83,22 @@ def _notes(name: str, declaration: TableDeclaration, schema: TableSchema) -> Ite
     for path in table.schema.paths[1:]:
         fixed = {name for key in path.key.partition for name in (key.name, *key.fields)}
         unproven = unproven_keys(path, fixed.union(declaration.required), table)
-        if unproven:
+        if unproven and path.label not in kept_back:
             yield index_note(path, unproven, table)
+
+
+def _unseen_indexes(table: Table) -> dict[str, str]:
+    """Return, by index, why callers cannot use it for want of attributes that they may see."""
+    unseen: dict[str, str] = {}
+    for path in table.schema.paths[1:]:
+        names = [
+            attribute.name
+            for attribute in path.key.attributes
+            if not table.may_show(attribute.name) and not all(map(table.may_show, attribute.fields))
+        ]
+        if names:
+            unseen[path.label] = (
+                f"index {path.label} is not used, because callers do not see {' and '.join(names)} "
+                "of its key; ways out: add what is missing to attributes"
+            )
+    return unseen
