@@ -36,7 +36,12 @@ _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
     (("tests/faults/test_redis_faults.py",), ("tests/unit/caching/test_shared_model.py",)),
     (
         ("tests/e2e/test_stream_invalidation.py",),
-        ("tests/faults/test_races.py", *_SCRIPTED, "tests/e2e/test_shared_limits.py"),
+        (
+            "tests/faults/test_races.py",
+            *_SCRIPTED,
+            "tests/e2e/test_shared_limits.py",
+            "tests/interop",
+        ),
     ),
     (("tests/e2e/test_rolling_restarts.py",),),
     (("tests/faults/test_overload.py",),),

@@ -6,6 +6,7 @@ from its pins, and the script fails if any of them ends up with another version.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,8 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from dynamodb_processor_server.demo.tool_cache import ToolCache
 
 _ROOT = Path(__file__).resolve().parent.parent
 _SCRATCH = _ROOT / "build" / "lock"
@@ -45,6 +48,7 @@ def main() -> int:
     _compile_alone(Path("requirements/demo-data.txt"), list(_group(project, "demo-data")))
     for tool in ("java", "node"):
         _compile_alone(_TOOL_LOCKS / f"{tool}.txt", list(_group(project, tool)))
+    _lock_npm(_ROOT / "tests" / "interop" / "clients")
     return _compare([Path(f"requirements/{name}.txt") for name in ("build", "server", "demo")], dev)
 
 
@@ -87,6 +91,17 @@ def _compile_alone(target: Path, lines: list[str]) -> None:
     stanzas = re.split(r"^(?=\S)", (_ROOT / target).read_text("utf-8"), flags=re.MULTILINE)
     kept = [stanza for stanza in stanzas if stanza.split("==", 1)[0] in names]
     (_ROOT / target).write_text(f"{_HEADER}{''.join(kept)}", "utf-8")
+
+
+def _lock_npm(folder: Path) -> None:
+    """Lock the packages that a folder's package.json names, without any address."""
+    options = ["--package-lock-only", "--omit-lockfile-registry-resolved", "--ignore-scripts"]
+    subprocess.run([*ToolCache().npm(), "install", *options, "--silent"], cwd=folder, check=True)
+    file = folder / "package-lock.json"
+    lock = json.loads(file.read_text("utf-8"))
+    for package in lock["packages"].values():
+        package.pop("funding", None)  # addresses of those who ask for money
+    file.write_text(f"{json.dumps(lock, indent=2)}\n", "utf-8")
 
 
 def _environment() -> dict[str, str]:

@@ -57,7 +57,7 @@ _FIRST_LANE: Final = (
 )
 # Thousands of comparisons of whole answers run the same lines as the other suites, and would take
 # half as long again if each line were counted.
-_SECOND_LANE: Final = _Suite(("tests/e2e", "tests/faults"), None)
+_SECOND_LANE: Final = _Suite(("tests/e2e", "tests/faults", "tests/interop"), None)
 
 
 def main(arguments: list[str]) -> int:

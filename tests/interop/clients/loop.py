@@ -1,0 +1,24 @@
+"""Reads a call a line, makes it, and writes what became of it: what the clients in Python share."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+Outcome = dict[str, Any]
+
+
+async def serve(call: Callable[[dict[str, Any]], Awaitable[Outcome]]) -> None:
+    """Make calls until there are no more."""
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        print(json.dumps(await call(json.loads(line))), flush=True)
+
+
+def failure(messages: list[Any], code: int, message: str | None, details: list[Any]) -> Outcome:
+    """Return how a call failed. Details are pairs of a type's full name and the bytes."""
+    told = [[name, base64.b64encode(data).decode()] for name, data in details]
+    return {"messages": messages, "code": code, "message": message, "details": told}
