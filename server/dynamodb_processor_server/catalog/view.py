@@ -3,6 +3,9 @@
 An item is read in three forms. Stored: as DynamoDB has it. Expanded: with the fields of its key
 templates besides; conditions are evaluated on this one. Logical: timestamps in RFC 3339 and stored
 keys hidden; this one is returned.
+
+An item may also store an attribute with the name of a field. Conditions are about the field, which
+only keys give. A stored attribute is shown where no key of the item gives the field.
 """
 
 from __future__ import annotations
@@ -14,10 +17,28 @@ from typing import Any, Final
 from dynamodb_processor_server.catalog.templates import KeyTemplate
 from dynamodb_processor_server.catalog.timestamps import TimestampForm
 
-#: Marks an expanded item that has passed its time to live. No stored attribute has this name.
-EXPIRED: Final = "\0expired"
 # What DynamoDB never deletes for its age is not hidden for it either: it was no time to live.
 _OLDEST_SECONDS: Final = 5 * 365 * 86_400
+
+
+class ExpandedItem(dict[str, Any]):
+    """An expanded item, and what is known of it besides its attributes.
+
+    `has_expired` says that it has passed its time to live. `stored_fields` are its stored
+    attributes that have the name of a field.
+    """
+
+    __slots__ = ("has_expired", "stored_fields")
+
+    def __init__(self, attributes: Mapping[str, Any], stored_fields: Mapping[str, Any]) -> None:
+        super().__init__(attributes)
+        self.has_expired = False
+        self.stored_fields = stored_fields
+
+
+def has_expired(item: Mapping[str, Any]) -> bool:
+    """Return whether an item has passed its time to live, as far as its view looks at that."""
+    return isinstance(item, ExpandedItem) and item.has_expired
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +62,12 @@ class View:
 
     def sources(self, name: str) -> tuple[str, ...]:
         """Return the stored attributes that `name` is made of: one, but for fields of templates."""
-        if name == EXPIRED:
-            return (self.time_to_live,) if self.time_to_live else ()
         found = tuple(t.attribute for t in self.templates if any(f.name == name for f in t.fields))
         return found or (name,)
 
     def is_field(self, name: str) -> bool:
-        """Return whether a name is a field of a template, which no item stores as it is."""
+        """Return whether a name is a field of a template."""
         return any(f.name == name for template in self.templates for f in template.fields)
-
-    def is_derived(self, name: str) -> bool:
-        """Return whether the service adds an attribute to what is stored."""
-        return name == EXPIRED or self.is_field(name)
 
     def template(self, attribute: str) -> KeyTemplate | None:
         """Return the template of a stored attribute, None if it has none."""
@@ -66,23 +81,28 @@ class View:
         """Return the expanded form of a stored item at `now`, in seconds since the epoch."""
         if not self.templates and not self.time_to_live:
             return stored
-        item = {name: value for name, value in stored.items() if not self.is_field(name)}
+        fields = {name: value for name, value in stored.items() if self.is_field(name)}
+        item = ExpandedItem(stored, fields)
+        for name in fields:
+            del item[name]
         for template in self.templates:
             text = stored.get(template.attribute, _NOTHING).get("S")
             for name, value in (template.undo(text) or {} if text else {}).items():
                 if self._is_sound(name, value):
                     item.setdefault(name, {"S": value})
         if self.time_to_live and _has_expired(stored.get(self.time_to_live), now):
-            item[EXPIRED] = {"BOOL": True}
+            item.has_expired = True
+        return item
+
+    def with_stored_fields(self, item: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return an expanded item with what it stores under the names of fields it lacks."""
+        if isinstance(item, ExpandedItem) and item.stored_fields:
+            return {**item.stored_fields, **item}
         return item
 
     def logical(self, expanded: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the logical form of an expanded item, or of a part of one."""
-        item = {
-            name: value
-            for name, value in expanded.items()
-            if name not in self.hidden and name != EXPIRED
-        }
+        item = {name: value for name, value in expanded.items() if name not in self.hidden}
         for name, form in self.timestamps.items():
             text = item.get(name, _NOTHING).get(form.type)
             shown = form.shown(text) if text is not None else None

@@ -14,6 +14,7 @@ from dynamodb_processor_server.reading.clients import Clients
 from dynamodb_processor_server.reading.describing import DynamoDBDescriber
 
 _MAX_DISCOVERED: Final = 100
+_SAMPLE: Final = 100  # items
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,26 @@ async def report_on(
     keys = ", ".join(attribute.name for attribute in schema.base.key.attributes)
     indexes = len(schema.paths) - 1
     text = f"ok, key {keys}, {indexes} index{'' if indexes == 1 else 'es'}; {where}"
-    return TableReport(
-        text, [f"table {name}: {note}" for note in _notes(name, declaration, schema)], True
-    )
+    notes = [*_notes(name, declaration, schema), *await _field_notes(declaration, describer)]
+    return TableReport(text, [f"table {name}: {note}" for note in notes], True)
+
+
+async def _field_notes(
+    declaration: TableDeclaration, describer: DynamoDBDescriber
+) -> Sequence[str]:
+    """Return notes on stored attributes with the names of fields, from a sample of the items."""
+    fields = sorted({f.name for template in declaration.view.templates for f in template.fields})
+    if not fields:
+        return ()
+    try:
+        found = await describer.stored_names(declaration, fields, _SAMPLE)
+    except (ProcessorError, BackendRefused):  # it takes the right to scan, which few servers have
+        return (f"items were not looked at for attributes named like the fields {fields}",)
+    return [
+        f"items store an attribute {field}, which is a field of a key as well: it is shown only in "
+        "items whose keys do not give the field, and conditions are about the key"
+        for field in sorted(found)
+    ]
 
 
 async def discovered(

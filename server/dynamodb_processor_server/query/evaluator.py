@@ -10,6 +10,7 @@ import operator
 from collections.abc import Callable
 from typing import Any, Final
 
+from dynamodb_processor_server.catalog.view import has_expired
 from dynamodb_processor_server.query.model import (
     And,
     Between,
@@ -19,6 +20,7 @@ from dynamodb_processor_server.query.model import (
     In,
     Literal,
     Not,
+    NotExpired,
     Operand,
     Or,
     Path,
@@ -62,6 +64,8 @@ def evaluate(condition: Condition, item: WireItem) -> bool:
             return any(_compare("=", value, _resolve(option, item)) for option in options)
         case Function():
             return _call(condition, item)
+        case NotExpired():
+            return not has_expired(item)
 
 
 def find(path: Path, item: WireItem) -> WireValue | None:

@@ -54,15 +54,19 @@ def projected_paths(
     if not wanted:
         return (), Shape(view=view)
     stored = tuple(p for p in wanted if not table.view.is_field(p.attribute))
-    fields = (p.attribute for p in wanted if table.view.is_field(p.attribute))
-    asked = stored_paths((*needed, *fields), source, table.view)
+    fields = tuple(p.attribute for p in wanted if table.view.is_field(p.attribute))
+    # A field comes from a key or, where the item's keys do not give it, from an attribute.
+    asked = (
+        *stored_paths((*needed, *fields), source, table.view),
+        *(Path((name,)) for name in dict.fromkeys(fields) if _is_held(name, source)),
+    )
     whole = {p.attribute for p in stored if len(p.parts) == 1}
     heads = frozenset(p.attribute for p in wanted)
     extra = [p for p in asked if p.attribute not in whole]
     if not extra:
         return wanted, Shape(view=view)
     # Asking for both `a.b` and `a` is an error, so `a` is fetched whole and cut here.
-    widened = heads.intersection(p.attribute for p in extra)
+    widened = {p.attribute for p in stored}.intersection(p.attribute for p in extra)
     fetched = (*(p for p in stored if p.attribute not in widened), *extra)
     # What DynamoDB has cut already is kept as it comes: its list elements have closed ranks.
     cut = (p if p.attribute in widened else Path((p.attribute,)) for p in wanted)
@@ -71,10 +75,12 @@ def projected_paths(
 
 def stored_paths(names: Iterable[str], path: AccessPath, view: View) -> tuple[Path, ...]:
     """Return the stored attributes that `names` are made of, as far as a path holds them."""
+    return tuple(Path((name,)) for name in view.stored_names(names) if _is_held(name, path))
+
+
+def _is_held(name: str, path: AccessPath) -> bool:
     # A local index fetches what it does not hold.
-    held = path.projected if path.kind is PathKind.GLOBAL else None
-    stored = view.stored_names(names)
-    return tuple(Path((name,)) for name in stored if held is None or name in held)
+    return path.projected is None or path.kind is not PathKind.GLOBAL or name in path.projected
 
 
 def attributes(terms: Iterable[Condition]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final, assert_never
 
 from dynamodb_processor_server.catalog.timestamps import TimestampForm, parse_instant
-from dynamodb_processor_server.catalog.view import EXPIRED, View
+from dynamodb_processor_server.catalog.view import View
 from dynamodb_processor_server.query.model import (
     MIRRORED,
     And,
@@ -22,6 +22,7 @@ from dynamodb_processor_server.query.model import (
     In,
     Literal,
     Not,
+    NotExpired,
     Operand,
     Or,
     Path,
@@ -33,7 +34,6 @@ from dynamodb_processor_server.query.model import (
 from dynamodb_processor_server.query.static_types import ExpressionError
 from dynamodb_processor_server.query.values import TYPE_NAMES, Value
 
-_UNEXPIRED: Final = Function("attribute_not_exists", Path((EXPIRED,)))
 # What a comparison with a time between two storable ones amounts to.
 _ROUNDED: Final[dict[ComparisonOperator, ComparisonOperator]] = {
     "<": "<=", "<=": "<=", ">": ">", ">=": ">",
@@ -54,7 +54,7 @@ def stored_condition(condition: Condition | None, view: View) -> Condition | Non
 
 def standing_terms(view: View) -> tuple[Condition, ...]:
     """Return what is said of every item whatever the caller asks: that its time has not passed."""
-    return () if view.time_to_live is None else (_UNEXPIRED,)
+    return () if view.time_to_live is None else (NotExpired(view.time_to_live),)
 
 
 class _Translation:
@@ -69,6 +69,8 @@ class _Translation:
                 return Or(tuple(map(self.condition, terms)))
             case Not(term):
                 return Not(self.condition(term))
+            case NotExpired():
+                return condition
         self._check_fields(condition)
         for path in paths(condition):
             form = self._view.timestamps.get(path.attribute)

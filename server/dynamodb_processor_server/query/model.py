@@ -114,6 +114,17 @@ class Function:
 
 
 @dataclass(frozen=True, slots=True)
+class NotExpired:
+    """The item has not passed its time to live, which `attribute` says.
+
+    Callers cannot say it: it is added where the catalog hides expired items. The service evaluates
+    it, by the time at which the item was read.
+    """
+
+    attribute: str
+
+
+@dataclass(frozen=True, slots=True)
 class And:
     """All of two or more terms."""
 
@@ -134,7 +145,7 @@ class Not:
     term: Condition
 
 
-Condition: TypeAlias = Comparison | Between | In | Function | And | Or | Not
+Condition: TypeAlias = Comparison | Between | In | Function | NotExpired | And | Or | Not
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +185,7 @@ def conjunction(terms: tuple[Condition, ...]) -> Condition | None:
 def leaves(condition: Condition | None) -> Iterator[Comparison | Between | In | Function]:
     """Yield the comparisons and functions of a condition, left to right."""
     match condition:
-        case None:
+        case None | NotExpired():
             return
         case And(terms) | Or(terms):
             for term in terms:
@@ -200,9 +211,19 @@ def operands(leaf: Comparison | Between | In | Function) -> tuple[Operand, ...]:
 
 def paths(condition: Condition | None) -> Iterator[Path]:
     """Yield every document path of a condition, `size`'s included."""
-    for leaf in leaves(condition):
-        for operand in operands(leaf):
-            if isinstance(operand, Path):
-                yield operand
-            elif isinstance(operand, Size) and isinstance(operand.path, Path):
-                yield operand.path
+    match condition:
+        case None:
+            return
+        case NotExpired(attribute):
+            yield Path((attribute,))
+        case And(terms) | Or(terms):
+            for term in terms:
+                yield from paths(term)
+        case Not(term):
+            yield from paths(term)
+        case _:
+            for operand in operands(condition):
+                if isinstance(operand, Path):
+                    yield operand
+                elif isinstance(operand, Size) and isinstance(operand.path, Path):
+                    yield operand.path

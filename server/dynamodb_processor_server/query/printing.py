@@ -14,6 +14,7 @@ from dynamodb_processor_server.query.model import (
     In,
     Literal,
     Not,
+    NotExpired,
     Operand,
     Or,
     Path,
@@ -44,6 +45,8 @@ class Printer:
                 return f"{self.operand(operand)} BETWEEN {ends}"
             case In(operand, options):
                 return f"{self.operand(operand)} IN ({', '.join(map(self.operand, options))})"
+            case NotExpired():
+                raise ValueError("the service alone evaluates whether an item has expired")
             case Function(name, first, argument):
                 second = "" if argument is None else f", {self.operand(argument)}"
                 return f"{name}({self.operand(first)}{second})"

@@ -37,6 +37,8 @@ _ABSENT: Any = object()
 
 def shaped(item: WireItem, shape: Shape) -> WireItem:
     """Return what a shape keeps of an expanded item, as callers see it."""
+    if shape.view is not None:
+        item = shape.view.with_stored_fields(item)
     if shape.paths:
         item = project(item, shape.paths)
     elif shape.attributes is not None:

@@ -18,6 +18,7 @@ from dynamodb_processor_server.query.model import (
     In,
     Literal,
     Not,
+    NotExpired,
     Operand,
     Or,
     Path,
@@ -67,6 +68,8 @@ class Renderer:
                 return f"{self._operand(operand)} BETWEEN {ends}"
             case In(operand, options):
                 return self._membership(operand, options)
+            case NotExpired():
+                raise ValueError("the service alone evaluates whether an item has expired")
             case Function(name, first, argument):
                 second = "" if argument is None else f", {self._operand(argument)}"
                 return f"{name}({self._operand(first)}{second})"

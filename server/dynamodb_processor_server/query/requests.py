@@ -28,6 +28,7 @@ from dynamodb_processor_server.query.model import (
     In,
     Literal,
     Not,
+    NotExpired,
     Or,
     Path,
     Query,
@@ -149,7 +150,8 @@ def _divide(
     local: list[Condition] = []
     for term in rest:
         names = attributes((term,))
-        stored = own.isdisjoint(names) and not any(map(view.is_derived, names))
+        stored = own.isdisjoint(names) and not any(map(view.is_field, names))
+        stored = stored and not isinstance(term, NotExpired)
         allowed = evaluates and stored and holds(path, term, view) and not _upside_down(term)
         if not (allowed and pushed.add(term)):
             local.append(term)

@@ -29,6 +29,7 @@ from dynamodb_processor_server.query.model import (
     In,
     Literal,
     Not,
+    NotExpired,
     Operand,
     Or,
     Path,
@@ -158,7 +159,7 @@ def implied_attributes(condition: Condition | None) -> frozenset[str]:
     `attribute_not_exists`.
     """
     match condition:
-        case None | Not():
+        case None | Not() | NotExpired():
             return frozenset()
         case And(terms):
             return frozenset().union(*(implied_attributes(term) for term in terms))

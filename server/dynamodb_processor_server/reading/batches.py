@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from dynamodb_processor_server.catalog.view import EXPIRED
+from dynamodb_processor_server.catalog.view import has_expired
 from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded
 from dynamodb_processor_server.query.values import Value, WireItem, from_wire
 from dynamodb_processor_server.reading.backend import Backend, Content, Target
@@ -125,7 +125,7 @@ def _outcomes(
     }
     for stored in answer["Responses"].get(lookup.table.schema.name, ()):
         item = lookup.table.view.expanded(stored, now)
-        if EXPIRED not in item and (lookup.rule is None or lookup.rule.admits(item)):
+        if not has_expired(item) and (lookup.rule is None or lookup.rule.admits(item)):
             outcomes[places[_key(item, names)]] = item
     return outcomes
 

@@ -47,6 +47,28 @@ class DynamoDBDescriber:
         except DescriptionError as error:
             raise BackendUnavailable(f"{name} cannot be described at the moment") from error
 
+    async def stored_names(
+        self, declaration: TableDeclaration, names: Sequence[str], limit: int
+    ) -> set[str]:
+        """Return those of some attributes that the first items of a table have.
+
+        Reads `limit` items at most, and no more than 1 MB. Raises as `describe`.
+        """
+        aliases = {f"#{place}": name for place, name in enumerate(names)}
+
+        async def ask(client: Any) -> Content:
+            answer = await client.scan(
+                TableName=declaration.table,
+                Limit=limit,
+                ProjectionExpression=", ".join(aliases),
+                ExpressionAttributeNames=aliases,
+            )
+            return _with("Items", answer)
+
+        target = Target(declaration.table, declaration.region, declaration.role_arn)
+        answer = await self._backend.describe(target, ask)
+        return {name for item in answer.content["Items"] for name in item}
+
     async def list_names(self) -> Sequence[str]:
         """Return the names of all tables in the default region, in order."""
         names: list[str] = []

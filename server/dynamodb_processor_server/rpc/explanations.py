@@ -14,9 +14,11 @@ from dynamodb_processor_server.query.model import (
     Condition,
     In,
     Literal,
+    NotExpired,
     Path,
     Query,
     conjunction,
+    conjuncts,
 )
 from dynamodb_processor_server.query.plan import Operation, Plan
 from dynamodb_processor_server.query.printing import Printer
@@ -47,7 +49,7 @@ def explain(query: Query, plan: Plan) -> ExplainQueryResponse:
         index=plan.path.index or "",
         key_condition=_text(_key_condition(plan)),
         filter_expression=_text(plan.filter if reads else None),
-        local_filter=_text(plan.local_filter if reads else None),
+        local_filter=_text(_spoken(plan.local_filter) if reads else None),
         rejected=[
             query_pb2.RejectedPath(
                 index=other.path.label, reason=explained_reason(other, plan.table)
@@ -58,6 +60,12 @@ def explain(query: Query, plan: Plan) -> ExplainQueryResponse:
         branches=len(plan.requests),
         warnings=[*_warnings(plan), *_words(query)],
     )
+
+
+def _spoken(condition: Condition | None) -> Condition | None:
+    """Return what of a condition the expression language can say."""
+    terms = conjuncts(condition)
+    return conjunction(tuple(term for term in terms if not isinstance(term, NotExpired)))
 
 
 def _text(condition: Condition | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 
 from dynamodb_processor_server.catalog.declaration import TableDeclaration
-from dynamodb_processor_server.catalog.view import EXPIRED, View
+from dynamodb_processor_server.catalog.view import View, has_expired
 
 NOW: Final = 1_767_225_600  # 2026-01-01T00:00:00Z
 FIVE_YEARS: Final = 5 * 365 * 86_400
@@ -67,6 +67,16 @@ def test_a_stored_attribute_is_no_field() -> None:
     assert view().expanded(other, NOW) == {"PK": {"S": "OTHER"}}
 
 
+def test_a_stored_attribute_is_shown_where_no_key_gives_the_field() -> None:
+    """Nothing that is stored is dropped, but a key's field is what conditions are about."""
+    item = {**STORED, "user_id": {"S": "another"}, "event_id": {"N": "5"}}
+    shown = view().with_stored_fields(view().expanded(item, NOW))
+    assert {name: shown[name] for name in FIELDS} == FIELDS
+    other = {"PK": {"S": "OTHER"}, "user_id": {"L": []}, "occurred_at": {"S": "yesterday"}}
+    expanded = view().expanded(other, NOW)
+    assert view().logical(view().with_stored_fields(expanded)) == other
+
+
 def test_the_first_key_says_what_a_field_is() -> None:
     """A later one says it only where the first says nothing."""
     item = {**STORED, "GS1_SK": {"S": "2025-05-05T05:05:05Z#e2"}}
@@ -121,9 +131,19 @@ def test_items_expire_as_dynamodb_says(value: Any, expired: bool) -> None:
     item = {"id": {"S": "x"}} | ({} if value is None else {"gone_at": value})
     hiding = view(keys={}, time_to_live="gone_at", hide_expired=True)
     expanded = hiding.expanded(item, NOW)
-    assert (EXPIRED in expanded) is expired
+    assert has_expired(expanded) is expired
+    assert expanded == item
     assert hiding.logical(expanded) == item
-    assert EXPIRED not in view(keys={}, time_to_live="gone_at").expanded(item, NOW)
+    assert not has_expired(view(keys={}, time_to_live="gone_at").expanded(item, NOW))
+
+
+def test_no_attribute_can_pass_for_a_mark() -> None:
+    """What the service knows of an item does not live among its attributes."""
+    hiding = view(keys={}, time_to_live="gone_at", hide_expired=True)
+    for name in ("\0expired", "expired", "has_expired", ""):
+        item = {"id": {"S": "x"}, name: {"BOOL": True}}
+        assert not has_expired(hiding.expanded(item, NOW))
+        assert hiding.logical(hiding.expanded(item, NOW)) == item
 
 
 def test_what_names_are_made_of_is_known() -> None:
@@ -132,19 +152,16 @@ def test_what_names_are_made_of_is_known() -> None:
     assert hiding.sources("user_id") == ("PK",)
     assert hiding.sources("event_id") == ("SK", "GS1_SK")
     assert hiding.sources("note") == ("note",)
-    assert hiding.sources(EXPIRED) == ("gone_at",)
     assert hiding.stored_names(("occurred_at", "note", "event_id", "PK")) == [
         "SK", "GS1_SK", "note", "PK",
     ]  # fmt: skip
-    assert view().sources(EXPIRED) == ()
 
 
 def test_derived_attributes_are_told_from_stored_ones() -> None:
     """DynamoDB can filter the latter only."""
     assert view().is_field("occurred_at")
     assert not view().is_field("seen")
-    assert view().is_derived(EXPIRED)
-    assert not view().is_derived("PK")
+    assert not view().is_field("PK")
 
 
 def test_a_plain_table_needs_no_view() -> None:

@@ -76,13 +76,13 @@ def test_a_global_index_is_asked_only_for_what_it_holds(text: str) -> None:
 def test_a_local_index_is_asked_for_what_the_table_holds() -> None:
     """DynamoDB gets it there; what an index lacks altogether the service gets from the table."""
     assert fetched(plan("user = 'u' AND day = 'd'", "user", index="local")) == {
-        "PK", "SK", "day", "GS_PK",
+        "PK", "SK", "day", "GS_PK", "user",
     }  # fmt: skip
     found = plan("user = 'u' AND note = 'x'", "user", index="by_user")
     assert fetched(found) == {"GS_PK", "SK", "PK"}
     assert found.hydration is not None
     assert set(found.hydration.request["ExpressionAttributeNames"].values()) == {
-        "GS_PK", "SK", "PK", "note",
+        "GS_PK", "SK", "PK", "note", "user",
     }  # fmt: skip
 
 
@@ -104,7 +104,7 @@ def test_a_batch_asks_for_what_is_wanted_and_for_keys() -> None:
     assert batch() == ([], None, True)
     assert batch("note", "SK") == (["note", "SK", "PK"], ["SK", "note"], True)
     assert batch(attributes=["note", "SK"]) == (["note", "SK", "PK"], ["SK", "note"], True)
-    assert batch("user", keys=_KEYS) == (["PK", "SK", "GS_PK"], ["user"], False)
+    assert batch("user", keys=_KEYS) == (["PK", "SK", "GS_PK", "user"], ["user"], False)
 
 
 def test_a_batch_asks_for_what_is_checked_besides() -> None:

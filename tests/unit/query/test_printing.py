@@ -168,6 +168,7 @@ class _Careless:
             case Function(name, first, argument):
                 more = () if argument is None else (",", self.operand(argument))
                 return self._space().join((name, "(", self.operand(first), *more, ")"))
+        raise AssertionError("the language cannot say this")
 
     def _term(self, term: Condition, *wrapped: type) -> str:
         text = self.condition(term)
