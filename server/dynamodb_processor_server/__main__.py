@@ -99,6 +99,10 @@ def _add_keys(parser: argparse.ArgumentParser) -> None:
 def _add_health(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", default="127.0.0.1:50051", help="the server, HOST:PORT")
     parser.add_argument("--service", default="readiness", help="the health service's name for it")
+    parser.add_argument(
+        "--wait", type=float, default=0.0, metavar="SECONDS",
+        help="how long to ask again while it does not serve (default: not at all)",
+    )  # fmt: skip
     parser.set_defaults(run=_health)
 
 
@@ -140,7 +144,7 @@ def _health(args: argparse.Namespace) -> int:
     from dynamodb_processor_server.cli.health import check_health
 
     # One request: not worth the import of uvloop.
-    return asyncio.run(check_health(args.target, args.service))
+    return asyncio.run(check_health(args.target, args.service, args.wait))
 
 
 def _demo(args: argparse.Namespace) -> int:

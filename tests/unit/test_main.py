@@ -7,6 +7,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -317,6 +318,30 @@ async def test_health_asks_a_server(
         ):
             assert await check_health(address, name) == code
             assert capsys.readouterr().out.splitlines()[-1] == told
+
+
+async def test_health_can_wait_for_a_server(
+    tmp_path: Path, dynamodb_local: str, table: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever has just started one asks until it serves; only the last answer is printed."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    async with AsyncExitStack() as stack:
+        starts: list[float] = []
+
+        async def start(pause: float) -> None:
+            if not starts:
+                catalog = {"tables": {"events": {"table": table}}}
+                service = open_service(tmp_path, dynamodb_local, catalog, listen=address)
+                await stack.enter_async_context(service)
+            starts.append(pause)
+
+        assert await check_health(address, "liveness", wait=60, sleep=start) == 0
+        assert starts
+    assert "SERVING" in capsys.readouterr().out.splitlines()
+    assert await check_health(address, "liveness", wait=0.3) == 1
+    assert capsys.readouterr().out == f"{address}: UNAVAILABLE\n"
 
 
 def test_health_of_nobody_is_bad(capsys: pytest.CaptureFixture[str]) -> None:
