@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
@@ -102,6 +102,7 @@ class App:
         catalog: Catalog,
         draining: asyncio.Event,
         bounds: Bounds,
+        looks: Sequence[Callable[[], None]],
     ) -> None:
         self.address = ""
         self.bounds = bounds
@@ -113,6 +114,7 @@ class App:
         self._draining = draining
         self._leaving = False
         self._was_ready = False
+        self._looks = looks
 
     async def start(self) -> None:
         """Serve; calls are welcome if every named table could be described within ten seconds.
@@ -142,6 +144,12 @@ class App:
     def _set_ready(self, ready: bool) -> None:
         self._was_ready = self._was_ready or ready
         self._health.set_ready(ready)
+
+    def reload(self) -> None:
+        """Look at the two files now, and not only when their time has come."""
+        _log.info("reload_asked_for")
+        for look_now in self._looks:
+            look_now()
 
     async def drain(self) -> None:
         """End readiness, serve on for the drain delay, then let calls end.
@@ -249,7 +257,8 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
         ConnectionSettings(settings.max_connection_age, settings.max_connection_age_grace),
         bounds,
     )
-    app = App(settings, server, health, catalog, draining, bounds)
+    looks = (declaration.look_now, keys.look_now)
+    app = App(settings, server, health, catalog, draining, bounds, looks)
     BackendMetrics(registry, backend)
     DocumentMetrics(
         registry, {"catalog": lambda: declaration.in_step, "keys": lambda: keys.in_step}

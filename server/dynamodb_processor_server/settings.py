@@ -40,6 +40,8 @@ def _address(text: str) -> str:
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isdigit() or int(port) > 65_535:
         raise ValueError("must be HOST:PORT")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError("must be HOST:PORT, with an IPv6 address in brackets")
     return text
 
 
@@ -81,7 +83,9 @@ class Settings(BaseSettings):
     catalog: Path = Field(description="The catalog file: which tables can be read.")
     keys: Path = Field(description="The keys file: who may read them.")
     listen: _Address = Field(
-        "127.0.0.1:50051", description="Where to serve gRPC; port 0 picks a free one."
+        "127.0.0.1:50051",
+        description="Where to serve gRPC, HOST:PORT; port 0 picks a free one. All addresses of the "
+        "host are served, or none.",
     )
     metrics_listen: _OptionalAddress = Field(
         "127.0.0.1:9464",

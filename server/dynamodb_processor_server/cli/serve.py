@@ -26,6 +26,7 @@ from dynamodb_processor_server.telemetry.logs import (
 _log = structlog.get_logger(__name__)
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_HANGUP: Final = getattr(signal, "SIGHUP", None)  # Windows has none
 # Seconds for which a thread that plans a long query keeps the loop waiting, many times a call. By
 # default it is ten times as long.
 _THREAD_TURN: Final = 0.0005
@@ -39,7 +40,12 @@ def serve(settings: Settings, run: Callable[[Coroutine[Any, Any, int]], int]) ->
     the files they name.
     """
     early: list[int] = []
-    for number in _SIGNALS:
+    ending: tuple[signal.Signals, ...] = _SIGNALS
+    if _HANGUP is not None and sys.stdin is not None and sys.stdin.isatty():
+        ending += (_HANGUP,)  # the terminal was closed
+    elif _HANGUP is not None:
+        signal.signal(_HANGUP, lambda *_: None)  # asks for a reload, which a start does anyway
+    for number in ending:
         signal.signal(number, lambda number, _: early.append(number))  # until the loop hears them
     sys.setswitchinterval(_THREAD_TURN)
     _open_standard_files()  # before a loop opens files of its own
@@ -48,19 +54,21 @@ def serve(settings: Settings, run: Callable[[Coroutine[Any, Any, int]], int]) ->
     for warning in setting_warnings(settings):
         _log.warning("setting_warning", warning=warning)
     raise_limit()
-    return run(_serve_until_told(settings, early))
+    return run(_serve_until_told(settings, ending, early))
 
 
-async def _serve_until_told(settings: Settings, early: Sequence[int]) -> int:
-    """Serve until one of the signals comes, or do not begin if one has come already."""
+async def _serve_until_told(
+    settings: Settings, ending: Sequence[signal.Signals], early: Sequence[int]
+) -> int:
+    """Serve until a signal comes that ends it, or do not begin if one has come already."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in _SIGNALS:
+    for number in ending:
         loop.add_signal_handler(number, told.set)
     if early:
         return 0
     started = asyncio.Event()
-    serving = asyncio.create_task(_serve_while(settings, started, told))
+    serving = asyncio.create_task(_serve_while(settings, started, told, _HANGUP not in ending))
     waiting = asyncio.create_task(told.wait())
     await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
@@ -73,8 +81,12 @@ async def _serve_until_told(settings: Settings, early: Sequence[int]) -> int:
     return 0
 
 
-async def _serve_while(settings: Settings, started: asyncio.Event, told: asyncio.Event) -> None:
-    async with open_app(settings):
+async def _serve_while(
+    settings: Settings, started: asyncio.Event, told: asyncio.Event, hangup_reloads: bool
+) -> None:
+    async with open_app(settings) as app:
+        if _HANGUP is not None and hangup_reloads:
+            asyncio.get_running_loop().add_signal_handler(_HANGUP, app.reload)
         started.set()
         await told.wait()
 

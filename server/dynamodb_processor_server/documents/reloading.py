@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Generic, NoReturn, TypeVar
 
@@ -47,6 +48,8 @@ class Reloading(Generic[T]):
         self._build = build
         self._on_refused = on_refused or _log_refusal
         self._refused: str | None = None
+        self._pause: asyncio.Timeout | None = None
+        self._due = False
         self.current = build(document)
         self.version = document.version
 
@@ -64,8 +67,22 @@ class Reloading(Generic[T]):
     ) -> NoReturn:
         """Look at the file every so many seconds until cancelled."""
         while True:
-            await sleep(every)
-            await self.poll(on_change)
+            if not self._due:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(None) as self._pause:
+                        await sleep(every)
+                self._pause = None
+            self._due = False
+            try:
+                await self.poll(on_change)
+            except Exception:  # noqa: BLE001 - no thread at the moment: the next turn may have one
+                _log.exception("file_not_looked_at", file=str(self._path))
+
+    def look_now(self) -> None:
+        """Have `watch` look at the file without waiting for its time."""
+        self._due = True
+        if self._pause is not None:
+            self._pause.reschedule(0.0)
 
     async def poll(self, on_change: Callable[[T], None]) -> None:
         """Look at the file once; `on_change` gets a new value before it becomes `current`.

@@ -18,13 +18,13 @@ from dynamodb_processor.v1 import (
     catalog_service_pb2,
     query_service_pb2,
 )
-from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.rpc.bounds import Bounds
 from dynamodb_processor_server.rpc.cache_servicer import CacheServicer
 from dynamodb_processor_server.rpc.call import current_call
 from dynamodb_processor_server.rpc.catalog_servicer import CatalogServicer
 from dynamodb_processor_server.rpc.health import Health
 from dynamodb_processor_server.rpc.interceptors.adapter import CallHook, HookedHandlers
+from dynamodb_processor_server.rpc.listening import listen
 from dynamodb_processor_server.rpc.planning import PlanningWork
 from dynamodb_processor_server.rpc.query_servicer import QueryServicer
 from dynamodb_processor_server.rpc.received import READERS, is_kept
@@ -139,11 +139,11 @@ class RpcServer:
         )
 
     async def start(self, address: str) -> str:
-        """Serve on HOST:PORT and return the address, with the port that was picked for 0."""
-        try:
-            port = self._server.add_insecure_port(address)
-        except RuntimeError:
-            raise ConfigurationError(f"listen: cannot serve on {address}") from None
+        """Serve on HOST:PORT and return the address, with the port that was picked for 0.
+
+        Raises ConfigurationError if one of the host's addresses is taken.
+        """
+        port = await listen(self._server, address)
         self._bounds.connections.port = port
         await self._server.start()
         return f"{address.rpartition(':')[0]}:{port}"

@@ -1,0 +1,116 @@
+"""Where a server listens: on all addresses of its host, or not at all."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from typing import Final
+
+import grpc
+import pytest
+
+from dynamodb_processor_server.errors import ConfigurationError
+from dynamodb_processor_server.rpc.listening import Address, addresses_of, listen
+
+_LOOPBACK: Final[Sequence[Address]] = (
+    (socket.AF_INET, "127.0.0.1"),
+    (socket.AF_INET6, "::1"),
+)
+
+_WILDCARDS: Final = ("0.0.0.0", "[::]")  # noqa: S104 - for as long as a test takes
+
+
+async def both(_: str) -> Sequence[Address]:
+    """Return both loopback addresses, as `localhost` usually has."""
+    return _LOOPBACK
+
+
+@asynccontextmanager
+async def listening(
+    address: str, resolve: Callable[[str], Awaitable[Sequence[Address]]] = addresses_of
+) -> AsyncIterator[int]:
+    """Serve on an address for the time of the `async with`, and give the port."""
+    server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+    port = await listen(server, address, resolve)
+    await server.start()
+    try:
+        yield port
+    finally:
+        await server.stop(None)
+
+
+def connects(family: socket.AddressFamily, address: str, port: int) -> bool:
+    """Return whether somebody listens there."""
+    with socket.socket(family) as client:
+        client.settimeout(10)
+        return client.connect_ex((address, port)) == 0
+
+
+async def test_a_name_is_served_on_all_its_addresses() -> None:
+    """With one port, also if it is picked."""
+    async with listening("both.test:0", both) as port:
+        assert [connects(family, address, port) for family, address in _LOOPBACK] == [True, True]
+
+
+@pytest.mark.parametrize(("family", "taken"), _LOOPBACK)
+async def test_a_name_of_which_one_address_is_taken_is_refused(
+    family: socket.AddressFamily, taken: str
+) -> None:
+    """On the other one it would serve half of its callers, and say nothing."""
+    with socket.socket(family) as other:
+        other.bind((taken, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=f"cannot serve on both.test:{port}: .*in use"):
+            async with listening(f"both.test:{port}", both):
+                pass
+
+
+@pytest.mark.parametrize("host", _WILDCARDS)
+async def test_a_wildcard_of_which_an_address_is_taken_is_refused(host: str) -> None:
+    """Who listens on one address gets its calls."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ConfigurationError, match="in use"):
+            async with listening(f"{host}:{port}"):
+                pass
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", *_WILDCARDS, "localhost"])
+async def test_every_form_of_an_address_is_served(host: str) -> None:
+    """And its port is told."""
+    async with listening(f"{host}:0") as port:
+        family, address = _LOOPBACK[host == "[::1]"]
+        assert connects(family, address, port)
+
+
+async def test_an_address_that_this_machine_does_not_have_is_left_out() -> None:
+    """As `::1` where IPv6 is off; with no other one, nothing is served."""
+    found = [(socket.AF_INET, address) for address in ("192.0.2.1", "127.0.0.1")]
+
+    async def resolve(_: str) -> Sequence[Address]:
+        return found
+
+    async with listening("some.test:0", resolve) as port:
+        assert connects(socket.AF_INET, "127.0.0.1", port)
+    del found[1]
+    with pytest.raises(ConfigurationError, match=r"cannot serve on some\.test:0"):
+        async with listening("some.test:0", resolve):
+            pass
+
+
+async def test_an_unknown_host_is_refused() -> None:
+    """In words of its own."""
+    with pytest.raises(ConfigurationError, match="the host has no known address"):
+        async with listening("no-such-host.invalid:0"):
+            pass
+
+
+async def test_a_port_that_is_picked_is_free_on_all_addresses() -> None:
+    """However many are taken on one of them."""
+    with ExitStack() as stack:
+        for _ in range(50):
+            stack.enter_context(socket.create_server(("::1", 0), family=socket.AF_INET6))
+        async with listening("both.test:0", both) as port:
+            assert port
