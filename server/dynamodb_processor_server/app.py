@@ -204,7 +204,12 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     admittance = Admittance(admission, current_claim)
     shared, invalidator = share_pages(settings, generations, registry, stack)
     reader = CachedReader(
-        AdmittedReader(DynamoDBReader(backend, settings.max_page_bytes), admittance),
+        AdmittedReader(
+            DynamoDBReader(
+                backend, settings.max_page_bytes, max_item_bytes=settings.max_item_bytes
+            ),
+            admittance,
+        ),
         store,
         generations,
         settings.shared_read_timeout,
@@ -235,6 +240,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
             BoundedBatches(
                 AdmittedItemReader(DynamoDBItemReader(backend), admittance),
                 settings.max_page_bytes,
+                settings.max_item_bytes,
             ),
             limits.calls,
             limits.read_units,

@@ -89,6 +89,32 @@ class PreconditionFailed(ProcessorError):
         self.subject = subject
 
 
+class ItemTooLarge(PreconditionFailed):
+    """An item has more bytes as a message than callers take; `name` is its key as they may see it.
+
+    `behind` is the position that follows it, None where nothing does or there is no order. `token`
+    is the page token for it.
+    """
+
+    def __init__(
+        self, name: str, size: int, limit: int, behind: bytes | None = None, token: str = ""
+    ) -> None:
+        way_on = "; next_page_token in this error's ErrorInfo goes on behind it" if token else ""
+        super().__init__(
+            "ITEM_TOO_LARGE",
+            name,
+            f"the item {name} has {size} bytes as a message, more than the {limit} that are sent: "
+            f"ask for fewer of its attributes by projection{way_on}",
+        )
+        self.behind = behind
+        self.token = token
+        self._arguments = name, size, limit, behind
+
+    def with_token(self, token: str) -> ItemTooLarge:
+        """Return the error for a caller who may go on from a token."""
+        return ItemTooLarge(*self._arguments, token=token)
+
+
 class IndexGone(PreconditionFailed):
     """DynamoDB does not know the index that was read, although the table was described with it."""
 

@@ -221,6 +221,13 @@ class Settings(BaseSettings):
         3_500_000, ge=500_000, le=64 * _MEBIBYTE, description="Encoded items on one page."
     )
 
+    max_item_bytes: int = Field(
+        4_000_000,
+        ge=100_000,
+        le=64 * _MEBIBYTE,
+        description="Bytes of the largest item that is sent, as a message; a larger one is named "
+        "in an error. Clients of gRPC take messages of 4 MiB unless they are told otherwise.",
+    )
     cache_max_bytes: int = Field(
         256 * _MEBIBYTE, ge=0, description="Memory for cached pages; 0 keeps none."
     )

@@ -66,6 +66,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "unary_deadline": ("1.5", 1.5),
     "stream_deadline": ("10", 10.0),
     "stream_interval": ("0.25", 0.25),
+    "max_item_bytes": ("8000000", 8_000_000),
     "max_page_bytes": ("1000000", 1_000_000),
     "cache_max_bytes": ("0", 0),
     "shared_read_timeout": ("3", 3.0),

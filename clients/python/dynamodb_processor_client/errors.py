@@ -45,6 +45,8 @@ class QueryError(Exception):
         violations: What was wrong with the request, if that was the problem.
         retry_after: Seconds after which the same call may succeed, if the service gave them.
         may_retry: False when the service asked not to be called again now.
+        next_page_token: With the reason ITEM_TOO_LARGE, where to go on behind the item that no
+            message takes; empty when nothing follows it or the error had no room for the token.
         resume_token: For streams, where to go on after the items that were delivered; empty when
             that is the beginning.
     """
@@ -70,6 +72,7 @@ class QueryError(Exception):
         self.retry_after = retry_after
         self.may_retry = may_retry
         self.resume_token = ""
+        self.next_page_token = ""
 
     def __str__(self) -> str:
         """Return the status and the message, which names every violation."""
@@ -184,6 +187,7 @@ def from_rpc_error(error: AioRpcError) -> QueryError:
         may_retry=waits,
     )
     result.code = error.code()
+    result.next_page_token = info.metadata.get("next_page_token", "")
     return result
 
 

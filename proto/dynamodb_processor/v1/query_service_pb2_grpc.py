@@ -75,7 +75,8 @@ class QueryServiceServicer:
     """
 
     def Query(self, request, context):
-        """Returns one page.
+        """Returns one page. An item that no message takes is FAILED_PRECONDITION, reason ITEM_TOO_LARGE, with
+        a `next_page_token` in the metadata of the ErrorInfo that goes on behind it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -22,7 +22,9 @@ class QueryServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Query: _aio.UnaryUnaryMultiCallable[_query_service_pb2.QueryRequest, _query_service_pb2.QueryResponse]
-    """Returns one page."""
+    """Returns one page. An item that no message takes is FAILED_PRECONDITION, reason ITEM_TOO_LARGE, with
+    a `next_page_token` in the metadata of the ErrorInfo that goes on behind it.
+    """
     CountItems: _aio.UnaryUnaryMultiCallable[_query_service_pb2.CountItemsRequest, _query_service_pb2.CountItemsResponse]
     """Counts the items that a query matches. A count cut short by a budget goes on from its token."""
     BatchGetItems: _aio.UnaryUnaryMultiCallable[_query_service_pb2.BatchGetItemsRequest, _query_service_pb2.BatchGetItemsResponse]
@@ -48,7 +50,9 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _query_service_pb2.QueryRequest,
         context: _aio.ServicerContext[_query_service_pb2.QueryRequest, _abc.Awaitable[_query_service_pb2.QueryResponse]],
     ) -> _abc.Awaitable[_query_service_pb2.QueryResponse]:
-        """Returns one page."""
+        """Returns one page. An item that no message takes is FAILED_PRECONDITION, reason ITEM_TOO_LARGE, with
+        a `next_page_token` in the metadata of the ErrorInfo that goes on behind it.
+        """
 
     @_abc_1.abstractmethod
     def CountItems(

@@ -15,10 +15,16 @@ from typing import Final
 
 from cachetools import LRUCache
 
-from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded, Overloaded
+from dynamodb_processor_server.errors import (
+    BackendUnavailable,
+    DeadlineExceeded,
+    ItemTooLarge,
+    Overloaded,
+)
 from dynamodb_processor_server.query.projection import shaped
 from dynamodb_processor_server.query.values import WireItem
 from dynamodb_processor_server.reading.encoding import item_message
+from dynamodb_processor_server.reading.oversized import MAX_ITEM_BYTES, key_text
 from dynamodb_processor_server.reading.port import NO_USAGE, ItemReader, Limits, Lookup, Usage
 
 # Of a table of which nothing is known every item may have as many bytes as DynamoDB allows.
@@ -41,19 +47,24 @@ class Batch:
 
 
 class BoundedBatches:
-    """Gets items for answers of at most `max_bytes` of items."""
+    """Gets items for answers of at most `max_bytes` of items, each of at most `max_item_bytes`."""
 
-    def __init__(self, items: ItemReader, max_bytes: int) -> None:
+    def __init__(
+        self, items: ItemReader, max_bytes: int, max_item_bytes: int = MAX_ITEM_BYTES
+    ) -> None:
         self._items = items
         self._max_bytes = max_bytes
+        self._max_item_bytes = max_item_bytes
         self._sizes: LRUCache[Hashable, float] = LRUCache(_MAX_REMEMBERED)
 
     async def get_items(self, lookup: Lookup, limits: Limits, reserved: int = 0) -> Batch:
         """Return what could be read within `limits` and fits, less `reserved` bytes of the room.
 
-        Raises what `ItemReader` raises, if nothing could be read.
+        Raises what `ItemReader` raises, if nothing could be read, and ItemTooLarge for the first
+        item that is too large where there is no other one.
         """
-        reading = _Reading(lookup, self._max_bytes - reserved, self._expected(lookup))
+        room = self._max_bytes - reserved
+        reading = _Reading(lookup, room, self._max_item_bytes, self._expected(lookup))
         while (part := reading.next_part()) and not reading.is_over(limits):
             try:
                 found = await self._items.get_items(
@@ -67,6 +78,8 @@ class BoundedBatches:
             if reading.began and not found.items:
                 break
             reading.add(part, found.items, found.usage, found.read_at)
+        if not reading.count and reading.too_large is not None:
+            raise reading.too_large
         if reading.count:
             self._sizes[_asked(lookup)] = reading.average
         return Batch(reading.items, reading.usage, reading.read_at)
@@ -85,14 +98,16 @@ def _asked(lookup: Lookup) -> Hashable:
 class _Reading:
     """One batch in the making. `count` items were found, with `average` bytes."""
 
-    def __init__(self, lookup: Lookup, room: int, expected: float) -> None:
+    def __init__(self, lookup: Lookup, room: int, max_item: int, expected: float) -> None:
         self.items: dict[int, bytes | None] = {}
         self.usage = NO_USAGE
         self.read_at = 0.0
+        self.too_large: ItemTooLarge | None = None
         self._parts = 0
         self.count = 0
         self._lookup = lookup
         self._room = room
+        self._max_item = max_item
         self._expected = expected
         self._bytes = 0
         self._pending: list[int] = list(range(len(lookup.keys)))
@@ -149,9 +164,17 @@ class _Reading:
         for place, item in found.items():
             self._pending.remove(part[place])
             message = None if item is None else item_message(shaped(item, self._lookup.shape))
-            if message is not None:
+            if item is not None and message is not None:
+                if len(message) > self._max_item:
+                    self._note_too_large(item, len(message))
+                    continue
                 if self.count and self._bytes + len(message) > self._room:
                     continue  # it is asked for again by the next call
                 self.count += 1
                 self._bytes += len(message)
             self.items[part[place]] = message
+
+    def _note_too_large(self, item: WireItem, size: int) -> None:
+        if self.too_large is None:
+            name = key_text(self._lookup.table, item)
+            self.too_large = ItemTooLarge(name, size, self._max_item)

@@ -16,6 +16,7 @@ from dynamodb_processor_server.reading.batches import DynamoDBItemReader
 from dynamodb_processor_server.reading.concurrency import all_of
 from dynamodb_processor_server.reading.counting import CountBuilder
 from dynamodb_processor_server.reading.hydration import Hydrator
+from dynamodb_processor_server.reading.oversized import MAX_ITEM_BYTES
 from dynamodb_processor_server.reading.paging import PageBuilder
 from dynamodb_processor_server.reading.port import (
     ItemReader,
@@ -51,8 +52,8 @@ class _Builder(Protocol):
 class DynamoDBReader:
     """Reads pages from DynamoDB.
 
-    `max_page_bytes` bounds the encoded items of a page. `now` gives seconds since the epoch. What
-    an index does not hold is got by `items`.
+    `max_page_bytes` bounds the encoded items of a page, `max_item_bytes` a single one. `now` gives
+    seconds since the epoch. What an index does not hold is got by `items`.
     """
 
     def __init__(
@@ -61,10 +62,12 @@ class DynamoDBReader:
         max_page_bytes: int,
         now: Callable[[], float] = time.time,
         items: ItemReader | None = None,
+        max_item_bytes: int = MAX_ITEM_BYTES,
     ) -> None:
         self._backend = backend
         self._hydrator = Hydrator(items or DynamoDBItemReader(backend))
         self._max_page_bytes = max_page_bytes
+        self._max_item_bytes = max_item_bytes
         self._now = now
 
     async def fetch_page(self, plan: Plan, at: Position, limits: Limits) -> Page:
@@ -91,7 +94,9 @@ class DynamoDBReader:
     def _builder(self, plan: Plan, at: Position, limits: Limits) -> _Builder:
         if plan.counts and plan.hydration is None:
             return CountBuilder(plan, at, limits, self._now())
-        return PageBuilder(plan, at, limits, self._max_page_bytes, self._now())
+        return PageBuilder(
+            plan, at, limits, self._max_page_bytes, self._now(), self._max_item_bytes
+        )
 
     async def _hydrate(self, plan: Plan, builder: _Builder, limits: Limits) -> bool:
         """Get the items that the page waits for; return whether there were any."""

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
+from dynamodb_processor_server.errors import ItemTooLarge
 from dynamodb_processor_server.query.evaluator import evaluate
 from dynamodb_processor_server.query.plan import Operation, Plan
 from dynamodb_processor_server.query.projection import shaped
@@ -25,6 +26,7 @@ from dynamodb_processor_server.reading.hydration import (
     Unread,
 )
 from dynamodb_processor_server.reading.lifetimes import Lifetime
+from dynamodb_processor_server.reading.oversized import MAX_ITEM_BYTES, key_text
 from dynamodb_processor_server.reading.port import (
     Limits,
     Page,
@@ -54,12 +56,18 @@ def _branches_at(plan: Plan, at: Position, limits: Limits) -> Branches:
 class PageBuilder:
     """One page in the making, from position `at`.
 
-    `max_bytes` bounds the encoded items, but a page always takes one. `now` is when the read
-    began, in seconds since the epoch.
+    `max_bytes` bounds the encoded items, but a page always takes one, if it has no more than
+    `max_item_bytes`. `now` is when the read began, in seconds since the epoch.
     """
 
     def __init__(
-        self, plan: Plan, at: Position, limits: Limits, max_bytes: int, now: float
+        self,
+        plan: Plan,
+        at: Position,
+        limits: Limits,
+        max_bytes: int,
+        now: float,
+        max_item_bytes: int = MAX_ITEM_BYTES,
     ) -> None:
         self.usage = Usage()
         self._plan = plan
@@ -67,6 +75,7 @@ class PageBuilder:
         self._began = self._branches.positions
         self._limits = limits
         self._max_bytes = max_bytes
+        self._max_item_bytes = max_item_bytes
         self._read_at = now
         self._oldest = min(now, self._branches.read_at or now)
         self._lifetime = Lifetime(plan, now)
@@ -145,7 +154,7 @@ class PageBuilder:
             if item is UNREAD:
                 return self._end_before_gets()
             if item is not None:
-                end = self._deliver(item)
+                end = self._deliver(item, branch)
                 if end is not None:
                     return end  # the item is withheld, and read again by the next page
                 branches.note_returned(branch)
@@ -221,7 +230,7 @@ class PageBuilder:
         """
         return min(branch.evaluated, _MAX_AHEAD) if len(self._plan.requests) > 1 else 0
 
-    def _deliver(self, item: WireItem) -> PageEnd | None:
+    def _deliver(self, item: WireItem, branch: Branch) -> PageEnd | None:
         """Put an item on the page, or return why it cannot be."""
         if self._count == self._limits.page_size:
             return PageEnd.PAGE_FULL
@@ -229,11 +238,21 @@ class PageBuilder:
             chunk = encode_item(shaped(item, self._plan.shape))
             if self._count and self._bytes + len(chunk) > self._max_bytes:
                 return PageEnd.RESPONSE_BYTES
+            if len(chunk) > self._max_item_bytes:
+                if self._count:
+                    return PageEnd.RESPONSE_BYTES  # it is the first of the next page
+                raise self._too_large(item, branch, len(chunk))
             self._chunks.append(chunk)
             self._bytes += len(chunk)
         self._lifetime.add(item)
         self._count += 1
         return None
+
+    def _too_large(self, item: WireItem, branch: Branch, size: int) -> ItemTooLarge:
+        self._branches.take(branch)
+        behind = None if self._branches.exhausted else encode_positions(self._branches.positions)
+        name = key_text(self._plan.table, item)
+        return ItemTooLarge(name, size, self._max_item_bytes, behind)
 
     def _item(self, shown: WireItem) -> WireItem | Unread | None:
         """Return the item to return for one that was read; None for one that is rejected."""

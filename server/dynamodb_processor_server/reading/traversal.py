@@ -115,6 +115,11 @@ class Traversal:
         self._loop = asyncio.get_running_loop()
         self._stop, self._deadline = terms.times(self._loop.time())
 
+    @property
+    def returned(self) -> int:
+        """How many items of the whole traversal were returned so far."""
+        return self._returned
+
     async def next_page(self) -> Step:
         """Read the next page and move on behind it."""
         assert self._at is not None, "the walk has ended"

@@ -20,7 +20,13 @@ from dynamodb_processor.v1.query_service_pb2 import (
 )
 from dynamodb_processor_server.access.rate_limits import Limiter
 from dynamodb_processor_server.access.read_units import ReadUnitLimits
-from dynamodb_processor_server.errors import Draining, IndexGone, RequestInvalid, TableNotFound
+from dynamodb_processor_server.errors import (
+    Draining,
+    IndexGone,
+    ItemTooLarge,
+    RequestInvalid,
+    TableNotFound,
+)
 from dynamodb_processor_server.reading.bounded_batches import BoundedBatches
 from dynamodb_processor_server.reading.counting import UNBOUNDED
 from dynamodb_processor_server.reading.port import Reader
@@ -42,6 +48,7 @@ from dynamodb_processor_server.rpc.responses import count_response, query_respon
 from dynamodb_processor_server.rpc.table_access import TableAccess
 from dynamodb_processor_server.rpc.violations import Violations
 
+_MAX_ERROR_TOKEN: Final = 2_000  # characters: all trailers of a call have about 8 KB
 _REMAINING: Final = "x-read-units-remaining"
 # What DynamoDB says when a table or index is no longer what the catalog knows of it.
 _OUTDATED: Final = (IndexGone, RequestInvalid, TableNotFound)
@@ -96,6 +103,8 @@ class QueryServicer:
                 raise
             opening, walk = await self._walk(request, call, self._deadlines.unary)
             step = await walk.next_page()
+        except ItemTooLarge as error:
+            raise self._with_token(error, opening, walk, call) from None
         self._note(call, step)
         self._tell_remaining(call)
         return query_response(step, opening.prepared.plan, self._token(opening, call, step))
@@ -116,6 +125,8 @@ class QueryServicer:
             opening, walk = await self._walk(request, call, *times)
             steps = walk.pages()
             step = await anext(steps)
+        except ItemTooLarge as error:
+            raise self._with_token(error, opening, walk, call) from None
         sequence = 1
         async with aclosing(steps):
             while True:
@@ -127,7 +138,10 @@ class QueryServicer:
                 if self._draining.is_set():
                     raise Draining("the server is shutting down; resume on another")
                 self._read_units.check(call.caller, call.table)  # resumed from the token just sent
-                step = await anext(steps)
+                try:
+                    step = await anext(steps)
+                except ItemTooLarge as error:
+                    raise self._with_token(error, opening, walk, call) from None
                 sequence += 1
         self._tell_remaining(call)
 
@@ -273,6 +287,13 @@ class QueryServicer:
         left = self._read_units.remaining(call.caller, call.table)
         if left is not None:
             call.trailing.append((_REMAINING, str(left)))
+
+    def _with_token(
+        self, error: ItemTooLarge, opening: Opening, walk: Traversal, call: Call
+    ) -> ItemTooLarge:
+        """Return the error with the token that goes on behind its item, if an error has room."""
+        token = self._tokens.seal(opening, call.caller, error.behind, walk.returned)
+        return error.with_token(token if len(token) <= _MAX_ERROR_TOKEN else "")
 
     def _token(self, opening: Opening, call: Call, step: Step) -> str:
         return self._tokens.seal(opening, call.caller, step.page.content.next, step.returned)

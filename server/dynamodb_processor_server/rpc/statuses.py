@@ -50,7 +50,7 @@ class Failure:
     """How a call fails: status, reason (the `ErrorInfo` one), text, details and retry advice.
 
     `pushback` is what gRPC's own retries are told to wait, in seconds; negative for not to retry,
-    None for nothing.
+    None for nothing. `metadata` is that of the `ErrorInfo`.
     """
 
     code: grpc.StatusCode
@@ -58,6 +58,7 @@ class Failure:
     message: str
     details: tuple[Message, ...] = ()
     pushback: float | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
 
 
 def failure_of(error: BaseException, request_id: str) -> Failure:
@@ -91,7 +92,10 @@ def _known(error: errors.ProcessorError, code: grpc.StatusCode) -> Failure:
     pushback = retry_after if code is grpc.StatusCode.RESOURCE_EXHAUSTED else None
     if isinstance(error, errors.BackendUnavailable):
         pushback = error.pushback
-    return Failure(code, error.reason, message, tuple(details), pushback)
+    metadata: tuple[tuple[str, str], ...] = ()
+    if isinstance(error, errors.ItemTooLarge) and error.token:
+        metadata = (("next_page_token", error.token),)
+    return Failure(code, error.reason, message, tuple(details), pushback, metadata)
 
 
 def _bad_request(error: errors.InvalidRequest) -> error_details_pb2.BadRequest:
@@ -134,7 +138,9 @@ class _Status(
 def grpc_status(failure: Failure, trailing: Sequence[tuple[str, str | bytes]]) -> grpc.Status:
     """Return a failure as gRPC sends it, with further trailing metadata."""
     status = status_pb2.Status(code=failure.code.value[0], message=failure.message)
-    info = error_details_pb2.ErrorInfo(reason=failure.reason, domain=DOMAIN)
+    info = error_details_pb2.ErrorInfo(
+        reason=failure.reason, domain=DOMAIN, metadata=dict(failure.metadata)
+    )
     for detail in (info, *failure.details):
         packed = Any()
         packed.Pack(detail)
