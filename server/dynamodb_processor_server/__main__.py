@@ -20,17 +20,28 @@ if TYPE_CHECKING:
     from dynamodb_processor_server.settings import Settings
 
 
+_NOT_INSTALLED: Final = (
+    "dynamodb-processor: the server is not installed here, only its client ({} is missing); "
+    "install it with: pip install 'dynamodb-processor[server]', or '.[server]' in a clone"
+)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command and return its exit code: 0 done, 1 failed, 2 used wrongly."""
     if arguments is None:  # the process is this command's own
         signal.signal(signal.SIGTERM, _exit)
     given = sys.argv[1:] if arguments is None else arguments
-    args = _parser(given).parse_args(given)
     try:
+        args = _parser(given).parse_args(given)  # which imports what the sub-command needs
         return int(args.run(args))
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith(__package__):
+            raise
+        print(_NOT_INSTALLED.format(error.name), file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 

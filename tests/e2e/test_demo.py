@@ -120,6 +120,23 @@ def test_printed_ddbq_lines_work(demo: ServerProcess) -> None:
         assert done.stdout
 
 
+def test_a_text_where_a_number_belongs_is_no_failure(demo: ServerProcess) -> None:
+    """It finds nothing, `ddbq` says why, and neither the demo nor other callers suffer."""
+    _, _, directions = demo.output.partition("Serving on")
+    (exports,) = (line for line in directions.splitlines() if line.startswith("export "))
+    env = dict(word.split("=", 1) for word in shlex.split(exports)[1:])
+    query = [str(find_tool("ddbq")), "query", "flights", "carrier = :c AND distance > :d"]
+    for _ in range(3):
+        mistaken = run_program([*query, "-p", "c=UA", "-p", "d=2000"], env)
+        assert mistaken.returncode == 0, mistaken.stderr
+        assert mistaken.stdout == ""
+        assert "use -p d:=2000" in mistaken.stderr
+    right = run_program([*query, "-p", "c=UA", "-p", "d:=2000"], env)
+    assert right.returncode == 0, right.stderr
+    assert right.stdout
+    assert "Traceback" not in demo.output
+
+
 def test_readme_examples_work(demo: ServerProcess, grpcurl: Path, tmp_path: Path) -> None:
     """What README.md says to paste works; only the address and the key are the demo's."""
     _, _, directions = demo.output.partition("Serving on")

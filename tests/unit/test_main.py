@@ -417,3 +417,50 @@ def test_a_small_command_imports_no_server(
     assert own is None or imported == own | {"__main__"}
     assert not imported & {"app", "reading", "caching", "settings"}
     assert modules & set(_FOREIGN) <= foreign
+
+
+# not installed, interrupted
+
+_IMPORTING = """
+import signal, sys
+from dynamodb_processor_server.__main__ import main
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("pydantic", "grpc", "cryptography", "yaml", "boto3"):
+            {action}
+
+sys.meta_path.insert(0, Finder())
+sys.argv = ["dynamodb-processor", *sys.argv[1:]]
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("command", ["serve", "config", "keys", "catalog", "demo"])
+def test_a_client_without_the_server_says_how_to_get_it(command: str) -> None:
+    """The command is there without the extra that it needs, and then says so in a sentence."""
+    action = "raise ModuleNotFoundError(f'No module named {name!r}', name=name)"
+    program = _IMPORTING.format(action=action)
+    arguments = {"keys": ("create", "--id", "a", "--principal", "b", "--table", "c")}
+    done = subprocess.run(
+        [sys.executable, "-c", program, command, *arguments.get(command, ())],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("dynamodb-processor: the server is not installed here")
+    assert "[server]" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_ctrl_c_while_it_is_imported_leaves_no_traceback() -> None:
+    """An interruption that comes before anything runs has the usual status."""
+    action = "raise KeyboardInterrupt"  # as its handler does
+    done = subprocess.run(
+        [sys.executable, "-c", _IMPORTING.format(action=action), "config"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "")

@@ -87,6 +87,12 @@ async def _load(backend: Backend, tables: Sequence[SampleTable], screen: Screen)
     if backend.is_real:
         screen.say("They are made in your AWS account, on demand. Writing and reading them, and")
         screen.say("keeping them, costs money: some cents. They stay until you delete them.")
+    if backend.name == "embedded":
+        screen.say("It is an imitation in this process: its read units and its speed are not")
+        screen.say(
+            "DynamoDB's, nor is every answer. `make demo BACKEND=dynamodb-local` runs AWS's own."
+        )
+    screen.say("This takes some seconds.")
     started = time.monotonic()
     region = await load(backend, tables)
     screen.say(f"Loaded in {time.monotonic() - started:.1f} s")

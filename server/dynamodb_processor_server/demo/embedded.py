@@ -1,16 +1,23 @@
 """DynamoDB inside this process: the server of moto, good enough to see the service at work.
 
 It accepts key conditions that DynamoDB refuses and reports the same capacity for every read, so
-nothing about DynamoDB itself is to be learnt from it.
+nothing about DynamoDB's costs or speed is to be learnt from it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import json
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
 
 from dynamodb_processor_server.demo.failure import DemoFailed
+
+_LOG: Final = logging.getLogger(__name__)
+_Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 @contextlib.contextmanager
@@ -23,7 +30,12 @@ def embedded_dynamodb() -> Iterator[str]:
         DemoFailed: moto is not installed.
     """
     try:
-        from moto.server import ThreadedMotoServer  # noqa: PLC0415 - an extra of its own
+        from moto.moto_server.werkzeug_app import (  # noqa: PLC0415 - an extra of its own
+            DomainDispatcherApplication,
+            MotoRequestHandler,
+            create_backend_app,
+        )
+        from werkzeug.serving import make_server  # noqa: PLC0415 - comes with it
     except ImportError:
         raise DemoFailed(
             "the embedded DynamoDB is not installed; get it with: "
@@ -31,10 +43,95 @@ def embedded_dynamodb() -> Iterator[str]:
         ) from None
     # Else it writes a line for each request.
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
+    application = without_crashes(DomainDispatcherApplication(create_backend_app))
+    server = make_server(
+        "127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler
+    )
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    with _comparisons_of_dynamodb():
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.port}"
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+
+def without_crashes(application: _Application) -> _Application:
+    """Return a DynamoDB that refuses what `application` fails on, as DynamoDB refuses bad requests.
+
+    A status of 500 would be taken for an outage: asked again, and counted against the table. The
+    request is at fault here, or the imitation.
+    """
+    from werkzeug.test import run_wsgi_app  # noqa: PLC0415 - an extra of its own
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        reason = "it gave no reason"
+        try:
+            content, status, headers = run_wsgi_app(application, environ, buffered=True)
+        except Exception as error:  # noqa: BLE001 - whatever it fails on
+            content, status, headers = (), "500 Internal Server Error", None
+            reason = f"{type(error).__name__}: {error}"
+        if not status.startswith("500"):
+            start_response(status, list(headers or ()))
+            return content
+        _LOG.warning("The embedded DynamoDB cannot answer this request (%s). %s", reason, _BETTER)
+        body = json.dumps(
+            {
+                "__type": "com.amazon.coral.validate#ValidationException",
+                "message": f"the embedded DynamoDB cannot answer this request; {_BETTER}",
+            }
+        ).encode()
+        start_response(
+            "400 Bad Request",
+            [("Content-Type", "application/x-amz-json-1.0"), ("Content-Length", str(len(body)))],
+        )
+        return [body]
+
+    return answer
+
+
+_BETTER: Final = "AWS's own imitation can more: make demo BACKEND=dynamodb-local"
+
+
+@contextlib.contextmanager
+def _comparisons_of_dynamodb() -> Iterator[None]:
+    """Let comparisons of unlike types, and sizes of what has none, be false, as in DynamoDB.
+
+    moto raises Python's errors for them. `<>` is true there, also as in DynamoDB.
+    """
+    from moto.dynamodb import comparisons  # noqa: PLC0415 - an extra of its own
+
+    changed: dict[type, Any] = {}
+    for name in _COMPARISONS:
+        operator = getattr(comparisons, name)
+        changed[operator] = operator.expr
+        operator.expr = _tolerant(operator.expr, otherwise=name == "OpNotEqual")
     try:
-        yield f"http://{host}:{port}"
+        yield
     finally:
-        server.stop()
+        for operator, expr in changed.items():
+            operator.expr = expr  # type: ignore[attr-defined]
+
+
+_COMPARISONS: Final = (
+    "OpEqual",
+    "OpNotEqual",
+    "OpLessThan",
+    "OpLessThanOrEqual",
+    "OpGreaterThan",
+    "OpGreaterThanOrEqual",
+    "FuncBetween",
+)
+
+
+def _tolerant(expr: Callable[[Any, Any], bool], *, otherwise: bool) -> Callable[[Any, Any], bool]:
+    @functools.wraps(expr)
+    def compare(operation: Any, item: Any) -> bool:
+        try:
+            return expr(operation, item)
+        except (TypeError, ValueError):
+            return otherwise
+
+    return compare
