@@ -606,7 +606,7 @@ class RejectedPath(_message.Message):
     index: _builtins.str
     """The index; "@table" for the base table."""
     reason: _builtins.str
-    """Why it was not taken."""
+    """Why it was not taken and, where catalog or caller can have it taken, how."""
     def __init__(
         self,
         *,

@@ -546,7 +546,7 @@ class ExplainQueryResponse(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What may cost more than it seems."""
+        """What may cost more than it seems, or may be meant otherwise."""
 
     def __init__(
         self,
