@@ -32,7 +32,7 @@ _SCRIPTED: Final = (
 #: Places of tests, by lane, by stage.
 _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
     (("tests/faults/test_dynamodb_faults.py", "tests/faults/test_metrics_sink.py"),),
-    (("tests/faults/test_flood.py",),),
+    (("tests/faults/test_flood.py", "tests/faults/test_untaken_answers.py"),),
     (("tests/faults/test_redis_faults.py",), ("tests/unit/caching/test_shared_model.py",)),
     (
         ("tests/e2e/test_stream_invalidation.py",),

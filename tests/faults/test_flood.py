@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,12 +16,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from dynamodb_processor.v1.cache_service_pb2 import GetCacheStatsRequest
 from dynamodb_processor.v1.cache_service_pb2_grpc import CacheServiceStub
-from tests.faults.flooding import Flood, flood
+from tests.faults.flooding import Flood, flood, megabytes
 from tests.faults.pacing import ended
 from tests.support.access import ApiKey, keys_file
 from tests.support.lengths import FULL, at_length
 from tests.support.processes import ServerProcess, serving
 from tests.support.running import eventually
+from tests.support.slow_client import slow_client
 
 _STAYING: Final = ApiKey("staying", roles=("admin",))
 _LEAVING: Final = ApiKey("leaving", roles=("admin",))
@@ -48,11 +50,8 @@ async def _server(directory: Path) -> AsyncIterator[ServerProcess]:
         yield server
 
 
-def _megabytes(server: ServerProcess) -> float:
-    """Return the resident memory of the server."""
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
+def _descriptors(server: ServerProcess) -> list[int]:
+    return [int(each.name) for each in Path(f"/proc/{server.process.pid}/fd").iterdir()]
 
 
 async def _probe(address: str) -> float:
@@ -114,13 +113,13 @@ async def test_a_flood_without_a_key(
         grpc.aio.insecure_channel(server.address) as channel,
     ):
         await _probe(server.address)
-        before, probes = _megabytes(server), list[float]()
+        before, probes = megabytes(server.process.pid), list[float]()
         probing = asyncio.create_task(_probe_on(server.address, probes))
         async with flood(server.address, _FLOOD) as flooding:
             reloaded = await _key_is_refused(server, channel)
             await asyncio.sleep(at_length(0, 3))
             await ended(probing)
-            growth = _megabytes(server) - before
+            growth = megabytes(server.process.pid) - before
             calls = await asyncio.to_thread(server.metric, "unauthenticated_calls")
             requests = await asyncio.to_thread(server.metric, "pending_requests")
             began = time.monotonic()
@@ -143,3 +142,20 @@ async def test_a_flood_without_a_key(
         assert max(probes) < 1
         assert reloaded <= _RELOAD + 1
         assert seconds <= _DELAY + _GRACE + 2
+
+
+async def test_a_removed_key_ends_when_no_descriptor_is_left(tmp_path: Path) -> None:
+    """The keys file is read though connections have used up all descriptors of the server."""
+    async with (
+        _server(tmp_path) as server,
+        grpc.aio.insecure_channel(server.address) as channel,
+        AsyncExitStack() as stack,
+    ):
+        await channel.channel_ready()
+        limit = max(_descriptors(server)) + 20
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (limit, limit))
+        for _ in range(60):
+            with suppress(OSError):
+                await stack.enter_async_context(slow_client(server.address))
+        await eventually(lambda: len(_descriptors(server)) >= limit - 1)
+        await _key_is_refused(server, channel)
