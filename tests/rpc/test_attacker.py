@@ -6,9 +6,11 @@ tenant's own. Whatever differs between the answers, moments apart, would be some
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -17,11 +19,13 @@ from tests.rpc.worlds import (
     SECRET,
     TENANT,
     Witness,
+    hidden_item,
     others_items,
     own_items,
     world_catalog,
     world_schema,
 )
+from tests.support.conditions import WireItem
 from tests.support.dynamodb import create_table, open_client, put_items
 from tests.support.running import Key, Service, make_key, open_service
 
@@ -37,6 +41,7 @@ def _keys() -> list[Key]:
         make_key("keyed", tables=[entry]),
         make_key("filtered", tables=[{**entry, "rule_as_filter": True}]),
         make_key("blinkered", tables=[{**entry, "rule_as_filter": True, "attributes": _VISIBLE}]),
+        make_key("writer", roles=["admin"]),
     ]
 
 
@@ -88,3 +93,37 @@ async def test_a_tenant_cannot_tell_whether_it_is_alone(worlds: list[Service], k
     if key == "blinkered":  # nor what the rule says, or that there is such an attribute
         unasked = [text for what, text in crowded.seen if "tenant" not in what]
         assert [text for text in unasked if "tenant" in text or TENANT in text] == []
+
+
+@pytest.mark.parametrize("key", ["keyed", "filtered", "blinkered"])
+async def test_a_tenant_cannot_tell_whether_others_write(
+    worlds: list[Service], dynamodb_local: str, tables: tuple[str, str], key: str
+) -> None:
+    """Nothing that is told of the cache differs when hidden items are written and invalidated."""
+    crowded, alone = [Witness(service, key) for service in worlds]
+    client = open_client(dynamodb_local)
+    numbers = itertools.count()
+
+    async def write() -> None:
+        number = next(numbers)
+        item = hidden_item(number)
+        client.put_item(TableName=tables[0], Item=item)
+        whole = number % 3 == 0
+        partition = {} if whole else {name: value["S"] for name, value in _keys_of(item)}
+        await crowded.service.invalidate("events", key="writer", **partition)
+
+    async def nothing() -> None:
+        pass
+
+    await crowded.ask_while_others_write(write)
+    await alone.ask_while_others_write(nothing)
+    client.close()
+    differing = [pair for pair in zip(crowded.seen, alone.seen, strict=False) if len(set(pair)) > 1]
+    assert differing[:1] == []
+    assert len(crowded.seen) == len(alone.seen) > 100
+    assert crowded.items > 100
+
+
+def _keys_of(item: WireItem) -> list[tuple[str, Any]]:
+    """Return the attributes that partitions are known by."""
+    return [(name, item[name]) for name in ("user_id", "kind", "tenant_id")]

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from dynamodb_processor.v1 import query_pb2
+from dynamodb_processor.v1.cache_service_pb2 import GetCacheStatsRequest
 from dynamodb_processor.v1.catalog_service_pb2 import GetTableRequest, Table
 from dynamodb_processor.v1.query_service_pb2 import (
     BatchGetItemsRequest,
@@ -36,7 +37,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Code = grpc.StatusCode
 _BYPASS = query_pb2.CachePolicy(mode=query_pb2.CACHE_MODE_BYPASS)
-_CRM = {"table": "*", "rule": "system_id = 'crm'"}
+_RULE = "system_id = 'crm'"
+_CRM = {"table": "*", "rule": _RULE}
 _KEYS = [
     make_key("all"),
     make_key("crm", tables=[_CRM]),
@@ -239,12 +241,18 @@ async def test_a_budget_that_would_tell_is_refused(doors: Service, budget: dict[
     assert (await doors.query(of(VIKTOR), key="crm", budget=spent)).items
 
 
-async def test_pages_are_shared_under_equal_rules_only(doors: Service) -> None:
-    """A page of one tenant never goes to another, or to who has none; between equals it does."""
+async def test_pages_are_shared_under_equal_rules_only(doors: Service, logged: Logged) -> None:
+    """A page of one tenant never goes to another, or to who has none; between equals it does.
+
+    What the cache did is in the log. Who has a rule is not told, nor when the page was read.
+    """
 
     async def status(key: str) -> str:
+        logged.clear()
         page = await doors.query(query_spec("events", "at > -123"), key=key)
-        return query_pb2.CacheStatus.Name(page.cache.status).removeprefix("CACHE_STATUS_")
+        assert page.HasField("cache") is page.HasField("read_time") is False
+        (record,) = await eventually(lambda: logged.of("call"))
+        return str(record["cache"])
 
     assert [await status(key) for key in ("crm", "billing", "filtered", "owner")] == ["MISS"] * 4
     assert [await status(key) for key in ("crm-too", "billing")] == ["HIT"] * 2
@@ -302,3 +310,56 @@ async def test_a_narrower_grant_is_in_force_at_once(
             service.query(of(VIKTOR), page_size=2, page_token=before.next_page_token)
         )
         assert refusal.fields == ["page_token"]
+
+
+async def test_what_is_declared_of_an_attribute_goes_through_the_grant(
+    tmp_path: Path, dynamodb_local: str, events: str
+) -> None:
+    """That it is a time to live or a timestamp is not told to a key without it."""
+    narrow = [{"table": "events", "attributes": ["user_id", "at"]}]
+    keys = [make_key("all"), make_key("narrow", tables=narrow, roles=["reader", "admin"])]
+    declared = {
+        "table": events,
+        "time_to_live": "gone_at",
+        "hide_expired": True,
+        "timestamps": {"made_at": "iso8601"},
+    }
+    async with open_service(
+        tmp_path, dynamodb_local, {"tables": {"events": declared}}, keys
+    ) as own:
+        assert (await get_table(own, "all")).time_to_live_attribute == "gone_at"
+        shown = await get_table(own, "narrow")
+        assert shown.time_to_live_attribute == ""
+        assert not shown.timestamp_attributes
+        refusals = [
+            await refused(own.invalidate("events", key="narrow", **{name: "no time"}))
+            for name in ("made_at", "nothing")
+        ]
+        told, untold = [refusal.message.partition(" ")[2] for refusal in refusals]
+        assert told.replace("made_at", "nothing") == untold
+
+
+async def test_the_numbers_of_the_cache_go_through_the_grant(
+    tmp_path: Path, dynamodb_local: str, events: str
+) -> None:
+    """Tables that are not granted, or in part, are not in the total either."""
+    keys = [
+        make_key("all", roles=["reader", "admin"]),
+        make_key("one", roles=["admin"], tables=["events"]),
+        make_key("ruled", roles=["admin"], tables=[{"table": "events", "rule": _RULE}, "narrow"]),
+    ]
+    async with open_service(tmp_path, dynamodb_local, events_catalog(events), keys) as own:
+        for table in ("events", "narrow", "scannable"):
+            await own.query(query_spec(table, "user_id = :u", parameters={"u": VIKTOR}))
+        seen = {}
+        for key in ("all", "one", "ruled"):
+            call = own.cache.GetCacheStats(
+                GetCacheStatsRequest(), metadata=own.metadata(key), timeout=PATIENCE
+            )
+            answer = await call
+            seen[key] = ([one.table for one in answer.tables], answer.total.misses)
+        assert seen == {
+            "all": (["events", "narrow", "scannable"], 3),
+            "one": (["events"], 1),
+            "ruled": (["narrow"], 1),
+        }

@@ -13,6 +13,7 @@ from itertools import product
 from typing import Any, Final
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from dynamodb_processor.v1 import query_pb2
@@ -86,6 +87,12 @@ def others_items() -> Iterator[WireItem]:
         yield _event(OTHER, user, event_id, number, SECRET * 40)
 
 
+def hidden_item(number: int) -> WireItem:
+    """Return an item of another tenant that lies among the tenant's own."""
+    user = _SHARED[number % len(_SHARED)]
+    return _event(OTHER, user, f"e-{number % 70:02d}-new", number % 70, SECRET)
+
+
 @dataclass
 class Witness:
     """Asks everything as one caller, and keeps what it sees."""
@@ -119,6 +126,35 @@ class Witness:
         for keys, budget in product(_key_lists(), _BUDGETS):
             await self._see("get", self._get, keys, budget)
         await self._see("table", self._table)
+
+    async def ask_while_others_write(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Ask twice or more what may be cached; something may be written before each question."""
+        for spec in (
+            query_spec("events", "user_id = 'u-1'"),
+            query_spec("events", "kind = 'login' AND at < 30"),
+            query_spec("events", "tenant_id = 'acme'"),
+            query_spec("events", ""),
+        ):
+            for number in range(2):
+                for mode, name in query_pb2.CacheMode.items():
+                    policy = query_pb2.CachePolicy(mode=name)
+                    await write()
+                    await self._see(f"{mode} {number}", self._walk, spec, 7, policy)
+                probes: list[tuple[Callable[..., Awaitable[None]], Any]] = [
+                    (self._walk, (spec, 7, _RECENT)),
+                    (self._walk, (spec, 4, _CACHED, None, _EXACT)),
+                    (self._stream, (spec, 5, None, None, _CACHED)),
+                    (self._stream, (spec, 5, None, _EXACT, _CACHED)),
+                    (self._count, (spec, 0, None, _CACHED)),
+                    (self._count, (spec, 3, None, _CACHED)),
+                ]
+                for budget in _BUDGETS[1:]:
+                    probes.append((self._walk, (spec, 3, _CACHED, budget)))
+                    probes.append((self._stream, (spec, 3, budget, None, _CACHED)))
+                    probes.append((self._count, (spec, 0, budget, _CACHED)))
+                for probe, args in probes:
+                    await write()
+                    await self._see(f"cached {number}", probe, *args)
 
     async def _see(self, what: str, probe: Callable[..., Awaitable[None]], *args: Any) -> None:
         before = len(self.seen)
@@ -163,20 +199,30 @@ class Witness:
         size: int,
         budget: query_pb2.Budget | None = None,
         total: query_pb2.TotalOptions | None = None,
+        cache: query_pb2.CachePolicy | None = None,
     ) -> None:
         async for message in self.service.stream(
-            spec, key=self.key, page_size=size, cache=_BYPASS, budget=budget, total=total
+            spec, key=self.key, page_size=size, cache=cache or _BYPASS, budget=budget, total=total
         ):
             self._keep(message)
 
     async def _count(
-        self, spec: QuerySpec, up_to: int, budget: query_pb2.Budget | None = None
+        self,
+        spec: QuerySpec,
+        up_to: int,
+        budget: query_pb2.Budget | None = None,
+        cache: query_pb2.CachePolicy | None = None,
     ) -> None:
         total = _bounded(up_to) if up_to else query_pb2.TotalOptions()
         token = ""
         for _ in range(_LONGEST_WALK):
             answer = await self.service.count(
-                spec, key=self.key, total=total, budget=budget, page_token=token, cache=_BYPASS
+                spec,
+                key=self.key,
+                total=total,
+                budget=budget,
+                page_token=token,
+                cache=cache or _BYPASS,
             )
             token = answer.next_page_token
             self._keep(answer)
@@ -210,6 +256,7 @@ class Witness:
 
 _BYPASS: Final = query_pb2.CachePolicy(mode=query_pb2.CACHE_MODE_BYPASS)
 _CACHED: Final = query_pb2.CachePolicy()
+_RECENT: Final = query_pb2.CachePolicy(max_staleness=Duration(seconds=3_600))
 _EXACT: Final = query_pb2.TotalOptions(mode=query_pb2.TOTAL_MODE_EXACT)
 _BUDGETS: Final[tuple[query_pb2.Budget | None, ...]] = (
     None,

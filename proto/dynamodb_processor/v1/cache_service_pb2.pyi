@@ -124,12 +124,12 @@ class GetCacheStatsResponse(_message.Message):
     """How many bytes may be used."""
     @_builtins.property
     def total(self) -> Global___CacheStats:
-        """Of all tables together."""
+        """Of the tables below together."""
 
     @_builtins.property
     def tables(self) -> _containers.RepeatedCompositeFieldContainer[Global___TableCacheStats]:
         """Of each table of which something has been asked since the replica began, as far as granted to
-        the caller, by name.
+        the caller without a row rule, by name.
         """
 
     def __init__(

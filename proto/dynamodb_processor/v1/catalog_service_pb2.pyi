@@ -232,7 +232,7 @@ class Table(_message.Message):
     """Whether conditions that fix no partition key are served, by reading everything."""
     time_to_live_attribute: _builtins.str
     """The attribute after whose time items are left out, although DynamoDB may still hold them. Empty
-    when all items are shown.
+    when all items are shown, and when the attribute is not granted.
     """
     @_builtins.property
     def key(self) -> Global___KeySchema:

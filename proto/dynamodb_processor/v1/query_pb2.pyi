@@ -84,7 +84,9 @@ class _CacheModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CacheMode.V
     CACHE_MODE_REFRESH: _CacheMode.ValueType  # 3
     """Read, and store what was read."""
     CACHE_MODE_ONLY_IF_CACHED: _CacheMode.ValueType  # 4
-    """Answer from the cache or fail with FAILED_PRECONDITION; nothing is read."""
+    """Answer from the cache or fail with FAILED_PRECONDITION; nothing is read. Refused with
+    INVALID_ARGUMENT to callers with a row rule.
+    """
 
 class CacheMode(_CacheMode, metaclass=_CacheModeEnumTypeWrapper):
     """How a call uses the cache."""
@@ -98,7 +100,9 @@ CACHE_MODE_BYPASS: CacheMode.ValueType  # 2
 CACHE_MODE_REFRESH: CacheMode.ValueType  # 3
 """Read, and store what was read."""
 CACHE_MODE_ONLY_IF_CACHED: CacheMode.ValueType  # 4
-"""Answer from the cache or fail with FAILED_PRECONDITION; nothing is read."""
+"""Answer from the cache or fail with FAILED_PRECONDITION; nothing is read. Refused with
+INVALID_ARGUMENT to callers with a row rule.
+"""
 Global___CacheMode: _TypeAlias = CacheMode  # noqa: Y015
 
 class _CacheStatus:
@@ -455,7 +459,9 @@ Global___CachePolicy: _TypeAlias = CachePolicy  # noqa: Y015
 
 @_typing.final
 class CacheInfo(_message.Message):
-    """Where an answer came from."""
+    """Where an answer came from. Absent where a row rule applies and the cache was not bypassed: it would
+    tell whether items were written that the rule hides.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -490,7 +496,7 @@ Global___CacheInfo: _TypeAlias = CacheInfo  # noqa: Y015
 @_typing.final
 class PageStats(_message.Message):
     """What an answer took. Fields 2 to 5 and 7 are this call's own use of DynamoDB: 0 on a cache hit, and
-    0 where a row rule makes reads pass over items that the caller may not have.
+    0 where a row rule applies, unless the cache was bypassed and nothing that the rule hides is read.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -114,7 +114,7 @@ class QueryResponse(_message.Message):
 
     @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp:
-        """When the page's items were read from DynamoDB."""
+        """When the page's items were read from DynamoDB; absent where `cache` is."""
 
     def __init__(
         self,
@@ -236,7 +236,7 @@ class StreamQueryResponse(_message.Message):
 
     @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp:
-        """When this message's items were read from DynamoDB."""
+        """When this message's items were read from DynamoDB; absent where `cache` is."""
 
     @_builtins.property
     def cumulative(self) -> _query_pb2.PageStats:
@@ -344,7 +344,7 @@ class CountItemsResponse(_message.Message):
 
     @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp:
-        """When counting began."""
+        """When counting began; absent where `cache` is."""
 
     def __init__(
         self,

@@ -66,7 +66,7 @@ class CachedReader:
     async def fetch_page(self, plan: Plan, at: Position, limits: Limits) -> Page:
         """Return the page that begins at `at`, from the store if the caller and the table allow."""
         mode = limits.cache.mode
-        if mode is CacheMode.BYPASS or plan.strong or not plan.table.declaration.cache_ttl:
+        if _bypasses(plan, limits):
             if mode is CacheMode.ONLY_IF_CACHED:
                 raise not_cached()
             return await self._reader.fetch_page(plan, at, limits)
@@ -206,3 +206,17 @@ class CachedReader:
                 raise BackendUnavailable(f"{plan.table.name} answers too slowly") from None
 
         return read
+
+
+def _bypasses(plan: Plan, limits: Limits) -> bool:
+    """Return whether a page is neither looked for in the cache nor stored.
+
+    Under a row rule a budget of reads would tell whether a page was cached, and so whether anything
+    was written that the rule hides: a stored page spends none of it.
+    """
+    return (
+        limits.cache.mode is CacheMode.BYPASS
+        or plan.strong
+        or not plan.table.declaration.cache_ttl
+        or (plan.rule is not None and limits.meters_reads)
+    )

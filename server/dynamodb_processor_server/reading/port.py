@@ -175,13 +175,14 @@ class Limits(NamedTuple):
         return now >= self.answer_by or (self.progress is not None and self.progress.stop)
 
     @property
+    def meters_reads(self) -> bool:
+        """Whether what is read is bounded, and not only the time."""
+        return self.max_scanned_items is not None or self.max_read_units is not None
+
+    @property
     def budgeted(self) -> bool:
         """Whether the page may end early for reasons that are this caller's alone."""
-        return (
-            self.has_duration
-            or self.max_scanned_items is not None
-            or self.max_read_units is not None
-        )
+        return self.has_duration or self.meters_reads
 
 
 @dataclass(frozen=True, slots=True)

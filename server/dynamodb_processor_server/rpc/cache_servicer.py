@@ -62,16 +62,19 @@ class CacheServicer:
     async def GetCacheStats(  # noqa: N802 - the method's name in the contract
         self, request: pb.GetCacheStatsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetCacheStatsResponse:
-        """Count what is cached, in all and by table."""
-        caller = current_call().caller
-        tallies = sorted(self._store.tallies.items())
+        """Count what is cached of the caller's tables, in all and by table.
+
+        Not of tables of which it has some items only: others' reads and writes would show.
+        """
+        grant = current_call().caller.grant
+        tallies = [
+            (name, tally)
+            for name, tally in sorted(self._store.tallies.items())
+            if (given := grant(name)) is not None and given.rule is None
+        ]
         return pb.GetCacheStatsResponse(
             total=_stats(sum((tally for _, tally in tallies), Tally())),
-            tables=[
-                pb.TableCacheStats(table=name, stats=_stats(tally))
-                for name, tally in tallies
-                if caller.may_read(name)
-            ],
+            tables=[pb.TableCacheStats(table=name, stats=_stats(tally)) for name, tally in tallies],
             max_bytes=self._store.max_bytes,
         )
 

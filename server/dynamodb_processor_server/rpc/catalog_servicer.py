@@ -83,6 +83,7 @@ class CatalogServicer:
 def _table(table: Table, rule: RowRule | None) -> pb.Table:
     """Describe a table as far as it is granted."""
     declaration = table.declaration
+    expires = table.view.time_to_live
     ttl = Duration()
     ttl.FromNanoseconds(int(declaration.cache_ttl * 1e9))
     return pb.Table(
@@ -97,7 +98,7 @@ def _table(table: Table, rule: RowRule | None) -> pb.Table:
         cache_ttl=ttl,
         allow_scan=declaration.allow_scan and (rule is None or rule.as_filter),
         timestamp_attributes=sorted(filter(table.may_show, table.view.timestamps)),
-        time_to_live_attribute=table.view.time_to_live or "",
+        time_to_live_attribute=expires if expires and table.may_show(expires) else "",
     )
 
 

@@ -126,7 +126,7 @@ def _longest(attribute: KeyAttribute, table: Table) -> int:
 def _stored(name: str, value: Value, table: Table) -> Value:
     """Return what is stored for a value; raise ValueError where nothing is."""
     form = table.view.timestamps.get(name)
-    if form is None:
+    if form is None or not table.may_show(name):
         return value
     if value.type != "S":
         raise ValueError("is no RFC 3339 time, such as 2026-01-31T08:00:00Z")

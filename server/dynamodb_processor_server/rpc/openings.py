@@ -21,7 +21,7 @@ from dynamodb_processor_server.reading.port import START, Position
 from dynamodb_processor_server.reading.positions import padded, unpadded
 from dynamodb_processor_server.rpc.preparation import Preparation, PreparedQuery
 from dynamodb_processor_server.rpc.received import PageRequest
-from dynamodb_processor_server.rpc.requests import check_budget
+from dynamodb_processor_server.rpc.requests import check_budget, check_cache
 from dynamodb_processor_server.rpc.table_access import granted
 
 _MAX_OPENINGS: Final = 32  # of one request: one for each principal that makes it
@@ -139,7 +139,7 @@ class Openings:
         """Return where a request begins for a principal.
 
         Raises what `Preparation.prepare` and `Tokens.open` raise, and InvalidRequest for a budget
-        that would tell of what is withheld.
+        or a cache mode that would tell of what is withheld.
         """
         grant = granted(principal, request.spec.table)
         key = self._preparation.version, grant.version, principal.name
@@ -148,6 +148,7 @@ class Openings:
             return known
         prepared = await self._preparation.prepare(request.spec, principal, request.mistakes)
         check_budget(request.budget, prepared.plan)
+        check_cache(request.cache, prepared.plan)
         opening = self._tokens.open(request.token, request.token_field, prepared, principal)
         if len(request.openings) >= _MAX_OPENINGS:
             request.openings.clear()

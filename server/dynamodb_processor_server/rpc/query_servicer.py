@@ -40,6 +40,7 @@ from dynamodb_processor_server.rpc.preparation import Preparation
 from dynamodb_processor_server.rpc.received import PageRequest, Spec
 from dynamodb_processor_server.rpc.requests import (
     check_budget,
+    check_cache,
     parse_bound,
     parse_budget,
     parse_cache,
@@ -234,6 +235,7 @@ class QueryServicer:
             Spec.of(request.query), call.caller, violations.found, counts=True
         )
         check_budget(budget, prepared.plan)
+        check_cache(cache, prepared.plan)
         if (waiting := self._begin(call, prepared.access)) is not None:
             await waiting
         opening = self._tokens.open(request.page_token, "page_token", prepared, call.caller)

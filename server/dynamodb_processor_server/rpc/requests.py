@@ -69,7 +69,7 @@ _Budgeted = QueryRequest | StreamQueryRequest | CountItemsRequest | BatchGetItem
 _Cached = QueryRequest | StreamQueryRequest | CountItemsRequest
 
 
-# Why a budget is refused to those for whom the cost of a read is withheld.
+# Why a request is refused that asks for what is withheld under a row rule.
 WITHHELD: Final = "is not allowed: under the access rules here it would tell of hidden items"
 
 
@@ -128,6 +128,12 @@ def check_budget(budget: Budget, plan: Plan) -> None:
         if budget.max_read_units is not None:
             violations.add("budget.max_read_units", WITHHELD)
         violations.raise_any()
+
+
+def check_cache(cache: CachePolicy, plan: Plan) -> None:
+    """Raise InvalidRequest for what would tell whether a page is cached where that is withheld."""
+    if plan.rule is not None and cache.mode is CacheMode.ONLY_IF_CACHED:
+        raise InvalidRequest.of("cache.mode", WITHHELD)
 
 
 def parse_cache(request: _Cached, violations: Violations) -> CachePolicy:

@@ -30,13 +30,17 @@ def query_response(step: Step, plan: Plan, token: str) -> bytes:
     """Return the bytes of a `QueryResponse`."""
     content, usage = step.page.content, step.page.usage
     rest = QueryResponse()
-    _set_cache_info(rest.cache, step.page)
+    read_at: float | None = content.read_at
+    if _tells_of_cache(step, plan):
+        _set_cache_info(rest.cache, step.page)
+    else:
+        read_at, usage = None, NO_USAGE
     if step.total is not None:
         _set_total(rest.total, step.total)
     # The parts have no field in common but the repeated `items`: some parsers merge the two halves
     # of a field that occurs twice, and some keep the second only.
-    fixed = content.end, content.count, plan.path.index, content.read_at, token
-    if usage.backend_calls or len(token) > LONGEST_REMEMBERED_TOKEN:
+    fixed = content.end, content.count, plan.path.index, read_at, token
+    if step.page.usage.backend_calls or len(token) > LONGEST_REMEMBERED_TOKEN:
         # What has just been read is not remembered: it may never be asked for again.
         head = _head(*fixed, _told(usage, plan))
     else:
@@ -48,14 +52,15 @@ def _head(
     end: PageEnd,
     count: int,
     index: str | None,
-    read_at: float,
+    read_at: float | None,
     token: str,
     usage: Usage = NO_USAGE,
 ) -> bytes:
     """Return the fields of a `QueryResponse` that stay the same while a stored page is served."""
     response = QueryResponse(end=_ENDS[end], next_page_token=token)
     _set_stats(response.stats, count, usage, index)
-    set_seconds(response.read_time, read_at)
+    if read_at is not None:
+        set_seconds(response.read_time, read_at)
     return response.SerializeToString()
 
 
@@ -68,12 +73,15 @@ def stream_response(step: Step, plan: Plan, token: str, sequence: int) -> bytes:
     rest = StreamQueryResponse(
         resume_token=token, end=_ENDS[content.end], sequence=sequence, last=step.last
     )
-    _set_stats(rest.stats, content.count, _told(step.page.usage, plan), plan.path.index)
-    _set_stats(rest.cumulative, step.items, _told(step.usage, plan), plan.path.index)
-    _set_cache_info(rest.cache, step.page)
+    usage, cumulative = NO_USAGE, NO_USAGE
+    if _tells_of_cache(step, plan):
+        usage, cumulative = _told(step.page.usage, plan), _told(step.usage, plan)
+        _set_cache_info(rest.cache, step.page)
+        set_seconds(rest.read_time, content.read_at)
+    _set_stats(rest.stats, content.count, usage, plan.path.index)
+    _set_stats(rest.cumulative, step.items, cumulative, plan.path.index)
     if step.total is not None:
         _set_total(rest.total, step.total)
-    set_seconds(rest.read_time, content.read_at)
     return content.items + rest.SerializeToString()
 
 
@@ -86,9 +94,12 @@ def count_response(step: Step, bound: int, plan: Plan, token: str) -> CountItems
         response.end = query_pb2.PAGE_END_PAGE_FULL
     total = total_of(step.returned, bound, exhausted=content.next is None)
     _set_total(response.total, total)
-    _set_stats(response.stats, 0, _told(step.page.usage, plan), plan.path.index)
-    _set_cache_info(response.cache, step.page)
-    set_seconds(response.read_time, content.read_at)
+    usage = NO_USAGE
+    if _tells_of_cache(step, plan):
+        usage = _told(step.page.usage, plan)
+        _set_cache_info(response.cache, step.page)
+        set_seconds(response.read_time, content.read_at)
+    _set_stats(response.stats, 0, usage, plan.path.index)
     return response
 
 
@@ -100,6 +111,15 @@ def _set_total(message: query_pb2.Total, total: Total) -> None:
     message.relation = (
         query_pb2.TOTAL_RELATION_EXACT if total.exact else query_pb2.TOTAL_RELATION_AT_LEAST
     )
+
+
+def _tells_of_cache(step: Step, plan: Plan) -> bool:
+    """Return whether a caller is told when and at what cost a page was read.
+
+    Under a row rule a page from the cache, or one that had to be read, says whether anything was
+    written since, hidden items included. A read that bypasses the cache says nothing of the kind.
+    """
+    return plan.rule is None or step.page.status is CacheStatus.BYPASSED
 
 
 def _told(usage: Usage, plan: Plan) -> Usage:
