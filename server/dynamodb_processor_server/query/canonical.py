@@ -17,7 +17,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from dynamodb_processor_server.query.values import number_text
+from dynamodb_processor_server.query.values import number_text, utf8
 
 
 def encode(data: object) -> bytes:  # noqa: C901 - one flat table of types
@@ -34,7 +34,7 @@ def encode(data: object) -> bytes:  # noqa: C901 - one flat table of types
         case int():
             return _framed(b"i", str(data).encode())
         case str():
-            return _framed(b"s", data.encode())
+            return _framed(b"s", utf8(data))
         case bytes():
             return _framed(b"b", data)
         case Decimal():

@@ -99,7 +99,9 @@ def _size(wire: WireValue | None) -> Value | None:
     if tag in ("N", "BOOL", "NULL"):
         return None
     # DynamoDB counts a string's UTF-16 units.
-    return Value("N", len(data.encode("utf-16-le")) // 2 if tag == "S" else len(data))
+    return Value(
+        "N", len(data.encode("utf-16-le", "surrogatepass")) // 2 if tag == "S" else len(data)
+    )
 
 
 def _compare(symbol: str, left: Value | None, right: Value | None) -> bool:

@@ -48,7 +48,15 @@ class Value:
     @property
     def order(self) -> Any:
         """A key that sorts values of one ordered type as DynamoDB does (strings by UTF-8 bytes)."""
-        return self.data.encode() if self.type == "S" else self.data
+        return utf8(self.data) if self.type == "S" else self.data
+
+
+def utf8(text: str) -> bytes:
+    """Return the bytes of a text, also of one that holds half of a surrogate pair.
+
+    No character is encoded that way, so different texts have different bytes.
+    """
+    return text.encode("utf-8", "surrogatepass")
 
 
 def parse_number(text: str) -> Decimal:

@@ -72,12 +72,14 @@ class Target:
     """What a request is for: a logical table, and where its client comes from.
 
     `partition` says which one the request reads, of which path; None if it reads several.
+    `query` tells what is asked from other questions, as far as that is known.
     """
 
     table: str
     region: str | None = None
     role_arn: str | None = None
     partition: Hashable = None
+    query: Hashable = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,15 +229,18 @@ class Backend:
         entry = self._enter(record, target)
         began = self._clock()
         verdicts = _VERDICTS[Blame.NOBODY]
+        cause: Hashable = None
         try:
             outcome = await self._attempt(request, record, target)
             verdicts = _VERDICTS[outcome.blame] if isinstance(outcome, Failure) else _WELL
+            if isinstance(outcome, Failure) and outcome.may_be_of_request:
+                cause = target.query
         except asyncio.CancelledError:
             if self._clock() - began >= _SLOW:
                 verdicts = _VERDICTS[Blame.TABLE]
             raise
         finally:
-            entry.settle(*verdicts)
+            entry.settle(*verdicts, cause)
         return outcome
 
     def _enter(self, record: TableRecord, target: Target) -> Entry:

@@ -21,6 +21,7 @@ _SLOTS: Final = 10  # parts of the window that are forgotten one by one
 _JITTER: Final = 0.25  # so much longer a cool-down may be, so that replicas do not probe at once
 _SOON: Final = 0.25  # seconds to come back in while a probe is under way
 _MOST_PARTITIONS: Final = 1_000
+_MOST_CAUSES: Final = 1_000
 
 _T = TypeVar("_T")
 
@@ -75,6 +76,7 @@ class Breaker:
         self._clock = clock
         self._jitter = jitter
         self._window: deque[list[int]] = deque()  # slot, calls, failures
+        self._failed: dict[Hashable, int] = {}  # what failed in the window, and in which slot
         self._until = 0.0
         self._probing = False
         # What began before the breaker last changed says nothing of how things are now.
@@ -90,8 +92,12 @@ class Breaker:
             self._probing = True
         return Permit(self, self._era)
 
-    def settle(self, era: int, verdict: Verdict) -> None:
-        """Take note of how a request ended that was let through in `era`."""
+    def settle(self, era: int, verdict: Verdict, cause: Hashable = None) -> None:
+        """Take note of how a request ended that was let through in `era`.
+
+        The same `cause` counts once in the window: a request that always fails says nothing of
+        others, however often it is made. None stands for a cause of its own each time.
+        """
         if era != self._era:
             return
         if self.state is State.HALF_OPEN:
@@ -100,11 +106,27 @@ class Breaker:
                 self._open()
             elif verdict is Verdict.WELL:
                 self._change(State.CLOSED)
+        elif verdict is Verdict.SICK and cause is not None and self._has_failed(cause):
+            return
         elif verdict is not Verdict.NOTHING and self._is_too_much(verdict is Verdict.SICK):
             self._open()
 
+    def _has_failed(self, cause: Hashable) -> bool:
+        """Return whether a cause has failed in the window, and note that it has by now."""
+        slot = self._slot()
+        if self._failed.get(cause, -_SLOTS) > slot - _SLOTS:
+            return True
+        if len(self._failed) >= _MOST_CAUSES:
+            self._failed = {c: at for c, at in self._failed.items() if at > slot - _SLOTS}
+        if len(self._failed) < _MOST_CAUSES:
+            self._failed[cause] = slot
+        return False
+
+    def _slot(self) -> int:
+        return int(self._clock() * _SLOTS / self._settings.window)
+
     def _is_too_much(self, failed: bool) -> bool:
-        slot = int(self._clock() * _SLOTS / self._settings.window)
+        slot = self._slot()
         window = self._window
         if not window or window[-1][0] != slot:
             window.append([slot, 0, 0])
@@ -128,6 +150,7 @@ class Breaker:
         self.state = state
         self._era += 1
         self._window.clear()
+        self._failed.clear()
 
 
 @dataclass(slots=True)
@@ -137,9 +160,9 @@ class Permit:
     breaker: Breaker
     era: int
 
-    def settle(self, verdict: Verdict) -> None:
-        """Say how the request ended, once."""
-        self.breaker.settle(self.era, verdict)
+    def settle(self, verdict: Verdict, cause: Hashable = None) -> None:
+        """Say how the request ended, once; `cause` is that of a failure, see `Breaker.settle`."""
+        self.breaker.settle(self.era, verdict, cause)
 
 
 async def guarded(
@@ -242,9 +265,9 @@ class Entry:
     table: Permit
     hot: Permit | None
 
-    def settle(self, table: Verdict, partition: Verdict) -> None:
-        """Say how the request ended, once."""
-        self.table.settle(table)
+    def settle(self, table: Verdict, partition: Verdict, cause: Hashable = None) -> None:
+        """Say how the request ended, once; `cause` is that of the table's failure."""
+        self.table.settle(table, cause)
         if self.hot is not None:
             self.hot.settle(partition)
         elif partition is Verdict.SICK and self.key[1] is not None:

@@ -179,7 +179,9 @@ def _target(plan: Plan, request: Mapping[str, Any]) -> Target:
     # Wire values are of one entry each: a type and a text or bytes, as keys have no others.
     key = tuple(entry for value in values for entry in value.items())
     partition = (plan.path.index, key) if key else None
-    return Target(plan.table.name, declaration.region, declaration.role_arn, partition)
+    return Target(
+        plan.table.name, declaration.region, declaration.role_arn, partition, plan.cache_key
+    )
 
 
 def _as_page(answer: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
-from dynamodb_processor_server.query.values import WireItem, WireValue
+from dynamodb_processor_server.query.values import WireItem, WireValue, utf8
 
 _ITEMS_TAG = b"\x0a"  # field 1, length-delimited: `repeated Item items = 1` of every page message
 
@@ -21,12 +21,52 @@ def encode_item(item: WireItem) -> bytes:
 
 
 def item_message(item: WireItem) -> bytes:
-    """Return the bytes of an `Item`."""
+    r"""Return the bytes of an `Item`.
+
+    A text that holds half of a surrogate pair is no text in protobuf: its bytes are sent as a
+    binary value, and in a name the half is written out, as in `\ud83d`.
+    """
+    try:
+        return _message(item).SerializeToString()
+    except UnicodeEncodeError:
+        return _message(_sendable_members(item)).SerializeToString()
+
+
+def _message(item: WireItem) -> Item:
     message = Item()
     attributes = message.attributes
     for name, value in item.items():
         _set(attributes[name], value)
-    return message.SerializeToString()
+    return message
+
+
+def _sendable_members(members: WireItem) -> WireItem:
+    return {
+        name.encode("utf-8", "backslashreplace").decode(): _sendable(value)
+        for name, value in members.items()
+    }
+
+
+def _sendable(value: WireValue) -> WireValue:
+    ((tag, data),) = value.items()
+    match tag:
+        case "S" if not _is_text(data):
+            return {"B": utf8(data)}
+        case "SS" if not all(map(_is_text, data)):
+            return {"BS": list(map(utf8, data))}
+        case "M":
+            return {"M": _sendable_members(data)}
+        case "L":
+            return {"L": list(map(_sendable, data))}
+    return value
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _set(target: AttributeValue, value: WireValue) -> None:

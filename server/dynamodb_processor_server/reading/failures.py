@@ -41,13 +41,17 @@ class Blame(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failed attempt. `error` is the domain's; `kind` a word for metrics."""
+    """One failed attempt. `error` is the domain's; `kind` a word for metrics.
+
+    `may_be_of_request` says that the request itself may be what DynamoDB fails on.
+    """
 
     error: Exception
     kind: str
     retryable: bool = False
     blame: Blame = Blame.NOBODY
     credentials_expired: bool = False
+    may_be_of_request: bool = False
 
 
 _THROTTLES: Final = frozenset(
@@ -105,7 +109,8 @@ def _classify_answer(error: ClientError, table: str) -> Failure:
     if code == "ValidationException" and _NO_SUCH_INDEX in text:
         return Failure(IndexGone(table), "refused")
     if status >= 500 or code in _TRANSIENT:
-        return _passing(f"{table} cannot be read at the moment", "failed")
+        failure = _passing(f"{table} cannot be read at the moment", "failed")
+        return replace(failure, may_be_of_request=status == 500)
     if not code or code.isdecimal():  # botocore's stand-in for an answer that is not DynamoDB's
         return _passing(f"{table} cannot be read at the moment", "corrupt")
     kind = RequestInvalid if code == "ValidationException" else BackendRefused

@@ -12,9 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
-import orjson
-
 from dynamodb_processor_server.query.values import WireItem
+from dynamodb_processor_server.reading import json_text
 from dynamodb_processor_server.reading.port import START, Position
 
 
@@ -30,14 +29,14 @@ BranchPosition: TypeAlias = Mapping[str, Any] | _Exhausted | None
 
 def encode_positions(positions: Sequence[BranchPosition]) -> Position:
     """Return the position that stands for where each partition stands."""
-    return orjson.dumps([_encoded(position) for position in positions], option=orjson.OPT_SORT_KEYS)
+    return json_text.dumps([_encoded(position) for position in positions])
 
 
 def decode_positions(position: Position, partitions: int) -> list[BranchPosition]:
     """Return where each of `partitions` stands."""
     if position == START:
         return [None] * partitions
-    return [_decoded(entry) for entry in orjson.loads(position)]
+    return [_decoded(entry) for entry in json_text.loads(position)]
 
 
 def padded(position: Position, partitions: int) -> Position:

@@ -16,9 +16,9 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-import orjson
 from aiobotocore.parsers import AioJSONParser, AioResponseParserFactory
 
+from dynamodb_processor_server.reading import json_text
 from dynamodb_processor_server.reading.written_numbers import shortened
 
 # The answers that hold items, each with what it cannot be without.
@@ -63,7 +63,7 @@ class ItemResponseParser(AioJSONParser):  # type: ignore[misc]  # aiobotocore sh
         if shape is None or shape.name not in _ITEM_SHAPES:
             return super()._do_parse(response, shape)
         body = shortened(response["body"])
-        parsed = orjson.loads(body)
+        parsed = json_text.loads(body)
         needed = _ITEM_SHAPES[shape.name]
         if needed is not None and needed not in parsed:
             raise CorruptAnswer(f"an answer is without {needed}")

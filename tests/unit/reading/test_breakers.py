@@ -311,3 +311,28 @@ def test_throttling_of_an_unknown_partition_opens_nothing() -> None:
     heat(breakers, None, times=100)
     breakers.enter("events", None).settle(Verdict.WELL, Verdict.WELL)
     assert breakers.open_partitions() == 0
+
+
+def test_one_cause_counts_once_in_the_window() -> None:
+    """A question that always fails says nothing of others; many different ones do."""
+    now = [0.0]
+    breaker = Breaker(BreakerSettings(least_calls=4), lambda: now[0], lambda: 0.0)
+    states = []
+    for cause in (*["one question"] * 100, 1, 2, 3):
+        breaker.enter().settle(Verdict.SICK, cause)
+        states.append(breaker.state)
+    assert states == [*[State.CLOSED] * 102, State.OPEN]
+
+
+def test_a_cause_counts_again_when_the_window_has_passed() -> None:
+    """And causes are forgotten with it."""
+    now = [0.0]
+    breaker = Breaker(BreakerSettings(least_calls=1, window=10.0), lambda: now[0], lambda: 0.0)
+    breaker.enter().settle(Verdict.WELL)
+    breaker.enter().settle(Verdict.WELL)
+    states = []
+    for moment in (0.0, 20.0):
+        now[0] = moment
+        breaker.enter().settle(Verdict.SICK, "q")
+        states.append(breaker.state)
+    assert states == [State.CLOSED, State.OPEN]

@@ -1,0 +1,93 @@
+"""What one caller's input brings about is no sickness of its table: others are served on."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import grpc
+import pytest
+
+from dynamodb_processor.v1.query_pb2 import CACHE_MODE_BYPASS, CachePolicy
+from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
+from tests.faults.stub import Reply, open_stub, refusal
+from tests.support.datasets import Schema
+from tests.support.dynamodb import create_table, open_client
+from tests.support.running import open_service, query_spec
+
+_HALF: Final = "a\ud83d"  # half of a surrogate pair, which DynamoDB Local stores
+_BYPASS: Final = CachePolicy(mode=CACHE_MODE_BYPASS)
+
+
+@pytest.fixture
+def table(dynamodb_local: str) -> Iterator[str]:
+    """A table of three items, of which two hold what is no text."""
+    name = f"rpc-single-{uuid.uuid4().hex[:8]}"
+    client = open_client(dynamodb_local)
+    create_table(client, Schema(name, "p", "s", (), {"p": "S", "s": "S"}))
+    for item in (
+        {"p": {"S": "x"}, "s": {"S": "1"}, "v": {"S": _HALF}, _HALF: {"N": "1"}},
+        {"p": {"S": "x"}, "s": {"S": _HALF}, "v": {"L": [{"SS": ["b", _HALF]}]}},
+        {"p": {"S": "x"}, "s": {"S": "b"}, "v": {"S": "fine"}},
+    ):
+        client.put_item(TableName=name, Item=item)
+    yield name
+    client.delete_table(TableName=name)
+    client.close()
+
+
+async def test_what_is_no_text_is_shown_as_its_bytes(
+    table: str, tmp_path: Path, dynamodb_local: str
+) -> None:
+    """Page by page, by stream and by key; nothing is lost and nothing retried."""
+    catalog = {"tables": {"t": {"table": table}}}
+    half = _HALF.encode("utf-8", "surrogatepass")
+    async with open_service(tmp_path, dynamodb_local, catalog) as service:
+        items: list[Item] = []
+        token = ""
+        while True:
+            answer = await service.query(
+                query_spec("t", "p = 'x'"), page_size=1, page_token=token, cache=_BYPASS
+            )
+            assert answer.stats.backend_calls == 1
+            items += answer.items
+            token = answer.next_page_token
+            if not token:
+                break
+        assert [item.attributes["v"].WhichOneof("value") for item in items] == ["b", "l", "s"]
+        assert items[0].attributes["v"].b == half
+        assert items[0].attributes[r"a\ud83d"].n == "1"
+        assert items[1].attributes["s"].b == half
+        assert list(items[1].attributes["v"].l.values[0].bs.values) == [half, b"b"]
+        streamed = await service.messages(query_spec("t", "p = 'x'"))
+        assert [item for message in streamed for item in message.items] == items
+        key = Item(attributes={"p": AttributeValue(s="x"), "s": AttributeValue(s="1")})
+        got = await service.get("t", [key])
+        assert got.results[0].item == items[0]
+
+
+async def test_a_request_that_always_fails_opens_no_breaker(
+    table: str, tmp_path: Path, dynamodb_local: str
+) -> None:
+    """Its caller is told each time; the table's other queries go on."""
+
+    def script(number: int, body: bytes) -> Reply | None:
+        return refusal("InternalServerError", 500) if b"poison" in body else None
+
+    catalog = {"tables": {"t": {"table": table}}}
+    async with (
+        open_stub(dynamodb_local) as stub,
+        open_service(
+            tmp_path, f"http://127.0.0.1:{stub.port}", catalog, backend_attempts=1
+        ) as service,
+    ):
+        stub.script = script
+        for _ in range(30):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await service.query(query_spec("t", "p = 'poison'"), cache=_BYPASS)
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        answer = await service.query(query_spec("t", "p = 'x' AND s > '1'"), cache=_BYPASS)
+        assert len(answer.items) == 2
+        assert stub.reads == 31, "no breaker kept a request back"
