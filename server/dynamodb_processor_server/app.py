@@ -251,6 +251,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
         CatalogServicer(catalog, limits.calls),
         CacheServicer(catalog, limits.calls, invalidator, store),
         health,
+        draining,
     )
     bounds = Bounds(_bound_settings(settings))
     BoundMetrics(registry, bounds)

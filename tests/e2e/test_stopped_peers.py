@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Final
 
 import pytest
@@ -53,22 +52,13 @@ def watcher(address: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def drained_after(server: ServerProcess) -> float:
-    """Return the seconds that a server took to drain, by its own log."""
-    draining, drained = (
-        datetime.fromisoformat(server.wait_for_event(event)["timestamp"])
-        for event in ("draining", "drained")
-    )
-    return (drained - draining).total_seconds()
-
-
 def test_a_watcher_that_was_stopped_does_not_hold_up_the_end(server: ServerProcess) -> None:
     """A suspended client confirms nothing, neither the end of a call nor of a connection."""
     with watcher(server.address) as process:
         process.send_signal(signal.SIGSTOP)
         server.signal(signal.SIGTERM)
         assert server.wait(timeout=60) == 0
-    assert drained_after(server) < _CLIENT_TIMEOUT
+    assert server.seconds_between("draining", "drained") < _CLIENT_TIMEOUT
 
 
 async def test_a_watcher_that_takes_nothing_does_not_hold_up_the_end(
@@ -82,4 +72,4 @@ async def test_a_watcher_that_takes_nothing_does_not_hold_up_the_end(
         await eventually(lambda: server.metric("health_watches") == 2)
         server.signal(signal.SIGTERM)
         assert await asyncio.to_thread(server.wait, timeout=60) == 0
-        assert drained_after(server) < _CLIENT_TIMEOUT
+        assert server.seconds_between("draining", "drained") < _CLIENT_TIMEOUT

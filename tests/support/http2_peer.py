@@ -22,13 +22,14 @@ class SilentPeer:
         self._streams = 0
         self._writer.write(PREFACE + frame(SETTINGS, 0, 0, _setting(_INITIAL_WINDOW_SIZE, 0)))
 
-    async def call(self, method: str, request: bytes, key: str = "") -> None:
-        """Send a whole call, with an API key or without; `method` has its slashes."""
+    async def call(self, method: str, request: bytes, key: str = "", *, whole: bool = True) -> None:
+        """Send a call, or half of it, with an API key or without; `method` has its slashes."""
         number = self._streams * 2 + 1
         self._streams += 1
         message = struct.pack(">BI", 0, len(request)) + request
         self._writer.write(frame(HEADERS, END_HEADERS, number, call_headers(method, key)))
-        self._writer.write(frame(DATA, END_STREAM, number, message))
+        data = message if whole else message[: len(message) // 2]
+        self._writer.write(frame(DATA, END_STREAM if whole else 0, number, data))
         await self._writer.drain()
 
 

@@ -16,6 +16,7 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,14 @@ class ServerProcess:
                 self._printed.wait(min(left, 0.2))
         state = "ended" if self._ended() else f"took more than {timeout} s"
         raise ServerFailed(f"the server {state} before {event!r}:\n{self.output}")
+
+    def seconds_between(self, first: str, second: str) -> float:
+        """Return the seconds between two events, by the log's own times."""
+        began, ended = (
+            datetime.fromisoformat(self.wait_for_event(event)["timestamp"])
+            for event in (first, second)
+        )
+        return (ended - began).total_seconds()
 
     def metric(self, name: str, labels: str = "") -> float:
         """Return the sum of a metric's samples whose labels match a pattern."""

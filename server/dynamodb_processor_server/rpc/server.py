@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2
-from grpc_reflection.v1alpha import reflection, reflection_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 
 from dynamodb_processor.v1 import (
     cache_service_pb2,
@@ -28,6 +28,7 @@ from dynamodb_processor_server.rpc.listening import listen
 from dynamodb_processor_server.rpc.planning import PlanningWork
 from dynamodb_processor_server.rpc.query_servicer import QueryServicer
 from dynamodb_processor_server.rpc.received import READERS, is_kept
+from dynamodb_processor_server.rpc.reflection import Reflection
 from dynamodb_processor_server.rpc.wire import MAX_REQUEST_BYTES, service_handler
 
 _log = structlog.get_logger(__name__)
@@ -88,6 +89,7 @@ class Services:
     catalog: CatalogServicer
     cache: CacheServicer
     health: Health
+    draining: asyncio.Event  # set when calls that may go on for long are to end
 
 
 def _metered(planning: PlanningWork) -> Callable[[Callable[[], Any]], Any]:
@@ -116,7 +118,7 @@ class RpcServer:
         ]
         if reflection_mode != "off":
             names = [service.full_name for service, _ in served] + [REFLECTION_SERVICE.full_name]
-            served.append((REFLECTION_SERVICE, reflection.aio.ReflectionServicer(names)))
+            served.append((REFLECTION_SERVICE, Reflection(names, services.draining)))
         handlers = [
             service_handler(service, servicer, READERS, is_kept, read_large=_metered(planning))
             if service is QUERY_SERVICE
