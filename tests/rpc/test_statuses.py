@@ -139,6 +139,13 @@ ROWS = [
         frozenset({"RetryInfo"}),
         lambda refusal: retry_in(refusal) == 0,
     ),
+    Row(
+        errors.AccessChanged("changed"),
+        Code.UNAVAILABLE,
+        "ACCESS_CHANGED",
+        frozenset({"RetryInfo"}),
+        lambda refusal: retry_in(refusal) == 0,
+    ),
     Row(errors.DeadlineExceeded("too late"), Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
 ]
 
@@ -210,3 +217,11 @@ async def test_long_texts_of_other_details_are_cut_too() -> None:
     refusal = await failure(errors.PreconditionFailed("SCAN_NOT_ALLOWED", "t" * 9_000, "é" * 9_000))
     details = refusal.trailing["grpc-status-details-bin"]
     assert len(details) * 4 / 3 < 4_096
+
+
+async def test_a_precondition_is_described_as_fully_as_in_the_message() -> None:
+    """What helps stands behind the reason, and is not cut off."""
+    text = "x" * 400 + "; ways out"
+    refusal = await failure(errors.PreconditionFailed("SCAN_NOT_ALLOWED", "t", text))
+    (violation,) = refusal.details["PreconditionFailure"].violations
+    assert violation.description == refusal.message == text

@@ -80,8 +80,11 @@ def _known(error: errors.ProcessorError, code: grpc.StatusCode) -> Failure:
             details.append(_bad_request(error))
         case errors.PreconditionFailed():
             failed = error_details_pb2.PreconditionFailure()
+            # As long as the message: the ways out stand behind the reason.
             failed.violations.add(
-                type=error.reason, subject=_cut(error.subject), description=_cut(error.message)
+                type=error.reason,
+                subject=_cut(error.subject),
+                description=_cut(error.message, _MAX_MESSAGE),
             )
             details.append(failed)
         case errors.RateLimited():
