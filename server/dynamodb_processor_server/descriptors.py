@@ -72,12 +72,17 @@ class SpareDescriptor:
         Where no descriptor is left the kept one is given up for that. Something else may open it
         first, so that is tried several times. Raises what `work` raises.
         """
+        try:
+            result = work()  # without the lock: a file system that hangs holds up its own file only
+        except OSError as error:
+            if error.errno not in _NONE_LEFT:
+                raise
+        else:
+            with self._lock:
+                self._keep()
+            return result
         with self._lock:
             try:
-                return work()
-            except OSError as error:
-                if error.errno not in _NONE_LEFT:
-                    raise
                 return self._use_spare(work)
             finally:
                 self._keep()

@@ -198,3 +198,26 @@ def test_a_bad_file_at_the_start_is_an_error(write: Write) -> None:
     """There is no old version to keep at the start, so the error is raised."""
     with pytest.raises(ConfigurationError, match="name"):
         Reloading(write("name: 1\n"), _name_in)
+
+
+async def test_a_file_that_cannot_be_read_is_told_at_each_change_of_reason(write: Write) -> None:
+    """While it cannot be read, what is in force is not in step; each reason is told once."""
+    path = write("name: a\n")
+    followed = Followed(path)
+    assert followed.value.in_step
+    path.unlink()
+    await followed.poll()
+    await followed.poll()
+    assert not followed.value.in_step
+    path.mkdir()
+    await followed.poll()
+    await followed.poll()
+    reasons = [str(error) for error in followed.refusals]
+    assert len(reasons) == 2
+    assert "cannot be read" in reasons[0]
+    assert "is not a regular file" in reasons[1]
+    path.rmdir()
+    write("name: a\n")
+    await followed.poll()
+    assert followed.value.in_step
+    assert followed.value.current == "a"
