@@ -24,6 +24,8 @@ DEFAULT_CACHE_TTL: Final = 300.0
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
 _DYNAMODB_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 
+_PATTERN: Final = re.compile(r"[A-Za-z0-9_.*?\[\]!-]{1,255}")
+
 LogicalName = Annotated[
     str, matching(r"[A-Za-z0-9_.-]{1,255}", "1 to 255 of the characters A-Z a-z 0-9 _ . -")
 ]
@@ -33,7 +35,7 @@ DynamoDBName = Annotated[
 TablePattern = Annotated[
     str,
     matching(
-        r"[A-Za-z0-9_.*?\[\]!-]{1,255}",
+        _PATTERN.pattern,
         "1 to 255 of the characters A-Z a-z 0-9 _ . - and the wildcards * ? [ ] !",
     ),
 ]
@@ -71,13 +73,10 @@ class PageSizes(Declared):
         return default
 
 
-class TableDeclaration(Declared):
-    """One table: where it is and what its readers may do.
+class TableOptions(Declared):
+    """What the readers of a table may do, and how it is served.
 
     Attributes:
-        table: The name in DynamoDB.
-        region: The AWS region; None means that of the process.
-        role_arn: The IAM role to assume for reading; None means the process's own.
         description: Words for the readers.
         page_size: Items per page.
         cache_ttl: Seconds for which pages stay cached; 0 means that none is.
@@ -102,9 +101,6 @@ class TableDeclaration(Declared):
             invalidates what is cached.
     """
 
-    table: DynamoDBName
-    region: _Region | None = None
-    role_arn: _RoleArn | None = None
     description: str = Field(default="", max_length=1_000)
     page_size: PageSizes = PageSizes()
     cache_ttl: float = Field(
@@ -176,24 +172,58 @@ class TableDeclaration(Declared):
         )
 
 
+class TableDeclaration(TableOptions):
+    """One table: where it is, and its options.
+
+    Attributes:
+        table: The name in DynamoDB.
+        region: The AWS region; None means that of the process.
+        role_arn: The IAM role to assume for reading; None means the process's own.
+    """
+
+    table: DynamoDBName
+    region: _Region | None = None
+    role_arn: _RoleArn | None = None
+
+
 def _template(attribute: str, text: str, forms: Mapping[str, str]) -> KeyTemplate:
     widths = {name: FORMS[form].width for name, form in forms.items() if FORMS[form].is_text}
     return KeyTemplate.parse(attribute, text, widths)
 
 
-class CatalogDeclaration(Declared):
+class CatalogDeclaration(Declared):  # type: ignore[no-redef]  # two fields read `discover`
     """All tables that can be read: named ones, and those that a pattern discovers.
 
     Attributes:
         tables: Declarations by logical name.
         discover: Patterns (`fnmatch`, case-sensitive) over the names of DynamoDB tables, which are
-            served under their own names with the defaults.
+            served under their own names.
+        discover_options: Options of discovered tables by pattern, where `discover` is a mapping;
+            of several patterns that match a table the first counts. Others have the defaults.
     """
 
     tables: dict[LogicalName, TableDeclaration] = Field(default_factory=dict)
     discover: Annotated[tuple[TablePattern, ...], AfterValidator(distinct)] = Field(
         default=(), validate_default=True
     )
+    discover_options: dict[TablePattern, TableOptions] = Field(
+        default_factory=dict, validation_alias="discover"
+    )
+
+    @field_validator("discover", mode="before")
+    @classmethod
+    def _patterns(cls, discover: Any) -> Any:
+        # Patterns that are none are told of as names of the mapping.
+        if isinstance(discover, Mapping):
+            return tuple(name for name in discover if _is_pattern(name))
+        return discover
+
+    @field_validator("discover_options", mode="before")
+    @classmethod
+    def _options(cls, discover: Any) -> Any:
+        if not isinstance(discover, Mapping):
+            return {}  # a list of patterns
+        return {name: {} if given is None else given for name, given in discover.items()}
 
     @field_validator("tables", mode="before")
     @classmethod
@@ -215,11 +245,18 @@ class CatalogDeclaration(Declared):
 
     def _discovered(self, name: str) -> TableDeclaration | None:
         # The name is checked first: it may come from a caller, and go to DynamoDB.
-        if _DYNAMODB_NAME.fullmatch(name) and any(
-            fnmatchcase(name, pattern) for pattern in self.discover
-        ):
-            return TableDeclaration(table=name)
-        return None
+        if not _DYNAMODB_NAME.fullmatch(name):
+            return None
+        pattern = next((each for each in self.discover if fnmatchcase(name, each)), None)
+        if pattern is None:
+            return None
+        options = self.discover_options.get(pattern)
+        given = {} if options is None else options.model_dump(exclude_unset=True)
+        return TableDeclaration(table=name, **given)
+
+
+def _is_pattern(name: Any) -> bool:
+    return isinstance(name, str) and _PATTERN.fullmatch(name) is not None
 
 
 def _with_table(name: Any, declared: Any) -> Any:

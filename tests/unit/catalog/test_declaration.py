@@ -177,6 +177,13 @@ def test_mistakes_in_a_table_are_refused(declared: str, mistake: str) -> None:
         ("discover: ['a*', 'a b']", "discover[1]: must be 1 to 255 of"),
         ("discover: ['a*', 'b*', 'a*']", "discover[2]: repeats entry 0"),
         ("discover: 'a*'", "discover: must be a list"),
+        ("discover: {}", "discover: the catalog declares nothing"),
+        (
+            "discover: {a*: {cache_ttl: -1}}",
+            "discover.a*.cache_ttl: must be greater than or equal to 0",
+        ),
+        ("discover: {a*: {table: x}}", "discover.a*.table: is not a field that is known"),
+        ("discover: {'a b': , a*: }", "discover.a b: must be 1 to 255 of"),
     ],
 )
 def test_mistakes_in_the_catalog_are_refused(text: str, mistake: str) -> None:
@@ -194,6 +201,26 @@ def test_a_name_resolves_by_name_before_pattern() -> None:
     assert named is not None
     assert named.table == "elsewhere"
     assert catalog.declaration_for("audit-y") == TableDeclaration(table="audit-y")
+
+
+def test_a_pattern_may_carry_options() -> None:
+    """Tables that it discovers have them; of several patterns the first that matches counts."""
+    catalog = parse("""
+discover:
+  "team-a-*": {cache_ttl: 5, allow_scan: true, page_size: {maximum: 50}}
+  "team-*": {sparse: allow}
+  "plain-*":
+""")
+    assert catalog.discover == ("team-a-*", "team-*", "plain-*")
+    found = catalog.declaration_for("team-a-1")
+    assert found == TableDeclaration(
+        table="team-a-1", cache_ttl=5, allow_scan=True, page_size=PageSizes(maximum=50)
+    )
+    assert found.page_size.default == 50
+    other = catalog.declaration_for("team-b")
+    assert other == TableDeclaration(table="team-b", sparse="allow")
+    assert catalog.declaration_for("plain-1") == TableDeclaration(table="plain-1")
+    assert catalog.declaration_for("else") is None
 
 
 @pytest.mark.parametrize(
