@@ -166,6 +166,27 @@ class Query:
     counts: bool = field(default=False, compare=False)
 
 
+def without_double_negation(condition: Condition | None) -> Condition | None:
+    """Return a condition that holds for the same items and nowhere has NOT directly in a NOT.
+
+    DynamoDB Local takes that; other servers with DynamoDB's interface refuse it.
+    """
+    return None if condition is None else _affirmed(condition)
+
+
+def _affirmed(condition: Condition) -> Condition:
+    match condition:
+        case Not(Not(term)):
+            return _affirmed(term)
+        case Not(term):
+            return Not(_affirmed(term))
+        case And(terms):
+            return And(tuple(map(_affirmed, terms)))
+        case Or(terms):
+            return Or(tuple(map(_affirmed, terms)))
+    return condition
+
+
 def conjuncts(condition: Condition | None) -> tuple[Condition, ...]:
     """Return the terms that must all hold, nested ANDs flattened."""
     if condition is None:

@@ -21,7 +21,14 @@ from dynamodb_processor_server.query.key_conditions import (
 )
 from dynamodb_processor_server.query.key_types import check_key_types
 from dynamodb_processor_server.query.logical import stored_condition
-from dynamodb_processor_server.query.model import Condition, Path, Query, conjuncts, paths
+from dynamodb_processor_server.query.model import (
+    Condition,
+    Path,
+    Query,
+    conjuncts,
+    paths,
+    without_double_negation,
+)
 from dynamodb_processor_server.query.plan import Operation, Plan, RejectedPath
 from dynamodb_processor_server.query.refusals import (
     index_refusal,
@@ -90,7 +97,8 @@ def stored_query(query: Query, table: Table) -> Query:
 
     Raises ExpressionError.
     """
-    return replace(query, condition=stored_condition(query.condition, table.view))
+    condition = stored_condition(query.condition, table.view)
+    return replace(query, condition=without_double_negation(condition))
 
 
 def own_terms(query: Query) -> tuple[Condition, ...]:

@@ -19,6 +19,7 @@ from dynamodb_processor_server.query.model import (
     Path,
     conjuncts,
     paths,
+    without_double_negation,
 )
 from dynamodb_processor_server.query.values import WireItem
 
@@ -39,7 +40,11 @@ class RowRule:
     terms: tuple[Condition, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "terms", tuple(map(merged_choices, conjuncts(self.condition))))
+        object.__setattr__(
+            self,
+            "terms",
+            tuple(map(merged_choices, conjuncts(without_double_negation(self.condition)))),
+        )
 
     def over(self, view: View) -> RowRule:
         """Return the rule, said of logical attributes, as one on the expanded items of a table."""
