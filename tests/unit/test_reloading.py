@@ -13,6 +13,7 @@ from pydantic import Field
 
 from dynamodb_processor_server.documents import Declared, Document, Reloading
 from dynamodb_processor_server.errors import ConfigurationError
+from tests.support.running import eventually
 
 
 class Zoo(Declared):
@@ -168,6 +169,54 @@ async def test_the_watch_polls_at_its_interval_until_cancelled(write: Write) -> 
         await followed.value.watch(followed.changes.append, every=7.0, sleep=sleep)
     assert naps == [7.0, 7.0, 7.0]
     assert followed.changes == ["n1", "n2"]
+
+
+async def test_a_look_can_be_asked_for(write: Write) -> None:
+    """Long before its time; one that is asked for during a look is made after it."""
+    followed = Followed(write("name: a\n"))
+    seen: list[str] = []
+
+    def adopt(name: str) -> None:
+        seen.append(name)
+        if name == "b":
+            write("name: c\n")
+            followed.value.look_now()
+
+    watching = asyncio.create_task(followed.value.watch(adopt, every=86_400.0))
+    await asyncio.sleep(0)
+    write("name: b\n")
+    followed.value.look_now()
+    await eventually(lambda: followed.value.current == "c")
+    assert seen == ["b", "c"]
+    watching.cancel()
+    await asyncio.wait((watching,))
+
+
+async def test_watching_outlives_what_goes_wrong_in_a_look(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when there is no thread for it: keys that are withdrawn later must end all the same."""
+    followed = Followed(write("name: a\n"))
+    looks = 0
+
+    async def sleep(_: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            patch.undo()
+            write("name: b\n")
+        elif looks == 3:
+            raise asyncio.CancelledError
+
+    async def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch, structlog.testing.capture_logs() as logs:
+        patch.setattr(asyncio, "to_thread", refuse)
+        with pytest.raises(asyncio.CancelledError):
+            await followed.value.watch(followed.changes.append, sleep=sleep)
+    assert [line["event"] for line in logs] == ["file_not_looked_at", "document_reloaded"]
+    assert followed.changes == ["b"]
 
 
 async def test_changes_and_refusals_are_logged(write: Write) -> None:
