@@ -45,14 +45,18 @@ _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
     ),
     (("tests/e2e/test_rolling_restarts.py",),),
     (("tests/faults/test_overload.py",),),
-    (("tests/faults/test_planning_fairness.py",), ("tests/faults/test_large_items.py",)),
+    (("tests/faults/test_planning_fairness.py",),),
     (
         ("tests/faults/test_zipf.py", "tests/faults/test_stampede.py"),
         ("tests/unit/caching/test_model.py",),
     ),
     (
         ("tests/faults/test_soak.py",),
-        ("tests/e2e/test_tokens.py", "tests/faults/test_fuzzing.py"),
+        (
+            "tests/e2e/test_tokens.py",
+            "tests/faults/test_fuzzing.py",
+            "tests/faults/test_large_items.py",
+        ),
     ),
 )
 

@@ -16,6 +16,7 @@ from dynamodb_processor_server.query.tokens import (
     InvalidToken,
     TokenPayload,
     TokenSealer,
+    TokenTooLong,
 )
 from dynamodb_processor_server.reading.port import START, Position
 from dynamodb_processor_server.reading.positions import padded, unpadded
@@ -83,7 +84,10 @@ class Tokens:
     def seal(
         self, opening: Opening, principal: Principal, at: Position | None, returned: int
     ) -> str:
-        """Return the token for a place that follows an opening; empty for the traversal's end."""
+        """Return the token for a place that follows an opening; empty for the traversal's end.
+
+        Raises PreconditionFailed for a place that no token has room for.
+        """
         if at is None:
             return ""
         known, now = opening.following, self._now()
@@ -98,7 +102,15 @@ class Tokens:
         # Where items are withheld the place may be one of them, whose key has a length of its own.
         place = padded(at, len(plan.requests)) if plan.withheld else at
         payload = TokenPayload(place, plan.path.index, returned)
-        token = self._sealer.seal(payload, _context(opening.prepared, principal))
+        try:
+            token = self._sealer.seal(payload, _context(opening.prepared, principal))
+        except TokenTooLong:
+            raise PreconditionFailed(
+                "TOKEN_TOO_LONG",
+                plan.table.name,
+                f"the keys at which {len(plan.requests)} partitions stand are too long for a page "
+                "token: ask for fewer partitions at once, or for larger pages",
+            ) from None
         if len(token) <= LONGEST_REMEMBERED_TOKEN:
             opening.following = _Sealed(at, returned, token, now + _SEALED_SECONDS)
         return token

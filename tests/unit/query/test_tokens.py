@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path as FilePath
 from random import Random
 from typing import Any, Final
@@ -20,6 +21,7 @@ from dynamodb_processor_server.query.tokens import (
     TokenKey,
     TokenPayload,
     TokenSealer,
+    TokenTooLong,
 )
 
 FILE: Final = FilePath(__file__).parents[2] / "cases" / "tokens.json"
@@ -84,6 +86,8 @@ def test_tokens_of_every_length_and_ending_open() -> None:
     token = sealer.seal(payload, CONTEXT)
     assert len(token) == MAX_TOKEN_CHARACTERS
     assert sealer.open(token, CONTEXT) == payload
+    with pytest.raises(TokenTooLong):
+        sealer.seal(replace(payload, position=payload.position + b"pp"), CONTEXT)
 
 
 def test_tokens_differ_though_they_say_the_same() -> None:
@@ -145,7 +149,7 @@ def test_arbitrary_text_does_not_open(text: str) -> None:
 
 @pytest.mark.parametrize("length", [MAX_TOKEN_CHARACTERS, MAX_TOKEN_CHARACTERS + 1, 10_000_000])
 def test_long_texts_do_not_open(length: int) -> None:
-    """More than 64 KiB are not even looked at."""
+    """More than 512 KiB are not even looked at."""
     with pytest.raises(InvalidToken):
         make_sealer().open("A" * length, CONTEXT)
 
