@@ -45,7 +45,7 @@ _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
     ),
     (("tests/e2e/test_rolling_restarts.py",),),
     (("tests/faults/test_overload.py",),),
-    (("tests/faults/test_planning_fairness.py",),),
+    (("tests/faults/test_request_sweep.py", "tests/faults/test_planning_fairness.py"),),
     (
         ("tests/faults/test_zipf.py", "tests/faults/test_stampede.py"),
         ("tests/unit/caching/test_model.py",),

@@ -59,7 +59,7 @@ from dynamodb_processor_server.rpc.interceptors.protection import (
 from dynamodb_processor_server.rpc.interceptors.request_id import RequestIds
 from dynamodb_processor_server.rpc.interceptors.unauthenticated import ExemptCallBounding
 from dynamodb_processor_server.rpc.openings import Openings, Tokens
-from dynamodb_processor_server.rpc.planning import PlanningWork
+from dynamodb_processor_server.rpc.planning import CallersEvaluation, PlanningWork
 from dynamodb_processor_server.rpc.preparation import Preparation
 from dynamodb_processor_server.rpc.query_servicer import Deadlines, QueryServicer
 from dynamodb_processor_server.rpc.server import (
@@ -206,7 +206,10 @@ async def _compose(settings: Settings, stack: AsyncExitStack) -> App:
     reader = CachedReader(
         AdmittedReader(
             DynamoDBReader(
-                backend, settings.max_page_bytes, max_item_bytes=settings.max_item_bytes
+                backend,
+                settings.max_page_bytes,
+                max_item_bytes=settings.max_item_bytes,
+                evaluation=CallersEvaluation(limits.planning),
             ),
             admittance,
         ),

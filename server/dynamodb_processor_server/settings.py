@@ -200,7 +200,7 @@ class Settings(BaseSettings):
         "wanted `read_units_per_minute` and, on each table, `table_calls_per_second` and "
         "`table_read_units_per_minute`; `planning_seconds_per_second` (0.25 unless given, null for "
         "no limit) are processor seconds that a replica spends on decoding, parsing and planning a "
-        "principal's requests.",
+        "principal's requests, and on conditions that DynamoDB cannot evaluate.",
     )
     rate_limit_store: Literal["memory", "redis"] = Field(
         "memory",

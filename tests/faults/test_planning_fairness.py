@@ -11,11 +11,11 @@ from typing import Any, Final
 import grpc
 import pytest
 
-from dynamodb_processor.v1.query_pb2 import CacheStatus, QuerySpec
+from dynamodb_processor.v1.query_pb2 import CacheStatus
 from dynamodb_processor.v1.query_service_pb2 import ExplainQueryRequest, QueryRequest
 from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
-from dynamodb_processor.v1.value_pb2 import AttributeValue, ListValue
 from tests.faults.cores import a_core_of_its_own
+from tests.faults.heavy_queries import HEAVY_QUERIES
 from tests.faults.load import USERS
 from tests.faults.pacing import call_at_pace, percentile
 from tests.support.access import ApiKey, keys_file
@@ -30,36 +30,6 @@ _SECONDS: Final = at_length(3, 20)
 _CALLERS: Final = 8
 _PER_SECOND: Final = 100.0  # what the default class allows is ten times as many
 _TIMES: Final = 5.0
-
-
-def _conjuncts(number: int) -> QuerySpec:
-    terms = " AND ".join(f"a{n}={number}" for n in range(600))
-    return spec("events", f"user_id = 'u-1' AND {terms}")
-
-
-def _nested(number: int) -> QuerySpec:
-    condition = "(" * 30 + f"attribute={number}" + " OR other=1)" * 30
-    return spec("events", f"user_id = 'u-1' AND {' AND '.join([condition] * 13)}")
-
-
-def _values(number: int) -> QuerySpec:
-    asked = spec("events", "user_id = 'u-1' AND note = :p")
-    elements = [AttributeValue(n=str(number + n)) for n in range(4_900)]
-    asked.parameters["p"].CopyFrom(AttributeValue(l=ListValue(values=elements)))
-    return asked
-
-
-def _partitions(number: int) -> QuerySpec:
-    users = ",".join(f"'u-{number}-{n}'" for n in range(50))
-    return spec("events", f"user_id IN ({users}) AND {' AND '.join(['a=1'] * 500)}")
-
-
-_SHAPES: Final[dict[str, Callable[[int], QuerySpec]]] = {
-    "600 conjuncts": _conjuncts,
-    "30 levels": _nested,
-    "4,900 values": _values,
-    "50 partitions": _partitions,
-}
 
 
 def _channel(address: str) -> grpc.aio.Channel:
@@ -109,7 +79,7 @@ async def test_planning_of_one_principal_leaves_another_its_answers(
     # Made before, since these callers and the measured one share a loop.
     shapes = {
         name: [ExplainQueryRequest(query=shape(n)).SerializeToString() for n in range(20)]
-        for name, shape in _SHAPES.items()
+        for name, shape in HEAVY_QUERIES.items()
     }
     figures: dict[str, tuple[float, float, int, int]] = {}
     async with serving(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from dynamodb_processor_server.catalog.view import has_expired
 from dynamodb_processor_server.query.model import (
@@ -35,6 +35,7 @@ from dynamodb_processor_server.query.values import (
     to_wire,
 )
 
+_COLLECTIONS: Final = frozenset({"L", "M", "SS", "NS", "BS"})
 _ORDERINGS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -43,27 +44,36 @@ _ORDERINGS: Final[dict[str, Callable[[Any, Any], bool]]] = {
 }
 
 
+# Lists, maps and sets of an item as values, by the identity of the wire values: a condition may
+# name one hundreds of times, and reading one takes as long as it has elements.
+_Read: TypeAlias = dict[int, tuple[WireValue, Value]]
+
+
 def evaluate(condition: Condition, item: WireItem) -> bool:
     """Return whether an item, in wire form, meets a condition."""
+    return _evaluate(condition, item, {})
+
+
+def _evaluate(condition: Condition, item: WireItem, read: _Read) -> bool:
     match condition:
         case And(terms):
-            return all(evaluate(term, item) for term in terms)
+            return all(_evaluate(term, item, read) for term in terms)
         case Or(terms):
-            return any(evaluate(term, item) for term in terms)
+            return any(_evaluate(term, item, read) for term in terms)
         case Not(term):
-            return not evaluate(term, item)
+            return not _evaluate(term, item, read)
         case Comparison(symbol, left, right):
-            return _compare(symbol, _resolve(left, item), _resolve(right, item))
+            return _compare(symbol, _resolve(left, item, read), _resolve(right, item, read))
         case Between(operand, low, high):
-            value = _resolve(operand, item)
-            return _compare(">=", value, _resolve(low, item)) and _compare(
-                "<=", value, _resolve(high, item)
+            value = _resolve(operand, item, read)
+            return _compare(">=", value, _resolve(low, item, read)) and _compare(
+                "<=", value, _resolve(high, item, read)
             )
         case In(operand, options):
-            value = _resolve(operand, item)
-            return any(_compare("=", value, _resolve(option, item)) for option in options)
+            value = _resolve(operand, item, read)
+            return any(_compare("=", value, _resolve(option, item, read)) for option in options)
         case Function():
-            return _call(condition, item)
+            return _call(condition, item, read)
         case NotExpired():
             return not has_expired(item)
 
@@ -82,14 +92,23 @@ def find(path: Path, item: WireItem) -> WireValue | None:
     return value
 
 
-def _resolve(operand: Operand, item: WireItem) -> Value | None:
+def _resolve(operand: Operand, item: WireItem, read: _Read) -> Value | None:
     if isinstance(operand, Literal):
         return operand.value
     if isinstance(operand, Size):
         subject = operand.path
         return _size(find(subject, item) if isinstance(subject, Path) else to_wire(subject.value))
     wire = find(operand, item)
-    return None if wire is None else from_wire(wire)
+    return None if wire is None else _value(wire, read)
+
+
+def _value(wire: WireValue, read: _Read) -> Value:
+    if wire.keys().isdisjoint(_COLLECTIONS):
+        return from_wire(wire)
+    known = read.get(id(wire))
+    if known is None:
+        known = read[id(wire)] = (wire, from_wire(wire))  # kept, so that the identity stays its own
+    return known[1]
 
 
 def _size(wire: WireValue | None) -> Value | None:
@@ -114,7 +133,7 @@ def _compare(symbol: str, left: Value | None, right: Value | None) -> bool:
     return left.type in ORDERED_TYPES and bool(_ORDERINGS[symbol](left.order, right.order))
 
 
-def _call(function: Function, item: WireItem) -> bool:
+def _call(function: Function, item: WireItem, read: _Read) -> bool:
     if function.argument is None or function.name == "attribute_type":
         assert isinstance(function.path, Path), "the parser takes no other first operand"
         wire = find(function.path, item)
@@ -122,7 +141,7 @@ def _call(function: Function, item: WireItem) -> bool:
             return (wire is None) is (function.name == "attribute_not_exists")
         assert isinstance(function.argument, Literal), "checked by static_types"
         return wire is not None and function.argument.value.data in wire
-    value, argument = _resolve(function.path, item), _resolve(function.argument, item)
+    value, argument = _resolve(function.path, item, read), _resolve(function.argument, item, read)
     if value is None or argument is None:
         return False
     if function.name == "begins_with":

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from dynamodb_processor_server.query.evaluator import evaluate
 from dynamodb_processor_server.query.plan import Operation, Plan
+from dynamodb_processor_server.query.values import WireItem
+from dynamodb_processor_server.reading.evaluation import Slice
 from dynamodb_processor_server.reading.lifetimes import Lifetime
 from dynamodb_processor_server.reading.port import (
     Limits,
@@ -73,6 +76,16 @@ class CountingBranch:
         self.limit: int | None = None
 
 
+@dataclass(slots=True)
+class _Unfiltered:
+    """An answer of which `seen` items have been looked at."""
+
+    branch: CountingBranch
+    content: Mapping[str, Any]
+    seen: int = 0
+    matches: list[WireItem] = field(default_factory=list)
+
+
 class CountBuilder:
     """One count in the making, of up to `limits.page_size` items; the rest as in `PageBuilder`.
 
@@ -83,8 +96,18 @@ class CountBuilder:
     then as many at the same time as the bound is likely to need.
     """
 
-    def __init__(self, plan: Plan, at: Position, limits: Limits, now: float) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        at: Position,
+        limits: Limits,
+        now: float,
+        pause_after: float = math.inf,
+    ) -> None:
         self.usage = Usage()
+        self.paused = False
+        self._slice = Slice(pause_after)
+        self._unfiltered: deque[_Unfiltered] = deque()
         self._plan = plan
         self._limits = limits
         self._read_at = now
@@ -130,18 +153,25 @@ class CountBuilder:
             self._cut_answers += 1
         else:
             self._whole_answers += 1
-        local_filter = self._plan.local_filter
-        if local_filter is None:
-            self._count += answer["Count"]
+        if self._plan.local_filter is not None:
+            self._unfiltered.append(_Unfiltered(branch, answer))
         else:
-            counted = [item for item in answer["Items"] if evaluate(local_filter, item)]
-            self._count += len(counted)
-            for item in counted:
-                self._lifetime.add(item)
-        branch.position = answer.get("LastEvaluatedKey") or EXHAUSTED
+            self._count += answer["Count"]
+            branch.position = answer.get("LastEvaluatedKey") or EXHAUSTED
 
     def fill(self) -> PageEnd | None:
-        """Return why counting ends, None when more must be read."""
+        """Count what was read; return why counting ends, None when more must be read.
+
+        None is also returned, and `paused` set, when its time is over between two items: then the
+        next call goes on behind them.
+        """
+        self.paused = False
+        self._slice.begin()
+        while self._unfiltered:
+            if not self._filter(self._unfiltered[0]):
+                self.paused = True
+                return None
+            self._unfiltered.popleft()
         limits, usage = self._limits, self.usage
         if all(branch.position is EXHAUSTED for branch in self._branches):
             return PageEnd.EXHAUSTED
@@ -152,6 +182,24 @@ class CountBuilder:
         if limits.max_read_units is not None and usage.read_units >= limits.max_read_units:
             return PageEnd.READ_UNIT_BUDGET
         return None
+
+    def _filter(self, answer: _Unfiltered) -> bool:
+        """Count the items of an answer that match; return False if the slice is over before."""
+        local_filter = self._plan.local_filter
+        items = answer.content["Items"]
+        while answer.seen < len(items):
+            item = items[answer.seen]
+            answer.seen += 1
+            if local_filter is None or evaluate(local_filter, item):
+                answer.matches.append(item)
+            if self._slice.over:
+                return False
+        self._count += len(answer.matches)
+        for item in answer.matches:
+            self._lifetime.add(item)
+        # The count stands behind an answer when all of it has been counted.
+        answer.branch.position = answer.content.get("LastEvaluatedKey") or EXHAUSTED
+        return True
 
     def page(self, end: PageEnd) -> Page:
         """Return what has been counted so far."""

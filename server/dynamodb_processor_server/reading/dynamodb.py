@@ -15,6 +15,11 @@ from dynamodb_processor_server.reading.backend import Backend, Content, Target
 from dynamodb_processor_server.reading.batches import DynamoDBItemReader
 from dynamodb_processor_server.reading.concurrency import all_of
 from dynamodb_processor_server.reading.counting import CountBuilder
+from dynamodb_processor_server.reading.evaluation import (
+    SLICE,
+    EvaluationLimits,
+    Unlimited,
+)
 from dynamodb_processor_server.reading.hydration import Hydrator
 from dynamodb_processor_server.reading.oversized import MAX_ITEM_BYTES
 from dynamodb_processor_server.reading.paging import PageBuilder
@@ -34,6 +39,7 @@ class _Builder(Protocol):
     """What `PageBuilder` and `CountBuilder` have in common; a branch is the builder's own."""
 
     usage: Usage
+    paused: bool
 
     @property
     def moved(self) -> bool: ...
@@ -53,7 +59,8 @@ class DynamoDBReader:
     """Reads pages from DynamoDB.
 
     `max_page_bytes` bounds the encoded items of a page, `max_item_bytes` a single one. `now` gives
-    seconds since the epoch. What an index does not hold is got by `items`.
+    seconds since the epoch. What an index does not hold is got by `items`. What evaluating takes is
+    charged to `evaluation`.
     """
 
     def __init__(
@@ -63,18 +70,22 @@ class DynamoDBReader:
         now: Callable[[], float] = time.time,
         items: ItemReader | None = None,
         max_item_bytes: int = MAX_ITEM_BYTES,
+        evaluation: EvaluationLimits | None = None,
     ) -> None:
         self._backend = backend
         self._hydrator = Hydrator(items or DynamoDBItemReader(backend))
         self._max_page_bytes = max_page_bytes
         self._max_item_bytes = max_item_bytes
         self._now = now
+        self._evaluation = evaluation or Unlimited()
 
     async def fetch_page(self, plan: Plan, at: Position, limits: Limits) -> Page:
         """Return the page that begins at `at`; see `Reader`."""
         builder = self._builder(plan, at, limits)
         loop = asyncio.get_running_loop()
-        while (end := builder.fill()) is None:
+        if plan.local_filter is not None:
+            self._evaluation.check()
+        while (end := self._fill(plan, builder)) is None:
             if builder.moved:
                 if limits.is_over(loop.time()):
                     end = PageEnd.TIME_BUDGET
@@ -82,7 +93,9 @@ class DynamoDBReader:
                 if limits.progress is not None:
                     limits.progress.cut = lambda: builder.page(PageEnd.TIME_BUDGET)
             try:
-                if not await self._hydrate(plan, builder, limits):
+                if builder.paused:
+                    await _take_turns(limits.deadline)
+                elif not await self._hydrate(plan, builder, limits):
                     async with asyncio.timeout_at(limits.deadline):
                         await self._read_more(plan, builder, limits.deadline)
             except (TimeoutError, DeadlineExceeded):
@@ -91,11 +104,20 @@ class DynamoDBReader:
                 raise DeadlineExceeded("the deadline passed before anything was read") from None
         return builder.finish(end)
 
+    def _fill(self, plan: Plan, builder: _Builder) -> PageEnd | None:
+        if plan.local_filter is None:
+            return builder.fill()
+        began = time.thread_time()
+        try:
+            return builder.fill()
+        finally:
+            self._evaluation.charge(time.thread_time() - began)
+
     def _builder(self, plan: Plan, at: Position, limits: Limits) -> _Builder:
         if plan.counts and plan.hydration is None:
-            return CountBuilder(plan, at, limits, self._now())
+            return CountBuilder(plan, at, limits, self._now(), SLICE)
         return PageBuilder(
-            plan, at, limits, self._max_page_bytes, self._now(), self._max_item_bytes
+            plan, at, limits, self._max_page_bytes, self._now(), self._max_item_bytes, SLICE
         )
 
     async def _hydrate(self, plan: Plan, builder: _Builder, limits: Limits) -> bool:
@@ -188,3 +210,10 @@ def _as_page(answer: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return GetItem's answer in the form of Query's."""
     items = [answer["Item"]] if "Item" in answer else []
     return {**answer, "Items": items, "Count": len(items), "ScannedCount": len(items)}
+
+
+async def _take_turns(deadline: float) -> None:
+    """Let the loop serve others, or raise TimeoutError when the deadline has passed."""
+    await asyncio.sleep(0)
+    if asyncio.get_running_loop().time() >= deadline:
+        raise TimeoutError

@@ -18,6 +18,7 @@ from dynamodb_processor_server.query.projection import shaped
 from dynamodb_processor_server.query.values import WireItem
 from dynamodb_processor_server.reading.branches import Branch, Branches
 from dynamodb_processor_server.reading.encoding import encode_item
+from dynamodb_processor_server.reading.evaluation import Slice
 from dynamodb_processor_server.reading.hydration import (
     UNITS_PER_GET,
     UNREAD,
@@ -57,7 +58,8 @@ class PageBuilder:
     """One page in the making, from position `at`.
 
     `max_bytes` bounds the encoded items, but a page always takes one, if it has no more than
-    `max_item_bytes`. `now` is when the read began, in seconds since the epoch.
+    `max_item_bytes`. `now` is when the read began, in seconds since the epoch. `fill` pauses after
+    `pause_after` seconds of evaluating.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class PageBuilder:
         max_bytes: int,
         now: float,
         max_item_bytes: int = MAX_ITEM_BYTES,
+        pause_after: float = math.inf,
     ) -> None:
         self.usage = Usage()
         self._plan = plan
@@ -79,6 +82,8 @@ class PageBuilder:
         self._read_at = now
         self._oldest = min(now, self._branches.read_at or now)
         self._lifetime = Lifetime(plan, now)
+        self.paused = False
+        self._slice = Slice(pause_after)
         self._chunks: list[bytes] = []
         self._count = 0
         self._bytes = 0
@@ -144,8 +149,14 @@ class PageBuilder:
         self._branches.base.add(got, usage)
 
     def fill(self) -> PageEnd | None:
-        """Take what the answers allow; return why the page ends, None when more must be read."""
+        """Take what the answers allow; return why the page ends, None when more must be read.
+
+        None is also returned, and `paused` set, when its time is over between two items: then the
+        next call goes on behind them.
+        """
         branches = self._branches
+        self.paused = False
+        self._slice.begin()
         while not branches.waiting():
             branch = branches.next()
             if branch is None:
@@ -159,6 +170,9 @@ class PageBuilder:
                     return end  # the item is withheld, and read again by the next page
                 branches.note_returned(branch)
             branches.take(branch)
+            if self._slice.over:
+                self.paused = True
+                return None
         if self._is_full:
             return PageEnd.PAGE_FULL
         return self._spent_budget()

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 from dynamodb_processor_server.access.planning_time import PlanningTimeLimits
 from dynamodb_processor_server.access.principals import Principal
+from dynamodb_processor_server.rpc.call import current_call
 
 _T = TypeVar("_T")
 
@@ -69,3 +70,21 @@ class PlanningWork:
             return await asyncio.get_running_loop().run_in_executor(self._thread, measured)
         finally:
             self._limits.charge(principal, seconds - aside)
+
+
+class CallersEvaluation:
+    """Charges the conditions that the service evaluates to the caller of the current call.
+
+    A task that reads for several callers goes on with the call that began it.
+    """
+
+    def __init__(self, limits: PlanningTimeLimits) -> None:
+        self._limits = limits
+
+    def check(self) -> None:
+        """Raise RateLimited for a caller who is in debt."""
+        self._limits.check(current_call().caller)
+
+    def charge(self, seconds: float) -> None:
+        """Take the seconds of processor that evaluation has taken."""
+        self._limits.charge(current_call().caller, seconds)

@@ -14,14 +14,20 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import grpc
-from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor import Descriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from dynamodb_processor_server.errors import InvalidRequest
+from dynamodb_processor_server.rpc.field_count import fields_of, has_more_fields
 
 #: Bytes of a request of any method.
 MAX_REQUEST_BYTES: Final = 1024 * 1024
+
+# Fields of a request, those inside others included: 5,000 values take up to five each. Smaller
+# requests cannot have so many that it matters.
+_MAX_FIELDS: Final = 30_000
+_LARGEST_UNCOUNTED: Final = 32 * 1024
 
 # Bytes of a request that is remembered; what that and all that is kept with it take, by the byte of
 # the request and besides; and what all remembered requests of a method may take.
@@ -65,7 +71,7 @@ def service_handler(
     """
     handlers = {}
     for method in service.methods:
-        decode = _decoder(GetMessageClass(method.input_type), max_bytes)
+        decode = _decoder(method.input_type, max_bytes)
         reader = readers.get(method.name)
         read_small = decode if reader is None else _Remembering(decode, reader, is_kept)
         read = _by_size(read_small, decode, reader, read_large)
@@ -78,12 +84,16 @@ def service_handler(
     return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
 
-def _decoder(message_class: type[Message], max_bytes: int) -> Callable[[bytes], Any]:
-    parse = message_class.FromString
+def _decoder(message: Descriptor, max_bytes: int) -> Callable[[bytes], Any]:
+    parse, fields = GetMessageClass(message).FromString, fields_of(message)
 
     def decode(data: bytes) -> Any:
         if len(data) > max_bytes:
             raise InvalidRequest.of("request", f"has at most {max_bytes} bytes, not {len(data)}")
+        if len(data) > _LARGEST_UNCOUNTED and has_more_fields(data, fields, _MAX_FIELDS):
+            raise InvalidRequest.of(
+                "request", f"has more than {_MAX_FIELDS} fields, as many as all it may hold needs"
+            )
         try:
             return parse(data)
         except DecodeError:
