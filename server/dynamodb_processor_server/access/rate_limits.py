@@ -27,9 +27,9 @@ class RateClass:
         table_calls_per_second: Calls about each single table, counted as all are; None sets no
             limit.
         planning_seconds_per_second: Seconds of processor that each replica spends per second on
-            decoding, parsing and planning requests and on evaluating conditions, on average; after a
-            while without any, four times as many at once. None sets no limit. What is remembered or
-            cached takes none.
+            decoding, parsing and planning requests and on evaluating conditions, on average; four
+            times as many at once after a while without any. None sets no limit. What is remembered
+            or cached takes none.
         calls_per_window: Calls in one window, at most.
         table_calls_per_window: The same for each single table.
     """

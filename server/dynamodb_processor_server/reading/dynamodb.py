@@ -87,14 +87,15 @@ class DynamoDBReader:
             self._evaluation.check()
         while (end := self._fill(plan, builder)) is None:
             if builder.moved:
-                if limits.is_over(loop.time()):
+                # What has been read is looked at to its end, in however many slices.
+                if not builder.paused and limits.is_over(loop.time()):
                     end = PageEnd.TIME_BUDGET
                     break
                 if limits.progress is not None:
                     limits.progress.cut = lambda: builder.page(PageEnd.TIME_BUDGET)
             try:
                 if builder.paused:
-                    await _take_turns(limits.deadline)
+                    await asyncio.sleep(0)  # others take their turns
                 elif not await self._hydrate(plan, builder, limits):
                     async with asyncio.timeout_at(limits.deadline):
                         await self._read_more(plan, builder, limits.deadline)
@@ -210,10 +211,3 @@ def _as_page(answer: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return GetItem's answer in the form of Query's."""
     items = [answer["Item"]] if "Item" in answer else []
     return {**answer, "Items": items, "Count": len(items), "ScannedCount": len(items)}
-
-
-async def _take_turns(deadline: float) -> None:
-    """Let the loop serve others, or raise TimeoutError when the deadline has passed."""
-    await asyncio.sleep(0)
-    if asyncio.get_running_loop().time() >= deadline:
-        raise TimeoutError
