@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import secrets
 from dataclasses import replace
 from pathlib import Path
@@ -25,11 +26,12 @@ from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.query.tokens import TokenKey
 from dynamodb_processor_server.reading.backend import BackendSettings
 from dynamodb_processor_server.reading.breakers import BreakerSettings
-from dynamodb_processor_server.reading.clients import ClientSettings
+from dynamodb_processor_server.reading.clients import ClientSettings, default_region
 
 ENVIRONMENT_PREFIX: Final = "DYNAMODB_PROCESSOR_"
 _DEMO_PREFIX: Final = f"{ENVIRONMENT_PREFIX}DEMO_"  # what the demo hands to its servers
-_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_LONGEST_SECONDS: Final = 315_360_000  # ten years: more overflows timers and tokens
+_Seconds = Annotated[float, Field(gt=0, le=_LONGEST_SECONDS, allow_inf_nan=False)]
 _MEBIBYTE = 1024 * 1024
 _STREAM_CONNECTIONS = 32
 _REDIS_CONNECTIONS = 64
@@ -56,6 +58,12 @@ def _http_url(text: str) -> str:
     return text
 
 
+def _region(text: str) -> str:
+    if not _REGION.fullmatch(text):
+        raise ValueError("must be the name of an AWS region, such as eu-west-1")
+    return text
+
+
 def _from_json(value: object) -> object:
     """Return what a setting given as text says, be it a flag or from the environment."""
     if not isinstance(value, str):
@@ -66,6 +74,10 @@ def _from_json(value: object) -> object:
         raise ValueError("must be JSON") from None
 
 
+_REGION: Final = re.compile("[A-Za-z0-9-]{1,63}")
+_OptionalRegion = Annotated[
+    Annotated[str, AfterValidator(_region)] | None, BeforeValidator(lambda given: given or None)
+]
 _Address = Annotated[str, AfterValidator(_address)]
 _Url = Annotated[str, AfterValidator(_http_url)]
 _OptionalUrl = Annotated[_Url | None, BeforeValidator(lambda given: given or None)]
@@ -154,8 +166,10 @@ class Settings(BaseSettings):
     endpoint_url: _OptionalUrl = Field(
         None, description="A DynamoDB endpoint other than AWS's, such as a local one."
     )
-    region: str | None = Field(
-        None, description="The AWS region of tables that name none; absent: AWS's usual sources."
+    region: _OptionalRegion = Field(
+        None,
+        description="The AWS region of tables that name none; absent: `AWS_REGION`, then "
+        "`AWS_DEFAULT_REGION`, then the AWS profile.",
     )
     backend_connect_timeout: _Seconds = Field(3.0, description="To connect to DynamoDB.")
     backend_read_timeout: _Seconds = Field(5.0, description="For one answer of DynamoDB.")
@@ -286,15 +300,32 @@ class Settings(BaseSettings):
     catalog_refresh: _Seconds = Field(60.0, description="Between looks at the tables' schemas.")
     reload_interval: _Seconds = Field(5.0, description="Between looks at the two files.")
     drain_delay: float = Field(
-        3.0, ge=0, description="How long to serve on after readiness has ended."
+        3.0,
+        ge=0,
+        le=_LONGEST_SECONDS,
+        description="How long to serve on after readiness has ended.",
     )
     drain_grace: _Seconds = Field(20.0, description="For calls under way after that.")
+
+    def effective_region(self) -> str | None:
+        """Return the region of tables that name none, None if nothing says it.
+
+        botocore reads `AWS_DEFAULT_REGION` alone; other SDKs, ECS and Lambda set `AWS_REGION`,
+        which wins as it does in AWS's command line. Raises ConfigurationError.
+        """
+        if self.region is not None:
+            return self.region
+        named = os.environ.get("AWS_REGION") or default_region()
+        try:
+            return _region(named) if named else None
+        except ValueError as error:
+            raise ConfigurationError(f"AWS_REGION or AWS_DEFAULT_REGION: {error}") from None
 
     def client_settings(self) -> ClientSettings:
         """Return how to reach DynamoDB."""
         return ClientSettings(
             endpoint_url=self.endpoint_url,
-            region=self.region,
+            region=self.effective_region(),
             pool_size=self.max_concurrent_reads,
             connect_timeout=self.backend_connect_timeout,
             read_timeout=self.backend_read_timeout,
@@ -317,7 +348,10 @@ class Settings(BaseSettings):
 
     def catalog_context(self) -> dict[str, object]:
         """Return what a catalog must fit, besides its own rules."""
-        return {"may_follow": self.sole_replica or self.redis_url is not None}
+        return {
+            "may_follow": self.sole_replica or self.redis_url is not None,
+            "has_region": self.effective_region() is not None,
+        }
 
     def stream_client_settings(self) -> ClientSettings:
         """Return how to reach DynamoDB Streams."""

@@ -212,6 +212,9 @@ def test_settings_do_not_change() -> None:
         ("listen", "localhost:²"),
         ("metrics_listen", "9464"),
         ("reflection", "maybe"),
+        ("region", "eu west"),
+        ("token_lifetime", "1e30"),
+        ("drain_delay", "inf"),
         ("endpoint_url", "127.0.0.1:8000"),
         ("endpoint_url", "localhost"),
         ("endpoint_url", "http://"),
@@ -402,3 +405,47 @@ def test_the_client_of_dynamodb_gets_its_settings() -> None:
         connections=7,
         breaker=BreakerSettings(failure_rate=0.25, cool_down=1.5),
     )
+
+
+@pytest.mark.parametrize(
+    ("variables", "region"),
+    [
+        ({"AWS_REGION": "eu-north-1"}, "eu-north-1"),
+        ({"AWS_DEFAULT_REGION": "eu-south-1"}, "eu-south-1"),
+        ({"AWS_REGION": "eu-north-1", "AWS_DEFAULT_REGION": "eu-south-1"}, "eu-north-1"),
+        ({"AWS_REGION": "eu-north-1", "DYNAMODB_PROCESSOR_REGION": "eu-west-3"}, "eu-west-3"),
+        ({}, None),
+    ],
+    ids=str,
+)
+def test_the_region_comes_from_several_places(
+    variables: dict[str, str], region: str | None, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The setting, then what other SDKs read, then what botocore does."""
+    environment.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        environment.delenv(name, raising=False)
+    for name, value in variables.items():
+        environment.setenv(name, value)
+    settings = by_flags()
+    assert settings.client_settings().region == region
+    assert settings.catalog_context()["has_region"] is (region is not None)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("AWS_REGION", "eu west", "AWS_REGION or AWS_DEFAULT_REGION: must be the name of an AWS"),
+        ("AWS_PROFILE", "nobody", "AWS configuration: The config profile (nobody) could not be"),
+    ],
+)
+def test_what_is_wrong_with_aws_is_told_at_the_start(
+    variable: str, value: str, words: str, environment: pytest.MonkeyPatch
+) -> None:
+    """As a sentence."""
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        environment.delenv(name, raising=False)
+    environment.setenv(variable, value)
+    with pytest.raises(ConfigurationError) as caught:
+        by_flags().client_settings()
+    assert str(caught.value).startswith(words)

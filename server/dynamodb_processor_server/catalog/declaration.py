@@ -40,6 +40,7 @@ TablePattern = Annotated[
     ),
 ]
 AttributeName = Annotated[str, Field(min_length=1, max_length=65_535)]
+_SET_A_REGION: Final = "no AWS region is set; set --region, AWS_REGION or AWS_DEFAULT_REGION"
 _Region = Annotated[str, matching(r"[A-Za-z0-9-]{1,63}", "the name of an AWS region")]
 _RoleArn = Annotated[
     str,
@@ -71,6 +72,11 @@ class PageSizes(Declared):
         if default > maximum:
             raise mistaken(f"must not be more than the maximum, {maximum}")
         return default
+
+
+def _has_default_region(info: ValidationInfo) -> bool:
+    """Return whether tables may leave their region out, as the context says; True without one."""
+    return info.context is None or bool(info.context.get("has_region", True))
 
 
 class TableOptions(Declared):
@@ -182,8 +188,15 @@ class TableDeclaration(TableOptions):
     """
 
     table: DynamoDBName
-    region: _Region | None = None
+    region: _Region | None = Field(None, validate_default=True)
     role_arn: _RoleArn | None = None
+
+    @field_validator("region")
+    @classmethod
+    def _known(cls, region: str | None, info: ValidationInfo) -> str | None:
+        if region is None and not _has_default_region(info):
+            raise mistaken(f"is needed: {_SET_A_REGION}, or name one here")
+        return region
 
 
 def _template(attribute: str, text: str, forms: Mapping[str, str]) -> KeyTemplate:
@@ -235,6 +248,8 @@ class CatalogDeclaration(Declared):  # type: ignore[no-redef]  # two fields read
     @field_validator("discover")
     @classmethod
     def _not_empty(cls, discover: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if discover and not _has_default_region(info):
+            raise mistaken(f"has no region: {_SET_A_REGION}")
         if not discover and info.data.get("tables") == {}:
             raise mistaken("the catalog declares nothing: neither tables nor patterns to discover")
         return discover

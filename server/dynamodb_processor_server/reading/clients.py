@@ -15,6 +15,7 @@ import aiobotocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
+from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.reading.credentials import Credentials
 from dynamodb_processor_server.reading.responses import ItemResponseParserFactory
 
@@ -97,6 +98,19 @@ class Clients:
         )
         client: DynamoDBClient = await self._stack.enter_async_context(context)
         return client
+
+
+def default_region() -> str | None:
+    """Return the region that botocore finds in `AWS_DEFAULT_REGION` or in the AWS profile, if any.
+
+    Raises ConfigurationError for a profile that is not there or a file that cannot be read.
+    """
+    session = aiobotocore.session.get_session()
+    try:
+        region: str | None = session.get_config_variable("region")
+    except BotoCoreError as error:
+        raise ConfigurationError(f"AWS configuration: {error}") from None
+    return region
 
 
 def open_session(credentials: Credentials) -> Any:

@@ -97,7 +97,7 @@ class TableInventory:
         kinds = {type(one).__name__ for one in (cause, getattr(cause, "__cause__", None))}
         if "NoRegionError" in kinds:
             return InventoryError(
-                "no AWS region is set: give --region or AWS_DEFAULT_REGION "
+                "no AWS region is set: give --region, AWS_REGION or AWS_DEFAULT_REGION "
                 "(DynamoDB Local takes any, such as us-east-1)"
             )
         if "NoCredentialsError" in kinds:

@@ -108,5 +108,7 @@ def recheck(
 
 
 def _shown(table: Table) -> tuple[object, ...]:
-    """Return what reads of a table depend on; an index that is being made is not among it."""
-    return table.declaration, table.schema.identity, table.schema.paths
+    """Return what the answers of a running call depend on; lifetimes and sizes are not among it."""
+    declaration, schema = table.declaration, table.schema
+    shown = (declaration.attributes, declaration.allow_scan, table.view)
+    return schema.identity, declaration.role_arn, shown, schema.paths

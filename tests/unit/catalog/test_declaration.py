@@ -247,3 +247,22 @@ def test_patterns_match_whole_names_that_dynamodb_allows(
     """Patterns are case-sensitive, and never let a name through that DynamoDB would refuse."""
     catalog = CatalogDeclaration(discover=(pattern,))
     assert (catalog.declaration_for(name) is not None) is found
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("tables: {events: {}}", "tables.events.region: is needed"),
+        ("tables: {events: null}", "tables.events.region: is needed"),
+        ("discover: ['a-*']", "discover: has no region"),
+    ],
+)
+def test_a_table_without_any_region_is_refused_with_the_remedy(text: str, place: str) -> None:
+    """Where neither the settings nor AWS's variables name one."""
+    document = Document(Path("catalog.yaml"), text.encode())
+    with pytest.raises(DocumentError) as caught:
+        document.parse(CatalogDeclaration, {"may_follow": True, "has_region": False})
+    assert place in str(caught.value)
+    assert "set --region, AWS_REGION or AWS_DEFAULT_REGION" in str(caught.value)
+    named = Document(Path("catalog.yaml"), b"tables: {events: {region: eu-west-1}}")
+    named.parse(CatalogDeclaration, {"may_follow": True, "has_region": False})

@@ -192,7 +192,7 @@ def test_what_is_not_set_up_is_told_with_the_remedy(
     for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
     assert init(orders.flags[0]) == 2
-    assert "no AWS region is set: give --region or AWS_DEFAULT_REGION" in capsys.readouterr().err
+    assert "no AWS region is set: give --region, AWS_REGION or" in capsys.readouterr().err
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
