@@ -339,6 +339,7 @@ def _bound_settings(settings: Settings) -> BoundSettings:
         max_calls=settings.max_calls,
         max_unauthenticated_calls=settings.max_unauthenticated_calls,
         max_unsent_bytes=settings.max_unsent_bytes,
+        max_page_bytes=settings.max_page_bytes,
         request_timeout=settings.request_timeout,
         answer_timeout=settings.unary_deadline,
     )

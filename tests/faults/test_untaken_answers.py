@@ -30,6 +30,7 @@ _ITEMS, _ITEM_BYTES = 8, 390_000
 _CONNECTIONS: Final = 3
 _CALLS: Final = at_length(40, 200)  # on each connection
 _SHARE: Final = 64 * 1024 * 1024  # bytes of answers that one principal may leave, by default
+_PATIENCE: Final = 120.0  # seconds
 _MOST_GROWTH: Final = 250  # MB: gRPC copies what it sends, and the cache has the page once
 
 
@@ -88,7 +89,7 @@ async def test_answers_that_are_not_taken(
         async def all_came() -> bool:
             return await _metric(server, "bound_refusals_total", 'bound="unsent_bytes"') >= refusals
 
-        await eventually(all_came)
+        await eventually(all_came, patience=_PATIENCE)
         unsent = await _metric(server, "unsent_bytes")
         growth = megabytes(server.process.pid) - before
         assert await ask() == _ITEMS
@@ -96,7 +97,7 @@ async def test_answers_that_are_not_taken(
         async def none_left() -> bool:
             return await _metric(server, "unsent_bytes") == 0
 
-        await eventually(none_left)
+        await eventually(none_left, patience=_PATIENCE)
         closed = await _metric(server, "connections_closed_total")
 
     report(

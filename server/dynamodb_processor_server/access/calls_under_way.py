@@ -23,11 +23,17 @@ class _Bound:
         self._by_principal: Counter[str] = Counter()
 
     def add(self, principal: str, amount: int) -> None:
-        """Add to a principal's amount, or raise RateLimited or Overloaded.
+        """Add to a principal's amount, or raise as `check` does."""
+        self.check(principal, amount)
+        self.total += amount
+        self._by_principal[principal] += amount
+
+    def check(self, principal: str, amount: int) -> None:
+        """Raise RateLimited or Overloaded if there is no room for an amount.
 
         What is larger than a principal's whole share is let through while the principal has none.
         """
-        own = self._by_principal[principal]
+        own = self._by_principal.get(principal, 0)
         if own and own + amount > self._limit // 2:
             self.refused += 1
             message = f"too many {self._what} of this principal: {own} of {self._limit // 2}"
@@ -35,8 +41,6 @@ class _Bound:
         if self.total and self.total + amount > self._limit:
             self.refused += 1
             raise Overloaded(f"too many {self._what} of all principals", _RETRY_AFTER)
-        self.total += amount
-        self._by_principal[principal] = own + amount
 
     def take(self, principal: str, amount: int) -> None:
         """Take from a principal's amount what was added before."""
@@ -56,9 +60,17 @@ class CallsUnderWay:
     half of either.
     """
 
-    def __init__(self, max_calls: int, max_unsent_bytes: int) -> None:
-        """Create it with nothing under way; both limits are at least 2."""
+    def __init__(self, max_calls: int, max_unsent_bytes: int, page_bytes: int = 0) -> None:
+        """Create it with nothing under way.
+
+        Args:
+            max_calls: Calls under way, at least 2.
+            max_unsent_bytes: Bytes of answers not taken, at least 2.
+            page_bytes: For how large an answer there has to be room when a call begins, so that
+                what would be refused is not read; no more than an eighth of a share is asked for.
+        """
         self._calls = _Bound(max_calls, "calls under way")
+        self._room = min(page_bytes, max_unsent_bytes // 16)
         self._bytes = _Bound(max_unsent_bytes, "bytes of answers not taken")
 
     @property
@@ -78,6 +90,7 @@ class CallsUnderWay:
 
     def enter(self, principal: str) -> None:
         """Count a call in; raise RateLimited or Overloaded if there are too many."""
+        self._bytes.check(principal, self._room)
         self._calls.add(principal, 1)
 
     def leave(self, principal: str, unsent: int) -> None:

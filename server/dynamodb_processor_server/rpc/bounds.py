@@ -21,6 +21,7 @@ class BoundSettings:
         max_calls: Calls under way of authenticated callers, of which none has more than half.
         max_unauthenticated_calls: Calls under way of all others.
         max_unsent_bytes: Answers that callers have not taken, of which none has more than half.
+        max_page_bytes: What a page may have.
         request_timeout: For a request to come whole.
         answer_timeout: For the answer of a unary call to be taken.
     """
@@ -30,6 +31,7 @@ class BoundSettings:
     max_calls: int
     max_unauthenticated_calls: int
     max_unsent_bytes: int
+    max_page_bytes: int
     request_timeout: float
     answer_timeout: float
 
@@ -55,7 +57,9 @@ class Bounds:
         self.connections = ConnectionGuard(settings.max_connections)
         self.receiver = RequestReceiver(settings.request_timeout, self._close)
         self.unauthenticated = UnauthenticatedCalls(settings.max_unauthenticated_calls, self._close)
-        self.under_way = CallsUnderWay(settings.max_calls, settings.max_unsent_bytes)
+        self.under_way = CallsUnderWay(
+            settings.max_calls, settings.max_unsent_bytes, settings.max_page_bytes
+        )
 
     def _close(self, peers: Collection[str]) -> None:
         self.connections.close(peers)

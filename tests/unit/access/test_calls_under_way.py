@@ -52,6 +52,19 @@ def test_an_answer_larger_than_a_share_passes_alone() -> None:
     under_way.sending("b", 1)
 
 
+def test_a_call_begins_where_there_is_room_for_a_page() -> None:
+    """A call whose answer would be refused is refused before anything is read for it."""
+    under_way = CallsUnderWay(10, 160, page_bytes=1_000)
+    under_way.enter("a")
+    under_way.sending("a", 75)
+    with pytest.raises(RateLimited):
+        under_way.enter("a")
+    under_way.sent("a", 5)
+    under_way.enter("a")
+    assert under_way.calls == 2
+    assert under_way.refused == {"calls": 0, "unsent_bytes": 1}
+
+
 def test_a_bound_has_two_halves() -> None:
     """A bound that could not be shared is refused."""
     with pytest.raises(ValueError, match="at least 2"):
