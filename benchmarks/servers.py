@@ -25,6 +25,7 @@ REGION: Final = "eu-west-1"
 _CLOCK_TICKS: Final = os.sysconf("SC_CLK_TCK")
 _START_TIMEOUT: Final = 30.0
 _STOP_TIMEOUT: Final = 30.0
+_NO_LIMITS: Final = {"calls_per_second": 1_000_000, "planning_seconds_per_second": None}
 _READS: Final = "dynamodb_processor_reads_total"
 
 
@@ -72,7 +73,7 @@ def service(endpoint_url: str, directory: Path, core: int) -> Iterator[tuple[Ser
         *("--endpoint-url", endpoint_url, "--region", REGION),
         *("--catalog", str(_write(directory / "catalog.yaml", _catalog()))),
         *("--keys", str(_write(directory / "keys.yaml", _keys(key)))),
-        *("--rate-classes", json.dumps({"default": {"calls_per_second": 1_000_000}})),
+        *("--rate-classes", json.dumps({"default": _NO_LIMITS})),
     ]
     own = "DYNAMODB_PROCESSOR_"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(own)}

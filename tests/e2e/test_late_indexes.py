@@ -28,7 +28,7 @@ from tests.faults.stub import Act, Ask, Reply, open_stub, reply_with
 from tests.support.conditions import WireItem
 from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import create_table, open_client
-from tests.support.running import Service, open_service
+from tests.support.running import UNLIMITED, Service, open_service
 
 # 10 tables with 40 conditions each; the deep profile asks ten times as many.
 SEEDS: Final = range(10)
@@ -247,7 +247,7 @@ async def test_a_chosen_index_hides_nothing(
     table = await asyncio.to_thread(_make_table, client, seed)
     random = Random(seed)
     catalog = {"tables": {"late": {"table": table.name, "allow_scan": True, "cache_ttl": 0}}}
-    classes = {"default": {"calls_per_second": 1_000_000}}
+    classes = {"default": UNLIMITED}
     async with (
         open_stub(dynamodb_local, table.acts) as stub,
         open_service(
