@@ -139,7 +139,9 @@ async def test_tables_are_described(backend: Backend, dynamodb: Any) -> None:
     """As the catalog understands them, several key attributes included."""
     describer = DynamoDBDescriber(backend)
     declaration = TableDeclaration(table=SCHEMA.table)
-    assert await describer.describe("readings", declaration) == make_schema(SCHEMA)
+    found = await describer.describe("readings", declaration)
+    assert found == replace(make_schema(SCHEMA), identity=found.identity)
+    assert found.identity.name == SCHEMA.table
     assert SCHEMA.table in await describer.list_names()
 
 
