@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -25,24 +24,19 @@ from dynamodb_processor_server.query.model import (
     And,
     Between,
     Condition,
-    In,
     Literal,
-    Not,
     NotExpired,
-    Or,
     Path,
     Query,
     conjunction,
     leaves,
 )
 from dynamodb_processor_server.query.plan import Hydration, Operation, Plan, RejectedPath, Shape
-from dynamodb_processor_server.query.rendering import MAX_IN_OPERANDS, Renderer
+from dynamodb_processor_server.query.pushed_filter import PushedFilter
+from dynamodb_processor_server.query.rendering import Renderer
 from dynamodb_processor_server.query.rules import RowRule
 from dynamodb_processor_server.query.values import Value, to_wire
 
-# DynamoDB's limits on one expression, the number of operators with some distance kept.
-_MAX_EXPRESSION_BYTES: Final = 4096
-_MAX_OPERATORS: Final = 280
 # What requests call the values of the partition attributes, of which a key has up to four.
 PARTITION_ALIASES: Final = (":p0", ":p1", ":p2", ":p3")
 
@@ -58,7 +52,7 @@ def build_plan(
     """Return the plan that reads the path chosen for the conjuncts `terms`, a rule's included."""
     path, operation, key, hydrates = chosen.path, chosen.operation, chosen.key, chosen.hydrates
     rest = tuple(term for term in terms if term not in key.carried)
-    pushed, local = _divide(rest, path, operation, table.view)
+    pushed, local = _divide(rest, path, operation, table.view, len(key.branches))
     checked = local
     if rule is not None and not query.counts:
         # On every item that is returned, whoever else has seen to it.
@@ -96,8 +90,12 @@ def build_plan(
         exact_limit=not pushed and key.near.issuperset(local),
         counts=query.counts,
         rejected=rejected,
+        # All partitions are asked the same but for their own values.
         cache_key=canonical.digest(
-            (source, *kind, requests, local_filter, hydration, shape, query.counts, seen)
+            (
+                *(source, *kind, requests[:1], key.branches),
+                *(local_filter, hydration, shape, query.counts, seen),
+            )
         ),
         rule=rule,
         withheld=rule is not None and not rule.carried_by(key),
@@ -136,7 +134,7 @@ def _projecting(fetched: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def _divide(
-    rest: _Terms, path: AccessPath, operation: Operation, view: View
+    rest: _Terms, path: AccessPath, operation: Operation, view: View, branches: int
 ) -> tuple[_Terms, _Terms]:
     """Divide conjuncts between DynamoDB's filter and the service.
 
@@ -146,7 +144,7 @@ def _divide(
     """
     own = {a.name for a in path.key.attributes} if operation is not Operation.SCAN else set()
     evaluates = operation is not Operation.GET
-    pushed = _PushedFilter()
+    pushed = PushedFilter(branches)
     local: list[Condition] = []
     for term in rest:
         names = attributes((term,))
@@ -158,36 +156,6 @@ def _divide(
     return tuple(pushed.terms), tuple(local)
 
 
-class _PushedFilter:
-    """A filter expression that grows by one conjunct at a time, within DynamoDB's limits.
-
-    Each conjunct is rendered once: a filter of 300 is not rendered 300 times to be measured.
-    """
-
-    def __init__(self) -> None:
-        self.terms: list[Condition] = []
-        self._renderer = Renderer()
-        self._bytes = 0
-        self._operators = -1
-
-    def add(self, term: Condition) -> bool:
-        """Append a conjunct if the filter stays within the limits; return whether it does."""
-        operators = self._operators + 1 + _operators(term)
-        if operators > _MAX_OPERATORS:
-            return False
-        renderer = self._renderer.copy()
-        text = renderer.condition(And((term,)))
-        # The key condition takes the first few aliases; longer ones cost a byte or two each.
-        size = self._bytes + len(text) + text.count(":") + text.count("#")
-        if self.terms:
-            size += len(" AND ")
-        if size > _MAX_EXPRESSION_BYTES:
-            return False
-        self.terms.append(term)
-        self._renderer, self._bytes, self._operators = renderer, size, operators
-        return True
-
-
 def _upside_down(term: Condition) -> bool:
     """Return whether a term holds a range that DynamoDB refuses: its low end above its high end."""
     return any(
@@ -197,17 +165,6 @@ def _upside_down(term: Condition) -> bool:
         and leaf.low.value.order > leaf.high.value.order
         for leaf in leaves(term)
     )
-
-
-def _operators(condition: Condition) -> int:
-    match condition:
-        case And(terms) | Or(terms):
-            return len(terms) - 1 + sum(map(_operators, terms))
-        case Not(term):
-            return 1 + _operators(term)
-    if isinstance(condition, In):
-        return 2 * math.ceil(len(condition.options) / MAX_IN_OPERANDS) - 1
-    return 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +189,9 @@ class _Request:
         if self.fetched:
             common["ProjectionExpression"] = ", ".join(map(renderer.path, self.fetched))
         _set_if_any(common, "ExpressionAttributeNames", renderer.names)
+        shared = renderer.values
         return tuple(
-            MappingProxyType(common | self._of_branch(values, renderer))
+            MappingProxyType(common | self._of_branch(values, shared))
             for values in self.key.branches
         )
 
@@ -262,7 +220,9 @@ class _Request:
             request["Select"] = "ALL_ATTRIBUTES"
         return request
 
-    def _of_branch(self, values: tuple[Value, ...], renderer: Renderer) -> dict[str, Any]:
+    def _of_branch(
+        self, values: tuple[Value, ...], shared: Mapping[str, dict[str, Any]]
+    ) -> dict[str, Any]:
         if self.operation is Operation.GET:
             sort = [term.right.value for term in self.key.terms]  # type: ignore[union-attr]
             names = [attribute.name for attribute in self.path.key.attributes]
@@ -271,7 +231,7 @@ class _Request:
             alias: to_wire(value) for alias, value in zip(PARTITION_ALIASES, values, strict=False)
         }
         request: dict[str, Any] = {}
-        _set_if_any(request, "ExpressionAttributeValues", {**fixed, **renderer.values})
+        _set_if_any(request, "ExpressionAttributeValues", {**fixed, **shared})
         return request
 
 

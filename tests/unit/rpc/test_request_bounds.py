@@ -137,6 +137,11 @@ ACCEPTED: dict[str, Callable[[], QuerySpec]] = {
         f"user_id IN ({','.join(map(repr, map(str, range(50))))})"
         f" AND {' AND '.join(f'a{n}=1' for n in range(500))}",
     ),
+    "50 partitions, as many values as there may be": lambda: query_spec(
+        "events",
+        f"user_id IN ({','.join(map(repr, map(str, range(50))))}) AND a = :p",
+        parameters={"p": _list(MAX_VALUES - 1)},
+    ),
     "as many values as there may be": lambda: _asking(
         "a = :p", parameters={"p": _list(MAX_VALUES - 1)}
     ),
