@@ -44,13 +44,18 @@ class PlanningTimeLimits:
         self._buckets: dict[tuple[str, str], LocalBucket] = {}
         self._seconds: dict[str, float] = {}
 
-    def check(self, principal: Principal) -> None:
-        """Raise RateLimited if the principal is in debt."""
+    def check(self, principal: Principal, *, begun: bool = False) -> None:
+        """Raise RateLimited if the principal is in debt.
+
+        A call that has `begun` may go on until the debt is as large as what may be used at once:
+        what was done for it would else be done in vain, again and again.
+        """
         share = self._shares.get(principal.rate_class)
         if share is None:
             return
-        balance = self._bucket(principal, share).balance()
-        if balance < 0:
+        bucket = self._bucket(principal, share)
+        balance = bucket.balance()
+        if balance < (-bucket.capacity if begun else 0):
             limit = f"{share:g} s of planning per second"
             raise over_limit(principal, "", limit, -balance / share)
 

@@ -34,7 +34,7 @@ class EvaluationLimits(Protocol):
     """Who pays for the evaluation that the current call causes."""
 
     def check(self) -> None:
-        """Raise RateLimited for a caller who is in debt."""
+        """Raise RateLimited for a caller who is deep in debt."""
         ...
 
     def charge(self, seconds: float) -> None:

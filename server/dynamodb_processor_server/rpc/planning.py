@@ -32,27 +32,29 @@ class PlanningWork:
         self._limits = limits
         self._thread = thread
 
-    def do(self, principal: Principal, work: Callable[[], _T]) -> _T:
+    def do(self, principal: Principal, work: Callable[[], _T], *, begun: bool = False) -> _T:
         """Do work at once.
 
         Raises RateLimited, before anything is done, for a principal whose planning time is used up,
         and what `work` raises.
         """
-        self._limits.check(principal)
+        self._limits.check(principal, begun=begun)
         began = time.thread_time()
         try:
             return work()
         finally:
             self._limits.charge(principal, time.thread_time() - began)
 
-    async def plan(self, principal: Principal, size: int, work: Callable[[], _T]) -> _T:
+    async def plan(
+        self, principal: Principal, size: int, work: Callable[[], _T], *, begun: bool = False
+    ) -> _T:
         """Do work on a query of `size` bytes, in a thread if it takes long.
 
-        Raises what `do` raises.
+        `begun` says that something has been done for the call already. Raises what `do` raises.
         """
         if size <= _LARGEST_INLINE:
-            return self.do(principal, work)
-        self._limits.check(principal)
+            return self.do(principal, work, begun=begun)
+        self._limits.check(principal, begun=begun)
         # Set aside, lest many calls begin before the first one is charged.
         aside = min(size * _SECONDS_PER_BYTE, _MOST_SECONDS)
         self._limits.charge(principal, aside)
@@ -82,8 +84,8 @@ class CallersEvaluation:
         self._limits = limits
 
     def check(self) -> None:
-        """Raise RateLimited for a caller who is in debt."""
-        self._limits.check(current_call().caller)
+        """Raise RateLimited for a caller who is deep in debt."""
+        self._limits.check(current_call().caller, begun=True)
 
     def charge(self, seconds: float) -> None:
         """Take the seconds of processor that evaluation has taken."""

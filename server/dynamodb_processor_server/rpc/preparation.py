@@ -87,7 +87,7 @@ class Preparation:
         table = await self._catalog.table(spec.table)
         access = table_access(table, grant, self._catalog.version)
         prepared = await self.work.plan(
-            principal, spec.size, partial(_prepared, query, access, spec.size)
+            principal, spec.size, partial(_prepared, query, access, spec.size), begun=True
         )
         if spec.key is not None:
             # Describing the table on first use moves the version on.
@@ -107,7 +107,7 @@ class Preparation:
             return known[1]
         query = replace(prepared.query, counts=True, index=plan.path.label)
         counting = await self.work.plan(
-            principal, prepared.size, partial(plan_query, query, plan.table, plan.rule)
+            principal, prepared.size, partial(plan_query, query, plan.table, plan.rule), begun=True
         )
         if prepared.size <= LARGEST_KEPT_QUERY:
             self._counting[id(plan)] = prepared, counting

@@ -125,3 +125,19 @@ async def test_remembered_plans_take_no_planning_time() -> None:
     prepare.clock.now += 60
     await prepare(_asking(2))
     assert dict(prepare.limits.seconds())["reports"] > spent
+
+
+async def test_a_call_that_has_begun_is_planned_to_its_end() -> None:
+    """Parsing it may use up what was left; it is not refused for that, nor begun in vain."""
+    prepare = Prepared(rates=_RATES)
+    await prepare(_asking(1))
+    spent = dict(prepare.limits.seconds())["reports"]
+    prepare.limits.charge(principal("reports"), 0.9999 - spent)
+    terms = " AND ".join(f"a{n}=1" for n in range(300))
+    await prepare(query_spec("events", f"user_id = 'u-1' AND {terms}"))
+    with pytest.raises(RateLimited):
+        await prepare(_asking(2))
+    prepare.limits.check(principal("reports"), begun=True)
+    prepare.limits.charge(principal("reports"), 2.0)
+    with pytest.raises(RateLimited):
+        prepare.limits.check(principal("reports"), begun=True)
