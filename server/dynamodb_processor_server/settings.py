@@ -6,18 +6,14 @@ no flag: command lines are seen by everyone on a machine.
 
 from __future__ import annotations
 
-import base64
-import json
 import os
-import re
 import secrets
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Final, Literal
-from urllib.parse import urlsplit
+from typing import Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dynamodb_processor_server.access.rate_limits import RateClass
 from dynamodb_processor_server.caching.quarantine import Quarantine
@@ -27,62 +23,24 @@ from dynamodb_processor_server.query.tokens import TokenKey
 from dynamodb_processor_server.reading.backend import BackendSettings
 from dynamodb_processor_server.reading.breakers import BreakerSettings
 from dynamodb_processor_server.reading.clients import ClientSettings, default_region
+from dynamodb_processor_server.setting_types import (
+    LONGEST_SECONDS,
+    Address,
+    OptionalAddress,
+    OptionalRegion,
+    OptionalUrl,
+    RateClasses,
+    Seconds,
+    aws_region,
+    token_key_ring,
+)
 
 ENVIRONMENT_PREFIX: Final = "DYNAMODB_PROCESSOR_"
 _DEMO_PREFIX: Final = f"{ENVIRONMENT_PREFIX}DEMO_"  # what the demo hands to its servers
-_LONGEST_SECONDS: Final = 315_360_000  # ten years: more overflows timers and tokens
-_Seconds = Annotated[float, Field(gt=0, le=_LONGEST_SECONDS, allow_inf_nan=False)]
 _MEBIBYTE = 1024 * 1024
 _STREAM_CONNECTIONS = 32
 _REDIS_CONNECTIONS = 64
 _LONGEST_CONNECTION = 2_000_000  # gRPC counts milliseconds in 32 bits
-
-
-def _address(text: str) -> str:
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdigit() or int(port) > 65_535:
-        raise ValueError("must be HOST:PORT")
-    if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise ValueError("must be HOST:PORT, with an IPv6 address in brackets")
-    return text
-
-
-def _http_url(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        is_url = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # such as a port that is no number
-        is_url = False
-    if not is_url:
-        raise ValueError("must be a URL, such as http://127.0.0.1:8000")
-    return text
-
-
-def _region(text: str) -> str:
-    if not _REGION.fullmatch(text):
-        raise ValueError("must be the name of an AWS region, such as eu-west-1")
-    return text
-
-
-def _from_json(value: object) -> object:
-    """Return what a setting given as text says, be it a flag or from the environment."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        raise ValueError("must be JSON") from None
-
-
-_REGION: Final = re.compile("[A-Za-z0-9-]{1,63}")
-_OptionalRegion = Annotated[
-    Annotated[str, AfterValidator(_region)] | None, BeforeValidator(lambda given: given or None)
-]
-_Address = Annotated[str, AfterValidator(_address)]
-_Url = Annotated[str, AfterValidator(_http_url)]
-_OptionalUrl = Annotated[_Url | None, BeforeValidator(lambda given: given or None)]
-_OptionalAddress = Annotated[_Address | None, BeforeValidator(lambda given: given or None)]
-_RateClasses = Annotated[dict[str, RateClass], NoDecode, BeforeValidator(_from_json)]
 
 
 class Settings(BaseSettings):
@@ -94,12 +52,12 @@ class Settings(BaseSettings):
 
     catalog: Path = Field(description="The catalog file: which tables can be read.")
     keys: Path = Field(description="The keys file: who may read them.")
-    listen: _Address = Field(
+    listen: Address = Field(
         "127.0.0.1:50051",
         description="Where to serve gRPC, HOST:PORT; port 0 picks a free one. All addresses of the "
         "host are served, or none.",
     )
-    metrics_listen: _OptionalAddress = Field(
+    metrics_listen: OptionalAddress = Field(
         "127.0.0.1:9464",
         description="Where to serve Prometheus metrics over HTTP; empty serves none.",
     )
@@ -155,7 +113,7 @@ class Settings(BaseSettings):
         description="Bytes of answers that callers have not taken yet, of which no principal has "
         "more than half; a process needs about twice as much memory for them.",
     )
-    request_timeout: _Seconds = Field(
+    request_timeout: Seconds = Field(
         10.0, description="Seconds that a request may take to come whole."
     )
     log_format: Literal["json", "console"] = Field("json", description="The form of log lines.")
@@ -163,16 +121,16 @@ class Settings(BaseSettings):
         "INFO", description="The least level that is logged; the access log is INFO."
     )
 
-    endpoint_url: _OptionalUrl = Field(
+    endpoint_url: OptionalUrl = Field(
         None, description="A DynamoDB endpoint other than AWS's, such as a local one."
     )
-    region: _OptionalRegion = Field(
+    region: OptionalRegion = Field(
         None,
         description="The AWS region of tables that name none; absent: `AWS_REGION`, then "
         "`AWS_DEFAULT_REGION`, then the AWS profile.",
     )
-    backend_connect_timeout: _Seconds = Field(3.0, description="To connect to DynamoDB.")
-    backend_read_timeout: _Seconds = Field(5.0, description="For one answer of DynamoDB.")
+    backend_connect_timeout: Seconds = Field(3.0, description="To connect to DynamoDB.")
+    backend_read_timeout: Seconds = Field(5.0, description="For one answer of DynamoDB.")
     backend_attempts: int = Field(
         3, ge=1, le=10, description="Attempts at one request to DynamoDB, the first included."
     )
@@ -180,14 +138,14 @@ class Settings(BaseSettings):
     breaker_failure_rate: float = Field(
         0.5, gt=0, le=1, description="Failed part of a table's requests that leaves it alone."
     )
-    breaker_cool_down: _Seconds = Field(2.0, description="For which it is left alone.")
+    breaker_cool_down: Seconds = Field(2.0, description="For which it is left alone.")
 
     token_keys: SecretStr | None = Field(
         None,
         description="Keys that seal page tokens, `id:base64url of 32 bytes`, separated by commas; "
         "the first seals, all open. Absent: a key of this process's own.",
     )
-    token_lifetime: _Seconds = Field(86_400.0, description="How long a page token is good.")
+    token_lifetime: Seconds = Field(86_400.0, description="How long a page token is good.")
 
     max_concurrent_reads: int = Field(
         200,
@@ -208,7 +166,7 @@ class Settings(BaseSettings):
         description="Calls of the health service's `Watch` open at once, of which no address has "
         "more than half and no connection more than 16.",
     )
-    rate_classes: _RateClasses = Field(
+    rate_classes: RateClasses = Field(
         {"default": RateClass(calls_per_second=1_000)},
         description="Limits of each principal by rate class, as JSON: `calls_per_second`, and if "
         "wanted `read_units_per_minute` and, on each table, `table_calls_per_second` and "
@@ -221,16 +179,16 @@ class Settings(BaseSettings):
         description="Where use of those limits is counted: by each replica for itself, or together "
         "in `redis_url`.",
     )
-    unary_deadline: _Seconds = Field(
+    unary_deadline: Seconds = Field(
         30.0,
         description="Seconds for unary calls, and for their answers to be taken; a caller's own "
         "deadline counts where it is shorter.",
     )
-    stream_deadline: _Seconds = Field(
+    stream_deadline: Seconds = Field(
         3_600.0,
         description="Seconds for streams; a caller's own deadline counts where it is shorter.",
     )
-    stream_interval: _Seconds = Field(2.0, description="Between a stream's messages, at most.")
+    stream_interval: Seconds = Field(2.0, description="Between a stream's messages, at most.")
     max_page_bytes: int = Field(
         3_500_000, ge=500_000, le=64 * _MEBIBYTE, description="Encoded items on one page."
     )
@@ -255,9 +213,7 @@ class Settings(BaseSettings):
     cache_index_quarantine: float = Field(
         10.0, ge=0, le=3_600, description="The same for reads of global indexes."
     )
-    shared_read_timeout: _Seconds = Field(
-        30.0, description="For a read that several callers share."
-    )
+    shared_read_timeout: Seconds = Field(30.0, description="For a read that several callers share.")
 
     redis_url: SecretStr | None = Field(
         None,
@@ -284,7 +240,7 @@ class Settings(BaseSettings):
         description="Whether this is the only replica: then it may follow tables' streams without "
         "`redis_url`.",
     )
-    streams_endpoint_url: _OptionalUrl = Field(
+    streams_endpoint_url: OptionalUrl = Field(
         None, description="A DynamoDB Streams endpoint; absent: `endpoint_url`, or AWS's."
     )
     stream_poll_interval: float = Field(
@@ -297,15 +253,15 @@ class Settings(BaseSettings):
         description="How far behind a stream may be before its whole table is invalidated.",
     )
 
-    catalog_refresh: _Seconds = Field(60.0, description="Between looks at the tables' schemas.")
-    reload_interval: _Seconds = Field(5.0, description="Between looks at the two files.")
+    catalog_refresh: Seconds = Field(60.0, description="Between looks at the tables' schemas.")
+    reload_interval: Seconds = Field(5.0, description="Between looks at the two files.")
     drain_delay: float = Field(
         3.0,
         ge=0,
-        le=_LONGEST_SECONDS,
+        le=LONGEST_SECONDS,
         description="How long to serve on after readiness has ended.",
     )
-    drain_grace: _Seconds = Field(20.0, description="For calls under way after that.")
+    drain_grace: Seconds = Field(20.0, description="For calls under way after that.")
 
     def effective_region(self) -> str | None:
         """Return the region of tables that name none, None if nothing says it.
@@ -317,7 +273,7 @@ class Settings(BaseSettings):
             return self.region
         named = os.environ.get("AWS_REGION") or default_region()
         try:
-            return _region(named) if named else None
+            return aws_region(named) if named else None
         except ValueError as error:
             raise ConfigurationError(f"AWS_REGION or AWS_DEFAULT_REGION: {error}") from None
 
@@ -384,11 +340,7 @@ class Settings(BaseSettings):
         """Return the token keys, newest first. Raise ConfigurationError naming the wrong entry."""
         if self.token_keys is None:
             return (TokenKey("process", secrets.token_bytes(32)),)
-        entries = self.token_keys.get_secret_value().split(",")
-        keys = tuple(_token_key(entry.strip(), n) for n, entry in enumerate(entries, 1))
-        if len({key.key_id for key in keys}) < len(keys):
-            raise ConfigurationError("token_keys: two keys have the same id")
-        return keys
+        return token_key_ring(self.token_keys.get_secret_value())
 
 
 def unknown_variables() -> list[str]:
@@ -401,18 +353,3 @@ def unknown_variables() -> list[str]:
         and not name.upper().startswith(_DEMO_PREFIX)
         and name.upper() not in known
     )
-
-
-def _token_key(entry: str, number: int) -> TokenKey:
-    key_id, colon, text = entry.partition(":")
-    if not colon or not 1 <= len(key_id.encode()) <= 32:
-        raise ConfigurationError(
-            f"token_keys: key {number} is not `id:key` with an id of 1 to 32 bytes"
-        )
-    try:
-        secret = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except ValueError:  # not the alphabet, or not even ASCII
-        secret = b""
-    if len(secret) != 32:
-        raise ConfigurationError(f"token_keys: key {number} is not 32 bytes in base64url")
-    return TokenKey(key_id, secret)

@@ -139,7 +139,7 @@ async def test_a_server_starts_while_an_index_is_deleted(
         if change is not _lose_everything:  # another replica may read the index still
             await service.invalidate("first", city="Bern")
         for _ in range(3):
-            await service.app._catalog.refresh()
+            await service.app._service.catalog.refresh()
         (record,) = logged.of("indexes_skipped")
         assert record["table"] == "first"
         assert "by_city: its " in record["reason"]
@@ -157,10 +157,10 @@ async def test_a_running_server_goes_on_while_an_index_is_deleted(
     ):
         assert await _count(service, "first", "city = 'Bern'") == 3
         places.change = change
-        await service.app._catalog.refresh()
+        await service.app._service.catalog.refresh()
         await _check_first(service, "first")
         places.change = None
-        await service.app._catalog.refresh()
+        await service.app._service.catalog.refresh()
         assert await _count(service, "first", "city = 'Bern'") == 3
         assert not logged.of("table_not_described")
 
@@ -194,11 +194,11 @@ async def test_a_table_without_its_key_keeps_no_other_from_being_served(
             await _count(service, "first", "id = '1'")
         expected = "NOT_FOUND" if change is _delete_table else "UNAVAILABLE"
         assert refusal_of(caught.value).code.name == expected
-        await service.app._catalog.refresh()
+        await service.app._service.catalog.refresh()
         (record,) = [*logged.of("table_missing"), *logged.of("table_not_described")]
         assert record["table"] == "first"
         places.change = None
-        await service.app._catalog.refresh()
+        await service.app._service.catalog.refresh()
         await eventually(lambda: _is_ready(service))
         assert await _count(service, "first", "city = 'Bern'") == 3
 
@@ -227,7 +227,7 @@ async def test_a_table_that_loses_its_key_ends_no_refresh(
 
 
 async def _lacks_city(service: Service) -> bool:
-    await service.app._catalog.refresh()
-    table = service.app._catalog.known("second")
+    await service.app._service.catalog.refresh()
+    table = service.app._service.catalog.known("second")
     assert table is not None
     return table.schema.path("by_city") is None

@@ -176,7 +176,7 @@ async def test_a_draining_server_ends_streams_after_a_whole_message(
         received = [await anext(stream)]
         unary = [asyncio.ensure_future(first.query(of(VIKTOR, table="uncached"))) for _ in range(5)]
         # Calls that have not reached a handler when gRPC stops are cancelled; these have.
-        begun = first.app._server._handlers._active
+        begun = first.app._service.server._handlers._active
         await eventually(lambda: begun.count + len(logged.of("call")) == 6)
         leaving = asyncio.ensure_future(first.app.drain())
         with pytest.raises(grpc.aio.AioRpcError) as caught:  # noqa: PT012 - the loop is the point

@@ -1,0 +1,86 @@
+"""Orders the hooks that run around every call, and sets what bounds clients."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+
+from dynamodb_processor_server.access.api_keys import KeyRing
+from dynamodb_processor_server.access.open_streams import OpenStreams
+from dynamodb_processor_server.access.rate_limits import Limiter
+from dynamodb_processor_server.catalog.registry import Catalog
+from dynamodb_processor_server.descriptors import connections_that_fit
+from dynamodb_processor_server.documents import Reloading
+from dynamodb_processor_server.rpc.bounds import Bounds, BoundSettings
+from dynamodb_processor_server.rpc.interceptors.adapter import CallHook
+from dynamodb_processor_server.rpc.interceptors.authentication import Authentication
+from dynamodb_processor_server.rpc.interceptors.authorization import Authorization
+from dynamodb_processor_server.rpc.interceptors.observation import Observation
+from dynamodb_processor_server.rpc.interceptors.protection import (
+    CallBounding,
+    RateLimiting,
+    StreamBounding,
+)
+from dynamodb_processor_server.rpc.interceptors.request_id import RequestIds
+from dynamodb_processor_server.rpc.interceptors.unauthenticated import ExemptCallBounding
+from dynamodb_processor_server.rpc.server import CACHE_SERVICE, CATALOG_SERVICE, QUERY_SERVICE
+from dynamodb_processor_server.settings import Settings
+from dynamodb_processor_server.telemetry.metrics import CallMetrics
+
+_log = structlog.get_logger(__name__)
+
+
+def ordered_hooks(
+    settings: Settings,
+    metrics: CallMetrics,
+    keys: Reloading[KeyRing],
+    catalog: Catalog,
+    calls: Limiter,
+    bounds: Bounds,
+) -> tuple[CallHook, ...]:
+    """Return the hooks in their order, outermost first."""
+    streams = f"/{QUERY_SERVICE.full_name}/StreamQuery"
+    open_reflection = settings.reflection == "open"
+    return (
+        RequestIds(),  # so that all below speak of a call by its id
+        Observation(metrics),  # so that refusals are counted and logged
+        ExemptCallBounding(bounds.unauthenticated, open_reflection),
+        Authentication(
+            lambda: keys.current, time.time, open_reflection, bounds.unauthenticated.enter
+        ),
+        CallBounding(  # before all that may wait
+            bounds.under_way, settings.unary_deadline, bounds.connections.close, streams
+        ),
+        Authorization(
+            {
+                QUERY_SERVICE.full_name: "reader",
+                CATALOG_SERVICE.full_name: "reader",
+                CACHE_SERVICE.full_name: "admin",
+            },
+            catalog,
+        ),
+        RateLimiting(calls),
+        StreamBounding(streams, OpenStreams(settings.max_streams)),
+    )
+
+
+def bound_settings(settings: Settings) -> BoundSettings:
+    """Return the bounds on clients; the limit on open files may lower `max_connections`."""
+    fitting = connections_that_fit(settings.max_connections, settings.other_connections())
+    if fitting < settings.max_connections:
+        _log.warning(
+            "fewer_connections_than_set",
+            max_connections=fitting,
+            reason="the limit on open files is too low: raise it (ulimit -n)",
+        )
+    return BoundSettings(
+        max_connections=fitting,
+        max_calls_per_connection=settings.max_calls_per_connection,
+        max_calls=settings.max_calls,
+        max_unauthenticated_calls=settings.max_unauthenticated_calls,
+        max_unsent_bytes=settings.max_unsent_bytes,
+        max_page_bytes=settings.max_page_bytes,
+        request_timeout=settings.request_timeout,
+        answer_timeout=settings.unary_deadline,
+    )

@@ -1,0 +1,52 @@
+"""Registers the metrics of a server, which are read when they are scraped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from dynamodb_processor_server.rpc.bounds import Bounds
+from dynamodb_processor_server.rpc.health import Health
+from dynamodb_processor_server.telemetry.bounds import BoundMetrics, DocumentMetrics
+from dynamodb_processor_server.telemetry.logs import dropped_log_lines
+from dynamodb_processor_server.telemetry.metrics import BackendMetrics, WatchedCounter, watch
+from dynamodb_processor_server.telemetry.streams import StreamMetrics
+from dynamodb_processor_server.wiring.reading import ReadPath
+
+
+def new_registry() -> CollectorRegistry:
+    """Return a registry that has the metrics of the process."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
+
+
+def register_metrics(
+    registry: CollectorRegistry,
+    path: ReadPath,
+    health: Health,
+    bounds: Bounds,
+    files_in_force: Mapping[str, Callable[[], bool]],
+) -> None:
+    """Add the metrics of what reads and of what is bounded; `files_in_force` by name of the file.
+
+    To be called on the event loop, whose tasks are counted.
+    """
+    store, admission = path.store, path.admission
+    loop = asyncio.get_running_loop()
+    BoundMetrics(registry, bounds)
+    BackendMetrics(registry, path.backend)
+    DocumentMetrics(registry, files_in_force)
+    StreamMetrics(registry, path.followers)
+    watch(registry, "cached_bytes", "Bytes of cached pages.", lambda: store.bytes_used)
+    watch(registry, "cached_pages", "Cached pages.", lambda: len(store))
+    watch(registry, "active_reads", "Places taken in admission.", lambda: admission.active)
+    watch(registry, "waiting_reads", "Reads waiting for a place.", lambda: admission.waiting)
+    watch(registry, "health_watches", "Open Watch calls.", lambda: health.watches)
+    watch(registry, "tasks", "Tasks of the event loop.", lambda: len(asyncio.all_tasks(loop)))
+    text = "Log lines that could not be written."
+    WatchedCounter(registry, "log_lines_dropped", text, dropped_log_lines)

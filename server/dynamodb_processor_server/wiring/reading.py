@@ -1,0 +1,111 @@
+"""Builds the way from a call to DynamoDB: caches, admission, readers, stream followers."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from dynamodb_processor_server.access.admission import Admission
+from dynamodb_processor_server.access.read_units import ReadUnitLimits
+from dynamodb_processor_server.caching.generations import Generations
+from dynamodb_processor_server.caching.invalidations import Invalidator
+from dynamodb_processor_server.caching.pages import PageStore
+from dynamodb_processor_server.caching.streams.dynamodb import DynamoDBStreams
+from dynamodb_processor_server.caching.streams.followers import Followers
+from dynamodb_processor_server.caching.streams.moves import GenerationMoves
+from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
+from dynamodb_processor_server.catalog.registry import Catalog
+from dynamodb_processor_server.reading.admitted import (
+    Admittance,
+    AdmittedItemReader,
+    AdmittedReader,
+)
+from dynamodb_processor_server.reading.backend import Backend, Meter
+from dynamodb_processor_server.reading.batches import DynamoDBItemReader
+from dynamodb_processor_server.reading.bounded_batches import BoundedBatches
+from dynamodb_processor_server.reading.cached import CachedReader
+from dynamodb_processor_server.reading.clients import Clients
+from dynamodb_processor_server.reading.describing import DynamoDBDescriber
+from dynamodb_processor_server.reading.dynamodb import DynamoDBReader
+from dynamodb_processor_server.rpc.call import current_call, current_caller, current_claim
+from dynamodb_processor_server.rpc.planning import CallersEvaluation
+from dynamodb_processor_server.settings import Settings
+from dynamodb_processor_server.telemetry.metrics import CallMetrics
+from dynamodb_processor_server.wiring.redis import Limits, share_leases, share_pages
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPath:
+    """What reads DynamoDB, keeps what was read, and takes it back when it changes."""
+
+    backend: Backend
+    catalog: Catalog
+    store: PageStore
+    admission: Admission
+    invalidator: Invalidator
+    reader: CachedReader
+    batches: BoundedBatches
+    followers: Followers
+
+
+async def open_read_path(
+    settings: Settings,
+    declaration: CatalogDeclaration,
+    limits: Limits,
+    metrics: CallMetrics,
+    registry: CollectorRegistry,
+    stack: AsyncExitStack,
+) -> ReadPath:
+    """Return the way to DynamoDB, which is closed with `stack`."""
+    clients = await stack.enter_async_context(Clients(settings.client_settings()))
+    backend = Backend(clients, settings.backend_settings(), _meter(metrics, limits.read_units))
+    catalog = Catalog(
+        declaration, DynamoDBDescriber(backend), settings.unary_deadline, asker=current_caller
+    )
+    store = PageStore(settings.cache_max_bytes, time.time)
+    generations = Generations()
+    admission = Admission(settings.max_concurrent_reads, settings.admission_queue)
+    admittance = Admittance(admission, current_claim)
+    shared, invalidator = share_pages(settings, generations, registry, stack)
+    pages = DynamoDBReader(
+        backend,
+        settings.max_page_bytes,
+        max_item_bytes=settings.max_item_bytes,
+        evaluation=CallersEvaluation(limits.planning),
+    )
+    reader = CachedReader(
+        AdmittedReader(pages, admittance),
+        store,
+        generations,
+        settings.shared_read_timeout,
+        settings.quarantine(),
+        shared,
+    )
+    stack.push_async_callback(reader.close)
+    batches = BoundedBatches(
+        AdmittedItemReader(DynamoDBItemReader(backend), admittance),
+        settings.max_page_bytes,
+        settings.max_item_bytes,
+    )
+    streams = await stack.enter_async_context(DynamoDBStreams(settings.stream_client_settings()))
+    leases = share_leases(settings, stack)
+    moves = GenerationMoves(invalidator)
+    followers = Followers(catalog, streams, moves, settings.stream_pace(), leases=leases)
+    return ReadPath(backend, catalog, store, admission, invalidator, reader, batches, followers)
+
+
+def _meter(metrics: CallMetrics, read_units: ReadUnitLimits) -> Meter:
+    """Return what charges each answer of DynamoDB to whose call asked for it.
+
+    A task that reads for several callers goes on with the call that began it.
+    """
+
+    def charge(table: str, units: float) -> None:
+        caller = current_call().caller
+        read_units.charge(caller, table, units)
+        metrics.consumed(table, caller.name, units)
+
+    return charge

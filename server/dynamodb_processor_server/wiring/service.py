@@ -1,0 +1,135 @@
+"""Builds the gRPC server and everything that serves its calls."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from dynamodb_processor_server.access.api_keys import KeyRing
+from dynamodb_processor_server.caching.streams.followers import Followers
+from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
+from dynamodb_processor_server.catalog.registry import Catalog
+from dynamodb_processor_server.documents import Reloading
+from dynamodb_processor_server.query.parser import prepare_parser
+from dynamodb_processor_server.query.tokens import TokenSealer
+from dynamodb_processor_server.rpc.bounds import Bounds
+from dynamodb_processor_server.rpc.cache_servicer import CacheServicer
+from dynamodb_processor_server.rpc.catalog_servicer import CatalogServicer
+from dynamodb_processor_server.rpc.health import Health
+from dynamodb_processor_server.rpc.openings import Openings, Tokens
+from dynamodb_processor_server.rpc.planning import PlanningWork
+from dynamodb_processor_server.rpc.preparation import Preparation
+from dynamodb_processor_server.rpc.query_servicer import Deadlines, QueryServicer
+from dynamodb_processor_server.rpc.server import (
+    CACHE_SERVICE,
+    CATALOG_SERVICE,
+    QUERY_SERVICE,
+    ConnectionSettings,
+    RpcServer,
+    Services,
+)
+from dynamodb_processor_server.settings import Settings
+from dynamodb_processor_server.telemetry.metrics import CallMetrics
+from dynamodb_processor_server.wiring.hooks import bound_settings, ordered_hooks
+from dynamodb_processor_server.wiring.metrics import new_registry, register_metrics
+from dynamodb_processor_server.wiring.reading import ReadPath, open_read_path
+from dynamodb_processor_server.wiring.redis import Limits, share_limits
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A gRPC server that has not started, and what has to be started, reloaded or ended with it."""
+
+    declaration: Reloading[CatalogDeclaration]
+    keys: Reloading[KeyRing]
+    catalog: Catalog
+    followers: Followers
+    health: Health
+    bounds: Bounds
+    draining: asyncio.Event  # set when calls that may go on for long are to end
+    server: RpcServer
+    registry: CollectorRegistry
+
+
+async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
+    """Return the service for `settings`; what it holds is closed with `stack`.
+
+    Raises ConfigurationError for mistakes in the settings or the files they name.
+    """
+    declaration = Reloading(
+        settings.catalog, lambda file: file.parse(CatalogDeclaration, settings.catalog_context())
+    )
+    keys = Reloading(settings.keys, lambda file: KeyRing.build(file, settings.rate_classes))
+    prepare_parser()
+    sealer = TokenSealer(settings.token_key_ring(), settings.token_lifetime)
+    registry = new_registry()
+    metrics = CallMetrics(registry)
+    limits = share_limits(settings, registry, stack)
+    path = await open_read_path(settings, declaration.current, limits, metrics, registry, stack)
+    draining = asyncio.Event()
+    health = Health(
+        [service.full_name for service in (QUERY_SERVICE, CATALOG_SERVICE, CACHE_SERVICE)],
+        settings.max_health_watches,
+    )
+    thread = ThreadPoolExecutor(1, "planning")
+    stack.callback(thread.shutdown, wait=False, cancel_futures=True)
+    planning = PlanningWork(limits.planning, thread)
+    bounds = Bounds(bound_settings(settings))
+    server = RpcServer(
+        _services(settings, path, limits, planning, sealer, health, draining),
+        ordered_hooks(settings, metrics, keys, path.catalog, limits.calls, bounds),
+        settings.reflection,
+        settings.compression,
+        planning,
+        ConnectionSettings(settings.max_connection_age, settings.max_connection_age_grace),
+        bounds,
+    )
+    files_in_force = {"catalog": lambda: declaration.in_step, "keys": lambda: keys.in_step}
+    register_metrics(registry, path, health, bounds, files_in_force)
+    return Service(
+        declaration,
+        keys,
+        path.catalog,
+        path.followers,
+        health,
+        bounds,
+        draining,
+        server,
+        registry,
+    )
+
+
+def _services(
+    settings: Settings,
+    path: ReadPath,
+    limits: Limits,
+    planning: PlanningWork,
+    sealer: TokenSealer,
+    health: Health,
+    draining: asyncio.Event,
+) -> Services:
+    preparation = Preparation(path.catalog, planning)
+    tokens = Tokens(sealer, end_with_process=settings.token_keys is None)
+    query = QueryServicer(
+        preparation,
+        Openings(preparation, tokens),
+        tokens,
+        path.reader,
+        path.batches,
+        limits.calls,
+        limits.read_units,
+        Deadlines(settings.unary_deadline, settings.stream_deadline, settings.stream_interval),
+        settings.max_page_bytes,
+        draining,
+    )
+    return Services(
+        query,
+        CatalogServicer(path.catalog, limits.calls),
+        CacheServicer(path.catalog, limits.calls, path.invalidator, path.store),
+        health,
+        draining,
+    )
