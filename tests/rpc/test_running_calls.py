@@ -15,13 +15,14 @@ import pytest
 import pytest_asyncio
 
 from dynamodb_processor.v1 import query_pb2
+from dynamodb_processor.v1.catalog_service_pb2 import GetTableRequest, ListTablesRequest
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest, StreamQueryRequest
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
 from dynamodb_processor_client import QueryClient
 from dynamodb_processor_server.access.api_keys import KeyRing
 from dynamodb_processor_server.access.keys_file import KeysFile
 from dynamodb_processor_server.rpc.interceptors.authentication import Authentication
-from tests.faults.stub import Stub, open_stub
+from tests.faults.stub import Ask, Reply, Stub, open_stub, reply_with
 from tests.rpc.hooked import Context, hooked
 from tests.rpc.logged import Logged
 from tests.support.datasets import Index, Schema
@@ -287,6 +288,59 @@ async def test_a_unary_call_answers_under_the_grant_of_its_end(
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     assert caught.value.code() is code
+
+
+_KIND: Final = "kind = 'login' AND at > 1 AND note = 'a remark'"
+_WITHOUT_READS: Final[Mapping[str, Callable[[Service, str], Awaitable[object]]]] = {
+    "ExplainQuery": lambda service, table: service.explain(query_spec(table, _KIND)),
+    "GetTable": lambda service, table: service.catalog.GetTable(
+        GetTableRequest(table=table), metadata=service.metadata()
+    ),
+    "InvalidateCache": lambda service, table: service.invalidate(table, owner="ulrike"),
+    "ListTables": lambda service, table: service.catalog.ListTables(
+        ListTablesRequest(), metadata=service.metadata()
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "granted",
+    [["other"], [{"table": "*", "attributes": ["owner", "at"]}], [{"table": "*", "rule": _RULE}]],
+    ids=["without the table", "fewer attributes", "a rule"],
+)
+@pytest.mark.parametrize("method", _WITHOUT_READS)
+async def test_a_call_that_waits_for_descriptions_answers_under_the_grant_of_its_end(
+    tmp_path: Path,
+    dynamodb_local: str,
+    table: str,
+    logged: Logged,
+    method: str,
+    granted: list[Any],
+) -> None:
+    """The first use of a discovered table, or the list of all, may take as long as a read."""
+    asked, gate = asyncio.Event(), asyncio.Event()
+
+    async def hold(request: dict[str, Any], ask: Ask) -> Reply:
+        asked.set()
+        await gate.wait()
+        return reply_with(await ask(request))
+
+    key = make_key("reader", roles=["reader", "admin"])
+    acts = {"DescribeTable": hold, "ListTables": hold}
+    async with open_stub(dynamodb_local, acts) as stub:
+        url = f"http://127.0.0.1:{stub.port}"
+        async with open_service(tmp_path, url, {"discover": ["running-*"]}, [key]) as service:
+            call = asyncio.ensure_future(_WITHOUT_READS[method](service, table))
+            await asked.wait()
+            service.write_keys(_granted(key, *granted), make_key("nobody"))
+            await eventually(lambda: logged.of("document_reloaded"))
+            gate.set()
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call
+    about_one = method != "ListTables"
+    lost = about_one and granted == ["other"]
+    assert caught.value.code() is (Code.PERMISSION_DENIED if lost else Code.UNAVAILABLE)
+    assert lost or refusal_of(caught.value).reason == "ACCESS_CHANGED"
 
 
 @pytest.mark.parametrize("streaming", [False, True])

@@ -250,9 +250,7 @@ def parse_description(
     Raises DescriptionError if the table's own key cannot be read.
     """
     try:
-        types = {
-            d["AttributeName"]: d["AttributeType"] for d in description["AttributeDefinitions"]
-        }
+        types = _key_types(description["AttributeDefinitions"])
         key = _key_schema(description["KeySchema"], types)
         name = description["TableName"]
     except (KeyError, TypeError) as error:
@@ -267,14 +265,11 @@ def parse_description(
         (PathKind.LOCAL, "LocalSecondaryIndexes"),
         (PathKind.GLOBAL, "GlobalSecondaryIndexes"),
     ):
-        indexes = description.get(field_name) or ()
-        for index in sorted(indexes, key=lambda index: str(index.get("IndexName"))):
+        for index in _named(description.get(field_name), "IndexName"):
             try:
                 path = _index_path(index, kind, names, types)
-            except (KeyError, TypeError) as error:
-                skipped.append(
-                    f"{index.get('IndexName')}: its description is not understood: {error}"
-                )
+            except (KeyError, TypeError, AttributeError) as error:
+                skipped.append(f"{index['IndexName']}: its description is not understood: {error}")
                 continue
             reason = _obstacle(index, path)
             if reason is None:
@@ -283,8 +278,8 @@ def parse_description(
                 unreadable.append(path)
                 skipped.append(f"{path.index}: {reason}")
     # Of a stream that was switched off, the ARN remains.
-    streams = description.get("StreamSpecification", {}).get("StreamEnabled", False)
-    arn = description.get("LatestStreamArn") if streams else None
+    streams = description.get("StreamSpecification") or {}
+    arn = description.get("LatestStreamArn") if streams.get("StreamEnabled") else None
     strong = description.get("MultiRegionConsistency") == "STRONG"
     replicated = bool(description.get("Replicas")) and not strong
     return TableSchema(
@@ -299,10 +294,25 @@ def parse_description(
     )
 
 
+def _key_types(definitions: Any) -> dict[str, str]:
+    """Return the types of key attributes by name, without those that are not known here."""
+    defined = _named(definitions, "AttributeName")
+    types = {each["AttributeName"]: each.get("AttributeType") for each in defined}
+    return {name: kind for name, kind in types.items() if kind in _KEY_TYPES}
+
+
+def _named(elements: Any, name: str) -> list[Mapping[str, Any]]:
+    """Return those of a description's elements that have a name, by name."""
+    found = [each for each in elements or () if isinstance(each, Mapping) and each.get(name)]
+    return sorted(found, key=lambda each: str(each[name]))
+
+
 def _item_bytes(description: Mapping[str, Any]) -> float | None:
     """Return the average size of an item. DynamoDB counts a table's items every six hours."""
     items, size = description.get("ItemCount"), description.get("TableSizeBytes")
-    return size / items if items and size else None
+    if not isinstance(items, int) or not isinstance(size, int) or items <= 0 or size <= 0:
+        return None
+    return size / items
 
 
 _READABLE: Final = ("ACTIVE", "UPDATING")

@@ -15,7 +15,7 @@ from dynamodb_processor_server.catalog.registry import Catalog
 from dynamodb_processor_server.errors import InvalidRequest
 from dynamodb_processor_server.rpc.call import current_call
 from dynamodb_processor_server.rpc.keys import parse_partitions
-from dynamodb_processor_server.rpc.table_access import granted, narrowed
+from dynamodb_processor_server.rpc.table_access import granted, table_access
 from dynamodb_processor_server.rpc.violations import Violations
 
 
@@ -40,7 +40,7 @@ class CacheServicer:
             raise InvalidRequest.of("table", "is required")
         grant = granted(call.caller, request.table)
         whole = await self._catalog.table(request.table)
-        table = narrowed(whole, grant)
+        call.access = table_access(whole, grant, self._catalog.version)
         if (waiting := self._calls.charge(call.caller, call.table)) is not None:
             await waiting
         identity = whole.schema.identity
@@ -51,7 +51,11 @@ class CacheServicer:
                 violations = Violations()
                 # Others may read by indexes that the caller does not know of.
                 partitions = parse_partitions(
-                    request.partition_key, "partition_key", table, whole.schema.written, violations
+                    request.partition_key,
+                    "partition_key",
+                    call.access.table,
+                    whole.schema.written,
+                    violations,
                 )
                 violations.raise_any()
                 await self._invalidator.invalidate(tags_of_partitions(identity, partitions))

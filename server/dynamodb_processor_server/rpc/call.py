@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import grpc
 
+from dynamodb_processor_server.access.grants import Grant
 from dynamodb_processor_server.access.principals import Principal
 from dynamodb_processor_server.reading.admitted import Claim
 from dynamodb_processor_server.reading.port import NO_USAGE, Usage
@@ -22,9 +23,9 @@ class Call:
     """What is known of a call; filled in on its way.
 
     `started` is in seconds of the monotonic clock. `unsent` is how many bytes of its answer gRPC
-    has been given and has not sent. `principal` was found by `authenticator`; the
-    call reads under `access`, once that is known. What follows is for the access log and the
-    metrics. `code` is set when the call has ended.
+    has been given and has not sent. `principal` was found by `authenticator`; `grants` were those
+    of the principal at the start. The call reads under `access`, once that is known. What follows
+    is for the access log and the metrics. `code` is set when the call has ended.
     """
 
     method: str
@@ -35,6 +36,7 @@ class Call:
     unsent: int = 0
     principal: Principal | None = None
     authenticator: object = None
+    grants: tuple[Grant, ...] = ()
     access: TableAccess | None = None
     table: str = ""
     cache: str = ""

@@ -22,7 +22,7 @@ from dynamodb_processor_server.catalog.schema import (
 from dynamodb_processor_server.errors import InvalidRequest
 from dynamodb_processor_server.query.rules import RowRule
 from dynamodb_processor_server.rpc.call import current_call
-from dynamodb_processor_server.rpc.table_access import granted, narrowed
+from dynamodb_processor_server.rpc.table_access import granted, table_access
 
 _DEFAULT_PAGE_SIZE: Final = 100
 _MAX_PAGE_SIZE: Final = 1_000
@@ -70,10 +70,11 @@ class CatalogServicer:
         if not request.table:
             raise InvalidRequest.of("table", "is required")
         grant = granted(call.caller, request.table)
-        table = narrowed(await self._catalog.table(request.table), grant)
+        table = await self._catalog.table(request.table)
+        call.access = table_access(table, grant, self._catalog.version)
         if (waiting := self._calls.charge(call.caller, call.table)) is not None:
             await waiting
-        return pb.GetTableResponse(table=_table(table, grant.rule))
+        return pb.GetTableResponse(table=_table(call.access.table, grant.rule))
 
     def _description(self, name: str) -> str:
         declaration = self._catalog.declaration.declaration_for(name)

@@ -193,6 +193,7 @@ class QueryServicer:
         call = current_call()
         call.table = request.query.table
         prepared = await self._preparation.prepare(Spec.of(request.query), call.caller, ())
+        call.access = prepared.access
         if (waiting := self._calls.charge(call.caller, call.table)) is not None:
             await waiting
         return explain(prepared.query, prepared.plan)

@@ -148,6 +148,46 @@ def test_an_index_that_is_not_understood_is_skipped(changed: dict[str, Any], rea
     assert schema.skipped == (f"by_place: {reason}",)
 
 
+@pytest.mark.parametrize(
+    "definition",
+    [
+        {"AttributeName": "street"},
+        {"AttributeName": "street", "AttributeType": "VECTOR"},
+        {"AttributeName": "street", "AttributeType": None},
+        {"AttributeType": "S"},
+        None,
+    ],
+)
+def test_a_definition_that_is_not_understood_costs_its_index_alone(definition: Any) -> None:
+    """A type that no key has here is none: nobody could be told of it or ask for it."""
+    description: dict[str, Any] = describe(PLACES)
+    description["AttributeDefinitions"] = [
+        definition if one["AttributeName"] == "street" else one
+        for one in description["AttributeDefinitions"]
+    ]
+    schema = parse_description(description)
+    assert [path.label for path in schema.paths] == [BASE_TABLE, "by_city"]
+    assert schema.skipped == ("by_place: its description lacks the type of street",)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"ItemCount": "5", "TableSizeBytes": "900"},
+        {"ItemCount": 5, "TableSizeBytes": -900},
+        {"ItemCount": None, "TableSizeBytes": None},
+        {"StreamSpecification": None},
+        {"LocalSecondaryIndexes": [None, {}]},
+        {"Replicas": None},
+    ],
+)
+def test_what_no_query_needs_may_be_anything(odd: dict[str, Any]) -> None:
+    """Sizes, streams and entries without a name keep no table from being read."""
+    schema = parse_description(describe(PLACES) | odd)
+    assert [path.label for path in schema.paths] == [BASE_TABLE, "by_city", "by_place"]
+    assert schema.item_bytes is None
+
+
 @pytest.mark.parametrize("lacking", ["AttributeDefinitions", "KeySchema", "TableName"])
 def test_a_table_is_nothing_without_its_own_key(lacking: str) -> None:
     """It cannot be read at all, and the reason names what is lacking."""

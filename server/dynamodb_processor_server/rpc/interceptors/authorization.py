@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from dynamodb_processor_server.catalog.registry import Catalog
-from dynamodb_processor_server.errors import PermissionDenied
+from dynamodb_processor_server.errors import AccessChanged, PermissionDenied
 from dynamodb_processor_server.rpc.call import Call
 from dynamodb_processor_server.rpc.interceptors.adapter import CallHook
 from dynamodb_processor_server.rpc.table_access import recheck
@@ -32,6 +32,10 @@ class Authorization(CallHook):
 
     def started(self, call: Call) -> None:
         """Raise PermissionDenied for a principal without the service's role."""
+        self._check_role(call)
+        call.grants = call.caller.grants
+
+    def _check_role(self, call: Call) -> None:
         role = self._role(call.method)
         if not call.caller.has_role(role):
             raise PermissionDenied(f"this method needs the role {role}")
@@ -39,10 +43,13 @@ class Authorization(CallHook):
     def continued(self, call: Call) -> None:
         """Raise if the role, or the access that the call began with, is in force no longer.
 
-        Raises as `recheck`.
+        An answer that is about no single table depends on all that is granted. Raises as `recheck`.
         """
-        self.started(call)
-        if call.access is not None:
+        self._check_role(call)
+        if call.access is None:
+            if call.caller.grants != call.grants:
+                raise AccessChanged("what you may read has changed; repeat the call")
+        else:
             # A first message is counted before it is sent.
             answered = call.messages > 1
             call.access = recheck(call.access, call.caller, self._catalog, has_answered=answered)
