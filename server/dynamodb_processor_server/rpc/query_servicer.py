@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import grpc
 
@@ -27,6 +27,7 @@ from dynamodb_processor_server.errors import (
     RequestInvalid,
     TableNotFound,
 )
+from dynamodb_processor_server.reading.bounded_batches import Batch as FoundItems
 from dynamodb_processor_server.reading.bounded_batches import BoundedBatches
 from dynamodb_processor_server.reading.counting import UNBOUNDED
 from dynamodb_processor_server.reading.port import Reader
@@ -48,6 +49,8 @@ from dynamodb_processor_server.rpc.requests import (
 from dynamodb_processor_server.rpc.responses import count_response, query_response, stream_response
 from dynamodb_processor_server.rpc.table_access import TableAccess
 from dynamodb_processor_server.rpc.violations import Violations
+
+_T = TypeVar("_T")
 
 _MAX_ERROR_TOKEN: Final = 2_000  # characters: all trailers of a call have about 8 KB
 _REMAINING: Final = "x-read-units-remaining"
@@ -96,16 +99,12 @@ class QueryServicer:
     ) -> bytes:
         """Return one page."""
         call = current_call()
-        opening, walk = await self._walk(request, call, self._deadlines.unary)
-        try:
-            step = await walk.next_page()
-        except _OUTDATED:
-            if not await self._is_outdated(call):
-                raise
+
+        async def read() -> tuple[Opening, Step]:
             opening, walk = await self._walk(request, call, self._deadlines.unary)
-            step = await walk.next_page()
-        except ItemTooLarge as error:
-            raise self._with_token(error, opening, walk, call) from None
+            return opening, await self._step(walk.next_page(), opening, walk, call)
+
+        opening, step = await self._planned_anew(call, read)
         self._note(call, step)
         self._tell_remaining(call)
         return query_response(step, opening.prepared.plan, self._token(opening, call, step))
@@ -116,18 +115,13 @@ class QueryServicer:
         """Yield every page."""
         call = current_call()
         times = self._deadlines.stream, self._deadlines.stream_interval
-        opening, walk = await self._walk(request, call, *times)
-        steps = walk.pages()
-        try:
-            step = await anext(steps)
-        except _OUTDATED:
-            if not await self._is_outdated(call):
-                raise
+
+        async def begin() -> tuple[Opening, Traversal, AsyncGenerator[Step], Step]:
             opening, walk = await self._walk(request, call, *times)
             steps = walk.pages()
-            step = await anext(steps)
-        except ItemTooLarge as error:
-            raise self._with_token(error, opening, walk, call) from None
+            return opening, walk, steps, await self._step(anext(steps), opening, walk, call)
+
+        opening, walk, steps, step = await self._planned_anew(call, begin)
         sequence = 1
         async with aclosing(steps):
             while True:
@@ -139,10 +133,7 @@ class QueryServicer:
                 if self._draining.is_set():
                     raise Draining("the server is shutting down; resume on another")
                 self._read_units.check(call.caller, call.table)  # resumed from the token just sent
-                try:
-                    step = await anext(steps)
-                except ItemTooLarge as error:
-                    raise self._with_token(error, opening, walk, call) from None
+                step = await self._step(anext(steps), opening, walk, call)
                 sequence += 1
         self._tell_remaining(call)
 
@@ -152,14 +143,12 @@ class QueryServicer:
         """Count what a query matches."""
         call = current_call()
         call.table = request.query.table
-        opening, walk, bound = await self._counting_walk(request, call)
-        try:
-            step = await walk.next_page()
-        except _OUTDATED:
-            if not await self._is_outdated(call):
-                raise
+
+        async def read() -> tuple[Opening, int, Step]:
             opening, walk, bound = await self._counting_walk(request, call)
-            step = await walk.next_page()
+            return opening, bound, await walk.next_page()
+
+        opening, bound, step = await self._planned_anew(call, read)
         self._note(call, step)
         self._tell_remaining(call)
         call.items = 0  # none is returned
@@ -172,15 +161,13 @@ class QueryServicer:
         """Get items by their keys."""
         call = current_call()
         call.table = request.table
-        batch, terms = await self._batch(request, call)
         echoed = sum(key.ByteSize() for key in request.keys)
-        try:
-            found = await self._items.get_items(batch.lookup, terms.limits(), echoed)
-        except _OUTDATED:
-            if not await self._is_outdated(call):
-                raise
+
+        async def read() -> tuple[Batch, FoundItems]:
             batch, terms = await self._batch(request, call)
-            found = await self._items.get_items(batch.lookup, terms.limits(), echoed)
+            return batch, await self._items.get_items(batch.lookup, terms.limits(), echoed)
+
+        batch, found = await self._planned_anew(call, read)
         response = batch_response(request, batch, found, self._max_page_bytes - echoed)
         call.usage, call.messages, call.items = found.usage, 1, response.stats.items_returned
         self._tell_remaining(call)
@@ -274,9 +261,25 @@ class QueryServicer:
         self._read_units.check(call.caller, call.table)
         return self._calls.charge(call.caller, call.table)
 
-    async def _is_outdated(self, call: Call) -> bool:
-        """Return whether a read that DynamoDB refused is to be planned anew."""
-        return call.access is not None and await self._preparation.is_outdated(call.access)
+    async def _planned_anew(self, call: Call, read: Callable[[], Awaitable[_T]]) -> _T:
+        """Return what `read` plans and reads; once more where DynamoDB contradicts the catalog."""
+        try:
+            return await read()
+        except _OUTDATED:
+            if call.access is None or not await self._preparation.is_outdated(call.access):
+                raise
+        return await read()
+
+    async def _step(
+        self, reading: Awaitable[Step], opening: Opening, walk: Traversal, call: Call
+    ) -> Step:
+        """Return what a walk reads; an ItemTooLarge gets the token that goes on behind its item."""
+        try:
+            return await reading
+        except ItemTooLarge as error:
+            token = self._tokens.seal(opening, call.caller, error.behind, walk.returned)
+            # An error may have no room for it.
+            raise error.with_token(token if len(token) <= _MAX_ERROR_TOKEN else "") from None
 
     def _note(self, call: Call, step: Step) -> None:
         """Leave what the access log and the metrics say."""
@@ -290,13 +293,6 @@ class QueryServicer:
         left = self._read_units.remaining(call.caller, call.table)
         if left is not None:
             call.trailing.append((_REMAINING, str(left)))
-
-    def _with_token(
-        self, error: ItemTooLarge, opening: Opening, walk: Traversal, call: Call
-    ) -> ItemTooLarge:
-        """Return the error with the token that goes on behind its item, if an error has room."""
-        token = self._tokens.seal(opening, call.caller, error.behind, walk.returned)
-        return error.with_token(token if len(token) <= _MAX_ERROR_TOKEN else "")
 
     def _token(self, opening: Opening, call: Call, step: Step) -> str:
         return self._tokens.seal(opening, call.caller, step.page.content.next, step.returned)
