@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
-from dynamodb_processor_server.catalog.schema import TableSchema, parse_description
+from dynamodb_processor_server.catalog.schema import (
+    DescriptionError,
+    TableSchema,
+    parse_description,
+)
 from dynamodb_processor_server.cli.catalog_text import FoundTable, catalog_text, units
 from dynamodb_processor_server.cli.proposals import propose
 from dynamodb_processor_server.cli.setting_flags import settings_of
@@ -155,7 +159,7 @@ def _schema(description: Any) -> TableSchema | None:
     """Return a table's schema, None where it is being deleted and has none."""
     try:
         return parse_description(description)
-    except (LookupError, TypeError):
+    except DescriptionError:
         return None
 
 

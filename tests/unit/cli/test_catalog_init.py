@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any, Final
 
 import pytest
@@ -22,6 +17,7 @@ from dynamodb_processor_server.catalog.declaration import CatalogDeclaration, Ta
 from dynamodb_processor_server.documents import Document
 from tests.support.backends import REGION
 from tests.support.datasets import Index, Schema
+from tests.support.denying import denying
 from tests.support.dynamodb import create_table, open_client
 from tests.support.processes import ServerProcess
 from tests.support.running import make_key
@@ -202,48 +198,6 @@ def test_what_is_not_set_up_is_told_with_the_remedy(
     assert len(told.splitlines()) == 1
 
 
-@contextmanager
-def denying(endpoint_url: str, *operations: str) -> Iterator[str]:
-    """Run a DynamoDB that denies operations and passes the others on; yield its URL."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            operation = self.headers["X-Amz-Target"].rpartition(".")[2]
-            if operation in operations:
-                denied = {
-                    "__type": "com.amazon.coral.service#AccessDeniedException",
-                    "Message": f"User is not authorized to perform: dynamodb:{operation}",
-                }
-                self._answer(400, json.dumps(denied).encode())
-                return
-            headers = {
-                name: self.headers[name]
-                for name in ("X-Amz-Target", "Authorization", "Content-Type", "X-Amz-Date")
-            }
-            upstream = HTTPConnection(endpoint_url.removeprefix("http://"), timeout=30)
-            with closing(upstream):
-                upstream.request("POST", "/", body, headers)
-                self._answer(200, upstream.getresponse().read())
-
-        def _answer(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", "application/x-amz-json-1.0")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Print nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
-
-
 def test_without_leave_to_list_tables_they_are_named(
     orders: Orders, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -273,3 +227,19 @@ def test_what_is_denied_of_one_table_is_a_comment(
         in text
     )
     assert declared(confirmed(text), orders.name) == TableDeclaration(table=orders.name)
+
+
+def test_a_table_that_is_being_deleted_is_a_comment(
+    orders: Orders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The others are written, and the exit code says that one was left out."""
+    create_table(orders.client, Schema(f"{orders.name}-2", "id", None, (), {"id": "S"}))
+    try:
+        with denying(orders.endpoint_url, deleting=orders.name) as url:
+            flags = [f"--endpoint-url={url}", f"--region={REGION}"]
+            assert init(*flags, "--table", f"{orders.name}*") == 1
+    finally:
+        orders.client.delete_table(TableName=f"{orders.name}-2")
+    text = capsys.readouterr().out
+    assert f"# {orders.name}: is DELETING, and left out" in text
+    assert declared(text, f"{orders.name}-2") == TableDeclaration(table=f"{orders.name}-2")
