@@ -81,20 +81,21 @@ async def test_an_explanation_is_what_a_page_does(client: QueryClient) -> None:
 async def test_the_command_counts_gets_and_explains(service: ServerProcess) -> None:
     """From a shell, as a person would."""
 
-    async def ddbq(*arguments: str) -> str:
+    async def ddbq(*arguments: str, code: int = 0) -> str:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "dynamodb_processor_client.command", *arguments),
             env={**os.environ, "DDBQ_TARGET": service.address, "DDBQ_API_KEY": READER.text},
             stdout=asyncio.subprocess.PIPE,
         )
         output, _ = await process.communicate()
-        assert process.returncode == 0
+        assert process.returncode == code
         return output.decode()
 
     assert await ddbq("count", "events", "user_id = :u", "-p", f"u={LONG}") == f"{LONG_ITEMS}\n"
     got = await ddbq(
         *("get", "events", "--project", "action"),
         *("--key", "user_id=u-1", "seq:=1", "--key", "user_id=u-1", "seq:=4711"),
+        code=1,  # one of the items is missing
     )
     assert got.splitlines() == ['{"action": "read"}', "null"]
     assert '"GLOBAL_INDEX"' in await ddbq("explain", "events", "system_id = 's-3'")

@@ -84,7 +84,6 @@ INVALID: Final[dict[str, tuple[QueryRequest, str]]] = {
     "operand compared with itself": (asking(EQUALITY + " AND a = a"), "query.expression"),
     "number as a string key": (asking("user_id = 5"), "query.expression"),
     "string as a number key": (asking(EQUALITY + " AND seq > '5'"), "query.expression"),
-    "wrong key type in an index": (asking("system_id = true"), "query.expression"),
     "number of 39 digits": (asking(EQUALITY + " AND a = " + "1" * 39), "query.expression"),
     "parameter that is missing": (asking("user_id = :u"), "query.expression"),
     "parameter too many": (asking_with(AttributeValue(s="x"), EQUALITY), "query.expression"),

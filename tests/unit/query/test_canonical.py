@@ -23,6 +23,7 @@ from dynamodb_processor_server.query.model import (
     In,
     Literal,
     Not,
+    NotExpired,
     Or,
     Path,
     Query,
@@ -98,6 +99,7 @@ PAIRS: Final[dict[type, tuple[Any, Any]]] = {
     And: (And((_SAME, _LESS)), And((_LESS, _SAME))),
     Or: (Or((_SAME, _LESS)), Or((_LESS, _SAME))),
     Not: (Not(_SAME), Not(_LESS)),
+    NotExpired: (NotExpired("until"), NotExpired("ends")),
     Query: (
         Query("t"),
         Query("u", _SAME, "i", descending=True, projection=(_A,), strong=True, max_items=0),
