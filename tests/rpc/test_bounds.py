@@ -119,7 +119,8 @@ async def test_half_of_the_calls_are_for_one_principal(bounded: Service) -> None
 async def test_answers_that_are_not_taken_are_bounded_in_bytes(bounded: Service) -> None:
     """Once a principal has not taken half of all bytes, its answers are refused instead of sent."""
     under_way = _bounds(bounded).under_way
-    under_way.sending("loud", 2 * 1024 * 1024)
+    share = under_way.enter("loud")
+    under_way.sending(share, 2 * 1024 * 1024)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await bounded.query(query_spec("events", "user_id = 'viktor'"), key="loud")
     assert refusal_of(caught.value).details["QuotaFailure"].violations[0].subject == "loud"
@@ -127,7 +128,7 @@ async def test_answers_that_are_not_taken_are_bounded_in_bytes(bounded: Service)
         await bounded.messages(query_spec("events", "user_id = 'viktor'"), key="loud")
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     await bounded.query(query_spec("events", "user_id = 'viktor'"), key="quiet")
-    under_way.sent("loud", 2 * 1024 * 1024)
+    under_way.sent(share, 2 * 1024 * 1024)
     await bounded.query(query_spec("events", "user_id = 'viktor'"), key="loud")
     assert await bounded.messages(query_spec("events", "user_id = 'viktor'"), key="loud")
     await eventually(lambda: under_way.unsent_bytes == 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -54,7 +54,7 @@ class Admission:
         self._wait = wait
         self._retry_after = retry_after
         self._most = limit - limit // _RESERVED
-        self._active: Counter[str] = Counter()
+        self._active: dict[str, int] = {}
         self._taken = 0
         self._waiters = _TakingTurns()
         self._pace = _Pace(clock)
@@ -88,7 +88,7 @@ class Admission:
         Raises:
             Overloaded: The queue is full, the turn would come too late, or the wait was too long.
         """
-        if self._try_enter(principal):
+        if self.try_enter(principal):
             return
         patience = self._wait if seconds is None else min(self._wait, seconds)
         turn = self._queue_up(principal, patience)
@@ -105,29 +105,35 @@ class Admission:
 
     def leave(self, principal: str) -> None:
         """Give a place of a principal's back: to whose turn it is, if anyone waits for it."""
-        if not self._active[principal]:
+        active = self._active.get(principal)
+        if active is None:
             raise RuntimeError("left more often than entered")
-        self._active[principal] -= 1
-        if not self._active[principal]:
+        if active == 1:
             del self._active[principal]
-        following = self._waiters.next(lambda name: self._active[name] < self._most)
+        else:
+            self._active[principal] = active - 1
+        following = self._waiters.next(self._has_a_place_for) if self._waiters.count else None
         if following is None:
             self._taken -= 1
             return
         name, turn = following
-        self._active[name] += 1
+        self._active[name] = self._active.get(name, 0) + 1
         turn.set_result(True)
         self._pace.turned()
 
-    def _try_enter(self, principal: str) -> bool:
+    def try_enter(self, principal: str) -> bool:
         """Take a place if there is one for the principal, and return whether it was taken."""
         # Nobody else who might have it waits for it: `leave` hands it on, and who stops waiting is
         # out of the queue before anyone else runs.
-        if self._taken >= self._limit or self._active[principal] >= self._most:
+        active = self._active.get(principal, 0)
+        if self._taken >= self._limit or active >= self._most:
             return False
         self._taken += 1
-        self._active[principal] += 1
+        self._active[principal] = active + 1
         return True
+
+    def _has_a_place_for(self, principal: str) -> bool:
+        return self._active.get(principal, 0) < self._most
 
     def _queue_up(self, principal: str, patience: float) -> asyncio.Future[bool]:
         waiters = self._waiters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from dataclasses import dataclass
 from typing import Final
 
 from dynamodb_processor_server.errors import Overloaded, RateLimited
@@ -10,46 +10,13 @@ from dynamodb_processor_server.errors import Overloaded, RateLimited
 _RETRY_AFTER: Final = 1.0  # seconds
 
 
-class _Bound:
-    """An amount, bounded in all and for each principal, of which none has more than half."""
+@dataclass(slots=True, eq=False)
+class Share:
+    """What one principal has under way: calls, and bytes of answers that it has not taken."""
 
-    def __init__(self, limit: int, what: str) -> None:
-        if limit < 2:
-            raise ValueError("limit must be at least 2")
-        self.total = 0
-        self.refused = 0
-        self._limit = limit
-        self._what = what
-        self._by_principal: Counter[str] = Counter()
-
-    def add(self, principal: str, amount: int) -> None:
-        """Add to a principal's amount, or raise as `check` does."""
-        self.check(principal, amount)
-        self.total += amount
-        self._by_principal[principal] += amount
-
-    def check(self, principal: str, amount: int) -> None:
-        """Raise RateLimited or Overloaded if there is no room for an amount.
-
-        What is larger than a principal's whole share is let through while the principal has none.
-        """
-        own = self._by_principal.get(principal, 0)
-        if own and own + amount > self._limit // 2:
-            self.refused += 1
-            message = f"too many {self._what} of this principal: {own} of {self._limit // 2}"
-            raise RateLimited(principal, message, _RETRY_AFTER)
-        if self.total and self.total + amount > self._limit:
-            self.refused += 1
-            raise Overloaded(f"too many {self._what} of all principals", _RETRY_AFTER)
-
-    def take(self, principal: str, amount: int) -> None:
-        """Take from a principal's amount what was added before."""
-        self.total -= amount
-        left = self._by_principal[principal] - amount
-        if left:
-            self._by_principal[principal] = left
-        else:
-            del self._by_principal[principal]
+    principal: str
+    calls: int = 0
+    unsent_bytes: int = 0
 
 
 class CallsUnderWay:
@@ -57,7 +24,10 @@ class CallsUnderWay:
 
     A call is under way until gRPC has sent its status; an answer is not taken until gRPC has sent
     all of it, which waits for the caller where its flow control says so. No principal has more than
-    half of either.
+    half of either; an answer larger than that is let through while its principal has no other.
+
+    A call looks up its principal's share once. Shares are kept: there is one for each principal
+    that has, or had, a key.
     """
 
     def __init__(self, max_calls: int, max_unsent_bytes: int, page_bytes: int = 0) -> None:
@@ -69,42 +39,68 @@ class CallsUnderWay:
             page_bytes: For how large an answer there has to be room when a call begins, so that
                 what would be refused is not read; no more than an eighth of a share is asked for.
         """
-        self._calls = _Bound(max_calls, "calls under way")
+        if max_calls < 2 or max_unsent_bytes < 2:
+            raise ValueError("limit must be at least 2")
+        self.calls = 0
+        self.unsent_bytes = 0
+        #: How many calls were refused so far, by which of the two bounds.
+        self.refused = {"calls": 0, "unsent_bytes": 0}
+        self._max_calls = max_calls
+        self._max_bytes = max_unsent_bytes
+        self._half_of_calls = max_calls // 2
+        self._half_of_bytes = max_unsent_bytes // 2
         self._room = min(page_bytes, max_unsent_bytes // 16)
-        self._bytes = _Bound(max_unsent_bytes, "bytes of answers not taken")
+        self._shares: dict[str, Share] = {}
 
-    @property
-    def calls(self) -> int:
-        """The calls under way."""
-        return self._calls.total
+    def enter(self, principal: str) -> Share:
+        """Count a call in, and return the share that it belongs to.
 
-    @property
-    def unsent_bytes(self) -> int:
-        """The bytes of answers not taken."""
-        return self._bytes.total
+        Raises RateLimited or Overloaded if there are too many calls or bytes.
+        """
+        share = self._shares.get(principal)
+        if share is None:
+            share = self._shares[principal] = Share(principal)
+        if self.unsent_bytes:
+            self._check_bytes(share, self._room)
+        if share.calls >= self._half_of_calls:
+            self.refused["calls"] += 1
+            raise _own_limit("calls under way", share, share.calls, self._half_of_calls)
+        if self.calls >= self._max_calls:
+            self.refused["calls"] += 1
+            raise Overloaded("too many calls under way of all principals", _RETRY_AFTER)
+        self.calls += 1
+        share.calls += 1
+        return share
 
-    @property
-    def refused(self) -> dict[str, int]:
-        """How many calls were refused so far, by which of the two bounds."""
-        return {"calls": self._calls.refused, "unsent_bytes": self._bytes.refused}
-
-    def enter(self, principal: str) -> None:
-        """Count a call in; raise RateLimited or Overloaded if there are too many."""
-        self._bytes.check(principal, self._room)
-        self._calls.add(principal, 1)
-
-    def leave(self, principal: str, unsent: int) -> None:
+    def leave(self, share: Share, unsent: int) -> None:
         """Count a call out, with the bytes of its answer that are not taken."""
-        self._calls.take(principal, 1)
-        if unsent:
-            self._bytes.take(principal, unsent)
+        self.calls -= 1
+        share.calls -= 1
+        self.sent(share, unsent)
 
-    def sending(self, principal: str, size: int) -> None:
+    def sending(self, share: Share, size: int) -> None:
         """Count an answer's bytes in; raise RateLimited or Overloaded if there are too many."""
-        if size:
-            self._bytes.add(principal, size)
+        if size and self.unsent_bytes:
+            self._check_bytes(share, size)
+        self.unsent_bytes += size
+        share.unsent_bytes += size
 
-    def sent(self, principal: str, size: int) -> None:
+    def sent(self, share: Share, size: int) -> None:
         """Count an answer's bytes out."""
-        if size:
-            self._bytes.take(principal, size)
+        self.unsent_bytes -= size
+        share.unsent_bytes -= size
+
+    def _check_bytes(self, share: Share, size: int) -> None:
+        """Raise if there is no room for an answer beside those that are not taken."""
+        own = share.unsent_bytes
+        if own and own + size > self._half_of_bytes:
+            self.refused["unsent_bytes"] += 1
+            raise _own_limit("bytes of answers not taken", share, own, self._half_of_bytes)
+        if self.unsent_bytes + size > self._max_bytes:
+            self.refused["unsent_bytes"] += 1
+            raise Overloaded("too many bytes of answers not taken of all principals", _RETRY_AFTER)
+
+
+def _own_limit(what: str, share: Share, own: int, limit: int) -> RateLimited:
+    message = f"too many {what} of this principal: {own} of {limit}"
+    return RateLimited(share.principal, message, _RETRY_AFTER)

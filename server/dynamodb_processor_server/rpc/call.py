@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import grpc
 
-from dynamodb_processor_server.access.grants import Grant
+from dynamodb_processor_server.access.calls_under_way import Share
 from dynamodb_processor_server.access.principals import Principal
 from dynamodb_processor_server.reading.admitted import Claim
 from dynamodb_processor_server.reading.port import NO_USAGE, Usage
@@ -18,14 +18,15 @@ from dynamodb_processor_server.rpc.table_access import TableAccess
 Metadata = tuple[tuple[str, str | bytes], ...]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Call:
     """What is known of a call; filled in on its way.
 
     `started` is in seconds of the monotonic clock. `unsent` is how many bytes of its answer gRPC
-    has been given and has not sent. `principal` was found by `authenticator`; `grants` were those
-    of the principal at the start. The call reads under `access`, once that is known. What follows
-    is for the access log and the metrics. `code` is set when the call has ended.
+    has been given and has not sent, counted in its principal's `share`. `principal` was found by
+    `authenticator`, and `authorized` is the one whose role and access were checked; the call reads
+    under `access`, once that is known. What follows is for the access log and the metrics. `code`
+    is set when the call has ended.
     """
 
     method: str
@@ -34,9 +35,10 @@ class Call:
     metadata: Metadata = ()
     request_id: str = ""
     unsent: int = 0
+    share: Share | None = None
     principal: Principal | None = None
     authenticator: object = None
-    grants: tuple[Grant, ...] = ()
+    authorized: Principal | None = None
     access: TableAccess | None = None
     table: str = ""
     cache: str = ""

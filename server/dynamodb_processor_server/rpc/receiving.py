@@ -14,8 +14,7 @@ import asyncio
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar
 
 import grpc
 
@@ -33,13 +32,7 @@ _LAST_SECONDS: Final = 2.0  # for a client to read that its call was given up
 _RETRY_AFTER: Final = 1.0  # seconds
 
 
-@dataclass(slots=True, eq=False)
-class _Pending:
-    """A request that has not come whole; times are in seconds of the monotonic clock."""
-
-    call: Call
-    due: float
-    given_up: float | None = field(default=None)
+Request = TypeVar("Request")
 
 
 class RequestReceiver:
@@ -68,8 +61,11 @@ class RequestReceiver:
         self._close_connections = close_connections
         self._clock = clock
         self._places = Admission(_PLACES, _MOST_QUEUED, wait=_PATIENCE, retry_after=_RETRY_AFTER)
-        self._known: dict[int, _Pending] = {}
-        self._unknown: dict[int, _Pending] = {}
+        # Calls whose requests have not come whole, and when these are due; and when those were
+        # given up that take longer. In seconds of the clock.
+        self._known: dict[Call, float] = {}
+        self._unknown: dict[Call, float] = {}
+        self._given_up: dict[Call, float] = {}
         self._sweep: asyncio.TimerHandle | None = None
         self._ends: set[asyncio.Task[None]] = set()
 
@@ -78,71 +74,77 @@ class RequestReceiver:
         """The requests that have not come whole."""
         return len(self._known) + len(self._unknown)
 
-    async def receive(self, call: Call) -> bytes:
-        """Return the one request of a call.
+    async def receive(self, decode: Callable[[bytes], Request], call: Call) -> Request:
+        """Return the one request of a call, decoded.
 
-        Raises Overloaded where too many others are being received, and InvalidRequest if there is
-        none.
+        Raises Overloaded where too many others are being received, InvalidRequest if there is none,
+        and what `decode` raises.
         """
         principal = call.principal
         if principal is None:
             data = await self._wait(self._unknown, call, self._timeout)
         else:
-            await self._places.enter(principal.name)
+            # Nobody waits for a place where there is one, so most calls need no coroutine for that.
+            if not self._places.try_enter(principal.name):
+                await self._places.enter(principal.name)
             try:
                 data = await self._wait(self._known, call, self._timeout)
             finally:
                 self._places.leave(principal.name)
-        if data is None:
+        if data is grpc.aio.EOF:
             # gRPC tells of a caller that has left in this way too, a little earlier than otherwise.
             await asyncio.sleep(_EVERY)
             raise InvalidRequest.of("request", "is missing: send one message")
-        return data
+        return decode(data)
 
     async def next(self, call: Call) -> bytes | None:
         """Return the next request of a stream, which may take its time; None at its end."""
-        return await self._wait(self._unknown, call, float("inf"))
+        data = await self._wait(self._unknown, call, float("inf"))
+        return None if data is grpc.aio.EOF else data
 
-    async def _wait(
-        self, pendings: dict[int, _Pending], call: Call, seconds: float
-    ) -> bytes | None:
-        key = id(call)
-        pendings[key] = _Pending(call, self._clock() + seconds)
+    async def _wait(self, pending: dict[Call, float], call: Call, seconds: float) -> Any:
+        """Return what gRPC has received next for a call: bytes, or its mark of the end."""
+        pending[call] = self._clock() + seconds
         if len(self._unknown) > _MOST_UNKNOWN:
             self._make_room()
         if self._sweep is None:
-            self._sweep = asyncio.get_running_loop().call_later(_EVERY, self._look)
+            self._look_later()
         try:
-            data: Any = await call.context.read()
+            return await call.context.read()
         finally:
-            del pendings[key]
-        return None if data is grpc.aio.EOF else cast("bytes", data)
+            del pending[call]
 
     def _make_room(self) -> None:
-        pending = [each for each in self._unknown.values() if each.given_up is None]
-        for each in pending[: max(0, len(pending) - _MOST_UNKNOWN)]:
-            self._give_up(each)
+        pending = [call for call in self._unknown if call not in self._given_up]
+        for call in pending[: max(0, len(pending) - _MOST_UNKNOWN)]:
+            self._give_up(call)
+
+    def _look_later(self) -> None:
+        self._sweep = asyncio.get_running_loop().call_later(_EVERY, self._look)
 
     def _look(self) -> None:
         """Give up what takes too long, and close the connections of those that do not even read."""
         self._sweep = None
         now = self._clock()
         silent = set()
-        for each in (*self._known.values(), *self._unknown.values()):
-            if each.given_up is None:
-                if now >= each.due:
-                    self._give_up(each)
-            elif now >= each.given_up + _LAST_SECONDS:
-                silent.add(each.call.context.peer())
+        given_up, self._given_up = self._given_up, {}
+        for call, due in (*self._known.items(), *self._unknown.items()):
+            since = given_up.get(call)
+            if since is not None:
+                self._given_up[call] = since
+                if now >= since + _LAST_SECONDS:
+                    silent.add(call.context.peer())
+            elif now >= due:
+                self._give_up(call)
         if silent:
             self._close_connections(silent)
         if self.pending:
-            self._sweep = asyncio.get_running_loop().call_later(_EVERY, self._look)
+            self._look_later()
 
-    def _give_up(self, pending: _Pending) -> None:
-        pending.given_up = self._clock()
+    def _give_up(self, call: Call) -> None:
+        self._given_up[call] = self._clock()
         self.given_up += 1
-        end = asyncio.create_task(_end(pending.call))
+        end = asyncio.create_task(_end(call))
         self._ends.add(end)
         end.add_done_callback(self._ends.discard)
 

@@ -15,6 +15,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -194,21 +195,17 @@ def _wrap(
     # A streaming handler may also be a coroutine that writes its responses, as health's Watch is.
     wrapper = _yielding if inspect.isasyncgenfunction(behavior) else _awaited
     receive = (_each if handler.request_streaming else _one)(handler, receiver)
+    # gRPC hands over bytes, and gets bytes but from handlers that write.
+    serializer = handler.response_serializer if handler.response_streaming else None
     return make(  # type: ignore[no-any-return]
-        wrapper(behavior, receive, method, chain, active),
-        None,  # gRPC hands over the bytes
-        handler.response_serializer,
+        wrapper(behavior, receive, method, chain, active), None, serializer
     )
 
 
 def _one(handler: grpc.RpcMethodHandler[Any, Any], receiver: RequestReceiver) -> _Receive:
     """Return what receives and decodes the one request of a call."""
     decode: Any = handler.request_deserializer
-
-    async def received(call: Call) -> Any:
-        return decode(await receiver.receive(call))
-
-    return received
+    return partial(receiver.receive, decode)
 
 
 def _each(handler: grpc.RpcMethodHandler[Any, Any], receiver: RequestReceiver) -> _Receive:
@@ -235,10 +232,7 @@ def _awaited(
             if waiting is not None:
                 await waiting
             response = await behavior(await receive(guard.call), context)
-            guard.check()
-            if response is not None:  # nothing is returned by handlers that write
-                response = serialize(response)
-                guard.sending(response)
+            response = guard.let_out(response)
         except BaseException as error:
             await guard.fail(error)
             raise
@@ -261,9 +255,7 @@ def _yielding(
             # Closed here and now when the caller leaves, not whenever the collector comes by.
             async with aclosing(behavior(request, context)) as responses:
                 async for response in responses:
-                    guard.check()
-                    data = serialize(response)
-                    guard.sending(data)
+                    data = guard.let_out(response)
                     yield data
                     guard.sent(data)
         except BaseException as error:
@@ -319,15 +311,20 @@ class _Guard:
             self._begun += 1
             waiting = self.start()
 
-    def check(self) -> None:
-        """Raise if what was decided at the start of the call holds no longer."""
-        for check in self._chain.checks:
-            check(self.call)
+    def let_out(self, response: Any) -> Any:
+        """Return a response's bytes, which are handed to gRPC; None for None, of who has written.
 
-    def sending(self, data: bytes) -> None:
-        """Note that a message is handed to gRPC; raises what a hook refuses it with."""
-        for sending in self._chain.sendings:
-            sending(self.call, len(data))
+        Raises what a hook refuses it with, as what was decided at the start may hold no longer.
+        """
+        call, chain = self.call, self._chain
+        for check in chain.checks:
+            check(call)
+        if response is None:
+            return None
+        data = serialize(response)
+        for sending in chain.sendings:
+            sending(call, len(data))
+        return data
 
     def sent(self, data: bytes) -> None:
         """Note that gRPC has sent a message, and the call goes on."""

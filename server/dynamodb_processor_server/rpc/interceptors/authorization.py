@@ -32,24 +32,24 @@ class Authorization(CallHook):
 
     def started(self, call: Call) -> None:
         """Raise PermissionDenied for a principal without the service's role."""
-        self._check_role(call)
-        call.grants = call.caller.grants
-
-    def _check_role(self, call: Call) -> None:
         role = self._role(call.method)
         if not call.caller.has_role(role):
             raise PermissionDenied(f"this method needs the role {role}")
+        call.authorized = call.principal
 
     def continued(self, call: Call) -> None:
         """Raise if the role, or the access that the call began with, is in force no longer.
 
         An answer that is about no single table depends on all that is granted. Raises as `recheck`.
         """
-        self._check_role(call)
-        if call.access is None:
-            if call.caller.grants != call.grants:
-                raise AccessChanged("what you may read has changed; repeat the call")
-        else:
+        access, before = call.access, call.authorized
+        # A principal never changes: keys that are loaded anew have principals of their own.
+        if call.principal is before and (access is None or access.version == self._catalog.version):
+            return
+        self.started(call)
+        if access is not None:
             # A first message is counted before it is sent.
             answered = call.messages > 1
-            call.access = recheck(call.access, call.caller, self._catalog, has_answered=answered)
+            call.access = recheck(access, call.caller, self._catalog, has_answered=answered)
+        elif before is None or call.caller.grants != before.grants:
+            raise AccessChanged("what you may read has changed; repeat the call")

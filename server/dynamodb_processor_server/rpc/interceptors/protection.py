@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 
-from dynamodb_processor_server.access.calls_under_way import CallsUnderWay
+from dynamodb_processor_server.access.calls_under_way import CallsUnderWay, Share
 from dynamodb_processor_server.access.open_streams import OpenStreams
 from dynamodb_processor_server.access.rate_limits import Limiter
 from dynamodb_processor_server.rpc.call import Call
@@ -65,7 +65,7 @@ class CallBounding(CallHook):
         self._close_connections = close_connections
         self._streams = streams
         self._clock = clock
-        self._answered: dict[int, tuple[float, Call]] = {}
+        self._answered: dict[Call, float] = {}
         self._look: asyncio.TimerHandle | None = None
 
     def applies_to(self, method: str) -> bool:
@@ -74,27 +74,27 @@ class CallBounding(CallHook):
 
     def started(self, call: Call) -> None:
         """Count a call in, or raise RateLimited or Overloaded."""
-        self._under_way.enter(call.caller.name)
+        call.share = self._under_way.enter(call.caller.name)
         done: Any = partial(self._done, call)  # the stubs know of no plain functions
         call.context.add_done_callback(done)
 
     def sending(self, call: Call, size: int) -> None:
         """Count the bytes of an answer in, or raise RateLimited or Overloaded."""
-        self._under_way.sending(call.caller.name, size)
+        self._under_way.sending(_share_of(call), size)
         call.unsent += size
         if call.method != self._streams:
-            self._answered[id(call)] = self._clock(), call
+            self._answered[call] = self._clock()
             if self._look is None:
                 self._look_later()
 
     def sent(self, call: Call, size: int) -> None:
         """Count the bytes of a message out."""
-        self._under_way.sent(call.caller.name, size)
+        self._under_way.sent(_share_of(call), size)
         call.unsent -= size
 
     def _done(self, call: Call, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        self._answered.pop(id(call), None)
-        self._under_way.leave(call.caller.name, call.unsent)
+        self._answered.pop(call, None)
+        self._under_way.leave(_share_of(call), call.unsent)
 
     def _look_later(self) -> None:
         wait = self._answer_timeout / 4
@@ -105,12 +105,17 @@ class CallBounding(CallHook):
         self._look = None
         latest = self._clock() - self._answer_timeout
         # In the order of their answers, so those that come after the first younger one are too.
-        stuck = takewhile(lambda answered: answered[0] <= latest, self._answered.values())
-        peers = {call.context.peer() for _, call in stuck}
+        stuck = takewhile(lambda answered: answered[1] <= latest, self._answered.items())
+        peers = {call.context.peer() for call, _ in stuck}
         if peers:
             self._close_connections(peers)
         if self._answered:
             self._look_later()
+
+
+def _share_of(call: Call) -> Share:
+    assert call.share is not None, "only calls that were counted in are told of here"
+    return call.share
 
 
 class StreamBounding(CallHook):
