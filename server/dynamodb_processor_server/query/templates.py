@@ -52,8 +52,10 @@ def derived_terms(key: KeySchema, terms: Sequence[Condition]) -> tuple[Derived, 
     """Return what `terms` say of each of a key's attributes that has a template.
 
     A field that another attribute of the same key is made of, one before it, is a field of items
-    whose later attribute is of another form as well: `PK = "USER#{id}"` gives the field to a user
-    and to what lies beside it. So something must be said of a field that only this attribute has.
+    whose sort attribute is of another form as well: `PK = "USER#{id}"` gives the field to a user
+    and to what lies beside it. So of a sort attribute something must be said of a field that only
+    this attribute has. Partition attributes must all be fixed, and what lies in partitions that no
+    fields name is asked for by none.
     """
     found: list[Derived] = []
     shared: set[str] = set()
@@ -63,8 +65,10 @@ def derived_terms(key: KeySchema, terms: Sequence[Condition]) -> tuple[Derived, 
             continue
         own = [field for field in template.fields if field.name not in shared]
         derived = Derived()
-        if any(_is_fixed_or_bounded(field, terms) for field in own):
-            derived = (_whole if attribute in key.partition else _range)(template, terms)
+        if attribute in key.partition:
+            derived = _whole(template, terms)
+        elif any(_is_fixed_or_bounded(field, terms) for field in own):
+            derived = _range(template, terms)
         shared.update(attribute.fields)
         found.append(replace(derived, is_exact=derived.is_exact and attribute.is_decisive))
     return tuple(found)

@@ -198,12 +198,17 @@ def test_a_partition_key_shared_with_its_sort_key_gives_all_items() -> None:
         assert reads(plan, {"PK": {"S": "USER#u1"}, "SK": {"S": sort}}, made.view)
 
 
-def test_a_partition_attribute_of_shared_fields_only_has_to_be_named() -> None:
-    """Items whose other partition attribute has the field may have another form of this one."""
+def test_partition_attributes_may_share_all_their_fields() -> None:
+    """Both follow from them where the catalog vouches for the keys, or the caller accepts it."""
     index = Index("by_both", False, ("P1", "P2"), ())
     schema = Schema("both", "id", None, (index,), {"id": "S", "P1": "S", "P2": "S"})
-    made = make_table(schema, keys={"P1": "A#{a}", "P2": "B#{a}"}, required=["P1", "P2"])
-    with pytest.raises(PreconditionFailed, match="the condition does not fix P2 with = or IN"):
-        plan_query(Query("both", parse_expression("a = 'x'", {})), made)
-    both = parse_expression("a = 'x' AND P2 = 'B#x'", {})
-    assert plan_query(Query("both", both), made).path.index == "by_both"
+    keys = {"P1": "A#{a}", "P2": "B#{a}"}
+    vouched = make_table(schema, keys=keys, required=["P1", "P2"])
+    condition = parse_expression("a = 'x'", {})
+    for made, label in ((vouched, None), (make_table(schema, keys=keys), "by_both")):
+        plan = plan_query(Query("both", condition, index=label), made)
+        assert plan.path.index == "by_both"
+        (branch,) = plan.key.branches
+        assert [value.data for value in branch] == ["A#x", "B#x"]
+    with pytest.raises(PreconditionFailed, match="the index holds only items that have"):
+        plan_query(Query("both", condition), make_table(schema, keys=keys))
