@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dynamodb_processor.v1 import cache_service_pb2
+from dynamodb_processor_client import argument_checks as check
 from dynamodb_processor_client.gets import key_message
 from dynamodb_processor_client.values import Value
 
@@ -56,9 +57,10 @@ def invalidation(
     table: str, key: Mapping[str, Value] | None
 ) -> cache_service_pb2.InvalidateCacheRequest:
     """Return what says that a table, or what a partition key names of it, was written to."""
-    request = cache_service_pb2.InvalidateCacheRequest(table=table)
+    request = cache_service_pb2.InvalidateCacheRequest(table=check.text("table", table))
     if key is None:
         request.whole_table.SetInParent()
     else:
-        request.partition_key.CopyFrom(key_message(key))
+        with check.naming("key"):
+            request.partition_key.CopyFrom(key_message(key))
     return request

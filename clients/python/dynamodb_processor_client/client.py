@@ -9,10 +9,6 @@ from dynamodb_processor.v1.cache_service_pb2 import GetCacheStatsRequest
 from dynamodb_processor.v1.cache_service_pb2_grpc import CacheServiceStub
 from dynamodb_processor.v1.catalog_service_pb2 import GetTableRequest
 from dynamodb_processor.v1.catalog_service_pb2_grpc import CatalogServiceStub
-from dynamodb_processor.v1.query_pb2 import (
-    CONSISTENCY_STRONG,
-    CONSISTENCY_UNSPECIFIED,
-)
 from dynamodb_processor.v1.query_service_pb2 import (
     BatchGetItemsRequest,
     CountItemsRequest,
@@ -21,13 +17,14 @@ from dynamodb_processor.v1.query_service_pb2 import (
     StreamQueryRequest,
 )
 from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
+from dynamodb_processor_client import argument_checks as check
 from dynamodb_processor_client.caches import CacheStats, invalidation
 from dynamodb_processor_client.conditions import Condition
 from dynamodb_processor_client.connection import Connection
 from dynamodb_processor_client.counts import Count, count_on
 from dynamodb_processor_client.deadlines import Deadline
 from dynamodb_processor_client.explanations import Explanation
-from dynamodb_processor_client.gets import FoundItems, get_all, key_message
+from dynamodb_processor_client.gets import FoundItems, get_all, key_messages
 from dynamodb_processor_client.listing import list_all
 from dynamodb_processor_client.options import (
     DEFAULT,
@@ -35,8 +32,12 @@ from dynamodb_processor_client.options import (
     CachePolicy,
     Default,
     TotalWish,
-    check_projection,
+    budget_message,
+    cache_message,
+    consistency,
+    page_size_field,
     query_spec,
+    token_field,
     total_options,
 )
 from dynamodb_processor_client.pages import Page
@@ -114,10 +115,10 @@ class QueryClient(Connection):
         )
         request = QueryRequest(
             query=spec,
-            page_size=page_size,
-            page_token=page_token,
-            budget=budget.to_message() if budget else None,
-            cache=cache.to_message() if cache else None,
+            page_size=page_size_field(page_size),
+            page_token=token_field("page_token", page_token),
+            budget=budget_message(budget),
+            cache=cache_message(cache),
             total=total_options(total),
         )
         method = QueryServiceStub(self._open_channel()).Query
@@ -156,16 +157,16 @@ class QueryClient(Connection):
         )
         request = StreamQueryRequest(
             query=spec,
-            page_size=page_size,
-            resume_token=resume_token,
-            cache=cache.to_message() if cache else None,
+            page_size=page_size_field(page_size),
+            resume_token=token_field("resume_token", resume_token),
+            cache=cache_message(cache),
             total=total_options(total),
         )
         call = QueryServiceStub(self._open_channel()).StreamQuery
         return PageStream(
             lambda rest, seconds: call(rest, timeout=seconds, metadata=self._metadata),
             request,
-            budget=budget,
+            budget=check.instance("budget", budget, Budget),
             timeout=self._seconds(timeout),
             policy=self._resume,
         )
@@ -234,11 +235,12 @@ class QueryClient(Connection):
                 table, expression, named, parameters=parameters, index=index, consistent=consistent
             ),
             total=total_options(up_to),
-            page_token=page_token,
-            cache=cache.to_message() if cache else None,
+            page_token=token_field("page_token", page_token),
+            cache=cache_message(cache),
         )
         ask = partial(self._ask, QueryServiceStub(self._open_channel()).CountItems)
-        return await count_on(ask, request, budget, self._deadline(timeout))
+        limits = check.instance("budget", budget, Budget)
+        return await count_on(ask, request, limits, self._deadline(timeout))
 
     async def get(
         self,
@@ -254,17 +256,15 @@ class QueryClient(Connection):
         There may be any number of keys, the same one more than once. The list that is returned
         also has `stats` and `read_time`.
         """
-        check_projection(projection)
-        if isinstance(keys, Mapping | str | bytes):
-            raise TypeError(f"get() takes a list of keys, not one: give it [{keys!r}]")
         request = BatchGetItemsRequest(
-            table=table,
-            projection=projection,
-            consistency=CONSISTENCY_STRONG if consistent else CONSISTENCY_UNSPECIFIED,
+            table=check.text("table", table),
+            projection=check.paths("projection", projection),
+            consistency=consistency(consistent),
         )
+        messages = key_messages(keys)
         ask = partial(self._ask, QueryServiceStub(self._open_channel()).BatchGetItems)
         deadline = self._deadline(timeout)
-        return await get_all(ask, request, map(key_message, keys), deadline, self._resume)
+        return await get_all(ask, request, messages, deadline, self._resume)
 
     async def explain(
         self,
@@ -302,7 +302,9 @@ class QueryClient(Connection):
     async def table(self, name: str) -> Table:
         """Return one table's keys, indexes and reading rules."""
         method = CatalogServiceStub(self._open_channel()).GetTable
-        response = await self._ask(method, GetTableRequest(table=name), self._timeout)
+        response = await self._ask(
+            method, GetTableRequest(table=check.text("name", name)), self._timeout
+        )
         return Table.from_message(response.table)
 
     async def invalidate(self, table: str, key: Mapping[str, Value] | None = None) -> None:

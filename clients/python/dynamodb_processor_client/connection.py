@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import grpc
 
+from dynamodb_processor_client import argument_checks as check
 from dynamodb_processor_client.channel import ChannelOptions, open_channel
-from dynamodb_processor_client.errors import Internal, typed_errors
+from dynamodb_processor_client.errors import DeadlineExceeded, Internal, typed_errors
 from dynamodb_processor_client.options import Default
 from dynamodb_processor_client.streams import ResumePolicy
 
@@ -41,20 +43,28 @@ class Connection:
             options: gRPC channel options; they win over the client's own.
 
         Raises:
-            ValueError: The key holds characters that no key has.
+            TypeError: An argument is of another type.
+            ValueError: The key holds characters that no key has, or the target is no address.
         """
+        if api_key is not None and not isinstance(api_key, str):
+            raise TypeError(f"api_key is a string, not a {type(api_key).__name__}")
         if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
             raise ValueError("the API key holds characters that no key has")
-        self._target = target
-        self._credentials = credentials
-        self._timeout = timeout
+        self._target = check.target(target)
+        self._credentials = check.instance("credentials", credentials, grpc.ChannelCredentials)
+        self._timeout = check.seconds("timeout", timeout)
+        check.instance("resume", resume, ResumePolicy)
         self._resume = resume or ResumePolicy()
         self._options = options
         self._metadata = (("x-api-key", api_key),) if api_key else ()
         self._channel: grpc.aio.Channel | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:
         """Open the channel; connections are made when they are needed."""
+        if self._channel is not None:
+            raise RuntimeError("the client is open already: share it, or make another one")
+        self._loop = asyncio.get_running_loop()
         self._channel = open_channel(self._target, self._credentials, self._options)
         return self
 
@@ -72,17 +82,28 @@ class Connection:
     def _open_channel(self) -> grpc.aio.Channel:
         if self._channel is None:
             raise RuntimeError("the client is not open: use it inside `async with`")
+        if _running_loop() is not self._loop:
+            raise RuntimeError("the client was opened on another event loop: open one on each")
         return self._channel
 
     def _seconds(self, timeout: float | Default | None) -> float | None:
-        return self._timeout if isinstance(timeout, Default) else timeout
+        return self._timeout if isinstance(timeout, Default) else check.seconds("timeout", timeout)
 
     async def _ask(
         self, method: Callable[..., Awaitable[_Response]], request: Any, seconds: float | None
     ) -> _Response:
         """Return the answer of a unary method, or raise the typed error for its failure."""
+        if seconds is not None and seconds <= 0:  # gRPC takes 0 for no deadline
+            raise DeadlineExceeded("the deadline passed", reason="DEADLINE_EXCEEDED")
         with typed_errors():
             response = await method(request, timeout=seconds, metadata=self._metadata)
         if response is None:  # So gRPC says that it could not parse it.
             raise Internal("the service sent what is no answer", reason="BAD_ANSWER")
         return response
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 
 from dynamodb_processor.v1.query_service_pb2 import BatchGetItemsRequest, BatchGetItemsResponse
 from dynamodb_processor.v1.value_pb2 import Item as ItemMessage
+from dynamodb_processor_client import argument_checks as check
 from dynamodb_processor_client.deadlines import Deadline
 from dynamodb_processor_client.errors import Internal, Unavailable
 from dynamodb_processor_client.pages import PageStats, read_time_of
@@ -43,7 +44,30 @@ def key_message(key: Mapping[str, Value]) -> ItemMessage:
     """
     if not isinstance(key, Mapping):
         raise TypeError(f"a key is a mapping from attribute to value, not {key!r}")
-    return ItemMessage(attributes={name: encode(value) for name, value in key.items()})
+    attributes = {}
+    for name, value in check.mapping("a key", key).items():
+        with check.naming(name):
+            attributes[name] = encode(value)
+    return ItemMessage(attributes=attributes)
+
+
+def key_messages(keys: Iterable[Mapping[str, Value]]) -> list[ItemMessage]:
+    """Return primary keys as the service takes them.
+
+    Raises:
+        TypeError: They are one key, or none at all, or a value has a type that DynamoDB does not
+            have.
+        ValueError: DynamoDB cannot hold a value.
+    """
+    if isinstance(keys, Mapping | str | bytes):
+        raise TypeError(f"get() takes a list of keys, not one: give it [{keys!r}]")
+    if not isinstance(keys, Iterable):
+        raise TypeError(f"get() takes a list of keys, not {keys!r}")
+    messages = []
+    for place, key in enumerate(keys):
+        with check.naming(f"keys[{place}]"):
+            messages.append(key_message(key))
+    return messages
 
 
 async def get_all(

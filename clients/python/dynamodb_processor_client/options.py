@@ -6,11 +6,13 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 from google.protobuf.duration_pb2 import Duration
 
 from dynamodb_processor.v1 import query_pb2
+from dynamodb_processor.v1.value_pb2 import AttributeValue
+from dynamodb_processor_client import argument_checks as check
 from dynamodb_processor_client.conditions import Condition, render
 from dynamodb_processor_client.pages import PageStats
 from dynamodb_processor_client.values import Value, encode
@@ -48,7 +50,7 @@ class CachePolicy:
         max_staleness: Accept answers up to this old; `None` means as old as the table allows.
 
     Raises:
-        TypeError: `mode` is no `CacheMode`.
+        TypeError: `mode` is no `CacheMode`, or `max_staleness` no `timedelta`.
     """
 
     mode: CacheMode = CacheMode.DEFAULT
@@ -57,6 +59,7 @@ class CachePolicy:
     def __post_init__(self) -> None:
         if not isinstance(self.mode, CacheMode):
             raise TypeError(f"a cache policy's mode is a CacheMode, not {self.mode!r}")
+        check.instance("max_staleness", self.max_staleness, timedelta)
 
     def to_message(self) -> query_pb2.CachePolicy:
         """Return the policy as the service takes it."""
@@ -73,11 +76,31 @@ class Budget:
         max_scanned_items: Items evaluated by DynamoDB; 1 or more.
         max_read_units: Read capacity units; more than 0. The last read may overshoot.
         max_duration: Time spent reading; more than 0.
+
+    Raises:
+        TypeError: A limit is of another type.
+        ValueError: A limit is not more than 0.
     """
 
     max_scanned_items: int | None = None
     max_read_units: float | None = None
     max_duration: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_scanned_items is not None:
+            items = check.whole("max_scanned_items", self.max_scanned_items)
+            self._check("max_scanned_items", is_positive=items > 0)
+        if self.max_read_units is not None:
+            units = check.real("max_read_units", self.max_read_units)
+            self._check("max_read_units", is_positive=units > 0)
+        if self.max_duration is not None:
+            check.instance("max_duration", self.max_duration, timedelta)
+            self._check("max_duration", is_positive=self.max_duration > timedelta())
+
+    def _check(self, limit: str, *, is_positive: bool) -> None:
+        # A limit of nothing is none that the rest of a call could be asked with.
+        if not is_positive:
+            raise ValueError(f"a budget's {limit} is more than 0, not {getattr(self, limit)}")
 
     def to_message(self) -> query_pb2.Budget:
         """Return the budget as the service takes it."""
@@ -123,7 +146,8 @@ def total_options(wish: TotalWish) -> query_pb2.TotalOptions | None:
         return query_pb2.TotalOptions(mode=query_pb2.TOTAL_MODE_EXACT)
     if isinstance(wish, bool) or not isinstance(wish, int):
         raise TypeError(f'a total is "exact" or a number to count up to, not {wish!r}')
-    return query_pb2.TotalOptions(mode=query_pb2.TOTAL_MODE_BOUNDED, up_to=wish)
+    up_to = check.whole("a total", wish)
+    return query_pb2.TotalOptions(mode=query_pb2.TOTAL_MODE_BOUNDED, up_to=up_to)
 
 
 def query_spec(
@@ -155,41 +179,67 @@ def query_spec(
         TypeError: An argument or a parameter's value has a type that does not fit.
         ValueError: A parameter is given twice or has a value that DynamoDB cannot hold.
     """
-    check_projection(projection)
+    given = _merged(named, check.mapping("parameters", parameters))
     if not isinstance(expression, str):
-        if named or parameters:
+        if given:
             raise ValueError("a condition brings its own parameters; none can be added")
         expression, rendered = render(expression)
-        encoded = {name: encode(value) for name, value in rendered.items()}  # type: ignore[arg-type]
-    else:
-        encoded = {name: encode(value) for name, value in _merged(named, parameters).items()}
+        given = cast("Mapping[str, Value]", rendered)
     return query_pb2.QuerySpec(
-        table=table,
-        expression=expression,
-        parameters=encoded,
-        index=index or "",
-        order=query_pb2.ORDER_DESCENDING if descending else query_pb2.ORDER_UNSPECIFIED,
-        projection=projection,
-        consistency=(
-            query_pb2.CONSISTENCY_STRONG if consistent else query_pb2.CONSISTENCY_UNSPECIFIED
+        table=check.text("table", table),
+        expression=check.text("expression", expression),
+        parameters={name: _encoded(name, value) for name, value in given.items()},
+        index="" if index is None else check.text("index", index),
+        order=(
+            query_pb2.ORDER_DESCENDING
+            if check.flag("descending", descending)
+            else query_pb2.ORDER_UNSPECIFIED
         ),
-        max_items=max_items,
+        projection=check.paths("projection", projection),
+        consistency=consistency(consistent),
+        max_items=None if max_items is None else check.whole("max_items", max_items),
     )
 
 
-def check_projection(projection: Sequence[str]) -> None:
-    """Raise TypeError for one path where a list of them belongs."""
-    if isinstance(projection, str):
-        raise TypeError("projection takes a list of paths, not one string")
+def consistency(consistent: bool) -> query_pb2.Consistency.ValueType:
+    """Return how to read, as the service takes it."""
+    if check.flag("consistent", consistent):
+        return query_pb2.CONSISTENCY_STRONG
+    return query_pb2.CONSISTENCY_UNSPECIFIED
 
 
-def _merged(
-    named: Mapping[str, Value], parameters: Mapping[str, Value] | None
-) -> Mapping[str, Value]:
-    twice = named.keys() & (parameters or {}).keys()
+def budget_message(budget: Budget | None) -> query_pb2.Budget | None:
+    """Return a budget as the service takes it. Raise TypeError for what is none."""
+    given = check.instance("budget", budget, Budget)
+    return None if given is None else given.to_message()
+
+
+def cache_message(cache: CachePolicy | None) -> query_pb2.CachePolicy | None:
+    """Return a cache policy as the service takes it. Raise TypeError for what is none."""
+    given = check.instance("cache", cache, CachePolicy)
+    return None if given is None else given.to_message()
+
+
+def page_size_field(page_size: int | None) -> int:
+    """Return a page size that the request's field holds; 0, the table's default, for `None`."""
+    return 0 if page_size is None else check.whole("page_size", page_size, bits=32)
+
+
+def token_field(argument: str, token: str | None) -> str:
+    """Return a token; empty, as the first call of a traversal has it, for `None`."""
+    return "" if token is None else check.text(argument, token)
+
+
+def _encoded(name: str, value: Value) -> AttributeValue:
+    with check.naming(f":{name}"):
+        return encode(value)
+
+
+def _merged(named: Mapping[str, Value], parameters: Mapping[str, Value]) -> Mapping[str, Value]:
+    twice = named.keys() & parameters.keys()
     if twice:
         raise ValueError(f"given twice: {', '.join(sorted(twice))}")
-    return {**named, **(parameters or {})}
+    return {**named, **parameters}
 
 
 def _duration(value: timedelta | None) -> Duration | None:

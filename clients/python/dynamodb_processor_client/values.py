@@ -36,6 +36,7 @@ from dynamodb_processor.v1.value_pb2 import (
     StringSet,
 )
 from dynamodb_processor.v1.value_pb2 import Item as ItemMessage
+from dynamodb_processor_client.argument_checks import check_characters
 from dynamodb_processor_client.errors import Internal
 
 Value: TypeAlias = (
@@ -76,7 +77,8 @@ def encode(value: Value) -> AttributeValue:
     Raises:
         TypeError: The type has no counterpart in DynamoDB, or a set mixes kinds.
         ValueError: A number is out of DynamoDB's range or over 38 digits, a set is empty, a
-            `datetime` has no time zone or no year in UTC, or the nesting is over 32 levels.
+            `datetime` has no time zone or no year in UTC, a string has half a surrogate pair, or
+            the nesting is over 32 levels.
     """
     return _encode(value, 0)
 
@@ -140,6 +142,7 @@ def _encode(value: object, depth: int) -> AttributeValue:
 def _encode_scalar(value: object) -> AttributeValue:
     match value:
         case str():
+            check_characters(value)
             return AttributeValue(s=value)
         case int() | Decimal() if not isinstance(value, bool):
             return AttributeValue(n=_number_text(value))
@@ -172,6 +175,7 @@ def _encode_fields(fields: Mapping[Any, object], depth: int) -> dict[str, Attrib
     for name in fields:
         if not isinstance(name, str):
             raise TypeError(f"names in a map are strings, not {type(name).__name__}: {name!r}")
+        check_characters(name)
     return {name: _encode(value, depth) for name, value in fields.items()}
 
 

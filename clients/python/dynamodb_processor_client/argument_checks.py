@@ -1,0 +1,181 @@
+"""Checks of what callers pass, before it becomes a message: each error names the argument."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, Final, SupportsFloat, SupportsIndex, TypeVar
+
+_T = TypeVar("_T")
+
+_MAX_SHOWN: Final = 60  # characters of a wrong value that an error repeats
+# Deadlines later than gRPC can count to come back as deadlines that have passed.
+_ENDLESS: Final = 1e9
+_HOST_AND_PORT: Final = re.compile(r"(?P<host>\[[^\]]*\]|[^/:\[\]]+):(?P<port>[^/:]*)")
+# https://grpc.github.io/grpc/core/md_doc_naming.html
+_SCHEMES: Final = frozenset({"dns", "ipv4", "ipv6", "unix", "unix-abstract", "vsock", "xds"})
+_MAX_PORT: Final = 65_535
+
+
+@contextmanager
+def naming(argument: str) -> Iterator[None]:
+    """Put the name of an argument before what is said of its value."""
+    try:
+        yield
+    except TypeError as error:
+        raise TypeError(f"{argument}: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{argument}: {error}") from None
+
+
+def text(argument: str, value: str) -> str:
+    """Return a text that can be sent.
+
+    Raises:
+        TypeError: It is none.
+        ValueError: It has half a surrogate pair.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{argument} is a string, not {_shown(value)}")
+    with naming(argument):
+        check_characters(value)
+    return value
+
+
+def check_characters(value: str) -> None:
+    """Raise ValueError for half a surrogate pair, which UTF-8 has no bytes for."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"half a surrogate pair is no character: {_shown(value)}") from None
+
+
+def whole(argument: str, value: SupportsIndex, bits: int = 64) -> int:
+    """Return a whole number that fits into so many bits; the service checks its range.
+
+    Raises:
+        TypeError: It is none; Booleans are none either.
+        ValueError: It does not fit.
+    """
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise TypeError(f"{argument} is a whole number, not {_shown(value)}")
+    number = value.__index__()
+    if not -(2 ** (bits - 1)) <= number < 2 ** (bits - 1):
+        raise ValueError(f"{argument} is at most {2 ** (bits - 1) - 1}, not {_shortened(value)}")
+    return number
+
+
+def real(argument: str, value: object) -> float:
+    """Return a number that is not `nan`.
+
+    Raises:
+        TypeError: It is none; Booleans are none either.
+        ValueError: It is `nan`.
+    """
+    if isinstance(value, bool) or not isinstance(value, SupportsFloat):
+        remedy = "; total_seconds() gives the seconds" if isinstance(value, timedelta) else ""
+        raise TypeError(f"{argument} is a number, not {_shown(value)}{remedy}")
+    try:
+        number = float(value)
+    except OverflowError:
+        return math.inf
+    if math.isnan(number):
+        raise ValueError(f"{argument} is a number, not nan")
+    return number
+
+
+def seconds(argument: str, value: float | None) -> float | None:
+    """Return the seconds of a time limit; `None` for none, also where it is endless in practice.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is `nan`.
+    """
+    limit = math.inf if value is None else real(argument, value)
+    return limit if limit < _ENDLESS else None
+
+
+def flag(argument: str, value: bool) -> bool:
+    """Return a Boolean. Texts such as `"false"`, which Python takes for true, are refused.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if value not in (True, False, None):
+        raise TypeError(f"{argument} is True or False, not {_shown(value)}")
+    return bool(value)
+
+
+def instance(argument: str, value: _T | None, kind: type[_T]) -> _T | None:
+    """Return a value of one class, or `None`.
+
+    Raises:
+        TypeError: It is of another.
+    """
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(f"{argument} is a {kind.__name__}, not {_shown(value)}")
+    return value
+
+
+def mapping(argument: str, value: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return a mapping whose names can be sent; an empty one for `None`.
+
+    Raises:
+        TypeError: It is none, or a name is no string.
+        ValueError: A name has half a surrogate pair.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{argument} is a mapping from name to value, not {_shown(value)}")
+    for name in value:
+        text(f"a name in {argument}", name)
+    return value
+
+
+def paths(argument: str, value: Sequence[str] | None) -> list[str]:
+    """Return document paths.
+
+    Raises:
+        TypeError: They are one string, or not strings.
+        ValueError: One has half a surrogate pair.
+    """
+    if value is None:
+        return []
+    if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
+        raise TypeError(f"{argument} takes a list of paths, not {_shown(value)}")
+    return [text(f"{argument}[{place}]", path) for place, path in enumerate(value)]
+
+
+def target(value: str) -> str:
+    """Return the address of a service, as gRPC takes it.
+
+    Raises:
+        TypeError: It is no string.
+        ValueError: It is empty, a URL of HTTP, or has a port that is none.
+    """
+    text("target", value)
+    if re.match(r"https?://", value, re.IGNORECASE):
+        raise ValueError(f"target is HOST:PORT, without http:// or https://, not {value!r}")
+    if not value.strip() or value != value.strip():
+        raise ValueError(f"target is HOST:PORT, such as 127.0.0.1:50051, not {value!r}")
+    match = _HOST_AND_PORT.fullmatch(value)
+    if match and match["host"] not in _SCHEMES:
+        port = match["port"]
+        if not (port.isascii() and port.isdecimal() and 0 < int(port[:9]) <= _MAX_PORT):
+            raise ValueError(f"target's port is a number from 1 to {_MAX_PORT}, not {port!r}")
+    elif value.endswith("/") and ":/" not in value:
+        raise ValueError(f"target is HOST:PORT, without a path, not {value!r}")
+    return value
+
+
+def _shown(value: object) -> str:
+    return _shortened(repr(value))
+
+
+def _shortened(value: object) -> str:
+    shown = str(value)
+    return shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}..."
