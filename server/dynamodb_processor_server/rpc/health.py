@@ -125,6 +125,9 @@ class _Watch:
             # The response is still under way, so no status could follow it. The call ends with its
             # connection.
             raise asyncio.CancelledError from None
+        except grpc.aio.InternalError:
+            # gRPC could not send: the client has left, which is no failure of the server.
+            raise asyncio.CancelledError from None
         finally:
             self._writing = None
 

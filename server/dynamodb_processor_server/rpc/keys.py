@@ -19,6 +19,10 @@ from dynamodb_processor_server.rpc.violations import Violations
 # A key has up to eight attributes, each of which may be composed of a few fields.
 _MAX_ATTRIBUTES: Final = 64
 
+# What was written to may be part of the table's key and of twenty global indexes' partition keys,
+# of up to four attributes each.
+_MAX_PARTITION_ATTRIBUTES: Final = 512
+
 
 def parse_key(
     message: Item, field: str, table: Table, room: ValueRoom, violations: Violations
@@ -27,7 +31,7 @@ def parse_key(
 
     `room` is shared by all keys of a request.
     """
-    if not _has_few_attributes(message, field, violations):
+    if not _has_few_attributes(message, _MAX_ATTRIBUTES, field, violations):
         return ()
     attributes = table.schema.base.key.attributes
     names = dict.fromkeys(name for attribute in attributes for name in attribute.fields)
@@ -51,14 +55,11 @@ def parse_key(
     )
 
 
-def _has_few_attributes(message: Item, field: str, violations: Violations) -> bool:
-    """Return whether a key has no more attributes than any key; note it if it has."""
-    few = len(message.attributes) <= _MAX_ATTRIBUTES
+def _has_few_attributes(message: Item, most: int, field: str, violations: Violations) -> bool:
+    """Return whether there are no more attributes than keys may need; note it if there are."""
+    few = len(message.attributes) <= most
     if not few:
-        violations.add(
-            field,
-            f"has {len(message.attributes)} attributes, more than the {_MAX_ATTRIBUTES} of any key",
-        )
+        violations.add(field, f"has {len(message.attributes)} attributes; keys have at most {most}")
     return few
 
 
@@ -72,7 +73,7 @@ def parse_partitions(
     """
     said: dict[str, Value] = {}
     room = ValueRoom()
-    if not _has_few_attributes(message, field, violations):
+    if not _has_few_attributes(message, _MAX_PARTITION_ATTRIBUTES, field, violations):
         violations.raise_any()
     for name in sorted(message.attributes):
         try:

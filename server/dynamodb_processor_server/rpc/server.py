@@ -53,8 +53,10 @@ _CHECK: Final = f"/{HEALTH_SERVICE.full_name}/Check"
 # For connections to close, and for handlers to clean up, once no call is under way.
 _CLOSE_SECONDS: Final = 2.0
 
-# Bytes of a request that is no query: names, or the key of one partition.
+# Bytes of a request that is no query, by service: names, or the partition keys of a table and its
+# twenty global indexes, each of 2 KB in up to four attributes with names of 255 bytes.
 _MAX_SMALL_REQUEST: Final = 32 * 1024
+_MAX_CACHE_REQUEST: Final = 128 * 1024
 
 _COMPRESSIONS: Final = {"off": None, "gzip": grpc.Compression.Gzip}
 
@@ -119,9 +121,12 @@ class RpcServer:
         if reflection_mode != "off":
             names = [service.full_name for service, _ in served] + [REFLECTION_SERVICE.full_name]
             served.append((REFLECTION_SERVICE, Reflection(names, services.draining)))
+        metered = _metered(planning)
         handlers = [
-            service_handler(service, servicer, READERS, is_kept, read_large=_metered(planning))
+            service_handler(service, servicer, READERS, is_kept, read_large=metered)
             if service is QUERY_SERVICE
+            else service_handler(service, servicer, max_bytes=_MAX_CACHE_REQUEST, read_large=metered)
+            if service is CACHE_SERVICE
             else service_handler(service, servicer, max_bytes=_MAX_SMALL_REQUEST)
             for service, servicer in served
         ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 import grpc
 import pytest
+import structlog
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -202,6 +204,20 @@ async def test_watches_of_clients_that_left_are_given_back(running: Running) -> 
             await send_watch(peer)
         await eventually(lambda: running.health.watches == 3)
     await eventually(lambda: running.health.watches == 0)
+
+
+async def test_a_watcher_that_leaves_is_no_failure(running: Running) -> None:
+    """A status that can no longer be written ends the call, and nothing is logged as a defect."""
+    stub = await running.connect()
+    with structlog.testing.capture_logs() as logged:
+        for number in range(50):
+            watching = watch(stub)
+            await status(watching)
+            watching.cancel()
+            await asyncio.sleep(0.001 * (number % 5))  # the cancellation is on its way or has come
+            running.health.set_ready(number % 2 == 0)
+            await eventually(lambda: running.health.watches == 0)
+    assert not [record for record in logged if record["log_level"] == "error"]
 
 
 async def test_what_a_watch_holds_is_bounded(running: Running) -> None:
