@@ -27,8 +27,8 @@ class Branch:
 
     `position` is the furthest place before which everything was taken: the key to go on from, None
     for the start, or EXHAUSTED. `read_at` is when `items` were read. `order` is the `sort_key` of
-    the first of them, and `evaluated` how many items DynamoDB has looked at in this call; `in_vain`
-    counts those since the last item that was returned.
+    the first of them, and `evaluated` how many items DynamoDB has looked at in this call, for
+    `units` read units; `in_vain` counts those since the last item that was returned.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Branch:
         self.order: _SortKey = ()
         self.evaluated = 0
         self.in_vain = 0
+        self.units = 0.0
         self._sort_key = sort_key
         self._behind: BranchPosition = position  # where it stands when `items` are all taken
 

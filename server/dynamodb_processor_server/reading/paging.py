@@ -42,6 +42,12 @@ from dynamodb_processor_server.reading.positions import decode_positions, encode
 _MAX_LIMIT: Final = 10_000
 # What may be read of one of several partitions beyond its share of the page.
 _MAX_AHEAD: Final = 200
+# What may be read of a single partition beyond a stream's page, in items and, about, in read units.
+_MAX_STREAM_AHEAD: Final = 100
+_MAX_UNITS_AHEAD: Final = 8.0
+# Bytes of items that a request evaluates at the least price, and the most items that it does.
+_FREE_BYTES: Final = 4096
+_MAX_FREE: Final = 100
 
 
 def _branches_at(plan: Plan, at: Position, limits: Limits) -> Branches:
@@ -105,7 +111,7 @@ class PageBuilder:
         left = self._scans_left()
         if self.usage.backend_calls:
             waiting = waiting[:left]
-        share = self._share()
+        share = max(self._share(), self._free())
         most = max(1, min(left // max(1, len(waiting)), _MAX_LIMIT))
         return [
             (
@@ -120,6 +126,7 @@ class PageBuilder:
         self.usage += usage
         branch.evaluated += usage.items_scanned
         branch.in_vain += usage.items_scanned
+        branch.units += usage.read_units
         branch.add(answer, self._read_at)
 
     def missing(self) -> dict[PrimaryKey, WireItem]:
@@ -236,13 +243,28 @@ class PageBuilder:
         budget = self._limits.max_scanned_items
         return sys.maxsize if budget is None else budget - self.usage.items_scanned
 
+    def _free(self) -> int:
+        """Return how many items a filter may be asked about at the price of one."""
+        size = self._plan.table.schema.item_bytes
+        if self._plan.exact_limit or size is None:
+            return 0
+        return min(int(_FREE_BYTES / size), _MAX_FREE)
+
     def _ahead(self, branch: Branch) -> int:
         """Return how many items of a partition are worth reading for its own sake.
 
-        As many as the call has had of it: one of several partitions that is asked again and again
-        is asked ever more seldom. What is read beyond the page is kept for the next one.
+        As many as the call has had of it: one of several partitions, or of a stream with small
+        pages, is asked ever more seldom. What is read beyond the page is kept for the next one; so
+        where there may be none, or a budget is counted, a single partition is not read ahead.
         """
-        return min(branch.evaluated, _MAX_AHEAD) if len(self._plan.requests) > 1 else 0
+        limits = self._limits
+        if len(self._plan.requests) > 1:
+            return min(branch.evaluated, _MAX_AHEAD)
+        metered = limits.max_scanned_items is not None or limits.max_read_units is not None
+        if limits.surplus is None or metered or not branch.evaluated:
+            return 0
+        affordable = _MAX_UNITS_AHEAD * branch.evaluated / max(branch.units, 0.5)
+        return min(branch.evaluated, _MAX_STREAM_AHEAD, int(affordable))
 
     def _deliver(self, item: WireItem, branch: Branch) -> PageEnd | None:
         """Put an item on the page, or return why it cannot be."""
