@@ -80,6 +80,8 @@ class Catalog:
         self._logged: LRUCache[str, tuple[str, str]] = LRUCache(_DISCOVERED_TABLES)
         self._absent: TTLCache[str, None] = TTLCache(_ABSENT_NAMES, _ABSENT_SECONDS, clock)
         self._listed: TTLCache[str, Sequence[str]] = TTLCache(1, _LIST_SECONDS, clock)
+        # What `names` was last made of, and what it was.
+        self._names: tuple[Sequence[str], Sequence[str], Sequence[str]] | None = None
         self._first_uses = Questions[None](patience)
         self._again = Questions[None](patience)
         self._described_again: TTLCache[str, None] = TTLCache(_ABSENT_NAMES, _AGAIN_SECONDS, clock)
@@ -124,20 +126,18 @@ class Catalog:
         # Where the declaration was replaced meanwhile, the new one decides.
         return self._tables.get(name) or await self.table(name)
 
-    async def names(self) -> list[str]:
+    async def names(self) -> Sequence[str]:
         """Return the names of all tables that exist, described or not, in order.
 
+        The answer is the same object for as long as it says the same, and is not to be changed.
         Where patterns need DynamoDB's list, it may be some seconds old. Then this raises
         BackendUnavailable and, where listing takes long, Overloaded and DeadlineExceeded.
         """
-        names = {name for name in self._declaration.tables if name not in self._absent}
-        if self._declaration.discover:
-            names.update(
-                name
-                for name in await self._all_names()
-                if any(fnmatchcase(name, pattern) for pattern in self._declaration.discover)
-            )
-        return sorted(names)
+        named = [name for name in self._declaration.tables if name not in self._absent]
+        discovered = await self._discovered_names() if self._declaration.discover else ()
+        if self._names is None or self._names[:2] != (named, discovered):
+            self._names = named, discovered, sorted({*named, *discovered})
+        return self._names[2]
 
     async def refresh(self) -> None:
         """Describe every named and every discovered table again.
@@ -222,12 +222,17 @@ class Catalog:
         self._described_again.clear()
         self._changed()
 
-    async def _all_names(self) -> Sequence[str]:
+    async def _discovered_names(self) -> Sequence[str]:
         names = self._listed.get(_LIST)
         return await self._lists.ask(_LIST, self._list, self._asker()) if names is None else names
 
     async def _list(self) -> Sequence[str]:
-        names = self._listed[_LIST] = await self._describer.list_names()
+        """List what the patterns match, which takes long where tables are many."""
+        all_names = await self._describer.list_names()
+        patterns = self._declaration.discover  # those of now
+        names = self._listed[_LIST] = [
+            name for name in all_names if any(fnmatchcase(name, pattern) for pattern in patterns)
+        ]
         return names
 
     async def _describe_first(self, name: str, declaration: TableDeclaration, asker: str) -> None:

@@ -22,6 +22,7 @@ from dynamodb_processor_server.catalog.schema import (
 from dynamodb_processor_server.errors import InvalidRequest
 from dynamodb_processor_server.query.rules import RowRule
 from dynamodb_processor_server.rpc.call import current_call
+from dynamodb_processor_server.rpc.granted_names import GrantedNames
 from dynamodb_processor_server.rpc.table_access import granted, table_access
 
 _DEFAULT_PAGE_SIZE: Final = 100
@@ -43,6 +44,7 @@ class CatalogServicer:
     def __init__(self, catalog: Catalog, calls: Limiter) -> None:
         self._catalog = catalog
         self._calls = calls
+        self._granted = GrantedNames()
 
     async def ListTables(  # noqa: N802 - the method's name in the contract
         self, request: pb.ListTablesRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -52,7 +54,7 @@ class CatalogServicer:
             raise InvalidRequest.of("page_size", f"must not be negative, is {request.page_size}")
         caller = current_call().caller
         size = min(request.page_size or _DEFAULT_PAGE_SIZE, _MAX_PAGE_SIZE)
-        names = [name for name in await self._catalog.names() if caller.may_read(name)]
+        names = self._granted.of(caller, await self._catalog.names())
         first = bisect_right(names, request.page_token) if request.page_token else 0
         page = names[first : first + size]
         more = first + size < len(names)

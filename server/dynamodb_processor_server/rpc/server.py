@@ -121,13 +121,13 @@ class RpcServer:
         if reflection_mode != "off":
             names = [service.full_name for service, _ in served] + [REFLECTION_SERVICE.full_name]
             served.append((REFLECTION_SERVICE, Reflection(names, services.draining)))
-        metered = _metered(planning)
+        most = {CACHE_SERVICE.full_name: _MAX_CACHE_REQUEST}
         handlers = [
-            service_handler(service, servicer, READERS, is_kept, read_large=metered)
+            service_handler(service, servicer, READERS, is_kept, read_large=_metered(planning))
             if service is QUERY_SERVICE
-            else service_handler(service, servicer, max_bytes=_MAX_CACHE_REQUEST, read_large=metered)
-            if service is CACHE_SERVICE
-            else service_handler(service, servicer, max_bytes=_MAX_SMALL_REQUEST)
+            else service_handler(
+                service, servicer, max_bytes=most.get(service.full_name, _MAX_SMALL_REQUEST)
+            )
             for service, servicer in served
         ]
         self._bounds = bounds
