@@ -70,7 +70,7 @@ class App:
         self._service.health.set_ready(ready)
 
     def reload(self) -> None:
-        """Look at the two files now, and not only when their time has come."""
+        """Check the catalog and the keys file now instead of after `reload_interval`."""
         _log.info("reload_asked_for")
         self._service.declaration.look_now()
         self._service.keys.look_now()
@@ -118,7 +118,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
 
 
 def _keep_up_to_date(settings: Settings, service: Service, stack: AsyncExitStack) -> None:
-    """Look at files, schemas and connections again and again, until `stack` is closed."""
+    """Check files, schemas and connections at intervals, until `stack` is closed."""
     declaration, keys = service.declaration, service.keys
 
     def adopt_catalog(declared: CatalogDeclaration) -> None:

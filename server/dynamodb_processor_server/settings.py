@@ -71,7 +71,7 @@ class Settings(BaseSettings):
         300.0,
         ge=0,
         le=_LONGEST_CONNECTION,
-        description="Seconds after which a client is told to open another connection, so that "
+        description="Seconds after which the server has a client open another connection, so that "
         "clients spread over new replicas; 0: never.",
     )
     max_connection_age_grace: float = Field(
@@ -129,23 +129,31 @@ class Settings(BaseSettings):
         description="The AWS region of tables that name none; absent: `AWS_REGION`, then "
         "`AWS_DEFAULT_REGION`, then the AWS profile.",
     )
-    backend_connect_timeout: Seconds = Field(3.0, description="To connect to DynamoDB.")
-    backend_read_timeout: Seconds = Field(5.0, description="For one answer of DynamoDB.")
+    backend_connect_timeout: Seconds = Field(
+        3.0, description="Seconds that connecting to DynamoDB may take."
+    )
+    backend_read_timeout: Seconds = Field(
+        5.0, description="Seconds that DynamoDB may take for one answer."
+    )
     backend_attempts: int = Field(
         3, ge=1, le=10, description="Attempts at one request to DynamoDB, the first included."
     )
 
     breaker_failure_rate: float = Field(
-        0.5, gt=0, le=1, description="Failed part of a table's requests that leaves it alone."
+        0.5, gt=0, le=1, description="Failure ratio at which a table's circuit breaker opens."
     )
-    breaker_cool_down: Seconds = Field(2.0, description="For which it is left alone.")
+    breaker_cool_down: Seconds = Field(
+        2.0, description="Seconds that an open breaker waits before it lets one probe through."
+    )
 
     token_keys: SecretStr | None = Field(
         None,
         description="Keys that seal page tokens, `id:base64url of 32 bytes`, separated by commas; "
         "the first seals, all open. Absent: a key of this process's own.",
     )
-    token_lifetime: Seconds = Field(86_400.0, description="How long a page token is good.")
+    token_lifetime: Seconds = Field(
+        86_400.0, description="Seconds for which a page token is valid."
+    )
 
     max_concurrent_reads: int = Field(
         200,
@@ -188,9 +196,11 @@ class Settings(BaseSettings):
         3_600.0,
         description="Seconds for streams; a caller's own deadline counts where it is shorter.",
     )
-    stream_interval: Seconds = Field(2.0, description="Between a stream's messages, at most.")
+    stream_interval: Seconds = Field(
+        2.0, description="Seconds between the messages of a stream, at most."
+    )
     max_page_bytes: int = Field(
-        3_500_000, ge=500_000, le=64 * _MEBIBYTE, description="Encoded items on one page."
+        3_500_000, ge=500_000, le=64 * _MEBIBYTE, description="Bytes of encoded items on one page."
     )
 
     max_item_bytes: int = Field(
@@ -198,22 +208,24 @@ class Settings(BaseSettings):
         ge=100_000,
         le=64 * _MEBIBYTE,
         description="Bytes of the largest item that is sent, as a message; a larger one is named "
-        "in an error. Clients of gRPC take messages of 4 MiB unless they are told otherwise.",
+        "in an error. Clients of gRPC take messages of 4 MiB unless they set another limit.",
     )
     cache_max_bytes: int = Field(
-        256 * _MEBIBYTE, ge=0, description="Memory for cached pages; 0 keeps none."
+        256 * _MEBIBYTE, ge=0, description="Bytes of cached pages, at most; 0 keeps none."
     )
     cache_quarantine: float = Field(
         2.0,
         ge=0,
         le=3_600,
-        description="For which reads are strong after an invalidation, or not cached where they "
-        "cannot be: eventual ones may be old.",
+        description="Seconds after an invalidation in which reads are strongly consistent, or not "
+        "cached where DynamoDB has no such reads: an eventually consistent one may be old.",
     )
     cache_index_quarantine: float = Field(
-        10.0, ge=0, le=3_600, description="The same for reads of global indexes."
+        10.0, ge=0, le=3_600, description="Seconds of the same for reads of global indexes."
     )
-    shared_read_timeout: Seconds = Field(30.0, description="For a read that several callers share.")
+    shared_read_timeout: Seconds = Field(
+        30.0, description="Seconds that a read may take which several callers share."
+    )
 
     redis_url: SecretStr | None = Field(
         None,
@@ -227,7 +239,10 @@ class Settings(BaseSettings):
         description="What all keys in it begin with: one for each fleet.",
     )
     redis_timeout: float = Field(
-        0.1, gt=0, le=1, description="For one answer of Redis, after which it is done without."
+        0.1,
+        gt=0,
+        le=1,
+        description="Seconds that one Redis command may take; then the replica goes on without it.",
     )
     redis_lost: Literal["bypass", "serve_until_ttl"] = Field(
         "bypass",
@@ -244,24 +259,32 @@ class Settings(BaseSettings):
         None, description="A DynamoDB Streams endpoint; absent: `endpoint_url`, or AWS's."
     )
     stream_poll_interval: float = Field(
-        0.5, ge=0.2, le=2, description="Between looks at each shard of a table's stream."
+        0.5,
+        ge=0.2,
+        le=2,
+        description="Seconds between two reads of each shard of a table's stream.",
     )
     stream_max_lag: float = Field(
         10.0,
         ge=5,
         le=3_600,
-        description="How far behind a stream may be before its whole table is invalidated.",
+        description="Seconds that following a stream may be behind before its whole table is "
+        "invalidated.",
     )
 
-    catalog_refresh: Seconds = Field(60.0, description="Between looks at the tables' schemas.")
-    reload_interval: Seconds = Field(5.0, description="Between looks at the two files.")
+    catalog_refresh: Seconds = Field(
+        60.0, description="Seconds between two descriptions of each table."
+    )
+    reload_interval: Seconds = Field(
+        5.0, description="Seconds between two checks of the catalog and the keys file."
+    )
     drain_delay: float = Field(
         3.0,
         ge=0,
         le=LONGEST_SECONDS,
-        description="How long to serve on after readiness has ended.",
+        description="Seconds for which the server serves on after readiness has ended.",
     )
-    drain_grace: Seconds = Field(20.0, description="For calls under way after that.")
+    drain_grace: Seconds = Field(20.0, description="Seconds that calls under way then have to end.")
 
     def effective_region(self) -> str | None:
         """Return the region of tables that name none, None if nothing says it.

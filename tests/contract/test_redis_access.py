@@ -22,7 +22,7 @@ from dynamodb_processor_server.caching.shared.view import View
 from dynamodb_processor_server.cli.redis_report import report_on_redis
 from dynamodb_processor_server.query.tokens import TokenKey
 from dynamodb_processor_server.redis_client import RedisLog
-from tests.support.processes import free_address
+from tests.support.processes import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.running import eventually
 
@@ -248,7 +248,7 @@ async def test_config_says_that_several_nodes_need_braces(
     redis_binary: str, tmp_path: Path
 ) -> None:
     """Keys that lie apart cannot be used by one script."""
-    servers, ports = [], [free_address().rpartition(":")[2] for _ in range(2)]
+    servers, ports = [], [str(free_port()) for _ in range(2)]
     for port in ports:
         directory = tmp_path / port
         directory.mkdir()

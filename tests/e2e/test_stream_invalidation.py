@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
@@ -21,7 +19,7 @@ from tests.support.channels import Caller, open_caller
 from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import create_table, open_client
 from tests.support.event_service import ENVIRONMENT, KEYS, READER
-from tests.support.lengths import PATIENCE, at_length, timely
+from tests.support.lengths import at_length, timely
 from tests.support.messages import from_item, spec
 from tests.support.processes import ServerProcess, served
 from tests.support.running import eventually
@@ -178,12 +176,8 @@ async def _ask(caller: Caller, asked: Mapping[str, str], index: str) -> tuple[li
     return [from_item(item) for item in page.items], hit
 
 
-def _metric(service: ServerProcess, name: str) -> float:
-    port = service.wait_for_event("serving")["metrics_port"]
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
-        text = answer.read().decode()
-    found = re.search(rf"^dynamodb_processor_stream_{name} (\S+)$", text, re.MULTILINE)
-    return float(found[1]) if found else 0.0
+def _metric(service: ServerProcess, name: str, labels: str = "") -> float:
+    return service.metric(f"stream_{name}", labels)
 
 
 async def test_no_answer_is_stale_once_the_stream_is_read(
@@ -236,6 +230,6 @@ async def test_no_answer_is_stale_once_the_stream_is_read(
     assert stale == 0
     assert hits > asked / 10
     assert timely(p99, 3.0)
-    assert _metric(service, 'table_invalidations_total{reason="started",table="rooms"}') == 1
-    assert _metric(service, 'table_invalidations_total{reason="behind",table="rooms"}') == 0
-    assert timely(_metric(service, 'behind_seconds{table="rooms"}'), 2.0)
+    assert _metric(service, "table_invalidations_total", 'reason="started",table="rooms"') == 1
+    assert _metric(service, "table_invalidations_total", 'reason="behind",table="rooms"') == 0
+    assert timely(_metric(service, "behind_seconds", 'table="rooms"'), 2.0)

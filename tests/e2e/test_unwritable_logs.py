@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from tests.support.events import LONG
 from tests.support.messages import spec
 from tests.support.processes import clean_environment, free_address
 from tests.support.running import eventually
+from tests.support.scraping import scraped_sum
 
 _LATER: Final = ApiKey("later")
 _QUERY: Final = QueryRequest(query=spec("events", "user_id = :u", {"u": {"S": LONG}}), page_size=1)
@@ -47,11 +47,7 @@ class Unlogged:
 
     def metric(self, name: str) -> float:
         """Return a metric without labels."""
-        with urllib.request.urlopen(f"http://{self.metrics}/metrics", timeout=_PATIENCE) as answer:
-            for line in answer.read().decode().splitlines():
-                if line.startswith(f"dynamodb_processor_{name} "):
-                    return float(line.rpartition(" ")[2])
-        raise AssertionError(f"there is no {name}")
+        return scraped_sum(self.metrics, name)
 
 
 Start = Callable[..., Unlogged]

@@ -19,12 +19,12 @@ import uvloop
 from dynamodb_processor_server.telemetry.logs import configure_logs
 from tests.faults.load import events_items, events_schema
 from tests.faults.proxy import Proxy, open_proxy
-from tests.faults.scraping import metric
 from tests.faults.stub import Act, Stub, open_stub
 from tests.rpc.logged import Logged
 from tests.support.dynamodb import create_table, open_client, put_items
 from tests.support.lengths import at_length
 from tests.support.running import Service, open_service
+from tests.support.scraping import metric
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -16,10 +16,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from dynamodb_processor.v1.cache_service_pb2 import GetCacheStatsRequest
 from dynamodb_processor.v1.cache_service_pb2_grpc import CacheServiceStub
-from tests.faults.flooding import Flood, flood, megabytes
+from tests.faults.flooding import Flood, flood
 from tests.faults.pacing import ended
 from tests.support.access import ApiKey, keys_file
 from tests.support.lengths import FULL, at_length
+from tests.support.memory import resident_mebibytes
 from tests.support.processes import ServerProcess, serving
 from tests.support.running import eventually
 from tests.support.slow_client import slow_client
@@ -113,13 +114,13 @@ async def test_a_flood_without_a_key(
         grpc.aio.insecure_channel(server.address) as channel,
     ):
         await _probe(server.address)
-        before, probes = megabytes(server.process.pid), list[float]()
+        before, probes = resident_mebibytes(server.process.pid), list[float]()
         probing = asyncio.create_task(_probe_on(server.address, probes))
         async with flood(server.address, _FLOOD) as flooding:
             reloaded = await _key_is_refused(server, channel)
             await asyncio.sleep(at_length(0, 3))
             await ended(probing)
-            growth = megabytes(server.process.pid) - before
+            growth = resident_mebibytes(server.process.pid) - before
             calls = await asyncio.to_thread(server.metric, "unauthenticated_calls")
             requests = await asyncio.to_thread(server.metric, "pending_requests")
             began = time.monotonic()

@@ -27,6 +27,7 @@ from tests.support.datasets import Schema
 from tests.support.dynamodb import create_table, open_client
 from tests.support.large_items import SHORT, VALUES, put_large_item
 from tests.support.lengths import FULL
+from tests.support.memory import peak_mebibytes, resident_mebibytes
 from tests.support.messages import from_item, spec
 from tests.support.oracle import canonical_item
 from tests.support.processes import ServerProcess, served, serving
@@ -120,11 +121,11 @@ async def test_reads_of_large_items_at_once_take_bounded_memory(
         ) as server,
         open_caller(server.address, _READER.text) as caller,
     ):
-        before = _memory(server.process.pid, "VmRSS")
+        before = resident_mebibytes(server.process.pid)
         pages = await asyncio.gather(
             *(caller.query(request, deadline=_DEADLINE) for _ in range(_AT_ONCE))
         )
-        grown = _memory(server.process.pid, "VmHWM") - before
+        grown = peak_mebibytes(server.process.pid) - before
     report(
         f"{_AT_ONCE} reads of 390 KB at once: {kind}",
         f"RSS + {_AT_ONCE} x {_MEBIBYTES_EACH} MB at most",
@@ -132,11 +133,3 @@ async def test_reads_of_large_items_at_once_take_bounded_memory(
     )
     assert all(page.items for page in pages)
     assert grown <= _AT_ONCE * _MEBIBYTES_EACH
-
-
-def _memory(pid: int, name: str) -> float:
-    """Return the resident memory of a process in MiB, now or at most so far."""
-    for line in Path(f"/proc/{pid}/status").read_text("ascii").splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) / 1024
-    raise AssertionError(f"no {name}")

@@ -20,13 +20,13 @@ import redis
 from dynamodb_processor.v1.query_pb2 import CACHE_MODE_ONLY_IF_CACHED, CachePolicy
 from tests.faults.load import DEADLINE, event
 from tests.faults.proxy import Proxy, Weather, open_proxy
-from tests.faults.scraping import metric
 from tests.faults.versions import Outcomes, VersionedLoad, invalidate
 from tests.support.access import token_keys
 from tests.support.dynamodb import open_client
 from tests.support.lengths import FULL, PATIENCE, at_length, timely
 from tests.support.redis_server import RedisServer
 from tests.support.running import UNLIMITED, Service, eventually, make_key, open_service, query_spec
+from tests.support.scraping import metric
 
 _GRACE: Final = 0.25  # seconds past its deadline in which every call has ended
 _SECONDS: Final = at_length(2, 3)  # of load; the fault comes in the first half and stays

@@ -17,6 +17,7 @@ from tests.faults.heavy_queries import HEAVY_QUERIES
 from tests.support.access import ApiKey, keys_file
 from tests.support.event_service import ENVIRONMENT
 from tests.support.lengths import FULL
+from tests.support.memory import resident_mebibytes
 from tests.support.processes import ServerProcess, serving
 from tests.support.request_shapes import METHODS, SIZES, Method, kept_shapes
 from tests.support.running import make_key, open_service
@@ -198,6 +199,5 @@ def _seconds(server: ServerProcess) -> tuple[float, float]:
     return by_thread[process], sum(by_thread.values())
 
 
-def _memory(server: ServerProcess) -> int:
-    text = Path(f"/proc/{server.process.pid}/statm").read_text()
-    return int(text.split()[1]) * 4_096
+def _memory(server: ServerProcess) -> float:
+    return resident_mebibytes(server.process.pid) * 2**20

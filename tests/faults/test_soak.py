@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-import urllib.request
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -34,6 +33,7 @@ from tests.support.lengths import FULL, PATIENCE, at_length
 from tests.support.messages import spec
 from tests.support.processes import ServerProcess, serving
 from tests.support.running import eventually
+from tests.support.scraping import scraped
 
 _KEY: Final = ApiKey("tester")
 _WARM_UP: Final = at_length(4, 120)  # seconds
@@ -214,10 +214,7 @@ def _bare_server(methods: list[BareMethod]) -> Iterator[tuple[int, str]]:
 
 
 def _metrics(server: ServerProcess) -> dict[str, float]:
-    port = server.wait_for_event("serving")["metrics_port"]
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
-        text = answer.read().decode()
-    families = text_string_to_metric_families(text)
+    families = text_string_to_metric_families(scraped(server.metrics_address))
     return {sample.name: sample.value for family in families for sample in family.samples}
 
 

@@ -13,12 +13,12 @@ import grpc
 
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest
 from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
-from tests.faults.flooding import megabytes
 from tests.faults.load import events_schema
 from tests.support.access import ApiKey, keys_file
 from tests.support.dynamodb import create_table, open_client, put_items
 from tests.support.http2_peer import silent_peer
 from tests.support.lengths import at_length
+from tests.support.memory import resident_mebibytes
 from tests.support.messages import spec
 from tests.support.processes import ServerProcess, serving
 from tests.support.running import eventually
@@ -78,7 +78,7 @@ async def test_answers_that_are_not_taken(
             return len(page.items)
 
         assert await ask() == _ITEMS
-        before = megabytes(server.process.pid)
+        before = resident_mebibytes(server.process.pid)
         for _ in range(_CONNECTIONS):
             peer = await stack.enter_async_context(silent_peer(server.address))
             for _ in range(_CALLS):
@@ -91,7 +91,7 @@ async def test_answers_that_are_not_taken(
 
         await eventually(all_came, patience=_PATIENCE)
         unsent = await _metric(server, "unsent_bytes")
-        growth = megabytes(server.process.pid) - before
+        growth = resident_mebibytes(server.process.pid) - before
         assert await ask() == _ITEMS
 
         async def none_left() -> bool:

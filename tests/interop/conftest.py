@@ -10,7 +10,6 @@ from typing import Any, Final
 import pytest
 import pytest_asyncio
 
-from tests.faults.scraping import metric
 from tests.faults.stub import Stub, open_stub
 from tests.interop.drivers import ruby_is_there
 from tests.interop.recording import Recorder, recording
@@ -21,6 +20,7 @@ from tests.support.dynamodb import create_table, open_client, put_items
 from tests.support.lengths import FULL
 from tests.support.redis_server import RedisServer
 from tests.support.running import Service, eventually, make_key, open_service
+from tests.support.scraping import metric
 
 #: Each name belongs to a client; the others take longer, as most of them start anew for each call.
 ALWAYS: Final = ("grpc-js", "connect-es", "grpclib", "betterproto2", "connectrpc")

@@ -29,7 +29,6 @@ from tests.support.lengths import PATIENCE
 CLIENTS: Final = Path(__file__).parent / "clients"
 PROTO: Final = Path(__file__).parents[2] / "proto"
 _CODES: Final = {code.name.lower(): code.value[0] for code in grpc.StatusCode}
-_CODES_IN_WORDS: Final = {code.value[1]: code.value[0] for code in grpc.StatusCode}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,7 @@ from google.rpc.status_pb2 import Status
 from tests.interop.drivers import Call, Client, Outcome, unpacked
 from tests.interop.forms import as_json
 from tests.support.backends import find_tool
+from tests.support.processes import free_port
 from tests.support.running import eventually
 
 _SERVICES: Final = [
@@ -61,7 +61,7 @@ class Envoy(Client):
             await self._process.wait()
 
     async def _start(self) -> None:
-        self._port = _free_port()
+        self._port = free_port()
         config = self.folder / "envoy.json"
         config.write_text(json.dumps(self._config()), encoding="utf-8")
         self._process = await asyncio.create_subprocess_exec(
@@ -129,9 +129,3 @@ def _type(name: str) -> str:
 
 def _address(host: str, port: int) -> dict[str, Any]:
     return {"socket_address": {"address": host, "port_value": port}}
-
-
-def _free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

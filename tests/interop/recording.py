@@ -12,13 +12,16 @@ from typing import Any, Final
 from google.rpc.status_pb2 import Status
 from hpack import Decoder
 
-_DATA: Final = 0x0
-_HEADERS: Final = 0x1
-_CONTINUATION: Final = 0x9
-_END_STREAM: Final = 0x1
-_PADDED: Final = 0x8
-_PRIORITY: Final = 0x20
-_END_HEADERS: Final = 0x4
+from tests.support.http2_frames import (
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    PADDED,
+    PRIORITY,
+)
+
 _PREFIX: Final = 5  # bytes before a message: whether it is compressed, and its length
 
 
@@ -76,25 +79,25 @@ class _Reader:
             stream = int.from_bytes(self._buffer[5:9], "big") & 0x7FFF_FFFF
             payload = bytes(self._buffer[9 : 9 + length])
             del self._buffer[: 9 + length]
-            if kind in (_DATA, _HEADERS, _CONTINUATION):
+            if kind in (DATA, HEADERS, CONTINUATION):
                 self._take(kind, flags, stream, payload)
 
     def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
-        if flags & _PADDED and kind != _CONTINUATION:
+        if flags & PADDED and kind != CONTINUATION:
             payload = payload[1 : len(payload) - payload[0]]
         if stream not in self._streams:
             self._streams[stream] = Answer()
             self._answers.append(self._streams[stream])
         answer = self._streams[stream]
-        if kind == _DATA:
+        if kind == DATA:
             answer.data += payload
         else:
-            self._block += payload[5:] if flags & _PRIORITY and kind == _HEADERS else payload
-            if flags & _END_HEADERS:
+            self._block += payload[5:] if flags & PRIORITY and kind == HEADERS else payload
+            if flags & END_HEADERS:
                 fields: Any = self._headers.decode(bytes(self._block), raw=True)
                 answer.headers.update((name.decode(), value) for name, value in fields)
                 self._block.clear()
-        if kind != _CONTINUATION and flags & _END_STREAM:
+        if kind != CONTINUATION and flags & END_STREAM:
             answer.ended = True
 
 
@@ -112,10 +115,6 @@ class Recorder:
     def address(self) -> str:
         """The host and port to call."""
         return f"127.0.0.1:{self.port}"
-
-    def redirect(self, address: str) -> None:
-        """Pass connections that are still to come on to another server."""
-        self._upstream = address
 
     async def start(self) -> None:
         """Take connections."""

@@ -38,11 +38,11 @@ from dynamodb_processor.v1.query_service_pb2 import (
     StreamQueryRequest,
 )
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
-from tests.faults.scraping import metric
 from tests.interop.conftest import NAMES, World, user_of
 from tests.interop.drivers import Call, Client, Outcome, unpacked
 from tests.interop.workshop import Workshop
 from tests.support.running import eventually, query_spec
+from tests.support.scraping import metric
 
 _METHODS: Final = {
     f"{method.name}Request": method

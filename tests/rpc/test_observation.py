@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from dynamodb_processor.v1.catalog_service_pb2 import GetTableRequest
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest
@@ -24,6 +21,7 @@ from tests.support.running import (
     query_spec,
     refusal_of,
 )
+from tests.support.scraping import families
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -133,17 +131,11 @@ async def test_no_secret_is_ever_logged(service: Service, logged: Logged) -> Non
 
 async def scrape(service: Service) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     """Return the metrics, by name and labels."""
-    url = f"http://127.0.0.1:{service.app.metrics_port}/metrics"
-
-    def fetch() -> str:
-        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
-            return str(answer.read().decode())
-
     return {
         (sample.name.removeprefix("dynamodb_processor_"), frozenset(sample.labels.items())): (
             sample.value
         )
-        for family in text_string_to_metric_families(await asyncio.to_thread(fetch))
+        for family in await families(service)
         for sample in family.samples
     }
 

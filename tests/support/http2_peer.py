@@ -6,12 +6,19 @@ import asyncio
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
 
-PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE = 0, 1, 3, 4, 6, 8
-END_STREAM, END_HEADERS = 1, 4
-_INITIAL_WINDOW_SIZE: Final = 4
+from tests.support.http2_frames import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    INITIAL_WINDOW_SIZE,
+    PREFACE,
+    SETTINGS,
+    call_headers,
+    frame,
+    setting,
+)
 
 
 class SilentPeer:
@@ -20,7 +27,7 @@ class SilentPeer:
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         self._streams = 0
-        self._writer.write(PREFACE + frame(SETTINGS, 0, 0, _setting(_INITIAL_WINDOW_SIZE, 0)))
+        self._writer.write(PREFACE + frame(SETTINGS, 0, 0, setting(INITIAL_WINDOW_SIZE, 0)))
 
     async def call(self, method: str, request: bytes, key: str = "", *, whole: bool = True) -> None:
         """Send a call, or half of it, with an API key or without; `method` has its slashes."""
@@ -42,37 +49,3 @@ async def silent_peer(address: str) -> AsyncIterator[SilentPeer]:
         yield SilentPeer(writer)
     finally:
         writer.transport.abort()
-
-
-def call_headers(method: str, key: str = "") -> bytes:
-    """Return the header block of a call, with an API key or without."""
-    headers = {
-        ":method": "POST",
-        ":scheme": "http",
-        ":path": method,
-        ":authority": "localhost",
-        "te": "trailers",
-        "content-type": "application/grpc",
-    }
-    if key:
-        headers["x-api-key"] = key
-    return b"".join(_header(name, value) for name, value in headers.items())
-
-
-def _header(name: str, value: str) -> bytes:
-    """Return a literal header field that is not indexed (RFC 7541, 6.2.2)."""
-    return b"\0" + _sized(name) + _sized(value)
-
-
-def _sized(text: str) -> bytes:
-    assert len(text) < 127
-    return bytes([len(text)]) + text.encode()
-
-
-def _setting(identifier: int, value: int) -> bytes:
-    return struct.pack(">HI", identifier, value)
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """Return a frame of HTTP/2."""
-    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload

@@ -6,14 +6,12 @@ import asyncio
 import contextlib
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +22,7 @@ import yaml
 
 from tests.support.backends import AWS_ENVIRONMENT, FOREIGN_VARIABLES
 from tests.support.lengths import PATIENCE
+from tests.support.scraping import scraped_sum
 
 _PREFIX = "DYNAMODB_PROCESSOR_"
 
@@ -100,11 +99,12 @@ class ServerProcess:
 
     def metric(self, name: str, labels: str = "") -> float:
         """Return the sum of a metric's samples whose labels match a pattern."""
-        port = self.wait_for_event("serving")["metrics_port"]
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
-            text = answer.read().decode()
-        pattern = rf"^dynamodb_processor_{name}(?:{{{labels}}})? (\S+)$"
-        return sum(map(float, re.findall(pattern, text, re.MULTILINE)))
+        return scraped_sum(self.metrics_address, name, labels)
+
+    @property
+    def metrics_address(self) -> str:
+        """Where the metrics are served, HOST:PORT."""
+        return f"127.0.0.1:{self.wait_for_event('serving')['metrics_port']}"
 
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Send the process a signal, if it still runs."""
@@ -237,9 +237,14 @@ async def serving(*what: Any, **how: Any) -> AsyncIterator[ServerProcess]:
 
 def free_address() -> str:
     """Return an address of this machine, HOST:PORT, that nobody listens on."""
+    return f"127.0.0.1:{free_port()}"
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+        return int(probe.getsockname()[1])
 
 
 def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -54,11 +54,6 @@ class Method:
     client_streaming: bool
     server_streaming: bool
 
-    @property
-    def needs_key(self) -> bool:
-        """Whether callers must say who they are."""
-        return "dynamodb_processor" in self.path
-
 
 METHODS: Final[dict[str, Method]] = {
     method.name: Method(

@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
-from tests.support.http2_peer import (
+from tests.support.http2_frames import (
+    ACK,
     DATA,
     END_HEADERS,
     END_STREAM,
     HEADERS,
+    INITIAL_WINDOW_SIZE,
     PING,
     PREFACE,
     RST_STREAM,
@@ -24,8 +26,6 @@ from tests.support.http2_peer import (
 
 _WINDOW: Final = 65_535  # of streams and connections, where a server says nothing else
 _MOST: Final = 16_384  # bytes of one frame
-_ACK: Final = 1
-_INITIAL_WINDOW_SIZE: Final = 4
 
 
 class SlowClient:
@@ -75,14 +75,14 @@ class SlowClient:
             self._windows[number] = self._windows.get(number, 0) + int.from_bytes(payload)
         elif kind == WINDOW_UPDATE:
             self._window += int.from_bytes(payload)
-        elif kind == SETTINGS and not flags & _ACK:
+        elif kind == SETTINGS and not flags & ACK:
             for name, value in struct.iter_unpack(">HI", payload):
-                if name == _INITIAL_WINDOW_SIZE:
+                if name == INITIAL_WINDOW_SIZE:
                     change, self._initial = value - self._initial, value
                     self._windows = {each: left + change for each, left in self._windows.items()}
-            self._writer.write(frame(SETTINGS, _ACK, 0))
-        elif kind == PING and not flags & _ACK:
-            self._writer.write(frame(PING, _ACK, 0, payload))
+            self._writer.write(frame(SETTINGS, ACK, 0))
+        elif kind == PING and not flags & ACK:
+            self._writer.write(frame(PING, ACK, 0, payload))
         elif kind == RST_STREAM or (kind == HEADERS and flags & END_STREAM):
             self._left.pop(number, None)
 

@@ -20,7 +20,7 @@ from dynamodb_processor_server.cli.health import check_health
 from tests.support.backends import REGION
 from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import create_table, open_client
-from tests.support.processes import start_command
+from tests.support.processes import free_address, start_command
 from tests.support.running import make_key, open_service, write_catalog, write_keys
 
 _INDEX = Index("by_kind", local=False, partition=("kind",), sort=())
@@ -324,9 +324,7 @@ async def test_health_can_wait_for_a_server(
     tmp_path: Path, dynamodb_local: str, table: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whoever has just started one asks until it serves; only the last answer is printed."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = free_address()
     async with AsyncExitStack() as stack:
         starts: list[float] = []
 

@@ -32,7 +32,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return what the command line says; `command` in it is the command.
 
     Raises:
-        SystemExit: It has a mistake, which has been told, or it asked for help or the version.
+        SystemExit: It has a mistake, which was printed, or it asked for help or the version.
     """
     parser = command_parser()
     arguments = parser.parse_args(argv)

@@ -123,10 +123,10 @@ async def _query(client: QueryClient, arguments: argparse.Namespace, output: Out
     page = await client.query(**_options(arguments), page_token=arguments.token)
     output.items(page.items, arguments.project)
     output.end()
-    _tell_total(page.total)
+    _note_total(page.total)
     if page.next_page_token:
         note(f"more with: --token {shlex.quote(page.next_page_token)}")
-    _tell_cost(arguments, page.stats, page.cache)
+    _note_cost(arguments, page.stats, page.cache)
     hints = Hints(client, arguments)
     hints.look_at(page.items)
     if not page.items and not page.next_page_token:
@@ -144,8 +144,8 @@ async def _stream(client: QueryClient, arguments: argparse.Namespace, output: Ou
             progress.page(pages.stats)
             last = page
     output.end()
-    _tell_total(pages.total)
-    _tell_cost(arguments, pages.stats, last.cache if last else None)
+    _note_total(pages.total)
+    _note_cost(arguments, pages.stats, last.cache if last else None)
     if not pages.stats.items_returned:
         await hints.after_nothing()
 
@@ -171,12 +171,12 @@ def _progress(arguments: argparse.Namespace) -> StreamProgress:
     return StreamProgress(console, is_shown=is_shown and not console.is_dumb_terminal)
 
 
-def _tell_total(total: Total | None) -> None:
+def _note_total(total: Total | None) -> None:
     if total is not None:
         note(f"total: {'' if total.exact else 'at least '}{total.value}")
 
 
-def _tell_cost(
+def _note_cost(
     arguments: argparse.Namespace, stats: PageStats, cache: CacheInfo | None = None
 ) -> None:
     if arguments.verbose:
@@ -195,7 +195,7 @@ async def _count(client: QueryClient, arguments: argparse.Namespace, output: Out
     output.value(count.value, Text(str(count.value)))
     if not count.exact:
         note("there may be more")
-    _tell_cost(arguments, count.stats, count.cache)
+    _note_cost(arguments, count.stats, count.cache)
     if not count.value:
         await Hints(client, arguments).after_nothing()
 
@@ -210,7 +210,7 @@ async def _get(client: QueryClient, arguments: argparse.Namespace, output: Outpu
     if output.is_for_people or arguments.verbose:
         for key in missing:
             note(f"no item: {to_json(key)}")
-    _tell_cost(arguments, found.stats)
+    _note_cost(arguments, found.stats)
     return _FAILED if missing else 0
 
 
@@ -239,9 +239,9 @@ def _report(error: QueryError) -> None:
     call = f" (request {error.request_id})" if error.request_id else ""
     for line in clauses(f"ddbq: {error}{call}"):
         note(line)
-    told = " ".join(error.message.split())
+    message = " ".join(error.message.split())
     for violation in error.violations[:_MOST_VIOLATIONS]:
-        if " ".join(violation.description.split()) not in told:
+        if " ".join(violation.description.split()) not in message:
             note(f"  {violation.subject}: {violation.description}")
     if error.resume_token:
         note(f"go on with: --token {shlex.quote(error.resume_token)}")

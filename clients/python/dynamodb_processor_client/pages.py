@@ -48,7 +48,7 @@ class CacheStatus(enum.Enum):
     """How the service's cache took part in an answer."""
 
     UNKNOWN = 0
-    """Not told, because a row rule applies; or a way that this client does not know."""
+    """Withheld, because a row rule applies; or a way that this client does not know."""
     HIT = 1
     """Answered from the cache of the replica that was asked."""
     SHARED_HIT = 2

@@ -8,7 +8,7 @@ from dynamodb_processor_client.errors import Internal
 from dynamodb_processor_client.pages import PageStats
 
 _IDLE_CALLS: Final = 5
-# An answer that took so many seconds ends no busy loop, and what it took may not be told.
+# An answer that took so many seconds is no busy loop; what it read may be withheld.
 _LONG: Final = 1.0
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import astuple
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from types import TracebackType
 from typing import Self
@@ -238,9 +238,7 @@ def _attribute_text(attribute: KeyAttribute) -> str:
     return " = ".join(filter(None, (attribute.name, attribute.template)))
 
 
-def stats_text(
-    stats: PageStats, cache: CacheInfo | None = None, read_time: datetime | None = None
-) -> str:
+def stats_text(stats: PageStats, cache: CacheInfo | None = None) -> str:
     """Return what an answer took, on one line."""
     parts = [
         f"index {stats.index_used or '@table'}",
@@ -250,7 +248,6 @@ def stats_text(
         f"retries {stats.throttle_retries}" if stats.throttle_retries else "",
         f"DynamoDB {stats.backend_time / timedelta(milliseconds=1):.1f} ms",
         _cache_text(cache) if cache else "",
-        f"read at {read_time.isoformat(timespec='milliseconds')}" if read_time else "",
     ]
     return ", ".join(filter(None, parts))
 

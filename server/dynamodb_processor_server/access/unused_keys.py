@@ -1,4 +1,4 @@
-"""Keys that are good for nothing: a table's name was mistyped, or left the catalog."""
+"""Keys that grant no table of the catalog, because its name is mistyped or was removed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _log = structlog.get_logger(__name__)
 def keys_without_tables(ring: KeyRing, catalog: CatalogDeclaration) -> list[str]:
     """Return the ids of keys that grant no table of a catalog, in order.
 
-    Whether two patterns have a name in common is not looked at: a pattern is given the benefit of
-    the doubt where the catalog discovers tables.
+    Two patterns are not compared: where the catalog discovers tables, a key with a pattern is taken
+    for a useful one.
     """
     return [
         principal.key_id

@@ -226,7 +226,7 @@ class CatalogDeclaration(Declared):  # type: ignore[no-redef]  # two fields read
     @field_validator("discover", mode="before")
     @classmethod
     def _patterns(cls, discover: Any) -> Any:
-        # Patterns that are none are told of as names of the mapping.
+        # A name that is no pattern is reported as a name of the mapping.
         if isinstance(discover, Mapping):
             return tuple(name for name in discover if _is_pattern(name))
         return discover

@@ -1,4 +1,4 @@
-"""Which table in DynamoDB a name stands for, by what is in force and not by what was written."""
+"""The identity of a table: which one in DynamoDB a name stands for at the moment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class TableIdentity:
-    """What tells a table from every other one.
+    """What distinguishes a table from every other one.
 
     Attributes:
         name: Its name in DynamoDB.

@@ -1,4 +1,4 @@
-"""Turns: who may do something of which only so much is done at once."""
+"""A fair bound on concurrent work: owners take turns."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class _Ticket:
 class FairTurns:
     """A bound on things that are done at once, in which owners take turns.
 
-    Whoever has how many things to do, each owner in turn has one done. What several owners want is
-    done in the first of their turns. For one event loop; not safe across threads.
+    However many things an owner waits for, each owner in turn has one done. What several owners
+    want is done in the first of their turns. For one event loop; not safe across threads.
     """
 
     def __init__(self, limit: int, most: int) -> None:

@@ -34,7 +34,7 @@ _CLOSE_SECONDS: Final = 5.0  # for the process to end, after calls have had thei
 
 
 def serve(settings: Settings, run: Callable[[Coroutine[Any, Any, int]], int]) -> int:
-    """Serve until the process is told to end, and return its exit code.
+    """Serve until a signal ends the process, and return its exit code.
 
     `run` runs a coroutine on a new loop. Raises ConfigurationError for mistakes in the settings or
     the files they name.
@@ -54,25 +54,25 @@ def serve(settings: Settings, run: Callable[[Coroutine[Any, Any, int]], int]) ->
     for warning in setting_warnings(settings):
         _log.warning("setting_warning", warning=warning)
     raise_limit()
-    return run(_serve_until_told(settings, ending, early))
+    return run(_serve_until_signalled(settings, ending, early))
 
 
-async def _serve_until_told(
+async def _serve_until_signalled(
     settings: Settings, ending: Sequence[signal.Signals], early: Sequence[int]
 ) -> int:
     """Serve until a signal comes that ends it, or do not begin if one has come already."""
-    told = asyncio.Event()
+    signalled = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in ending:
-        loop.add_signal_handler(number, told.set)
+        loop.add_signal_handler(number, signalled.set)
     if early:
         return 0
     started = asyncio.Event()
-    serving = asyncio.create_task(_serve_while(settings, started, told, _HANGUP not in ending))
-    waiting = asyncio.create_task(told.wait())
+    serving = asyncio.create_task(_serve_while(settings, started, signalled, _HANGUP not in ending))
+    waiting = asyncio.create_task(signalled.wait())
     await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
-    if told.is_set():
+    if signalled.is_set():
         _end_within(settings.drain_delay + settings.drain_grace + _CLOSE_SECONDS)
         if not started.is_set():
             serving.cancel()
@@ -82,13 +82,13 @@ async def _serve_until_told(
 
 
 async def _serve_while(
-    settings: Settings, started: asyncio.Event, told: asyncio.Event, hangup_reloads: bool
+    settings: Settings, started: asyncio.Event, signalled: asyncio.Event, hangup_reloads: bool
 ) -> None:
     async with open_app(settings) as app:
         if _HANGUP is not None and hangup_reloads:
             asyncio.get_running_loop().add_signal_handler(_HANGUP, app.reload)
         started.set()
-        await told.wait()
+        await signalled.wait()
 
 
 def _end_within(seconds: float) -> None:

@@ -54,7 +54,7 @@ async def _field_notes(
     try:
         found = await describer.stored_names(declaration, fields, _SAMPLE)
     except (ProcessorError, BackendRefused):  # it takes the right to scan, which few servers have
-        return (f"items were not looked at for attributes named like the fields {fields}",)
+        return (f"items were not sampled for attributes named like the fields {fields}",)
     return [
         f"items store an attribute {field}, which is a field of a key as well: it is shown only in "
         "items whose keys do not give the field, and conditions are about the key"

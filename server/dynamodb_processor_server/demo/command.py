@@ -67,11 +67,11 @@ async def _show(
     interruption.use_loop()
     events, departures = audit_events(), flights()
     tables = (events, departures, activity(events))
-    region = await interruption.unless_told(_load(backend, tables, screen))
+    region = await interruption.unless_interrupted(_load(backend, tables, screen))
     async with open_service(backend, tables, listen) as service:
         async with service.connection.client() as client:
             walk = Walk(client, service.connection, events, departures, screen)
-            steps = await interruption.unless_told(walk.run())
+            steps = await interruption.unless_interrupted(walk.run())
         screen.title(f"The walk is done: all {steps} steps showed what they promise.")
         if backend.is_real:
             _say_what_stays(tables, region, screen)

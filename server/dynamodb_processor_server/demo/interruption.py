@@ -26,7 +26,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self._came = False
-        self._told: asyncio.Event | None = None
+        self._signalled: asyncio.Event | None = None
 
     def __enter__(self) -> Self:
         self._before = [signal.signal(number, self._interrupt) for number in _SIGNALS]
@@ -42,30 +42,30 @@ class Interruption:
 
     def use_loop(self) -> None:
         """Have the running event loop hear the signals, which raises nothing anywhere."""
-        self._told = asyncio.Event()
+        self._signalled = asyncio.Event()
         for number in _SIGNALS:
-            asyncio.get_running_loop().add_signal_handler(number, self._told.set)
+            asyncio.get_running_loop().add_signal_handler(number, self._signalled.set)
         if self._came:
-            self._told.set()
+            self._signalled.set()
 
     async def wait(self) -> None:
         """Wait for a signal."""
-        assert self._told is not None
-        await self._told.wait()
+        assert self._signalled is not None
+        await self._signalled.wait()
 
-    async def unless_told(self, work: Coroutine[Any, Any, _T]) -> _T:
+    async def unless_interrupted(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Return what `work` returns; cancel it and raise Interrupted when a signal comes."""
         task = asyncio.create_task(work)
-        told = asyncio.create_task(self.wait())
+        waiting = asyncio.create_task(self.wait())
         try:
-            await asyncio.wait((task, told), return_when=asyncio.FIRST_COMPLETED)
-            if not told.done():
+            await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
                 return task.result()
             while not task.done():
                 task.cancel()
                 await asyncio.wait((task,), timeout=_AGAIN_SECONDS)
         finally:
-            told.cancel()
+            waiting.cancel()
             task.cancel()
-            await asyncio.wait((told, task))
+            await asyncio.wait((waiting, task))
         raise Interrupted

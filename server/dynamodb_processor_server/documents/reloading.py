@@ -55,7 +55,7 @@ class Reloading(Generic[T]):
 
     @property
     def in_step(self) -> bool:
-        """Whether the value in force is the file's, as far as the last look at it could tell."""
+        """Whether the value in force is the file's, as far as it could be read last time."""
         return self._refused is None
 
     async def watch(
@@ -79,7 +79,7 @@ class Reloading(Generic[T]):
                 _log.exception("file_not_looked_at", file=str(self._path))
 
     def look_now(self) -> None:
-        """Have `watch` look at the file without waiting for its time."""
+        """Have `watch` check the file now instead of after its pause."""
         self._due = True
         if self._pause is not None:
             self._pause.reschedule(0.0)

@@ -58,8 +58,8 @@ class PushedFilter:
             return False
         values, held = self._held
         if self._branches > 1:
-            for value in _literals(term):
-                values, held = values + size_of(value)[0], held + size_of(value)[1]
+            for count, size in map(size_of, _literals(term)):
+                values, held = values + count, held + size
             if self._branches * values > _MAX_SENT_VALUES:
                 return False
             if self._branches * held > _MAX_SENT_BYTES:

@@ -126,7 +126,7 @@ def _implies_composed_key(
 ) -> bool:
     """Return whether fields of an attribute's template say that it is a valid key.
 
-    Whoever has a field that no other key is made of has the key. It may still be too long.
+    An item with a field that no other key is made of has the key, which may still be too long.
     """
     template = attribute.template
     if template is None or not any(

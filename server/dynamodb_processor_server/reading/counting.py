@@ -232,7 +232,7 @@ class CountBuilder:
         return math.ceil(self._items_needed() / per_answer)
 
     def _items_needed(self) -> float:
-        """Return how many items must be evaluated to reach the bound, as far as can be told."""
+        """Return how many items must be evaluated to reach the bound, by the matches so far."""
         wanted = self._enough - self._count
         if self._plan.exact_limit:
             return wanted

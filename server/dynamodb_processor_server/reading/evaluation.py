@@ -11,7 +11,7 @@ SLICE: Final = 0.005
 
 
 class Slice:
-    """Tells when to pause: `seconds` after it was begun, never if that is infinite."""
+    """Says when to pause: `seconds` after it was begun, never if that is infinite."""
 
     __slots__ = ("_seconds", "_until")
 

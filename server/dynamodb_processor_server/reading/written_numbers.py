@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-# Shorter runs of zeros are left alone: no text of up to 20 characters is touched, so that what fits
-# 64 bits goes on looking like an integer.
+# Shorter runs of zeros stay: no text of up to 20 characters is changed, so that what fits 64 bits
+# is still written as an integer.
 _LEAST_ZEROS: Final = 20
 _RUN: Final = b"0" * _LEAST_ZEROS
 _WRITTEN: Final = rb'"(-?)(?:([1-9][0-9]{0,37}?)(0{%d,})|0\.(0{%d,})([1-9][0-9]{0,37}))"' % (

@@ -25,9 +25,9 @@ import structlog
 _log = structlog.get_logger(__name__)
 
 _LISTS: Final = ("/proc/self/fd", "/dev/fd")
-_EVERY: Final = 0.5  # seconds between looks, and after one that found something to close:
+_EVERY: Final = 0.5  # seconds between two checks, and after one that closed something:
 _SOON: Final = 0.1
-_MOST_ROUNDS: Final = 20  # looks without counting by address, where their number is the same
+_MOST_ROUNDS: Final = 20  # checks that do not count by address, as long as the total is the same
 # Linux's `struct tcp_info`: the milliseconds since data last came, and the bytes that have come.
 _TCP_INFO: Final = struct.Struct("=52xI72xQ")
 _NO_CALL: Final = 128  # bytes: what a client sends to greet, and no call
@@ -55,7 +55,7 @@ class ConnectionGuard:
         """Close what has to be closed, until cancelled."""
         closed, seen, rounds = 0, 0, 0
         while True:
-            # Nobody tells that an address has too many, so that is looked for at intervals.
+            # gRPC does not report new connections, so they are counted at intervals.
             with suppress(TimeoutError):
                 async with asyncio.timeout(_SOON if closed else _EVERY):
                     await self._wake.wait()
@@ -81,7 +81,7 @@ def peer_of(name: str) -> Peer | None:
 
 
 def descriptors_in_use() -> int:
-    """Return how many file descriptors this process has open, 0 where that is not told."""
+    """Return how many file descriptors this process has open, 0 where the platform does not say."""
     return len(_descriptors())
 
 
@@ -121,13 +121,13 @@ class _Connection:
 
     @property
     def idle(self) -> tuple[bool, int]:
-        """Whether no call came, and the milliseconds since data last came, where that is told."""
+        """Whether no call came, and the milliseconds since data last came; zeros off Linux."""
         if sys.platform != "linux":
             return False, 0
-        told = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-        if len(told) < _TCP_INFO.size:
+        info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        if len(info) < _TCP_INFO.size:
             return False, 0
-        since, received = _TCP_INFO.unpack(told)
+        since, received = _TCP_INFO.unpack(info)
         return received < _NO_CALL, since
 
     def close(self) -> bool:

@@ -62,8 +62,8 @@ class _Sealed:
 class Tokens:
     """Page tokens: places in the traversals of prepared queries.
 
-    `end_with_process` says that the keys are this process's own, which callers with a refused token
-    are told. `now` is seconds since the epoch.
+    `end_with_process` says that the keys are this process's own, which is then part of the error
+    for a refused token. `now` is seconds since the epoch.
 
     A place that was sealed within the last minute is not sealed anew: the same page of the cache
     goes out with the same token.

@@ -114,9 +114,9 @@ class Preparation:
         return counting
 
     async def is_outdated(self, access: TableAccess) -> bool:
-        """Return whether the catalog is not that of `access` any more, after a look at DynamoDB.
+        """Describe the table again; return whether the catalog is not that of `access` any more.
 
-        To be asked when DynamoDB has refused what was planned under that access.
+        To be called when DynamoDB has refused what was planned under that access.
         """
         await self._catalog.describe_again(access.table.name)
         return self._catalog.version != access.version

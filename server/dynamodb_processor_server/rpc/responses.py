@@ -31,7 +31,7 @@ def query_response(step: Step, plan: Plan, token: str) -> bytes:
     content, usage = step.page.content, step.page.usage
     rest = QueryResponse()
     read_at: float | None = content.read_at
-    if _tells_of_cache(step, plan):
+    if _shows_cache_info(step, plan):
         _set_cache_info(rest.cache, step.page)
     else:
         read_at, usage = None, NO_USAGE
@@ -74,7 +74,7 @@ def stream_response(step: Step, plan: Plan, token: str, sequence: int) -> bytes:
         resume_token=token, end=_ENDS[content.end], sequence=sequence, last=step.last
     )
     usage, cumulative = NO_USAGE, NO_USAGE
-    if _tells_of_cache(step, plan):
+    if _shows_cache_info(step, plan):
         usage, cumulative = _told(step.page.usage, plan), _told(step.usage, plan)
         _set_cache_info(rest.cache, step.page)
         set_seconds(rest.read_time, content.read_at)
@@ -95,7 +95,7 @@ def count_response(step: Step, bound: int, plan: Plan, token: str) -> CountItems
     total = total_of(step.returned, bound, exhausted=content.next is None)
     _set_total(response.total, total)
     usage = NO_USAGE
-    if _tells_of_cache(step, plan):
+    if _shows_cache_info(step, plan):
         usage = _told(step.page.usage, plan)
         _set_cache_info(response.cache, step.page)
         set_seconds(response.read_time, content.read_at)
@@ -113,8 +113,8 @@ def _set_total(message: query_pb2.Total, total: Total) -> None:
     )
 
 
-def _tells_of_cache(step: Step, plan: Plan) -> bool:
-    """Return whether a caller is told when and at what cost a page was read.
+def _shows_cache_info(step: Step, plan: Plan) -> bool:
+    """Return whether a caller may see when and at what cost a page was read.
 
     Under a row rule a page from the cache, or one that had to be read, says whether anything was
     written since, hidden items included. A read that bypasses the cache says nothing of the kind.

@@ -65,7 +65,7 @@ _COMPRESSIONS: Final = {"off": None, "gzip": grpc.Compression.Gzip}
 class ConnectionSettings:
     """How long the server keeps a connection, so that clients spread over new replicas. Seconds.
 
-    After `max_age` (give or take a tenth) the client is told to open another one (GOAWAY), and
+    After `max_age` (give or take a tenth) the server has the client open another one (GOAWAY), and
     calls under way have `max_age_grace` to end. A `max_age` of 0 keeps connections for good.
     """
 

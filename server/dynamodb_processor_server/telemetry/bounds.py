@@ -25,10 +25,26 @@ class BoundMetrics(Collector):
         """Yield everything as it is now; runs in the thread that is scraped."""
         bounds = self._bounds
         for name, text, value in (
-            ("calls_under_way", "Calls of known callers, until taken.", bounds.under_way.calls),
-            ("unsent_bytes", "Bytes of answers not taken.", bounds.under_way.unsent_bytes),
-            ("unauthenticated_calls", "Calls of others, until taken.", len(bounds.unauthenticated)),
-            ("pending_requests", "Requests that have not come whole.", bounds.receiver.pending),
+            (
+                "calls_under_way",
+                "Calls of authenticated callers whose status gRPC has not sent.",
+                bounds.under_way.calls,
+            ),
+            (
+                "unsent_bytes",
+                "Bytes of answers that gRPC has not sent.",
+                bounds.under_way.unsent_bytes,
+            ),
+            (
+                "unauthenticated_calls",
+                "Calls of other callers whose status gRPC has not sent.",
+                len(bounds.unauthenticated),
+            ),
+            (
+                "pending_requests",
+                "Requests that have not been received completely.",
+                bounds.receiver.pending,
+            ),
         ):
             yield GaugeMetricFamily(f"{_PREFIX}{name}", text, value=value)
         refusals = CounterMetricFamily(
@@ -64,7 +80,7 @@ class DocumentMetrics(Collector):
         """Yield everything as it is now; runs in the thread that is scraped."""
         family = GaugeMetricFamily(
             f"{_PREFIX}file_in_force",
-            "1 if the last look at a file found what is in force; 0 if it could not be read or has "
+            "1 if the file, as it was last read, is in force; 0 if it cannot be read or has "
             "mistakes, so that what was removed from it still holds.",
             labels=("file",),
         )

@@ -38,7 +38,7 @@ def test_a_signal_whose_exception_was_lost_ends_what_comes_next(number: signal.S
 
     async def begin(interruption: Interruption) -> None:
         interruption.use_loop()
-        await interruption.unless_told(asyncio.sleep(3_600))
+        await interruption.unless_interrupted(asyncio.sleep(3_600))
 
     with Interruption() as interruption:
         Collected(number)
@@ -56,7 +56,7 @@ def test_a_signal_in_a_destructor_ends_the_work(number: signal.Signals) -> None:
 
     async def begin(interruption: Interruption) -> None:
         interruption.use_loop()
-        await interruption.unless_told(work())
+        await interruption.unless_interrupted(work())
 
     with Interruption() as interruption, pytest.raises(Interrupted):
         asyncio.run(begin(interruption))
@@ -78,7 +78,7 @@ def test_work_that_swallows_a_cancellation_is_cancelled_again() -> None:
 
     async def begin(interruption: Interruption) -> None:
         interruption.use_loop()
-        await interruption.unless_told(work())
+        await interruption.unless_interrupted(work())
 
     with Interruption() as interruption, pytest.raises(Interrupted):
         asyncio.run(begin(interruption))
@@ -93,9 +93,9 @@ def test_work_that_is_done_returns_its_result() -> None:
 
     async def begin(interruption: Interruption) -> None:
         interruption.use_loop()
-        assert await interruption.unless_told(asyncio.sleep(0, "result")) == "result"
+        assert await interruption.unless_interrupted(asyncio.sleep(0, "result")) == "result"
         with pytest.raises(LookupError):
-            await interruption.unless_told(fail())
+            await interruption.unless_interrupted(fail())
         os.kill(os.getpid(), signal.SIGTERM)
         await interruption.wait()
 

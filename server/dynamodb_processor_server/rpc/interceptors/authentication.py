@@ -39,7 +39,7 @@ class Authentication(CallHook):
             authenticator: Gives the one in force: keys are reloaded.
             now: Gives seconds since the epoch.
             open_reflection: Whether anybody may use reflection.
-            note_refused: Told of each call that is refused.
+            note_refused: Called with the context of each call that is refused.
         """
         self._authenticator = authenticator
         self._now = now
