@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -26,6 +25,7 @@ from tests.support.messages import from_item, spec
 from tests.support.processes import ServerProcess, served
 from tests.support.redis_server import RedisServer
 from tests.support.running import eventually
+from tests.support.scraping import scraped
 
 READER: Final = ApiKey("reader")
 NAMES: Final = tuple(f"n-{number}" for number in range(20))
@@ -97,18 +97,15 @@ class Fleet:
 
     def moves(self, replica: int) -> dict[str, float]:
         """Return how often a server moved the table, by reason; nothing if it does not follow."""
-        port = self.servers[replica].wait_for_event("serving")["metrics_port"]
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
-            lines = answer.read().decode().splitlines()
+        lines = scraped(self.servers[replica].metrics_address).splitlines()
         name = "dynamodb_processor_stream_table_invalidations_total{"
         found = [line for line in lines if line.startswith(name)]
         return {line.split('reason="')[1].split('"')[0]: float(line.split()[-1]) for line in found}
 
     def follows(self, replica: int) -> bool:
         """Return whether a server follows the table."""
-        port = self.servers[replica].wait_for_event("serving")["metrics_port"]
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
-            return b"dynamodb_processor_stream_behind_seconds{" in answer.read()
+        text = scraped(self.servers[replica].metrics_address)
+        return "dynamodb_processor_stream_behind_seconds{" in text
 
     def checkpoint(self) -> bytes | None:
         """Return the last checkpoint of the table's stream, None before the first one."""

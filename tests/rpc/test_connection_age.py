@@ -15,6 +15,7 @@ from dynamodb_processor_server.rpc.server import ConnectionSettings
 from dynamodb_processor_server.settings import Settings
 from tests.rpc.data import events_catalog
 from tests.rpc.hooked import Context, hooked
+from tests.support.lengths import PATIENCE
 from tests.support.running import open_service
 
 
@@ -47,10 +48,12 @@ async def test_a_server_ends_connections_at_their_age(
     age: dict[str, Any] = {"max_connection_age": 0.2}
     async with open_service(tmp_path, dynamodb_local, events_catalog(events), **age) as service:
         ended = 0
-        while ended < 2:
-            state = service.channel.get_state(try_to_connect=True)
-            await service.channel.wait_for_state_change(state)
-            ended += state is grpc.ChannelConnectivity.READY
+        async with asyncio.timeout(PATIENCE):
+            while ended < 2:
+                state = service.channel.get_state(try_to_connect=True)
+                await service.channel.wait_for_state_change(state)
+                ended += state is grpc.ChannelConnectivity.READY
+    assert ended == 2
 
 
 def test_an_age_of_zero_keeps_connections() -> None:
