@@ -5,17 +5,17 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import grpc
 import pytest
 
 from dynamodb_processor.v1.query_pb2 import CACHE_MODE_BYPASS, CachePolicy
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
-from tests.faults.stub import Reply, open_stub, refusal
+from tests.faults.stub import Ask, Reply, open_stub, refusal, reply_with
 from tests.support.datasets import Schema
 from tests.support.dynamodb import create_table, open_client
-from tests.support.running import open_service, query_spec
+from tests.support.running import make_key, open_service, query_spec
 
 _HALF: Final = "a\ud83d"  # half of a surrogate pair, which DynamoDB Local stores
 _BYPASS: Final = CachePolicy(mode=CACHE_MODE_BYPASS)
@@ -66,6 +66,45 @@ async def test_what_is_no_text_is_shown_as_its_bytes(
         key = Item(attributes={"p": AttributeValue(s="x"), "s": AttributeValue(s="1")})
         got = await service.get("t", [key])
         assert got.results[0].item == items[0]
+
+
+async def test_a_number_that_is_none_keeps_no_other_item_from_being_found(
+    table: str, tmp_path: Path, dynamodb_local: str
+) -> None:
+    """Where the service evaluates the condition, the rule or the time to live, and in gets."""
+
+    async def read(request: dict[str, Any], ask: Ask) -> Reply:
+        answer = await ask(request)
+        for item in (*answer.get("Items", ()), *answer.get("Responses", {}).get(table, ())):
+            if item["s"]["S"] == "b":
+                item["v"] = {"N": "1" * 50}
+                item["gone"] = {"N": "soon"}
+        return reply_with(answer)
+
+    declared = {"table": table, "time_to_live": "gone", "hide_expired": True}
+    ruled = make_key("ruled", tables=[{"table": "t", "rule": "NOT v = 5", "rule_as_filter": True}])
+    async with (
+        open_stub(dynamodb_local, {"Query": read, "BatchGetItem": read}) as stub,
+        open_service(
+            tmp_path,
+            f"http://127.0.0.1:{stub.port}",
+            {"tables": {"t": declared}},
+            [make_key("reader"), ruled],
+        ) as service,
+    ):
+        keys = [
+            Item(attributes={"p": AttributeValue(s="x"), "s": AttributeValue(s=text)})
+            for text in ("1", "b")
+        ]
+        for key in ("reader", "ruled"):
+            answer = await service.query(query_spec("t", "p = 'x'"), key=key)
+            assert len(answer.items) == 3
+            (odd,) = (item for item in answer.items if item.attributes["s"].s == "b")
+            assert odd.attributes["v"].n == "1" * 50
+            upside_down = "p = 'x' AND (v BETWEEN 9 AND 1 OR s <> '1')"  # only the service says so
+            assert len((await service.query(query_spec("t", upside_down), key=key)).items) == 2
+            got = await service.get("t", keys, key=key)
+            assert [result.WhichOneof("result") for result in got.results] == ["item", "item"]
 
 
 async def test_a_request_that_always_fails_opens_no_breaker(

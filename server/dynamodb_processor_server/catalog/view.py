@@ -122,7 +122,10 @@ def expiry(value: Mapping[str, Any] | None, now: float) -> float | None:
     """Return the time that a time-to-live attribute says, None if it says none."""
     if value is None or "N" not in value:
         return None
-    moment = float(value["N"])
+    try:
+        moment = float(value["N"])
+    except ValueError:  # a DynamoDB-like server may store any text as a number
+        return None
     return moment if moment > now - _OLDEST_SECONDS else None
 
 

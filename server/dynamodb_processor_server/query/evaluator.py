@@ -36,6 +36,7 @@ from dynamodb_processor_server.query.values import (
 )
 
 _COLLECTIONS: Final = frozenset({"L", "M", "SS", "NS", "BS"})
+_SIZED: Final = _COLLECTIONS | {"S", "B"}
 _ORDERINGS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -104,18 +105,31 @@ def _resolve(operand: Operand, item: WireItem, read: _Read) -> Value | None:
 
 def _value(wire: WireValue, read: _Read) -> Value:
     if wire.keys().isdisjoint(_COLLECTIONS):
-        return from_wire(wire)
+        return _read_value(wire)
     known = read.get(id(wire))
     if known is None:
-        known = read[id(wire)] = (wire, from_wire(wire))  # kept, so that the identity stays its own
+        # Kept with the value, so that the identity stays its own.
+        known = read[id(wire)] = (wire, _read_value(wire))
     return known[1]
+
+
+def _read_value(wire: WireValue) -> Value:
+    """Return a value of an item; one that is no value of DynamoDB's equals nothing.
+
+    DynamoDB-like servers store some, such as numbers of any size. An item with one is shown, and
+    keeps no other from being found.
+    """
+    try:
+        return from_wire(wire)
+    except ValueError:
+        return Value("", object())
 
 
 def _size(wire: WireValue | None) -> Value | None:
     if wire is None:
         return None
     ((tag, data),) = wire.items()
-    if tag in ("N", "BOOL", "NULL"):
+    if tag not in _SIZED:
         return None
     # DynamoDB counts a string's UTF-16 units.
     return Value(

@@ -17,8 +17,8 @@ from dynamodb_processor_server.query.model import (
     Function,
     Literal,
     Path,
+    compared_pairs,
     leaves,
-    operands,
     paths,
 )
 from dynamodb_processor_server.query.static_types import ExpressionError
@@ -46,12 +46,9 @@ def check_key_types(condition: Condition | None, schema: TableSchema) -> None:
         if isinstance(leaf, Function) and leaf.name in ("attribute_type", "contains"):
             continue
         ordered = not isinstance(leaf, Comparison) or leaf.operator not in ("=", "<>")
-        literals = [operand for operand in operands(leaf) if isinstance(operand, Literal)]
-        for operand in operands(leaf):
-            if not isinstance(operand, Path) or operand.attribute not in types:
-                continue
-            for literal in literals:
-                _check(operand, types, literal, ordered)
+        for path, literal in compared_pairs(leaf):
+            if path.attribute in types:
+                _check(path, types, literal, ordered)
 
 
 def _check(path: Path, types: Mapping[str, str], literal: Literal, ordered: bool) -> None:

@@ -6,7 +6,6 @@ service evaluates them on expanded items; `query.templates` says which keys they
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final, assert_never
 
 from dynamodb_processor_server.catalog.timestamps import TimestampForm, parse_instant
@@ -27,6 +26,7 @@ from dynamodb_processor_server.query.model import (
     Or,
     Path,
     Size,
+    compared_pairs,
     conjunction,
     operands,
     paths,
@@ -87,7 +87,7 @@ class _Translation:
         for path in fields:
             if len(path.parts) > 1:
                 raise ExpressionError(f"{path.attribute} has no members", path.column)
-        for path, literal in _pairs(leaf):
+        for path, literal in compared_pairs(leaf):
             if listed or not self._view.is_field(path.attribute):
                 continue
             if literal.value.type != "S":
@@ -105,15 +105,6 @@ class _Translation:
                     reason = template.obstacle(field, literal.value.data)
                     if reason is not None:
                         raise ExpressionError(f"{name} {reason}", literal.column)
-
-
-def _pairs(leaf: Comparison | Between | In | Function) -> Iterator[tuple[Path, Literal]]:
-    """Yield each path of a leaf with each literal that it is compared with."""
-    subject, *others = operands(leaf)
-    for other in others:
-        match subject, other:
-            case (Path() as path, Literal() as literal) | (Literal() as literal, Path() as path):
-                yield path, literal
 
 
 def _says_equal(leaf: Comparison | Between | In | Function) -> bool:

@@ -230,6 +230,20 @@ def operands(leaf: Comparison | Between | In | Function) -> tuple[Operand, ...]:
             return (path,) if argument is None else (path, argument)
 
 
+def compared_pairs(
+    leaf: Comparison | Between | In | Function,
+) -> Iterator[tuple[Path, Literal]]:
+    """Yield each path of a leaf with each literal that it is compared with.
+
+    Alternatives of IN and ends of BETWEEN are compared with the first operand, not with each other.
+    """
+    subject, *others = operands(leaf)
+    for other in others:
+        match subject, other:
+            case (Path() as path, Literal() as literal) | (Literal() as literal, Path() as path):
+                yield path, literal
+
+
 def paths(condition: Condition | None) -> Iterator[Path]:
     """Yield every document path of a condition, `size`'s included."""
     match condition:

@@ -122,6 +122,8 @@ def test_parts_of_items_are_shown_too() -> None:
         ({"N": "-1"}, False),
         ({"N": "9E125"}, False),
         ({"S": str(NOW - 1)}, False),
+        ({"N": "soon"}, False),
+        ({"N": "NaN"}, False),
         ({"NULL": True}, False),
         (None, False),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -130,6 +131,33 @@ def test_other_types_make_conditions_false(text: str) -> None:
 def test_missing_is_not_null(text: str, expected: bool) -> None:
     """What is missing equals nothing, and therefore differs from everything."""
     assert holds(text) is expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"N": "1" * 39},
+        {"N": "1E200"},
+        {"N": "NaN"},
+        {"NS": ["1", "one"]},
+        {"L": [{"N": "1E200"}]},
+        {"FUTURE": 1},
+    ],
+)
+def test_what_is_no_value_of_dynamodb_equals_nothing(value: dict[str, Any]) -> None:
+    """DynamoDB-like servers store such: it keeps no item from being looked at."""
+    item = {"odd": value, "same": deepcopy(value), "n": {"N": "1"}}
+    for text in ("odd = 1", "odd < 1", "odd >= same", "odd = same", "odd BETWEEN 0 AND n"):
+        assert not evaluate(parse_expression(text, {}), item)
+    for text in (
+        "odd <> 1",
+        "odd <> same",
+        "NOT odd = 1",
+        "attribute_exists(odd)",
+        "n IN (odd, 1)",
+    ):
+        assert evaluate(parse_expression(text, {}), item)
+    assert not evaluate(parse_expression("size(odd) > 5 OR contains(odd, 1)", {}), item)
 
 
 def test_strings_are_compared_by_their_bytes() -> None:

@@ -142,6 +142,21 @@ def test_other_conditions_on_keys_are_no_mistake(text: str) -> None:
     check(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "note IN (event_id, 5, :bin)",
+        "size(note) IN (tenant_id, 5)",
+        "note BETWEEN event_id AND 5",
+        "5 BETWEEN note AND size(tenant_id)",
+        "note IN (tenant_id, '')",
+    ],
+)
+def test_operands_that_are_not_compared_may_have_different_types(text: str) -> None:
+    """Alternatives and ends are compared with the first operand, not with each other."""
+    check(text)
+
+
 def test_no_condition_has_no_mistakes() -> None:
     """A query for every item compares nothing."""
     check_key_types(None, make_schema())
