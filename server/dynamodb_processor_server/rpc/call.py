@@ -35,8 +35,10 @@ class Call:
     metadata: Metadata = ()
     request_id: str = ""
     unsent: int = 0
-    share: Share | None = None
+    share: Share = field(init=False, repr=False)
     principal: Principal | None = None
+    #: The same for those who come behind authentication, where it is set for certain.
+    caller: Principal = field(init=False, repr=False)
     authenticator: object = None
     authorized: Principal | None = None
     access: TableAccess | None = None
@@ -56,11 +58,10 @@ class Call:
                 return value
         return None
 
-    @property
-    def caller(self) -> Principal:
-        """The authenticated principal."""
-        assert self.principal is not None, "authentication comes before every servicer"
-        return self.principal
+    def authenticated(self, principal: Principal, authenticator: object) -> None:
+        """Note whose call it is, and who found that out."""
+        self.principal = self.caller = principal
+        self.authenticator = authenticator
 
 
 _current: ContextVar[Call] = ContextVar("call")

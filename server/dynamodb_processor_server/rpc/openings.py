@@ -147,17 +147,23 @@ class Openings:
         self._tokens = tokens
         self._now = now
 
+    def known(self, request: PageRequest, principal: Principal) -> Opening | None:
+        """Return where a request begins for a principal, if that is remembered and good.
+
+        Raises PermissionDenied where nothing of its table is granted.
+        """
+        grant = granted(principal, request.spec.table)
+        key = self._preparation.version, grant.version, principal.name
+        known: Opening | None = request.openings.get(key)
+        return known if known is not None and self._now() < known.until else None
+
     async def open(self, request: PageRequest, principal: Principal) -> Opening:
-        """Return where a request begins for a principal.
+        """Return where a request begins for a principal, and remember it.
 
         Raises what `Preparation.prepare` and `Tokens.open` raise, and InvalidRequest for a budget
         or a cache mode that would tell of what is withheld.
         """
         grant = granted(principal, request.spec.table)
-        key = self._preparation.version, grant.version, principal.name
-        known: Opening | None = request.openings.get(key)
-        if known is not None and self._now() < known.until:
-            return known
         prepared = await self._preparation.prepare(request.spec, principal, request.mistakes)
         check_budget(request.budget, prepared.plan)
         check_cache(request.cache, prepared.plan)
@@ -165,7 +171,8 @@ class Openings:
         if len(request.openings) >= _MAX_OPENINGS:
             request.openings.clear()
         # Describing the table on first use moves the version on.
-        request.openings[self._preparation.version, *key[1:]] = opening
+        version = self._preparation.version
+        request.openings[version, grant.version, principal.name] = opening
         return opening
 
 

@@ -102,7 +102,10 @@ class QueryServicer:
 
         async def read() -> tuple[Opening, Step]:
             opening, walk = await self._walk(request, call, self._deadlines.unary)
-            return opening, await self._step(walk.next_page(), opening, walk, call)
+            try:
+                return opening, await walk.next_page()
+            except ItemTooLarge as error:
+                raise self._with_token(error, opening, walk, call) from None
 
         opening, step = await self._planned_anew(call, read)
         self._note(call, step)
@@ -190,7 +193,9 @@ class QueryServicer:
     ) -> tuple[Opening, Traversal]:
         """Return where the call begins, and the walk that it takes from there."""
         call.table = request.spec.table
-        opening = await self._openings.open(request, call.caller)
+        opening = self._openings.known(request, call.caller)
+        if opening is None:
+            opening = await self._openings.open(request, call.caller)
         if (waiting := self._begin(call, opening.prepared.access)) is not None:
             await waiting
         plan, max_items = opening.prepared.plan, opening.prepared.query.max_items
@@ -277,9 +282,14 @@ class QueryServicer:
         try:
             return await reading
         except ItemTooLarge as error:
-            token = self._tokens.seal(opening, call.caller, error.behind, walk.returned)
-            # An error may have no room for it.
-            raise error.with_token(token if len(token) <= _MAX_ERROR_TOKEN else "") from None
+            raise self._with_token(error, opening, walk, call) from None
+
+    def _with_token(
+        self, error: ItemTooLarge, opening: Opening, walk: Traversal, call: Call
+    ) -> ItemTooLarge:
+        """Return the error with the token that goes on behind its item, if an error has room."""
+        token = self._tokens.seal(opening, call.caller, error.behind, walk.returned)
+        return error.with_token(token if len(token) <= _MAX_ERROR_TOKEN else "")
 
     def _note(self, call: Call, step: Step) -> None:
         """Leave what the access log and the metrics say."""

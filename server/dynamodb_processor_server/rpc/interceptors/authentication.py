@@ -69,5 +69,5 @@ class Authentication(CallHook):
 
     def _authenticate(self, call: Call) -> None:
         key = credential_of(call.metadata)
-        call.authenticator = authenticator = self._authenticator()
-        call.principal = authenticator.authenticate(key, self._now())
+        authenticator = self._authenticator()
+        call.authenticated(authenticator.authenticate(key, self._now()), authenticator)

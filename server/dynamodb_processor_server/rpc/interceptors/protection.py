@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 
-from dynamodb_processor_server.access.calls_under_way import CallsUnderWay, Share
+from dynamodb_processor_server.access.calls_under_way import CallsUnderWay
 from dynamodb_processor_server.access.open_streams import OpenStreams
 from dynamodb_processor_server.access.rate_limits import Limiter
 from dynamodb_processor_server.rpc.call import Call
@@ -80,7 +80,7 @@ class CallBounding(CallHook):
 
     def sending(self, call: Call, size: int) -> None:
         """Count the bytes of an answer in, or raise RateLimited or Overloaded."""
-        self._under_way.sending(_share_of(call), size)
+        self._under_way.sending(call.share, size)
         call.unsent += size
         if call.method != self._streams:
             self._answered[call] = self._clock()
@@ -89,12 +89,12 @@ class CallBounding(CallHook):
 
     def sent(self, call: Call, size: int) -> None:
         """Count the bytes of a message out."""
-        self._under_way.sent(_share_of(call), size)
+        self._under_way.sent(call.share, size)
         call.unsent -= size
 
     def _done(self, call: Call, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         self._answered.pop(call, None)
-        self._under_way.leave(_share_of(call), call.unsent)
+        self._under_way.leave(call.share, call.unsent)
 
     def _look_later(self) -> None:
         wait = self._answer_timeout / 4
@@ -111,11 +111,6 @@ class CallBounding(CallHook):
             self._close_connections(peers)
         if self._answered:
             self._look_later()
-
-
-def _share_of(call: Call) -> Share:
-    assert call.share is not None, "only calls that were counted in are told of here"
-    return call.share
 
 
 class StreamBounding(CallHook):
