@@ -90,7 +90,7 @@ async def _ats(service: Service, **fields: Any) -> list[int]:
     return numbers((await service.query(_SPEC, **fields)).items, "at")
 
 
-@pytest.mark.parametrize("difference", ["none", "region", "endpoint"])
+@pytest.mark.parametrize("difference", ["none", "region", "endpoint", "bounds"])
 async def test_fleets_share_only_what_is_of_the_same_table(
     tmp_path: Path,
     dynamodb_local: str,
@@ -101,7 +101,8 @@ async def test_fleets_share_only_what_is_of_the_same_table(
 ) -> None:
     """With another region or endpoint in effect, neither pages nor tokens go across.
 
-    One fleet declares the region that the other one has by default, which makes no difference.
+    Where pages may be larger they do not go across either, but tokens do. One fleet declares the
+    region that the other one has by default, which makes no difference.
     """
     key = make_key("tester")
     shared: dict[str, Any] = {
@@ -115,7 +116,9 @@ async def test_fleets_share_only_what_is_of_the_same_table(
         stub = await enter(open_stub(dynamodb_local))
         elsewhere = f"http://127.0.0.1:{stub.port}"
 
-        async def fleet(directory: str, url: str, region: str, declared: str | None) -> Service:
+        async def fleet(
+            directory: str, url: str, region: str, declared: str | None, *, smaller: bool = False
+        ) -> Service:
             (tmp_path / directory).mkdir()
             return await enter(
                 open_service(
@@ -124,6 +127,7 @@ async def test_fleets_share_only_what_is_of_the_same_table(
                     _catalog(table, **({"region": declared} if declared else {})),
                     [key],
                     region=region,
+                    max_page_bytes=500_000 if smaller else 3_500_000,
                     **shared,
                 )
             )
@@ -132,8 +136,9 @@ async def test_fleets_share_only_what_is_of_the_same_table(
         second = await fleet(
             "second",
             elsewhere if difference == "endpoint" else dynamodb_local,
-            {"none": "us-east-1", "region": "eu-north-1", "endpoint": "eu-west-1"}[difference],
+            {"none": "us-east-1", "region": "eu-north-1"}.get(difference, "eu-west-1"),
             "eu-west-1" if difference == "none" else None,
+            smaller=difference == "bounds",
         )
         page = await first.query(_SPEC, page_size=2)
         twin = await fleet("twin", dynamodb_local, "eu-west-1", None)
@@ -149,7 +154,7 @@ async def test_fleets_share_only_what_is_of_the_same_table(
         expected = CACHE_STATUS_SHARED_HIT if difference == "none" else CACHE_STATUS_MISS
         assert (await second.query(_SPEC, page_size=2)).cache.status == expected
         token = page.next_page_token
-        if difference == "none":
+        if difference in ("none", "bounds"):
             assert await _ats(second, page_size=2, page_token=token) == [3, 4]
             return
         with pytest.raises(grpc.aio.AioRpcError) as caught:

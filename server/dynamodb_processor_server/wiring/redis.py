@@ -44,7 +44,8 @@ def share_pages(
     if settings.redis_url is None:
         return None, LocalInvalidator(generations)
     timeout = settings.redis_timeout
-    sealer = TierSealer(settings.shared_cache_keys())
+    bounds = (settings.max_page_bytes, settings.max_item_bytes)
+    sealer = TierSealer(settings.shared_cache_keys(), page_bounds=bounds)
     store = RedisStore(
         settings.redis_url.get_secret_value(),
         timeout,

@@ -59,17 +59,25 @@ class _Key:
 
 
 class TierSealer:
-    """Makes names, and seals and opens values. `random_bytes` is `os.urandom`."""
+    """Makes names, and seals and opens values.
+
+    `random_bytes` is `os.urandom`. `page_bounds` are the numbers of bytes that bound the pages read
+    here: replicas with other bounds share no pages, since what fits theirs may not fit here.
+    """
 
     def __init__(
-        self, keys: Sequence[TokenKey], random_bytes: Callable[[int], bytes] = os.urandom
+        self,
+        keys: Sequence[TokenKey],
+        random_bytes: Callable[[int], bytes] = os.urandom,
+        page_bounds: tuple[int, ...] = (),
     ) -> None:
         self._keys = [_Key(key) for key in keys]
         self._random_bytes = random_bytes
+        self._page_bounds = page_bounds
 
     def page_name(self, cache_key: bytes, at: bytes, page_size: int) -> bytes:
         """Return the name of a page."""
-        return self._keys[0].name(("page", cache_key, at, page_size))
+        return self._keys[0].name(("page", cache_key, at, page_size, *self._page_bounds))
 
     def tag_names(self, tags: Iterable[Tag]) -> tuple[bytes, ...]:
         """Return the names under which the tags' generations are looked up."""
