@@ -112,6 +112,14 @@ SPECS: dict[str, tuple[QuerySpec, str, str]] = {
     "39 digits": (
         with_value(AttributeValue(n="1" * 39)), "query.parameters['v']", "38 significant digits"
     ),
+    "empty name in a map": (
+        with_value(AttributeValue(m=MapValue(fields={"": AttributeValue(s="x")}))),
+        "query.parameters['v']", "a name in a map has 1 to 65535 bytes",
+    ),
+    "long name in a map": (
+        with_value(AttributeValue(m=MapValue(fields={"\u00e9" * 32_768: AttributeValue(s="x")}))),
+        "query.parameters['v']", "a name in a map has 1 to 65535 bytes",
+    ),
     "33 levels": (with_value(nested(33)), "query.parameters['v']", "at most 32 levels deep"),
     "wrong key type": (
         query_spec("events", "user_id = 5"), "query.expression", "user_id is a string"

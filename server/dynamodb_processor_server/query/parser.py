@@ -39,7 +39,7 @@ from dynamodb_processor_server.query.model import (
     Size,
 )
 from dynamodb_processor_server.query.static_types import ExpressionError
-from dynamodb_processor_server.query.syntax_hints import syntax_hint
+from dynamodb_processor_server.query.syntax_hints import function_hint, syntax_hint
 from dynamodb_processor_server.query.values import Value, parse_number
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "ExpressionError", "parse_expression", "parse_path"]
@@ -151,12 +151,12 @@ def _parse(text: str, start: str, builder: _Builder) -> Any:
     try:
         return builder.transform(_grammar().parse(text, start))
     except UnexpectedInput as error:
-        raise _syntax_error(error, text) from None
+        raise _syntax_error(error, text, start) from None
     except VisitError as error:
         raise error.orig_exc from None
 
 
-def _syntax_error(error: UnexpectedInput, text: str) -> ExpressionError:
+def _syntax_error(error: UnexpectedInput, text: str, start: str) -> ExpressionError:
     names: set[str] = set()
     match error:
         case UnexpectedToken(token=token, accepts=accepts, expected=expected):
@@ -172,7 +172,8 @@ def _syntax_error(error: UnexpectedInput, text: str) -> ExpressionError:
     if hint:
         return ExpressionError(f"found {found}: {hint}", column)
     expected_text = " or ".join(sorted({_EXPECTATIONS.get(name, name) for name in names}))
-    return ExpressionError(f"expected {expected_text or 'a condition'}, found {found}", column)
+    whole = "one path and no more" if start == "path" else "a condition"
+    return ExpressionError(f"expected {expected_text or whole}, found {found}", column)
 
 
 class _Builder(Transformer_NonRecursive[Token, Any]):
@@ -223,7 +224,8 @@ class _Builder(Transformer_NonRecursive[Token, Any]):
         if name == "size":
             raise ExpressionError("size(…) is a number: compare it with something", _column(name))
         if name not in _FUNCTIONS:
-            raise ExpressionError(f"unknown function {str(name)[:40]!r}", _column(name))
+            hint = function_hint(str(name), [*_FUNCTIONS, "size"])
+            raise ExpressionError(f"unknown function {str(name)[:40]!r}: {hint}", _column(name))
         if len(arguments) != _FUNCTIONS[name]:
             raise ExpressionError(f"{name} takes {_FUNCTIONS[name]} operand(s)", _column(name))
         if name not in _FUNCTIONS_OF_VALUES and not isinstance(arguments[0], Path):

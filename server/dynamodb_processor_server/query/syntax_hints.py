@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from typing import Final
 
 from dynamodb_processor_server.query.model import Comparison, Condition, In, Path, leaves
@@ -33,10 +34,39 @@ _HINTS: Final = tuple(
             "[\u2018\u2019\u201c\u201d`]",
             "write texts in single quotes '...', names in double quotes",
         ),
+        (r"order\s+by\b", "the order is no part of the condition, but an option of the request"),
+        (
+            r"(limit|offset)\b",
+            "how many items is no part of the condition, but an option of the request",
+        ),
+        (r";", "leave out the ;"),
+        (r"(?<=\bin )\[|(?<=\bin)\[", "write IN (a, b)"),
         (r"'", "a text that begins with ' ends with another; inside, write '' for it"),
         (r'"', 'a name that begins with " ends with another; texts stand in single quotes'),
     )
 )
+
+
+# How other languages begin a query.
+_SQL: Final = re.compile(r"\s*(select|where|from|delete|update|insert)\s+[\w*]", re.IGNORECASE)
+_ALONE: Final = "write the condition alone, which is what SQL has after WHERE"
+
+# What other languages and libraries call the functions.
+_FUNCTION_NAMES: Final = {
+    "exists": "attribute_exists",
+    "has": "contains",
+    "includes": "contains",
+    "is_null": "attribute_not_exists",
+    "isnull": "attribute_not_exists",
+    "len": "size",
+    "length": "size",
+    "not_exists": "attribute_not_exists",
+    "prefix": "begins_with",
+    "starts_with": "begins_with",
+    "startswith": "begins_with",
+    "type": "attribute_type",
+    "typeof": "attribute_type",
+}
 
 
 def syntax_hint(text: str, column: int) -> str:
@@ -44,7 +74,14 @@ def syntax_hint(text: str, column: int) -> str:
     for pattern, hint in _HINTS:
         if pattern.match(text, column - 1):
             return hint
-    return ""
+    return _ALONE if _SQL.match(text) else ""
+
+
+def function_hint(name: str, known: Sequence[str]) -> str:
+    """Return which function to write instead of one that there is not."""
+    plain = name.lower()
+    meant = _FUNCTION_NAMES.get(plain) or next(iter(get_close_matches(plain, known, 1, 0.75)), "")
+    return f"write {meant}" if meant else f"there are {', '.join(known)}"
 
 
 def bare_words(condition: Condition | None) -> Iterator[tuple[str, Path]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from dynamodb_processor.v1.value_pb2 import AttributeValue
@@ -10,6 +10,7 @@ from dynamodb_processor_server.query.expression_limits import MAX_VALUES
 from dynamodb_processor_server.query.values import Value, parse_number
 
 _MAX_DEPTH: Final = 32  # DynamoDB's limit on nested documents
+_MAX_NAME: Final = 65_535  # bytes of an attribute's name; DynamoDB Local ends with 500 beyond it
 
 
 class TooManyValues(ValueError):
@@ -58,14 +59,20 @@ def _value(message: AttributeValue, depth: int, room: ValueRoom) -> Value:
             room.take(len(elements))
             return Value("L", tuple([_value(one, depth + 1, room) for one in elements]))
         case "m":
-            fields = message.m.fields
-            room.take(len(fields))
-            members = [(name, _value(fields[name], depth + 1, room)) for name in fields]
-            members.sort(key=lambda member: member[0])
-            return Value("M", tuple(members))
+            return _map(message.m.fields, depth, room)
     texts: Sequence[Any] = getattr(message, kind).values
     room.take(len(texts))
     return _set(kind, [parse_number(text) for text in texts] if kind == "ns" else list(texts))
+
+
+def _map(fields: Mapping[str, AttributeValue], depth: int, room: ValueRoom) -> Value:
+    room.take(len(fields))
+    for name in fields:
+        if not 0 < len(name.encode()) <= _MAX_NAME:
+            raise ValueError(f"a name in a map has 1 to {_MAX_NAME} bytes")
+    members = [(name, _value(fields[name], depth + 1, room)) for name in fields]
+    members.sort(key=lambda member: member[0])
+    return Value("M", tuple(members))
 
 
 def _set(kind: str, members: list[Any]) -> Value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -232,6 +233,12 @@ def test_mistakes_are_named_with_their_column(text: str, column: int, words: str
         ("user-id = 1", 5, "names with such characters in double quotes"),
         ("a = 2026-01-31", 9, "texts and dates stand in single quotes"),
         ("a = USER#1", 9, "texts and dates stand in single quotes"),
+        ("a = 1 ORDER BY b", 7, "the order is no part of the condition"),
+        ("a = 1 limit 3", 7, "how many items is no part of the condition"),
+        ("a = 1;", 6, "leave out the ;"),
+        ("a IN [1, 2]", 6, "write IN (a, b)"),
+        ("SELECT * FROM t", 8, "write the condition alone"),
+        ("where a = 1", 7, "write the condition alone"),
         ("a = 1 b = 2", 7, ""),
     ],
 )
@@ -244,6 +251,32 @@ def test_another_languages_way_is_answered_with_the_right_one(
     told = str(caught.value)
     assert told.startswith(f"column {column}: {'found' if hint else 'expected'} ")
     assert hint in told
+
+
+@pytest.mark.parametrize(
+    ("function", "hint"),
+    [
+        ("starts_with(a, 'x')", "'starts_with': write begins_with"),
+        ("BEGINS_WITH(a, 'x')", "'BEGINS_WITH': write begins_with"),
+        ("exists(a)", "'exists': write attribute_exists"),
+        ("attribute_exist(a)", "'attribute_exist': write attribute_exists"),
+        ("contain(a, 'x')", "'contain': write contains"),
+        ("lower(a)", "'lower': there are attribute_exists, attribute_not_exists, attribute_type"),
+    ],
+)
+def test_a_function_that_there_is_not_is_answered_with_one_that_there_is(
+    function: str, hint: str
+) -> None:
+    """The error says which function is meant, or which there are."""
+    with pytest.raises(ExpressionError, match=re.escape(f"unknown function {hint}")):
+        parse(function)
+
+
+@pytest.mark.parametrize("path", ["a,b", "a.b, c"])
+def test_several_paths_in_one(path: str) -> None:
+    """A path that goes on with a comma is told to be one."""
+    with pytest.raises(ExpressionError, match="expected one path and no more, found ','"):
+        parse_path(path)
 
 
 def test_a_parameter_that_is_not_used_is_an_error() -> None:
