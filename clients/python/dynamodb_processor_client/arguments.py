@@ -29,23 +29,36 @@ exit codes:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return what the command line says; `command` in it is the command.
+    """Return what the command line says; `command` in it is the command, `parser` its parser.
 
     Raises:
         SystemExit: It has a mistake, which was printed, or it asked for help or the version.
     """
-    parser = command_parser()
-    arguments = parser.parse_args(argv)
+    arguments, rest = command_parser().parse_known_args(argv)
+    parser: argparse.ArgumentParser = arguments.parser
     try:
+        _take_rest(arguments, rest)
         if "parameters" in arguments:
             arguments.parameters = unique(arguments.parameters, "-p")
         if "keys" in arguments:
             arguments.keys = [unique(key, "--key") for key in arguments.keys]
         if "key" in arguments:
             arguments.key = unique(arguments.key, "the partition key")
-    except ValueError as error:
+    except (ValueError, argparse.ArgumentTypeError) as error:
         parser.error(str(error))
     return arguments
+
+
+def _take_rest(arguments: argparse.Namespace, rest: list[str]) -> None:
+    """Take the expression where it comes after options, which argparse does not look for there."""
+    if not rest:
+        return
+    is_text = "expression" in arguments and not rest[0].startswith("-")
+    if is_text and len(rest) == 1 and not arguments.expression:
+        arguments.expression = utf8(rest[0])
+        return
+    quotes = "; a condition is one argument, in quotes" if is_text else ""
+    raise ValueError(f"unrecognized arguments: {' '.join(map(repr, rest))}{quotes}")
 
 
 def command_parser() -> argparse.ArgumentParser:
@@ -207,6 +220,7 @@ def _add_verbose_argument(parser: argparse.ArgumentParser) -> None:
 
 def _add_output_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
+        "-o",
         "--output",
         choices=get_args(Form),
         help="table: for people, with one attribute a line where the columns do not fit; vertical: "
@@ -216,6 +230,7 @@ def _add_output_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_connection_arguments(parser: argparse.ArgumentParser, *, timeout: float | None) -> None:
+    parser.set_defaults(parser=parser)
     add = parser.add_argument
     _add_output_argument(parser)
     limit = "none" if timeout is None else f"{timeout:g}"

@@ -6,6 +6,7 @@ import argparse
 import base64
 import binascii
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
@@ -71,15 +72,18 @@ def unique(pairs: Iterable[tuple[str, Value]], what: str) -> dict[str, Value]:
 
 
 def utf8(argument: str) -> str:
-    """Return an argument as it is.
+    """Return an argument as its bytes say in UTF-8, also where the locale has no such characters.
 
     Raises:
         ArgumentTypeError: It is no UTF-8.
     """
     try:
         argument.encode()
-    except UnicodeEncodeError as error:
-        raise argparse.ArgumentTypeError(f"not UTF-8: {argument!r}") from error
+    except UnicodeEncodeError:
+        try:
+            return os.fsencode(argument).decode()
+        except UnicodeError as error:
+            raise argparse.ArgumentTypeError(f"not UTF-8: {argument!r}") from error
     return argument
 
 
@@ -140,7 +144,8 @@ def _from_typed(value: object) -> Value:
 
 def _string(content: object) -> str:
     if not isinstance(content, str):
-        raise ValueError(f"{content!r} is no string")
+        shown = content if isinstance(content, Decimal) else repr(content)
+        raise ValueError(f"{shown} is no string; write it in double quotes")
     return content
 
 

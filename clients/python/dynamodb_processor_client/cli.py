@@ -28,7 +28,7 @@ import grpc
 from rich.console import Console
 from rich.text import Text
 
-from dynamodb_processor_client.arguments import DEFAULT_TARGET, command_parser, parse_arguments
+from dynamodb_processor_client.arguments import DEFAULT_TARGET, parse_arguments
 from dynamodb_processor_client.client import QueryClient
 from dynamodb_processor_client.errors import QueryError
 from dynamodb_processor_client.hints import Hints
@@ -129,6 +129,7 @@ async def _query(client: QueryClient, arguments: argparse.Namespace, output: Out
     _note_cost(arguments, page.stats, page.cache)
     hints = Hints(client, arguments)
     hints.look_at(page.items)
+    hints.on_absent(page.items)
     if not page.items and not page.next_page_token:
         await hints.after_nothing()
 
@@ -251,17 +252,18 @@ _MOST_VIOLATIONS = 20
 
 
 def _client(arguments: argparse.Namespace) -> QueryClient:
-    target = arguments.target or os.environ.get("DDBQ_TARGET") or DEFAULT_TARGET
+    arguments.target = arguments.target or os.environ.get("DDBQ_TARGET") or DEFAULT_TARGET
+    arguments.api_key = arguments.api_key or os.environ.get("DDBQ_API_KEY")
     try:
-        target.encode()
         return QueryClient(
-            target,
-            api_key=arguments.api_key or os.environ.get("DDBQ_API_KEY"),
+            arguments.target,
+            api_key=arguments.api_key,
             credentials=grpc.ssl_channel_credentials() if arguments.tls else None,
             timeout=arguments.timeout,
         )
     except ValueError as error:
-        command_parser().error(str(error))
+        parser: argparse.ArgumentParser = arguments.parser
+        parser.error(str(error))
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
+from dynamodb_processor_client.arguments import DEFAULT_TARGET
 from dynamodb_processor_client.client import QueryClient
 from dynamodb_processor_client.comparisons import Comparison, comparisons, first_name, names
 from dynamodb_processor_client.errors import (
@@ -19,6 +20,8 @@ from dynamodb_processor_client.errors import (
     NotFound,
     PermissionDenied,
     QueryError,
+    Unauthenticated,
+    Unavailable,
 )
 from dynamodb_processor_client.output import note
 from dynamodb_processor_client.tables import Table
@@ -43,6 +46,9 @@ class Hints:
         projection = arguments.project if "project" in arguments else []
         self._comparisons = list(comparisons(expression))
         self._named = [*names(expression), *map(first_name, projection)]
+        self._projected = list(projection)
+        self._index: str | None = arguments.index if "index" in arguments else None
+        self._arguments = arguments
         self._given: set[str] = set()
 
     def look_at(self, items: Iterable[Item]) -> None:
@@ -60,6 +66,12 @@ class Hints:
                     f"warning: {comparison.path} is {' or '.join(sorted(held))} in these items and "
                     f"is compared with {_kind(value)}{self._remedy(comparison, value, held)}"
                 )
+
+    def on_absent(self, items: Sequence[Item]) -> None:
+        """Say which of the attributes that were asked for none of these items has."""
+        for path in self._projected:
+            if items and not any(first_name(path) in item for item in items):
+                self._give(f"hint: none of these items has {path}")
 
     async def after_nothing(self) -> None:
         """Say what may be the reason that nothing was found."""
@@ -82,10 +94,38 @@ class Hints:
             if self._table not in known:
                 self._suggest("table", self._table, known)
         elif isinstance(error, InvalidArgument | FailedPrecondition):
-            await self._on_names()
+            await self._on_index(error)
+            await self._on_names(error.message)
+        elif isinstance(error, Unauthenticated) and not self._arguments.api_key:
+            self._give("hint: set DDBQ_API_KEY, or give --api-key")
+        elif isinstance(error, Unavailable) and error.request_id is None:
+            self._on_connection(error)
 
-    async def _on_names(self) -> None:
-        """Advise on names that the table is not known to have."""
+    def _on_connection(self, error: Unavailable) -> None:
+        target = self._arguments.target
+        if self._arguments.tls and "handshake failed" in error.message:
+            self._give(f"hint: {target} may speak no TLS: try without --tls")
+        elif "Failed parsing HTTP/2" in error.message:
+            self._give(f"hint: {target} is no gRPC server, or wants --tls")
+        elif re.fullmatch(r"[^:/\[\]]+", target):
+            default = DEFAULT_TARGET.rpartition(":")[2]
+            self._give(f"hint: {target} names no port; servers listen on {default} unless told")
+        else:
+            self._give(
+                f"hint: is the server at {target} running? --target and $DDBQ_TARGET name another"
+            )
+
+    async def _on_index(self, error: QueryError) -> None:
+        """Say which indexes there are, where the one that was named is none."""
+        if self._index and any(one.subject == "query.index" for one in error.violations):
+            table = await _within(self._client.table(self._table))
+            known = [index.name for index in table.indexes] if table is not None else []
+            if table is not None and self._index not in known:
+                listed = ", ".join([*known, "@table"])
+                self._give(f"hint: {self._table} can be read by {listed}")
+
+    async def _on_names(self, told: str = "") -> None:
+        """Advise on names that the table is not known to have, but for what has been told."""
         if not self._named:
             return
         table = await _within(self._client.table(self._table))
@@ -99,10 +139,12 @@ class Hints:
             if name in known:
                 continue
             if name in bare:
-                self._give(
-                    f"hint: {bare[name]} is read as the name of an attribute; text is quoted: "
-                    f"'{bare[name]}'"
-                )
+                quoted = "'" + name.replace("'", "''") + "'"
+                if f"write {quoted}" not in told:
+                    self._give(
+                        f"hint: {bare[name]} is read as the name of an attribute; text is quoted: "
+                        f"{quoted}"
+                    )
             else:
                 self._suggest("attribute", name, known)
 

@@ -90,7 +90,9 @@ class Output:
         # One form for all pages, whatever the later ones hold.
         if not self._count and self._on_terminal and not fits(grid, self._console()):
             self._is_vertical = True
-        return records(items, projection, self._count) if self._is_vertical else grid
+        # Without attributes there are no columns, and a grid shows nothing of how many items.
+        is_vertical = self._is_vertical or not grid.columns
+        return records(items, projection, self._count) if is_vertical else grid
 
     def _console(self) -> Console:
         # The file of a pager or an editor is as wide as its lines.

@@ -39,7 +39,8 @@ async def test_every_argument_is_sent(run: Run, service: FakeService) -> None:
         *("--index", "@table", "--descending", "--project", "n", "--project", "m"),
         *("--strong", "--max-items", "5", "--page-size", "2"),
     )
-    assert (outcome.status, outcome.errors) == (0, "more with: --token 2:3\n")
+    errors = "more with: --token 2:3\nhint: none of these items has m\n"
+    assert (outcome.status, outcome.errors) == (0, errors)
     (request,) = service.requests
     parameters = request.query.parameters
     assert parameters["a"] == AttributeValue(s="x:=1")
@@ -179,6 +180,11 @@ async def test_a_reader_that_goes_away(environment: dict[str, str], service: Fak
         (("query", "t", "--total", "many"), "not a number nor exact"),
         (("count", "t", "--max-items", "5"), "--max-items"),
         (("tables", "--api-key", "ddbp_\n"), "API key"),
+        (("tables", "--target", "http://localhost:50051"), "without http://"),
+        (("query", "t", "a", "=", "b"), "'=' 'b'; a condition is one argument, in quotes"),
+        (("query", "t", "--ouput", "json"), "usage: ddbq query"),
+        (("query", "t", "-p", "a=1", "-p", "a=2"), "usage: ddbq query"),
+        (("query", "t", "-p", 'a::={"S": 1}'), "1 is no string"),
     ],
 )
 def test_usage_errors(
@@ -189,3 +195,28 @@ def test_usage_errors(
         main(arguments)
     assert raised.value.code == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", range(4))
+async def test_a_condition_stands_anywhere(run: Run, service: FakeService, place: int) -> None:
+    """The condition may stand before, between and after options."""
+    words = ["-p", "n:=1", "--strong"]
+    split = (0, 2, 3, 3)[place]
+    at = [*words[:split], "n = :n", *words[split:]]
+    outcome = await run("query", "numbers", *at, "--page-size", "1")
+    assert outcome.status == 0, outcome.errors
+    assert service.requests[-1].query.expression == "n = :n"
+
+
+async def test_arguments_beyond_the_locale(
+    run: Run, service: FakeService, environment: dict[str, str]
+) -> None:
+    """Arguments in UTF-8 arrive as they are, also where the locale has no such characters."""
+    environment |= {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    outcome = await run(
+        "query", "numbers", "s = '\u65e5\u672c'", "-p", "t=\u00e9", "--page-size", "1"
+    )
+    assert outcome.status == 0, outcome.errors
+    query = service.requests[-1].query
+    assert query.expression == "s = '\u65e5\u672c'"
+    assert query.parameters["t"].s == "\u00e9"

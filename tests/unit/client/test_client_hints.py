@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grpc
 import pytest
+from google.rpc.error_details_pb2 import BadRequest
 
 from dynamodb_processor.v1 import catalog_service_pb2
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
@@ -92,6 +93,72 @@ async def test_a_bare_word_hints_at_quotes(run: Run, flights: FakeService) -> No
         "ddbq: FAILED_PRECONDITION: this needs a scan",
         "hint: UA is read as the name of an attribute; text is quoted: 'UA'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("condition", "quoted"),
+    [("carrier = UA", "'UA'"), ('carrier = "UA"', "'UA'"), ('carrier = "O\'Hare"', "'O''Hare'")],
+)
+async def test_a_hint_repeats_nothing_that_was_told(
+    run: Run, flights: FakeService, condition: str, quoted: str
+) -> None:
+    """A name is quoted as a text is, and not again where the service has done so."""
+    flights.failures.append(REFUSED)
+    outcome = await run("query", "flights", condition)
+    assert outcome.errors.endswith(f"text is quoted: {quoted}\n")
+    told = f"if the text is meant, write {quoted}; fix carrier"
+    flights.failures.append(Failure(grpc.StatusCode.FAILED_PRECONDITION, told))
+    outcome = await run("query", "flights", condition)
+    assert outcome.errors == f"ddbq: FAILED_PRECONDITION: {told}\n"
+
+
+async def test_an_unknown_index_has_candidates(run: Run, flights: FakeService) -> None:
+    """Where the index that was named is none, those of the table are listed."""
+    field = BadRequest.FieldViolation(field="query.index", description="no such index")
+    details = (BadRequest(field_violations=[field]),)
+    flights.failures.append(
+        Failure(grpc.StatusCode.INVALID_ARGUMENT, "query.index: no such index", details)
+    )
+    outcome = await run("query", "flights", "carrier = 'UA'", "--index", "by_aircrft")
+    assert outcome.errors.endswith("hint: flights can be read by by_aircraft, @table\n")
+
+
+async def test_a_projection_that_nothing_has(run: Run, flights: FakeService) -> None:
+    """Attributes that no item has are told, and the items are shown nevertheless."""
+    arguments = ("query", "flights", "--project", "distance", "--project", "gate")
+    outcome = await run(*arguments, "-o", "table")
+    assert outcome.errors == "hint: none of these items has gate\n"
+    flights.items = [Item()]
+    outcome = await run(*arguments, "-o", "table")
+    assert outcome.output == "--- 1 ---\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("--target", "127.0.0.1:1"), "is the server at 127.0.0.1:1 running? --target and"),
+        (("--target", "localhost"), "localhost names no port; servers listen on 50051"),
+        (("--tls",), " may speak no TLS: try without --tls"),
+    ],
+)
+async def test_a_server_that_is_not_reached(
+    run: Run, flights: FakeService, arguments: tuple[str, ...], hint: str
+) -> None:
+    """What gRPC says of a connection is followed by what to try."""
+    outcome = await run("query", "flights", *arguments)
+    assert outcome.status == 1
+    assert hint in outcome.errors.splitlines()[-1]
+
+
+async def test_a_missing_key(run: Run, flights: FakeService, environment: dict[str, str]) -> None:
+    """Without a key the hint says how to give one; a wrong one needs no such hint."""
+    refused = Failure(grpc.StatusCode.UNAUTHENTICATED, "no API key")
+    flights.failures.append(refused)
+    assert len((await run("query", "flights")).errors.splitlines()) == 1
+    del environment["DDBQ_API_KEY"]
+    flights.failures.append(refused)
+    outcome = await run("query", "flights")
+    assert outcome.errors.splitlines()[1:] == ["hint: set DDBQ_API_KEY, or give --api-key"]
 
 
 @pytest.mark.parametrize(
