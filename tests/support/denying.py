@@ -11,18 +11,21 @@ from threading import Thread
 
 
 @contextmanager
-def denying(endpoint_url: str, *operations: str, deleting: str = "") -> Iterator[str]:
+def denying(
+    endpoint_url: str, *operations: str, deleting: str = "", closed: str = ""
+) -> Iterator[str]:
     """Run a DynamoDB that denies operations and passes the others on; yield its URL.
 
-    The table `deleting` is described as DynamoDB may describe one that is being deleted: without
-    its keys.
+    Of the table `closed` every operation is denied. The table `deleting` is described as DynamoDB
+    may describe one that is being deleted: without its keys.
     """
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             operation = self.headers["X-Amz-Target"].rpartition(".")[2]
-            if operation in operations:
+            is_closed = bool(closed) and json.loads(body).get("TableName") == closed
+            if is_closed or operation in operations:
                 denied = {
                     "__type": "com.amazon.coral.service#AccessDeniedException",
                     "Message": f"User is not authorized to perform: dynamodb:{operation}",

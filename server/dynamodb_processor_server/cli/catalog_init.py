@@ -124,7 +124,11 @@ async def _names(inventory: TableInventory, patterns: Sequence[str]) -> list[str
 
 
 async def _found(inventory: TableInventory, name: str, size: int) -> FoundTable:
-    description = await inventory.describe(name)
+    try:
+        description = await inventory.describe(name)
+    except OperationDenied as error:
+        notes = (f"is not described: {error}",)
+        return FoundTable(name, None, {}, None, 0, 0.0, None, notes)
     schema = _schema(description)
     if schema is None:
         notes = (f"is {description.get('TableStatus', 'not described')}, and left out",)

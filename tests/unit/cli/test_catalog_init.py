@@ -243,3 +243,23 @@ def test_a_table_that_is_being_deleted_is_a_comment(
     text = capsys.readouterr().out
     assert f"# {orders.name}: is DELETING, and left out" in text
     assert declared(text, f"{orders.name}-2") == TableDeclaration(table=f"{orders.name}-2")
+
+
+def test_a_table_that_may_not_be_described_is_a_comment(
+    orders: Orders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A policy may leave out one of many tables; alone it is an error."""
+    other = f"{orders.name}-2"
+    reason = f"{orders.name}: is not described: the credentials do not allow dynamodb:DescribeTable"
+    create_table(orders.client, Schema(other, "id", None, (), {"id": "S"}))
+    try:
+        with denying(orders.endpoint_url, closed=orders.name) as url:
+            flags = [f"--endpoint-url={url}", f"--region={REGION}"]
+            assert init(*flags, "--table", f"{orders.name}*") == 1
+            text = capsys.readouterr().out
+            assert init(*flags, "--table", orders.name) == 2
+            assert "dynamodb:DescribeTable" in capsys.readouterr().err
+    finally:
+        orders.client.delete_table(TableName=other)
+    assert f"# {reason}" in text
+    assert declared(text, other) == TableDeclaration(table=other)
