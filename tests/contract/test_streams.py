@@ -28,7 +28,8 @@ from dynamodb_processor_server.caching.streams.shards import Cursor, Start
 from dynamodb_processor_server.caching.streams.timing import Pace
 from dynamodb_processor_server.caching.tags import Partition
 from dynamodb_processor_server.catalog.declaration import TableDeclaration
-from dynamodb_processor_server.catalog.schema import Table, parse_description
+from dynamodb_processor_server.catalog.description import parse_description
+from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.reading.clients import ClientSettings
 from tests.support.conditions import WireItem
 from tests.support.datasets import Index, Schema

@@ -35,7 +35,6 @@ from dynamodb_processor_client.hints import Hints
 from dynamodb_processor_client.output import Output, OutputFailed, clauses, flush, note
 from dynamodb_processor_client.pages import CacheInfo, Page, PageStats, Total
 from dynamodb_processor_client.rendering import (
-    StreamProgress,
     cache_grid,
     explanation_fields,
     explanation_tree,
@@ -45,6 +44,7 @@ from dynamodb_processor_client.rendering import (
     table_view,
     to_json,
 )
+from dynamodb_processor_client.stream_progress import StreamProgress
 from dynamodb_processor_client.terminal import abandon_output, prepare_standard_streams
 
 _FAILED = 1

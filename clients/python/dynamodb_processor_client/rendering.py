@@ -5,16 +5,12 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import astuple
 from datetime import timedelta
 from decimal import Decimal
-from types import TracebackType
-from typing import Self
 
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
-from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
 from rich.text import Text
 from rich.tree import Tree
@@ -257,65 +253,6 @@ def _cache_text(cache: CacheInfo) -> str:
     left = cache.expires_in
     expires = f", expires in {left.total_seconds():g} s" if left is not None else ""
     return f"cache {cache.status.name}{age}{expires}"
-
-
-class StreamProgress(AbstractContextManager["StreamProgress"]):
-    """The line that tells how far a stream is. Nothing is shown where no one watches."""
-
-    def __init__(self, console: Console, *, is_shown: bool | None = None) -> None:
-        """Prepare the line for `console`; without `is_shown` a terminal shows it."""
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.completed:,.0f} items"),
-            TextColumn("{task.fields[pages]:,} pages"),
-            TextColumn("{task.fields[read_units]:,.1f} read units"),
-            TextColumn("{task.fields[rate]:,.0f} items/s"),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            # Else rich would take what goes to standard output for lines of its own, and show them
-            # on the terminal instead of writing them into the file or pipe.
-            redirect_stdout=False,
-            redirect_stderr=False,
-            disable=not (console.is_terminal if is_shown is None else is_shown),
-        )
-        self._task = TaskID(0)
-        self._pages = 0
-
-    def __enter__(self) -> Self:
-        """Show the line."""
-        self._task = self._progress.add_task("", total=None, pages=0, read_units=0.0, rate=0.0)
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Take the line away."""
-        self._progress.stop()
-
-    def page(self, stats: PageStats) -> None:
-        """Count one more page; `stats` are those of the stream so far."""
-        self._pages += 1
-        elapsed = self._progress.tasks[0].elapsed or 0.0
-        self._progress.update(
-            self._task,
-            completed=stats.items_returned,
-            pages=self._pages,
-            read_units=stats.read_units,
-            rate=stats.items_returned / elapsed if elapsed else 0.0,
-        )
-
-    def pause(self) -> None:
-        """Take the line away for other output to the terminal."""
-        self._progress.stop()
-
-    def go_on(self) -> None:
-        """Show the line again."""
-        self._progress.start()
 
 
 def _projected(index: Index) -> str:

@@ -1,24 +1,20 @@
-"""Tables as DynamoDB describes them: keys and the access paths that can answer a query."""
+"""Tables: keys, and the access paths that can answer a query."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any, Final
+from typing import Final
 
 from dynamodb_processor_server.catalog.declaration import TableDeclaration
-from dynamodb_processor_server.catalog.identity import TableIdentity, identity_of
+from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.catalog.templates import KeyTemplate
 from dynamodb_processor_server.catalog.view import View
 
 BASE_TABLE = "@table"  # what callers write in `index` to mean no index
 
-_KEY_TYPES: Final = frozenset({"S", "N", "B"})
-
-
-class DescriptionError(Exception):
-    """A DescribeTable answer does not say what the table's own key is."""
+#: The types that a key attribute can have.
+KEY_TYPES: Final = frozenset({"S", "N", "B"})
 
 
 class PathKind(Enum):
@@ -52,7 +48,7 @@ class KeyAttribute:
 
     def may_have_type(self, type_name: str) -> bool:
         """Return whether values of a type can be in the key, for all DynamoDB says."""
-        return type_name == self.type if self.type else type_name in _KEY_TYPES
+        return type_name == self.type if self.type else type_name in KEY_TYPES
 
     def seen_through(self, view: View) -> KeyAttribute:
         """Return the attribute with the template that a view has for it."""
@@ -238,123 +234,3 @@ class Table:
             or all(a.name in known or known.issuperset(a.fields) for a in path.key.attributes)
         )
         return replace(table, schema=replace(self.schema, paths=paths))
-
-
-def parse_description(
-    description: Mapping[str, Any], endpoint: str = "", region: str = ""
-) -> TableSchema:
-    """Return the schema that a DescribeTable answer's `Table` describes.
-
-    `endpoint` and `region` are those of the client that asked.
-    An index whose description cannot be read is left out of `paths`, whatever is wrong with it.
-    Raises DescriptionError if the table's own key cannot be read.
-    """
-    try:
-        types = _key_types(description["AttributeDefinitions"])
-        key = _key_schema(description["KeySchema"], types)
-        name = description["TableName"]
-    except (KeyError, TypeError) as error:
-        raise DescriptionError(f"the description of a table lacks {error}") from None
-    if not key.partition or not all(attribute.type for attribute in key.attributes):
-        raise DescriptionError("the description of a table lacks its key or a type of its key")
-    names = tuple(attribute.name for attribute in key.attributes)
-    paths = [AccessPath(None, PathKind.TABLE, key, None, names)]
-    unreadable: list[AccessPath] = []
-    skipped: list[str] = []
-    for kind, field_name in (
-        (PathKind.LOCAL, "LocalSecondaryIndexes"),
-        (PathKind.GLOBAL, "GlobalSecondaryIndexes"),
-    ):
-        for index in _named(description.get(field_name), "IndexName"):
-            try:
-                path = _index_path(index, kind, names, types)
-            except (KeyError, TypeError, AttributeError) as error:
-                skipped.append(f"{index['IndexName']}: its description is not understood: {error}")
-                continue
-            reason = _obstacle(index, path)
-            if reason is None:
-                paths.append(path)
-            else:
-                unreadable.append(path)
-                skipped.append(f"{path.index}: {reason}")
-    # Of a stream that was switched off, the ARN remains.
-    streams = description.get("StreamSpecification") or {}
-    arn = description.get("LatestStreamArn") if streams.get("StreamEnabled") else None
-    strong = description.get("MultiRegionConsistency") == "STRONG"
-    replicated = bool(description.get("Replicas")) and not strong
-    return TableSchema(
-        name,
-        tuple(paths),
-        arn,
-        tuple(unreadable),
-        replicated,
-        tuple(skipped),
-        identity_of(description, endpoint, region),
-        _item_bytes(description),
-    )
-
-
-def _key_types(definitions: Any) -> dict[str, str]:
-    """Return the types of key attributes by name, without those that are not known here."""
-    defined = _named(definitions, "AttributeName")
-    types = {each["AttributeName"]: each.get("AttributeType") for each in defined}
-    return {name: kind for name, kind in types.items() if kind in _KEY_TYPES}
-
-
-def _named(elements: Any, name: str) -> list[Mapping[str, Any]]:
-    """Return those of a description's elements that have a name, by name."""
-    found = [each for each in elements or () if isinstance(each, Mapping) and each.get(name)]
-    return sorted(found, key=lambda each: str(each[name]))
-
-
-def _item_bytes(description: Mapping[str, Any]) -> float | None:
-    """Return the average size of an item. DynamoDB counts a table's items every six hours."""
-    items, size = description.get("ItemCount"), description.get("TableSizeBytes")
-    if not isinstance(items, int) or not isinstance(size, int) or items <= 0 or size <= 0:
-        return None
-    return size / items
-
-
-_READABLE: Final = ("ACTIVE", "UPDATING")
-_PROJECTIONS: Final = ("ALL", "KEYS_ONLY", "INCLUDE")
-
-
-def _obstacle(index: Mapping[str, Any], path: AccessPath) -> str | None:
-    """Return why an index cannot be read, None if it can."""
-    status = index.get("IndexStatus", "ACTIVE")
-    if status not in _READABLE:
-        return f"its status is {status}"
-    if not path.key.partition:
-        return "its description lacks the partition key"
-    untyped = [attribute.name for attribute in path.key.attributes if not attribute.type]
-    if untyped:
-        return f"its description lacks the type of {', '.join(untyped)}"
-    if _projection(index).get("ProjectionType") not in _PROJECTIONS:
-        return "its description lacks its projection"
-    return None
-
-
-def _projection(index: Mapping[str, Any]) -> Mapping[str, Any]:
-    return index.get("Projection") or {}
-
-
-def _index_path(
-    index: Mapping[str, Any], kind: PathKind, table_key: Iterable[str], types: Mapping[str, str]
-) -> AccessPath:
-    """Return the path of an index, as far as it is described; it may lack types and projection."""
-    key = _key_schema(index["KeySchema"], types)
-    own = tuple(attribute.name for attribute in key.attributes)
-    position = tuple(dict.fromkeys((*own, *table_key)))
-    projection = _projection(index)
-    projected = None
-    if projection.get("ProjectionType") != "ALL":
-        projected = frozenset(position).union(projection.get("NonKeyAttributes") or ())
-    return AccessPath(index["IndexName"], kind, key, projected, position)
-
-
-def _key_schema(elements: Iterable[Mapping[str, str]], types: Mapping[str, str]) -> KeySchema:
-    attributes: dict[str, list[KeyAttribute]] = {"HASH": [], "RANGE": []}
-    for element in elements:
-        name = element["AttributeName"]
-        attributes[element["KeyType"]].append(KeyAttribute(name, types.get(name, "")))
-    return KeySchema(tuple(attributes["HASH"]), tuple(attributes["RANGE"]))

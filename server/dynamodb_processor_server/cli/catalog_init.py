@@ -11,11 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
-from dynamodb_processor_server.catalog.schema import (
-    DescriptionError,
-    TableSchema,
-    parse_description,
-)
+from dynamodb_processor_server.catalog.description import DescriptionError, parse_description
+from dynamodb_processor_server.catalog.schema import TableSchema
 from dynamodb_processor_server.cli.catalog_text import FoundTable, catalog_text, units
 from dynamodb_processor_server.cli.proposals import propose
 from dynamodb_processor_server.cli.setting_flags import settings_of

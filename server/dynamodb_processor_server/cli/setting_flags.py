@@ -9,7 +9,8 @@ from pydantic import SecretStr, ValidationError
 
 from dynamodb_processor_server.documents.reasons import reason_of
 from dynamodb_processor_server.errors import ConfigurationError
-from dynamodb_processor_server.settings import ENVIRONMENT_PREFIX, Settings
+from dynamodb_processor_server.serving_settings import ENVIRONMENT_PREFIX
+from dynamodb_processor_server.settings import Settings
 
 
 def add_setting_flags(parser: argparse.ArgumentParser) -> None:

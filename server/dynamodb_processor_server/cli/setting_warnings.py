@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dynamodb_processor_server.documents.reasons import did_you_mean
-from dynamodb_processor_server.settings import ENVIRONMENT_PREFIX, Settings, unknown_variables
+from dynamodb_processor_server.serving_settings import ENVIRONMENT_PREFIX
+from dynamodb_processor_server.settings import Settings, unknown_variables
 
 
 def setting_warnings(settings: Settings) -> list[str]:

@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from dynamodb_processor_server.catalog.declaration import TableDeclaration
-from dynamodb_processor_server.catalog.schema import (
-    DescriptionError,
-    TableSchema,
-    parse_description,
-)
+from dynamodb_processor_server.catalog.description import DescriptionError, parse_description
+from dynamodb_processor_server.catalog.schema import TableSchema
 from dynamodb_processor_server.errors import BackendUnavailable, TableNotFound
 from dynamodb_processor_server.reading.backend import Backend, Content, Target
 from dynamodb_processor_server.reading.responses import CorruptAnswer

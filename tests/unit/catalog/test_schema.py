@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
+from dynamodb_processor_server.catalog.description import DescriptionError, parse_description
 from dynamodb_processor_server.catalog.schema import (
     BASE_TABLE,
     AccessPath,
-    DescriptionError,
     KeyAttribute,
     KeySchema,
     PathKind,
-    parse_description,
 )
 from tests.support.datasets import Index, Schema
 from tests.unit.query.tables import describe, make_schema, make_table

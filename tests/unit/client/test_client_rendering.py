@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from dynamodb_processor_client import PageStats
-from dynamodb_processor_client.rendering import StreamProgress, items_grid, rows_grid, to_json
+from dynamodb_processor_client.rendering import items_grid, rows_grid, to_json
+from dynamodb_processor_client.stream_progress import StreamProgress
 
 
 def _shown(grid: Any, width: int = 80) -> str:
@@ -77,7 +78,7 @@ def test_the_progress_line_counts() -> None:
     """On a terminal the line has items, pages, read units and the rate."""
     output = io.StringIO()
     console = Console(file=output, width=120, force_terminal=True, color_system=None)
-    with StreamProgress(console) as progress:
+    with StreamProgress(console, is_shown=True) as progress:
         progress.page(PageStats(items_returned=1_200, read_units=3.5))
         progress.page(PageStats(items_returned=2_400, read_units=7.0))
     shown = output.getvalue()
@@ -90,7 +91,7 @@ def test_the_progress_line_counts() -> None:
 def test_no_progress_line_where_no_one_watches() -> None:
     """A file or pipe gets nothing of it."""
     output = io.StringIO()
-    with StreamProgress(Console(file=output)) as progress:
+    with StreamProgress(Console(file=output), is_shown=False) as progress:
         progress.page(PageStats(items_returned=1))
         progress.pause()
         progress.go_on()

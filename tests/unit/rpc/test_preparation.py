@@ -13,8 +13,9 @@ from dynamodb_processor_server.access.planning_time import PlanningTimeLimits
 from dynamodb_processor_server.access.principals import Principal
 from dynamodb_processor_server.access.rate_limits import RateClass
 from dynamodb_processor_server.catalog.declaration import CatalogDeclaration, TableDeclaration
+from dynamodb_processor_server.catalog.description import parse_description
 from dynamodb_processor_server.catalog.registry import Catalog
-from dynamodb_processor_server.catalog.schema import TableSchema, parse_description
+from dynamodb_processor_server.catalog.schema import TableSchema
 from dynamodb_processor_server.errors import (
     ConfigurationError,
     FieldViolation,
