@@ -23,7 +23,8 @@ from dynamodb_processor_server.rpc.cache_servicer import CacheServicer
 from dynamodb_processor_server.rpc.call import current_call
 from dynamodb_processor_server.rpc.catalog_servicer import CatalogServicer
 from dynamodb_processor_server.rpc.health import Health
-from dynamodb_processor_server.rpc.interceptors.adapter import CallHook, HookedHandlers
+from dynamodb_processor_server.rpc.interceptors.adapter import HookedHandlers
+from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
 from dynamodb_processor_server.rpc.listening import listen
 from dynamodb_processor_server.rpc.planning import PlanningWork
 from dynamodb_processor_server.rpc.query_servicer import QueryServicer

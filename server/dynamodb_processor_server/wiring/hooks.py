@@ -13,9 +13,9 @@ from dynamodb_processor_server.catalog.registry import Catalog
 from dynamodb_processor_server.descriptors import connections_that_fit
 from dynamodb_processor_server.documents import Reloading
 from dynamodb_processor_server.rpc.bounds import Bounds, BoundSettings
-from dynamodb_processor_server.rpc.interceptors.adapter import CallHook
 from dynamodb_processor_server.rpc.interceptors.authentication import Authentication
 from dynamodb_processor_server.rpc.interceptors.authorization import Authorization
+from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
 from dynamodb_processor_server.rpc.interceptors.observation import Observation
 from dynamodb_processor_server.rpc.interceptors.protection import (
     CallBounding,

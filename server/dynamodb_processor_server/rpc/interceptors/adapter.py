@@ -1,10 +1,9 @@
 """The one adapter between gRPC's handlers and hooks that know nothing of streaming.
 
-A hook is told when a call starts, before each response and when it ends. The adapter wraps each
-method once, at its first call: starting the hooks in order, receiving and decoding the request,
-running the handler, turning whatever was raised into a status, and ending the started hooks in
-reverse. A request is received and decoded when every hook has started, so nothing that grows with
-it is kept or done for a caller who is refused.
+The adapter wraps each method once, at its first call: starting the hooks in order, receiving and
+decoding the request, running the handler, turning whatever was raised into a status, and ending the
+started hooks in reverse. A request is received and decoded when every hook has started, so nothing
+that grows with it is kept or done for a caller who is refused.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -24,6 +22,7 @@ import structlog
 
 from dynamodb_processor_server.errors import ProcessorError
 from dynamodb_processor_server.rpc.call import Call, as_metadata, enter_call
+from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook, Chain
 from dynamodb_processor_server.rpc.receiving import RequestReceiver
 from dynamodb_processor_server.rpc.statuses import failure_of, grpc_status
 from dynamodb_processor_server.rpc.wire import serialize
@@ -31,56 +30,6 @@ from dynamodb_processor_server.rpc.wire import serialize
 _log = structlog.get_logger(__name__)
 _Context = grpc.aio.ServicerContext[Any, Any]
 _Receive = Callable[[Call], Awaitable[Any]]
-
-
-class CallHook(ABC):
-    """Something that happens around calls."""
-
-    @abstractmethod
-    def applies_to(self, method: str) -> bool:
-        """Return whether calls of a method, by full name with slashes, concern this hook."""
-
-    @abstractmethod
-    def started(self, call: Call) -> Awaitable[None] | None:
-        """Note the start of a call, or raise a domain error to refuse it.
-
-        Returns what the call has to wait for, if anything: few hooks wait, and a coroutine for each
-        of the others would cost more than what they do.
-        """
-
-    def continued(self, call: Call) -> None:  # noqa: B027 - most hooks decide at the start alone
-        """Check a running call again before each of its responses, or raise to end it."""
-
-    def sending(self, call: Call, size: int) -> None:  # noqa: B027 - most hooks let all answers out
-        """Note that a message of `size` bytes goes to gRPC, or raise a domain error instead."""
-
-    def sent(self, call: Call, size: int) -> None:  # noqa: B027 - as above
-        """Note that gRPC has sent a message of a stream; the call goes on."""
-
-    def ended(self, call: Call) -> None:  # noqa: B027 - most hooks hold nothing for a call
-        """Note the end of a call that this hook let start; `call.code` says how it ended."""
-
-
-class _Chain:
-    """The hooks around one method: what to run at a call's start, at each response, at its end."""
-
-    def __init__(self, hooks: Sequence[CallHook]) -> None:
-        self.starts = tuple([hook.started for hook in hooks])
-        self.checks = tuple(
-            [hook.continued for hook in hooks if type(hook).continued is not CallHook.continued]
-        )
-        self.sendings = tuple(
-            [hook.sending for hook in hooks if type(hook).sending is not CallHook.sending]
-        )
-        self.sents = tuple([hook.sent for hook in hooks if type(hook).sent is not CallHook.sent])
-        # In reverse; an end is for calls that have passed more starts than its place.
-        self.ends = tuple(
-            [
-                (place, hook.ended)
-                for place, hook in reversed(list(enumerate(hooks)))
-                if type(hook).ended is not CallHook.ended
-            ]
-        )
 
 
 class HookedHandlers(grpc.GenericRpcHandler):
@@ -103,7 +52,7 @@ class HookedHandlers(grpc.GenericRpcHandler):
             handlers: What is served.
             hooks: What runs around every call.
             receiver: Receives requests; one of its own if absent.
-            note_unknown: Told of each call of a method that nobody has.
+            note_unknown: Called with the context of each call of a method that does not exist.
         """
         self._handlers = handlers
         self._hooks = hooks
@@ -140,7 +89,7 @@ class HookedHandlers(grpc.GenericRpcHandler):
         handler = next((one for one in found if one is not None), None)
         if handler is None:
             return self._unknown  # not kept under the name, which is the caller's invention
-        chain = _Chain([hook for hook in self._hooks if hook.applies_to(method)])
+        chain = Chain([hook for hook in self._hooks if hook.applies_to(method)])
         wrapped = self._wrapped[method] = _wrap(
             handler, method, chain, self._active, self._receiver
         )
@@ -178,7 +127,7 @@ def _unknown(note: Callable[[_Context], object]) -> grpc.RpcMethodHandler[Any, A
 def _wrap(
     handler: grpc.RpcMethodHandler[Any, Any],
     method: str,
-    chain: _Chain,
+    chain: Chain,
     active: _ActiveCalls,
     receiver: RequestReceiver,
 ) -> grpc.RpcMethodHandler[Any, Any]:
@@ -223,7 +172,7 @@ def _each(handler: grpc.RpcMethodHandler[Any, Any], receiver: RequestReceiver) -
 
 
 def _awaited(
-    behavior: Any, receive: _Receive, method: str, chain: _Chain, active: _ActiveCalls
+    behavior: Any, receive: _Receive, method: str, chain: Chain, active: _ActiveCalls
 ) -> Any:
     async def serve(requests: Any, context: _Context) -> Any:
         guard = _Guard(method, context, chain, active)
@@ -243,7 +192,7 @@ def _awaited(
 
 
 def _yielding(
-    behavior: Any, receive: _Receive, method: str, chain: _Chain, active: _ActiveCalls
+    behavior: Any, receive: _Receive, method: str, chain: Chain, active: _ActiveCalls
 ) -> Any:
     async def serve(requests: Any, context: _Context) -> AsyncIterator[Any]:
         guard = _Guard(method, context, chain, active)
@@ -283,7 +232,7 @@ class _Guard:
         self,
         method: str,
         context: _Context,
-        chain: _Chain,
+        chain: Chain,
         active: _ActiveCalls,
     ) -> None:
         metadata = as_metadata(context.invocation_metadata())

@@ -11,7 +11,7 @@ from dynamodb_processor_server.access.api_keys import credential_of
 from dynamodb_processor_server.access.principals import Principal
 from dynamodb_processor_server.errors import Unauthenticated
 from dynamodb_processor_server.rpc.call import Call
-from dynamodb_processor_server.rpc.interceptors.adapter import CallHook
+from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
 from dynamodb_processor_server.rpc.interceptors.unauthenticated import exempt_methods
 
 

@@ -8,7 +8,7 @@ from typing import Final
 import grpc
 
 from dynamodb_processor_server.rpc.call import Call
-from dynamodb_processor_server.rpc.interceptors.adapter import CallHook
+from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
 from dynamodb_processor_server.telemetry.logs import get_access_log
 from dynamodb_processor_server.telemetry.metrics import CallMetrics
 

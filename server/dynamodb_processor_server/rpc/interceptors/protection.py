@@ -15,7 +15,7 @@ from dynamodb_processor_server.access.calls_under_way import CallsUnderWay
 from dynamodb_processor_server.access.open_streams import OpenStreams
 from dynamodb_processor_server.access.rate_limits import Limiter
 from dynamodb_processor_server.rpc.call import Call
-from dynamodb_processor_server.rpc.interceptors.adapter import CallHook
+from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
 from dynamodb_processor_server.rpc.interceptors.unauthenticated import HEALTH, REFLECTION
 
 

@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from dynamodb_processor_server.rpc.call import Call
-from dynamodb_processor_server.rpc.interceptors.adapter import CallHook
+from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
 from dynamodb_processor_server.telemetry.logs import set_request_id
 
 HEADER: Final = "x-request-id"

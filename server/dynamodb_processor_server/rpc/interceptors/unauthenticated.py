@@ -10,7 +10,7 @@ import grpc
 
 from dynamodb_processor_server.errors import Overloaded
 from dynamodb_processor_server.rpc.call import Call
-from dynamodb_processor_server.rpc.interceptors.adapter import CallHook
+from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
 
 HEALTH: Final = "/grpc.health.v1.Health/"
 REFLECTION: Final = "/grpc.reflection."

@@ -1,0 +1,61 @@
+"""What happens around calls: at the start, before each response, when one was sent, at the end.
+
+Hooks know nothing of gRPC's kinds of methods; `adapter.py` runs them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Sequence
+
+from dynamodb_processor_server.rpc.call import Call
+
+
+class CallHook(ABC):
+    """Something that happens around calls."""
+
+    @abstractmethod
+    def applies_to(self, method: str) -> bool:
+        """Return whether calls of a method, by full name with slashes, concern this hook."""
+
+    @abstractmethod
+    def started(self, call: Call) -> Awaitable[None] | None:
+        """Note the start of a call, or raise a domain error to refuse it.
+
+        Returns what the call has to wait for, if anything: few hooks wait, and a coroutine for each
+        of the others would cost more than what they do.
+        """
+
+    def continued(self, call: Call) -> None:  # noqa: B027 - most hooks decide at the start alone
+        """Check a running call again before each of its responses, or raise to end it."""
+
+    def sending(self, call: Call, size: int) -> None:  # noqa: B027 - most hooks let all answers out
+        """Note that a message of `size` bytes goes to gRPC, or raise a domain error instead."""
+
+    def sent(self, call: Call, size: int) -> None:  # noqa: B027 - as above
+        """Note that gRPC has sent a message of a stream; the call goes on."""
+
+    def ended(self, call: Call) -> None:  # noqa: B027 - most hooks hold nothing for a call
+        """Note the end of a call that this hook let start; `call.code` says how it ended."""
+
+
+class Chain:
+    """The hooks around one method: what to run at a call's start, at each response, at its end."""
+
+    def __init__(self, hooks: Sequence[CallHook]) -> None:
+        self.starts = tuple([hook.started for hook in hooks])
+        self.checks = tuple(
+            [hook.continued for hook in hooks if type(hook).continued is not CallHook.continued]
+        )
+        self.sendings = tuple(
+            [hook.sending for hook in hooks if type(hook).sending is not CallHook.sending]
+        )
+        self.sents = tuple([hook.sent for hook in hooks if type(hook).sent is not CallHook.sent])
+        # In reverse; an end is for calls that have passed more starts than its place.
+        self.ends = tuple(
+            [
+                (place, hook.ended)
+                for place, hook in reversed(list(enumerate(hooks)))
+                if type(hook).ended is not CallHook.ended
+            ]
+        )
