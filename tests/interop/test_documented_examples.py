@@ -1,0 +1,75 @@
+"""The examples for Node.js in the documentation run as they stand, also against broken streams."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+import grpc
+import pytest
+
+from dynamodb_processor_server.demo.tool_cache import ToolCache
+from tests.interop.node import install_packages, node
+from tests.unit.client.conftest import running
+from tests.unit.client.service import Cut, Failure, FakeService, numbered
+
+_ROOT: Final = Path(__file__).parents[2]
+_BROKEN: Final = Failure(grpc.StatusCode.UNAVAILABLE)
+_REFUSED: Final = Failure(grpc.StatusCode.PERMISSION_DENIED, "not you")
+_READ_ALL: Final = """
+const numbers = [];
+readAll(client, {table: 'numbers'},
+  (items) => numbers.push(...items.map((item) => item.attributes.n.n)),
+  (error, token) => {
+    const failed = error ? grpc.status[error.code] : 'no error';
+    console.log(`${numbers.length} items, ${new Set(numbers).size} different, ${failed}, ${token}`);
+    client.close();
+  });
+"""
+
+
+def _example(page: str) -> str:
+    found = re.search(
+        r"```js\n(.*?)```", (_ROOT / "docs" / page).read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.parametrize(
+    ("items", "cuts", "first", "all_of_them"),
+    [
+        (1_000, (), "3 items by @table and more", "1000 items, 1000 different, no error, "),
+        (1_000, (Cut(2, _BROKEN), Cut(0, _BROKEN), Cut(3, None)), "3 items by @table and more",
+         "1000 items, 1000 different, no error, "),
+        (1_000, (Cut(1, _REFUSED),), "3 items by @table and more",
+         "100 items, 100 different, PERMISSION_DENIED, undefined"),
+        (0, (), "0 items by @table ", "0 items, 0 different, no error, "),
+    ],
+    ids=["whole", "broken", "refused", "empty"],
+)  # fmt: skip
+async def test_the_examples_for_node(
+    items: int, cuts: tuple[Cut, ...], first: str, all_of_them: str
+) -> None:
+    """The client of clients.md gets a page, and streaming.md's loop every item once."""
+    packages = await asyncio.to_thread(install_packages, ToolCache(), print)
+    service = FakeService(items=numbered(items))
+    service.cuts.extend(cuts)
+    async with running(service):
+        begin = _example("clients.md").replace("127.0.0.1:50051", service.address)
+        process = await asyncio.create_subprocess_exec(
+            *(node(ToolCache()), "-e", begin + _example("streaming.md") + _READ_ALL),
+            cwd=_ROOT,
+            env={
+                "PATH": os.environ["PATH"],
+                "NODE_PATH": str(packages / "node_modules"),
+                "DDBQ_API_KEY": "ddbp_test",
+            },
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        shown = (await process.communicate())[0].decode()
+    assert sorted(shown.splitlines()) == sorted([first, all_of_them])
