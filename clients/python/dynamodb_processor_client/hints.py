@@ -108,8 +108,8 @@ class Hints:
         elif "Failed parsing HTTP/2" in error.message:
             self._give(f"hint: {target} is no gRPC server, or wants --tls")
         elif re.fullmatch(r"[^:/\[\]]+", target):
-            default = DEFAULT_TARGET.rpartition(":")[2]
-            self._give(f"hint: {target} names no port; servers listen on {default} unless told")
+            port = DEFAULT_TARGET.rpartition(":")[2]
+            self._give(f"hint: {target} names no port; servers listen on {port} by default")
         else:
             self._give(
                 f"hint: is the server at {target} running? --target and $DDBQ_TARGET name another"
@@ -124,8 +124,8 @@ class Hints:
                 listed = ", ".join([*known, "@table"])
                 self._give(f"hint: {self._table} can be read by {listed}")
 
-    async def _on_names(self, told: str = "") -> None:
-        """Advise on names that the table is not known to have, but for what has been told."""
+    async def _on_names(self, message: str = "") -> None:
+        """Advise on names that the table is not known to have, but for what `message` advises."""
         if not self._named:
             return
         table = await _within(self._client.table(self._table))
@@ -140,7 +140,7 @@ class Hints:
                 continue
             if name in bare:
                 quoted = "'" + name.replace("'", "''") + "'"
-                if f"write {quoted}" not in told:
+                if f"write {quoted}" not in message:
                     self._give(
                         f"hint: {bare[name]} is read as the name of an attribute; text is quoted: "
                         f"{quoted}"

@@ -37,7 +37,7 @@ class ExpandedItem(dict[str, Any]):
 
 
 def has_expired(item: Mapping[str, Any]) -> bool:
-    """Return whether an item has passed its time to live, as far as its view looks at that."""
+    """Return whether an item has passed its time to live; False where the view has none."""
     return isinstance(item, ExpandedItem) and item.has_expired
 
 

@@ -80,7 +80,7 @@ async def _init(args: argparse.Namespace) -> int:
     # The command serves nothing, so it needs neither of the files that the settings require.
     args.setting_catalog = args.setting_keys = Path()
     settings = settings_of(args)
-    configure_logs("console", "ERROR")  # what goes wrong is told once, in this command's words
+    configure_logs("console", "ERROR")  # this command prints what goes wrong itself
     async with Clients(settings.client_settings()) as clients:
         inventory = TableInventory(clients, Backend(clients, settings.backend_settings()))
         try:

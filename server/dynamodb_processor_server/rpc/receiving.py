@@ -27,7 +27,7 @@ _PLACES: Final = 64  # requests of known callers that are received at once
 _MOST_QUEUED: Final = 100_000  # calls are bounded elsewhere
 _PATIENCE: Final = 5.0  # seconds that one of them waits for a place
 _MOST_UNKNOWN: Final = 32  # requests of unknown callers that are received at once
-_EVERY: Final = 0.5  # seconds between looks for requests that take too long
+_EVERY: Final = 0.5  # seconds between checks for requests that take too long
 _LAST_SECONDS: Final = 2.0  # for a client to read that its call was given up
 _RETRY_AFTER: Final = 1.0  # seconds
 

@@ -122,8 +122,8 @@ class _Remembering:
     """Reads small requests, and remembers them by their bytes.
 
     Two generations: what is asked for in the older one moves to the newer one, and when the newer
-    one has half of the memory, the older one is dropped. Finding a request is one look into a
-    dictionary.
+    one has half of the memory, the older one is dropped. Finding a request is one
+    lookup in a dictionary.
     """
 
     def __init__(
