@@ -10,11 +10,14 @@ import itertools
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from dynamodb_processor.v1.query_pb2 import PageStats
+from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
 from tests.rpc.worlds import (
     SECRET,
     TENANT,
@@ -26,8 +29,9 @@ from tests.rpc.worlds import (
     world_schema,
 )
 from tests.support.conditions import WireItem
+from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import create_table, open_client, put_items
-from tests.support.running import Key, Service, make_key, open_service
+from tests.support.running import Key, Service, make_key, open_service, query_spec
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -127,3 +131,50 @@ async def test_a_tenant_cannot_tell_whether_others_write(
 def _keys_of(item: WireItem) -> list[tuple[str, Any]]:
     """Return the attributes that partitions are known by."""
     return [(name, item[name]) for name in ("user_id", "kind", "tenant_id")]
+
+
+async def test_a_tenant_cannot_tell_how_large_others_items_are(
+    tmp_path: Path, dynamodb_local: str
+) -> None:
+    """Neither the table's average nor what others have got decides in how many requests it reads.
+
+    The rule is part of the key, so what reads cost is told.
+    """
+    others, seen = "competitor", []
+    rule = {"table": "events", "rule": _RULE}
+    keys = [make_key("tenant", tables=[rule]), make_key("everybody")]
+    client = open_client(dynamodb_local)
+    types = {"tenant_id": "S", "number": "N", "at": "N"}
+    index = Index("by_at", False, ("tenant_id",), ("at",), "KEYS_ONLY")
+    for world in ("alone", "crowded"):
+        table = f"sizes-{world}-{uuid.uuid4().hex[:8]}"
+        create_table(client, Schema(table, "tenant_id", "number", (index,), types))
+        sizes = {TENANT: 5_000, others: 300_000} if world == "crowded" else {TENANT: 5_000}
+        for tenant, number in itertools.product(sizes, range(20)):
+            item: WireItem = {"tenant_id": {"S": tenant}, "note": {"S": "x" * sizes[tenant]}}
+            item |= {"number": {"N": str(number)}, "at": {"N": str(number)}}
+            client.put_item(TableName=table, Item=item)
+        (tmp_path / world).mkdir()
+        catalog = {"tables": {"events": {"table": table, "required": ["at"], "cache_ttl": 0}}}
+        async with open_service(tmp_path / world, dynamodb_local, catalog, keys) as service:
+            await service.get("events", _numbered(others), key="everybody")
+            got = await service.get("events", _numbered(TENANT), key="tenant")
+            of_tenant = f"tenant_id = '{TENANT}' AND at >= 0"
+            hydrated = query_spec("events", of_tenant, index="by_at")
+            filtered = query_spec("events", f"{of_tenant} AND attribute_exists(nothing)")
+            answers = [await service.query(spec, key="tenant") for spec in (hydrated, filtered)]
+        seen.append(list(map(_cost, (got.stats, *(answer.stats for answer in answers)))))
+        client.delete_table(TableName=table)
+    client.close()
+    assert seen[0] == seen[1]
+
+
+def _numbered(tenant: str) -> list[Item]:
+    return [
+        Item(attributes={"tenant_id": AttributeValue(s=tenant), "number": AttributeValue(n=str(n))})
+        for n in range(20)
+    ]
+
+
+def _cost(stats: PageStats) -> tuple[object, ...]:
+    return stats.items_returned, stats.items_scanned, stats.backend_calls, stats.read_units

@@ -85,14 +85,19 @@ class BoundedBatches:
         return Batch(reading.items, reading.usage, reading.read_at)
 
     def _expected(self, lookup: Lookup) -> float:
-        """Return how large an item is likely to be."""
+        """Return how large an item is likely to be.
+
+        Under a row rule the size of other items must not be felt, not even in how many requests
+        are made.
+        """
         remembered = self._sizes.get(_asked(lookup))
-        return remembered or lookup.table.schema.item_bytes or _MAX_ITEM_BYTES
+        average = lookup.table.schema.item_bytes if lookup.rule is None else None
+        return remembered or average or _MAX_ITEM_BYTES
 
 
 def _asked(lookup: Lookup) -> Hashable:
-    """Return what the size of items depends on: the table and what is asked for of each."""
-    return lookup.table.name, hash(str(lookup.request))
+    """Return what the size of items depends on: the table, what is asked for, and of which."""
+    return lookup.table.schema.identity, hash(str(lookup.request)), lookup.rule
 
 
 class _Reading:

@@ -139,7 +139,7 @@ class PageBuilder:
         if base is None or branches.waiting():
             return {}
         wanted = base.selected(max(1, self._limits.page_size - self._count), branches.delivered)
-        size = self._plan.table.schema.item_bytes
+        size = self._item_bytes
         if self._bytes:
             wanted = min(wanted, self._fitting)
         elif size is not None:
@@ -243,9 +243,17 @@ class PageBuilder:
         budget = self._limits.max_scanned_items
         return sys.maxsize if budget is None else budget - self.usage.items_scanned
 
+    @property
+    def _item_bytes(self) -> float | None:
+        """How large an item of the table is on average, None where that is not known.
+
+        Under a row rule it is not looked at: how many requests are made would tell of other items.
+        """
+        return self._plan.table.schema.item_bytes if self._plan.rule is None else None
+
     def _free(self) -> int:
         """Return how many items a filter may be asked about at the price of one."""
-        size = self._plan.table.schema.item_bytes
+        size = self._item_bytes
         if self._plan.exact_limit or size is None:
             return 0
         return min(int(_FREE_BYTES / size), _MAX_FREE)
