@@ -32,7 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, _exit)
     given = sys.argv[1:] if arguments is None else arguments
     try:
-        args = _parser(given).parse_args(given)  # which imports what the sub-command needs
+        parser = _parser(given)  # which imports what the sub-command needs
+        args, unknown = parser.parse_known_args(given)
+        if unknown:
+            parser.error(_unknown_arguments(unknown, args))
         return int(args.run(args))
     except ConfigurationError as error:
         print(error, file=sys.stderr)
@@ -44,6 +47,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _unknown_arguments(unknown: Sequence[str], args: argparse.Namespace) -> str:
+    """Return what to say of arguments that the sub-command does not know, and what may be meant."""
+    from difflib import get_close_matches
+
+    flags = ["--" + name.removeprefix("setting_").replace("_", "-") for name in vars(args)]
+    name = unknown[0].partition("=")[0]
+    close = get_close_matches(name, flags, 1, 0.75) if name.startswith("--") else []
+    meant = f"; did you mean {close[0]}?" if close else ""
+    return f"unrecognized arguments: {' '.join(unknown)}{meant}"
 
 
 def _exit(number: int, _: object) -> None:

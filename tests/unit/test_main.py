@@ -260,6 +260,27 @@ def test_shared_limits_without_redis_are_told(tmp_path: Path, command: str) -> N
     assert "rate_limit_store: redis needs redis_url" in server.output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (("serve", "--lissten", "x"), "; did you mean --listen?"),
+        (("config", "--endpoint-ulr=x"), "; did you mean --endpoint-url?"),
+        (("health", "--wiat", "3"), "; did you mean --wait?"),
+        (("keys", "create", "--principal=a", "--table=b", "--apend=c"), "; did you mean --append?"),
+        (("serve", "--nothing-alike"), "--nothing-alike"),
+        (("serve", "catalog.yaml"), "catalog.yaml"),
+    ],
+)
+def test_misspelt_flags_have_candidates(
+    arguments: tuple[str, ...], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A flag that there is not is answered with the one that is spelt like it."""
+    with pytest.raises(SystemExit) as raised:
+        main(arguments)
+    assert raised.value.code == 2
+    assert capsys.readouterr().err.endswith(f"{meant}\n")
+
+
 # serve
 
 
@@ -276,7 +297,8 @@ def test_a_taken_port_is_told(tmp_path: Path, setting: str) -> None:
         server = start_command(["serve", *flags, f"--endpoint-url={_NO_ENDPOINT}"])
         assert server.wait() == 2
     name = setting.replace("-", "_")
-    assert f"{name}: cannot serve on {addresses[setting]}" in server.output
+    assert f"{name}: cannot serve on {addresses[setting]}: " in server.output
+    assert "in use" in server.output
     assert "Traceback" not in server.output
 
 

@@ -35,9 +35,13 @@ class MetricsServer:
         kind = _ServerOfIPv6 if ":" in self._host else _Server
         try:
             server = kind((self._host, self._port), _Handler)
-        except OSError:
+        except OSError as error:
             address = f"{self._host}:{self._port}"
-            raise ConfigurationError(f"metrics_listen: cannot serve on {address}") from None
+            reason = error.strerror or "no such address"
+            raise ConfigurationError(
+                f"metrics_listen: cannot serve on {address}: {reason}; give another port, 0 for "
+                "any, or '' for none"
+            ) from None
         server.set_app(make_wsgi_app(self._registry))
         threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
         self._server = server
