@@ -36,8 +36,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _KINDS: Final = tuple(VALUES) if FULL else SHORT
 _AT_ONCE: Final = 20
+_KEYS: Final = 100
 _MEBIBYTES_EACH: Final = 40
 _DEADLINE: Final = 300.0  # DynamoDB Local takes seconds to write out an item of numbers
+_READY_TIMEOUT: Final = 120.0  # as DynamoDB Local is busy for a while after such writes
 _READER: Final = ApiKey("reader")
 _BYPASS: Final = CachePolicy(mode=CACHE_MODE_BYPASS)
 _CATALOG: Final = {"tables": {"large": {"table": "large"}}}
@@ -69,7 +71,14 @@ def server(
     catalog = {"tables": {"large": {"table": large[0]}}}
     directory = tmp_path_factory.mktemp("large")
     keys = keys_file(_READER)
-    with served(catalog, keys, directory, endpoint_url=dynamodb_local, args=_PATIENT) as running:
+    with served(
+        catalog,
+        keys,
+        directory,
+        endpoint_url=dynamodb_local,
+        args=_PATIENT,
+        ready_timeout=_READY_TIMEOUT,
+    ) as running:
         yield running
 
 
@@ -108,10 +117,7 @@ async def test_reads_of_large_items_at_once_take_bounded_memory(
     tmp_path: Path, kind: str, report: Callable[[str, str, str], None]
 ) -> None:
     """Twenty of them take no more than twenty times 40 MB, whatever DynamoDB writes out."""
-    item = {"id": {"S": "a"}, "at": {"N": "0"}, "data": VALUES["string"](390_000)}
-    if kind != "string":
-        item["data"] = {"L": [{"N": "1" + "0" * 125}] * 120_000}  # 16 MB of JSON
-    items = [item] * (3 if kind == "three at a time" else 1)
+    items = [_item(kind)] * (3 if kind == "three at a time" else 1)
     query = spec("large", "id = :i", {"i": {"S": "a"}})
     request = QueryRequest(query=query, cache=_BYPASS)
     async with (
@@ -133,3 +139,47 @@ async def test_reads_of_large_items_at_once_take_bounded_memory(
     )
     assert all(page.items for page in pages)
     assert grown <= _AT_ONCE * _MEBIBYTES_EACH
+
+
+@pytest.mark.parametrize("kind", ["string", *(["numbers of 126 digits"] if FULL else [])])
+async def test_batches_of_large_items_at_once_take_bounded_memory(
+    tmp_path: Path, kind: str, report: Callable[[str, str, str], None]
+) -> None:
+    """Twenty that ask for a hundred of them each take no more than twenty times 40 MB."""
+    keys = [
+        Item(attributes={"id": AttributeValue(s=str(number)), "at": AttributeValue(n="0")})
+        for number in range(_KEYS)
+    ]
+    request = BatchGetItemsRequest(table="large", keys=keys)
+    async with (
+        answering([_item(kind)]) as endpoint,
+        serving(
+            _CATALOG, keys_file(_READER), tmp_path, endpoint_url=endpoint, args=_PATIENT
+        ) as server,
+        open_caller(server.address, _READER.text) as caller,
+    ):
+        stub = QueryServiceStub(caller.channel)
+        before = resident_mebibytes(server.process.pid)
+        answers = await asyncio.gather(
+            *(
+                stub.BatchGetItems(request, metadata=caller.metadata, timeout=_DEADLINE)
+                for _ in range(_AT_ONCE)
+            )
+        )
+        grown = peak_mebibytes(server.process.pid) - before
+    found = [answer.stats.items_returned for answer in answers]
+    units = sum(answer.stats.read_units for answer in answers)
+    report(
+        f"{_AT_ONCE} BatchGetItems of {_KEYS} x 390 KB at once: {kind}",
+        f"RSS + {_AT_ONCE} x {_MEBIBYTES_EACH} MB at most",
+        f"+{grown:.0f} MB, {min(found)} items or more and {units / _AT_ONCE:.0f} units each",
+    )
+    assert min(found) >= 1
+    assert grown <= _AT_ONCE * _MEBIBYTES_EACH
+
+
+def _item(kind: str) -> WireItem:
+    item = {"id": {"S": "a"}, "at": {"N": "0"}, "data": VALUES["string"](390_000)}
+    if kind != "string":
+        item["data"] = {"L": [{"N": "1" + "0" * 125}] * 120_000}  # 16 MB of JSON
+    return item

@@ -25,10 +25,10 @@ VALUES: Final[dict[str, Callable[[int], Wire]]] = {
     "text": lambda size: {"S": "größe€😀" * (size // 14)},
     "binary": lambda size: {"B": b"\x00\xff" * (size // 2)},
     "numbers of 126 digits": lambda size: {"L": [{"N": "1E125"}] * (size // 3)},
-    "numbers of 130 places": lambda size: {"L": [{"N": "-1E-130"}] * (size // 3)},
-    "numbers of 38 digits": lambda size: {"L": [{"N": f"{_LONGEST}8E88"}] * (size // 20)},
+    "numbers of 130 places": lambda size: {"L": [{"N": "-1E-130"}] * (size // 4)},
+    "numbers of 38 digits": lambda size: {"L": [{"N": f"{_LONGEST}8E88"}] * (size // 21)},
     "numbers of 1 digit": lambda size: {"L": [{"N": "1"}] * (size // 3)},
-    "numbers of 20 digits": lambda size: {"L": [{"N": f"-1{'0' * 19}"}] * (size // 3)},
+    "numbers of 20 digits": lambda size: {"L": [{"N": f"-1{'0' * 19}"}] * (size // 4)},
     "number set": lambda size: {
         "NS": [f"{number}1E{119 - number % 9}" for number in range(100_000, 100_000 + size // 5)]
     },

@@ -31,6 +31,12 @@ from dynamodb_processor_server.reading.port import NO_USAGE, ItemReader, Limits,
 _MAX_ITEM_BYTES: Final = 400 * 1024
 # Bytes that half a read unit pays for, eventually consistent; a strong read takes twice the units.
 _BYTES_PER_GET: Final = 4096
+# Bytes of items asked for at once, which are held as Python objects: while sizes are only guessed,
+# and where messages are much larger than what is stored. Lists of small numbers are: as objects
+# they take a hundred times as much.
+_MAX_FIRST_PART: Final = 512 * 1024
+_MAX_DENSE_PART: Final = 1024 * 1024
+_DENSE: Final = 1.5
 _MAX_REMEMBERED: Final = 1_000  # tables and projections whose item sizes are known
 
 
@@ -128,12 +134,22 @@ class _Reading:
     def next_part(self) -> Sequence[int]:
         """Return the places of the keys to ask for next; none if there is no room or no key."""
         left = self._room - self._bytes
-        fitting = int(left / self.average)
-        if self.count and fitting < 1:
+        if self.count and left < self.average:
             return ()
+        fitting = max(1, int(min(left, self._most_at_once) / self.average))
         if not self.count:  # each part without an item makes it likelier that there are none
             fitting <<= self._parts
-        return self._pending[: max(1, fitting)]
+        return self._pending[:fitting]
+
+    @property
+    def _most_at_once(self) -> float:
+        """Return how many bytes of items one part may hold, which then become bytes."""
+        if not self.count:
+            return _MAX_FIRST_PART
+        if self._lookup.rule is not None:  # the units would tell of hidden items
+            return _MAX_DENSE_PART
+        stored = self.usage.read_units * _BYTES_PER_GET * (1 if self._lookup.strong else 2)
+        return _MAX_DENSE_PART if self._bytes > _DENSE * stored else self._room
 
     def is_over(self, limits: Limits) -> bool:
         """Return whether the call's own limits end the batch here."""
