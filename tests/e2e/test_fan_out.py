@@ -163,7 +163,6 @@ async def _resume(caller: Caller, query: QuerySpec, page_size: int, token: str) 
     return places
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("descending", [False, True], ids=["ascending", "descending"])
 @pytest.mark.parametrize("page_size", SIZES)
 async def test_order_is_exact_and_every_cut_resumes(
