@@ -40,8 +40,13 @@ def flights_service(
     by_plane = Index("by_plane", False, ("tailnum",), ("time_hour",))
     create_table(client, Schema("curl-flights", "carrier", "departure", (by_plane,), types))
     put_items(client, "curl-flights", _flights())
+    declared = {
+        "table": "curl-flights",
+        "description": "Flights.",
+        "required": ["time_hour"],  # so that ranges of it may be read from the index
+    }
     with served(
-        {"tables": {"flights": {"table": "curl-flights", "description": "Flights."}}},
+        {"tables": {"flights": declared}},
         keys_file(KEY),
         tmp_path_factory.mktemp("flights"),
         endpoint_url=dynamodb_local,

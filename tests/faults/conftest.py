@@ -39,7 +39,6 @@ def _logs_as_in_production() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stderr", Logged())
         configure_logs("json", "INFO")
-    structlog.configure(cache_logger_on_first_use=False)  # other files have an output of their own
     yield
     structlog.configure(**before)
 

@@ -53,7 +53,6 @@ def log_output() -> Iterator[Logged]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stderr", output)
         configure_logs("json", "DEBUG")
-    structlog.configure(cache_logger_on_first_use=False)  # other files have an output of their own
     yield output
     structlog.reset_defaults()
 

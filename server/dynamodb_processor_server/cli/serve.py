@@ -50,6 +50,7 @@ def serve(settings: Settings, run: Callable[[Coroutine[Any, Any, int]], int]) ->
     sys.setswitchinterval(_THREAD_TURN)
     _open_standard_files()  # before a loop opens files of its own
     configure_logs(settings.log_format, settings.log_level)
+    structlog.configure(cache_logger_on_first_use=True)  # this process sets logging up once
     log_stray_errors()
     for warning in setting_warnings(settings):
         _log.warning("setting_warning", warning=warning)

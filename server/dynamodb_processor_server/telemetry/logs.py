@@ -49,7 +49,6 @@ def configure_logs(log_format: LogFormat, level: str) -> None:
         processors=[*processors, render],
         wrapper_class=structlog.make_filtering_bound_logger(least),
         logger_factory=_Loggers(writer, access),
-        cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Forwarding(level=logging.WARNING)], level=logging.WARNING)
 

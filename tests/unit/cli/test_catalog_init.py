@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import structlog
 import yaml
 
 from dynamodb_processor_server.__main__ import main
@@ -24,6 +25,14 @@ from tests.support.running import make_key
 
 _TYPES: Final = {"order_id": "S", "status": "S", "placed_at": "S"}
 _INDEX: Final = Index("by_status", False, ("status",), ("placed_at",))
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """Undo how the command, which is run in this process, sets up logging."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @dataclass(frozen=True, slots=True)

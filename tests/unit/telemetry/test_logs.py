@@ -79,7 +79,6 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
         with monkeypatch.context() as patch:
             patch.setattr(sys, "stderr", output)
             configure_logs(log_format, level)
-        structlog.configure(cache_logger_on_first_use=False)
         return output
 
     yield start
@@ -238,7 +237,6 @@ def test_a_process_without_standard_error_logs_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", None)
         configure_logs("json", "INFO")
-        structlog.configure(cache_logger_on_first_use=False)
         structlog.get_logger().info("serving")
         assert dropped_log_lines() == 1
     structlog.reset_defaults()
