@@ -102,7 +102,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
-    from dynamodb_processor_server.checks import show_config
+    from dynamodb_processor_server.cli.config import show_config
     from dynamodb_processor_server.cli.setting_flags import add_setting_flags, settings_of
 
     add_setting_flags(parser)
@@ -116,7 +116,7 @@ def _add_catalog(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_keys(parser: argparse.ArgumentParser) -> None:
-    from dynamodb_processor_server.access.command import add_actions
+    from dynamodb_processor_server.cli.keys import add_actions
 
     add_actions(parser)
 

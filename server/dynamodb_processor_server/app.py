@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import structlog
 
-from dynamodb_processor_server.access.unused_keys import log_keys_without_tables
-from dynamodb_processor_server.background import run_in_background
-from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
-from dynamodb_processor_server.rpc.bounds import Bounds
+from dynamodb_processor_server.auth.unused_keys import log_keys_without_tables
+from dynamodb_processor_server.catalog.config import CatalogDeclaration
+from dynamodb_processor_server.rpc.client_bounds import Bounds
+from dynamodb_processor_server.runtime.background import run_in_background
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.telemetry.logs import flush_access_log
 from dynamodb_processor_server.telemetry.metrics_server import MetricsServer

@@ -1,7 +1,7 @@
 """What can go wrong, in the domain's words.
 
-Nothing here knows gRPC. `rpc/statuses.py` holds the one table that turns these into statuses and
-details. Messages of these errors are written for callers and reach them; anything else that is
+Nothing here knows gRPC. `rpc/encode/status.py` holds the one table that turns these into statuses
+and details. Messages of these errors are written for callers and reach them; anything else that is
 raised reaches them only as a fixed text.
 """
 

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
-from dynamodb_processor_server.access.rate_limits import RateClass
 from dynamodb_processor_server.errors import ConfigurationError
-from dynamodb_processor_server.query.tokens import TokenKey
+from dynamodb_processor_server.limits.call_rate import RateClass
+from dynamodb_processor_server.query.page_token import TokenKey
 
 LONGEST_SECONDS: Final = 315_360_000  # ten years: more overflows timers and tokens
 _REGION: Final = re.compile("[A-Za-z0-9-]{1,63}")

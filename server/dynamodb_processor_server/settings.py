@@ -13,14 +13,14 @@ from typing import Final, Literal
 
 from pydantic import Field, SecretStr
 
-from dynamodb_processor_server.access.rate_limits import RateClass
-from dynamodb_processor_server.caching.quarantine import Quarantine
-from dynamodb_processor_server.caching.streams.timing import Pace
+from dynamodb_processor_server.cache.quarantine import Quarantine
+from dynamodb_processor_server.dynamodb.backend import BackendSettings
+from dynamodb_processor_server.dynamodb.clients import ClientSettings, default_region
 from dynamodb_processor_server.errors import ConfigurationError
-from dynamodb_processor_server.query.tokens import TokenKey
-from dynamodb_processor_server.reading.backend import BackendSettings
-from dynamodb_processor_server.reading.breakers import BreakerSettings
-from dynamodb_processor_server.reading.clients import ClientSettings, default_region
+from dynamodb_processor_server.limits.call_rate import RateClass
+from dynamodb_processor_server.query.page_token import TokenKey
+from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings
+from dynamodb_processor_server.runtime.timing import Pace
 from dynamodb_processor_server.serving_settings import (
     ENVIRONMENT_PREFIX,
     MEBIBYTE,

@@ -6,12 +6,12 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-from dynamodb_processor_server.query.model import Query
-from dynamodb_processor_server.query.parser import parse_expression, parse_path
-from dynamodb_processor_server.query.plan import Plan
-from dynamodb_processor_server.query.planner import plan_query
-from dynamodb_processor_server.query.values import Value
-from dynamodb_processor_server.reading.port import START, Limits, Page, Position, Reader
+from dynamodb_processor_server.query.expression.ast import Query
+from dynamodb_processor_server.query.expression.parser import parse_expression, parse_path
+from dynamodb_processor_server.query.expression.values import Value
+from dynamodb_processor_server.query.planning.plan import Plan
+from dynamodb_processor_server.query.planning.planner import plan_query
+from dynamodb_processor_server.reader import START, Limits, Page, Position, Reader
 from tests.contract.stores import Store
 from tests.support.fake_reader import items_of
 from tests.support.oracle import canonical_item

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from dynamodb_processor_server.catalog.declaration import TableDeclaration
+from dynamodb_processor_server.catalog.config import TableDeclaration
 from dynamodb_processor_server.catalog.schema import Table
-from dynamodb_processor_server.reading.backend import Backend
-from dynamodb_processor_server.reading.clients import Clients, ClientSettings
-from dynamodb_processor_server.reading.describing import DynamoDBDescriber
+from dynamodb_processor_server.dynamodb.backend import Backend
+from dynamodb_processor_server.dynamodb.clients import Clients, ClientSettings
+from dynamodb_processor_server.dynamodb.table_describer import DynamoDBDescriber
 from tests.contract.facts import Ground
 from tests.contract.readings import SCHEMA, make_items
 from tests.contract.stores import DynamoDBStore, MemoryStore, Store

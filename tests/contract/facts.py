@@ -11,14 +11,14 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from dynamodb_processor_server.catalog.schema import Table
-from dynamodb_processor_server.query.model import Query
-from dynamodb_processor_server.query.parser import parse_expression, parse_path
-from dynamodb_processor_server.query.plan import Plan
-from dynamodb_processor_server.query.planner import plan_query
-from dynamodb_processor_server.query.values import from_wire
-from dynamodb_processor_server.reading.backend import Backend
-from dynamodb_processor_server.reading.dynamodb import DynamoDBReader
-from dynamodb_processor_server.reading.port import Page
+from dynamodb_processor_server.dynamodb.backend import Backend
+from dynamodb_processor_server.dynamodb.reader import DynamoDBReader
+from dynamodb_processor_server.query.expression.ast import Query
+from dynamodb_processor_server.query.expression.parser import parse_expression, parse_path
+from dynamodb_processor_server.query.expression.values import from_wire
+from dynamodb_processor_server.query.planning.plan import Plan
+from dynamodb_processor_server.query.planning.planner import plan_query
+from dynamodb_processor_server.reader import Page
 from tests.contract.asking import joined, read_all
 from tests.support.conditions import WireItem
 from tests.support.datasets import Schema

@@ -6,15 +6,15 @@ import time
 from abc import ABC, abstractmethod
 from typing import Any
 
-from dynamodb_processor_server.access.admission import Admission
-from dynamodb_processor_server.caching.generations import Generations
-from dynamodb_processor_server.caching.pages import PageStore
+from dynamodb_processor_server.cache.generations import Generations
+from dynamodb_processor_server.cache.page_store import PageStore
+from dynamodb_processor_server.cache.reader import CachedReader
 from dynamodb_processor_server.catalog.schema import Table
-from dynamodb_processor_server.reading.admitted import Admittance, AdmittedReader, Claim
-from dynamodb_processor_server.reading.backend import Backend
-from dynamodb_processor_server.reading.cached import CachedReader
-from dynamodb_processor_server.reading.dynamodb import DynamoDBReader
-from dynamodb_processor_server.reading.port import Reader
+from dynamodb_processor_server.dynamodb.backend import Backend
+from dynamodb_processor_server.dynamodb.reader import DynamoDBReader
+from dynamodb_processor_server.limits.admission import Admission
+from dynamodb_processor_server.limits.admission_reader import Admittance, AdmittedReader, Claim
+from dynamodb_processor_server.reader import Reader
 from tests.contract.readings import SCHEMA, make_items
 from tests.support.dynamodb import put_items
 from tests.support.fake_reader import InMemoryReader

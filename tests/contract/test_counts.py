@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dynamodb_processor_server.query.plan import Operation
-from dynamodb_processor_server.reading.counting import UNBOUNDED
-from dynamodb_processor_server.reading.port import START, PageEnd
+from dynamodb_processor_server.query.planning.plan import Operation
+from dynamodb_processor_server.reader import START, UNBOUNDED, PageEnd
 from tests.contract.asking import make_limits, plan_for, read_all
 from tests.contract.readings import FAN_OUTS, QUESTIONS, expected, make_items
 from tests.contract.stores import Store

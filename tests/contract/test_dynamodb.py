@@ -10,22 +10,22 @@ import pytest
 from aiobotocore.awsrequest import AioAWSResponse
 from aiobotocore.session import get_session
 
-from dynamodb_processor_server.catalog.declaration import TableDeclaration
+from dynamodb_processor_server.catalog.config import TableDeclaration
 from dynamodb_processor_server.catalog.schema import Table
+from dynamodb_processor_server.dynamodb.backend import Backend
+from dynamodb_processor_server.dynamodb.clients import Clients, ClientSettings
+from dynamodb_processor_server.dynamodb.reader import DynamoDBReader
+from dynamodb_processor_server.dynamodb.table_describer import DynamoDBDescriber
 from dynamodb_processor_server.errors import (
     BackendUnavailable,
     PreconditionFailed,
     TableNotFound,
 )
-from dynamodb_processor_server.query.model import Query
-from dynamodb_processor_server.query.parser import parse_expression, parse_path
-from dynamodb_processor_server.query.plan import Plan
-from dynamodb_processor_server.query.planner import plan_query
-from dynamodb_processor_server.reading.backend import Backend
-from dynamodb_processor_server.reading.clients import Clients, ClientSettings
-from dynamodb_processor_server.reading.describing import DynamoDBDescriber
-from dynamodb_processor_server.reading.dynamodb import DynamoDBReader
-from dynamodb_processor_server.reading.port import START, Limits, Page
+from dynamodb_processor_server.query.expression.ast import Query
+from dynamodb_processor_server.query.expression.parser import parse_expression, parse_path
+from dynamodb_processor_server.query.planning.plan import Plan
+from dynamodb_processor_server.query.planning.planner import plan_query
+from dynamodb_processor_server.reader import START, Limits, Page
 from tests.contract.readings import SCHEMA
 from tests.support.datasets import Schema
 from tests.support.dynamodb import CREDENTIALS, REGION, create_table

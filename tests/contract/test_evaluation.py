@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynamodb_processor_server.query.evaluator import evaluate
-from dynamodb_processor_server.query.model import Condition
-from dynamodb_processor_server.query.parser import parse_expression, parse_path
-from dynamodb_processor_server.query.projection import project
-from dynamodb_processor_server.query.rendering import Renderer
-from dynamodb_processor_server.query.values import from_wire
+from dynamodb_processor_server.query.expression.ast import Condition
+from dynamodb_processor_server.query.expression.evaluator import evaluate
+from dynamodb_processor_server.query.expression.parser import parse_expression, parse_path
+from dynamodb_processor_server.query.expression.values import from_wire
+from dynamodb_processor_server.query.planning.expression_writer import Renderer
+from dynamodb_processor_server.query.planning.projection import project
 from tests.support.conditions import service_path, service_text
 from tests.support.datasets import FREE_NAMES, DataSet, make_dataset
 from tests.support.dynamodb import load

@@ -13,11 +13,11 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynamodb_processor_server.query import static_types
-from dynamodb_processor_server.query.evaluator import evaluate
-from dynamodb_processor_server.query.model import Between, Condition, Literal, Path, leaves
-from dynamodb_processor_server.query.rendering import Renderer
-from dynamodb_processor_server.query.values import from_wire
+from dynamodb_processor_server.query.expression import validation as static_types
+from dynamodb_processor_server.query.expression.ast import Between, Condition, Literal, Path, leaves
+from dynamodb_processor_server.query.expression.evaluator import evaluate
+from dynamodb_processor_server.query.expression.values import from_wire
+from dynamodb_processor_server.query.planning.expression_writer import Renderer
 from tests.support.conditions import Wire, WireItem
 from tests.support.datasets import Schema, make_value
 from tests.support.dynamodb import create_table, put_items

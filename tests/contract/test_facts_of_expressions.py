@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import pytest
 
-from dynamodb_processor_server.query.parser import ExpressionError, parse_expression
-from dynamodb_processor_server.query.plan import Operation
+from dynamodb_processor_server.query.expression.parser import ExpressionError, parse_expression
+from dynamodb_processor_server.query.planning.plan import Operation
 from tests.contract.facts import Ground, MakeGround, values
 from tests.support.datasets import Index, Schema
 

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import pytest
 
+from dynamodb_processor_server.dynamodb.item_reader import DynamoDBItemReader
 from dynamodb_processor_server.errors import InvalidRequest
-from dynamodb_processor_server.query.requests import build_batch
-from dynamodb_processor_server.query.values import parse_number
-from dynamodb_processor_server.reading.batches import DynamoDBItemReader
-from dynamodb_processor_server.reading.port import Lookup
+from dynamodb_processor_server.query.expression.values import parse_number
+from dynamodb_processor_server.query.planning.request_builder import build_batch
+from dynamodb_processor_server.reader import Lookup
 from tests.contract.asking import make_limits
 from tests.contract.facts import Ground, MakeGround, values
 from tests.support.datasets import Index, Schema

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from dynamodb_processor_server.reading.port import PageEnd
+from dynamodb_processor_server.reader import PageEnd
 from tests.contract.facts import Ground, MakeGround, values
 from tests.support.datasets import Index, Schema
 

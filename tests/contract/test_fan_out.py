@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import pytest
 
-from dynamodb_processor_server.query.plan import Operation, Plan
-from dynamodb_processor_server.reading.port import START, PageEnd, Surplus
+from dynamodb_processor_server.query.planning.plan import Operation, Plan
+from dynamodb_processor_server.reader import START, PageEnd, Surplus
 from tests.contract.asking import counted, joined, make_limits, plan_for, read_all
 from tests.contract.readings import FAN_OUTS, make_items, projected
 from tests.contract.stores import Store

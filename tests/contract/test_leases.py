@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 import pytest
 import redis
 
-from dynamodb_processor_server.caching.streams.port import NOWHERE, Checkpoint, Leases
-from dynamodb_processor_server.caching.streams.redis_leases import RedisLeases
+from dynamodb_processor_server.change_streams.port import NOWHERE, Checkpoint, Leases
+from dynamodb_processor_server.change_streams.redis_leases import RedisLeases
 from dynamodb_processor_server.errors import BackendUnavailable
 from tests.support.leases import MemoryLeases
 from tests.support.redis_server import RedisServer

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 import pytest
 
-from dynamodb_processor_server.access.buckets import LocalBucket
-from dynamodb_processor_server.access.rate_limits import CallRateLimits, Limiter, RateClass
-from dynamodb_processor_server.access.read_units import ReadUnitLimits
-from dynamodb_processor_server.access.shared_limits.asking import Asking
-from dynamodb_processor_server.access.shared_limits.calls import SharedCallRateLimits
-from dynamodb_processor_server.access.shared_limits.port import LimitStore
-from dynamodb_processor_server.access.shared_limits.redis_limits import RedisLimits
-from dynamodb_processor_server.access.shared_limits.units import SharedBuckets
 from dynamodb_processor_server.errors import ConfigurationError, RateLimited
+from dynamodb_processor_server.limits.call_rate import CallRateLimits, Limiter, RateClass
+from dynamodb_processor_server.limits.read_units import ReadUnitLimits
+from dynamodb_processor_server.limits.redis.call_rate import SharedCallRateLimits
+from dynamodb_processor_server.limits.redis.guarded_store import Asking
+from dynamodb_processor_server.limits.redis.port import LimitStore
+from dynamodb_processor_server.limits.redis.read_units import SharedBuckets
+from dynamodb_processor_server.limits.redis.store import RedisLimits
+from dynamodb_processor_server.runtime.token_bucket import LocalBucket
 from tests.support.limits import Clock, MemoryLimitStore, charge, principal
 from tests.support.redis_server import RedisServer
 

@@ -13,8 +13,8 @@ from typing import Final
 import pytest
 
 from dynamodb_processor_server.errors import DeadlineExceeded
-from dynamodb_processor_server.query.plan import Operation
-from dynamodb_processor_server.reading.port import START, PageEnd
+from dynamodb_processor_server.query.planning.plan import Operation
+from dynamodb_processor_server.reader import START, PageEnd
 from tests.contract.asking import counted, joined, make_limits, plan_for, read_all
 from tests.contract.readings import QUESTIONS, expected, make_items, meets, projected
 from tests.contract.stores import Store

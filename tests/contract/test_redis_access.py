@@ -14,14 +14,14 @@ import pytest
 import redis
 import structlog
 
-from dynamodb_processor_server.caching.generations import Generations
-from dynamodb_processor_server.caching.shared.port import LookUp, TierFailed
-from dynamodb_processor_server.caching.shared.redis_store import RedisStore
-from dynamodb_processor_server.caching.shared.sealing import TierSealer
-from dynamodb_processor_server.caching.shared.view import View
+from dynamodb_processor_server.cache.generations import Generations
+from dynamodb_processor_server.cache.redis.encryption import TierSealer
+from dynamodb_processor_server.cache.redis.invalidation_log import View
+from dynamodb_processor_server.cache.redis.port import LookUp, TierFailed
+from dynamodb_processor_server.cache.redis.store import RedisStore
 from dynamodb_processor_server.cli.redis_report import report_on_redis
-from dynamodb_processor_server.query.tokens import TokenKey
-from dynamodb_processor_server.redis_client import RedisLog
+from dynamodb_processor_server.query.page_token import TokenKey
+from dynamodb_processor_server.runtime.redis import RedisLog
 from tests.support.processes import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.running import eventually

@@ -11,7 +11,7 @@ import pytest
 import redis
 import uvloop
 
-from dynamodb_processor_server.redis_client import (
+from dynamodb_processor_server.runtime.redis import (
     RedisFailed,
     close_redis,
     open_redis,

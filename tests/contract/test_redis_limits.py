@@ -13,10 +13,10 @@ from random import Random
 import pytest
 import redis
 
-from dynamodb_processor_server.access.shared_limits.asking import Asking
-from dynamodb_processor_server.access.shared_limits.port import CallTaking, LimitsLost, Taking
-from dynamodb_processor_server.access.shared_limits.redis_limits import RedisLimits
-from dynamodb_processor_server.access.windows import windows_until
+from dynamodb_processor_server.limits.redis.guarded_store import Asking
+from dynamodb_processor_server.limits.redis.port import CallTaking, LimitsLost, Taking
+from dynamodb_processor_server.limits.redis.store import RedisLimits
+from dynamodb_processor_server.runtime.sliding_window import windows_until
 from tests.support.redis_server import RedisServer
 
 PREFIX = f"limits-{uuid.uuid4().hex}:"

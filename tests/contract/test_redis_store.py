@@ -10,8 +10,8 @@ from typing import Any, Final
 import pytest
 import redis
 
-from dynamodb_processor_server.caching.shared.port import LookUp
-from dynamodb_processor_server.caching.shared.redis_store import RedisStore
+from dynamodb_processor_server.cache.redis.port import LookUp
+from dynamodb_processor_server.cache.redis.store import RedisStore
 from tests.support.redis_server import RedisServer
 
 QUARANTINE: Final = 10.0

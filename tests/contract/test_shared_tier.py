@@ -11,14 +11,14 @@ from random import Random
 import pytest
 from redis import Redis
 
-from dynamodb_processor_server.caching.shared.port import (
+from dynamodb_processor_server.cache.redis.port import (
     MOST_EVENTS,
     EpochOver,
     Found,
     LookUp,
     TierStore,
 )
-from dynamodb_processor_server.caching.shared.redis_store import RedisStore
+from dynamodb_processor_server.cache.redis.store import RedisStore
 from tests.support.redis_server import RedisServer
 from tests.support.shared_tier import MemoryTier
 

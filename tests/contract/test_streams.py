@@ -12,31 +12,31 @@ from typing import Any, Final
 
 import pytest
 
-from dynamodb_processor_server.caching.streams.dynamodb import DynamoDBStreams
-from dynamodb_processor_server.caching.streams.following import (
+from dynamodb_processor_server.cache.tags import Partition
+from dynamodb_processor_server.catalog.config import TableDeclaration
+from dynamodb_processor_server.catalog.description import parse_description
+from dynamodb_processor_server.catalog.schema import Table
+from dynamodb_processor_server.change_streams.consumer import (
     BEHIND,
     LOST,
     NO_IMAGES,
     STARTED,
     Follower,
 )
-from dynamodb_processor_server.caching.streams.port import (
+from dynamodb_processor_server.change_streams.port import (
     RecordsLost,
     StreamLocation,
 )
-from dynamodb_processor_server.caching.streams.shards import Cursor, Start
-from dynamodb_processor_server.caching.streams.timing import Pace
-from dynamodb_processor_server.caching.tags import Partition
-from dynamodb_processor_server.catalog.declaration import TableDeclaration
-from dynamodb_processor_server.catalog.description import parse_description
-from dynamodb_processor_server.catalog.schema import Table
-from dynamodb_processor_server.reading.clients import ClientSettings
+from dynamodb_processor_server.change_streams.shards import Cursor, Start
+from dynamodb_processor_server.dynamodb.clients import ClientSettings
+from dynamodb_processor_server.dynamodb.streams import DynamoDBStreams
+from dynamodb_processor_server.runtime.timing import Pace
 from tests.support.conditions import WireItem
 from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import REGION, create_table
 from tests.support.lengths import timely
 from tests.support.running import eventually
-from tests.unit.caching.scripted_stream import RecordingCache, told
+from tests.unit.change_streams.scripted_stream import RecordingCache, told
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

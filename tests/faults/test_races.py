@@ -14,17 +14,17 @@ from typing import Final
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from dynamodb_processor_server.caching.quarantine import Quarantine
+from dynamodb_processor_server.cache.quarantine import Quarantine
 from tests.support.fragile_redis import FragileRedis
 from tests.support.lengths import FULL, at_length
 from tests.support.redis_server import RedisServer
-from tests.unit.caching.model import Setting, Step
-from tests.unit.caching.schedules import (
+from tests.unit.cache.model import Setting, Step
+from tests.unit.cache.schedules import (
     make_shared_setting,
     make_shared_step,
     with_late_indexes,
 )
-from tests.unit.caching.shared_model import REPLICAS, SharedModel
+from tests.unit.cache.shared_model import REPLICAS, SharedModel
 
 SCHEDULES: Final = at_length(24, 240)
 # More at a time would keep the loop so busy that most of what is asked of Redis comes too late.

@@ -17,11 +17,11 @@ from dynamodb_processor.v1.query_service_pb2 import (
     StreamQueryResponse,
 )
 from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
-from dynamodb_processor_server.rpc.call import Call, current_call
-from dynamodb_processor_server.rpc.interceptors.adapter import HookedHandlers
+from dynamodb_processor_server.rpc.call_context import Call, current_call
 from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
+from dynamodb_processor_server.rpc.interceptors.chain import HookedHandlers
+from dynamodb_processor_server.rpc.method_handlers import service_handler
 from dynamodb_processor_server.rpc.server import QUERY_SERVICE
-from dynamodb_processor_server.rpc.wire import service_handler
 from tests.support.lengths import PATIENCE
 
 QUERY = f"/{QUERY_SERVICE.full_name}/Query"

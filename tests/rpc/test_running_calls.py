@@ -19,8 +19,8 @@ from dynamodb_processor.v1.catalog_service_pb2 import GetTableRequest, ListTable
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest, StreamQueryRequest
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
 from dynamodb_processor_client import QueryClient
-from dynamodb_processor_server.access.api_keys import KeyRing
-from dynamodb_processor_server.access.keys_file import KeysFile
+from dynamodb_processor_server.auth.api_keys import KeyRing
+from dynamodb_processor_server.auth.keys_file import KeysFile
 from dynamodb_processor_server.rpc.interceptors.authentication import Authentication
 from tests.faults.stub import Ask, Reply, Stub, open_stub, reply_with
 from tests.rpc.hooked import Context, hooked

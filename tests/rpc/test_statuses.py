@@ -12,10 +12,10 @@ import pytest
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest, QueryResponse
 from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
 from dynamodb_processor_server import errors
-from dynamodb_processor_server.rpc.interceptors.adapter import HookedHandlers
+from dynamodb_processor_server.rpc.interceptors.chain import HookedHandlers
 from dynamodb_processor_server.rpc.interceptors.request_id import RequestIds
+from dynamodb_processor_server.rpc.method_handlers import service_handler
 from dynamodb_processor_server.rpc.server import QUERY_SERVICE
-from dynamodb_processor_server.rpc.wire import service_handler
 from tests.support.running import Refusal, refusal_of
 
 Code = grpc.StatusCode

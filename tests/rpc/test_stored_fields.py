@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 import pytest_asyncio
 
-from dynamodb_processor_server.checks import show_config
+from dynamodb_processor_server.cli.config import show_config
 from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import create_table, open_client, put_items
 from tests.support.running import Service, open_service, query_spec, server_settings

@@ -12,8 +12,7 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from dynamodb_processor_server.query.evaluator import find
-from dynamodb_processor_server.query.model import (
+from dynamodb_processor_server.query.expression.ast import (
     And,
     Between,
     Comparison,
@@ -27,7 +26,8 @@ from dynamodb_processor_server.query.model import (
     Path,
     Size,
 )
-from dynamodb_processor_server.query.values import TYPES, Value, WireItem, from_wire
+from dynamodb_processor_server.query.expression.evaluator import find
+from dynamodb_processor_server.query.expression.values import TYPES, Value, WireItem, from_wire
 
 _OPERATORS: Final = ("=", "<>", "<", "<=", ">", ">=")
 _UNARY: Final = ("attribute_exists", "attribute_not_exists")

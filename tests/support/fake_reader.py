@@ -10,27 +10,27 @@ from typing import Any, Final
 
 from dynamodb_processor.v1.query_service_pb2 import QueryResponse
 from dynamodb_processor.v1.value_pb2 import Item
+from dynamodb_processor_server.cursor import (
+    EXHAUSTED,
+    BranchPosition,
+    decode_positions,
+    encode_positions,
+    key_of,
+)
 from dynamodb_processor_server.errors import DeadlineExceeded
-from dynamodb_processor_server.query.evaluator import evaluate
-from dynamodb_processor_server.query.model import Path
-from dynamodb_processor_server.query.parser import parse_path
-from dynamodb_processor_server.query.plan import Operation, Plan
-from dynamodb_processor_server.query.projection import project
-from dynamodb_processor_server.query.values import Value, WireItem, from_wire
-from dynamodb_processor_server.reading.port import (
+from dynamodb_processor_server.query.expression.ast import Path
+from dynamodb_processor_server.query.expression.evaluator import evaluate
+from dynamodb_processor_server.query.expression.parser import parse_path
+from dynamodb_processor_server.query.expression.values import Value, WireItem, from_wire
+from dynamodb_processor_server.query.planning.plan import Operation, Plan
+from dynamodb_processor_server.query.planning.projection import project
+from dynamodb_processor_server.reader import (
     Limits,
     Page,
     PageContent,
     PageEnd,
     Position,
     Usage,
-)
-from dynamodb_processor_server.reading.positions import (
-    EXHAUSTED,
-    BranchPosition,
-    decode_positions,
-    encode_positions,
-    key_of,
 )
 from tests.support.messages import from_item, to_value
 

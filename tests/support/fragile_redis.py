@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from dynamodb_processor_server.caching.shared.port import TierStore
-from dynamodb_processor_server.caching.shared.redis_store import RedisStore
+from dynamodb_processor_server.cache.redis.port import TierStore
+from dynamodb_processor_server.cache.redis.store import RedisStore
 
 # Keys of one prefix that a pattern matches, all at once.
 _LOSE: Final = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from dynamodb_processor_server.caching.streams.port import NOWHERE, Checkpoint, Leases
+from dynamodb_processor_server.change_streams.port import NOWHERE, Checkpoint, Leases
 from dynamodb_processor_server.errors import BackendUnavailable
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from dynamodb_processor_server.access.buckets import BucketName, LocalBucket
-from dynamodb_processor_server.access.grants import Grant
-from dynamodb_processor_server.access.principals import Principal
-from dynamodb_processor_server.access.rate_limits import Limiter
-from dynamodb_processor_server.access.shared_limits.port import CallTaking, Taking
-from dynamodb_processor_server.access.windows import Windows
+from dynamodb_processor_server.auth.grants import Grant
+from dynamodb_processor_server.auth.principal import Principal
+from dynamodb_processor_server.limits.call_rate import Limiter
+from dynamodb_processor_server.limits.redis.port import CallTaking, Taking
+from dynamodb_processor_server.runtime.sliding_window import Windows
+from dynamodb_processor_server.runtime.token_bucket import BucketName, LocalBucket
 
 
 class Clock:

@@ -38,9 +38,9 @@ from dynamodb_processor.v1.query_service_pb2 import (
 )
 from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
-from dynamodb_processor_server.access.keys_file import digest_of, new_key
-from dynamodb_processor_server.access.rate_limits import RateClass
 from dynamodb_processor_server.app import App, open_app
+from dynamodb_processor_server.auth.keys_file import digest_of, new_key
+from dynamodb_processor_server.limits.call_rate import RateClass
 from dynamodb_processor_server.settings import Settings
 from tests.support.backends import REGION
 from tests.support.channels import remember

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from dynamodb_processor_server.caching.shared.port import (
+from dynamodb_processor_server.cache.redis.port import (
     MOST_EVENTS,
     EpochOver,
     Found,

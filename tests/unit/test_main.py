@@ -412,7 +412,7 @@ _FOREIGN = ("aioboto3", "botocore", "cryptography", "lark", "prometheus_client",
         (["--help"], {"errors"}, set()),
         (["--version"], {"errors"}, set()),
         (["health", "--target", "127.0.0.1:9"], {"errors", "cli", "cli.health", "rpc",
-         "rpc.probe"}, set()),
+         "rpc.health_client"}, set()),
         (["keys", "token-key"], None, {"lark", "pydantic", "structlog", "yaml"}),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
@@ -435,7 +435,7 @@ def test_a_small_command_imports_no_server(
     package = "dynamodb_processor_server."
     imported = {name.removeprefix(package) for name in modules if name.startswith(package)}
     assert own is None or imported == own | {"__main__"}
-    assert not imported & {"app", "reading", "caching", "settings"}
+    assert not imported & {"app", "cache", "dynamodb", "settings"}
     assert modules & set(_FOREIGN) <= foreign
 
 

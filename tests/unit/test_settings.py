@@ -11,14 +11,14 @@ import pytest
 from pydantic import SecretStr
 
 from dynamodb_processor_server.__main__ import _parser
-from dynamodb_processor_server.access.rate_limits import RateClass
-from dynamodb_processor_server.caching.shared.redis_store import RedisStore
+from dynamodb_processor_server.cache.redis.store import RedisStore
 from dynamodb_processor_server.cli.setting_flags import settings_of
 from dynamodb_processor_server.cli.setting_warnings import setting_warnings
+from dynamodb_processor_server.dynamodb.backend import BackendSettings
+from dynamodb_processor_server.dynamodb.clients import ClientSettings
 from dynamodb_processor_server.errors import ConfigurationError
-from dynamodb_processor_server.reading.backend import BackendSettings
-from dynamodb_processor_server.reading.breakers import BreakerSettings
-from dynamodb_processor_server.reading.clients import ClientSettings
+from dynamodb_processor_server.limits.call_rate import RateClass
+from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings
 from dynamodb_processor_server.settings import Settings
 
 _PREFIX = "DYNAMODB_PROCESSOR_"

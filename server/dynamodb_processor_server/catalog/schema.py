@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
 
-from dynamodb_processor_server.catalog.declaration import TableDeclaration
+from dynamodb_processor_server.catalog.config import TableDeclaration
 from dynamodb_processor_server.catalog.identity import TableIdentity
-from dynamodb_processor_server.catalog.templates import KeyTemplate
-from dynamodb_processor_server.catalog.view import View
+from dynamodb_processor_server.catalog.key_templates import KeyTemplate
+from dynamodb_processor_server.catalog.logical_view import View
 
 BASE_TABLE = "@table"  # what callers write in `index` to mean no index
 

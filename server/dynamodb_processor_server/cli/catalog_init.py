@@ -10,23 +10,23 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
-from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
+from dynamodb_processor_server.catalog.config import CatalogDeclaration
 from dynamodb_processor_server.catalog.description import DescriptionError, parse_description
 from dynamodb_processor_server.catalog.schema import TableSchema
 from dynamodb_processor_server.cli.catalog_text import FoundTable, catalog_text, units
 from dynamodb_processor_server.cli.proposals import propose
 from dynamodb_processor_server.cli.setting_flags import settings_of
-from dynamodb_processor_server.documents import Document
-from dynamodb_processor_server.documents.writing import replace_file
-from dynamodb_processor_server.errors import ConfigurationError
-from dynamodb_processor_server.reading.backend import Backend
-from dynamodb_processor_server.reading.clients import Clients
-from dynamodb_processor_server.reading.inventory import (
+from dynamodb_processor_server.config_files import Document
+from dynamodb_processor_server.config_files.atomic_write import replace_file
+from dynamodb_processor_server.dynamodb.backend import Backend
+from dynamodb_processor_server.dynamodb.clients import Clients
+from dynamodb_processor_server.dynamodb.inventory import (
     InventoryError,
     OperationDenied,
     Sample,
     TableInventory,
 )
+from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.telemetry.logs import configure_logs
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from dynamodb_processor_server.rpc.probe import ask_health
+from dynamodb_processor_server.rpc.health_client import ask_health
 
 _TIMEOUT = 2.0  # seconds
 _PAUSE = 0.2  # seconds between questions

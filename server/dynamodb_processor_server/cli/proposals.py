@@ -10,10 +10,10 @@ from decimal import Decimal
 from itertools import count
 from typing import Any, Final
 
+from dynamodb_processor_server.catalog.key_templates import KeyTemplate
 from dynamodb_processor_server.catalog.schema import KeyAttribute, TableSchema
-from dynamodb_processor_server.catalog.templates import KeyTemplate
 from dynamodb_processor_server.catalog.timestamps import FORMS, TimestampForm
-from dynamodb_processor_server.query.values import WireItem
+from dynamodb_processor_server.query.expression.values import WireItem
 
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 _MAX_SORT_KEY_BYTES: Final = 1024

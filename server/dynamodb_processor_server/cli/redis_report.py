@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dynamodb_processor_server.redis_client import (
+from dynamodb_processor_server.runtime.redis import (
     NEEDS_BRACES,
     RedisFailed,
     close_redis,

@@ -15,7 +15,7 @@ import structlog
 
 from dynamodb_processor_server.app import open_app
 from dynamodb_processor_server.cli.setting_warnings import setting_warnings
-from dynamodb_processor_server.descriptors import raise_limit
+from dynamodb_processor_server.runtime.descriptors import raise_limit
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.telemetry.logs import (
     close_logs,

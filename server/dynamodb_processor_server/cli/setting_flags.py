@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from pydantic import SecretStr, ValidationError
 
-from dynamodb_processor_server.documents.reasons import reason_of
+from dynamodb_processor_server.config_files.validation_messages import reason_of
 from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.serving_settings import ENVIRONMENT_PREFIX
 from dynamodb_processor_server.settings import Settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynamodb_processor_server.documents.reasons import did_you_mean
+from dynamodb_processor_server.config_files.validation_messages import did_you_mean
 from dynamodb_processor_server.serving_settings import ENVIRONMENT_PREFIX
 from dynamodb_processor_server.settings import Settings, unknown_variables
 

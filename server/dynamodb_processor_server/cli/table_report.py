@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dynamodb_processor_server.catalog.declaration import CatalogDeclaration, TableDeclaration
+from dynamodb_processor_server.catalog.config import CatalogDeclaration, TableDeclaration
 from dynamodb_processor_server.catalog.schema import Table, TableSchema
+from dynamodb_processor_server.dynamodb.clients import Clients
+from dynamodb_processor_server.dynamodb.table_describer import DynamoDBDescriber
 from dynamodb_processor_server.errors import BackendRefused, ProcessorError
-from dynamodb_processor_server.query.refusals import index_note, unproven_keys
-from dynamodb_processor_server.reading.clients import Clients
-from dynamodb_processor_server.reading.describing import DynamoDBDescriber
+from dynamodb_processor_server.query.planning.refusals import index_note, unproven_keys
 
 _MAX_DISCOVERED: Final = 100
 _SAMPLE: Final = 100  # items

@@ -11,8 +11,8 @@ from typing import Final
 
 import yaml
 
-from dynamodb_processor_server.access.keys_file import KeyEntry, new_key, render_entry
 from dynamodb_processor_server.app import open_app
+from dynamodb_processor_server.auth.keys_file import KeyEntry, new_key, render_entry
 from dynamodb_processor_server.demo.backends import Backend
 from dynamodb_processor_server.demo.connection import Connection
 from dynamodb_processor_server.demo.sample_table import SampleTable

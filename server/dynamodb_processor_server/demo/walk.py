@@ -17,7 +17,7 @@ from dynamodb_processor_client import (
     QueryError,
     Unauthenticated,
 )
-from dynamodb_processor_server.access.keys_file import new_key
+from dynamodb_processor_server.auth.keys_file import new_key
 from dynamodb_processor_server.demo import activity
 from dynamodb_processor_server.demo.audit_events import BY_SYSTEM, BY_USER
 from dynamodb_processor_server.demo.connection import Connection

@@ -7,7 +7,7 @@ from typing import Final
 
 from cachetools import LRUCache
 
-from dynamodb_processor_server.access.principals import Principal
+from dynamodb_processor_server.auth.principal import Principal
 
 _MAX_KEYS: Final = 100  # API keys for which the names are remembered, 80 KB for each 10,000 names
 

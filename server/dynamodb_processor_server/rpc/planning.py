@@ -8,9 +8,9 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Final, TypeVar
 
-from dynamodb_processor_server.access.planning_time import PlanningTimeLimits
-from dynamodb_processor_server.access.principals import Principal
-from dynamodb_processor_server.rpc.call import current_call
+from dynamodb_processor_server.auth.principal import Principal
+from dynamodb_processor_server.limits.planning_time import PlanningTimeLimits
+from dynamodb_processor_server.rpc.call_context import current_call
 
 _T = TypeVar("_T")
 

@@ -18,19 +18,19 @@ from dynamodb_processor.v1 import (
     catalog_service_pb2,
     query_service_pb2,
 )
-from dynamodb_processor_server.rpc.bounds import Bounds
-from dynamodb_processor_server.rpc.cache_servicer import CacheServicer
-from dynamodb_processor_server.rpc.call import current_call
-from dynamodb_processor_server.rpc.catalog_servicer import CatalogServicer
-from dynamodb_processor_server.rpc.health import Health
-from dynamodb_processor_server.rpc.interceptors.adapter import HookedHandlers
+from dynamodb_processor_server.rpc.call_context import current_call
+from dynamodb_processor_server.rpc.client_bounds import Bounds
+from dynamodb_processor_server.rpc.decode.page_request import READERS, is_kept
 from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
+from dynamodb_processor_server.rpc.interceptors.chain import HookedHandlers
 from dynamodb_processor_server.rpc.listening import listen
+from dynamodb_processor_server.rpc.method_handlers import MAX_REQUEST_BYTES, service_handler
 from dynamodb_processor_server.rpc.planning import PlanningWork
-from dynamodb_processor_server.rpc.query_servicer import QueryServicer
-from dynamodb_processor_server.rpc.received import READERS, is_kept
-from dynamodb_processor_server.rpc.reflection import Reflection
-from dynamodb_processor_server.rpc.wire import MAX_REQUEST_BYTES, service_handler
+from dynamodb_processor_server.rpc.services.cache import CacheServicer
+from dynamodb_processor_server.rpc.services.catalog import CatalogServicer
+from dynamodb_processor_server.rpc.services.health import Health
+from dynamodb_processor_server.rpc.services.query import QueryServicer
+from dynamodb_processor_server.rpc.services.reflection import Reflection
 
 _log = structlog.get_logger(__name__)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from dynamodb_processor_server.access.grants import Grant
-from dynamodb_processor_server.access.principals import Principal
-from dynamodb_processor_server.catalog.registry import Catalog
+from dynamodb_processor_server.auth.grants import Grant
+from dynamodb_processor_server.auth.principal import Principal
+from dynamodb_processor_server.catalog.catalog import Catalog
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.errors import (
     AccessChanged,
@@ -15,9 +15,9 @@ from dynamodb_processor_server.errors import (
     PermissionDenied,
     PreconditionFailed,
 )
-from dynamodb_processor_server.query.key_types import check_key_types
-from dynamodb_processor_server.query.rules import RowRule
-from dynamodb_processor_server.query.static_types import ExpressionError
+from dynamodb_processor_server.query.expression.validation import ExpressionError
+from dynamodb_processor_server.query.planning.key_types import check_key_types
+from dynamodb_processor_server.query.planning.row_rule import RowRule
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from dynamodb_processor_server.access.planning_time import PlanningTimeLimits
-from dynamodb_processor_server.access.rate_limits import CallRateLimits
-from dynamodb_processor_server.access.read_units import ReadUnitLimits
-from dynamodb_processor_server.access.shared_limits.asking import Asking
+from dynamodb_processor_server.limits.call_rate import CallRateLimits
+from dynamodb_processor_server.limits.planning_time import PlanningTimeLimits
+from dynamodb_processor_server.limits.read_units import ReadUnitLimits
+from dynamodb_processor_server.limits.redis.guarded_store import Asking
 
 _PREFIX: Final = "dynamodb_processor_rate_limit_"
 

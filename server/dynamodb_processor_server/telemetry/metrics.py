@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from dynamodb_processor_server.reading.backend import Backend
+from dynamodb_processor_server.dynamodb.backend import Backend
 
 _PREFIX: Final = "dynamodb_processor_"
 _SECONDS: Final = (

@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from dynamodb_processor_server.caching.invalidations import SharedInvalidator
-from dynamodb_processor_server.caching.shared.tier import SharedTier
+from dynamodb_processor_server.cache.invalidator import SharedInvalidator
+from dynamodb_processor_server.cache.redis.shared_cache import SharedTier
 
 _PREFIX: Final = "dynamodb_processor_shared_cache_"
 

@@ -11,8 +11,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from dynamodb_processor_server.caching.streams.followers import Followers
-from dynamodb_processor_server.caching.streams.tally import AGE_BOUNDS
+from dynamodb_processor_server.change_streams.stats import AGE_BOUNDS
+from dynamodb_processor_server.change_streams.supervisor import Followers
 
 _PREFIX: Final = "dynamodb_processor_stream_"
 

@@ -6,18 +6,17 @@ import time
 
 import structlog
 
-from dynamodb_processor_server.access.api_keys import KeyRing
-from dynamodb_processor_server.access.open_streams import OpenStreams
-from dynamodb_processor_server.access.rate_limits import Limiter
-from dynamodb_processor_server.catalog.registry import Catalog
-from dynamodb_processor_server.descriptors import connections_that_fit
-from dynamodb_processor_server.documents import Reloading
-from dynamodb_processor_server.rpc.bounds import Bounds, BoundSettings
+from dynamodb_processor_server.auth.api_keys import KeyRing
+from dynamodb_processor_server.catalog.catalog import Catalog
+from dynamodb_processor_server.config_files import Reloading
+from dynamodb_processor_server.limits.call_rate import Limiter
+from dynamodb_processor_server.limits.open_streams import OpenStreams
+from dynamodb_processor_server.rpc.client_bounds import Bounds, BoundSettings
+from dynamodb_processor_server.rpc.interceptors.access_log import Observation
 from dynamodb_processor_server.rpc.interceptors.authentication import Authentication
 from dynamodb_processor_server.rpc.interceptors.authorization import Authorization
 from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
-from dynamodb_processor_server.rpc.interceptors.observation import Observation
-from dynamodb_processor_server.rpc.interceptors.protection import (
+from dynamodb_processor_server.rpc.interceptors.rate_limit import (
     CallBounding,
     RateLimiting,
     StreamBounding,
@@ -25,6 +24,7 @@ from dynamodb_processor_server.rpc.interceptors.protection import (
 from dynamodb_processor_server.rpc.interceptors.request_id import RequestIds
 from dynamodb_processor_server.rpc.interceptors.unauthenticated import ExemptCallBounding
 from dynamodb_processor_server.rpc.server import CACHE_SERVICE, CATALOG_SERVICE, QUERY_SERVICE
+from dynamodb_processor_server.runtime.descriptors import connections_that_fit
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.telemetry.metrics import CallMetrics
 

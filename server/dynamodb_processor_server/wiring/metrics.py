@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
-from dynamodb_processor_server.rpc.bounds import Bounds
-from dynamodb_processor_server.rpc.health import Health
-from dynamodb_processor_server.telemetry.bounds import BoundMetrics, DocumentMetrics
+from dynamodb_processor_server.rpc.client_bound_metrics import BoundMetrics
+from dynamodb_processor_server.rpc.client_bounds import Bounds
+from dynamodb_processor_server.rpc.services.health import Health
+from dynamodb_processor_server.telemetry.config_files import DocumentMetrics
 from dynamodb_processor_server.telemetry.logs import dropped_log_lines
 from dynamodb_processor_server.telemetry.metrics import BackendMetrics, WatchedCounter, watch
 from dynamodb_processor_server.telemetry.streams import StreamMetrics

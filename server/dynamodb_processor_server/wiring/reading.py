@@ -8,29 +8,29 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
-from dynamodb_processor_server.access.admission import Admission
-from dynamodb_processor_server.access.read_units import ReadUnitLimits
-from dynamodb_processor_server.caching.generations import Generations
-from dynamodb_processor_server.caching.invalidations import Invalidator
-from dynamodb_processor_server.caching.pages import PageStore
-from dynamodb_processor_server.caching.streams.dynamodb import DynamoDBStreams
-from dynamodb_processor_server.caching.streams.followers import Followers
-from dynamodb_processor_server.caching.streams.moves import GenerationMoves
-from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
-from dynamodb_processor_server.catalog.registry import Catalog
-from dynamodb_processor_server.reading.admitted import (
+from dynamodb_processor_server.cache.generations import Generations
+from dynamodb_processor_server.cache.invalidator import Invalidator
+from dynamodb_processor_server.cache.page_store import PageStore
+from dynamodb_processor_server.cache.reader import CachedReader
+from dynamodb_processor_server.catalog.catalog import Catalog
+from dynamodb_processor_server.catalog.config import CatalogDeclaration
+from dynamodb_processor_server.change_streams.invalidation_sink import GenerationMoves
+from dynamodb_processor_server.change_streams.supervisor import Followers
+from dynamodb_processor_server.dynamodb.backend import Backend, Meter
+from dynamodb_processor_server.dynamodb.bounded_batches import BoundedBatches
+from dynamodb_processor_server.dynamodb.clients import Clients
+from dynamodb_processor_server.dynamodb.item_reader import DynamoDBItemReader
+from dynamodb_processor_server.dynamodb.reader import DynamoDBReader
+from dynamodb_processor_server.dynamodb.streams import DynamoDBStreams
+from dynamodb_processor_server.dynamodb.table_describer import DynamoDBDescriber
+from dynamodb_processor_server.limits.admission import Admission
+from dynamodb_processor_server.limits.admission_reader import (
     Admittance,
     AdmittedItemReader,
     AdmittedReader,
 )
-from dynamodb_processor_server.reading.backend import Backend, Meter
-from dynamodb_processor_server.reading.batches import DynamoDBItemReader
-from dynamodb_processor_server.reading.bounded_batches import BoundedBatches
-from dynamodb_processor_server.reading.cached import CachedReader
-from dynamodb_processor_server.reading.clients import Clients
-from dynamodb_processor_server.reading.describing import DynamoDBDescriber
-from dynamodb_processor_server.reading.dynamodb import DynamoDBReader
-from dynamodb_processor_server.rpc.call import current_call, current_caller, current_claim
+from dynamodb_processor_server.limits.read_units import ReadUnitLimits
+from dynamodb_processor_server.rpc.call_context import current_call, current_caller, current_claim
 from dynamodb_processor_server.rpc.planning import CallersEvaluation
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.telemetry.metrics import CallMetrics

@@ -9,26 +9,26 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
-from dynamodb_processor_server.access.planning_time import PlanningTimeLimits
-from dynamodb_processor_server.access.rate_limits import CallRateLimits, Limiter
-from dynamodb_processor_server.access.read_units import ReadUnitLimits
-from dynamodb_processor_server.access.shared_limits.asking import Asking
-from dynamodb_processor_server.access.shared_limits.calls import SharedCallRateLimits
-from dynamodb_processor_server.access.shared_limits.redis_limits import RedisLimits
-from dynamodb_processor_server.access.shared_limits.units import SharedBuckets
-from dynamodb_processor_server.background import run_in_background
-from dynamodb_processor_server.caching.generations import Generations
-from dynamodb_processor_server.caching.invalidations import (
+from dynamodb_processor_server.cache.generations import Generations
+from dynamodb_processor_server.cache.invalidator import (
     Invalidator,
     LocalInvalidator,
     SharedInvalidator,
 )
-from dynamodb_processor_server.caching.shared.redis_store import RedisStore
-from dynamodb_processor_server.caching.shared.sealing import TierSealer
-from dynamodb_processor_server.caching.shared.tier import SharedTier
-from dynamodb_processor_server.caching.shared.view import View
-from dynamodb_processor_server.caching.streams.redis_leases import RedisLeases
-from dynamodb_processor_server.reading.breakers import Breaker, BreakerSettings
+from dynamodb_processor_server.cache.redis.encryption import TierSealer
+from dynamodb_processor_server.cache.redis.invalidation_log import View
+from dynamodb_processor_server.cache.redis.shared_cache import SharedTier
+from dynamodb_processor_server.cache.redis.store import RedisStore
+from dynamodb_processor_server.change_streams.redis_leases import RedisLeases
+from dynamodb_processor_server.limits.call_rate import CallRateLimits, Limiter
+from dynamodb_processor_server.limits.planning_time import PlanningTimeLimits
+from dynamodb_processor_server.limits.read_units import ReadUnitLimits
+from dynamodb_processor_server.limits.redis.call_rate import SharedCallRateLimits
+from dynamodb_processor_server.limits.redis.guarded_store import Asking
+from dynamodb_processor_server.limits.redis.read_units import SharedBuckets
+from dynamodb_processor_server.limits.redis.store import RedisLimits
+from dynamodb_processor_server.runtime.background import run_in_background
+from dynamodb_processor_server.runtime.circuit_breaker import Breaker, BreakerSettings
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.telemetry.limits import LimitMetrics, SharedLimitMetrics
 from dynamodb_processor_server.telemetry.shared_cache import SharedCacheMetrics

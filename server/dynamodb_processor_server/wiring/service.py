@@ -9,21 +9,17 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
-from dynamodb_processor_server.access.api_keys import KeyRing
-from dynamodb_processor_server.caching.streams.followers import Followers
-from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
-from dynamodb_processor_server.catalog.registry import Catalog
-from dynamodb_processor_server.documents import Reloading
-from dynamodb_processor_server.query.parser import prepare_parser
-from dynamodb_processor_server.query.tokens import TokenSealer
-from dynamodb_processor_server.rpc.bounds import Bounds
-from dynamodb_processor_server.rpc.cache_servicer import CacheServicer
-from dynamodb_processor_server.rpc.catalog_servicer import CatalogServicer
-from dynamodb_processor_server.rpc.health import Health
-from dynamodb_processor_server.rpc.openings import Openings, Tokens
+from dynamodb_processor_server.auth.api_keys import KeyRing
+from dynamodb_processor_server.catalog.catalog import Catalog
+from dynamodb_processor_server.catalog.config import CatalogDeclaration
+from dynamodb_processor_server.change_streams.supervisor import Followers
+from dynamodb_processor_server.config_files import Reloading
+from dynamodb_processor_server.query.expression.parser import prepare_parser
+from dynamodb_processor_server.query.page_token import TokenSealer
+from dynamodb_processor_server.rpc.client_bounds import Bounds
+from dynamodb_processor_server.rpc.page_cursors import Openings, Tokens
 from dynamodb_processor_server.rpc.planning import PlanningWork
-from dynamodb_processor_server.rpc.preparation import Preparation
-from dynamodb_processor_server.rpc.query_servicer import Deadlines, QueryServicer
+from dynamodb_processor_server.rpc.prepared_queries import Preparation
 from dynamodb_processor_server.rpc.server import (
     CACHE_SERVICE,
     CATALOG_SERVICE,
@@ -32,6 +28,10 @@ from dynamodb_processor_server.rpc.server import (
     RpcServer,
     Services,
 )
+from dynamodb_processor_server.rpc.services.cache import CacheServicer
+from dynamodb_processor_server.rpc.services.catalog import CatalogServicer
+from dynamodb_processor_server.rpc.services.health import Health
+from dynamodb_processor_server.rpc.services.query import Deadlines, QueryServicer
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.telemetry.metrics import CallMetrics
 from dynamodb_processor_server.wiring.hooks import bound_settings, ordered_hooks

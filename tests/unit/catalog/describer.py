@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from dynamodb_processor_server.catalog.declaration import CatalogDeclaration, TableDeclaration
+from dynamodb_processor_server.catalog.config import CatalogDeclaration, TableDeclaration
 from dynamodb_processor_server.catalog.schema import TableSchema
 from dynamodb_processor_server.errors import TableNotFound
 from tests.support.datasets import Index, Schema

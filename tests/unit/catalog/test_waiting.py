@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from dynamodb_processor_server.catalog.registry import Catalog
+from dynamodb_processor_server.catalog.catalog import Catalog
 from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded, TableNotFound
+from tests.support.warped_time import warped
 from tests.unit.catalog.describer import EVENTS, Describer, declare, schema_of
-from tests.unit.reading.warped_time import warped
 
 
 async def test_concurrent_first_uses_describe_once() -> None:

@@ -14,8 +14,8 @@ import structlog
 import yaml
 
 from dynamodb_processor_server.__main__ import main
-from dynamodb_processor_server.catalog.declaration import CatalogDeclaration, TableDeclaration
-from dynamodb_processor_server.documents import Document
+from dynamodb_processor_server.catalog.config import CatalogDeclaration, TableDeclaration
+from dynamodb_processor_server.config_files import Document
 from tests.support.backends import REGION
 from tests.support.datasets import Index, Schema
 from tests.support.denying import denying

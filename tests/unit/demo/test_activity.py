@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
+from dynamodb_processor_server.catalog.config import CatalogDeclaration
 from dynamodb_processor_server.demo.activity import BY_RESOURCE, BY_SYSTEM, activity, seen
 from dynamodb_processor_server.demo.audit_events import audit_events
 

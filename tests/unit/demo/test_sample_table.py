@@ -6,9 +6,9 @@ from pathlib import Path
 
 import yaml
 
-from dynamodb_processor_server.catalog.declaration import CatalogDeclaration
+from dynamodb_processor_server.catalog.config import CatalogDeclaration
+from dynamodb_processor_server.config_files import Document
 from dynamodb_processor_server.demo.sample_table import SampleKey, SampleTable
-from dynamodb_processor_server.documents import Document
 
 TABLE = SampleTable(
     name="some_things",

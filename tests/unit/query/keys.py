@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dynamodb_processor_server.catalog.schema import KeyAttribute, KeySchema
-from dynamodb_processor_server.query.key_conditions import (
-    KeyCondition,
-    key_condition,
-)
-from dynamodb_processor_server.query.model import (
+from dynamodb_processor_server.query.expression.ast import (
     Condition,
     conjuncts,
 )
-from dynamodb_processor_server.query.parser import parse_expression
-from dynamodb_processor_server.query.values import Value
+from dynamodb_processor_server.query.expression.parser import parse_expression
+from dynamodb_processor_server.query.expression.values import Value
+from dynamodb_processor_server.query.planning.key_condition import (
+    KeyCondition,
+    key_condition,
+)
 
 KEY = KeySchema((KeyAttribute("p", "S"),), (KeyAttribute("s", "N"),))
 MULTI = KeySchema(

@@ -7,10 +7,10 @@ from pathlib import Path as FilePath
 from typing import Any, Final
 
 from dynamodb_processor_server.catalog.schema import Table
-from dynamodb_processor_server.query.model import Condition, Query
-from dynamodb_processor_server.query.parser import parse_expression, parse_path
-from dynamodb_processor_server.query.plan import Plan
-from dynamodb_processor_server.query.planner import plan_query
+from dynamodb_processor_server.query.expression.ast import Condition, Query
+from dynamodb_processor_server.query.expression.parser import parse_expression, parse_path
+from dynamodb_processor_server.query.planning.plan import Plan
+from dynamodb_processor_server.query.planning.planner import plan_query
 from tests.support.datasets import Index, Schema
 from tests.unit.query.tables import make_table
 

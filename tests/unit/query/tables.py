@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dynamodb_processor_server.catalog.declaration import TableDeclaration
+from dynamodb_processor_server.catalog.config import TableDeclaration
 from dynamodb_processor_server.catalog.description import parse_description
 from dynamodb_processor_server.catalog.schema import Table, TableSchema
 from tests.support.datasets import Index, Schema

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamodb_processor_server.catalog.identity import TableIdentity
-from dynamodb_processor_server.query import canonical, model
-from dynamodb_processor_server.query.model import (
+from dynamodb_processor_server.query.expression import ast as model
+from dynamodb_processor_server.query.expression import canonical
+from dynamodb_processor_server.query.expression.ast import (
     And,
     Between,
     Comparison,
@@ -29,9 +30,9 @@ from dynamodb_processor_server.query.model import (
     Query,
     Size,
 )
-from dynamodb_processor_server.query.parser import parse_expression, parse_path
-from dynamodb_processor_server.query.plan import Shape
-from dynamodb_processor_server.query.values import Value, WireValue, from_wire
+from dynamodb_processor_server.query.expression.parser import parse_expression, parse_path
+from dynamodb_processor_server.query.expression.values import Value, WireValue, from_wire
+from dynamodb_processor_server.query.planning.plan import Shape
 
 FILE: Final = FilePath(__file__).parents[2] / "cases" / "fingerprints.json"
 VECTORS: Final[dict[str, Any]] = json.loads(FILE.read_text(encoding="utf-8"))

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.errors import InvalidRequest, PreconditionFailed
-from dynamodb_processor_server.query.evaluator import evaluate
-from dynamodb_processor_server.query.model import Query, conjuncts
-from dynamodb_processor_server.query.parser import parse_expression
-from dynamodb_processor_server.query.plan import Operation, Plan
-from dynamodb_processor_server.query.planner import plan_query
-from dynamodb_processor_server.query.values import from_wire
+from dynamodb_processor_server.query.expression.ast import Query, conjuncts
+from dynamodb_processor_server.query.expression.evaluator import evaluate
+from dynamodb_processor_server.query.expression.parser import parse_expression
+from dynamodb_processor_server.query.expression.values import from_wire
+from dynamodb_processor_server.query.planning.plan import Operation, Plan
+from dynamodb_processor_server.query.planning.planner import plan_query
 from tests.support.datasets import Index, Schema
 from tests.unit.query.tables import make_table
 

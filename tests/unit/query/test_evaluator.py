@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from dynamodb_processor_server.query.evaluator import evaluate, find
-from dynamodb_processor_server.query.parser import parse_expression, parse_path
-from dynamodb_processor_server.query.values import from_wire
+from dynamodb_processor_server.query.expression.evaluator import evaluate, find
+from dynamodb_processor_server.query.expression.parser import parse_expression, parse_path
+from dynamodb_processor_server.query.expression.values import from_wire
 
 ITEM: dict[str, dict[str, Any]] = {
     "s": {"S": "abc"},

@@ -8,12 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamodb_processor_server.query.evaluator import evaluate
-from dynamodb_processor_server.query.key_conditions import (
-    key_condition,
-    merged_choices,
-)
-from dynamodb_processor_server.query.model import (
+from dynamodb_processor_server.query.expression.ast import (
     Between,
     Comparison,
     Condition,
@@ -24,7 +19,12 @@ from dynamodb_processor_server.query.model import (
     Path,
     conjunction,
 )
-from dynamodb_processor_server.query.values import Value
+from dynamodb_processor_server.query.expression.evaluator import evaluate
+from dynamodb_processor_server.query.expression.values import Value
+from dynamodb_processor_server.query.planning.key_condition import (
+    key_condition,
+    merged_choices,
+)
 from tests.unit.query.keys import KEY, A, terms_of
 
 _partitions = st.sampled_from("abc").map(lambda letter: Literal(Value("S", letter)))

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamodb_processor_server.catalog.declaration import TableDeclaration
+from dynamodb_processor_server.catalog.config import TableDeclaration
+from dynamodb_processor_server.catalog.logical_view import View
 from dynamodb_processor_server.catalog.timestamps import FORMS, parse_instant
-from dynamodb_processor_server.catalog.view import View
-from dynamodb_processor_server.query.evaluator import evaluate
-from dynamodb_processor_server.query.logical import stored_condition
-from dynamodb_processor_server.query.model import Condition
-from dynamodb_processor_server.query.parser import parse_expression
-from dynamodb_processor_server.query.static_types import ExpressionError
+from dynamodb_processor_server.query.expression.ast import Condition
+from dynamodb_processor_server.query.expression.evaluator import evaluate
+from dynamodb_processor_server.query.expression.parser import parse_expression
+from dynamodb_processor_server.query.expression.validation import ExpressionError
+from dynamodb_processor_server.query.planning.logical_attributes import stored_condition
 from tests.unit.query.planning import condition_of
 
 OPERATORS: Final[dict[str, Callable[[int, int], bool]]] = {

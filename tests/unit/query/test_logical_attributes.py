@@ -6,14 +6,17 @@ from typing import Final
 
 import pytest
 
-from dynamodb_processor_server.catalog.declaration import TableDeclaration
+from dynamodb_processor_server.catalog.config import TableDeclaration
 from dynamodb_processor_server.catalog.schema import KeySchema, Table
-from dynamodb_processor_server.query.logical import standing_terms, stored_condition
-from dynamodb_processor_server.query.model import conjuncts
-from dynamodb_processor_server.query.parser import parse_expression
-from dynamodb_processor_server.query.printing import Printer
-from dynamodb_processor_server.query.static_types import ExpressionError
-from dynamodb_processor_server.query.templates import derived_terms, unfixed_fields
+from dynamodb_processor_server.query.expression.ast import conjuncts
+from dynamodb_processor_server.query.expression.formatter import Printer
+from dynamodb_processor_server.query.expression.parser import parse_expression
+from dynamodb_processor_server.query.expression.validation import ExpressionError
+from dynamodb_processor_server.query.planning.key_templates import derived_terms, unfixed_fields
+from dynamodb_processor_server.query.planning.logical_attributes import (
+    standing_terms,
+    stored_condition,
+)
 from tests.support.datasets import Schema
 from tests.unit.query.tables import make_table
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamodb_processor_server.query import parser
-from dynamodb_processor_server.query.model import (
+from dynamodb_processor_server.query.expression import parser
+from dynamodb_processor_server.query.expression.ast import (
     And,
     Between,
     Comparison,
@@ -25,14 +25,14 @@ from dynamodb_processor_server.query.model import (
     Size,
     paths,
 )
-from dynamodb_processor_server.query.parser import (
+from dynamodb_processor_server.query.expression.parser import (
     MAX_BYTES,
     MAX_DEPTH,
     ExpressionError,
     parse_expression,
     parse_path,
 )
-from dynamodb_processor_server.query.values import Value
+from dynamodb_processor_server.query.expression.values import Value
 from tests.support.work import counted_work
 
 A, B, C = Path(("a",)), Path(("b",)), Path(("c",))

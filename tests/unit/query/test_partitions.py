@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from dynamodb_processor_server.errors import InvalidRequest, PreconditionFailed
-from dynamodb_processor_server.query.model import (
+from dynamodb_processor_server.query.expression.ast import (
     Comparison,
     Literal,
     Path,
     Query,
     conjuncts,
 )
-from dynamodb_processor_server.query.parser import parse_expression, parse_path
-from dynamodb_processor_server.query.plan import Operation, Plan
-from dynamodb_processor_server.query.planner import MAX_BRANCHES, plan_query
-from dynamodb_processor_server.query.values import from_wire
+from dynamodb_processor_server.query.expression.parser import parse_expression, parse_path
+from dynamodb_processor_server.query.expression.values import from_wire
+from dynamodb_processor_server.query.planning.plan import Operation, Plan
+from dynamodb_processor_server.query.planning.planner import MAX_BRANCHES, plan_query
 from tests.support.datasets import Schema
 from tests.unit.query.planning import CASES, plan_for, query_of, table_named
 from tests.unit.query.tables import make_table

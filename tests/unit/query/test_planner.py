@@ -12,7 +12,7 @@ import pytest
 
 from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.errors import InvalidRequest, PreconditionFailed
-from dynamodb_processor_server.query.model import (
+from dynamodb_processor_server.query.expression.ast import (
     Comparison,
     Condition,
     In,
@@ -21,10 +21,10 @@ from dynamodb_processor_server.query.model import (
     Query,
     conjuncts,
 )
-from dynamodb_processor_server.query.parser import parse_expression, parse_path
-from dynamodb_processor_server.query.plan import Hydration, Operation, Plan
-from dynamodb_processor_server.query.planner import plan_query
-from dynamodb_processor_server.query.values import Value
+from dynamodb_processor_server.query.expression.parser import parse_expression, parse_path
+from dynamodb_processor_server.query.expression.values import Value
+from dynamodb_processor_server.query.planning.plan import Hydration, Operation, Plan
+from dynamodb_processor_server.query.planning.planner import plan_query
 from tests.support.datasets import Index, Schema
 from tests.unit.query.planning import CASES, condition_of, plan_for, query_of, table_named
 from tests.unit.query.tables import make_table

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from dynamodb_processor_server.catalog.declaration import TableDeclaration
-from dynamodb_processor_server.query.parser import parse_path
-from dynamodb_processor_server.query.plan import Shape
-from dynamodb_processor_server.query.projection import conflicting, project, shaped
+from dynamodb_processor_server.catalog.config import TableDeclaration
+from dynamodb_processor_server.query.expression.parser import parse_path
+from dynamodb_processor_server.query.planning.plan import Shape
+from dynamodb_processor_server.query.planning.projection import conflicting, project, shaped
 
 ITEM: dict[str, Any] = {
     "a": {"S": "x"},

@@ -8,11 +8,11 @@ import pytest
 
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.errors import InvalidRequest, PreconditionFailed
-from dynamodb_processor_server.query.model import Query
-from dynamodb_processor_server.query.parser import parse_expression
-from dynamodb_processor_server.query.plan import Plan
-from dynamodb_processor_server.query.planner import plan_query
-from dynamodb_processor_server.query.rules import RowRule
+from dynamodb_processor_server.query.expression.ast import Query
+from dynamodb_processor_server.query.expression.parser import parse_expression
+from dynamodb_processor_server.query.planning.plan import Plan
+from dynamodb_processor_server.query.planning.planner import plan_query
+from dynamodb_processor_server.query.planning.row_rule import RowRule
 from tests.support.datasets import Index, Schema
 from tests.unit.query.tables import make_table
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamodb_processor_server.query.values import (
+from dynamodb_processor_server.query.expression.values import (
     Value,
     from_wire,
     number_text,

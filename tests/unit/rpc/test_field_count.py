@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest
 from dynamodb_processor.v1.value_pb2 import AttributeValue, ListValue
-from dynamodb_processor_server.rpc.field_count import fields_of, has_more_fields
+from dynamodb_processor_server.rpc.decode.field_count import fields_of, has_more_fields
 from tests.support.request_shapes import Shape, shapes
 from tests.support.running import query_spec
 from tests.support.work import counted_work

@@ -9,11 +9,11 @@ from typing import Any, Final, cast
 import pytest
 
 from dynamodb_processor.v1.catalog_service_pb2 import ListTablesRequest
-from dynamodb_processor_server.access.grants import Grant
-from dynamodb_processor_server.access.principals import Principal
-from dynamodb_processor_server.catalog.registry import Catalog
-from dynamodb_processor_server.rpc import catalog_servicer
-from dynamodb_processor_server.rpc.catalog_servicer import CatalogServicer
+from dynamodb_processor_server.auth.grants import Grant
+from dynamodb_processor_server.auth.principal import Principal
+from dynamodb_processor_server.catalog.catalog import Catalog
+from dynamodb_processor_server.rpc.services import catalog as catalog_servicer
+from dynamodb_processor_server.rpc.services.catalog import CatalogServicer
 from tests.support.limits import principal
 from tests.support.work import counted_work
 from tests.unit.catalog.describer import Describer, declare

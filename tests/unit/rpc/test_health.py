@@ -13,10 +13,10 @@ import structlog
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from dynamodb_processor_server.rpc.health import Health
-from dynamodb_processor_server.rpc.interceptors.adapter import HookedHandlers
+from dynamodb_processor_server.rpc.interceptors.chain import HookedHandlers
+from dynamodb_processor_server.rpc.method_handlers import service_handler
 from dynamodb_processor_server.rpc.server import HEALTH_SERVICE
-from dynamodb_processor_server.rpc.wire import service_handler
+from dynamodb_processor_server.rpc.services.health import Health
 from tests.support.http2_peer import SilentPeer, silent_peer
 from tests.support.running import Refusal, eventually, refusal_of
 

@@ -10,14 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dynamodb_processor.v1.query_pb2 import QuerySpec
-from dynamodb_processor_server.access.planning_time import PlanningTimeLimits
-from dynamodb_processor_server.access.rate_limits import RateClass
 from dynamodb_processor_server.errors import InvalidRequest, RateLimited
+from dynamodb_processor_server.limits.call_rate import RateClass
+from dynamodb_processor_server.limits.planning_time import PlanningTimeLimits
 from dynamodb_processor_server.rpc.planning import PlanningWork
 from tests.support.limits import Clock, principal
 from tests.support.running import eventually, query_spec
 from tests.support.work import InlineExecutor
-from tests.unit.rpc.test_preparation import Prepared
+from tests.unit.rpc.test_prepared_queries import Prepared
 
 _RATES = RateClass(1_000, planning_seconds_per_second=0.25)
 

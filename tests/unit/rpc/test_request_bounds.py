@@ -12,16 +12,16 @@ from dynamodb_processor.v1.query_pb2 import QuerySpec
 from dynamodb_processor.v1.query_service_pb2 import BatchGetItemsRequest, QueryRequest
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item, ListValue, MapValue, NumberSet
 from dynamodb_processor_server.errors import MAX_VIOLATIONS, InvalidRequest
-from dynamodb_processor_server.query.expression_limits import MAX_TOKENS, MAX_VALUES
-from dynamodb_processor_server.rpc.batches import parse_batch
-from dynamodb_processor_server.rpc.received import READERS, PageRequest, is_kept
+from dynamodb_processor_server.query.expression.limits import MAX_TOKENS, MAX_VALUES
+from dynamodb_processor_server.rpc.decode.page_request import READERS, PageRequest, is_kept
+from dynamodb_processor_server.rpc.decode.violations import Violations
+from dynamodb_processor_server.rpc.method_handlers import service_handler
 from dynamodb_processor_server.rpc.server import QUERY_SERVICE
-from dynamodb_processor_server.rpc.violations import Violations
-from dynamodb_processor_server.rpc.wire import service_handler
+from dynamodb_processor_server.rpc.services.batch_get import parse_batch
 from tests.support.running import query_spec
 from tests.support.work import counted_work
 from tests.unit.query.tables import make_table
-from tests.unit.rpc.test_preparation import Prepared
+from tests.unit.rpc.test_prepared_queries import Prepared
 
 # Calls of functions: the largest expression that is accepted takes some 350,000 to parse and plan.
 _MOST_WORK = 450_000

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from prometheus_client import CollectorRegistry
 
-from dynamodb_processor_server.access.buckets import LocalBucket
-from dynamodb_processor_server.access.planning_time import PlanningTimeLimits
-from dynamodb_processor_server.access.rate_limits import CallRateLimits, RateClass
-from dynamodb_processor_server.access.read_units import ReadUnitLimits
-from dynamodb_processor_server.access.shared_limits.asking import Asking
-from dynamodb_processor_server.access.shared_limits.port import LimitsLost
+from dynamodb_processor_server.limits.call_rate import CallRateLimits, RateClass
+from dynamodb_processor_server.limits.planning_time import PlanningTimeLimits
+from dynamodb_processor_server.limits.read_units import ReadUnitLimits
+from dynamodb_processor_server.limits.redis.guarded_store import Asking
+from dynamodb_processor_server.limits.redis.port import LimitsLost
+from dynamodb_processor_server.runtime.token_bucket import LocalBucket
 from dynamodb_processor_server.telemetry.limits import LimitMetrics, SharedLimitMetrics
 from tests.support.limits import Clock, principal
 

@@ -21,7 +21,7 @@ from dynamodb_processor_server.telemetry.metrics import (
 )
 from dynamodb_processor_server.telemetry.metrics_server import MetricsServer
 from tests.support.lengths import PATIENCE
-from tests.unit.reading.scripted_client import EVENTS, THROTTLED, Script
+from tests.unit.dynamodb.scripted_client import EVENTS, THROTTLED, Script
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 import grpc
 
-from dynamodb_processor_server.access.api_keys import credential_of
-from dynamodb_processor_server.access.principals import Principal
+from dynamodb_processor_server.auth.api_keys import credential_of
+from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.errors import Unauthenticated
-from dynamodb_processor_server.rpc.call import Call
+from dynamodb_processor_server.rpc.call_context import Call
 from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
 from dynamodb_processor_server.rpc.interceptors.unauthenticated import exempt_methods
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
-from dynamodb_processor_server.catalog.registry import Catalog
+from dynamodb_processor_server.catalog.catalog import Catalog
 from dynamodb_processor_server.errors import AccessChanged, PermissionDenied
-from dynamodb_processor_server.rpc.call import Call
+from dynamodb_processor_server.rpc.call_context import Call
 from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
 from dynamodb_processor_server.rpc.table_access import recheck
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Sequence
 
-from dynamodb_processor_server.rpc.call import Call
+from dynamodb_processor_server.rpc.call_context import Call
 
 
 class CallHook(ABC):

@@ -6,7 +6,7 @@ import random
 import re
 from typing import Final
 
-from dynamodb_processor_server.rpc.call import Call
+from dynamodb_processor_server.rpc.call_context import Call
 from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
 from dynamodb_processor_server.telemetry.logs import set_request_id
 

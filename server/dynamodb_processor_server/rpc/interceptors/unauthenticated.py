@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 import grpc
 
 from dynamodb_processor_server.errors import Overloaded
-from dynamodb_processor_server.rpc.call import Call
+from dynamodb_processor_server.rpc.call_context import Call
 from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
 
 HEALTH: Final = "/grpc.health.v1.Health/"

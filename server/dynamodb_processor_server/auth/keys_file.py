@@ -1,0 +1,205 @@
+"""The keys file: which API keys are good, known only by their digests."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from base64 import urlsafe_b64encode
+from collections.abc import Collection
+from datetime import UTC
+from typing import Annotated, Any, Final, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    SerializerFunctionWrapHandler,
+    StrictBool,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+)
+
+from dynamodb_processor_server.auth.grants import Grant, overshadowing
+from dynamodb_processor_server.catalog.config import AttributeName, TablePattern
+from dynamodb_processor_server.config_files import Declared, distinct, filled, matching, mistaken
+from dynamodb_processor_server.query.expression.parser import ExpressionError, parse_expression
+from dynamodb_processor_server.query.planning.row_rule import RowRule
+
+KEY_PREFIX: Final = "ddbp_"
+DEFAULT_RATE_CLASS: Final = "default"
+_KEY_BYTES: Final = 32
+
+_Name = Annotated[
+    str, matching(r"[A-Za-z0-9_.:@-]{1,128}", "1 to 128 of the characters A-Z a-z 0-9 _ . : @ -")
+]
+_Digest = Annotated[
+    str,
+    matching(
+        "sha256:[0-9A-Fa-f]{64}",
+        "sha256: and the 64 hexadecimal digits of the key's SHA-256, never the key itself",
+    ),
+    AfterValidator(str.lower),
+]
+_Role = Literal["reader", "admin"]
+
+
+class TableEntry(Declared):
+    """A granted table, or several by pattern; where a bare name stands, nothing is restricted.
+
+    Attributes:
+        table: A logical name or an `fnmatch` pattern, case-sensitive.
+        attributes: The attributes that may be named and seen; None means all that the table shows.
+        rule: A condition in the language of `expression`, without parameters, that items must meet;
+            None means all items.
+        rule_as_filter: Whether reads may pass over items that the rule hides.
+    """
+
+    table: TablePattern
+    attributes: (
+        Annotated[tuple[AttributeName, ...], AfterValidator(filled), AfterValidator(distinct)]
+        | None
+    ) = None
+    rule: str | None = None
+    rule_as_filter: StrictBool = False
+
+    @field_validator("rule")
+    @classmethod
+    def _readable(cls, rule: str | None) -> str | None:
+        if rule is not None:
+            try:
+                parse_expression(rule, {})
+            except ExpressionError as error:
+                raise mistaken(str(error)) from None
+        return rule
+
+    @field_validator("rule_as_filter")
+    @classmethod
+    def _with_rule(cls, as_filter: bool, info: ValidationInfo) -> bool:
+        if as_filter and info.data.get("rule", "") is None:
+            raise mistaken("is for tables with a rule")
+        return as_filter
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: SerializerFunctionWrapHandler) -> Any:
+        stated = handler(self)
+        return self.table if stated.keys() == {"table"} else stated
+
+    @property
+    def grant(self) -> Grant:
+        """What the entry gives."""
+        rule = None
+        if self.rule is not None:
+            rule = RowRule(parse_expression(self.rule, {}), self.rule_as_filter)
+        attributes = None if self.attributes is None else frozenset(self.attributes)
+        return Grant(self.table, attributes, rule)
+
+
+_PATTERN: Final[TypeAdapter[str]] = TypeAdapter(TablePattern)
+
+
+def _from_name(entry: Any) -> Any:
+    """Return a bare name as the entry that it stands for."""
+    if not isinstance(entry, str):
+        return entry
+    try:
+        return {"table": _PATTERN.validate_python(entry)}
+    except ValidationError as error:  # the file has no field `table` to speak of
+        raise mistaken(error.errors()[0]["msg"]) from None
+
+
+class KeyEntry(Declared):
+    """One API key.
+
+    Attributes:
+        id: Its name in logs; unique in the file.
+        principal: Who calls with it.
+        digest: `sha256:` and the SHA-256 of the key's text, in hexadecimal digits.
+        roles: What kinds of methods it is good for.
+        tables: What it may read. A table's own name counts before patterns, and of several
+            patterns the first; entries are never put together.
+        rate_class: The name of the rate limits that hold for it.
+        expires: The moment from which it is no longer good; None means never.
+    """
+
+    id: _Name
+    principal: _Name
+    digest: _Digest
+    roles: Annotated[tuple[_Role, ...], AfterValidator(filled), AfterValidator(distinct)] = (
+        "reader",
+    )
+    tables: Annotated[
+        tuple[Annotated[TableEntry, BeforeValidator(_from_name)], ...], AfterValidator(filled)
+    ]
+    rate_class: _Name = DEFAULT_RATE_CLASS
+    expires: AwareDatetime | None = None
+
+    @field_validator("tables")
+    @classmethod
+    def _all_count(cls, tables: tuple[TableEntry, ...]) -> tuple[TableEntry, ...]:
+        distinct(tuple(entry.table for entry in tables))
+        grants = [entry.grant for entry in tables]
+        for place in range(len(grants)):
+            earlier = overshadowing(grants, place)
+            if earlier is not None:
+                raise mistaken(
+                    f"never counts: entry {earlier}, {grants[earlier].table}, matches all that it "
+                    "does; list the narrower pattern first",
+                    place,
+                )
+        return tables
+
+    @field_validator("rate_class")
+    @classmethod
+    def _known_rate_class(cls, rate_class: str, info: ValidationInfo) -> str:
+        known: Collection[str] | None = (info.context or {}).get("rate_classes")
+        if known is not None and rate_class not in known:
+            raise mistaken(f"must be one of the rate classes: {', '.join(sorted(known))}")
+        return rate_class
+
+
+class KeysFile(Declared):
+    """The keys file as a whole; `keys: []` lets nobody in.
+
+    Validated with the context `{"rate_classes": names}`, it refuses other rate classes.
+    """
+
+    keys: tuple[KeyEntry, ...]
+
+    @field_validator("keys")
+    @classmethod
+    def _no_two_alike(cls, keys: tuple[KeyEntry, ...]) -> tuple[KeyEntry, ...]:
+        for attribute in ("id", "digest"):
+            seen: dict[str, int] = {}
+            for index, entry in enumerate(keys):
+                first = seen.setdefault(getattr(entry, attribute), index)
+                if first != index:
+                    raise mistaken(f"is that of keys[{first}] already", index, attribute)
+        return keys
+
+
+def new_key() -> tuple[str, str]:
+    """Return the text of a new random key, and the digest to store in its place."""
+    text = KEY_PREFIX + urlsafe_b64encode(secrets.token_bytes(_KEY_BYTES)).decode().rstrip("=")
+    return text, digest_of(text)
+
+
+def digest_of(text: str) -> str:
+    """Return the digest of a key's text as the keys file has it."""
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def render_entry(entry: KeyEntry, indent: int = 2) -> str:
+    """Return the YAML of one entry, as an item of the list under `keys:`."""
+    stated = entry.model_dump(exclude_defaults=True, exclude={"expires"})
+    fields = {name: list(v) if isinstance(v, tuple) else v for name, v in stated.items()}
+    lines = yaml.safe_dump([fields], sort_keys=False, default_flow_style=None, width=1_000)
+    if entry.expires is not None:
+        # PyYAML would quote the usual form of a moment, or write one of its own.
+        moment = entry.expires.astimezone(UTC).replace(tzinfo=None)
+        lines += f"  expires: {moment.isoformat(timespec='seconds')}Z\n"
+    return re.sub("^", " " * indent, lines.rstrip("\n"), flags=re.MULTILINE) + "\n"

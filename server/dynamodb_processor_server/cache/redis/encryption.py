@@ -1,0 +1,143 @@
+"""What the shared tier gets to see: keyed digests as names, sealed pages and events as values.
+
+Every replica derives the same keys from the token keys. Pages and events are sealed with the first
+of them and opened with any. Names are made with the first; invalidations move the names of all, so
+that replicas between two steps of a rotation hear of each other.
+"""
+
+from __future__ import annotations
+
+import hmac
+import math
+import os
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from dynamodb_processor_server.cache.tags import TAG_BYTES, Tag
+from dynamodb_processor_server.query.expression import canonical
+from dynamodb_processor_server.query.page_token import TokenKey
+from dynamodb_processor_server.reader import PageContent, PageEnd
+
+_INFO: Final = b"dynamodb-processor shared cache v2"
+_NONCE_BYTES: Final = 12
+_NAME_BYTES: Final = 16
+_PAGE: Final = struct.Struct(">dddIBi")  # read at, expires, valid until, count, end, next's length
+_ENDS: Final = tuple(PageEnd)
+_EVENT: Final = b"event"
+
+
+class Unsealable(Exception):
+    """It was not sealed by a replica with these keys for this place."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealedPage:
+    """A page of the shared tier; `expires` is in seconds since the epoch."""
+
+    content: PageContent
+    expires: float
+
+
+class _Key:
+    def __init__(self, key: TokenKey) -> None:
+        derived = HKDF(SHA256(), 64, salt=None, info=_INFO).derive(key.secret)
+        name = key.key_id.encode()
+        self.header = bytes((len(name),)) + name
+        self.cipher = AESGCMSIV(derived[:32])
+        self._naming = derived[32:]
+
+    def name(self, subject: object) -> bytes:
+        digest = hmac.digest(self._naming, canonical.encode(subject), "sha256")
+        return digest[:_NAME_BYTES].hex().encode()
+
+
+class TierSealer:
+    """Makes names, and seals and opens values.
+
+    `random_bytes` is `os.urandom`. `page_bounds` are the numbers of bytes that bound the pages read
+    here: replicas with other bounds share no pages, since what fits theirs may not fit here.
+    """
+
+    def __init__(
+        self,
+        keys: Sequence[TokenKey],
+        random_bytes: Callable[[int], bytes] = os.urandom,
+        page_bounds: tuple[int, ...] = (),
+    ) -> None:
+        self._keys = [_Key(key) for key in keys]
+        self._random_bytes = random_bytes
+        self._page_bounds = page_bounds
+
+    def page_name(self, cache_key: bytes, at: bytes, page_size: int) -> bytes:
+        """Return the name of a page."""
+        return self._keys[0].name(("page", cache_key, at, page_size, *self._page_bounds))
+
+    def tag_names(self, tags: Iterable[Tag]) -> tuple[bytes, ...]:
+        """Return the names under which the tags' generations are looked up."""
+        return tuple([self._keys[0].name(tag) for tag in tags])
+
+    def all_tag_names(self, tags: Iterable[Tag]) -> list[bytes]:
+        """Return all names under which any replica may look the tags' generations up."""
+        return [key.name(tag) for tag in tags for key in self._keys]
+
+    def seal_page(self, page: SealedPage, place: bytes) -> bytes:
+        """Return a page that opens only with the same `place`."""
+        content = page.content
+        following = b"" if content.next is None else content.next
+        packed = _PAGE.pack(
+            content.read_at,
+            page.expires,
+            math.nan if content.valid_until is None else content.valid_until,
+            content.count,
+            _ENDS.index(content.end),
+            -1 if content.next is None else len(following),
+        )
+        return self._seal(packed + following + content.items, place)
+
+    def open_page(self, value: bytes, place: bytes) -> SealedPage:
+        """Return what `seal_page` put in. Raise Unsealable."""
+        clear = self._open(value, place)
+        read_at, expires, valid_until, count, end, length = _PAGE.unpack_from(clear)
+        middle = _PAGE.size + max(0, length)
+        content = PageContent(
+            items=clear[middle:],
+            count=count,
+            next=None if length < 0 else clear[_PAGE.size : middle],
+            end=_ENDS[end],
+            read_at=read_at,
+            valid_until=None if math.isnan(valid_until) else valid_until,
+        )
+        return SealedPage(content, expires)
+
+    def seal_event(self, tags: Iterable[Tag]) -> bytes:
+        """Return an event that says which tags have moved."""
+        return self._seal(b"".join(tags), _EVENT)
+
+    def open_event(self, event: bytes) -> list[Tag]:
+        """Return what `seal_event` put in. Raise Unsealable."""
+        clear = self._open(event, _EVENT)
+        return [clear[at : at + TAG_BYTES] for at in range(0, len(clear), TAG_BYTES)]
+
+    def _seal(self, clear: bytes, place: bytes) -> bytes:
+        key = self._keys[0]
+        nonce = self._random_bytes(_NONCE_BYTES)
+        return key.header + nonce + key.cipher.encrypt(nonce, clear, key.header + place)
+
+    def _open(self, value: bytes, place: bytes) -> bytes:
+        for key in self._keys:
+            body = value[len(key.header) :]
+            if not value.startswith(key.header) or len(body) < _NONCE_BYTES + 16:
+                continue
+            nonce, sealed = body[:_NONCE_BYTES], body[_NONCE_BYTES:]
+            try:
+                return key.cipher.decrypt(nonce, sealed, key.header + place)
+            except InvalidTag:
+                continue
+        raise Unsealable

@@ -1,0 +1,218 @@
+"""The shared tier as the caching Reader uses it: it never fails, and never costs much time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeVar
+
+from dynamodb_processor_server.cache.redis.encryption import SealedPage, TierSealer, Unsealable
+from dynamodb_processor_server.cache.redis.invalidation_log import View
+from dynamodb_processor_server.cache.redis.port import (
+    EpochOver,
+    Found,
+    LookUp,
+    TierFailed,
+    TierStore,
+)
+from dynamodb_processor_server.cache.tags import Tag
+from dynamodb_processor_server.reader import PageContent
+from dynamodb_processor_server.runtime.circuit_breaker import Breaker, LeftAlone, guarded
+
+# Seconds for somebody else's read. Shorter than the lease lives: one whose look-up was not answered
+# in time is held by nobody, and must not cost more than this.
+_LONGEST_WAIT: Final = 0.3
+_LARGEST_PAGE: Final = 1024 * 1024  # bytes; larger ones take too long to be looked up
+_MOST_ERRANDS: Final = 100
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A page to look for.
+
+    `settling` is the quarantine of its plan, in seconds. A page read before `oldest`, in seconds
+    since the epoch, is not wanted, inf for none at all. `shared` says that the caller is willing to
+    wait for another replica's read of it. `lifetime` is for how many seconds the page is kept if it
+    is read, 0 if it is not going to be.
+    """
+
+    cache_key: bytes
+    at: bytes
+    page_size: int
+    tags: tuple[Tag, ...]
+    settling: float
+    oldest: float
+    lifetime: float
+    shared: bool
+
+
+@dataclass(slots=True)
+class Ticket:
+    """What a page was looked for under; whoever holds it keeps what it reads, or releases it."""
+
+    asked: LookUp
+    found: Found
+    used: bool = False
+
+
+class SharedTier:
+    """Pages that replicas share.
+
+    `lost` says what becomes of local pages while the view of invalidations is not fresh. `outcomes`
+    counts what became of each operation. `now` gives seconds since the epoch, `jitter` a number
+    from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        store: TierStore,
+        sealer: TierSealer,
+        view: View,
+        breaker: Breaker,
+        timeout: float,
+        lost: Literal["bypass", "serve_until_ttl"] = "bypass",
+        now: Callable[[], float] = time.time,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+        self.view = view
+        self._store = store
+        self._sealer = sealer
+        self.breaker = breaker
+        self._timeout = timeout
+        self._lenient = lost == "serve_until_ttl"
+        self._now = now
+        self._jitter = jitter
+        self._errands: set[asyncio.Task[None]] = set()
+
+    @property
+    def trusts_local(self) -> bool:
+        """Whether what this replica holds may be served without asking anybody."""
+        return self._lenient or self.view.fresh
+
+    async def find(self, wanted: Wanted) -> SealedPage | Ticket | None:
+        """Return the page, or leave to read and store it, or None if the tier cannot be used.
+
+        The caller must have begun its own reading before.
+        """
+        if not self.view.fresh:
+            self.outcomes["look_up", "not_fresh"] += 1
+            return None
+        asked = LookUp(
+            self.view.epoch,
+            self._sealer.page_name(wanted.cache_key, wanted.at, wanted.page_size),
+            self._sealer.tag_names(wanted.tags),
+            wanted.settling,
+            wanted.lifetime,
+            os.urandom(16).hex().encode() if wanted.shared else None,
+            wanted.oldest <= self._now(),
+        )
+        try:
+            return await self._find(asked, wanted.oldest)
+        except EpochOver:
+            self.outcomes["look_up", "epoch_over"] += 1
+            self.view.lose()
+        except TierFailed:
+            pass  # it has been counted
+        return None
+
+    async def _find(self, asked: LookUp, oldest: float) -> SealedPage | Ticket:
+        loop = asyncio.get_running_loop()
+        patience = loop.time() + _LONGEST_WAIT
+        while True:
+            found = await self._guarded("look_up", lambda: self._store.look_up(asked))
+            if found.page is not None:
+                page = self._opened(asked, found.page, found.generations)
+                if page is not None and page.content.read_at >= oldest:
+                    self.outcomes["look_up", "hit"] += 1
+                    return page
+            if not found.taken or loop.time() >= patience:
+                self.outcomes["look_up", "miss"] += 1
+                return Ticket(asked, found)
+            await asyncio.sleep(0.02 + 0.03 * self._jitter())
+
+    def _opened(
+        self, asked: LookUp, value: bytes, generations: tuple[bytes, ...]
+    ) -> SealedPage | None:
+        try:
+            page = self._sealer.open_page(value, _place(asked, generations))
+        except Unsealable:
+            self.outcomes["look_up", "garbage"] += 1
+            return None
+        return page if page.expires > self._now() else None
+
+    def keep(self, ticket: Ticket, content: PageContent, expires: float) -> None:
+        """Store what was read under a ticket, if it may be; nobody waits for that.
+
+        The page's local reading must be intact and settled. Where a generation was made anew, a
+        move before may have been lost with the earlier one: then the view must have come as far as
+        the stream had when the page was looked for.
+        """
+        found = ticket.found
+        known = self.view.epoch == ticket.asked.epoch and (
+            not found.young or self.view.sequence >= found.sequence
+        )
+        lifetime = expires - self._now()
+        if not (found.settled and known and lifetime > 0) or len(content.items) > _LARGEST_PAGE:
+            self.release(ticket)
+            return
+        ticket.used = True
+        place = _place(ticket.asked, found.generations)
+        value = self._sealer.seal_page(SealedPage(content, expires), place)
+        self._send(
+            "store", lambda: self._store.store(ticket.asked, found.generations, value, lifetime)
+        )
+
+    def release(self, ticket: Ticket) -> None:
+        """Let others read what is not going to be stored, unless it has been."""
+        if ticket.found.leased and not ticket.used:
+            ticket.used = True
+            self._send(
+                "release", lambda: self._store.release(ticket.asked, ticket.found.generations)
+            )
+
+    async def close(self) -> None:
+        """Wait for what is being stored, which is bounded in time, and close the store."""
+        if self._errands:
+            await asyncio.wait(self._errands)
+        await self._store.close()
+
+    def _send(self, operation: str, errand: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if len(self._errands) >= _MOST_ERRANDS:
+            self.outcomes[operation, "too_many"] += 1
+            return
+
+        async def run() -> None:
+            try:
+                await self._guarded(operation, errand)
+            except TierFailed:
+                return
+            self.outcomes[operation, "done"] += 1
+
+        task = asyncio.create_task(run(), name=f"shared cache: {operation}")
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    async def _guarded(self, operation: str, ask: Callable[[], Awaitable[_T]]) -> _T:
+        """Return what the store answers in time. Raise TierFailed, counted, and EpochOver."""
+        try:
+            return await guarded(self.breaker, self._timeout, ask, TierFailed)
+        except LeftAlone:
+            kind = "left_alone"
+        except TimeoutError:
+            kind = "timeout"
+        except TierFailed as error:
+            kind = error.kind
+        self.outcomes[operation, kind] += 1
+        raise TierFailed(kind)
+
+
+def _place(asked: LookUp, generations: tuple[bytes, ...]) -> bytes:
+    return b"page" + b"\0".join((asked.epoch, asked.page, *generations))

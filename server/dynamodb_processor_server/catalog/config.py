@@ -1,0 +1,284 @@
+"""The catalog as its operator declares it: which tables can be read, and how.
+
+What a declaration does not say (keys, indexes, projections) is asked of DynamoDB.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, Field, StrictBool, ValidationInfo, field_validator
+
+from dynamodb_processor_server.catalog.key_templates import KeyTemplate
+from dynamodb_processor_server.catalog.logical_view import View
+from dynamodb_processor_server.catalog.timestamps import FORMS
+from dynamodb_processor_server.config_files import Declared, distinct, filled, matching, mistaken
+
+DEFAULT_PAGE_SIZE: Final = 100
+DEFAULT_MAX_PAGE_SIZE: Final = 1_000
+DEFAULT_CACHE_TTL: Final = 300.0
+
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
+_DYNAMODB_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{3,255}")
+
+_PATTERN: Final = re.compile(r"[A-Za-z0-9_.*?\[\]!-]{1,255}")
+
+LogicalName = Annotated[
+    str, matching(r"[A-Za-z0-9_.-]{1,255}", "1 to 255 of the characters A-Z a-z 0-9 _ . -")
+]
+DynamoDBName = Annotated[
+    str, matching(_DYNAMODB_NAME.pattern, "3 to 255 of the characters A-Z a-z 0-9 _ . -")
+]
+TablePattern = Annotated[
+    str,
+    matching(
+        _PATTERN.pattern,
+        "1 to 255 of the characters A-Z a-z 0-9 _ . - and the wildcards * ? [ ] !",
+    ),
+]
+AttributeName = Annotated[str, Field(min_length=1, max_length=65_535)]
+_SET_A_REGION: Final = "no AWS region is set; set --region, AWS_REGION or AWS_DEFAULT_REGION"
+_Region = Annotated[str, matching(r"[A-Za-z0-9-]{1,63}", "the name of an AWS region")]
+_RoleArn = Annotated[
+    str,
+    matching(
+        r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}",
+        "the ARN of an IAM role, arn:aws:iam::ACCOUNT:role/NAME",
+    ),
+]
+TimestampFormName = Literal[
+    "iso8601", "iso8601_milliseconds", "iso8601_microseconds", "epoch_seconds", "epoch_milliseconds"
+]
+_Attributes = Annotated[tuple[AttributeName, ...], AfterValidator(distinct)]
+_Grace = Annotated[float, Field(strict=True, ge=0, le=86_400, allow_inf_nan=False)]
+_PageSize = Annotated[int, Field(strict=True, ge=1, le=10_000)]
+
+
+class PageSizes(Declared):
+    """How many items a page holds: when the caller does not say, and at most."""
+
+    maximum: _PageSize = DEFAULT_MAX_PAGE_SIZE
+    default: _PageSize = Field(
+        default_factory=lambda given: min(DEFAULT_PAGE_SIZE, given["maximum"])
+    )
+
+    @field_validator("default")
+    @classmethod
+    def _within_maximum(cls, default: int, info: ValidationInfo) -> int:
+        maximum = info.data.get("maximum", default)
+        if default > maximum:
+            raise mistaken(f"must not be more than the maximum, {maximum}")
+        return default
+
+
+def _has_default_region(info: ValidationInfo) -> bool:
+    """Return whether tables may leave their region out, as the context says; True without one."""
+    return info.context is None or bool(info.context.get("has_region", True))
+
+
+class TableOptions(Declared):
+    """What the readers of a table may do, and how it is served.
+
+    Attributes:
+        description: Words for the readers.
+        page_size: Items per page.
+        cache_ttl: Seconds for which pages stay cached; 0 means that none is.
+        stale_while_revalidate: Seconds after that for which they are served once more, while they
+            are read again; 0 means not at all.
+        stale_if_error: Seconds after `cache_ttl` for which they are served when DynamoDB fails; 0
+            means not at all.
+        attributes: The attributes that readers see; None means all.
+        required: The attributes that the operator vouches every item has, and that an attribute
+            of an index's key always is a valid key: of the key's type, not empty, and of at most
+            1,024 bytes (2,048 in a partition key).
+        sparse: Whether an index that may hide items is used all the same.
+        allow_scan: Whether a condition that fixes no partition key is served.
+        timestamps: Attributes and fields of keys that hold times, and in which form.
+        keys: Templates of stored keys, such as `PK: "USER#{user_id}"`, by attribute. Where an item
+            matches several that have a field in common, the first says what the field is.
+        expose_keys: Whether readers see the keys that templates make up.
+        time_to_live: The attribute after whose time, in seconds since the epoch, DynamoDB deletes
+            an item, at its leisure.
+        hide_expired: Whether items past that time are left out although still there.
+        invalidate_from_stream: Whether the table's stream is followed, so that what is written
+            invalidates what is cached.
+    """
+
+    description: str = Field(default="", max_length=1_000)
+    page_size: PageSizes = PageSizes()
+    cache_ttl: float = Field(
+        default=DEFAULT_CACHE_TTL, strict=True, ge=0, le=86_400, allow_inf_nan=False
+    )
+    stale_while_revalidate: _Grace = 0.0
+    stale_if_error: _Grace = 0.0
+    attributes: Annotated[_Attributes, AfterValidator(filled)] | None = None
+    required: _Attributes = ()
+    sparse: Literal["refuse", "allow"] = "refuse"
+    allow_scan: StrictBool = False
+    timestamps: dict[AttributeName, TimestampFormName] = Field(default_factory=dict)
+    keys: dict[AttributeName, str] = Field(default_factory=dict)
+    expose_keys: StrictBool = True
+    time_to_live: AttributeName | None = None
+    hide_expired: StrictBool = False
+    invalidate_from_stream: StrictBool = False
+
+    @field_validator("required")
+    @classmethod
+    def _visible(cls, required: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        attributes = info.data.get("attributes")
+        for index, name in enumerate(required):
+            if attributes is not None and name not in attributes:
+                raise mistaken("is not one of the table's attributes", index)
+        return required
+
+    @field_validator("keys")
+    @classmethod
+    def _composed(cls, keys: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        forms = info.data.get("timestamps", {})
+        for attribute, text in keys.items():
+            try:
+                template = _template(attribute, text, forms)
+            except ValueError as error:
+                raise mistaken(str(error), attribute) from None
+            for field in template.fields:
+                if field.name in keys:
+                    raise mistaken(f"{field.name} is a stored key itself", attribute)
+                if field.name in forms and not FORMS[forms[field.name]].is_text:
+                    raise mistaken(f"{field.name} must be stored as text in a key", attribute)
+        return keys
+
+    @field_validator("hide_expired")
+    @classmethod
+    def _has_time_to_live(cls, hide_expired: bool, info: ValidationInfo) -> bool:
+        if hide_expired and not info.data.get("time_to_live"):
+            raise mistaken("needs time_to_live, the attribute that says when an item expires")
+        return hide_expired
+
+    @field_validator("invalidate_from_stream")
+    @classmethod
+    def _by_one_alone(cls, follows: bool, info: ValidationInfo) -> bool:
+        if follows and info.context is not None and not info.context.get("may_follow"):
+            raise mistaken(
+                "needs the setting redis_url, or sole_replica: replicas that share nothing could "
+                "not be told by the one which follows the stream"
+            )
+        return follows
+
+    @property
+    def view(self) -> View:
+        """How the table's items look to its readers."""
+        return View(
+            templates=tuple(_template(*key, self.timestamps) for key in self.keys.items()),
+            timestamps={name: FORMS[form] for name, form in self.timestamps.items()},
+            hidden=frozenset() if self.expose_keys else frozenset(self.keys),
+            time_to_live=self.time_to_live if self.hide_expired else None,
+        )
+
+
+class TableDeclaration(TableOptions):
+    """One table: where it is, and its options.
+
+    Attributes:
+        table: The name in DynamoDB.
+        region: The AWS region; None means that of the process.
+        role_arn: The IAM role to assume for reading; None means the process's own.
+    """
+
+    table: DynamoDBName
+    region: _Region | None = Field(None, validate_default=True)
+    role_arn: _RoleArn | None = None
+
+    @field_validator("region")
+    @classmethod
+    def _known(cls, region: str | None, info: ValidationInfo) -> str | None:
+        if region is None and not _has_default_region(info):
+            raise mistaken(f"is needed: {_SET_A_REGION}, or name one here")
+        return region
+
+
+def _template(attribute: str, text: str, forms: Mapping[str, str]) -> KeyTemplate:
+    widths = {name: FORMS[form].width for name, form in forms.items() if FORMS[form].is_text}
+    return KeyTemplate.parse(attribute, text, widths)
+
+
+class CatalogDeclaration(Declared):  # type: ignore[no-redef]  # two fields read `discover`
+    """All tables that can be read: named ones, and those that a pattern discovers.
+
+    Attributes:
+        tables: Declarations by logical name.
+        discover: Patterns (`fnmatch`, case-sensitive) over the names of DynamoDB tables, which are
+            served under their own names.
+        discover_options: Options of discovered tables by pattern, where `discover` is a mapping;
+            of several patterns that match a table the first counts. Others have the defaults.
+    """
+
+    tables: dict[LogicalName, TableDeclaration] = Field(default_factory=dict)
+    discover: Annotated[tuple[TablePattern, ...], AfterValidator(distinct)] = Field(
+        default=(), validate_default=True
+    )
+    discover_options: dict[TablePattern, TableOptions] = Field(
+        default_factory=dict, validation_alias="discover"
+    )
+
+    @field_validator("discover", mode="before")
+    @classmethod
+    def _patterns(cls, discover: Any) -> Any:
+        # A name that is no pattern is reported as a name of the mapping.
+        if isinstance(discover, Mapping):
+            return tuple(name for name in discover if _is_pattern(name))
+        return discover
+
+    @field_validator("discover_options", mode="before")
+    @classmethod
+    def _options(cls, discover: Any) -> Any:
+        if not isinstance(discover, Mapping):
+            return {}  # a list of patterns
+        return {name: {} if given is None else given for name, given in discover.items()}
+
+    @field_validator("tables", mode="before")
+    @classmethod
+    def _named(cls, tables: Any) -> Any:
+        if not isinstance(tables, Mapping):
+            return tables
+        return {name: _with_table(name, declared) for name, declared in tables.items()}
+
+    @field_validator("discover")
+    @classmethod
+    def _not_empty(cls, discover: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if discover and not _has_default_region(info):
+            raise mistaken(f"has no region: {_SET_A_REGION}")
+        if not discover and info.data.get("tables") == {}:
+            raise mistaken("the catalog declares nothing: neither tables nor patterns to discover")
+        return discover
+
+    def declaration_for(self, logical_name: str) -> TableDeclaration | None:
+        """Return what is declared for a name: by name, else by pattern; None when nothing is."""
+        return self.tables.get(logical_name) or self._discovered(logical_name)
+
+    def _discovered(self, name: str) -> TableDeclaration | None:
+        # The name is checked first: it may come from a caller, and go to DynamoDB.
+        if not _DYNAMODB_NAME.fullmatch(name):
+            return None
+        pattern = next((each for each in self.discover if fnmatchcase(name, each)), None)
+        if pattern is None:
+            return None
+        options = self.discover_options.get(pattern)
+        given = {} if options is None else options.model_dump(exclude_unset=True)
+        return TableDeclaration(table=name, **given)
+
+
+def _is_pattern(name: Any) -> bool:
+    return isinstance(name, str) and _PATTERN.fullmatch(name) is not None
+
+
+def _with_table(name: Any, declared: Any) -> Any:
+    """Return the declaration with the table's name, which is the logical one unless given.
+
+    A name without anything below it declares a table with the defaults.
+    """
+    if declared is None:
+        return {"table": name}
+    return {"table": name, **declared} if isinstance(declared, Mapping) else declared

@@ -1,0 +1,41 @@
+"""What is written to a table ends the generations of its cached pages."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from dynamodb_processor_server.cache.invalidator import Invalidator
+from dynamodb_processor_server.cache.tags import (
+    Partition,
+    Tag,
+    tags_of_partitions,
+    tags_of_table,
+)
+from dynamodb_processor_server.catalog.schema import Table
+from dynamodb_processor_server.errors import BackendUnavailable
+from dynamodb_processor_server.runtime.timing import Timing
+
+
+class GenerationMoves:
+    """Invalidates the pages that replicas have cached, however long it takes to tell them."""
+
+    def __init__(self, invalidator: Invalidator, timing: Timing | None = None) -> None:
+        self._invalidator = invalidator
+        self._timing = timing or Timing()
+
+    async def move_partitions(self, table: Table, partitions: Collection[Partition]) -> None:
+        """Invalidate what was read of these partitions of the table and its indexes."""
+        await self._announce(tags_of_partitions(table.schema.identity, partitions))
+
+    async def move_table(self, table: Table) -> None:
+        """Invalidate whatever was read of a table."""
+        await self._announce(tags_of_table(table.schema.identity))
+
+    async def _announce(self, tags: Sequence[Tag]) -> None:
+        failures = 0
+        while True:
+            try:
+                return await self._invalidator.announce(tags)
+            except BackendUnavailable:
+                failures += 1
+                await self._timing.sleep(self._timing.backoff(failures))

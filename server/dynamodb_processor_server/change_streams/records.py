@@ -1,0 +1,60 @@
+"""What a stream record says of the cache: the partitions, on every path, that a write touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from dynamodb_processor_server.cache.tags import Partition
+from dynamodb_processor_server.catalog.schema import AccessPath, TableSchema
+from dynamodb_processor_server.query.expression.values import WireItem, from_wire
+
+Change: TypeAlias = Literal["INSERT", "MODIFY", "REMOVE"]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRecord:
+    """One write. `old` and `new` are the item before and after it, None where the stream has none.
+
+    `sequence` is the record's number in its shard. `age` is how long ago it was written, in
+    seconds, going by DynamoDB's clock and ours: good for a metric, not for a decision.
+    """
+
+    sequence: str
+    change: Change
+    old: WireItem | None
+    new: WireItem | None
+    age: float = 0.0
+
+    @property
+    def has_images(self) -> bool:
+        """Whether the record shows all that there was before and after the write.
+
+        It does if the stream's view type is NEW_AND_OLD_IMAGES: new items have no old image,
+        deleted ones no new image.
+        """
+        return (self.change == "INSERT" or self.old is not None) and (
+            self.change == "REMOVE" or self.new is not None
+        )
+
+
+def touched(schema: TableSchema, record: StreamRecord) -> Iterator[Partition]:
+    """Yield the partitions of every path that held the item before a write, or hold it after.
+
+    An index does not hold items that lack one of its key attributes, or have it of another type
+    (such items may be older than the index). The record must have both images.
+    """
+    for image in (record.old, record.new):
+        if image is not None:
+            for path in schema.written:
+                if _holds(path, image):
+                    names = (attribute.name for attribute in path.key.partition)
+                    yield path, tuple(from_wire(image[name]) for name in names)
+
+
+def _holds(path: AccessPath, image: WireItem) -> bool:
+    return all(
+        any(map(attribute.may_have_type, image.get(attribute.name, ())))
+        for attribute in path.key.attributes
+    )

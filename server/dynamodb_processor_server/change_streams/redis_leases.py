@@ -1,0 +1,105 @@
+"""Leases and checkpoints of followers in Redis or Valkey."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import orjson
+
+from dynamodb_processor_server.change_streams.port import NOWHERE, Checkpoint
+from dynamodb_processor_server.errors import BackendUnavailable
+from dynamodb_processor_server.runtime.redis import (
+    RedisFailed,
+    RedisLog,
+    close_redis,
+    open_redis,
+    run_script,
+)
+
+_CONNECTIONS: Final = 4
+
+# Keys: lease, checkpoint. Both always expire: what does not is none of ours.
+_TAKE: Final = """
+if redis.call('PTTL', KEYS[1]) == -1 then redis.call('DEL', KEYS[1]) end
+local taken = redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])
+if not taken and redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return {} end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+local checkpoint = redis.pcall('GET', KEYS[2])
+if type(checkpoint) ~= 'string' then checkpoint = '' end
+return {checkpoint, redis.call('PTTL', KEYS[2])}
+"""
+# A lifetime of 0 ends the lease.
+_RENEW: Final = """
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if ARGV[3] ~= '' then redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4]) end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
+
+
+class RedisLeases:
+    """Leases in the Redis behind `url`, which is valid; no operation takes longer than `timeout`.
+
+    A checkpoint is kept for as long as it is good for. It holds the ids of shards and the numbers
+    of records, nothing of what is in them.
+    """
+
+    def __init__(self, url: str, timeout: float, prefix: str) -> None:
+        self._redis = open_redis(url, timeout, _CONNECTIONS)
+        self._timeout = timeout
+        self._prefix = prefix
+        self._log = RedisLog("stream_leases")
+        self._take = self._redis.register_script(_TAKE)
+        self._renew = self._redis.register_script(_RENEW)
+
+    async def take(self, name: str, holder: str, seconds: float) -> Checkpoint | None:
+        """Take a lease. Return where its last holder stood, None if another one has it."""
+        match await self._run(self._take, name, holder, int(seconds * 1_000)):
+            case []:
+                return None
+            case [bytes() as text, int() as left]:
+                return _parse(text, left / 1_000)
+        raise BackendUnavailable("Redis gave no answer of its own")
+
+    async def renew(
+        self, name: str, holder: str, seconds: float, checkpoint: Checkpoint | None
+    ) -> bool:
+        """Hold a lease for longer and keep a checkpoint, if there is one; False if it was lost."""
+        text, lifetime = b"", 0
+        if checkpoint is not None and checkpoint.good_for > 0:
+            text = orjson.dumps({"of": checkpoint.of, "places": dict(checkpoint.places)})
+            lifetime = max(1, int(checkpoint.good_for * 1_000))
+        arguments = (holder, int(seconds * 1_000), text, lifetime)
+        return bool(await self._run(self._renew, name, *arguments) == 1)
+
+    async def release(self, name: str, holder: str, checkpoint: Checkpoint | None) -> None:
+        """Keep a checkpoint and give the lease up, if it is still held."""
+        await self.renew(name, holder, 0.0, checkpoint)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await close_redis(self._redis)
+
+    async def _run(self, script: Any, name: str, *arguments: str | bytes | int) -> Any:
+        keys = (f"{self._prefix}lease:{name}", f"{self._prefix}checkpoint:{name}")
+        try:
+            async with asyncio.timeout(self._timeout):
+                answer = await run_script(script, keys, arguments)
+        except (RedisFailed, TimeoutError) as error:
+            failure = error if isinstance(error, RedisFailed) else RedisFailed("timeout")
+            self._log.failed(failure.kind, failure.words)
+            raise BackendUnavailable("Redis cannot be asked for a lease") from None
+        self._log.succeeded()
+        return answer
+
+
+def _parse(text: bytes, good_for: float) -> Checkpoint:
+    try:
+        match orjson.loads(text):
+            case {"of": str() as subject, "places": dict() as places} if good_for > 0:
+                if all(isinstance(place, str) and place for place in places.values()):
+                    return Checkpoint(subject, places, good_for)
+    except ValueError:
+        pass
+    return NOWHERE

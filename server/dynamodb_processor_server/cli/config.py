@@ -1,0 +1,86 @@
+"""What `dynamodb-processor config` says of settings, files and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+from pydantic import SecretStr
+
+from dynamodb_processor_server.auth.api_keys import KeyRing
+from dynamodb_processor_server.auth.unused_keys import keys_without_tables
+from dynamodb_processor_server.catalog.config import CatalogDeclaration
+from dynamodb_processor_server.cli.redis_report import report_on_redis
+from dynamodb_processor_server.cli.setting_warnings import setting_warnings
+from dynamodb_processor_server.cli.table_report import TableReport, discovered, report_on
+from dynamodb_processor_server.config_files import Document
+from dynamodb_processor_server.dynamodb.backend import Backend
+from dynamodb_processor_server.dynamodb.clients import Clients
+from dynamodb_processor_server.dynamodb.table_describer import DynamoDBDescriber
+from dynamodb_processor_server.settings import Settings
+
+
+async def show_config(settings: Settings) -> int:
+    """Print the effective settings, secrets masked, whether each table is there, and notes.
+
+    Notes tell of what works, but hardly as meant: an index that many queries cannot use, a key that
+    grants nothing. Returns 0 when everything named can be read, else 1. Raises ConfigurationError
+    for mistakes in the settings and the files.
+    """
+    shown = {name: _shown(getattr(settings, name)) for name in Settings.model_fields}
+    print(yaml.safe_dump({"settings": shown}, sort_keys=False), end="")
+    settings.token_key_ring()
+    if settings.redis_url is not None:
+        settings.shared_cache_keys()
+    settings.shared_limits_url()
+    catalog = Document.read(settings.catalog).parse(CatalogDeclaration, settings.catalog_context())
+    keys = KeyRing.build(Document.read(settings.keys), settings.rate_classes)
+    print(f"keys: {len(keys)}")
+    notes = setting_warnings(settings)
+    notes += [
+        f"key {key_id} grants no table of the catalog: its tables match none"
+        for key_id in keys_without_tables(keys, catalog)
+    ]
+    sound = True
+    if settings.redis_url is not None:
+        redis = await report_on_redis(settings.redis_url.get_secret_value(), settings.redis_prefix)
+        _print_yaml({"redis": redis.text})
+        notes += redis.notes
+        sound = redis.sound
+    async with Clients(settings.client_settings()) as clients:
+        describer = DynamoDBDescriber(Backend(clients, settings.backend_settings()))
+        tables = catalog.tables.items()
+        reports = {name: await report_on(name, one, describer, clients) for name, one in tables}
+        _print_yaml({"tables": _texts(reports)})
+        if catalog.discover:
+            found, note = await discovered(catalog, describer, clients)
+            _print_yaml({"discovered": _texts(found)})
+            reports |= found
+            notes += [note] if note else []
+    for report in reports.values():
+        notes += report.notes
+        sound = sound and report.sound
+    if notes:
+        print(yaml.safe_dump({"notes": notes}, width=100, allow_unicode=True), end="")
+    return 0 if sound else 1
+
+
+def _print_yaml(section: Mapping[str, object]) -> None:
+    """Print a section with each text on one line."""
+    print(yaml.safe_dump(section, width=1_000_000, sort_keys=False, allow_unicode=True), end="")
+
+
+def _texts(reports: Mapping[str, TableReport]) -> dict[str, str]:
+    return {name: report.text for name, report in reports.items()}
+
+
+def _shown(value: object) -> object:
+    match value:
+        case SecretStr():
+            return "********"
+        case Path():
+            return str(value)
+        case dict():
+            return {key: str(entry) for key, entry in value.items()}
+    return value

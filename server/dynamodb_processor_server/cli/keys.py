@@ -1,0 +1,213 @@
+"""The `keys` command: makes API keys, and keys that seal page tokens."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import secrets
+import sys
+from base64 import urlsafe_b64encode
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any, TextIO
+
+import yaml
+from pydantic import ValidationError
+
+from dynamodb_processor_server.auth.keys_file import (
+    DEFAULT_RATE_CLASS,
+    KeyEntry,
+    KeysFile,
+    new_key,
+    render_entry,
+)
+from dynamodb_processor_server.config_files import Document
+from dynamodb_processor_server.config_files.atomic_write import replace_file
+from dynamodb_processor_server.config_files.validation_messages import reason_of
+from dynamodb_processor_server.errors import ConfigurationError
+
+_TOKEN_KEY_ID = re.compile(r"[A-Za-z0-9_.-]+")
+_DESCRIPTION = """\
+Make a random API key. The key itself is the only thing on standard output, and is shown this once;
+what goes into the keys file is its digest.
+"""
+
+_ABOUT_SEALING = """\
+Make a random key that seals page tokens. It is the only thing on standard output: the value of
+DYNAMODB_PROCESSOR_TOKEN_KEYS, the same for all replicas. To rotate, put a new one in front and keep
+the old ones behind it, separated by commas, for as long as token_lifetime.
+"""
+
+
+def add_actions(parser: argparse.ArgumentParser) -> None:
+    """Add the actions of the `keys` command to its parser."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    token_key = actions.add_parser(
+        "token-key", help="make a key for token_keys", description=_ABOUT_SEALING
+    )
+    token_key.add_argument(
+        "--id",
+        type=_token_key_id,
+        default=f"{datetime.now(UTC):%Y-%m-%d}",
+        help="its name in the tokens, 1 to 32 bytes (default: today's date)",
+    )
+    token_key.set_defaults(run=make_token_key)
+    create = actions.add_parser("create", help="make one API key", description=_DESCRIPTION)
+    create.add_argument(
+        "--id",
+        help="the key's name in logs, unique in the file (default: the principal and a number)",
+    )
+    create.add_argument("--principal", required=True, help="who will call with it")
+    create.add_argument(
+        "--table",
+        required=True,
+        action="append",
+        metavar="NAME",
+        help="a table it may read, or a pattern such as 'audit-*'; may be repeated",
+    )
+    create.add_argument(
+        "--role",
+        action="append",
+        choices=("reader", "admin"),
+        help="what it is good for (default: reader); may be repeated",
+    )
+    create.add_argument(
+        "--rate-class",
+        default=DEFAULT_RATE_CLASS,
+        metavar="NAME",
+        help="its rate limits (default: %(default)s)",
+    )
+    create.add_argument(
+        "--expires",
+        type=_moment,
+        metavar="TIME",
+        help="when it ends, as 2027-01-01 or 2027-01-01T12:00:00Z (default: never)",
+    )
+    create.add_argument(
+        "--append",
+        type=Path,
+        metavar="FILE",
+        help="add the entry to this keys file, made if it does not exist",
+    )
+    create.set_defaults(run=run)
+
+
+def make_token_key(args: argparse.Namespace, out: TextIO | None = None) -> int:
+    """Print a new entry of the setting `token_keys`; return the exit code."""
+    print(
+        f"{args.id}:{urlsafe_b64encode(secrets.token_bytes(32)).decode()}", file=out or sys.stdout
+    )
+    return 0
+
+
+def _token_key_id(text: str) -> str:
+    if not 1 <= len(text.encode()) <= 32 or not _TOKEN_KEY_ID.fullmatch(text):
+        raise argparse.ArgumentTypeError("must be 1 to 32 of the characters A-Z a-z 0-9 _ . -")
+    return text
+
+
+def run(args: argparse.Namespace, out: TextIO | None = None, err: TextIO | None = None) -> int:
+    """Make a key: the key to `out`, all else to `err`; return the exit code.
+
+    The default streams are the process's own. With a mistake nothing is made or changed, and the
+    code is 2.
+    """
+    out, err = out or sys.stdout, err or sys.stderr
+    text, digest = new_key()
+    try:
+        entry = _entry(args, digest, args.id or _free_id(args))
+        if args.append:
+            _append(args.append, entry)
+    except ConfigurationError as error:
+        print(error, file=err)
+        return 2
+    if args.append:
+        print(f"Added {entry.id} to {args.append}. The key, shown this once:", file=err)
+    else:
+        print(f"Add this to the keys file, under `keys:`\n\n{render_entry(entry)}", file=err)
+        print("The key, shown this once:", file=err)
+    # Standard error first, also where only one of the two is buffered.
+    err.flush()
+    print(text, file=out)
+    return 0
+
+
+def _moment(text: str) -> datetime:
+    """Return the moment; a date is its first, and without a time zone it is in UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("this is no ISO 8601 date or time") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment <= datetime.now(UTC):
+        raise argparse.ArgumentTypeError("this is in the past")
+    return moment.replace(microsecond=0)
+
+
+def _free_id(args: argparse.Namespace) -> str:
+    """Return the principal's name and the first number with which the file has no id yet."""
+    taken: set[str] = set()
+    if args.append and args.append.exists():
+        taken = {key.id for key in Document.read(args.append).parse(KeysFile).keys}
+    names = (f"{args.principal}-{number}" for number in count(1))
+    return next(name for name in names if name not in taken)
+
+
+def _entry(args: argparse.Namespace, digest: str, key_id: str) -> KeyEntry:
+    try:
+        return KeyEntry.model_validate(
+            {
+                "id": key_id,
+                "principal": args.principal,
+                "digest": digest,
+                "roles": args.role or ("reader",),
+                "tables": args.table,
+                "rate_class": args.rate_class,
+                "expires": args.expires,
+            }
+        )
+    except ValidationError as error:
+        options = {"roles": "role", "tables": "table", "rate_class": "rate-class"}
+        lines = (
+            f"--{options.get(str(one['loc'][0]), one['loc'][0])}: {reason_of(one)}"
+            for one in error.errors(include_input=False, include_url=False)
+        )
+        raise ConfigurationError("\n".join(lines)) from None
+
+
+def _append(path: Path, entry: KeyEntry) -> None:
+    """Add an entry to the file, or change nothing and raise `ConfigurationError`."""
+    before: tuple[KeyEntry, ...] = ()
+    text = f"keys:\n{render_entry(entry)}"
+    if path.exists():
+        document = Document.read(path)
+        before = document.parse(KeysFile).keys
+        if any(other.id == entry.id for other in before):
+            raise ConfigurationError(f"{path}: --id: {entry.id} is in the file already")
+        text = _with_entry(document.content.decode("utf-8-sig"), entry)
+    # What cannot be edited as text, such as a filled list in brackets, shows here.
+    if _keys_in(path, text) != (*before, entry):
+        reason = "cannot be appended to; run without --append, and add the entry by hand"
+        raise ConfigurationError(f"{path}: {reason}")
+    replace_file(path, text)
+
+
+def _keys_in(path: Path, text: str) -> tuple[KeyEntry, ...] | None:
+    try:
+        return Document(path, text.encode()).parse(KeysFile).keys
+    except ConfigurationError:
+        return None
+
+
+def _with_entry(text: str, entry: KeyEntry) -> str:
+    """Return the file's text with the entry behind the last one, all else as it was."""
+    # The file is known to be valid: a mapping that ends with the list of keys.
+    root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    listed = root.value[-1][1]
+    if listed.flow_style and not listed.value:
+        # `keys: []`
+        start, end = listed.start_mark.index, listed.end_mark.index
+        return f"{text[:start].rstrip()}\n{render_entry(entry).rstrip()}{text[end:]}"
+    column = listed.start_mark.column
+    return f"{text.rstrip()}\n{render_entry(entry, indent=column)}"

@@ -1,0 +1,84 @@
+"""One file, read once, and its content as a declared model."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pydantic import ValidationError
+
+from dynamodb_processor_server.config_files.errors import DocumentError, whole_file
+from dynamodb_processor_server.config_files.model import Declared
+from dynamodb_processor_server.config_files.yaml_tree import Tree
+from dynamodb_processor_server.runtime.descriptors import SPARE
+
+MAX_DOCUMENT_BYTES: Final = 1 << 20
+
+ModelT = TypeVar("ModelT", bound=Declared)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The content of a file at one moment."""
+
+    path: Path
+    content: bytes = field(repr=False)
+
+    @classmethod
+    def read(cls, path: Path) -> Document:
+        """Return the file as it is now.
+
+        Raises:
+            DocumentError: It is missing, unreadable, no regular file, or over 1 MiB.
+        """
+        try:
+            # A pipe would block here and could not be read again, which a reload has to do.
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise whole_file(path, "is not a regular file")
+            # A key that was taken out must stop working however many connections are open.
+            content = SPARE.use(partial(_head_of, path))
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "the path is not usable"
+            raise whole_file(path, f"cannot be read: {reason}") from None
+        if len(content) > MAX_DOCUMENT_BYTES:
+            raise whole_file(path, f"is larger than {MAX_DOCUMENT_BYTES} bytes")
+        return cls(path, content)
+
+    @property
+    def version(self) -> str:
+        """The SHA-256 of the content, in hexadecimal digits."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    def parse(self, model: type[ModelT], context: Mapping[str, Any] | None = None) -> ModelT:
+        """Return the content as a `model`; `context` is for the model's validators.
+
+        Raises:
+            DocumentError: With every mistake of the first stage that finds one: encoding, YAML,
+                structure, and then the model's rules.
+        """
+        tree = Tree(str(self.path), self.content)
+        try:
+            return model.model_validate(tree.value, context=context)
+        except ValidationError as error:
+            raise DocumentError(tree.mistakes_of(error, model)) from None
+
+
+def _head_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_DOCUMENT_BYTES + 1)
+
+
+def load_document(
+    path: Path, model: type[ModelT], context: Mapping[str, Any] | None = None
+) -> ModelT:
+    """Return the file at `path` as a `model`.
+
+    Raises:
+        DocumentError: The file cannot be read, or has mistakes; all of them are listed.
+    """
+    return Document.read(path).parse(model, context)

@@ -1,0 +1,201 @@
+"""Gets as many items as one answer has room for, and hardly any beyond.
+
+DynamoDB answers one request with up to 16 MB. What an answer has no room for would be read, paid
+for and thrown away; so keys are asked for in parts, each as large as the room that is left, going
+by the size of the items so far. Items are kept as the bytes of messages, which take a tenth of what
+they take as Python objects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from cachetools import LRUCache
+
+from dynamodb_processor_server.dynamodb.item_encoding import item_message
+from dynamodb_processor_server.dynamodb.oversized_items import MAX_ITEM_BYTES, key_text
+from dynamodb_processor_server.errors import (
+    BackendUnavailable,
+    DeadlineExceeded,
+    ItemTooLarge,
+    Overloaded,
+)
+from dynamodb_processor_server.query.expression.values import WireItem
+from dynamodb_processor_server.query.planning.projection import shaped
+from dynamodb_processor_server.reader import NO_USAGE, ItemReader, Limits, Lookup, Usage
+
+# Of a table of which nothing is known every item may have as many bytes as DynamoDB allows.
+_MAX_ITEM_BYTES: Final = 400 * 1024
+# Bytes that half a read unit pays for, eventually consistent; a strong read takes twice the units.
+_BYTES_PER_GET: Final = 4096
+# Bytes of items asked for at once, which are held as Python objects: while sizes are only guessed,
+# and where messages are much larger than what is stored. Lists of small numbers are: as objects
+# they take a hundred times as much.
+_MAX_FIRST_PART: Final = 512 * 1024
+_MAX_DENSE_PART: Final = 1024 * 1024
+_DENSE: Final = 1.5
+_MAX_REMEMBERED: Final = 1_000  # tables and projections whose item sizes are known
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What became of a lookup: for each key, in order, its `Item` message, or None where none is.
+
+    A key that is left out of `items` was not read. `read_at` is in seconds since the epoch.
+    """
+
+    items: Mapping[int, bytes | None]
+    usage: Usage
+    read_at: float
+
+
+class BoundedBatches:
+    """Gets items for answers of at most `max_bytes` of items, each of at most `max_item_bytes`."""
+
+    def __init__(
+        self, items: ItemReader, max_bytes: int, max_item_bytes: int = MAX_ITEM_BYTES
+    ) -> None:
+        self._items = items
+        self._max_bytes = max_bytes
+        self._max_item_bytes = max_item_bytes
+        self._sizes: LRUCache[Hashable, float] = LRUCache(_MAX_REMEMBERED)
+
+    async def get_items(self, lookup: Lookup, limits: Limits, reserved: int = 0) -> Batch:
+        """Return what could be read within `limits` and fits, less `reserved` bytes of the room.
+
+        Raises what `ItemReader` raises, if nothing could be read, and ItemTooLarge for the first
+        item that is too large where there is no other one.
+        """
+        room = self._max_bytes - reserved
+        reading = _Reading(lookup, room, self._max_item_bytes, self._expected(lookup))
+        while (part := reading.next_part()) and not reading.is_over(limits):
+            try:
+                found = await self._items.get_items(
+                    replace(lookup, keys=tuple(lookup.keys[place] for place in part)),
+                    reading.limits(limits),
+                )
+            except (BackendUnavailable, DeadlineExceeded, Overloaded):
+                if not reading.began:
+                    raise
+                break  # what came before is not lost
+            if reading.began and not found.items:
+                break
+            reading.add(part, found.items, found.usage, found.read_at)
+        if not reading.count and reading.too_large is not None:
+            raise reading.too_large
+        if reading.count:
+            self._sizes[_asked(lookup)] = reading.average
+        return Batch(reading.items, reading.usage, reading.read_at)
+
+    def _expected(self, lookup: Lookup) -> float:
+        """Return how large an item is likely to be.
+
+        Under a row rule the size of other items must not be felt, not even in how many requests
+        are made.
+        """
+        remembered = self._sizes.get(_asked(lookup))
+        average = lookup.table.schema.item_bytes if lookup.rule is None else None
+        return remembered or average or _MAX_ITEM_BYTES
+
+
+def _asked(lookup: Lookup) -> Hashable:
+    """Return what the size of items depends on: the table, what is asked for, and of which."""
+    return lookup.table.schema.identity, hash(str(lookup.request)), lookup.rule
+
+
+class _Reading:
+    """One batch in the making. `count` items were found, with `average` bytes."""
+
+    def __init__(self, lookup: Lookup, room: int, max_item: int, expected: float) -> None:
+        self.items: dict[int, bytes | None] = {}
+        self.usage = NO_USAGE
+        self.read_at = 0.0
+        self.too_large: ItemTooLarge | None = None
+        self._parts = 0
+        self.count = 0
+        self._lookup = lookup
+        self._room = room
+        self._max_item = max_item
+        self._expected = expected
+        self._bytes = 0
+        self._pending: list[int] = list(range(len(lookup.keys)))
+
+    @property
+    def began(self) -> bool:
+        return self._parts > 0
+
+    @property
+    def average(self) -> float:
+        return max(1.0, self._bytes / self.count if self.count else self._expected)
+
+    def next_part(self) -> Sequence[int]:
+        """Return the places of the keys to ask for next; none if there is no room or no key."""
+        left = self._room - self._bytes
+        if self.count and left < self.average:
+            return ()
+        fitting = max(1, int(min(left, self._most_at_once) / self.average))
+        if not self.count:  # each part without an item makes it likelier that there are none
+            fitting <<= self._parts
+        return self._pending[:fitting]
+
+    @property
+    def _most_at_once(self) -> float:
+        """Return how many bytes of items one part may hold, which then become bytes."""
+        if not self.count:
+            return _MAX_FIRST_PART
+        if self._lookup.rule is not None:  # the units would tell of hidden items
+            return _MAX_DENSE_PART
+        stored = self.usage.read_units * _BYTES_PER_GET * (1 if self._lookup.strong else 2)
+        return _MAX_DENSE_PART if self._bytes > _DENSE * stored else self._room
+
+    def is_over(self, limits: Limits) -> bool:
+        """Return whether the call's own limits end the batch here."""
+        if not self.began:
+            return False
+        units = limits.max_read_units
+        spent = units is not None and self.usage.read_units >= units
+        return spent or asyncio.get_running_loop().time() >= limits.answer_by
+
+    def limits(self, limits: Limits) -> Limits:
+        """Return the limits of the next part, which leaves unprocessed what has no room.
+
+        So a part that was taken for one of small items ends after the answer that shows otherwise.
+        """
+        left = max(self._room - self._bytes, self.average)
+        units = left / _BYTES_PER_GET * (1.0 if self._lookup.strong else 0.5)
+        if limits.max_read_units is not None:
+            units = min(units, limits.max_read_units - self.usage.read_units)
+        return limits._replace(max_read_units=units)
+
+    def add(
+        self,
+        part: Sequence[int],
+        found: Mapping[int, WireItem | None],
+        usage: Usage,
+        read_at: float,
+    ) -> None:
+        """Take in what was found of a part."""
+        self.usage += usage
+        if not self.began:
+            self.read_at = read_at
+        self._parts += 1
+        for place, item in found.items():
+            self._pending.remove(part[place])
+            message = None if item is None else item_message(shaped(item, self._lookup.shape))
+            if item is not None and message is not None:
+                if len(message) > self._max_item:
+                    self._note_too_large(item, len(message))
+                    continue
+                if self.count and self._bytes + len(message) > self._room:
+                    continue  # it is asked for again by the next call
+                self.count += 1
+                self._bytes += len(message)
+            self.items[part[place]] = message
+
+    def _note_too_large(self, item: WireItem, size: int) -> None:
+        if self.too_large is None:
+            name = key_text(self._lookup.table, item)
+            self.too_large = ItemTooLarge(name, size, self._max_item)

@@ -1,0 +1,134 @@
+"""DynamoDB clients: one for each region and role, opened once and kept for the life of the process.
+
+A client per request is the classic leak, and the default pool of 10 connections the classic queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import aioboto3
+import aiobotocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+
+from dynamodb_processor_server.dynamodb.credentials import Credentials
+from dynamodb_processor_server.dynamodb.response_parser import ItemResponseParserFactory
+from dynamodb_processor_server.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from types_aiobotocore_dynamodb import DynamoDBClient
+
+_Source = tuple[str | None, str | None]  # region, role
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """How to reach DynamoDB.
+
+    `endpoint_url` and `region` None mean AWS's own defaults. Timeouts are in seconds.
+    """
+
+    endpoint_url: str | None = None
+    region: str | None = None
+    pool_size: int = 100
+    # A burst of calls opens its connections on one busy loop, where one second can pass.
+    connect_timeout: float = 3.0
+    read_timeout: float = 5.0
+
+
+class Clients:
+    """Opens clients on first use and closes them all at the end of its `async with`."""
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self._settings = settings
+        self._stack = AsyncExitStack()
+        self._clients: dict[_Source, DynamoDBClient] = {}
+        self._credentials: dict[_Source, Credentials] = {}
+        self._opening = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._stack.aclose()
+
+    async def client(
+        self, region: str | None = None, role_arn: str | None = None
+    ) -> DynamoDBClient:
+        """Return the client for a region and a role; None means the process's own."""
+        source = (region, role_arn)
+        client = self._clients.get(source)
+        if client is None:
+            async with self._opening:
+                client = self._clients.get(source) or await self._open(source)
+                self._clients[source] = client
+        return client
+
+    async def place(self, region: str | None = None, role_arn: str | None = None) -> str:
+        """Return the region and endpoint that a client asks, empty where no client can be made."""
+        try:
+            meta = (await self.client(region, role_arn)).meta
+        except (BotoCoreError, ValueError):  # such as a region that nothing names
+            return ""
+        return f"{meta.region_name} at {meta.endpoint_url}"
+
+    def renew_credentials(self, region: str | None = None, role_arn: str | None = None) -> None:
+        """Let the next request look for credentials anew: the client's are said to be expired.
+
+        Most are renewed ahead of their end. This is for what botocore reads once, such as a file
+        that somebody writes anew, and for a clock that is wrong.
+        """
+        self._credentials[region, role_arn].renew()
+
+    async def _open(self, source: _Source) -> DynamoDBClient:
+        region, role = source
+        settings = self._settings
+        credentials = self._credentials[source] = Credentials(role, region or settings.region)
+        session = open_session(credentials)
+        session.register_component("response_parser_factory", ItemResponseParserFactory())
+        context = aioboto3.Session(botocore_session=session).client(
+            "dynamodb",
+            region_name=region or settings.region,
+            endpoint_url=settings.endpoint_url,
+            config=_config(settings),
+        )
+        client: DynamoDBClient = await self._stack.enter_async_context(context)
+        return client
+
+
+def default_region() -> str | None:
+    """Return the region that botocore finds in `AWS_DEFAULT_REGION` or in the AWS profile, if any.
+
+    Raises ConfigurationError for a profile that is not there or a file that cannot be read.
+    """
+    session = aiobotocore.session.get_session()
+    try:
+        region: str | None = session.get_config_variable("region")
+    except BotoCoreError as error:
+        raise ConfigurationError(f"AWS configuration: {error}") from None
+    return region
+
+
+def open_session(credentials: Credentials) -> Any:
+    """Return a session of botocore's whose clients sign with these credentials."""
+    session = aiobotocore.session.get_session()
+    # There is no public way to set these.
+    session._credentials = credentials  # noqa: SLF001
+    return session
+
+
+def _config(settings: ClientSettings) -> Config:
+    return Config(
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+        max_pool_connections=settings.pool_size,
+        # `Backend` is the one owner of retries: the default (legacy) mode would make 10 over 26 s.
+        retries={"mode": "standard", "total_max_attempts": 1},
+        # Requests are built by the planner and need no check against the service model.
+        parameter_validation=False,
+        tcp_keepalive=True,
+    )

@@ -1,0 +1,238 @@
+"""Counts, in the form of pages: a page of a counting plan holds a number and no items.
+
+So a count is cached, shared, budgeted and resumed as any page is. What DynamoDB can filter, it
+counts itself (`Select=COUNT`); where the service has a say, the attributes it checks are read. Both
+cost the same read units. Items that must be got from the table to be checked are counted by
+`PageBuilder`.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from dynamodb_processor_server.cursor import (
+    EXHAUSTED,
+    BranchPosition,
+    decode_positions,
+    encode_positions,
+)
+from dynamodb_processor_server.dynamodb.item_expiry import Lifetime
+from dynamodb_processor_server.query.expression.evaluator import evaluate
+from dynamodb_processor_server.query.expression.values import WireItem
+from dynamodb_processor_server.query.planning.plan import Operation, Plan
+from dynamodb_processor_server.reader import (
+    UNBOUNDED,
+    Limits,
+    Page,
+    PageContent,
+    PageEnd,
+    Position,
+    Usage,
+)
+from dynamodb_processor_server.runtime.time_slices import Slice
+
+# Above this, the 1 MB cap of an answer is the better limit.
+_MAX_LIMIT: Final = 10_000
+# No answer holds more items than 1 MB has bytes.
+_MOST_ITEMS: Final = 1024 * 1024
+# Items that the first request evaluates beyond twice what is wanted: up to 4 KB they cost nothing.
+_FIRST_MARGIN: Final = 32
+# From so many matches on their share says how many items more are needed; it may err once.
+_TELLING_MATCHES: Final = 4
+_MAX_CUT_ANSWERS: Final = 1
+# Items that an excluded end of a range brings, at either end.
+_RANGE_ENDS: Final = 2
+
+
+class CountingBranch:
+    """One partition that is counted, and where counting stands in it.
+
+    `limit` is the `Limit` of the last request, None for as much as an answer holds.
+    """
+
+    def __init__(self, request: Mapping[str, Any], position: BranchPosition) -> None:
+        self.request = request
+        self.position = position
+        self.limit: int | None = None
+
+
+@dataclass(slots=True)
+class _Unfiltered:
+    """An answer of which `seen` items have been looked at."""
+
+    branch: CountingBranch
+    content: Mapping[str, Any]
+    seen: int = 0
+    matches: list[WireItem] = field(default_factory=list)
+
+
+class CountBuilder:
+    """One count in the making, of up to `limits.page_size` items; the rest as in `PageBuilder`.
+
+    A bounded count that does not reach its bound takes the requests of the exact count and hardly
+    one more: DynamoDB rounds each up to 4 KB, and many small ones take long. So each `Limit` is as
+    large as the bound needs by itself, going by the share of matches so far; where that does not
+    tell, or was wrong, a request takes as much as an answer holds. One partition is asked at first,
+    then as many at the same time as the bound is likely to need.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        at: Position,
+        limits: Limits,
+        now: float,
+        pause_after: float = math.inf,
+    ) -> None:
+        self.usage = Usage()
+        self.paused = False
+        self._slice = Slice(pause_after)
+        self._unfiltered: deque[_Unfiltered] = deque()
+        self._plan = plan
+        self._limits = limits
+        self._read_at = now
+        self._lifetime = Lifetime(plan, now)
+        self._count = 0
+        self._cut_answers = 0  # those that a `Limit` cut short
+        self._whole_answers = 0  # the others
+        # Where items are hidden, the bound is reached only once one item more is known: whether
+        # there is one must not be told by what happens to be evaluated.
+        self._enough = limits.page_size + plan.withheld
+        positions = decode_positions(at, len(plan.requests))
+        self._began = positions
+        self._branches = [
+            CountingBranch(request, position)
+            for request, position in zip(plan.requests, positions, strict=True)
+        ]
+
+    @property
+    def moved(self) -> bool:
+        """Whether the count stands further than where it began."""
+        return [branch.position for branch in self._branches] != self._began
+
+    def needs(self) -> list[tuple[CountingBranch, dict[str, Any]]]:
+        """Return the partitions to go on with, all at the same time, each with its request.
+
+        A budget is kept to the item: when it is down to fewer items than there are partitions, the
+        last ones wait. Nothing has to be merged, so any of them makes progress.
+        """
+        waiting = [branch for branch in self._branches if branch.position is not EXHAUSTED]
+        budget = self._limits.max_scanned_items
+        left = sys.maxsize if budget is None else budget - self.usage.items_scanned
+        waiting = waiting[: min(self._breadth(), left)]
+        limit = min(self._request_limit(), left // max(1, len(waiting)))
+        needless = _MAX_LIMIT if budget is None else _MOST_ITEMS
+        for branch in waiting:
+            branch.limit = limit if limit <= needless else None
+        return [(branch, self._request(branch)) for branch in waiting]
+
+    def add(self, branch: CountingBranch, answer: Mapping[str, Any], usage: Usage) -> None:
+        """Take in the answer to a request of `needs`."""
+        self.usage += usage
+        if "LastEvaluatedKey" in answer and branch.limit == usage.items_scanned:
+            self._cut_answers += 1
+        else:
+            self._whole_answers += 1
+        if self._plan.local_filter is not None:
+            self._unfiltered.append(_Unfiltered(branch, answer))
+        else:
+            self._count += answer["Count"]
+            branch.position = answer.get("LastEvaluatedKey") or EXHAUSTED
+
+    def fill(self) -> PageEnd | None:
+        """Count what was read; return why counting ends, None when more must be read.
+
+        None is also returned, and `paused` set, when its time is over between two items: then the
+        next call goes on behind them.
+        """
+        self.paused = False
+        self._slice.begin()
+        while self._unfiltered:
+            if not self._filter(self._unfiltered[0]):
+                self.paused = True
+                return None
+            self._unfiltered.popleft()
+        limits, usage = self._limits, self.usage
+        if all(branch.position is EXHAUSTED for branch in self._branches):
+            return PageEnd.EXHAUSTED
+        if self._count >= self._enough:
+            return PageEnd.PAGE_FULL
+        if limits.max_scanned_items is not None and usage.items_scanned >= limits.max_scanned_items:
+            return PageEnd.SCAN_BUDGET
+        if limits.max_read_units is not None and usage.read_units >= limits.max_read_units:
+            return PageEnd.READ_UNIT_BUDGET
+        return None
+
+    def _filter(self, answer: _Unfiltered) -> bool:
+        """Count the items of an answer that match; return False if the slice is over before."""
+        local_filter = self._plan.local_filter
+        items = answer.content["Items"]
+        while answer.seen < len(items):
+            item = items[answer.seen]
+            answer.seen += 1
+            if local_filter is None or evaluate(local_filter, item):
+                answer.matches.append(item)
+            if self._slice.over:
+                return False
+        self._count += len(answer.matches)
+        for item in answer.matches:
+            self._lifetime.add(item)
+        # The count stands behind an answer when all of it has been counted.
+        answer.branch.position = answer.content.get("LastEvaluatedKey") or EXHAUSTED
+        return True
+
+    def page(self, end: PageEnd) -> Page:
+        """Return what has been counted so far."""
+        positions = [branch.position for branch in self._branches]
+        following = None if end is PageEnd.EXHAUSTED else encode_positions(positions)
+        until = self._lifetime.until
+        content = PageContent(b"", self._count, following, end, self._read_at, until)
+        return Page(content, self.usage)
+
+    finish = page
+
+    def _request(self, branch: CountingBranch) -> dict[str, Any]:
+        request = dict(branch.request)
+        if branch.limit is not None and self._plan.operation is not Operation.GET:
+            request["Limit"] = branch.limit
+        if isinstance(branch.position, Mapping):
+            request["ExclusiveStartKey"] = branch.position
+        return request
+
+    def _breadth(self) -> int:
+        """Return how many partitions to ask at the same time.
+
+        Where nothing matches, the number doubles with each round.
+        """
+        if self._limits.page_size >= UNBOUNDED:
+            return sys.maxsize
+        if not self._whole_answers:
+            return 1
+        per_answer = (self.usage.items_scanned + 0.5) / self._whole_answers
+        return math.ceil(self._items_needed() / per_answer)
+
+    def _items_needed(self) -> float:
+        """Return how many items must be evaluated to reach the bound, by the matches so far."""
+        wanted = self._enough - self._count
+        if self._plan.exact_limit:
+            return wanted
+        return wanted * (self.usage.items_scanned + 2) / (self._count + 1)
+
+    def _request_limit(self) -> int:
+        """Return the `Limit` with which one request is likely to reach the bound by itself."""
+        wanted = self._enough - self._count
+        if self._cut_answers > _MAX_CUT_ANSWERS:
+            return sys.maxsize
+        if self._plan.exact_limit:
+            return wanted if self._plan.local_filter is None else wanted + _RANGE_ENDS
+        if not self.usage.items_scanned:
+            return 2 * wanted + _FIRST_MARGIN
+        if self._count < _TELLING_MATCHES:
+            return sys.maxsize
+        # Three standard deviations of what the matches so far may mean.
+        return math.ceil(self._items_needed() * (1 + 3 / math.sqrt(self._count)))

@@ -1,0 +1,143 @@
+"""What went wrong between us and DynamoDB: in the domain's words, and what follows from it.
+
+Sources: the DynamoDB developer guide's "Error handling" and "Diagnosing throttling", and botocore's
+exceptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any, Final
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    NoCredentialsError,
+)
+from botocore.exceptions import ConnectionError as NoConnection
+
+from dynamodb_processor_server.dynamodb.credentials import CredentialsFailed
+from dynamodb_processor_server.dynamodb.response_parser import CorruptAnswer
+from dynamodb_processor_server.errors import (
+    BackendRefused,
+    BackendUnavailable,
+    IndexGone,
+    RequestInvalid,
+    TableNotFound,
+)
+
+
+class Blame(Enum):
+    """Whose health a failure speaks of. A request that is refused for what it says is nobody's."""
+
+    NOBODY = "nobody"
+    PARTITION = "partition"
+    TABLE = "table"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failed attempt. `error` is the domain's; `kind` a word for metrics.
+
+    `may_be_of_request` says that the request itself may be what DynamoDB fails on.
+    """
+
+    error: Exception
+    kind: str
+    retryable: bool = False
+    blame: Blame = Blame.NOBODY
+    credentials_expired: bool = False
+    may_be_of_request: bool = False
+
+
+_THROTTLES: Final = frozenset(
+    {
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ThrottlingException",
+        "Throttling",
+        "LimitExceededException",
+    }
+)
+_TRANSIENT: Final = frozenset(
+    {
+        "InternalServerError",
+        "InternalFailure",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+    }
+)
+_EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
+# Of one partition; other reasons are of a table, an index or the account.
+_HOT_PARTITION: Final = "KeyRangeThroughputExceeded"
+_NO_SUCH_INDEX: Final = "The table does not have the specified index"
+
+
+def classify(error: Exception, table: str) -> Failure:
+    """Return what an exception means that was raised while asking for logical `table`."""
+    match error:
+        case ClientError():
+            return _classify_answer(error, table)
+        case CorruptAnswer():
+            return _passing(f"{table} cannot be read at the moment", "corrupt")
+        case HTTPClientError() | NoConnection() | OSError():  # timeouts among them
+            return _passing(f"{table} cannot be reached at the moment", "unreachable")
+        case CredentialsFailed():
+            return _classify_credentials(error, table)
+        case BotoCoreError():
+            text = f"{type(error).__name__} while reading {table}: {error}"
+            return Failure(BackendRefused(text), "refused")
+    return Failure(error, "bug")
+
+
+def _classify_answer(error: ClientError, table: str) -> Failure:
+    answer: Mapping[str, Any] = error.response
+    code = str(answer.get("Error", {}).get("Code", ""))
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    text = answer.get("Error", {}).get("Message", "")
+    if code in _THROTTLES:
+        blame = Blame.PARTITION if _is_of_partitions(answer) else Blame.TABLE
+        return _passing(f"{table} is being throttled by DynamoDB", "throttled", blame)
+    if code == "ResourceNotFoundException":
+        return Failure(TableNotFound(f"table {table} does not exist"), "refused")
+    if code == "ValidationException" and _NO_SUCH_INDEX in text:
+        return Failure(IndexGone(table), "refused")
+    if status >= 500 or code in _TRANSIENT:
+        failure = _passing(f"{table} cannot be read at the moment", "failed")
+        return replace(failure, may_be_of_request=status == 500)
+    if not code or code.isdecimal():  # botocore's stand-in for an answer that is not DynamoDB's
+        return _passing(f"{table} cannot be read at the moment", "corrupt")
+    kind = RequestInvalid if code == "ValidationException" else BackendRefused
+    refused = kind(f"{code} while reading {table}: {text}")
+    if code in _EXPIRED:
+        return Failure(refused, "credentials", retryable=True, credentials_expired=True)
+    return Failure(refused, "refused")
+
+
+def _classify_credentials(error: CredentialsFailed, table: str) -> Failure:
+    """Return what it means that there are no credentials, which says nothing of the table."""
+    cause = error.__cause__
+    assert isinstance(cause, Exception)
+    if not isinstance(cause, CredentialRetrievalError | NoCredentialsError):
+        failure = classify(cause, table)
+        if isinstance(failure.error, BackendRefused):  # what is set up wrong does not pass
+            return replace(failure, kind="credentials")
+    text = f"{table} cannot be read at the moment, for want of credentials"
+    return Failure(BackendUnavailable(text), "credentials", retryable=True)
+
+
+def _passing(message: str, kind: str, blame: Blame = Blame.TABLE) -> Failure:
+    return Failure(BackendUnavailable(message), kind, retryable=True, blame=blame)
+
+
+def _is_of_partitions(answer: Mapping[str, Any]) -> bool:
+    """Return whether every reason for throttling is one hot partition."""
+    given = answer.get("ThrottlingReasons") or answer.get("throttlingReasons") or ()
+    reasons = [str(reason.get("reason", "")) for reason in given]
+    return bool(reasons) and all(reason.endswith(_HOT_PARTITION) for reason in reasons)

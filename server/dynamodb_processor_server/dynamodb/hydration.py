@@ -1,0 +1,180 @@
+"""Items that an index shows in part, got from the table.
+
+An index follows its table with a delay. The item that is got may have other index keys than those
+that were shown, may no longer match, or may be gone: then it is dropped. Order and positions are
+the index's all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from enum import Enum
+from itertools import islice
+from typing import Final, TypeAlias
+
+from dynamodb_processor_server.errors import DeadlineExceeded
+from dynamodb_processor_server.query.expression.ast import Condition
+from dynamodb_processor_server.query.expression.evaluator import evaluate
+from dynamodb_processor_server.query.expression.values import Value, WireItem, from_wire
+from dynamodb_processor_server.query.planning.plan import Hydration, Plan
+from dynamodb_processor_server.reader import (
+    NO_USAGE,
+    Found,
+    ItemReader,
+    Limits,
+    Lookup,
+    Usage,
+)
+from dynamodb_processor_server.runtime.concurrency import all_of
+
+PrimaryKey: TypeAlias = tuple[Value, ...]
+#: Items by primary key; None for those that are gone.
+Got: TypeAlias = Mapping[PrimaryKey, WireItem | None]
+
+#: The least that a get takes, of an item of up to `_BYTES_PER_GET`.
+UNITS_PER_GET: Final = 0.5
+_BYTES_PER_GET: Final = 4096
+_MAX_KEYS: Final = 100  # DynamoDB's limit on one BatchGetItem
+_MAX_REQUESTS: Final = 4  # at the same time
+_MAX_BYTES: Final = 16_000_000  # of items got at the same time, as far as their size can be told
+
+
+class _Unread(Enum):
+    UNREAD = True
+
+
+#: Stands for an item that has yet to be got.
+UNREAD: Final = _Unread.UNREAD
+Unread: TypeAlias = _Unread
+
+
+class BaseItems:
+    """The items of the table that were got for a hydrating plan and not yet taken.
+
+    `checked` counts those that were taken, dropped ones included; `in_vain` counts those since the
+    last one that was returned.
+    """
+
+    def __init__(self, plan: Plan, hydration: Hydration) -> None:
+        self.checked = 0
+        self.in_vain = 0
+        self._hydration = hydration
+        self._primary_key = plan.table.schema.base.position
+        self._index_key = tuple(attribute.name for attribute in plan.path.key.attributes)
+        self._got: dict[PrimaryKey, WireItem | None] = {}
+        self._asked = 0
+        self._units = 0.0
+
+    def resolve(self, shown: WireItem) -> WireItem | Unread | None:
+        """Return the item behind one that the index shows; None if it is not to be returned."""
+        if not _meets(self._hydration.shown, shown):
+            return None
+        key = _values(shown, self._primary_key)
+        if key not in self._got:
+            return UNREAD
+        item = self._got[key]
+        return item if item is not None and self._is_still_there(item, shown) else None
+
+    def take(self, shown: WireItem) -> None:
+        """Forget the item behind one that the index shows."""
+        key = _values(shown, self._primary_key)
+        if key in self._got:
+            del self._got[key]
+            self.checked += 1
+            self.in_vain += 1
+
+    def missing(self, upcoming: Iterator[WireItem], most: int) -> dict[PrimaryKey, WireItem]:
+        """Return the keys of those among the next `most` items that have yet to be got."""
+        due = (shown for shown in upcoming if _meets(self._hydration.shown, shown))
+        keys = {_values(shown, self._primary_key): shown for shown in islice(due, most)}
+        return {
+            key: {name: shown[name] for name in self._primary_key}
+            for key, shown in keys.items()
+            if key not in self._got
+        }
+
+    def add(self, got: Got, usage: Usage) -> None:
+        """Take in items that were got."""
+        self._got.update(got)
+        self._asked += len(got)
+        self._units += usage.read_units
+
+    def most(self, wanted: int) -> int:
+        """Return how many items to get at the same time where `wanted` are.
+
+        One request at first. When it is known what items take, and thus about how large they are,
+        as many as one may hold in memory.
+        """
+        if not self._asked:
+            return min(wanted, _MAX_KEYS)
+        size = max(1.0, self._units / self._asked / UNITS_PER_GET) * _BYTES_PER_GET
+        return min(wanted, _MAX_KEYS * _MAX_REQUESTS, max(1, int(_MAX_BYTES / size)))
+
+    def selected(self, wanted: int, delivered: int) -> int:
+        """Return how many items to get for `wanted` ones, as `delivered` were so far."""
+        if not self._hydration.selective:
+            return wanted
+        return max(-(-wanted * (self.checked + 2) // (delivered + 1)), self.in_vain)
+
+    def _is_still_there(self, item: WireItem, shown: WireItem) -> bool:
+        return (
+            all(name in item for name in self._index_key)
+            and _values(item, self._index_key) == _values(shown, self._index_key)
+            and _meets(self._hydration.condition, item)
+        )
+
+
+class Hydrator:
+    """Gets items for hydrating plans, up to a hundred a request and a few requests at a time."""
+
+    def __init__(self, items: ItemReader) -> None:
+        self._items = items
+
+    async def get(
+        self, plan: Plan, keys: Mapping[PrimaryKey, WireItem], limits: Limits
+    ) -> tuple[Got, Usage]:
+        """Return what could be got within `limits`, and what it took; scanned is nothing.
+
+        Raises as `ItemReader.get_items`, DeadlineExceeded when nothing at all could be got.
+        """
+        assert plan.hydration is not None, "the plan reads all it needs from its path"
+        names = list(keys)
+        requests = [names[first : first + _MAX_KEYS] for first in range(0, len(names), _MAX_KEYS)]
+        answers = await all_of(
+            self._found(
+                Lookup(
+                    table=plan.table,
+                    keys=tuple(keys[name] for name in request),
+                    request=plan.hydration.request,
+                    shape=plan.shape,
+                    strong=False,
+                ),
+                limits,
+            )
+            for request in requests
+        )
+        if not any(answers):
+            raise DeadlineExceeded("the deadline passed before anything was read")
+        got: dict[PrimaryKey, WireItem | None] = {}
+        usage = NO_USAGE
+        for request, found in zip(requests, answers, strict=True):
+            if found is not None:
+                got |= {request[place]: item for place, item in found.items.items()}
+                usage += replace(found.usage, items_scanned=0)
+        return got, usage
+
+    async def _found(self, lookup: Lookup, limits: Limits) -> Found | None:
+        """Return None where the deadline left no time: others may have found something."""
+        try:
+            return await self._items.get_items(lookup, limits)
+        except DeadlineExceeded:
+            return None
+
+
+def _values(item: WireItem, names: tuple[str, ...]) -> PrimaryKey:
+    return tuple(from_wire(item[name]) for name in names)
+
+
+def _meets(condition: Condition | None, item: WireItem) -> bool:
+    return condition is None or evaluate(condition, item)

@@ -1,0 +1,111 @@
+"""What an operator who writes a catalog asks DynamoDB: descriptions, lifetimes, a few items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dynamodb_processor_server.dynamodb.backend import Answer, Backend, Content, Target
+from dynamodb_processor_server.dynamodb.clients import Clients
+from dynamodb_processor_server.dynamodb.table_describer import DynamoDBDescriber
+from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable, TableNotFound
+from dynamodb_processor_server.query.expression.values import WireItem
+
+
+class InventoryError(Exception):
+    """DynamoDB did not answer a request; the text says what was asked and how to mend it."""
+
+
+class OperationDenied(InventoryError):
+    """The credentials do not allow a request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The first items of a scan, and the read units that it took."""
+
+    items: Sequence[WireItem]
+    read_units: float
+
+
+class TableInventory:
+    """Asks about tables in the region and with the credentials of the process.
+
+    Every method raises InventoryError.
+    """
+
+    def __init__(self, clients: Clients, backend: Backend) -> None:
+        self._clients = clients
+        self._backend = backend
+
+    async def names(self) -> Sequence[str]:
+        """Return the names of all tables, in order."""
+        try:
+            return await DynamoDBDescriber(self._backend).list_names()
+        except (BackendRefused, BackendUnavailable) as error:
+            raise await self._explained(error, "ListTables") from None
+
+    async def describe(self, table: str) -> Mapping[str, Any]:
+        """Return the `Table` of a DescribeTable answer."""
+
+        async def ask(client: Any) -> Content:
+            answer: Content = await client.describe_table(TableName=table)
+            return answer
+
+        description: Mapping[str, Any] = (await self._ask(table, "DescribeTable", ask))["Table"]
+        return description
+
+    async def time_to_live(self, table: str) -> str | None:
+        """Return the attribute after whose time DynamoDB deletes an item, None if it does not."""
+
+        async def ask(client: Any) -> Content:
+            answer: Content = await client.describe_time_to_live(TableName=table)
+            return answer
+
+        found = await self._ask(table, "DescribeTimeToLive", ask)
+        description = found.get("TimeToLiveDescription", {})
+        enabled = description.get("TimeToLiveStatus") in ("ENABLED", "ENABLING")
+        return description.get("AttributeName") if enabled else None
+
+    async def sample(self, table: str, limit: int) -> Sample:
+        """Return the first items of a scan: `limit` at most, and no more than 1 MB."""
+
+        async def ask(client: Any) -> Content:
+            answer: Content = await client.scan(
+                TableName=table, Limit=limit, ReturnConsumedCapacity="TOTAL"
+            )
+            return answer
+
+        answer = await self._answer(table, "Scan", ask)
+        return Sample(answer.content["Items"], answer.read_units)
+
+    async def _ask(self, table: str, operation: str, request: Any) -> Content:
+        return (await self._answer(table, operation, request)).content
+
+    async def _answer(self, table: str, operation: str, request: Any) -> Answer:
+        try:
+            return await self._backend.describe(Target(table), request)
+        except TableNotFound:
+            raise InventoryError(f"table {table} does not exist") from None
+        except (BackendRefused, BackendUnavailable) as error:
+            raise await self._explained(error, operation) from None
+
+    async def _explained(self, error: Exception, operation: str) -> InventoryError:
+        """Return why DynamoDB gave no answer, in words that name what an operator can change."""
+        cause = error.__cause__
+        kinds = {type(one).__name__ for one in (cause, getattr(cause, "__cause__", None))}
+        if "NoRegionError" in kinds:
+            return InventoryError(
+                "no AWS region is set: give --region, AWS_REGION or AWS_DEFAULT_REGION "
+                "(DynamoDB Local takes any, such as us-east-1)"
+            )
+        if "NoCredentialsError" in kinds:
+            return InventoryError(
+                "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+                "or AWS_PROFILE, or run with a role (DynamoDB Local takes any two words)"
+            )
+        if "AccessDenied" in str(error):
+            return OperationDenied(f"the credentials do not allow dynamodb:{operation}")
+        place = await self._clients.place()
+        return InventoryError(f"DynamoDB in {place} did not answer {operation}: {error}")

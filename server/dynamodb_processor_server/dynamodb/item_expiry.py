@@ -1,0 +1,27 @@
+"""How long what was read is true by its own word: until an item passes its time to live."""
+
+from __future__ import annotations
+
+from dynamodb_processor_server.catalog.logical_view import expiry
+from dynamodb_processor_server.query.expression.values import WireItem
+from dynamodb_processor_server.query.planning.plan import Plan
+
+
+class Lifetime:
+    """The earliest time to live, of the table's attribute for it, of the items that are added.
+
+    `until` is in seconds since the epoch, None for ever. `now` is when the read began.
+    """
+
+    def __init__(self, plan: Plan, now: float) -> None:
+        self.until: float | None = None
+        self._attribute = plan.table.declaration.time_to_live
+        self._now = now
+
+    def add(self, item: WireItem) -> None:
+        """Take an item into account."""
+        if self._attribute is None:
+            return
+        moment = expiry(item.get(self._attribute), self._now)
+        if moment is not None and (self.until is None or moment < self.until):
+            self.until = moment

@@ -1,0 +1,30 @@
+"""Items that no message takes, named by their keys."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dynamodb_processor_server.catalog.schema import Table
+from dynamodb_processor_server.query.expression.ast import Literal, Path
+from dynamodb_processor_server.query.expression.formatter import Printer
+from dynamodb_processor_server.query.expression.values import WireItem, from_wire
+from dynamodb_processor_server.query.planning.plan import Shape
+from dynamodb_processor_server.query.planning.projection import shaped
+
+#: Bytes of the largest item that is sent: clients of gRPC take messages of 4 MiB by default.
+MAX_ITEM_BYTES: Final = 4_000_000
+_MAX_SHOWN: Final = 60  # characters of a value in an error
+
+
+def key_text(table: Table, item: WireItem) -> str:
+    """Return the key of an item in words, as far as the table shows it."""
+    names = [name for attribute in table.schema.base.key.attributes for name in attribute.fields]
+    view = None if table.view.plain else table.view
+    shown = shaped(item, Shape(frozenset(filter(table.may_show, names)), view=view))
+    printer = Printer()
+    texts = [
+        f"{Path((name,))} = {printer.operand(Literal(from_wire(shown[name])))[:_MAX_SHOWN]}"
+        for name in names
+        if name in shown
+    ]
+    return " AND ".join(texts) or "whose key is not granted"

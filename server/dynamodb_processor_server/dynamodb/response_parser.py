@@ -1,0 +1,111 @@
+"""A faster parser for what DynamoDB answers to reads.
+
+botocore walks every value of a response along the service model, which is four fifths of the cost
+of a query. Items need no model: they are JSON already, except that binary values come in base64
+and numbers written out.
+Other operations and errors go through botocore's own parser.
+
+No answer is believed before its checksum was looked at: botocore does that only in its legacy retry
+mode.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aiobotocore.parsers import AioJSONParser, AioResponseParserFactory
+
+from dynamodb_processor_server.dynamodb.long_numbers import shortened
+from dynamodb_processor_server.runtime import json_text
+
+# The answers that hold items, each with what it cannot be without.
+_ITEM_SHAPES: Final[Mapping[str, str | None]] = {
+    "QueryOutput": "ScannedCount",
+    "ScanOutput": "ScannedCount",
+    "GetItemOutput": None,
+    "BatchGetItemOutput": "Responses",
+}
+_REASONS: Final = ("ThrottlingReasons", "throttlingReasons")
+_CHECKSUM: Final = "x-amz-crc32"
+
+
+class CorruptAnswer(Exception):
+    """What came is not what DynamoDB sent."""
+
+
+class ItemResponseParser(AioJSONParser):  # type: ignore[misc]  # aiobotocore ships no types
+    """Parses item responses with orjson, everything else as before.
+
+    Raises CorruptAnswer for answers whose checksum is wrong and for those that make no sense.
+    """
+
+    async def parse(self, response: dict[str, Any], shape: Any) -> Any:
+        """Return an answer as botocore wants it."""
+        stated = response["headers"].get(_CHECKSUM)
+        if stated is not None and stated != str(zlib.crc32(response["body"])):
+            raise CorruptAnswer("the checksum of an answer is wrong")
+        try:
+            return await super().parse(response, shape)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise CorruptAnswer("an answer makes no sense") from error
+
+    def _do_error_parse(self, response: dict[str, Any], shape: Any) -> Any:
+        parsed = super()._do_error_parse(response, shape)
+        # DynamoDB spells them both ways; botocore's model knows one for each error.
+        body = self._parse_body_as_json(response["body"])
+        parsed.update({name: body[name] for name in _REASONS if name in body})
+        return parsed
+
+    def _do_parse(self, response: dict[str, Any], shape: Any) -> Any:
+        if shape is None or shape.name not in _ITEM_SHAPES:
+            return super()._do_parse(response, shape)
+        body = shortened(response["body"])
+        parsed = json_text.loads(body)
+        needed = _ITEM_SHAPES[shape.name]
+        if needed is not None and needed not in parsed:
+            raise CorruptAnswer(f"an answer is without {needed}")
+        if b'"B"' in body or b'"BS"' in body:  # may be an attribute's name, which is harmless
+            _decode_binary(parsed)
+        parsed["ResponseMetadata"] = {"RequestId": response["headers"].get("x-amzn-requestid", "")}
+        return parsed
+
+
+class ItemResponseParserFactory(AioResponseParserFactory):  # type: ignore[misc]  # as above
+    """Makes `ItemResponseParser` for the JSON protocol."""
+
+    def create_parser(self, protocol_name: str) -> Any:
+        """Return a parser for a protocol of botocore."""
+        if protocol_name == "json":
+            return ItemResponseParser(**self._defaults)
+        return super().create_parser(protocol_name)
+
+
+def _decode_binary(parsed: dict[str, Any]) -> None:
+    items = parsed.get("Items") or [parsed.get("Item", {})]
+    for table_items in parsed.get("Responses", {}).values():
+        items.extend(table_items)
+    for request in parsed.get("UnprocessedKeys", {}).values():
+        items.extend(request["Keys"])
+    for item in items:
+        _decode_attributes(item)
+    _decode_attributes(parsed.get("LastEvaluatedKey", {}))
+
+
+def _decode_attributes(attributes: dict[str, Any]) -> None:
+    for value in attributes.values():
+        _decode_value(value)
+
+
+def _decode_value(value: dict[str, Any]) -> None:
+    if "B" in value:
+        value["B"] = base64.b64decode(value["B"])
+    elif "BS" in value:
+        value["BS"] = [base64.b64decode(member) for member in value["BS"]]
+    elif "M" in value:
+        _decode_attributes(value["M"])
+    elif "L" in value:
+        for element in value["L"]:
+            _decode_value(element)

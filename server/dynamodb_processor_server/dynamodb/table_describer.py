@@ -1,0 +1,92 @@
+"""Asks DynamoDB which tables there are and what they look like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dynamodb_processor_server.catalog.config import TableDeclaration
+from dynamodb_processor_server.catalog.description import DescriptionError, parse_description
+from dynamodb_processor_server.catalog.schema import TableSchema
+from dynamodb_processor_server.dynamodb.backend import Backend, Content, Target
+from dynamodb_processor_server.dynamodb.response_parser import CorruptAnswer
+from dynamodb_processor_server.errors import BackendUnavailable, TableNotFound
+
+_ALL = Target("the list of tables")
+
+
+class DynamoDBDescriber:
+    """Describes tables with DescribeTable and lists them with ListTables."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def describe(self, name: str, declaration: TableDeclaration) -> TableSchema:
+        """Return the schema of logical table `name`.
+
+        Raises TableNotFound, also for a table that is being deleted, which DynamoDB no longer reads
+        and may describe without its key; BackendUnavailable, or BackendRefused.
+        """
+        source = ("", "")
+
+        async def ask(client: Any) -> Content:
+            nonlocal source
+            source = (client.meta.endpoint_url, client.meta.region_name)
+            return _with("Table", await client.describe_table(TableName=declaration.table))
+
+        target = Target(name, declaration.region, declaration.role_arn)
+        answer = await self._backend.describe(target, ask)
+        description = answer.content["Table"]
+        if description.get("TableStatus") == "DELETING":
+            raise TableNotFound(f"table {name} is being deleted")
+        try:
+            return parse_description(description, *source)
+        except DescriptionError as error:
+            raise BackendUnavailable(f"{name} cannot be described at the moment") from error
+
+    async def stored_names(
+        self, declaration: TableDeclaration, names: Sequence[str], limit: int
+    ) -> set[str]:
+        """Return those of some attributes that the first items of a table have.
+
+        Reads `limit` items at most, and no more than 1 MB. Raises as `describe`.
+        """
+        aliases = {f"#{place}": name for place, name in enumerate(names)}
+
+        async def ask(client: Any) -> Content:
+            answer = await client.scan(
+                TableName=declaration.table,
+                Limit=limit,
+                ProjectionExpression=", ".join(aliases),
+                ExpressionAttributeNames=aliases,
+            )
+            return _with("Items", answer)
+
+        target = Target(declaration.table, declaration.region, declaration.role_arn)
+        answer = await self._backend.describe(target, ask)
+        return {name for item in answer.content["Items"] for name in item}
+
+    async def list_names(self) -> Sequence[str]:
+        """Return the names of all tables in the default region, in order."""
+        names: list[str] = []
+        start: dict[str, str] | None = {}
+        while start is not None:
+            page = (await self._backend.describe(_ALL, _listing(start))).content
+            names += page["TableNames"]
+            last = page.get("LastEvaluatedTableName")
+            start = None if last is None else {"ExclusiveStartTableName": last}
+        return sorted(names)
+
+
+def _listing(start: dict[str, str]) -> Any:
+    async def ask(client: Any) -> Content:
+        return _with("TableNames", await client.list_tables(**start))
+
+    return ask
+
+
+def _with(name: str, content: Content) -> Content:
+    """Return an answer that botocore has parsed, which it does with garbage too."""
+    if name not in content:
+        raise CorruptAnswer(f"an answer is without {name}")
+    return content

@@ -1,0 +1,264 @@
+"""Conditions as frozen data: what `expression` means, free of its spelling.
+
+Columns are where a node stood in the text, from 1; they serve error messages and do not take part
+in equality or in fingerprints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal as OneOf
+from typing import TypeAlias
+
+from dynamodb_processor_server.query.expression.values import Value
+
+ComparisonOperator: TypeAlias = OneOf["=", "<>", "<", "<=", ">", ">="]
+
+MIRRORED: dict[ComparisonOperator, ComparisonOperator] = {
+    "=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<=",
+}  # fmt: skip
+
+
+def _column() -> int:
+    return field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A document path: an attribute's name, then map keys (str) and list positions (int)."""
+
+    parts: tuple[str | int, ...]
+    column: int = _column()
+
+    @property
+    def attribute(self) -> str:
+        """The top-level attribute that the path begins with."""
+        return str(self.parts[0])
+
+    def __str__(self) -> str:
+        text = _name(self.attribute)
+        for part in self.parts[1:]:
+            text += f"[{part}]" if isinstance(part, int) else f".{_name(part)}"
+        return text
+
+
+def _name(name: str) -> str:
+    plain = name.isascii() and name.isidentifier() and name.upper() not in _KEYWORDS
+    return name if plain else '"' + name.replace('"', '""') + '"'
+
+
+_KEYWORDS = frozenset({"AND", "OR", "NOT", "BETWEEN", "IN", "TRUE", "FALSE", "NULL"})
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A value, written out or given as a parameter."""
+
+    value: Value
+    column: int = _column()
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """`size(path)` or `size(value)`: a number, or missing where the value has no size."""
+
+    path: Path | Literal
+    column: int = _column()
+
+
+Operand: TypeAlias = Path | Literal | Size
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`left operator right`."""
+
+    operator: ComparisonOperator
+    left: Operand
+    right: Operand
+    column: int = _column()
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """`operand BETWEEN low AND high`, both ends included."""
+
+    operand: Operand
+    low: Operand
+    high: Operand
+    column: int = _column()
+
+
+@dataclass(frozen=True, slots=True)
+class In:
+    """`operand IN (options)`."""
+
+    operand: Operand
+    options: tuple[Operand, ...]
+    column: int = _column()
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """`attribute_exists`, `attribute_not_exists`, `attribute_type`, `begins_with` or `contains`.
+
+    `argument` is None for the first two. `path` is the first operand: a document path, or for
+    `begins_with` and `contains` a value, or for `contains` a size.
+    """
+
+    name: str
+    path: Operand
+    argument: Operand | None = None
+    column: int = _column()
+
+
+@dataclass(frozen=True, slots=True)
+class NotExpired:
+    """The item has not passed its time to live, which `attribute` says.
+
+    Callers cannot say it: it is added where the catalog hides expired items. The service evaluates
+    it, by the time at which the item was read.
+    """
+
+    attribute: str
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of two or more terms."""
+
+    terms: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """Any of two or more terms."""
+
+    terms: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The opposite of a term."""
+
+    term: Condition
+
+
+Condition: TypeAlias = Comparison | Between | In | Function | NotExpired | And | Or | Not
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a caller asks for: the domain's `QuerySpec`. `condition` None means every item.
+
+    `counts` says that only the number of items matters. It is not the caller's words, and takes no
+    part in fingerprints.
+    """
+
+    table: str
+    condition: Condition | None = None
+    index: str | None = None
+    descending: bool = False
+    projection: tuple[Path, ...] = ()
+    strong: bool = False
+    max_items: int | None = None
+    counts: bool = field(default=False, compare=False)
+
+
+def without_double_negation(condition: Condition | None) -> Condition | None:
+    """Return a condition that holds for the same items and nowhere has NOT directly in a NOT.
+
+    DynamoDB Local takes that; other servers with DynamoDB's interface refuse it.
+    """
+    return None if condition is None else _affirmed(condition)
+
+
+def _affirmed(condition: Condition) -> Condition:
+    match condition:
+        case Not(Not(term)):
+            return _affirmed(term)
+        case Not(term):
+            return Not(_affirmed(term))
+        case And(terms):
+            return And(tuple(map(_affirmed, terms)))
+        case Or(terms):
+            return Or(tuple(map(_affirmed, terms)))
+    return condition
+
+
+def conjuncts(condition: Condition | None) -> tuple[Condition, ...]:
+    """Return the terms that must all hold, nested ANDs flattened."""
+    if condition is None:
+        return ()
+    if isinstance(condition, And):
+        return tuple(part for term in condition.terms for part in conjuncts(term))
+    return (condition,)
+
+
+def conjunction(terms: tuple[Condition, ...]) -> Condition | None:
+    """Return the one condition that says all of `terms`: the opposite of `conjuncts`."""
+    if len(terms) < 2:
+        return terms[0] if terms else None
+    return And(terms)
+
+
+def leaves(condition: Condition | None) -> Iterator[Comparison | Between | In | Function]:
+    """Yield the comparisons and functions of a condition, left to right."""
+    match condition:
+        case None | NotExpired():
+            return
+        case And(terms) | Or(terms):
+            for term in terms:
+                yield from leaves(term)
+        case Not(term):
+            yield from leaves(term)
+        case _:
+            yield condition
+
+
+def operands(leaf: Comparison | Between | In | Function) -> tuple[Operand, ...]:
+    """Return the operands of a leaf, left to right."""
+    match leaf:
+        case Comparison(_, left, right):
+            return (left, right)
+        case Between(operand, low, high):
+            return (operand, low, high)
+        case In(operand, options):
+            return (operand, *options)
+        case Function(_, path, argument):
+            return (path,) if argument is None else (path, argument)
+
+
+def compared_pairs(
+    leaf: Comparison | Between | In | Function,
+) -> Iterator[tuple[Path, Literal]]:
+    """Yield each path of a leaf with each literal that it is compared with.
+
+    Alternatives of IN and ends of BETWEEN are compared with the first operand, not with each other.
+    """
+    subject, *others = operands(leaf)
+    for other in others:
+        match subject, other:
+            case (Path() as path, Literal() as literal) | (Literal() as literal, Path() as path):
+                yield path, literal
+
+
+def paths(condition: Condition | None) -> Iterator[Path]:
+    """Yield every document path of a condition, `size`'s included."""
+    match condition:
+        case None:
+            return
+        case NotExpired(attribute):
+            yield Path((attribute,))
+        case And(terms) | Or(terms):
+            for term in terms:
+                yield from paths(term)
+        case Not(term):
+            yield from paths(term)
+        case _:
+            for operand in operands(condition):
+                if isinstance(operand, Path):
+                    yield operand
+                elif isinstance(operand, Size) and isinstance(operand.path, Path):
+                    yield operand.path

@@ -1,0 +1,249 @@
+"""Chooses how a query is read. Pure: a query and a table in, a plan out.
+
+Every access path is asked in turn what it can carry of the condition, or why it cannot serve the
+query at all. Of those that can, the cheapest is taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from dynamodb_processor_server.catalog.schema import BASE_TABLE, AccessPath, PathKind, Table
+from dynamodb_processor_server.errors import FieldViolation, InvalidRequest, PreconditionFailed
+from dynamodb_processor_server.query.expression.ast import (
+    Condition,
+    Path,
+    Query,
+    conjuncts,
+    paths,
+    without_double_negation,
+)
+from dynamodb_processor_server.query.expression.syntax_hints import bare_word_hint, bare_words
+from dynamodb_processor_server.query.expression.validation import ExpressionError
+from dynamodb_processor_server.query.planning.candidate import Candidate
+from dynamodb_processor_server.query.planning.implied_attributes import proven_keys
+from dynamodb_processor_server.query.planning.key_condition import (
+    KeyCondition,
+    Narrowing,
+    merged_choices,
+    missing_partition,
+    partitions_needed,
+)
+from dynamodb_processor_server.query.planning.key_types import check_key_types
+from dynamodb_processor_server.query.planning.logical_attributes import stored_condition
+from dynamodb_processor_server.query.planning.plan import Operation, Plan, RejectedPath
+from dynamodb_processor_server.query.planning.refusals import (
+    index_refusal,
+    omission,
+    refusal,
+    unproven_keys,
+)
+from dynamodb_processor_server.query.planning.request_builder import build_plan
+from dynamodb_processor_server.query.planning.row_rule import RowRule
+from dynamodb_processor_server.query.planning.row_rule_paths import (
+    MAX_BRANCHES,
+    RULED_OUT,
+    access_obstacle,
+    all_terms,
+    ruled_key,
+)
+
+__all__ = ["MAX_BRANCHES", "own_terms", "plan_query", "projection_violations", "stored_query"]
+
+
+_WHOLE_PATH: Final = KeyCondition(((),), (), frozenset(), frozenset(), Narrowing.PARTITION)
+
+
+def plan_query(query: Query, table: Table, rule: RowRule | None = None) -> Plan:
+    """Return the plan for a query of a caller to whom `rule` applies.
+
+    Raises InvalidRequest for what no table state could make right, and PreconditionFailed where no
+    path can serve the query, with the partition keys that would.
+    """
+    _check_attributes(query, table)
+    if query.counts:  # a number has neither order nor attributes
+        query = replace(query, descending=False, projection=())
+    try:
+        query = stored_query(query, table)
+        check_key_types(query.condition, table.schema)
+    except ExpressionError as error:
+        raise InvalidRequest.of("query.expression", str(error)) from None
+    own = own_terms(query)
+    terms = all_terms(own, rule)
+    candidates: list[Candidate] = []
+    rejected: list[RejectedPath] = []
+    for path in _considered(query, table):
+        obstacle = _obstacle(path, own, rule, query, table)
+        key = None if obstacle else ruled_key(path.key, own, rule)
+        if key is None:
+            rejected.append(obstacle or RejectedPath(path, RULED_OUT))
+        else:
+            candidates.append(_queried(path, key, terms, query, table))
+    if not candidates:
+        candidates = [_scan(query, table, own, rule, rejected)]
+    best = min(candidates, key=lambda candidate: candidate.cost)
+    rejected += [
+        RejectedPath(candidate.path, best.advantage(candidate))
+        for candidate in candidates
+        if candidate is not best
+    ]
+    rejected = [other for other in rejected if other.path is not best.path]
+    return build_plan(query, table, best, tuple(rejected), terms, rule)
+
+
+def stored_query(query: Query, table: Table) -> Query:
+    """Return a query over a table's logical attributes as one over its expanded items.
+
+    Raises ExpressionError.
+    """
+    condition = stored_condition(query.condition, table.view)
+    return replace(query, condition=without_double_negation(condition))
+
+
+def own_terms(query: Query) -> tuple[Condition, ...]:
+    """Return the conjuncts that the caller asks for."""
+    return tuple(map(merged_choices, conjuncts(query.condition)))
+
+
+def _queried(
+    path: AccessPath, key: KeyCondition, terms: tuple[Condition, ...], query: Query, table: Table
+) -> Candidate:
+    """Return the candidate of a path whose partitions the condition fixes."""
+    operation = Operation.QUERY
+    if not key.branches:
+        operation = Operation.NOTHING
+    elif key.complete and path.kind is PathKind.TABLE and len(key.branches) == 1:
+        operation = Operation.GET
+    return Candidate(path, operation, key, not _covers(path, terms, query, table))
+
+
+def _considered(query: Query, table: Table) -> tuple[AccessPath, ...]:
+    """Return the paths that the caller lets the planner choose from."""
+    if query.index is None:
+        return table.schema.paths
+    path = table.schema.path(query.index)
+    if path is None:
+        raise InvalidRequest.of("query.index", f"{table.name} has no index {query.index[:255]!r}")
+    if query.strong and path.kind is PathKind.GLOBAL:
+        raise InvalidRequest.of(
+            "query.consistency", f"strong reads are not possible on global index {query.index}"
+        )
+    return (path,)
+
+
+def _obstacle(
+    path: AccessPath,
+    own: tuple[Condition, ...],
+    rule: RowRule | None,
+    query: Query,
+    table: Table,
+) -> RejectedPath | None:
+    """Return the path as rejected if its partition key cannot serve the query, else None."""
+    reason = access_obstacle(path, own, rule, table)
+    if reason:
+        return RejectedPath(path, reason)
+    terms = all_terms(own, rule)
+    missing = missing_partition(path.key, terms)
+    if missing:
+        fixed = " and ".join(missing)
+        return RejectedPath(path, f"the condition does not fix {fixed} with = or IN")
+    partitions = partitions_needed(path.key, terms)
+    if partitions > MAX_BRANCHES:
+        reason = f"the condition names {partitions} partitions, more than {MAX_BRANCHES}"
+        return RejectedPath(path, reason)
+    if query.strong and path.kind is PathKind.GLOBAL:
+        return RejectedPath(path, "global indexes have no strong reads")
+    if query.index is None and table.declaration.sparse != "allow":
+        proven = proven_keys(path, terms, table).union(table.declaration.required)
+        unproven = unproven_keys(path, proven, table)
+        if unproven:
+            return RejectedPath(path, omission(unproven, table), unproven)
+    return None
+
+
+def _covers(path: AccessPath, terms: tuple[Condition, ...], query: Query, table: Table) -> bool:
+    """Return whether a path holds every attribute that is asked for."""
+    if path.projected is None:
+        return True
+    needed = [p.attribute for term in terms for p in paths(term)]
+    if not query.counts:
+        returned = [p.attribute for p in query.projection] or table.declaration.attributes
+        if not returned:
+            return False
+        needed += returned
+    # A field may come from any of the keys that are made of it.
+    return all(not path.projected.isdisjoint(table.view.sources(name)) for name in needed)
+
+
+def _scan(
+    query: Query,
+    table: Table,
+    own: tuple[Condition, ...],
+    rule: RowRule | None,
+    rejected: list[RejectedPath],
+) -> Candidate:
+    """Return the scan that serves a query no partition key narrows, if the catalog allows it."""
+    path = table.schema.path(query.index or BASE_TABLE)
+    assert path is not None, "an unknown index has been refused before"
+    ruled_out = rule is not None and not rule.as_filter  # a scan passes over what a rule hides
+    many = max(partitions_needed(other.path.key, own) for other in rejected) > MAX_BRANCHES
+    if not table.declaration.allow_scan or ruled_out or many:
+        raise _refusal(query, table, own, rule, rejected)
+    if query.descending:
+        raise InvalidRequest.of("query.order", "a scan has no order; fix a partition key")
+    fetches = not _covers(path, all_terms(own, rule), query, table)
+    return Candidate(path, Operation.SCAN, _WHOLE_PATH, fetches)
+
+
+def _refusal(
+    query: Query,
+    table: Table,
+    own: tuple[Condition, ...],
+    rule: RowRule | None,
+    rejected: list[RejectedPath],
+) -> InvalidRequest | PreconditionFailed:
+    widest = max(partitions_needed(other.path.key, own) for other in rejected)
+    if widest > MAX_BRANCHES:
+        return InvalidRequest.of(
+            "query.expression",
+            f"names {widest} partitions; at most {MAX_BRANCHES} are read at once",
+        )
+    if query.index is not None:
+        return index_refusal(rejected[0], table, query.condition)
+    return refusal(rejected, table, rule, query.condition)
+
+
+def _check_attributes(query: Query, table: Table) -> None:
+    hints = {word: f"; {bare_word_hint(word)}" for _, word in bare_words(query.condition)}
+    violations = [
+        FieldViolation(
+            "query.expression",
+            f"column {path.column}: {table.name} has no {path}{hints.get(path, '')}",
+        )
+        for path in paths(query.condition)
+        if not table.may_show(path.attribute)
+    ]
+    violations += projection_violations(query.projection, table, "query.projection")
+    if violations:
+        raise InvalidRequest(violations)
+
+
+def projection_violations(
+    projection: tuple[Path, ...], table: Table, field: str
+) -> list[FieldViolation]:
+    """Return what is wrong with selecting these paths of a table's items, named under `field`."""
+    # DynamoDB refuses members of key attributes, whichever index they are keys of.
+    keys = table.schema.key_types
+    violations: list[FieldViolation] = []
+    for position, path in enumerate(projection):
+        if not table.may_show(path.attribute):
+            wrong = f"{table.name} has no {path}"
+        elif path.attribute in keys and len(path.parts) > 1:
+            wrong = f"{path.attribute} is a key attribute, has no members"
+        elif table.view.is_field(path.attribute) and len(path.parts) > 1:
+            wrong = f"{path.attribute} is part of a key, has no members"
+        else:
+            continue
+        violations.append(FieldViolation(f"{field}[{position}]", wrong))
+    return violations

@@ -1,0 +1,94 @@
+"""One call, as the interceptors and servicers see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import grpc
+
+from dynamodb_processor_server.auth.principal import Principal
+from dynamodb_processor_server.limits.admission_reader import Claim
+from dynamodb_processor_server.limits.calls_in_flight import Share
+from dynamodb_processor_server.reader import NO_USAGE, Usage
+from dynamodb_processor_server.rpc.table_access import TableAccess
+
+Metadata = tuple[tuple[str, str | bytes], ...]
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """What is known of a call; filled in on its way.
+
+    `started` is in seconds of the monotonic clock. `unsent` is how many bytes of its answer gRPC
+    has been given and has not sent, counted in its principal's `share`. `principal` was found by
+    `authenticator`, and `authorized` is the one whose role and access were checked; the call reads
+    under `access`, once that is known. What follows is for the access log and the metrics. `code`
+    is set when the call has ended.
+    """
+
+    method: str
+    context: grpc.aio.ServicerContext[Any, Any]
+    started: float
+    metadata: Metadata = ()
+    request_id: str = ""
+    unsent: int = 0
+    share: Share = field(init=False, repr=False)
+    principal: Principal | None = None
+    #: The same for those who come behind authentication, where it is set for certain.
+    caller: Principal = field(init=False, repr=False)
+    authenticator: object = None
+    authorized: Principal | None = None
+    access: TableAccess | None = None
+    table: str = ""
+    cache: str = ""
+    items: int = 0
+    messages: int = 0
+    usage: Usage = NO_USAGE
+    code: grpc.StatusCode = grpc.StatusCode.OK
+    reason: str = ""
+    trailing: list[tuple[str, str | bytes]] = field(default_factory=list)
+
+    def metadata_value(self, name: str) -> str | None:
+        """Return the first text value of a metadata key, None when there is none."""
+        for key, value in self.metadata:
+            if key == name and isinstance(value, str):
+                return value
+        return None
+
+    def authenticated(self, principal: Principal, authenticator: object) -> None:
+        """Note whose call it is, and who found that out."""
+        self.principal = self.caller = principal
+        self.authenticator = authenticator
+
+
+_current: ContextVar[Call] = ContextVar("call")
+
+
+def current_call() -> Call:
+    """Return the call that the running handler serves."""
+    return _current.get()
+
+
+def current_caller() -> str:
+    """Return the name of the principal whose call is served, empty where there is none."""
+    call = _current.get(None)
+    return "" if call is None or call.principal is None else call.principal.name
+
+
+def current_claim() -> Claim:
+    """Return for whom, and for how long at most, the current call may wait."""
+    call = _current.get()
+    return Claim(call.caller.name, cast("float | None", call.context.time_remaining()))
+
+
+def enter_call(call: Call) -> None:
+    """Make `call` the current one of this task."""
+    _current.set(call)
+
+
+def as_metadata(pairs: Iterable[tuple[str, str | bytes]] | None) -> Metadata:
+    """Return metadata as gRPC gives it, as a tuple."""
+    return tuple(pairs or ())

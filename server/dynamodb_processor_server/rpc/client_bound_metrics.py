@@ -1,0 +1,67 @@
+"""Metrics of what bounds clients: connections, requests and calls under way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from dynamodb_processor_server.rpc.client_bounds import Bounds
+
+_PREFIX: Final = "dynamodb_processor_"
+
+
+class BoundMetrics(Collector):
+    """How much of what is bounded there is, and what was refused or closed for it."""
+
+    def __init__(self, registry: CollectorRegistry, bounds: Bounds) -> None:
+        self._bounds = bounds
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield everything as it is now; runs in the thread that is scraped."""
+        bounds = self._bounds
+        for name, text, value in (
+            (
+                "calls_under_way",
+                "Calls of authenticated callers whose status gRPC has not sent.",
+                bounds.under_way.calls,
+            ),
+            (
+                "unsent_bytes",
+                "Bytes of answers that gRPC has not sent.",
+                bounds.under_way.unsent_bytes,
+            ),
+            (
+                "unauthenticated_calls",
+                "Calls of other callers whose status gRPC has not sent.",
+                len(bounds.unauthenticated),
+            ),
+            (
+                "pending_requests",
+                "Requests that have not been received completely.",
+                bounds.receiver.pending,
+            ),
+        ):
+            yield GaugeMetricFamily(f"{_PREFIX}{name}", text, value=value)
+        refusals = CounterMetricFamily(
+            f"{_PREFIX}bound_refusals",
+            "Calls refused or given up, by the bound that they were over.",
+            labels=("bound",),
+        )
+        refused = {
+            **bounds.under_way.refused,
+            "probes": bounds.unauthenticated.refused,
+            "pending_requests": bounds.receiver.given_up,
+        }
+        for bound, count in refused.items():
+            refusals.add_metric((bound,), count)
+        yield refusals
+        yield CounterMetricFamily(
+            f"{_PREFIX}connections_closed",
+            "Connections that the server closed for what their clients did or left undone.",
+            value=bounds.connections.closed,
+        )

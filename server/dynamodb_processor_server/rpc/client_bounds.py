@@ -1,0 +1,65 @@
+"""What bounds clients before, and beyond, what their calls are limited to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from dynamodb_processor_server.limits.calls_in_flight import CallsUnderWay
+from dynamodb_processor_server.rpc.connections import ConnectionGuard
+from dynamodb_processor_server.rpc.interceptors.unauthenticated import UnauthenticatedCalls
+from dynamodb_processor_server.rpc.request_receiver import RequestReceiver
+
+
+@dataclass(frozen=True, slots=True)
+class BoundSettings:
+    """Bounds on connections and calls; seconds and bytes.
+
+    Attributes:
+        max_connections: Connections, of which no address has more than half for long.
+        max_calls_per_connection: Calls under way on one connection.
+        max_calls: Calls under way of authenticated callers, of which none has more than half.
+        max_unauthenticated_calls: Calls under way of all others.
+        max_unsent_bytes: Answers that callers have not taken, of which none has more than half.
+        max_page_bytes: What a page may have.
+        request_timeout: For a request to come whole.
+        answer_timeout: For the answer of a unary call to be taken.
+    """
+
+    max_connections: int
+    max_calls_per_connection: int
+    max_calls: int
+    max_unauthenticated_calls: int
+    max_unsent_bytes: int
+    max_page_bytes: int
+    request_timeout: float
+    answer_timeout: float
+
+    @property
+    def options(self) -> tuple[tuple[str, int], ...]:
+        """The options of a gRPC server that say what gRPC itself bounds."""
+        return (
+            ("grpc.max_concurrent_streams", self.max_calls_per_connection),
+            ("grpc.max_allowed_incoming_connections", self.max_connections),
+            # Who connects and then says nothing is sent away.
+            ("grpc.server_handshake_timeout_ms", 10_000),
+            # Requests are small: what gRPC lets a client send ahead of their being asked for is not
+            # to grow with the speed of its connection.
+            ("grpc.http2.bdp_probe", 0),
+        )
+
+
+class Bounds:
+    """The bounds at work, which one server has."""
+
+    def __init__(self, settings: BoundSettings) -> None:
+        self.settings = settings
+        self.connections = ConnectionGuard(settings.max_connections)
+        self.receiver = RequestReceiver(settings.request_timeout, self._close)
+        self.unauthenticated = UnauthenticatedCalls(settings.max_unauthenticated_calls, self._close)
+        self.under_way = CallsUnderWay(
+            settings.max_calls, settings.max_unsent_bytes, settings.max_page_bytes
+        )
+
+    def _close(self, peers: Collection[str]) -> None:
+        self.connections.close(peers)

@@ -1,0 +1,118 @@
+"""Plans to `ExplainQueryResponse`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dynamodb_processor.v1 import query_pb2
+from dynamodb_processor.v1.query_service_pb2 import ExplainQueryResponse
+from dynamodb_processor_server.catalog.schema import PathKind
+from dynamodb_processor_server.query.expression.ast import (
+    Comparison,
+    Condition,
+    In,
+    Literal,
+    NotExpired,
+    Path,
+    Query,
+    conjunction,
+    conjuncts,
+)
+from dynamodb_processor_server.query.expression.formatter import Printer
+from dynamodb_processor_server.query.expression.syntax_hints import bare_word_hint, bare_words
+from dynamodb_processor_server.query.planning.key_condition import KeyCondition, Narrowing
+from dynamodb_processor_server.query.planning.plan import Operation, Plan
+from dynamodb_processor_server.query.planning.redaction import caller_view
+from dynamodb_processor_server.query.planning.refusals import explained_reason
+
+_OPERATIONS: Final = {
+    Operation.GET: query_pb2.ACCESS_PATH_GET,
+    Operation.SCAN: query_pb2.ACCESS_PATH_SCAN,
+    Operation.NOTHING: query_pb2.ACCESS_PATH_NOTHING,
+}
+_KINDS: Final = {
+    PathKind.TABLE: query_pb2.ACCESS_PATH_TABLE,
+    PathKind.LOCAL: query_pb2.ACCESS_PATH_LOCAL_INDEX,
+    PathKind.GLOBAL: query_pb2.ACCESS_PATH_GLOBAL_INDEX,
+}
+
+
+def explain(query: Query, plan: Plan) -> ExplainQueryResponse:
+    """Return what a query's plan does, in words of the expression language.
+
+    What a row rule adds is left out.
+    """
+    plan = caller_view(query, plan)
+    reads = plan.operation is not Operation.NOTHING
+    return ExplainQueryResponse(
+        path=_OPERATIONS.get(plan.operation, _KINDS[plan.path.kind]),
+        index=plan.path.index or "",
+        key_condition=_text(_key_condition(plan)),
+        filter_expression=_text(plan.filter if reads else None),
+        local_filter=_text(_spoken(plan.local_filter) if reads else None),
+        rejected=[
+            query_pb2.RejectedPath(
+                index=other.path.label, reason=explained_reason(other, plan.table)
+            )
+            for other in plan.rejected
+            if plan.table.may_show_path(other.path)
+        ],
+        branches=len(plan.requests),
+        warnings=[*_warnings(plan), *_words(query)],
+    )
+
+
+def _spoken(condition: Condition | None) -> Condition | None:
+    """Return what of a condition the expression language can say."""
+    terms = conjuncts(condition)
+    return conjunction(tuple(term for term in terms if not isinstance(term, NotExpired)))
+
+
+def _text(condition: Condition | None) -> str:
+    return "" if condition is None else Printer().condition(condition)
+
+
+def _key_condition(plan: Plan) -> Condition | None:
+    names = [attribute.name for attribute in plan.path.key.partition]
+    if plan.operation in (Operation.SCAN, Operation.NOTHING):
+        return None
+    fixed = [_fixed(name, place, plan.key) for place, name in enumerate(names)]
+    return conjunction((*fixed, *plan.key.terms))
+
+
+def _fixed(name: str, place: int, key: KeyCondition) -> Condition:
+    values = tuple(dict.fromkeys(branch[place] for branch in key.branches))
+    if len(values) == 1:
+        return Comparison("=", Path((name,)), Literal(values[0]))
+    return In(Path((name,)), tuple(map(Literal, values)))
+
+
+def _words(query: Query) -> list[str]:
+    words = dict.fromkeys(word for _, word in bare_words(query.condition))
+    return [f"names: {bare_word_hint(word)}" for word in words]
+
+
+def _warnings(plan: Plan) -> list[str]:
+    warnings: list[str] = []
+    if plan.operation is Operation.SCAN:
+        warnings.append("scan: every page reads on through everything, whatever it returns")
+    if not plan.exact_limit and plan.operation is Operation.QUERY:
+        whole = plan.key.narrowing is Narrowing.PARTITION
+        read = "everything in the partition" if whole else "everything in the range"
+        warnings.append(f"filter: {read} is read and paid for, matching or not")
+    if plan.hydration is not None:
+        warnings.append(
+            "hydration: the index does not hold all that is asked for, so every item it shows is "
+            "got from the table, for half a read unit or more each"
+        )
+    if len(plan.requests) > 1:
+        warnings.append(
+            f"branches: each Query call reads into all {len(plan.requests)} partitions again; "
+            "StreamQuery reads each item once"
+        )
+    if plan.withheld:
+        warnings.append(
+            "access rules: items are left out of what is read, so the cost is not told, and "
+            "budgets of items and read units are refused"
+        )
+    return warnings

@@ -1,0 +1,165 @@
+"""Steps of a walk to response bytes: stored items first, then what is this call's own."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from dynamodb_processor.v1 import query_pb2
+from dynamodb_processor.v1.query_service_pb2 import (
+    CountItemsResponse,
+    QueryResponse,
+    StreamQueryResponse,
+)
+from dynamodb_processor_server.pager.pager import Step
+from dynamodb_processor_server.query.planning.plan import Plan
+from dynamodb_processor_server.reader import (
+    NO_USAGE,
+    CacheStatus,
+    Page,
+    PageEnd,
+    Total,
+    Usage,
+    total_of,
+)
+from dynamodb_processor_server.rpc.page_cursors import LONGEST_REMEMBERED_TOKEN
+
+_ENDS: Final = {end: query_pb2.PageEnd.Value(f"PAGE_END_{end.value}") for end in PageEnd}
+_STATUSES: Final = {
+    status: query_pb2.CacheStatus.Value(f"CACHE_STATUS_{status.value}") for status in CacheStatus
+}
+
+
+def query_response(step: Step, plan: Plan, token: str) -> bytes:
+    """Return the bytes of a `QueryResponse`."""
+    content, usage = step.page.content, step.page.usage
+    rest = QueryResponse()
+    read_at: float | None = content.read_at
+    if _shows_cache_info(step, plan):
+        _set_cache_info(rest.cache, step.page)
+    else:
+        read_at, usage = None, NO_USAGE
+    if step.total is not None:
+        _set_total(rest.total, step.total)
+    # The parts have no field in common but the repeated `items`: some parsers merge the two halves
+    # of a field that occurs twice, and some keep the second only.
+    fixed = content.end, content.count, plan.path.index, read_at, token
+    if step.page.usage.backend_calls or len(token) > LONGEST_REMEMBERED_TOKEN:
+        # What has just been read is not remembered: it may never be asked for again.
+        head = _head(*fixed, _told(usage, plan))
+    else:
+        head = _remembered_head(*fixed)
+    return b"".join((content.items, head, rest.SerializeToString()))
+
+
+def _head(
+    end: PageEnd,
+    count: int,
+    index: str | None,
+    read_at: float | None,
+    token: str,
+    usage: Usage = NO_USAGE,
+) -> bytes:
+    """Return the fields of a `QueryResponse` that stay the same while a stored page is served."""
+    response = QueryResponse(end=_ENDS[end], next_page_token=token)
+    _set_stats(response.stats, count, usage, index)
+    if read_at is not None:
+        set_seconds(response.read_time, read_at)
+    return response.SerializeToString()
+
+
+_remembered_head: Final = lru_cache(maxsize=4_096)(_head)
+
+
+def stream_response(step: Step, plan: Plan, token: str, sequence: int) -> bytes:
+    """Return the bytes of a `StreamQueryResponse`."""
+    content = step.page.content
+    rest = StreamQueryResponse(
+        resume_token=token, end=_ENDS[content.end], sequence=sequence, last=step.last
+    )
+    usage, cumulative = NO_USAGE, NO_USAGE
+    if _shows_cache_info(step, plan):
+        usage, cumulative = _told(step.page.usage, plan), _told(step.usage, plan)
+        _set_cache_info(rest.cache, step.page)
+        set_seconds(rest.read_time, content.read_at)
+    _set_stats(rest.stats, content.count, usage, plan.path.index)
+    _set_stats(rest.cumulative, step.items, cumulative, plan.path.index)
+    if step.total is not None:
+        _set_total(rest.total, step.total)
+    return content.items + rest.SerializeToString()
+
+
+def count_response(step: Step, bound: int, plan: Plan, token: str) -> CountItemsResponse:
+    """Return a `CountItemsResponse`; `bound` 0 means none. At the bound counting is over."""
+    content = step.page.content
+    reached = 0 < bound <= step.returned
+    response = CountItemsResponse(next_page_token="" if reached else token, end=_ENDS[content.end])
+    if 0 < bound < step.returned:
+        response.end = query_pb2.PAGE_END_PAGE_FULL
+    total = total_of(step.returned, bound, exhausted=content.next is None)
+    _set_total(response.total, total)
+    usage = NO_USAGE
+    if _shows_cache_info(step, plan):
+        usage = _told(step.page.usage, plan)
+        _set_cache_info(response.cache, step.page)
+        set_seconds(response.read_time, content.read_at)
+    _set_stats(response.stats, 0, usage, plan.path.index)
+    return response
+
+
+# Messages are filled in place: built on their own and handed over, they would be copied.
+
+
+def _set_total(message: query_pb2.Total, total: Total) -> None:
+    message.value = total.value
+    message.relation = (
+        query_pb2.TOTAL_RELATION_EXACT if total.exact else query_pb2.TOTAL_RELATION_AT_LEAST
+    )
+
+
+def _shows_cache_info(step: Step, plan: Plan) -> bool:
+    """Return whether a caller may see when and at what cost a page was read.
+
+    Under a row rule a page from the cache, or one that had to be read, says whether anything was
+    written since, hidden items included. A read that bypasses the cache says nothing of the kind.
+    """
+    return plan.rule is None or step.page.status is CacheStatus.BYPASSED
+
+
+def _told(usage: Usage, plan: Plan) -> Usage:
+    """Return what a caller is told of a cost: nothing where hidden items are part of it."""
+    return NO_USAGE if plan.withheld else usage
+
+
+def _set_stats(stats: query_pb2.PageStats, items: int, usage: Usage, index: str | None) -> None:
+    stats.items_returned = items
+    stats.index_used = index or ""
+    if usage.backend_calls:
+        set_usage(stats, usage)
+
+
+def set_usage(stats: query_pb2.PageStats, usage: Usage) -> None:
+    """Say what a call took of DynamoDB."""
+    stats.items_scanned = usage.items_scanned
+    stats.read_units = usage.read_units
+    stats.backend_calls = usage.backend_calls
+    stats.throttle_retries = usage.retries
+    set_seconds(stats.backend_time, usage.backend_time)
+
+
+def _set_cache_info(info: query_pb2.CacheInfo, page: Page) -> None:
+    info.status = _STATUSES[page.status]
+    if page.age:
+        set_seconds(info.age, page.age)
+    if page.expires_in is not None:
+        set_seconds(info.expires_in, page.expires_in)
+
+
+def set_seconds(target: Duration | Timestamp, seconds: float) -> None:
+    """Set a duration, or a time since the epoch."""
+    whole = int(seconds)
+    target.seconds = whole
+    target.nanos = int((seconds - whole) * 1e9)

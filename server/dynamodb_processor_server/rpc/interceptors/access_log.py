@@ -1,0 +1,60 @@
+"""Reports every call, refused ones included, to the metrics and the access log."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+import grpc
+
+from dynamodb_processor_server.rpc.call_context import Call
+from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
+from dynamodb_processor_server.telemetry.logs import get_access_log
+from dynamodb_processor_server.telemetry.metrics import CallMetrics
+
+# Probes come every few seconds and say nothing; their failures would be the orchestrator's news.
+_NOT_LOGGED: Final = "/grpc.health.v1.Health/"
+_MAX_TABLE: Final = 255  # characters of a table's name, which may be the caller's invention
+
+
+class Observation(CallHook):
+    """Comes before authentication, so that refused calls are seen too."""
+
+    def __init__(self, metrics: CallMetrics) -> None:
+        self._metrics = metrics
+        self._log = get_access_log()
+
+    def applies_to(self, method: str) -> bool:
+        """All methods."""
+        return True
+
+    def started(self, call: Call) -> None:
+        """Count the call in."""
+        self._metrics.started(call.method)
+
+    def ended(self, call: Call) -> None:
+        """Count the call out, and log it: never a key, an item or a value."""
+        seconds = time.monotonic() - call.started
+        code = "OK" if call.code is grpc.StatusCode.OK else call.code.name  # `.name` is no field
+        table = call.table if call.code is not grpc.StatusCode.PERMISSION_DENIED else ""
+        self._metrics.ended(call.method, code, seconds)
+        if call.messages:
+            self._metrics.read(table, call.cache, call.items, call.usage.items_scanned)
+        if not call.method.startswith(_NOT_LOGGED):
+            principal = call.principal
+            self._log.write(
+                {
+                    "request_id": call.request_id,
+                    "method": call.method,
+                    "principal": principal.name if principal else "",
+                    "key_id": principal.key_id if principal else "",
+                    "table": call.table[:_MAX_TABLE],
+                    "status": code,
+                    "reason": call.reason,
+                    "duration_ms": round(seconds * 1000, 3),
+                    "cache": call.cache,
+                    "items": call.items,
+                    "messages": call.messages,
+                    "read_units": call.usage.read_units,
+                }
+            )

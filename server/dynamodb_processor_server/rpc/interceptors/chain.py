@@ -1,0 +1,309 @@
+"""The one adapter between gRPC's handlers and hooks that know nothing of streaming.
+
+The adapter wraps each method once, at its first call: starting the hooks in order, receiving and
+decoding the request, running the handler, turning whatever was raised into a status, and ending the
+started hooks in reverse. A request is received and decoded when every hook has started, so nothing
+that grows with it is kept or done for a caller who is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, Final
+
+import grpc
+import structlog
+
+from dynamodb_processor_server.errors import ProcessorError
+from dynamodb_processor_server.rpc.call_context import Call, as_metadata, enter_call
+from dynamodb_processor_server.rpc.encode.status import failure_of, grpc_status
+from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook, Chain
+from dynamodb_processor_server.rpc.method_handlers import serialize
+from dynamodb_processor_server.rpc.request_receiver import RequestReceiver
+
+_log = structlog.get_logger(__name__)
+_Context = grpc.aio.ServicerContext[Any, Any]
+_Receive = Callable[[Call], Awaitable[Any]]
+
+
+class HookedHandlers(grpc.GenericRpcHandler):
+    """All methods of a server inside their hooks, the first hook outermost.
+
+    Registered as the server's one handler. A `grpc.aio` interceptor could do the same, but is asked
+    anew at each call, through a chain of coroutines.
+    """
+
+    def __init__(
+        self,
+        handlers: Sequence[grpc.GenericRpcHandler],
+        hooks: Sequence[CallHook],
+        receiver: RequestReceiver | None = None,
+        note_unknown: Callable[[_Context], object] = lambda _: None,
+    ) -> None:
+        """Wrap handlers.
+
+        Args:
+            handlers: What is served.
+            hooks: What runs around every call.
+            receiver: Receives requests; one of its own if absent.
+            note_unknown: Called with the context of each call of a method that does not exist.
+        """
+        self._handlers = handlers
+        self._hooks = hooks
+        self._receiver = receiver or RequestReceiver()
+        self._unknown = _unknown(note_unknown)
+        self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._active = _ActiveCalls()
+
+    @property
+    def active(self) -> int:
+        """The number of calls inside their hooks."""
+        return self._active.count
+
+    async def idle(self) -> None:
+        """Wait until no call is inside its hooks."""
+        await self._active.none()
+
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """Return the wrapped handler of a method, or one that refuses where there is none."""
+        method = handler_call_details.method
+        return self._wrapped.get(method) or self._wrap(method, handler_call_details)
+
+    def handler(self, method: str) -> grpc.RpcMethodHandler[Any, Any]:
+        """Return the wrapped handler of a method, as `service` does."""
+        details: Any = SimpleNamespace(method=method, invocation_metadata=())
+        return self.service(details)
+
+    def _wrap(
+        self, method: str, details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        found = (handler.service(details) for handler in self._handlers)
+        handler = next((one for one in found if one is not None), None)
+        if handler is None:
+            return self._unknown  # not kept under the name, which is the caller's invention
+        chain = Chain([hook for hook in self._hooks if hook.applies_to(method)])
+        wrapped = self._wrapped[method] = _wrap(
+            handler, method, chain, self._active, self._receiver
+        )
+        return wrapped
+
+
+class _ActiveCalls:
+    """Counts the calls inside their hooks."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._idle: asyncio.Event | None = None
+
+    def leave(self) -> None:
+        self.count -= 1
+        if self._idle is not None and not self.count:
+            self._idle.set()
+
+    async def none(self) -> None:
+        self._idle = asyncio.Event()
+        if self.count:
+            await self._idle.wait()
+
+
+def _unknown(note: Callable[[_Context], object]) -> grpc.RpcMethodHandler[Any, Any]:
+    """Return the handler of calls whose method does not exist."""
+
+    async def refuse(requests: Any, context: _Context) -> None:
+        note(context)
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+
+    return grpc.stream_unary_rpc_method_handler(refuse)
+
+
+def _wrap(
+    handler: grpc.RpcMethodHandler[Any, Any],
+    method: str,
+    chain: Chain,
+    active: _ActiveCalls,
+    receiver: RequestReceiver,
+) -> grpc.RpcMethodHandler[Any, Any]:
+    # To gRPC every method takes a stream of requests: of one it would receive the request before it
+    # runs anything of ours.
+    behavior: Any
+    make: Any
+    if handler.response_streaming:
+        make = grpc.stream_stream_rpc_method_handler
+        behavior = handler.stream_stream if handler.request_streaming else handler.unary_stream
+    else:
+        make = grpc.stream_unary_rpc_method_handler
+        behavior = handler.stream_unary if handler.request_streaming else handler.unary_unary
+    # A streaming handler may also be a coroutine that writes its responses, as health's Watch is.
+    wrapper = _yielding if inspect.isasyncgenfunction(behavior) else _awaited
+    receive = (_each if handler.request_streaming else _one)(handler, receiver)
+    # gRPC hands over bytes, and gets bytes but from handlers that write.
+    serializer = handler.response_serializer if handler.response_streaming else None
+    return make(  # type: ignore[no-any-return]
+        wrapper(behavior, receive, method, chain, active), None, serializer
+    )
+
+
+def _one(handler: grpc.RpcMethodHandler[Any, Any], receiver: RequestReceiver) -> _Receive:
+    """Return what receives and decodes the one request of a call."""
+    decode: Any = handler.request_deserializer
+    return partial(receiver.receive, decode)
+
+
+def _each(handler: grpc.RpcMethodHandler[Any, Any], receiver: RequestReceiver) -> _Receive:
+    """Return what gives the requests of a stream, each received and decoded when asked for."""
+    decode: Any = handler.request_deserializer
+
+    async def requests(call: Call) -> AsyncIterator[Any]:
+        while (data := await receiver.next(call)) is not None:
+            yield decode(data)
+
+    async def received(call: Call) -> AsyncIterator[Any]:
+        return requests(call)
+
+    return received
+
+
+def _awaited(
+    behavior: Any, receive: _Receive, method: str, chain: Chain, active: _ActiveCalls
+) -> Any:
+    async def serve(requests: Any, context: _Context) -> Any:
+        guard = _Guard(method, context, chain, active)
+        try:
+            waiting = guard.start()
+            if waiting is not None:
+                await waiting
+            response = await behavior(await receive(guard.call), context)
+            response = guard.let_out(response)
+        except BaseException as error:
+            await guard.fail(error)
+            raise
+        guard.finish()
+        return response
+
+    return serve
+
+
+def _yielding(
+    behavior: Any, receive: _Receive, method: str, chain: Chain, active: _ActiveCalls
+) -> Any:
+    async def serve(requests: Any, context: _Context) -> AsyncIterator[Any]:
+        guard = _Guard(method, context, chain, active)
+        try:
+            waiting = guard.start()
+            if waiting is not None:
+                await waiting
+            request = await receive(guard.call)
+            # Closed here and now when the caller leaves, not whenever the collector comes by.
+            async with aclosing(behavior(request, context)) as responses:
+                async for response in responses:
+                    data = guard.let_out(response)
+                    yield data
+                    guard.sent(data)
+        except BaseException as error:
+            await guard.fail(error)
+            raise
+        guard.finish()
+
+    return serve
+
+
+_STATUS_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def _status_code(code: object) -> grpc.StatusCode:
+    """Return the status of a context, which holds a number whatever its stubs say."""
+    if isinstance(code, int):
+        return _STATUS_CODES[code]
+    return code if isinstance(code, grpc.StatusCode) else grpc.StatusCode.UNKNOWN
+
+
+class _Guard:
+    """One call inside its hooks; what is raised inside leaves as a status."""
+
+    def __init__(
+        self,
+        method: str,
+        context: _Context,
+        chain: Chain,
+        active: _ActiveCalls,
+    ) -> None:
+        metadata = as_metadata(context.invocation_metadata())
+        self.call = Call(method, context, time.monotonic(), metadata)
+        self._chain = chain
+        self._active = active
+        self._begun = 0
+        active.count += 1
+
+    def start(self) -> Awaitable[None] | None:
+        """Start the hooks; return what has to be awaited if one of them waits."""
+        call = self.call
+        enter_call(call)
+        starts = self._chain.starts
+        for place in range(self._begun, len(starts)):
+            waiting = starts[place](call)
+            if waiting is not None:
+                return self._go_on(waiting)
+            self._begun = place + 1
+        return None
+
+    async def _go_on(self, waiting: Awaitable[None] | None) -> None:
+        while waiting is not None:
+            await waiting
+            self._begun += 1
+            waiting = self.start()
+
+    def let_out(self, response: Any) -> Any:
+        """Return a response's bytes, which are handed to gRPC; None for None, of who has written.
+
+        Raises what a hook refuses it with, as what was decided at the start may hold no longer.
+        """
+        call, chain = self.call, self._chain
+        for check in chain.checks:
+            check(call)
+        if response is None:
+            return None
+        data = serialize(response)
+        for sending in chain.sendings:
+            sending(call, len(data))
+        return data
+
+    def sent(self, data: bytes) -> None:
+        """Note that gRPC has sent a message, and the call goes on."""
+        for sent in self._chain.sents:
+            sent(self.call, len(data))
+
+    def finish(self) -> None:
+        """End a call that went well."""
+        self.call.context.set_trailing_metadata(tuple(self.call.trailing))
+        self._end_hooks()
+
+    async def fail(self, error: BaseException) -> None:
+        """End a call that raised: return if `error` is to leave as it is, else raise its status."""
+        call = self.call
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+            call.code = grpc.StatusCode.CANCELLED
+            self._end_hooks()
+        elif isinstance(error, grpc.aio.AbortError):
+            call.code = _status_code(call.context.code())
+            self._end_hooks()
+        else:
+            failure = failure_of(error, call.request_id)
+            call.code, call.reason = failure.code, failure.reason
+            if not isinstance(error, ProcessorError):
+                _log.error("call_failed", method=call.method, exc_info=error)
+            self._end_hooks()
+            await call.context.abort_with_status(grpc_status(failure, call.trailing))
+
+    def _end_hooks(self) -> None:
+        for place, ended in self._chain.ends:
+            if place < self._begun:
+                ended(self.call)
+        self._active.leave()

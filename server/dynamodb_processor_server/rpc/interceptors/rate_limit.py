@@ -1,0 +1,133 @@
+"""Keeps callers within their rates, and streams within their number."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
+from itertools import takewhile
+from typing import Any
+
+import grpc
+
+from dynamodb_processor_server.limits.call_rate import Limiter
+from dynamodb_processor_server.limits.calls_in_flight import CallsUnderWay
+from dynamodb_processor_server.limits.open_streams import OpenStreams
+from dynamodb_processor_server.rpc.call_context import Call
+from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
+from dynamodb_processor_server.rpc.interceptors.unauthenticated import HEALTH, REFLECTION
+
+
+class RateLimiting(CallHook):
+    """Charges each call to its principal."""
+
+    def __init__(self, limiter: Limiter) -> None:
+        self._limiter = limiter
+
+    def applies_to(self, method: str) -> bool:
+        """All methods that authenticate whoever calls."""
+        return not method.startswith((HEALTH, REFLECTION))
+
+    def started(self, call: Call) -> Awaitable[None] | None:
+        """Charge a call, refused later or not, or raise RateLimited when none is left."""
+        return self._limiter.charge(call.caller)
+
+
+class CallBounding(CallHook):
+    """Refuses calls, and answers, where too many of their principal are under way.
+
+    A call is counted until gRPC has sent its status, which may be long after its handler returned:
+    a caller's flow control decides when. A caller that does not take the answer of a unary call in
+    time loses its connection, whatever deadline it has set, as there is no other way to end a call
+    whose answer gRPC has.
+    """
+
+    def __init__(
+        self,
+        under_way: CallsUnderWay,
+        answer_timeout: float,
+        close_connections: Callable[[Collection[str]], None],
+        streams: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Create it.
+
+        Args:
+            under_way: Counts calls and bytes.
+            answer_timeout: Seconds that gRPC has to send the answer of a unary call.
+            close_connections: Closes the connections of peers.
+            streams: The method whose callers may take messages as slowly as they like.
+            clock: Seconds, never going back.
+        """
+        self._under_way = under_way
+        self._answer_timeout = answer_timeout
+        self._close_connections = close_connections
+        self._streams = streams
+        self._clock = clock
+        self._answered: dict[Call, float] = {}
+        self._look: asyncio.TimerHandle | None = None
+
+    def applies_to(self, method: str) -> bool:
+        """All methods that authenticate whoever calls."""
+        return not method.startswith((HEALTH, REFLECTION))
+
+    def started(self, call: Call) -> None:
+        """Count a call in, or raise RateLimited or Overloaded."""
+        call.share = self._under_way.enter(call.caller.name)
+        done: Any = partial(self._done, call)  # the stubs know of no plain functions
+        call.context.add_done_callback(done)
+
+    def sending(self, call: Call, size: int) -> None:
+        """Count the bytes of an answer in, or raise RateLimited or Overloaded."""
+        self._under_way.sending(call.share, size)
+        call.unsent += size
+        if call.method != self._streams:
+            self._answered[call] = self._clock()
+            if self._look is None:
+                self._look_later()
+
+    def sent(self, call: Call, size: int) -> None:
+        """Count the bytes of a message out."""
+        self._under_way.sent(call.share, size)
+        call.unsent -= size
+
+    def _done(self, call: Call, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        self._answered.pop(call, None)
+        self._under_way.leave(call.share, call.unsent)
+
+    def _look_later(self) -> None:
+        wait = self._answer_timeout / 4
+        self._look = asyncio.get_running_loop().call_later(wait, self.close_stuck)
+
+    def close_stuck(self) -> None:
+        """Close the connections whose clients have not taken an answer in time."""
+        self._look = None
+        latest = self._clock() - self._answer_timeout
+        # In the order of their answers, so those that come after the first younger one are too.
+        stuck = takewhile(lambda answered: answered[1] <= latest, self._answered.items())
+        peers = {call.context.peer() for call, _ in stuck}
+        if peers:
+            self._close_connections(peers)
+        if self._answered:
+            self._look_later()
+
+
+class StreamBounding(CallHook):
+    """Refuses streams where too many are open."""
+
+    def __init__(self, method: str, streams: OpenStreams) -> None:
+        self._method = method
+        self._streams = streams
+
+    def applies_to(self, method: str) -> bool:
+        """The one method whose calls last for as long as their callers like."""
+        return method == self._method
+
+    def started(self, call: Call) -> None:
+        """Count a stream in, or raise Overloaded."""
+        self._streams.enter(call.caller.name)
+
+    def ended(self, call: Call) -> None:
+        """Count it out."""
+        self._streams.leave(call.caller.name)

@@ -1,0 +1,158 @@
+"""Services on the wire: how requests are decoded, and handlers that may answer with bytes.
+
+`rpc.interceptors.adapter` decodes a request behind the hooks: what a handler is registered with as
+its deserializer runs only for callers whom every hook has let through.
+
+A page's items are serialized once, when they are read, and kept that way. Serialized messages
+concatenate, so a handler may return `items + rest` as bytes; everything else is a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import grpc
+from google.protobuf.descriptor import Descriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from dynamodb_processor_server.errors import InvalidRequest
+from dynamodb_processor_server.rpc.decode.field_count import fields_of, has_more_fields
+
+#: Bytes of a request of any method.
+MAX_REQUEST_BYTES: Final = 1024 * 1024
+
+# Fields of a request, those inside others included: 5,000 values take up to five each. Smaller
+# requests cannot have so many that it matters.
+_MAX_FIELDS: Final = 30_000
+_LARGEST_UNCOUNTED: Final = 32 * 1024
+
+# Bytes of a request that is remembered; what that and all that is kept with it take, by the byte of
+# the request and besides; and what all remembered requests of a method may take.
+_LARGEST_REMEMBERED: Final = 1_024
+_BYTES_PER_BYTE: Final = 40
+_BYTES_PER_REQUEST: Final = 2_048
+_MAX_REMEMBERED: Final = 32 * 1024 * 1024
+
+
+_HANDLERS: Final = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, False): grpc.stream_unary_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
+
+
+def serialize(response: Message | bytes) -> bytes:
+    """Return a response's bytes."""
+    return response if isinstance(response, bytes) else response.SerializeToString()
+
+
+def service_handler(
+    service: ServiceDescriptor,
+    servicer: object,
+    readers: Mapping[str, Callable[[Any], object]] = MappingProxyType({}),
+    is_kept: Callable[[Any], bool] = lambda request: True,
+    max_bytes: int = MAX_REQUEST_BYTES,
+    read_large: Callable[[Callable[[], Any]], Any] = lambda read: read(),
+) -> grpc.GenericRpcHandler:
+    """Return the handler of all methods of a service, which `servicer` has under their names.
+
+    Args:
+        service: The service.
+        servicer: What serves it.
+        readers: By method, what to make of a message before the servicer gets it. That is
+            remembered by the request's bytes, so it must depend on nothing else and not be changed.
+        is_kept: Whether what a reader has made is remembered.
+        max_bytes: Of a request; a larger one is refused before it is decoded.
+        read_large: What runs the reading of a request that is too large to be remembered.
+    """
+    handlers = {}
+    for method in service.methods:
+        decode = _decoder(method.input_type, max_bytes)
+        reader = readers.get(method.name)
+        read_small = decode if reader is None else _Remembering(decode, reader, is_kept)
+        read = _by_size(read_small, decode, reader, read_large)
+        make = _HANDLERS[method.client_streaming, method.server_streaming]
+        handlers[method.name] = make(
+            getattr(servicer, method.name),
+            request_deserializer=read,
+            response_serializer=serialize,
+        )
+    return grpc.method_handlers_generic_handler(service.full_name, handlers)
+
+
+def _decoder(message: Descriptor, max_bytes: int) -> Callable[[bytes], Any]:
+    parse, fields = GetMessageClass(message).FromString, fields_of(message)
+
+    def decode(data: bytes) -> Any:
+        if len(data) > max_bytes:
+            raise InvalidRequest.of("request", f"has at most {max_bytes} bytes, not {len(data)}")
+        if len(data) > _LARGEST_UNCOUNTED and has_more_fields(data, fields, _MAX_FIELDS):
+            raise InvalidRequest.of(
+                "request", f"has more than {_MAX_FIELDS} fields, as many as all it may hold needs"
+            )
+        try:
+            return parse(data)
+        except DecodeError:
+            raise InvalidRequest.of("request", "is not a message of this method's type") from None
+
+    return decode
+
+
+def _by_size(
+    read_small: Callable[[bytes], Any],
+    decode: Callable[[bytes], Any],
+    reader: Callable[[Any], object] | None,
+    read_large: Callable[[Callable[[], Any]], Any],
+) -> Callable[[bytes], Any]:
+    """Return what reads a request, as a large one if it is one."""
+
+    def read(data: bytes) -> Any:
+        if len(data) <= _LARGEST_REMEMBERED:
+            return read_small(data)
+        return read_large(lambda: decode(data) if reader is None else reader(decode(data)))
+
+    return read
+
+
+class _Remembering:
+    """Reads small requests, and remembers them by their bytes.
+
+    Two generations: what is asked for in the older one moves to the newer one, and when the newer
+    one has half of the memory, the older one is dropped. Finding a request is one
+    lookup in a dictionary.
+    """
+
+    def __init__(
+        self,
+        decode: Callable[[bytes], Any],
+        reader: Callable[[Any], object],
+        is_kept: Callable[[Any], bool],
+    ) -> None:
+        self._decode = decode
+        self._reader = reader
+        self._is_kept = is_kept
+        self._newer: dict[bytes, object] = {}
+        self._older: dict[bytes, object] = {}
+        self._bytes = 0
+
+    def __call__(self, data: bytes) -> object:
+        """Return what the reader makes of a request."""
+        known = self._newer.get(data)
+        return self._find(data) if known is None else known
+
+    def _find(self, data: bytes) -> object:
+        request = self._older.get(data)
+        if request is None:
+            request = self._reader(self._decode(data))
+            if not self._is_kept(request):
+                return request
+        size = _BYTES_PER_BYTE * len(data) + _BYTES_PER_REQUEST
+        if self._bytes + size > _MAX_REMEMBERED // 2:
+            self._newer, self._older, self._bytes = {}, self._newer, 0
+        self._newer[data] = request
+        self._bytes += size
+        return request

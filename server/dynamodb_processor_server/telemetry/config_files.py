@@ -1,0 +1,34 @@
+"""Metrics of the files that are read again while the server runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+_PREFIX: Final = "dynamodb_processor_"
+
+
+class DocumentMetrics(Collector):
+    """Whether what is in force is what the files say."""
+
+    def __init__(
+        self, registry: CollectorRegistry, in_step: Mapping[str, Callable[[], bool]]
+    ) -> None:
+        self._in_step = in_step
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield everything as it is now; runs in the thread that is scraped."""
+        family = GaugeMetricFamily(
+            f"{_PREFIX}file_in_force",
+            "1 if the file, as it was last read, is in force; 0 if it cannot be read or has "
+            "mistakes, so that what was removed from it still holds.",
+            labels=("file",),
+        )
+        for file, in_step in self._in_step.items():
+            family.add_metric((file,), float(in_step()))
+        yield family

@@ -1,0 +1,100 @@
+"""The keys file's tables: names, patterns, and what of them is granted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dynamodb_processor_server.auth.grants import Grant
+from dynamodb_processor_server.auth.keys_file import KeyEntry, KeysFile, digest_of, render_entry
+from dynamodb_processor_server.config_files import Document, DocumentError
+from dynamodb_processor_server.query.expression.parser import parse_expression
+from dynamodb_processor_server.query.planning.row_rule import RowRule
+
+_ENTRY = f"""\
+keys:
+  - id: k
+    principal: p
+    digest: {digest_of("k")}
+    tables:
+"""
+
+
+def entry(*tables: str) -> KeyEntry:
+    """Return the entry whose list of tables has these lines."""
+    text = _ENTRY + "".join(f"      {line}\n" for line in tables)
+    (found,) = Document(Path("keys.yaml"), text.encode()).parse(KeysFile).keys
+    return found
+
+
+def mistakes(*tables: str) -> list[str]:
+    """Return what is wrong with an entry, each with its place."""
+    with pytest.raises(DocumentError) as caught:
+        entry(*tables)
+    return [str(mistake) for mistake in caught.value.mistakes]
+
+
+def test_a_table_may_be_granted_in_part() -> None:
+    """A bare name gives all; a mapping says which attributes and which items."""
+    found = entry(
+        "- flights",
+        "- table: audit_*",
+        "  attributes: [user_id, tenant_id]",
+        "  rule: tenant_id = 'acme'",
+        "  rule_as_filter: true",
+    )
+    rule = RowRule(parse_expression("tenant_id = 'acme'", {}), as_filter=True)
+    assert [table.grant for table in found.tables] == [
+        Grant("flights"),
+        Grant("audit_*", frozenset({"user_id", "tenant_id"}), rule),
+    ]
+
+
+def test_a_rule_must_be_a_key_condition_unless_said_otherwise() -> None:
+    """The strict reading is what an operator gets without asking."""
+    (table,) = entry("- {table: a, rule: x = 1}").tables
+    assert table.grant.rule is not None
+    assert not table.grant.rule.as_filter
+
+
+@pytest.mark.parametrize(
+    ("lines", "mistake"),
+    [
+        (["- {rule: a = 1}"], "tables[0].table: is required"),
+        (["- {table: 'a b'}"], "tables[0].table: must be 1 to 255 of the characters"),
+        (["- 'a b'"], "tables[0]: must be 1 to 255 of the characters"),
+        (["- 7"], "tables[0]: must be a mapping of fields to values"),
+        (["- {table: a, attributes: []}"], "tables[0].attributes: must not be empty"),
+        (["- {table: a, attributes: [x, x]}"], "tables[0].attributes[1]: repeats entry 0"),
+        (["- {table: a, rule: a =}"], "tables[0].rule: column 4: expected a name"),
+        (["- {table: a, rule: a = ':x'b}"], "tables[0].rule: column 9: expected"),
+        (["- {table: a, rule: 'a = :x'}"], "tables[0].rule: column 5: parameter :x is not given"),
+        (["- {table: a, rule: ''}"], "tables[0].rule: column 1: expected"),
+        (["- {table: a, rule_as_filter: true}"], "tables[0].rule_as_filter: is for tables with a"),
+        (["- {table: a, rows: a = 1}"], "tables[0].rows: is not a field that is known here"),
+        (
+            ["- {table: a, atributes: [b]}"],
+            "tables[0].atributes: is not a field that is known here; did you mean attributes?",
+        ),
+        (["- a", "- {table: a, rule: b = 1}"], "tables[1]: repeats entry 0"),
+        (
+            ["- '*'", "- {table: a*, rule: b = 1}"],
+            "tables[1]: never counts: entry 0, *, matches all that it does; list the narrower",
+        ),
+    ],
+)
+def test_mistakes_are_told_at_their_place(lines: list[str], mistake: str) -> None:
+    """With the file, the line and the field; a rule's with the column in it."""
+    (found,) = mistakes(*lines)
+    place, _, rest = found.partition(": keys[0].")
+    assert place == f"keys.yaml:{5 + len(lines)}"
+    assert rest.startswith(mistake)
+
+
+def test_an_entry_is_written_as_it_was_read() -> None:
+    """Bare names stay bare, and what is not said is not written."""
+    found = entry("- flights", "- {table: audit_*, rule: \"t = 'a'\"}")
+    text = f"keys:\n{render_entry(found)}"
+    assert text.endswith("tables:\n    - flights\n    - {table: audit_*, rule: t = 'a'}\n")
+    assert Document(Path("k"), text.encode()).parse(KeysFile).keys == (found,)

@@ -1,0 +1,252 @@
+"""A model of writers, readers and a lagging DynamoDB, on simulated time.
+
+The table has a few partitions; each holds one item, whose version grows with each write. Reads see
+the version of some moment while they go on, less the lag of their path. Each page tells which
+versions it shows and when they were looked at, so that every answer can be judged by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dynamodb_processor_server.cache.generations import Generations
+from dynamodb_processor_server.cache.page_store import PageStore
+from dynamodb_processor_server.cache.quarantine import Quarantine
+from dynamodb_processor_server.cache.reader import CachedReader
+from dynamodb_processor_server.cache.tags import Tag, tags_of_partitions, tags_of_table
+from dynamodb_processor_server.catalog.identity import TableIdentity
+from dynamodb_processor_server.errors import (
+    BackendUnavailable,
+    DeadlineExceeded,
+    PreconditionFailed,
+)
+from dynamodb_processor_server.query.expression.values import Value
+from dynamodb_processor_server.query.planning.plan import Operation, Plan
+from dynamodb_processor_server.reader import (
+    START,
+    CacheMode,
+    CachePolicy,
+    Limits,
+    Page,
+    PageContent,
+    PageEnd,
+    Position,
+    Progress,
+    Usage,
+)
+from tests.support.datasets import Index, Schema
+from tests.unit.dynamodb.questions import make_plan
+
+DEVICES: Final = ("d", "e", "f")
+LAGS: Final = Quarantine(table=2.0, index=10.0)
+_SCHEMA: Final = Schema(
+    "readings",
+    "device",
+    "seq",
+    (
+        Index("by_level", False, ("level",), ("seq",)),
+        Index("by_kind", False, ("level",), ("seq",), "KEYS_ONLY"),
+    ),
+    {"device": "S", "seq": "N", "level": "S"},
+)
+
+
+def _plans(**declared: Any) -> tuple[Plan, ...]:
+    """Return questions about one partition, several, an index, completed items and everything."""
+
+    def plan(text: str, index: str | None = None) -> Plan:
+        return make_plan(text, schema=_SCHEMA, index=index, allow_scan=True, **declared)
+
+    return (
+        *(plan(f"device = '{device}'") for device in DEVICES),
+        plan("device IN ('d', 'e')"),
+        *(plan(f"level = '{device}'", "by_level") for device in DEVICES),
+        plan("level = 'd'", "by_kind"),
+        plan(""),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What does not change during one schedule; `declared` is of the catalog.
+
+    No read lags behind the writes for longer than the quarantine.
+    """
+
+    declared: Mapping[str, float]
+    most_generations: int
+    store_bytes: int
+    quarantine: Quarantine = LAGS
+
+    def plans(self) -> tuple[Plan, ...]:
+        """Return the questions."""
+        return _plans(**self.declared)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that happens `after` so many seconds; what `act` says decides on the rest."""
+
+    after: float
+    act: str  # write, invalidate, invalidate_table, read
+    which: int
+    mode: CacheMode
+    staleness: float | None
+    takes: float  # seconds of a read
+    looks_at: float  # when a read looks, as a share of the time it takes
+    lag: float  # of what it sees, as a share of the longest
+    fails: bool
+    leaves_after: float | None
+    budgeted: bool
+    replica: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """From `since` on, no answer may be older than `moment`, nor, after the lag, lack `version`."""
+
+    since: float
+    version: int
+
+
+class Model:
+    """One schedule, and a judge of what its readers get."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._writes: dict[str, list[tuple[float, int]]] = {d: [(-1e9, 0)] for d in DEVICES}
+        self._claims: dict[str, list[Claim]] = defaultdict(list)
+        self._step: Step | None = None
+        self.answers: Counter[str] = Counter()
+        self._plans = setting.plans()
+        self._lags = setting.quarantine
+        self._generations = Generations(self._loop.time, setting.most_generations)
+        self.reader = CachedReader(
+            self,
+            PageStore(setting.store_bytes, self._loop.time),
+            self._generations,
+            read_timeout=20.0,
+            quarantine=setting.quarantine,
+            now=self._loop.time,
+            jitter=lambda: 0.5,
+        )
+
+    async def run(self, steps: Sequence[Step]) -> None:
+        """Let everything happen, and everybody who asks get an answer."""
+        readers: list[asyncio.Task[None]] = []
+        try:
+            for step in steps:
+                await asyncio.sleep(step.after)
+                if step.act == "read":
+                    readers.append(asyncio.create_task(self._read(step)))
+                else:
+                    self._act(step)
+            await asyncio.gather(*readers)
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """End what is still under way."""
+        await self.reader.close()
+
+    def _act(self, step: Step) -> None:
+        device = DEVICES[step.which % len(DEVICES)]
+        if step.act == "write":
+            self._writes[device].append((self._loop.time(), self._writes[device][-1][1] + 1))
+        else:
+            tags, claims = self._invalidation(step)
+            self._generations.move(tags)
+            self._acknowledge(claims)
+
+    def _invalidation(self, step: Step) -> tuple[tuple[Tag, ...], dict[str, Claim]]:
+        """Return the tags of an invalidation, and what holds once it has been acknowledged."""
+        devices: tuple[str, ...] = (DEVICES[step.which % len(DEVICES)],)
+        if step.act == "invalidate_table":
+            devices, tags = DEVICES, tags_of_table(TableIdentity("readings"))
+        else:
+            key = (Value("S", devices[0]),)
+            paths = self._plans[0].table.schema.paths
+            tags = tags_of_partitions(TableIdentity("readings"), [(path, key) for path in paths])
+        now = self._loop.time()
+        return tags, {device: Claim(now, self._writes[device][-1][1]) for device in devices}
+
+    def _acknowledge(self, claims: Mapping[str, Claim]) -> None:
+        for device, claim in claims.items():
+            self._claims[device].append(claim)
+
+    def _reader_for(self, step: Step) -> CachedReader:
+        return self.reader
+
+    async def fetch_page(self, plan: Plan, at: Position, limits: Limits) -> Page:
+        """Read as DynamoDB would: what is seen is that of some moment, less a lag."""
+        assert self._step is not None
+        step, began = self._step, self._loop.time()
+        await asyncio.sleep(step.takes * step.looks_at)
+        looked = self._loop.time()
+        lag = 0.0 if plan.strong else step.lag * 0.999 * self._lags.of(plan)
+        seen = {device: self._version(device, looked - lag) for device in _devices(plan)}
+        try:
+            async with asyncio.timeout_at(limits.deadline):
+                await asyncio.sleep(step.takes * (1 - step.looks_at))
+        except TimeoutError:
+            raise DeadlineExceeded("too late") from None
+        if step.fails:
+            raise BackendUnavailable("broken")
+        items = json.dumps({"began": began, "seen": seen}).encode()
+        content = PageContent(items, len(seen), None, PageEnd.EXHAUSTED, began)
+        return Page(content, Usage(backend_calls=1))
+
+    def _version(self, device: str, moment: float) -> int:
+        return max(version for when, version in self._writes[device] if when <= moment)
+
+    async def _read(self, step: Step) -> None:
+        began = self._loop.time()
+        claims = {device: tuple(self._claims[device]) for device in DEVICES}
+        plan = self._plans[step.which % len(self._plans)]
+        deadline = began + (1e6 if step.leaves_after is None else step.leaves_after)
+        limits = Limits(
+            10,
+            deadline,
+            deadline,
+            max_scanned_items=100 if step.budgeted else None,
+            cache=CachePolicy(step.mode, step.staleness),
+            progress=Progress(),
+        )
+        self._step = step
+        try:
+            page = await self._reader_for(step).fetch_page(plan, START, limits)
+        except (BackendUnavailable, DeadlineExceeded, PreconditionFailed):
+            return
+        self.answers[page.status.value] += 1
+        shown = json.loads(page.content.items)
+        if step.staleness is not None:
+            assert page.age <= step.staleness
+            assert shown["began"] >= began - step.staleness, (page, began)
+        for device, version in shown["seen"].items():
+            for claim in claims[device]:
+                assert shown["began"] >= claim.since, (device, page, claim, began)
+                if claim.since + self._lag_of(step, plan) <= began:
+                    assert version >= claim.version, (device, page, claim, began)
+
+    def _lag_of(self, step: Step, plan: Plan) -> float:
+        """Return for how long after an invalidation an answer may lack what was written.
+
+        What may be cached is read strongly in that time, where that is possible.
+        """
+        eventual = step.budgeted or step.mode is CacheMode.BYPASS or not _has_strong_reads(plan)
+        return self._lags.of(plan) if eventual else 0.0
+
+
+def _has_strong_reads(plan: Plan) -> bool:
+    return plan.path.index is None and plan.operation is not Operation.SCAN
+
+
+def _devices(plan: Plan) -> Iterator[str]:
+    """Return the devices that a plan reads; each is the level of its item, too."""
+    for values in plan.key.branches:
+        yield from (str(value.data) for value in values) if values else DEVICES

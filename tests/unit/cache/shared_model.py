@@ -1,0 +1,226 @@
+"""The model of `model.py` with two replicas; their tier loses things and is cut off."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from random import Random
+from typing import Any, Final, Protocol, TypeVar
+
+from dynamodb_processor_server.cache.generations import Generations
+from dynamodb_processor_server.cache.invalidator import SharedInvalidator
+from dynamodb_processor_server.cache.page_store import PageStore
+from dynamodb_processor_server.cache.reader import CachedReader
+from dynamodb_processor_server.cache.redis.encryption import TierSealer
+from dynamodb_processor_server.cache.redis.invalidation_log import View
+from dynamodb_processor_server.cache.redis.port import (
+    Found,
+    LookUp,
+    Polled,
+    TierFailed,
+    TierStore,
+)
+from dynamodb_processor_server.cache.redis.shared_cache import SharedTier
+from dynamodb_processor_server.errors import BackendUnavailable
+from dynamodb_processor_server.query.page_token import TokenKey
+from dynamodb_processor_server.query.planning.plan import Plan
+from dynamodb_processor_server.runtime.circuit_breaker import Breaker, BreakerSettings
+from tests.support.shared_tier import MemoryTier
+from tests.unit.cache.model import Model, Setting, Step
+
+TIMEOUT: Final = 0.1
+REPLICAS: Final = 2
+_SEALER: Final = TierSealer((TokenKey("one", bytes(range(32))),))
+_DELAYS: Final = (*(0.0,) * 12, 0.01, 0.02, 0.04, 0.2)
+
+_T = TypeVar("_T")
+
+
+class FragileTier(Protocol):
+    """What replicas share, and what may become of it."""
+
+    def store(self, replica: int) -> TierStore:
+        """Return what a replica reaches it by."""
+        ...
+
+    async def evict(self) -> None:
+        """Lose generations, of which nobody can tell that they were there."""
+        ...
+
+    async def flush(self) -> None:
+        """Lose what makes an epoch."""
+        ...
+
+    async def disconnect(self, replica: int) -> None:
+        """Break a replica's connections, whatever is under way on them."""
+        ...
+
+
+class FragileMemory:
+    """The tier in memory, to which there are no connections."""
+
+    def __init__(self, tier: MemoryTier) -> None:
+        self._tier = tier
+
+    def store(self, replica: int) -> TierStore:
+        """Return the tier itself."""
+        return self._tier
+
+    async def evict(self) -> None:
+        """Lose every generation."""
+        self._tier.evict_generations()
+
+    async def flush(self) -> None:
+        """Lose everything."""
+        self._tier.flush()
+
+    async def disconnect(self, replica: int) -> None:
+        """Nothing is connected."""
+
+
+class Line:
+    """One replica's way to the tier: slow at times, and cut off until `cut_until`.
+
+    What is asked may have been done although no answer comes.
+    """
+
+    def __init__(self, tier: TierStore, random: Random) -> None:
+        self.cut_until = 0.0
+        self._tier = tier
+        self._random = random
+
+    async def connect(self) -> None:
+        """The line is there from the first."""
+
+    async def look_up(self, asked: LookUp) -> Found:
+        """As the tier does."""
+        return await self._over(lambda: self._tier.look_up(asked))
+
+    async def store(
+        self, asked: LookUp, generations: tuple[bytes, ...], value: bytes, lifetime: float
+    ) -> None:
+        """As the tier does."""
+        await self._over(lambda: self._tier.store(asked, generations, value, lifetime))
+
+    async def release(self, asked: LookUp, generations: tuple[bytes, ...]) -> None:
+        """As the tier does."""
+        await self._over(lambda: self._tier.release(asked, generations))
+
+    async def invalidate(self, tags: Sequence[bytes], event: bytes) -> None:
+        """As the tier does."""
+        await self._over(lambda: self._tier.invalidate(tags, event))
+
+    async def poll(self, epoch: bytes, after: int, most: int) -> Polled:
+        """As the tier does."""
+        return await self._over(lambda: self._tier.poll(epoch, after, most))
+
+    async def renew(self, epoch: bytes) -> None:
+        """As the tier does."""
+        await self._over(lambda: self._tier.renew(epoch))
+
+    async def close(self) -> None:
+        """Leave the tier to the other."""
+
+    async def _over(self, ask: Callable[[], Awaitable[_T]]) -> _T:
+        await self._wait()
+        if asyncio.get_running_loop().time() < self.cut_until:
+            raise TierFailed("unreachable")
+        answer = await ask()
+        await self._wait()
+        return answer
+
+    async def _wait(self) -> None:
+        delay = self._random.choice(_DELAYS)
+        if delay:
+            await asyncio.sleep(delay)
+
+
+class Replica:
+    """What one replica holds."""
+
+    def __init__(self, model: Model, setting: Setting, tier: TierStore, random: Random) -> None:
+        loop = asyncio.get_running_loop()
+        generations = Generations(loop.time, setting.most_generations)
+        self.line = Line(tier, random)
+        self.view = View(self.line, _SEALER, generations, TIMEOUT, loop.time)
+        breaker = Breaker(BreakerSettings(cool_down=0.5), loop.time, random.random)
+        self.tier = SharedTier(
+            self.line, _SEALER, self.view, breaker, TIMEOUT, now=loop.time, jitter=random.random
+        )
+        self.invalidator = SharedInvalidator(generations, self.line, _SEALER, TIMEOUT)
+        self.reader = CachedReader(
+            model,
+            PageStore(setting.store_bytes, loop.time),
+            generations,
+            read_timeout=20.0,
+            quarantine=setting.quarantine,
+            shared=self.tier,
+            now=loop.time,
+            jitter=lambda: 0.5,
+        )
+        self.following = asyncio.create_task(self.view.follow())
+
+
+class SharedModel(Model):
+    """One schedule for two replicas."""
+
+    def __init__(self, setting: Setting, tier: FragileTier, random: Random) -> None:
+        super().__init__(setting)
+        self._tier = tier
+        self.replicas = [
+            Replica(self, setting, tier.store(number), random) for number in range(REPLICAS)
+        ]
+        self._under_way: list[asyncio.Task[None]] = []
+
+    def _act(self, step: Step) -> None:
+        replica = self.replicas[step.replica]
+        match step.act:
+            case "write":
+                super()._act(step)
+            case "flush":
+                self._let(self._tier.flush())
+            case "evict":
+                self._let(self._tier.evict())
+            case "cut":
+                replica.line.cut_until = self._loop.time() + step.takes
+                self._let(self._tier.disconnect(step.replica))
+            case _:
+                self._let(self._tell(replica, step))
+
+    def _let(self, happen: Coroutine[Any, Any, None]) -> None:
+        self._under_way.append(asyncio.create_task(happen))
+
+    async def _tell(self, replica: Replica, step: Step) -> None:
+        tags, claims = self._invalidation(step)
+        try:
+            await replica.invalidator.invalidate(tags)
+        except BackendUnavailable:
+            self.answers["not acknowledged"] += 1
+            return
+        self.answers["acknowledged"] += 1
+        self._acknowledge(claims)
+
+    def _reader_for(self, step: Step) -> CachedReader:
+        return self.replicas[step.replica].reader
+
+    def _lag_of(self, step: Step, plan: Plan) -> float:
+        """A replica that is cut off has not heard that it should read strongly."""
+        return self._lags.of(plan)
+
+    async def close(self) -> None:
+        """End what is still under way."""
+        await super().close()
+        await asyncio.gather(*self._under_way)
+        for replica in self.replicas:
+            replica.following.cancel()
+            await asyncio.wait((replica.following,))
+            assert replica.following.cancelled(), replica.following.exception()
+            assert not replica.view.failures["defect"]
+            await replica.reader.close()
+            await replica.tier.close()
+            outcomes = replica.tier.outcomes
+            self.answers["from the tier"] += outcomes["look_up", "hit"]
+            self.answers["look-ups failed"] += sum(
+                outcomes["look_up", kind] for kind in ("timeout", "unreachable", "left_alone")
+            )
+            self.answers["not fresh"] += outcomes["look_up", "not_fresh"]

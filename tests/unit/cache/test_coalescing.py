@@ -1,0 +1,243 @@
+"""Single flight: one read for all, and nobody's leaving is anybody else's trouble."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from dynamodb_processor_server.cache.coalescing import Flights
+from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded
+from dynamodb_processor_server.reader import Limits, Page, PageContent, PageEnd, Progress
+from tests.support.warped_time import warped
+from tests.unit.dynamodb.questions import make_limits
+
+PAGE = Page(PageContent(b"whole", 10, None, PageEnd.EXHAUSTED, 0.0))
+PART = Page(PageContent(b"part", 3, b"next", PageEnd.TIME_BUDGET, 0.0))
+
+
+class Read:
+    """A read that takes `seconds`, has `PART` to show from `part_after` on, and may fail."""
+
+    def __init__(
+        self, seconds: float = 1.0, part_after: float | None = None, error: Exception | None = None
+    ) -> None:
+        self.begun = 0
+        self.cancelled = 0
+        self._part_after = part_after
+        self._seconds = seconds
+        self._error = error
+
+    async def __call__(self, progress: Progress) -> Page:
+        """Do the reading."""
+        self.begun += 1
+        try:
+            if self._part_after is not None:
+                await asyncio.sleep(self._part_after)
+                progress.cut = lambda: PART
+            await asyncio.sleep(self._seconds - (self._part_after or 0.0))
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if self._error is not None:
+            raise self._error
+        return PAGE
+
+
+def clock() -> float:
+    """Return the loop's time."""
+    return asyncio.get_running_loop().time()
+
+
+def board(flights: Flights, read: Read, limits: Limits) -> asyncio.Task[Page]:
+    """Join the flight of "key", starting it if there is none, as a caller of its own."""
+    if not flights.joinable("key", float("-inf")):
+        flights.start("key", read, clock())
+    return asyncio.create_task(flights.join("key", limits))
+
+
+async def turns(count: int = 3) -> None:
+    """Let the tasks that are ready run."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@warped
+async def test_a_hundred_callers_share_one_read() -> None:
+    """Each gets the very same page, and afterwards nothing is left."""
+    flights, read = Flights(), Read()
+    callers = [board(flights, read, make_limits()) for _ in range(100)]
+    assert len(flights) == 1
+    assert await asyncio.gather(*callers) == [PAGE] * 100
+    assert read.begun == 1
+    await turns()
+    assert len(flights) == 0
+
+
+@warped
+async def test_flights_of_different_keys_are_apart() -> None:
+    """One may fail and the other not."""
+    flights = Flights()
+    flights.start("a", Read(error=BackendUnavailable("broken")), clock())
+    flights.start("b", Read(), clock())
+    results = await asyncio.gather(
+        flights.join("a", make_limits()), flights.join("b", make_limits()), return_exceptions=True
+    )
+    assert isinstance(results[0], BackendUnavailable)
+    assert results[1] is PAGE
+
+
+@pytest.mark.parametrize("leaver", range(5))
+@warped
+async def test_a_cancelled_caller_disturbs_nobody(leaver: int) -> None:
+    """Not even the one who started the flight."""
+    flights, read = Flights(), Read()
+    callers = [board(flights, read, make_limits()) for _ in range(5)]
+    await asyncio.sleep(0.5)
+    callers[leaver].cancel()
+    results = await asyncio.gather(*callers, return_exceptions=True)
+    assert isinstance(results.pop(leaver), asyncio.CancelledError)
+    assert results == [PAGE] * 4
+    assert (read.begun, read.cancelled) == (1, 0)
+
+
+@warped
+async def test_the_last_caller_takes_the_flight_along() -> None:
+    """Nobody waits for the read any more, so it is cancelled, and the next caller starts anew."""
+    flights, read = Flights(), Read()
+    callers = [board(flights, read, make_limits()) for _ in range(5)]
+    await asyncio.sleep(0.5)
+    for caller in callers:
+        caller.cancel()
+    await turns()
+    assert all(caller.cancelled() for caller in callers)
+    assert read.cancelled == 1
+    assert len(flights) == 0
+    assert await board(flights, read, make_limits()) is PAGE
+    assert read.begun == 2
+
+
+@warped
+async def test_a_flight_that_fails_fails_for_all_once() -> None:
+    """The error is everybody's, and nobody's afterwards: the next caller reads again."""
+    flights, read = Flights(), Read(error=BackendUnavailable("broken"))
+    callers = [board(flights, read, make_limits()) for _ in range(10)]
+    results = await asyncio.gather(*callers, return_exceptions=True)
+    assert all(isinstance(result, BackendUnavailable) for result in results)
+    assert read.begun == 1
+    await turns()
+    assert await board(flights, Read(), make_limits()) is PAGE
+
+
+@warped
+async def test_an_error_that_nobody_waits_for_is_not_reported() -> None:
+    """A flight that was replaced goes on, and may fail when all of its callers have left."""
+    flights, read = Flights(), Read(error=BackendUnavailable("broken"))
+    early = board(flights, read, make_limits(seconds=0.5))
+    with pytest.raises(DeadlineExceeded):
+        await early
+    flights.start("key", read, clock())
+    await asyncio.sleep(5.0)
+    assert len(flights) == 0
+
+
+@warped
+async def test_a_deadline_bounds_only_its_owner() -> None:
+    """With nothing to show it is an error for one; the others get the page in time."""
+    flights, read = Flights(), Read()
+    hasty = board(flights, read, make_limits(seconds=0.3))
+    patient = board(flights, read, make_limits())
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    with pytest.raises(DeadlineExceeded):
+        await hasty
+    assert loop.time() - began == pytest.approx(0.3)
+    assert await patient is PAGE
+    assert (read.begun, read.cancelled) == (1, 0)
+
+
+@warped
+async def test_a_deadline_with_progress_is_an_answer() -> None:
+    """What the flight has read so far, as a TIME_BUDGET page; the others get all of it."""
+    flights, read = Flights(), Read(part_after=0.2)
+    hasty = board(flights, read, make_limits(seconds=0.3))
+    patient = board(flights, read, make_limits())
+    assert (await hasty) is PART
+    assert (await hasty).content.end is PageEnd.TIME_BUDGET
+    assert await patient is PAGE
+
+
+@warped
+async def test_who_should_answer_takes_the_first_progress() -> None:
+    """Past `answer_by`, and before the deadline, a caller looks every tenth of a second."""
+    flights, read = Flights(), Read(seconds=5.0, part_after=1.0)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    caller = board(flights, read, make_limits(answer_by=began + 0.35))
+    assert await caller is PART
+    assert loop.time() - began == pytest.approx(1.15)
+    assert read.cancelled == 1, "it was the only one, and the read did not end when it was asked to"
+
+
+@warped
+async def test_who_is_alone_asks_the_read_to_end() -> None:
+    """So that what it has read in advance is not lost; nobody else joins it then."""
+    flights = Flights()
+    seen: list[bool] = []
+
+    async def read(progress: Progress) -> Page:
+        progress.cut = lambda: PART
+        await asyncio.sleep(0.4)
+        seen.append(progress.stop)
+        return PAGE
+
+    flights.start("key", read, clock())
+    caller = asyncio.create_task(flights.join("key", make_limits(answer_by=clock() + 0.35)))
+    await asyncio.sleep(0.37)
+    assert not flights.joinable("key", float("-inf"))
+    assert await caller is PAGE
+    assert seen == [True]
+
+
+@warped
+async def test_closing_ends_flights_that_were_replaced_too() -> None:
+    """Nobody can join them any more, but they are under way."""
+    flights, old, new = Flights(), Read(seconds=10.0), Read(seconds=10.0)
+    callers = [board(flights, old, make_limits())]
+    await turns()
+    flights.start("key", new, clock())
+    callers.append(asyncio.create_task(flights.join("key", make_limits())))
+    await turns()
+    await flights.close()
+    assert (old.cancelled, new.cancelled) == (1, 1)
+    await asyncio.wait(callers)
+
+
+@warped
+async def test_a_page_that_is_there_is_taken_however_late() -> None:
+    """A deadline that has passed is no reason to throw away what one has."""
+    flights, read = Flights(), Read(seconds=0.0)
+    flights.start("key", read, clock())
+    await asyncio.sleep(0)
+    limits = make_limits(seconds=-1.0)
+    results = await asyncio.gather(
+        flights.join("key", limits), flights.join("key", make_limits()), return_exceptions=True
+    )
+    assert list(results) == [PAGE, PAGE]
+
+
+@warped
+async def test_only_young_flights_are_joined_by_who_asks_for_fresh_data() -> None:
+    """A flight is as old as its beginning; one that replaces it is joined from then on."""
+    flights, old, new = Flights(), Read(seconds=10.0), Read()
+    loop = asyncio.get_running_loop()
+    first = board(flights, old, make_limits())
+    await asyncio.sleep(2.0)
+    assert flights.joinable("key", loop.time() - 3.0)
+    assert not flights.joinable("key", loop.time() - 1.0)
+    assert not flights.joinable("another key", float("-inf"))
+    flights.start("key", new, clock())
+    assert flights.joinable("key", loop.time())
+    assert await flights.join("key", make_limits()) is PAGE
+    assert await first is PAGE
+    assert (old.begun, new.begun) == (1, 1)

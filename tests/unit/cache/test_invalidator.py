@@ -1,0 +1,257 @@
+"""The caching Reader when tables are written to: nothing older than an invalidation is served."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from dynamodb_processor_server.cache.tags import tags_of_partitions, tags_of_table
+from dynamodb_processor_server.catalog.identity import TableIdentity
+from dynamodb_processor_server.errors import PreconditionFailed
+from dynamodb_processor_server.query.expression.values import Value
+from dynamodb_processor_server.query.planning.plan import Plan
+from dynamodb_processor_server.reader import CachePolicy, CacheStatus, Page, Surplus
+from tests.support.fake_reader import items_of
+from tests.support.warped_time import warped
+from tests.unit.cache.world import ONLY, REFRESH, TTL, World
+from tests.unit.dynamodb.questions import make_limits, make_plan
+
+TABLE = make_plan().table
+OTHERS = make_plan("device = 'e'")
+BY_LEVEL = make_plan("level = 'low'")
+SCAN = make_plan("", allow_scan=True)
+
+
+def write(world: World, number: int = 99) -> None:
+    """Change the first item, which is device d's and low."""
+    world.table.items[0] |= {"value": {"N": str(number)}, "level": {"S": "low"}}
+
+
+def invalidate(world: World, device: str = "d") -> None:
+    """Say that a device was written to."""
+    key = (Value("S", device),)
+    world.generations.move(
+        tags_of_partitions(TableIdentity("readings"), [(TABLE.schema.base, key)])
+    )
+
+
+def value(page: Page) -> int:
+    """Return what the first item of a page says."""
+    return int(items_of(page)[0]["value"]["N"])
+
+
+@warped
+async def test_after_an_invalidation_nothing_older_is_served() -> None:
+    """To nobody, whatever they accept."""
+    world = World()
+    assert value(await world.get()) == 0
+    write(world)
+    assert value(await world.get()) == 0, "nobody has said anything yet"
+    invalidate(world)
+    with pytest.raises(PreconditionFailed):
+        await world.get(cache=ONLY)
+    page = await world.get()
+    assert (page.status, value(page)) == (CacheStatus.MISS, 99)
+
+
+@warped
+async def test_other_partitions_stay_cached() -> None:
+    """Those of the same table; a scan is of all of them."""
+    world = World()
+    for plan in (OTHERS, SCAN):
+        await world.get(plan)
+    invalidate(world)
+    assert (await world.get(OTHERS)).status is CacheStatus.HIT
+    assert (await world.get(SCAN)).status is CacheStatus.MISS
+
+
+@warped
+async def test_a_whole_table_ends_every_page() -> None:
+    """Of that table."""
+    world = World()
+    for plan in (OTHERS, SCAN, BY_LEVEL):
+        await world.get(plan)
+    world.generations.move(tags_of_table(TableIdentity("another")))
+    assert (await world.get(OTHERS)).status is CacheStatus.HIT
+    world.generations.move(tags_of_table(TableIdentity("readings")))
+    for plan in (OTHERS, SCAN, BY_LEVEL):
+        assert (await world.get(plan)).status is CacheStatus.MISS
+
+
+@pytest.mark.parametrize("limits", [{}, {"cache": REFRESH}, {"max_scanned_items": 50}])
+@warped
+async def test_a_read_under_way_is_not_stored(limits: dict[str, Any]) -> None:
+    """It may have seen what was there before; its own caller, who asked before, gets it."""
+    world = World()
+    world.seconds = 1.0
+    early = asyncio.create_task(world.get(**limits))
+    await asyncio.sleep(0.5)
+    write(world)
+    invalidate(world)
+    page = await early
+    assert (value(page), page.expires_in) == (0, None)
+    world.now += 60.0
+    assert value(await world.get()) == 99
+    assert len(world.store) == 1
+
+
+@warped
+async def test_a_flight_from_before_is_not_joined() -> None:
+    """Who asks after an invalidation gets what is read after it."""
+    world = World()
+    world.seconds = 1.0
+    early = asyncio.create_task(world.get())
+    await asyncio.sleep(0.5)
+    write(world)
+    invalidate(world)
+    late = [asyncio.create_task(world.get()) for _ in range(10)]
+    assert value(await early) == 0
+    assert [value(await page) for page in late] == [99] * 10
+    assert world.reads == 2
+
+
+@pytest.mark.parametrize(
+    ("plan", "limits", "seconds"),
+    [(BY_LEVEL, {}, 10.0), (SCAN, {}, 2.0), (make_plan(), {"max_scanned_items": 500}, 2.0)],
+    ids=["index", "scan", "budgeted"],
+)
+@warped
+async def test_for_a_moment_eventual_reads_are_not_stored(
+    plan: Plan, limits: dict[str, Any], seconds: float
+) -> None:
+    """They may still show what was there before the write."""
+    world = World()
+    world.generations.move(tags_of_table(TableIdentity("readings")))
+    for moment in (0.0, seconds - 0.01):
+        world.now = 1_000.0 + moment
+        page = await world.get(plan, **limits)
+        assert (page.status, page.expires_in) == (CacheStatus.MISS, None)
+    world.now = 1_000.0 + seconds
+    assert (await world.get(plan, **limits)).expires_in is not None
+    assert (await world.get(plan, **limits)).status is CacheStatus.HIT
+    assert not any(world.strong)
+
+
+@pytest.mark.parametrize("limits", [{}, {"cache": REFRESH}])
+@warped
+async def test_in_that_moment_reads_are_strong_and_stored(limits: dict[str, Any]) -> None:
+    """Once: they show what was written, and cost no more than a few of those that do not."""
+    world = World()
+    await world.get()
+    invalidate(world)
+    page = await world.get(**limits)
+    assert (page.status, page.expires_in) == (CacheStatus.MISS, TTL)
+    assert (await world.get()).status is CacheStatus.HIT
+    world.now += 2.0
+    await world.get(cache=REFRESH)
+    assert world.strong == [False, True, False]
+
+
+@warped
+async def test_a_flight_of_the_quarantine_is_not_joined_after_it() -> None:
+    """What an eventual read shows may be older than what anybody else would get by then."""
+    world = World()
+    world.seconds = 5.0
+    world.generations.move(tags_of_table(TableIdentity("readings")))
+    first = asyncio.create_task(world.get(BY_LEVEL))
+    await asyncio.sleep(1.0)
+    second = asyncio.create_task(world.get(BY_LEVEL))
+    await asyncio.sleep(1.0)
+    world.now += 10.0
+    third = asyncio.create_task(world.get(BY_LEVEL))
+    statuses = [(await page).status for page in (first, second, third)]
+    assert statuses == [CacheStatus.MISS, CacheStatus.COALESCED, CacheStatus.MISS]
+    assert world.reads == 2
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_scanned_items": 500}])
+@warped
+async def test_what_a_call_has_read_in_advance_ends_too(limits: dict[str, Any]) -> None:
+    """The next page of a stream is made of it only if nothing has been written to it."""
+    world = World()
+    surplus = Surplus()
+
+    async def turn(at: bytes = b"") -> Page:
+        own = make_limits(surplus=surplus, **limits)
+        page = await world.reader.fetch_page(make_plan(), at, own)
+        assert surplus.read_under is not None
+        surplus.position, surplus.fetched = page.content.next, "read in advance"
+        return page
+
+    page = await turn()
+    await turn(page.content.next or b"")
+    invalidate(world)
+    await turn(page.content.next or b"")
+    assert world.in_advance == [None, "read in advance", None]
+
+
+@pytest.mark.parametrize(
+    ("policy", "seconds", "goes_on"),
+    [
+        (CachePolicy(), 9.0, True),
+        (CachePolicy(), 11.0, False),
+        (CachePolicy(max_staleness=5.0), 4.0, True),
+        (CachePolicy(max_staleness=5.0), 6.0, False),
+    ],
+)
+@warped
+async def test_what_a_call_has_read_in_advance_grows_old(
+    policy: CachePolicy, seconds: float, goes_on: bool
+) -> None:
+    """A page says that it has just been read."""
+    world = World()
+    surplus = Surplus()
+    limits = make_limits(surplus=surplus, cache=policy)
+    page = await world.reader.fetch_page(make_plan(), b"", limits)
+    surplus.position, surplus.fetched = page.content.next, "read in advance"
+    world.now += seconds
+    await world.reader.fetch_page(make_plan(), page.content.next or b"", limits)
+    assert world.in_advance == [None, "read in advance" if goes_on else None]
+
+
+@warped
+async def test_a_call_that_began_in_quarantine_reads_strongly_no_longer_than_it_must() -> None:
+    """What it has read in advance by then is read again."""
+    world = World()
+    surplus = Surplus()
+    limits = make_limits(surplus=surplus)
+    invalidate(world)
+    page = await world.reader.fetch_page(make_plan(), b"", limits)
+    surplus.position, surplus.fetched = page.content.next, "read in advance"
+    world.now += 2.0
+    await world.reader.fetch_page(make_plan(), page.content.next or b"", limits)
+    assert world.in_advance == [None, None]
+    assert world.strong == [True, False]
+
+
+@warped
+async def test_a_flight_that_outlasts_its_call_leaves_it_nothing() -> None:
+    """What it reads in advance belongs to a page that the call never got."""
+    world = World()
+    world.seconds = 5.0
+    surplus = Surplus(fetched="read before")
+    early = asyncio.create_task(world.get(surplus=surplus, seconds=1.0))
+    await asyncio.sleep(0)
+    other = asyncio.create_task(world.get())
+    await asyncio.gather(early, return_exceptions=True)
+    assert surplus.fetched is None
+    assert (await other).status is CacheStatus.COALESCED
+    assert surplus == Surplus()
+
+
+@warped
+async def test_a_thousand_misses_make_one_read_whoever_leaves() -> None:
+    """Any of those who wait may be cancelled, the one who began it included."""
+    world = World()
+    world.seconds = 1.0
+    callers = [asyncio.create_task(world.get()) for _ in range(1_000)]
+    await asyncio.sleep(0.5)
+    leavers = callers[::7]
+    for caller in leavers:
+        caller.cancel()
+    pages = await asyncio.gather(*callers, return_exceptions=True)
+    assert world.reads == 1
+    assert sum(isinstance(page, asyncio.CancelledError) for page in pages) == len(leavers)
+    assert sum(isinstance(page, Page) for page in pages) == 1_000 - len(leavers)

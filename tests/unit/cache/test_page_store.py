@@ -1,0 +1,170 @@
+"""The page store: bounded in bytes, least recently used out first, nothing past its time."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynamodb_processor_server.cache.page_store import PageStore, StoredPage
+from dynamodb_processor_server.reader import PageContent, PageEnd
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+def page(size: int, read_at: float = 1_000.0, following: bytes | None = None) -> PageContent:
+    """Return a page of so many bytes."""
+    return PageContent(b"x" * size, 1, following, PageEnd.PAGE_FULL, read_at)
+
+
+def put(store: PageStore, key: object, content: PageContent, expires: float) -> bool:
+    """Store a page that no invalidation is going to end."""
+    return store.put(key, StoredPage(content, expires, expires))
+
+
+def test_what_is_put_is_got() -> None:
+    """Under its own key, with the time until which it may be served."""
+    store = PageStore(100_000, Clock())
+    content = page(1_000)
+    assert put(store, "a", content, 1_300.0)
+    stored = store.get("a")
+    assert stored is not None
+    assert stored.content is content
+    assert stored.expires == 1_300.0
+    assert store.get("b") is None
+
+
+def test_a_page_is_gone_when_its_time_is_over() -> None:
+    """And takes no room any more."""
+    clock = Clock()
+    store = PageStore(100_000, clock)
+    put(store, "a", page(1_000), 1_300.0)
+    clock.now = 1_299.9
+    assert store.get("a") is not None
+    clock.now = 1_300.0
+    assert store.get("a") is None
+    assert (len(store), store.bytes_used) == (0, 0)
+
+
+def test_the_least_recently_used_page_makes_room() -> None:
+    """Reading a page counts as using it."""
+    store = PageStore(12_000, Clock())
+    for key in "abcdefg":
+        put(store, key, page(800), 2_000.0)
+    store.get("a")
+    for key in "hij":
+        put(store, key, page(800), 2_000.0)
+    assert store.get("a") is not None
+    assert store.get("b") is None
+    assert store.bytes_used <= 12_000
+
+
+def test_a_page_that_would_push_out_much_is_not_kept() -> None:
+    """An eighth of the store is the most that one page may take."""
+    store = PageStore(80_000, Clock())
+    assert put(store, "small", page(9_000), 2_000.0)
+    assert not put(store, "large", page(10_001), 2_000.0)
+    assert store.get("large") is None
+    assert store.get("small") is not None
+
+
+def test_a_page_grown_too_large_leaves_nothing_older_behind() -> None:
+    """What was under its key is known to be out of date."""
+    store = PageStore(80_000, Clock())
+    put(store, "a", page(100), 2_000.0)
+    assert not put(store, "a", page(20_000, read_at=1_001.0), 2_000.0)
+    assert store.get("a") is None
+
+
+def test_a_page_never_replaces_one_read_after_it() -> None:
+    """A slow read may come back after a later one was stored."""
+    clock = Clock()
+    store = PageStore(80_000, clock)
+    newer, older = page(100, read_at=1_005.0), page(100, read_at=1_001.0)
+    assert put(store, "a", newer, 2_000.0)
+    assert not put(store, "a", older, 2_000.0)
+    stored = store.get("a")
+    assert stored is not None
+    assert stored.content is newer
+    clock.now = 2_000.0
+    assert put(store, "a", older, 3_000.0), "what has expired is in nobody's way"
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 5), st.integers(0, 4_000), st.integers(0, 20), st.booleans()),
+        max_size=50,
+    )
+)
+def test_the_bound_holds_and_nothing_is_mixed_up(
+    actions: list[tuple[int, int, int, bool]],
+) -> None:
+    """After any puts and gets at any times: bytes within the bound, each key its own page."""
+    clock = Clock()
+    store = PageStore(16_000, clock)
+    newest: dict[int, PageContent] = {}
+    for key, size, seconds, putting in actions:
+        clock.now += seconds
+        if putting:
+            content = page(size, read_at=clock.now, following=bytes([key]))
+            newest[key] = content
+            put(store, key, content, clock.now + 30)
+        stored = store.get(key)
+        if stored is not None:
+            assert stored.content is newest[key]
+            assert stored.expires > clock.now
+        assert 0 <= store.bytes_used <= 16_000
+        assert sum(len(each.content.items) for each in map(store.get, range(6)) if each) <= 16_000
+
+
+def test_pages_in_use_stay_when_much_is_read_once() -> None:
+    """A stream through a large table takes the room of what nobody has asked for again."""
+    store = PageStore(100_000, Clock())
+    for key in range(20):
+        put(store, key, page(1_000), 2_000.0)
+    for key in range(10):
+        assert store.get(key) is not None
+    for key in range(1_000, 2_000):
+        put(store, key, page(1_000), 2_000.0)
+    assert all(store.get(key) for key in range(10))
+    assert not any(store.get(key) for key in range(10, 20))
+    assert store.bytes_used <= 100_000
+
+
+def test_new_pages_have_room_however_much_is_in_use() -> None:
+    """What was in use longest ago falls back among them, and is not lost at once."""
+    store = PageStore(100_000, Clock())
+    for key in range(60):
+        put(store, key, page(1_000), 2_000.0)
+    assert all(store.get(key) for key in range(60))
+    put(store, "new", page(1_000), 2_000.0)
+    assert store.get("new") is not None
+    assert store.get(0) is not None
+
+
+def test_pages_are_counted_by_table() -> None:
+    """What is there, and what had to make room."""
+    clock = Clock()
+    store = PageStore(20_000, clock)
+    tally = store.tally("events")
+    assert store.tally("events") is tally
+    kept = StoredPage(page(1_000), 2_000.0, 2_000.0, (), tally)
+    for key in range(20):
+        assert store.put(key, kept)
+    assert tally.pages == len(store)
+    assert tally.bytes == store.bytes_used
+    assert tally.evictions == 20 - len(store)
+    assert store.put(19, kept), "one replaces another"
+    assert tally.pages == len(store)
+    clock.now = 2_000.0
+    assert not any(store.get(key) for key in range(20))
+    assert (tally.pages, tally.bytes) == (0, 0)
+    assert store.tallies == {"events": tally}

@@ -1,0 +1,213 @@
+"""A stream as a script has it, in memory, and a cache that notes what it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from dynamodb_processor_server.cache.tags import Partition
+from dynamodb_processor_server.catalog.schema import Table
+from dynamodb_processor_server.change_streams.consumer import Follower
+from dynamodb_processor_server.change_streams.port import (
+    Batch,
+    IteratorExpired,
+    RecordsLost,
+    StreamLocation,
+)
+from dynamodb_processor_server.change_streams.records import Change, StreamRecord
+from dynamodb_processor_server.change_streams.shards import Cursor, Shard, Start
+from dynamodb_processor_server.query.expression.values import WireItem
+from dynamodb_processor_server.runtime.timing import Pace, Timing
+from tests.unit.query.tables import make_table
+
+PACE: Final = Pace(poll=0.5, max_lag=10.0)
+ARN: Final = "arn:aws:dynamodb:eu-west-1:1:table/audit-events/stream/1"
+
+
+def streamed(arn: str | None = ARN, **declared: Any) -> Table:
+    """Return the table of audit events, with a stream."""
+    table = make_table(**declared)
+    return replace(table, schema=replace(table.schema, stream_arn=arn))
+
+
+def event(tenant: str, event_id: str, user: str | None = None, at: str = "2026") -> WireItem:
+    """Return an item of the table; without a user it is in no global index."""
+    item = {"tenant_id": {"S": tenant}, "event_id": {"S": event_id}, "occurred_at": {"S": at}}
+    return item if user is None else item | {"user_id": {"S": user}}
+
+
+@dataclass
+class _Shard:
+    parent: str | None
+    records: list[StreamRecord] = field(default_factory=list)
+    closed: bool = False
+    listed: bool = True
+    trimmed: int = 0  # how many records are no longer there
+
+
+class ScriptedStream:
+    """A stream with one open shard, `a`, until the script says otherwise.
+
+    `fault` may return an error for an operation and a shard (the stream's own operations name
+    none). With `late_latest`, "latest" is where the shard ends when it is first read.
+    """
+
+    def __init__(self, *, batch: int = 1_000, late_latest: bool = False) -> None:
+        self.shards_of_all: dict[str, _Shard] = {"a": _Shard(None)}
+        self.fault: Callable[[str, str], Exception | None] = lambda *_: None
+        self.asked: list[tuple[str, str]] = []
+        self.written = 0
+        self._given = 0
+        self._batch = batch
+        self._late_latest = late_latest
+        self._iterators: dict[str, tuple[str, int | None]] = {}
+
+    def write(
+        self,
+        shard_id: str,
+        old: WireItem | None = None,
+        new: WireItem | None = None,
+        change: Change | None = None,
+    ) -> StreamRecord:
+        """Add the record of a write to an open shard."""
+        shard = self.shards_of_all[shard_id]
+        assert not shard.closed, "nothing is written to closed shards"
+        self.written += 1
+        implied: Change = "INSERT" if old is None else "REMOVE" if new is None else "MODIFY"
+        record = StreamRecord(f"{self.written:04}", change or implied, old, new)
+        shard.records.append(record)
+        return record
+
+    def split(self, shard_id: str, *children: str, listed: bool = True) -> None:
+        """Close a shard and let its children follow."""
+        self.shards_of_all[shard_id].closed = True
+        for child in children:
+            self.shards_of_all[child] = _Shard(shard_id, listed=listed)
+
+    def trim(self, shard_id: str) -> None:
+        """Drop the records of a shard."""
+        shard = self.shards_of_all[shard_id]
+        shard.trimmed = len(shard.records)
+
+    def expire_iterators(self) -> None:
+        """Let 15 minutes pass for all iterators given out."""
+        self._iterators.clear()
+
+    async def shards(self, stream: StreamLocation) -> Sequence[Shard]:
+        """Return the shards that are listed."""
+        self._ask("shards", "")
+        return [
+            Shard(shard_id, shard.parent, shard.closed)
+            for shard_id, shard in self.shards_of_all.items()
+            if shard.listed
+        ]
+
+    async def iterator(self, stream: StreamLocation, cursor: Cursor) -> str:
+        """Return an iterator that begins where a cursor stands."""
+        self._ask("iterator", cursor.shard_id)
+        shard = self.shards_of_all[cursor.shard_id]
+        at: int | None = shard.trimmed
+        if cursor.sequence is not None:
+            at = [record.sequence for record in shard.records].index(cursor.sequence) + 1
+        elif cursor.start is Start.LATEST:
+            at = None if self._late_latest else len(shard.records)
+        return self._iterator(cursor.shard_id, at)
+
+    async def records(self, stream: StreamLocation, iterator: str) -> Batch:
+        """Return the next records of a shard."""
+        if iterator not in self._iterators:
+            raise IteratorExpired(iterator)
+        shard_id, at = self._iterators[iterator]
+        self._ask("records", shard_id)
+        shard = self.shards_of_all[shard_id]
+        at = len(shard.records) if at is None else at
+        if at < shard.trimmed:
+            raise RecordsLost("trimmed")
+        records = shard.records[at : at + self._batch]
+        end = at + len(records)
+        at_end = shard.closed and end == len(shard.records)
+        next_iterator = None if at_end else self._iterator(shard_id, end)
+        return Batch(records, next_iterator, full=len(records) == self._batch)
+
+    def _ask(self, operation: str, shard_id: str) -> None:
+        self.asked.append((operation, shard_id))
+        error = self.fault(operation, shard_id)
+        if error is not None:
+            raise error
+
+    def _iterator(self, shard_id: str, at: int | None) -> str:
+        self._given += 1
+        name = f"{shard_id}/{at}/{self._given}"
+        self._iterators[name] = (shard_id, at)
+        return name
+
+
+class RecordingCache:
+    """Notes what is invalidated, in order: partitions as (path, values), the table as "table"."""
+
+    def __init__(self) -> None:
+        self.moves: list[str] = []
+
+    async def move_partitions(self, table: Table, partitions: Collection[Partition]) -> None:
+        """Note partitions."""
+        self.moves += map(told, partitions)
+
+    async def move_table(self, table: Table) -> None:
+        """Note a table."""
+        self.moves.append("table")
+
+    def take(self) -> list[str]:
+        """Return what was noted since last asked."""
+        taken, self.moves = self.moves, []
+        return taken
+
+
+def told(partition: Partition) -> str:
+    """Return a partition in one word: `by_user=u-1`."""
+    path, values = partition
+    return f"{path.label}={','.join(str(value.data) for value in values)}"
+
+
+def touching(tenant: str, *users: str) -> list[str]:
+    """Return what a write in a tenant's and some users' partitions moves, in order of words."""
+    return sorted([f"@table={tenant}", f"by_time={tenant}", *(f"by_user={u}" for u in users)])
+
+
+class Followed:
+    """A follower of a scripted stream on a loop whose clock is warped."""
+
+    def __init__(self, stream: ScriptedStream, table: Table | None, pace: Pace) -> None:
+        self.stream = stream
+        self.table = table
+        self.cache = RecordingCache()
+        clock = asyncio.get_running_loop().time
+        timing = Timing(clock, asyncio.sleep, lambda: 0.5)
+        self.follower = Follower(lambda: self.table, stream, self.cache, pace, timing)
+
+    @property
+    def moved(self) -> dict[str, int]:
+        """How often the table was moved, by reason."""
+        return dict(self.follower.tally.table_moves)
+
+    async def after(self, seconds: float) -> list[str]:
+        """Let time pass and return what was moved in it."""
+        await asyncio.sleep(seconds)
+        return self.cache.take()
+
+
+@asynccontextmanager
+async def following(
+    stream: ScriptedStream | None = None,
+    table: Table | None = None,
+) -> AsyncIterator[Followed]:
+    """Follow a stream for the time of the `async with`."""
+    followed = Followed(stream or ScriptedStream(), table or streamed(), PACE)
+    task = asyncio.create_task(followed.follower.follow())
+    try:
+        yield followed
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))

@@ -1,0 +1,100 @@
+"""A follower under random schedules of writes, splits and failures: no write goes unnoticed."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+from dynamodb_processor_server.change_streams.records import touched
+from dynamodb_processor_server.errors import BackendUnavailable
+from tests.support.warped_time import warped
+from tests.unit.change_streams.scripted_stream import (
+    Followed,
+    ScriptedStream,
+    event,
+    following,
+    streamed,
+    told,
+)
+
+_SCHEDULES = 60
+_STEPS = 60
+_USERS = ("u-1", "u-2", "u-3", None)
+
+
+class _Script:
+    """One schedule: what happens to a stream and what was written meanwhile."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.stream = ScriptedStream(
+            batch=self.random.choice((1, 3, 1_000)), late_latest=self.random.random() < 0.5
+        )
+        self.stream.fault = self._fault
+        self.fault_rate = 0.0
+        # Of each write: how many moves came before it, and which ones must come after.
+        self.writes: list[tuple[int, set[str]]] = []
+        self._shards = 0
+
+    async def run(self, followed: Followed) -> None:
+        """Let things happen, then let the follower catch up."""
+        actions = (self._write,) * 6 + (self._split, self._expire, self._trim, self._disturb)
+        for _ in range(_STEPS):
+            self.random.choice(actions)(followed)
+            await asyncio.sleep(self.random.choice((0.0, 0.1, 0.7, 3.0)))
+            self._list_all(self.random.random() < 0.5)
+        self.fault_rate = 0.0
+        self._list_all(True)
+        await asyncio.sleep(40)
+
+    def _fault(self, operation: str, shard_id: str) -> Exception | None:
+        failing = self.random.random() < self.fault_rate
+        return BackendUnavailable(f"{operation} {shard_id}") if failing else None
+
+    def _open(self) -> str:
+        shards = self.stream.shards_of_all
+        return self.random.choice([name for name, shard in shards.items() if not shard.closed])
+
+    def _write(self, followed: Followed) -> None:
+        random = self.random
+        tenant = f"t-{random.randrange(3)}"
+        old, new = (event(tenant, "1", random.choice(_USERS)) for _ in range(2))
+        record = self.stream.write(self._open(), random.choice((None, old)), new)
+        partitions = set(map(told, touched(streamed().schema, record)))
+        self.writes.append((len(followed.cache.moves), partitions))
+
+    def _split(self, _: Followed) -> None:
+        children = [f"s-{self._shards + n}" for n in range(self.random.choice((1, 2)))]
+        self._shards += len(children)
+        self.stream.split(self._open(), *children, listed=self.random.random() < 0.5)
+
+    def _list_all(self, wanted: bool) -> None:
+        for shard in self.stream.shards_of_all.values():
+            shard.listed = shard.listed or wanted
+
+    def _expire(self, _: Followed) -> None:
+        self.stream.expire_iterators()
+
+    def _trim(self, _: Followed) -> None:
+        if self.random.random() < 0.2:
+            self.stream.trim(self.random.choice(list(self.stream.shards_of_all)))
+
+    def _disturb(self, _: Followed) -> None:
+        self.fault_rate = self.random.choice((0.0, 0.0, 0.5, 1.0))
+
+
+@warped
+async def test_every_write_is_followed_by_its_moves() -> None:
+    """Each partition that it touched, or the table, is moved after it, whatever happened."""
+    writes = by_partition = 0
+    for seed in range(_SCHEDULES):
+        script = _Script(seed)
+        async with following(script.stream) as followed:
+            await script.run(followed)
+            assert followed.follower.behind < 1, seed
+        for before, partitions in script.writes:
+            after = set(followed.cache.moves[before:])
+            assert "table" in after or partitions <= after, (seed, partitions - after)
+            writes += 1
+            by_partition += partitions <= after
+    assert by_partition > writes / 2, "most of it went without moving the table"

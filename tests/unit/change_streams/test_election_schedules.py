@@ -1,0 +1,123 @@
+"""Elections under random schedules of writes, deaths and losses: no write goes unnoticed."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+from dynamodb_processor_server.change_streams.consumer import Follower
+from dynamodb_processor_server.change_streams.leader_election import LEASE_SECONDS, Candidate
+from dynamodb_processor_server.change_streams.port import Checkpoint
+from dynamodb_processor_server.change_streams.records import touched
+from dynamodb_processor_server.runtime.timing import Timing
+from tests.support.leases import MemoryLeases, Severable
+from tests.support.warped_time import warped
+from tests.unit.change_streams.scripted_stream import (
+    PACE,
+    RecordingCache,
+    ScriptedStream,
+    event,
+    streamed,
+    told,
+)
+
+_SCHEDULES = 60
+_STEPS = 50
+_REPLICAS = 2
+
+
+class _Script:
+    """One schedule of a fleet: what happens to it, and what was written meanwhile."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.stream = ScriptedStream(batch=self.random.choice((1, 3, 1_000)))
+        self.cache = RecordingCache()
+        self.resumed = 0
+        # Of each write: how many moves came before it, and which ones must come after.
+        self.writes: list[tuple[int, set[str]]] = []
+        self._table = streamed()
+        clock = asyncio.get_running_loop().time
+        self._timing = Timing(clock, asyncio.sleep, self.random.random)
+        self._leases = MemoryLeases(clock)
+        self._shards = 0
+        self._replicas = [self._start() for _ in range(_REPLICAS)]
+
+    async def run(self) -> None:
+        """Let things happen, then let whoever is elected catch up."""
+        actions = (self._write,) * 8 + (self._split, self._die, self._stop, self._cut, self._lose)
+        for _ in range(_STEPS):
+            await self.random.choice(actions)()
+            await asyncio.sleep(self.random.choice((0.0, 0.1, 0.7, 2.0)))
+        for leases, _ in self._replicas:
+            leases.is_cut = False
+        await asyncio.sleep(LEASE_SECONDS * 2 + PACE.max_lag * 2)
+        for _, task in self._replicas:
+            await _end(task)
+
+    def _start(self) -> tuple[Severable, asyncio.Task[None]]:
+        leases = Severable(self._leases)
+        candidate = Candidate("t", leases, self._make, self._timing)
+        return leases, asyncio.create_task(candidate.follow())
+
+    def _make(self, resume: Checkpoint) -> Follower:
+        self.resumed += bool(resume.of)
+        return Follower(
+            lambda: self._table, self.stream, self.cache, PACE, self._timing, resume=resume
+        )
+
+    async def _write(self) -> None:
+        tenant, shards = f"t-{self.random.randrange(50)}", self.stream.shards_of_all
+        shard = self.random.choice([name for name, one in shards.items() if not one.closed])
+        record = self.stream.write(shard, None, event(tenant, "1"))
+        partitions = set(map(told, touched(self._table.schema, record)))
+        self.writes.append((len(self.cache.moves), partitions))
+
+    async def _split(self) -> None:
+        shards = self.stream.shards_of_all
+        parent = self.random.choice([name for name, one in shards.items() if not one.closed])
+        children = [f"s-{self._shards + n}" for n in range(self.random.choice((1, 2)))]
+        self._shards += len(children)
+        self.stream.split(parent, *children)
+
+    async def _die(self) -> None:
+        await self._replace(cut=True)
+
+    async def _stop(self) -> None:
+        await self._replace(cut=False)
+
+    async def _replace(self, *, cut: bool) -> None:
+        leases, task = self._replicas.pop(self.random.randrange(_REPLICAS))
+        leases.is_cut = leases.is_cut or cut
+        await _end(task)
+        self._replicas.append(self._start())
+
+    async def _cut(self) -> None:
+        leases, _ = self.random.choice(self._replicas)
+        leases.is_cut = not leases.is_cut
+
+    async def _lose(self) -> None:
+        if self.random.random() < 0.3:
+            self._leases.forget()
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait((task,))
+
+
+@warped
+async def test_every_write_is_followed_by_its_moves_whoever_is_elected() -> None:
+    """Each partition that it touched, or the table, is moved after it; mostly no table has to."""
+    writes = by_partition = resumed = 0
+    for seed in range(_SCHEDULES):
+        script = _Script(seed)
+        await script.run()
+        for before, partitions in script.writes:
+            after = set(script.cache.moves[before:])
+            assert "table" in after or partitions <= after, (seed, partitions - after)
+            writes += 1
+            by_partition += partitions <= after
+        resumed += script.resumed
+    assert resumed > _SCHEDULES, "few went on from a checkpoint"
+    assert by_partition > writes / 2, "most of it went without moving the table"

@@ -1,0 +1,191 @@
+"""The `keys create` command."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import stat
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import SecretStr
+
+from dynamodb_processor_server.auth.api_keys import KeyRing
+from dynamodb_processor_server.auth.grants import Grant
+from dynamodb_processor_server.auth.keys_file import KeysFile
+from dynamodb_processor_server.cli import keys as command
+from dynamodb_processor_server.config_files import Document, load_document
+from dynamodb_processor_server.settings import Settings
+
+_ARGS = ("--id", "r-1", "--principal", "reports", "--table", "flights")
+
+
+def create(*args: str) -> tuple[int, str, str]:
+    """Run the command; return its exit code and what it printed."""
+    parser = argparse.ArgumentParser()
+    command.add_actions(parser)
+    parsed = parser.parse_args(["create", *args])
+    out, err = io.StringIO(), io.StringIO()
+    return command.run(parsed, out, err), out.getvalue(), err.getvalue()
+
+
+def test_the_key_is_printed_and_the_entry_makes_it_good() -> None:
+    """Standard output has the key alone; what is to be added to the file lets it in."""
+    code, out, err = create(*_ARGS, "--table", "audit-*", "--role", "admin", "--role", "reader")
+    entry = err.split("\n\n")[1]
+    ring = KeyRing.build(Document(Path("k"), f"keys:\n{entry}".encode()))
+    caller = ring.authenticate(out.rstrip("\n"), 0)
+    assert code == 0
+    assert caller.grants == (Grant("flights"), Grant("audit-*"))
+    assert caller.roles == {"reader", "admin"}
+    assert out.strip() not in err
+
+
+def test_appending_keeps_the_rest_of_the_file(tmp_path: Path) -> None:
+    """Comments, order and indentation stay; the file's mode and a link to it do too."""
+    real, path = tmp_path / "real.yaml", tmp_path / "keys.yaml"
+    path.symlink_to("real.yaml")
+    assert create(*_ARGS, "--append", str(path))[0] == 0
+    indented = real.read_text().replace("\n  ", "\n      ")
+    before = f"# Ours.\n{indented}      # The end.\n\n"
+    real.write_text(before)
+    real.chmod(0o640)
+    code, out, err = create(
+        "--id", "r-2", "--principal", "x", "--table", "*", "--append", str(path),
+        "--expires", "2999-01-01", "--rate-class", "large",
+    )  # fmt: skip
+    assert (code, err) == (0, f"Added r-2 to {path}. The key, shown this once:\n")
+    assert real.read_text().startswith(before.rstrip())
+    assert path.is_symlink()
+    assert stat.S_IMODE(real.stat().st_mode) == 0o640
+    keys = load_document(path, KeysFile).keys
+    assert [key.id for key in keys] == ["r-1", "r-2"]
+    assert str(keys[1].expires) == "2999-01-01 00:00:00+00:00"
+    assert keys[1].rate_class == "large"
+    assert KeyRing.of(KeysFile(keys=keys)).authenticate(out.strip(), 0).key_id == "r-2"
+    assert [each.name for each in tmp_path.iterdir() if each not in (real, path)] == []
+
+
+@pytest.mark.parametrize("empty", ["keys: []\n", "keys: [ ]  # none yet\n", "keys:\n  []"])
+def test_an_empty_list_can_be_appended_to(tmp_path: Path, empty: str) -> None:
+    """The brackets give way to the entry."""
+    path = tmp_path / "keys.yaml"
+    path.write_text(empty)
+    assert create(*_ARGS, "--append", str(path))[0] == 0
+    assert [key.id for key in load_document(path, KeysFile).keys] == ["r-1"]
+
+
+def test_a_list_without_indentation_can_be_appended_to(tmp_path: Path) -> None:
+    """YAML lets list items stand at the margin."""
+    path = tmp_path / "keys.yaml"
+    create(*_ARGS, "--append", str(path))
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text())))
+    assert "\n- " in path.read_text()
+    assert create(*("--id", "r-2", *_ARGS[2:]), "--append", str(path))[0] == 0
+    assert len(load_document(path, KeysFile).keys) == 2
+
+
+def test_an_id_is_given_once(tmp_path: Path) -> None:
+    """A second key of the same id is refused, and the file stays as it is."""
+    path = tmp_path / "keys.yaml"
+    create(*_ARGS, "--append", str(path))
+    before = path.read_bytes()
+    code, out, err = create(*_ARGS, "--append", str(path))
+    assert (code, out) == (2, "")
+    assert err == f"{path}: --id: r-1 is in the file already\n"
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("form", "reason"),
+    [
+        ("{{keys: [{entry}]}}\n", "cannot be appended to; run without --append"),
+        ("keys: [{entry}]\n", "cannot be appended to; run without --append"),
+        ("keys:\n  - {entry}\n...\n", "cannot be appended to; run without --append"),
+        ("<<: {{keys: []}}\nkeys: [{entry}]\n", "cannot be appended to; run without --append"),
+        ("keys: [{entry}]\nmore: 1\n", "2: more: is not a field that is known here"),
+    ],
+)
+def test_a_file_that_cannot_be_appended_to_stays_as_it_is(
+    tmp_path: Path, form: str, reason: str
+) -> None:
+    """Where text cannot simply be added it is told, no key is shown, and nothing changes."""
+    path = tmp_path / "keys.yaml"
+    path.write_text(
+        form.format(entry=f"{{id: a, principal: p, digest: 'sha256:{'0' * 64}', tables: [t]}}")
+    )
+    before = path.read_bytes()
+    code, out, err = create(*_ARGS, "--append", str(path))
+    assert (code, out) == (2, "")
+    assert path.read_bytes() == before
+    assert str(path) in err
+    assert reason in err
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """The error names the file and what the system said."""
+    code, out, err = create(*_ARGS, "--append", str(tmp_path / "none" / "keys.yaml"))
+    assert (code, out) == (2, "")
+    assert "cannot be written: No such file or directory" in err
+
+
+def test_bad_options_are_told_by_their_names() -> None:
+    """What would make a bad entry is told as an option, all at once."""
+    code, out, err = create("--id", "a b", "--principal", "p", "--table", "x y", "--table", "z")
+    assert (code, out) == (2, "")
+    assert [line.split(":")[0] for line in err.splitlines()] == ["--id", "--table"]
+
+
+@pytest.mark.parametrize(
+    ("expires", "reason"), [("2001-01-01", "this is in the past"), ("soon", "this is no ISO 8601")]
+)
+def test_senseless_expiry_is_refused(
+    expires: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A key that is expired when it is made, or a moment that is none, is a usage error."""
+    with pytest.raises(SystemExit):
+        create(*_ARGS, "--expires", expires)
+    assert reason in capsys.readouterr().err
+
+
+def test_the_streams_of_the_process_are_the_default(capsys: pytest.CaptureFixture[str]) -> None:
+    """As a command it prints the key where a shell's substitution finds it."""
+    parser = argparse.ArgumentParser()
+    command.add_actions(parser)
+    parsed = parser.parse_args(["create", *_ARGS])
+    assert parsed.run(parsed) == 0
+    assert capsys.readouterr().out.startswith("ddbp_")
+
+
+def test_an_id_is_made_from_the_principal(tmp_path: Path) -> None:
+    """The first number that the file does not have yet: one short command makes a usable key."""
+    path = tmp_path / "keys.yaml"
+    for _ in range(2):
+        assert create(*_ARGS[2:], "--append", str(path))[0] == 0
+    assert [key.id for key in load_document(path, KeysFile).keys] == ["reports-1", "reports-2"]
+
+
+def test_a_token_key_is_what_the_setting_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard output has one entry of `token_keys` alone, a new one each time."""
+    parser = argparse.ArgumentParser()
+    command.add_actions(parser)
+    entries = []
+    for arguments in (["token-key", "--id", "first"], ["token-key"]):
+        parsed = parser.parse_args(arguments)
+        assert parsed.run(parsed) == 0
+        entries.append(capsys.readouterr().out.rstrip("\n"))
+    settings = Settings(catalog=Path("c"), keys=Path("k"), token_keys=SecretStr(",".join(entries)))
+    first, second = settings.token_key_ring()
+    assert first.key_id == "first"
+    assert first.secret != second.secret
+
+
+@pytest.mark.parametrize("name", ["", "a:b", "a,b", "x" * 33])
+def test_a_token_keys_id_fits_the_setting(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What would break the setting's text is a usage error."""
+    parser = argparse.ArgumentParser()
+    command.add_actions(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["token-key", "--id", name])
+    assert "must be 1 to 32 of the characters" in capsys.readouterr().err

@@ -1,0 +1,58 @@
+"""Pages of an index that does not hold everything, and one that is behind its table."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+
+from dynamodb_processor_server.query.expression.values import WireItem
+from dynamodb_processor_server.query.planning.plan import Plan
+from dynamodb_processor_server.reader import START, Page, Position
+from tests.support.fake_reader import items_of
+from tests.unit.dynamodb.lagging_index import LaggingIndex, job, plan_for
+from tests.unit.dynamodb.questions import make_limits
+
+OPEN: Final = plan_for("state = 'open'")
+BACKWARDS: Final = plan_for("state = 'open'", descending=True)
+SIZES: Final = pytest.mark.parametrize("size", [1, 3, 7, 100])
+
+
+def jobs(count: int, **values: Any) -> list[WireItem]:
+    """Return open jobs, two of which are due at a time."""
+    return [job(f"j{number:03}", number // 2, **values) for number in range(count)]
+
+
+async def traverse(index: LaggingIndex, plan: Plan, size: int, at: Position = START) -> list[Page]:
+    """Return every page from a position on."""
+    pages: list[Page] = []
+    following: Position | None = at
+    while following is not None:
+        pages.append(await index.page(plan, following, make_limits(size)))
+        assert pages[-1].content.next != following, "no progress"
+        following = pages[-1].content.next
+    return pages
+
+
+def joined(pages: list[Page]) -> list[WireItem]:
+    """Return the items of all pages."""
+    return [item for page in pages for item in items_of(page)]
+
+
+def lagging() -> tuple[LaggingIndex, list[WireItem]]:
+    """Return an index behind its table in every way there is, and the items that are left."""
+    shown = jobs(40)
+    items: dict[str, Any] = {str(item["job"]["S"]): item for item in jobs(40)}
+    items["j003"] = job("j003", 17)  # due later now, where the index will show it soon
+    items["j004"] = job("j004", 2, state="done")
+    del items["j005"]
+    del items["j006"]["due"]  # no longer in the index at all
+    items["j007"]["state"] = {"B": b"open"}  # nor this
+    items["j008"] = job("j008", 4, kind="even")
+    items["j009"]["due"] = {"N": "4.0"}  # the same number
+    items["j010"]["note"] = {"S": "changed"}
+    for number in (0, 38, 39):
+        del items[f"j{number:03}"]
+    dropped = {"j000", "j003", "j004", "j005", "j006", "j007", "j008", "j038", "j039"}
+    left = [items[name] for name in sorted(items) if name not in dropped]
+    return LaggingIndex(shown, items.values(), lambda item: item["kind"] == {"S": "odd"}), left

@@ -1,0 +1,59 @@
+"""A small table, plans to read it with, and limits that do not limit."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from dynamodb_processor_server.query.expression.ast import Query
+from dynamodb_processor_server.query.expression.parser import parse_expression, parse_path
+from dynamodb_processor_server.query.planning.plan import Plan
+from dynamodb_processor_server.query.planning.planner import plan_query
+from dynamodb_processor_server.reader import Limits
+from tests.support.datasets import Index, Schema
+from tests.unit.query.tables import make_table
+
+SCHEMA: Final = Schema(
+    "readings",
+    "device",
+    "seq",
+    (Index("by_level", False, ("level",), ("seq",)),),
+    {"device": "S", "seq": "N", "level": "S"},
+)
+
+
+def make_items(count: int, device: str = "d") -> list[dict[str, Any]]:
+    """Return items of one device, in order; every third is high, the others are low."""
+    return [
+        {
+            "device": {"S": device},
+            "seq": {"N": str(number)},
+            "level": {"S": "low" if number % 3 else "high"},
+            "value": {"N": str(number * 10)},
+        }
+        for number in range(count)
+    ]
+
+
+def make_plan(
+    text: str = "device = 'd'",
+    *,
+    projection: tuple[str, ...] = (),
+    schema: Schema = SCHEMA,
+    **fields: Any,
+) -> Plan:
+    """Return the plan of a query; `fields` are those of the query or of the table's declaration."""
+    asked = {name: fields.pop(name) for name in ("index", "descending", "strong") if name in fields}
+    query = Query(
+        schema.table,
+        parse_expression(text, {}) if text else None,
+        projection=tuple(map(parse_path, projection)),
+        **asked,
+    )
+    return plan_query(query, make_table(schema, **fields))
+
+
+def make_limits(page_size: int = 10, seconds: float = 60.0, **fields: Any) -> Limits:
+    """Return limits that leave a minute of the running loop's time."""
+    until = asyncio.get_running_loop().time() + seconds
+    return Limits(**{"page_size": page_size, "answer_by": until, "deadline": until, **fields})

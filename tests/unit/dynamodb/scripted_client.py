@@ -1,0 +1,73 @@
+"""A client of DynamoDB that plays a script, and a backend that asks it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from botocore.exceptions import ClientError
+
+from dynamodb_processor_server.dynamodb.backend import Answer, Backend, BackendSettings, Target
+from dynamodb_processor_server.dynamodb.clients import Clients
+from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings
+
+EVENTS = Target("events", "eu-west-1", "a role")
+CONTENT = {"Items": ()}
+
+
+def refusal(code: str, status: int = 400) -> ClientError:
+    """Return an error that DynamoDB answers with."""
+    response: Any = {
+        "Error": {"Code": code, "Message": ""},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
+    return ClientError(response, "Query")
+
+
+THROTTLED = refusal("ThrottlingException")
+
+
+@dataclass
+class Script:
+    """A client, and where to get it: an error is raised, a number waits for so many seconds first.
+
+    When the script is over, all is well. `asked` is when requests were made.
+    """
+
+    steps: Sequence[Exception | float] = ()
+    asked: list[float] = field(default_factory=list)
+    renewed: list[tuple[str | None, str | None]] = field(default_factory=list)
+
+    async def client(self, region: str | None, role_arn: str | None) -> Script:
+        """Return the client."""
+        return self
+
+    def renew_credentials(self, region: str | None, role_arn: str | None) -> None:
+        """Note that it was asked for."""
+        self.renewed.append((region, role_arn))
+
+    async def play(self, client: Any) -> dict[str, Any]:
+        """Do the next step."""
+        assert client is self
+        self.asked.append(asyncio.get_running_loop().time() - 1_000.0)
+        number = len(self.asked) - 1
+        match self.steps[number] if number < len(self.steps) else 0.0:
+            case Exception() as error:
+                raise error
+            case seconds:
+                await asyncio.sleep(seconds)
+        return CONTENT
+
+    def backend(self, attempts: int = 3, jitter: float = 1.0, breaks_at: int = 1_000) -> Backend:
+        """Return a backend that plays it; its breakers open after so many failures."""
+        breaker = BreakerSettings(least_calls=breaks_at, cool_down=2.0)
+        settings = BackendSettings(attempts, attempt_timeout=2.0, breaker=breaker)
+        return Backend(cast("Clients", self), settings, jitter=lambda: jitter)
+
+
+async def read(script: Script, backend: Backend | None = None, seconds: float = 60.0) -> Answer:
+    """Read with a deadline in so many seconds."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    return await (backend or script.backend()).read(EVENTS, script.play, deadline)

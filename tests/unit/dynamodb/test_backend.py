@@ -1,0 +1,182 @@
+"""Requests to DynamoDB: made again when that may help and there is time and budget, else not."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+from botocore.exceptions import ReadTimeoutError
+
+from dynamodb_processor_server.dynamodb.backend import Backend, BackendSettings, Target
+from dynamodb_processor_server.dynamodb.clients import Clients
+from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable, TableNotFound
+from tests.support.warped_time import warped
+from tests.unit.dynamodb.scripted_client import CONTENT, EVENTS, THROTTLED, Script, read, refusal
+
+
+@warped
+async def test_a_failure_that_passes_is_not_seen() -> None:
+    """The answer says how many attempts it took, and how long with the pauses between them."""
+    script = Script([THROTTLED, ReadTimeoutError(endpoint_url="")])
+    answer = await read(script)
+    assert (answer.content, answer.attempts) == (CONTENT, 3)
+    assert script.asked == pytest.approx([0.0, 0.025, 0.075])
+    assert answer.seconds == pytest.approx(0.075)
+
+
+@warped
+async def test_attempts_are_bounded() -> None:
+    """The last failure is raised, with what it came from for the log, and clients may try."""
+    script = Script([THROTTLED] * 9)
+    with pytest.raises(BackendUnavailable) as raised:
+        await read(script, script.backend(attempts=4))
+    assert len(script.asked) == 4
+    assert raised.value.__cause__ is THROTTLED
+    assert raised.value.pushback is None
+
+
+@warped
+async def test_refusals_are_final() -> None:
+    """Asking again for what is not allowed, or not there, helps nobody."""
+    for code, expected in {
+        "AccessDeniedException": BackendRefused,
+        "UnrecognizedClientException": BackendRefused,
+        "ValidationException": BackendRefused,
+        "ResourceNotFoundException": TableNotFound,
+    }.items():
+        script = Script([refusal(code)] * 2)
+        with pytest.raises(expected):
+            await read(script)
+        assert len(script.asked) == 1
+
+
+@warped
+async def test_a_bug_stays_what_it_is() -> None:
+    """It is raised as it came, once."""
+    bug = KeyError("bug")
+    script = Script([bug, bug])
+    with pytest.raises(KeyError) as raised:
+        await read(script)
+    assert raised.value is bug
+    assert len(script.asked) == 1
+
+
+@warped
+async def test_no_retry_begins_that_cannot_end_in_time() -> None:
+    """The caller hears of the failure while it still listens."""
+    script = Script([THROTTLED] * 9)
+    with pytest.raises(BackendUnavailable):
+        await read(script, script.backend(attempts=9), seconds=0.08)
+    assert script.asked == pytest.approx([0.0, 0.025])
+    assert asyncio.get_running_loop().time() == pytest.approx(1_000.025)
+
+
+@warped
+async def test_an_attempt_without_an_answer_is_given_up() -> None:
+    """Also one whose answer drips, which never lets the socket time out."""
+    script = Script([10.0])
+    answer = await read(script)
+    assert answer.attempts == 2
+    assert script.asked == pytest.approx([0.0, 2.025])
+
+
+@warped
+async def test_a_table_in_trouble_gets_hardly_more_requests() -> None:
+    """When its budget is spent there are no retries, and clients are told not to make any."""
+    script = Script([THROTTLED] * 1_000)
+    backend = script.backend()
+    pushbacks = []
+    for _ in range(100):
+        with pytest.raises(BackendUnavailable) as raised:
+            await read(script, backend)
+        pushbacks.append(raised.value.pushback)
+    assert len(script.asked) == 110
+    assert pushbacks == [None] * 5 + [-1.0] * 95
+
+
+@warped
+async def test_a_spent_budget_is_one_table_s_own() -> None:
+    """Others are read as before."""
+    script = Script([THROTTLED] * 32)
+    backend = script.backend()
+    for _ in range(20):
+        with pytest.raises(BackendUnavailable):
+            await read(script, backend)
+    deadline = asyncio.get_running_loop().time() + 60.0
+    other = await backend.read(Target("other"), script.play, deadline)
+    assert other.attempts == 3
+
+
+@warped
+async def test_expired_credentials_are_renewed_before_the_next_attempt() -> None:
+    """Those of the client that was used, though the attempt may be another call's.
+
+    If they stay expired, that is for the operator.
+    """
+    script = Script([refusal("ExpiredTokenException")])
+    assert (await read(script)).attempts == 2
+    assert script.renewed == [("eu-west-1", "a role")]
+    script = Script([refusal("ExpiredTokenException")])
+    with pytest.raises(BackendRefused, match="ExpiredToken"):
+        await read(script, seconds=0.01)
+    assert script.renewed == [("eu-west-1", "a role")]
+    script = Script([refusal("ExpiredTokenException")] * 9)
+    with pytest.raises(BackendRefused, match="ExpiredToken"):
+        await read(script)
+    assert len(script.asked) == 3
+
+
+@warped
+async def test_every_attempt_is_counted_by_what_became_of_it() -> None:
+    """Those that nobody waited for included."""
+    script = Script([THROTTLED, refusal("InternalServerError", 500), 0.0, 1.5, 0.0])
+    backend = script.backend()
+    await read(script, backend)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await read(script, backend)
+    await read(script, backend)
+    ((table, record),) = backend.tables()
+    assert table == "events"
+    assert record.outcomes == {"throttled": 1, "failed": 1, "ok": 2, "abandoned": 1}
+    assert record.retries == 2
+
+
+@warped
+async def test_what_is_asked_about_tables_leaves_no_record() -> None:
+    """Callers may guess names of tables without end."""
+    script = Script([THROTTLED])
+    backend = script.backend()
+    answer = await backend.describe(Target("a guess"), script.play)
+    assert answer.attempts == 2
+    assert list(backend.tables()) == []
+
+
+@warped
+async def test_what_waits_for_a_connection_is_not_slow() -> None:
+    """Its timeout begins when it has one."""
+    script = Script([1.5] * 10)
+    settings = BackendSettings(1, attempt_timeout=2.0, connections=2)
+    backend = Backend(cast("Clients", script), settings)
+    answers = await asyncio.gather(*(read(script, backend) for _ in range(8)))
+    assert script.asked == [0.0, 0.0, 1.5, 1.5, 3.0, 3.0, 4.5, 4.5]
+    assert [answer.attempts for answer in answers] == [1] * 8
+
+
+@pytest.mark.parametrize(
+    "used", [{"CapacityUnits": 1.5}, [{"CapacityUnits": 1.0}, {"CapacityUnits": 0.5}]]
+)
+@warped
+async def test_what_an_answer_took_is_metered(used: Any) -> None:
+    """For one request of one table or of several, once, and in the task that asked."""
+    told: list[tuple[str, float]] = []
+
+    async def ask(client: Any) -> dict[str, Any]:
+        return {"ConsumedCapacity": used}
+
+    meter = lambda table, units: told.append((table, units))  # noqa: E731
+    backend = Backend(cast("Clients", Script()), meter=meter)
+    answer = await backend.read(EVENTS, ask, asyncio.get_running_loop().time() + 1.0)
+    assert told == [("events", 1.5)]
+    assert answer.read_units == 1.5

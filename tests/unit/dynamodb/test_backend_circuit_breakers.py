@@ -1,0 +1,136 @@
+"""Requests to DynamoDB where breakers stand: none to what has been failing, one to find out."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from dynamodb_processor_server.dynamodb.backend import Answer, Backend
+from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable
+from dynamodb_processor_server.runtime.circuit_breaker import State
+from tests.support.warped_time import warped
+from tests.unit.dynamodb.scripted_client import EVENTS, THROTTLED, Script, read, refusal
+
+HOT = replace(EVENTS, partition=("by_day", "monday"))
+
+
+def too_hot() -> ClientError:
+    """Return what DynamoDB says of a hot partition."""
+    error = refusal("ThrottlingException")
+    response: Any = error.response
+    response["throttlingReasons"] = [{"reason": "IndexReadKeyRangeThroughputExceeded"}]
+    return error
+
+
+def table_state(backend: Backend) -> State:
+    """Return the state of the breaker of the events."""
+    return dict(backend.breakers.states())["events"]
+
+
+@warped
+async def test_a_table_that_fails_is_left_alone_for_a_moment() -> None:
+    """Callers are told when to come back, and DynamoDB hears nothing meanwhile."""
+    script = Script([THROTTLED] * 3)
+    backend = script.backend(attempts=1, breaks_at=3)
+    for _ in range(3):
+        with pytest.raises(BackendUnavailable):
+            await read(script, backend)
+    for _ in range(50):
+        with pytest.raises(BackendUnavailable, match="left alone") as refused:
+            await read(script, backend)
+        assert refused.value.retry_after == refused.value.pushback == pytest.approx(2.5)
+    assert len(script.asked) == 3
+    await asyncio.sleep(2.5)
+    await read(script, backend)
+    assert table_state(backend) is State.CLOSED
+
+
+@warped
+async def test_retries_pass_the_breaker_too() -> None:
+    """One that opens between two attempts ends the call."""
+    script = Script([THROTTLED] * 9)
+    with pytest.raises(BackendUnavailable, match="left alone"):
+        await read(script, script.backend(attempts=9, breaks_at=4))
+    assert len(script.asked) == 4
+
+
+@warped
+async def test_one_of_many_callers_probes() -> None:
+    """The rest is refused while it waits, and served when it was answered."""
+    script = Script([*[THROTTLED] * 4, 0.5])
+    backend = script.backend(attempts=1, breaks_at=4)
+    for _ in range(4):
+        with pytest.raises(BackendUnavailable):
+            await read(script, backend)
+    await asyncio.sleep(2.5)
+    reads = (read(script, backend) for _ in range(50))
+    results = await asyncio.gather(*reads, return_exceptions=True)
+    assert sum(isinstance(result, Answer) for result in results) == 1
+    assert sum(isinstance(result, BackendUnavailable) for result in results) == 49
+    assert len(script.asked) == 5
+    assert (await read(script, backend)).attempts == 1
+
+
+@warped
+async def test_a_probe_that_is_cancelled_makes_way() -> None:
+    """Its caller left before anything could be said."""
+    script = Script([*[THROTTLED] * 4, 1.5, 0.0])
+    backend = script.backend(attempts=1, breaks_at=4)
+    for _ in range(4):
+        with pytest.raises(BackendUnavailable):
+            await read(script, backend)
+    await asyncio.sleep(2.5)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await read(script, backend)
+    assert table_state(backend) is State.HALF_OPEN
+    await read(script, backend)
+    assert table_state(backend) is State.CLOSED
+
+
+@pytest.mark.parametrize(("patience", "state"), [(0.5, State.CLOSED), (1.0, State.OPEN)])
+def test_what_callers_give_up_counts_if_it_was_slow(patience: float, state: State) -> None:
+    """A short deadline says nothing of DynamoDB, but a second without an answer does."""
+
+    @warped
+    async def run() -> None:
+        script = Script([1.8] * 9)
+        backend = script.backend(breaks_at=4)
+        for _ in range(4):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await read(script, backend)
+        assert table_state(backend) is state
+
+    run()
+
+
+@warped
+async def test_a_hot_partition_does_not_take_its_table_along() -> None:
+    """It alone is left alone, on the path where it is hot."""
+    script = Script([too_hot()] * 4)
+    backend = script.backend(attempts=1, breaks_at=4)
+    deadline = asyncio.get_running_loop().time() + 60.0
+    for _ in range(4):
+        with pytest.raises(BackendUnavailable, match="throttled"):
+            await backend.read(HOT, script.play, deadline)
+    with pytest.raises(BackendUnavailable, match="left alone"):
+        await backend.read(HOT, script.play, deadline)
+    for partition in (None, ("by_day", "tuesday"), (None, "monday")):
+        await backend.read(replace(EVENTS, partition=partition), script.play, deadline)
+    assert table_state(backend) is State.CLOSED
+
+
+@warped
+async def test_refusals_open_nothing() -> None:
+    """Bad requests and missing tables say nothing of a table's health."""
+    script = Script([refusal("ValidationException")] * 20)
+    backend = script.backend(breaks_at=4)
+    for _ in range(20):
+        with pytest.raises(BackendRefused):
+            await read(script, backend)
+    assert table_state(backend) is State.CLOSED

@@ -1,0 +1,65 @@
+"""Several partitions of a table that was left alone: one of them probes it for all."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from dynamodb_processor_server.dynamodb.backend import Backend, BackendSettings
+from dynamodb_processor_server.dynamodb.clients import Clients
+from dynamodb_processor_server.dynamodb.reader import DynamoDBReader
+from dynamodb_processor_server.errors import BackendUnavailable
+from dynamodb_processor_server.reader import START, PageEnd
+from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings, State
+from tests.support.warped_time import warped
+from tests.unit.dynamodb.questions import make_limits, make_plan
+from tests.unit.dynamodb.scripted_client import refusal
+
+PLAN = make_plan("device IN ('a', 'b', 'c')")
+
+
+class Table:
+    """A client of an empty table that may be broken, and how many requests it had at once."""
+
+    def __init__(self) -> None:
+        self.broken = True
+        self.active = self.most = self.requests = 0
+
+    async def client(self, region: str | None, role_arn: str | None) -> Table:
+        """Return the client."""
+        return self
+
+    async def query(self, **request: Any) -> dict[str, Any]:
+        """Answer after a moment."""
+        self.requests += 1
+        self.active += 1
+        self.most = max(self.most, self.active)
+        try:
+            await asyncio.sleep(0.01)
+        finally:
+            self.active -= 1
+        if self.broken:
+            raise refusal("InternalServerError", 500)
+        return {"Items": [], "Count": 0, "ScannedCount": 0}
+
+
+@warped
+async def test_a_table_that_is_well_again_is_read() -> None:
+    """By the first who asks for several partitions, without a request in vain."""
+    table = Table()
+    settings = BackendSettings(1, breaker=BreakerSettings(least_calls=3))
+    backend = Backend(cast("Clients", table), settings)
+    reader = DynamoDBReader(backend, 1_000_000)
+    for name in "xyz":  # one query that always fails says little of its table
+        failing = make_plan(f"device IN ('a', 'b', '{name}')")
+        with pytest.raises(BackendUnavailable):
+            await reader.fetch_page(failing, START, make_limits())
+    assert dict(backend.breakers.states())["readings"] is State.OPEN
+    await asyncio.sleep(3.0)
+    table.broken, table.requests, table.most = False, 0, 0
+    page = await reader.fetch_page(PLAN, START, make_limits())
+    assert page.content.end is PageEnd.EXHAUSTED
+    assert dict(backend.breakers.states())["readings"] is State.CLOSED
+    assert (table.requests, table.most) == (3, 2)

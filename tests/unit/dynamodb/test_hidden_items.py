@@ -1,0 +1,108 @@
+"""Counts and gets under a row rule: nothing they tell depends on hidden items."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from dynamodb_processor_server.dynamodb.backend import Backend
+from dynamodb_processor_server.dynamodb.clients import Clients
+from dynamodb_processor_server.dynamodb.count_builder import CountBuilder
+from dynamodb_processor_server.dynamodb.item_reader import DynamoDBItemReader
+from dynamodb_processor_server.query.expression.ast import Query
+from dynamodb_processor_server.query.expression.parser import parse_expression
+from dynamodb_processor_server.query.planning.plan import Plan, Shape
+from dynamodb_processor_server.query.planning.planner import plan_query
+from dynamodb_processor_server.query.planning.row_rule import RowRule
+from dynamodb_processor_server.reader import START, Found, Lookup, PageEnd, Usage
+from tests.unit.dynamodb.questions import SCHEMA, make_items, make_limits
+from tests.unit.query.tables import make_table
+
+_TABLE = make_table(SCHEMA)
+
+
+def rule(text: str) -> RowRule:
+    """Return a rule that reads may pass over."""
+    return RowRule(parse_expression(text, {}), as_filter=True)
+
+
+def count_plan() -> Plan:
+    """Return a plan that counts the low readings of a device."""
+    query = Query("readings", parse_expression("device = 'd'", {}), counts=True)
+    return plan_query(query, _TABLE, rule("level = 'low'"))
+
+
+async def counted(*answers: tuple[int, bool], up_to: int) -> tuple[PageEnd | None, int, bool]:
+    """Return how a count ends, at which number, and whether it can go on.
+
+    Answers are how many are counted and whether there is more to read.
+    """
+    builder = CountBuilder(count_plan(), START, make_limits(up_to), now=0.0)
+    end = None
+    for count, more in answers:
+        assert end is None
+        ((branch, request),) = builder.needs()
+        assert request["Limit"] >= 1
+        key = {"LastEvaluatedKey": {"device": {"S": "d"}, "seq": {"N": "1"}}} if more else {}
+        builder.add(branch, {"Count": count, **key}, Usage(9, 1.0, 1))
+        end = builder.fill()
+    if end is None:
+        return None, 0, False
+    content = builder.page(end).content
+    return end, content.count, content.next is not None
+
+
+async def test_a_count_reaches_its_bound_with_one_item_more() -> None:
+    """At the bound alone it is open whether there are more: what follows may be hidden."""
+    assert await counted((5, True), up_to=5) == (None, 0, False)
+    assert await counted((5, True), (0, True), (0, False), up_to=5) == (PageEnd.EXHAUSTED, 5, False)
+    assert await counted((5, True), (0, True), (1, True), up_to=5) == (PageEnd.PAGE_FULL, 6, True)
+
+
+class Client:
+    """A DynamoDB that has some items; `asked` are the keys of each request."""
+
+    def __init__(self, items: list[dict[str, Any]]) -> None:
+        self._items = items
+        self.asked: list[list[str]] = []
+
+    async def client(self, region: str | None, role_arn: str | None) -> Client:
+        """Return itself."""
+        return self
+
+    async def batch_get_item(self, RequestItems: Any, **_: Any) -> dict[str, Any]:  # noqa: N803 - AWS's name
+        """Return the items that it has of those that are asked for."""
+        keys = RequestItems["readings"]["Keys"]
+        self.asked.append([key["seq"]["N"] for key in keys])
+        items = [i for i in self._items if {"device": i["device"], "seq": i["seq"]} in keys]
+        return {"Responses": {"readings": items}, "ResponseMetadata": {}}
+
+
+async def found(client: Client, text: str, count: int) -> Found:
+    """Return what is found of the first so many keys under a rule."""
+    keys = tuple({"device": {"S": "d"}, "seq": {"N": str(number)}} for number in range(count))
+    lookup = Lookup(_TABLE, keys, {}, Shape(), strong=False, rule=rule(text))
+    backend = Backend(cast("Clients", client))
+    return await DynamoDBItemReader(backend).get_items(lookup, make_limits(1))
+
+
+async def test_a_hidden_item_is_found_to_be_missing() -> None:
+    """Exactly as one that is not there."""
+    client = Client(make_items(4))
+    answer = await found(client, "level = 'low'", 6)
+    assert [answer.items[place] is not None for place in range(6)] == [
+        False, True, True, False, False, False,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"), [("seq < 2", [["0", "1"]]), ("seq < 0", []), ("device = 'x'", [])]
+)
+async def test_keys_that_a_rule_hides_are_not_asked_for(text: str, asked: list[list[str]]) -> None:
+    """What they cost would tell whether there are such items."""
+    client = Client(make_items(4))
+    answer = await found(client, text, 4)
+    assert client.asked == asked
+    assert sum(item is not None for item in answer.items.values()) == len(asked and asked[0])
+    assert len(answer.items) == 4

@@ -1,0 +1,230 @@
+"""Getting items by key: what DynamoDB leaves unprocessed is asked for again while there is time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+from botocore.exceptions import ClientError
+
+from dynamodb_processor_server.dynamodb.backend import Backend
+from dynamodb_processor_server.dynamodb.clients import Clients
+from dynamodb_processor_server.dynamodb.item_reader import DynamoDBItemReader
+from dynamodb_processor_server.errors import (
+    BackendRefused,
+    BackendUnavailable,
+    DeadlineExceeded,
+    TableNotFound,
+)
+from dynamodb_processor_server.query.expression.values import WireItem
+from dynamodb_processor_server.query.planning.request_builder import build_batch
+from dynamodb_processor_server.reader import Found, Lookup
+from tests.support.warped_time import warped
+from tests.unit.dynamodb.questions import SCHEMA, make_items, make_limits
+from tests.unit.query.tables import make_table
+
+_TABLE = SCHEMA.table
+
+
+@dataclass
+class StingyDynamoDB:
+    """A client, and where to get it, that processes the first `at_once` keys of each request.
+
+    A request takes `seconds` of the loop's time and one read unit. `failures` are raised in place
+    of answers, by the number of the request from 0.
+    """
+
+    at_once: int = 100
+    seconds: float = 0.0
+    failures: Mapping[int, Exception] = field(default_factory=dict)
+    requests: list[dict[str, Any]] = field(default_factory=list)
+
+    async def client(self, region: str | None, role_arn: str | None) -> StingyDynamoDB:
+        """Return the client."""
+        return self
+
+    async def batch_get_item(
+        self,
+        RequestItems: dict[str, Any],  # noqa: N803 - AWS's name
+        ReturnConsumedCapacity: str,  # noqa: N803 - AWS's name
+    ) -> dict[str, Any]:
+        """Answer with the items of the first keys, last one first, and put the others off."""
+        request = RequestItems[_TABLE]
+        number = len(self.requests)
+        self.requests.append(request)
+        await asyncio.sleep(self.seconds)
+        if number in self.failures:
+            raise self.failures[number]
+        processed, left = request["Keys"][: self.at_once], request["Keys"][self.at_once :]
+        held = [item for item in make_items(10) if _key_of(item) in processed]
+        unprocessed = {_TABLE: {**request, "Keys": left}} if left else {}
+        return {
+            "Responses": {_TABLE: held[::-1]},
+            "UnprocessedKeys": unprocessed,
+            "ConsumedCapacity": [{"TableName": _TABLE, "CapacityUnits": 1.0}],
+            "ResponseMetadata": {},
+        }
+
+
+def _key_of(item: WireItem) -> WireItem:
+    return {name: item[name] for name in SCHEMA.keys}
+
+
+def keys(numbers: Sequence[int]) -> tuple[WireItem, ...]:
+    """Return the keys of readings; there are those from 0 to 9."""
+    return tuple({"device": {"S": "d"}, "seq": {"N": str(number)}} for number in numbers)
+
+
+async def get(
+    dynamodb: StingyDynamoDB,
+    numbers: Sequence[int],
+    *,
+    strong: bool = False,
+    sleep: Callable[[float], Any] = asyncio.sleep,
+    jitter: Callable[[], float] = lambda: 1.0,
+    **limits: Any,
+) -> Found:
+    """Look readings up."""
+    table = make_table(SCHEMA)
+    lookup = Lookup(table, keys(numbers), *build_batch((), table), strong)
+    backend = Backend(cast("Clients", dynamodb), sleep=sleep, jitter=jitter)
+    reader = DynamoDBItemReader(backend, now=lambda: 1_000.0)
+    return await reader.get_items(lookup, make_limits(**limits))
+
+
+def sequence(found: Found) -> dict[int, int | None]:
+    """Return the number of the reading at each place that was read."""
+    return {
+        place: None if item is None else int(item["seq"]["N"])
+        for place, item in found.items.items()
+    }
+
+
+@warped
+async def test_items_find_their_places_in_any_order() -> None:
+    """What DynamoDB neither gives nor puts off does not exist."""
+    dynamodb = StingyDynamoDB()
+    found = await get(dynamodb, [7, 77, 2])
+    assert sequence(found) == {0: 7, 1: None, 2: 2}
+    assert (found.usage.items_scanned, found.usage.read_units) == (2, 1.0)
+    assert (found.usage.backend_calls, found.usage.retries) == (1, 0)
+    assert found.read_at == 1_000.0
+
+
+@warped
+async def test_what_is_left_unprocessed_is_asked_for_again() -> None:
+    """With nothing but the rest in each request, and the use of all of them added up."""
+    dynamodb = StingyDynamoDB(at_once=2, seconds=0.5)
+    found = await get(dynamodb, [5, 77, 3, 4, 88], strong=True)
+    assert sequence(found) == {0: 5, 1: None, 2: 3, 3: 4, 4: None}
+    assert [len(request["Keys"]) for request in dynamodb.requests] == [5, 3, 1]
+    assert all(request["ConsistentRead"] for request in dynamodb.requests)
+    assert (found.usage.backend_calls, found.usage.read_units, found.usage.retries) == (3, 3.0, 0)
+    assert found.usage.backend_time == 1.5
+
+
+@warped
+async def test_pauses_between_requests_grow_with_jitter() -> None:
+    """From a random part of 25 ms up to one of a second."""
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    await get(StingyDynamoDB(at_once=1), range(8), sleep=sleep, jitter=lambda: 0.5)
+    assert pauses == [0.0125, 0.025, 0.05, 0.1, 0.2, 0.4, 0.5]
+
+
+@warped
+async def test_what_is_not_read_in_time_is_left_open() -> None:
+    """The call ends at its next chance once its time is over."""
+    dynamodb = StingyDynamoDB(at_once=1, seconds=2.0)
+    found = await get(dynamodb, range(10), seconds=3.0)
+    assert sequence(found) == {0: 0}
+    assert found.usage.backend_calls == 1
+
+
+@warped
+async def test_a_request_that_takes_too_long_leaves_the_rest_open() -> None:
+    """At the deadline it is given up; what came before is kept."""
+    started = asyncio.get_running_loop().time()
+    found = await get(StingyDynamoDB(at_once=3, seconds=2.0), range(10), seconds=5.0)
+    assert sequence(found) == {place: place for place in range(6)}
+    assert asyncio.get_running_loop().time() - started == pytest.approx(5.0)
+
+
+@warped
+async def test_nothing_in_time_is_an_error() -> None:
+    """There is nothing to show."""
+    with pytest.raises(DeadlineExceeded):
+        await get(StingyDynamoDB(seconds=10.0), [1], seconds=3.0)
+
+
+@warped
+async def test_a_dynamodb_that_processes_nothing_leaves_everything_open() -> None:
+    """It answered, so that is the answer."""
+    found = await get(StingyDynamoDB(at_once=0), [1, 2], seconds=3.0)
+    assert found.items == {}
+    assert found.usage.backend_calls > 2
+
+
+@warped
+async def test_a_budget_of_read_units_ends_the_asking() -> None:
+    """After the request that reaches it."""
+    found = await get(StingyDynamoDB(at_once=1), range(10), max_read_units=2.5)
+    assert sequence(found) == {0: 0, 1: 1, 2: 2}
+
+
+def refused(code: str) -> ClientError:
+    """Return DynamoDB's refusal of a request."""
+    return ClientError({"Error": {"Code": code, "Message": "no"}}, "BatchGetItem")
+
+
+@warped
+async def test_a_failure_after_the_first_answer_leaves_the_rest_open() -> None:
+    """A throttled DynamoDB puts some keys off and refuses them next; what it gave is not lost."""
+    throttled = refused("ProvisionedThroughputExceededException")
+    failures = dict.fromkeys(range(1, 4), throttled)
+    found = await get(StingyDynamoDB(at_once=2, failures=failures), range(5))
+    assert sequence(found) == {0: 0, 1: 1}
+
+
+@warped
+async def test_a_failure_that_passes_costs_a_retry() -> None:
+    """Which is counted among the requests, and apart."""
+    throttled = refused("ThrottlingException")
+    found = await get(StingyDynamoDB(at_once=2, failures={1: throttled}), range(4))
+    assert sequence(found) == {0: 0, 1: 1, 2: 2, 3: 3}
+    assert (found.usage.backend_calls, found.usage.retries) == (3, 1)
+
+
+@warped
+async def test_answers_that_do_nothing_draw_on_the_budget_of_retries() -> None:
+    """When it is spent, what is left is left: a table in trouble is not asked on and on."""
+    dynamodb = StingyDynamoDB(at_once=0)
+    found = await get(dynamodb, [1, 2], seconds=1_000.0)
+    assert found.items == {}
+    assert len(dynamodb.requests) == 12  # the budget of ten, and what the answers gave back
+
+
+@warped
+async def test_failures_with_nothing_to_show_are_errors() -> None:
+    """In the domain's words."""
+    for code, expected in {
+        "ProvisionedThroughputExceededException": BackendUnavailable,
+        "ResourceNotFoundException": TableNotFound,
+        "AccessDeniedException": BackendRefused,
+    }.items():
+        with pytest.raises(expected):
+            await get(StingyDynamoDB(failures=dict.fromkeys(range(3), refused(code))), [1])
+
+
+@warped
+async def test_a_mistake_of_ours_is_never_hidden() -> None:
+    """Also after the first answer."""
+    denied = refused("AccessDeniedException")
+    with pytest.raises(BackendRefused):
+        await get(StingyDynamoDB(at_once=1, failures={1: denied}), [1, 2])

@@ -1,0 +1,111 @@
+"""Evaluating in slices: pages and counts are the same wherever it pauses."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import Any, cast
+
+import pytest
+
+from dynamodb_processor_server.dynamodb.backend import Backend
+from dynamodb_processor_server.dynamodb.count_builder import CountBuilder
+from dynamodb_processor_server.dynamodb.page_builder import PageBuilder
+from dynamodb_processor_server.dynamodb.reader import DynamoDBReader
+from dynamodb_processor_server.errors import RateLimited
+from dynamodb_processor_server.query.expression.ast import Query
+from dynamodb_processor_server.query.expression.evaluator import evaluate
+from dynamodb_processor_server.query.expression.parser import parse_expression
+from dynamodb_processor_server.query.planning.planner import plan_query
+from dynamodb_processor_server.reader import START, Limits, Page, PageEnd, Usage
+from dynamodb_processor_server.runtime import time_slices as evaluation
+from tests.support.work import counted_work
+from tests.unit.dynamodb.questions import SCHEMA, make_items
+from tests.unit.dynamodb.test_page_builder import FAR, LOCAL
+from tests.unit.query.tables import make_table
+
+_ITEMS = make_items(30)
+_COUNTING = plan_query(
+    Query(
+        "readings",
+        parse_expression("level = 'low' AND seq <> 1 AND seq <> 2", {}),
+        index="by_level",
+        counts=True,
+    ),
+    make_table(SCHEMA),
+)
+
+
+@pytest.fixture
+def always_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that is a second later each time it is looked at."""
+    seconds = itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(seconds)))
+
+
+def _finish(builder: Any) -> tuple[Page, int]:
+    """Give a builder all items in one answer; return its page and how often it paused."""
+    pauses = 0
+    answered = False
+    while (end := builder.fill()) is None:
+        if builder.paused:
+            pauses += 1
+            continue
+        assert not answered
+        ((branch, _),) = builder.needs()
+        builder.add(branch, {"Items": _ITEMS, "Count": len(_ITEMS)}, Usage(30, 15.0, 1))
+        answered = True
+    return builder.page(end), pauses
+
+
+@pytest.mark.usefixtures("always_over")
+def test_a_page_is_the_same_in_slices() -> None:
+    """It goes on behind the last item that it has looked at."""
+    whole, never = _finish(PageBuilder(LOCAL, START, Limits(100, FAR, FAR), 1_000_000, 1_000.0))
+    sliced, often = _finish(
+        PageBuilder(LOCAL, START, Limits(100, FAR, FAR), 1_000_000, 1_000.0, pause_after=0.005)
+    )
+    assert never == 0
+    assert often >= len(_ITEMS) - 1
+    assert sliced.content == whole.content
+
+
+@pytest.mark.usefixtures("always_over")
+def test_a_count_stands_where_it_was_until_all_of_an_answer_is_counted() -> None:
+    """A count that is cut short in between has not moved, so nothing is counted twice or lost."""
+    whole, never = _finish(CountBuilder(_COUNTING, START, Limits(100, FAR, FAR), 1_000.0))
+    builder = CountBuilder(_COUNTING, START, Limits(100, FAR, FAR), 1_000.0, 0.005)
+    assert builder.fill() is None
+    ((branch, _),) = builder.needs()
+    builder.add(branch, {"Items": _ITEMS, "Count": len(_ITEMS)}, Usage(30, 15.0, 1))
+    pauses = 0
+    while (end := builder.fill()) is None:
+        pauses += 1
+        assert not builder.moved
+        assert builder.page(PageEnd.TIME_BUDGET).content.count == 0
+    assert (never, pauses >= len(_ITEMS) - 1) == (0, True)
+    assert builder.page(end).content == whole.content
+
+
+async def test_evaluating_is_refused_to_a_caller_in_debt() -> None:
+    """Before DynamoDB is asked; a query that DynamoDB filters by itself is not concerned."""
+
+    class InDebt(evaluation.Unlimited):
+        def check(self) -> None:
+            raise RateLimited("p", "over the limit", 1.0)
+
+    reader = DynamoDBReader(cast(Backend, None), 1_000_000, evaluation=InDebt())
+    with pytest.raises(RateLimited):
+        await reader.fetch_page(LOCAL, START, Limits(10, FAR, FAR))
+
+
+def test_a_large_attribute_is_read_once_for_a_condition() -> None:
+    """However often the condition names it."""
+    item = {"a": {"L": [{"N": str(n)} for n in range(1_000)]}}
+    work = []
+    for count in (1, 100):
+        condition = parse_expression(" OR ".join(["a = 'x'"] * count), {})
+        with counted_work() as counted:
+            assert not evaluate(condition, item)
+        work.append(counted.calls)
+    assert work[1] < 2 * work[0]

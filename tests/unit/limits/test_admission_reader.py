@@ -1,0 +1,123 @@
+"""Places in admission: one for each page or lookup, given back whatever comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from dynamodb_processor_server.errors import BackendUnavailable, Overloaded
+from dynamodb_processor_server.limits.admission import Admission
+from dynamodb_processor_server.limits.admission_reader import (
+    Admittance,
+    AdmittedItemReader,
+    AdmittedReader,
+    Claim,
+)
+from dynamodb_processor_server.query.planning.plan import Plan
+from dynamodb_processor_server.reader import (
+    NO_USAGE,
+    START,
+    Found,
+    Limits,
+    Lookup,
+    Page,
+    PageContent,
+    PageEnd,
+    Position,
+)
+from tests.support.warped_time import warped
+from tests.unit.dynamodb.questions import make_limits, make_plan
+
+_PAGE = Page(PageContent(b"", 0, None, PageEnd.EXHAUSTED, 0.0))
+
+
+@dataclass
+class _Slow:
+    """Reads that end when they are let, and how many were under way at most."""
+
+    error: Exception | None = None
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    active: int = 0
+    most: int = 0
+
+    async def _read(self) -> None:
+        self.active += 1
+        self.most = max(self.most, self.active)
+        await self.gate.wait()
+        self.active -= 1
+        if self.error is not None:
+            raise self.error
+
+    async def fetch_page(self, plan: Plan, at: Position, limits: Limits) -> Page:
+        await self._read()
+        return _PAGE
+
+    async def get_items(self, lookup: Lookup, limits: Limits) -> Found:
+        await self._read()
+        return Found({}, NO_USAGE, 0.0)
+
+
+def _readers(
+    slow: _Slow, admission: Admission, seconds: float | None = None
+) -> tuple[AdmittedReader, AdmittedItemReader]:
+    admittance = Admittance(admission, lambda: Claim("someone", seconds))
+    return AdmittedReader(slow, admittance), AdmittedItemReader(slow, admittance)
+
+
+async def _read(reader: AdmittedReader | AdmittedItemReader, **limits: Any) -> None:
+    if isinstance(reader, AdmittedReader):
+        await reader.fetch_page(make_plan(), START, make_limits(**limits))
+    else:
+        await reader.get_items(cast("Lookup", None), make_limits(**limits))
+
+
+@warped
+async def test_pages_and_lookups_share_the_places() -> None:
+    """No more of them are read at once than there are places; the others have their turn."""
+    slow, admission = _Slow(), Admission(2, 10)
+    readers = _readers(slow, admission)
+    reads = [asyncio.create_task(_read(reader)) for reader in readers * 3]
+    await asyncio.sleep(0.5)
+    assert (slow.active, admission.active, admission.waiting) == (2, 2, 4)
+    slow.gate.set()
+    await asyncio.gather(*reads)
+    assert (slow.most, admission.active) == (2, 0)
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["page", "lookup"])
+@warped
+async def test_a_place_is_given_back_whatever_happens(which: int) -> None:
+    """Failure and cancellation included."""
+    slow, admission = _Slow(BackendUnavailable("no")), Admission(1, 0)
+    reader = _readers(slow, admission)[which]
+    cancelled = asyncio.create_task(_read(reader))
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await _read(reader)
+    cancelled.cancel()
+    await asyncio.wait((cancelled,))
+    assert admission.active == 0
+    slow.gate.set()
+    with pytest.raises(BackendUnavailable):
+        await _read(reader)
+    assert admission.active == 0
+
+
+@pytest.mark.parametrize(("call", "read"), [(0.25, 30.0), (30.0, 0.25), (None, 0.25)])
+@warped
+async def test_nobody_waits_past_a_deadline(call: float | None, read: float) -> None:
+    """Neither the call's on whose behalf it is read, nor the read's own."""
+    slow, admission = _Slow(), Admission(1, 5)
+    reader, _ = _readers(slow, admission, call)
+    first = asyncio.create_task(_read(reader))
+    await asyncio.sleep(0)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    with pytest.raises(Overloaded):
+        await _read(reader, seconds=read)
+    assert 0.2 <= loop.time() - began <= 0.3
+    slow.gate.set()
+    await first

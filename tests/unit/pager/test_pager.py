@@ -1,0 +1,297 @@
+"""One call's walk over pages: its account, its end, and one page read ahead."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import Any, Final
+
+import pytest
+
+from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded
+from dynamodb_processor_server.pager.pager import Budget, Step, Terms, Traversal
+from dynamodb_processor_server.query.planning.plan import Plan
+from dynamodb_processor_server.reader import (
+    NO_USAGE,
+    START,
+    Limits,
+    Page,
+    PageEnd,
+    Position,
+    Reader,
+)
+from tests.support.fake_reader import UNITS_PER_ITEM, InMemoryReader, items_of
+from tests.support.warped_time import warped
+from tests.unit.dynamodb.questions import make_items, make_plan
+
+ITEMS: Final = make_items(25)
+PLAN: Final = make_plan()
+
+
+class ScriptedReader:
+    """Reads from memory, but takes `seconds` for each page and fails at the page `fails_at`."""
+
+    def __init__(
+        self,
+        seconds: float = 0.0,
+        fails_at: int | None = None,
+        error: Exception | None = None,
+    ) -> None:
+        self.inner = InMemoryReader(ITEMS)
+        self.limits: list[Limits] = []
+        self.cancelled = 0
+        self._seconds = seconds
+        self._fails_at = fails_at
+        self._error = error or BackendUnavailable("broken")
+
+    async def fetch_page(self, plan: Plan, at: Position, limits: Limits) -> Page:
+        """Return the next page, in time."""
+        self.limits.append(limits)
+        try:
+            await asyncio.sleep(self._seconds)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if len(self.limits) == self._fails_at:
+            raise self._error
+        return await self.inner.fetch_page(plan, at, limits)
+
+
+def walk(
+    reader: Reader, *, returned: int = 0, max_items: int | None = None, **terms: Any
+) -> Traversal:
+    """Return a walk from the start, in pages of 10 and with a minute's time unless said."""
+    return Traversal(
+        reader,
+        PLAN,
+        Terms(**{"page_size": 10, "seconds": 60.0, **terms}),
+        START,
+        returned,
+        max_items,
+    )
+
+
+async def collect(traversal: Traversal) -> list[Step]:
+    """Take every step of a walk."""
+    return [step async for step in traversal.pages()]
+
+
+def ends(steps: list[Step]) -> list[PageEnd]:
+    """Return why each page ends."""
+    return [step.page.content.end for step in steps]
+
+
+def delivered(steps: list[Step]) -> list[dict[str, Any]]:
+    """Return all items of all pages."""
+    return [item for step in steps for item in items_of(step.page)]
+
+
+@warped
+async def test_all_pages_come_and_the_last_says_so() -> None:
+    """The account is of this call, but for `returned`, which is of the whole traversal."""
+    steps = await collect(walk(InMemoryReader(ITEMS), returned=100))
+    assert delivered(steps) == ITEMS
+    assert ends(steps) == [PageEnd.PAGE_FULL, PageEnd.PAGE_FULL, PageEnd.EXHAUSTED]
+    assert [step.last for step in steps] == [False, False, True]
+    assert [step.items for step in steps] == [10, 20, 25]
+    assert [step.returned for step in steps] == [110, 120, 125]
+    assert [step.usage.items_scanned for step in steps] == [10, 20, 25]
+    assert steps[-1].usage == sum((step.page.usage for step in steps), NO_USAGE)
+
+
+@warped
+async def test_a_unary_call_takes_one_step() -> None:
+    """The next page begins where it ended, and nothing is read ahead."""
+    reader = InMemoryReader(ITEMS)
+    step = await walk(reader).next_page()
+    assert items_of(step.page) == ITEMS[:10]
+    assert not step.last
+    assert len(reader.calls) == 1
+    follow = Traversal(reader, PLAN, Terms(20, 60.0), step.page.content.next or b"", 10, None)
+    step = await follow.next_page()
+    assert items_of(step.page) == ITEMS[10:]
+    assert step.last
+    assert step.page.content.end is PageEnd.EXHAUSTED
+
+
+@pytest.mark.parametrize(
+    ("returned", "max_items", "sizes"), [(0, 25, [10, 10, 5]), (7, 20, [10, 3])]
+)
+@warped
+async def test_a_traversal_ends_at_its_most_items(
+    returned: int, max_items: int, sizes: list[int]
+) -> None:
+    """Over all of its calls; the last page is no larger than what is left, and nothing follows."""
+    steps = await collect(
+        walk(InMemoryReader(make_items(99)), returned=returned, max_items=max_items)
+    )
+    assert [step.page.content.count for step in steps] == sizes
+    assert steps[-1].returned == max_items
+    assert steps[-1].page.content.end is PageEnd.MAX_ITEMS
+    assert steps[-1].page.content.next is None
+    assert steps[-1].last
+
+
+@pytest.mark.parametrize(
+    ("budget", "reason", "items"),
+    [
+        (Budget(max_scanned_items=13), PageEnd.SCAN_BUDGET, 13),
+        (Budget(max_scanned_items=20), PageEnd.SCAN_BUDGET, 20),
+        (Budget(max_read_units=13 * UNITS_PER_ITEM), PageEnd.READ_UNIT_BUDGET, 13),
+        (Budget(max_read_units=0.1), PageEnd.READ_UNIT_BUDGET, 1),
+    ],
+)
+@warped
+async def test_a_spent_budget_is_the_last_page(budget: Budget, reason: PageEnd, items: int) -> None:
+    """Budgets are the whole call's, the stream ends well, and there is a place to go on from."""
+    reader = InMemoryReader(ITEMS)
+    steps = await collect(walk(reader, budget=budget))
+    assert delivered(steps) == ITEMS[:items]
+    assert steps[-1].page.content.end is reason
+    assert steps[-1].last
+    follow = Traversal(reader, PLAN, Terms(50, 60.0), steps[-1].page.content.next or b"", 0, None)
+    assert items_of((await follow.next_page()).page) == ITEMS[items:]
+
+
+@warped
+async def test_a_spent_duration_is_the_last_page() -> None:
+    """Reading stops when it is over, though the caller's deadline is far away."""
+    steps = await collect(walk(ScriptedReader(seconds=1.0), budget=Budget(max_duration=1.5)))
+    assert ends(steps) == [PageEnd.PAGE_FULL, PageEnd.TIME_BUDGET]
+    assert steps[-1].last
+    assert steps[-1].page.content.next is not None
+
+
+@warped
+async def test_near_the_deadline_progress_is_an_answer() -> None:
+    """What was read is sent while there is time to, with a token."""
+    steps = await collect(walk(ScriptedReader(seconds=1.0), page_size=2, seconds=3.2))
+    assert ends(steps) == [PageEnd.PAGE_FULL, PageEnd.PAGE_FULL, PageEnd.TIME_BUDGET]
+    assert [step.last for step in steps] == [False, False, True]
+
+
+@warped
+async def test_limits_leave_time_to_answer() -> None:
+    """A tenth of the time, at most a quarter of a second; half of it to end at once."""
+    loop = asyncio.get_running_loop()
+    for seconds, margin in ((1.0, 0.1), (60.0, 0.25)):
+        reader = ScriptedReader()
+        now = loop.time()
+        await walk(reader, seconds=seconds).next_page()
+        assert reader.limits[0].answer_by == pytest.approx(now + seconds - margin)
+        assert reader.limits[0].deadline == pytest.approx(now + seconds - margin / 2)
+        assert not reader.limits[0].budgeted
+
+
+@warped
+async def test_limits_are_what_is_left() -> None:
+    """Each page gets the rest of the budget and its own share of a stream's interval."""
+    reader = ScriptedReader(seconds=1.0)
+    budget = Budget(max_scanned_items=100, max_read_units=50.0, max_duration=30.0)
+    now = asyncio.get_running_loop().time()
+    await collect(walk(reader, budget=budget, interval=5.0, max_items=12))
+    first, second = reader.limits
+    assert (first.max_scanned_items, second.max_scanned_items) == (100, 90)
+    assert (first.max_read_units, second.max_read_units) == (50.0, 50.0 - 10 * UNITS_PER_ITEM)
+    assert (first.answer_by, second.answer_by) == (now + 5.0, now + 6.0)
+    assert (first.page_size, second.page_size) == (10, 2)
+    assert first.has_duration
+    assert first.budgeted
+
+
+@warped
+async def test_one_page_is_read_ahead() -> None:
+    """While a page is being written the next one is read, and not the one after it."""
+    reader = ScriptedReader(seconds=1.0)
+    async with aclosing(walk(reader, page_size=5).pages()) as pages:
+        for number in range(1, 4):
+            await anext(pages)
+            await asyncio.sleep(10.0)
+            assert len(reader.limits) == number + 1
+            assert len(reader.inner.calls) == number + 1
+
+
+@warped
+async def test_reading_ahead_saves_the_wait() -> None:
+    """A caller who takes as long as a page does waits for the first one only."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async for _ in walk(ScriptedReader(seconds=1.0), page_size=5).pages():
+        await asyncio.sleep(1.0)
+    assert loop.time() - began == pytest.approx(6.0)
+
+
+@warped
+async def test_a_walk_that_is_given_up_stops_reading() -> None:
+    """Closing the generator ends the read ahead; no task is left behind (see `warped`)."""
+    reader = ScriptedReader(seconds=1.0)
+    pages = walk(reader).pages()
+    await anext(pages)
+    await asyncio.sleep(0.5)
+    await pages.aclose()
+    assert reader.cancelled == 1
+
+
+@warped
+async def test_a_cancelled_call_stops_reading() -> None:
+    """Whether it was waiting for the page ahead or busy with the last one."""
+    for pause in (0.0, 0.5):
+        reader = ScriptedReader(seconds=1.0)
+
+        async def consume(reader: Reader = reader, pause: float = pause) -> None:
+            async with aclosing(walk(reader).pages()) as pages:
+                async for _ in pages:
+                    await asyncio.sleep(pause)
+
+        task = asyncio.create_task(consume())
+        await asyncio.sleep(1.2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert reader.cancelled == 1
+
+
+@pytest.mark.parametrize("fails_at", [1, 2, 3])
+@warped
+async def test_an_error_comes_after_the_pages_before_it(fails_at: int) -> None:
+    """Whole pages that were read are delivered; the error is not lost with the task it was in."""
+    steps: list[Step] = []
+
+    async def consume() -> None:
+        async for step in walk(ScriptedReader(fails_at=fails_at)).pages():
+            steps.append(step)
+            await asyncio.sleep(1.0)
+
+    with pytest.raises(BackendUnavailable, match="broken"):
+        await consume()
+    assert len(steps) == fails_at - 1
+    assert not any(step.last for step in steps)
+
+
+@warped
+async def test_a_deadline_after_pages_is_the_end_of_a_stream_not_an_error() -> None:
+    """A stream whose time is up while nothing more was found ends OK, with where it stands."""
+    reader = ScriptedReader(fails_at=2, error=DeadlineExceeded("nothing to show"))
+    first, last = await collect(walk(reader))
+    assert (last.last, last.page.content.end) == (True, PageEnd.TIME_BUDGET)
+    assert (last.page.content.items, last.page.usage) == (b"", NO_USAGE)
+    assert last.page.content.next == first.page.content.next
+    assert (last.items, last.usage) == (first.items, first.usage)
+
+
+@warped
+async def test_an_error_that_nobody_waits_for_is_not_reported() -> None:
+    """The caller has left; that the page ahead failed as well is nobody's business."""
+    pages = walk(ScriptedReader(fails_at=2)).pages()
+    await anext(pages)
+    await asyncio.sleep(1.0)
+    await pages.aclose()
+
+
+@warped
+async def test_an_empty_range_is_one_last_page() -> None:
+    """A stream always has a message."""
+    steps = await collect(walk(InMemoryReader([])))
+    assert ends(steps) == [PageEnd.EXHAUSTED]
+    assert steps[0].last
+    assert steps[0].items == 0

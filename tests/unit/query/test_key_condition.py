@@ -1,0 +1,281 @@
+"""What a key condition carries: always a range that holds every match, never an illegal one."""
+
+from __future__ import annotations
+
+import pytest
+
+from dynamodb_processor_server.catalog.schema import KeyAttribute, KeySchema
+from dynamodb_processor_server.query.expression.parser import parse_expression
+from dynamodb_processor_server.query.expression.values import Value
+from dynamodb_processor_server.query.planning.key_condition import (
+    Narrowing,
+    key_condition,
+    merged_choices,
+    missing_partition,
+    partitions_needed,
+)
+from tests.unit.query.keys import KEY, MULTI, A, of, terms_of
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("p = 'a' AND q = 'b'", ()),
+        ("'a' = p AND q IN ('b')", ()),
+        ("p = 'a'", ("q",)),
+        ("p > 'a' AND q IN ('a', 'b')", ("p",)),
+        ("p IN ('a', 'b') AND q IN ('a', 'b')", ()),
+        ("p IN ('a', x) AND q IN (p)", ("p", "q")),
+        ("p = 'a' OR q = 'b'", ("p", "q")),
+        ("p.x = 'a' AND q = p", ("p", "q")),
+        ("NOT p = 'a'", ("p", "q")),
+        ("p <> 'a' AND q BETWEEN 'b' AND 'b'", ("p", "q")),
+        ("begins_with(p, 'a') AND size(q) = 1", ("p", "q")),
+    ],
+)
+def test_partition_attributes_are_fixed_by_equality_alone(
+    text: str, missing: tuple[str, ...]
+) -> None:
+    """With one literal, or with one of several; never with what an attribute holds."""
+    assert missing_partition(MULTI, terms_of(text)) == missing
+
+
+@pytest.mark.parametrize(
+    ("condition", "terms", "rest", "narrowing"),
+    [
+        ("", "", "", Narrowing.PARTITION),
+        ("s = 1", "s = 1", "", Narrowing.EQUAL),
+        ("1 = s", "s = 1", "", Narrowing.EQUAL),
+        ("s IN (1)", "s = 1", "", Narrowing.EQUAL),
+        ("s = 1 AND s >= 1 AND s BETWEEN 0 AND 1", "s = 1", "", Narrowing.EQUAL),
+        ("s = 1 AND s <= 3 AND s < 3 AND s > 0", "s = 1", "", Narrowing.EQUAL),
+        ("s = 1 AND s <> 2", "s = 1", "s <> 2", Narrowing.EQUAL),
+        ("s = 1 AND s IN (1, 2)", "s = 1", "s IN (1, 2)", Narrowing.EQUAL),
+        ("s > 1", "s > 1", "", Narrowing.HALF_OPEN),
+        ("1 >= s", "s <= 1", "", Narrowing.HALF_OPEN),
+        ("s > 1 AND s > 2 AND s >= 2", "s > 2", "", Narrowing.HALF_OPEN),
+        ("s >= 2 AND s > 2", "s > 2", "", Narrowing.HALF_OPEN),
+        ("s < 3 AND s <= 2 AND s < 2", "s < 2", "", Narrowing.HALF_OPEN),
+        ("s >= 1 AND s <= 3", "s BETWEEN 1 AND 3", "", Narrowing.RANGE),
+        ("s > 1 AND s < 3", "s BETWEEN 1 AND 3", "s > 1 AND s < 3", Narrowing.RANGE),
+        ("s >= 1 AND 3 > s", "s BETWEEN 1 AND 3", "3 > s", Narrowing.RANGE),
+        ("s BETWEEN 1 AND 3", "s BETWEEN 1 AND 3", "", Narrowing.RANGE),
+        (
+            "s BETWEEN 1 AND 5 AND s BETWEEN 3 AND 9",
+            "s BETWEEN 3 AND 5",
+            "",
+            Narrowing.RANGE,
+        ),
+        ("s BETWEEN 1 AND 5 AND s < 5", "s BETWEEN 1 AND 5", "s < 5", Narrowing.RANGE),
+        ("s >= 2 AND s <= 2", "s BETWEEN 2 AND 2", "", Narrowing.RANGE),
+        ("s <> 1", "", "s <> 1", Narrowing.PARTITION),
+        ("1 <> s", "", "1 <> s", Narrowing.PARTITION),
+        ("s IN (1, 2)", "", "s IN (1, 2)", Narrowing.PARTITION),
+        ("s > 1 OR s < 0", "", "s > 1 OR s < 0", Narrowing.PARTITION),
+        ("NOT s > 1", "", "NOT s > 1", Narrowing.PARTITION),
+        ("s > x AND x = 1", "", "s > x AND x = 1", Narrowing.PARTITION),
+        ("size(s) > 1", "", "size(s) > 1", Narrowing.PARTITION),
+    ],
+)
+def test_sort_conditions_become_one_term(
+    condition: str, terms: str, rest: str, narrowing: Narrowing
+) -> None:
+    """Two bounds make BETWEEN, and what that does not say in full is left for others to check."""
+    given_terms = (*terms_of("p = 'a'"), *terms_of(condition))
+    found = key_condition(KEY, given_terms)
+    assert found.branches == ((A,),)
+    assert found.terms == terms_of(terms)
+    assert tuple(term for term in given_terms if term not in found.carried) == terms_of(rest)
+    assert found.narrowing is narrowing
+    assert found.complete is (narrowing is Narrowing.EQUAL)
+
+
+@pytest.mark.parametrize("bounds", ["s > 1 AND s < 3", "s >= 1 AND s < 3"])
+def test_excluded_ends_are_near(bounds: str) -> None:
+    """BETWEEN says them but for single values, which wastes next to nothing."""
+    found = of(f"p = 'a' AND {bounds}")
+    assert found.near == {term for term in terms_of(bounds) if "=" not in str(term.operator)}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        "s > 3 AND s < 1",
+        "s BETWEEN 3 AND 1",
+        "s > 1 AND s < 1",
+        "s >= 1 AND s < 1",
+        "s BETWEEN 1 AND 2 AND s > 2",
+        "s = 1 AND s = 2",
+        "s = 1 AND s IN (2)",
+        "s = 1 AND s > 1",
+        "s = 3 AND s BETWEEN 1 AND 2",
+    ],
+)
+def test_sort_conditions_that_contradict_each_other_leave_no_partition(bounds: str) -> None:
+    """DynamoDB refuses BETWEEN with its ends swapped; the answer is known without it."""
+    assert of(f"p = 'a' AND {bounds}").branches == ()
+    assert of(f"p IN ('a', 'b') AND {bounds}").branches == ()
+
+
+def test_a_contradiction_may_stand_behind_other_sort_attributes() -> None:
+    """An equality does not hide that the next attribute's range holds nothing."""
+    assert of("p = 'a' AND q = 'b' AND s = 1 AND t > 2 AND t < 2", MULTI).branches == ()
+    assert of("p = 'a' AND q = 'b' AND s = 1 AND t = 2 AND t < 2", MULTI).branches == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "branches"),
+    [
+        ("p = 'a'", "a"),
+        ("p IN ('b', 'a', 'c')", "bac"),
+        ("p IN ('b', 'a', 'b', 'a')", "ba"),
+        ("p IN ('a', 'b', 'c') AND p IN ('d', 'c', 'b')", "bc"),
+        ("p IN ('a', 'b') AND p = 'b'", "b"),
+        ("'b' = p AND p IN ('a', 'b')", "b"),
+        ("p IN ('a', 'b') AND p = 'c'", ""),
+        ("p = 'a' AND p = 'b'", ""),
+        ("p IN ('a', '')", "a"),
+        (f"p IN ('{'x' * 2049}', 'b')", "b"),
+        (f"p = '{'x' * 2049}'", ""),
+        ("p = 'a' AND p IN ('b', x)", "a"),
+    ],
+)
+def test_conjuncts_on_a_partition_attribute_leave_what_they_have_in_common(
+    text: str, branches: str
+) -> None:
+    """In the caller's order, each value once; no key is empty or longer than 2,048 bytes."""
+    found = of(text)
+    assert found.branches == tuple((Value("S", letter),) for letter in branches)
+    assert partitions_needed(KEY, terms_of(text)) == len(branches)
+
+
+def test_all_that_fixes_a_partition_is_carried() -> None:
+    """Each branch satisfies every such conjunct; the others are left to be checked."""
+    terms = terms_of("p IN ('a', 'b', 'c') AND p IN ('c', 'b', 'x') AND p > 'b' AND p IN ('c', x)")
+    found = key_condition(KEY, terms)
+    assert found.branches == ((Value("S", "b"),), (Value("S", "c"),))
+    assert found.carried == {*terms[:2]}
+
+
+def test_equal_numbers_are_one_partition() -> None:
+    """However they are written."""
+    key = KeySchema((KeyAttribute("p", "N"),), ())
+    found = of("p IN (1, 1.0, 10E-1, 2, 2.000, -0, 0)", key)
+    assert [value.data for (value,) in found.branches] == [1, 2, 0]
+    assert found.complete
+
+
+def test_partitions_of_several_attributes_are_all_combinations() -> None:
+    """The first attribute varies slowest; the order of the key counts, not that of the text."""
+    text = "q IN ('x', 'y') AND p IN ('b', 'a')"
+    found = of(text, MULTI)
+    assert [(p.data, q.data) for p, q in found.branches] == [
+        ("b", "x"), ("b", "y"), ("a", "x"), ("a", "y"),
+    ]  # fmt: skip
+    assert partitions_needed(MULTI, terms_of(text)) == 4
+    assert partitions_needed(MULTI, terms_of("q IN ('x', 'y')")) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "complete"),
+    [
+        ("p = 'a'", False),
+        ("p = 'a' AND s = 1", True),
+        ("p IN ('a', 'b') AND s IN (1)", True),
+        ("p = 'a' AND s BETWEEN 1 AND 1", False),
+        ("p = 'a' AND s = 1 AND s < 5", True),
+    ],
+)
+def test_a_key_is_complete_when_every_attribute_has_one_value(text: str, complete: bool) -> None:
+    """Then it names at most one item of the base table."""
+    assert of(text).complete is complete
+
+
+@pytest.mark.parametrize(
+    ("text", "merged"),
+    [
+        ("p = 'a' OR p = 'b'", "p IN ('a', 'b')"),
+        ("'a' = p OR p = 'b' OR 'a' = p", "p IN ('a', 'b', 'a')"),
+        ("p IN ('a', 'b') OR p = 'c'", "p IN ('a', 'b', 'c')"),
+        ("p IN ('a', x) OR p = 'c'", "p IN ('a', x, 'c')"),
+        ("(p = 'a' OR p = 'b') OR (p = 'c' OR p = 'd')", "p IN ('a', 'b', 'c', 'd')"),
+        ("doc.x[1] = 1 OR doc.x[1] = 2", "doc.x[1] IN (1, 2)"),
+    ],
+)
+def test_an_or_of_equals_is_an_in(text: str, merged: str) -> None:
+    """On one attribute, whichever way round it is written."""
+    assert merged_choices(parse_expression(text, {})) == parse_expression(merged, {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "p = 'a'",
+        "p IN ('a', 'b')",
+        "p = 'a' OR q = 'b'",
+        "p = 'a' OR p > 'b'",
+        "p = 'a' OR NOT p = 'b'",
+        "p = x OR p = 'b'",
+        "size(p) = 1 OR size(p) = 2",
+        "size(p) IN (1, 2) OR p = 3",
+        "p = 'a' OR (p = 'b' AND q = 'c')",
+        "p = 'a' OR p.x = 'b'",
+        "NOT (p = 'a' OR p = 'b')",
+        "'a' IN (p, q) OR p = 'a'",
+    ],
+)
+def test_any_other_or_stays_as_it_is(text: str) -> None:
+    """It would not mean the same."""
+    condition = parse_expression(text, {})
+    assert merged_choices(condition) is condition
+
+
+def test_a_prefix_is_a_range() -> None:
+    """`begins_with` goes into the key condition, and other bounds are left to be checked."""
+    key = KeySchema((KeyAttribute("p", "S"),), (KeyAttribute("s", "S"),))
+    found = of("p = 'a' AND s > 'x1' AND begins_with(s, 'x') AND begins_with(s, 'x2')", key)
+    assert found.terms == terms_of("begins_with(s, 'x')")
+    assert found.carried == {*terms_of("p = 'a'"), *found.terms}
+    assert found.narrowing is Narrowing.RANGE
+
+
+@pytest.mark.parametrize(
+    "value", [Value("S", "é" * 512), Value("B", b"\x00"), Value("B", b"x" * 1024)]
+)
+def test_values_that_a_key_may_have_are_bounds(value: Value) -> None:
+    """Text and bytes alike, up to the 1,024 bytes that a sort key has at most."""
+    key = KeySchema((KeyAttribute("p", "S"),), (KeyAttribute("s", value.type),))
+    for text in ("s > :v", "s BETWEEN :v AND :v", "begins_with(s, :v)"):
+        found = of(f"p = 'a' AND {text}", key, v=value)
+        assert found.terms == (parse_expression(text, {"v": value}),)
+        assert found.carried == {*terms_of("p = 'a'"), *found.terms}
+
+
+@pytest.mark.parametrize(
+    "value", [Value("S", ""), Value("S", "é" * 513), Value("B", b""), Value("B", b"x" * 1025)]
+)
+def test_values_that_no_key_has_stay_out(value: Value) -> None:
+    """Empty and oversized values would be errors in a key condition; elsewhere they are legal."""
+    key = KeySchema((KeyAttribute("p", "S"),), (KeyAttribute("s", value.type),))
+    for text in ("s > :v", "s BETWEEN :v AND :v", "begins_with(s, :v)"):
+        found = of(f"p = 'a' AND {text}", key, v=value)
+        assert found.terms == ()
+        assert found.carried == {*terms_of("p = 'a'")}
+
+
+@pytest.mark.parametrize(
+    ("condition", "terms"),
+    [
+        ("s = 1 AND t = 2 AND u = 'x'", "s = 1 AND t = 2 AND u = 'x'"),
+        ("s = 1 AND t > 2 AND u = 'x'", "s = 1 AND t > 2"),
+        ("s > 1 AND t = 2", "s > 1"),
+        ("t = 2 AND u = 'x'", ""),
+        ("u = 'x' AND s = 1", "s = 1"),
+        ("s = 1 AND t >= 2 AND t < 5", "s = 1 AND t BETWEEN 2 AND 5"),
+    ],
+)
+def test_keys_of_several_attributes_are_used_from_left_to_right(condition: str, terms: str) -> None:
+    """Equality on each, until one is missing or has a range, which is the last."""
+    found = of(f"q = 'b' AND p = 'a' AND {condition}", MULTI)
+    assert found.branches == ((A, Value("S", "b")),)
+    assert found.terms == terms_of(terms)

@@ -1,0 +1,110 @@
+"""Openings: a request is opened once for each caller, for as long as that stays right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from dynamodb_processor.v1.query_service_pb2 import QueryRequest
+from dynamodb_processor_server.auth.grants import Grant
+from dynamodb_processor_server.auth.principal import Principal
+from dynamodb_processor_server.errors import InvalidRequest, PermissionDenied, PreconditionFailed
+from dynamodb_processor_server.query.page_token import TokenKey, TokenSealer
+from dynamodb_processor_server.rpc.decode.page_request import READERS, PageRequest
+from dynamodb_processor_server.rpc.page_cursors import Opening, Openings, Tokens
+from tests.support.running import query_spec
+from tests.unit.rpc.test_prepared_queries import Prepared
+
+_CALLER = Principal("key-1", "reports", frozenset({"reader"}), (Grant("events"),), "default")
+_LIFETIME = 600.0
+
+
+@dataclass
+class Opened:
+    """Openings over a preparation, at a time that is set; each call opens a request."""
+
+    now: float = 1_000.0
+    prepared: Prepared = field(default_factory=Prepared)
+
+    def __post_init__(self) -> None:
+        sealer = TokenSealer([TokenKey("k", bytes(32))], _LIFETIME, now=lambda: self.now)
+        self.tokens = Tokens(sealer, now=lambda: self.now)
+        self.openings = Openings(self.prepared.preparation, self.tokens, now=lambda: self.now)
+
+    async def __call__(self, request: PageRequest, caller: Principal = _CALLER) -> Opening:
+        """Open a request."""
+        return self.openings.known(request, caller) or await self.openings.open(request, caller)
+
+
+@pytest.fixture
+def opened() -> Opened:
+    """Openings that have opened nothing yet."""
+    return Opened()
+
+
+def request(token: str = "") -> PageRequest:
+    """Return a request for a page of one user's events, as it is remembered."""
+    spec = query_spec("events", "user_id = :u", parameters={"u": "u-1"})
+    read = READERS["Query"](QueryRequest(query=spec, page_token=token))
+    assert isinstance(read, PageRequest)
+    return read
+
+
+async def test_a_request_is_opened_once_for_each_caller(opened: Opened) -> None:
+    """Another principal's opening, and with it the tokens that follow it, is its own."""
+    asked = request()
+    first = await opened(asked)
+    assert await opened(asked) is first
+    assert await opened(asked, replace(_CALLER, key_id="key-2")) is first
+    assert await opened(asked, replace(_CALLER, name="other")) is not first
+
+
+async def test_what_is_remembered_is_refused_with_the_grant(opened: Opened) -> None:
+    """Nothing that a caller once could read is opened by what was remembered then."""
+    asked = request()
+    await opened(asked)
+    with pytest.raises(PermissionDenied):
+        await opened(asked, replace(_CALLER, grants=(Grant("others"),)))
+    fewer = Grant("events", frozenset({"user_id", "at"}))
+    narrowed = await opened(asked, replace(_CALLER, grants=(fewer,)))
+    assert narrowed.prepared.plan.table.declaration.attributes is not None
+
+
+async def test_a_changed_table_is_opened_anew(opened: Opened) -> None:
+    """A plan for the table as it was is of no use."""
+    asked = request()
+    first = await opened(asked)
+    opened.prepared.describer.sort = "seq"
+    await opened.prepared.catalog.refresh()
+    assert (await opened(asked)).prepared is not first.prepared
+
+
+async def test_a_token_opens_until_the_moment_it_expires(opened: Opened) -> None:
+    """Having opened before does not make it live longer."""
+    begun = await opened(request())
+    asked = request(opened.tokens.seal(begun, _CALLER, b"[1]", 7))
+    place = await opened(asked)
+    assert (place.at, place.returned) == (b"[1]", 7)
+    opened.now += _LIFETIME - 1
+    assert await opened(asked) is place
+    opened.now += 1
+    with pytest.raises(PreconditionFailed, match="expired"):
+        await opened(asked)
+
+
+async def test_a_token_is_not_opened_for_another_principal(opened: Opened) -> None:
+    """Whoever it was opened for before."""
+    begun = await opened(request())
+    asked = request(opened.tokens.seal(begun, _CALLER, b"[1]", 7))
+    await opened(asked)
+    with pytest.raises(InvalidRequest, match="not a token of this query and caller"):
+        await opened(asked, replace(_CALLER, name="other"))
+
+
+async def test_many_callers_of_one_request_take_bounded_memory(opened: Opened) -> None:
+    """Principals come and go."""
+    asked = request()
+    for number in range(100):
+        await opened(asked, replace(_CALLER, name=f"caller-{number}"))
+    assert 0 < len(asked.openings) <= 32

@@ -1,0 +1,265 @@
+"""Preparation: queries are planned once, and remembered within bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from dynamodb_processor.v1.query_pb2 import QuerySpec
+from dynamodb_processor_server.auth.grants import Grant
+from dynamodb_processor_server.auth.principal import Principal
+from dynamodb_processor_server.catalog.catalog import Catalog
+from dynamodb_processor_server.catalog.config import CatalogDeclaration, TableDeclaration
+from dynamodb_processor_server.catalog.description import parse_description
+from dynamodb_processor_server.catalog.schema import TableSchema
+from dynamodb_processor_server.cursor import encode_positions
+from dynamodb_processor_server.errors import (
+    ConfigurationError,
+    FieldViolation,
+    InvalidRequest,
+    PermissionDenied,
+)
+from dynamodb_processor_server.limits.call_rate import RateClass
+from dynamodb_processor_server.limits.planning_time import PlanningTimeLimits
+from dynamodb_processor_server.query.expression.parser import parse_expression
+from dynamodb_processor_server.query.page_token import TokenKey, TokenSealer
+from dynamodb_processor_server.query.planning.row_rule import RowRule
+from dynamodb_processor_server.rpc.decode.page_request import Spec
+from dynamodb_processor_server.rpc.page_cursors import Opening, Tokens
+from dynamodb_processor_server.rpc.planning import PlanningWork
+from dynamodb_processor_server.rpc.prepared_queries import Preparation, PreparedQuery
+from tests.support.limits import Clock
+from tests.support.running import query_spec
+from tests.support.work import InlineExecutor
+
+_CALLER = Principal("key-1", "reports", frozenset({"reader"}), (Grant("events"),), "default")
+
+_UNLIMITED = RateClass(1_000, planning_seconds_per_second=None)
+
+
+@dataclass
+class Described:
+    """A DynamoDB with one kind of table; `sort` is its sort key."""
+
+    sort: str = "at"
+    asked: list[str] = field(default_factory=list)
+
+    async def describe(self, name: str, declaration: TableDeclaration) -> TableSchema:
+        """Describe a table."""
+        self.asked.append(name)
+        names = {"user_id": "HASH", self.sort: "RANGE"}
+        return parse_description(
+            {
+                "TableName": declaration.table,
+                "AttributeDefinitions": [
+                    {"AttributeName": name, "AttributeType": "S"} for name in names
+                ],
+                "KeySchema": [
+                    {"AttributeName": name, "KeyType": kind} for name, kind in names.items()
+                ],
+            }
+        )
+
+    async def list_names(self) -> Sequence[str]:
+        """Name no table."""
+        return []
+
+
+@dataclass
+class Prepared:
+    """A preparation and what is below it."""
+
+    describer: Described = field(default_factory=Described)
+    rates: RateClass = _UNLIMITED
+    clock: Clock = field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        declaration = CatalogDeclaration.model_validate({"tables": {"events": None}})
+        self.catalog = Catalog(declaration, self.describer)
+        self.limits = PlanningTimeLimits({"default": self.rates}, self.clock)
+        work = PlanningWork(self.limits, InlineExecutor())
+        self.preparation = Preparation(self.catalog, work)
+
+    async def __call__(self, spec: QuerySpec, *grants: Grant) -> PreparedQuery:
+        """Prepare a query, for a caller with these grants if any are given."""
+        caller = replace(_CALLER, grants=grants) if grants else _CALLER
+        return await self.preparation.prepare(Spec.of(spec), caller, ())
+
+
+@pytest.fixture
+def prepare() -> Prepared:
+    """A preparation that has prepared nothing yet."""
+    return Prepared()
+
+
+def of(user: str) -> QuerySpec:
+    """Return a query of one user's events."""
+    return query_spec("events", "user_id = :u", parameters={"u": user})
+
+
+async def test_a_query_is_planned_once(prepare: Prepared) -> None:
+    """The same bytes get the same plan, other bytes another."""
+    first = await prepare(of("u-1"))
+    assert await prepare(of("u-1")) is first
+    assert await prepare(of("u-2")) is not first
+    assert prepare.describer.asked == ["events"]
+
+
+async def test_a_changed_table_is_planned_for_anew(prepare: Prepared) -> None:
+    """Plans are remembered under the catalog's version."""
+    first = await prepare(of("u-1"))
+    await prepare.catalog.refresh()
+    assert await prepare(of("u-1")) is first
+    prepare.describer.sort = "seq"
+    await prepare.catalog.refresh()
+    second = await prepare(of("u-1"))
+    assert second is not first
+    assert second.plan.path.key.sort[0].name == "seq"
+    assert second.identity == first.identity  # tokens of the same question stay good
+
+
+async def test_a_large_query_is_not_remembered(prepare: Prepared) -> None:
+    """Thousands of megabytes of parameters would be too much to keep."""
+    large = query_spec("events", "user_id = 'u-1' AND note = :n", parameters={"n": "n" * 10_000})
+    first = await prepare(large)
+    assert await prepare(large) is not first
+    assert (await prepare(large)).identity == first.identity
+    assert len(prepare.preparation._plans) == 0
+
+
+async def test_few_long_queries_are_remembered_and_many_short_ones(prepare: Prepared) -> None:
+    """Bytes are bounded, so that no memory is filled by whoever asks ever new long ones."""
+    long = "u" * 3_500
+    first = await prepare(of(long))
+    assert await prepare(of(long)) is first
+    for number in range(700):
+        await prepare(of(f"{long}-{number}"))
+    assert await prepare(of(long)) is not first
+    second = await prepare(of("u-0"))
+    for number in range(1, 5_000):
+        await prepare(of(f"u-{number}"))
+    assert await prepare(of("u-0")) is second
+
+
+async def test_mistakes_are_not_remembered(prepare: Prepared) -> None:
+    """Nor is the table looked at for them."""
+    for _ in range(2):
+        with pytest.raises(InvalidRequest):
+            await prepare(query_spec("events", "user_id ="))
+    assert prepare.describer.asked == []
+    assert len(prepare.preparation._plans) == 0
+
+
+async def test_permission_is_looked_at_every_time(prepare: Prepared) -> None:
+    """A plan that others have asked for opens no table."""
+    await prepare(of("u-1"))
+    stranger = Principal("key-2", "stranger", frozenset({"reader"}), (Grant("flights"),), "default")
+    with pytest.raises(PermissionDenied, match="events is not granted to stranger"):
+        await prepare.preparation.prepare(Spec.of(of("u-1")), stranger, ())
+
+
+async def test_what_is_wrong_besides_the_query_is_told_with_it(prepare: Prepared) -> None:
+    """Even if the query was good before."""
+    await prepare(of("u-1"))
+    mistakes = (FieldViolation("page_size", "must not be negative"),)
+    with pytest.raises(InvalidRequest) as caught:
+        await prepare.preparation.prepare(Spec.of(of("u-1")), _CALLER, mistakes)
+    assert [violation.field for violation in caught.value.violations] == ["page_size"]
+
+
+async def test_a_place_is_sealed_once_a_minute(prepare: Prepared) -> None:
+    """The same page goes out with the same token; other places have theirs."""
+    clock = [0.0]
+    sealer = TokenSealer([TokenKey("k", bytes(32))], lifetime=600.0)
+    tokens = Tokens(sealer, now=lambda: clock[0])
+    prepared = await prepare(of("u-1"))
+    opening = Opening(prepared)
+
+    def seal(at: bytes = b"[1]", returned: int = 1) -> str:
+        return tokens.seal(opening, _CALLER, at, returned)
+
+    first = seal()
+    assert seal() == first
+    assert len({first, seal(at=b"[2]"), seal(returned=2), seal(returned=2, at=b"[2]")}) == 4
+    first = seal()
+    clock[0] = 61.0
+    again = seal()
+    assert again != first
+    for token in (first, again):
+        opened = tokens.open(token, "page_token", prepared, _CALLER)
+        assert (opened.at, opened.returned) == (b"[1]", 1)
+
+
+def ruled(text: str, *, as_filter: bool = False, attributes: Sequence[str] = ()) -> Grant:
+    """Return a grant of the events that a rule lets through."""
+    rule = RowRule(parse_expression(text, {}), as_filter)
+    return Grant("events", frozenset(attributes) or None, rule)
+
+
+async def test_plans_are_shared_by_equal_grants_only(prepare: Prepared) -> None:
+    """By whom and under which pattern makes no difference; attributes and rule do."""
+    plain, rule = Grant("*"), "user_id = 'u-1'"
+    assert await prepare(of("u-1")) is await prepare(of("u-1"), plain)
+    grants = [
+        plain,
+        Grant("events", frozenset({"user_id", "at"})),
+        Grant("events", frozenset({"user_id", "at", "note"})),
+        ruled(rule),
+        ruled(rule, as_filter=True),
+        ruled("user_id = 'u-2'"),
+        ruled(rule, attributes=["user_id", "at"]),
+    ]
+    found = [await prepare(of("u-1"), grant) for grant in grants]
+    assert [await prepare(of("u-1"), grant) for grant in grants] == found
+    assert len({id(prepared) for prepared in found}) == len(grants)
+    assert len(prepare.preparation._plans) == len(grants)
+    keys = [prepared.plan.cache_key for prepared in found]
+    assert len(set(keys[3:6])) == 3  # nor do pages of one rule go to another
+    assert prepare.describer.asked == ["events"]
+
+
+async def test_a_token_is_good_under_one_rule(prepare: Prepared) -> None:
+    """Another one may read other partitions; without rules, tokens are what they always were."""
+    one, other = ruled("user_id IN ('u-1', 'u-2')"), ruled("user_id = 'u-1'")
+    identities = [(await prepare(of("u-1"), grant)).identity for grant in (Grant("*"), one, other)]
+    assert len(set(identities)) == 3
+    assert identities[0] == (await prepare(of("u-1"), Grant("events", frozenset({"at", "user_id"})))
+                             ).identity  # fmt: skip
+
+
+async def test_a_token_does_not_tell_how_long_a_hidden_key_is(prepare: Prepared) -> None:
+    """Where reads pass over hidden items, tokens of all places have one length, and open."""
+    sealer = TokenSealer([TokenKey("k", bytes(32))], lifetime=600.0)
+    tokens = Tokens(sealer, now=lambda: 0.0)
+    places = [encode_positions([{"at": {"S": "x" * length}}]) for length in (1, 40, 3_000)]
+
+    async def sealed(grant: Grant) -> list[str]:
+        prepared = await prepare(of("u-1"), grant)
+        found = [tokens.seal(Opening(prepared), _CALLER, place, 1) for place in places]
+        for place, token in zip(places, found, strict=True):
+            opened = tokens.open(token, "page_token", prepared, _CALLER)
+            assert (opened.prepared, opened.at, opened.returned) == (prepared, place, 1)
+        return found
+
+    hiding = await sealed(ruled("tenant_id = 'acme'", as_filter=True))
+    assert len({len(token) for token in hiding}) == 1
+    plain = await sealed(Grant("events"))
+    assert len({len(token) for token in plain}) == 3
+
+
+async def test_a_grant_of_attributes_that_are_not_shown_is_none(prepare: Prepared) -> None:
+    """What a catalog hides cannot be granted."""
+    declaration = CatalogDeclaration.model_validate({"tables": {"events": {"attributes": ["at"]}}})
+    prepare.catalog.replace(declaration)
+    with pytest.raises(PermissionDenied, match="no attribute of table events is granted"):
+        await prepare(of("u-1"), Grant("events", frozenset({"note"})))
+
+
+async def test_a_rule_that_does_not_fit_the_table_is_no_fault_of_the_callers(
+    prepare: Prepared,
+) -> None:
+    """It leaves as an internal error; the log says what is wrong."""
+    with pytest.raises(ConfigurationError, match="rule does not fit events: column 11: user_id"):
+        await prepare(of("u-1"), ruled("user_id = 7"))

@@ -1,0 +1,47 @@
+"""How soon and how often a request may be made again."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynamodb_processor_server.runtime.retry import RetryBudget, pause_before
+
+
+def test_pauses_grow_and_end_growing() -> None:
+    """From 25 ms by doubling up to a second, however many retries there are."""
+    pauses = [pause_before(retry, lambda: 1.0) for retry in (1, 2, 3, 4, 5, 6, 7, 8, 5_000)]
+    assert pauses == [0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0]
+
+
+def test_jitter_is_full() -> None:
+    """Those who failed together come back spread over all of the pause."""
+    seeded = random.Random(7)
+    pauses = [pause_before(7, seeded.random) for _ in range(1_000)]
+    assert min(pauses) < 0.01
+    assert max(pauses) > 0.99
+
+
+@given(st.lists(st.booleans(), max_size=400))
+def test_retries_are_a_tenth_of_the_successes_and_ten(successes: list[bool]) -> None:
+    """Whatever the order in which calls succeed and want to be made again."""
+    budget = RetryBudget()
+    taken = given_back = 0
+    for success in successes:
+        if success:
+            budget.refill()
+            given_back += 1
+        else:
+            taken += budget.spend()
+    assert 10 * taken <= 100 + given_back
+
+
+def test_a_spent_budget_comes_back() -> None:
+    """Ten successes are worth a retry."""
+    budget = RetryBudget()
+    assert [budget.spend() for _ in range(11)] == [True] * 10 + [False]
+    for _ in range(10):
+        budget.refill()
+    assert [budget.spend(), budget.spend()] == [True, False]
