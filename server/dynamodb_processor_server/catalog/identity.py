@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,11 @@ class TableIdentity:
         incarnation: Its `TableId`, which a table that is deleted and created again does not keep.
             Where DescribeTable has none, the time of its creation; empty without that as well.
     """
+
+    CANONICAL_TAGS: ClassVar = (
+        "table_identity",
+        {"name": 1, "endpoint": 2, "region": 3, "arn": 4, "incarnation": 5},
+    )
 
     name: str = ""
     endpoint: str = ""

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from string import Formatter
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateField:
     """A field in a template; `width` is its number of characters where that is always the same."""
+
+    CANONICAL_TAGS: ClassVar = ("template_field", {"name": 1, "width": 2})
 
     name: str
     width: int | None
@@ -27,6 +29,8 @@ Part: TypeAlias = str | TemplateField
 @dataclass(frozen=True, slots=True)
 class KeyTemplate:
     """The template of one stored key attribute, a string."""
+
+    CANONICAL_TAGS: ClassVar = ("key_template", {"attribute": 1, "parts": 2})
 
     attribute: str
     parts: tuple[Part, ...]

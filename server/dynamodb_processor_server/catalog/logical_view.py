@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from dynamodb_processor_server.catalog.key_templates import KeyTemplate
 from dynamodb_processor_server.catalog.timestamps import TimestampForm
@@ -49,6 +49,11 @@ class View:
     says what a field is. `timestamps` are forms by attribute or field. `hidden` attributes are not
     the callers' to see. `time_to_live` is the attribute after whose time items are hidden.
     """
+
+    CANONICAL_TAGS: ClassVar = (
+        "logical_view",
+        {"templates": 1, "timestamps": 2, "hidden": 3, "time_to_live": 4},
+    )
 
     templates: tuple[KeyTemplate, ...] = ()
     timestamps: Mapping[str, TimestampForm] = field(default_factory=dict)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Final
+from typing import ClassVar, Final
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NANOS: Final = 10**9
@@ -45,6 +45,8 @@ class TimestampForm:
     `digits` are those of the second's fraction. `is_text` means UTC in ISO 8601, always of the same
     width, so that times sort as they should; else it is a number since the epoch.
     """
+
+    CANONICAL_TAGS: ClassVar = ("timestamp_form", {"name": 1, "digits": 2, "is_text": 3})
 
     name: str
     digits: int

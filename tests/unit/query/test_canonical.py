@@ -7,13 +7,16 @@ import inspect
 import json
 from decimal import Decimal
 from pathlib import Path as FilePath
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamodb_processor_server.catalog.identity import TableIdentity
+from dynamodb_processor_server.catalog.key_templates import KeyTemplate, TemplateField
+from dynamodb_processor_server.catalog.logical_view import View
+from dynamodb_processor_server.catalog.timestamps import TimestampForm
 from dynamodb_processor_server.query.expression import ast as model
 from dynamodb_processor_server.query.expression import canonical
 from dynamodb_processor_server.query.expression.ast import (
@@ -32,7 +35,8 @@ from dynamodb_processor_server.query.expression.ast import (
 )
 from dynamodb_processor_server.query.expression.parser import parse_expression, parse_path
 from dynamodb_processor_server.query.expression.values import Value, WireValue, from_wire
-from dynamodb_processor_server.query.planning.plan import Shape
+from dynamodb_processor_server.query.planning.plan import Hydration, Shape
+from dynamodb_processor_server.query.planning.row_rule import RowRule
 
 FILE: Final = FilePath(__file__).parents[2] / "cases" / "fingerprints.json"
 VECTORS: Final[dict[str, Any]] = json.loads(FILE.read_text(encoding="utf-8"))
@@ -134,19 +138,49 @@ def test_every_field_of_the_model_changes_the_digest(kind: type, field: str) -> 
     assert canonical.digest(("x", [changed])) != canonical.digest(("x", [one]))
 
 
-def test_a_field_that_is_added_cannot_escape() -> None:
-    """The encoding walks the fields that there are; nobody keeps a list of them."""
+def test_a_field_without_a_tag_is_refused() -> None:
+    """A field that is added to a class cannot be left out of its encoding by mistake."""
 
     @dataclasses.dataclass(frozen=True)
     class Query(model.Query):
         newcomer: int = 0
 
-    fingerprints = {
-        canonical.digest(model.Query("t")),
-        canonical.digest(Query("t")),
-        canonical.digest(Query("t", newcomer=1)),
-    }
-    assert len(fingerprints) == 3
+    with pytest.raises(TypeError, match="Query has no canonical encoding"):
+        canonical.digest(Query("t"))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Wider(model.Query):
+    CANONICAL_TAGS: ClassVar = ("query", model.Query.CANONICAL_TAGS[1] | {"newcomer": 99})
+    newcomer: int = 0
+
+
+def test_a_field_that_is_added_changes_no_earlier_encoding() -> None:
+    """A field at its default value is left out, and any other value is part of the encoding."""
+    assert canonical.encode(_Wider("t", _SAME)) == canonical.encode(Query("t", _SAME))
+    assert canonical.encode(_Wider("t", newcomer=1)) != canonical.encode(Query("t"))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Negation:
+    CANONICAL_TAGS: ClassVar = ("not", {"operand": 1})
+    operand: object
+
+
+def test_names_of_classes_and_fields_do_not_matter() -> None:
+    """The tags alone are encoded."""
+    assert canonical.encode(_Negation(_SAME)) == canonical.encode(Not(_SAME))
+
+
+def test_every_tag_is_used_once() -> None:
+    """Two classes never have the same tag, nor two fields of one class."""
+    kinds: list[Any] = [*PAIRS, TableIdentity, View, KeyTemplate, TemplateField, TimestampForm,
+             RowRule, Shape, Hydration]  # fmt: skip
+    names = [kind.CANONICAL_TAGS[0] for kind in kinds]
+    assert len(set(names)) == len(names)
+    for kind in kinds:
+        numbers = kind.CANONICAL_TAGS[1]
+        assert len(set(numbers.values())) == len(numbers)
 
 
 def test_columns_and_spellings_do_not_matter() -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import ClassVar, TypeAlias
 from typing import Literal as OneOf
-from typing import TypeAlias
 
 from dynamodb_processor_server.query.expression.values import Value
 
@@ -27,6 +27,8 @@ def _column() -> int:
 @dataclass(frozen=True, slots=True)
 class Path:
     """A document path: an attribute's name, then map keys (str) and list positions (int)."""
+
+    CANONICAL_TAGS: ClassVar = ("path", {"parts": 1})
 
     parts: tuple[str | int, ...]
     column: int = _column()
@@ -55,6 +57,8 @@ _KEYWORDS = frozenset({"AND", "OR", "NOT", "BETWEEN", "IN", "TRUE", "FALSE", "NU
 class Literal:
     """A value, written out or given as a parameter."""
 
+    CANONICAL_TAGS: ClassVar = ("literal", {"value": 1})
+
     value: Value
     column: int = _column()
 
@@ -62,6 +66,8 @@ class Literal:
 @dataclass(frozen=True, slots=True)
 class Size:
     """`size(path)` or `size(value)`: a number, or missing where the value has no size."""
+
+    CANONICAL_TAGS: ClassVar = ("size", {"path": 1})
 
     path: Path | Literal
     column: int = _column()
@@ -74,6 +80,8 @@ Operand: TypeAlias = Path | Literal | Size
 class Comparison:
     """`left operator right`."""
 
+    CANONICAL_TAGS: ClassVar = ("comparison", {"operator": 1, "left": 2, "right": 3})
+
     operator: ComparisonOperator
     left: Operand
     right: Operand
@@ -84,6 +92,8 @@ class Comparison:
 class Between:
     """`operand BETWEEN low AND high`, both ends included."""
 
+    CANONICAL_TAGS: ClassVar = ("between", {"operand": 1, "low": 2, "high": 3})
+
     operand: Operand
     low: Operand
     high: Operand
@@ -93,6 +103,8 @@ class Between:
 @dataclass(frozen=True, slots=True)
 class In:
     """`operand IN (options)`."""
+
+    CANONICAL_TAGS: ClassVar = ("in", {"operand": 1, "options": 2})
 
     operand: Operand
     options: tuple[Operand, ...]
@@ -106,6 +118,8 @@ class Function:
     `argument` is None for the first two. `path` is the first operand: a document path, or for
     `begins_with` and `contains` a value, or for `contains` a size.
     """
+
+    CANONICAL_TAGS: ClassVar = ("function", {"name": 1, "path": 2, "argument": 3})
 
     name: str
     path: Operand
@@ -121,12 +135,16 @@ class NotExpired:
     it, by the time at which the item was read.
     """
 
+    CANONICAL_TAGS: ClassVar = ("not_expired", {"attribute": 1})
+
     attribute: str
 
 
 @dataclass(frozen=True, slots=True)
 class And:
     """All of two or more terms."""
+
+    CANONICAL_TAGS: ClassVar = ("and", {"terms": 1})
 
     terms: tuple[Condition, ...]
 
@@ -135,12 +153,16 @@ class And:
 class Or:
     """Any of two or more terms."""
 
+    CANONICAL_TAGS: ClassVar = ("or", {"terms": 1})
+
     terms: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Not:
     """The opposite of a term."""
+
+    CANONICAL_TAGS: ClassVar = ("not", {"term": 1})
 
     term: Condition
 
@@ -155,6 +177,19 @@ class Query:
     `counts` says that only the number of items matters. It is not the caller's words, and takes no
     part in fingerprints.
     """
+
+    CANONICAL_TAGS: ClassVar = (
+        "query",
+        {
+            "table": 1,
+            "condition": 2,
+            "index": 3,
+            "descending": 4,
+            "projection": 5,
+            "strong": 6,
+            "max_items": 7,
+        },
+    )
 
     table: str
     condition: Condition | None = None

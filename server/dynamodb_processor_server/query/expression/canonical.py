@@ -1,10 +1,14 @@
 """A typed canonical encoding of frozen data, for fingerprints and cache keys.
 
-Equal data gives equal bytes and different data different bytes: every element carries its type and
-its length. Dataclasses are walked through `dataclasses.fields`, so a field added to a model is part
-of the encoding without anybody's doing; fields that do not take part in equality are left out.
+Equal data gives equal bytes, and different data gives different bytes: every element carries its
+type and its length.
 
-The encoding is a compatibility contract (tokens sealed by one release are opened by another):
+A dataclass declares its tags: `CANONICAL_TAGS = ("query", {"table": 1, "condition": 2})`. The
+encoding holds these and no Python name, so classes and fields can be renamed. A field without a tag
+is refused, except one that takes no part in equality. A field that has its default value is left
+out, so a field that is added later changes no encoding made before. Tags are never reused.
+
+The encoding is a compatibility contract: replicas of two releases read each other's page tokens.
 `tests/cases/fingerprints.json` holds golden vectors.
 """
 
@@ -47,19 +51,33 @@ def encode(data: object) -> bytes:  # noqa: C901 - one flat table of types
             pairs = sorted((encode(key), encode(value)) for key, value in data.items())
             return _framed(b"m", b"".join(part for pair in pairs for part in pair))
     if dataclasses.is_dataclass(data):
-        name, fields = _layout(data.__class__)
-        parts = [name]
-        for field, encoded in fields:
-            parts += (encoded, encode(getattr(data, field)))
+        tag, fields = _layout(data.__class__)
+        parts = [tag]
+        for name, default, number in fields:
+            value = getattr(data, name)
+            if value is not default and value != default:
+                parts += (number, encode(value))
         return _framed(b"d", b"".join(parts))
     raise TypeError(f"{type(data).__name__} has no canonical encoding")
 
 
 @cache
-def _layout(kind: Any) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:
-    """Return a dataclass's encoded name, and its fields with theirs."""
-    fields = [field.name for field in dataclasses.fields(kind) if field.compare]
-    return encode(kind.__name__), tuple((name, encode(name)) for name in fields)
+def _layout(kind: Any) -> tuple[bytes, tuple[tuple[str, object, bytes], ...]]:
+    """Return a dataclass's encoded tag, and the name, default and encoded tag of each field."""
+    tag, numbers = kind.CANONICAL_TAGS
+    fields = [field for field in dataclasses.fields(kind) if field.compare]
+    if numbers.keys() != {field.name for field in fields}:
+        raise TypeError(f"{kind.__name__} has no canonical encoding: its tags are not its fields")
+    return encode(tag), tuple(
+        (field.name, _default(field), encode(numbers[field.name])) for field in fields
+    )
+
+
+def _default(field: dataclasses.Field[Any]) -> object:
+    """Return a field's default value, or MISSING, which no value equals."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
 
 
 def digest(data: object) -> bytes:

@@ -10,7 +10,7 @@ import decimal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 WireValue: TypeAlias = Mapping[str, Any]
 WireItem: TypeAlias = Mapping[str, WireValue]
@@ -41,6 +41,8 @@ class Value:
 
     Equality is DynamoDB's: the same type and the same content, numbers by value.
     """
+
+    CANONICAL_TAGS: ClassVar = ("value", {"type": 1, "data": 2})
 
     type: str
     data: Any

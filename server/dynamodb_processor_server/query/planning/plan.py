@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from dynamodb_processor_server.catalog.logical_view import View
 from dynamodb_processor_server.catalog.schema import AccessPath, KeyAttribute, PathKind, Table
@@ -46,6 +46,8 @@ class Shape:
     shown, None for as it is.
     """
 
+    CANONICAL_TAGS: ClassVar = ("projection", {"attributes": 1, "paths": 2, "view": 3})
+
     attributes: frozenset[str] | None = None
     paths: tuple[Path, ...] = ()
     view: View | None = None
@@ -61,6 +63,11 @@ class Hydration:
     after the index. `selective` says that it may reject many items: it names attributes that the
     index does not hold.
     """
+
+    CANONICAL_TAGS: ClassVar = (
+        "hydration",
+        {"request": 1, "shown": 2, "condition": 3, "selective": 4},
+    )
 
     request: Mapping[str, Any]
     shown: Condition | None

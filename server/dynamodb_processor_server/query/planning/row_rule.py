@@ -6,6 +6,7 @@ A rule is not the caller's words: it is never shown, and its attributes need not
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from dynamodb_processor_server.catalog.logical_view import View
 from dynamodb_processor_server.query.expression.ast import (
@@ -34,6 +35,8 @@ class RowRule:
             whose key condition says all of it, so that nothing they cost depends on hidden items.
         terms: Its conjuncts, as planning takes them.
     """
+
+    CANONICAL_TAGS: ClassVar = ("row_rule", {"condition": 1, "as_filter": 2})
 
     condition: Condition = field(repr=False)
     as_filter: bool = False
