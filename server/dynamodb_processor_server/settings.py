@@ -36,6 +36,12 @@ from dynamodb_processor_server.setting_types import (
     token_key_ring,
 )
 
+#: Settings that had other names: the old name, and the one that replaces it.
+RENAMED: Final = {
+    "breaker_cool_down": "breaker_open_seconds",
+    "redis_lost": "redis_unavailable",
+    "sole_replica": "single_replica",
+}
 _DEMO_PREFIX: Final = f"{ENVIRONMENT_PREFIX}DEMO_"  # what the demo hands to its servers
 _STREAM_CONNECTIONS = 32
 _REDIS_CONNECTIONS = 64
@@ -65,7 +71,7 @@ class Settings(ServingSettings):
     breaker_failure_rate: float = Field(
         0.5, gt=0, le=1, description="Failure ratio at which a table's circuit breaker opens."
     )
-    breaker_cool_down: Seconds = Field(
+    breaker_open_seconds: Seconds = Field(
         2.0, description="Seconds that an open breaker waits before it lets one probe through."
     )
 
@@ -167,13 +173,13 @@ class Settings(ServingSettings):
         le=1,
         description="Seconds that one Redis command may take; then the replica goes on without it.",
     )
-    redis_lost: Literal["bypass", "serve_until_ttl"] = Field(
+    redis_unavailable: Literal["bypass", "serve_until_ttl"] = Field(
         "bypass",
         description="What becomes of cached pages while invalidations cannot be heard: not served, "
         "or served until their time to live ends.",
     )
 
-    sole_replica: bool = Field(
+    single_replica: bool = Field(
         False,
         description="Whether this is the only replica: then it may follow tables' streams without "
         "`redis_url`.",
@@ -240,7 +246,7 @@ class Settings(ServingSettings):
             attempt_timeout=self.backend_connect_timeout + self.backend_read_timeout,
             connections=self.max_concurrent_reads,
             breaker=BreakerSettings(
-                failure_rate=self.breaker_failure_rate, cool_down=self.breaker_cool_down
+                failure_rate=self.breaker_failure_rate, cool_down=self.breaker_open_seconds
             ),
         )
 
@@ -251,7 +257,7 @@ class Settings(ServingSettings):
     def catalog_context(self) -> dict[str, object]:
         """Return what a catalog must fit, besides its own rules."""
         return {
-            "may_follow": self.sole_replica or self.redis_url is not None,
+            "may_follow": self.single_replica or self.redis_url is not None,
             "has_region": self.effective_region() is not None,
         }
 
@@ -287,6 +293,12 @@ class Settings(ServingSettings):
         if self.token_keys is None:
             return (TokenKey("process", secrets.token_bytes(32)),)
         return token_key_ring(self.token_keys.get_secret_value())
+
+
+def renamed_variables() -> dict[str, str]:
+    """Return the environment's variables that have a setting's old name, and that name."""
+    old = {ENVIRONMENT_PREFIX + name.upper(): name for name in RENAMED}
+    return {name: old[name.upper()] for name in sorted(os.environ) if name.upper() in old}
 
 
 def unknown_variables() -> list[str]:

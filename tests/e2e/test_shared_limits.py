@@ -285,7 +285,9 @@ async def test_whatever_becomes_of_redis_calls_go_on(
     # Each replica has let half of the calls through, and knows of those.
     assert len(await pair.calls(shared, 4 * CALLS)) == 3 * CALLS
     after = pair.metric("rate_limit_operations_total", 'operation="calls",outcome="done"')
-    lost = pair.metric("rate_limit_operations_total", 'operation="calls",outcome="left_alone"')
+    lost = pair.metric(
+        "rate_limit_operations_total", 'operation="calls",outcome="rejected_by_breaker"'
+    )
     assert after == before
     assert lost > 0
     assert pair.metric("rate_limit_breaker_state") > 0

@@ -48,7 +48,7 @@ CATALOG: Final = {
 }
 # DynamoDB Local's reads are never old, so nothing has to wait before it is cached.
 ARGUMENTS: Final = (
-    "--sole-replica", "--stream-poll-interval=0.2", "--cache-quarantine=0",
+    "--single-replica", "--stream-poll-interval=0.2", "--cache-quarantine=0",
     "--cache-index-quarantine=0", f"--stream-max-lag={at_length(600, 10)}",
 )  # fmt: skip
 _RECENT: Final = 20  # of an item's writes: what is older has long been seen

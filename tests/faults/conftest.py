@@ -105,6 +105,6 @@ async def ground(tmp_path: Path, dynamodb_local: str, table: str) -> AsyncIterat
         table,
         backend_connect_timeout=at_length(2.0, 0.2),
         backend_read_timeout=at_length(2.0, 0.5),
-        breaker_cool_down=0.3,
+        breaker_open_seconds=0.3,
     ) as opened:
         yield opened

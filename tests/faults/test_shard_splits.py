@@ -29,7 +29,7 @@ _FAILED: Final = refusal("InternalServerError", 500)
 _GONE: Final = refusal("ResourceNotFoundException")
 # DynamoDB Local's reads are never old, and a slow machine is not what is to be seen.
 _SETTINGS: Final = {
-    "sole_replica": True,
+    "single_replica": True,
     "stream_poll_interval": 0.2,
     "stream_max_lag": 60.0,
     "cache_quarantine": 0.0,

@@ -34,7 +34,7 @@ _SCHEMA: Final = Schema("faults-zipf", "name", "part", (), {"name": "S", "part":
 _CATALOG: Final = {
     "tables": {"zipf": {"table": _SCHEMA.table, "cache_ttl": 300, "invalidate_from_stream": True}}
 }
-_ARGUMENTS: Final = ("--sole-replica", "--stream-poll-interval=0.2")
+_ARGUMENTS: Final = ("--single-replica", "--stream-poll-interval=0.2")
 
 
 def _item(rank: int, version: int) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def test_config_tells_of_a_stream_that_is_not_there(
     """The server would serve, and invalidate the whole table again and again."""
     declared = {"table": table, "invalidate_from_stream": True}
     flags = [*files(tmp_path, {"events": declared}), f"--endpoint-url={dynamodb_local}"]
-    assert main(["config", *flags, "--sole-replica"]) == 1
+    assert main(["config", *flags, "--single-replica"]) == 1
     told = yaml.safe_load(capsys.readouterr().out)["tables"]["events"]
     assert told.startswith("invalidate_from_stream: the table has no stream")
 
@@ -204,6 +204,24 @@ def test_config_tells_of_keys_that_are_good_for_nothing(
     assert not any("good" in note for note in notes)
 
 
+@pytest.mark.parametrize("command", ["config", "serve"])
+def test_settings_with_old_names_end_each_command(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    """Exit code 2, and a line for each that names its new name."""
+    prefix = "DYNAMODB_PROCESSOR_"
+    monkeypatch.setenv(f"{prefix}REDIS_LOST", "bypass")
+    arguments = [command, *files(tmp_path, {"events": None}), "--breaker-cool-down=5"]
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "--breaker-cool-down was renamed: give --breaker-open-seconds instead",
+        f"{prefix}REDIS_LOST was renamed: set {prefix}REDIS_UNAVAILABLE instead",
+    ]
+
+
 @pytest.mark.parametrize(
     ("file", "text", "words"),
     [
@@ -211,7 +229,7 @@ def test_config_tells_of_keys_that_are_good_for_nothing(
         (
             "catalog",
             "tables: {events: {invalidate_from_stream: true}}",
-            "tables.events.invalidate_from_stream: needs the setting redis_url, or sole_replica",
+            "tables.events.invalidate_from_stream: needs the setting redis_url, or single_replica",
         ),
         ("keys", "keys: [{id: one}]", "keys.yaml:1: keys[0]"),
         ("keys", "keys: {", "keys.yaml"),

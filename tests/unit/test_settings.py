@@ -19,7 +19,7 @@ from dynamodb_processor_server.dynamodb.clients import ClientSettings
 from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.limits.call_rate import RateClass
 from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings
-from dynamodb_processor_server.settings import Settings
+from dynamodb_processor_server.settings import RENAMED, Settings
 
 _PREFIX = "DYNAMODB_PROCESSOR_"
 _FILES = {"catalog": "catalog.yaml", "keys": "keys.yaml"}
@@ -50,7 +50,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "backend_read_timeout": ("2.5", 2.5),
     "backend_attempts": ("5", 5),
     "breaker_failure_rate": ("0.25", 0.25),
-    "breaker_cool_down": ("1.5", 1.5),
+    "breaker_open_seconds": ("1.5", 1.5),
     "cache_quarantine": ("0", 0.0),
     "cache_index_quarantine": ("7.5", 7.5),
     "token_keys": (f"a:{_SECRET}", SecretStr(f"a:{_SECRET}")),
@@ -73,8 +73,8 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "redis_url": ("redis://:hush@localhost", SecretStr("redis://:hush@localhost")),
     "redis_prefix": ("mine:", "mine:"),
     "redis_timeout": ("0.25", 0.25),
-    "redis_lost": ("serve_until_ttl", "serve_until_ttl"),
-    "sole_replica": ("true", True),
+    "redis_unavailable": ("serve_until_ttl", "serve_until_ttl"),
+    "single_replica": ("true", True),
     "streams_endpoint_url": ("http://127.0.0.1:8001", "http://127.0.0.1:8001"),
     "stream_poll_interval": ("0.25", 0.25),
     "stream_max_lag": ("30", 30.0),
@@ -174,15 +174,15 @@ def test_an_empty_endpoint_is_none(environment: pytest.MonkeyPatch) -> None:
 
 
 def test_a_switch_needs_no_value() -> None:
-    """`--sole-replica` is enough, and `--sole-replica false` says no."""
+    """`--single-replica` is enough, and `--single-replica false` says no."""
     parser = _parser(["serve"])
     files = [f"--{name}={text}" for name, text in _FILES.items()]
     for given, meant in (
-        (["--sole-replica"], True),
-        (["--sole-replica", "false"], False),
+        (["--single-replica"], True),
+        (["--single-replica", "false"], False),
         ([], False),
     ):
-        assert settings_of(parser.parse_args(["serve", *given, *files])).sole_replica is meant
+        assert settings_of(parser.parse_args(["serve", *given, *files])).single_replica is meant
 
 
 def test_streams_are_reached_as_tables_are_unless_said() -> None:
@@ -227,7 +227,7 @@ def test_settings_do_not_change() -> None:
         ("backend_attempts", "11"),
         ("breaker_failure_rate", "0"),
         ("breaker_failure_rate", "1.1"),
-        ("breaker_cool_down", "0"),
+        ("breaker_open_seconds", "0"),
         ("backend_read_timeout", "0"),
         ("backend_read_timeout", "nan"),
         ("unary_deadline", "inf"),
@@ -237,7 +237,7 @@ def test_settings_do_not_change() -> None:
         ("admission_queue", "-1"),
         ("max_page_bytes", "1000"),
         ("drain_delay", "-1"),
-        ("sole_replica", "perhaps"),
+        ("single_replica", "perhaps"),
         ("stream_poll_interval", "0.1"),
         ("stream_max_lag", "1"),
         ("rate_classes", "{"),
@@ -283,7 +283,7 @@ def test_mistakes_are_told_without_the_validators_own_words() -> None:
     assert "rate_classes.default.calls_per_second: is required" in mistake(
         rate_classes='{"default": {}}'
     )
-    for name, text in (("sole_replica", "perhaps"), ("rate_classes", "[]"), ("max_streams", "1")):
+    for name, text in (("single_replica", "perhaps"), ("rate_classes", "[]"), ("max_streams", "1")):
         assert not {"Input", "input", "Value error"} & set(mistake(**{name: text}).split(" "))
 
 
@@ -302,6 +302,47 @@ def test_variables_that_name_no_setting_are_warned_of(environment: pytest.Monkey
     assert unset.startswith("token_keys: not set, so page tokens end with this process")
     environment.setenv(f"{_PREFIX}TOKEN_KEYS", f"a:{_SECRET}")
     assert len(setting_warnings(by_flags())) == 2
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_a_flag_with_an_old_name_is_refused_naming_the_new_one(old: str, new: str) -> None:
+    """The flag is refused with a value and without one."""
+    flag = f"--{new.replace('_', '-')}"
+    words = f"--{old.replace('_', '-')} was renamed: give {flag} instead"
+    assert mistake(**{old: GIVEN[new][0]}) == words
+    files = [f"--{name}={text}" for name, text in _FILES.items()]
+    arguments = ["serve", *files, f"--{old.replace('_', '-')}"]
+    with pytest.raises(ConfigurationError, match=f"^{words}$"):
+        settings_of(_parser(arguments).parse_args(arguments))
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_a_variable_with_an_old_name_is_refused_naming_the_new_one(
+    old: str, new: str, environment: pytest.MonkeyPatch
+) -> None:
+    """Also beside the new variable, since one of the two would have no effect."""
+    variable = f"{_PREFIX}{old.upper()}"
+    environment.setenv(variable, GIVEN[new][0])
+    environment.setenv(f"{_PREFIX}{new.upper()}", GIVEN[new][0])
+    assert mistake() == f"{variable} was renamed: set {_PREFIX}{new.upper()} instead"
+
+
+def test_old_names_are_reported_with_other_mistakes(environment: pytest.MonkeyPatch) -> None:
+    """An operator mends everything in one go."""
+    environment.setenv(f"{_PREFIX}REDIS_LOST", "bypass")
+    lines = mistake(sole_replica="true", listen="here").splitlines()
+    assert [line.split(maxsplit=1)[0] for line in lines] == [
+        "--sole-replica",
+        f"{_PREFIX}REDIS_LOST",
+        "listen:",
+    ]
+
+
+def test_no_setting_has_an_old_name() -> None:
+    """A name that came back would be refused for ever."""
+    assert not RENAMED.keys() & Settings.model_fields.keys()
+    assert RENAMED.keys().isdisjoint(RENAMED.values())
+    assert set(RENAMED.values()) <= Settings.model_fields.keys()
 
 
 # Token keys

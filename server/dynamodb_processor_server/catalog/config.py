@@ -162,7 +162,7 @@ class TableOptions(Declared):
     def _by_one_alone(cls, follows: bool, info: ValidationInfo) -> bool:
         if follows and info.context is not None and not info.context.get("may_follow"):
             raise mistaken(
-                "needs the setting redis_url, or sole_replica: replicas that share nothing could "
+                "needs the setting redis_url, or single_replica: replicas that share nothing could "
                 "not be told by the one which follows the stream"
             )
         return follows

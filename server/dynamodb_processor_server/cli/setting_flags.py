@@ -10,7 +10,7 @@ from pydantic import SecretStr, ValidationError
 from dynamodb_processor_server.config_files.validation_messages import reason_of
 from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.serving_settings import ENVIRONMENT_PREFIX
-from dynamodb_processor_server.settings import Settings
+from dynamodb_processor_server.settings import RENAMED, Settings, renamed_variables
 
 
 def add_setting_flags(parser: argparse.ArgumentParser) -> None:
@@ -26,29 +26,51 @@ def add_setting_flags(parser: argparse.ArgumentParser) -> None:
             help=(field.description or "").replace("%", "%%"),
             **alone,
         )
+    for name in RENAMED:
+        parser.add_argument(
+            _flag(name), dest=f"setting_{name}", nargs="?", const="",
+            default=argparse.SUPPRESS, help=argparse.SUPPRESS,
+        )  # fmt: skip
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
     """Return the settings that flags and the environment give.
 
-    Raises ConfigurationError with one line for each setting that is wrong.
+    Raises ConfigurationError with one line for each setting that is wrong or has an old name.
     """
+    lines = _renamed(args)
     given = {
         name: value
         for name in Settings.model_fields
         if (value := getattr(args, f"setting_{name}", None)) is not None
     }
     try:
-        return Settings(**given)
+        settings = Settings(**given)
     except ValidationError as error:
-        lines = []
         for details in error.errors(include_input=False, include_url=False):
             place = ".".join(str(part) for part in details["loc"])
             reason = reason_of(details)
             if details["type"] == "missing" and place in Settings.model_fields:
                 reason += f": give {_flag(place)} or {ENVIRONMENT_PREFIX}{place.upper()}"
             lines.append(f"{place}: {reason}")
-        raise ConfigurationError("\n".join(lines)) from None
+    else:
+        if not lines:
+            return settings
+    raise ConfigurationError("\n".join(lines))
+
+
+def _renamed(args: argparse.Namespace) -> list[str]:
+    """Return one line for each flag and variable that has the old name of a setting."""
+    flags = [
+        f"{_flag(old)} was renamed: give {_flag(new)} instead"
+        for old, new in RENAMED.items()
+        if hasattr(args, f"setting_{old}")
+    ]
+    variables = [
+        f"{variable} was renamed: set {ENVIRONMENT_PREFIX}{RENAMED[old].upper()} instead"
+        for variable, old in renamed_variables().items()
+    ]
+    return flags + variables
 
 
 def _flag(name: str) -> str:

@@ -54,7 +54,7 @@ def share_pages(
     )
     view = View(store, sealer, generations, timeout)
     breaker = Breaker(BreakerSettings(), time.monotonic, random.random)
-    shared = SharedTier(store, sealer, view, breaker, timeout, settings.redis_lost)
+    shared = SharedTier(store, sealer, view, breaker, timeout, settings.redis_unavailable)
     stack.push_async_callback(shared.close)
     invalidator = SharedInvalidator(generations, store, sealer, timeout)
     SharedCacheMetrics(registry, shared, invalidator)

@@ -221,6 +221,7 @@ class SharedModel(Model):
             outcomes = replica.tier.outcomes
             self.answers["from the tier"] += outcomes["look_up", "hit"]
             self.answers["look-ups failed"] += sum(
-                outcomes["look_up", kind] for kind in ("timeout", "unreachable", "left_alone")
+                outcomes["look_up", kind]
+                for kind in ("timeout", "unreachable", "rejected_by_breaker")
             )
             self.answers["not fresh"] += outcomes["look_up", "not_fresh"]

@@ -124,8 +124,8 @@ async def test_without_the_store_each_has_the_limit(
     assert await one.accepted(5) == 3
     assert await other.accepted(12) == 10
     kind = "timeout" if fault == "hung" else "unreachable"
-    assert one.outcomes("calls") == {"done": 7, kind: 1, "left_alone": 4}
-    assert other.outcomes("calls") == {kind: 1, "left_alone": 11}
+    assert one.outcomes("calls") == {"done": 7, kind: 1, "rejected_by_breaker": 4}
+    assert other.outcomes("calls") == {kind: 1, "rejected_by_breaker": 11}
     store.failure, store.hung = None, False
     clock.now += 20.0
     assert await one.accepted(7) + await other.accepted(7) == 10
@@ -138,7 +138,7 @@ async def test_a_dead_store_is_left_alone(
     replica, _ = pair
     store.hung = True
     assert await replica.accepted(50, "large") == 50
-    assert replica.outcomes("calls") == {"timeout": 1, "left_alone": 49}
+    assert replica.outcomes("calls") == {"timeout": 1, "rejected_by_breaker": 49}
     clock.now += 3.0
     probe = asyncio.create_task(replica.accepted(1, "large"))
     await asyncio.sleep(0)
@@ -147,7 +147,7 @@ async def test_a_dead_store_is_left_alone(
     assert await replica.accepted(50, "large") == 50
     assert not probe.done()
     assert await probe == 1
-    assert replica.outcomes("calls") == {"timeout": 2, "left_alone": 49}
+    assert replica.outcomes("calls") == {"timeout": 2, "rejected_by_breaker": 49}
 
 
 async def test_a_busy_store_that_hangs_is_left_alone_soon(

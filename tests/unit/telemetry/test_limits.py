@@ -87,6 +87,8 @@ async def test_what_becomes_of_questions_is_counted() -> None:
     assert value(registry, "operations_total", operation="calls", outcome="done") == 1
     told = value(registry, "operations_total", operation="read_units", outcome="unreachable")
     assert told == 1
-    told = value(registry, "operations_total", operation="read_units", outcome="left_alone")
+    told = value(
+        registry, "operations_total", operation="read_units", outcome="rejected_by_breaker"
+    )
     assert told == 1
     assert value(registry, "breaker_state") == 2

@@ -205,7 +205,7 @@ class SharedTier:
         try:
             return await guarded(self.breaker, self._timeout, ask, TierFailed)
         except LeftAlone:
-            kind = "left_alone"
+            kind = "rejected_by_breaker"
         except TimeoutError:
             kind = "timeout"
         except TierFailed as error:

@@ -43,7 +43,7 @@ class Asking:
         try:
             answer = await guarded(self.breaker, self._timeout, question, LimitsLost)
         except LeftAlone:
-            kind = "left_alone"
+            kind = "rejected_by_breaker"
         except TimeoutError:
             kind = "timeout"
             self._log.failed(kind)
