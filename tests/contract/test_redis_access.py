@@ -142,7 +142,7 @@ async def test_each_reason_is_logged_in_the_words_of_redis(
     ]
     assert "xrange" in said[0][2]
     assert "evalsha" in said[1][2]
-    assert logs[0]["remedy"] == "see 'What Redis must allow' in docs/security.md"
+    assert logs[0]["remedy"] == "see 'What Redis must allow' in docs/architecture/security.md"
     assert _PASSWORD not in repr(logs)
 
 
@@ -223,7 +223,7 @@ async def test_config_says_what_redis_does_not_allow(guarded: Guarded) -> None:
     poor = await report_on_redis(guarded.url, _PREFIX)
     assert not poor.sound
     assert poor.text.startswith("GETRANGE, XADD is refused: ")
-    assert "docs/security.md" in poor.text
+    assert "docs/architecture/security.md" in poor.text
     other = await report_on_redis(guarded.url, "other:")
     assert not other.sound
     assert "permission" in other.text

@@ -31,7 +31,7 @@ class ReadUnitLimits:
 
     Where a row rule holds for a principal, what its reads take may tell of items that it hides. So
     nothing is told of its balance, and a refusal's advice is the same whatever the debt; see
-    docs/security.md for what a refusal itself tells.
+    docs/architecture/security.md for what a refusal itself tells.
     """
 
     def __init__(

@@ -40,7 +40,7 @@ _REMEDIES: Final = (
     ("non local key", NEEDS_BRACES),
     ("CROSSSLOT", NEEDS_BRACES),
     ("MOVED ", f"redis_url must lead to the node that has the keys, and {NEEDS_BRACES}"),
-    ("permission", "see 'What Redis must allow' in docs/security.md"),
+    ("permission", "see 'What Redis must allow' in docs/architecture/security.md"),
     ("read only replica", "redis_url must lead to the primary"),
 )
 
