@@ -1,94 +1,128 @@
-"""Settings of the server itself: its files, where it listens, what bounds its clients, its log."""
+"""Settings of the server itself: files, addresses, bounds on clients, log, shutdown."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from dynamodb_processor_server.setting_types import Address, OptionalAddress, Seconds
+from dynamodb_processor_server.config_files import duration
+from dynamodb_processor_server.setting_types import (
+    LONGEST_SECONDS,
+    MEBIBYTE,
+    Address,
+    OptionalAddress,
+    Seconds,
+)
 
 ENVIRONMENT_PREFIX: Final = "DYNAMODB_PROCESSOR_"
-MEBIBYTE: Final = 1024 * 1024
 _LONGEST_CONNECTION: Final = 2_000_000  # gRPC counts milliseconds in 32 bits
 
 
 class ServingSettings(BaseSettings):
-    """How the server serves. Times are in seconds, sizes in bytes."""
+    """How the server serves. Durations are in seconds, sizes in bytes."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENVIRONMENT_PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True
     )
 
-    catalog: Path = Field(description="The catalog file: which tables can be read.")
-    keys: Path = Field(description="The keys file: who may read them.")
+    catalog: Path = Field(
+        description="Path of the catalog file, which names the tables that callers can read."
+    )
+    keys: Path = Field(
+        description="Path of the keys file: digests of API keys, and the tables each may read."
+    )
+    reload_interval: Seconds = Field(
+        5.0, description="Seconds between two checks of the catalog and keys files for changes."
+    )
     listen: Address = Field(
         "127.0.0.1:50051",
-        description="Where to serve gRPC, HOST:PORT; port 0 picks a free one. All addresses of the "
-        "host are served, or none.",
+        description="Address of the gRPC server, `HOST:PORT`; port 0 takes a free port. The server "
+        "listens on every address of the host, or does not start.",
     )
     metrics_listen: OptionalAddress = Field(
         "127.0.0.1:9464",
-        description="Where to serve Prometheus metrics over HTTP; empty serves none.",
+        description="Address of the Prometheus endpoint, served over HTTP; empty turns it off.",
     )
     reflection: Literal["open", "authenticated", "off"] = Field(
-        "open", description="Who may ask for the contract by server reflection."
+        "open",
+        description="Access to server reflection: `open` to everyone, `authenticated` for callers "
+        "with an API key, or `off`.",
     )
     compression: Literal["off", "gzip"] = Field(
-        "off", description="Of responses, to callers who accept it: less traffic for more CPU."
+        "off",
+        description="Compression of responses to clients that accept it: `off`, or `gzip`, which "
+        "saves traffic and costs CPU.",
     )
-    max_connection_age: float = Field(
+    max_connection_age: Annotated[float, duration(0, _LONGEST_CONNECTION)] = Field(
         300.0,
-        ge=0,
-        le=_LONGEST_CONNECTION,
-        description="Seconds after which the server has a client open another connection, so that "
-        "clients spread over new replicas; 0: never.",
+        description="Seconds after which the server asks a client to reconnect, so that clients "
+        "spread over new replicas; 0 never asks.",
     )
-    max_connection_age_grace: float = Field(
-        60.0,
-        gt=0,
-        le=_LONGEST_CONNECTION,
-        description="Seconds that calls under way then have to end; streams that last longer break "
-        "with `UNAVAILABLE` and go on from their `resume_token`.",
+    max_connection_age_grace: Annotated[float, duration(0, _LONGEST_CONNECTION, above=True)] = (
+        Field(
+            60.0,
+            description="Seconds that calls in progress then have to end. A longer stream breaks "
+            "with `UNAVAILABLE` and resumes from its `resume_token`.",
+        )
     )
     max_connections: int = Field(
         1_000,
         ge=2,
         le=1_000_000,
-        description="Connections to `listen` at once, of which no address has more than half for "
-        "long: those that have been silent longest are closed. Fewer where the limit on open files "
-        "(`ulimit -n`) leaves none for the rest.",
+        description="Maximum number of connections to `listen`. No client address has more than "
+        "half of them for long: the server closes its longest silent ones. The number is lower "
+        "where the limit on open files (`ulimit -n`) leaves too few for the rest of the server.",
     )
     max_calls_per_connection: int = Field(
         250,
         ge=1,
         le=10_000,
-        description="Calls under way on one connection; clients hold back what is more.",
+        description="Maximum number of calls in progress on one connection; clients hold back "
+        "further ones.",
     )
     max_calls: int = Field(
         4_000,
         ge=2,
-        description="Calls under way, of which no principal has more than half: until their "
-        "answers have been taken.",
+        description="Maximum number of calls in progress; no principal has more than half. A call "
+        "counts until its client has received the answer.",
     )
     max_unauthenticated_calls: int = Field(
         2_000,
         ge=64,
-        description="Calls under way whose callers are not known (health, open reflection, refused "
-        "keys); where there are more, the connection with most of them is closed.",
+        description="Maximum number of calls in progress whose caller is unknown: health checks, "
+        "open reflection, refused keys. Above it the server closes the connection with most of "
+        "them.",
     )
     max_unsent_bytes: int = Field(
         128 * MEBIBYTE,
         ge=2 * MEBIBYTE,
-        description="Bytes of answers that callers have not taken yet, of which no principal has "
-        "more than half; a process needs about twice as much memory for them.",
+        description="Maximum bytes of answers that clients have not received yet; no principal has "
+        "more than half. The process needs about twice as much memory for them.",
+    )
+    max_health_watches: int = Field(
+        1_024,
+        ge=2,
+        description="Maximum number of open `Watch` calls of the health service. No address has "
+        "more than half, and no connection more than 16.",
     )
     request_timeout: Seconds = Field(
-        10.0, description="Seconds that a request may take to come whole."
+        10.0, description="Timeout in seconds for receiving one whole request."
     )
-    log_format: Literal["json", "console"] = Field("json", description="The form of log lines.")
+    log_format: Literal["json", "console"] = Field(
+        "json", description="Format of log lines: `json` or `console`."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="The least level that is logged; the access log is INFO."
+        "INFO",
+        description="Lowest level that is logged: `DEBUG`, `INFO`, `WARNING` or `ERROR`. The "
+        "access log is `INFO`.",
+    )
+    drain_delay: Annotated[float, duration(0, LONGEST_SECONDS)] = Field(
+        3.0,
+        description="Seconds for which the server keeps serving after readiness has ended.",
+    )
+    drain_grace: Seconds = Field(
+        20.0, description="Seconds that calls in progress then have to end."
     )

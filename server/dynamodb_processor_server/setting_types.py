@@ -1,4 +1,4 @@
-"""The types of settings: what may be written, and what is said of anything else."""
+"""Types of settings: which texts are accepted, and how a refusal says what is accepted instead."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ import re
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator
 from pydantic_settings import NoDecode
 
+from dynamodb_processor_server.config_files import duration
 from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.limits.call_rate import RateClass
 from dynamodb_processor_server.query.page_token import TokenKey
 
+MEBIBYTE: Final = 1024 * 1024
 LONGEST_SECONDS: Final = 315_360_000  # ten years: more overflows timers and tokens
+_MAKE_ONE: Final = "`dynamodb-processor keys token-key` makes one"
 _REGION: Final = re.compile("[A-Za-z0-9-]{1,63}")
 
 
 def _address(text: str) -> str:
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isdigit() or int(port) > 65_535:
-        raise ValueError("must be HOST:PORT")
+        raise ValueError("must be HOST:PORT, such as 127.0.0.1:50051")
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise ValueError("must be HOST:PORT, with an IPv6 address in brackets")
+        raise ValueError("must be HOST:PORT, with an IPv6 address in brackets: [::1]:50051")
     return text
 
 
@@ -35,7 +38,7 @@ def _http_url(text: str) -> str:
     except ValueError:  # such as a port that is no number
         is_url = False
     if not is_url:
-        raise ValueError("must be a URL, such as http://127.0.0.1:8000")
+        raise ValueError("must be an HTTP URL, such as http://127.0.0.1:8000")
     return text
 
 
@@ -47,16 +50,18 @@ def aws_region(text: str) -> str:
 
 
 def _from_json(value: object) -> object:
-    """Return what a setting given as text says, be it a flag or from the environment."""
+    """Return the value that a flag or a variable gives as JSON text."""
     if not isinstance(value, str):
         return value
     try:
         return json.loads(value)
     except ValueError:
-        raise ValueError("must be JSON") from None
+        example = '{"default": {"calls_per_second": 1000}}'
+        raise ValueError(f"must be JSON, such as {example}") from None
 
 
-Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
+#: A duration above zero, in seconds.
+Seconds = Annotated[float, duration(0, LONGEST_SECONDS, above=True)]
 OptionalRegion = Annotated[
     Annotated[str, AfterValidator(aws_region)] | None, BeforeValidator(lambda given: given or None)
 ]
@@ -70,12 +75,12 @@ RateClasses = Annotated[dict[str, RateClass], NoDecode, BeforeValidator(_from_js
 def token_key_ring(text: str) -> tuple[TokenKey, ...]:
     """Return the token keys that `text` lists, newest first.
 
-    Raises ConfigurationError naming the entry that is wrong.
+    Raises ConfigurationError with the number of the entry that is wrong; the text is a secret.
     """
     entries = text.split(",")
     keys = tuple(_token_key(entry.strip(), n) for n, entry in enumerate(entries, 1))
     if len({key.key_id for key in keys}) < len(keys):
-        raise ConfigurationError("token_keys: two keys have the same id")
+        raise ConfigurationError("token_keys: two keys have the same id: give each key its own")
     return keys
 
 
@@ -83,12 +88,14 @@ def _token_key(entry: str, number: int) -> TokenKey:
     key_id, colon, text = entry.partition(":")
     if not colon or not 1 <= len(key_id.encode()) <= 32:
         raise ConfigurationError(
-            f"token_keys: key {number} is not `id:key` with an id of 1 to 32 bytes"
+            f"token_keys: key {number} is not `id:key` with an id of 1 to 32 bytes; {_MAKE_ONE}"
         )
     try:
         secret = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except ValueError:  # not the alphabet, or not even ASCII
         secret = b""
     if len(secret) != 32:
-        raise ConfigurationError(f"token_keys: key {number} is not 32 bytes in base64url")
+        raise ConfigurationError(
+            f"token_keys: key {number} is not 32 bytes in base64url; {_MAKE_ONE}"
+        )
     return TokenKey(key_id, secret)

@@ -1,7 +1,7 @@
-"""Every setting, in one frozen object: the only reader of the environment.
+"""Every setting, in one frozen object; nothing else reads the environment.
 
-A setting is given as `--its-name` or as `DYNAMODB_PROCESSOR_ITS_NAME`; the flag wins. Secrets have
-no flag: command lines are seen by everyone on a machine.
+A setting is given by the flag `--its-name` or the variable `DYNAMODB_PROCESSOR_ITS_NAME`; the flag
+wins. Secrets have no flag, since every user of a machine can see its command lines.
 """
 
 from __future__ import annotations
@@ -13,23 +13,15 @@ from typing import Final, Literal
 
 from pydantic import Field, SecretStr
 
-from dynamodb_processor_server.cache.quarantine import Quarantine
-from dynamodb_processor_server.dynamodb.backend import BackendSettings
+from dynamodb_processor_server.cache_settings import CacheSettings
 from dynamodb_processor_server.dynamodb.clients import ClientSettings, default_region
+from dynamodb_processor_server.dynamodb_settings import DynamoDBSettings
 from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.limits.call_rate import RateClass
 from dynamodb_processor_server.query.page_token import TokenKey
-from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings
-from dynamodb_processor_server.runtime.timing import Pace
-from dynamodb_processor_server.serving_settings import (
-    ENVIRONMENT_PREFIX,
-    MEBIBYTE,
-    ServingSettings,
-)
+from dynamodb_processor_server.serving_settings import ENVIRONMENT_PREFIX, ServingSettings
 from dynamodb_processor_server.setting_types import (
-    LONGEST_SECONDS,
-    OptionalRegion,
-    OptionalUrl,
+    MEBIBYTE,
     RateClasses,
     Seconds,
     aws_region,
@@ -47,176 +39,66 @@ _STREAM_CONNECTIONS = 32
 _REDIS_CONNECTIONS = 64
 
 
-class Settings(ServingSettings):
-    """How the server runs. Times are in seconds, sizes in bytes."""
-
-    endpoint_url: OptionalUrl = Field(
-        None, description="A DynamoDB endpoint other than AWS's, such as a local one."
-    )
-    region: OptionalRegion = Field(
-        None,
-        description="The AWS region of tables that name none; absent: `AWS_REGION`, then "
-        "`AWS_DEFAULT_REGION`, then the AWS profile.",
-    )
-    backend_connect_timeout: Seconds = Field(
-        3.0, description="Seconds that connecting to DynamoDB may take."
-    )
-    backend_read_timeout: Seconds = Field(
-        5.0, description="Seconds that DynamoDB may take for one answer."
-    )
-    backend_attempts: int = Field(
-        3, ge=1, le=10, description="Attempts at one request to DynamoDB, the first included."
-    )
-
-    breaker_failure_rate: float = Field(
-        0.5, gt=0, le=1, description="Failure ratio at which a table's circuit breaker opens."
-    )
-    breaker_open_seconds: Seconds = Field(
-        2.0, description="Seconds that an open breaker waits before it lets one probe through."
-    )
+class Settings(CacheSettings, DynamoDBSettings, ServingSettings):
+    """How the server runs. Durations are in seconds, sizes in bytes."""
 
     token_keys: SecretStr | None = Field(
         None,
-        description="Keys that seal page tokens, `id:base64url of 32 bytes`, separated by commas; "
-        "the first seals, all open. Absent: a key of this process's own.",
+        description="Keys that encrypt page tokens, `id:key` with 32 bytes in base64url, separated "
+        "by commas. The first encrypts, all decrypt. Absent: a random key of this process.",
     )
     token_lifetime: Seconds = Field(
         86_400.0, description="Seconds for which a page token is valid."
     )
-
-    max_concurrent_reads: int = Field(
-        200,
-        ge=1,
-        description="Reads of DynamoDB at once, of which no principal has more than seven of "
-        "eight; connections to it.",
-    )
-    admission_queue: int = Field(100, ge=0, description="Reads that wait for one of those places.")
-    max_streams: int = Field(
-        256,
-        ge=2,
-        description="Streams open at once, of which no principal has more than half; each may hold "
-        "two pages of `max_page_bytes`.",
-    )
-    max_health_watches: int = Field(
-        1_024,
-        ge=2,
-        description="Calls of the health service's `Watch` open at once, of which no address has "
-        "more than half and no connection more than 16.",
-    )
     rate_classes: RateClasses = Field(
         {"default": RateClass(calls_per_second=1_000)},
-        description="Limits of each principal by rate class, as JSON: `calls_per_second`, and if "
-        "wanted `read_units_per_minute` and, on each table, `table_calls_per_second` and "
-        "`table_read_units_per_minute`; `planning_seconds_per_second` (0.25 unless given, null for "
-        "no limit) are processor seconds that a replica spends on decoding, parsing and planning a "
-        "principal's requests, and on conditions that DynamoDB cannot evaluate.",
+        description="Limits of each principal by rate class, as JSON. `calls_per_second` is "
+        "required and averaged over `window` seconds (1 by default). Optional are "
+        "`read_units_per_minute` and, on each table, `table_calls_per_second` and "
+        "`table_read_units_per_minute`. `planning_seconds_per_second` (0.25 by default, null for "
+        "no limit) bounds the processor time of one replica for decoding, parsing and planning a "
+        "principal's requests and for conditions that DynamoDB cannot evaluate.",
     )
     rate_limit_store: Literal["memory", "redis"] = Field(
         "memory",
-        description="Where use of those limits is counted: by each replica for itself, or together "
-        "in `redis_url`.",
+        description="Where rate limits are counted: `memory` counts in each replica by itself, "
+        "`redis` counts all replicas together in `redis_url`.",
+    )
+    max_streams: int = Field(
+        256,
+        ge=2,
+        description="Maximum number of open streams; no principal has more than half. Each may "
+        "hold two pages of `max_page_bytes`.",
     )
     unary_deadline: Seconds = Field(
         30.0,
-        description="Seconds for unary calls, and for their answers to be taken; a caller's own "
-        "deadline counts where it is shorter.",
+        description="Longest deadline in seconds of a unary call, and for its client to receive "
+        "the answer. A shorter deadline of the caller's counts.",
     )
     stream_deadline: Seconds = Field(
         3_600.0,
-        description="Seconds for streams; a caller's own deadline counts where it is shorter.",
+        description="Longest deadline in seconds of a stream. A shorter deadline of the caller's "
+        "counts.",
     )
     stream_interval: Seconds = Field(
-        2.0, description="Seconds between the messages of a stream, at most."
+        2.0, description="Longest time in seconds between two messages of a stream."
     )
     max_page_bytes: int = Field(
-        3_500_000, ge=500_000, le=64 * MEBIBYTE, description="Bytes of encoded items on one page."
+        3_500_000,
+        ge=500_000,
+        le=64 * MEBIBYTE,
+        description="Maximum bytes of encoded items on one page.",
     )
-
     max_item_bytes: int = Field(
         4_000_000,
         ge=100_000,
         le=64 * MEBIBYTE,
-        description="Bytes of the largest item that is sent, as a message; a larger one is named "
-        "in an error. Clients of gRPC take messages of 4 MiB unless they set another limit.",
+        description="Maximum bytes of one item as a message; the error `ITEM_TOO_LARGE` names a "
+        "larger item. gRPC clients accept messages of 4 MiB unless they set another limit.",
     )
-    cache_max_bytes: int = Field(
-        256 * MEBIBYTE, ge=0, description="Bytes of cached pages, at most; 0 keeps none."
-    )
-    cache_quarantine: float = Field(
-        2.0,
-        ge=0,
-        le=3_600,
-        description="Seconds after an invalidation in which reads are strongly consistent, or not "
-        "cached where DynamoDB has no such reads: an eventually consistent one may be old.",
-    )
-    cache_index_quarantine: float = Field(
-        10.0, ge=0, le=3_600, description="Seconds of the same for reads of global indexes."
-    )
-    shared_read_timeout: Seconds = Field(
-        30.0, description="Seconds that a read may take which several callers share."
-    )
-
-    redis_url: SecretStr | None = Field(
-        None,
-        description="Redis or Valkey that replicas share pages and invalidations through; needs "
-        "`token_keys`, the same for all.",
-    )
-    redis_prefix: str = Field(
-        "dynamodb-processor:",
-        min_length=1,
-        max_length=100,
-        description="What all keys in it begin with: one for each fleet.",
-    )
-    redis_timeout: float = Field(
-        0.1,
-        gt=0,
-        le=1,
-        description="Seconds that one Redis command may take; then the replica goes on without it.",
-    )
-    redis_unavailable: Literal["bypass", "serve_until_ttl"] = Field(
-        "bypass",
-        description="What becomes of cached pages while invalidations cannot be heard: not served, "
-        "or served until their time to live ends.",
-    )
-
-    single_replica: bool = Field(
-        False,
-        description="Whether this is the only replica: then it may follow tables' streams without "
-        "`redis_url`.",
-    )
-    streams_endpoint_url: OptionalUrl = Field(
-        None, description="A DynamoDB Streams endpoint; absent: `endpoint_url`, or AWS's."
-    )
-    stream_poll_interval: float = Field(
-        0.5,
-        ge=0.2,
-        le=2,
-        description="Seconds between two reads of each shard of a table's stream.",
-    )
-    stream_max_lag: float = Field(
-        10.0,
-        ge=5,
-        le=3_600,
-        description="Seconds that following a stream may be behind before its whole table is "
-        "invalidated.",
-    )
-
-    catalog_refresh: Seconds = Field(
-        60.0, description="Seconds between two descriptions of each table."
-    )
-    reload_interval: Seconds = Field(
-        5.0, description="Seconds between two checks of the catalog and the keys file."
-    )
-    drain_delay: float = Field(
-        3.0,
-        ge=0,
-        le=LONGEST_SECONDS,
-        description="Seconds for which the server serves on after readiness has ended.",
-    )
-    drain_grace: Seconds = Field(20.0, description="Seconds that calls under way then have to end.")
 
     def effective_region(self) -> str | None:
-        """Return the region of tables that name none, None if nothing says it.
+        """Return the region of tables that name none; None if no source gives one.
 
         botocore reads `AWS_DEFAULT_REGION` alone; other SDKs, ECS and Lambda set `AWS_REGION`,
         which wins as it does in AWS's command line. Raises ConfigurationError.
@@ -239,17 +121,6 @@ class Settings(ServingSettings):
             read_timeout=self.backend_read_timeout,
         )
 
-    def backend_settings(self) -> BackendSettings:
-        """Return how DynamoDB is treated."""
-        return BackendSettings(
-            attempts=self.backend_attempts,
-            attempt_timeout=self.backend_connect_timeout + self.backend_read_timeout,
-            connections=self.max_concurrent_reads,
-            breaker=BreakerSettings(
-                failure_rate=self.breaker_failure_rate, cool_down=self.breaker_open_seconds
-            ),
-        )
-
     def other_connections(self) -> int:
         """Return how many connections the server may have that clients have not opened."""
         return self.max_concurrent_reads + _STREAM_CONNECTIONS + _REDIS_CONNECTIONS
@@ -265,14 +136,6 @@ class Settings(ServingSettings):
         """Return how to reach DynamoDB Streams."""
         url = self.streams_endpoint_url or self.endpoint_url
         return replace(self.client_settings(), endpoint_url=url, pool_size=_STREAM_CONNECTIONS)
-
-    def quarantine(self) -> Quarantine:
-        """Return for how long after invalidations reads are not cached."""
-        return Quarantine(self.cache_quarantine, self.cache_index_quarantine)
-
-    def stream_pace(self) -> Pace:
-        """Return how streams are followed."""
-        return Pace(self.stream_poll_interval, self.stream_max_lag)
 
     def shared_cache_keys(self) -> tuple[TokenKey, ...]:
         """Return what the shared tier's keys are derived from; raise ConfigurationError."""

@@ -83,6 +83,12 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "drain_delay": ("0", 0.0),
     "drain_grace": ("4", 4.0),
 }
+# Every duration that may be one second.
+DURATIONS = [
+    name
+    for name, field in Settings.model_fields.items()
+    if field.annotation is float and name not in ("breaker_failure_rate", "stream_max_lag")
+]
 _SECRETS = {"token_keys", "redis_url"}
 
 
@@ -135,6 +141,20 @@ def test_a_setting_is_given_by_the_environment(name: str, environment: pytest.Mo
         environment.setenv(_PREFIX + each.upper(), text)
     settings = settings_of(_parser(["serve"]).parse_args(["serve"]))
     assert getattr(settings, name) == GIVEN[name][1]
+
+
+@pytest.mark.parametrize("name", DURATIONS)
+def test_a_duration_may_have_a_unit(name: str, environment: pytest.MonkeyPatch) -> None:
+    """By flag and by environment; without a unit it means seconds."""
+    assert getattr(by_flags(**{name: "1000ms"}), name) == 1.0
+    environment.setenv(_PREFIX + name.upper(), "1s")
+    assert getattr(by_flags(), name) == getattr(by_flags(**{name: "1"}), name) == 1.0
+
+
+@pytest.mark.parametrize("name", [*DURATIONS, "stream_max_lag"])
+def test_the_description_of_a_duration_names_its_unit(name: str) -> None:
+    """`--help` and the settings page are made of descriptions."""
+    assert "seconds" in (Settings.model_fields[name].description or "").lower()
 
 
 def test_the_flag_wins(environment: pytest.MonkeyPatch) -> None:
@@ -272,14 +292,19 @@ def test_all_mistakes_are_told_at_once() -> None:
 
 def test_mistakes_are_told_without_the_validators_own_words() -> None:
     """Each says what the setting must be; neither input nor value error is a word for operators."""
-    assert mistake(listen="here") == "listen: must be HOST:PORT"
-    assert mistake(unary_deadline="soon") == "unary_deadline: must be a number"
+    assert mistake(listen="here") == "listen: must be HOST:PORT, such as 127.0.0.1:50051"
+    assert mistake(unary_deadline="soon") == (
+        "unary_deadline: must be a number of seconds, such as 300, or a duration such as 300s, 5m"
+    )
+    assert mistake(stream_max_lag="4s") == "stream_max_lag: must be 5 to 3600 seconds"
     assert mistake(backend_attempts="11") == ("backend_attempts: must be less than or equal to 10")
     assert mistake(endpoint_url="127.0.0.1:8000") == (
-        "endpoint_url: must be a URL, such as http://127.0.0.1:8000"
+        "endpoint_url: must be an HTTP URL, such as http://127.0.0.1:8000"
     )
     assert mistake(log_format="xml") == "log_format: must be 'json' or 'console'"
-    assert mistake(rate_classes="{") == "rate_classes: must be JSON"
+    assert mistake(rate_classes="{") == (
+        'rate_classes: must be JSON, such as {"default": {"calls_per_second": 1000}}'
+    )
     assert "rate_classes.default.calls_per_second: is required" in mistake(
         rate_classes='{"default": {}}'
     )

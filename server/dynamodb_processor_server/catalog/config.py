@@ -15,7 +15,14 @@ from pydantic import AfterValidator, Field, StrictBool, ValidationInfo, field_va
 from dynamodb_processor_server.catalog.key_templates import KeyTemplate
 from dynamodb_processor_server.catalog.logical_view import View
 from dynamodb_processor_server.catalog.timestamps import FORMS
-from dynamodb_processor_server.config_files import Declared, distinct, filled, matching, mistaken
+from dynamodb_processor_server.config_files import (
+    Declared,
+    distinct,
+    duration,
+    filled,
+    matching,
+    mistaken,
+)
 
 DEFAULT_PAGE_SIZE: Final = 100
 DEFAULT_MAX_PAGE_SIZE: Final = 1_000
@@ -53,7 +60,7 @@ TimestampFormName = Literal[
     "iso8601", "iso8601_milliseconds", "iso8601_microseconds", "epoch_seconds", "epoch_milliseconds"
 ]
 _Attributes = Annotated[tuple[AttributeName, ...], AfterValidator(distinct)]
-_Grace = Annotated[float, Field(strict=True, ge=0, le=86_400, allow_inf_nan=False)]
+_Seconds = Annotated[float, duration(0, 86_400)]
 _PageSize = Annotated[int, Field(strict=True, ge=1, le=10_000)]
 
 
@@ -109,11 +116,9 @@ class TableOptions(Declared):
 
     description: str = Field(default="", max_length=1_000)
     page_size: PageSizes = PageSizes()
-    cache_ttl: float = Field(
-        default=DEFAULT_CACHE_TTL, strict=True, ge=0, le=86_400, allow_inf_nan=False
-    )
-    stale_while_revalidate: _Grace = 0.0
-    stale_if_error: _Grace = 0.0
+    cache_ttl: _Seconds = DEFAULT_CACHE_TTL
+    stale_while_revalidate: _Seconds = 0.0
+    stale_if_error: _Seconds = 0.0
     attributes: Annotated[_Attributes, AfterValidator(filled)] | None = None
     required: _Attributes = ()
     sparse: Literal["refuse", "allow"] = "refuse"

@@ -11,6 +11,7 @@ from dynamodb_processor_server.config_files.document import (
     Document,
     load_document,
 )
+from dynamodb_processor_server.config_files.durations import duration
 from dynamodb_processor_server.config_files.errors import DocumentError, Mistake
 from dynamodb_processor_server.config_files.model import (
     Declared,
@@ -29,6 +30,7 @@ __all__ = [
     "Mistake",
     "Reloading",
     "distinct",
+    "duration",
     "filled",
     "load_document",
     "matching",

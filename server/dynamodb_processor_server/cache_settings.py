@@ -1,0 +1,85 @@
+"""Settings of the cache: its size, Redis shared by replicas, invalidation from streams."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, SecretStr
+
+from dynamodb_processor_server.cache.quarantine import Quarantine
+from dynamodb_processor_server.config_files import duration
+from dynamodb_processor_server.runtime.timing import Pace
+from dynamodb_processor_server.setting_types import MEBIBYTE, OptionalUrl, Seconds
+
+_Quarantine = Annotated[float, duration(0, 3_600)]
+
+
+class CacheSettings(BaseModel):
+    """How pages are cached and invalidated. Durations are in seconds, sizes in bytes."""
+
+    cache_max_bytes: int = Field(
+        256 * MEBIBYTE,
+        ge=0,
+        description="Maximum bytes of pages that this replica caches; 0 caches none.",
+    )
+    cache_quarantine: _Quarantine = Field(
+        2.0,
+        description="Seconds after an invalidation during which reads use `ConsistentRead`, or are "
+        "not cached where DynamoDB does not offer it, because an eventually consistent read may "
+        "still return the old value.",
+    )
+    cache_index_quarantine: _Quarantine = Field(
+        10.0,
+        description="Seconds of that quarantine for reads of global indexes, which are not cached "
+        "during it.",
+    )
+    shared_read_timeout: Seconds = Field(
+        30.0, description="Timeout in seconds for one read that several callers share."
+    )
+    redis_url: SecretStr | None = Field(
+        None,
+        description="URL of the Redis or Valkey through which replicas share pages and "
+        "invalidations. It needs `token_keys`, the same on all replicas.",
+    )
+    redis_prefix: str = Field(
+        "dynamodb-processor:",
+        min_length=1,
+        max_length=100,
+        description="Prefix of every key in Redis; each fleet needs its own.",
+    )
+    redis_timeout: Annotated[float, duration(0, 1, above=True)] = Field(
+        0.1,
+        description="Timeout in seconds for one Redis command; after it the replica continues "
+        "without Redis.",
+    )
+    redis_unavailable: Literal["bypass", "serve_until_ttl"] = Field(
+        "bypass",
+        description="Use of cached pages while Redis delivers no invalidations: `bypass` reads "
+        "from DynamoDB, `serve_until_ttl` serves cached pages until they expire.",
+    )
+    single_replica: bool = Field(
+        False,
+        description="Whether this is the only replica: it may then follow table streams without "
+        "`redis_url`.",
+    )
+    streams_endpoint_url: OptionalUrl = Field(
+        None,
+        description="URL of a DynamoDB Streams endpoint; absent: `endpoint_url`, or AWS's.",
+    )
+    stream_poll_interval: Annotated[float, duration(0.2, 2)] = Field(
+        0.5,
+        description="Seconds between two reads of one shard of a table's stream.",
+    )
+    stream_max_lag: Annotated[float, duration(5, 3_600)] = Field(
+        10.0,
+        description="Seconds that the processing of a stream may be behind before the whole table "
+        "is invalidated.",
+    )
+
+    def quarantine(self) -> Quarantine:
+        """Return the seconds after an invalidation during which eventual reads are not cached."""
+        return Quarantine(self.cache_quarantine, self.cache_index_quarantine)
+
+    def stream_pace(self) -> Pace:
+        """Return how often streams are read, and the lag that is allowed."""
+        return Pace(self.stream_poll_interval, self.stream_max_lag)
