@@ -55,6 +55,7 @@ check: $(VENV)/.dev ## Lint, type-check and compare the contract with what is ge
 	@echo '==> buf breaking';          PATH="$(BIN):$$PATH" .ci/breaking
 	@echo '==> generated code';        PATH="$(BIN):$$PATH" .ci/generate --check
 	@echo '==> settings in README';    "$(BIN)/python" .ci/settings.py --check
+	@echo '==> prose';                 "$(BIN)/python" .ci/prose.py
 	@echo '==> hadolint';              "$(BIN)/hadolint" Dockerfile
 	@echo '==> bash';                  for script in $(SCRIPTS); do bash -n "$$script" || exit 1; done
 	@echo 'make check: clean'
