@@ -54,7 +54,7 @@ check: $(VENV)/.dev ## Lint, type-check and compare the contract with what is ge
 	@echo '==> buf lint and format';   "$(BIN)/buf" lint && "$(BIN)/buf" format --diff --exit-code
 	@echo '==> buf breaking';          PATH="$(BIN):$$PATH" .ci/breaking
 	@echo '==> generated code';        PATH="$(BIN):$$PATH" .ci/generate --check
-	@echo '==> settings in README';    "$(BIN)/python" .ci/settings.py --check
+	@echo '==> table of settings';     "$(BIN)/python" .ci/settings.py --check
 	@echo '==> prose';                 "$(BIN)/python" .ci/prose.py
 	@echo '==> hadolint';              "$(BIN)/hadolint" Dockerfile
 	@echo '==> bash';                  for script in $(SCRIPTS); do bash -n "$$script" || exit 1; done
@@ -69,8 +69,8 @@ format: $(VENV)/.dev ## Format Python and proto files
 proto: $(VENV)/.dev ## Generate Python from the contract
 	@PATH="$(BIN):$$PATH" .ci/generate
 
-.PHONY: readme
-readme: $(VENV)/.dev ## Write the table of settings into README.md
+.PHONY: settings
+settings: $(VENV)/.dev ## Write the table of settings into docs/operations/settings.md
 	@"$(BIN)/python" .ci/settings.py
 
 .PHONY: bench

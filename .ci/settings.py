@@ -1,4 +1,4 @@
-"""Writes the settings table into README.md, or with --check says whether it is up to date."""
+"""Writes the table of settings into its page, or with --check says whether it is up to date."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic_core import PydanticUndefined
 
 from dynamodb_processor_server.settings import Settings
 
-README = Path(__file__).parent.parent / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "operations" / "settings.md"
 BEGIN, END = "<!-- settings -->\n", "<!-- /settings -->\n"
 
 
@@ -34,15 +34,15 @@ def _default(value: Any) -> str:
 
 def main() -> int:
     """Write or compare, as the arguments say."""
-    text = README.read_text(encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     wanted = f"{before}{BEGIN}{table()}{END}{after}"
     if "--check" in sys.argv:
         if wanted != text:
-            sys.stderr.write("README.md: the settings table is out of date, run make readme\n")
+            sys.stderr.write(f"{PAGE.name}: the table is out of date, run make settings\n")
         return int(wanted != text)
-    README.write_text(wanted, encoding="utf-8")
+    PAGE.write_text(wanted, encoding="utf-8")
     return 0
 
 

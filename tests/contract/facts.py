@@ -1,4 +1,4 @@
-"""Ground for the tests of `docs/facts.md`: DynamoDB Local asked directly, and through the service.
+"""Fixtures for tests of `dynamodb-facts.md`: DynamoDB Local, read directly and by the service.
 
 Each such test shows what DynamoDB does, and that the service lives with it.
 """

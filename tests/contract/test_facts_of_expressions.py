@@ -1,4 +1,4 @@
-"""Facts 8 to 15 of `docs/facts.md`: what conditions DynamoDB takes, and what they mean."""
+"""Facts 8 to 15 of `dynamodb-facts.md`: the conditions of DynamoDB and their meaning."""
 
 from __future__ import annotations
 

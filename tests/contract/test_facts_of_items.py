@@ -1,4 +1,4 @@
-"""Facts 16 to 26 of `docs/facts.md`: values, indexes, batches and what reading costs."""
+"""Facts 16 to 26 of `dynamodb-facts.md`: values, indexes, batches and the cost of reads."""
 
 from __future__ import annotations
 

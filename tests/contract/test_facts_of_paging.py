@@ -1,4 +1,4 @@
-"""Facts 1 to 7 of `docs/facts.md`: limits, last evaluated keys, ties and sizes."""
+"""Facts 1 to 7 of `dynamodb-facts.md`: limits, last evaluated keys, ties and sizes."""
 
 from __future__ import annotations
 

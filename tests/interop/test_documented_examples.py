@@ -33,7 +33,7 @@ readAll(client, {table: 'numbers'},
 
 def _example(page: str) -> str:
     found = re.search(
-        r"```js\n(.*?)```", (_ROOT / "docs" / page).read_text(encoding="utf-8"), re.DOTALL
+        r"```js\n(.*?)```", (_ROOT / "docs" / "guide" / page).read_text(encoding="utf-8"), re.DOTALL
     )
     assert found is not None
     return found[1]
@@ -54,14 +54,14 @@ def _example(page: str) -> str:
 async def test_the_examples_for_node(
     items: int, cuts: tuple[Cut, ...], first: str, all_of_them: str
 ) -> None:
-    """The client of clients.md gets a page, and streaming.md's loop every item once."""
+    """The client of other-clients.md gets a page, and the loop of pagination.md every item once."""
     packages = await asyncio.to_thread(install_packages, ToolCache(), print)
     service = FakeService(items=numbered(items))
     service.cuts.extend(cuts)
     async with running(service):
-        begin = _example("clients.md").replace("127.0.0.1:50051", service.address)
+        begin = _example("other-clients.md").replace("127.0.0.1:50051", service.address)
         process = await asyncio.create_subprocess_exec(
-            *(node(ToolCache()), "-e", begin + _example("streaming.md") + _READ_ALL),
+            *(node(ToolCache()), "-e", begin + _example("pagination.md") + _READ_ALL),
             cwd=_ROOT,
             env={
                 "PATH": os.environ["PATH"],

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Final
 
 TESTS: Final = Path(__file__).parents[1]
-FACTS: Final = TESTS.parent / "docs" / "facts.md"
+FACTS: Final = TESTS.parent / "docs" / "reference" / "dynamodb-facts.md"
 MARK: Final = re.compile(r"^@pytest\.mark\.fact\((\d+)\)$", re.MULTILINE)
 
 
 def test_every_fact_has_a_test() -> None:
-    """The numbers in `docs/facts.md` run from 1 to 26, and each marks a test at least."""
+    """The facts in `dynamodb-facts.md` have the numbers 1 to 26, and each has a test."""
     text = FACTS.read_text(encoding="utf-8")
     written = [int(number) for number in re.findall(r"^(\d+)\. ", text, re.MULTILINE)]
     assert written == list(range(1, 27))
