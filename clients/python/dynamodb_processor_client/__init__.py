@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from dynamodb_processor_client.caches import CacheStats, CacheUse
+    from dynamodb_processor_client.caches import CacheCounters, CacheStats
     from dynamodb_processor_client.client import QueryClient
     from dynamodb_processor_client.counts import Count
     from dynamodb_processor_client.errors import (
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from dynamodb_processor_client.values import Item, Value
 
 _NAMES: Final = {
-    "caches": ("CacheStats", "CacheUse"),
+    "caches": ("CacheStats", "CacheCounters"),
     "client": ("QueryClient",),
     "counts": ("Count",),
     "errors": (
@@ -86,12 +86,12 @@ _MODULES: Final = {name: module for module, names in _NAMES.items() for name in 
 __all__ = [
     "AccessPath",
     "Budget",
+    "CacheCounters",
     "CacheInfo",
     "CacheMode",
     "CachePolicy",
     "CacheStats",
     "CacheStatus",
-    "CacheUse",
     "Count",
     "DeadlineExceeded",
     "Explanation",

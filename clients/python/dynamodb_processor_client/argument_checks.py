@@ -21,7 +21,7 @@ _MAX_PORT: Final = 65_535
 
 
 @contextmanager
-def naming(argument: str) -> Iterator[None]:
+def error_prefix(argument: str) -> Iterator[None]:
     """Put the name of an argument before what is said of its value."""
     try:
         yield
@@ -40,7 +40,7 @@ def text(argument: str, value: str) -> str:
     """
     if not isinstance(value, str):
         raise TypeError(f"{argument} is a string, not {_shown(value)}")
-    with naming(argument):
+    with error_prefix(argument):
         check_characters(value)
     return value
 
@@ -53,7 +53,7 @@ def check_characters(value: str) -> None:
         raise ValueError(f"half a surrogate pair is no character: {_shown(value)}") from None
 
 
-def whole(argument: str, value: SupportsIndex, bits: int = 64) -> int:
+def integer(argument: str, value: SupportsIndex, bits: int = 64) -> int:
     """Return a whole number that fits into so many bits; the service checks its range.
 
     Raises:
@@ -62,13 +62,13 @@ def whole(argument: str, value: SupportsIndex, bits: int = 64) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, SupportsIndex):
         raise TypeError(f"{argument} is a whole number, not {_shown(value)}")
-    number = value.__index__()
-    if not -(2 ** (bits - 1)) <= number < 2 ** (bits - 1):
+    index = value.__index__()
+    if not -(2 ** (bits - 1)) <= index < 2 ** (bits - 1):
         raise ValueError(f"{argument} is at most {2 ** (bits - 1) - 1}, not {_shortened(value)}")
-    return number
+    return index
 
 
-def real(argument: str, value: object) -> float:
+def number(argument: str, value: object) -> float:
     """Return a number that is not `nan`.
 
     Raises:
@@ -79,12 +79,12 @@ def real(argument: str, value: object) -> float:
         remedy = "; total_seconds() gives the seconds" if isinstance(value, timedelta) else ""
         raise TypeError(f"{argument} is a number, not {_shown(value)}{remedy}")
     try:
-        number = float(value)
+        real = float(value)
     except OverflowError:
         return math.inf
-    if math.isnan(number):
+    if math.isnan(real):
         raise ValueError(f"{argument} is a number, not nan")
-    return number
+    return real
 
 
 def seconds(argument: str, value: float | None) -> float | None:
@@ -94,7 +94,7 @@ def seconds(argument: str, value: float | None) -> float | None:
         TypeError: It is no number.
         ValueError: It is `nan`.
     """
-    limit = math.inf if value is None else real(argument, value)
+    limit = math.inf if value is None else number(argument, value)
     return limit if limit < _ENDLESS else None
 
 

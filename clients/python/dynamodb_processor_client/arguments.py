@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
 from dynamodb_processor_client.assignments import FORMS, attribute, parameter, unique, utf8
-from dynamodb_processor_client.options import TotalWish
+from dynamodb_processor_client.options import TotalOption
 from dynamodb_processor_client.output import Form
 
 DEFAULT_TARGET = "127.0.0.1:50051"
@@ -37,7 +37,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments, rest = command_parser().parse_known_args(argv)
     parser: argparse.ArgumentParser = arguments.parser
     try:
-        _take_rest(arguments, rest)
+        _accept_late_expression(arguments, rest)
         if "parameters" in arguments:
             arguments.parameters = unique(arguments.parameters, "-p")
         if "keys" in arguments:
@@ -49,7 +49,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def _take_rest(arguments: argparse.Namespace, rest: list[str]) -> None:
+def _accept_late_expression(arguments: argparse.Namespace, rest: list[str]) -> None:
     """Take the expression where it comes after options, which argparse does not look for there."""
     if not rest:
         return
@@ -248,7 +248,7 @@ def _add_connection_arguments(parser: argparse.ArgumentParser, *, timeout: float
     add("--tls", action="store_true", help="connect with TLS")
 
 
-def _total(argument: str) -> TotalWish:
+def _total(argument: str) -> TotalOption:
     if argument == "exact":
         return "exact"
     try:
@@ -257,7 +257,7 @@ def _total(argument: str) -> TotalWish:
         raise argparse.ArgumentTypeError(f"not a number nor exact: {argument!r}") from error
 
 
-def _whole(smallest: int, largest: int) -> Callable[[str], int]:
+def _integer_between(smallest: int, largest: int) -> Callable[[str], int]:
     def read(argument: str) -> int:
         if not (argument.isascii() and argument.isdecimal() and len(argument) <= len(str(largest))):
             raise argparse.ArgumentTypeError(f"not a number from {smallest}: {argument!r}")
@@ -268,8 +268,8 @@ def _whole(smallest: int, largest: int) -> Callable[[str], int]:
     return read
 
 
-_positive = _whole(1, _MAX_INT64)
-_page_size = _whole(0, _MAX_INT32)
+_positive = _integer_between(1, _MAX_INT64)
+_page_size = _integer_between(0, _MAX_INT32)
 
 
 def _seconds(argument: str) -> float:

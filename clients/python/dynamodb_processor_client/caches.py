@@ -12,7 +12,7 @@ from dynamodb_processor_client.values import Value
 
 
 @dataclass(frozen=True, slots=True)
-class CacheUse:
+class CacheCounters:
     """How a cache is used: pages and bytes now, the rest since the replica began.
 
     Attributes:
@@ -30,7 +30,7 @@ class CacheUse:
     evictions: int
 
     @classmethod
-    def from_message(cls, stats: cache_service_pb2.CacheStats) -> CacheUse:
+    def from_message(cls, stats: cache_service_pb2.CacheStats) -> CacheCounters:
         """Return what the message says."""
         return cls(stats.entries, stats.bytes, stats.hits, stats.misses, stats.evictions)
 
@@ -39,16 +39,16 @@ class CacheUse:
 class CacheStats:
     """How the cache of one replica is used: in all, by table, and how many bytes it may take."""
 
-    total: CacheUse
-    tables: Mapping[str, CacheUse]
+    total: CacheCounters
+    tables: Mapping[str, CacheCounters]
     max_bytes: int
 
     @classmethod
     def from_message(cls, response: cache_service_pb2.GetCacheStatsResponse) -> CacheStats:
         """Return what the message says."""
         return cls(
-            total=CacheUse.from_message(response.total),
-            tables={one.table: CacheUse.from_message(one.stats) for one in response.tables},
+            total=CacheCounters.from_message(response.total),
+            tables={one.table: CacheCounters.from_message(one.stats) for one in response.tables},
             max_bytes=response.max_bytes,
         )
 
@@ -61,6 +61,6 @@ def invalidation(
     if key is None:
         request.whole_table.SetInParent()
     else:
-        with check.naming("key"):
+        with check.error_prefix("key"):
             request.partition_key.CopyFrom(key_message(key))
     return request

@@ -45,7 +45,7 @@ from dynamodb_processor_client.rendering import (
     to_json,
 )
 from dynamodb_processor_client.stream_progress import StreamProgress
-from dynamodb_processor_client.terminal import abandon_output, prepare_standard_streams
+from dynamodb_processor_client.terminal import discard_output, prepare_standard_streams
 
 _FAILED = 1
 _INTERRUPTED = 130  # 128 + SIGINT
@@ -70,16 +70,16 @@ def run(argv: Sequence[str] | None = None) -> int:
         flush()
     except OutputFailed as error:
         note(f"ddbq: the output cannot be written: {error}")
-        return _ended(_FAILED)
+        return _exit_with(_FAILED)
     except KeyboardInterrupt:
-        return _ended(_INTERRUPTED)
+        return _exit_with(_INTERRUPTED)
     except BrokenPipeError:
-        return _ended(_BROKEN_PIPE)
+        return _exit_with(_BROKEN_PIPE)
     return status
 
 
-def _ended(status: int) -> int:
-    abandon_output()
+def _exit_with(status: int) -> int:
+    discard_output()
     return status
 
 
@@ -90,7 +90,7 @@ async def _run(client: QueryClient, arguments: argparse.Namespace) -> int:
             return await _command(client, arguments, output)
         except QueryError as error:
             _report(error)
-            await Hints(client, arguments).after_refusal(error)
+            await Hints(client, arguments).on_error(error)
             return _FAILED
 
 
@@ -128,10 +128,10 @@ async def _query(client: QueryClient, arguments: argparse.Namespace, output: Out
         note(f"more with: --token {shlex.quote(page.next_page_token)}")
     _note_cost(arguments, page.stats, page.cache)
     hints = Hints(client, arguments)
-    hints.look_at(page.items)
-    hints.on_absent(page.items)
+    hints.check_types(page.items)
+    hints.on_missing_attributes(page.items)
     if not page.items and not page.next_page_token:
-        await hints.after_nothing()
+        await hints.on_empty_result()
 
 
 async def _stream(client: QueryClient, arguments: argparse.Namespace, output: Output) -> None:
@@ -141,14 +141,14 @@ async def _stream(client: QueryClient, arguments: argparse.Namespace, output: Ou
         async for page in pages:
             if page.items:
                 _show(page, arguments, output, progress)
-                hints.look_at(page.items)
+                hints.check_types(page.items)
             progress.page(pages.stats)
             last = page
     output.end()
     _note_total(pages.total)
     _note_cost(arguments, pages.stats, last.cache if last else None)
     if not pages.stats.items_returned:
-        await hints.after_nothing()
+        await hints.on_empty_result()
 
 
 def _show(
@@ -198,7 +198,7 @@ async def _count(client: QueryClient, arguments: argparse.Namespace, output: Out
         note("there may be more")
     _note_cost(arguments, count.stats, count.cache)
     if not count.value:
-        await Hints(client, arguments).after_nothing()
+        await Hints(client, arguments).on_empty_result()
 
 
 async def _get(client: QueryClient, arguments: argparse.Namespace, output: Output) -> int:
@@ -241,14 +241,14 @@ def _report(error: QueryError) -> None:
     for line in clauses(f"ddbq: {error}{call}"):
         note(line)
     message = " ".join(error.message.split())
-    for violation in error.violations[:_MOST_VIOLATIONS]:
+    for violation in error.violations[:_MAX_VIOLATIONS]:
         if " ".join(violation.description.split()) not in message:
             note(f"  {violation.subject}: {violation.description}")
     if error.resume_token:
         note(f"go on with: --token {shlex.quote(error.resume_token)}")
 
 
-_MOST_VIOLATIONS = 20
+_MAX_VIOLATIONS = 20
 
 
 def _client(arguments: argparse.Namespace) -> QueryClient:

@@ -21,17 +21,17 @@ from dynamodb_processor_client import argument_checks as check
 from dynamodb_processor_client.caches import CacheStats, invalidation
 from dynamodb_processor_client.conditions import Condition
 from dynamodb_processor_client.connection import Connection
-from dynamodb_processor_client.counts import Count, count_on
+from dynamodb_processor_client.counts import Count, count_all
 from dynamodb_processor_client.deadlines import Deadline
 from dynamodb_processor_client.explanations import Explanation
 from dynamodb_processor_client.gets import FoundItems, get_all, key_messages
 from dynamodb_processor_client.listing import list_all
 from dynamodb_processor_client.options import (
-    DEFAULT,
+    UNSET,
     Budget,
     CachePolicy,
-    Default,
-    TotalWish,
+    TotalOption,
+    Unset,
     budget_message,
     cache_message,
     consistency,
@@ -97,8 +97,8 @@ class QueryClient(Connection):
         page_token: str = "",
         budget: Budget | None = None,
         cache: CachePolicy | None = None,
-        total: TotalWish = None,
-        timeout: float | Default | None = DEFAULT,  # noqa: ASYNC109 - it goes to the service
+        total: TotalOption = None,
+        timeout: float | Unset | None = UNSET,  # noqa: ASYNC109 - it goes to the service
         **named: Value,
     ) -> Page:
         """Return one page: the first, or the one at `page_token`."""
@@ -122,7 +122,9 @@ class QueryClient(Connection):
             total=total_options(total),
         )
         method = QueryServiceStub(self._open_channel()).Query
-        return Page.from_message(await self._ask(method, request, self._seconds(timeout)))
+        return Page.from_message(
+            await self._call_unary(method, request, self._resolve_timeout(timeout))
+        )
 
     def pages(
         self,
@@ -139,8 +141,8 @@ class QueryClient(Connection):
         resume_token: str = "",
         budget: Budget | None = None,
         cache: CachePolicy | None = None,
-        total: TotalWish = None,
-        timeout: float | Default | None = DEFAULT,
+        total: TotalOption = None,
+        timeout: float | Unset | None = UNSET,
         **named: Value,
     ) -> PageStream:
         """Return every page, from the first or from `resume_token`, as the service reads them."""
@@ -167,7 +169,7 @@ class QueryClient(Connection):
             lambda rest, seconds: call(rest, timeout=seconds, metadata=self._metadata),
             request,
             budget=check.instance("budget", budget, Budget),
-            timeout=self._seconds(timeout),
+            timeout=self._resolve_timeout(timeout),
             policy=self._resume,
         )
 
@@ -186,8 +188,8 @@ class QueryClient(Connection):
         resume_token: str = "",
         budget: Budget | None = None,
         cache: CachePolicy | None = None,
-        total: TotalWish = None,
-        timeout: float | Default | None = DEFAULT,
+        total: TotalOption = None,
+        timeout: float | Unset | None = UNSET,
         **named: Value,
     ) -> ItemStream:
         """Return every item, from the first or from `resume_token`, as the service reads them."""
@@ -222,7 +224,7 @@ class QueryClient(Connection):
         page_token: str = "",
         budget: Budget | None = None,
         cache: CachePolicy | None = None,
-        timeout: float | Default | None = DEFAULT,  # noqa: ASYNC109 - it goes to the service
+        timeout: float | Unset | None = UNSET,  # noqa: ASYNC109 - it goes to the service
         **named: Value,
     ) -> Count:
         """Return how many items match: all of them, or up to a number.
@@ -238,9 +240,9 @@ class QueryClient(Connection):
             page_token=token_field("page_token", page_token),
             cache=cache_message(cache),
         )
-        ask = partial(self._ask, QueryServiceStub(self._open_channel()).CountItems)
+        call = partial(self._call_unary, QueryServiceStub(self._open_channel()).CountItems)
         limits = check.instance("budget", budget, Budget)
-        return await count_on(ask, request, limits, self._deadline(timeout))
+        return await count_all(call, request, limits, self._deadline(timeout))
 
     async def get(
         self,
@@ -249,7 +251,7 @@ class QueryClient(Connection):
         *,
         projection: Sequence[str] = (),
         consistent: bool = False,
-        timeout: float | Default | None = DEFAULT,  # noqa: ASYNC109 - it goes to the service
+        timeout: float | Unset | None = UNSET,  # noqa: ASYNC109 - it goes to the service
     ) -> FoundItems:
         """Return the item of each primary key, in their order; `None` where there is none.
 
@@ -262,9 +264,9 @@ class QueryClient(Connection):
             consistency=consistency(consistent),
         )
         messages = key_messages(keys)
-        ask = partial(self._ask, QueryServiceStub(self._open_channel()).BatchGetItems)
+        call = partial(self._call_unary, QueryServiceStub(self._open_channel()).BatchGetItems)
         deadline = self._deadline(timeout)
-        return await get_all(ask, request, messages, deadline, self._resume)
+        return await get_all(call, request, messages, deadline, self._resume)
 
     async def explain(
         self,
@@ -276,7 +278,7 @@ class QueryClient(Connection):
         descending: bool = False,
         projection: Sequence[str] = (),
         consistent: bool = False,
-        timeout: float | Default | None = DEFAULT,  # noqa: ASYNC109 - it goes to the service
+        timeout: float | Unset | None = UNSET,  # noqa: ASYNC109 - it goes to the service
         **named: Value,
     ) -> Explanation:
         """Return how a query would be read; nothing is."""
@@ -292,17 +294,19 @@ class QueryClient(Connection):
         )
         method = QueryServiceStub(self._open_channel()).ExplainQuery
         request = ExplainQueryRequest(query=spec)
-        return Explanation.from_message(await self._ask(method, request, self._seconds(timeout)))
+        return Explanation.from_message(
+            await self._call_unary(method, request, self._resolve_timeout(timeout))
+        )
 
     async def tables(self) -> list[TableSummary]:
         """Return the tables that the API key grants, by name."""
-        ask = partial(self._ask, CatalogServiceStub(self._open_channel()).ListTables)
-        return await list_all(ask, self._deadline(DEFAULT))
+        call = partial(self._call_unary, CatalogServiceStub(self._open_channel()).ListTables)
+        return await list_all(call, self._deadline(UNSET))
 
     async def table(self, name: str) -> Table:
         """Return one table's keys, indexes and reading rules."""
         method = CatalogServiceStub(self._open_channel()).GetTable
-        response = await self._ask(
+        response = await self._call_unary(
             method, GetTableRequest(table=check.text("name", name)), self._timeout
         )
         return Table.from_message(response.table)
@@ -315,13 +319,13 @@ class QueryClient(Connection):
         knows.
         """
         method = CacheServiceStub(self._open_channel()).InvalidateCache
-        await self._ask(method, invalidation(table, key), self._timeout)
+        await self._call_unary(method, invalidation(table, key), self._timeout)
 
     async def cache_stats(self) -> CacheStats:
         """Return how the cache of one replica is used; the API key needs the role `admin`."""
         method = CacheServiceStub(self._open_channel()).GetCacheStats
-        response = await self._ask(method, GetCacheStatsRequest(), self._timeout)
+        response = await self._call_unary(method, GetCacheStatsRequest(), self._timeout)
         return CacheStats.from_message(response)
 
-    def _deadline(self, timeout: float | Default | None) -> Deadline:
-        return Deadline(self._seconds(timeout), self._resume.clock)
+    def _deadline(self, timeout: float | Unset | None) -> Deadline:
+        return Deadline(self._resolve_timeout(timeout), self._resume.clock)

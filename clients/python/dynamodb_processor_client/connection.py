@@ -12,7 +12,7 @@ import grpc
 from dynamodb_processor_client import argument_checks as check
 from dynamodb_processor_client.channel import ChannelOptions, open_channel
 from dynamodb_processor_client.errors import DeadlineExceeded, Internal, typed_errors
-from dynamodb_processor_client.options import Default
+from dynamodb_processor_client.options import Unset
 from dynamodb_processor_client.streams import ResumePolicy
 
 _Response = TypeVar("_Response")
@@ -86,10 +86,10 @@ class Connection:
             raise RuntimeError("the client was opened on another event loop: open one on each")
         return self._channel
 
-    def _seconds(self, timeout: float | Default | None) -> float | None:
-        return self._timeout if isinstance(timeout, Default) else check.seconds("timeout", timeout)
+    def _resolve_timeout(self, timeout: float | Unset | None) -> float | None:
+        return self._timeout if isinstance(timeout, Unset) else check.seconds("timeout", timeout)
 
-    async def _ask(
+    async def _call_unary(
         self, method: Callable[..., Awaitable[_Response]], request: Any, seconds: float | None
     ) -> _Response:
         """Return the answer of a unary method, or raise the typed error for its failure."""

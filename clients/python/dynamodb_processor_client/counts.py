@@ -14,9 +14,9 @@ from dynamodb_processor_client.deadlines import Deadline
 from dynamodb_processor_client.errors import QueryError
 from dynamodb_processor_client.options import Budget
 from dynamodb_processor_client.pages import CacheInfo, PageEnd, PageStats, read_time_of
-from dynamodb_processor_client.progress import IdleCalls, is_new, no_progress
+from dynamodb_processor_client.progress import IdleCalls, has_progressed, no_progress
 
-AskCount: TypeAlias = Callable[[CountItemsRequest, float | None], Awaitable[CountItemsResponse]]
+CountCall: TypeAlias = Callable[[CountItemsRequest, float | None], Awaitable[CountItemsResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class Count:
     read_time: datetime | None
 
 
-async def count_on(
-    ask: AskCount, request: CountItemsRequest, budget: Budget | None, deadline: Deadline
+async def count_all(
+    call: CountCall, request: CountItemsRequest, budget: Budget | None, deadline: Deadline
 ) -> Count:
     """Return the count, asking on where the service's own limit on a call's time ended it.
 
@@ -59,7 +59,7 @@ async def count_on(
             request.budget.CopyFrom(left.to_message())
         began = deadline.elapsed
         try:
-            response = await deadline.bound(partial(ask, request), progress)
+            response = await deadline.call(partial(call, request), progress)
         except QueryError as error:
             error.resume_token = request.page_token
             raise
@@ -82,8 +82,8 @@ async def count_on(
         if before == response.next_page_token:
             raise no_progress("a count came with the token that it was asked for with")
         seconds = (deadline.elapsed - began).total_seconds()
-        is_further = is_new(before, response.next_page_token, its_stats, seconds)
-        idle_calls.note(moved=is_further or response.total.value > value)
+        is_further = has_progressed(before, response.next_page_token, its_stats, seconds)
+        idle_calls.record(progressed=is_further or response.total.value > value)
         value = response.total.value
 
 

@@ -25,7 +25,7 @@ class Deadline:
         """The time since the beginning."""
         return timedelta(seconds=self._clock() - self._began)
 
-    def check(self, seconds: float, progress: str) -> float | None:
+    def remaining(self, seconds: float, progress: str) -> float | None:
         """Return the time left, in seconds, `None` for any; there must be more than `seconds`.
 
         Raises:
@@ -38,13 +38,13 @@ class Deadline:
             raise _passed(progress)
         return left
 
-    async def bound(self, call: Callable[[float | None], Awaitable[_T]], progress: str = "") -> _T:
+    async def call(self, call: Callable[[float | None], Awaitable[_T]], progress: str = "") -> _T:
         """Return what `call` gives, which is told the seconds left.
 
         Raises:
             DeadlineExceeded: The time is or was over; the error tells of the `progress` made.
         """
-        seconds = self.check(0.0, progress)
+        seconds = self.remaining(0.0, progress)
         try:
             return await call(seconds)
         except DeadlineExceeded as error:

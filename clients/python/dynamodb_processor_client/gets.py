@@ -17,7 +17,7 @@ from dynamodb_processor_client.pages import PageStats, read_time_of
 from dynamodb_processor_client.streams import ResumePolicy
 from dynamodb_processor_client.values import Item, Value, decode_item, encode
 
-AskItems: TypeAlias = Callable[
+BatchGetCall: TypeAlias = Callable[
     [BatchGetItemsRequest, float | None], Awaitable[BatchGetItemsResponse]
 ]
 _MAX_KEYS: Final = 100  # of one call
@@ -46,7 +46,7 @@ def key_message(key: Mapping[str, Value]) -> ItemMessage:
         raise TypeError(f"a key is a mapping from attribute to value, not {key!r}")
     attributes = {}
     for name, value in check.mapping("a key", key).items():
-        with check.naming(name):
+        with check.error_prefix(name):
             attributes[name] = encode(value)
     return ItemMessage(attributes=attributes)
 
@@ -65,13 +65,13 @@ def key_messages(keys: Iterable[Mapping[str, Value]]) -> list[ItemMessage]:
         raise TypeError(f"get() takes a list of keys, not {keys!r}")
     messages = []
     for place, key in enumerate(keys):
-        with check.naming(f"keys[{place}]"):
+        with check.error_prefix(f"keys[{place}]"):
             messages.append(key_message(key))
     return messages
 
 
 async def get_all(
-    ask: AskItems,
+    call: BatchGetCall,
     request: BatchGetItemsRequest,
     keys: Iterable[ItemMessage],
     deadline: Deadline,
@@ -94,18 +94,18 @@ async def get_all(
         del request.keys[:]
         request.keys.extend(key for _, key in asked)
         left = len(asked) + len(pending)
-        response = await deadline.bound(partial(ask, request), _unread(left, found))
+        response = await deadline.call(partial(call, request), _progress(left, found))
         found.stats += PageStats.from_message(response.stats)
         found.read_time = found.read_time or read_time_of(response)
-        deferred = _sort_in(response, asked, found)
+        deferred = _store_results(response, asked, found)
         pending.extendleft(reversed(deferred))
         idle = idle + 1 if len(deferred) == len(asked) else 0
         if idle:
-            await _wait(idle, _unread(left, found), deadline, policy)
+            await _wait(idle, _progress(left, found), deadline, policy)
     return found
 
 
-def _sort_in(
+def _store_results(
     response: BatchGetItemsResponse,
     asked: list[tuple[int, ItemMessage]],
     found: list[Item | None],
@@ -136,10 +136,10 @@ async def _wait(idle: int, progress: str, deadline: Deadline, policy: ResumePoli
     error = Unavailable(f"the service keeps putting keys off; {progress}", reason="KEYS_DEFERRED")
     if idle > policy.attempts:
         raise error
-    pause = policy.pause(idle, error)
-    deadline.check(pause, progress)
+    pause = policy.backoff_delay(idle, error)
+    deadline.remaining(pause, progress)
     await policy.sleep(pause)
 
 
-def _unread(left: int, found: list[Item | None]) -> str:
+def _progress(left: int, found: list[Item | None]) -> str:
     return f"{left} of {len(found)} keys were not read by then"

@@ -27,9 +27,9 @@ from dynamodb_processor_client.output import note
 from dynamodb_processor_client.tables import Table
 from dynamodb_processor_client.values import Item, Value, number
 
-_PATIENCE: Final = 3.0  # seconds that looking for advice may take
+_LOOKUP_SECONDS: Final = 3.0  # seconds that looking for advice may take
 _FIELD: Final = re.compile(r"\{([^{}]+)\}")
-_MOST: Final = 3
+_MAX_SUGGESTIONS: Final = 3
 
 
 class Hints:
@@ -49,47 +49,47 @@ class Hints:
         self._projected = list(projection)
         self._index: str | None = arguments.index if "index" in arguments else None
         self._arguments = arguments
-        self._given: set[str] = set()
+        self._shown: set[str] = set()
 
-    def look_at(self, items: Iterable[Item]) -> None:
+    def check_types(self, items: Iterable[Item]) -> None:
         """Warn of attributes that are compared with another type than these items hold."""
         shown = list(items)
         for comparison in self._comparisons:
             if comparison.operand.kind == "path":
                 continue
             held = {
-                _kind(value) for item in shown if (value := _find(item, comparison)) is not None
+                _kind(value) for item in shown if (value := _value_at(item, comparison)) is not None
             }
             value = comparison.operand.value(self._parameters)
             if held and value is not None and _kind(value) not in held:
-                self._give(
+                self._show(
                     f"warning: {comparison.path} is {' or '.join(sorted(held))} in these items and "
                     f"is compared with {_kind(value)}{self._remedy(comparison, value, held)}"
                 )
 
-    def on_absent(self, items: Sequence[Item]) -> None:
+    def on_missing_attributes(self, items: Sequence[Item]) -> None:
         """Say which of the attributes that were asked for none of these items has."""
         for path in self._projected:
             if items and not any(first_name(path) in item for item in items):
-                self._give(f"hint: none of these items has {path}")
+                self._show(f"hint: none of these items has {path}")
 
-    async def after_nothing(self) -> None:
+    async def on_empty_result(self) -> None:
         """Say what may be the reason that nothing was found."""
         for comparison in self._comparisons:
             value = comparison.operand.value(self._parameters)
             if isinstance(value, str) and _is_number(value):
                 remedy = self._remedy(comparison, value, {_NUMBER})
-                self._give(
+                self._show(
                     f"hint: {comparison.path} was compared with the text {value!r}, which is like "
                     f"no number{remedy}"
                 )
         if sys.stderr.isatty():
             await self._on_names()
 
-    async def after_refusal(self, error: QueryError) -> None:
+    async def on_error(self, error: QueryError) -> None:
         """Say which names are like those that the service refused."""
         if isinstance(error, NotFound | PermissionDenied) and self._table:
-            tables = await _within(self._client.tables())
+            tables = await _or_none(self._client.tables())
             known = [table.name for table in tables or ()]
             if self._table not in known:
                 self._suggest("table", self._table, known)
@@ -97,38 +97,38 @@ class Hints:
             await self._on_index(error)
             await self._on_names(error.message)
         elif isinstance(error, Unauthenticated) and not self._arguments.api_key:
-            self._give("hint: set DDBQ_API_KEY, or give --api-key")
+            self._show("hint: set DDBQ_API_KEY, or give --api-key")
         elif isinstance(error, Unavailable) and error.request_id is None:
             self._on_connection(error)
 
     def _on_connection(self, error: Unavailable) -> None:
         target = self._arguments.target
         if self._arguments.tls and "handshake failed" in error.message:
-            self._give(f"hint: {target} may speak no TLS: try without --tls")
+            self._show(f"hint: {target} may speak no TLS: try without --tls")
         elif "Failed parsing HTTP/2" in error.message:
-            self._give(f"hint: {target} is no gRPC server, or wants --tls")
+            self._show(f"hint: {target} is no gRPC server, or wants --tls")
         elif re.fullmatch(r"[^:/\[\]]+", target):
             port = DEFAULT_TARGET.rpartition(":")[2]
-            self._give(f"hint: {target} names no port; servers listen on {port} by default")
+            self._show(f"hint: {target} names no port; servers listen on {port} by default")
         else:
-            self._give(
+            self._show(
                 f"hint: is the server at {target} running? --target and $DDBQ_TARGET name another"
             )
 
     async def _on_index(self, error: QueryError) -> None:
         """Say which indexes there are, where the one that was named is none."""
         if self._index and any(one.subject == "query.index" for one in error.violations):
-            table = await _within(self._client.table(self._table))
+            table = await _or_none(self._client.table(self._table))
             known = [index.name for index in table.indexes] if table is not None else []
             if table is not None and self._index not in known:
                 listed = ", ".join([*known, "@table"])
-                self._give(f"hint: {self._table} can be read by {listed}")
+                self._show(f"hint: {self._table} can be read by {listed}")
 
     async def _on_names(self, message: str = "") -> None:
         """Advise on names that the table is not known to have, but for what `message` advises."""
         if not self._named:
             return
-        table = await _within(self._client.table(self._table))
+        table = await _or_none(self._client.table(self._table))
         known = _known_names(table) if table is not None else frozenset()
         bare = {
             first_name(one.operand.written): one.operand.written
@@ -141,7 +141,7 @@ class Hints:
             if name in bare:
                 quoted = "'" + name.replace("'", "''") + "'"
                 if f"write {quoted}" not in message:
-                    self._give(
+                    self._show(
                         f"hint: {bare[name]} is read as the name of an attribute; text is quoted: "
                         f"{quoted}"
                     )
@@ -149,9 +149,9 @@ class Hints:
                 self._suggest("attribute", name, known)
 
     def _suggest(self, what: str, name: str, known: Iterable[str]) -> None:
-        alike = difflib.get_close_matches(name, sorted(known), _MOST, 0.7)
+        alike = difflib.get_close_matches(name, sorted(known), _MAX_SUGGESTIONS, 0.7)
         if alike:
-            self._give(f"hint: is the {what} {name} spelt {' or '.join(alike)}?")
+            self._show(f"hint: is the {what} {name} spelt {' or '.join(alike)}?")
 
     def _remedy(self, comparison: Comparison, value: object, held: set[str]) -> str:
         name, literal = comparison.operand.written[1:], comparison.operand.kind != "parameter"
@@ -162,9 +162,9 @@ class Hints:
             return f"; write '{written}'" if literal else f": use -p {name}={written}"
         return ""
 
-    def _give(self, hint: str) -> None:
-        if hint not in self._given:
-            self._given.add(hint)
+    def _show(self, hint: str) -> None:
+        if hint not in self._shown:
+            self._shown.add(hint)
             note(hint)
 
 
@@ -191,7 +191,7 @@ def _kind(value: object) -> str:
     return "null"
 
 
-def _find(item: Item, comparison: Comparison) -> object | None:
+def _value_at(item: Item, comparison: Comparison) -> object | None:
     """Return what the path leads to; `None` for nothing, and for a null, of which none is sure."""
     found: Any = item
     for step in comparison.steps():
@@ -230,9 +230,9 @@ def _known_names(table: Table) -> frozenset[str]:
     )
 
 
-async def _within(question: Any) -> Any:
+async def _or_none(question: Any) -> Any:
     """Return the answer; `None` where it fails or takes long, for it is advice only."""
     try:
-        return await asyncio.wait_for(question, _PATIENCE)
+        return await asyncio.wait_for(question, _LOOKUP_SECONDS)
     except (QueryError, TimeoutError):
         return None

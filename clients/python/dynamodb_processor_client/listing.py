@@ -11,10 +11,12 @@ from dynamodb_processor_client.deadlines import Deadline
 from dynamodb_processor_client.progress import IdleCalls, no_progress
 from dynamodb_processor_client.tables import TableSummary
 
-AskTables: TypeAlias = Callable[[ListTablesRequest, float | None], Awaitable[ListTablesResponse]]
+ListTablesCall: TypeAlias = Callable[
+    [ListTablesRequest, float | None], Awaitable[ListTablesResponse]
+]
 
 
-async def list_all(ask: AskTables, deadline: Deadline) -> list[TableSummary]:
+async def list_all(call: ListTablesCall, deadline: Deadline) -> list[TableSummary]:
     """Return the tables of every page of the listing.
 
     Raises:
@@ -26,7 +28,7 @@ async def list_all(ask: AskTables, deadline: Deadline) -> list[TableSummary]:
     idle_calls = IdleCalls()
     while True:
         progress = f"{len(found)} tables were listed by then" if found else ""
-        response = await deadline.bound(partial(ask, request), progress)
+        response = await deadline.call(partial(call, request), progress)
         before = len(found)
         found.update((one.name, TableSummary(one.name, one.description)) for one in response.tables)
         if not response.next_page_token:
@@ -34,5 +36,5 @@ async def list_all(ask: AskTables, deadline: Deadline) -> list[TableSummary]:
         if response.next_page_token in tokens:
             raise no_progress("the listing goes on from a token that it went on from before")
         tokens.add(response.next_page_token)
-        idle_calls.note(moved=len(found) > before)
+        idle_calls.record(progressed=len(found) > before)
         request.page_token = response.next_page_token

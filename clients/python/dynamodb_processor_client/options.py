@@ -18,13 +18,13 @@ from dynamodb_processor_client.pages import PageStats
 from dynamodb_processor_client.values import Value, encode
 
 
-class Default(enum.Enum):
-    """The type of `DEFAULT`."""
+class Unset(enum.Enum):
+    """The type of `UNSET`."""
 
-    DEFAULT = enum.auto()
+    UNSET = enum.auto()
 
 
-DEFAULT = Default.DEFAULT
+UNSET = Unset.UNSET
 """For a call's `timeout`: the client's own. (`None` means no deadline.)"""
 
 
@@ -88,10 +88,10 @@ class Budget:
 
     def __post_init__(self) -> None:
         if self.max_scanned_items is not None:
-            items = check.whole("max_scanned_items", self.max_scanned_items)
+            items = check.integer("max_scanned_items", self.max_scanned_items)
             self._check("max_scanned_items", is_positive=items > 0)
         if self.max_read_units is not None:
-            units = check.real("max_read_units", self.max_read_units)
+            units = check.number("max_read_units", self.max_read_units)
             self._check("max_read_units", is_positive=units > 0)
         if self.max_duration is not None:
             check.instance("max_duration", self.max_duration, timedelta)
@@ -130,23 +130,23 @@ class Budget:
         return None if is_over else Budget(scanned, units, duration)
 
 
-TotalWish: TypeAlias = int | Literal["exact"] | None
+TotalOption: TypeAlias = int | Literal["exact"] | None
 """Whether to count all that a query matches: `"exact"` counts all, a number up to there."""
 
 
-def total_options(wish: TotalWish) -> query_pb2.TotalOptions | None:
+def total_options(option: TotalOption) -> query_pb2.TotalOptions | None:
     """Return what to count as the service takes it.
 
     Raises:
-        TypeError: It is no such wish.
+        TypeError: It is no such option.
     """
-    if wish is None:
+    if option is None:
         return None
-    if wish == "exact":
+    if option == "exact":
         return query_pb2.TotalOptions(mode=query_pb2.TOTAL_MODE_EXACT)
-    if isinstance(wish, bool) or not isinstance(wish, int):
-        raise TypeError(f'a total is "exact" or a number to count up to, not {wish!r}')
-    up_to = check.whole("a total", wish)
+    if isinstance(option, bool) or not isinstance(option, int):
+        raise TypeError(f'a total is "exact" or a number to count up to, not {option!r}')
+    up_to = check.integer("a total", option)
     return query_pb2.TotalOptions(mode=query_pb2.TOTAL_MODE_BOUNDED, up_to=up_to)
 
 
@@ -197,7 +197,7 @@ def query_spec(
         ),
         projection=check.paths("projection", projection),
         consistency=consistency(consistent),
-        max_items=None if max_items is None else check.whole("max_items", max_items),
+        max_items=None if max_items is None else check.integer("max_items", max_items),
     )
 
 
@@ -222,7 +222,7 @@ def cache_message(cache: CachePolicy | None) -> query_pb2.CachePolicy | None:
 
 def page_size_field(page_size: int | None) -> int:
     """Return a page size that the request's field holds; 0, the table's default, for `None`."""
-    return 0 if page_size is None else check.whole("page_size", page_size, bits=32)
+    return 0 if page_size is None else check.integer("page_size", page_size, bits=32)
 
 
 def token_field(argument: str, token: str | None) -> str:
@@ -231,7 +231,7 @@ def token_field(argument: str, token: str | None) -> str:
 
 
 def _encoded(name: str, value: Value) -> AttributeValue:
-    with check.naming(f":{name}"):
+    with check.error_prefix(f":{name}"):
         return encode(value)
 
 

@@ -17,7 +17,7 @@ def no_progress(detail: str) -> Internal:
     return Internal(f"the service makes no progress: {detail}", reason="NO_PROGRESS")
 
 
-def is_new(before: str, after: str, stats: PageStats, seconds: float) -> bool:
+def has_progressed(before: str, after: str, stats: PageStats, seconds: float) -> bool:
     """Tell whether an answer without items went on: to another token, by reading or over a while.
 
     Args:
@@ -37,12 +37,12 @@ class IdleCalls:
         """Begin with none."""
         self._count = 0
 
-    def note(self, *, moved: bool) -> None:
+    def record(self, *, progressed: bool) -> None:
         """Count a call.
 
         Raises:
             Internal: It is one of too many that did not move.
         """
-        self._count = 0 if moved else self._count + 1
+        self._count = 0 if progressed else self._count + 1
         if self._count > _IDLE_CALLS:
             raise no_progress(f"{self._count} calls in a row brought nothing")

@@ -19,7 +19,7 @@ from dynamodb_processor.v1.query_service_pb2 import StreamQueryRequest, StreamQu
 from dynamodb_processor_client.errors import DeadlineExceeded, QueryError, Unavailable, typed_errors
 from dynamodb_processor_client.options import Budget
 from dynamodb_processor_client.pages import Page, PageStats, Total
-from dynamodb_processor_client.progress import IdleCalls, is_new, no_progress
+from dynamodb_processor_client.progress import IdleCalls, has_progressed, no_progress
 from dynamodb_processor_client.values import Item
 
 # Seconds that the status of a stream may take after its last message.
@@ -60,7 +60,7 @@ class ResumePolicy:
     uniform: Callable[[], float] = random.random
     clock: Callable[[], float] = time.monotonic
 
-    def pause(self, attempt: int, error: QueryError) -> float:
+    def backoff_delay(self, attempt: int, error: QueryError) -> float:
         """Return the seconds to wait before this attempt, counted from 1."""
         ceiling = min(self.initial_backoff * 2.0 ** (attempt - 1), self.max_backoff)
         return max(0.0, error.retry_after or 0.0) + self.uniform() * ceiling
@@ -100,9 +100,9 @@ class PageStream(AsyncIterator[Page]):
         self._is_over = False
         self._attempt = 0
         self._idle_calls = IdleCalls()
-        self._heard_at = 0.0
+        self._last_message_at = 0.0
         self._idle_messages = 0
-        self._has_moved = False
+        self._has_progressed = False
         self._resume_token = request.resume_token
         self._earlier_calls = PageStats()
         self._this_call = PageStats()
@@ -139,18 +139,18 @@ class PageStream(AsyncIterator[Page]):
             except QueryError as error:
                 await self._recover(error)
             except asyncio.CancelledError:
-                self._drop_call()
+                self._cancel_call()
                 raise
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
         """End the stream; the service stops reading for it."""
         self._is_over = True
-        self._drop_call()
+        self._cancel_call()
 
     def __del__(self) -> None:
         """End the stream of a caller who left the loop over it; gRPC would go on (grpc#43462)."""
-        self._drop_call()
+        self._cancel_call()
 
     async def _receive(self) -> StreamQueryResponse:
         call = self._call or self._open()
@@ -171,7 +171,7 @@ class PageStream(AsyncIterator[Page]):
         budget = self._budget_left(now)
         if budget is not None:
             self._request.budget.CopyFrom(budget.to_message())
-        self._heard_at, self._has_moved = now, False
+        self._last_message_at, self._has_progressed = now, False
         self._call = self._open_call(self._request, remaining)
         return self._call
 
@@ -181,7 +181,7 @@ class PageStream(AsyncIterator[Page]):
             # The status follows at once; taking it in keeps the server from seeing a cancellation.
             with suppress(AioRpcError, TimeoutError):
                 await asyncio.wait_for(self._call.read(), _STATUS_WITHIN)
-        self._measure(message, page)
+        self._check_progress(message, page)
         if self._total is None:
             self._total = page.total
             self._request.ClearField("total")  # a resumption need not count again
@@ -191,20 +191,24 @@ class PageStream(AsyncIterator[Page]):
         self._resume_token = message.resume_token
         self._this_call = PageStats.from_message(message.cumulative)
         if message.last:
-            self._drop_call()
+            self._cancel_call()
             self._is_over = not self._was_cut_by_the_server(message) or self._is_budget_spent()
-            self._idle_calls.note(moved=self._has_moved or self._is_over)
+            self._idle_calls.record(progressed=self._has_progressed or self._is_over)
         return page
 
-    def _measure(self, message: StreamQueryResponse, page: Page) -> None:
+    def _check_progress(self, message: StreamQueryResponse, page: Page) -> None:
         """Note whether the stream got further with this message."""
         token = message.resume_token
         if message.items and token and token == self._resume_token:
             raise no_progress("items came with the token that they were asked for with")
         now = self._policy.clock()
-        seconds, self._heard_at = now - self._heard_at, now
-        if message.items or not token or is_new(self._resume_token, token, page.stats, seconds):
-            self._has_moved = True
+        seconds, self._last_message_at = now - self._last_message_at, now
+        if (
+            message.items
+            or not token
+            or has_progressed(self._resume_token, token, page.stats, seconds)
+        ):
+            self._has_progressed = True
             self._attempt = self._idle_messages = 0
             return
         self._idle_messages += 1
@@ -221,14 +225,14 @@ class PageStream(AsyncIterator[Page]):
 
     async def _recover(self, error: QueryError) -> None:
         """Wait before resuming, or end the stream, or raise `error` when neither is right."""
-        self._drop_call()
+        self._cancel_call()
         if self._has_begun and not self._resume_token:
             self._is_over = True  # It broke after the last item.
             return
         if not self._may_resume(error):
             self._fail(error)
         self._attempt += 1
-        pause = self._policy.pause(self._attempt, error)
+        pause = self._policy.backoff_delay(self._attempt, error)
         remaining = self._remaining(self._policy.clock())
         if self._attempt > self._policy.attempts or (remaining is not None and pause >= remaining):
             self._fail(error)
@@ -249,7 +253,7 @@ class PageStream(AsyncIterator[Page]):
         error.resume_token = self._resume_token
         raise error
 
-    def _drop_call(self) -> None:
+    def _cancel_call(self) -> None:
         if self._call is not None:
             self._call.cancel()
             self._call = None

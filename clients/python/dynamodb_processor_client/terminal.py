@@ -45,7 +45,7 @@ def prepare_standard_streams() -> None:
             sys.stdout.reconfigure(encoding="utf-8")
 
 
-def abandon_output() -> None:
+def discard_output() -> None:
     """Drop what is buffered: it would fail, or wait, again when the interpreter flushes it."""
     null = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):

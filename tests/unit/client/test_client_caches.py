@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynamodb_processor_client import CacheStats, CacheUse, QueryClient
+from dynamodb_processor_client import CacheCounters, CacheStats, QueryClient
 from tests.unit.client.commands import Run, run_on_terminal
 from tests.unit.client.service import FakeService
 
@@ -13,7 +13,7 @@ def fill(service: FakeService) -> CacheStats:
     stats.max_bytes = 1_000
     for target in (stats.total, stats.tables.add(table="numbers").stats):
         target.entries, target.bytes, target.hits, target.misses, target.evictions = 1, 2, 3, 4, 5
-    use = CacheUse(entries=1, bytes=2, hits=3, misses=4, evictions=5)
+    use = CacheCounters(entries=1, bytes=2, hits=3, misses=4, evictions=5)
     return CacheStats(use, {"numbers": use}, 1_000)
 
 

@@ -20,10 +20,10 @@ from dynamodb_processor.v1 import (
 )
 from dynamodb_processor_client import (
     Budget,
+    CacheCounters,
     CacheInfo,
     CachePolicy,
     CacheStats,
-    CacheUse,
     Count,
     Explanation,
     Index,
@@ -61,7 +61,7 @@ _PAIRS: Final = (
     (query_pb2.Budget, Budget),
     (query_pb2.CachePolicy, CachePolicy),
     (cache_service_pb2.GetCacheStatsResponse, CacheStats),
-    (cache_service_pb2.CacheStats, CacheUse),
+    (cache_service_pb2.CacheStats, CacheCounters),
 )
 # What has another name in Python, or none, and why.
 _ELSEWHERE: Final = {

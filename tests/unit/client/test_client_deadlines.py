@@ -21,9 +21,9 @@ async def test_each_call_is_told_what_the_others_left(time: FakeTime) -> None:
         await time.sleep(4.0)
 
     for _ in range(3):
-        await deadline.bound(call, "nothing is lost")
+        await deadline.call(call, "nothing is lost")
     with pytest.raises(DeadlineExceeded) as raised:
-        await deadline.bound(call, "nothing is lost")
+        await deadline.call(call, "nothing is lost")
     assert told == [10.0, 6.0, 2.0]
     assert raised.value.message == "the deadline passed; nothing is lost"
     assert deadline.elapsed == timedelta(seconds=12)
@@ -36,7 +36,7 @@ async def test_a_call_that_runs_out_of_time_tells_of_the_progress(time: FakeTime
         raise DeadlineExceeded("Deadline Exceeded")
 
     with pytest.raises(DeadlineExceeded, match="passed; 5 done") as raised:
-        await Deadline(10.0, time.read).bound(call, "5 done")
+        await Deadline(10.0, time.read).call(call, "5 done")
     assert isinstance(raised.value.__cause__, DeadlineExceeded)
 
 
@@ -44,12 +44,12 @@ async def test_without_a_deadline_there_is_always_time(time: FakeTime) -> None:
     """However long it takes."""
     deadline = Deadline(None, time.read)
     await time.sleep(1e9)
-    assert deadline.check(1e9, "") is None
+    assert deadline.remaining(1e9, "") is None
 
 
 async def test_a_pause_has_to_fit(time: FakeTime) -> None:
     """With time for something after it."""
     deadline = Deadline(10.0, time.read)
-    assert deadline.check(9.0, "") == 10.0
+    assert deadline.remaining(9.0, "") == 10.0
     with pytest.raises(DeadlineExceeded, match="the deadline passed"):
-        deadline.check(10.0, "")
+        deadline.remaining(10.0, "")

@@ -329,7 +329,7 @@ def test_pauses_grow_up_to_a_bound() -> None:
     """Each pause is drawn from an interval twice as long as the last one, up to the bound."""
     policy = ResumePolicy(initial_backoff=1.0, max_backoff=5.0, uniform=lambda: 1.0)
     error = Unavailable("broken")
-    assert [policy.pause(attempt, error) for attempt in range(1, 6)] == [1, 2, 4, 5, 5]
+    assert [policy.backoff_delay(attempt, error) for attempt in range(1, 6)] == [1, 2, 4, 5, 5]
     error.retry_after = 10.0
-    assert policy.pause(1, error) == 11.0
-    assert ResumePolicy(uniform=lambda: 0.0).pause(9, Unavailable("broken")) == 0.0
+    assert policy.backoff_delay(1, error) == 11.0
+    assert ResumePolicy(uniform=lambda: 0.0).backoff_delay(9, Unavailable("broken")) == 0.0
