@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from dynamodb_processor_server.demo.dynamodb_local import dynamodb_local as run_dynamodb_local
@@ -58,6 +59,16 @@ def _aws_environment() -> Iterator[None]:
         for name, value in AWS_ENVIRONMENT.items():
             patch.setenv(name, value)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_tracebacks() -> Iterator[None]:
+    """Log tracebacks as plain text: structlog's default takes half a second to draw each one."""
+    before = structlog.get_config()
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(**before | {"processors": [*before["processors"][:-1], renderer]})
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(autouse=True)

@@ -50,11 +50,12 @@ async def service(
 def log_output() -> Iterator[Logged]:
     """Where everything that a file's tests and servers log ends up."""
     output = Logged()
+    before = structlog.get_config()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stderr", output)
         configure_logs("json", "DEBUG")
     yield output
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 @pytest.fixture(autouse=True)

@@ -81,8 +81,9 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
             configure_logs(log_format, level)
         return output
 
+    before = structlog.get_config()
     yield start
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 def test_a_json_line_is_for_machines(configure: Configure) -> None:
@@ -234,9 +235,10 @@ def test_a_process_without_standard_error_logs_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its lines are counted as dropped."""
+    before = structlog.get_config()
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", None)
         configure_logs("json", "INFO")
         structlog.get_logger().info("serving")
         assert dropped_log_lines() == 1
-    structlog.reset_defaults()
+    structlog.configure(**before)
