@@ -41,7 +41,7 @@ _GRACE_SECONDS = 2.0
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what measures, except in `make faults`: here a second suite has the same cores."""
+    """Leave out what measures, except in `make faults`: here other suites have the same cores."""
     if FULL:
         return
     measuring = [item for item in items if item.get_closest_marker("measures")]

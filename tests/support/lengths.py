@@ -1,7 +1,7 @@
 """How long scenarios are: short in `make test`, in full in `make faults`.
 
-Durations are compared with what is promised in full only, where nothing else runs. In `make test` a
-second suite, or anything else, has the same cores: there a test fails for what hangs or is wrong,
+Durations are compared with what is promised in full only, where nothing else runs. In `make test`
+other suites, or anything else, have the same cores: there a test fails for what hangs or is wrong,
 never for what is slow.
 """
 
