@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import socket
 import subprocess
@@ -15,12 +14,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.backends import find_tool
+from tests.support.documentation import code_blocks, python_program
 from tests.support.lengths import PATIENCE
 from tests.support.processes import ServerProcess, clean_environment, start_command
 
 # Seconds after which the demo counts as hung; pytest ends a test a little later.
 WITHIN = 1_000.0
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+# The guides whose examples the demo can answer.
+GUIDES = ("budgets", "caching", "cli", "counting", "pagination", "python-client", "querying")
 REFUSED = {10: "FailedPrecondition", 11: "Unauthenticated"}
 
 
@@ -43,6 +44,31 @@ def demo() -> Iterator[ServerProcess]:
         yield process
     finally:
         process.stop()
+
+
+@pytest.fixture(scope="module")
+def admin_key(demo: ServerProcess) -> str:
+    """A key with the role `admin`, appended to the demo's keys file and in force."""
+    line = next(line for line in demo.output.splitlines() if line.startswith("Keys:"))
+    create = [
+        "keys",
+        "create",
+        "--principal",
+        "ops",
+        "--table",
+        "*",
+        "--role",
+        "admin",
+        "--role",
+        "reader",
+    ]
+    done = run_program([str(find_tool("dynamodb-processor")), *create, "--append", line.split()[1]])
+    assert done.returncode == 0, done.stderr
+    env = exports(demo) | {"DDBQ_API_KEY": done.stdout.strip()}
+    deadline = time.monotonic() + PATIENCE
+    while run_program([str(find_tool("ddbq")), "cache", "stats"], env).returncode != 0:
+        assert time.monotonic() < deadline, demo.output
+    return env["DDBQ_API_KEY"]
 
 
 @pytest.mark.parametrize("backend", ["embedded", "dynamodb-local"])
@@ -109,8 +135,7 @@ def test_printed_ddbq_lines_work(demo: ServerProcess) -> None:
     """The client's command takes the address and the key from the environment."""
     _, _, directions = demo.output.partition("Serving on")
     lines = directions.splitlines()
-    (exports,) = (line for line in lines if line.startswith("export "))
-    env = dict(word.split("=", 1) for word in shlex.split(exports)[1:])
+    env = exports(demo)
     commands = [line for line in lines if shlex.split(line)[:1] and "ddbq" in line.split()[0]]
     assert len(commands) == 3
     for line in commands:
@@ -122,9 +147,7 @@ def test_printed_ddbq_lines_work(demo: ServerProcess) -> None:
 
 def test_a_text_where_a_number_belongs_is_no_failure(demo: ServerProcess) -> None:
     """It finds nothing, `ddbq` says why, and neither the demo nor other callers suffer."""
-    _, _, directions = demo.output.partition("Serving on")
-    (exports,) = (line for line in directions.splitlines() if line.startswith("export "))
-    env = dict(word.split("=", 1) for word in shlex.split(exports)[1:])
+    env = exports(demo)
     query = [str(find_tool("ddbq")), "query", "flights", "carrier = :c AND distance > :d"]
     for _ in range(3):
         mistaken = run_program([*query, "-p", "c=UA", "-p", "d=2000"], env)
@@ -138,47 +161,44 @@ def test_a_text_where_a_number_belongs_is_no_failure(demo: ServerProcess) -> Non
 
 
 def test_readme_examples_work(demo: ServerProcess, grpcurl: Path, tmp_path: Path) -> None:
-    """What README.md says to paste works; only the address and the key are the demo's."""
-    _, _, directions = demo.output.partition("Serving on")
-    (exports,) = (line for line in directions.splitlines() if line.startswith("export "))
-    env = dict(word.split("=", 1) for word in shlex.split(exports)[1:])
+    """The commands and the program of README.md work; only address and key are the demo's."""
+    env = exports(demo)
 
-    def blocks(start: str) -> list[str]:
-        found = re.findall(
-            rf"^```\w+\n({re.escape(start)}.*?)^```$", README, re.MULTILINE | re.DOTALL
-        )
-        return [str(text).replace("127.0.0.1:50051", env["DDBQ_TARGET"]) for text in found]
+    (page,) = run_console("README.md", "grpcurl", env, grpcurl)
+    answer = json.loads(page)
+    assert len(answer["items"]) == 3
+    assert answer["next_page_token"]
 
-    answers = []
-    for text in blocks("grpcurl"):
-        answered = run_line(text.replace("$DDBQ_API_KEY", env["DDBQ_API_KEY"]), grpcurl)
-        assert answered.returncode == 0, answered.stderr
-        answers.append(json.loads(answered.stdout))
-    page, count = answers
-    assert len(page["items"]) == 3
-    assert page["next_page_token"]
-    assert count["total"] == {"value": "500", "relation": "TOTAL_RELATION_AT_LEAST"}
-
-    (example,) = blocks("import asyncio")
-    program = tmp_path / "example.py"
-    program.write_text(example, encoding="utf-8")
-    ran = run_program([sys.executable, str(program)], env)
-    assert ran.returncode == 0, ran.stderr
-    first, second = ran.stdout.splitlines()
+    (example,) = code_blocks("README.md", "python")
+    first, second = run_python(example, env, tmp_path).splitlines()
     assert first == "3 items by by_user"
     assert int(second.split()[0]) > 3
 
-    (commands,) = blocks("ddbq")
-    printed = []
-    for line in commands.splitlines():
-        done = run_program([str(find_tool("ddbq")), *shlex.split(line, comments=True)[1:]], env)
-        assert done.returncode == 0, done.stderr
-        printed.append([json.loads(row) for row in done.stdout.splitlines()])
-    streamed, (counted,), (got,), (explained,) = printed
+    printed = run_console("README.md", "ddbq", env, grpcurl)
+    streamed, (counted,), (got,), (explained,) = (
+        [json.loads(row) for row in output.splitlines()] for output in printed
+    )
     assert {row["carrier"] for row in streamed} == {"UA"}
     assert counted == len(streamed)
     assert got["flight"] == 1545
     assert explained["path"] == "GLOBAL_INDEX"
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_examples_of_a_guide_work(
+    guide: str, demo: ServerProcess, admin_key: str, grpcurl: Path, tmp_path: Path
+) -> None:
+    """Each command and each Python block of a guide succeeds, with a key for all of them."""
+    env = exports(demo) | {"DDBQ_API_KEY": admin_key}
+    page = f"docs/guide/{guide}.md"
+    answers = [json.loads(text) for text in run_console(page, "grpcurl", env, grpcurl)]
+    programs = [run_python(block, env, tmp_path) for block in code_blocks(page, "python")]
+    assert programs or guide == "cli"
+    run_console(page, "ddbq", env, grpcurl)
+    if guide == "counting":
+        total = {"value": "500", "relation": "TOTAL_RELATION_AT_LEAST"}
+        assert [answer["total"] for answer in answers] == [total]
+        assert programs == ["500 or more\n3 of 772\n"]
 
 
 def test_sigterm_ends_it_well(demo: ServerProcess) -> None:
@@ -200,6 +220,43 @@ def test_taken_port_is_said_at_once() -> None:
     assert code == 2
     assert output.startswith(f"listen: cannot serve on {address}")
     assert "Creating" not in output
+
+
+def exports(demo: ServerProcess) -> dict[str, str]:
+    """Return the variables that the demo's last lines export."""
+    _, _, directions = demo.output.partition("Serving on")
+    (line,) = (line for line in directions.splitlines() if line.startswith("export "))
+    return dict(word.split("=", 1) for word in shlex.split(line)[1:])
+
+
+def run_console(page: str, program: str, env: dict[str, str], grpcurl: Path) -> list[str]:
+    """Run a page's commands of one program and return the output of each.
+
+    A block of grpcurl is one command, one of ddbq has a command on each line.
+    """
+    printed = []
+    for block in code_blocks(page, "console"):
+        for command in [block] if block.startswith("grpcurl") else block.splitlines():
+            if not command.startswith(f"{program} "):
+                continue
+            text = command.replace("127.0.0.1:50051", env["DDBQ_TARGET"])
+            text = text.replace("$DDBQ_API_KEY", env["DDBQ_API_KEY"])
+            words = shlex.split(text, comments=True)
+            tool = grpcurl if program == "grpcurl" else find_tool(program)
+            done = run_program([str(tool), *words[1:]], env)
+            assert done.returncode == 0, done.stderr
+            printed.append(done.stdout)
+    return printed
+
+
+def run_python(block: str, env: dict[str, str], directory: Path) -> str:
+    """Run a Python block of a page and return its output."""
+    program = directory / "example.py"
+    text = python_program(block).replace("127.0.0.1:50051", env["DDBQ_TARGET"])
+    program.write_text(text, encoding="utf-8")
+    done = run_program([sys.executable, str(program)], env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def run_line(line: str, grpcurl: Path) -> subprocess.CompletedProcess[str]:

