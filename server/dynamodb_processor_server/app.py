@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 import structlog
 
 from dynamodb_processor_server.auth.unused_keys import log_keys_without_tables
-from dynamodb_processor_server.catalog.config import CatalogDeclaration
+from dynamodb_processor_server.catalog.config import CatalogConfig
 from dynamodb_processor_server.rpc.client_bounds import Bounds
 from dynamodb_processor_server.runtime.background import run_in_background
 from dynamodb_processor_server.settings import Settings
@@ -121,7 +121,7 @@ def _keep_up_to_date(settings: Settings, service: Service, stack: AsyncExitStack
     """Check files, schemas and connections at intervals, until `stack` is closed."""
     declaration, keys = service.declaration, service.keys
 
-    def adopt_catalog(declared: CatalogDeclaration) -> None:
+    def adopt_catalog(declared: CatalogConfig) -> None:
         service.catalog.replace(declared)
         log_keys_without_tables(keys.current, declared)
 

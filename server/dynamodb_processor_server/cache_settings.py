@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, SecretStr
 
 from dynamodb_processor_server.cache.quarantine import Quarantine
 from dynamodb_processor_server.config_files import duration
-from dynamodb_processor_server.runtime.timing import Pace
+from dynamodb_processor_server.runtime.timing import PollSettings
 from dynamodb_processor_server.setting_types import MEBIBYTE, OptionalUrl, Seconds
 
 _Quarantine = Annotated[float, duration(0, 3_600)]
@@ -80,6 +80,6 @@ class CacheSettings(BaseModel):
         """Return the seconds after an invalidation during which eventual reads are not cached."""
         return Quarantine(self.cache_quarantine, self.cache_index_quarantine)
 
-    def stream_pace(self) -> Pace:
+    def stream_pace(self) -> PollSettings:
         """Return how often streams are read, and the lag that is allowed."""
-        return Pace(self.stream_poll_interval, self.stream_max_lag)
+        return PollSettings(self.stream_poll_interval, self.stream_max_lag)

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, Final, TypeAlias
 
 from dynamodb_processor_server.query.expression.values import WireItem
-from dynamodb_processor_server.reader import START, Position
+from dynamodb_processor_server.reader import START, Cursor
 from dynamodb_processor_server.runtime import json_text
 
 
@@ -24,22 +24,22 @@ class _Exhausted(Enum):
 EXHAUSTED: Final = _Exhausted.EXHAUSTED
 _FIRST_PARTITION_BYTES: Final = 4096
 _PARTITION_BYTES: Final = 512
-BranchPosition: TypeAlias = Mapping[str, Any] | _Exhausted | None
+PartitionCursor: TypeAlias = Mapping[str, Any] | _Exhausted | None
 
 
-def encode_positions(positions: Sequence[BranchPosition]) -> Position:
+def encode_cursor(positions: Sequence[PartitionCursor]) -> Cursor:
     """Return the position that stands for where each partition stands."""
     return json_text.dumps([_encoded(position) for position in positions])
 
 
-def decode_positions(position: Position, partitions: int) -> list[BranchPosition]:
+def decode_cursor(position: Cursor, partitions: int) -> list[PartitionCursor]:
     """Return where each of `partitions` stands."""
     if position == START:
         return [None] * partitions
     return [_decoded(entry) for entry in json_text.loads(position)]
 
 
-def padded(position: Position, partitions: int) -> Position:
+def padded(position: Cursor, partitions: int) -> Cursor:
     """Return a position whose length does not tell how long the keys in it are.
 
     It is a multiple of a size that holds the keys of one partition whatever they are, short of a
@@ -49,7 +49,7 @@ def padded(position: Position, partitions: int) -> Position:
     return position.ljust(-(-len(position) // block) * block)
 
 
-def unpadded(position: Position) -> Position:
+def unpadded(position: Cursor) -> Cursor:
     """Return a position as it was before `padded`."""
     return position.rstrip(b" ")
 
@@ -59,7 +59,7 @@ def key_of(item: WireItem, attributes: Iterable[str]) -> Mapping[str, Any]:
     return {name: item[name] for name in attributes}
 
 
-def _encoded(position: BranchPosition) -> Any:
+def _encoded(position: PartitionCursor) -> Any:
     if position is None or position is EXHAUSTED:
         return None if position is None else True
     return {
@@ -68,7 +68,7 @@ def _encoded(position: BranchPosition) -> Any:
     }
 
 
-def _decoded(entry: Any) -> BranchPosition:
+def _decoded(entry: Any) -> PartitionCursor:
     if entry is None or entry is True:
         return None if entry is None else EXHAUSTED
     return {

@@ -62,6 +62,6 @@ class DynamoDBSettings(BaseModel):
             attempt_timeout=self.backend_connect_timeout + self.backend_read_timeout,
             connections=self.max_concurrent_reads,
             breaker=BreakerSettings(
-                failure_rate=self.breaker_failure_rate, cool_down=self.breaker_open_seconds
+                failure_rate=self.breaker_failure_rate, open_seconds=self.breaker_open_seconds
             ),
         )

@@ -16,15 +16,15 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.query.expression.values import WireItem
-from dynamodb_processor_server.query.planning.plan import Plan, Shape
+from dynamodb_processor_server.query.planning.plan import Plan, ResultProjection
 from dynamodb_processor_server.query.planning.row_rule import RowRule
 
 #: Where a page begins: opaque bytes of `cursor`; empty means from the start.
-Position = bytes
-START: Position = b""
+Cursor = bytes
+START: Cursor = b""
 
 #: The page size of a count without a bound.
-UNBOUNDED: Final = 2**62
+NO_PAGE_LIMIT: Final = 2**62
 
 
 class PageEnd(StrEnum):
@@ -105,7 +105,7 @@ class PageContent:
 
     items: bytes
     count: int
-    next: Position | None
+    next: Cursor | None
     end: PageEnd
     read_at: float
     valid_until: float | None = None
@@ -122,60 +122,63 @@ class Page(NamedTuple):
 
 
 @dataclass(slots=True)
-class Progress:
+class PartialRead:
     """How far a read under way has come, for those who may not be able to wait for its end.
 
-    `cut` returns what has been read so far as a page that ends with TIME_BUDGET; it is None until
-    there is something to show. `stop` asks the read to end so at its next chance.
+    `partial_page` returns what has been read so far as a page that ends with TIME_BUDGET; it is
+    None until there is something to show. `stop_requested` asks the read to end so at its next
+    chance.
     """
 
-    cut: Callable[[], Page] | None = None
-    stop: bool = False
+    partial_page: Callable[[], Page] | None = None
+    stop_requested: bool = False
 
 
 @dataclass(slots=True)
-class Surplus:
+class ReadAheadBuffer:
     """What one call has read beyond its last page, for its next page to begin with.
 
-    `fetched` is the reader's own; it stands for what follows `position`. `read_under` is the
+    `fetched` is the reader's own; it stands for what follows `cursor`. `snapshot` is the
     cache's own, and says what was in force when that was read.
     """
 
-    position: Position | None = None
+    cursor: Cursor | None = None
     fetched: object = None
-    read_under: object = None
+    snapshot: object = None
 
-    def take(self, other: Surplus) -> None:
+    def move_from(self, other: ReadAheadBuffer) -> None:
         """Become what `other` is, and leave it empty."""
-        self.position, self.fetched, self.read_under = (
-            other.position,
+        self.cursor, self.fetched, self.snapshot = (
+            other.cursor,
             other.fetched,
-            other.read_under,
+            other.snapshot,
         )
-        other.position = other.fetched = other.read_under = None
+        other.cursor = other.fetched = other.snapshot = None
 
 
-class Limits(NamedTuple):
+class ReadOptions(NamedTuple):
     """How much one page may hold and take.
 
-    `answer_by` and `deadline` are times of the event loop's clock. After `answer_by` a read ends at
-    its next chance with what it has; at `deadline` it ends at once, and fails if it has nothing.
-    The budgets are the caller's own; None means no limit.
+    `soft_deadline` and `hard_deadline` are times of the event loop's clock. After `soft_deadline` a
+    read ends at its next chance with what it has; at `hard_deadline` it ends at once, and fails if
+    it has nothing. The budgets are the caller's own; None means no limit.
     """
 
     page_size: int
-    answer_by: float
-    deadline: float
+    soft_deadline: float
+    hard_deadline: float
     max_scanned_items: int | None = None
     max_read_units: float | None = None
     has_duration: bool = False
     cache: CachePolicy = DEFAULT_CACHE_POLICY
-    progress: Progress | None = None
-    surplus: Surplus | None = None
+    progress: PartialRead | None = None
+    surplus: ReadAheadBuffer | None = None
 
-    def is_over(self, now: float) -> bool:
+    def should_stop(self, now: float) -> bool:
         """Whether a read that has something to show is to end with it."""
-        return now >= self.answer_by or (self.progress is not None and self.progress.stop)
+        return now >= self.soft_deadline or (
+            self.progress is not None and self.progress.stop_requested
+        )
 
     @property
     def meters_reads(self) -> bool:
@@ -203,7 +206,7 @@ def total_of(counted: int, bound: int, *, exhausted: bool) -> Total:
 
 
 @dataclass(frozen=True, slots=True)
-class Lookup:
+class BatchGetRequest:
     """Primary keys to get of one table, in wire form, distinct; and what to ask for of each item.
 
     `request` holds BatchGetItem's parameters for the table besides the keys. What `rule` hides is
@@ -213,13 +216,13 @@ class Lookup:
     table: Table
     keys: tuple[WireItem, ...]
     request: Mapping[str, Any]
-    shape: Shape
-    strong: bool
+    shape: ResultProjection
+    consistent: bool
     rule: RowRule | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class BatchGetResult:
     """What became of a lookup: for each key, in order, its item, or None where there is none.
 
     A key that is left out of `items` was not read in time. `read_at` is in seconds since the epoch.
@@ -233,7 +236,7 @@ class Found:
 class ItemReader(Protocol):
     """Gets items by their primary keys."""
 
-    async def get_items(self, lookup: Lookup, limits: Limits) -> Found:
+    async def get_items(self, lookup: BatchGetRequest, limits: ReadOptions) -> BatchGetResult:
         """Return what could be read within `limits`.
 
         Raises BackendUnavailable, DeadlineExceeded (with nothing to show) and TableNotFound.
@@ -241,10 +244,10 @@ class ItemReader(Protocol):
         ...
 
 
-class Reader(Protocol):
+class PageReader(Protocol):
     """Gives pages."""
 
-    async def fetch_page(self, plan: Plan, at: Position, limits: Limits) -> Page:
+    async def read_page(self, plan: Plan, at: Cursor, limits: ReadOptions) -> Page:
         """Return the page that begins at `at`.
 
         Raises BackendUnavailable, DeadlineExceeded (with nothing to show), PreconditionFailed

@@ -11,7 +11,7 @@ from dynamodb_processor_server.query.expression.parser import parse_expression, 
 from dynamodb_processor_server.query.expression.values import Value
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.query.planning.planner import plan_query
-from dynamodb_processor_server.reader import START, Limits, Page, Position, Reader
+from dynamodb_processor_server.reader import START, Cursor, Page, PageReader, ReadOptions
 from tests.contract.stores import Store
 from tests.support.fake_reader import items_of
 from tests.support.oracle import canonical_item
@@ -27,20 +27,20 @@ def plan_for(
     return plan_query(query, store.table)
 
 
-def make_limits(page_size: int = 100, **fields: Any) -> Limits:
+def make_limits(page_size: int = 100, **fields: Any) -> ReadOptions:
     """Return limits that leave half a minute."""
     until = asyncio.get_running_loop().time() + 30.0
-    return Limits(page_size, until, until)._replace(**fields)
+    return ReadOptions(page_size, until, until)._replace(**fields)
 
 
 async def read_all(
-    reader: Reader, plan: Plan, page_size: int, at: Position = START, **fields: Any
+    reader: PageReader, plan: Plan, page_size: int, at: Cursor = START, **fields: Any
 ) -> list[Page]:
     """Return every page from a position on."""
     pages: list[Page] = []
-    following: Position | None = at
+    following: Cursor | None = at
     while following is not None:
-        pages.append(await reader.fetch_page(plan, following, make_limits(page_size, **fields)))
+        pages.append(await reader.read_page(plan, following, make_limits(page_size, **fields)))
         following = pages[-1].content.next
         assert len(pages) < 500, "a traversal that never ends"
     return pages

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from dynamodb_processor_server.catalog.config import TableDeclaration
+from dynamodb_processor_server.catalog.config import TableConfig
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.dynamodb.backend import Backend
 from dynamodb_processor_server.dynamodb.clients import Clients, ClientSettings
-from dynamodb_processor_server.dynamodb.table_describer import DynamoDBDescriber
+from dynamodb_processor_server.dynamodb.table_describer import TableDescriber
 from tests.contract.facts import Ground
 from tests.contract.readings import SCHEMA, make_items
 from tests.contract.stores import DynamoDBStore, MemoryStore, Store
@@ -54,8 +54,8 @@ async def store(
     request: pytest.FixtureRequest, backend: Backend, dynamodb: Any
 ) -> AsyncIterator[Store]:
     """The table behind each implementation in turn."""
-    declaration = TableDeclaration(table=SCHEMA.table, allow_scan=True, sparse="allow")
-    schema = await DynamoDBDescriber(backend).describe("readings", declaration)
+    declaration = TableConfig(table=SCHEMA.table, allow_scan=True, sparse="allow")
+    schema = await TableDescriber(backend).describe("readings", declaration)
     table = Table("readings", declaration, schema)
     if request.param == "memory":
         yield MemoryStore(table)

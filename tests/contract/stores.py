@@ -8,13 +8,13 @@ from typing import Any
 
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.page_store import PageStore
-from dynamodb_processor_server.cache.reader import CachedReader
+from dynamodb_processor_server.cache.reader import CachingReader
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.dynamodb.backend import Backend
 from dynamodb_processor_server.dynamodb.reader import DynamoDBReader
 from dynamodb_processor_server.limits.admission import Admission
-from dynamodb_processor_server.limits.admission_reader import Admittance, AdmittedReader, Claim
-from dynamodb_processor_server.reader import Reader
+from dynamodb_processor_server.limits.admission_reader import AdmissionGate, AdmissionReader, Caller
+from dynamodb_processor_server.reader import PageReader
 from tests.contract.readings import SCHEMA, make_items
 from tests.support.dynamodb import put_items
 from tests.support.fake_reader import InMemoryReader
@@ -27,7 +27,7 @@ class Store(ABC):
         self.table = table
 
     @abstractmethod
-    def reader(self, max_page_bytes: int = 1_000_000) -> Reader:
+    def reader(self, max_page_bytes: int = 1_000_000) -> PageReader:
         """Return a Reader of the table."""
 
     @abstractmethod
@@ -46,7 +46,7 @@ class MemoryStore(Store):
         super().__init__(table)
         self._items = make_items()
 
-    def reader(self, max_page_bytes: int = 1_000_000) -> Reader:
+    def reader(self, max_page_bytes: int = 1_000_000) -> PageReader:
         """Return a fake."""
         reader = InMemoryReader((), max_page_bytes)
         reader.items = self._items
@@ -70,15 +70,15 @@ class DynamoDBStore(Store):
         self._backend = backend
         self._cached = cached
 
-    def reader(self, max_page_bytes: int = 1_000_000) -> Reader:
+    def reader(self, max_page_bytes: int = 1_000_000) -> PageReader:
         """Return the real thing."""
         reader = DynamoDBReader(self._backend, max_page_bytes)
         if not self._cached:
             return reader
         store = PageStore(10_000_000, time.time)
-        admittance = Admittance(Admission(100, 0), lambda: Claim("tester", None))
-        admitted = AdmittedReader(reader, admittance)
-        return CachedReader(admitted, store, Generations(), read_timeout=20.0)
+        admittance = AdmissionGate(Admission(100, 0), lambda: Caller("tester", None))
+        admitted = AdmissionReader(reader, admittance)
+        return CachingReader(admitted, store, Generations(), read_timeout=20.0)
 
     def put(self, item: dict[str, Any]) -> None:
         """Write an item."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dynamodb_processor_server.query.planning.plan import Operation
-from dynamodb_processor_server.reader import START, UNBOUNDED, PageEnd
+from dynamodb_processor_server.reader import NO_PAGE_LIMIT, START, PageEnd
 from tests.contract.asking import make_limits, plan_for, read_all
 from tests.contract.readings import FAN_OUTS, QUESTIONS, expected, make_items
 from tests.contract.stores import Store
@@ -24,7 +24,7 @@ def right_count(text: str) -> int:
 async def test_a_count_is_the_number_of_the_items(store: Store, text: str) -> None:
     """At once and in steps of any size; its pages hold no bytes."""
     plan = plan_for(store, text, counts=True)
-    for size in (1, 7, UNBOUNDED):
+    for size in (1, 7, NO_PAGE_LIMIT):
         pages = await read_all(store.reader(), plan, size)
         assert sum(page.content.count for page in pages) == right_count(text)
         assert all(page.content.items == b"" for page in pages)
@@ -37,7 +37,7 @@ async def test_a_count_is_the_number_of_the_items(store: Store, text: str) -> No
 async def test_a_budgeted_count_evaluates_no_more(store: Store, text: str, budget: int) -> None:
     """However many partitions there are, and every step gets further."""
     plan = plan_for(store, text, counts=True)
-    pages = await read_all(store.reader(), plan, UNBOUNDED, max_scanned_items=budget)
+    pages = await read_all(store.reader(), plan, NO_PAGE_LIMIT, max_scanned_items=budget)
     assert sum(page.content.count for page in pages) == right_count(text)
     assert all(page.usage.items_scanned <= budget for page in pages)
     assert {page.content.end for page in pages[:-1]} <= {PageEnd.SCAN_BUDGET}
@@ -49,12 +49,12 @@ async def test_counting_everything_is_a_scan(store: Store) -> None:
     """Where the catalog allows it."""
     plan = plan_for(store, None, counts=True)
     assert plan.operation is Operation.SCAN
-    page = await store.reader().fetch_page(plan, START, make_limits(UNBOUNDED))
+    page = await store.reader().read_page(plan, START, make_limits(NO_PAGE_LIMIT))
     assert (page.content.count, page.content.next) == (100, None)
 
 
 async def test_what_cannot_match_is_counted_without_a_read(store: Store) -> None:
     """There is nothing, and nothing to ask."""
     plan = plan_for(store, "device = 'd1' AND at > 3 AND at < 2", counts=True)
-    page = await store.reader().fetch_page(plan, START, make_limits(UNBOUNDED))
+    page = await store.reader().read_page(plan, START, make_limits(NO_PAGE_LIMIT))
     assert (page.content.count, page.content.next, page.usage.backend_calls) == (0, None, 0)

@@ -10,12 +10,12 @@ import pytest
 from aiobotocore.awsrequest import AioAWSResponse
 from aiobotocore.session import get_session
 
-from dynamodb_processor_server.catalog.config import TableDeclaration
+from dynamodb_processor_server.catalog.config import TableConfig
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.dynamodb.backend import Backend
 from dynamodb_processor_server.dynamodb.clients import Clients, ClientSettings
 from dynamodb_processor_server.dynamodb.reader import DynamoDBReader
-from dynamodb_processor_server.dynamodb.table_describer import DynamoDBDescriber
+from dynamodb_processor_server.dynamodb.table_describer import TableDescriber
 from dynamodb_processor_server.errors import (
     BackendUnavailable,
     PreconditionFailed,
@@ -25,7 +25,7 @@ from dynamodb_processor_server.query.expression.ast import Query
 from dynamodb_processor_server.query.expression.parser import parse_expression, parse_path
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.query.planning.planner import plan_query
-from dynamodb_processor_server.reader import START, Limits, Page
+from dynamodb_processor_server.reader import START, Page, ReadOptions
 from tests.contract.readings import SCHEMA
 from tests.support.datasets import Schema
 from tests.support.dynamodb import CREDENTIALS, REGION, create_table
@@ -58,10 +58,10 @@ ITEMS: Final[list[dict[str, Any]]] = [
 ]
 
 
-def make_limits() -> Limits:
+def make_limits() -> ReadOptions:
     """Return limits that leave half a minute."""
     until = asyncio.get_running_loop().time() + 30.0
-    return Limits(100, until, until)
+    return ReadOptions(100, until, until)
 
 
 def plan_for(text: str, schema: Schema = SCHEMA, **fields: Any) -> Plan:
@@ -72,7 +72,7 @@ def plan_for(text: str, schema: Schema = SCHEMA, **fields: Any) -> Plan:
 
 async def read(backend: Backend, plan: Plan) -> Page:
     """Read one page."""
-    return await DynamoDBReader(backend, 1_000_000).fetch_page(plan, START, make_limits())
+    return await DynamoDBReader(backend, 1_000_000).read_page(plan, START, make_limits())
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +137,8 @@ async def test_the_fast_parser_leaves_batches_as_they_are(clients: Clients, type
 
 async def test_tables_are_described(backend: Backend, dynamodb: Any) -> None:
     """As the catalog understands them, several key attributes included."""
-    describer = DynamoDBDescriber(backend)
-    declaration = TableDeclaration(table=SCHEMA.table)
+    describer = TableDescriber(backend)
+    declaration = TableConfig(table=SCHEMA.table)
     found = await describer.describe("readings", declaration)
     assert found == replace(make_schema(SCHEMA), identity=found.identity)
     assert found.identity.name == SCHEMA.table
@@ -149,7 +149,7 @@ async def test_a_missing_table_is_called_by_its_logical_name(backend: Backend) -
     """When it is described, and when it is read."""
     gone = replace(SCHEMA, table="contract-gone")
     with pytest.raises(TableNotFound, match="table events does not exist"):
-        await DynamoDBDescriber(backend).describe("events", TableDeclaration(table=gone.table))
+        await TableDescriber(backend).describe("events", TableConfig(table=gone.table))
     plan = plan_for("device = 'd'", gone)
     renamed = Table("events", plan.table.declaration, plan.table.schema)
     with pytest.raises(TableNotFound, match="table events does not exist"):

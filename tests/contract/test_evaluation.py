@@ -12,7 +12,7 @@ from dynamodb_processor_server.query.expression.ast import Condition
 from dynamodb_processor_server.query.expression.evaluator import evaluate
 from dynamodb_processor_server.query.expression.parser import parse_expression, parse_path
 from dynamodb_processor_server.query.expression.values import from_wire
-from dynamodb_processor_server.query.planning.expression_writer import Renderer
+from dynamodb_processor_server.query.planning.expression_writer import ExpressionWriter
 from dynamodb_processor_server.query.planning.projection import project
 from tests.support.conditions import service_path, service_text
 from tests.support.datasets import FREE_NAMES, DataSet, make_dataset
@@ -29,7 +29,7 @@ def loaded(dynamodb: Any) -> Any:
     return dynamodb
 
 
-def scan(client: Any, data: DataSet, renderer: Renderer, **expressions: str) -> list[Any]:
+def scan(client: Any, data: DataSet, renderer: ExpressionWriter, **expressions: str) -> list[Any]:
     """Return what a scan with these expressions returns."""
     aliases: dict[str, Any] = {
         "ExpressionAttributeNames": renderer.names,
@@ -49,7 +49,7 @@ def key_of(item: Any) -> Any:
 
 def answers(client: Any, condition: Condition) -> tuple[set[Any], set[Any]]:
     """Return the keys of the items that DynamoDB finds, and those that the service finds."""
-    renderer = Renderer()
+    renderer = ExpressionWriter()
     found = scan(client, DATA, renderer, FilterExpression=renderer.condition(condition))
     return set(map(key_of, found)), {
         key_of(item) for item in DATA.items if evaluate(condition, item)
@@ -93,7 +93,7 @@ def test_paths_select_the_same_parts(loaded: Any, data: st.DataObject) -> None:
     paths = [parse_path(service_path(path)) for path in data.draw(projections(DATA, FREE_NAMES))]
     keys = [parse_path(f'"{name}"') for name in DATA.schema.keys]
     paths += [key for key in keys if key not in paths]
-    renderer = Renderer()
+    renderer = ExpressionWriter()
     text = ", ".join(map(renderer.path, paths))
     theirs = {
         key_of(item): item for item in scan(loaded, DATA, renderer, ProjectionExpression=text)

@@ -17,7 +17,7 @@ from dynamodb_processor_server.query.expression import validation as static_type
 from dynamodb_processor_server.query.expression.ast import Between, Condition, Literal, Path, leaves
 from dynamodb_processor_server.query.expression.evaluator import evaluate
 from dynamodb_processor_server.query.expression.values import from_wire
-from dynamodb_processor_server.query.planning.expression_writer import Renderer
+from dynamodb_processor_server.query.planning.expression_writer import ExpressionWriter
 from tests.support.conditions import Wire, WireItem
 from tests.support.datasets import Schema, make_value
 from tests.support.dynamodb import create_table, put_items
@@ -124,7 +124,7 @@ def test_conditions_hold_for_the_same_items_of_all_types(
 
 def ask(client: Any, group: int, condition: Condition) -> set[int] | None:
     """Return the numbers of the items for which DynamoDB says yes; None if it refuses to look."""
-    renderer = Renderer()
+    renderer = ExpressionWriter()
     text = renderer.condition(condition)
     try:
         answer = client.query(

@@ -13,7 +13,7 @@ from dynamodb_processor_server.dynamodb.item_reader import DynamoDBItemReader
 from dynamodb_processor_server.errors import InvalidRequest
 from dynamodb_processor_server.query.expression.values import parse_number
 from dynamodb_processor_server.query.planning.request_builder import build_batch
-from dynamodb_processor_server.reader import Lookup
+from dynamodb_processor_server.reader import BatchGetRequest
 from tests.contract.asking import make_limits
 from tests.contract.facts import Ground, MakeGround, values
 from tests.support.datasets import Index, Schema
@@ -142,8 +142,8 @@ async def test_global_indexes_have_no_strong_reads(ground: Ground, operation: st
     words = ground.refusal(operation, IndexName="by_user", ConsistentRead=True, **request)
     assert "Consistent reads are not supported on global secondary indexes" in words
     with pytest.raises(InvalidRequest, match="strong reads are not possible"):
-        ground.plan("user = 'u' AND word > 'a'", index="by_user", strong=True)
-    plan = ground.plan("user = 'u' AND p = 'x' AND word > 'a'", strong=True)
+        ground.plan("user = 'u' AND word > 'a'", index="by_user", consistent=True)
+    plan = ground.plan("user = 'u' AND p = 'x' AND word > 'a'", consistent=True)
     assert plan.path.index in (None, "by_word")
 
 
@@ -259,7 +259,7 @@ async def test_a_batch_has_at_most_100_keys_and_none_twice(ground: Ground) -> No
         batch(keys[0], keys[0])
     assert len(batch(*keys[:100])["Responses"][ground.schema.table]) == 5
     request, shape = build_batch((), ground.table)
-    lookup = Lookup(ground.table, tuple(keys[99:1:-1]), request, shape, strong=False)
+    lookup = BatchGetRequest(ground.table, tuple(keys[99:1:-1]), request, shape, consistent=False)
     found = await DynamoDBItemReader(ground.backend).get_items(lookup, make_limits())
     assert sorted(place for place, item in found.items.items() if item) == [95, 96, 97]
     assert len(found.items) == 98
@@ -277,7 +277,7 @@ async def test_a_batch_answers_with_at_most_16_megabytes(make_ground: MakeGround
     found, left = answer["Responses"][BULK.table], answer["UnprocessedKeys"][BULK.table]["Keys"]
     assert 0 < len(found) < 45 == len(found) + len(left)
     request, shape = build_batch((), ground.table)
-    lookup = Lookup(ground.table, keys, request, shape, strong=False)
+    lookup = BatchGetRequest(ground.table, keys, request, shape, consistent=False)
     complete = await DynamoDBItemReader(ground.backend).get_items(lookup, make_limits())
     assert all(complete.items[place] == item for place, item in enumerate(items))
     ground.client.delete_table(TableName=BULK.table)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
-from dynamodb_processor_server.reader import START, PageEnd, Surplus
+from dynamodb_processor_server.reader import START, PageEnd, ReadAheadBuffer
 from tests.contract.asking import counted, joined, make_limits, plan_for, read_all
 from tests.contract.readings import FAN_OUTS, make_items, projected
 from tests.contract.stores import Store
@@ -93,7 +93,7 @@ async def test_one_call_gets_the_same_pages_and_reads_each_item_once(
     """What is left over from a page begins the next one."""
     plan = plan_of(store, text)
     alone = await read_all(store.reader(), plan, 3)
-    together = await read_all(store.reader(), plan, 3, surplus=Surplus())
+    together = await read_all(store.reader(), plan, 3, surplus=ReadAheadBuffer())
     assert joined(together) == joined(alone)
     assert all(page.content.count == 3 for page in together[:-1])
     whole = await read_all(store.reader(), plan, 100)
@@ -104,9 +104,9 @@ async def test_one_call_gets_the_same_pages_and_reads_each_item_once(
 async def test_what_one_call_has_left_over_serves_no_other_place(store: Store) -> None:
     """A call that goes on elsewhere gets what is there."""
     plan = plan_of(store, next(iter(FAN_OUTS)))
-    surplus, reader = Surplus(), store.reader()
-    first = await reader.fetch_page(plan, START, make_limits(4, surplus=surplus))
-    again = await reader.fetch_page(plan, START, make_limits(5, surplus=surplus))
+    surplus, reader = ReadAheadBuffer(), store.reader()
+    first = await reader.read_page(plan, START, make_limits(4, surplus=surplus))
+    again = await reader.read_page(plan, START, make_limits(5, surplus=surplus))
     assert items_of(again)[:4] == items_of(first)
     rest = await read_all(reader, plan, 6, again.content.next or b"", surplus=surplus)
     assert items_of(again) + joined(rest) == await merged(store, plan)
@@ -165,12 +165,14 @@ async def test_the_bytes_of_a_page_are_bounded(store: Store, text: str) -> None:
         ("device = 'd1' AND at = 99", False),
     ],
 )
-@pytest.mark.parametrize("strong", [False, True])
-async def test_a_full_key_gets_its_item(store: Store, text: str, found: bool, strong: bool) -> None:
+@pytest.mark.parametrize("consistent", [False, True])
+async def test_a_full_key_gets_its_item(
+    store: Store, text: str, found: bool, consistent: bool
+) -> None:
     """If there is one, and if it is what else was asked for; nothing ever follows."""
-    plan = plan_for(store, text, strong=strong)
+    plan = plan_for(store, text, consistent=consistent)
     assert plan.operation is Operation.GET
-    page = await store.reader().fetch_page(plan, START, make_limits(5))
+    page = await store.reader().read_page(plan, START, make_limits(5))
     assert counted(items_of(page)) == counted(make_items()[:1] * found)
     assert (page.content.next, page.content.end) == (None, PageEnd.EXHAUSTED)
     assert page.usage.backend_calls == 1
@@ -181,7 +183,7 @@ async def test_a_get_returns_only_what_was_asked_for(store: Store) -> None:
     """Not what the service had to see."""
     text = "device = 'd1' AND at = -10 AND doc.list[0] = 1"
     plan = plan_for(store, text, projection=("doc.n", "note"))
-    page = await store.reader().fetch_page(plan, START, make_limits())
+    page = await store.reader().read_page(plan, START, make_limits())
     assert items_of(page) == [{"doc": {"M": {"n": {"N": "0"}}}, "note": {"S": ""}}]
 
 
@@ -197,7 +199,7 @@ async def test_partitions_that_cannot_be_are_not_read(store: Store, text: str) -
     """The answer is empty, and costs nothing."""
     plan = plan_for(store, text)
     assert plan.operation is Operation.NOTHING
-    page = await store.reader().fetch_page(plan, START, make_limits())
+    page = await store.reader().read_page(plan, START, make_limits())
     assert (page.content.items, page.content.next) == (b"", None)
     assert page.usage.backend_calls == 0
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
-from dynamodb_processor_server.reader import START, PageEnd, Surplus
+from dynamodb_processor_server.reader import START, PageEnd, ReadAheadBuffer
 from tests.contract.asking import counted, joined, make_limits, plan_for, read_all
 from tests.contract.readings import HYDRATED, make_items
 from tests.contract.stores import Store
@@ -74,7 +74,7 @@ async def test_one_call_gets_the_same_pages(store: Store, text: str) -> None:
     """What is left over from a page begins the next one, and is evaluated once."""
     plan = plan_of(store, text)
     alone = await read_all(store.reader(), plan, 3)
-    together = await read_all(store.reader(), plan, 3, surplus=Surplus())
+    together = await read_all(store.reader(), plan, 3, surplus=ReadAheadBuffer())
     assert joined(together) == joined(alone)
     whole = await read_all(store.reader(), plan, 100)
     evaluated = sum(page.usage.items_scanned for page in whole)
@@ -168,7 +168,7 @@ async def test_a_single_large_item_makes_progress(store: Store) -> None:
 
 async def test_an_answer_without_items_gets_nothing(store: Store) -> None:
     """It says that nothing follows."""
-    page = await store.reader().fetch_page(
+    page = await store.reader().read_page(
         plan_of(store, "site = 'moon' AND floor = 1"), START, make_limits()
     )
     assert (page.content.items, page.content.next) == (b"", None)

@@ -65,7 +65,7 @@ async def test_a_checkpoint_is_found_by_the_next(leases: Leases) -> None:
     found = await leases.take("t", "two", 60)
     assert found is not None
     assert (found.of, found.places) == (STOOD.of, STOOD.places)
-    assert 5 < found.good_for <= 10
+    assert 5 < found.valid_for <= 10
     await leases.release("t", "two", Checkpoint("events", {}, 0.05))
     await asyncio.sleep(0.1)
     assert await leases.take("t", "one", 60) == NOWHERE

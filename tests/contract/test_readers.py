@@ -79,7 +79,7 @@ async def test_scans_return_everything(store: Store) -> None:
 
 async def test_an_empty_answer_is_one_page(store: Store) -> None:
     """It says that nothing follows."""
-    page = await store.reader().fetch_page(
+    page = await store.reader().read_page(
         plan_for(store, "device = 'nobody'"), START, make_limits()
     )
     assert (page.content.items, page.content.count) == (b"", 0)
@@ -91,7 +91,7 @@ async def test_what_contradicts_itself_is_not_read(store: Store) -> None:
     """The page costs nothing."""
     plan = plan_for(store, "device = 'd1' AND at > 5 AND at < 5")
     assert plan.operation is Operation.NOTHING
-    page = await store.reader().fetch_page(plan, START, make_limits())
+    page = await store.reader().read_page(plan, START, make_limits())
     assert page.content.end is PageEnd.EXHAUSTED
     assert page.content.next is None
     assert page.usage.backend_calls == 0
@@ -127,7 +127,7 @@ async def test_the_read_unit_budget_bounds_each_page(store: Store) -> None:
 async def test_a_late_page_ends_with_its_progress(store: Store) -> None:
     """Past `answer_by` a page ends at its next chance, never without having got further."""
     plan = plan_for(store, QUESTIONS[3])
-    pages = await read_all(store.reader(), plan, 5, answer_by=0.0, has_duration=True)
+    pages = await read_all(store.reader(), plan, 5, soft_deadline=0.0, has_duration=True)
     assert PageEnd.TIME_BUDGET in {page.content.end for page in pages}
     assert len({page.content.next for page in pages}) == len(pages)
     assert counted(joined(pages)) == expected(QUESTIONS[3])
@@ -137,8 +137,8 @@ async def test_a_deadline_that_has_passed_is_an_error(store: Store) -> None:
     """There is nothing to show and no time to change that."""
     loop = asyncio.get_running_loop()
     with pytest.raises(DeadlineExceeded):
-        await store.reader().fetch_page(
-            plan_for(store, QUESTIONS[0]), START, make_limits(deadline=loop.time() - 1.0)
+        await store.reader().read_page(
+            plan_for(store, QUESTIONS[0]), START, make_limits(hard_deadline=loop.time() - 1.0)
         )
 
 
@@ -172,8 +172,8 @@ async def test_only_what_was_asked_for_is_returned(store: Store) -> None:
 
 async def test_strong_reads_are_answered(store: Store) -> None:
     """With the same items, at twice the cost."""
-    strong = await store.reader().fetch_page(
-        plan_for(store, QUESTIONS[0], strong=True), START, make_limits()
+    strong = await store.reader().read_page(
+        plan_for(store, QUESTIONS[0], consistent=True), START, make_limits()
     )
     assert counted(items_of(strong)) == expected(QUESTIONS[0])
 
@@ -182,7 +182,7 @@ async def test_positions_outlive_their_item(store: Store) -> None:
     """Deleting the item that a position points at does not break the traversal."""
     plan = plan_for(store, QUESTIONS[0])
     reader = store.reader()
-    first = await reader.fetch_page(plan, START, make_limits(5))
+    first = await reader.read_page(plan, START, make_limits(5))
     position = canonical_item(items_of(first)[-1])
     last = next(item for item in ITEMS if canonical_item(item) == position)
     store.remove(last)
@@ -196,7 +196,7 @@ async def test_positions_outlive_their_item(store: Store) -> None:
 async def test_pages_say_what_they_took(store: Store) -> None:
     """Items evaluated, read units and requests; and when the read began."""
     before = time.time()
-    page = await store.reader().fetch_page(plan_for(store, QUESTIONS[3]), START, make_limits())
+    page = await store.reader().read_page(plan_for(store, QUESTIONS[3]), START, make_limits())
     assert page.usage.items_scanned == 45
     assert page.usage.read_units > 0
     assert page.usage.backend_calls >= 1

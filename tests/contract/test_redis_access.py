@@ -15,9 +15,9 @@ import redis
 import structlog
 
 from dynamodb_processor_server.cache.generations import Generations
-from dynamodb_processor_server.cache.redis.encryption import TierSealer
-from dynamodb_processor_server.cache.redis.invalidation_log import View
-from dynamodb_processor_server.cache.redis.port import LookUp, TierFailed
+from dynamodb_processor_server.cache.redis.encryption import PageCipher
+from dynamodb_processor_server.cache.redis.invalidation_log import InvalidationLogFollower
+from dynamodb_processor_server.cache.redis.port import LookupRequest, SharedCacheError
 from dynamodb_processor_server.cache.redis.store import RedisStore
 from dynamodb_processor_server.cli.redis_report import report_on_redis
 from dynamodb_processor_server.query.page_token import TokenKey
@@ -75,12 +75,12 @@ async def test_the_shared_cache_does_without_info(store: RedisStore) -> None:
     """Pages are kept and found, and what is invalidated is heard of."""
     await store.connect()
     first = await store.poll(b"", 0, 10)
-    asked = LookUp(first.epoch, b"page", (b"tag",), 0.0, 60.0)
-    missed = await store.look_up(asked)
+    asked = LookupRequest(first.epoch, b"page", (b"tag",), 0.0, 60.0)
+    missed = await store.lookup(asked)
     await store.store(asked, missed.generations, b"value", 60.0)
-    assert (await store.look_up(asked)).page == b"value"
+    assert (await store.lookup(asked)).page == b"value"
     await store.invalidate((b"tag",), b"event")
-    assert (await store.look_up(asked)).page is None
+    assert (await store.lookup(asked)).page is None
     polled = await store.poll(first.epoch, first.sequence, 10)
     assert [event for _, event in polled.events] == [b"event"]
     assert (await store.poll(polled.epoch, polled.sequence, 10)).epoch == first.epoch
@@ -97,7 +97,7 @@ async def test_what_a_restart_brought_back_is_not_used(guarded: Guarded, store: 
     guarded.server.kill()
     guarded.server.start()
     guarded.allow(*_USUAL)
-    with contextlib.suppress(TierFailed):  # on the connection that broke
+    with contextlib.suppress(SharedCacheError):  # on the connection that broke
         await store.connect()
     again = await store.poll(first.epoch, first.sequence, 10)
     assert again.epoch != first.epoch
@@ -118,9 +118,11 @@ async def test_a_server_that_allows_info_again_has_its_run_in_the_next_epoch(
     assert len((await store.poll(second.epoch, 1, 10)).epoch) == 32
 
 
-def view_of(store: RedisStore, timeout: float) -> View:
+def view_of(store: RedisStore, timeout: float) -> InvalidationLogFollower:
     """Return a view of the store."""
-    return View(store, TierSealer((TokenKey("a", b"k" * 32),)), Generations(), timeout)
+    return InvalidationLogFollower(
+        store, PageCipher((TokenKey("a", b"k" * 32),)), Generations(), timeout
+    )
 
 
 async def test_each_reason_is_logged_in_the_words_of_redis(
@@ -149,7 +151,7 @@ async def test_each_reason_is_logged_in_the_words_of_redis(
 async def test_a_wrong_password_is_a_refusal(guarded: Guarded) -> None:
     """Not a server that cannot be reached."""
     store = RedisStore(guarded.url.replace("rather", "less"), 1.0, _PREFIX, 10.0)
-    with pytest.raises(TierFailed) as failed:
+    with pytest.raises(SharedCacheError) as failed:
         await store.connect()
     assert failed.value.kind == "refused"
     assert "WRONGPASS" in failed.value.words or "invalid" in failed.value.words

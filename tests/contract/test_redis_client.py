@@ -12,7 +12,7 @@ import redis
 import uvloop
 
 from dynamodb_processor_server.runtime.redis import (
-    RedisFailed,
+    RedisCommandError,
     close_redis,
     open_redis,
     run_script,
@@ -74,7 +74,7 @@ def test_what_must_not_be_asked_twice_fails_on_a_connection_that_was_reset(
             script = client.register_script("return 1")
             assert await run_script(script, (), ()) == 1
             await _reset(proxy, own_redis)
-            with pytest.raises(RedisFailed, match="unreachable"):
+            with pytest.raises(RedisCommandError, match="unreachable"):
                 await run_script(script, (), ())
             assert await run_script(script, (), ()) == 1
             await close_redis(client)

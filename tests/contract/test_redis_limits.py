@@ -13,9 +13,9 @@ from random import Random
 import pytest
 import redis
 
-from dynamodb_processor_server.limits.redis.guarded_store import Asking
-from dynamodb_processor_server.limits.redis.port import CallTaking, LimitsLost, Taking
-from dynamodb_processor_server.limits.redis.store import RedisLimits
+from dynamodb_processor_server.limits.redis.guarded_store import GuardedStore
+from dynamodb_processor_server.limits.redis.port import BucketDebit, LimitStoreError, WindowAcquire
+from dynamodb_processor_server.limits.redis.store import RedisLimitStore
 from dynamodb_processor_server.runtime.sliding_window import windows_until
 from tests.support.redis_server import RedisServer
 
@@ -26,9 +26,9 @@ _BUCKET = ("default", "p", "")
 
 
 @pytest.fixture
-async def limits(redis_server: RedisServer) -> AsyncIterator[RedisLimits]:
+async def limits(redis_server: RedisServer) -> AsyncIterator[RedisLimitStore]:
     """A replica's limits."""
-    opened = RedisLimits(redis_server.url, 5.0, PREFIX)
+    opened = RedisLimitStore(redis_server.url, 5.0, PREFIX)
     yield opened
     await opened.close()
 
@@ -42,9 +42,9 @@ def raw(redis_server: RedisServer) -> Iterator[redis.Redis]:
         yield client
 
 
-async def take(limits: RedisLimits, limit: int = 1, length: int = _LONG) -> float | None:
+async def take(limits: RedisLimitStore, limit: int = 1, length: int = _LONG) -> float | None:
     """Take a call alone in a message; return how long it has to wait."""
-    (wait,) = await limits.take_calls([CallTaking(KEY, limit, length)])
+    (wait,) = await limits.acquire_windows([WindowAcquire(KEY, limit, length)])
     return wait
 
 
@@ -56,7 +56,9 @@ def window_key(length: int = _LONG) -> str:
 BUCKET_KEY = f'{PREFIX}limit:units:["default","p",""]'
 
 
-async def test_windows_are_counted_as_in_a_process(limits: RedisLimits, raw: redis.Redis) -> None:
+async def test_windows_are_counted_as_in_a_process(
+    limits: RedisLimitStore, raw: redis.Redis
+) -> None:
     """The script decides as `access.windows` does, whatever this window and the last have taken."""
     random = Random(20)
     for _ in range(300):
@@ -77,7 +79,7 @@ async def test_windows_are_counted_as_in_a_process(limits: RedisLimits, raw: red
 
 @pytest.mark.parametrize("garbage", [b"", b"garbage", b"-1 5 5", b"1 2", b"0 99 99", None])
 async def test_garbage_counts_as_nothing_and_is_replaced(
-    limits: RedisLimits, raw: redis.Redis, garbage: bytes | None
+    limits: RedisLimitStore, raw: redis.Redis, garbage: bytes | None
 ) -> None:
     """Also a key of another type, or one that would never end."""
     for key in (window_key(), BUCKET_KEY):
@@ -86,52 +88,52 @@ async def test_garbage_counts_as_nothing_and_is_replaced(
         else:
             raw.set(key, garbage)
     assert await take(limits) is None
-    assert await limits.take_units([Taking(_BUCKET, 60.0, 5.0)]) == [55.0]
+    assert await limits.debit_buckets([BucketDebit(_BUCKET, 60.0, 5.0)]) == [55.0]
     assert await take(limits) is not None
     assert raw.ttl(window_key()) == pytest.approx(2 * _LONG, abs=5)
     assert 0 < raw.ttl(BUCKET_KEY) <= 5
 
 
 async def test_everything_ends_when_it_no_longer_matters(
-    limits: RedisLimits, raw: redis.Redis
+    limits: RedisLimitStore, raw: redis.Redis
 ) -> None:
     """A window after two of them, a bucket when it is full again; who only looks leaves nothing."""
     await take(limits, length=1)
-    assert await limits.take_units([Taking(_BUCKET, 60.0, 0.0)]) == [60.0]
+    assert await limits.debit_buckets([BucketDebit(_BUCKET, 60.0, 0.0)]) == [60.0]
     assert raw.keys(f"{PREFIX}*") == [window_key(1).encode()]
     assert 0 < raw.pttl(window_key(1)) <= 2_000
-    assert await limits.take_units([Taking(_BUCKET, 60.0, 90.5)]) == [-30.5]
+    assert await limits.debit_buckets([BucketDebit(_BUCKET, 60.0, 90.5)]) == [-30.5]
     assert raw.ttl(BUCKET_KEY) in (90, 91)
 
 
 async def test_a_clock_that_goes_back_stops_no_bucket(
-    limits: RedisLimits, raw: redis.Redis
+    limits: RedisLimitStore, raw: redis.Redis
 ) -> None:
     """As when another server takes over: what was left comes back from now on."""
     raw.set(BUCKET_KEY, f"-1.000000 {time.time() + 3_600:.6f}")
-    (first,) = await limits.take_units([Taking(_BUCKET, 6_000.0, 0.0)])
+    (first,) = await limits.debit_buckets([BucketDebit(_BUCKET, 6_000.0, 0.0)])
     assert first == -1.0
     await asyncio.sleep(0.05)
-    (second,) = await limits.take_units([Taking(_BUCKET, 6_000.0, 0.0)])
+    (second,) = await limits.debit_buckets([BucketDebit(_BUCKET, 6_000.0, 0.0)])
     assert second > 3.0
 
 
-async def test_calls_in_one_message_are_taken_one_after_the_other(limits: RedisLimits) -> None:
+async def test_calls_in_one_message_are_taken_one_after_the_other(limits: RedisLimitStore) -> None:
     """Each sees what those before it took, and a refusal leaves room for the others."""
-    asked = [CallTaking(("default", name, "t"), 2, _LONG) for name in "xxxyxy"]
-    waits = await limits.take_calls(asked)
+    asked = [WindowAcquire(("default", name, "t"), 2, _LONG) for name in "xxxyxy"]
+    waits = await limits.acquire_windows(asked)
     assert [wait is None for wait in waits] == [True, True, False, True, False, True]
 
 
 async def test_many_replicas_take_from_one_limit(redis_server: RedisServer) -> None:
     """To the call, and to the unit."""
-    replicas = [RedisLimits(redis_server.url, 5.0, f"{PREFIX}many:") for _ in range(4)]
+    replicas = [RedisLimitStore(redis_server.url, 5.0, f"{PREFIX}many:") for _ in range(4)]
     taken = await asyncio.gather(*(take(replicas[n % 4], 100) for n in range(400)))
     assert sum(wait is None for wait in taken) == 100
     await asyncio.gather(
-        *(replicas[n % 4].take_units([Taking(_BUCKET, 1.0, 0.25)]) for n in range(400))
+        *(replicas[n % 4].debit_buckets([BucketDebit(_BUCKET, 1.0, 0.25)]) for n in range(400))
     )
-    (balance,) = await replicas[0].take_units([Taking(_BUCKET, 1.0, 0.0)])
+    (balance,) = await replicas[0].debit_buckets([BucketDebit(_BUCKET, 1.0, 0.0)])
     assert balance == pytest.approx(-99, abs=0.2)
     for replica in replicas:
         await replica.close()
@@ -157,14 +159,14 @@ async def test_what_does_not_answer_as_redis_does_is_lost(answer: bytes, kinds: 
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    limits = RedisLimits(f"redis://127.0.0.1:{port}", 0.5, PREFIX)
+    limits = RedisLimitStore(f"redis://127.0.0.1:{port}", 0.5, PREFIX)
     for operation, question in (
         ("calls", lambda: take(limits)),
-        ("read_units", lambda: limits.take_units([Taking(_BUCKET, 60.0, 5.0)])),
+        ("read_units", lambda: limits.debit_buckets([BucketDebit(_BUCKET, 60.0, 5.0)])),
     ):
-        asking = Asking(0.5, time.monotonic, lambda: 0.0)
-        with pytest.raises(LimitsLost) as lost:
-            await asking.ask(operation, question)
+        asking = GuardedStore(0.5, time.monotonic, lambda: 0.0)
+        with pytest.raises(LimitStoreError) as lost:
+            await asking.call(operation, question)
         assert lost.value.kind in kinds
         assert asking.outcomes == {(operation, lost.value.kind): 1}
     await limits.close()

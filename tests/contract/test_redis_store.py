@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 import redis
 
-from dynamodb_processor_server.cache.redis.port import LookUp
+from dynamodb_processor_server.cache.redis.port import LookupRequest
 from dynamodb_processor_server.cache.redis.store import RedisStore
 from tests.support.redis_server import RedisServer
 
@@ -28,9 +28,9 @@ class Ground:
     prefix: str
     epoch: bytes
 
-    async def look_up(self, lifetime: float) -> None:
+    async def lookup(self, lifetime: float) -> None:
         """Look a page up."""
-        await self.store.look_up(LookUp(self.epoch, b"page", (b"tag",), 0.0, lifetime))
+        await self.store.lookup(LookupRequest(self.epoch, b"page", (b"tag",), 0.0, lifetime))
 
     @property
     def keys(self) -> list[bytes]:
@@ -61,7 +61,7 @@ async def ground(redis_server: RedisServer) -> AsyncIterator[Ground]:
 
 async def test_a_moved_generation_lives_for_the_quarantine(ground: Ground) -> None:
     """Whatever is written and never read is soon forgotten."""
-    await ground.look_up(3_600.0)
+    await ground.lookup(3_600.0)
     await ground.store.invalidate([b"tag"], b"")
     assert QUARANTINE + SPARE - SOON < ground.life <= QUARANTINE + SPARE
 
@@ -69,27 +69,27 @@ async def test_a_moved_generation_lives_for_the_quarantine(ground: Ground) -> No
 async def test_a_generation_that_is_looked_up_outlives_the_page(ground: Ground) -> None:
     """One that is made, and one that was moved; those of a page with a short life live on."""
     for lifetime in (300.0, 3_600.0):
-        await ground.look_up(lifetime)
+        await ground.lookup(lifetime)
         assert lifetime + SPARE - SOON < ground.life <= lifetime + SPARE
-        await ground.look_up(1.0)
+        await ground.lookup(1.0)
         assert ground.life > lifetime + SPARE - SOON
         await ground.store.invalidate([b"tag"], b"")
 
 
 async def test_a_look_up_writes_only_when_it_has_to(ground: Ground) -> None:
     """While half of what is to spare is left the generation outlives a page that is read now."""
-    await ground.look_up(300.0)
+    await ground.lookup(300.0)
     for left, lives in ((335.0, 335.0), (325.0, 300.0 + SPARE)):
         ground.life = left
-        await ground.look_up(300.0)
+        await ground.lookup(300.0)
         assert lives - SOON < ground.life <= lives
 
 
 async def test_who_does_not_read_writes_nothing(ground: Ground) -> None:
     """Neither a new generation nor a longer life of one."""
-    await ground.look_up(0.0)
+    await ground.lookup(0.0)
     assert ground.keys == []
-    await ground.look_up(300.0)
+    await ground.lookup(300.0)
     ground.life = 10.0
-    await ground.look_up(0.0)
+    await ground.lookup(0.0)
     assert ground.life <= 10.0

@@ -13,10 +13,10 @@ from redis import Redis
 
 from dynamodb_processor_server.cache.redis.port import (
     MOST_EVENTS,
-    EpochOver,
-    Found,
-    LookUp,
-    TierStore,
+    EpochChanged,
+    LookupRequest,
+    LookupResult,
+    SharedCacheStore,
 )
 from dynamodb_processor_server.cache.redis.store import RedisStore
 from tests.support.redis_server import RedisServer
@@ -28,7 +28,7 @@ _prefixes = itertools.count()
 class Tier:
     """A store, time that passes for it, and what is asked most."""
 
-    store: TierStore
+    store: SharedCacheStore
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -40,13 +40,13 @@ class Tier:
         if isinstance(self.store, RedisStore):
             await asyncio.sleep(seconds)
 
-    def ask(self, *tags: bytes, lease: bytes | None = None, settling: float = 0.0) -> LookUp:
+    def ask(self, *tags: bytes, lease: bytes | None = None, settling: float = 0.0) -> LookupRequest:
         """Return a question about the one page."""
-        return LookUp(self.epoch, b"page", tags, settling, 60.0, lease)
+        return LookupRequest(self.epoch, b"page", tags, settling, 60.0, lease)
 
-    async def look_up(self, *tags: bytes, settling: float = 0.0) -> Found:
+    async def lookup(self, *tags: bytes, settling: float = 0.0) -> LookupResult:
         """Look the page up."""
-        return await self.store.look_up(self.ask(*tags, settling=settling))
+        return await self.store.lookup(self.ask(*tags, settling=settling))
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -65,15 +65,15 @@ async def tier(request: pytest.FixtureRequest) -> AsyncIterator[Tier]:
 
 async def test_a_page_is_found_under_the_generations_it_was_stored_under(tier: Tier) -> None:
     """By whoever asks, until one of its tags moves; other tags do not matter."""
-    first = await tier.look_up(b"a", b"b")
+    first = await tier.lookup(b"a", b"b")
     assert first.page is None
     await tier.store.store(tier.ask(b"a", b"b"), first.generations, b"value", 60.0)
-    found = await tier.look_up(b"a", b"b")
+    found = await tier.lookup(b"a", b"b")
     assert (found.page, found.generations) == (b"value", first.generations)
     await tier.store.invalidate([b"c"], b"")
-    assert (await tier.look_up(b"a", b"b")).page == b"value"
+    assert (await tier.lookup(b"a", b"b")).page == b"value"
     await tier.store.invalidate([b"b"], b"")
-    found = await tier.look_up(b"a", b"b")
+    found = await tier.lookup(b"a", b"b")
     assert found.page is None
     assert found.generations[0] == first.generations[0]
     assert found.generations[1] != first.generations[1]
@@ -81,83 +81,83 @@ async def test_a_page_is_found_under_the_generations_it_was_stored_under(tier: T
 
 async def test_a_page_stored_late_is_not_found(tier: Tier) -> None:
     """Its generations were over when it came."""
-    first = await tier.look_up(b"a")
+    first = await tier.lookup(b"a")
     await tier.store.invalidate([b"a"], b"")
     await tier.store.store(tier.ask(b"a"), first.generations, b"value", 60.0)
-    assert (await tier.look_up(b"a")).page is None
+    assert (await tier.lookup(b"a")).page is None
 
 
 async def test_a_page_ends_with_its_lifetime(tier: Tier) -> None:
     """However often it was looked up."""
-    first = await tier.look_up(b"a")
+    first = await tier.lookup(b"a")
     await tier.store.store(tier.ask(b"a"), first.generations, b"value", 0.05)
-    assert (await tier.look_up(b"a")).page == b"value"
+    assert (await tier.lookup(b"a")).page == b"value"
     await tier.wait(0.1)
-    assert (await tier.look_up(b"a")).page is None
+    assert (await tier.lookup(b"a")).page is None
 
 
 async def test_moves_settle(tier: Tier) -> None:
     """A tag that was never moved is settled and young, a moved one is not settled for a while."""
-    found = await tier.look_up(b"a", settling=0.2)
-    assert (found.settled, found.young) == (True, True)
+    found = await tier.lookup(b"a", settling=0.2)
+    assert (found.past_quarantine, found.young) == (True, True)
     await tier.store.invalidate([b"a"], b"")
-    found = await tier.look_up(b"a", settling=0.2)
-    assert (found.settled, found.young) == (False, False)
+    found = await tier.lookup(b"a", settling=0.2)
+    assert (found.past_quarantine, found.young) == (False, False)
     await tier.wait(0.3)
-    assert (await tier.look_up(b"a", settling=0.2)).settled
+    assert (await tier.lookup(b"a", settling=0.2)).past_quarantine
 
 
 async def test_one_of_many_gets_the_lease(tier: Tier) -> None:
     """Until it stores the page or gives the lease up; another's release does nothing."""
     first, second = tier.ask(b"a", lease=b"1"), tier.ask(b"a", lease=b"2")
-    found = await tier.store.look_up(first)
+    found = await tier.store.lookup(first)
     assert (found.leased, found.taken) == (True, False)
-    again = await tier.store.look_up(first)  # as when the answer was lost
+    again = await tier.store.lookup(first)  # as when the answer was lost
     assert (again.leased, again.taken) == (True, False)
-    other = await tier.store.look_up(second)
+    other = await tier.store.lookup(second)
     assert (other.leased, other.taken) == (False, True)
     await tier.store.release(second, found.generations)
-    assert (await tier.store.look_up(second)).taken
+    assert (await tier.store.lookup(second)).taken
     await tier.store.release(first, found.generations)
-    assert (await tier.store.look_up(second)).leased
+    assert (await tier.store.lookup(second)).leased
     await tier.store.store(second, found.generations, b"value", 60.0)
-    assert (await tier.store.look_up(first)).page == b"value"
-    third = await tier.store.look_up(replace(first, page=b"other"))
+    assert (await tier.store.lookup(first)).page == b"value"
+    third = await tier.store.lookup(replace(first, page=b"other"))
     assert third.leased
 
 
 async def test_a_lease_ends_by_itself(tier: Tier) -> None:
     """Who holds it may have died."""
-    assert (await tier.store.look_up(tier.ask(b"a", lease=b"1"))).leased
+    assert (await tier.store.lookup(tier.ask(b"a", lease=b"1"))).leased
     await tier.wait(1.05)
-    assert (await tier.store.look_up(tier.ask(b"a", lease=b"2"))).leased
+    assert (await tier.store.lookup(tier.ask(b"a", lease=b"2"))).leased
 
 
 async def test_nobody_waits_for_what_is_not_going_to_be_stored(tier: Tier) -> None:
     """While a tag has not settled, everybody reads; after a move there is another lease."""
-    assert (await tier.store.look_up(tier.ask(b"a", lease=b"1"))).leased
+    assert (await tier.store.lookup(tier.ask(b"a", lease=b"1"))).leased
     await tier.store.invalidate([b"a"], b"")
-    found = await tier.store.look_up(tier.ask(b"a", lease=b"2", settling=60.0))
+    found = await tier.store.lookup(tier.ask(b"a", lease=b"2", settling=60.0))
     assert (found.leased, found.taken) == (False, False)
-    assert (await tier.store.look_up(tier.ask(b"a", lease=b"2"))).leased
+    assert (await tier.store.lookup(tier.ask(b"a", lease=b"2"))).leased
 
 
 async def test_generations_may_be_asked_for_alone(tier: Tier) -> None:
     """By who does not want the page."""
-    first = await tier.look_up(b"a")
+    first = await tier.lookup(b"a")
     await tier.store.store(tier.ask(b"a"), first.generations, b"value", 60.0)
-    found = await tier.store.look_up(replace(tier.ask(b"a"), wanted=False))
+    found = await tier.store.lookup(replace(tier.ask(b"a"), wanted=False))
     assert (found.page, found.generations) == (None, first.generations)
 
 
 async def test_who_does_not_read_makes_no_generation(tier: Tier) -> None:
     """But finds what is there."""
     glance = replace(tier.ask(b"a"), lifetime=0.0)
-    found = await tier.store.look_up(glance)
+    found = await tier.store.lookup(glance)
     assert (found.page, found.generations) == (None, (b"",))
-    first = await tier.look_up(b"a")
+    first = await tier.lookup(b"a")
     await tier.store.store(tier.ask(b"a"), first.generations, b"value", 60.0)
-    found = await tier.store.look_up(glance)
+    found = await tier.store.lookup(glance)
     assert (found.page, found.generations) == (b"value", first.generations)
 
 
@@ -174,7 +174,7 @@ async def test_the_stream_tells_what_was_invalidated(tier: Tier) -> None:
     later = await tier.store.poll(tier.epoch, began + 2, 9)
     assert list(later.events) == [(began + 3, b"event 2")]
     assert not (await tier.store.poll(tier.epoch, began + 3, 9)).events
-    assert (await tier.look_up(b"a")).sequence == began + 3
+    assert (await tier.lookup(b"a")).sequence == began + 3
 
 
 async def test_too_many_events_are_not_told(tier: Tier) -> None:
@@ -191,20 +191,20 @@ async def test_too_many_events_are_not_told(tier: Tier) -> None:
 
 async def test_nothing_of_an_epoch_is_left_in_the_next(tier: Tier) -> None:
     """Neither pages nor generations nor events; whoever asks for the earlier one is told so."""
-    first = await tier.look_up(b"a")
+    first = await tier.lookup(b"a")
     await tier.store.store(tier.ask(b"a"), first.generations, b"value", 60.0)
     await tier.store.invalidate([], b"event")
     earlier = tier.epoch
     await tier.store.renew(earlier)
     await tier.store.renew(earlier)  # it is over: another replica was first
-    with pytest.raises(EpochOver):
-        await tier.look_up(b"a")
+    with pytest.raises(EpochChanged):
+        await tier.lookup(b"a")
     polled = await tier.store.poll(earlier, 1, 9)
     assert polled.epoch != earlier
     assert not polled.events
     assert (await tier.store.poll(polled.epoch, polled.sequence, 9)).epoch == polled.epoch
     tier.epoch = polled.epoch
-    found = await tier.look_up(b"a")
+    found = await tier.lookup(b"a")
     assert found.page is None
     assert found.generations != first.generations
 
@@ -214,8 +214,8 @@ async def test_another_run_of_the_server_begins_another_epoch(redis_server: Redi
     prefix = f"contract-{next(_prefixes)}:"
     store = RedisStore(redis_server.url, 1.0, prefix, 10.0)
     epoch = (await store.poll(b"", 0, 9)).epoch
-    asked = LookUp(epoch, b"page", (b"a",), 0.0, 60.0)
-    first = await store.look_up(asked)
+    asked = LookupRequest(epoch, b"page", (b"a",), 0.0, 60.0)
+    first = await store.lookup(asked)
     await store.store(asked, first.generations, b"value", 60.0)
     earlier = epoch[:32] + b"0" * len(epoch[32:])
     with Redis.from_url(redis_server.url) as client:
@@ -225,5 +225,5 @@ async def test_another_run_of_the_server_begins_another_epoch(redis_server: Redi
         client.set(f"{prefix}epoch", earlier)
     polled = await store.poll(epoch, 1, 9)
     assert polled.epoch[:32] != epoch[:32]
-    assert (await store.look_up(replace(asked, epoch=polled.epoch))).page is None
+    assert (await store.lookup(replace(asked, epoch=polled.epoch))).page is None
     await store.close()

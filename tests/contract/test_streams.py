@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from dynamodb_processor_server.cache.tags import Partition
-from dynamodb_processor_server.catalog.config import TableDeclaration
+from dynamodb_processor_server.catalog.config import TableConfig
 from dynamodb_processor_server.catalog.description import parse_description
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.change_streams.consumer import (
@@ -21,16 +21,16 @@ from dynamodb_processor_server.change_streams.consumer import (
     LOST,
     NO_IMAGES,
     STARTED,
-    Follower,
+    StreamConsumer,
 )
 from dynamodb_processor_server.change_streams.port import (
     RecordsLost,
     StreamLocation,
 )
-from dynamodb_processor_server.change_streams.shards import Cursor, Start
+from dynamodb_processor_server.change_streams.shards import ShardCursor, Start
 from dynamodb_processor_server.dynamodb.clients import ClientSettings
 from dynamodb_processor_server.dynamodb.streams import DynamoDBStreams
-from dynamodb_processor_server.runtime.timing import Pace
+from dynamodb_processor_server.runtime.timing import PollSettings
 from tests.support.conditions import WireItem
 from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import REGION, create_table
@@ -67,9 +67,9 @@ class TimedCache(RecordingCache):
         super().__init__()
         self.times: list[tuple[float, str]] = []
 
-    async def move_partitions(self, table: Table, partitions: Collection[Partition]) -> None:
+    async def invalidate_partitions(self, table: Table, partitions: Collection[Partition]) -> None:
         """Note partitions."""
-        await super().move_partitions(table, partitions)
+        await super().invalidate_partitions(table, partitions)
         now = time.monotonic()
         self.times += [(now, told(partition)) for partition in partitions]
 
@@ -85,7 +85,7 @@ class Followed:
 
     async def describe(self) -> Table:
         """Look at the table."""
-        declaration = TableDeclaration(table=SCHEMA.table)
+        declaration = TableConfig(table=SCHEMA.table)
         description = await self.ask("describe_table")
         self.table = Table("rooms", declaration, parse_description(description["Table"]))
         return self.table
@@ -108,15 +108,15 @@ def followed(dynamodb: Any, dynamodb_local: str) -> Followed:
 
 
 @asynccontextmanager
-async def following(followed: Followed) -> AsyncIterator[Follower]:
+async def following(followed: Followed) -> AsyncIterator[StreamConsumer]:
     """Follow the stream for the time of the `async with`."""
     await followed.describe()
     async with followed.streams:
-        pace = Pace(poll=0.2, max_lag=10.0)
-        follower = Follower(lambda: followed.table, followed.streams, followed.cache, pace)
+        pace = PollSettings(poll=0.2, max_lag=10.0)
+        follower = StreamConsumer(lambda: followed.table, followed.streams, followed.cache, pace)
         task = asyncio.create_task(follower.follow())
         try:
-            await eventually(lambda: bool(follower.tally.table_moves[STARTED]))
+            await eventually(lambda: bool(follower.tally.table_invalidations[STARTED]))
             yield follower
         finally:
             task.cancel()
@@ -176,7 +176,7 @@ async def test_every_write_moves_what_it_touched(
             if old != new:
                 writes.append((began, _partitions(old) | _partitions(new)))
         await eventually(lambda: sum(follower.tally.ages) >= len(writes))
-    assert follower.tally.table_moves == {STARTED: 1}
+    assert follower.tally.table_invalidations == {STARTED: 1}
     lags = []
     for began, touched in writes:
         for name in touched:
@@ -197,7 +197,7 @@ async def test_keys_alone_move_the_table(followed: Followed) -> None:
     create_table(followed.client, SCHEMA, "KEYS_ONLY")
     async with following(followed) as follower:
         await followed.write(_item(Random(1), "a", 1))
-        await eventually(lambda: bool(follower.tally.table_moves[NO_IMAGES]))
+        await eventually(lambda: bool(follower.tally.table_invalidations[NO_IMAGES]))
     assert followed.cache.times == []
 
 
@@ -211,11 +211,11 @@ async def test_a_stream_that_is_switched_off_and_on_is_another_one(followed: Fol
         await asyncio.sleep(1)  # a stream is named by the moment it was made
         await followed.ask("update_table", StreamSpecification=view)
         assert (await followed.describe()).schema != (first and first.schema)
-        await eventually(lambda: follower.tally.table_moves[STARTED] == 2)
+        await eventually(lambda: follower.tally.table_invalidations[STARTED] == 2)
         await followed.write(_item(Random(1), "a", 1))
         await eventually(lambda: bool(followed.cache.times))
-        assert follower.tally.table_moves[BEHIND] == 0
-        assert follower.tally.table_moves[LOST] == 0
+        assert follower.tally.table_invalidations[BEHIND] == 0
+        assert follower.tally.table_invalidations[LOST] == 0
 
 
 async def test_the_source_says_what_is_lost(followed: Followed) -> None:
@@ -226,7 +226,7 @@ async def test_the_source_says_what_is_lost(followed: Followed) -> None:
     async with followed.streams as streams:
         (shard,) = await streams.shards(stream)
         assert (shard.parent, shard.closed) == (None, False)
-        cursor = Cursor(shard.shard_id, Start.TRIM_HORIZON, 0.0)
+        cursor = ShardCursor(shard.shard_id, Start.TRIM_HORIZON, 0.0)
         batch = await streams.records(stream, await streams.iterator(stream, cursor))
         assert (batch.records, batch.full) == ([], False)
         assert batch.iterator is not None

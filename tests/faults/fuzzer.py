@@ -58,7 +58,7 @@ def tokens() -> tuple[Target, list[bytes]]:
     """Return what opens a token, as text and as what the text stands for; none may open."""
     module = importlib.import_module(f"{_QUERY}.tokens")
     keys = [module.TokenKey("k1", b"s" * 32), module.TokenKey("k2", b"t" * 32)]
-    sealer = module.TokenSealer(keys, 86_400.0)
+    sealer = module.PageTokenCipher(keys, 86_400.0)
     genuine = sealer.seal(module.TokenPayload(b"[null]", "by_day", 7), _CONTEXT)
 
     def open_one(text: str) -> None:

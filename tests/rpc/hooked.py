@@ -19,7 +19,7 @@ from dynamodb_processor.v1.query_service_pb2 import (
 from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
 from dynamodb_processor_server.rpc.call_context import Call, current_call
 from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
-from dynamodb_processor_server.rpc.interceptors.chain import HookedHandlers
+from dynamodb_processor_server.rpc.interceptors.chain import InterceptedHandlers
 from dynamodb_processor_server.rpc.method_handlers import service_handler
 from dynamodb_processor_server.rpc.server import QUERY_SERVICE
 from tests.support.lengths import PATIENCE
@@ -86,13 +86,13 @@ class Recorder(CallHook):
         """Only the methods it is for."""
         return method in self.methods
 
-    async def started(self, call: Call) -> None:
+    async def on_start(self, call: Call) -> None:
         """Note the start."""
         self.log.append(f"{self.name} starts")
         if self.refusal is not None:
             raise self.refusal
 
-    def ended(self, call: Call) -> None:
+    def on_end(self, call: Call) -> None:
         """Note the end."""
         self.log.append(f"{self.name} ends {call.code.name}")
 
@@ -102,7 +102,7 @@ class Hooked:
     """A running server with hooks."""
 
     handlers: Handlers
-    inside: HookedHandlers
+    inside: InterceptedHandlers
     channel: grpc.aio.Channel
     log: list[str]
     stub: QueryServiceStub = field(init=False)
@@ -141,7 +141,7 @@ async def hooked(
         return message
 
     readers = {"Query": note, "StreamQuery": note}
-    inside = HookedHandlers((service_handler(QUERY_SERVICE, handlers, readers),), hooks)
+    inside = InterceptedHandlers((service_handler(QUERY_SERVICE, handlers, readers),), hooks)
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0), *options))
     server.add_generic_rpc_handlers((inside,))
     port = server.add_insecure_port("127.0.0.1:0")

@@ -12,7 +12,7 @@ import pytest
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest, QueryResponse
 from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
 from dynamodb_processor_server import errors
-from dynamodb_processor_server.rpc.interceptors.chain import HookedHandlers
+from dynamodb_processor_server.rpc.interceptors.chain import InterceptedHandlers
 from dynamodb_processor_server.rpc.interceptors.request_id import RequestIds
 from dynamodb_processor_server.rpc.method_handlers import service_handler
 from dynamodb_processor_server.rpc.server import QUERY_SERVICE
@@ -41,7 +41,7 @@ async def failure(error: BaseException) -> Refusal:
     """Return how a call that raises `error` fails for its caller."""
     raising = service_handler(QUERY_SERVICE, Raising(error))
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
-    server.add_generic_rpc_handlers((HookedHandlers((raising,), (RequestIds(),)),))
+    server.add_generic_rpc_handlers((InterceptedHandlers((raising,), (RequestIds(),)),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:

@@ -44,8 +44,8 @@ _OFFSETS: Final = (None, None, 0, 60, -330, 345, 14 * 60, -1)
 class ComposedQuestion(Question):
     """A question about logical attributes.
 
-    `truth` is its condition as the oracle evaluates it, over instants. `mistaken` says that it asks
-    what no field or time can be, `loose` that it was made to fix no partition.
+    `truth` is its condition as the oracle evaluates it, over instants. `validation_error` says that
+    it asks what no field or time can be, `loose` that it was made to fix no partition.
     """
 
     truth: Condition

@@ -12,9 +12,9 @@ from dynamodb_processor.v1.query_service_pb2 import QueryResponse
 from dynamodb_processor.v1.value_pb2 import Item
 from dynamodb_processor_server.cursor import (
     EXHAUSTED,
-    BranchPosition,
-    decode_positions,
-    encode_positions,
+    PartitionCursor,
+    decode_cursor,
+    encode_cursor,
     key_of,
 )
 from dynamodb_processor_server.errors import DeadlineExceeded
@@ -25,11 +25,11 @@ from dynamodb_processor_server.query.expression.values import Value, WireItem, f
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
 from dynamodb_processor_server.query.planning.projection import project
 from dynamodb_processor_server.reader import (
-    Limits,
+    Cursor,
     Page,
     PageContent,
     PageEnd,
-    Position,
+    ReadOptions,
     Usage,
 )
 from tests.support.messages import from_item, to_value
@@ -53,18 +53,18 @@ class InMemoryReader:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.items = [dict(item) for item in items]
-        self.calls: list[Position] = []
+        self.calls: list[Cursor] = []
         self._max_page_bytes = max_page_bytes
         self._now = now
 
-    async def fetch_page(self, plan: Plan, at: Position, limits: Limits) -> Page:
+    async def read_page(self, plan: Plan, at: Cursor, limits: ReadOptions) -> Page:
         """Return the page that begins at `at`; see `Reader`."""
         self.calls.append(at)
         page = _PageInTheMaking(plan, at, limits, self._max_page_bytes, self._now())
         if plan.operation is Operation.NOTHING:
             return page.ended(PageEnd.EXHAUSTED)
         await asyncio.sleep(0)
-        if asyncio.get_running_loop().time() >= limits.deadline:
+        if asyncio.get_running_loop().time() >= limits.hard_deadline:
             raise DeadlineExceeded("too late")
         for branch, item in _in_order(plan, page.branches_of(self.items)):
             end = page.take(branch, item)
@@ -75,7 +75,7 @@ class InMemoryReader:
 
 class _PageInTheMaking:
     def __init__(
-        self, plan: Plan, at: Position, limits: Limits, max_bytes: int, read_at: float
+        self, plan: Plan, at: Cursor, limits: ReadOptions, max_bytes: int, read_at: float
     ) -> None:
         self._plan = plan
         self._limits = limits
@@ -84,7 +84,7 @@ class _PageInTheMaking:
         self._items: list[bytes] = []
         self._count = 0
         self._scanned = 0
-        self._positions = decode_positions(at, len(plan.requests))
+        self._positions = decode_cursor(at, len(plan.requests))
         self._left: list[int] = []  # how many items of each partition lie ahead
 
     def branches_of(self, items: Iterable[WireItem]) -> list[list[WireItem]]:
@@ -129,7 +129,7 @@ class _PageInTheMaking:
             return PageEnd.SCAN_BUDGET
         if limits.max_read_units is not None and scanned * UNITS_PER_ITEM >= limits.max_read_units:
             return PageEnd.READ_UNIT_BUDGET
-        late = asyncio.get_running_loop().time() >= limits.answer_by
+        late = asyncio.get_running_loop().time() >= limits.soft_deadline
         return PageEnd.TIME_BUDGET if late else None
 
     def ended(self, end: PageEnd) -> Page:
@@ -138,7 +138,7 @@ class _PageInTheMaking:
             position if left else EXHAUSTED
             for position, left in zip(self._positions, self._left, strict=False)
         )
-        following = None if end is PageEnd.EXHAUSTED else encode_positions([*positions])
+        following = None if end is PageEnd.EXHAUSTED else encode_cursor([*positions])
         content = PageContent(b"".join(self._items), self._count, following, end, self._read_at)
         calls = 0 if self._plan.operation is Operation.NOTHING else 1
         return Page(content, Usage(self._scanned, self._scanned * UNITS_PER_ITEM, calls))
@@ -153,7 +153,7 @@ def _is_in(plan: Plan, partition: tuple[Value, ...], item: WireItem) -> bool:
     )
 
 
-def _behind(plan: Plan, position: BranchPosition, items: list[WireItem]) -> list[WireItem]:
+def _behind(plan: Plan, position: PartitionCursor, items: list[WireItem]) -> list[WireItem]:
     """Return a partition's items behind a position, in order."""
 
     def place(key: Mapping[str, Any]) -> tuple[Any, ...]:

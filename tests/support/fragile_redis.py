@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from dynamodb_processor_server.cache.redis.port import TierStore
+from dynamodb_processor_server.cache.redis.port import SharedCacheStore
 from dynamodb_processor_server.cache.redis.store import RedisStore
 
 # Keys of one prefix that a pattern matches, all at once.
@@ -40,7 +40,7 @@ class FragileRedis:
         self.lost = 0
         self.broken = 0
 
-    def store(self, replica: int) -> TierStore:
+    def store(self, replica: int) -> SharedCacheStore:
         """Return a replica's client."""
         return self._stores[replica]
 

@@ -34,7 +34,7 @@ class MemoryLeases:
             return None
         self._held[name] = holder, now + seconds
         checkpoint, until = self._checkpoints.get(name, (NOWHERE, now))
-        return replace(checkpoint, good_for=until - now) if until > now else NOWHERE
+        return replace(checkpoint, valid_for=until - now) if until > now else NOWHERE
 
     async def renew(
         self, name: str, holder: str, seconds: float, checkpoint: Checkpoint | None
@@ -45,7 +45,7 @@ class MemoryLeases:
         if held_by != holder or until <= now:
             return False
         if checkpoint is not None:
-            self._checkpoints[name] = checkpoint, now + checkpoint.good_for
+            self._checkpoints[name] = checkpoint, now + checkpoint.valid_for
         self._held[name] = holder, now + seconds
         return True
 

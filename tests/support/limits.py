@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dynamodb_processor_server.auth.grants import Grant
 from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.limits.call_rate import Limiter
-from dynamodb_processor_server.limits.redis.port import CallTaking, Taking
-from dynamodb_processor_server.runtime.sliding_window import Windows
+from dynamodb_processor_server.limits.redis.port import BucketDebit, WindowAcquire
+from dynamodb_processor_server.runtime.sliding_window import SlidingWindowCounter
 from dynamodb_processor_server.runtime.token_bucket import BucketName, LocalBucket
 
 
@@ -42,13 +42,13 @@ class MemoryLimitStore:
     def __init__(self, clock: Callable[[], float]) -> None:
         self.failure: Exception | None = None
         self.hung = False
-        self.call_messages: list[list[CallTaking]] = []
-        self.unit_messages: list[list[Taking]] = []
+        self.call_messages: list[list[WindowAcquire]] = []
+        self.unit_messages: list[list[BucketDebit]] = []
         self._clock = clock
-        self._windows = Windows(clock)
+        self._windows = SlidingWindowCounter(clock)
         self._buckets: dict[BucketName, LocalBucket] = {}
 
-    async def take_calls(self, asked: Sequence[CallTaking]) -> list[float | None]:
+    async def acquire_windows(self, asked: Sequence[WindowAcquire]) -> list[float | None]:
         """Take calls."""
         await self._fail()
         self.call_messages.append(list(asked))
@@ -60,7 +60,7 @@ class MemoryLimitStore:
         await asyncio.sleep(0)  # the answer is on its way while others call
         return answers
 
-    async def take_units(self, takings: Sequence[Taking]) -> list[float]:
+    async def debit_buckets(self, takings: Sequence[BucketDebit]) -> list[float]:
         """Take units."""
         await self._fail()
         self.unit_messages.append(list(takings))

@@ -8,10 +8,10 @@ from random import Random
 
 from dynamodb_processor_server.cache.redis.port import (
     MOST_EVENTS,
-    EpochOver,
-    Found,
-    LookUp,
-    Polled,
+    EpochChanged,
+    LookupRequest,
+    LookupResult,
+    PollResult,
 )
 
 YOUNG = 2.0
@@ -54,14 +54,14 @@ class MemoryTier:
     async def connect(self) -> None:
         """Nothing has to be opened."""
 
-    async def look_up(self, asked: LookUp) -> Found:
+    async def lookup(self, asked: LookupRequest) -> LookupResult:
         """Return the page and the generations."""
         if asked.epoch != self.epoch:
-            raise EpochOver
+            raise EpochChanged
         now = self._clock()
         known = [self._generation(tag, made=asked.lifetime > 0) for tag in asked.tags]
         names = tuple(generation.name for generation in known)
-        settled = not any(g.moved and now - g.at < asked.settling for g in known)
+        settled = not any(g.moved and now - g.at < asked.quarantine for g in known)
         young = any(not g.moved and now - g.at < YOUNG for g in known)
         page = self._page(asked.page, names) if asked.wanted else None
         leased = taken = False
@@ -71,7 +71,7 @@ class MemoryTier:
             leased = not taken
             if leased:
                 self._leases[asked.page, names] = asked.lease, now + LEASE
-        return Found(names, len(self.events), settled, young, page, leased, taken)
+        return LookupResult(names, len(self.events), settled, young, page, leased, taken)
 
     def _generation(self, tag: bytes, *, made: bool) -> _Generation:
         if tag not in self.generations:
@@ -85,14 +85,14 @@ class MemoryTier:
         return value if under == names and until > self._clock() else None
 
     async def store(
-        self, asked: LookUp, generations: tuple[bytes, ...], value: bytes, lifetime: float
+        self, asked: LookupRequest, generations: tuple[bytes, ...], value: bytes, lifetime: float
     ) -> None:
         """Keep a page and give up its lease; one of an earlier epoch is never looked for."""
         if asked.epoch == self.epoch:
             self.pages[asked.page] = generations, value, self._clock() + lifetime
         await self.release(asked, generations)
 
-    async def release(self, asked: LookUp, generations: tuple[bytes, ...]) -> None:
+    async def release(self, asked: LookupRequest, generations: tuple[bytes, ...]) -> None:
         """Give up the lease."""
         lease = self._leases.get((asked.page, generations))
         if lease is not None and lease[0] == asked.lease:
@@ -104,13 +104,13 @@ class MemoryTier:
             self.generations[tag] = _Generation(self._value(), True, self._clock())
         self.events.append(event)
 
-    async def poll(self, epoch: bytes, after: int, most: int) -> Polled:
+    async def poll(self, epoch: bytes, after: int, most: int) -> PollResult:
         """Return what was appended after a number."""
         events: Sequence[tuple[int, bytes]] = ()
         if epoch == self.epoch and len(self.events) - after <= MOST_EVENTS:
             numbered = list(enumerate(self.events, 1))
             events = numbered[after : after + most]
-        return Polled(self.epoch, len(self.events), events)
+        return PollResult(self.epoch, len(self.events), events)
 
     async def renew(self, epoch: bytes) -> None:
         """Begin a new epoch."""

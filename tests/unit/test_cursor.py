@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from dynamodb_processor_server.cursor import (
     EXHAUSTED,
-    BranchPosition,
-    decode_positions,
-    encode_positions,
+    PartitionCursor,
+    decode_cursor,
+    encode_cursor,
     key_of,
     padded,
     unpadded,
@@ -30,15 +30,15 @@ _keys = st.dictionaries(st.text(min_size=1), _values, min_size=1, max_size=8)
 @given(_keys)
 def test_start_keys_survive(key: dict[str, dict[str, Any]]) -> None:
     """Names and values of every key type, and numbers digit for digit."""
-    position = encode_positions([key])
-    assert decode_positions(position, 1) == [key]
-    assert encode_positions([dict(reversed(key.items()))]) == position
+    position = encode_cursor([key])
+    assert decode_cursor(position, 1) == [key]
+    assert encode_cursor([dict(reversed(key.items()))]) == position
 
 
 @given(st.lists(st.one_of(st.none(), st.just(EXHAUSTED), _keys), min_size=1, max_size=50))
-def test_positions_of_several_partitions_survive(positions: list[BranchPosition]) -> None:
+def test_positions_of_several_partitions_survive(positions: list[PartitionCursor]) -> None:
     """Each partition stands for itself: at its start, somewhere, or at its end."""
-    assert decode_positions(encode_positions(positions), len(positions)) == positions
+    assert decode_cursor(encode_cursor(positions), len(positions)) == positions
 
 
 @pytest.mark.parametrize(
@@ -50,16 +50,16 @@ def test_positions_of_several_partitions_survive(positions: list[BranchPosition]
         ([None, EXHAUSTED, {"id": {"S": "a"}}], '[null,true,{"id":{"S":"a"}}]'),
     ],
 )
-def test_positions_are_as_they_were(positions: list[BranchPosition], encoded: str) -> None:
+def test_positions_are_as_they_were(positions: list[PartitionCursor], encoded: str) -> None:
     """They are part of tokens, so replicas of two releases must agree on them."""
-    assert encode_positions(positions).decode() == encoded
-    assert decode_positions(encoded.encode(), len(positions)) == positions
+    assert encode_cursor(positions).decode() == encoded
+    assert decode_cursor(encoded.encode(), len(positions)) == positions
 
 
 @pytest.mark.parametrize("partitions", [0, 1, 50])
 def test_the_start_has_no_keys(partitions: int) -> None:
     """Of however many partitions."""
-    assert decode_positions(START, partitions) == [None] * partitions
+    assert decode_cursor(START, partitions) == [None] * partitions
 
 
 def test_a_key_is_taken_from_an_item() -> None:
@@ -69,18 +69,18 @@ def test_a_key_is_taken_from_an_item() -> None:
 
 
 @given(st.lists(_keys, min_size=1, max_size=50))
-def test_padding_is_undone(positions: list[BranchPosition]) -> None:
+def test_padding_is_undone(positions: list[PartitionCursor]) -> None:
     """And is not needed to be: a padded position says the same."""
-    position, count = encode_positions(positions), len(positions)
+    position, count = encode_cursor(positions), len(positions)
     assert unpadded(padded(position, count)) == unpadded(position) == position
-    assert decode_positions(padded(position, count), count) == positions
+    assert decode_cursor(padded(position, count), count) == positions
 
 
 @pytest.mark.parametrize(("partitions", "size"), [(1, 4_096), (2, 4_608), (50, 29_184)])
 def test_padded_positions_come_in_few_lengths(partitions: int, size: int) -> None:
     """One that holds the keys, however long they are within reason, and multiples of it."""
     for length in (1, 300, 450):
-        position = encode_positions([{"at": {"S": "x" * length}}] * partitions)
+        position = encode_cursor([{"at": {"S": "x" * length}}] * partitions)
         assert len(padded(position, partitions)) == size
-    longer = encode_positions([{"at": {"S": "x" * (size + 1)}}] * partitions)
+    longer = encode_cursor([{"at": {"S": "x" * (size + 1)}}] * partitions)
     assert len(padded(longer, partitions)) % size == 0

@@ -469,7 +469,7 @@ def test_the_client_of_dynamodb_gets_its_settings() -> None:
         attempts=5,
         attempt_timeout=3.0,
         connections=7,
-        breaker=BreakerSettings(failure_rate=0.25, cool_down=1.5),
+        breaker=BreakerSettings(failure_rate=0.25, open_seconds=1.5),
     )
 
 

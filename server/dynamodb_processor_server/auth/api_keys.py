@@ -12,7 +12,7 @@ from typing import Final
 
 from dynamodb_processor_server.auth.keys_file import KeyEntry, KeysFile
 from dynamodb_processor_server.auth.principal import Principal
-from dynamodb_processor_server.config_files import Document
+from dynamodb_processor_server.config_files import ConfigDocument
 from dynamodb_processor_server.errors import Unauthenticated
 
 _MAX_KEY_LENGTH: Final = 512
@@ -50,8 +50,8 @@ class KeyRing:
         return cls(_grant_of(entry) for entry in file.keys)
 
     @classmethod
-    def build(cls, document: Document, rate_classes: Iterable[str] | None = None) -> KeyRing:
-        """Return the ring of a keys file's content; what `Reloading` needs.
+    def build(cls, document: ConfigDocument, rate_classes: Iterable[str] | None = None) -> KeyRing:
+        """Return the ring of a keys file's content; what `ReloadableFile` needs.
 
         Args:
             document: The file.

@@ -55,7 +55,7 @@ def grant_for(table: str, grants: Sequence[Grant]) -> Grant | None:
     return next((grant for grant in found if not grant.is_pattern), found[0] if found else None)
 
 
-def overshadowing(grants: Sequence[Grant], place: int) -> int | None:
+def shadowed_by(grants: Sequence[Grant], place: int) -> int | None:
     """Return the place of an earlier pattern because of which a later one never counts, or None.
 
     Only where the two differ in what they give: then the order is certainly a mistake, and likely

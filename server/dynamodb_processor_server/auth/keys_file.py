@@ -24,9 +24,15 @@ from pydantic import (
     model_serializer,
 )
 
-from dynamodb_processor_server.auth.grants import Grant, overshadowing
+from dynamodb_processor_server.auth.grants import Grant, shadowed_by
 from dynamodb_processor_server.catalog.config import AttributeName, TablePattern
-from dynamodb_processor_server.config_files import Declared, distinct, filled, matching, mistaken
+from dynamodb_processor_server.config_files import (
+    StrictModel,
+    matching,
+    non_empty,
+    unique,
+    validation_error,
+)
 from dynamodb_processor_server.query.expression.parser import ExpressionError, parse_expression
 from dynamodb_processor_server.query.planning.row_rule import RowRule
 
@@ -48,7 +54,7 @@ _Digest = Annotated[
 _Role = Literal["reader", "admin"]
 
 
-class TableEntry(Declared):
+class TableEntry(StrictModel):
     """A granted table, or several by pattern; where a bare name stands, nothing is restricted.
 
     Attributes:
@@ -61,7 +67,7 @@ class TableEntry(Declared):
 
     table: TablePattern
     attributes: (
-        Annotated[tuple[AttributeName, ...], AfterValidator(filled), AfterValidator(distinct)]
+        Annotated[tuple[AttributeName, ...], AfterValidator(non_empty), AfterValidator(unique)]
         | None
     ) = None
     rule: str | None = None
@@ -74,14 +80,14 @@ class TableEntry(Declared):
             try:
                 parse_expression(rule, {})
             except ExpressionError as error:
-                raise mistaken(str(error)) from None
+                raise validation_error(str(error)) from None
         return rule
 
     @field_validator("rule_as_filter")
     @classmethod
     def _with_rule(cls, as_filter: bool, info: ValidationInfo) -> bool:
         if as_filter and info.data.get("rule", "") is None:
-            raise mistaken("is for tables with a rule")
+            raise validation_error("is for tables with a rule")
         return as_filter
 
     @model_serializer(mode="wrap")
@@ -109,10 +115,10 @@ def _from_name(entry: Any) -> Any:
     try:
         return {"table": _PATTERN.validate_python(entry)}
     except ValidationError as error:  # the file has no field `table` to speak of
-        raise mistaken(error.errors()[0]["msg"]) from None
+        raise validation_error(error.errors()[0]["msg"]) from None
 
 
-class KeyEntry(Declared):
+class KeyEntry(StrictModel):
     """One API key.
 
     Attributes:
@@ -129,11 +135,11 @@ class KeyEntry(Declared):
     id: _Name
     principal: _Name
     digest: _Digest
-    roles: Annotated[tuple[_Role, ...], AfterValidator(filled), AfterValidator(distinct)] = (
+    roles: Annotated[tuple[_Role, ...], AfterValidator(non_empty), AfterValidator(unique)] = (
         "reader",
     )
     tables: Annotated[
-        tuple[Annotated[TableEntry, BeforeValidator(_from_name)], ...], AfterValidator(filled)
+        tuple[Annotated[TableEntry, BeforeValidator(_from_name)], ...], AfterValidator(non_empty)
     ]
     rate_class: _Name = DEFAULT_RATE_CLASS
     expires: AwareDatetime | None = None
@@ -141,12 +147,12 @@ class KeyEntry(Declared):
     @field_validator("tables")
     @classmethod
     def _all_count(cls, tables: tuple[TableEntry, ...]) -> tuple[TableEntry, ...]:
-        distinct(tuple(entry.table for entry in tables))
+        unique(tuple(entry.table for entry in tables))
         grants = [entry.grant for entry in tables]
         for place in range(len(grants)):
-            earlier = overshadowing(grants, place)
+            earlier = shadowed_by(grants, place)
             if earlier is not None:
-                raise mistaken(
+                raise validation_error(
                     f"never counts: entry {earlier}, {grants[earlier].table}, matches all that it "
                     "does; list the narrower pattern first",
                     place,
@@ -158,11 +164,11 @@ class KeyEntry(Declared):
     def _known_rate_class(cls, rate_class: str, info: ValidationInfo) -> str:
         known: Collection[str] | None = (info.context or {}).get("rate_classes")
         if known is not None and rate_class not in known:
-            raise mistaken(f"must be one of the rate classes: {', '.join(sorted(known))}")
+            raise validation_error(f"must be one of the rate classes: {', '.join(sorted(known))}")
         return rate_class
 
 
-class KeysFile(Declared):
+class KeysFile(StrictModel):
     """The keys file as a whole; `keys: []` lets nobody in.
 
     Validated with the context `{"rate_classes": names}`, it refuses other rate classes.
@@ -178,7 +184,7 @@ class KeysFile(Declared):
             for index, entry in enumerate(keys):
                 first = seen.setdefault(getattr(entry, attribute), index)
                 if first != index:
-                    raise mistaken(f"is that of keys[{first}] already", index, attribute)
+                    raise validation_error(f"is that of keys[{first}] already", index, attribute)
         return keys
 
 

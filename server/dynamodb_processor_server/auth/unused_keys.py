@@ -6,12 +6,12 @@ import structlog
 
 from dynamodb_processor_server.auth.api_keys import KeyRing
 from dynamodb_processor_server.auth.grants import Grant
-from dynamodb_processor_server.catalog.config import CatalogDeclaration
+from dynamodb_processor_server.catalog.config import CatalogConfig
 
 _log = structlog.get_logger(__name__)
 
 
-def keys_without_tables(ring: KeyRing, catalog: CatalogDeclaration) -> list[str]:
+def keys_without_tables(ring: KeyRing, catalog: CatalogConfig) -> list[str]:
     """Return the ids of keys that grant no table of a catalog, in order.
 
     Two patterns are not compared: where the catalog discovers tables, a key with a pattern is taken
@@ -24,13 +24,13 @@ def keys_without_tables(ring: KeyRing, catalog: CatalogDeclaration) -> list[str]
     ]
 
 
-def log_keys_without_tables(ring: KeyRing, catalog: CatalogDeclaration) -> None:
+def log_keys_without_tables(ring: KeyRing, catalog: CatalogConfig) -> None:
     """Log a warning for each key that grants no table of a catalog."""
     for key_id in keys_without_tables(ring, catalog):
         _log.warning("key_grants_no_table", key_id=key_id)
 
 
-def _grants_a_table(grant: Grant, catalog: CatalogDeclaration) -> bool:
+def _grants_a_table(grant: Grant, catalog: CatalogConfig) -> bool:
     if grant.is_pattern:
         return bool(catalog.discover) or any(map(grant.covers, catalog.tables))
     return catalog.declaration_for(grant.table) is not None

@@ -11,14 +11,14 @@ from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Final
 
 from dynamodb_processor_server.errors import DeadlineExceeded
-from dynamodb_processor_server.reader import Limits, Page, Progress
+from dynamodb_processor_server.reader import Page, PartialRead, ReadOptions
 
 # A caller past its `answer_by` takes the first progress there is; this is how soon it notices.
 _RECHECK_SECONDS: Final = 0.1
 
 
 class _Flight:
-    def __init__(self, task: asyncio.Task[Page], progress: Progress, began: float) -> None:
+    def __init__(self, task: asyncio.Task[Page], progress: PartialRead, began: float) -> None:
         self.task = task
         self.progress = progress
         self.began = began
@@ -35,12 +35,14 @@ class Flights:
     def __len__(self) -> int:
         return len(self._flights)
 
-    def joinable(self, key: Hashable, not_before: float) -> bool:
+    def can_join(self, key: Hashable, not_before: float) -> bool:
         """Return whether a flight for `key` is under way that began at `not_before` or later."""
         flight = self._flights.get(key)
-        return flight is not None and flight.began >= not_before and not flight.progress.stop
+        return (
+            flight is not None and flight.began >= not_before and not flight.progress.stop_requested
+        )
 
-    async def join(self, key: Hashable, limits: Limits) -> Page:
+    async def join(self, key: Hashable, limits: ReadOptions) -> Page:
         """Wait for the flight of `key` as long as `limits` allow.
 
         When they do not, what the flight has read so far is returned as a TIME_BUDGET page; with
@@ -60,7 +62,7 @@ class Flights:
     def start(
         self,
         key: Hashable,
-        read: Callable[[Progress], Coroutine[Any, Any, Page]],
+        read: Callable[[PartialRead], Coroutine[Any, Any, Page]],
         began: float,
         *,
         attended: bool = True,
@@ -70,13 +72,13 @@ class Flights:
         `began` is when the oldest of what it gives may have been read. One that is not `attended`
         goes on even if nobody waits for it.
         """
-        progress = Progress()
+        progress = PartialRead()
         task = asyncio.create_task(read(progress), name="flight")
         self._tasks.add(task)
         flight = _Flight(task, progress, began)
         flight.waiters = 0 if attended else 1
         self._flights[key] = flight
-        task.add_done_callback(lambda _: self._landed(key, flight))
+        task.add_done_callback(lambda _: self._on_done(key, flight))
 
     async def close(self) -> None:
         """Cancel what is under way, and wait for its end."""
@@ -85,7 +87,7 @@ class Flights:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _landed(self, key: Hashable, flight: _Flight) -> None:
+    def _on_done(self, key: Hashable, flight: _Flight) -> None:
         self._tasks.discard(flight.task)
         self._remove(key, flight)
         if not flight.task.cancelled():
@@ -96,18 +98,18 @@ class Flights:
             del self._flights[key]
 
 
-async def _await_page(flight: _Flight, limits: Limits) -> Page:
+async def _await_page(flight: _Flight, limits: ReadOptions) -> Page:
     loop = asyncio.get_running_loop()
-    moment = min(limits.answer_by, limits.deadline)
+    moment = min(limits.soft_deadline, limits.hard_deadline)
     while True:
         await asyncio.wait((flight.task,), timeout=max(0.0, moment - loop.time()))
         if flight.task.done():
             return flight.task.result()
         progress = flight.progress
-        if progress.cut is not None:
-            if flight.waiters > 1 or progress.stop or loop.time() >= limits.deadline:
-                return progress.cut()
-            progress.stop = True
-        elif loop.time() >= limits.deadline:
+        if progress.partial_page is not None:
+            if flight.waiters > 1 or progress.stop_requested or loop.time() >= limits.hard_deadline:
+                return progress.partial_page()
+            progress.stop_requested = True
+        elif loop.time() >= limits.hard_deadline:
             raise DeadlineExceeded("the deadline passed before anything was read")
-        moment = min(loop.time() + _RECHECK_SECONDS, limits.deadline)
+        moment = min(loop.time() + _RECHECK_SECONDS, limits.hard_deadline)

@@ -20,26 +20,26 @@ _MOST_GENERATIONS: Final = 200_000
 class Generation:
     """One tag between two moves. `since` is when the earlier one was, -inf if there was none."""
 
-    __slots__ = ("moved", "since")
+    __slots__ = ("since", "superseded")
 
     def __init__(self, since: float) -> None:
-        self.moved = False
+        self.superseded = False
         self.since = since
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class GenerationSnapshot:
     """What a read was begun under, and when, by the clock of the generations."""
 
     generations: tuple[Generation, ...]
     began: float
 
     @property
-    def intact(self) -> bool:
+    def is_current(self) -> bool:
         """Whether no tag has moved since the read began."""
-        return not any(generation.moved for generation in self.generations)
+        return not any(generation.superseded for generation in self.generations)
 
-    def settled(self, delay: float) -> bool:
+    def is_past_quarantine(self, delay: float) -> bool:
         """Return whether every tag's last move lay `delay` seconds back when the read began."""
         return all(self.began - generation.since >= delay for generation in self.generations)
 
@@ -66,24 +66,24 @@ class Generations:
     def __len__(self) -> int:
         return len(self._known)
 
-    def begin(self, tags: Iterable[Hashable]) -> Reading:
+    def begin(self, tags: Iterable[Hashable]) -> GenerationSnapshot:
         """Return what a read that begins now is begun under."""
         generations = tuple([self._current(tag) for tag in tags])
-        return Reading(generations, self._clock())
+        return GenerationSnapshot(generations, self._clock())
 
-    def move(self, tags: Iterable[Hashable]) -> None:
+    def invalidate(self, tags: Iterable[Hashable]) -> None:
         """End the generations of `tags`: nothing read before now is to be served from now on."""
         now = self._clock()
         for tag in tags:
             over = self._known.pop(tag, None)
             if over is not None:
-                over.moved = True
+                over.superseded = True
             self._note(tag, now)
 
-    def move_all(self) -> None:
+    def invalidate_all(self) -> None:
         """End every generation, also those of tags that are not known yet."""
         for generation in self._known.values():
-            generation.moved = True
+            generation.superseded = True
         self._known.clear()
         self._moves.clear()
         self._latest_lost = self._clock()
@@ -96,7 +96,7 @@ class Generations:
         generation = self._known[tag] = Generation(self._moves.pop(tag, self._latest_lost))
         if len(self._known) > self._most:
             given_up, lost = self._known.popitem(last=False)
-            lost.moved = True
+            lost.superseded = True
             if lost.since > self._latest_lost:
                 self._note(given_up, lost.since)
         return generation

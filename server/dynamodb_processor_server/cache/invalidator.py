@@ -9,9 +9,9 @@ from itertools import islice
 from typing import Final, Protocol
 
 from dynamodb_processor_server.cache.generations import Generations
-from dynamodb_processor_server.cache.redis.encryption import TierSealer
+from dynamodb_processor_server.cache.redis.encryption import PageCipher
 from dynamodb_processor_server.cache.redis.invalidation_log import FRESH_SECONDS
-from dynamodb_processor_server.cache.redis.port import TierFailed, TierStore
+from dynamodb_processor_server.cache.redis.port import SharedCacheError, SharedCacheStore
 from dynamodb_processor_server.cache.tags import Tag
 from dynamodb_processor_server.errors import BackendUnavailable
 
@@ -28,7 +28,7 @@ class Invalidator(Protocol):
         """
         ...
 
-    async def announce(self, tags: Sequence[Tag]) -> None:
+    async def invalidate_async(self, tags: Sequence[Tag]) -> None:
         """Return when every replica will have heard of it within the freshness bound.
 
         Raises BackendUnavailable if that is not certain; it is of this replica.
@@ -44,11 +44,11 @@ class LocalInvalidator:
 
     async def invalidate(self, tags: Sequence[Tag]) -> None:
         """Move tags."""
-        self._generations.move(tags)
+        self._generations.invalidate(tags)
 
-    async def announce(self, tags: Sequence[Tag]) -> None:
+    async def invalidate_async(self, tags: Sequence[Tag]) -> None:
         """Move tags."""
-        self._generations.move(tags)
+        self._generations.invalidate(tags)
 
 
 class SharedInvalidator:
@@ -57,8 +57,8 @@ class SharedInvalidator:
     def __init__(
         self,
         generations: Generations,
-        store: TierStore,
-        sealer: TierSealer,
+        store: SharedCacheStore,
+        sealer: PageCipher,
         timeout: float,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -71,29 +71,29 @@ class SharedInvalidator:
 
     async def invalidate(self, tags: Sequence[Tag]) -> None:
         """Move tags everywhere, and wait until no replica's view is older than that."""
-        await self.announce(tags)
+        await self.invalidate_async(tags)
         await self._sleep(FRESH_SECONDS)
 
-    async def announce(self, tags: Sequence[Tag]) -> None:
+    async def invalidate_async(self, tags: Sequence[Tag]) -> None:
         """Move tags here and in the tier.
 
         Here a second time, because in between a page of the tier's earlier generations may have
         been taken over under the new local ones.
         """
-        self._generations.move(tags)
+        self._generations.invalidate(tags)
         left = iter(tags)
         try:
             while some := tuple(islice(left, _TAGS_AT_ONCE)):
                 async with asyncio.timeout(self._timeout):
                     await self._store.invalidate(
-                        self._sealer.all_tag_names(some), self._sealer.seal_event(some)
+                        self._sealer.all_tag_names(some), self._sealer.encrypt_event(some)
                     )
-        except (TierFailed, TimeoutError) as error:
-            kind = error.kind if isinstance(error, TierFailed) else "timeout"
+        except (SharedCacheError, TimeoutError) as error:
+            kind = error.kind if isinstance(error, SharedCacheError) else "timeout"
             self.outcomes["invalidate", kind] += 1
             raise BackendUnavailable(
                 "the shared cache could not be told, so other replicas may not know"
             ) from None
         finally:
-            self._generations.move(tags)
+            self._generations.invalidate(tags)
         self.outcomes["invalidate", "done"] += 1

@@ -19,7 +19,7 @@ _ENTRY_OVERHEAD: Final = 400  # bytes: the key, the dataclasses and the dict ent
 
 
 @dataclass(slots=True)
-class Tally:
+class TableCacheStats:
     """How the store is used, for one table: now, and since it was made.
 
     `evictions` are of pages that made room for others; `hits` and `misses` are its users' to count.
@@ -31,8 +31,8 @@ class Tally:
     misses: int = 0
     evictions: int = 0
 
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(
+    def __add__(self, other: TableCacheStats) -> TableCacheStats:
+        return TableCacheStats(
             self.pages + other.pages,
             self.bytes + other.bytes,
             self.hits + other.hits,
@@ -40,14 +40,14 @@ class Tally:
             self.evictions + other.evictions,
         )
 
-    def left(self, stored: StoredPage) -> None:
+    def left(self, stored: CachedPage) -> None:
         """Count a page that is not stored any more."""
         self.pages -= 1
         self.bytes -= _size(stored)
 
 
 @dataclass(frozen=True, slots=True)
-class StoredPage:
+class CachedPage:
     """A page, and until when it may be served.
 
     Until `expires`, a time of the store's clock, or as the table allows until `kept_until`; and as
@@ -59,20 +59,20 @@ class StoredPage:
     expires: float
     kept_until: float
     generations: tuple[Generation, ...] = ()
-    tally: Tally = field(default_factory=Tally)
+    tally: TableCacheStats = field(default_factory=TableCacheStats)
     key_bytes: int = 0
 
 
-class _Pages(LRUCache[Hashable, StoredPage]):
+class _Segment(LRUCache[Hashable, CachedPage]):
     """The pages, which count those that make room."""
 
-    def popitem(self) -> tuple[Hashable, StoredPage]:
+    def popitem(self) -> tuple[Hashable, CachedPage]:
         key, stored = super().popitem()
         stored.tally.left(stored)
         stored.tally.evictions += 1
         return key, stored
 
-    def oldest(self) -> tuple[Hashable, StoredPage]:
+    def oldest(self) -> tuple[Hashable, CachedPage]:
         """Take out the page that was used least recently."""
         return super().popitem()
 
@@ -89,9 +89,9 @@ class PageStore:
 
     def __init__(self, max_bytes: int, now: Callable[[], float]) -> None:
         self._max_bytes = max_bytes
-        self._used = _Pages(max_bytes, getsizeof=_size)
-        self._new = _Pages(max_bytes, getsizeof=_size)
-        self._tallies: dict[str, Tally] = {}
+        self._used = _Segment(max_bytes, getsizeof=_size)
+        self._new = _Segment(max_bytes, getsizeof=_size)
+        self._tallies: dict[str, TableCacheStats] = {}
         self._now = now
 
     @property
@@ -107,19 +107,19 @@ class PageStore:
     def __len__(self) -> int:
         return len(self._used) + len(self._new)
 
-    def tally(self, table: str) -> Tally:
+    def tally(self, table: str) -> TableCacheStats:
         """Return how the store is used for the table of a name."""
         try:
             return self._tallies[table]
         except KeyError:
-            return self._tallies.setdefault(table, Tally())
+            return self._tallies.setdefault(table, TableCacheStats())
 
     @property
-    def tallies(self) -> Mapping[str, Tally]:
+    def tallies(self) -> Mapping[str, TableCacheStats]:
         """How the store is used, by table."""
         return self._tallies
 
-    def get(self, key: Hashable) -> StoredPage | None:
+    def get(self, key: Hashable) -> CachedPage | None:
         """Return the page stored under `key` unless it must not be served any more."""
         try:
             stored = self._used[key]  # `.get` of cachetools costs three times as much
@@ -128,7 +128,7 @@ class PageStore:
                 return None
             stored = self._promote(key)
         for generation in stored.generations:
-            if generation.moved:
+            if generation.superseded:
                 self._remove(key)
                 return None
         if stored.kept_until <= self._now():
@@ -136,7 +136,7 @@ class PageStore:
             return None
         return stored
 
-    def put(self, key: Hashable, stored: StoredPage) -> bool:
+    def put(self, key: Hashable, stored: CachedPage) -> bool:
         """Store a page; return whether it was taken. A page never replaces one read after it."""
         pages = self._used if key in self._used else self._new
         known = self.get(key) if key in pages else None
@@ -154,7 +154,7 @@ class PageStore:
         stored.tally.bytes += size
         return True
 
-    def _promote(self, key: Hashable) -> StoredPage:
+    def _promote(self, key: Hashable) -> CachedPage:
         """Move a page that is asked for again to those in use, where the oldest may fall back."""
         stored = self._new.pop(key)
         self._used[key] = stored
@@ -167,7 +167,7 @@ class PageStore:
         stored.tally.left(stored)
 
 
-def _size(stored: StoredPage) -> int:
+def _size(stored: CachedPage) -> int:
     content = stored.content
     position = 0 if content.next is None else sys.getsizeof(content.next)
     generations = sys.getsizeof(stored.generations)

@@ -12,11 +12,11 @@ from typing import Any, Final, Protocol
 import structlog
 from cachetools import LRUCache, TTLCache
 
-from dynamodb_processor_server.catalog.config import CatalogDeclaration, TableDeclaration
+from dynamodb_processor_server.catalog.config import CatalogConfig, TableConfig
 from dynamodb_processor_server.catalog.schema import Table, TableSchema
 from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable, TableNotFound
 from dynamodb_processor_server.runtime.fair_turns import FairTurns
-from dynamodb_processor_server.runtime.single_flight import Questions
+from dynamodb_processor_server.runtime.single_flight import SingleFlight
 
 _log = structlog.get_logger(__name__)
 
@@ -38,7 +38,7 @@ _LIST: Final = "the list of tables"
 class Describer(Protocol):
     """Says what tables there are and what they look like."""
 
-    async def describe(self, name: str, declaration: TableDeclaration) -> TableSchema:
+    async def describe(self, name: str, declaration: TableConfig) -> TableSchema:
         """Return a table's schema; raise TableNotFound or BackendUnavailable."""
         ...
 
@@ -56,7 +56,7 @@ class Catalog:
 
     def __init__(
         self,
-        declaration: CatalogDeclaration,
+        declaration: CatalogConfig,
         describer: Describer,
         patience: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
@@ -82,10 +82,10 @@ class Catalog:
         self._listed: TTLCache[str, Sequence[str]] = TTLCache(1, _LIST_SECONDS, clock)
         # What `names` was last made of, and what it was.
         self._names: tuple[Sequence[str], Sequence[str], Sequence[str]] | None = None
-        self._first_uses = Questions[None](patience)
-        self._again = Questions[None](patience)
+        self._first_uses = SingleFlight[None](patience)
+        self._again = SingleFlight[None](patience)
         self._described_again: TTLCache[str, None] = TTLCache(_ABSENT_NAMES, _AGAIN_SECONDS, clock)
-        self._lists = Questions[Sequence[str]](patience)
+        self._lists = SingleFlight[Sequence[str]](patience)
         self._asker = asker
         self._describing = FairTurns(_CONCURRENT_DESCRIBES, _MOST_OF_ONE_CALLER)
         if not self.missing:
@@ -97,7 +97,7 @@ class Catalog:
         return [name for name in self._declaration.tables if name not in self._tables]
 
     @property
-    def declaration(self) -> CatalogDeclaration:
+    def declaration(self) -> CatalogConfig:
         """The declaration in force."""
         return self._declaration
 
@@ -122,7 +122,7 @@ class Catalog:
         asker = self._asker()
         self._describing.join(name, asker)
         describe = partial(self._describe_first, name, declaration, asker)
-        await self._first_uses.ask(name, describe, asker)
+        await self._first_uses.call(name, describe, asker)
         # Where the declaration was replaced meanwhile, the new one decides.
         return self._tables.get(name) or await self.table(name)
 
@@ -166,13 +166,13 @@ class Catalog:
         """
         declaration = self._declaration.declaration_for(name)
         if declaration is not None and name not in self._described_again:
-            await self._again.ask(name, partial(self._refresh_once, name, declaration))
+            await self._again.call(name, partial(self._refresh_once, name, declaration))
 
-    async def _refresh_once(self, name: str, declaration: TableDeclaration) -> None:
+    async def _refresh_once(self, name: str, declaration: TableConfig) -> None:
         await self._refresh(name, declaration)
         self._described_again[name] = None
 
-    async def _refresh(self, name: str, declaration: TableDeclaration) -> None:
+    async def _refresh(self, name: str, declaration: TableConfig) -> None:
         """Describe one table again and log what is wrong with it; raise nothing."""
         try:
             await self._describe(name, declaration)
@@ -206,7 +206,7 @@ class Catalog:
             except Exception:  # noqa: BLE001 - the next turn may fare better
                 _log.exception("catalog_refresh_failed")
 
-    def replace(self, declaration: CatalogDeclaration) -> None:
+    def replace(self, declaration: CatalogConfig) -> None:
         """Put a new declaration in force; what is known of unchanged tables is kept."""
         self._declaration = declaration
         self._tables = {
@@ -224,7 +224,7 @@ class Catalog:
 
     async def _discovered_names(self) -> Sequence[str]:
         names = self._listed.get(_LIST)
-        return await self._lists.ask(_LIST, self._list, self._asker()) if names is None else names
+        return await self._lists.call(_LIST, self._list, self._asker()) if names is None else names
 
     async def _list(self) -> Sequence[str]:
         """List what the patterns match, which takes long where tables are many."""
@@ -235,7 +235,7 @@ class Catalog:
         ]
         return names
 
-    async def _describe_first(self, name: str, declaration: TableDeclaration, asker: str) -> None:
+    async def _describe_first(self, name: str, declaration: TableConfig, asker: str) -> None:
         async with self._describing.turn(name, asker):
             if name not in self._tables:
                 try:
@@ -244,7 +244,7 @@ class Catalog:
                     self._log_failure(name, error)
                     raise
 
-    async def _describe(self, name: str, declaration: TableDeclaration) -> None:
+    async def _describe(self, name: str, declaration: TableConfig) -> None:
         try:
             schema = await self._describer.describe(name, declaration)
         except TableNotFound:
@@ -258,8 +258,8 @@ class Catalog:
             return
         self._absent.pop(name, None)
         table = Table(name, declaration, schema)
-        if table.misfits:
-            raise BackendRefused(f"catalog: tables.{name}: {'; '.join(table.misfits)}")
+        if table.schema_conflicts:
+            raise BackendRefused(f"catalog: tables.{name}: {'; '.join(table.schema_conflicts)}")
         if schema.skipped:
             self._log_change(name, "indexes_skipped", "; ".join(schema.skipped))
         else:
@@ -268,7 +268,7 @@ class Catalog:
             self._tables[name] = table
             self._changed()
 
-    def _was_replaced(self, name: str, declaration: TableDeclaration) -> bool:
+    def _was_replaced(self, name: str, declaration: TableConfig) -> bool:
         """Return whether what DynamoDB was asked for is in force no longer."""
         return self._declaration.declaration_for(name) != declaration
 

@@ -13,15 +13,15 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, Field, StrictBool, ValidationInfo, field_validator
 
 from dynamodb_processor_server.catalog.key_templates import KeyTemplate
-from dynamodb_processor_server.catalog.logical_view import View
+from dynamodb_processor_server.catalog.logical_view import LogicalView
 from dynamodb_processor_server.catalog.timestamps import FORMS
 from dynamodb_processor_server.config_files import (
-    Declared,
-    distinct,
+    StrictModel,
     duration,
-    filled,
     matching,
-    mistaken,
+    non_empty,
+    unique,
+    validation_error,
 )
 
 DEFAULT_PAGE_SIZE: Final = 100
@@ -59,12 +59,12 @@ _RoleArn = Annotated[
 TimestampFormName = Literal[
     "iso8601", "iso8601_milliseconds", "iso8601_microseconds", "epoch_seconds", "epoch_milliseconds"
 ]
-_Attributes = Annotated[tuple[AttributeName, ...], AfterValidator(distinct)]
+_Attributes = Annotated[tuple[AttributeName, ...], AfterValidator(unique)]
 _Seconds = Annotated[float, duration(0, 86_400)]
 _PageSize = Annotated[int, Field(strict=True, ge=1, le=10_000)]
 
 
-class PageSizes(Declared):
+class PageSizes(StrictModel):
     """How many items a page holds: when the caller does not say, and at most."""
 
     maximum: _PageSize = DEFAULT_MAX_PAGE_SIZE
@@ -77,7 +77,7 @@ class PageSizes(Declared):
     def _within_maximum(cls, default: int, info: ValidationInfo) -> int:
         maximum = info.data.get("maximum", default)
         if default > maximum:
-            raise mistaken(f"must not be more than the maximum, {maximum}")
+            raise validation_error(f"must not be more than the maximum, {maximum}")
         return default
 
 
@@ -86,7 +86,7 @@ def _has_default_region(info: ValidationInfo) -> bool:
     return info.context is None or bool(info.context.get("has_region", True))
 
 
-class TableOptions(Declared):
+class TableOptions(StrictModel):
     """What the readers of a table may do, and how it is served.
 
     Attributes:
@@ -119,7 +119,7 @@ class TableOptions(Declared):
     cache_ttl: _Seconds = DEFAULT_CACHE_TTL
     stale_while_revalidate: _Seconds = 0.0
     stale_if_error: _Seconds = 0.0
-    attributes: Annotated[_Attributes, AfterValidator(filled)] | None = None
+    attributes: Annotated[_Attributes, AfterValidator(non_empty)] | None = None
     required: _Attributes = ()
     sparse: Literal["refuse", "allow"] = "refuse"
     allow_scan: StrictBool = False
@@ -136,7 +136,7 @@ class TableOptions(Declared):
         attributes = info.data.get("attributes")
         for index, name in enumerate(required):
             if attributes is not None and name not in attributes:
-                raise mistaken("is not one of the table's attributes", index)
+                raise validation_error("is not one of the table's attributes", index)
         return required
 
     @field_validator("keys")
@@ -147,35 +147,39 @@ class TableOptions(Declared):
             try:
                 template = _template(attribute, text, forms)
             except ValueError as error:
-                raise mistaken(str(error), attribute) from None
+                raise validation_error(str(error), attribute) from None
             for field in template.fields:
                 if field.name in keys:
-                    raise mistaken(f"{field.name} is a stored key itself", attribute)
+                    raise validation_error(f"{field.name} is a stored key itself", attribute)
                 if field.name in forms and not FORMS[forms[field.name]].is_text:
-                    raise mistaken(f"{field.name} must be stored as text in a key", attribute)
+                    raise validation_error(
+                        f"{field.name} must be stored as text in a key", attribute
+                    )
         return keys
 
     @field_validator("hide_expired")
     @classmethod
     def _has_time_to_live(cls, hide_expired: bool, info: ValidationInfo) -> bool:
         if hide_expired and not info.data.get("time_to_live"):
-            raise mistaken("needs time_to_live, the attribute that says when an item expires")
+            raise validation_error(
+                "needs time_to_live, the attribute that says when an item expires"
+            )
         return hide_expired
 
     @field_validator("invalidate_from_stream")
     @classmethod
     def _by_one_alone(cls, follows: bool, info: ValidationInfo) -> bool:
         if follows and info.context is not None and not info.context.get("may_follow"):
-            raise mistaken(
+            raise validation_error(
                 "needs the setting redis_url, or single_replica: replicas that share nothing could "
                 "not be told by the one which follows the stream"
             )
         return follows
 
     @property
-    def view(self) -> View:
+    def view(self) -> LogicalView:
         """How the table's items look to its readers."""
-        return View(
+        return LogicalView(
             templates=tuple(_template(*key, self.timestamps) for key in self.keys.items()),
             timestamps={name: FORMS[form] for name, form in self.timestamps.items()},
             hidden=frozenset() if self.expose_keys else frozenset(self.keys),
@@ -183,7 +187,7 @@ class TableOptions(Declared):
         )
 
 
-class TableDeclaration(TableOptions):
+class TableConfig(TableOptions):
     """One table: where it is, and its options.
 
     Attributes:
@@ -200,7 +204,7 @@ class TableDeclaration(TableOptions):
     @classmethod
     def _known(cls, region: str | None, info: ValidationInfo) -> str | None:
         if region is None and not _has_default_region(info):
-            raise mistaken(f"is needed: {_SET_A_REGION}, or name one here")
+            raise validation_error(f"is needed: {_SET_A_REGION}, or name one here")
         return region
 
 
@@ -209,7 +213,7 @@ def _template(attribute: str, text: str, forms: Mapping[str, str]) -> KeyTemplat
     return KeyTemplate.parse(attribute, text, widths)
 
 
-class CatalogDeclaration(Declared):  # type: ignore[no-redef]  # two fields read `discover`
+class CatalogConfig(StrictModel):  # type: ignore[no-redef]  # two fields read `discover`
     """All tables that can be read: named ones, and those that a pattern discovers.
 
     Attributes:
@@ -220,8 +224,8 @@ class CatalogDeclaration(Declared):  # type: ignore[no-redef]  # two fields read
             of several patterns that match a table the first counts. Others have the defaults.
     """
 
-    tables: dict[LogicalName, TableDeclaration] = Field(default_factory=dict)
-    discover: Annotated[tuple[TablePattern, ...], AfterValidator(distinct)] = Field(
+    tables: dict[LogicalName, TableConfig] = Field(default_factory=dict)
+    discover: Annotated[tuple[TablePattern, ...], AfterValidator(unique)] = Field(
         default=(), validate_default=True
     )
     discover_options: dict[TablePattern, TableOptions] = Field(
@@ -254,16 +258,18 @@ class CatalogDeclaration(Declared):  # type: ignore[no-redef]  # two fields read
     @classmethod
     def _not_empty(cls, discover: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if discover and not _has_default_region(info):
-            raise mistaken(f"has no region: {_SET_A_REGION}")
+            raise validation_error(f"has no region: {_SET_A_REGION}")
         if not discover and info.data.get("tables") == {}:
-            raise mistaken("the catalog declares nothing: neither tables nor patterns to discover")
+            raise validation_error(
+                "the catalog declares nothing: neither tables nor patterns to discover"
+            )
         return discover
 
-    def declaration_for(self, logical_name: str) -> TableDeclaration | None:
+    def declaration_for(self, logical_name: str) -> TableConfig | None:
         """Return what is declared for a name: by name, else by pattern; None when nothing is."""
         return self.tables.get(logical_name) or self._discovered(logical_name)
 
-    def _discovered(self, name: str) -> TableDeclaration | None:
+    def _discovered(self, name: str) -> TableConfig | None:
         # The name is checked first: it may come from a caller, and go to DynamoDB.
         if not _DYNAMODB_NAME.fullmatch(name):
             return None
@@ -272,7 +278,7 @@ class CatalogDeclaration(Declared):  # type: ignore[no-redef]  # two fields read
             return None
         options = self.discover_options.get(pattern)
         given = {} if options is None else options.model_dump(exclude_unset=True)
-        return TableDeclaration(table=name, **given)
+        return TableConfig(table=name, **given)
 
 
 def _is_pattern(name: Any) -> bool:

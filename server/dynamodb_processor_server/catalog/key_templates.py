@@ -67,14 +67,14 @@ class KeyTemplate:
     def compose(self, values: Mapping[str, str]) -> str:
         """Return the stored key. Raise ValueError, naming the field, for a value it cannot hold."""
         for field in self.fields:
-            reason = self.obstacle(field, values[field.name])
+            reason = self.rejection_reason(field, values[field.name])
             if reason is not None:
                 raise ValueError(f"{field.name} {reason}")
         return "".join(
             values[part.name] if isinstance(part, TemplateField) else part for part in self.parts
         )
 
-    def obstacle(self, field: TemplateField, value: str) -> str | None:
+    def rejection_reason(self, field: TemplateField, value: str) -> str | None:
         """Return why a field cannot have a value, None if it can."""
         if not value:
             return "is part of a key and never empty"
@@ -86,7 +86,7 @@ class KeyTemplate:
             return f"is part of a key and must not contain {following!r}"
         return None
 
-    def undo(self, stored: str) -> dict[str, str] | None:
+    def decompose(self, stored: str) -> dict[str, str] | None:
         """Return the values of the fields, None for a key that was not made by this template."""
         values: dict[str, str] = {}
         at = 0

@@ -42,7 +42,7 @@ def has_expired(item: Mapping[str, Any]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class LogicalView:
     """How the items of one table look.
 
     `templates` are those of its stored keys, in the order declared: the first that an item matches
@@ -61,7 +61,7 @@ class View:
     time_to_live: str | None = None
 
     @property
-    def plain(self) -> bool:
+    def is_identity(self) -> bool:
         """Whether items look as they are stored."""
         return not (self.templates or self.timestamps or self.hidden or self.time_to_live)
 
@@ -92,7 +92,7 @@ class View:
             del item[name]
         for template in self.templates:
             text = stored.get(template.attribute, _NOTHING).get("S")
-            for name, value in (template.undo(text) or {} if text else {}).items():
+            for name, value in (template.decompose(text) or {} if text else {}).items():
                 if self._is_sound(name, value):
                     item.setdefault(name, {"S": value})
         if self.time_to_live and _has_expired(stored.get(self.time_to_live), now):

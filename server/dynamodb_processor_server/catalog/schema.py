@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
 
-from dynamodb_processor_server.catalog.config import TableDeclaration
+from dynamodb_processor_server.catalog.config import TableConfig
 from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.catalog.key_templates import KeyTemplate
-from dynamodb_processor_server.catalog.logical_view import View
+from dynamodb_processor_server.catalog.logical_view import LogicalView
 
 BASE_TABLE = "@table"  # what callers write in `index` to mean no index
 
@@ -50,7 +50,7 @@ class KeyAttribute:
         """Return whether values of a type can be in the key, for all DynamoDB says."""
         return type_name == self.type if self.type else type_name in KEY_TYPES
 
-    def seen_through(self, view: View) -> KeyAttribute:
+    def with_templates_of(self, view: LogicalView) -> KeyAttribute:
         """Return the attribute with the template that a view has for it."""
         template = view.template(self.name)
         if template is None:
@@ -71,10 +71,12 @@ class KeySchema:
         """Partition attributes, then sort attributes."""
         return self.partition + self.sort
 
-    def seen_through(self, view: View) -> KeySchema:
+    def seen_through(self, view: LogicalView) -> KeySchema:
         """Return the key with the templates that a view has for its attributes."""
-        partition = tuple(attribute.seen_through(view) for attribute in self.partition)
-        return KeySchema(partition, tuple(attribute.seen_through(view) for attribute in self.sort))
+        partition = tuple(attribute.with_templates_of(view) for attribute in self.partition)
+        return KeySchema(
+            partition, tuple(attribute.with_templates_of(view) for attribute in self.sort)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +147,9 @@ class Table:
     """One table of the catalog: what the operator declared and what DynamoDB describes."""
 
     name: str
-    declaration: TableDeclaration
+    declaration: TableConfig
     schema: TableSchema
-    view: View = field(init=False, compare=False)
+    view: LogicalView = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         view = self.declaration.view
@@ -161,7 +163,7 @@ class Table:
             object.__setattr__(self, "schema", schema)
 
     @property
-    def misfits(self) -> list[str]:
+    def schema_conflicts(self) -> list[str]:
         """What is declared of the view that cannot be of a table with this schema.
 
         An index that is being made or deleted counts: its keys are or were those of the table.
@@ -200,7 +202,7 @@ class Table:
             for attribute in path.key.attributes
         )
 
-    def narrowed(self, granted: frozenset[str] | None, fixed: frozenset[str]) -> Table:
+    def restricted_to(self, granted: frozenset[str] | None, fixed: frozenset[str]) -> Table:
         """Return the table as it is for a caller.
 
         An index whose key the caller may not see is none to them: its order, and which items it

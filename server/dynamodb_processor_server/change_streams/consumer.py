@@ -21,11 +21,11 @@ from dynamodb_processor_server.change_streams.port import (
     StreamLocation,
     StreamSource,
 )
-from dynamodb_processor_server.change_streams.records import StreamRecord, touched
-from dynamodb_processor_server.change_streams.shard_reader import StreamReading
-from dynamodb_processor_server.change_streams.stats import Tally
+from dynamodb_processor_server.change_streams.records import StreamRecord, affected_partitions
+from dynamodb_processor_server.change_streams.shard_reader import ShardReader
+from dynamodb_processor_server.change_streams.stats import ConsumerStats
 from dynamodb_processor_server.query.expression.values import Value
-from dynamodb_processor_server.runtime.timing import Pace, Timing
+from dynamodb_processor_server.runtime.timing import Clock, PollSettings
 
 _log = structlog.get_logger(__name__)
 
@@ -40,7 +40,7 @@ TAKEN_OVER: Final = "taken_over"  # where the last follower stopped is not known
 BEHIND: Final = "behind"  # not everything written in the last `max_lag` seconds is known
 
 
-class Follower:
+class StreamConsumer:
     """Invalidates what the records of one table's stream touch.
 
     Whenever it cannot say what was written, it invalidates the whole table: when it starts, when
@@ -62,29 +62,31 @@ class Follower:
         table: Callable[[], Table | None],
         source: StreamSource,
         invalidations: Invalidations,
-        pace: Pace,
-        timing: Timing | None = None,
+        pace: PollSettings,
+        timing: Clock | None = None,
         *,
         resume: Checkpoint | None = None,
-        tally: Tally | None = None,
+        tally: ConsumerStats | None = None,
     ) -> None:
-        self.tally = tally or Tally()
+        self.tally = tally or ConsumerStats()
         self._find_table = table
         self._source = source
         self._invalidations = invalidations
         self._pace = pace
-        self._timing = timing or Timing()
+        self._timing = timing or Clock()
         self._table: Table | None = None
-        self._reading: StreamReading | None = None
+        self._reading: ShardReader | None = None
         self._begun = False
         self._restarts = 0
-        self._owes: str | None = None  # why the table has to be moved, if it has
+        self._pending_invalidation_reason: str | None = (
+            None  # why the table has to be moved, if it has
+        )
         self._resume = resume
         self._resumed = False
         self._stood_at = self._moved_at = self._timing.clock()
         if resume is not None:
             # As far behind as the other one was, and for as long as nobody has followed since.
-            self._stood_at -= max(0.0, pace.max_lag - resume.good_for)
+            self._stood_at -= max(0.0, pace.max_lag - resume.valid_for)
             self._moved_at = -inf
 
     @property
@@ -103,7 +105,7 @@ class Follower:
     async def follow(self) -> NoReturn:
         """Follow until cancelled."""
         while True:
-            for step in (self._turn, self._guard):
+            for step in (self._poll_once, self._guard):
                 try:
                     await step()
                 except Exception:  # noqa: BLE001 - a defect must not leave the cache alone
@@ -115,7 +117,7 @@ class Follower:
     def _name(self) -> str:
         return self._table.name if self._table else ""
 
-    async def _turn(self) -> None:
+    async def _poll_once(self) -> None:
         table = self._find_table()
         if table is None:
             await self._leave()
@@ -135,7 +137,7 @@ class Follower:
             return
         if not self._begun:
             if not self._resumed:
-                await self._move_table(STARTED)
+                await self._invalidate_table(STARTED)
             self._begun = True
             self._restarts = 0
             _log.info("stream_followed", table=self._name, resumed=self._resumed)
@@ -150,7 +152,7 @@ class Follower:
         elif resume.of == _subject(table):
             self._restart(resume)
         else:
-            self._owes = TAKEN_OVER
+            self._pending_invalidation_reason = TAKEN_OVER
             self._restart()
         if self._reading is None:
             _log.error("stream_missing", table=table.name, dynamodb_table=table.schema.name)
@@ -161,7 +163,7 @@ class Follower:
         Those that are cached must not be what is found then.
         """
         if self._table is not None:
-            await self._move_table(LOST)
+            await self._invalidate_table(LOST)
             self._table = None
             self._restart()
 
@@ -171,10 +173,10 @@ class Follower:
         stream = StreamLocation.of(self._table) if self._table else None
         self._reading = None
         if stream is not None:
-            self._reading = StreamReading(
+            self._reading = ShardReader(
                 self._source,
                 stream,
-                self._deal,
+                self._handle_records,
                 self._note_failure,
                 self._pace,
                 self._timing,
@@ -184,7 +186,9 @@ class Follower:
 
     def _lose(self) -> None:
         """Begin anew after records were lost."""
-        self._owes = LOST if self._begun else self._owes  # the start moves the table in any case
+        self._pending_invalidation_reason = (
+            LOST if self._begun else self._pending_invalidation_reason
+        )  # the start moves the table in any case
         self._restarts += 1
         self._restart()
 
@@ -192,13 +196,13 @@ class Follower:
         """Let no page be older than `max_lag` of which it is not known whether it still holds."""
         unsure = self._timing.clock() - max(self._stood_at, self._moved_at)
         if unsure > self._pace.max_lag:
-            self._owes = BEHIND
+            self._pending_invalidation_reason = BEHIND
             if self._begun:
                 _log.warning("stream_behind", table=self._name, seconds=round(self.behind, 1))
                 self._restart()
-        if self._owes is not None:
-            await self._move_table(self._owes)
-            self._owes = None
+        if self._pending_invalidation_reason is not None:
+            await self._invalidate_table(self._pending_invalidation_reason)
+            self._pending_invalidation_reason = None
 
     def _pause(self) -> float:
         if self._reading is None:
@@ -207,29 +211,29 @@ class Follower:
             return self._timing.backoff(self._restarts)
         return min(_LONGEST_PAUSE, max(0.0, self._reading.due - self._timing.clock()))
 
-    async def _deal(self, records: Sequence[StreamRecord]) -> None:
+    async def _handle_records(self, records: Sequence[StreamRecord]) -> None:
         table = self._table
         assert table is not None, "only a table's stream is read"
         found: dict[tuple[str | None, tuple[Value, ...]], Partition] = {}
         for at, record in enumerate(records, 1):
             if not record.has_images:
-                if not self.tally.table_moves[NO_IMAGES]:
+                if not self.tally.table_invalidations[NO_IMAGES]:
                     _log.warning("stream_without_images", table=self._name)
-                await self._move_table(NO_IMAGES)
+                await self._invalidate_table(NO_IMAGES)
                 break
-            for path, values in touched(table.schema, record):
+            for path, values in affected_partitions(table.schema, record):
                 found[path.index, values] = (path, values)
             if at % _RECORDS_AT_ONCE == 0:
                 await asyncio.sleep(0)
         else:
-            await self._invalidations.move_partitions(table, found.values())
+            await self._invalidations.invalidate_partitions(table, found.values())
         self.tally.count(records)
 
-    async def _move_table(self, reason: str) -> None:
+    async def _invalidate_table(self, reason: str) -> None:
         now = self._timing.clock()
         if self._table is not None:
-            await self._invalidations.move_table(self._table)
-            self.tally.table_moves[reason] += 1
+            await self._invalidations.invalidate_table(self._table)
+            self.tally.table_invalidations[reason] += 1
         self._moved_at = now
 
     def _note_failure(self, error: Exception, in_a_row: int) -> None:

@@ -13,29 +13,29 @@ from dynamodb_processor_server.cache.tags import (
 )
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.errors import BackendUnavailable
-from dynamodb_processor_server.runtime.timing import Timing
+from dynamodb_processor_server.runtime.timing import Clock
 
 
-class GenerationMoves:
+class InvalidationSink:
     """Invalidates the pages that replicas have cached, however long it takes to tell them."""
 
-    def __init__(self, invalidator: Invalidator, timing: Timing | None = None) -> None:
+    def __init__(self, invalidator: Invalidator, timing: Clock | None = None) -> None:
         self._invalidator = invalidator
-        self._timing = timing or Timing()
+        self._timing = timing or Clock()
 
-    async def move_partitions(self, table: Table, partitions: Collection[Partition]) -> None:
+    async def invalidate_partitions(self, table: Table, partitions: Collection[Partition]) -> None:
         """Invalidate what was read of these partitions of the table and its indexes."""
-        await self._announce(tags_of_partitions(table.schema.identity, partitions))
+        await self._invalidate(tags_of_partitions(table.schema.identity, partitions))
 
-    async def move_table(self, table: Table) -> None:
+    async def invalidate_table(self, table: Table) -> None:
         """Invalidate whatever was read of a table."""
-        await self._announce(tags_of_table(table.schema.identity))
+        await self._invalidate(tags_of_table(table.schema.identity))
 
-    async def _announce(self, tags: Sequence[Tag]) -> None:
+    async def _invalidate(self, tags: Sequence[Tag]) -> None:
         failures = 0
         while True:
             try:
-                return await self._invalidator.announce(tags)
+                return await self._invalidator.invalidate_async(tags)
             except BackendUnavailable:
                 failures += 1
                 await self._timing.sleep(self._timing.backoff(failures))

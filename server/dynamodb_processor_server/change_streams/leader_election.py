@@ -9,10 +9,10 @@ from typing import Final, NoReturn
 
 import structlog
 
-from dynamodb_processor_server.change_streams.consumer import Follower
+from dynamodb_processor_server.change_streams.consumer import StreamConsumer
 from dynamodb_processor_server.change_streams.port import Checkpoint, Leases
 from dynamodb_processor_server.errors import BackendUnavailable
-from dynamodb_processor_server.runtime.timing import Timing
+from dynamodb_processor_server.runtime.timing import Clock
 
 _log = structlog.get_logger(__name__)
 
@@ -21,7 +21,7 @@ LEASE_SECONDS: Final = 5.0
 _RENEW_SECONDS: Final = LEASE_SECONDS / 3
 
 
-class Candidate:
+class LeaderElector:
     """Follows a table's stream while it holds the lease for that.
 
     It stops at the latest when the lease ends, going by its own clock from before it was asked for.
@@ -42,10 +42,10 @@ class Candidate:
         self,
         name: str,
         leases: Leases,
-        make: Callable[[Checkpoint], Follower],
-        timing: Timing,
+        make: Callable[[Checkpoint], StreamConsumer],
+        timing: Clock,
     ) -> None:
-        self.follower: Follower | None = None
+        self.follower: StreamConsumer | None = None
         self.failures = 0
         self._name = name
         self._holder = secrets.token_hex(16)
@@ -85,7 +85,7 @@ class Candidate:
             await asyncio.wait((task,))
             await self._leave(follower)
 
-    async def _hold(self, follower: Follower, until: float) -> None:
+    async def _hold(self, follower: StreamConsumer, until: float) -> None:
         """Return when the lease has been lost; it ends at `until` unless it is renewed."""
         while (left := until - self._timing.clock()) > 0:
             await self._timing.sleep(min(_RENEW_SECONDS, left))
@@ -103,7 +103,7 @@ class Candidate:
             until = began + LEASE_SECONDS
         _log.warning("stream_lease_lost")
 
-    async def _leave(self, follower: Follower) -> None:
+    async def _leave(self, follower: StreamConsumer) -> None:
         try:
             await self._leases.release(self._name, self._holder, follower.checkpoint)
         except BackendUnavailable:

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from dynamodb_processor_server.cache.tags import Partition
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.change_streams.records import StreamRecord
-from dynamodb_processor_server.change_streams.shards import Cursor, Shard
+from dynamodb_processor_server.change_streams.shards import Shard, ShardCursor
 
 
 class IteratorExpired(Exception):
@@ -37,7 +37,7 @@ class StreamLocation:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class RecordBatch:
     """What one request for records gave.
 
     `iterator` reads on; None means that the shard is closed and read to its end. `full` says that
@@ -56,11 +56,11 @@ class StreamSource(Protocol):
         """Return all shards that still exist, closed ones included."""
         ...
 
-    async def iterator(self, stream: StreamLocation, cursor: Cursor) -> str:
+    async def iterator(self, stream: StreamLocation, cursor: ShardCursor) -> str:
         """Return an iterator that begins where a cursor stands."""
         ...
 
-    async def records(self, stream: StreamLocation, iterator: str) -> Batch:
+    async def records(self, stream: StreamLocation, iterator: str) -> RecordBatch:
         """Return the next records of a shard, in order; raise IteratorExpired as well."""
         ...
 
@@ -69,13 +69,13 @@ class StreamSource(Protocol):
 class Checkpoint:
     """Where a follower stands: what was written before that has been invalidated everywhere.
 
-    `of` says what it follows, `places` how far it has read each shard. In `good_for` seconds it is
+    `of` says what it follows, `places` how far it has read each shard. In `valid_for` seconds it is
     further behind than a follower may be.
     """
 
     of: str
     places: Mapping[str, str]
-    good_for: float
+    valid_for: float
 
 
 #: Where a follower stands of which nothing is known.
@@ -107,10 +107,10 @@ class Leases(Protocol):
 class Invalidations(Protocol):
     """Invalidates cached pages. What is returned from has been done."""
 
-    async def move_partitions(self, table: Table, partitions: Collection[Partition]) -> None:
+    async def invalidate_partitions(self, table: Table, partitions: Collection[Partition]) -> None:
         """Invalidate what was read of these partitions of the table and its indexes."""
         ...
 
-    async def move_table(self, table: Table) -> None:
+    async def invalidate_table(self, table: Table) -> None:
         """Invalidate whatever was read of a table."""
         ...

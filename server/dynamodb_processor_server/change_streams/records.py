@@ -39,7 +39,7 @@ class StreamRecord:
         )
 
 
-def touched(schema: TableSchema, record: StreamRecord) -> Iterator[Partition]:
+def affected_partitions(schema: TableSchema, record: StreamRecord) -> Iterator[Partition]:
     """Yield the partitions of every path that held the item before a write, or hold it after.
 
     An index does not hold items that lack one of its key attributes, or have it of another type

@@ -10,7 +10,7 @@ import orjson
 from dynamodb_processor_server.change_streams.port import NOWHERE, Checkpoint
 from dynamodb_processor_server.errors import BackendUnavailable
 from dynamodb_processor_server.runtime.redis import (
-    RedisFailed,
+    RedisCommandError,
     RedisLog,
     close_redis,
     open_redis,
@@ -67,9 +67,9 @@ class RedisLeases:
     ) -> bool:
         """Hold a lease for longer and keep a checkpoint, if there is one; False if it was lost."""
         text, lifetime = b"", 0
-        if checkpoint is not None and checkpoint.good_for > 0:
+        if checkpoint is not None and checkpoint.valid_for > 0:
             text = orjson.dumps({"of": checkpoint.of, "places": dict(checkpoint.places)})
-            lifetime = max(1, int(checkpoint.good_for * 1_000))
+            lifetime = max(1, int(checkpoint.valid_for * 1_000))
         arguments = (holder, int(seconds * 1_000), text, lifetime)
         return bool(await self._run(self._renew, name, *arguments) == 1)
 
@@ -86,8 +86,10 @@ class RedisLeases:
         try:
             async with asyncio.timeout(self._timeout):
                 answer = await run_script(script, keys, arguments)
-        except (RedisFailed, TimeoutError) as error:
-            failure = error if isinstance(error, RedisFailed) else RedisFailed("timeout")
+        except (RedisCommandError, TimeoutError) as error:
+            failure = (
+                error if isinstance(error, RedisCommandError) else RedisCommandError("timeout")
+            )
             self._log.failed(failure.kind, failure.words)
             raise BackendUnavailable("Redis cannot be asked for a lease") from None
         self._log.succeeded()

@@ -14,10 +14,10 @@ from dynamodb_processor_server.change_streams.port import (
     StreamSource,
 )
 from dynamodb_processor_server.change_streams.records import StreamRecord
-from dynamodb_processor_server.change_streams.shards import Cursor, Shards
+from dynamodb_processor_server.change_streams.shards import ShardCursor, Shards
 from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable
-from dynamodb_processor_server.runtime.concurrency import all_of
-from dynamodb_processor_server.runtime.timing import Pace, Timing
+from dynamodb_processor_server.runtime.concurrency import gather_or_cancel
+from dynamodb_processor_server.runtime.timing import Clock, PollSettings
 
 # DynamoDB answers five reads of a shard per second, to all who read it together.
 _SHORTEST_POLL: Final = 0.25
@@ -28,7 +28,7 @@ _LOOK_AGAIN: Final = 1.0
 _CONCURRENT_READS: Final = 16
 
 
-class StreamReading:
+class ShardReader:
     """Reads every shard of a stream, each in order and after its parent.
 
     `deal` is given the records of one request at a time; only when it has returned does the shard
@@ -42,8 +42,8 @@ class StreamReading:
         stream: StreamLocation,
         deal: Callable[[Sequence[StreamRecord]], Awaitable[None]],
         failed: Callable[[Exception, int], None],
-        pace: Pace,
-        timing: Timing,
+        pace: PollSettings,
+        timing: Clock,
         places: Mapping[str, str] | None = None,
         since: float = -inf,
     ) -> None:
@@ -89,7 +89,7 @@ class StreamReading:
         if self._shards is not None:
             due = [cursor for cursor in self._shards.readable() if cursor.due <= now]
             if due:
-                await all_of(self._read(cursor, self._shards) for cursor in due)
+                await gather_or_cancel(self._read(cursor, self._shards) for cursor in due)
 
     async def _look(self) -> None:
         began = self._timing.clock()
@@ -109,7 +109,7 @@ class StreamReading:
             self._shards.learn(found)
         self._look_at = began + (_LOOK_AGAIN if self._shards.incomplete else _LOOK_FOR_SHARDS)
 
-    async def _read(self, cursor: Cursor, shards: Shards) -> None:
+    async def _read(self, cursor: ShardCursor, shards: Shards) -> None:
         async with self._slots:
             began = self._timing.clock()
             try:
@@ -142,7 +142,7 @@ class StreamReading:
             cursor.read_until = began
         cursor.due = began + (_SHORTEST_POLL if batch.full else self._pace.poll)
 
-    def _put_off(self, cursor: Cursor, error: Exception) -> None:
+    def _put_off(self, cursor: ShardCursor, error: Exception) -> None:
         cursor.failures += 1
         cursor.due = self._timing.clock() + self._timing.backoff(cursor.failures)
         self._failed(error, cursor.failures)

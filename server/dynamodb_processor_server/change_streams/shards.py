@@ -35,7 +35,7 @@ class Shard:
 
 
 @dataclass(slots=True)
-class Cursor:
+class ShardCursor:
     """How far a shard has been read. Times are of the follower's clock.
 
     `sequence` is the last record dealt with, None before the first. `read_until` is the time until
@@ -71,7 +71,7 @@ class Shards:
     def __init__(self, found: Iterable[Shard], now: float) -> None:
         self._began = now
         self._parents: dict[str, str | None] = {}
-        self._cursors: dict[str, Cursor] = {}
+        self._cursors: dict[str, ShardCursor] = {}
         self._finished: dict[str, float] = {}  # until when they were read
         self._childless: set[str] = set()  # finished while following, and without children yet
         found = list(found)
@@ -83,7 +83,7 @@ class Shards:
             else:
                 # The parent is still to be read, and all of its child comes after that.
                 start = Start.TRIM_HORIZON if shard.parent in open_ones else Start.LATEST
-                self._cursors[shard.shard_id] = Cursor(shard.shard_id, start, now)
+                self._cursors[shard.shard_id] = ShardCursor(shard.shard_id, start, now)
 
     @classmethod
     def resume(cls, found: Iterable[Shard], places: Mapping[str, str], until: float) -> Self:
@@ -101,7 +101,7 @@ class Shards:
                 shards._finished[shard_id] = until
             else:
                 sequence = None if place == _FIRST else place
-                cursor = Cursor(shard_id, Start.TRIM_HORIZON, until, sequence=sequence)
+                cursor = ShardCursor(shard_id, Start.TRIM_HORIZON, until, sequence=sequence)
                 shards._cursors[shard_id] = cursor
             if place == _AWAITED:
                 shards._childless.add(shard_id)
@@ -135,13 +135,13 @@ class Shards:
                 continue
             self._parents[shard.shard_id] = shard.parent
             until = self._finished.get(shard.parent or "", self.read_until)
-            self._cursors[shard.shard_id] = Cursor(shard.shard_id, Start.TRIM_HORIZON, until)
+            self._cursors[shard.shard_id] = ShardCursor(shard.shard_id, Start.TRIM_HORIZON, until)
         self._childless -= {shard.parent for shard in found if shard.parent is not None}
         kept = {shard.shard_id for shard in found} | self._childless
         for gone in self._finished.keys() - kept:
             del self._finished[gone], self._parents[gone]
 
-    def finish(self, cursor: Cursor) -> None:
+    def finish(self, cursor: ShardCursor) -> None:
         """Note that a shard was read to its end: its children are next."""
         del self._cursors[cursor.shard_id]
         self._finished[cursor.shard_id] = cursor.read_until
@@ -153,7 +153,7 @@ class Shards:
         if not children:
             self._childless.add(cursor.shard_id)
 
-    def readable(self) -> Iterator[Cursor]:
+    def readable(self) -> Iterator[ShardCursor]:
         """Yield the cursors whose shard's parent is read to its end, or long gone."""
         return (c for c in self._cursors.values() if self._parents[c.shard_id] not in self._cursors)
 

@@ -15,17 +15,17 @@ AGE_BOUNDS: Final = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
 @dataclass(slots=True)
-class Tally:
+class ConsumerStats:
     """Counts since the follower began.
 
     `ages` counts the records by age when their pages had been invalidated, by `AGE_BOUNDS` and one
-    class beyond; `age_sum` is in seconds. `table_moves` counts, by reason, how often the whole
-    table was invalidated. `failures` are requests to the stream that failed.
+    class beyond; `age_sum` is in seconds. `table_invalidations` counts, by reason, how often the
+    whole table was invalidated. `failures` are requests to the stream that failed.
     """
 
     ages: list[int] = field(default_factory=lambda: [0] * (len(AGE_BOUNDS) + 1))
     age_sum: float = 0.0
-    table_moves: Counter[str] = field(default_factory=Counter)
+    table_invalidations: Counter[str] = field(default_factory=Counter)
     failures: int = 0
 
     def count(self, records: Iterable[StreamRecord]) -> None:

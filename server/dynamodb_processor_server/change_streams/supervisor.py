@@ -11,16 +11,16 @@ from typing import Final, NamedTuple, NoReturn, TypeAlias
 
 from dynamodb_processor_server.catalog.catalog import Catalog
 from dynamodb_processor_server.catalog.schema import Table
-from dynamodb_processor_server.change_streams.consumer import Follower
-from dynamodb_processor_server.change_streams.leader_election import Candidate
+from dynamodb_processor_server.change_streams.consumer import StreamConsumer
+from dynamodb_processor_server.change_streams.leader_election import LeaderElector
 from dynamodb_processor_server.change_streams.port import (
     Checkpoint,
     Invalidations,
     Leases,
     StreamSource,
 )
-from dynamodb_processor_server.change_streams.stats import Tally
-from dynamodb_processor_server.runtime.timing import Pace, Timing
+from dynamodb_processor_server.change_streams.stats import ConsumerStats
+from dynamodb_processor_server.runtime.timing import Clock, PollSettings
 
 _LOOK_AT_CATALOG: Final = 1.0  # seconds
 
@@ -31,12 +31,12 @@ _Location: TypeAlias = tuple[str, ...]
 
 
 class _Running(NamedTuple):
-    one: Follower | Candidate
+    one: StreamConsumer | LeaderElector
     task: asyncio.Task[NoReturn]
     location: _Location
 
 
-class Followers:
+class ConsumerSupervisor:
     """Keeps a follower for each table that the catalog's declaration wants followed.
 
     Tables that are the same in DynamoDB share one. `follow` runs all of them. With `leases`, each
@@ -48,23 +48,23 @@ class Followers:
         catalog: Catalog,
         source: StreamSource,
         invalidations: Invalidations,
-        pace: Pace,
-        timing: Timing | None = None,
+        pace: PollSettings,
+        timing: Clock | None = None,
         leases: Leases | None = None,
     ) -> None:
         self._catalog = catalog
         self._source = source
         self._invalidations = invalidations
         self._pace = pace
-        self._timing = timing or Timing()
+        self._timing = timing or Clock()
         self._leases = leases
         self._running: dict[_Source, _Running] = {}
 
-    def __iter__(self) -> Iterator[tuple[str, Follower]]:
+    def __iter__(self) -> Iterator[tuple[str, StreamConsumer]]:
         """Yield each follower at work here with a name that its table has in the catalog."""
         names = self._wanted()
         for source, (one, *_) in list(self._running.items()):
-            follower = one.follower if isinstance(one, Candidate) else one
+            follower = one.follower if isinstance(one, LeaderElector) else one
             if source in names and follower is not None:
                 yield names[source][0], follower
 
@@ -72,7 +72,7 @@ class Followers:
         """Yield how often who follows a table could not be agreed on, by a name of the table."""
         names = self._wanted()
         for source, (one, *_) in list(self._running.items()):
-            if source in names and isinstance(one, Candidate):
+            if source in names and isinstance(one, LeaderElector):
                 yield names[source][0], one.failures
 
     async def follow(self) -> NoReturn:
@@ -102,16 +102,18 @@ class Followers:
             if running:
                 running.task.cancel()
             location = table.schema.identity.location
-            make = partial(self._follower, source, Tally())
-            one: Follower | Candidate = (
+            make = partial(self._follower, source, ConsumerStats())
+            one: StreamConsumer | LeaderElector = (
                 make(None)
                 if self._leases is None
-                else Candidate(_lease_name(source, location), self._leases, make, self._timing)
+                else LeaderElector(_lease_name(source, location), self._leases, make, self._timing)
             )
             self._running[source] = _Running(one, tasks.create_task(one.follow()), location)
 
-    def _follower(self, source: _Source, tally: Tally, resume: Checkpoint | None) -> Follower:
-        return Follower(
+    def _follower(
+        self, source: _Source, tally: ConsumerStats, resume: Checkpoint | None
+    ) -> StreamConsumer:
+        return StreamConsumer(
             partial(self._table, source),
             self._source,
             self._invalidations,

@@ -10,13 +10,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
-from dynamodb_processor_server.catalog.config import CatalogDeclaration
+from dynamodb_processor_server.catalog.config import CatalogConfig
 from dynamodb_processor_server.catalog.description import DescriptionError, parse_description
 from dynamodb_processor_server.catalog.schema import TableSchema
 from dynamodb_processor_server.cli.catalog_text import FoundTable, catalog_text, units
 from dynamodb_processor_server.cli.proposals import propose
 from dynamodb_processor_server.cli.setting_flags import settings_of
-from dynamodb_processor_server.config_files import Document
+from dynamodb_processor_server.config_files import ConfigDocument
 from dynamodb_processor_server.config_files.atomic_write import replace_file
 from dynamodb_processor_server.dynamodb.backend import Backend
 from dynamodb_processor_server.dynamodb.clients import Clients
@@ -94,7 +94,7 @@ async def _init(args: argparse.Namespace) -> int:
     if not described:
         raise ConfigurationError("\n".join(note for table in tables for note in table.notes))
     # A file that the server would refuse must not be written.
-    Document(Path("catalog.yaml"), text.encode()).parse(CatalogDeclaration)
+    ConfigDocument(Path("catalog.yaml"), text.encode()).parse(CatalogConfig)
     _write(text, args.output, force=args.force)
     _say_next(described, args.output, settings)
     return 0 if len(described) == len(tables) else 1

@@ -10,14 +10,14 @@ from pydantic import SecretStr
 
 from dynamodb_processor_server.auth.api_keys import KeyRing
 from dynamodb_processor_server.auth.unused_keys import keys_without_tables
-from dynamodb_processor_server.catalog.config import CatalogDeclaration
+from dynamodb_processor_server.catalog.config import CatalogConfig
 from dynamodb_processor_server.cli.redis_report import report_on_redis
 from dynamodb_processor_server.cli.setting_warnings import setting_warnings
 from dynamodb_processor_server.cli.table_report import TableReport, discovered, report_on
-from dynamodb_processor_server.config_files import Document
+from dynamodb_processor_server.config_files import ConfigDocument
 from dynamodb_processor_server.dynamodb.backend import Backend
 from dynamodb_processor_server.dynamodb.clients import Clients
-from dynamodb_processor_server.dynamodb.table_describer import DynamoDBDescriber
+from dynamodb_processor_server.dynamodb.table_describer import TableDescriber
 from dynamodb_processor_server.settings import Settings
 
 
@@ -34,8 +34,8 @@ async def show_config(settings: Settings) -> int:
     if settings.redis_url is not None:
         settings.shared_cache_keys()
     settings.shared_limits_url()
-    catalog = Document.read(settings.catalog).parse(CatalogDeclaration, settings.catalog_context())
-    keys = KeyRing.build(Document.read(settings.keys), settings.rate_classes)
+    catalog = ConfigDocument.read(settings.catalog).parse(CatalogConfig, settings.catalog_context())
+    keys = KeyRing.build(ConfigDocument.read(settings.keys), settings.rate_classes)
     print(f"keys: {len(keys)}")
     notes = setting_warnings(settings)
     notes += [
@@ -49,7 +49,7 @@ async def show_config(settings: Settings) -> int:
         notes += redis.notes
         sound = redis.sound
     async with Clients(settings.client_settings()) as clients:
-        describer = DynamoDBDescriber(Backend(clients, settings.backend_settings()))
+        describer = TableDescriber(Backend(clients, settings.backend_settings()))
         tables = catalog.tables.items()
         reports = {name: await report_on(name, one, describer, clients) for name, one in tables}
         _print_yaml({"tables": _texts(reports)})

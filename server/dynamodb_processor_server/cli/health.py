@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from dynamodb_processor_server.rpc.health_client import ask_health
+from dynamodb_processor_server.rpc.health_client import serving_status
 
 _TIMEOUT = 2.0  # seconds
 _PAUSE = 0.2  # seconds between questions
@@ -23,7 +23,7 @@ async def check_health(
     It is asked again and again for `wait` seconds as long as it does not serve.
     """
     deadline = time.monotonic() + wait
-    while (status := await ask_health(target, service, _TIMEOUT)) != "SERVING":
+    while (status := await serving_status(target, service, _TIMEOUT)) != "SERVING":
         if time.monotonic() + _PAUSE > deadline:
             break
         await sleep(_PAUSE)

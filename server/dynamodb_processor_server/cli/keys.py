@@ -22,7 +22,7 @@ from dynamodb_processor_server.auth.keys_file import (
     new_key,
     render_entry,
 )
-from dynamodb_processor_server.config_files import Document
+from dynamodb_processor_server.config_files import ConfigDocument
 from dynamodb_processor_server.config_files.atomic_write import replace_file
 from dynamodb_processor_server.config_files.validation_messages import reason_of
 from dynamodb_processor_server.errors import ConfigurationError
@@ -149,7 +149,7 @@ def _free_id(args: argparse.Namespace) -> str:
     """Return the principal's name and the first number with which the file has no id yet."""
     taken: set[str] = set()
     if args.append and args.append.exists():
-        taken = {key.id for key in Document.read(args.append).parse(KeysFile).keys}
+        taken = {key.id for key in ConfigDocument.read(args.append).parse(KeysFile).keys}
     names = (f"{args.principal}-{number}" for number in count(1))
     return next(name for name in names if name not in taken)
 
@@ -181,7 +181,7 @@ def _append(path: Path, entry: KeyEntry) -> None:
     before: tuple[KeyEntry, ...] = ()
     text = f"keys:\n{render_entry(entry)}"
     if path.exists():
-        document = Document.read(path)
+        document = ConfigDocument.read(path)
         before = document.parse(KeysFile).keys
         if any(other.id == entry.id for other in before):
             raise ConfigurationError(f"{path}: --id: {entry.id} is in the file already")
@@ -195,7 +195,7 @@ def _append(path: Path, entry: KeyEntry) -> None:
 
 def _keys_in(path: Path, text: str) -> tuple[KeyEntry, ...] | None:
     try:
-        return Document(path, text.encode()).parse(KeysFile).keys
+        return ConfigDocument(path, text.encode()).parse(KeysFile).keys
     except ConfigurationError:
         return None
 

@@ -122,7 +122,7 @@ def _templates(
         shape, _ = shapes.most_common(1)[0]
         text = _template_of(name, shape, taken)
         template = KeyTemplate.parse(name, text, {})
-        matching = sum(template.undo(value) is not None for value in values)
+        matching = sum(template.decompose(value) is not None for value in values)
         taken.update(field.name for field in template.fields)
         yield Template(name, text, matching, len(values))
 

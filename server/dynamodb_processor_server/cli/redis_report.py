@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from dynamodb_processor_server.runtime.redis import (
     NEEDS_BRACES,
-    RedisFailed,
+    RedisCommandError,
     close_redis,
     connect,
     open_redis,
@@ -68,7 +68,7 @@ async def report_on_redis(url: str, prefix: str) -> RedisReport:
     try:
         async with asyncio.timeout(_TIMEOUT):
             return await _ask(client, prefix)
-    except RedisFailed as error:
+    except RedisCommandError as error:
         words = error.words or "it does not answer"
         remedy = remedy_for(error.words)
         return RedisReport(f"{words} ({remedy})" if remedy else words, sound=False)
@@ -94,7 +94,7 @@ async def _cluster_nodes(client: Any) -> int:
     """Return how many nodes of a cluster share the keys, 0 if there is no cluster to be seen."""
     try:
         answer = await run_script(lambda **_: client.execute_command("CLUSTER", "INFO"), (), ())
-    except RedisFailed:
+    except RedisCommandError:
         return 0
     found = re.search(rb"cluster_size:(\d+)", answer) if isinstance(answer, bytes) else None
     return int(found[1]) if found else 0

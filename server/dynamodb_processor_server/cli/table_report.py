@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dynamodb_processor_server.catalog.config import CatalogDeclaration, TableDeclaration
+from dynamodb_processor_server.catalog.config import CatalogConfig, TableConfig
 from dynamodb_processor_server.catalog.schema import Table, TableSchema
 from dynamodb_processor_server.dynamodb.clients import Clients
-from dynamodb_processor_server.dynamodb.table_describer import DynamoDBDescriber
+from dynamodb_processor_server.dynamodb.table_describer import TableDescriber
 from dynamodb_processor_server.errors import BackendRefused, ProcessorError
 from dynamodb_processor_server.query.planning.refusals import index_note, unproven_keys
 
@@ -27,7 +27,7 @@ class TableReport:
 
 
 async def report_on(
-    name: str, declaration: TableDeclaration, describer: DynamoDBDescriber, clients: Clients
+    name: str, declaration: TableConfig, describer: TableDescriber, clients: Clients
 ) -> TableReport:
     """Describe a table and report on it; what is wrong with it is a report as well."""
     place = await clients.place(declaration.region, declaration.role_arn)
@@ -44,9 +44,7 @@ async def report_on(
     return TableReport(text, [f"table {name}: {note}" for note in notes], True)
 
 
-async def _field_notes(
-    declaration: TableDeclaration, describer: DynamoDBDescriber
-) -> Sequence[str]:
+async def _field_notes(declaration: TableConfig, describer: TableDescriber) -> Sequence[str]:
     """Return notes on stored attributes with the names of fields, from a sample of the items."""
     fields = sorted({f.name for template in declaration.view.templates for f in template.fields})
     if not fields:
@@ -63,7 +61,7 @@ async def _field_notes(
 
 
 async def discovered(
-    catalog: CatalogDeclaration, describer: DynamoDBDescriber, clients: Clients
+    catalog: CatalogConfig, describer: TableDescriber, clients: Clients
 ) -> tuple[dict[str, TableReport], str]:
     """Report on tables that the catalog discovers, and return a note on those left out, if any."""
     try:
@@ -82,13 +80,13 @@ async def discovered(
 
 
 def _check(table: Table) -> None:
-    if table.misfits:
-        raise BackendRefused("; ".join(table.misfits))
+    if table.schema_conflicts:
+        raise BackendRefused("; ".join(table.schema_conflicts))
     if table.declaration.invalidate_from_stream and table.schema.stream_arn is None:
         raise BackendRefused("invalidate_from_stream: the table has no stream")
 
 
-def _notes(name: str, declaration: TableDeclaration, schema: TableSchema) -> Iterator[str]:
+def _notes(name: str, declaration: TableConfig, schema: TableSchema) -> Iterator[str]:
     for reason in schema.skipped:
         yield f"index not used: {reason}"
     kept_back = _unseen_indexes(Table(name, declaration, schema))

@@ -8,31 +8,31 @@ from __future__ import annotations
 
 from dynamodb_processor_server.config_files.document import (
     MAX_DOCUMENT_BYTES,
-    Document,
+    ConfigDocument,
     load_document,
 )
 from dynamodb_processor_server.config_files.durations import duration
-from dynamodb_processor_server.config_files.errors import DocumentError, Mistake
+from dynamodb_processor_server.config_files.errors import ConfigFileError, ConfigIssue
 from dynamodb_processor_server.config_files.model import (
-    Declared,
-    distinct,
-    filled,
+    StrictModel,
     matching,
-    mistaken,
+    non_empty,
+    unique,
+    validation_error,
 )
-from dynamodb_processor_server.config_files.reloader import Reloading
+from dynamodb_processor_server.config_files.reloader import ReloadableFile
 
 __all__ = [
     "MAX_DOCUMENT_BYTES",
-    "Declared",
-    "Document",
-    "DocumentError",
-    "Mistake",
-    "Reloading",
-    "distinct",
+    "ConfigDocument",
+    "ConfigFileError",
+    "ConfigIssue",
+    "ReloadableFile",
+    "StrictModel",
     "duration",
-    "filled",
     "load_document",
     "matching",
-    "mistaken",
+    "non_empty",
+    "unique",
+    "validation_error",
 ]

@@ -12,29 +12,29 @@ from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
-from dynamodb_processor_server.config_files.errors import DocumentError, whole_file
-from dynamodb_processor_server.config_files.model import Declared
-from dynamodb_processor_server.config_files.yaml_tree import Tree
+from dynamodb_processor_server.config_files.errors import ConfigFileError, whole_file
+from dynamodb_processor_server.config_files.model import StrictModel
+from dynamodb_processor_server.config_files.yaml_tree import YamlDocument
 from dynamodb_processor_server.runtime.descriptors import SPARE
 
 MAX_DOCUMENT_BYTES: Final = 1 << 20
 
-ModelT = TypeVar("ModelT", bound=Declared)
+ModelT = TypeVar("ModelT", bound=StrictModel)
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class ConfigDocument:
     """The content of a file at one moment."""
 
     path: Path
     content: bytes = field(repr=False)
 
     @classmethod
-    def read(cls, path: Path) -> Document:
+    def read(cls, path: Path) -> ConfigDocument:
         """Return the file as it is now.
 
         Raises:
-            DocumentError: It is missing, unreadable, no regular file, or over 1 MiB.
+            ConfigFileError: It is missing, unreadable, no regular file, or over 1 MiB.
         """
         try:
             # A pipe would block here and could not be read again, which a reload has to do.
@@ -58,14 +58,14 @@ class Document:
         """Return the content as a `model`; `context` is for the model's validators.
 
         Raises:
-            DocumentError: With every mistake of the first stage that finds one: encoding, YAML,
+            ConfigFileError: With every mistake of the first stage that finds one: encoding, YAML,
                 structure, and then the model's rules.
         """
-        tree = Tree(str(self.path), self.content)
+        tree = YamlDocument(str(self.path), self.content)
         try:
             return model.model_validate(tree.value, context=context)
         except ValidationError as error:
-            raise DocumentError(tree.mistakes_of(error, model)) from None
+            raise ConfigFileError(tree.mistakes_of(error, model)) from None
 
 
 def _head_of(path: Path) -> bytes:
@@ -79,6 +79,6 @@ def load_document(
     """Return the file at `path` as a `model`.
 
     Raises:
-        DocumentError: The file cannot be read, or has mistakes; all of them are listed.
+        ConfigFileError: The file cannot be read, or has mistakes; all of them are listed.
     """
-    return Document.read(path).parse(model, context)
+    return ConfigDocument.read(path).parse(model, context)

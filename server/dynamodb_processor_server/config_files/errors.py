@@ -12,7 +12,7 @@ _MAX_LISTED: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
+class ConfigIssue:
     """One mistake in a file. Line 0 stands for the whole file, an empty field for no field."""
 
     file: str
@@ -26,10 +26,10 @@ class Mistake:
         return ": ".join(part for part in (place, self.field, self.reason) if part)
 
 
-class DocumentError(ConfigurationError):
+class ConfigFileError(ConfigurationError):
     """A file is not what it should be; its text has one line for each mistake."""
 
-    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
+    def __init__(self, mistakes: tuple[ConfigIssue, ...]) -> None:
         lines = [str(mistake) for mistake in mistakes[:_MAX_LISTED]]
         if len(mistakes) > _MAX_LISTED:
             lines.append(f"and {len(mistakes) - _MAX_LISTED} more mistakes")
@@ -37,6 +37,6 @@ class DocumentError(ConfigurationError):
         self.mistakes = mistakes
 
 
-def whole_file(path: Path, reason: str) -> DocumentError:
+def whole_file(path: Path, reason: str) -> ConfigFileError:
     """Return the error for a file of which no line is to blame."""
-    return DocumentError((Mistake(str(path), 0, "", reason),))
+    return ConfigFileError((ConfigIssue(str(path), 0, "", reason),))

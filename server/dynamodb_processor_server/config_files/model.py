@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
 
 
-class Declared(BaseModel):
+class StrictModel(BaseModel):
     """The base of everything that is declared in a file: immutable, without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -28,22 +28,22 @@ def matching(pattern: str, expected: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def mistaken(reason: str, *at: str | int) -> PydanticCustomError:
+def validation_error(reason: str, *at: str | int) -> PydanticCustomError:
     """Return the error for a validator to raise: `reason`, at a place below the validated field."""
     return PydanticCustomError("mistaken", "{reason}", {"reason": reason, "at": at})
 
 
-def filled(values: tuple[Any, ...]) -> tuple[Any, ...]:
+def non_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return `values`, or raise if there are none."""
     if not values:
-        raise mistaken("must not be empty")
+        raise validation_error("must not be empty")
     return values
 
 
-def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+def unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return `values`, or raise for the first that repeats another one."""
     seen: dict[Hashable, int] = {}
     for index, value in enumerate(values):
         if seen.setdefault(value, index) != index:
-            raise mistaken(f"repeats entry {seen[value]}", index)
+            raise validation_error(f"repeats entry {seen[value]}", index)
     return values

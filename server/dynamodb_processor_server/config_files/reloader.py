@@ -10,7 +10,7 @@ from typing import Generic, NoReturn, TypeVar
 
 import structlog
 
-from dynamodb_processor_server.config_files.document import Document
+from dynamodb_processor_server.config_files.document import ConfigDocument
 from dynamodb_processor_server.config_files.errors import whole_file
 from dynamodb_processor_server.errors import ConfigurationError
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 
-class Reloading(Generic[T]):
+class ReloadableFile(Generic[T]):
     """A value built from a file, kept in step with the file; a bad new file changes nothing.
 
     Polled by content rather than by modification time: a file of at most 1 MiB is read sooner than
@@ -29,7 +29,7 @@ class Reloading(Generic[T]):
     def __init__(
         self,
         path: Path,
-        build: Callable[[Document], T],
+        build: Callable[[ConfigDocument], T],
         on_refused: Callable[[ConfigurationError], None] | None = None,
     ) -> None:
         """Read the file and build the first value.
@@ -43,7 +43,7 @@ class Reloading(Generic[T]):
         Raises:
             ConfigurationError: The file cannot be read, or `build` refuses it.
         """
-        document = Document.read(path)
+        document = ConfigDocument.read(path)
         self._path = path
         self._build = build
         self._on_refused = on_refused or _log_refusal
@@ -90,8 +90,8 @@ class Reloading(Generic[T]):
         `on_change` may still refuse the value by raising `ConfigurationError`.
         """
         try:
-            document = await asyncio.to_thread(Document.read, self._path)
-            again = await asyncio.to_thread(Document.read, self._path)
+            document = await asyncio.to_thread(ConfigDocument.read, self._path)
+            again = await asyncio.to_thread(ConfigDocument.read, self._path)
         except ConfigurationError as error:
             self._refuse(str(error), error)
             return
@@ -102,7 +102,7 @@ class Reloading(Generic[T]):
         elif document.version != self._refused:
             await self._adopt(document, on_change)
 
-    async def _adopt(self, document: Document, on_change: Callable[[T], None]) -> None:
+    async def _adopt(self, document: ConfigDocument, on_change: Callable[[T], None]) -> None:
         try:
             value = await asyncio.to_thread(self._build, document)
             on_change(value)

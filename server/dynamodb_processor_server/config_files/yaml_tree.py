@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from dynamodb_processor_server.config_files.errors import DocumentError, Mistake
+from dynamodb_processor_server.config_files.errors import ConfigFileError, ConfigIssue
 from dynamodb_processor_server.config_files.validation_messages import reason_of
 
 Location = tuple[str | int, ...]
@@ -28,7 +28,7 @@ _KEY_TAGS: Final = frozenset({f"{_TAG}str", f"{_TAG}merge"})
 _Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class Tree:
+class YamlDocument:
     """The values of a YAML document, with their lines for whoever judges them.
 
     Unlike PyYAML's own construction it refuses repeated keys and keys that are no text, and finds
@@ -39,10 +39,10 @@ class Tree:
         """Read the content.
 
         Raises:
-            DocumentError: It is no UTF-8, no YAML, empty, no mapping, or not well-formed.
+            ConfigFileError: It is no UTF-8, no YAML, empty, no mapping, or not well-formed.
         """
         self._file = file
-        self._mistakes: list[Mistake] = []
+        self._mistakes: list[ConfigIssue] = []
         self._built: dict[int, tuple[Any, int]] = {}
         text = self._decoded(content)
         try:
@@ -54,9 +54,9 @@ class Tree:
         if values > _MAX_VALUES:
             self._add(None, (), f"stands for more than {_MAX_VALUES} values, aliases included")
         if self._mistakes:
-            raise DocumentError(tuple(self._mistakes))
+            raise ConfigFileError(tuple(self._mistakes))
 
-    def mistakes_of(self, error: ValidationError, model: Any) -> tuple[Mistake, ...]:
+    def mistakes_of(self, error: ValidationError, model: Any) -> tuple[ConfigIssue, ...]:
         """Return what a model found wrong with the values, in the order of the lines."""
         details = error.errors(include_url=False, include_input=False)
         # A default that depends on another field is no mistake of its own.
@@ -64,12 +64,12 @@ class Tree:
         found = [self._mistake_of(one, model) for one in own]
         return tuple(sorted(found, key=lambda mistake: mistake.line))
 
-    def _mistake_of(self, details: ErrorDetails, model: Any) -> Mistake:
+    def _mistake_of(self, details: ErrorDetails, model: Any) -> ConfigIssue:
         at = (*details["loc"], *details.get("ctx", {}).get("at", ()))
         # Pydantic marks a mistake in a mapping's key this way.
         location = at[:-1] if at and at[-1] == "[key]" else at
         reason = reason_of(details, model)
-        return Mistake(self._file, self._line_of(location), _path(location), reason)
+        return ConfigIssue(self._file, self._line_of(location), _path(location), reason)
 
     def _line_of(self, location: Location) -> int:
         """Return the line of the value, or of the nearest value around it that the file has."""
@@ -86,21 +86,23 @@ class Tree:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
-            raise DocumentError((Mistake(self._file, line, "", "is not UTF-8 text"),)) from None
+            raise ConfigFileError(
+                (ConfigIssue(self._file, line, "", "is not UTF-8 text"),)
+            ) from None
         if found := _UNPRINTABLE.search(text):
             line = text.count("\n", 0, found.start()) + 1
             reason = f"holds the character U+{ord(found[0]):04X}, which YAML does not allow"
-            raise DocumentError((Mistake(self._file, line, "", reason),))
+            raise ConfigFileError((ConfigIssue(self._file, line, "", reason),))
         return text
 
     def _composed(self, text: str) -> yaml.Node:
         self._check_depth(text)
         root = yaml.compose(text, Loader=_Loader)
         if root is None or _is_null(root):
-            raise DocumentError((Mistake(self._file, 0, "", "is empty"),))
+            raise ConfigFileError((ConfigIssue(self._file, 0, "", "is empty"),))
         if not isinstance(root, yaml.MappingNode):
             reason = "must be a mapping of fields to values"
-            raise DocumentError((Mistake(self._file, _line(root), "", reason),))
+            raise ConfigFileError((ConfigIssue(self._file, _line(root), "", reason),))
         return root
 
     def _check_depth(self, text: str) -> None:
@@ -113,18 +115,18 @@ class Tree:
                 depth -= 1
             if depth > _MAX_DEPTH:
                 reason = f"is nested more than {_MAX_DEPTH} levels deep"
-                raise DocumentError((Mistake(self._file, _line(event), "", reason),))
+                raise ConfigFileError((ConfigIssue(self._file, _line(event), "", reason),))
 
-    def _syntax_error(self, error: yaml.YAMLError, text: str) -> DocumentError:
+    def _syntax_error(self, error: yaml.YAMLError, text: str) -> ConfigFileError:
         mark = getattr(error, "problem_mark", None)
         if mark is None:
-            return DocumentError((Mistake(self._file, 0, "", "is not YAML"),))
+            return ConfigFileError((ConfigIssue(self._file, 0, "", "is not YAML"),))
         line = text.splitlines()[mark.line : mark.line + 1]
         if line and "\t" in line[0][: len(line[0]) - len(line[0].lstrip())]:
             reason = "a tab in the indentation, which YAML makes of spaces only"
         else:
             reason = f"is not YAML: {getattr(error, 'problem', '')}"
-        return DocumentError((Mistake(self._file, mark.line + 1, "", reason),))
+        return ConfigFileError((ConfigIssue(self._file, mark.line + 1, "", reason),))
 
     def _value_of(self, node: yaml.Node, at: Location) -> tuple[Any, int]:
         """Return the node's value and how many values it stands for, itself and aliases counted."""
@@ -185,7 +187,7 @@ class Tree:
 
     def _add(self, node: yaml.Node | None, at: Location, reason: str) -> None:
         line = _line(node) if node else 0
-        self._mistakes.append(Mistake(self._file, line, _path(at), reason))
+        self._mistakes.append(ConfigIssue(self._file, line, _path(at), reason))
 
 
 def _line(marked: yaml.Node | yaml.Event) -> int:

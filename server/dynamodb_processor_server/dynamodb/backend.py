@@ -17,16 +17,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dynamodb_processor_server.dynamodb.clients import Clients
-from dynamodb_processor_server.dynamodb.error_classification import Blame, Failure, classify
+from dynamodb_processor_server.dynamodb.error_classification import (
+    BackendFailure,
+    FailureScope,
+    classify,
+)
 from dynamodb_processor_server.errors import BackendUnavailable
 from dynamodb_processor_server.runtime.circuit_breaker import (
-    Breakers,
     BreakerSettings,
+    CircuitBreakers,
+    CircuitOpenError,
     Entry,
-    LeftAlone,
-    Verdict,
+    Outcome,
 )
-from dynamodb_processor_server.runtime.retry import RetryBudget, pause_before
+from dynamodb_processor_server.runtime.retry import RetryBudget, backoff_delay
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -43,12 +47,12 @@ _STOP: Final = -1.0
 # An attempt that is given up says nothing of DynamoDB, unless it had no answer for so long.
 _SLOW: Final = 1.0
 
-_WELL: Final = (Verdict.WELL, Verdict.WELL)
+_WELL: Final = (Outcome.SUCCESS, Outcome.SUCCESS)
 # What a failure says of the table, and of the partition.
-_VERDICTS: Final[Mapping[Blame, tuple[Verdict, Verdict]]] = {
-    Blame.NOBODY: (Verdict.NOTHING, Verdict.NOTHING),
-    Blame.PARTITION: (Verdict.NOTHING, Verdict.SICK),
-    Blame.TABLE: (Verdict.SICK, Verdict.NOTHING),
+_VERDICTS: Final[Mapping[FailureScope, tuple[Outcome, Outcome]]] = {
+    FailureScope.NOBODY: (Outcome.IGNORED, Outcome.IGNORED),
+    FailureScope.PARTITION: (Outcome.IGNORED, Outcome.FAILURE),
+    FailureScope.TABLE: (Outcome.FAILURE, Outcome.IGNORED),
 }
 
 
@@ -68,7 +72,7 @@ class BackendSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class RequestTarget:
     """What a request is for: a logical table, and where its client comes from.
 
     `partition` says which one the request reads, of which path; None if it reads several.
@@ -93,19 +97,19 @@ class Answer:
 
 
 @dataclass(slots=True)
-class TableRecord:
+class TableStats:
     """What became of a table's requests: attempts by outcome, and how many were retries.
 
-    `left_alone` are the requests that a breaker did not let through.
+    `rejected_by_breaker` are the requests that a breaker did not let through.
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
     retries: int = 0
-    left_alone: int = 0
+    rejected_by_breaker: int = 0
     budget: RetryBudget = field(default_factory=RetryBudget)
 
 
-_Attempt: TypeAlias = Callable[[TableRecord, Target], Awaitable[Content | Failure]]
+_Attempt: TypeAlias = Callable[[TableStats, RequestTarget], Awaitable[Content | BackendFailure]]
 
 
 def _loop_time() -> float:
@@ -133,7 +137,7 @@ class Backend:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         settings = settings or BackendSettings()
-        self.breakers = Breakers(settings.breaker, clock, jitter)
+        self.breakers = CircuitBreakers(settings.breaker, clock, jitter)
         self._clients = clients
         self._settings = settings
         self._connections = asyncio.Semaphore(settings.connections)
@@ -141,14 +145,14 @@ class Backend:
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
-        self._tables: dict[str, TableRecord] = {}
-        self._control = TableRecord()
+        self._tables: dict[str, TableStats] = {}
+        self._control = TableStats()
 
-    def tables(self) -> Iterator[tuple[str, TableRecord]]:
+    def tables(self) -> Iterator[tuple[str, TableStats]]:
         """Yield what was recorded of each table's data; safe in another thread."""
         yield from list(self._tables.items())
 
-    async def read(self, target: Target, request: Request, deadline: float) -> Answer:
+    async def read(self, target: RequestTarget, request: Request, deadline: float) -> Answer:
         """Return what a read of a table's data gives.
 
         `deadline` is a time of `clock`: no retry is begun that could not end before it. It is for
@@ -162,14 +166,16 @@ class Backend:
             self._meter(target.table, answer.read_units)
         return answer
 
-    async def describe(self, target: Target, request: Request) -> Answer:
+    async def call_control_plane(self, target: RequestTarget, request: Request) -> Answer:
         """Return what a request about tables gives; their names may be a caller's guesses.
 
         Raises as `read`.
         """
         return await self._call(self._control, target, partial(self._attempt, request), math.inf)
 
-    async def wait_for_rest(self, target: Target, request: int, *, idle: bool) -> bool:
+    async def backoff_before_unprocessed(
+        self, target: RequestTarget, request: int, *, idle: bool
+    ) -> bool:
         """Wait before asking for what DynamoDB left undone in its answer to the nth request.
 
         An `idle` answer, which did nothing at all, is throttling by another name. Then False is
@@ -177,21 +183,21 @@ class Backend:
         """
         if idle and not self._record(target.table).budget.spend():
             return False
-        await self._sleep(pause_before(request, self._jitter))
+        await self._sleep(backoff_delay(request, self._jitter))
         return True
 
-    def _record(self, table: str) -> TableRecord:
+    def _record(self, table: str) -> TableStats:
         record = self._tables.get(table)
         if record is None:
-            record = self._tables[table] = TableRecord()
+            record = self._tables[table] = TableStats()
         return record
 
     async def _call(
-        self, record: TableRecord, target: Target, attempt: _Attempt, deadline: float
+        self, record: TableStats, target: RequestTarget, attempt: _Attempt, deadline: float
     ) -> Answer:
         began = self._clock()
         attempts = 1
-        while isinstance(outcome := await attempt(record, target), Failure):
+        while isinstance(outcome := await attempt(record, target), BackendFailure):
             if outcome.credentials_expired:
                 self._clients.renew_credentials(target.region, target.role_arn)
             await self._before_retry(record, outcome, attempts, deadline)
@@ -201,13 +207,13 @@ class Backend:
         return Answer(outcome, attempts, self._clock() - began, _read_units(outcome))
 
     async def _before_retry(
-        self, record: TableRecord, failure: Failure, attempts: int, deadline: float
+        self, record: TableStats, failure: BackendFailure, attempts: int, deadline: float
     ) -> None:
         """Wait until the next attempt; raise the failure when there is to be none."""
         error = failure.error
         if not failure.retryable or attempts >= self._settings.attempts:
             raise error
-        pause = pause_before(attempts, self._jitter)
+        pause = backoff_delay(attempts, self._jitter)
         if self._clock() + pause + _LEAST_TIME > deadline:
             raise error
         if not record.budget.spend():
@@ -217,43 +223,43 @@ class Backend:
         await self._sleep(pause)
 
     async def _guarded(
-        self, request: Request, record: TableRecord, target: Target
-    ) -> Content | Failure:
+        self, request: Request, record: TableStats, target: RequestTarget
+    ) -> Content | BackendFailure:
         """Make an attempt if the breakers let it through, and tell them what became of it."""
         async with self._connections:
             return await self._entered(request, record, target)
 
     async def _entered(
-        self, request: Request, record: TableRecord, target: Target
-    ) -> Content | Failure:
+        self, request: Request, record: TableStats, target: RequestTarget
+    ) -> Content | BackendFailure:
         entry = self._enter(record, target)
         began = self._clock()
-        verdicts = _VERDICTS[Blame.NOBODY]
+        verdicts = _VERDICTS[FailureScope.NOBODY]
         cause: Hashable = None
         try:
             outcome = await self._attempt(request, record, target)
-            verdicts = _VERDICTS[outcome.blame] if isinstance(outcome, Failure) else _WELL
-            if isinstance(outcome, Failure) and outcome.may_be_of_request:
+            verdicts = _VERDICTS[outcome.blame] if isinstance(outcome, BackendFailure) else _WELL
+            if isinstance(outcome, BackendFailure) and outcome.may_be_of_request:
                 cause = target.query
         except asyncio.CancelledError:
             if self._clock() - began >= _SLOW:
-                verdicts = _VERDICTS[Blame.TABLE]
+                verdicts = _VERDICTS[FailureScope.TABLE]
             raise
         finally:
-            entry.settle(*verdicts, cause)
+            entry.record(*verdicts, cause)
         return outcome
 
-    def _enter(self, record: TableRecord, target: Target) -> Entry:
+    def _enter(self, record: TableStats, target: RequestTarget) -> Entry:
         try:
             return self.breakers.enter(target.table, target.partition)
-        except LeftAlone as error:
-            record.left_alone += 1
+        except CircuitOpenError as error:
+            record.rejected_by_breaker += 1
             text = f"{target.table} has been failing and is left alone for a moment"
             raise BackendUnavailable(text, error.retry_after, error.retry_after) from None
 
     async def _attempt(
-        self, request: Request, record: TableRecord, target: Target
-    ) -> Content | Failure:
+        self, request: Request, record: TableStats, target: RequestTarget
+    ) -> Content | BackendFailure:
         kind = "abandoned"
         try:
             # The client's own timeout is for each read of its socket: an answer could drip forever.

@@ -25,7 +25,13 @@ from dynamodb_processor_server.errors import (
 )
 from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.projection import shaped
-from dynamodb_processor_server.reader import NO_USAGE, ItemReader, Limits, Lookup, Usage
+from dynamodb_processor_server.reader import (
+    NO_USAGE,
+    BatchGetRequest,
+    ItemReader,
+    ReadOptions,
+    Usage,
+)
 
 # Of a table of which nothing is known every item may have as many bytes as DynamoDB allows.
 _MAX_ITEM_BYTES: Final = 400 * 1024
@@ -41,7 +47,7 @@ _MAX_REMEMBERED: Final = 1_000  # tables and projections whose item sizes are kn
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class BoundedBatch:
     """What became of a lookup: for each key, in order, its `Item` message, or None where none is.
 
     A key that is left out of `items` was not read. `read_at` is in seconds since the epoch.
@@ -63,7 +69,9 @@ class BoundedBatches:
         self._max_item_bytes = max_item_bytes
         self._sizes: LRUCache[Hashable, float] = LRUCache(_MAX_REMEMBERED)
 
-    async def get_items(self, lookup: Lookup, limits: Limits, reserved: int = 0) -> Batch:
+    async def get_items(
+        self, lookup: BatchGetRequest, limits: ReadOptions, reserved: int = 0
+    ) -> BoundedBatch:
         """Return what could be read within `limits` and fits, less `reserved` bytes of the room.
 
         Raises what `ItemReader` raises, if nothing could be read, and ItemTooLarge for the first
@@ -88,9 +96,9 @@ class BoundedBatches:
             raise reading.too_large
         if reading.count:
             self._sizes[_asked(lookup)] = reading.average
-        return Batch(reading.items, reading.usage, reading.read_at)
+        return BoundedBatch(reading.items, reading.usage, reading.read_at)
 
-    def _expected(self, lookup: Lookup) -> float:
+    def _expected(self, lookup: BatchGetRequest) -> float:
         """Return how large an item is likely to be.
 
         Under a row rule the size of other items must not be felt, not even in how many requests
@@ -101,7 +109,7 @@ class BoundedBatches:
         return remembered or average or _MAX_ITEM_BYTES
 
 
-def _asked(lookup: Lookup) -> Hashable:
+def _asked(lookup: BatchGetRequest) -> Hashable:
     """Return what the size of items depends on: the table, what is asked for, and of which."""
     return lookup.table.schema.identity, hash(str(lookup.request)), lookup.rule
 
@@ -109,7 +117,7 @@ def _asked(lookup: Lookup) -> Hashable:
 class _Reading:
     """One batch in the making. `count` items were found, with `average` bytes."""
 
-    def __init__(self, lookup: Lookup, room: int, max_item: int, expected: float) -> None:
+    def __init__(self, lookup: BatchGetRequest, room: int, max_item: int, expected: float) -> None:
         self.items: dict[int, bytes | None] = {}
         self.usage = NO_USAGE
         self.read_at = 0.0
@@ -148,24 +156,24 @@ class _Reading:
             return _MAX_FIRST_PART
         if self._lookup.rule is not None:  # the units would tell of hidden items
             return _MAX_DENSE_PART
-        stored = self.usage.read_units * _BYTES_PER_GET * (1 if self._lookup.strong else 2)
+        stored = self.usage.read_units * _BYTES_PER_GET * (1 if self._lookup.consistent else 2)
         return _MAX_DENSE_PART if self._bytes > _DENSE * stored else self._room
 
-    def is_over(self, limits: Limits) -> bool:
+    def is_over(self, limits: ReadOptions) -> bool:
         """Return whether the call's own limits end the batch here."""
         if not self.began:
             return False
         units = limits.max_read_units
         spent = units is not None and self.usage.read_units >= units
-        return spent or asyncio.get_running_loop().time() >= limits.answer_by
+        return spent or asyncio.get_running_loop().time() >= limits.soft_deadline
 
-    def limits(self, limits: Limits) -> Limits:
+    def limits(self, limits: ReadOptions) -> ReadOptions:
         """Return the limits of the next part, which leaves unprocessed what has no room.
 
         So a part that was taken for one of small items ends after the answer that shows otherwise.
         """
         left = max(self._room - self._bytes, self.average)
-        units = left / _BYTES_PER_GET * (1.0 if self._lookup.strong else 0.5)
+        units = left / _BYTES_PER_GET * (1.0 if self._lookup.consistent else 0.5)
         if limits.max_read_units is not None:
             units = min(units, limits.max_read_units - self.usage.read_units)
         return limits._replace(max_read_units=units)

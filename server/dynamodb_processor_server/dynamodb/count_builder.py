@@ -17,24 +17,24 @@ from typing import Any, Final
 
 from dynamodb_processor_server.cursor import (
     EXHAUSTED,
-    BranchPosition,
-    decode_positions,
-    encode_positions,
+    PartitionCursor,
+    decode_cursor,
+    encode_cursor,
 )
-from dynamodb_processor_server.dynamodb.item_expiry import Lifetime
+from dynamodb_processor_server.dynamodb.item_expiry import EarliestExpiry
 from dynamodb_processor_server.query.expression.evaluator import evaluate
 from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
 from dynamodb_processor_server.reader import (
-    UNBOUNDED,
-    Limits,
+    NO_PAGE_LIMIT,
+    Cursor,
     Page,
     PageContent,
     PageEnd,
-    Position,
+    ReadOptions,
     Usage,
 )
-from dynamodb_processor_server.runtime.time_slices import Slice
+from dynamodb_processor_server.runtime.time_slices import TimeSlice
 
 # Above this, the 1 MB cap of an answer is the better limit.
 _MAX_LIMIT: Final = 10_000
@@ -49,13 +49,13 @@ _MAX_CUT_ANSWERS: Final = 1
 _RANGE_ENDS: Final = 2
 
 
-class CountingBranch:
+class CountedPartition:
     """One partition that is counted, and where counting stands in it.
 
     `limit` is the `Limit` of the last request, None for as much as an answer holds.
     """
 
-    def __init__(self, request: Mapping[str, Any], position: BranchPosition) -> None:
+    def __init__(self, request: Mapping[str, Any], position: PartitionCursor) -> None:
         self.request = request
         self.position = position
         self.limit: int | None = None
@@ -65,7 +65,7 @@ class CountingBranch:
 class _Unfiltered:
     """An answer of which `seen` items have been looked at."""
 
-    branch: CountingBranch
+    branch: CountedPartition
     content: Mapping[str, Any]
     seen: int = 0
     matches: list[WireItem] = field(default_factory=list)
@@ -84,38 +84,38 @@ class CountBuilder:
     def __init__(
         self,
         plan: Plan,
-        at: Position,
-        limits: Limits,
+        at: Cursor,
+        limits: ReadOptions,
         now: float,
         pause_after: float = math.inf,
     ) -> None:
         self.usage = Usage()
         self.paused = False
-        self._slice = Slice(pause_after)
+        self._slice = TimeSlice(pause_after)
         self._unfiltered: deque[_Unfiltered] = deque()
         self._plan = plan
         self._limits = limits
         self._read_at = now
-        self._lifetime = Lifetime(plan, now)
+        self._lifetime = EarliestExpiry(plan, now)
         self._count = 0
         self._cut_answers = 0  # those that a `Limit` cut short
         self._whole_answers = 0  # the others
         # Where items are hidden, the bound is reached only once one item more is known: whether
         # there is one must not be told by what happens to be evaluated.
-        self._enough = limits.page_size + plan.withheld
-        positions = decode_positions(at, len(plan.requests))
+        self._enough = limits.page_size + plan.hides_cost
+        positions = decode_cursor(at, len(plan.requests))
         self._began = positions
         self._branches = [
-            CountingBranch(request, position)
+            CountedPartition(request, position)
             for request, position in zip(plan.requests, positions, strict=True)
         ]
 
     @property
-    def moved(self) -> bool:
+    def has_progress(self) -> bool:
         """Whether the count stands further than where it began."""
         return [branch.position for branch in self._branches] != self._began
 
-    def needs(self) -> list[tuple[CountingBranch, dict[str, Any]]]:
+    def next_requests(self) -> list[tuple[CountedPartition, dict[str, Any]]]:
         """Return the partitions to go on with, all at the same time, each with its request.
 
         A budget is kept to the item: when it is down to fewer items than there are partitions, the
@@ -131,8 +131,8 @@ class CountBuilder:
             branch.limit = limit if limit <= needless else None
         return [(branch, self._request(branch)) for branch in waiting]
 
-    def add(self, branch: CountingBranch, answer: Mapping[str, Any], usage: Usage) -> None:
-        """Take in the answer to a request of `needs`."""
+    def add(self, branch: CountedPartition, answer: Mapping[str, Any], usage: Usage) -> None:
+        """Take in the answer to a request of `next_requests`."""
         self.usage += usage
         if "LastEvaluatedKey" in answer and branch.limit == usage.items_scanned:
             self._cut_answers += 1
@@ -186,17 +186,17 @@ class CountBuilder:
         answer.branch.position = answer.content.get("LastEvaluatedKey") or EXHAUSTED
         return True
 
-    def page(self, end: PageEnd) -> Page:
+    def partial_page(self, end: PageEnd) -> Page:
         """Return what has been counted so far."""
         positions = [branch.position for branch in self._branches]
-        following = None if end is PageEnd.EXHAUSTED else encode_positions(positions)
+        following = None if end is PageEnd.EXHAUSTED else encode_cursor(positions)
         until = self._lifetime.until
         content = PageContent(b"", self._count, following, end, self._read_at, until)
         return Page(content, self.usage)
 
-    finish = page
+    finish = partial_page
 
-    def _request(self, branch: CountingBranch) -> dict[str, Any]:
+    def _request(self, branch: CountedPartition) -> dict[str, Any]:
         request = dict(branch.request)
         if branch.limit is not None and self._plan.operation is not Operation.GET:
             request["Limit"] = branch.limit
@@ -209,7 +209,7 @@ class CountBuilder:
 
         Where nothing matches, the number doubles with each round.
         """
-        if self._limits.page_size >= UNBOUNDED:
+        if self._limits.page_size >= NO_PAGE_LIMIT:
             return sys.maxsize
         if not self._whole_answers:
             return 1

@@ -31,7 +31,7 @@ from dynamodb_processor_server.errors import (
 )
 
 
-class Blame(Enum):
+class FailureScope(Enum):
     """Whose health a failure speaks of. A request that is refused for what it says is nobody's."""
 
     NOBODY = "nobody"
@@ -40,7 +40,7 @@ class Blame(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class BackendFailure:
     """One failed attempt. `error` is the domain's; `kind` a word for metrics.
 
     `may_be_of_request` says that the request itself may be what DynamoDB fails on.
@@ -49,7 +49,7 @@ class Failure:
     error: Exception
     kind: str
     retryable: bool = False
-    blame: Blame = Blame.NOBODY
+    blame: FailureScope = FailureScope.NOBODY
     credentials_expired: bool = False
     may_be_of_request: bool = False
 
@@ -79,48 +79,48 @@ _HOT_PARTITION: Final = "KeyRangeThroughputExceeded"
 _NO_SUCH_INDEX: Final = "The table does not have the specified index"
 
 
-def classify(error: Exception, table: str) -> Failure:
+def classify(error: Exception, table: str) -> BackendFailure:
     """Return what an exception means that was raised while asking for logical `table`."""
     match error:
         case ClientError():
             return _classify_answer(error, table)
         case CorruptAnswer():
-            return _passing(f"{table} cannot be read at the moment", "corrupt")
+            return _transient(f"{table} cannot be read at the moment", "corrupt")
         case HTTPClientError() | NoConnection() | OSError():  # timeouts among them
-            return _passing(f"{table} cannot be reached at the moment", "unreachable")
+            return _transient(f"{table} cannot be reached at the moment", "unreachable")
         case CredentialsFailed():
             return _classify_credentials(error, table)
         case BotoCoreError():
             text = f"{type(error).__name__} while reading {table}: {error}"
-            return Failure(BackendRefused(text), "refused")
-    return Failure(error, "bug")
+            return BackendFailure(BackendRefused(text), "refused")
+    return BackendFailure(error, "bug")
 
 
-def _classify_answer(error: ClientError, table: str) -> Failure:
+def _classify_answer(error: ClientError, table: str) -> BackendFailure:
     answer: Mapping[str, Any] = error.response
     code = str(answer.get("Error", {}).get("Code", ""))
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     text = answer.get("Error", {}).get("Message", "")
     if code in _THROTTLES:
-        blame = Blame.PARTITION if _is_of_partitions(answer) else Blame.TABLE
-        return _passing(f"{table} is being throttled by DynamoDB", "throttled", blame)
+        blame = FailureScope.PARTITION if _is_of_partitions(answer) else FailureScope.TABLE
+        return _transient(f"{table} is being throttled by DynamoDB", "throttled", blame)
     if code == "ResourceNotFoundException":
-        return Failure(TableNotFound(f"table {table} does not exist"), "refused")
+        return BackendFailure(TableNotFound(f"table {table} does not exist"), "refused")
     if code == "ValidationException" and _NO_SUCH_INDEX in text:
-        return Failure(IndexGone(table), "refused")
+        return BackendFailure(IndexGone(table), "refused")
     if status >= 500 or code in _TRANSIENT:
-        failure = _passing(f"{table} cannot be read at the moment", "failed")
+        failure = _transient(f"{table} cannot be read at the moment", "failed")
         return replace(failure, may_be_of_request=status == 500)
     if not code or code.isdecimal():  # botocore's stand-in for an answer that is not DynamoDB's
-        return _passing(f"{table} cannot be read at the moment", "corrupt")
+        return _transient(f"{table} cannot be read at the moment", "corrupt")
     kind = RequestInvalid if code == "ValidationException" else BackendRefused
     refused = kind(f"{code} while reading {table}: {text}")
     if code in _EXPIRED:
-        return Failure(refused, "credentials", retryable=True, credentials_expired=True)
-    return Failure(refused, "refused")
+        return BackendFailure(refused, "credentials", retryable=True, credentials_expired=True)
+    return BackendFailure(refused, "refused")
 
 
-def _classify_credentials(error: CredentialsFailed, table: str) -> Failure:
+def _classify_credentials(error: CredentialsFailed, table: str) -> BackendFailure:
     """Return what it means that there are no credentials, which says nothing of the table."""
     cause = error.__cause__
     assert isinstance(cause, Exception)
@@ -129,11 +129,11 @@ def _classify_credentials(error: CredentialsFailed, table: str) -> Failure:
         if isinstance(failure.error, BackendRefused):  # what is set up wrong does not pass
             return replace(failure, kind="credentials")
     text = f"{table} cannot be read at the moment, for want of credentials"
-    return Failure(BackendUnavailable(text), "credentials", retryable=True)
+    return BackendFailure(BackendUnavailable(text), "credentials", retryable=True)
 
 
-def _passing(message: str, kind: str, blame: Blame = Blame.TABLE) -> Failure:
-    return Failure(BackendUnavailable(message), kind, retryable=True, blame=blame)
+def _transient(message: str, kind: str, blame: FailureScope = FailureScope.TABLE) -> BackendFailure:
+    return BackendFailure(BackendUnavailable(message), kind, retryable=True, blame=blame)
 
 
 def _is_of_partitions(answer: Mapping[str, Any]) -> bool:

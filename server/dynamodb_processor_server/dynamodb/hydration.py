@@ -20,13 +20,13 @@ from dynamodb_processor_server.query.expression.values import Value, WireItem, f
 from dynamodb_processor_server.query.planning.plan import Hydration, Plan
 from dynamodb_processor_server.reader import (
     NO_USAGE,
-    Found,
+    BatchGetRequest,
+    BatchGetResult,
     ItemReader,
-    Limits,
-    Lookup,
+    ReadOptions,
     Usage,
 )
-from dynamodb_processor_server.runtime.concurrency import all_of
+from dynamodb_processor_server.runtime.concurrency import gather_or_cancel
 
 PrimaryKey: TypeAlias = tuple[Value, ...]
 #: Items by primary key; None for those that are gone.
@@ -40,16 +40,16 @@ _MAX_REQUESTS: Final = 4  # at the same time
 _MAX_BYTES: Final = 16_000_000  # of items got at the same time, as far as their size can be told
 
 
-class _Unread(Enum):
+class _Pending(Enum):
     UNREAD = True
 
 
 #: Stands for an item that has yet to be got.
-UNREAD: Final = _Unread.UNREAD
-Unread: TypeAlias = _Unread
+PENDING: Final = _Pending.UNREAD
+Unread: TypeAlias = _Pending
 
 
-class BaseItems:
+class HydratedItems:
     """The items of the table that were got for a hydrating plan and not yet taken.
 
     `checked` counts those that were taken, dropped ones included; `in_vain` counts those since the
@@ -72,7 +72,7 @@ class BaseItems:
             return None
         key = _values(shown, self._primary_key)
         if key not in self._got:
-            return UNREAD
+            return PENDING
         item = self._got[key]
         return item if item is not None and self._is_still_there(item, shown) else None
 
@@ -85,7 +85,7 @@ class BaseItems:
             self.in_vain += 1
 
     def missing(self, upcoming: Iterator[WireItem], most: int) -> dict[PrimaryKey, WireItem]:
-        """Return the keys of those among the next `most` items that have yet to be got."""
+        """Return the keys of those among the next `batch_size` items that have yet to be got."""
         due = (shown for shown in upcoming if _meets(self._hydration.shown, shown))
         keys = {_values(shown, self._primary_key): shown for shown in islice(due, most)}
         return {
@@ -100,7 +100,7 @@ class BaseItems:
         self._asked += len(got)
         self._units += usage.read_units
 
-    def most(self, wanted: int) -> int:
+    def batch_size(self, wanted: int) -> int:
         """Return how many items to get at the same time where `wanted` are.
 
         One request at first. When it is known what items take, and thus about how large they are,
@@ -132,7 +132,7 @@ class Hydrator:
         self._items = items
 
     async def get(
-        self, plan: Plan, keys: Mapping[PrimaryKey, WireItem], limits: Limits
+        self, plan: Plan, keys: Mapping[PrimaryKey, WireItem], limits: ReadOptions
     ) -> tuple[Got, Usage]:
         """Return what could be got within `limits`, and what it took; scanned is nothing.
 
@@ -141,14 +141,14 @@ class Hydrator:
         assert plan.hydration is not None, "the plan reads all it needs from its path"
         names = list(keys)
         requests = [names[first : first + _MAX_KEYS] for first in range(0, len(names), _MAX_KEYS)]
-        answers = await all_of(
+        answers = await gather_or_cancel(
             self._found(
-                Lookup(
+                BatchGetRequest(
                     table=plan.table,
                     keys=tuple(keys[name] for name in request),
                     request=plan.hydration.request,
                     shape=plan.shape,
-                    strong=False,
+                    consistent=False,
                 ),
                 limits,
             )
@@ -164,7 +164,7 @@ class Hydrator:
                 usage += replace(found.usage, items_scanned=0)
         return got, usage
 
-    async def _found(self, lookup: Lookup, limits: Limits) -> Found | None:
+    async def _found(self, lookup: BatchGetRequest, limits: ReadOptions) -> BatchGetResult | None:
         """Return None where the deadline left no time: others may have found something."""
         try:
             return await self._items.get_items(lookup, limits)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dynamodb_processor_server.dynamodb.backend import Answer, Backend, Content, Target
+from dynamodb_processor_server.dynamodb.backend import Answer, Backend, Content, RequestTarget
 from dynamodb_processor_server.dynamodb.clients import Clients
-from dynamodb_processor_server.dynamodb.table_describer import DynamoDBDescriber
+from dynamodb_processor_server.dynamodb.table_describer import TableDescriber
 from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable, TableNotFound
 from dynamodb_processor_server.query.expression.values import WireItem
 
@@ -42,7 +42,7 @@ class TableInventory:
     async def names(self) -> Sequence[str]:
         """Return the names of all tables, in order."""
         try:
-            return await DynamoDBDescriber(self._backend).list_names()
+            return await TableDescriber(self._backend).list_names()
         except (BackendRefused, BackendUnavailable) as error:
             raise await self._explained(error, "ListTables") from None
 
@@ -85,7 +85,7 @@ class TableInventory:
 
     async def _answer(self, table: str, operation: str, request: Any) -> Answer:
         try:
-            return await self._backend.describe(Target(table), request)
+            return await self._backend.call_control_plane(RequestTarget(table), request)
         except TableNotFound:
             raise InventoryError(f"table {table} does not exist") from None
         except (BackendRefused, BackendUnavailable) as error:

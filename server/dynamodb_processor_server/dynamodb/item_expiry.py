@@ -7,7 +7,7 @@ from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.plan import Plan
 
 
-class Lifetime:
+class EarliestExpiry:
     """The earliest time to live, of the table's attribute for it, of the items that are added.
 
     `until` is in seconds since the epoch, None for ever. `now` is when the read began.

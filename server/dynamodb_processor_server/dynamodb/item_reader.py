@@ -12,10 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from dynamodb_processor_server.catalog.logical_view import has_expired
-from dynamodb_processor_server.dynamodb.backend import Backend, Content, Target
+from dynamodb_processor_server.dynamodb.backend import Backend, Content, RequestTarget
 from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded
 from dynamodb_processor_server.query.expression.values import Value, WireItem, from_wire
-from dynamodb_processor_server.reader import NO_USAGE, Found, Limits, Lookup, Usage
+from dynamodb_processor_server.reader import (
+    NO_USAGE,
+    BatchGetRequest,
+    BatchGetResult,
+    ReadOptions,
+    Usage,
+)
 
 _Key = tuple[Value, ...]
 
@@ -27,7 +33,7 @@ class DynamoDBItemReader:
         self._backend = backend
         self._now = now
 
-    async def get_items(self, lookup: Lookup, limits: Limits) -> Found:
+    async def get_items(self, lookup: BatchGetRequest, limits: ReadOptions) -> BatchGetResult:
         """Return what could be read within `limits`; see `ItemReader`."""
         names = lookup.table.schema.base.position
         places = {_key(key, names): place for place, key in enumerate(lookup.keys)}
@@ -35,9 +41,9 @@ class DynamoDBItemReader:
         usage, read_at, rounds = NO_USAGE, self._now(), 0
         pending, found = _admitted(lookup)
         try:
-            async with asyncio.timeout_at(limits.deadline):
+            async with asyncio.timeout_at(limits.hard_deadline):
                 while pending:
-                    answer, used = await self._ask(target, lookup, pending, limits.deadline)
+                    answer, used = await self._ask(target, lookup, pending, limits.hard_deadline)
                     usage += used
                     rounds += 1
                     unprocessed = _unprocessed(answer, lookup)
@@ -46,7 +52,9 @@ class DynamoDBItemReader:
                     pending = unprocessed
                     if not pending or _spent(usage, limits):
                         break
-                    if not await self._backend.wait_for_rest(target, rounds, idle=idle):
+                    if not await self._backend.backoff_before_unprocessed(
+                        target, rounds, idle=idle
+                    ):
                         break  # what it did give is not lost
         except TimeoutError:
             if not usage.backend_calls:
@@ -55,13 +63,17 @@ class DynamoDBItemReader:
             # A throttled DynamoDB has refused what it left before; what it did give is not lost.
             if not usage.backend_calls:
                 raise
-        return Found(found, usage, read_at)
+        return BatchGetResult(found, usage, read_at)
 
     async def _ask(
-        self, target: Target, lookup: Lookup, keys: Sequence[WireItem], deadline: float
+        self,
+        target: RequestTarget,
+        lookup: BatchGetRequest,
+        keys: Sequence[WireItem],
+        deadline: float,
     ) -> tuple[Content, Usage]:
         request: Any = {**lookup.request, "Keys": list(keys)}
-        if lookup.strong:
+        if lookup.consistent:
             request["ConsistentRead"] = True
 
         async def ask(client: Any) -> Content:
@@ -82,12 +94,12 @@ class DynamoDBItemReader:
         )
 
 
-def _target(lookup: Lookup) -> Target:
+def _target(lookup: BatchGetRequest) -> RequestTarget:
     declaration = lookup.table.declaration
-    return Target(lookup.table.name, declaration.region, declaration.role_arn)
+    return RequestTarget(lookup.table.name, declaration.region, declaration.role_arn)
 
 
-def _admitted(lookup: Lookup) -> tuple[Sequence[WireItem], dict[int, WireItem | None]]:
+def _admitted(lookup: BatchGetRequest) -> tuple[Sequence[WireItem], dict[int, WireItem | None]]:
     """Return the keys to ask for, and None for those that say themselves that they are hidden."""
     rule = lookup.rule
     if rule is None:
@@ -104,14 +116,14 @@ def _key(item: WireItem, names: Sequence[str]) -> _Key:
     return tuple(from_wire(item[name]) for name in names)
 
 
-def _unprocessed(answer: Mapping[str, Any], lookup: Lookup) -> list[WireItem]:
+def _unprocessed(answer: Mapping[str, Any], lookup: BatchGetRequest) -> list[WireItem]:
     left = answer.get("UnprocessedKeys", {}).get(lookup.table.schema.name, {})
     return list(left.get("Keys", ()))
 
 
 def _outcomes(
     answer: Mapping[str, Any],
-    lookup: Lookup,
+    lookup: BatchGetRequest,
     places: Mapping[_Key, int],
     asked: Sequence[WireItem],
     unprocessed: Sequence[WireItem],
@@ -130,7 +142,7 @@ def _outcomes(
     return outcomes
 
 
-def _spent(usage: Usage, limits: Limits) -> bool:
+def _spent(usage: Usage, limits: ReadOptions) -> bool:
     units = limits.max_read_units
-    late = asyncio.get_running_loop().time() >= limits.answer_by
+    late = asyncio.get_running_loop().time() >= limits.soft_deadline
     return late or (units is not None and usage.read_units >= units)

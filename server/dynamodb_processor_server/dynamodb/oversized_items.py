@@ -6,9 +6,9 @@ from typing import Final
 
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.query.expression.ast import Literal, Path
-from dynamodb_processor_server.query.expression.formatter import Printer
+from dynamodb_processor_server.query.expression.formatter import ExpressionFormatter
 from dynamodb_processor_server.query.expression.values import WireItem, from_wire
-from dynamodb_processor_server.query.planning.plan import Shape
+from dynamodb_processor_server.query.planning.plan import ResultProjection
 from dynamodb_processor_server.query.planning.projection import shaped
 
 #: Bytes of the largest item that is sent: clients of gRPC take messages of 4 MiB by default.
@@ -19,9 +19,9 @@ _MAX_SHOWN: Final = 60  # characters of a value in an error
 def key_text(table: Table, item: WireItem) -> str:
     """Return the key of an item in words, as far as the table shows it."""
     names = [name for attribute in table.schema.base.key.attributes for name in attribute.fields]
-    view = None if table.view.plain else table.view
-    shown = shaped(item, Shape(frozenset(filter(table.may_show, names)), view=view))
-    printer = Printer()
+    view = None if table.view.is_identity else table.view
+    shown = shaped(item, ResultProjection(frozenset(filter(table.may_show, names)), view=view))
+    printer = ExpressionFormatter()
     texts = [
         f"{Path((name,))} = {printer.operand(Literal(from_wire(shown[name])))[:_MAX_SHOWN]}"
         for name in names

@@ -11,32 +11,32 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
-from dynamodb_processor_server.cursor import decode_positions, encode_positions
+from dynamodb_processor_server.cursor import decode_cursor, encode_cursor
 from dynamodb_processor_server.dynamodb.hydration import (
+    PENDING,
     UNITS_PER_GET,
-    UNREAD,
     Got,
     PrimaryKey,
     Unread,
 )
 from dynamodb_processor_server.dynamodb.item_encoding import encode_item
-from dynamodb_processor_server.dynamodb.item_expiry import Lifetime
+from dynamodb_processor_server.dynamodb.item_expiry import EarliestExpiry
 from dynamodb_processor_server.dynamodb.oversized_items import MAX_ITEM_BYTES, key_text
-from dynamodb_processor_server.dynamodb.partition_merge import Branch, Branches
+from dynamodb_processor_server.dynamodb.partition_merge import PartitionMerge, PartitionStream
 from dynamodb_processor_server.errors import ItemTooLarge
 from dynamodb_processor_server.query.expression.evaluator import evaluate
 from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
 from dynamodb_processor_server.query.planning.projection import shaped
 from dynamodb_processor_server.reader import (
-    Limits,
+    Cursor,
     Page,
     PageContent,
     PageEnd,
-    Position,
+    ReadOptions,
     Usage,
 )
-from dynamodb_processor_server.runtime.time_slices import Slice
+from dynamodb_processor_server.runtime.time_slices import TimeSlice
 
 # Beyond this many items the 1 MB cap of a DynamoDB answer decides anyway.
 _MAX_LIMIT: Final = 10_000
@@ -50,14 +50,14 @@ _FREE_BYTES: Final = 4096
 _MAX_FREE: Final = 100
 
 
-def _branches_at(plan: Plan, at: Position, limits: Limits) -> Branches:
+def _branches_at(plan: Plan, at: Cursor, limits: ReadOptions) -> PartitionMerge:
     """Return the partitions where `at` says they stand, with what the call has read beyond it."""
     surplus = limits.surplus
     if surplus is not None:
         fetched, surplus.fetched = surplus.fetched, None
-        if isinstance(fetched, Branches) and surplus.position == at:
+        if isinstance(fetched, PartitionMerge) and surplus.cursor == at:
             return fetched
-    return Branches(plan, decode_positions(at, len(plan.requests)))
+    return PartitionMerge(plan, decode_cursor(at, len(plan.requests)))
 
 
 class PageBuilder:
@@ -71,8 +71,8 @@ class PageBuilder:
     def __init__(
         self,
         plan: Plan,
-        at: Position,
-        limits: Limits,
+        at: Cursor,
+        limits: ReadOptions,
         max_bytes: int,
         now: float,
         max_item_bytes: int = MAX_ITEM_BYTES,
@@ -87,19 +87,19 @@ class PageBuilder:
         self._max_item_bytes = max_item_bytes
         self._read_at = now
         self._oldest = min(now, self._branches.read_at or now)
-        self._lifetime = Lifetime(plan, now)
+        self._lifetime = EarliestExpiry(plan, now)
         self.paused = False
-        self._slice = Slice(pause_after)
+        self._slice = TimeSlice(pause_after)
         self._chunks: list[bytes] = []
         self._count = 0
         self._bytes = 0
 
     @property
-    def moved(self) -> bool:
+    def has_progress(self) -> bool:
         """Whether the page stands further than where it began."""
         return self._branches.positions != self._began
 
-    def needs(self) -> list[tuple[Branch, dict[str, Any]]]:
+    def next_requests(self) -> list[tuple[PartitionStream, dict[str, Any]]]:
         """Return the partitions of which more must be read, each with the request to make.
 
         A budget is kept to the item, except that the first requests ask every partition for one:
@@ -121,8 +121,8 @@ class PageBuilder:
             for branch in waiting
         ]
 
-    def add(self, branch: Branch, answer: Mapping[str, Any], usage: Usage) -> None:
-        """Take in the answer to a request of `needs`."""
+    def add(self, branch: PartitionStream, answer: Mapping[str, Any], usage: Usage) -> None:
+        """Take in the answer to a request of `next_requests`."""
         self.usage += usage
         branch.evaluated += usage.items_scanned
         branch.in_vain += usage.items_scanned
@@ -132,8 +132,8 @@ class PageBuilder:
     def missing(self) -> dict[PrimaryKey, WireItem]:
         """Return the keys of the items that must be got before the page can go on.
 
-        There are none where the page waits for `needs`. No more are got than are likely to go on
-        the page and than the budget may pay for, but one always is.
+        There are none where the page waits for `next_requests`. No more are got than are likely to
+        go on the page and than the budget may pay for, but one always is.
         """
         branches, base = self._branches, self._branches.base
         if base is None or branches.waiting():
@@ -147,7 +147,7 @@ class PageBuilder:
         if self._limits.max_read_units is not None:
             left = self._limits.max_read_units - self.usage.read_units
             wanted = min(wanted, int(left / UNITS_PER_GET))
-        return base.missing(branches.upcoming(), base.most(max(1, wanted)))
+        return base.missing(branches.upcoming(), base.batch_size(max(1, wanted)))
 
     def hydrate(self, got: Got, usage: Usage) -> None:
         """Take in items that were got."""
@@ -169,14 +169,14 @@ class PageBuilder:
             if branch is None:
                 return PageEnd.EXHAUSTED
             item = self._item(branch.items[0])
-            if item is UNREAD:
+            if item is PENDING:
                 return self._end_before_gets()
             if item is not None:
                 end = self._deliver(item, branch)
                 if end is not None:
                     return end  # the item is withheld, and read again by the next page
                 branches.note_returned(branch)
-            branches.take(branch)
+            branches.pop(branch)
             if self._slice.over:
                 self.paused = True
                 return None
@@ -184,10 +184,10 @@ class PageBuilder:
             return PageEnd.PAGE_FULL
         return self._spent_budget()
 
-    def page(self, end: PageEnd) -> Page:
+    def partial_page(self, end: PageEnd) -> Page:
         """Return what has been gathered so far as a page that ends for a reason."""
         branches = self._branches
-        following = None if branches.exhausted else encode_positions(branches.positions)
+        following = None if branches.exhausted else encode_cursor(branches.positions)
         content = PageContent(
             b"".join(self._chunks),
             self._count,
@@ -200,13 +200,13 @@ class PageBuilder:
 
     def finish(self, end: PageEnd) -> Page:
         """Return the page, and leave what was read beyond it to the same call's next one."""
-        page = self.page(end)
+        page = self.partial_page(end)
         surplus = self._limits.surplus
         if surplus is not None:
-            surplus.position, surplus.fetched = page.content.next, self._branches
+            surplus.cursor, surplus.fetched = page.content.next, self._branches
         return page
 
-    def _request(self, branch: Branch, limit: int) -> dict[str, Any]:
+    def _request(self, branch: PartitionStream, limit: int) -> dict[str, Any]:
         request = dict(branch.request)
         if self._plan.operation is not Operation.GET:
             request["Limit"] = limit
@@ -258,7 +258,7 @@ class PageBuilder:
             return 0
         return min(int(_FREE_BYTES / size), _MAX_FREE)
 
-    def _ahead(self, branch: Branch) -> int:
+    def _ahead(self, branch: PartitionStream) -> int:
         """Return how many items of a partition are worth reading for its own sake.
 
         As many as the call has had of it: one of several partitions, or of a stream with small
@@ -274,7 +274,7 @@ class PageBuilder:
         affordable = _MAX_UNITS_AHEAD * branch.evaluated / max(branch.units, 0.5)
         return min(branch.evaluated, _MAX_STREAM_AHEAD, int(affordable))
 
-    def _deliver(self, item: WireItem, branch: Branch) -> PageEnd | None:
+    def _deliver(self, item: WireItem, branch: PartitionStream) -> PageEnd | None:
         """Put an item on the page, or return why it cannot be."""
         if self._count == self._limits.page_size:
             return PageEnd.PAGE_FULL
@@ -292,9 +292,9 @@ class PageBuilder:
         self._count += 1
         return None
 
-    def _too_large(self, item: WireItem, branch: Branch, size: int) -> ItemTooLarge:
-        self._branches.take(branch)
-        behind = None if self._branches.exhausted else encode_positions(self._branches.positions)
+    def _too_large(self, item: WireItem, branch: PartitionStream, size: int) -> ItemTooLarge:
+        self._branches.pop(branch)
+        behind = None if self._branches.exhausted else encode_cursor(self._branches.positions)
         name = key_text(self._plan.table, item)
         return ItemTooLarge(name, size, self._max_item_bytes, behind)
 
@@ -312,7 +312,7 @@ class PageBuilder:
         Where items are hidden it ends only before the next item that is returned: whether there is
         one must not be told by what happens to be evaluated.
         """
-        return self._count == self._limits.page_size and not self._plan.withheld
+        return self._count == self._limits.page_size and not self._plan.hides_cost
 
     def _end_before_gets(self) -> PageEnd | None:
         """Return why a page ends before more items are got, None when they are.
@@ -323,7 +323,7 @@ class PageBuilder:
             return PageEnd.PAGE_FULL
         units = self._limits.max_read_units
         spent = units is not None and self.usage.read_units >= units
-        return PageEnd.READ_UNIT_BUDGET if spent and self.moved else None
+        return PageEnd.READ_UNIT_BUDGET if spent and self.has_progress else None
 
     def _spent_budget(self) -> PageEnd | None:
         limits, usage = self._limits, self.usage

@@ -12,8 +12,8 @@ from heapq import merge
 from operator import attrgetter, itemgetter
 from typing import Any, Final, TypeAlias
 
-from dynamodb_processor_server.cursor import EXHAUSTED, BranchPosition, key_of
-from dynamodb_processor_server.dynamodb.hydration import BaseItems
+from dynamodb_processor_server.cursor import EXHAUSTED, PartitionCursor, key_of
+from dynamodb_processor_server.dynamodb.hydration import HydratedItems
 from dynamodb_processor_server.query.expression.values import WireItem, from_wire
 from dynamodb_processor_server.query.planning.plan import Plan
 
@@ -22,7 +22,7 @@ _ORDER: Final = attrgetter("order")
 _FIRST: Final = itemgetter(0)
 
 
-class Branch:
+class PartitionStream:
     """One partition: its request, what was read of it and not yet taken, and where it stands.
 
     `position` is the furthest place before which everything was taken: the key to go on from, None
@@ -34,7 +34,7 @@ class Branch:
     def __init__(
         self,
         request: Mapping[str, Any],
-        position: BranchPosition,
+        position: PartitionCursor,
         sort_key: Callable[[WireItem], _SortKey],
     ) -> None:
         self.request = request
@@ -46,7 +46,7 @@ class Branch:
         self.in_vain = 0
         self.units = 0.0
         self._sort_key = sort_key
-        self._behind: BranchPosition = position  # where it stands when `items` are all taken
+        self._behind: PartitionCursor = position  # where it stands when `items` are all taken
 
     @property
     def waiting(self) -> bool:
@@ -89,27 +89,27 @@ class Branch:
             self.order = self._sort_key(self.items[0])
 
 
-class Branches:
+class PartitionMerge:
     """All partitions of a plan. `delivered` counts the items that went on pages.
 
     `base` are the items of the table behind those that the partitions show, None where what they
     show is what is returned.
     """
 
-    def __init__(self, plan: Plan, positions: Sequence[BranchPosition]) -> None:
+    def __init__(self, plan: Plan, positions: Sequence[PartitionCursor]) -> None:
         sort_key = _sort_key(plan)
         self._all = [
-            Branch(request, position, sort_key)
+            PartitionStream(request, position, sort_key)
             for request, position in zip(plan.requests, positions, strict=True)
         ]
         self._key_attributes = plan.path.position
-        self.base = None if plan.hydration is None else BaseItems(plan, plan.hydration)
+        self.base = None if plan.hydration is None else HydratedItems(plan, plan.hydration)
         self.delivered = 0
         self._descending = plan.descending
         self._choose = max if plan.descending else min
 
     @property
-    def positions(self) -> list[BranchPosition]:
+    def positions(self) -> list[PartitionCursor]:
         """Where each partition stands."""
         return [branch.position for branch in self._all]
 
@@ -138,11 +138,11 @@ class Branches:
         """When the oldest item that is shown was read, None if none is."""
         return min((branch.read_at for branch in self._all if branch.items), default=None)
 
-    def waiting(self) -> list[Branch]:
+    def waiting(self) -> list[PartitionStream]:
         """Return the partitions of which more must be read before an item can be taken."""
         return [branch for branch in self._all if branch.waiting]
 
-    def next(self) -> Branch | None:
+    def next(self) -> PartitionStream | None:
         """Return the partition whose item comes next, None if there is none. None may be waiting.
 
         Ties go to the earlier partition; within one the order is DynamoDB's own.
@@ -162,14 +162,14 @@ class Branches:
                 return
             yield item
 
-    def note_returned(self, branch: Branch) -> None:
+    def note_returned(self, branch: PartitionStream) -> None:
         """Note that the next item of a partition is returned."""
         self.delivered += 1
         branch.in_vain = 0
         if self.base is not None:
             self.base.in_vain = 0
 
-    def take(self, branch: Branch) -> WireItem:
+    def pop(self, branch: PartitionStream) -> WireItem:
         """Take the next item of a partition."""
         item = branch.take(self._key_attributes)
         if self.base is not None:

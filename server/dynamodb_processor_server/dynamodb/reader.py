@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol, TypeAlias, cast
 
-from dynamodb_processor_server.dynamodb.backend import Backend, Content, Target
+from dynamodb_processor_server.dynamodb.backend import Backend, Content, RequestTarget
 from dynamodb_processor_server.dynamodb.count_builder import CountBuilder
 from dynamodb_processor_server.dynamodb.hydration import Hydrator
 from dynamodb_processor_server.dynamodb.item_reader import DynamoDBItemReader
@@ -18,14 +18,14 @@ from dynamodb_processor_server.errors import DeadlineExceeded
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
 from dynamodb_processor_server.query.planning.request_builder import PARTITION_ALIASES
 from dynamodb_processor_server.reader import (
+    Cursor,
     ItemReader,
-    Limits,
     Page,
     PageEnd,
-    Position,
+    ReadOptions,
     Usage,
 )
-from dynamodb_processor_server.runtime.concurrency import all_of
+from dynamodb_processor_server.runtime.concurrency import gather_or_cancel
 from dynamodb_processor_server.runtime.time_slices import (
     SLICE,
     EvaluationLimits,
@@ -42,15 +42,15 @@ class _Builder(Protocol):
     paused: bool
 
     @property
-    def moved(self) -> bool: ...
+    def has_progress(self) -> bool: ...
 
-    def needs(self) -> Sequence[_Need]: ...
+    def next_requests(self) -> Sequence[_Need]: ...
 
     def add(self, branch: Any, answer: Mapping[str, Any], usage: Usage) -> None: ...
 
     def fill(self) -> PageEnd | None: ...
 
-    def page(self, end: PageEnd) -> Page: ...
+    def partial_page(self, end: PageEnd) -> Page: ...
 
     def finish(self, end: PageEnd) -> Page: ...
 
@@ -79,29 +79,29 @@ class DynamoDBReader:
         self._now = now
         self._evaluation = evaluation or Unlimited()
 
-    async def fetch_page(self, plan: Plan, at: Position, limits: Limits) -> Page:
+    async def read_page(self, plan: Plan, at: Cursor, limits: ReadOptions) -> Page:
         """Return the page that begins at `at`; see `Reader`."""
         builder = self._builder(plan, at, limits)
         loop = asyncio.get_running_loop()
         if plan.local_filter is not None:
             self._evaluation.check()
         while (end := self._fill(plan, builder)) is None:
-            if builder.moved:
+            if builder.has_progress:
                 # What has been read is looked at to its end, in however many slices.
-                if not builder.paused and limits.is_over(loop.time()):
+                if not builder.paused and limits.should_stop(loop.time()):
                     end = PageEnd.TIME_BUDGET
                     break
                 if limits.progress is not None:
-                    limits.progress.cut = lambda: builder.page(PageEnd.TIME_BUDGET)
+                    limits.progress.partial_page = lambda: builder.partial_page(PageEnd.TIME_BUDGET)
             try:
                 if builder.paused:
                     await asyncio.sleep(0)  # others take their turns
                 elif not await self._hydrate(plan, builder, limits):
-                    async with asyncio.timeout_at(limits.deadline):
-                        await self._read_more(plan, builder, limits.deadline)
+                    async with asyncio.timeout_at(limits.hard_deadline):
+                        await self._read_more(plan, builder, limits.hard_deadline)
             except (TimeoutError, DeadlineExceeded):
-                if builder.moved:
-                    return builder.page(PageEnd.TIME_BUDGET)
+                if builder.has_progress:
+                    return builder.partial_page(PageEnd.TIME_BUDGET)
                 raise DeadlineExceeded("the deadline passed before anything was read") from None
         return builder.finish(end)
 
@@ -114,14 +114,14 @@ class DynamoDBReader:
         finally:
             self._evaluation.charge(time.thread_time() - began)
 
-    def _builder(self, plan: Plan, at: Position, limits: Limits) -> _Builder:
+    def _builder(self, plan: Plan, at: Cursor, limits: ReadOptions) -> _Builder:
         if plan.counts and plan.hydration is None:
             return CountBuilder(plan, at, limits, self._now(), SLICE)
         return PageBuilder(
             plan, at, limits, self._max_page_bytes, self._now(), self._max_item_bytes, SLICE
         )
 
-    async def _hydrate(self, plan: Plan, builder: _Builder, limits: Limits) -> bool:
+    async def _hydrate(self, plan: Plan, builder: _Builder, limits: ReadOptions) -> bool:
         """Get the items that the page waits for; return whether there were any."""
         if not isinstance(builder, PageBuilder):
             return False
@@ -130,11 +130,11 @@ class DynamoDBReader:
             return False
         units = limits.max_read_units
         left = None if units is None else units - builder.usage.read_units
-        late = asyncio.get_running_loop().time() >= limits.answer_by
+        late = asyncio.get_running_loop().time() >= limits.soft_deadline
         if late or (left is not None and left <= 0):
             # Nothing has been delivered, or the page had ended: one item must be, if it can.
             keys = dict(islice(keys.items(), 1))
-            limits = limits._replace(answer_by=limits.deadline, max_read_units=None)
+            limits = limits._replace(soft_deadline=limits.hard_deadline, max_read_units=None)
         else:
             limits = limits._replace(max_read_units=left)
         builder.hydrate(*await self._hydrator.get(plan, keys, limits))
@@ -142,7 +142,7 @@ class DynamoDBReader:
 
     async def _read_more(self, plan: Plan, builder: _Builder, deadline: float) -> None:
         """Ask all partitions that must be read, at the same time."""
-        needs = builder.needs()
+        needs = builder.next_requests()
         if len(needs) > 1 and not self._backend.breakers.is_closed(plan.table.name):
             # The first is the probe; beside it the others would be refused, and end the page.
             await self._read(plan, builder, needs[:1], deadline)
@@ -156,7 +156,7 @@ class DynamoDBReader:
             ((branch, request),) = needs
             builder.add(branch, *await self._ask(plan, request, deadline))
             return
-        answers = await all_of(self._ask(plan, request, deadline) for _, request in needs)
+        answers = await gather_or_cancel(self._ask(plan, request, deadline) for _, request in needs)
         for (branch, _), (content, usage) in zip(needs, answers, strict=True):
             builder.add(branch, content, usage)
 
@@ -176,7 +176,7 @@ class DynamoDBReader:
         answer = await self._backend.read(_target(plan, request), ask, deadline)
         content = answer.content
         view = plan.table.view
-        if not view.plain and "Items" in content:
+        if not view.is_identity and "Items" in content:
             now = self._now()
             content = {**content, "Items": [view.expanded(item, now) for item in content["Items"]]}
         return content, Usage(
@@ -188,7 +188,7 @@ class DynamoDBReader:
         )
 
 
-def _target(plan: Plan, request: Mapping[str, Any]) -> Target:
+def _target(plan: Plan, request: Mapping[str, Any]) -> RequestTarget:
     declaration = plan.table.declaration
     names = plan.path.key.partition
     match plan.operation:
@@ -202,7 +202,7 @@ def _target(plan: Plan, request: Mapping[str, Any]) -> Target:
     # Wire values are of one entry each: a type and a text or bytes, as keys have no others.
     key = tuple(entry for value in values for entry in value.items())
     partition = (plan.path.index, key) if key else None
-    return Target(
+    return RequestTarget(
         plan.table.name, declaration.region, declaration.role_arn, partition, plan.cache_key
     )
 

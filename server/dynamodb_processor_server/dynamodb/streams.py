@@ -15,13 +15,13 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from dynamodb_processor_server.change_streams.port import (
-    Batch,
     IteratorExpired,
+    RecordBatch,
     RecordsLost,
     StreamLocation,
 )
 from dynamodb_processor_server.change_streams.records import StreamRecord
-from dynamodb_processor_server.change_streams.shards import Cursor, Shard
+from dynamodb_processor_server.change_streams.shards import Shard, ShardCursor
 from dynamodb_processor_server.dynamodb.clients import ClientSettings, open_session
 from dynamodb_processor_server.dynamodb.credentials import Credentials
 from dynamodb_processor_server.dynamodb.error_classification import classify
@@ -89,7 +89,7 @@ class DynamoDBStreams:
                 return found
             start = {"ExclusiveStartShardId": last}
 
-    async def iterator(self, stream: StreamLocation, cursor: Cursor) -> str:
+    async def iterator(self, stream: StreamLocation, cursor: ShardCursor) -> str:
         """Return an iterator that begins where a cursor stands."""
         place = {"ShardIteratorType": cursor.start.value}
         if cursor.sequence is not None:
@@ -102,7 +102,7 @@ class DynamoDBStreams:
         )
         return str(answer["ShardIterator"])
 
-    async def records(self, stream: StreamLocation, iterator: str) -> Batch:
+    async def records(self, stream: StreamLocation, iterator: str) -> RecordBatch:
         """Return the next records of a shard, in order."""
         answer = await self._ask("get_records", stream, ShardIterator=iterator, Limit=_MOST_RECORDS)
         told = [
@@ -110,7 +110,7 @@ class DynamoDBStreams:
         ]
         size = sum(record.get("SizeBytes", 0) for record in told)
         now = self._now()
-        return Batch(
+        return RecordBatch(
             records=[_record(record, now) for record in told],
             iterator=answer.get("NextShardIterator"),
             full=len(told) >= _MOST_RECORDS or size >= _NEARLY_FULL,

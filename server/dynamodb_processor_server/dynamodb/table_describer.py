@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dynamodb_processor_server.catalog.config import TableDeclaration
+from dynamodb_processor_server.catalog.config import TableConfig
 from dynamodb_processor_server.catalog.description import DescriptionError, parse_description
 from dynamodb_processor_server.catalog.schema import TableSchema
-from dynamodb_processor_server.dynamodb.backend import Backend, Content, Target
+from dynamodb_processor_server.dynamodb.backend import Backend, Content, RequestTarget
 from dynamodb_processor_server.dynamodb.response_parser import CorruptAnswer
 from dynamodb_processor_server.errors import BackendUnavailable, TableNotFound
 
-_ALL = Target("the list of tables")
+_ALL = RequestTarget("the list of tables")
 
 
-class DynamoDBDescriber:
+class TableDescriber:
     """Describes tables with DescribeTable and lists them with ListTables."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    async def describe(self, name: str, declaration: TableDeclaration) -> TableSchema:
+    async def describe(self, name: str, declaration: TableConfig) -> TableSchema:
         """Return the schema of logical table `name`.
 
         Raises TableNotFound, also for a table that is being deleted, which DynamoDB no longer reads
@@ -34,8 +34,8 @@ class DynamoDBDescriber:
             source = (client.meta.endpoint_url, client.meta.region_name)
             return _with("Table", await client.describe_table(TableName=declaration.table))
 
-        target = Target(name, declaration.region, declaration.role_arn)
-        answer = await self._backend.describe(target, ask)
+        target = RequestTarget(name, declaration.region, declaration.role_arn)
+        answer = await self._backend.call_control_plane(target, ask)
         description = answer.content["Table"]
         if description.get("TableStatus") == "DELETING":
             raise TableNotFound(f"table {name} is being deleted")
@@ -45,7 +45,7 @@ class DynamoDBDescriber:
             raise BackendUnavailable(f"{name} cannot be described at the moment") from error
 
     async def stored_names(
-        self, declaration: TableDeclaration, names: Sequence[str], limit: int
+        self, declaration: TableConfig, names: Sequence[str], limit: int
     ) -> set[str]:
         """Return those of some attributes that the first items of a table have.
 
@@ -62,8 +62,8 @@ class DynamoDBDescriber:
             )
             return _with("Items", answer)
 
-        target = Target(declaration.table, declaration.region, declaration.role_arn)
-        answer = await self._backend.describe(target, ask)
+        target = RequestTarget(declaration.table, declaration.region, declaration.role_arn)
+        answer = await self._backend.call_control_plane(target, ask)
         return {name for item in answer.content["Items"] for name in item}
 
     async def list_names(self) -> Sequence[str]:
@@ -71,7 +71,7 @@ class DynamoDBDescriber:
         names: list[str] = []
         start: dict[str, str] | None = {}
         while start is not None:
-            page = (await self._backend.describe(_ALL, _listing(start))).content
+            page = (await self._backend.call_control_plane(_ALL, _listing(start))).content
             names += page["TableNames"]
             last = page.get("LastEvaluatedTableName")
             start = None if last is None else {"ExclusiveStartTableName": last}

@@ -56,8 +56,8 @@ class Admission:
         self._most = limit - limit // _RESERVED
         self._active: dict[str, int] = {}
         self._taken = 0
-        self._waiters = _TakingTurns()
-        self._pace = _Pace(clock)
+        self._waiters = _FairQueue()
+        self._pace = _ServiceRate(clock)
 
     @property
     def active(self) -> int:
@@ -164,7 +164,7 @@ class Admission:
         return Overloaded("the server takes no more reads at the moment", self._retry_after)
 
 
-class _TakingTurns:
+class _FairQueue:
     """Who waits, by principal; the principal whose turn is next comes first."""
 
     def __init__(self) -> None:
@@ -221,7 +221,7 @@ class _TakingTurns:
         self.count -= 1
 
 
-class _Pace:
+class _ServiceRate:
     """How fast places become free while calls wait for them; costs nothing while none does."""
 
     def __init__(self, clock: Callable[[], float]) -> None:

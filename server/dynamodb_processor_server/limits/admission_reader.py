@@ -14,61 +14,61 @@ from dataclasses import dataclass
 from dynamodb_processor_server.limits.admission import Admission
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.reader import (
-    Found,
+    BatchGetRequest,
+    BatchGetResult,
+    Cursor,
     ItemReader,
-    Limits,
-    Lookup,
     Page,
-    Position,
-    Reader,
+    PageReader,
+    ReadOptions,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Caller:
     """On whose behalf a task reads, and the seconds left until that call's deadline, if any."""
 
     principal: str
     seconds: float | None
 
 
-class Admittance:
+class AdmissionGate:
     """The way into admission. `claim` speaks for the running task."""
 
-    def __init__(self, admission: Admission, claim: Callable[[], Claim]) -> None:
+    def __init__(self, admission: Admission, claim: Callable[[], Caller]) -> None:
         self._admission = admission
         self._claim = claim
 
-    def place(self, limits: Limits) -> AbstractAsyncContextManager[None]:
+    def place(self, limits: ReadOptions) -> AbstractAsyncContextManager[None]:
         """Have a place, after waiting for it no longer than is of use, or raise Overloaded."""
         claim = self._claim()
-        left = limits.deadline - asyncio.get_running_loop().time()
+        left = limits.hard_deadline - asyncio.get_running_loop().time()
         if claim.seconds is not None:
             left = min(left, claim.seconds)
         return self._admission.place(claim.principal, left)
 
 
-class AdmittedReader:
+class AdmissionReader:
     """Reads each page in a place of its own, which its requests share. Raises Overloaded."""
 
-    def __init__(self, reader: Reader, admittance: Admittance) -> None:
+    def __init__(self, reader: PageReader, admittance: AdmissionGate) -> None:
         self._reader = reader
         self._admittance = admittance
 
-    async def fetch_page(self, plan: Plan, at: Position, limits: Limits) -> Page:
+    async def read_page(self, plan: Plan, at: Cursor, limits: ReadOptions) -> Page:
         """Return the page that begins at `at`; see `Reader`."""
         async with self._admittance.place(limits):
-            return await self._reader.fetch_page(plan, at, limits)
+            return await self._reader.read_page(plan, at, limits)
 
 
-class AdmittedItemReader:
+class AdmissionItemReader:
     """Gets items in a place, for all rounds of a lookup. Raises Overloaded."""
 
-    def __init__(self, items: ItemReader, admittance: Admittance) -> None:
+    def __init__(self, items: ItemReader, admittance: AdmissionGate) -> None:
         self._items = items
         self._admittance = admittance
 
-    async def get_items(self, lookup: Lookup, limits: Limits) -> Found:
+    async def get_items(self, lookup: BatchGetRequest, limits: ReadOptions) -> BatchGetResult:
         """Return what could be read within `limits`; see `ItemReader`."""
         async with self._admittance.place(limits):
             return await self._items.get_items(lookup, limits)

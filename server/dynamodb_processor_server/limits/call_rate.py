@@ -10,7 +10,7 @@ from typing import Protocol
 
 from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.errors import ConfigurationError, RateLimited
-from dynamodb_processor_server.runtime.sliding_window import Windows
+from dynamodb_processor_server.runtime.sliding_window import SlidingWindowCounter
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class CallRateLimits:
             clock: Seconds, never going back.
         """
         self._classes = classes
-        self._windows = Windows(clock)
+        self._windows = SlidingWindowCounter(clock)
 
     def charge(self, principal: Principal, table: str = "") -> None:
         """Take a call from what the principal has left, on a table or in all.

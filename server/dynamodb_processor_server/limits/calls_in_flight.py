@@ -19,7 +19,7 @@ class Share:
     unsent_bytes: int = 0
 
 
-class CallsUnderWay:
+class CallsInFlight:
     """Bounds on calls of authenticated callers and on the bytes of answers they have not taken.
 
     A call is under way until gRPC has sent its status; an answer is not taken until gRPC has sent

@@ -5,24 +5,24 @@ from __future__ import annotations
 import asyncio
 
 from dynamodb_processor_server.errors import DeadlineExceeded
-from dynamodb_processor_server.pager.pager import Step, Terms, Traversal, discard
+from dynamodb_processor_server.pager.pager import CallOptions, Pager, PageResult, cancel_and_wait
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.reader import (
+    NO_PAGE_LIMIT,
     NO_USAGE,
     START,
-    UNBOUNDED,
-    Limits,
+    Cursor,
     Page,
     PageEnd,
-    Position,
-    Reader,
+    PageReader,
+    ReadOptions,
     Total,
     Usage,
     total_of,
 )
 
 
-class CountedTraversal(Traversal):
+class CountingPager(Pager):
     """A walk whose steps have a total, counted once, with the first page, by the plan `counting`.
 
     `bound` is up to how many items are counted, 0 for all. The count shares the call's time and
@@ -32,10 +32,10 @@ class CountedTraversal(Traversal):
 
     def __init__(
         self,
-        reader: Reader,
+        reader: PageReader,
         plan: Plan,
-        terms: Terms,
-        at: Position,
+        terms: CallOptions,
+        at: Cursor,
         returned: int,
         max_items: int | None,
         counting: Plan,
@@ -46,7 +46,7 @@ class CountedTraversal(Traversal):
         self._bound = bound
         self._total: Total | None = None
 
-    async def next_page(self) -> Step:
+    async def next_page(self) -> PageResult:
         """Read the next page and move on behind it, with the total."""
         if self._total is not None:
             step = await super().next_page()
@@ -58,9 +58,9 @@ class CountedTraversal(Traversal):
         try:
             return self._counted(await super().next_page(), await task)
         finally:
-            await discard(task)
+            await cancel_and_wait(task)
 
-    def _counted(self, step: Step, count: Page | None) -> Step:
+    def _counted(self, step: PageResult, count: Page | None) -> PageResult:
         """Return a step with the total that a count gave, None for none, and with its cost."""
         everything = step.page.content.end is PageEnd.EXHAUSTED
         usage = NO_USAGE
@@ -74,12 +74,12 @@ class CountedTraversal(Traversal):
         self._total = total_of(counted, self._bound, exhausted=exhausted)
         return self._charged(step, usage)
 
-    def _charged(self, step: Step, usage: Usage) -> Step:
+    def _charged(self, step: PageResult, usage: Usage) -> PageResult:
         self._usage += usage
         page = step.page._replace(usage=step.page.usage + usage)
         return step._replace(page=page, usage=self._usage, total=self._total)
 
-    async def _count_the_rest(self, step: Step) -> Page | None:
+    async def _count_the_rest(self, step: PageResult) -> Page | None:
         """Count with what the page has left of the budget, unless the page says it all."""
         if step.page.content.end is PageEnd.EXHAUSTED or self._spent() is not None:
             return None
@@ -87,17 +87,17 @@ class CountedTraversal(Traversal):
 
     async def _count(self) -> Page | None:
         """Return the page of the counting plan, None if there was no time to read anything."""
-        limits = self._limits()
-        own = Limits(
-            page_size=self._bound or UNBOUNDED,
-            answer_by=self._stop,
-            deadline=self._deadline,
+        limits = self._read_options()
+        own = ReadOptions(
+            page_size=self._bound or NO_PAGE_LIMIT,
+            soft_deadline=self._stop,
+            hard_deadline=self._deadline,
             max_scanned_items=limits.max_scanned_items,
             max_read_units=limits.max_read_units,
             has_duration=limits.has_duration,
             cache=limits.cache,
         )
         try:
-            return await self._reader.fetch_page(self._counting, START, own)
+            return await self._reader.read_page(self._counting, START, own)
         except DeadlineExceeded:
             return None

@@ -17,12 +17,12 @@ from dynamodb_processor_server.reader import (
     DEFAULT_CACHE_POLICY,
     NO_USAGE,
     CachePolicy,
-    Limits,
+    Cursor,
     Page,
     PageEnd,
-    Position,
-    Reader,
-    Surplus,
+    PageReader,
+    ReadAheadBuffer,
+    ReadOptions,
     Total,
     Usage,
 )
@@ -45,7 +45,7 @@ class Budget:
 NO_BUDGET = Budget()
 
 
-class Terms(NamedTuple):
+class CallOptions(NamedTuple):
     """What a call asks for besides the query.
 
     `seconds` is the time left until the caller's deadline. `interval` is after how many seconds
@@ -58,7 +58,7 @@ class Terms(NamedTuple):
     cache: CachePolicy = DEFAULT_CACHE_POLICY
     interval: float | None = None
 
-    def times(self, now: float) -> tuple[float, float]:
+    def deadlines(self, now: float) -> tuple[float, float]:
         """Return when to stop reading and when to have stopped, of the event loop's clock.
 
         An answer has to travel: what is left `now` is not spent to the last millisecond.
@@ -69,13 +69,15 @@ class Terms(NamedTuple):
             stop = min(stop, now + self.budget.max_duration)
         return stop, now + self.seconds - margin / 2
 
-    def limits(self) -> Limits:
+    def read_options(self) -> ReadOptions:
         """Return the limits of a call that reads once."""
-        stop, deadline = self.times(asyncio.get_running_loop().time())
-        return Limits(self.page_size, stop, deadline, max_read_units=self.budget.max_read_units)
+        stop, deadline = self.deadlines(asyncio.get_running_loop().time())
+        return ReadOptions(
+            self.page_size, stop, deadline, max_read_units=self.budget.max_read_units
+        )
 
 
-class Step(NamedTuple):
+class PageResult(NamedTuple):
     """One page of a walk, and where the walk stands after it.
 
     `returned` counts the items of the whole traversal, earlier calls included; `items` and `usage`
@@ -91,39 +93,39 @@ class Step(NamedTuple):
     total: Total | None = None
 
 
-class Traversal:
+class Pager:
     """A walk that begins at `at`, `returned` items into a traversal of at most `max_items`."""
 
     def __init__(
         self,
-        reader: Reader,
+        reader: PageReader,
         plan: Plan,
-        terms: Terms,
-        at: Position,
+        terms: CallOptions,
+        at: Cursor,
         returned: int,
         max_items: int | None,
     ) -> None:
         self._reader = reader
         self._plan = plan
         self._terms = terms
-        self._at: Position | None = at
+        self._at: Cursor | None = at
         self._returned = returned
         self._max_items = max_items
         self._items = 0
         self._usage = NO_USAGE
-        self._surplus: Surplus | None = None
+        self._surplus: ReadAheadBuffer | None = None
         self._loop = asyncio.get_running_loop()
-        self._stop, self._deadline = terms.times(self._loop.time())
+        self._stop, self._deadline = terms.deadlines(self._loop.time())
 
     @property
     def returned(self) -> int:
         """How many items of the whole traversal were returned so far."""
         return self._returned
 
-    async def next_page(self) -> Step:
+    async def next_page(self) -> PageResult:
         """Read the next page and move on behind it."""
         assert self._at is not None, "the walk has ended"
-        page = await self._reader.fetch_page(self._plan, self._at, self._limits())
+        page = await self._reader.read_page(self._plan, self._at, self._read_options())
         content = page.content
         self._returned += content.count
         self._items += content.count
@@ -133,24 +135,24 @@ class Traversal:
             content = replace(content, next=None, end=PageEnd.MAX_ITEMS)
             page = page._replace(content=content)
         self._at = content.next
-        return Step(page, self._returned, self._items, self._usage, last=content.next is None)
+        return PageResult(page, self._returned, self._items, self._usage, last=content.next is None)
 
-    async def pages(self) -> AsyncGenerator[Step]:
+    async def pages(self) -> AsyncGenerator[PageResult]:
         """Read every page, one ahead of the caller, until the end or until a budget is spent."""
-        self._surplus = Surplus()
-        step = self._closed(await self.next_page())
+        self._surplus = ReadAheadBuffer()
+        step = self._mark_last_if_budget_spent(await self.next_page())
         while not step.last:
             ahead = asyncio.create_task(self.next_page(), name="read-ahead")
             try:
                 yield step
-                step = self._closed(await ahead)
+                step = self._mark_last_if_budget_spent(await ahead)
             except DeadlineExceeded:
-                step = _out_of_time(step)
+                step = _ended_by_time(step)
             finally:
-                await discard(ahead)
+                await cancel_and_wait(ahead)
         yield step
 
-    def _limits(self) -> Limits:
+    def _read_options(self) -> ReadOptions:
         terms, budget = self._terms, self._terms.budget
         page_size = terms.page_size
         if self._max_items is not None:
@@ -159,10 +161,10 @@ class Traversal:
         if terms.interval is not None:
             answer_by = min(answer_by, self._loop.time() + terms.interval)
         scanned, units = budget.max_scanned_items, budget.max_read_units
-        return Limits(
+        return ReadOptions(
             page_size=page_size,
-            answer_by=answer_by,
-            deadline=self._deadline,
+            soft_deadline=answer_by,
+            hard_deadline=self._deadline,
             max_scanned_items=None if scanned is None else scanned - self._usage.items_scanned,
             max_read_units=None if units is None else units - self._usage.read_units,
             has_duration=budget.max_duration is not None,
@@ -170,7 +172,7 @@ class Traversal:
             surplus=self._surplus,
         )
 
-    def _closed(self, step: Step) -> Step:
+    def _mark_last_if_budget_spent(self, step: PageResult) -> PageResult:
         """Mark the step after which nothing more may be read, with the reason."""
         if step.last:
             return step
@@ -190,14 +192,14 @@ class Traversal:
         return PageEnd.TIME_BUDGET if self._loop.time() >= self._stop else None
 
 
-def _out_of_time(step: Step) -> Step:
+def _ended_by_time(step: PageResult) -> PageResult:
     """Return the end of a call whose deadline passed with nothing to show after `step`."""
     content = replace(step.page.content, items=b"", count=0, end=PageEnd.TIME_BUDGET)
     page = step.page._replace(content=content, usage=NO_USAGE)
     return step._replace(page=page, last=True)
 
 
-async def discard(task: asyncio.Task[Any]) -> None:
+async def cancel_and_wait(task: asyncio.Task[Any]) -> None:
     """Make sure that a task has ended and that its failure, if any, is not reported as unseen."""
     if not task.done():
         task.cancel()

@@ -41,7 +41,7 @@ class InvalidToken(Exception):
 
 
 class TokenTooLong(Exception):
-    """The position has more bytes than a token that `open` takes."""
+    """The position has more bytes than a token that `decrypt` takes."""
 
 
 class ExpiredToken(Exception):
@@ -60,18 +60,18 @@ class TokenKey:
 class TokenPayload:
     """Where a traversal stands.
 
-    `position` is opaque here (`reading.positions`). `index` is the one the traversal is pinned to,
+    `cursor` is opaque here (`reading.positions`). `index` is the one the traversal is pinned to,
     None for the base table. `returned` counts the items delivered so far. `expires` is when the
     token that it came from does, in seconds since the epoch.
     """
 
-    position: bytes
+    cursor: bytes
     index: str | None
     returned: int
     expires: int = field(default=0, compare=False)
 
 
-class TokenSealer:
+class PageTokenCipher:
     """Seals with the first key and opens with every key.
 
     `lifetime` is in seconds. `now` gives seconds since the epoch, `random_bytes` is `os.urandom`.
@@ -92,24 +92,24 @@ class TokenSealer:
         self._now = now
         self._random_bytes = random_bytes
 
-    def seal(self, payload: TokenPayload, context: bytes) -> str:
+    def encrypt(self, payload: TokenPayload, context: bytes) -> str:
         """Return a token for `payload` that opens only with the same `context`.
 
-        Raises TokenTooLong for one that `open` would refuse for its length.
+        Raises TokenTooLong for one that `decrypt` would refuse for its length.
         """
         header = self._headers[0]
         nonce = self._random_bytes(_NONCE_BYTES)
         expires = int(self._now() + self._lifetime)
         index = b"" if payload.index is None else payload.index.encode()
-        clear = _PAYLOAD.pack(expires, payload.returned, len(index)) + index + payload.position
+        clear = _PAYLOAD.pack(expires, payload.returned, len(index)) + index + payload.cursor
         sealed = self._ciphers[header].encrypt(nonce, clear, header + context)
         token = base64.urlsafe_b64encode(header + nonce + sealed).rstrip(b"=").decode()
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise TokenTooLong
         return token
 
-    def open(self, token: str, context: bytes) -> TokenPayload:
-        """Return what `seal` put in. Raises InvalidToken or ExpiredToken."""
+    def decrypt(self, token: str, context: bytes) -> TokenPayload:
+        """Return what `encrypt` put in. Raises InvalidToken or ExpiredToken."""
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise InvalidToken
         data = _decoded(token)

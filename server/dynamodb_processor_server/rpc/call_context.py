@@ -10,7 +10,7 @@ from typing import Any, cast
 import grpc
 
 from dynamodb_processor_server.auth.principal import Principal
-from dynamodb_processor_server.limits.admission_reader import Claim
+from dynamodb_processor_server.limits.admission_reader import Caller
 from dynamodb_processor_server.limits.calls_in_flight import Share
 from dynamodb_processor_server.reader import NO_USAGE, Usage
 from dynamodb_processor_server.rpc.table_access import TableAccess
@@ -78,10 +78,10 @@ def current_caller() -> str:
     return "" if call is None or call.principal is None else call.principal.name
 
 
-def current_claim() -> Claim:
+def current_claim() -> Caller:
     """Return for whom, and for how long at most, the current call may wait."""
     call = _current.get()
-    return Claim(call.caller.name, cast("float | None", call.context.time_remaining()))
+    return Caller(call.caller.name, cast("float | None", call.context.time_remaining()))
 
 
 def enter_call(call: Call) -> None:

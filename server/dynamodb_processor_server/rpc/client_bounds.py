@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from dynamodb_processor_server.limits.calls_in_flight import CallsUnderWay
+from dynamodb_processor_server.limits.calls_in_flight import CallsInFlight
 from dynamodb_processor_server.rpc.connections import ConnectionGuard
 from dynamodb_processor_server.rpc.interceptors.unauthenticated import UnauthenticatedCalls
 from dynamodb_processor_server.rpc.request_receiver import RequestReceiver
@@ -57,7 +57,7 @@ class Bounds:
         self.connections = ConnectionGuard(settings.max_connections)
         self.receiver = RequestReceiver(settings.request_timeout, self._close)
         self.unauthenticated = UnauthenticatedCalls(settings.max_unauthenticated_calls, self._close)
-        self.under_way = CallsUnderWay(
+        self.under_way = CallsInFlight(
             settings.max_calls, settings.max_unsent_bytes, settings.max_page_bytes
         )
 

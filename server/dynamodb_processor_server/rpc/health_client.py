@@ -8,7 +8,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 
-async def ask_health(target: str, service: str, timeout: float) -> str:  # noqa: ASYNC109 - gRPC's own
+async def serving_status(target: str, service: str, timeout: float) -> str:  # noqa: ASYNC109 - gRPC's own
     """Return what a server says about a health name: "SERVING", "NOT_SERVING" and so on.
 
     Where it does not answer with OK within `timeout` seconds, that is the name of the status, such

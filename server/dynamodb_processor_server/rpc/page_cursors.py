@@ -14,15 +14,15 @@ from dynamodb_processor_server.errors import InvalidRequest, PreconditionFailed
 from dynamodb_processor_server.query.page_token import (
     ExpiredToken,
     InvalidToken,
+    PageTokenCipher,
     TokenPayload,
-    TokenSealer,
     TokenTooLong,
 )
 from dynamodb_processor_server.query.planning.planner import plan_query
-from dynamodb_processor_server.reader import START, Position
+from dynamodb_processor_server.reader import START, Cursor
 from dynamodb_processor_server.rpc.decode.page_request import PageRequest
 from dynamodb_processor_server.rpc.decode.query import check_budget, check_cache
-from dynamodb_processor_server.rpc.prepared_queries import Preparation, PreparedQuery
+from dynamodb_processor_server.rpc.prepared_queries import PreparedQuery, QueryPreparer
 from dynamodb_processor_server.rpc.table_access import granted
 
 _MAX_OPENINGS: Final = 32  # of one request: one for each principal that makes it
@@ -37,29 +37,29 @@ _ENDED_WITH_PROCESS: Final = (
 
 
 @dataclass(slots=True)
-class Opening:
+class ResumePoint:
     """A place in the traversal of a query, on the index that the traversal is pinned to.
 
     `returned` items came before it. It is good until its token expires: `until` is in seconds since
-    the epoch. `following` is the place after it that was sealed last.
+    the epoch. `last_issued_token` is the place after it that was sealed last.
     """
 
     prepared: PreparedQuery
-    at: Position = START
+    at: Cursor = START
     returned: int = 0
     until: float = inf
-    following: _Sealed | None = None
+    last_issued_token: _Sealed | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Sealed:
-    at: Position
+    at: Cursor
     returned: int
     token: str
     until: float
 
 
-class Tokens:
+class PageTokens:
     """Page tokens: places in the traversals of prepared queries.
 
     `end_with_process` says that the keys are this process's own, which is then part of the error
@@ -71,7 +71,7 @@ class Tokens:
 
     def __init__(
         self,
-        sealer: TokenSealer,
+        sealer: PageTokenCipher,
         now: Callable[[], float] = time.time,
         *,
         end_with_process: bool = False,
@@ -82,7 +82,7 @@ class Tokens:
         self._refused = _NOT_OURS + (_ENDED_WITH_PROCESS if end_with_process else "")
 
     def seal(
-        self, opening: Opening, principal: Principal, at: Position | None, returned: int
+        self, opening: ResumePoint, principal: Principal, at: Cursor | None, returned: int
     ) -> str:
         """Return the token for a place that follows an opening; empty for the traversal's end.
 
@@ -90,7 +90,7 @@ class Tokens:
         """
         if at is None:
             return ""
-        known, now = opening.following, self._now()
+        known, now = opening.last_issued_token, self._now()
         if (
             known is not None
             and now < known.until
@@ -100,10 +100,10 @@ class Tokens:
             return known.token
         plan = opening.prepared.plan
         # Where items are withheld the place may be one of them, whose key has a length of its own.
-        place = padded(at, len(plan.requests)) if plan.withheld else at
+        place = padded(at, len(plan.requests)) if plan.hides_cost else at
         payload = TokenPayload(place, plan.path.index, returned)
         try:
-            token = self._sealer.seal(payload, _context(opening.prepared, principal))
+            token = self._sealer.encrypt(payload, _context(opening.prepared, principal))
         except TokenTooLong:
             raise PreconditionFailed(
                 "TOKEN_TOO_LONG",
@@ -112,21 +112,21 @@ class Tokens:
                 "token: ask for fewer partitions at once, or for larger pages",
             ) from None
         if len(token) <= LONGEST_REMEMBERED_TOKEN:
-            opening.following = _Sealed(at, returned, token, now + _SEALED_SECONDS)
+            opening.last_issued_token = _Sealed(at, returned, token, now + _SEALED_SECONDS)
         return token
 
     def open(
         self, token: str, field: str, prepared: PreparedQuery, principal: Principal
-    ) -> Opening:
+    ) -> ResumePoint:
         """Return the place that a token stands for; an empty token is the start.
 
         Raises InvalidRequest, naming `field`, for every token that is not this query's and this
         caller's, and PreconditionFailed for one that has expired or whose index is gone.
         """
         if not token:
-            return Opening(prepared)
+            return ResumePoint(prepared)
         try:
-            payload = self._sealer.open(token, _context(prepared, principal))
+            payload = self._sealer.decrypt(token, _context(prepared, principal))
         except InvalidToken:
             raise InvalidRequest.of(field, self._refused) from None
         except ExpiredToken:
@@ -134,37 +134,37 @@ class Tokens:
                 "TOKEN_EXPIRED", field, "the token has expired; start again without one"
             ) from None
         pinned = _pinned(prepared, payload.index)
-        return Opening(pinned, unpadded(payload.position), payload.returned, payload.expires)
+        return ResumePoint(pinned, unpadded(payload.cursor), payload.returned, payload.expires)
 
 
-class Openings:
+class ResumePointCache:
     """Opens requests for pages, and remembers with each request what it was opened to."""
 
     def __init__(
-        self, preparation: Preparation, tokens: Tokens, now: Callable[[], float] = time.time
+        self, preparation: QueryPreparer, tokens: PageTokens, now: Callable[[], float] = time.time
     ) -> None:
         self._preparation = preparation
         self._tokens = tokens
         self._now = now
 
-    def known(self, request: PageRequest, principal: Principal) -> Opening | None:
+    def known(self, request: PageRequest, principal: Principal) -> ResumePoint | None:
         """Return where a request begins for a principal, if that is remembered and good.
 
         Raises PermissionDenied where nothing of its table is granted.
         """
         grant = granted(principal, request.spec.table)
         key = self._preparation.version, grant.version, principal.name
-        known: Opening | None = request.openings.get(key)
+        known: ResumePoint | None = request.openings.get(key)
         return known if known is not None and self._now() < known.until else None
 
-    async def open(self, request: PageRequest, principal: Principal) -> Opening:
+    async def open(self, request: PageRequest, principal: Principal) -> ResumePoint:
         """Return where a request begins for a principal, and remember it.
 
-        Raises what `Preparation.prepare` and `Tokens.open` raise, and InvalidRequest for a budget
+        Raises what `QueryPreparer.prepare` and `Tokens.open` raise, and InvalidRequest for a budget
         or a cache mode that would tell of what is withheld.
         """
         grant = granted(principal, request.spec.table)
-        prepared = await self._preparation.prepare(request.spec, principal, request.mistakes)
+        prepared = await self._preparation.prepare(request.spec, principal, request.violations)
         check_budget(request.budget, prepared.plan)
         check_cache(request.cache, prepared.plan)
         opening = self._tokens.open(request.token, request.token_field, prepared, principal)

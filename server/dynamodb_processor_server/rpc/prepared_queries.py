@@ -15,7 +15,7 @@ from dynamodb_processor_server.query.expression import canonical
 from dynamodb_processor_server.query.expression.ast import Query
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.query.planning.planner import plan_query
-from dynamodb_processor_server.rpc.decode.page_request import LARGEST_KEPT_QUERY, Spec
+from dynamodb_processor_server.rpc.decode.page_request import LARGEST_KEPT_QUERY, RawQuerySpec
 from dynamodb_processor_server.rpc.decode.query import parse_query
 from dynamodb_processor_server.rpc.decode.violations import Violations
 from dynamodb_processor_server.rpc.planning import PlanningWork
@@ -41,7 +41,7 @@ class PreparedQuery:
     size: int
 
 
-class Preparation:
+class QueryPreparer:
     """Parses and plans queries, each once per version of the catalog and of what is granted."""
 
     def __init__(self, catalog: Catalog, work: PlanningWork) -> None:
@@ -62,7 +62,7 @@ class Preparation:
 
     async def prepare(
         self,
-        spec: Spec,
+        spec: RawQuerySpec,
         principal: Principal,
         mistakes: tuple[FieldViolation, ...],
         *,

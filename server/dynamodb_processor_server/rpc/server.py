@@ -20,9 +20,9 @@ from dynamodb_processor.v1 import (
 )
 from dynamodb_processor_server.rpc.call_context import current_call
 from dynamodb_processor_server.rpc.client_bounds import Bounds
-from dynamodb_processor_server.rpc.decode.page_request import READERS, is_kept
+from dynamodb_processor_server.rpc.decode.page_request import REQUEST_DECODERS, is_kept
 from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
-from dynamodb_processor_server.rpc.interceptors.chain import HookedHandlers
+from dynamodb_processor_server.rpc.interceptors.chain import InterceptedHandlers
 from dynamodb_processor_server.rpc.listening import listen
 from dynamodb_processor_server.rpc.method_handlers import MAX_REQUEST_BYTES, service_handler
 from dynamodb_processor_server.rpc.planning import PlanningWork
@@ -124,7 +124,9 @@ class RpcServer:
             served.append((REFLECTION_SERVICE, Reflection(names, services.draining)))
         most = {CACHE_SERVICE.full_name: _MAX_CACHE_REQUEST}
         handlers = [
-            service_handler(service, servicer, READERS, is_kept, read_large=_metered(planning))
+            service_handler(
+                service, servicer, REQUEST_DECODERS, is_kept, read_large=_metered(planning)
+            )
             if service is QUERY_SERVICE
             else service_handler(
                 service, servicer, max_bytes=most.get(service.full_name, _MAX_SMALL_REQUEST)
@@ -132,7 +134,7 @@ class RpcServer:
             for service, servicer in served
         ]
         self._bounds = bounds
-        self._handlers = HookedHandlers(
+        self._handlers = InterceptedHandlers(
             handlers, hooks, bounds.receiver, bounds.unauthenticated.enter
         )
         self._server = grpc.aio.server(

@@ -56,7 +56,7 @@ def granted(principal: Principal, table: str) -> Grant:
     return grant
 
 
-def narrowed(table: Table, grant: Grant) -> Table:
+def restricted_to_grant(table: Table, grant: Grant) -> Table:
     """Return a table as it is for those who have a grant of it.
 
     Raises PermissionDenied where nothing is left of it.
@@ -67,7 +67,7 @@ def narrowed(table: Table, grant: Grant) -> Table:
             check_key_types(rule.over(table.view).condition, table.schema)
         except ExpressionError as error:
             raise ConfigurationError(f"a row rule does not fit {table.name}: {error}") from None
-    table = table.narrowed(grant.attributes, rule.fixed if rule else frozenset())
+    table = table.restricted_to(grant.attributes, rule.fixed if rule else frozenset())
     if table.declaration.attributes == ():
         raise PermissionDenied(f"no attribute of table {table.name} is granted")
     return table
@@ -75,7 +75,7 @@ def narrowed(table: Table, grant: Grant) -> Table:
 
 def table_access(table: Table, grant: Grant, version: int) -> TableAccess:
     """Return the access that a grant gives to a table, which `narrowed` may refuse."""
-    table = narrowed(table, grant)
+    table = restricted_to_grant(table, grant)
     rule = None if grant.rule is None else grant.rule.over(table.view)
     return TableAccess(table, grant, rule, version)
 

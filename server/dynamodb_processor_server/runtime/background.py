@@ -18,7 +18,7 @@ def run_in_background(work: Coroutine[Any, Any, None], stack: AsyncExitStack) ->
     If it fails before, that is logged: nobody else would hear of it.
     """
     task = asyncio.create_task(work)
-    task.add_done_callback(_tell)
+    task.add_done_callback(_log_failure)
 
     async def end() -> None:
         task.cancel()
@@ -27,6 +27,6 @@ def run_in_background(work: Coroutine[Any, Any, None], stack: AsyncExitStack) ->
     stack.push_async_callback(end)
 
 
-def _tell(task: asyncio.Task[None]) -> None:
+def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         _log.error("background_work_failed", exc_info=error)

@@ -26,7 +26,7 @@ _MOST_CAUSES: Final = 1_000
 _T = TypeVar("_T")
 
 
-class State(Enum):
+class CircuitState(Enum):
     """What a breaker does with requests; the values are those of its metric."""
 
     CLOSED = 0
@@ -34,30 +34,30 @@ class State(Enum):
     OPEN = 2
 
 
-class Verdict(Enum):
+class Outcome(Enum):
     """What a request that was let through says of the health of what it asked."""
 
-    WELL = "well"
-    SICK = "sick"
-    NOTHING = "nothing"
+    SUCCESS = "well"
+    FAILURE = "sick"
+    IGNORED = "nothing"
 
 
 @dataclass(frozen=True, slots=True)
 class BreakerSettings:
     """When breakers open and for how long.
 
-    One opens when at least `least_calls` requests were made within `window` seconds and
-    `failure_rate` of them failed, from 0 to 1. It stays open for `cool_down` seconds or a little
+    One opens when at least `minimum_calls` requests were made within `window` seconds and
+    `failure_rate` of them failed, from 0 to 1. It stays open for `open_seconds` seconds or a little
     longer.
     """
 
     failure_rate: float = 0.5
-    cool_down: float = 2.0
-    least_calls: int = 10
+    open_seconds: float = 2.0
+    minimum_calls: int = 10
     window: float = 10.0
 
 
-class LeftAlone(Exception):
+class CircuitOpenError(Exception):
     """A breaker lets no request through. `retry_after` is in seconds."""
 
     def __init__(self, retry_after: float) -> None:
@@ -65,13 +65,13 @@ class LeftAlone(Exception):
         self.retry_after = retry_after
 
 
-class Breaker:
+class CircuitBreaker:
     """One breaker. `clock` gives seconds, `jitter` a number from 0 to 1."""
 
     def __init__(
         self, settings: BreakerSettings, clock: Callable[[], float], jitter: Callable[[], float]
     ) -> None:
-        self.state = State.CLOSED
+        self.state = CircuitState.CLOSED
         self._settings = settings
         self._clock = clock
         self._jitter = jitter
@@ -83,16 +83,16 @@ class Breaker:
         self._era = 0
 
     def enter(self) -> Permit:
-        """Let a request through, which must settle its permit; raise LeftAlone if none may pass."""
-        if self.state is not State.CLOSED:
+        """Let a request through, which must record its outcome; raise CircuitOpenError if open."""
+        if self.state is not CircuitState.CLOSED:
             wait = self._until - self._clock()
             if wait > 0 or self._probing:
-                raise LeftAlone(max(wait, _SOON))
-            self.state = State.HALF_OPEN
+                raise CircuitOpenError(max(wait, _SOON))
+            self.state = CircuitState.HALF_OPEN
             self._probing = True
         return Permit(self, self._era)
 
-    def settle(self, era: int, verdict: Verdict, cause: Hashable = None) -> None:
+    def record(self, era: int, verdict: Outcome, cause: Hashable = None) -> None:
         """Take note of how a request ended that was let through in `era`.
 
         The same `cause` counts once in the window: a request that always fails says nothing of
@@ -100,15 +100,15 @@ class Breaker:
         """
         if era != self._era:
             return
-        if self.state is State.HALF_OPEN:
+        if self.state is CircuitState.HALF_OPEN:
             self._probing = False
-            if verdict is Verdict.SICK:
+            if verdict is Outcome.FAILURE:
                 self._open()
-            elif verdict is Verdict.WELL:
-                self._change(State.CLOSED)
-        elif verdict is Verdict.SICK and cause is not None and self._has_failed(cause):
+            elif verdict is Outcome.SUCCESS:
+                self._change(CircuitState.CLOSED)
+        elif verdict is Outcome.FAILURE and cause is not None and self._has_failed(cause):
             return
-        elif verdict is not Verdict.NOTHING and self._is_too_much(verdict is Verdict.SICK):
+        elif verdict is not Outcome.IGNORED and self._is_too_much(verdict is Outcome.FAILURE):
             self._open()
 
     def _has_failed(self, cause: Hashable) -> bool:
@@ -139,14 +139,14 @@ class Breaker:
         calls = sum(entry[1] for entry in window)
         failures = sum(entry[2] for entry in window)
         settings = self._settings
-        return calls >= settings.least_calls and failures >= settings.failure_rate * calls
+        return calls >= settings.minimum_calls and failures >= settings.failure_rate * calls
 
     def _open(self) -> None:
-        self._change(State.OPEN)
+        self._change(CircuitState.OPEN)
         longer = 1.0 + _JITTER * self._jitter()
-        self._until = self._clock() + self._settings.cool_down * longer
+        self._until = self._clock() + self._settings.open_seconds * longer
 
-    def _change(self, state: State) -> None:
+    def _change(self, state: CircuitState) -> None:
         self.state = state
         self._era += 1
         self._window.clear()
@@ -157,16 +157,16 @@ class Breaker:
 class Permit:
     """Leave to make one request."""
 
-    breaker: Breaker
+    breaker: CircuitBreaker
     era: int
 
-    def settle(self, verdict: Verdict, cause: Hashable = None) -> None:
-        """Say how the request ended, once; `cause` is that of a failure, see `Breaker.settle`."""
-        self.breaker.settle(self.era, verdict, cause)
+    def record(self, verdict: Outcome, cause: Hashable = None) -> None:
+        """Record how the request ended, once; `cause` is as in `CircuitBreaker.record`."""
+        self.breaker.record(self.era, verdict, cause)
 
 
-async def guarded(
-    breaker: Breaker,
+async def call_through(
+    breaker: CircuitBreaker,
     seconds: float,
     ask: Callable[[], Awaitable[_T]],
     failure: type[Exception],
@@ -176,25 +176,25 @@ async def guarded(
     Too late and `failure` speak against what is asked, any other error is an answer as well.
 
     Raises:
-        LeftAlone: The breaker lets nothing through.
+        CircuitOpenError: The breaker lets nothing through.
         TimeoutError: There was no answer in time.
     """
     permit = breaker.enter()
-    verdict = Verdict.NOTHING  # where the caller leaves
+    verdict = Outcome.IGNORED  # where the caller leaves
     try:
         async with asyncio.timeout(seconds):
             answer = await ask()
-        verdict = Verdict.WELL
+        verdict = Outcome.SUCCESS
         return answer
     except Exception as error:
         sick = isinstance(error, failure | TimeoutError)
-        verdict = Verdict.SICK if sick else Verdict.WELL
+        verdict = Outcome.FAILURE if sick else Outcome.SUCCESS
         raise
     finally:
-        permit.settle(verdict)
+        permit.record(verdict)
 
 
-class Breakers:
+class CircuitBreakers:
     """The breakers of all tables, and of those partitions of their paths that were found hot.
 
     A partition has none before it is first throttled, and the least used ones are forgotten, so
@@ -207,13 +207,13 @@ class Breakers:
         self._settings = settings
         self._clock = clock
         self._jitter = jitter
-        self._tables: dict[str, Breaker] = {}
+        self._tables: dict[str, CircuitBreaker] = {}
         # The least used first. It is counted in another thread: a cachetools.LRUCache would take
         # that for use, and break if it changed meanwhile.
-        self._partitions: dict[tuple[str, Hashable], Breaker] = {}
+        self._partitions: dict[tuple[str, Hashable], CircuitBreaker] = {}
 
     def enter(self, table: str, partition: Hashable) -> Entry:
-        """Let a request through; raise LeftAlone if its table or its partition is left alone.
+        """Let a request through; raise CircuitOpenError where an open breaker rejects it.
 
         `partition` is None for a request that reads more than one of them.
         """
@@ -226,49 +226,51 @@ class Breakers:
             hot = used.enter()
         try:
             return Entry(self, key, breaker.enter(), hot)
-        except LeftAlone:
+        except CircuitOpenError:
             if hot is not None:
-                hot.settle(Verdict.NOTHING)
+                hot.record(Outcome.IGNORED)
             raise
 
     def is_closed(self, table: str) -> bool:
         """Return whether more than one request at a time may go to a table."""
         breaker = self._tables.get(table)
-        return breaker is None or breaker.state is State.CLOSED
+        return breaker is None or breaker.state is CircuitState.CLOSED
 
-    def states(self) -> Iterator[tuple[str, State]]:
+    def states(self) -> Iterator[tuple[str, CircuitState]]:
         """Yield the state of each table's breaker; safe in another thread."""
         yield from [(table, breaker.state) for table, breaker in list(self._tables.items())]
 
     def open_partitions(self) -> int:
         """Return how many partitions are left alone or probed; safe in another thread."""
-        return sum(breaker.state is not State.CLOSED for breaker in list(self._partitions.values()))
+        return sum(
+            breaker.state is not CircuitState.CLOSED for breaker in list(self._partitions.values())
+        )
 
-    def note_hot(self, key: tuple[str, Hashable]) -> None:
+    def add_partition(self, key: tuple[str, Hashable]) -> None:
         """Take note of the first throttling of a partition."""
         if key not in self._partitions:
             if len(self._partitions) >= _MOST_PARTITIONS:
                 del self._partitions[next(iter(self._partitions))]
             breaker = self._partitions[key] = self._new()
-            breaker.enter().settle(Verdict.SICK)
+            breaker.enter().record(Outcome.FAILURE)
 
-    def _new(self) -> Breaker:
-        return Breaker(self._settings, self._clock, self._jitter)
+    def _new(self) -> CircuitBreaker:
+        return CircuitBreaker(self._settings, self._clock, self._jitter)
 
 
 @dataclass(slots=True)
 class Entry:
     """Leave to make one request to a table, and to a partition of it if `hot` is a permit."""
 
-    breakers: Breakers
+    breakers: CircuitBreakers
     key: tuple[str, Hashable]
     table: Permit
     hot: Permit | None
 
-    def settle(self, table: Verdict, partition: Verdict, cause: Hashable = None) -> None:
+    def record(self, table: Outcome, partition: Outcome, cause: Hashable = None) -> None:
         """Say how the request ended, once; `cause` is that of the table's failure."""
-        self.table.settle(table, cause)
+        self.table.record(table, cause)
         if self.hot is not None:
-            self.hot.settle(partition)
-        elif partition is Verdict.SICK and self.key[1] is not None:
-            self.breakers.note_hot(self.key)
+            self.hot.record(partition)
+        elif partition is Outcome.FAILURE and self.key[1] is not None:
+            self.breakers.add_partition(self.key)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def all_of(reads: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def gather_or_cancel(reads: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Return what all reads return, in their order; when one fails, the others are cancelled."""
     tasks = [asyncio.create_task(read) for read in reads]
     try:

@@ -45,7 +45,7 @@ _REMEDIES: Final = (
 )
 
 
-class RedisFailed(Exception):
+class RedisCommandError(Exception):
     """A script was not run, or may not have been.
 
     `kind` is one of few, for metrics. `words` are Redis's or its client's own, for the log.
@@ -137,13 +137,13 @@ def open_redis(url: str, timeout: float, connections: int, retries: int = 1) -> 
 async def run_script(
     script: Any, keys: Sequence[str | bytes], arguments: Sequence[bytes | str | int]
 ) -> Any:
-    """Return what a script returns that was registered with a client; raise RedisFailed."""
+    """Return what a script returns that was registered with a client; raise RedisError."""
     with _failures():
         return await script(keys=keys, args=arguments)
 
 
 async def connect(client: Any, scripts: Sequence[Any] = ()) -> None:
-    """Have a connection, and scripts loaded, in three seconds; raise RedisFailed."""
+    """Have a connection, and scripts loaded, in three seconds; raise RedisError."""
     with _failures():
         async with asyncio.timeout(_CONNECT_SECONDS):
             await client.ping()
@@ -156,14 +156,14 @@ def _failures() -> Iterator[None]:
     try:
         yield
     except (TooSlow, TimeoutError):
-        raise RedisFailed("timeout") from None
+        raise RedisCommandError("timeout") from None
     except (ResponseError, AuthenticationError, AuthorizationError) as error:
         # Out of memory, read-only, still loading, forbidden.
-        raise RedisFailed("refused", _words(error)) from None
+        raise RedisCommandError("refused", _words(error)) from None
     except (Unreachable, OSError, RuntimeError) as error:  # the last one is uvloop's, see above
-        raise RedisFailed("unreachable", _words(error)) from None
+        raise RedisCommandError("unreachable", _words(error)) from None
     except (RedisError, ValueError, TypeError, IndexError, AttributeError, UnicodeError):
-        raise RedisFailed("garbage") from None  # what answers does not speak the protocol
+        raise RedisCommandError("garbage") from None  # what answers does not speak the protocol
 
 
 def _words(error: Exception) -> str:

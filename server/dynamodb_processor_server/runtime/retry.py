@@ -20,7 +20,7 @@ _MOST_TENTHS: Final = 100
 _TENTHS_PER_RETRY: Final = 10
 
 
-def pause_before(retry: int, jitter: Callable[[], float]) -> float:
+def backoff_delay(retry: int, jitter: Callable[[], float]) -> float:
     """Return the seconds to wait before a retry, counted from 1: full jitter, growing."""
     return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(retry - 1, _DOUBLINGS)) * jitter()
 

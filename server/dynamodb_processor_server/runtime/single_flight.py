@@ -19,13 +19,13 @@ _RETRY_AFTER: Final = 1.0  # seconds
 _T = TypeVar("_T")
 
 
-class _Question(Generic[_T]):
+class _Flight(Generic[_T]):
     def __init__(self, task: asyncio.Task[_T]) -> None:
         self.task = task
         self.waiters = 0
 
 
-class Questions(Generic[_T]):
+class SingleFlight(Generic[_T]):
     """The questions under way, by name.
 
     A caller waits for `patience` seconds at most, by the event loop's clock, or until its deadline,
@@ -34,11 +34,11 @@ class Questions(Generic[_T]):
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
-        self._questions: dict[str, _Question[_T]] = {}
+        self._questions: dict[str, _Flight[_T]] = {}
         self._waiting = 0
         self._by_asker: Counter[str] = Counter()
 
-    async def ask(
+    async def call(
         self, name: str, question: Callable[[], Coroutine[Any, Any, _T]], asker: str = ""
     ) -> _T:
         """Return the answer to a question, which is asked now unless it is under way.
@@ -51,7 +51,7 @@ class Questions(Generic[_T]):
             raise RateLimited(asker, message, _RETRY_AFTER)
         if self._waiting >= _MOST_WAITING:
             raise Overloaded("too many calls wait for what DynamoDB says of tables", _RETRY_AFTER)
-        asked = self._questions.get(name) or self._begin(name, question)
+        asked = self._questions.get(name) or self._start(name, question)
         self._waiting += 1
         self._by_asker[asker] += 1
         asked.waiters += 1
@@ -74,16 +74,16 @@ class Questions(Generic[_T]):
         """Have nobody else wait for what is under way, as its answer may be out of date."""
         self._questions.clear()
 
-    def _begin(self, name: str, question: Callable[[], Coroutine[Any, Any, _T]]) -> _Question[_T]:
-        asked = self._questions[name] = _Question(asyncio.create_task(question(), name=name))
-        asked.task.add_done_callback(lambda _: self._answered(name, asked))
+    def _start(self, name: str, question: Callable[[], Coroutine[Any, Any, _T]]) -> _Flight[_T]:
+        asked = self._questions[name] = _Flight(asyncio.create_task(question(), name=name))
+        asked.task.add_done_callback(lambda _: self._on_done(name, asked))
         return asked
 
-    def _answered(self, name: str, asked: _Question[_T]) -> None:
+    def _on_done(self, name: str, asked: _Flight[_T]) -> None:
         self._remove(name, asked)
         if not asked.task.cancelled():
             asked.task.exception()  # marks it as seen: every waiter may have left by now
 
-    def _remove(self, name: str, asked: _Question[_T]) -> None:
+    def _remove(self, name: str, asked: _Flight[_T]) -> None:
         if self._questions.get(name) is asked:
             del self._questions[name]

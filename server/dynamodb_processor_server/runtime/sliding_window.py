@@ -19,7 +19,7 @@ class _Window:
     current: int
 
 
-class Windows:
+class SlidingWindowCounter:
     """Windows in this process. `clock` gives seconds, never going back."""
 
     def __init__(self, clock: Callable[[], float]) -> None:

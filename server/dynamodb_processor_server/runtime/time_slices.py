@@ -10,7 +10,7 @@ from typing import Final, Protocol
 SLICE: Final = 0.005
 
 
-class Slice:
+class TimeSlice:
     """Says when to pause: `seconds` after it was begun, never if that is infinite."""
 
     __slots__ = ("_seconds", "_until")

@@ -15,7 +15,7 @@ _LONGEST_DOUBLING: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class PollSettings:
     """How often a shard is read, and how far behind is too far; in seconds."""
 
     poll: float = 0.5
@@ -23,7 +23,7 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
+class Clock:
     """Where time comes from. `clock` gives seconds and never goes back; `random` is from 0 to 1."""
 
     clock: Callable[[], float] = time.monotonic

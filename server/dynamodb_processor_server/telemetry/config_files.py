@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 _PREFIX: Final = "dynamodb_processor_"
 
 
-class DocumentMetrics(Collector):
+class ConfigFileMetrics(Collector):
     """Whether what is in force is what the files say."""
 
     def __init__(

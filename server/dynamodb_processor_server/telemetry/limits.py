@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from dynamodb_processor_server.limits.call_rate import CallRateLimits
 from dynamodb_processor_server.limits.planning_time import PlanningTimeLimits
 from dynamodb_processor_server.limits.read_units import ReadUnitLimits
-from dynamodb_processor_server.limits.redis.guarded_store import Asking
+from dynamodb_processor_server.limits.redis.guarded_store import GuardedStore
 
 _PREFIX: Final = "dynamodb_processor_rate_limit_"
 
@@ -74,7 +74,7 @@ class LimitMetrics(Collector):
 class SharedLimitMetrics(Collector):
     """What becomes of questions about limits that replicas share."""
 
-    def __init__(self, registry: CollectorRegistry, asking: Asking) -> None:
+    def __init__(self, registry: CollectorRegistry, asking: GuardedStore) -> None:
         self._asking = asking
         registry.register(self)
 

@@ -112,7 +112,7 @@ class BackendMetrics(Collector):
         made = "Requests made to DynamoDB, retries included."
         yield _counter("backend_calls", made, ("table", "outcome"), calls)
         yield _counter("backend_retries", "Requests made again.", ("table",), retries)
-        alone = {table: record.left_alone for table, record in tables}
+        alone = {table: record.rejected_by_breaker for table, record in tables}
         refused = "Requests that a breaker did not let through."
         yield _counter("breaker_refusals", refused, ("table",), alone)
         text = "A table's breaker: 0 closed, 1 half-open, 2 open."
@@ -137,7 +137,7 @@ def _counter(
     return family
 
 
-def watch(
+def register_gauge(
     registry: CollectorRegistry, name: str, help_text: str, read: Callable[[], float]
 ) -> None:
     """Add a gauge that is read when it is scraped."""

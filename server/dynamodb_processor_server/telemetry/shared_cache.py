@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from dynamodb_processor_server.cache.invalidator import SharedInvalidator
-from dynamodb_processor_server.cache.redis.shared_cache import SharedTier
+from dynamodb_processor_server.cache.redis.shared_cache import SharedPageCache
 
 _PREFIX: Final = "dynamodb_processor_shared_cache_"
 
@@ -19,7 +19,7 @@ class SharedCacheMetrics(Collector):
     """What becomes of operations on the tier, and whether invalidations are heard."""
 
     def __init__(
-        self, registry: CollectorRegistry, tier: SharedTier, invalidator: SharedInvalidator
+        self, registry: CollectorRegistry, tier: SharedPageCache, invalidator: SharedInvalidator
     ) -> None:
         self._tier = tier
         self._invalidator = invalidator

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from dynamodb_processor_server.change_streams.stats import AGE_BOUNDS
-from dynamodb_processor_server.change_streams.supervisor import Followers
+from dynamodb_processor_server.change_streams.supervisor import ConsumerSupervisor
 
 _PREFIX: Final = "dynamodb_processor_stream_"
 
@@ -20,7 +20,7 @@ _PREFIX: Final = "dynamodb_processor_stream_"
 class StreamMetrics(Collector):
     """How far behind followers are and what they did, by the names of their tables."""
 
-    def __init__(self, registry: CollectorRegistry, followers: Followers) -> None:
+    def __init__(self, registry: CollectorRegistry, followers: ConsumerSupervisor) -> None:
         self._followers = followers
         registry.register(self)
 
@@ -50,7 +50,7 @@ class StreamMetrics(Collector):
             behind.add_metric((name,), follower.behind)
             buckets = list(zip(bounds, accumulate(list(tally.ages)), strict=True))
             ages.add_metric((name,), buckets, tally.age_sum)
-            for reason, count in list(tally.table_moves.items()):
+            for reason, count in list(tally.table_invalidations.items()):
                 moves.add_metric((name, reason), count)
             failures.add_metric((name,), tally.failures)
         leases = CounterMetricFamily(

@@ -8,21 +8,21 @@ import structlog
 
 from dynamodb_processor_server.auth.api_keys import KeyRing
 from dynamodb_processor_server.catalog.catalog import Catalog
-from dynamodb_processor_server.config_files import Reloading
+from dynamodb_processor_server.config_files import ReloadableFile
 from dynamodb_processor_server.limits.call_rate import Limiter
 from dynamodb_processor_server.limits.open_streams import OpenStreams
 from dynamodb_processor_server.rpc.client_bounds import Bounds, BoundSettings
-from dynamodb_processor_server.rpc.interceptors.access_log import Observation
+from dynamodb_processor_server.rpc.interceptors.access_log import AccessLogAndMetrics
 from dynamodb_processor_server.rpc.interceptors.authentication import Authentication
 from dynamodb_processor_server.rpc.interceptors.authorization import Authorization
 from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
 from dynamodb_processor_server.rpc.interceptors.rate_limit import (
-    CallBounding,
+    CallLimit,
     RateLimiting,
-    StreamBounding,
+    StreamLimit,
 )
 from dynamodb_processor_server.rpc.interceptors.request_id import RequestIds
-from dynamodb_processor_server.rpc.interceptors.unauthenticated import ExemptCallBounding
+from dynamodb_processor_server.rpc.interceptors.unauthenticated import ExemptCallLimit
 from dynamodb_processor_server.rpc.server import CACHE_SERVICE, CATALOG_SERVICE, QUERY_SERVICE
 from dynamodb_processor_server.runtime.descriptors import connections_that_fit
 from dynamodb_processor_server.settings import Settings
@@ -34,7 +34,7 @@ _log = structlog.get_logger(__name__)
 def ordered_hooks(
     settings: Settings,
     metrics: CallMetrics,
-    keys: Reloading[KeyRing],
+    keys: ReloadableFile[KeyRing],
     catalog: Catalog,
     calls: Limiter,
     bounds: Bounds,
@@ -44,12 +44,12 @@ def ordered_hooks(
     open_reflection = settings.reflection == "open"
     return (
         RequestIds(),  # so that all below speak of a call by its id
-        Observation(metrics),  # so that refusals are counted and logged
-        ExemptCallBounding(bounds.unauthenticated, open_reflection),
+        AccessLogAndMetrics(metrics),  # so that refusals are counted and logged
+        ExemptCallLimit(bounds.unauthenticated, open_reflection),
         Authentication(
             lambda: keys.current, time.time, open_reflection, bounds.unauthenticated.enter
         ),
-        CallBounding(  # before all that may wait
+        CallLimit(  # before all that may wait
             bounds.under_way, settings.unary_deadline, bounds.connections.close, streams
         ),
         Authorization(
@@ -61,7 +61,7 @@ def ordered_hooks(
             catalog,
         ),
         RateLimiting(calls),
-        StreamBounding(streams, OpenStreams(settings.max_streams)),
+        StreamLimit(streams, OpenStreams(settings.max_streams)),
     )
 
 

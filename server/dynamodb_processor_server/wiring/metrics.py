@@ -10,9 +10,13 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from dynamodb_processor_server.rpc.client_bound_metrics import BoundMetrics
 from dynamodb_processor_server.rpc.client_bounds import Bounds
 from dynamodb_processor_server.rpc.services.health import Health
-from dynamodb_processor_server.telemetry.config_files import DocumentMetrics
+from dynamodb_processor_server.telemetry.config_files import ConfigFileMetrics
 from dynamodb_processor_server.telemetry.logs import dropped_log_lines
-from dynamodb_processor_server.telemetry.metrics import BackendMetrics, WatchedCounter, watch
+from dynamodb_processor_server.telemetry.metrics import (
+    BackendMetrics,
+    WatchedCounter,
+    register_gauge,
+)
 from dynamodb_processor_server.telemetry.streams import StreamMetrics
 from dynamodb_processor_server.wiring.reading import ReadPath
 
@@ -41,13 +45,17 @@ def register_metrics(
     loop = asyncio.get_running_loop()
     BoundMetrics(registry, bounds)
     BackendMetrics(registry, path.backend)
-    DocumentMetrics(registry, files_in_force)
+    ConfigFileMetrics(registry, files_in_force)
     StreamMetrics(registry, path.followers)
-    watch(registry, "cached_bytes", "Bytes of cached pages.", lambda: store.bytes_used)
-    watch(registry, "cached_pages", "Cached pages.", lambda: len(store))
-    watch(registry, "active_reads", "Places taken in admission.", lambda: admission.active)
-    watch(registry, "waiting_reads", "Reads waiting for a place.", lambda: admission.waiting)
-    watch(registry, "health_watches", "Open Watch calls.", lambda: health.watches)
-    watch(registry, "tasks", "Tasks of the event loop.", lambda: len(asyncio.all_tasks(loop)))
+    register_gauge(registry, "cached_bytes", "Bytes of cached pages.", lambda: store.bytes_used)
+    register_gauge(registry, "cached_pages", "Cached pages.", lambda: len(store))
+    register_gauge(registry, "active_reads", "Places taken in admission.", lambda: admission.active)
+    register_gauge(
+        registry, "waiting_reads", "Reads waiting for a place.", lambda: admission.waiting
+    )
+    register_gauge(registry, "health_watches", "Open Watch calls.", lambda: health.watches)
+    register_gauge(
+        registry, "tasks", "Tasks of the event loop.", lambda: len(asyncio.all_tasks(loop))
+    )
     text = "Log lines that could not be written."
     WatchedCounter(registry, "log_lines_dropped", text, dropped_log_lines)

@@ -11,23 +11,23 @@ from prometheus_client import CollectorRegistry
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.invalidator import Invalidator
 from dynamodb_processor_server.cache.page_store import PageStore
-from dynamodb_processor_server.cache.reader import CachedReader
+from dynamodb_processor_server.cache.reader import CachingReader
 from dynamodb_processor_server.catalog.catalog import Catalog
-from dynamodb_processor_server.catalog.config import CatalogDeclaration
-from dynamodb_processor_server.change_streams.invalidation_sink import GenerationMoves
-from dynamodb_processor_server.change_streams.supervisor import Followers
+from dynamodb_processor_server.catalog.config import CatalogConfig
+from dynamodb_processor_server.change_streams.invalidation_sink import InvalidationSink
+from dynamodb_processor_server.change_streams.supervisor import ConsumerSupervisor
 from dynamodb_processor_server.dynamodb.backend import Backend, Meter
 from dynamodb_processor_server.dynamodb.bounded_batches import BoundedBatches
 from dynamodb_processor_server.dynamodb.clients import Clients
 from dynamodb_processor_server.dynamodb.item_reader import DynamoDBItemReader
 from dynamodb_processor_server.dynamodb.reader import DynamoDBReader
 from dynamodb_processor_server.dynamodb.streams import DynamoDBStreams
-from dynamodb_processor_server.dynamodb.table_describer import DynamoDBDescriber
+from dynamodb_processor_server.dynamodb.table_describer import TableDescriber
 from dynamodb_processor_server.limits.admission import Admission
 from dynamodb_processor_server.limits.admission_reader import (
-    Admittance,
-    AdmittedItemReader,
-    AdmittedReader,
+    AdmissionGate,
+    AdmissionItemReader,
+    AdmissionReader,
 )
 from dynamodb_processor_server.limits.read_units import ReadUnitLimits
 from dynamodb_processor_server.rpc.call_context import current_call, current_caller, current_claim
@@ -46,14 +46,14 @@ class ReadPath:
     store: PageStore
     admission: Admission
     invalidator: Invalidator
-    reader: CachedReader
+    reader: CachingReader
     batches: BoundedBatches
-    followers: Followers
+    followers: ConsumerSupervisor
 
 
 async def open_read_path(
     settings: Settings,
-    declaration: CatalogDeclaration,
+    declaration: CatalogConfig,
     limits: Limits,
     metrics: CallMetrics,
     registry: CollectorRegistry,
@@ -63,12 +63,12 @@ async def open_read_path(
     clients = await stack.enter_async_context(Clients(settings.client_settings()))
     backend = Backend(clients, settings.backend_settings(), _meter(metrics, limits.read_units))
     catalog = Catalog(
-        declaration, DynamoDBDescriber(backend), settings.unary_deadline, asker=current_caller
+        declaration, TableDescriber(backend), settings.unary_deadline, asker=current_caller
     )
     store = PageStore(settings.cache_max_bytes, time.time)
     generations = Generations()
     admission = Admission(settings.max_concurrent_reads, settings.admission_queue)
-    admittance = Admittance(admission, current_claim)
+    admittance = AdmissionGate(admission, current_claim)
     shared, invalidator = share_pages(settings, generations, registry, stack)
     pages = DynamoDBReader(
         backend,
@@ -76,8 +76,8 @@ async def open_read_path(
         max_item_bytes=settings.max_item_bytes,
         evaluation=CallersEvaluation(limits.planning),
     )
-    reader = CachedReader(
-        AdmittedReader(pages, admittance),
+    reader = CachingReader(
+        AdmissionReader(pages, admittance),
         store,
         generations,
         settings.shared_read_timeout,
@@ -86,14 +86,14 @@ async def open_read_path(
     )
     stack.push_async_callback(reader.close)
     batches = BoundedBatches(
-        AdmittedItemReader(DynamoDBItemReader(backend), admittance),
+        AdmissionItemReader(DynamoDBItemReader(backend), admittance),
         settings.max_page_bytes,
         settings.max_item_bytes,
     )
     streams = await stack.enter_async_context(DynamoDBStreams(settings.stream_client_settings()))
     leases = share_leases(settings, stack)
-    moves = GenerationMoves(invalidator)
-    followers = Followers(catalog, streams, moves, settings.stream_pace(), leases=leases)
+    moves = InvalidationSink(invalidator)
+    followers = ConsumerSupervisor(catalog, streams, moves, settings.stream_pace(), leases=leases)
     return ReadPath(backend, catalog, store, admission, invalidator, reader, batches, followers)
 
 

@@ -15,20 +15,20 @@ from dynamodb_processor_server.cache.invalidator import (
     LocalInvalidator,
     SharedInvalidator,
 )
-from dynamodb_processor_server.cache.redis.encryption import TierSealer
-from dynamodb_processor_server.cache.redis.invalidation_log import View
-from dynamodb_processor_server.cache.redis.shared_cache import SharedTier
+from dynamodb_processor_server.cache.redis.encryption import PageCipher
+from dynamodb_processor_server.cache.redis.invalidation_log import InvalidationLogFollower
+from dynamodb_processor_server.cache.redis.shared_cache import SharedPageCache
 from dynamodb_processor_server.cache.redis.store import RedisStore
 from dynamodb_processor_server.change_streams.redis_leases import RedisLeases
 from dynamodb_processor_server.limits.call_rate import CallRateLimits, Limiter
 from dynamodb_processor_server.limits.planning_time import PlanningTimeLimits
 from dynamodb_processor_server.limits.read_units import ReadUnitLimits
 from dynamodb_processor_server.limits.redis.call_rate import SharedCallRateLimits
-from dynamodb_processor_server.limits.redis.guarded_store import Asking
+from dynamodb_processor_server.limits.redis.guarded_store import GuardedStore
 from dynamodb_processor_server.limits.redis.read_units import SharedBuckets
-from dynamodb_processor_server.limits.redis.store import RedisLimits
+from dynamodb_processor_server.limits.redis.store import RedisLimitStore
 from dynamodb_processor_server.runtime.background import run_in_background
-from dynamodb_processor_server.runtime.circuit_breaker import Breaker, BreakerSettings
+from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings, CircuitBreaker
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.telemetry.limits import LimitMetrics, SharedLimitMetrics
 from dynamodb_processor_server.telemetry.shared_cache import SharedCacheMetrics
@@ -39,22 +39,22 @@ def share_pages(
     generations: Generations,
     registry: CollectorRegistry,
     stack: AsyncExitStack,
-) -> tuple[SharedTier | None, Invalidator]:
+) -> tuple[SharedPageCache | None, Invalidator]:
     """Return the tier that replicas share, if there is one, and what moves generations."""
     if settings.redis_url is None:
         return None, LocalInvalidator(generations)
     timeout = settings.redis_timeout
     bounds = (settings.max_page_bytes, settings.max_item_bytes)
-    sealer = TierSealer(settings.shared_cache_keys(), page_bounds=bounds)
+    sealer = PageCipher(settings.shared_cache_keys(), page_bounds=bounds)
     store = RedisStore(
         settings.redis_url.get_secret_value(),
         timeout,
         settings.redis_prefix,
         settings.quarantine().longest,
     )
-    view = View(store, sealer, generations, timeout)
-    breaker = Breaker(BreakerSettings(), time.monotonic, random.random)
-    shared = SharedTier(store, sealer, view, breaker, timeout, settings.redis_unavailable)
+    view = InvalidationLogFollower(store, sealer, generations, timeout)
+    breaker = CircuitBreaker(BreakerSettings(), time.monotonic, random.random)
+    shared = SharedPageCache(store, sealer, view, breaker, timeout, settings.redis_unavailable)
     stack.push_async_callback(shared.close)
     invalidator = SharedInvalidator(generations, store, sealer, timeout)
     SharedCacheMetrics(registry, shared, invalidator)
@@ -90,9 +90,9 @@ def share_limits(settings: Settings, registry: CollectorRegistry, stack: AsyncEx
     if url is None:
         limits = Limits(calls, ReadUnitLimits(classes), planning)
     else:
-        store = RedisLimits(url, settings.redis_timeout, settings.redis_prefix)
+        store = RedisLimitStore(url, settings.redis_timeout, settings.redis_prefix)
         stack.push_async_callback(store.close)
-        asking = Asking(settings.redis_timeout, time.monotonic, random.random)
+        asking = GuardedStore(settings.redis_timeout, time.monotonic, random.random)
         shared = SharedCallRateLimits(calls, store, asking)
         buckets = SharedBuckets(store, asking, time.monotonic)
         stack.push_async_callback(shared.settle)

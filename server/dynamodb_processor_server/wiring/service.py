@@ -11,15 +11,15 @@ from prometheus_client import CollectorRegistry
 
 from dynamodb_processor_server.auth.api_keys import KeyRing
 from dynamodb_processor_server.catalog.catalog import Catalog
-from dynamodb_processor_server.catalog.config import CatalogDeclaration
-from dynamodb_processor_server.change_streams.supervisor import Followers
-from dynamodb_processor_server.config_files import Reloading
+from dynamodb_processor_server.catalog.config import CatalogConfig
+from dynamodb_processor_server.change_streams.supervisor import ConsumerSupervisor
+from dynamodb_processor_server.config_files import ReloadableFile
 from dynamodb_processor_server.query.expression.parser import prepare_parser
-from dynamodb_processor_server.query.page_token import TokenSealer
+from dynamodb_processor_server.query.page_token import PageTokenCipher
 from dynamodb_processor_server.rpc.client_bounds import Bounds
-from dynamodb_processor_server.rpc.page_cursors import Openings, Tokens
+from dynamodb_processor_server.rpc.page_cursors import PageTokens, ResumePointCache
 from dynamodb_processor_server.rpc.planning import PlanningWork
-from dynamodb_processor_server.rpc.prepared_queries import Preparation
+from dynamodb_processor_server.rpc.prepared_queries import QueryPreparer
 from dynamodb_processor_server.rpc.server import (
     CACHE_SERVICE,
     CATALOG_SERVICE,
@@ -44,10 +44,10 @@ from dynamodb_processor_server.wiring.redis import Limits, share_limits
 class Service:
     """A gRPC server that has not started, and what has to be started, reloaded or ended with it."""
 
-    declaration: Reloading[CatalogDeclaration]
-    keys: Reloading[KeyRing]
+    declaration: ReloadableFile[CatalogConfig]
+    keys: ReloadableFile[KeyRing]
     catalog: Catalog
-    followers: Followers
+    followers: ConsumerSupervisor
     health: Health
     bounds: Bounds
     draining: asyncio.Event  # set when calls that may go on for long are to end
@@ -60,12 +60,12 @@ async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
 
     Raises ConfigurationError for mistakes in the settings or the files they name.
     """
-    declaration = Reloading(
-        settings.catalog, lambda file: file.parse(CatalogDeclaration, settings.catalog_context())
+    declaration = ReloadableFile(
+        settings.catalog, lambda file: file.parse(CatalogConfig, settings.catalog_context())
     )
-    keys = Reloading(settings.keys, lambda file: KeyRing.build(file, settings.rate_classes))
+    keys = ReloadableFile(settings.keys, lambda file: KeyRing.build(file, settings.rate_classes))
     prepare_parser()
-    sealer = TokenSealer(settings.token_key_ring(), settings.token_lifetime)
+    sealer = PageTokenCipher(settings.token_key_ring(), settings.token_lifetime)
     registry = new_registry()
     metrics = CallMetrics(registry)
     limits = share_limits(settings, registry, stack)
@@ -108,15 +108,15 @@ def _services(
     path: ReadPath,
     limits: Limits,
     planning: PlanningWork,
-    sealer: TokenSealer,
+    sealer: PageTokenCipher,
     health: Health,
     draining: asyncio.Event,
 ) -> Services:
-    preparation = Preparation(path.catalog, planning)
-    tokens = Tokens(sealer, end_with_process=settings.token_keys is None)
+    preparation = QueryPreparer(path.catalog, planning)
+    tokens = PageTokens(sealer, end_with_process=settings.token_keys is None)
     query = QueryServicer(
         preparation,
-        Openings(preparation, tokens),
+        ResumePointCache(preparation, tokens),
         tokens,
         path.reader,
         path.batches,

@@ -15,16 +15,16 @@ from dynamodb_processor_server.auth.keys_file import (
     new_key,
     render_entry,
 )
-from dynamodb_processor_server.config_files import Document, DocumentError
+from dynamodb_processor_server.config_files import ConfigDocument, ConfigFileError
 from dynamodb_processor_server.errors import Unauthenticated
 
 _NOW = 1_800_000_000.0
 _INVALID = "the API key is not valid"
 
 
-def document(text: str) -> Document:
+def document(text: str) -> ConfigDocument:
     """Return the keys file with this text."""
-    return Document(Path("keys.yaml"), text.encode())
+    return ConfigDocument(Path("keys.yaml"), text.encode())
 
 
 def ring(*entries: str) -> KeyRing:
@@ -159,7 +159,7 @@ def test_mistakes_in_an_entry_are_refused(entry: str, mistake: str) -> None:
     if mistake == "id: is required":
         del fields["id"]
     lines = "\n    ".join(f"{name}: {value}" for name, value in fields.items())
-    with pytest.raises(DocumentError) as caught:
+    with pytest.raises(ConfigFileError) as caught:
         KeyRing.build(document(f"keys:\n  - {lines}\n"), ["standard", "default"])
     [found] = caught.value.mistakes
     assert f"{found.field}: {found.reason}".startswith(f"keys[0].{mistake}")
@@ -182,7 +182,7 @@ def test_two_entries_alike_are_refused(
         f"  - id: {id_}\n    principal: p\n    digest: {digest}\n    tables: ['*']\n"
         for id_, digest in (first, second)
     )
-    with pytest.raises(DocumentError) as caught:
+    with pytest.raises(ConfigFileError) as caught:
         KeyRing.build(document(f"keys:\n{entries}"))
     assert str(caught.value) == mistake
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dynamodb_processor_server.auth.grants import Grant, grant_for, overshadowing
+from dynamodb_processor_server.auth.grants import Grant, grant_for, shadowed_by
 from dynamodb_processor_server.query.expression.parser import parse_expression
 from dynamodb_processor_server.query.planning.row_rule import RowRule
 
@@ -85,6 +85,6 @@ def test_a_restricted_pattern_that_never_counts_is_found(
     """Behind a wider one it would restrict nothing, which nobody means."""
     grants = [Grant(table) for table in tables]
     grants[place] = Grant(tables[place], None, _OURS)
-    assert overshadowing(grants, place) == earlier
+    assert shadowed_by(grants, place) == earlier
     grants[place] = Grant(tables[place])
-    assert overshadowing(grants, place) is None  # it gives the same as the others
+    assert shadowed_by(grants, place) is None  # it gives the same as the others

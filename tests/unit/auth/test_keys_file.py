@@ -8,7 +8,7 @@ import pytest
 
 from dynamodb_processor_server.auth.grants import Grant
 from dynamodb_processor_server.auth.keys_file import KeyEntry, KeysFile, digest_of, render_entry
-from dynamodb_processor_server.config_files import Document, DocumentError
+from dynamodb_processor_server.config_files import ConfigDocument, ConfigFileError
 from dynamodb_processor_server.query.expression.parser import parse_expression
 from dynamodb_processor_server.query.planning.row_rule import RowRule
 
@@ -24,13 +24,13 @@ keys:
 def entry(*tables: str) -> KeyEntry:
     """Return the entry whose list of tables has these lines."""
     text = _ENTRY + "".join(f"      {line}\n" for line in tables)
-    (found,) = Document(Path("keys.yaml"), text.encode()).parse(KeysFile).keys
+    (found,) = ConfigDocument(Path("keys.yaml"), text.encode()).parse(KeysFile).keys
     return found
 
 
 def mistakes(*tables: str) -> list[str]:
     """Return what is wrong with an entry, each with its place."""
-    with pytest.raises(DocumentError) as caught:
+    with pytest.raises(ConfigFileError) as caught:
         entry(*tables)
     return [str(mistake) for mistake in caught.value.mistakes]
 
@@ -97,4 +97,4 @@ def test_an_entry_is_written_as_it_was_read() -> None:
     found = entry("- flights", "- {table: audit_*, rule: \"t = 'a'\"}")
     text = f"keys:\n{render_entry(found)}"
     assert text.endswith("tables:\n    - flights\n    - {table: audit_*, rule: t = 'a'}\n")
-    assert Document(Path("k"), text.encode()).parse(KeysFile).keys == (found,)
+    assert ConfigDocument(Path("k"), text.encode()).parse(KeysFile).keys == (found,)

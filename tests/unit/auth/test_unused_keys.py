@@ -11,8 +11,8 @@ import yaml
 
 from dynamodb_processor_server.auth.api_keys import KeyRing
 from dynamodb_processor_server.auth.unused_keys import keys_without_tables
-from dynamodb_processor_server.catalog.config import CatalogDeclaration
-from dynamodb_processor_server.config_files import Document
+from dynamodb_processor_server.catalog.config import CatalogConfig
+from dynamodb_processor_server.config_files import ConfigDocument
 from tests.support.processes import ServerProcess
 from tests.support.running import eventually, make_key
 
@@ -21,8 +21,8 @@ def unused(catalog: dict[str, Any], *tables: Any) -> bool:
     """Return whether a key for these tables grants nothing of a catalog."""
     key = make_key("one", tables=tables)
     text = yaml.safe_dump({"keys": [dict(key.entry)]})
-    ring = KeyRing.build(Document(Path("k"), text.encode()))
-    return keys_without_tables(ring, CatalogDeclaration.model_validate(catalog)) == ["one"]
+    ring = KeyRing.build(ConfigDocument(Path("k"), text.encode()))
+    return keys_without_tables(ring, CatalogConfig.model_validate(catalog)) == ["one"]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from typing import Any, Final
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.page_store import PageStore
 from dynamodb_processor_server.cache.quarantine import Quarantine
-from dynamodb_processor_server.cache.reader import CachedReader
+from dynamodb_processor_server.cache.reader import CachingReader
 from dynamodb_processor_server.cache.tags import Tag, tags_of_partitions, tags_of_table
 from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.errors import (
@@ -31,12 +31,12 @@ from dynamodb_processor_server.reader import (
     START,
     CacheMode,
     CachePolicy,
-    Limits,
+    Cursor,
     Page,
     PageContent,
     PageEnd,
-    Position,
-    Progress,
+    PartialRead,
+    ReadOptions,
     Usage,
 )
 from tests.support.datasets import Index, Schema
@@ -126,7 +126,7 @@ class Model:
         self._plans = setting.plans()
         self._lags = setting.quarantine
         self._generations = Generations(self._loop.time, setting.most_generations)
-        self.reader = CachedReader(
+        self.reader = CachingReader(
             self,
             PageStore(setting.store_bytes, self._loop.time),
             self._generations,
@@ -160,7 +160,7 @@ class Model:
             self._writes[device].append((self._loop.time(), self._writes[device][-1][1] + 1))
         else:
             tags, claims = self._invalidation(step)
-            self._generations.move(tags)
+            self._generations.invalidate(tags)
             self._acknowledge(claims)
 
     def _invalidation(self, step: Step) -> tuple[tuple[Tag, ...], dict[str, Claim]]:
@@ -179,19 +179,19 @@ class Model:
         for device, claim in claims.items():
             self._claims[device].append(claim)
 
-    def _reader_for(self, step: Step) -> CachedReader:
+    def _reader_for(self, step: Step) -> CachingReader:
         return self.reader
 
-    async def fetch_page(self, plan: Plan, at: Position, limits: Limits) -> Page:
+    async def read_page(self, plan: Plan, at: Cursor, limits: ReadOptions) -> Page:
         """Read as DynamoDB would: what is seen is that of some moment, less a lag."""
         assert self._step is not None
         step, began = self._step, self._loop.time()
         await asyncio.sleep(step.takes * step.looks_at)
         looked = self._loop.time()
-        lag = 0.0 if plan.strong else step.lag * 0.999 * self._lags.of(plan)
+        lag = 0.0 if plan.consistent else step.lag * 0.999 * self._lags.of(plan)
         seen = {device: self._version(device, looked - lag) for device in _devices(plan)}
         try:
-            async with asyncio.timeout_at(limits.deadline):
+            async with asyncio.timeout_at(limits.hard_deadline):
                 await asyncio.sleep(step.takes * (1 - step.looks_at))
         except TimeoutError:
             raise DeadlineExceeded("too late") from None
@@ -209,17 +209,17 @@ class Model:
         claims = {device: tuple(self._claims[device]) for device in DEVICES}
         plan = self._plans[step.which % len(self._plans)]
         deadline = began + (1e6 if step.leaves_after is None else step.leaves_after)
-        limits = Limits(
+        limits = ReadOptions(
             10,
             deadline,
             deadline,
             max_scanned_items=100 if step.budgeted else None,
             cache=CachePolicy(step.mode, step.staleness),
-            progress=Progress(),
+            progress=PartialRead(),
         )
         self._step = step
         try:
-            page = await self._reader_for(step).fetch_page(plan, START, limits)
+            page = await self._reader_for(step).read_page(plan, START, limits)
         except (BackendUnavailable, DeadlineExceeded, PreconditionFailed):
             return
         self.answers[page.status.value] += 1

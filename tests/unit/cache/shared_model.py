@@ -10,27 +10,27 @@ from typing import Any, Final, Protocol, TypeVar
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.invalidator import SharedInvalidator
 from dynamodb_processor_server.cache.page_store import PageStore
-from dynamodb_processor_server.cache.reader import CachedReader
-from dynamodb_processor_server.cache.redis.encryption import TierSealer
-from dynamodb_processor_server.cache.redis.invalidation_log import View
+from dynamodb_processor_server.cache.reader import CachingReader
+from dynamodb_processor_server.cache.redis.encryption import PageCipher
+from dynamodb_processor_server.cache.redis.invalidation_log import InvalidationLogFollower
 from dynamodb_processor_server.cache.redis.port import (
-    Found,
-    LookUp,
-    Polled,
-    TierFailed,
-    TierStore,
+    LookupRequest,
+    LookupResult,
+    PollResult,
+    SharedCacheError,
+    SharedCacheStore,
 )
-from dynamodb_processor_server.cache.redis.shared_cache import SharedTier
+from dynamodb_processor_server.cache.redis.shared_cache import SharedPageCache
 from dynamodb_processor_server.errors import BackendUnavailable
 from dynamodb_processor_server.query.page_token import TokenKey
 from dynamodb_processor_server.query.planning.plan import Plan
-from dynamodb_processor_server.runtime.circuit_breaker import Breaker, BreakerSettings
+from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings, CircuitBreaker
 from tests.support.shared_tier import MemoryTier
 from tests.unit.cache.model import Model, Setting, Step
 
 TIMEOUT: Final = 0.1
 REPLICAS: Final = 2
-_SEALER: Final = TierSealer((TokenKey("one", bytes(range(32))),))
+_SEALER: Final = PageCipher((TokenKey("one", bytes(range(32))),))
 _DELAYS: Final = (*(0.0,) * 12, 0.01, 0.02, 0.04, 0.2)
 
 _T = TypeVar("_T")
@@ -39,7 +39,7 @@ _T = TypeVar("_T")
 class FragileTier(Protocol):
     """What replicas share, and what may become of it."""
 
-    def store(self, replica: int) -> TierStore:
+    def store(self, replica: int) -> SharedCacheStore:
         """Return what a replica reaches it by."""
         ...
 
@@ -62,7 +62,7 @@ class FragileMemory:
     def __init__(self, tier: MemoryTier) -> None:
         self._tier = tier
 
-    def store(self, replica: int) -> TierStore:
+    def store(self, replica: int) -> SharedCacheStore:
         """Return the tier itself."""
         return self._tier
 
@@ -84,7 +84,7 @@ class Line:
     What is asked may have been done although no answer comes.
     """
 
-    def __init__(self, tier: TierStore, random: Random) -> None:
+    def __init__(self, tier: SharedCacheStore, random: Random) -> None:
         self.cut_until = 0.0
         self._tier = tier
         self._random = random
@@ -92,17 +92,17 @@ class Line:
     async def connect(self) -> None:
         """The line is there from the first."""
 
-    async def look_up(self, asked: LookUp) -> Found:
+    async def lookup(self, asked: LookupRequest) -> LookupResult:
         """As the tier does."""
-        return await self._over(lambda: self._tier.look_up(asked))
+        return await self._over(lambda: self._tier.lookup(asked))
 
     async def store(
-        self, asked: LookUp, generations: tuple[bytes, ...], value: bytes, lifetime: float
+        self, asked: LookupRequest, generations: tuple[bytes, ...], value: bytes, lifetime: float
     ) -> None:
         """As the tier does."""
         await self._over(lambda: self._tier.store(asked, generations, value, lifetime))
 
-    async def release(self, asked: LookUp, generations: tuple[bytes, ...]) -> None:
+    async def release(self, asked: LookupRequest, generations: tuple[bytes, ...]) -> None:
         """As the tier does."""
         await self._over(lambda: self._tier.release(asked, generations))
 
@@ -110,7 +110,7 @@ class Line:
         """As the tier does."""
         await self._over(lambda: self._tier.invalidate(tags, event))
 
-    async def poll(self, epoch: bytes, after: int, most: int) -> Polled:
+    async def poll(self, epoch: bytes, after: int, most: int) -> PollResult:
         """As the tier does."""
         return await self._over(lambda: self._tier.poll(epoch, after, most))
 
@@ -124,7 +124,7 @@ class Line:
     async def _over(self, ask: Callable[[], Awaitable[_T]]) -> _T:
         await self._wait()
         if asyncio.get_running_loop().time() < self.cut_until:
-            raise TierFailed("unreachable")
+            raise SharedCacheError("unreachable")
         answer = await ask()
         await self._wait()
         return answer
@@ -138,17 +138,19 @@ class Line:
 class Replica:
     """What one replica holds."""
 
-    def __init__(self, model: Model, setting: Setting, tier: TierStore, random: Random) -> None:
+    def __init__(
+        self, model: Model, setting: Setting, tier: SharedCacheStore, random: Random
+    ) -> None:
         loop = asyncio.get_running_loop()
         generations = Generations(loop.time, setting.most_generations)
         self.line = Line(tier, random)
-        self.view = View(self.line, _SEALER, generations, TIMEOUT, loop.time)
-        breaker = Breaker(BreakerSettings(cool_down=0.5), loop.time, random.random)
-        self.tier = SharedTier(
+        self.view = InvalidationLogFollower(self.line, _SEALER, generations, TIMEOUT, loop.time)
+        breaker = CircuitBreaker(BreakerSettings(open_seconds=0.5), loop.time, random.random)
+        self.tier = SharedPageCache(
             self.line, _SEALER, self.view, breaker, TIMEOUT, now=loop.time, jitter=random.random
         )
         self.invalidator = SharedInvalidator(generations, self.line, _SEALER, TIMEOUT)
-        self.reader = CachedReader(
+        self.reader = CachingReader(
             model,
             PageStore(setting.store_bytes, loop.time),
             generations,
@@ -200,7 +202,7 @@ class SharedModel(Model):
         self.answers["acknowledged"] += 1
         self._acknowledge(claims)
 
-    def _reader_for(self, step: Step) -> CachedReader:
+    def _reader_for(self, step: Step) -> CachingReader:
         return self.replicas[step.replica].reader
 
     def _lag_of(self, step: Step, plan: Plan) -> float:

@@ -8,7 +8,7 @@ import pytest
 
 from dynamodb_processor_server.cache.coalescing import Flights
 from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded
-from dynamodb_processor_server.reader import Limits, Page, PageContent, PageEnd, Progress
+from dynamodb_processor_server.reader import Page, PageContent, PageEnd, PartialRead, ReadOptions
 from tests.support.warped_time import warped
 from tests.unit.dynamodb.questions import make_limits
 
@@ -28,13 +28,13 @@ class Read:
         self._seconds = seconds
         self._error = error
 
-    async def __call__(self, progress: Progress) -> Page:
+    async def __call__(self, progress: PartialRead) -> Page:
         """Do the reading."""
         self.begun += 1
         try:
             if self._part_after is not None:
                 await asyncio.sleep(self._part_after)
-                progress.cut = lambda: PART
+                progress.partial_page = lambda: PART
             await asyncio.sleep(self._seconds - (self._part_after or 0.0))
         except asyncio.CancelledError:
             self.cancelled += 1
@@ -49,9 +49,9 @@ def clock() -> float:
     return asyncio.get_running_loop().time()
 
 
-def board(flights: Flights, read: Read, limits: Limits) -> asyncio.Task[Page]:
+def board(flights: Flights, read: Read, limits: ReadOptions) -> asyncio.Task[Page]:
     """Join the flight of "key", starting it if there is none, as a caller of its own."""
-    if not flights.joinable("key", float("-inf")):
+    if not flights.can_join("key", float("-inf")):
         flights.start("key", read, clock())
     return asyncio.create_task(flights.join("key", limits))
 
@@ -173,7 +173,7 @@ async def test_who_should_answer_takes_the_first_progress() -> None:
     flights, read = Flights(), Read(seconds=5.0, part_after=1.0)
     loop = asyncio.get_running_loop()
     began = loop.time()
-    caller = board(flights, read, make_limits(answer_by=began + 0.35))
+    caller = board(flights, read, make_limits(soft_deadline=began + 0.35))
     assert await caller is PART
     assert loop.time() - began == pytest.approx(1.15)
     assert read.cancelled == 1, "it was the only one, and the read did not end when it was asked to"
@@ -185,16 +185,16 @@ async def test_who_is_alone_asks_the_read_to_end() -> None:
     flights = Flights()
     seen: list[bool] = []
 
-    async def read(progress: Progress) -> Page:
-        progress.cut = lambda: PART
+    async def read(progress: PartialRead) -> Page:
+        progress.partial_page = lambda: PART
         await asyncio.sleep(0.4)
-        seen.append(progress.stop)
+        seen.append(progress.stop_requested)
         return PAGE
 
     flights.start("key", read, clock())
-    caller = asyncio.create_task(flights.join("key", make_limits(answer_by=clock() + 0.35)))
+    caller = asyncio.create_task(flights.join("key", make_limits(soft_deadline=clock() + 0.35)))
     await asyncio.sleep(0.37)
-    assert not flights.joinable("key", float("-inf"))
+    assert not flights.can_join("key", float("-inf"))
     assert await caller is PAGE
     assert seen == [True]
 
@@ -233,11 +233,11 @@ async def test_only_young_flights_are_joined_by_who_asks_for_fresh_data() -> Non
     loop = asyncio.get_running_loop()
     first = board(flights, old, make_limits())
     await asyncio.sleep(2.0)
-    assert flights.joinable("key", loop.time() - 3.0)
-    assert not flights.joinable("key", loop.time() - 1.0)
-    assert not flights.joinable("another key", float("-inf"))
+    assert flights.can_join("key", loop.time() - 3.0)
+    assert not flights.can_join("key", loop.time() - 1.0)
+    assert not flights.can_join("another key", float("-inf"))
     flights.start("key", new, clock())
-    assert flights.joinable("key", loop.time())
+    assert flights.can_join("key", loop.time())
     assert await flights.join("key", make_limits()) is PAGE
     assert await first is PAGE
     assert (old.begun, new.begun) == (1, 1)

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamodb_processor_server.cache.generations import Generations, Reading
+from dynamodb_processor_server.cache.generations import Generations, GenerationSnapshot
 
 
 class World:
@@ -17,13 +17,13 @@ class World:
         self.now = 1_000.0
         self.generations = Generations(lambda: self.now, most)
 
-    def begin(self, *tags: Hashable) -> Reading:
+    def begin(self, *tags: Hashable) -> GenerationSnapshot:
         """Begin a read."""
         return self.generations.begin(tags)
 
     def move(self, *tags: Hashable) -> None:
         """Invalidate."""
-        self.generations.move(tags)
+        self.generations.invalidate(tags)
 
 
 def test_reads_of_one_time_are_of_the_same_generations() -> None:
@@ -32,11 +32,11 @@ def test_reads_of_one_time_are_of_the_same_generations() -> None:
     first, second, other = world.begin("a", "b"), world.begin("a", "b"), world.begin("b")
     assert first.generations == second.generations
     world.move("a")
-    assert not first.intact
-    assert not second.intact
-    assert other.intact
+    assert not first.is_current
+    assert not second.is_current
+    assert other.is_current
     third = world.begin("a", "b")
-    assert third.intact
+    assert third.is_current
     assert third.generations != first.generations
     assert third.generations[1] is first.generations[1]
 
@@ -47,11 +47,11 @@ def test_a_tag_that_nobody_read_can_be_moved() -> None:
     world.move("a")
     world.now += 2.0
     reading = world.begin("a", "b")
-    assert reading.intact
+    assert reading.is_current
     assert reading.began == 1_002.0
-    assert reading.settled(2.0)
-    assert not reading.settled(2.1)
-    assert world.begin("b").settled(1e9), "it has never been moved"
+    assert reading.is_past_quarantine(2.0)
+    assert not reading.is_past_quarantine(2.1)
+    assert world.begin("b").is_past_quarantine(1e9), "it has never been moved"
 
 
 def test_a_lost_generation_counts_as_moved() -> None:
@@ -62,11 +62,11 @@ def test_a_lost_generation_counts_as_moved() -> None:
     world.now += 1.0
     world.begin("b", "c")
     assert len(world.generations) == 2
-    assert not reading.intact
+    assert not reading.is_current
     again = world.begin("a")
-    assert again.intact
-    assert again.settled(1.0)
-    assert not again.settled(1.1), "the quarantine is not lost"
+    assert again.is_current
+    assert again.is_past_quarantine(1.0)
+    assert not again.is_past_quarantine(1.1), "the quarantine is not lost"
 
 
 def test_a_tag_in_use_is_not_the_first_to_be_lost() -> None:
@@ -75,7 +75,7 @@ def test_a_tag_in_use_is_not_the_first_to_be_lost() -> None:
     reading = world.begin("a")
     for other in range(10):
         world.begin("a", other)
-    assert reading.intact
+    assert reading.is_current
 
 
 def test_what_is_written_and_not_read_costs_nothing_of_what_is_read() -> None:
@@ -85,11 +85,13 @@ def test_what_is_written_and_not_read_costs_nothing_of_what_is_read() -> None:
     for number in range(10):
         world.now += 1.0
         world.move(number)
-    assert reading.intact
-    assert world.begin("a").settled(1e9)
-    assert not world.begin(9).settled(0.1 + world.now - 1_010.0)
-    assert not world.begin("b").settled(4.0), "it may be one of those that are not known any more"
-    assert world.begin("b").settled(3.0)
+    assert reading.is_current
+    assert world.begin("a").is_past_quarantine(1e9)
+    assert not world.begin(9).is_past_quarantine(0.1 + world.now - 1_010.0)
+    assert not world.begin("b").is_past_quarantine(4.0), (
+        "it may be one of those that are not known any more"
+    )
+    assert world.begin("b").is_past_quarantine(3.0)
 
 
 @given(
@@ -101,7 +103,7 @@ def test_what_is_written_and_not_read_costs_nothing_of_what_is_read() -> None:
 def test_no_move_is_ever_missed(actions: list[tuple[str, frozenset[int]]], most: int) -> None:
     """Whatever is lost: who read before a move of one of its tags is never intact after it."""
     world = World(most)
-    readings: list[tuple[frozenset[int], Reading]] = []
+    readings: list[tuple[frozenset[int], GenerationSnapshot]] = []
     over: set[int] = set()
     moved_at: dict[int, float] = {}
     for action, tags in actions:
@@ -113,7 +115,7 @@ def test_no_move_is_ever_missed(actions: list[tuple[str, frozenset[int]]], most:
         else:
             reading = world.begin(*tags)
             latest = max((moved_at.get(tag, 0.0) for tag in tags), default=0.0)
-            assert not reading.settled(world.now - latest + 0.5) or not latest
+            assert not reading.is_past_quarantine(world.now - latest + 0.5) or not latest
             readings.append((tags, reading))
-        assert not any(readings[number][1].intact for number in over)
+        assert not any(readings[number][1].is_current for number in over)
         assert len(world.generations) <= most

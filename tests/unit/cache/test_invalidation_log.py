@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 import structlog
 
-from dynamodb_processor_server.cache.generations import Generations, Reading
-from dynamodb_processor_server.cache.redis.encryption import TierSealer
-from dynamodb_processor_server.cache.redis.invalidation_log import FRESH_SECONDS, View
-from dynamodb_processor_server.cache.redis.port import MOST_EVENTS, Polled, TierFailed
+from dynamodb_processor_server.cache.generations import Generations, GenerationSnapshot
+from dynamodb_processor_server.cache.redis.encryption import PageCipher
+from dynamodb_processor_server.cache.redis.invalidation_log import (
+    FRESH_SECONDS,
+    InvalidationLogFollower,
+)
+from dynamodb_processor_server.cache.redis.port import MOST_EVENTS, PollResult, SharedCacheError
 from dynamodb_processor_server.cache.tags import tags_of_table
 from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.query.page_token import TokenKey
@@ -36,7 +39,7 @@ class _Tier(MemoryTier):
         self.error: Exception | None = None
         self.answer: dict[str, Any] = {}
 
-    async def poll(self, epoch: bytes, after: int, most: int) -> Polled:
+    async def poll(self, epoch: bytes, after: int, most: int) -> PollResult:
         """Answer as it was told to."""
         polled = await super().poll(epoch, after, most)
         self._world.now += self.takes
@@ -44,7 +47,7 @@ class _Tier(MemoryTier):
             raise self.error
         if len(polled.events) > self.fits:
             raise TimeoutError
-        return Polled(
+        return PollResult(
             self.answer.get("epoch", polled.epoch),
             self.answer.get("sequence", polled.sequence),
             self.answer.get("events", polled.events),
@@ -53,7 +56,7 @@ class _Tier(MemoryTier):
     async def renew(self, epoch: bytes) -> None:
         """Begin a new epoch, or fail."""
         if self.stays:
-            raise TierFailed("refused")
+            raise SharedCacheError("refused")
         await super().renew(epoch)
 
 
@@ -63,16 +66,18 @@ class World:
     def __init__(self) -> None:
         self.now = 1_000.0
         self.tier = _Tier(self)
-        self.sealer = TierSealer((KEY,))
+        self.sealer = PageCipher((KEY,))
         self.generations = Generations(lambda: self.now)
-        self.view = View(self.tier, self.sealer, self.generations, 1.0, lambda: self.now)
+        self.view = InvalidationLogFollower(
+            self.tier, self.sealer, self.generations, 1.0, lambda: self.now
+        )
 
-    async def invalidate(self, tags: Any, sealer: TierSealer | None = None) -> None:
+    async def invalidate(self, tags: Any, sealer: PageCipher | None = None) -> None:
         """Invalidate as another replica does."""
         sealer = sealer or self.sealer
-        await self.tier.invalidate(sealer.tag_names(tags), sealer.seal_event(tags))
+        await self.tier.invalidate(sealer.tag_names(tags), sealer.encrypt_event(tags))
 
-    def begin(self, tags: Any) -> Reading:
+    def begin(self, tags: Any) -> GenerationSnapshot:
         """Begin a read."""
         return self.generations.begin(tags)
 
@@ -92,13 +97,13 @@ async def test_what_others_invalidate_moves_here(world: World) -> None:
     """Those tags and no others, and once."""
     first, second = world.begin(A), world.begin(B)
     await world.invalidate(A)
-    assert first.intact
+    assert first.is_current
     await world.view.poll()
-    assert not first.intact
-    assert second.intact
+    assert not first.is_current
+    assert second.is_current
     third = world.begin(A)
     await world.view.poll()
-    assert third.intact
+    assert third.is_current
 
 
 async def test_freshness_counts_from_when_the_poll_was_sent(world: World) -> None:
@@ -116,7 +121,7 @@ async def test_freshness_counts_from_when_the_poll_was_sent(world: World) -> Non
 async def test_a_poll_that_fails_lets_the_view_age(world: World, kind: str) -> None:
     """Nothing moves; afterwards it goes on where it stood. A defect is a failure like any."""
     reading = world.begin(A)
-    world.tier.error = RuntimeError("a bug") if kind == "defect" else TierFailed(kind)
+    world.tier.error = RuntimeError("a bug") if kind == "defect" else SharedCacheError(kind)
     await world.view.poll()
     assert world.view.fresh, "it was, a moment ago"
     world.now += FRESH_SECONDS
@@ -127,7 +132,7 @@ async def test_a_poll_that_fails_lets_the_view_age(world: World, kind: str) -> N
     world.tier.error = None
     await world.view.poll()
     assert world.view.fresh
-    assert reading.intact
+    assert reading.is_current
 
 
 @pytest.mark.parametrize(
@@ -151,10 +156,10 @@ async def test_whatever_may_have_been_missed_moves_everything(
     world.tier.answer = answer
     await world.view.poll()
     assert world.view.resets[reason] == 1
-    assert not reading.intact
+    assert not reading.is_current
     again = world.begin(A + B)
-    assert again.intact
-    assert not again.settled(0.1)
+    assert again.is_current
+    assert not again.is_past_quarantine(0.1)
     assert world.view.fresh
 
 
@@ -181,7 +186,7 @@ async def test_what_comes_too_late_in_one_answer_comes_in_several(world: World) 
         assert polls < 15
     assert world.view.sequence == len(world.tier.events)
     assert dict(world.view.resets) == {"started": 1}
-    assert (moved.intact, other.intact) == (False, True)
+    assert (moved.is_current, other.is_current) == (False, True)
 
 
 async def test_a_flushed_tier_moves_everything(world: World) -> None:
@@ -189,7 +194,7 @@ async def test_a_flushed_tier_moves_everything(world: World) -> None:
     reading = world.begin(A)
     world.tier.flush()
     await world.view.poll()
-    assert not reading.intact
+    assert not reading.is_current
     assert world.view.epoch == world.tier.epoch
 
 
@@ -197,11 +202,11 @@ async def test_what_cannot_be_read_ends_the_epoch(world: World) -> None:
     """Nobody can tell which pages of the tier it was about, so none of them is used again."""
     earlier = world.tier.epoch
     reading = world.begin(B)
-    stranger = TierSealer((TokenKey("two", bytes(32)),))
+    stranger = PageCipher((TokenKey("two", bytes(32)),))
     await world.invalidate(A, stranger)
     await world.view.poll()
     assert world.tier.epoch != earlier
-    assert not reading.intact
+    assert not reading.is_current
     assert not world.view.fresh
     await world.view.poll()
     assert world.view.fresh
@@ -211,12 +216,12 @@ async def test_what_cannot_be_read_ends_the_epoch(world: World) -> None:
 async def test_what_cannot_be_read_is_not_forgotten(world: World) -> None:
     """While the epoch cannot be ended, pages that are over are found in it; none is used."""
     world.tier.stays = True
-    await world.invalidate(A, TierSealer((TokenKey("two", bytes(32)),)))
+    await world.invalidate(A, PageCipher((TokenKey("two", bytes(32)),)))
     for _ in range(3):
         reading = world.begin(B)
         await world.view.poll()
         assert not world.view.fresh
-        assert not reading.intact
+        assert not reading.is_current
     world.tier.stays = False
     await world.view.poll()
     assert not world.view.fresh
@@ -229,13 +234,13 @@ async def test_replicas_between_two_steps_of_a_key_rotation_hear_of_each_other(
     world: World,
 ) -> None:
     """Each names with its own first key, and moves the names of both."""
-    other = TierSealer((TokenKey("two", bytes(32)), KEY))
-    ours = TierSealer((KEY, TokenKey("two", bytes(32))))
+    other = PageCipher((TokenKey("two", bytes(32)), KEY))
+    ours = PageCipher((KEY, TokenKey("two", bytes(32))))
     assert other.tag_names(A) != ours.tag_names(A)
     for one, another in ((other, ours), (ours, other)):
         assert set(one.tag_names(A)) < set(another.all_tag_names(A))
-        assert one.open_event(another.seal_event(A)) == list(A)
+        assert one.decrypt_event(another.encrypt_event(A)) == list(A)
     reading = world.begin(A)
     await world.invalidate(A)
     await world.view.poll()
-    assert not reading.intact
+    assert not reading.is_current

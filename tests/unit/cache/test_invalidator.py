@@ -12,7 +12,7 @@ from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.errors import PreconditionFailed
 from dynamodb_processor_server.query.expression.values import Value
 from dynamodb_processor_server.query.planning.plan import Plan
-from dynamodb_processor_server.reader import CachePolicy, CacheStatus, Page, Surplus
+from dynamodb_processor_server.reader import CachePolicy, CacheStatus, Page, ReadAheadBuffer
 from tests.support.fake_reader import items_of
 from tests.support.warped_time import warped
 from tests.unit.cache.world import ONLY, REFRESH, TTL, World
@@ -32,7 +32,7 @@ def write(world: World, number: int = 99) -> None:
 def invalidate(world: World, device: str = "d") -> None:
     """Say that a device was written to."""
     key = (Value("S", device),)
-    world.generations.move(
+    world.generations.invalidate(
         tags_of_partitions(TableIdentity("readings"), [(TABLE.schema.base, key)])
     )
 
@@ -73,9 +73,9 @@ async def test_a_whole_table_ends_every_page() -> None:
     world = World()
     for plan in (OTHERS, SCAN, BY_LEVEL):
         await world.get(plan)
-    world.generations.move(tags_of_table(TableIdentity("another")))
+    world.generations.invalidate(tags_of_table(TableIdentity("another")))
     assert (await world.get(OTHERS)).status is CacheStatus.HIT
-    world.generations.move(tags_of_table(TableIdentity("readings")))
+    world.generations.invalidate(tags_of_table(TableIdentity("readings")))
     for plan in (OTHERS, SCAN, BY_LEVEL):
         assert (await world.get(plan)).status is CacheStatus.MISS
 
@@ -123,7 +123,7 @@ async def test_for_a_moment_eventual_reads_are_not_stored(
 ) -> None:
     """They may still show what was there before the write."""
     world = World()
-    world.generations.move(tags_of_table(TableIdentity("readings")))
+    world.generations.invalidate(tags_of_table(TableIdentity("readings")))
     for moment in (0.0, seconds - 0.01):
         world.now = 1_000.0 + moment
         page = await world.get(plan, **limits)
@@ -154,7 +154,7 @@ async def test_a_flight_of_the_quarantine_is_not_joined_after_it() -> None:
     """What an eventual read shows may be older than what anybody else would get by then."""
     world = World()
     world.seconds = 5.0
-    world.generations.move(tags_of_table(TableIdentity("readings")))
+    world.generations.invalidate(tags_of_table(TableIdentity("readings")))
     first = asyncio.create_task(world.get(BY_LEVEL))
     await asyncio.sleep(1.0)
     second = asyncio.create_task(world.get(BY_LEVEL))
@@ -171,13 +171,13 @@ async def test_a_flight_of_the_quarantine_is_not_joined_after_it() -> None:
 async def test_what_a_call_has_read_in_advance_ends_too(limits: dict[str, Any]) -> None:
     """The next page of a stream is made of it only if nothing has been written to it."""
     world = World()
-    surplus = Surplus()
+    surplus = ReadAheadBuffer()
 
     async def turn(at: bytes = b"") -> Page:
         own = make_limits(surplus=surplus, **limits)
-        page = await world.reader.fetch_page(make_plan(), at, own)
-        assert surplus.read_under is not None
-        surplus.position, surplus.fetched = page.content.next, "read in advance"
+        page = await world.reader.read_page(make_plan(), at, own)
+        assert surplus.snapshot is not None
+        surplus.cursor, surplus.fetched = page.content.next, "read in advance"
         return page
 
     page = await turn()
@@ -202,12 +202,12 @@ async def test_what_a_call_has_read_in_advance_grows_old(
 ) -> None:
     """A page says that it has just been read."""
     world = World()
-    surplus = Surplus()
+    surplus = ReadAheadBuffer()
     limits = make_limits(surplus=surplus, cache=policy)
-    page = await world.reader.fetch_page(make_plan(), b"", limits)
-    surplus.position, surplus.fetched = page.content.next, "read in advance"
+    page = await world.reader.read_page(make_plan(), b"", limits)
+    surplus.cursor, surplus.fetched = page.content.next, "read in advance"
     world.now += seconds
-    await world.reader.fetch_page(make_plan(), page.content.next or b"", limits)
+    await world.reader.read_page(make_plan(), page.content.next or b"", limits)
     assert world.in_advance == [None, "read in advance" if goes_on else None]
 
 
@@ -215,13 +215,13 @@ async def test_what_a_call_has_read_in_advance_grows_old(
 async def test_a_call_that_began_in_quarantine_reads_strongly_no_longer_than_it_must() -> None:
     """What it has read in advance by then is read again."""
     world = World()
-    surplus = Surplus()
+    surplus = ReadAheadBuffer()
     limits = make_limits(surplus=surplus)
     invalidate(world)
-    page = await world.reader.fetch_page(make_plan(), b"", limits)
-    surplus.position, surplus.fetched = page.content.next, "read in advance"
+    page = await world.reader.read_page(make_plan(), b"", limits)
+    surplus.cursor, surplus.fetched = page.content.next, "read in advance"
     world.now += 2.0
-    await world.reader.fetch_page(make_plan(), page.content.next or b"", limits)
+    await world.reader.read_page(make_plan(), page.content.next or b"", limits)
     assert world.in_advance == [None, None]
     assert world.strong == [True, False]
 
@@ -231,14 +231,14 @@ async def test_a_flight_that_outlasts_its_call_leaves_it_nothing() -> None:
     """What it reads in advance belongs to a page that the call never got."""
     world = World()
     world.seconds = 5.0
-    surplus = Surplus(fetched="read before")
+    surplus = ReadAheadBuffer(fetched="read before")
     early = asyncio.create_task(world.get(surplus=surplus, seconds=1.0))
     await asyncio.sleep(0)
     other = asyncio.create_task(world.get())
     await asyncio.gather(early, return_exceptions=True)
     assert surplus.fetched is None
     assert (await other).status is CacheStatus.COALESCED
-    assert surplus == Surplus()
+    assert surplus == ReadAheadBuffer()
 
 
 @warped

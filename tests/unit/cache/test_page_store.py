@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamodb_processor_server.cache.page_store import PageStore, StoredPage
+from dynamodb_processor_server.cache.page_store import CachedPage, PageStore
 from dynamodb_processor_server.reader import PageContent, PageEnd
 
 
@@ -27,7 +27,7 @@ def page(size: int, read_at: float = 1_000.0, following: bytes | None = None) ->
 
 def put(store: PageStore, key: object, content: PageContent, expires: float) -> bool:
     """Store a page that no invalidation is going to end."""
-    return store.put(key, StoredPage(content, expires, expires))
+    return store.put(key, CachedPage(content, expires, expires))
 
 
 def test_what_is_put_is_got() -> None:
@@ -156,7 +156,7 @@ def test_pages_are_counted_by_table() -> None:
     store = PageStore(20_000, clock)
     tally = store.tally("events")
     assert store.tally("events") is tally
-    kept = StoredPage(page(1_000), 2_000.0, 2_000.0, (), tally)
+    kept = CachedPage(page(1_000), 2_000.0, 2_000.0, (), tally)
     for key in range(20):
         assert store.put(key, kept)
     assert tally.pages == len(store)

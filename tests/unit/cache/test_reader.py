@@ -104,7 +104,7 @@ async def test_bypass_neither_looks_nor_stores() -> None:
     assert world.reads == 4
 
 
-@pytest.mark.parametrize("plan", [make_plan(strong=True), make_plan(cache_ttl=0)])
+@pytest.mark.parametrize("plan", [make_plan(consistent=True), make_plan(cache_ttl=0)])
 @warped
 async def test_strong_reads_and_tables_without_a_lifetime_bypass(plan: Plan) -> None:
     """As if it had been asked for; nothing of them is ever cached."""
@@ -182,7 +182,7 @@ async def test_staleness_is_the_callers_choice() -> None:
     [
         ({"max_scanned_items": 4}, PageEnd.SCAN_BUDGET, False),
         ({"max_read_units": 1.0}, PageEnd.READ_UNIT_BUDGET, False),
-        ({"has_duration": True, "answer_by": 0.0}, PageEnd.TIME_BUDGET, False),
+        ({"has_duration": True, "soft_deadline": 0.0}, PageEnd.TIME_BUDGET, False),
         ({"max_scanned_items": 400}, PageEnd.PAGE_FULL, True),
         ({"max_read_units": 100.0, "page_size": 50}, PageEnd.EXHAUSTED, True),
     ],

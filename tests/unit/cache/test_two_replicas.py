@@ -14,16 +14,19 @@ import pytest
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.invalidator import SharedInvalidator
 from dynamodb_processor_server.cache.page_store import PageStore
-from dynamodb_processor_server.cache.reader import CachedReader
-from dynamodb_processor_server.cache.redis.encryption import TierSealer
-from dynamodb_processor_server.cache.redis.invalidation_log import FRESH_SECONDS, View
-from dynamodb_processor_server.cache.redis.shared_cache import SharedTier
+from dynamodb_processor_server.cache.reader import CachingReader
+from dynamodb_processor_server.cache.redis.encryption import PageCipher
+from dynamodb_processor_server.cache.redis.invalidation_log import (
+    FRESH_SECONDS,
+    InvalidationLogFollower,
+)
+from dynamodb_processor_server.cache.redis.shared_cache import SharedPageCache
 from dynamodb_processor_server.cache.tags import tags_of_table
 from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.query.page_token import TokenKey
 from dynamodb_processor_server.query.planning.plan import Plan
-from dynamodb_processor_server.reader import START, CacheStatus, Limits, Page, Position
-from dynamodb_processor_server.runtime.circuit_breaker import Breaker, BreakerSettings
+from dynamodb_processor_server.reader import START, CacheStatus, Cursor, Page, ReadOptions
+from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings, CircuitBreaker
 from tests.support.fake_reader import InMemoryReader
 from tests.support.shared_tier import MemoryTier
 from tests.support.warped_time import warped
@@ -31,7 +34,7 @@ from tests.unit.dynamodb.questions import make_items, make_limits, make_plan
 
 TIMEOUT: Final = 0.1
 PLAN: Final = make_plan()
-SEALER: Final = TierSealer((TokenKey("one", bytes(range(32))),))
+SEALER: Final = PageCipher((TokenKey("one", bytes(range(32))),))
 
 
 class Table:
@@ -42,10 +45,10 @@ class Table:
         self.strong: list[bool] = []
         self._reader = InMemoryReader(make_items(25), now=asyncio.get_running_loop().time)
 
-    async def fetch_page(self, plan: Plan, at: Position, limits: Limits) -> Page:
+    async def read_page(self, plan: Plan, at: Cursor, limits: ReadOptions) -> Page:
         """Read as DynamoDB would."""
-        self.strong.append(plan.strong)
-        page = await self._reader.fetch_page(plan, at, limits)
+        self.strong.append(plan.consistent)
+        page = await self._reader.read_page(plan, at, limits)
         await asyncio.sleep(self.seconds)
         return page
 
@@ -54,13 +57,13 @@ class Table:
 class Replica:
     """What one of them has of its own."""
 
-    reader: CachedReader
-    view: View
+    reader: CachingReader
+    view: InvalidationLogFollower
     invalidator: SharedInvalidator
 
     async def get(self, **limits: Any) -> Page:
         """Ask for the one page."""
-        return await self.reader.fetch_page(PLAN, START, make_limits(**limits))
+        return await self.reader.read_page(PLAN, START, make_limits(**limits))
 
 
 @asynccontextmanager
@@ -70,10 +73,10 @@ async def replica(
     """Open one that has just heard of every invalidation; a test lets it hear of more."""
     now = asyncio.get_running_loop().time
     generations = Generations(now)
-    view = View(tier, SEALER, generations, TIMEOUT, now)
-    breaker = Breaker(BreakerSettings(), now, lambda: 0.5)
-    shared = SharedTier(tier, SEALER, view, breaker, TIMEOUT, lost, now, lambda: 0.5)
-    reader = CachedReader(
+    view = InvalidationLogFollower(tier, SEALER, generations, TIMEOUT, now)
+    breaker = CircuitBreaker(BreakerSettings(), now, lambda: 0.5)
+    shared = SharedPageCache(tier, SEALER, view, breaker, TIMEOUT, lost, now, lambda: 0.5)
+    reader = CachingReader(
         table,
         PageStore(1_000_000, now),
         generations,

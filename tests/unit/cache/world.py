@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.page_store import PageStore
-from dynamodb_processor_server.cache.reader import CachedReader
+from dynamodb_processor_server.cache.reader import CachingReader
 from dynamodb_processor_server.errors import (
     DeadlineExceeded,
 )
@@ -17,9 +17,9 @@ from dynamodb_processor_server.reader import (
     START,
     CacheMode,
     CachePolicy,
-    Limits,
+    Cursor,
     Page,
-    Position,
+    ReadOptions,
 )
 from tests.support.fake_reader import InMemoryReader
 from tests.unit.dynamodb.questions import make_items, make_limits, make_plan
@@ -50,7 +50,7 @@ class World:
         self.table = InMemoryReader(make_items(25), now=lambda: self.now)
         self.store = PageStore(store_bytes, lambda: self.now)
         self.generations = Generations(lambda: self.now)
-        self.reader = CachedReader(
+        self.reader = CachingReader(
             self,
             self.store,
             self.generations,
@@ -59,14 +59,14 @@ class World:
             jitter=lambda: jitter,
         )
 
-    async def fetch_page(self, plan: Plan, at: Position, limits: Limits) -> Page:
+    async def read_page(self, plan: Plan, at: Cursor, limits: ReadOptions) -> Page:
         """Read as DynamoDB would: the data is that of the beginning."""
-        self.strong.append(plan.strong)
+        self.strong.append(plan.consistent)
         if limits.surplus is not None:
             self.in_advance.append(limits.surplus.fetched)
-        page = await self.table.fetch_page(plan, at, limits)
+        page = await self.table.read_page(plan, at, limits)
         try:
-            async with asyncio.timeout_at(limits.deadline):
+            async with asyncio.timeout_at(limits.hard_deadline):
                 await asyncio.sleep(self.seconds)
         except TimeoutError:
             raise DeadlineExceeded("too late") from None
@@ -74,9 +74,9 @@ class World:
             raise self.error
         return page._replace(content=replace(page.content, valid_until=self.valid_until))
 
-    async def get(self, plan: Plan = PLAN, at: Position = START, **limits: Any) -> Page:
+    async def get(self, plan: Plan = PLAN, at: Cursor = START, **limits: Any) -> Page:
         """Ask the cached reader for a page."""
-        return await self.reader.fetch_page(plan, at, make_limits(**limits))
+        return await self.reader.read_page(plan, at, make_limits(**limits))
 
     @property
     def reads(self) -> int:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from dynamodb_processor_server.catalog.config import CatalogDeclaration, TableDeclaration
+from dynamodb_processor_server.catalog.config import CatalogConfig, TableConfig
 from dynamodb_processor_server.catalog.schema import TableSchema
 from dynamodb_processor_server.errors import TableNotFound
 from tests.support.datasets import Index, Schema
@@ -31,7 +31,7 @@ class Describer:
         self.at_once = 0
         self.most_at_once = 0
 
-    async def describe(self, name: str, declaration: TableDeclaration) -> TableSchema:
+    async def describe(self, name: str, declaration: TableConfig) -> TableSchema:
         """Return the schema of a table."""
         self.asked.append(declaration.table)
         self.at_once += 1
@@ -62,9 +62,9 @@ def schema_of(name: str, *indexes: Index) -> TableSchema:
     return make_schema(Schema(name, "id", None, indexes, {"id": "S", "user": "S"}))
 
 
-def declare(discover: Iterable[str] = (), **tables: dict[str, Any]) -> CatalogDeclaration:
+def declare(discover: Iterable[str] = (), **tables: dict[str, Any]) -> CatalogConfig:
     """Return a catalog of tables, by logical name."""
-    return CatalogDeclaration.model_validate({"tables": tables, "discover": tuple(discover)})
+    return CatalogConfig.model_validate({"tables": tables, "discover": tuple(discover)})
 
 
 EVENTS = {"table": "events-prod"}

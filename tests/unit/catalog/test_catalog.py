@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from dynamodb_processor_server.catalog import catalog as registry
 from dynamodb_processor_server.catalog.catalog import Catalog
-from dynamodb_processor_server.catalog.config import TableDeclaration
+from dynamodb_processor_server.catalog.config import TableConfig
 from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable, TableNotFound
 from tests.support.datasets import Index
 from tests.support.running import eventually
@@ -36,7 +36,7 @@ async def test_discovered_tables_are_served_under_their_own_names() -> None:
     describer = Describer("audit-a", "audit-b", "secret")
     catalog = Catalog(declare(["audit-*"]), describer)
     table = await catalog.table("audit-a")
-    assert table.declaration == TableDeclaration(table="audit-a")
+    assert table.declaration == TableConfig(table="audit-a")
     with pytest.raises(TableNotFound, match="table secret does not exist"):
         await catalog.table("secret")
     assert describer.asked == ["audit-a"], "what no pattern matches is not even asked for"

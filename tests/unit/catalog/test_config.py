@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from dynamodb_processor_server.catalog.config import (
-    CatalogDeclaration,
+    CatalogConfig,
     PageSizes,
-    TableDeclaration,
+    TableConfig,
 )
-from dynamodb_processor_server.config_files import Document, DocumentError
+from dynamodb_processor_server.config_files import ConfigDocument, ConfigFileError
 
 
-def parse(text: str) -> CatalogDeclaration:
+def parse(text: str) -> CatalogConfig:
     """Return the catalog in the text of a file."""
-    return Document(Path("catalog.yaml"), text.encode()).parse(CatalogDeclaration)
+    return ConfigDocument(Path("catalog.yaml"), text.encode()).parse(CatalogConfig)
 
 
 def test_a_full_declaration_is_read() -> None:
@@ -39,7 +39,7 @@ discover: ["audit-*"]
 """)
     assert catalog.discover == ("audit-*",)
     assert catalog.tables == {
-        "audit_events": TableDeclaration(
+        "audit_events": TableConfig(
             table="audit-events-prod",
             region="eu-west-1",
             role_arn="arn:aws:iam::123456789012:role/team/reader",
@@ -164,7 +164,7 @@ def test_the_default_page_fits_a_small_maximum() -> None:
 )
 def test_mistakes_in_a_table_are_refused(declared: str, mistake: str) -> None:
     """Each mistake is told at its field."""
-    with pytest.raises(DocumentError) as caught:
+    with pytest.raises(ConfigFileError) as caught:
         parse(f"tables: {{t_1: {{{declared}}}}}")
     assert str(caught.value).startswith(f"catalog.yaml:{mistake}")
     assert len(caught.value.mistakes) == 1
@@ -194,7 +194,7 @@ def test_mistakes_in_a_table_are_refused(declared: str, mistake: str) -> None:
 )
 def test_mistakes_in_the_catalog_are_refused(text: str, mistake: str) -> None:
     """An empty catalog, bad names and bad patterns are told."""
-    with pytest.raises(DocumentError) as caught:
+    with pytest.raises(ConfigFileError) as caught:
         parse(text)
     assert str(caught.value).startswith(f"catalog.yaml:1: {mistake}")
     assert len(caught.value.mistakes) == 1
@@ -206,7 +206,7 @@ def test_a_name_resolves_by_name_before_pattern() -> None:
     named = catalog.declaration_for("audit-x")
     assert named is not None
     assert named.table == "elsewhere"
-    assert catalog.declaration_for("audit-y") == TableDeclaration(table="audit-y")
+    assert catalog.declaration_for("audit-y") == TableConfig(table="audit-y")
 
 
 def test_a_pattern_may_carry_options() -> None:
@@ -219,13 +219,13 @@ discover:
 """)
     assert catalog.discover == ("team-a-*", "team-*", "plain-*")
     found = catalog.declaration_for("team-a-1")
-    assert found == TableDeclaration(
+    assert found == TableConfig(
         table="team-a-1", cache_ttl=5, allow_scan=True, page_size=PageSizes(maximum=50)
     )
     assert found.page_size.default == 50
     other = catalog.declaration_for("team-b")
-    assert other == TableDeclaration(table="team-b", sparse="allow")
-    assert catalog.declaration_for("plain-1") == TableDeclaration(table="plain-1")
+    assert other == TableConfig(table="team-b", sparse="allow")
+    assert catalog.declaration_for("plain-1") == TableConfig(table="plain-1")
     assert catalog.declaration_for("else") is None
 
 
@@ -251,7 +251,7 @@ def test_patterns_match_whole_names_that_dynamodb_allows(
     pattern: str, name: str, found: bool
 ) -> None:
     """Patterns are case-sensitive, and never let a name through that DynamoDB would refuse."""
-    catalog = CatalogDeclaration(discover=(pattern,))
+    catalog = CatalogConfig(discover=(pattern,))
     assert (catalog.declaration_for(name) is not None) is found
 
 
@@ -265,10 +265,10 @@ def test_patterns_match_whole_names_that_dynamodb_allows(
 )
 def test_a_table_without_any_region_is_refused_with_the_remedy(text: str, place: str) -> None:
     """Where neither the settings nor AWS's variables name one."""
-    document = Document(Path("catalog.yaml"), text.encode())
-    with pytest.raises(DocumentError) as caught:
-        document.parse(CatalogDeclaration, {"may_follow": True, "has_region": False})
+    document = ConfigDocument(Path("catalog.yaml"), text.encode())
+    with pytest.raises(ConfigFileError) as caught:
+        document.parse(CatalogConfig, {"may_follow": True, "has_region": False})
     assert place in str(caught.value)
     assert "set --region, AWS_REGION or AWS_DEFAULT_REGION" in str(caught.value)
-    named = Document(Path("catalog.yaml"), b"tables: {events: {region: eu-west-1}}")
-    named.parse(CatalogDeclaration, {"may_follow": True, "has_region": False})
+    named = ConfigDocument(Path("catalog.yaml"), b"tables: {events: {region: eu-west-1}}")
+    named.parse(CatalogConfig, {"may_follow": True, "has_region": False})

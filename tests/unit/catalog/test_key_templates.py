@@ -42,7 +42,7 @@ def test_what_is_composed_is_undone(text: str, said: dict[str, str]) -> None:
         key = made.compose(fields)
     except ValueError:
         return
-    assert made.undo(key) == fields
+    assert made.decompose(key) == fields
 
 
 @pytest.mark.parametrize("text", TEMPLATES)
@@ -50,7 +50,7 @@ def test_what_is_composed_is_undone(text: str, said: dict[str, str]) -> None:
 def test_what_is_undone_composes_the_same_key(text: str, key: str) -> None:
     """A key that was not made by the template is not taken apart."""
     made = template(text)
-    found = made.undo(key)
+    found = made.decompose(key)
     if found is not None:
         assert made.compose(found) == key
 
@@ -61,7 +61,7 @@ def test_no_two_readings_make_one_key() -> None:
     assert pair.compose({"a": "x", "b": "y#z"}) == "x#y#z"
     with pytest.raises(ValueError, match=r"^a is part of a key and must not contain '#'$"):
         pair.compose({"a": "x#y", "b": "z"})
-    assert pair.undo("x#y#z") == {"a": "x", "b": "y#z"}
+    assert pair.decompose("x#y#z") == {"a": "x", "b": "y#z"}
 
 
 def test_composed_keys_need_not_sort_as_their_fields() -> None:
@@ -96,7 +96,7 @@ def test_values_that_would_be_misread_are_refused(
 ) -> None:
     """What follows a field ends it, even where value and separator overlap; widths are exact."""
     made = template(text)
-    assert made.obstacle(made.fields[0], value) == reason
+    assert made.rejection_reason(made.fields[0], value) == reason
 
 
 @pytest.mark.parametrize(
@@ -109,13 +109,13 @@ def test_values_that_would_be_misread_are_refused(
 )  # fmt: skip
 def test_other_keys_are_left_alone(text: str, key: str) -> None:
     """Items of other kinds share the table."""
-    assert template(text).undo(key) is None
+    assert template(text).decompose(key) is None
 
 
 def test_fields_of_a_width_may_stand_side_by_side() -> None:
     """Widths are characters, and need no separator."""
     made = template("{a:2}{b}", b=3)
-    assert made.undo("xüy😀z") == {"a": "xü", "b": "y😀z"}
+    assert made.decompose("xüy😀z") == {"a": "xü", "b": "y😀z"}
     assert [(field.name, field.width) for field in made.fields] == [("a", 2), ("b", 3)]
     assert str(made) == "{a}{b}"
 
@@ -124,7 +124,7 @@ def test_braces_are_written_twice() -> None:
     """As in Python's formats, whose syntax this is."""
     made = template("{{{a}}}")
     assert made.compose({"a": "x"}) == "{x}"
-    assert made.undo("{x}") == {"a": "x"}
+    assert made.decompose("{x}") == {"a": "x"}
 
 
 def test_a_known_form_outdoes_a_written_width() -> None:

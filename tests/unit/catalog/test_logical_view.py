@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import pytest
 
-from dynamodb_processor_server.catalog.config import TableDeclaration
-from dynamodb_processor_server.catalog.logical_view import View, has_expired
+from dynamodb_processor_server.catalog.config import TableConfig
+from dynamodb_processor_server.catalog.logical_view import LogicalView, has_expired
 
 NOW: Final = 1_767_225_600  # 2026-01-01T00:00:00Z
 FIVE_YEARS: Final = 5 * 365 * 86_400
@@ -33,10 +33,10 @@ FIELDS: Final = {
 }
 
 
-def view(**declared: Any) -> View:
+def view(**declared: Any) -> LogicalView:
     """Return the view of a single-table design, or as declared."""
     said = {"keys": KEYS, "timestamps": {"occurred_at": "iso8601", "seen": "epoch_seconds"}}
-    return TableDeclaration.model_validate({"table": "activity", **said, **declared}).view
+    return TableConfig.model_validate({"table": "activity", **said, **declared}).view
 
 
 def test_an_item_is_expanded_by_the_fields_of_its_keys() -> None:
@@ -168,8 +168,8 @@ def test_derived_attributes_are_told_from_stored_ones() -> None:
 
 def test_a_plain_table_needs_no_view() -> None:
     """Any of the four makes one."""
-    assert TableDeclaration(table="activity").view.plain
-    assert view(keys={}, timestamps={}, time_to_live="gone_at").plain
-    assert not view(keys={}).plain
-    assert not view(timestamps={}).plain
-    assert not view(keys={}, timestamps={}, time_to_live="x", hide_expired=True).plain
+    assert TableConfig(table="activity").view.is_identity
+    assert view(keys={}, timestamps={}, time_to_live="gone_at").is_identity
+    assert not view(keys={}).is_identity
+    assert not view(timestamps={}).is_identity
+    assert not view(keys={}, timestamps={}, time_to_live="x", hide_expired=True).is_identity

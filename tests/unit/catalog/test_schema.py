@@ -115,7 +115,7 @@ def test_an_index_that_is_deleted_needs_no_types() -> None:
     assert not path.key.sort[0].may_have_type("BOOL")
     assert schema.skipped == ("by_place: its status is DELETING",)
     table = replace(make_table(PLACES, keys={"street": "ST#{road}"}), schema=schema)
-    assert table.misfits == []
+    assert table.schema_conflicts == []
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_a_table_is_narrowed_to_what_is_granted() -> None:
     table = make_table(
         PLACES, attributes=["id", "city", "name", "country"], required=["city", "id"]
     )
-    narrowed = table.narrowed(frozenset({"city", "id", "unknown"}), frozenset())
+    narrowed = table.restricted_to(frozenset({"city", "id", "unknown"}), frozenset())
     assert narrowed.declaration.attributes == ("id", "city")
     assert narrowed.declaration.required == ("city", "id")
     assert [path.label for path in narrowed.schema.paths] == ["@table", "by_city"]
@@ -256,7 +256,7 @@ def test_a_table_is_narrowed_to_what_is_granted() -> None:
 
 def test_what_the_catalog_hides_hides_indexes_too() -> None:
     """Their order would tell of it; the base table is there whatever its key."""
-    table = make_table(PLACES, attributes=["name"]).narrowed(None, frozenset())
+    table = make_table(PLACES, attributes=["name"]).restricted_to(None, frozenset())
     assert [path.label for path in table.schema.paths] == ["@table"]
     assert not table.may_show_path(table.schema.base)
 
@@ -264,7 +264,7 @@ def test_what_the_catalog_hides_hides_indexes_too() -> None:
 def test_an_index_may_have_fixed_attributes_unseen() -> None:
     """Those of which a caller gets one value in any case."""
     hidden = frozenset({"country"})
-    table = make_table(PLACES).narrowed(frozenset({"city", "street", "number"}), hidden)
+    table = make_table(PLACES).restricted_to(frozenset({"city", "street", "number"}), hidden)
     assert [path.label for path in table.schema.paths] == ["@table", "by_city", "by_place"]
     assert not table.may_show("country")
 
@@ -272,8 +272,8 @@ def test_an_index_may_have_fixed_attributes_unseen() -> None:
 def test_a_grant_of_everything_leaves_a_table_as_it_is() -> None:
     """And one of nothing shows nothing, rather than all."""
     table = make_table(PLACES)
-    assert table.narrowed(None, frozenset()) is table
-    nothing = make_table(PLACES, attributes=["name"]).narrowed(frozenset({"id"}), frozenset())
+    assert table.restricted_to(None, frozenset()) is table
+    nothing = make_table(PLACES, attributes=["name"]).restricted_to(frozenset({"id"}), frozenset())
     assert nothing.declaration.attributes == ()
     assert not nothing.may_show("id")
     assert not nothing.may_show("name")
@@ -309,7 +309,7 @@ def test_a_grant_of_everything_leaves_a_table_as_it_is() -> None:
 )
 def test_what_cannot_be_of_a_table_is_told(declared: dict[str, Any], misfits: list[str]) -> None:
     """The declaration is judged once the table has been described."""
-    assert make_table(PLACES, **declared).misfits == misfits
+    assert make_table(PLACES, **declared).schema_conflicts == misfits
 
 
 def test_keys_know_their_templates() -> None:
@@ -335,7 +335,7 @@ def test_hidden_keys_are_seen_by_their_fields_only() -> None:
         "land", "town", "id",
     ]  # fmt: skip
     assert all(map(table.may_show_path, table.schema.paths))
-    narrowed = table.narrowed(frozenset({"town", "part", "country"}), frozenset())
+    narrowed = table.restricted_to(frozenset({"town", "part", "country"}), frozenset())
     assert [path.label for path in narrowed.schema.paths] == ["@table", "by_city"]
     assert not narrowed.may_show("country")
 

@@ -10,20 +10,20 @@ from typing import Any, Final
 
 from dynamodb_processor_server.cache.tags import Partition
 from dynamodb_processor_server.catalog.schema import Table
-from dynamodb_processor_server.change_streams.consumer import Follower
+from dynamodb_processor_server.change_streams.consumer import StreamConsumer
 from dynamodb_processor_server.change_streams.port import (
-    Batch,
     IteratorExpired,
+    RecordBatch,
     RecordsLost,
     StreamLocation,
 )
 from dynamodb_processor_server.change_streams.records import Change, StreamRecord
-from dynamodb_processor_server.change_streams.shards import Cursor, Shard, Start
+from dynamodb_processor_server.change_streams.shards import Shard, ShardCursor, Start
 from dynamodb_processor_server.query.expression.values import WireItem
-from dynamodb_processor_server.runtime.timing import Pace, Timing
+from dynamodb_processor_server.runtime.timing import Clock, PollSettings
 from tests.unit.query.tables import make_table
 
-PACE: Final = Pace(poll=0.5, max_lag=10.0)
+PACE: Final = PollSettings(poll=0.5, max_lag=10.0)
 ARN: Final = "arn:aws:dynamodb:eu-west-1:1:table/audit-events/stream/1"
 
 
@@ -105,7 +105,7 @@ class ScriptedStream:
             if shard.listed
         ]
 
-    async def iterator(self, stream: StreamLocation, cursor: Cursor) -> str:
+    async def iterator(self, stream: StreamLocation, cursor: ShardCursor) -> str:
         """Return an iterator that begins where a cursor stands."""
         self._ask("iterator", cursor.shard_id)
         shard = self.shards_of_all[cursor.shard_id]
@@ -116,7 +116,7 @@ class ScriptedStream:
             at = None if self._late_latest else len(shard.records)
         return self._iterator(cursor.shard_id, at)
 
-    async def records(self, stream: StreamLocation, iterator: str) -> Batch:
+    async def records(self, stream: StreamLocation, iterator: str) -> RecordBatch:
         """Return the next records of a shard."""
         if iterator not in self._iterators:
             raise IteratorExpired(iterator)
@@ -130,7 +130,7 @@ class ScriptedStream:
         end = at + len(records)
         at_end = shard.closed and end == len(shard.records)
         next_iterator = None if at_end else self._iterator(shard_id, end)
-        return Batch(records, next_iterator, full=len(records) == self._batch)
+        return RecordBatch(records, next_iterator, full=len(records) == self._batch)
 
     def _ask(self, operation: str, shard_id: str) -> None:
         self.asked.append((operation, shard_id))
@@ -151,11 +151,11 @@ class RecordingCache:
     def __init__(self) -> None:
         self.moves: list[str] = []
 
-    async def move_partitions(self, table: Table, partitions: Collection[Partition]) -> None:
+    async def invalidate_partitions(self, table: Table, partitions: Collection[Partition]) -> None:
         """Note partitions."""
         self.moves += map(told, partitions)
 
-    async def move_table(self, table: Table) -> None:
+    async def invalidate_table(self, table: Table) -> None:
         """Note a table."""
         self.moves.append("table")
 
@@ -179,18 +179,18 @@ def touching(tenant: str, *users: str) -> list[str]:
 class Followed:
     """A follower of a scripted stream on a loop whose clock is warped."""
 
-    def __init__(self, stream: ScriptedStream, table: Table | None, pace: Pace) -> None:
+    def __init__(self, stream: ScriptedStream, table: Table | None, pace: PollSettings) -> None:
         self.stream = stream
         self.table = table
         self.cache = RecordingCache()
         clock = asyncio.get_running_loop().time
-        timing = Timing(clock, asyncio.sleep, lambda: 0.5)
-        self.follower = Follower(lambda: self.table, stream, self.cache, pace, timing)
+        timing = Clock(clock, asyncio.sleep, lambda: 0.5)
+        self.follower = StreamConsumer(lambda: self.table, stream, self.cache, pace, timing)
 
     @property
     def moved(self) -> dict[str, int]:
         """How often the table was moved, by reason."""
-        return dict(self.follower.tally.table_moves)
+        return dict(self.follower.tally.table_invalidations)
 
     async def after(self, seconds: float) -> list[str]:
         """Let time pass and return what was moved in it."""

@@ -207,14 +207,14 @@ async def test_records_are_dealt_with_before_their_place_is_left() -> None:
     async with following() as followed:
         await followed.after(1.1)
         cache, told_first = followed.cache, asyncio.Event()
-        move = cache.move_partitions
+        move = cache.invalidate_partitions
 
         async def fail_once(*args: object) -> None:
-            cache.move_partitions = move  # type: ignore[method-assign]
+            cache.invalidate_partitions = move  # type: ignore[method-assign]
             told_first.set()
             raise BackendUnavailable("the tier is away")
 
-        cache.move_partitions = fail_once  # type: ignore[assignment, method-assign]
+        cache.invalidate_partitions = fail_once  # type: ignore[assignment, method-assign]
         followed.stream.write("a", None, event("t", "1"))
         assert await followed.after(2) == touching("t")
         assert told_first.is_set()

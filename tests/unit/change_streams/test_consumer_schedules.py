@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from random import Random
 
-from dynamodb_processor_server.change_streams.records import touched
+from dynamodb_processor_server.change_streams.records import affected_partitions
 from dynamodb_processor_server.errors import BackendUnavailable
 from tests.support.warped_time import warped
 from tests.unit.change_streams.scripted_stream import (
@@ -60,7 +60,7 @@ class _Script:
         tenant = f"t-{random.randrange(3)}"
         old, new = (event(tenant, "1", random.choice(_USERS)) for _ in range(2))
         record = self.stream.write(self._open(), random.choice((None, old)), new)
-        partitions = set(map(told, touched(streamed().schema, record)))
+        partitions = set(map(told, affected_partitions(streamed().schema, record)))
         self.writes.append((len(followed.cache.moves), partitions))
 
     def _split(self, _: Followed) -> None:

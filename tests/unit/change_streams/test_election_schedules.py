@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from random import Random
 
-from dynamodb_processor_server.change_streams.consumer import Follower
-from dynamodb_processor_server.change_streams.leader_election import LEASE_SECONDS, Candidate
+from dynamodb_processor_server.change_streams.consumer import StreamConsumer
+from dynamodb_processor_server.change_streams.leader_election import LEASE_SECONDS, LeaderElector
 from dynamodb_processor_server.change_streams.port import Checkpoint
-from dynamodb_processor_server.change_streams.records import touched
-from dynamodb_processor_server.runtime.timing import Timing
+from dynamodb_processor_server.change_streams.records import affected_partitions
+from dynamodb_processor_server.runtime.timing import Clock
 from tests.support.leases import MemoryLeases, Severable
 from tests.support.warped_time import warped
 from tests.unit.change_streams.scripted_stream import (
@@ -38,7 +38,7 @@ class _Script:
         self.writes: list[tuple[int, set[str]]] = []
         self._table = streamed()
         clock = asyncio.get_running_loop().time
-        self._timing = Timing(clock, asyncio.sleep, self.random.random)
+        self._timing = Clock(clock, asyncio.sleep, self.random.random)
         self._leases = MemoryLeases(clock)
         self._shards = 0
         self._replicas = [self._start() for _ in range(_REPLICAS)]
@@ -57,12 +57,12 @@ class _Script:
 
     def _start(self) -> tuple[Severable, asyncio.Task[None]]:
         leases = Severable(self._leases)
-        candidate = Candidate("t", leases, self._make, self._timing)
+        candidate = LeaderElector("t", leases, self._make, self._timing)
         return leases, asyncio.create_task(candidate.follow())
 
-    def _make(self, resume: Checkpoint) -> Follower:
+    def _make(self, resume: Checkpoint) -> StreamConsumer:
         self.resumed += bool(resume.of)
-        return Follower(
+        return StreamConsumer(
             lambda: self._table, self.stream, self.cache, PACE, self._timing, resume=resume
         )
 
@@ -70,7 +70,7 @@ class _Script:
         tenant, shards = f"t-{self.random.randrange(50)}", self.stream.shards_of_all
         shard = self.random.choice([name for name, one in shards.items() if not one.closed])
         record = self.stream.write(shard, None, event(tenant, "1"))
-        partitions = set(map(told, touched(self._table.schema, record)))
+        partitions = set(map(told, affected_partitions(self._table.schema, record)))
         self.writes.append((len(self.cache.moves), partitions))
 
     async def _split(self) -> None:

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from dynamodb_processor_server.change_streams.consumer import Follower
-from dynamodb_processor_server.change_streams.leader_election import LEASE_SECONDS, Candidate
+from dynamodb_processor_server.change_streams.consumer import StreamConsumer
+from dynamodb_processor_server.change_streams.leader_election import LEASE_SECONDS, LeaderElector
 from dynamodb_processor_server.change_streams.port import Checkpoint
 from dynamodb_processor_server.errors import BackendUnavailable
-from dynamodb_processor_server.runtime.timing import Timing
+from dynamodb_processor_server.runtime.timing import Clock
 from tests.support.leases import MemoryLeases, Severable
 from tests.support.warped_time import warped
 from tests.unit.change_streams.scripted_stream import (
@@ -28,7 +28,7 @@ class Replica:
 
     def __init__(self, fleet: Fleet) -> None:
         self.leases = Severable(fleet.leases)
-        self.candidate = Candidate("t", self.leases, self._make, fleet.timing)
+        self.candidate = LeaderElector("t", self.leases, self._make, fleet.timing)
         self.task = asyncio.create_task(self.candidate.follow())
         self._fleet = fleet
 
@@ -47,9 +47,9 @@ class Replica:
         self.leases.is_cut = True
         await self.stop()
 
-    def _make(self, resume: Checkpoint) -> Follower:
+    def _make(self, resume: Checkpoint) -> StreamConsumer:
         fleet = self._fleet
-        return Follower(
+        return StreamConsumer(
             lambda: fleet.table, fleet.stream, fleet.cache, PACE, fleet.timing, resume=resume
         )
 
@@ -59,7 +59,7 @@ class Fleet:
 
     def __init__(self) -> None:
         clock = asyncio.get_running_loop().time
-        self.timing = Timing(clock, asyncio.sleep, lambda: 0.5)
+        self.timing = Clock(clock, asyncio.sleep, lambda: 0.5)
         self.leases = MemoryLeases(clock)
         self.stream = ScriptedStream()
         self.cache = RecordingCache()

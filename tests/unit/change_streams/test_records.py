@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
-from dynamodb_processor_server.change_streams.records import Change, StreamRecord, touched
+from dynamodb_processor_server.change_streams.records import (
+    Change,
+    StreamRecord,
+    affected_partitions,
+)
 from dynamodb_processor_server.query.expression.values import WireItem
 from tests.support.datasets import Index, Schema
 from tests.unit.change_streams.scripted_stream import event, told
@@ -28,7 +32,7 @@ def record(old: WireItem | None, new: WireItem | None, change: Change = "MODIFY"
 
 def paths(old: WireItem | None, new: WireItem | None, schema: Schema = EVENTS) -> set[str]:
     """Return what a write touches, in words."""
-    return set(map(told, touched(make_schema(schema), record(old, new))))
+    return set(map(told, affected_partitions(make_schema(schema), record(old, new))))
 
 
 def test_both_images_count() -> None:
@@ -79,7 +83,7 @@ def test_numbers_are_touched_by_value() -> None:
     """`1` and `1.0` are one key."""
     schema = Schema("numbers", "id", None, (), {"id": "N"})
     found = [
-        next(touched(make_schema(schema), record(None, {"id": {"N": text}})))
+        next(affected_partitions(make_schema(schema), record(None, {"id": {"N": text}})))
         for text in ("1", "1.0", "10E-1")
     ]
     assert len({values for _, values in found}) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dynamodb_processor_server.change_streams.shards import Cursor, Shard, Shards, Start
+from dynamodb_processor_server.change_streams.shards import Shard, ShardCursor, Shards, Start
 
 NOW = 100.0
 
@@ -14,7 +14,7 @@ def shard(shard_id: str, parent: str | None = None, *, closed: bool = False) -> 
     return Shard(shard_id, parent, closed)
 
 
-def readable(shards: Shards) -> dict[str, Cursor]:
+def readable(shards: Shards) -> dict[str, ShardCursor]:
     """Return the cursors that may be read, by shard."""
     return {cursor.shard_id: cursor for cursor in shards.readable()}
 
@@ -129,7 +129,7 @@ def test_only_the_latest_of_then_cannot_be_found_again(
     start: Start, sequence: str | None, *, established: bool, has_place: bool
 ) -> None:
     """Every other place has a name: a record's, or the beginning."""
-    cursor = Cursor("a", start, NOW, sequence=sequence, established=established)
+    cursor = ShardCursor("a", start, NOW, sequence=sequence, established=established)
     assert cursor.has_place is has_place
 
 

@@ -14,13 +14,13 @@ from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.invalidator import LocalInvalidator
 from dynamodb_processor_server.cache.tags import tags_of_partitions, tags_of_table
 from dynamodb_processor_server.catalog.catalog import Catalog
-from dynamodb_processor_server.catalog.config import CatalogDeclaration, TableDeclaration
+from dynamodb_processor_server.catalog.config import CatalogConfig, TableConfig
 from dynamodb_processor_server.catalog.schema import TableSchema
-from dynamodb_processor_server.change_streams.invalidation_sink import GenerationMoves
+from dynamodb_processor_server.change_streams.invalidation_sink import InvalidationSink
 from dynamodb_processor_server.change_streams.port import Leases
-from dynamodb_processor_server.change_streams.supervisor import Followers
+from dynamodb_processor_server.change_streams.supervisor import ConsumerSupervisor
 from dynamodb_processor_server.query.expression.values import Value
-from dynamodb_processor_server.runtime.timing import Timing
+from dynamodb_processor_server.runtime.timing import Clock
 from dynamodb_processor_server.telemetry.streams import StreamMetrics
 from tests.support.leases import MemoryLeases, Severable
 from tests.support.warped_time import warped
@@ -43,7 +43,7 @@ class Describer:
     def __init__(self, endpoint: str = "") -> None:
         self.endpoint = endpoint
 
-    async def describe(self, name: str, declaration: TableDeclaration) -> TableSchema:
+    async def describe(self, name: str, declaration: TableConfig) -> TableSchema:
         """Return its schema."""
         schema = make_schema()
         identity = replace(schema.identity, endpoint=self.endpoint)
@@ -62,13 +62,15 @@ class World:
         self.catalog = Catalog(self.declare(**tables), self.describer)
         self.stream = ScriptedStream()
         self.cache = RecordingCache()
-        timing = Timing(asyncio.get_running_loop().time, asyncio.sleep, lambda: 0.5)
-        self.followers = Followers(self.catalog, self.stream, self.cache, PACE, timing, leases)
+        timing = Clock(asyncio.get_running_loop().time, asyncio.sleep, lambda: 0.5)
+        self.followers = ConsumerSupervisor(
+            self.catalog, self.stream, self.cache, PACE, timing, leases
+        )
 
     @staticmethod
-    def declare(**tables: dict[str, Any]) -> CatalogDeclaration:
+    def declare(**tables: dict[str, Any]) -> CatalogConfig:
         """Return a catalog."""
-        return CatalogDeclaration.model_validate({"tables": tables, "discover": ["x-*"]})
+        return CatalogConfig.model_validate({"tables": tables, "discover": ["x-*"]})
 
     async def after(self, seconds: float) -> list[str]:
         """Let time pass and return what was moved in it."""
@@ -189,11 +191,11 @@ async def test_moves_end_generations() -> None:
     name = table.schema.identity
     touched = (table.schema.base, (Value("S", "t"),))
     other = (table.schema.base, (Value("S", "u"),))
-    moves = GenerationMoves(LocalInvalidator(generations))
+    moves = InvalidationSink(LocalInvalidator(generations))
     pages = [generations.begin(tags_of_partitions(name, [p])[1:]) for p in (touched, other)]
     scan = generations.begin(tags_of_partitions(name, ()))
     whole = generations.begin(tags_of_table(name))
-    await moves.move_partitions(table, [touched])
-    assert [reading.intact for reading in (*pages, scan, whole)] == [False, True, False, True]
-    await moves.move_table(table)
-    assert not whole.intact
+    await moves.invalidate_partitions(table, [touched])
+    assert [reading.is_current for reading in (*pages, scan, whole)] == [False, True, False, True]
+    await moves.invalidate_table(table)
+    assert not whole.is_current

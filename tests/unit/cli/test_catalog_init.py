@@ -14,8 +14,8 @@ import structlog
 import yaml
 
 from dynamodb_processor_server.__main__ import main
-from dynamodb_processor_server.catalog.config import CatalogDeclaration, TableDeclaration
-from dynamodb_processor_server.config_files import Document
+from dynamodb_processor_server.catalog.config import CatalogConfig, TableConfig
+from dynamodb_processor_server.config_files import ConfigDocument
 from tests.support.backends import REGION
 from tests.support.datasets import Index, Schema
 from tests.support.denying import denying
@@ -73,9 +73,9 @@ def init(*arguments: str) -> int:
     return main(["catalog", "init", *arguments])
 
 
-def declared(text: str, name: str) -> TableDeclaration:
+def declared(text: str, name: str) -> TableConfig:
     """Return what a catalog's text declares of a table, as the server would read it."""
-    return Document(Path("c"), text.encode()).parse(CatalogDeclaration).tables[name]
+    return ConfigDocument(Path("c"), text.encode()).parse(CatalogConfig).tables[name]
 
 
 def confirmed(text: str) -> str:
@@ -89,7 +89,7 @@ def test_it_writes_what_is_there_and_proposes_what_the_sample_shows(
     """The file loads as it is and with every proposal; comments say what was read, and its cost."""
     assert init(*orders.flags, "--table", orders.name) == 0
     output = capsys.readouterr()
-    assert declared(output.out, orders.name) == TableDeclaration(table=orders.name)
+    assert declared(output.out, orders.name) == TableConfig(table=orders.name)
     found = declared(confirmed(output.out), orders.name)
     assert found.required == ("placed_at",)
     assert found.timestamps == {"placed_at": "iso8601"}
@@ -235,7 +235,7 @@ def test_what_is_denied_of_one_table_is_a_comment(
         "# time_to_live is not known: the credentials do not allow dynamodb:DescribeTimeToLive."
         in text
     )
-    assert declared(confirmed(text), orders.name) == TableDeclaration(table=orders.name)
+    assert declared(confirmed(text), orders.name) == TableConfig(table=orders.name)
 
 
 def test_a_table_that_is_being_deleted_is_a_comment(
@@ -251,7 +251,7 @@ def test_a_table_that_is_being_deleted_is_a_comment(
         orders.client.delete_table(TableName=f"{orders.name}-2")
     text = capsys.readouterr().out
     assert f"# {orders.name}: is DELETING, and left out" in text
-    assert declared(text, f"{orders.name}-2") == TableDeclaration(table=f"{orders.name}-2")
+    assert declared(text, f"{orders.name}-2") == TableConfig(table=f"{orders.name}-2")
 
 
 def test_a_table_that_may_not_be_described_is_a_comment(
@@ -271,4 +271,4 @@ def test_a_table_that_may_not_be_described_is_a_comment(
     finally:
         orders.client.delete_table(TableName=other)
     assert f"# {reason}" in text
-    assert declared(text, other) == TableDeclaration(table=other)
+    assert declared(text, other) == TableConfig(table=other)

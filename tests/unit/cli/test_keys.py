@@ -15,7 +15,7 @@ from dynamodb_processor_server.auth.api_keys import KeyRing
 from dynamodb_processor_server.auth.grants import Grant
 from dynamodb_processor_server.auth.keys_file import KeysFile
 from dynamodb_processor_server.cli import keys as command
-from dynamodb_processor_server.config_files import Document, load_document
+from dynamodb_processor_server.config_files import ConfigDocument, load_document
 from dynamodb_processor_server.settings import Settings
 
 _ARGS = ("--id", "r-1", "--principal", "reports", "--table", "flights")
@@ -34,7 +34,7 @@ def test_the_key_is_printed_and_the_entry_makes_it_good() -> None:
     """Standard output has the key alone; what is to be added to the file lets it in."""
     code, out, err = create(*_ARGS, "--table", "audit-*", "--role", "admin", "--role", "reader")
     entry = err.split("\n\n")[1]
-    ring = KeyRing.build(Document(Path("k"), f"keys:\n{entry}".encode()))
+    ring = KeyRing.build(ConfigDocument(Path("k"), f"keys:\n{entry}".encode()))
     caller = ring.authenticate(out.rstrip("\n"), 0)
     assert code == 0
     assert caller.grants == (Grant("flights"), Grant("audit-*"))

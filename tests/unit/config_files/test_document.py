@@ -11,15 +11,15 @@ from pydantic import AwareDatetime, Field, StrictBool
 
 from dynamodb_processor_server.config_files import (
     MAX_DOCUMENT_BYTES,
-    Declared,
-    DocumentError,
+    ConfigFileError,
+    StrictModel,
     load_document,
-    mistaken,
+    validation_error,
 )
 from dynamodb_processor_server.errors import ConfigurationError
 
 
-class Cage(Declared):
+class Cage(StrictModel):
     """A part with required, optional and list fields."""
 
     animal: str
@@ -29,7 +29,7 @@ class Cage(Declared):
     since: AwareDatetime | None = None
 
 
-class Zoo(Declared):
+class Zoo(StrictModel):
     """A document."""
 
     cages: dict[str, Cage] = Field(default_factory=dict)
@@ -53,7 +53,7 @@ def write(tmp_path: Path) -> Write:
 
 def mistakes_in(path: Path) -> list[tuple[int, str, str]]:
     """Return line, field and reason of every mistake."""
-    with pytest.raises(DocumentError) as caught:
+    with pytest.raises(ConfigFileError) as caught:
         load_document(path, Zoo)
     assert all(mistake.file == str(path) for mistake in caught.value.mistakes)
     return [(mistake.line, mistake.field, mistake.reason) for mistake in caught.value.mistakes]
@@ -130,7 +130,7 @@ def test_the_text_of_an_error_has_a_line_for_each_mistake(write: Write) -> None:
 def test_a_flood_of_mistakes_is_cut_short(write: Write) -> None:
     """The text lists a hundred mistakes and counts the rest."""
     path = write("".join(f"field{n}: 1\n" for n in range(150)))
-    with pytest.raises(DocumentError) as caught:
+    with pytest.raises(ConfigFileError) as caught:
         load_document(path, Zoo)
     assert len(caught.value.mistakes) == 150
     assert str(caught.value).splitlines()[100:] == ["and 50 more mistakes"]
@@ -220,7 +220,7 @@ def test_values_are_not_repeated_in_errors(write: Write) -> None:
         "  a: {animal: 1, weight: hunter2, open: hunter2, toys: hunter2, since: hunter2}\n"
         "  b: hunter2\n"
     )
-    with pytest.raises(DocumentError) as caught:
+    with pytest.raises(ConfigFileError) as caught:
         load_document(path, Zoo)
     assert len(caught.value.mistakes) == 7
     assert "hunter2" not in str(caught.value)
@@ -243,11 +243,11 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path, write: Write) -> 
 def test_a_validator_can_point_below_its_field(write: Write) -> None:
     """A mistake that a validator places at an entry of its list is told at that entry's line."""
 
-    class Strict(Declared):
+    class Strict(StrictModel):
         names: tuple[str, ...]
 
         def model_post_init(self, context: object) -> None:
-            raise mistaken("is too common", "names", 1)
+            raise validation_error("is too common", "names", 1)
 
-    with pytest.raises(DocumentError, match=r":3: names\[1\]: is too common"):
+    with pytest.raises(ConfigFileError, match=r":3: names\[1\]: is too common"):
         load_document(write("names:\n - a\n - b\n"), Strict)

@@ -11,12 +11,12 @@ import pytest
 import structlog
 from pydantic import Field
 
-from dynamodb_processor_server.config_files import Declared, Document, Reloading
+from dynamodb_processor_server.config_files import ConfigDocument, ReloadableFile, StrictModel
 from dynamodb_processor_server.errors import ConfigurationError
 from tests.support.running import eventually
 
 
-class Zoo(Declared):
+class Zoo(StrictModel):
     """A document."""
 
     name: str
@@ -44,14 +44,14 @@ class Followed:
     def __init__(self, path: Path) -> None:
         self.changes: list[str] = []
         self.refusals: list[ConfigurationError] = []
-        self.value = Reloading(path, _name_in, self.refusals.append)
+        self.value = ReloadableFile(path, _name_in, self.refusals.append)
 
     async def poll(self) -> None:
         """Look at the file once."""
         await self.value.poll(self.changes.append)
 
 
-def _name_in(document: Document) -> str:
+def _name_in(document: ConfigDocument) -> str:
     return document.parse(Zoo).name
 
 
@@ -118,9 +118,9 @@ async def test_a_file_that_is_being_written_is_left_for_later(
 ) -> None:
     """Of two reads that differ neither is taken, though both would be valid."""
     followed = Followed(write("name: a\n"))
-    read = Document.read
+    read = ConfigDocument.read
     contents = iter(["name: b", "name: bee\n", "name: bee\n", "name: bee\n"])
-    monkeypatch.setattr(Document, "read", lambda path: read(write(next(contents))))
+    monkeypatch.setattr(ConfigDocument, "read", lambda path: read(write(next(contents))))
     await followed.poll()
     assert followed.value.current == "a"
     await followed.poll()
@@ -222,7 +222,7 @@ async def test_watching_outlives_what_goes_wrong_in_a_look(
 async def test_changes_and_refusals_are_logged(write: Write) -> None:
     """A bad version is logged with file, line and field, and a good one with its digest."""
     path = write("name: a\n")
-    value = Reloading(path, _name_in)
+    value = ReloadableFile(path, _name_in)
     with structlog.testing.capture_logs() as logs:
         for content in ("name: a\ncages: 1\n", "name: b\n"):
             write(content)
@@ -246,7 +246,7 @@ async def test_changes_and_refusals_are_logged(write: Write) -> None:
 def test_a_bad_file_at_the_start_is_an_error(write: Write) -> None:
     """There is no old version to keep at the start, so the error is raised."""
     with pytest.raises(ConfigurationError, match="name"):
-        Reloading(write("name: 1\n"), _name_in)
+        ReloadableFile(write("name: 1\n"), _name_in)
 
 
 async def test_a_file_that_cannot_be_read_is_told_at_each_change_of_reason(write: Write) -> None:

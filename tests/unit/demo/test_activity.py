@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynamodb_processor_server.catalog.config import CatalogDeclaration
+from dynamodb_processor_server.catalog.config import CatalogConfig
 from dynamodb_processor_server.demo.activity import BY_RESOURCE, BY_SYSTEM, activity, seen
 from dynamodb_processor_server.demo.audit_events import audit_events
 
@@ -29,7 +29,7 @@ def test_every_item_is_in_every_index() -> None:
 
 def test_its_view_shows_the_events() -> None:
     """The declared templates make of each stored item what the events say."""
-    catalog = CatalogDeclaration.model_validate({"tables": {"activity": TABLE.declaration()}})
+    catalog = CatalogConfig.model_validate({"tables": {"activity": TABLE.declaration()}})
     view = catalog.tables["activity"].view
     stored = [{n: {"S": v} for n, v in i.items() if isinstance(v, str)} for i in TABLE.items]
     shown = [view.logical(view.expanded(item, now=0.0)) for item in stored]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import yaml
 
-from dynamodb_processor_server.catalog.config import CatalogDeclaration
-from dynamodb_processor_server.config_files import Document
+from dynamodb_processor_server.catalog.config import CatalogConfig
+from dynamodb_processor_server.config_files import ConfigDocument
 from dynamodb_processor_server.demo.sample_table import SampleKey, SampleTable
 
 TABLE = SampleTable(
@@ -39,7 +39,7 @@ def test_index_holds_only_items_with_its_key() -> None:
 def test_declaration_is_an_entry_of_a_catalog() -> None:
     """The server reads it as it reads an operator's catalog."""
     content = yaml.safe_dump({"tables": {TABLE.name: TABLE.declaration()}}).encode()
-    catalog = Document(Path("catalog.yaml"), content).parse(CatalogDeclaration)
+    catalog = ConfigDocument(Path("catalog.yaml"), content).parse(CatalogConfig)
     declared = catalog.tables["some_things"]
     assert declared.table == "dynamodb-processor-demo-some-things"
     assert declared.required == ("s",)

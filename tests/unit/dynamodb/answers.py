@@ -42,7 +42,7 @@ class AnsweringTable:
     def fill(self, builder: PageBuilder) -> PageEnd:
         """Answer a builder until its page ends; return why it does."""
         while (end := builder.fill()) is None:
-            for branch, request in builder.needs():
+            for branch, request in builder.next_requests():
                 builder.add(branch, *self.answer(request))
         return end
 

@@ -8,7 +8,7 @@ import pytest
 
 from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.plan import Plan
-from dynamodb_processor_server.reader import START, Page, Position
+from dynamodb_processor_server.reader import START, Cursor, Page
 from tests.support.fake_reader import items_of
 from tests.unit.dynamodb.lagging_index import LaggingIndex, job, plan_for
 from tests.unit.dynamodb.questions import make_limits
@@ -23,10 +23,10 @@ def jobs(count: int, **values: Any) -> list[WireItem]:
     return [job(f"j{number:03}", number // 2, **values) for number in range(count)]
 
 
-async def traverse(index: LaggingIndex, plan: Plan, size: int, at: Position = START) -> list[Page]:
+async def traverse(index: LaggingIndex, plan: Plan, size: int, at: Cursor = START) -> list[Page]:
     """Return every page from a position on."""
     pages: list[Page] = []
-    following: Position | None = at
+    following: Cursor | None = at
     while following is not None:
         pages.append(await index.page(plan, following, make_limits(size)))
         assert pages[-1].content.next != following, "no progress"

@@ -15,7 +15,7 @@ from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.query.planning.planner import plan_query
 from dynamodb_processor_server.query.planning.row_rule import RowRule
-from dynamodb_processor_server.reader import Limits, Page, Position
+from dynamodb_processor_server.reader import Cursor, Page, ReadOptions
 from tests.support.datasets import Index, Schema
 from tests.unit.query.tables import make_table
 
@@ -137,9 +137,9 @@ class LaggingIndex:
         backend = Backend(cast("Clients", self), jitter=lambda: 1.0)
         return DynamoDBReader(backend, max_page_bytes, lambda: 1_000.0)
 
-    async def page(self, plan: Plan, at: Position, limits: Limits) -> Page:
+    async def page(self, plan: Plan, at: Cursor, limits: ReadOptions) -> Page:
         """Return one page, read afresh."""
-        return await self.reader().fetch_page(plan, at, limits)
+        return await self.reader().read_page(plan, at, limits)
 
 
 def _place(key: Mapping[str, Any]) -> tuple[int, str]:

@@ -9,7 +9,7 @@ from dynamodb_processor_server.query.expression.ast import Query
 from dynamodb_processor_server.query.expression.parser import parse_expression, parse_path
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.query.planning.planner import plan_query
-from dynamodb_processor_server.reader import Limits
+from dynamodb_processor_server.reader import ReadOptions
 from tests.support.datasets import Index, Schema
 from tests.unit.query.tables import make_table
 
@@ -43,7 +43,9 @@ def make_plan(
     **fields: Any,
 ) -> Plan:
     """Return the plan of a query; `fields` are those of the query or of the table's declaration."""
-    asked = {name: fields.pop(name) for name in ("index", "descending", "strong") if name in fields}
+    asked = {
+        name: fields.pop(name) for name in ("index", "descending", "consistent") if name in fields
+    }
     query = Query(
         schema.table,
         parse_expression(text, {}) if text else None,
@@ -53,7 +55,9 @@ def make_plan(
     return plan_query(query, make_table(schema, **fields))
 
 
-def make_limits(page_size: int = 10, seconds: float = 60.0, **fields: Any) -> Limits:
+def make_limits(page_size: int = 10, seconds: float = 60.0, **fields: Any) -> ReadOptions:
     """Return limits that leave a minute of the running loop's time."""
     until = asyncio.get_running_loop().time() + seconds
-    return Limits(**{"page_size": page_size, "answer_by": until, "deadline": until, **fields})
+    return ReadOptions(
+        **{"page_size": page_size, "soft_deadline": until, "hard_deadline": until, **fields}
+    )

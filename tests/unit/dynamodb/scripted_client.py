@@ -9,11 +9,16 @@ from typing import Any, cast
 
 from botocore.exceptions import ClientError
 
-from dynamodb_processor_server.dynamodb.backend import Answer, Backend, BackendSettings, Target
+from dynamodb_processor_server.dynamodb.backend import (
+    Answer,
+    Backend,
+    BackendSettings,
+    RequestTarget,
+)
 from dynamodb_processor_server.dynamodb.clients import Clients
 from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings
 
-EVENTS = Target("events", "eu-west-1", "a role")
+EVENTS = RequestTarget("events", "eu-west-1", "a role")
 CONTENT = {"Items": ()}
 
 
@@ -62,7 +67,7 @@ class Script:
 
     def backend(self, attempts: int = 3, jitter: float = 1.0, breaks_at: int = 1_000) -> Backend:
         """Return a backend that plays it; its breakers open after so many failures."""
-        breaker = BreakerSettings(least_calls=breaks_at, cool_down=2.0)
+        breaker = BreakerSettings(minimum_calls=breaks_at, open_seconds=2.0)
         settings = BackendSettings(attempts, attempt_timeout=2.0, breaker=breaker)
         return Backend(cast("Clients", self), settings, jitter=lambda: jitter)
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from dynamodb_processor_server.dynamodb.backend import Backend, BackendSettings, Target
+from dynamodb_processor_server.dynamodb.backend import Backend, BackendSettings, RequestTarget
 from dynamodb_processor_server.dynamodb.clients import Clients
 from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable, TableNotFound
 from tests.support.warped_time import warped
@@ -104,7 +104,7 @@ async def test_a_spent_budget_is_one_table_s_own() -> None:
         with pytest.raises(BackendUnavailable):
             await read(script, backend)
     deadline = asyncio.get_running_loop().time() + 60.0
-    other = await backend.read(Target("other"), script.play, deadline)
+    other = await backend.read(RequestTarget("other"), script.play, deadline)
     assert other.attempts == 3
 
 
@@ -148,7 +148,7 @@ async def test_what_is_asked_about_tables_leaves_no_record() -> None:
     """Callers may guess names of tables without end."""
     script = Script([THROTTLED])
     backend = script.backend()
-    answer = await backend.describe(Target("a guess"), script.play)
+    answer = await backend.call_control_plane(RequestTarget("a guess"), script.play)
     assert answer.attempts == 2
     assert list(backend.tables()) == []
 

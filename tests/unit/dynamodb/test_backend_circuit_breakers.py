@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from dynamodb_processor_server.dynamodb.backend import Answer, Backend
 from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable
-from dynamodb_processor_server.runtime.circuit_breaker import State
+from dynamodb_processor_server.runtime.circuit_breaker import CircuitState
 from tests.support.warped_time import warped
 from tests.unit.dynamodb.scripted_client import EVENTS, THROTTLED, Script, read, refusal
 
@@ -26,7 +26,7 @@ def too_hot() -> ClientError:
     return error
 
 
-def table_state(backend: Backend) -> State:
+def table_state(backend: Backend) -> CircuitState:
     """Return the state of the breaker of the events."""
     return dict(backend.breakers.states())["events"]
 
@@ -46,7 +46,7 @@ async def test_a_table_that_fails_is_left_alone_for_a_moment() -> None:
     assert len(script.asked) == 3
     await asyncio.sleep(2.5)
     await read(script, backend)
-    assert table_state(backend) is State.CLOSED
+    assert table_state(backend) is CircuitState.CLOSED
 
 
 @warped
@@ -87,13 +87,15 @@ async def test_a_probe_that_is_cancelled_makes_way() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.5):
             await read(script, backend)
-    assert table_state(backend) is State.HALF_OPEN
+    assert table_state(backend) is CircuitState.HALF_OPEN
     await read(script, backend)
-    assert table_state(backend) is State.CLOSED
+    assert table_state(backend) is CircuitState.CLOSED
 
 
-@pytest.mark.parametrize(("patience", "state"), [(0.5, State.CLOSED), (1.0, State.OPEN)])
-def test_what_callers_give_up_counts_if_it_was_slow(patience: float, state: State) -> None:
+@pytest.mark.parametrize(
+    ("patience", "state"), [(0.5, CircuitState.CLOSED), (1.0, CircuitState.OPEN)]
+)
+def test_what_callers_give_up_counts_if_it_was_slow(patience: float, state: CircuitState) -> None:
     """A short deadline says nothing of DynamoDB, but a second without an answer does."""
 
     @warped
@@ -122,7 +124,7 @@ async def test_a_hot_partition_does_not_take_its_table_along() -> None:
         await backend.read(HOT, script.play, deadline)
     for partition in (None, ("by_day", "tuesday"), (None, "monday")):
         await backend.read(replace(EVENTS, partition=partition), script.play, deadline)
-    assert table_state(backend) is State.CLOSED
+    assert table_state(backend) is CircuitState.CLOSED
 
 
 @warped
@@ -133,4 +135,4 @@ async def test_refusals_open_nothing() -> None:
     for _ in range(20):
         with pytest.raises(BackendRefused):
             await read(script, backend)
-    assert table_state(backend) is State.CLOSED
+    assert table_state(backend) is CircuitState.CLOSED

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from dynamodb_processor.v1.value_pb2 import Item
-from dynamodb_processor_server.dynamodb.bounded_batches import Batch, BoundedBatches
+from dynamodb_processor_server.dynamodb.bounded_batches import BoundedBatch, BoundedBatches
 from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded, Overloaded
 from dynamodb_processor_server.query.planning.request_builder import build_batch
-from dynamodb_processor_server.reader import Found, Limits, Lookup, Usage
+from dynamodb_processor_server.reader import BatchGetRequest, BatchGetResult, ReadOptions, Usage
 from tests.support.messages import from_item
 from tests.unit.dynamodb.questions import SCHEMA, make_limits
 from tests.unit.query.tables import make_table
@@ -34,7 +34,7 @@ class Shelf:
     seconds: float = 0.0
     parts: list[list[int]] = field(default_factory=list)
 
-    async def get_items(self, lookup: Lookup, limits: Limits) -> Found:
+    async def get_items(self, lookup: BatchGetRequest, limits: ReadOptions) -> BatchGetResult:
         """Return what one request finds."""
         numbers = [int(key["seq"]["N"]) for key in lookup.keys]
         self.parts.append(numbers)
@@ -49,21 +49,21 @@ class Shelf:
                 break
             taken += size
             items[place] = {"data": {"S": "x" * size}} if size else None
-        return Found(items, Usage(len(items), taken / 8192, 1), 5.0)
+        return BatchGetResult(items, Usage(len(items), taken / 8192, 1), 5.0)
 
 
 async def get(
     shelf: Shelf, numbers: Sequence[int], batches: BoundedBatches | None = None, **limits: Any
-) -> Batch:
+) -> BoundedBatch:
     """Get items whose average size is not known."""
     table = make_table(SCHEMA)
     keys = tuple({"device": {"S": "d"}, "seq": {"N": str(number)}} for number in numbers)
-    lookup = Lookup(table, keys, *build_batch((), table), False)
+    lookup = BatchGetRequest(table, keys, *build_batch((), table), False)
     batches = batches or BoundedBatches(shelf, _ROOM)
     return await batches.get_items(lookup, make_limits(**limits))
 
 
-def found(batch: Batch) -> list[int]:
+def found(batch: BoundedBatch) -> list[int]:
     """Return the places whose items were found."""
     return sorted(place for place, item in batch.items.items() if item is not None)
 
@@ -131,7 +131,7 @@ async def test_budgets_end_the_asking() -> None:
     assert len(shelf.parts) == 1
     now = asyncio.get_running_loop().time()
     shelf = Shelf(sizes, seconds=0.02)
-    assert found(await get(shelf, range(100), answer_by=now + 0.01)) == [0]
+    assert found(await get(shelf, range(100), soft_deadline=now + 0.01)) == [0]
     assert len(shelf.parts) == 1
 
 
@@ -142,7 +142,7 @@ async def test_the_average_that_dynamodb_tells_is_where_to_begin() -> None:
     schema = replace(table.schema, item_bytes=100.0)
     assert schema == table.schema
     keys = tuple({"device": {"S": "d"}, "seq": {"N": str(number)}} for number in range(100))
-    lookup = Lookup(replace(table, schema=schema), keys, *build_batch((), table), False)
+    lookup = BatchGetRequest(replace(table, schema=schema), keys, *build_batch((), table), False)
     await BoundedBatches(shelf, _ROOM).get_items(lookup, make_limits())
     assert [len(part) for part in shelf.parts] == [100]
 
@@ -151,7 +151,7 @@ async def test_dense_items_are_read_in_smaller_parts() -> None:
     """Whose messages are much larger than what is stored: as objects they take far more yet."""
 
     class Dense(Shelf):
-        async def get_items(self, lookup: Lookup, limits: Limits) -> Found:
+        async def get_items(self, lookup: BatchGetRequest, limits: ReadOptions) -> BatchGetResult:
             """Return what one request finds, at a tenth of the units."""
             answer = await super().get_items(lookup, limits)
             units = answer.usage.read_units / 10

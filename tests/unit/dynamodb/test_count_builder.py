@@ -10,7 +10,7 @@ from dynamodb_processor_server.query.expression.ast import Query
 from dynamodb_processor_server.query.expression.parser import parse_expression
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.query.planning.planner import plan_query
-from dynamodb_processor_server.reader import START, UNBOUNDED, PageEnd, Usage
+from dynamodb_processor_server.reader import NO_PAGE_LIMIT, START, PageEnd, Usage
 from tests.unit.dynamodb.questions import SCHEMA, make_limits
 from tests.unit.query.tables import make_table
 
@@ -23,14 +23,14 @@ def plan_of(text: str) -> Plan:
     return plan_query(query, make_table(SCHEMA))
 
 
-def builder_of(text: str, page_size: int = UNBOUNDED, **limits: Any) -> CountBuilder:
+def builder_of(text: str, page_size: int = NO_PAGE_LIMIT, **limits: Any) -> CountBuilder:
     """Return a count that has not begun."""
     return CountBuilder(plan_of(text), START, make_limits(page_size, **limits), now=0.0)
 
 
 def limits_of(builder: CountBuilder) -> list[int | None]:
     """Return the `Limit` of each request that is needed next."""
-    return [request.get("Limit") for _, request in builder.needs()]
+    return [request.get("Limit") for _, request in builder.next_requests()]
 
 
 async def test_dynamodb_counts_what_it_can_filter() -> None:
@@ -77,18 +77,18 @@ async def test_a_budget_is_a_limit_however_large() -> None:
 async def test_answers_add_up_to_the_end_of_every_partition() -> None:
     """A last evaluated key is where to go on, without one there is nothing more."""
     builder = builder_of(_TWO)
-    (first, _), (second, _) = builder.needs()
+    (first, _), (second, _) = builder.next_requests()
     key = {"device": {"S": "a"}, "seq": {"N": "4"}}
     usage = Usage(items_scanned=5, read_units=0.5, backend_calls=1)
     builder.add(first, {"Count": 3, "LastEvaluatedKey": key}, usage)
     builder.add(second, {"Count": 2}, usage)
     assert builder.fill() is None
-    ((branch, request),) = builder.needs()
+    ((branch, request),) = builder.next_requests()
     assert branch is first
     assert request["ExclusiveStartKey"] == key
     builder.add(branch, {"Count": 1}, usage)
     assert builder.fill() is PageEnd.EXHAUSTED
-    page = builder.page(PageEnd.EXHAUSTED)
+    page = builder.partial_page(PageEnd.EXHAUSTED)
     assert (page.content.count, page.content.next) == (6, None)
     assert page.usage == Usage(items_scanned=15, read_units=1.5, backend_calls=3)
 
@@ -96,17 +96,17 @@ async def test_answers_add_up_to_the_end_of_every_partition() -> None:
 async def test_a_count_that_is_cut_goes_on_in_every_partition() -> None:
     """Its position says where each of them stands."""
     builder = builder_of(_TWO, max_read_units=1.0)
-    (first, _), (second, _) = builder.needs()
+    (first, _), (second, _) = builder.next_requests()
     key = {"device": {"S": "b"}, "seq": {"N": "7"}}
     usage = Usage(items_scanned=9, read_units=0.5, backend_calls=1)
     builder.add(first, {"Count": 4}, usage)
     builder.add(second, {"Count": 5, "LastEvaluatedKey": key}, usage)
     assert builder.fill() is PageEnd.READ_UNIT_BUDGET
-    page = builder.page(PageEnd.READ_UNIT_BUDGET)
+    page = builder.partial_page(PageEnd.READ_UNIT_BUDGET)
     assert page.content.next is not None
-    limits = make_limits(UNBOUNDED)
+    limits = make_limits(NO_PAGE_LIMIT)
     rest = CountBuilder(plan_of(_TWO), page.content.next, limits, now=0.0)
-    ((_, request),) = rest.needs()
+    ((_, request),) = rest.next_requests()
     assert request["ExpressionAttributeValues"][":p0"] == {"S": "b"}
     assert request["ExclusiveStartKey"] == key
 
@@ -114,8 +114,8 @@ async def test_a_count_that_is_cut_goes_on_in_every_partition() -> None:
 async def test_what_the_service_checks_it_counts_itself() -> None:
     """The attributes that it needs come with the answer."""
     builder = builder_of("device = 'd' AND seq > 1 AND seq < 4")
-    ((branch, _),) = builder.needs()
+    ((branch, _),) = builder.next_requests()
     items = [{"seq": {"N": str(number)}} for number in (1, 2, 3, 4)]
     builder.add(branch, {"Count": 4, "Items": items}, replace(Usage(), backend_calls=1))
     assert builder.fill() is PageEnd.EXHAUSTED
-    assert builder.page(PageEnd.EXHAUSTED).content.count == 2
+    assert builder.partial_page(PageEnd.EXHAUSTED).content.count == 2

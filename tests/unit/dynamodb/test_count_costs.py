@@ -16,13 +16,13 @@ from dynamodb_processor_server.dynamodb.page_builder import PageBuilder
 from dynamodb_processor_server.query.expression.ast import Query
 from dynamodb_processor_server.query.expression.parser import parse_expression
 from dynamodb_processor_server.query.planning.planner import plan_query
-from dynamodb_processor_server.reader import START, UNBOUNDED, Limits, PageEnd, Usage
+from dynamodb_processor_server.reader import NO_PAGE_LIMIT, START, PageEnd, ReadOptions, Usage
 from tests.unit.dynamodb.questions import SCHEMA
 from tests.unit.query.tables import make_table
 
 _SIZE: Final = 200  # bytes of an item
 _MOST: Final = 1024 * 1024 // _SIZE
-_LIMITS: Final = Limits(1, 0.0, 0.0)
+_LIMITS: Final = ReadOptions(1, 0.0, 0.0)
 _OF: Final[dict[str, Callable[[int], bool]]] = {
     "none": lambda number: False,
     "1 %": lambda number: number % 100 == 7,
@@ -52,7 +52,7 @@ def count(partitions: Sequence[Sequence[bool]], bound: int) -> Counted:
     assert len(plan.requests) == len(partitions)
     builder = CountBuilder(plan, START, _LIMITS._replace(page_size=bound), now=0.0)
     while (end := builder.fill()) is None:
-        for branch, request in builder.needs():
+        for branch, request in builder.next_requests():
             device = int(request["ExpressionAttributeValues"][":p0"]["S"])
             held = partitions[device]
             start = int(request.get("ExclusiveStartKey", {"seq": {"N": "0"}})["seq"]["N"])
@@ -63,7 +63,7 @@ def count(partitions: Sequence[Sequence[bool]], bound: int) -> Counted:
                 answer["LastEvaluatedKey"] = key
             units = max(1, math.ceil((behind - start) * _SIZE / 4096)) / 2
             builder.add(branch, answer, Usage(behind - start, units, 1))
-    return Counted(builder.page(end).content.count, end is PageEnd.EXHAUSTED, builder.usage)
+    return Counted(builder.partial_page(end).content.count, end is PageEnd.EXHAUSTED, builder.usage)
 
 
 @pytest.mark.parametrize("partitions", [1, 50])
@@ -72,7 +72,7 @@ def count(partitions: Sequence[Sequence[bool]], bound: int) -> Counted:
 def test_a_bound_costs_no_more_than_one_request(share: str, partitions: int, size: int) -> None:
     """Whatever it is and whatever matches: not more units than the exact count and half a one."""
     held = [[_OF[share](number) for number in range(size)] for _ in range(partitions)]
-    exact = count(held, UNBOUNDED)
+    exact = count(held, NO_PAGE_LIMIT)
     for bound in (1, 2, 10, 37, 100, 1_000, 100_000):
         bounded = count(held, bound)
         assert bounded.value >= min(bound, exact.value)
@@ -99,7 +99,7 @@ def test_matches_in_clusters_take_few_requests_more(
 ) -> None:
     """The bound is right, and no partition is read in many small pieces."""
     held = [[matches for matches, times in run for _ in range(times)] for run in runs]
-    exact, bounded = count(held, UNBOUNDED), count(held, bound)
+    exact, bounded = count(held, NO_PAGE_LIMIT), count(held, bound)
     assert bounded.value >= min(bound, exact.value)
     assert bounded.usage.backend_calls <= 2 * exact.usage.backend_calls + 1
 
@@ -111,7 +111,7 @@ def test_the_last_items_of_a_page_take_few_requests() -> None:
     builder = PageBuilder(plan, START, _LIMITS._replace(page_size=100), 10**6, now=0.0)
     evaluated = requests = 0
     while builder.fill() is None:
-        ((branch, request),) = builder.needs()
+        ((branch, request),) = builder.next_requests()
         first, evaluated = evaluated, min(evaluated + request["Limit"], 5_000)
         items = [{"device": {"S": "d"}, "seq": {"N": str(n)}} for n in range(first, evaluated)]
         answer: dict[str, Any] = {"Items": [item for item in items if int(item["seq"]["N"]) < 99]}
@@ -119,5 +119,5 @@ def test_the_last_items_of_a_page_take_few_requests() -> None:
             answer["LastEvaluatedKey"] = items[-1]
         builder.add(branch, answer, Usage(len(items), 1.0, 1))
         requests += 1
-    assert builder.page(PageEnd.EXHAUSTED).content.count == 99
+    assert builder.partial_page(PageEnd.EXHAUSTED).content.count == 99
     assert requests <= 15

@@ -13,11 +13,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from dynamodb_processor_server.dynamodb import credentials as module
-from dynamodb_processor_server.dynamodb.backend import Backend, BackendSettings, Target
+from dynamodb_processor_server.dynamodb.backend import Backend, BackendSettings, RequestTarget
 from dynamodb_processor_server.dynamodb.clients import Clients, ClientSettings
 from dynamodb_processor_server.dynamodb.credentials import Credentials, CredentialsFailed
 from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable
-from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings, State
+from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings, CircuitState
 from tests.support.warped_time import warped
 from tests.unit.dynamodb.aws import (
     FAR_FUTURE,
@@ -118,13 +118,16 @@ async def test_a_server_that_starts_before_its_credentials_is_no_lost_one(
     aws: Aws, clients: Clients, role: str | None, key: str
 ) -> None:
     """It cannot be read from until an instance's metadata answer, and can be from then on."""
-    backend, target = Backend(clients, BackendSettings(attempts=1)), Target("events", None, role)
+    backend, target = (
+        Backend(clients, BackendSettings(attempts=1)),
+        RequestTarget("events", None, role),
+    )
     aws.metadata = False
     for _ in range(2):
         with pytest.raises(BackendUnavailable, match="for want of credentials"):
-            await backend.describe(target, list_tables)
+            await backend.call_control_plane(target, list_tables)
     aws.metadata = True
-    await backend.describe(target, list_tables)
+    await backend.call_control_plane(target, list_tables)
     assert aws.asked["dynamodb"] == [(key, "eu-west-1")]
 
 
@@ -144,7 +147,7 @@ async def test_what_has_expired_is_asked_for_nothing_more(
     assert [key for key, _ in aws.asked["sts"]] == ["NEW"]
 
 
-_BREAKER: Final = BreakerSettings(least_calls=1)
+_BREAKER: Final = BreakerSettings(minimum_calls=1)
 _ONCE: Final = BackendSettings(attempts=1, breaker=_BREAKER)
 
 
@@ -176,7 +179,7 @@ async def test_what_sts_does_is_not_blamed_on_the_table(
     """Its breaker stays closed, and the next call is answered when STS answers."""
     if role is None:
         take_on_web_identity(monkeypatch, tmp_path)
-    backend, target = Backend(clients, _ONCE), Target("events", None, role)
+    backend, target = Backend(clients, _ONCE), RequestTarget("events", None, role)
     aws.expiration = expiring()
     if began:
         await backend.read(target, list_tables, math.inf)
@@ -185,7 +188,7 @@ async def test_what_sts_does_is_not_blamed_on_the_table(
         await backend.read(target, list_tables, math.inf)
     aws.refusal, aws.expiration = None, FAR_FUTURE
     await backend.read(target, list_tables, math.inf)
-    assert dict(backend.breakers.states()) == {"events": State.CLOSED}
+    assert dict(backend.breakers.states()) == {"events": CircuitState.CLOSED}
 
 
 async def test_one_asks_sts_for_all_who_wait(
@@ -194,7 +197,7 @@ async def test_one_asks_sts_for_all_who_wait(
     """Once: it has enough to do, and whoever calls again asks again."""
     monkeypatch.setattr(module, "_FAILURE_SECONDS", 60.0)
     aws.refusal = Refusal("Internal", 503)
-    backend, target = Backend(clients, _ONCE), Target("events", None, ROLE)
+    backend, target = Backend(clients, _ONCE), RequestTarget("events", None, ROLE)
     reads = (backend.read(target, list_tables, math.inf) for _ in range(10))
     failures = await asyncio.gather(*reads, return_exceptions=True)
     assert [type(failure) for failure in failures] == [BackendUnavailable] * 10
@@ -207,7 +210,9 @@ async def test_a_role_that_may_not_be_taken_on_is_for_the_operator(
     """That does not pass, and the log says why."""
     aws.refusal = Refusal("AccessDenied", 403)
     with pytest.raises(BackendRefused, match="AccessDenied while reading events: why"):
-        await Backend(clients, _ONCE).read(Target("events", None, ROLE), list_tables, math.inf)
+        await Backend(clients, _ONCE).read(
+            RequestTarget("events", None, ROLE), list_tables, math.inf
+        )
 
 
 @pytest.mark.parametrize("hung", [False, True])
@@ -228,9 +233,9 @@ async def test_a_renewal_that_fails_is_a_failure_of_the_attempt(
         monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
     backend = Backend(clients, BackendSettings(attempts=2, attempt_timeout=2.0))
     with pytest.raises(BackendUnavailable):
-        await backend.describe(Target("events"), list_tables)
+        await backend.call_control_plane(RequestTarget("events"), list_tables)
     give_key(monkeypatch, "NEW")
-    await backend.describe(Target("events"), list_tables)
+    await backend.call_control_plane(RequestTarget("events"), list_tables)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from botocore.exceptions import (
 )
 
 from dynamodb_processor_server.dynamodb.credentials import CredentialsFailed
-from dynamodb_processor_server.dynamodb.error_classification import Blame, classify
+from dynamodb_processor_server.dynamodb.error_classification import FailureScope, classify
 from dynamodb_processor_server.dynamodb.response_parser import CorruptAnswer
 from dynamodb_processor_server.errors import (
     BackendRefused,
@@ -109,7 +109,7 @@ def test_other_errors_stay_what_they_are() -> None:
     """A bug is a bug."""
     error = ValueError("bug")
     failure = classify(error, "events")
-    assert (failure.error, failure.retryable, failure.blame) == (error, False, Blame.NOBODY)
+    assert (failure.error, failure.retryable, failure.blame) == (error, False, FailureScope.NOBODY)
 
 
 def throttled(spelling: str, *reasons: str) -> ClientError:
@@ -124,19 +124,19 @@ def throttled(spelling: str, *reasons: str) -> ClientError:
 @pytest.mark.parametrize(
     ("reasons", "blamed"),
     [
-        ((), Blame.TABLE),
-        (("TableReadKeyRangeThroughputExceeded",), Blame.PARTITION),
-        (("IndexReadKeyRangeThroughputExceeded",), Blame.PARTITION),
-        (("TableReadProvisionedThroughputExceeded",), Blame.TABLE),
-        (("TableReadAccountLimitExceeded",), Blame.TABLE),
+        ((), FailureScope.TABLE),
+        (("TableReadKeyRangeThroughputExceeded",), FailureScope.PARTITION),
+        (("IndexReadKeyRangeThroughputExceeded",), FailureScope.PARTITION),
+        (("TableReadProvisionedThroughputExceeded",), FailureScope.TABLE),
+        (("TableReadAccountLimitExceeded",), FailureScope.TABLE),
         (
             ("TableReadKeyRangeThroughputExceeded", "TableReadMaxOnDemandThroughputExceeded"),
-            Blame.TABLE,
+            FailureScope.TABLE,
         ),
     ],
 )
 def test_a_hot_partition_is_told_from_a_throttled_table(
-    spelling: str, reasons: tuple[str, ...], blamed: Blame
+    spelling: str, reasons: tuple[str, ...], blamed: FailureScope
 ) -> None:
     """By DynamoDB's reasons, of which either spelling occurs."""
     failure = classify(throttled(spelling, *reasons), "events")
@@ -146,33 +146,33 @@ def test_a_hot_partition_is_told_from_a_throttled_table(
 @pytest.mark.parametrize(
     ("error", "kind", "retryable", "blamed"),
     [
-        (answer("RequestLimitExceeded"), "throttled", True, Blame.TABLE),
-        (answer("ServiceUnavailable", status=503), "failed", True, Blame.TABLE),
-        (ConnectionClosedError(**URL), "unreachable", True, Blame.TABLE),
-        (TimeoutError(), "unreachable", True, Blame.TABLE),
-        (CorruptAnswer("checksum"), "corrupt", True, Blame.TABLE),
-        (answer("413", "<html>"), "corrupt", True, Blame.TABLE),
-        (answer("ExpiredTokenException"), "credentials", True, Blame.NOBODY),
-        (without(answer("ExpiredToken")), "credentials", True, Blame.NOBODY),
-        (without(answer("Throttling")), "credentials", True, Blame.NOBODY),
-        (without(answer("SomethingNew", status=503)), "credentials", True, Blame.NOBODY),
-        (without(answer("AccessDenied")), "credentials", False, Blame.NOBODY),
-        (without(EndpointConnectionError(**URL)), "credentials", True, Blame.NOBODY),
+        (answer("RequestLimitExceeded"), "throttled", True, FailureScope.TABLE),
+        (answer("ServiceUnavailable", status=503), "failed", True, FailureScope.TABLE),
+        (ConnectionClosedError(**URL), "unreachable", True, FailureScope.TABLE),
+        (TimeoutError(), "unreachable", True, FailureScope.TABLE),
+        (CorruptAnswer("checksum"), "corrupt", True, FailureScope.TABLE),
+        (answer("413", "<html>"), "corrupt", True, FailureScope.TABLE),
+        (answer("ExpiredTokenException"), "credentials", True, FailureScope.NOBODY),
+        (without(answer("ExpiredToken")), "credentials", True, FailureScope.NOBODY),
+        (without(answer("Throttling")), "credentials", True, FailureScope.NOBODY),
+        (without(answer("SomethingNew", status=503)), "credentials", True, FailureScope.NOBODY),
+        (without(answer("AccessDenied")), "credentials", False, FailureScope.NOBODY),
+        (without(EndpointConnectionError(**URL)), "credentials", True, FailureScope.NOBODY),
         (
             without(CredentialRetrievalError(provider="assume-role", error_msg="secret")),
             "credentials",
             True,
-            Blame.NOBODY,
+            FailureScope.NOBODY,
         ),
-        (answer("AccessDeniedException"), "refused", False, Blame.NOBODY),
-        (answer("UnrecognizedClientException"), "refused", False, Blame.NOBODY),
-        (answer("ValidationException"), "refused", False, Blame.NOBODY),
-        (answer("ResourceNotFoundException"), "refused", False, Blame.NOBODY),
+        (answer("AccessDeniedException"), "refused", False, FailureScope.NOBODY),
+        (answer("UnrecognizedClientException"), "refused", False, FailureScope.NOBODY),
+        (answer("ValidationException"), "refused", False, FailureScope.NOBODY),
+        (answer("ResourceNotFoundException"), "refused", False, FailureScope.NOBODY),
     ],
     ids=named,
 )
 def test_each_failure_says_what_follows_from_it(
-    error: Exception, kind: str, retryable: bool, blamed: Blame
+    error: Exception, kind: str, retryable: bool, blamed: FailureScope
 ) -> None:
     """Whether to ask again, and whether the table is to blame."""
     failure = classify(error, "events")

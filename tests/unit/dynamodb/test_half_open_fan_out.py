@@ -12,7 +12,7 @@ from dynamodb_processor_server.dynamodb.clients import Clients
 from dynamodb_processor_server.dynamodb.reader import DynamoDBReader
 from dynamodb_processor_server.errors import BackendUnavailable
 from dynamodb_processor_server.reader import START, PageEnd
-from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings, State
+from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings, CircuitState
 from tests.support.warped_time import warped
 from tests.unit.dynamodb.questions import make_limits, make_plan
 from tests.unit.dynamodb.scripted_client import refusal
@@ -49,17 +49,17 @@ class Table:
 async def test_a_table_that_is_well_again_is_read() -> None:
     """By the first who asks for several partitions, without a request in vain."""
     table = Table()
-    settings = BackendSettings(1, breaker=BreakerSettings(least_calls=3))
+    settings = BackendSettings(1, breaker=BreakerSettings(minimum_calls=3))
     backend = Backend(cast("Clients", table), settings)
     reader = DynamoDBReader(backend, 1_000_000)
     for name in "xyz":  # one query that always fails says little of its table
         failing = make_plan(f"device IN ('a', 'b', '{name}')")
         with pytest.raises(BackendUnavailable):
-            await reader.fetch_page(failing, START, make_limits())
-    assert dict(backend.breakers.states())["readings"] is State.OPEN
+            await reader.read_page(failing, START, make_limits())
+    assert dict(backend.breakers.states())["readings"] is CircuitState.OPEN
     await asyncio.sleep(3.0)
     table.broken, table.requests, table.most = False, 0, 0
-    page = await reader.fetch_page(PLAN, START, make_limits())
+    page = await reader.read_page(PLAN, START, make_limits())
     assert page.content.end is PageEnd.EXHAUSTED
-    assert dict(backend.breakers.states())["readings"] is State.CLOSED
+    assert dict(backend.breakers.states())["readings"] is CircuitState.CLOSED
     assert (table.requests, table.most) == (3, 2)

@@ -12,10 +12,10 @@ from dynamodb_processor_server.dynamodb.count_builder import CountBuilder
 from dynamodb_processor_server.dynamodb.item_reader import DynamoDBItemReader
 from dynamodb_processor_server.query.expression.ast import Query
 from dynamodb_processor_server.query.expression.parser import parse_expression
-from dynamodb_processor_server.query.planning.plan import Plan, Shape
+from dynamodb_processor_server.query.planning.plan import Plan, ResultProjection
 from dynamodb_processor_server.query.planning.planner import plan_query
 from dynamodb_processor_server.query.planning.row_rule import RowRule
-from dynamodb_processor_server.reader import START, Found, Lookup, PageEnd, Usage
+from dynamodb_processor_server.reader import START, BatchGetRequest, BatchGetResult, PageEnd, Usage
 from tests.unit.dynamodb.questions import SCHEMA, make_items, make_limits
 from tests.unit.query.tables import make_table
 
@@ -42,14 +42,14 @@ async def counted(*answers: tuple[int, bool], up_to: int) -> tuple[PageEnd | Non
     end = None
     for count, more in answers:
         assert end is None
-        ((branch, request),) = builder.needs()
+        ((branch, request),) = builder.next_requests()
         assert request["Limit"] >= 1
         key = {"LastEvaluatedKey": {"device": {"S": "d"}, "seq": {"N": "1"}}} if more else {}
         builder.add(branch, {"Count": count, **key}, Usage(9, 1.0, 1))
         end = builder.fill()
     if end is None:
         return None, 0, False
-    content = builder.page(end).content
+    content = builder.partial_page(end).content
     return end, content.count, content.next is not None
 
 
@@ -79,10 +79,12 @@ class Client:
         return {"Responses": {"readings": items}, "ResponseMetadata": {}}
 
 
-async def found(client: Client, text: str, count: int) -> Found:
+async def found(client: Client, text: str, count: int) -> BatchGetResult:
     """Return what is found of the first so many keys under a rule."""
     keys = tuple({"device": {"S": "d"}, "seq": {"N": str(number)}} for number in range(count))
-    lookup = Lookup(_TABLE, keys, {}, Shape(), strong=False, rule=rule(text))
+    lookup = BatchGetRequest(
+        _TABLE, keys, {}, ResultProjection(), consistent=False, rule=rule(text)
+    )
     backend = Backend(cast("Clients", client))
     return await DynamoDBItemReader(backend).get_items(lookup, make_limits(1))
 

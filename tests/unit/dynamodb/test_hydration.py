@@ -11,7 +11,7 @@ from dynamodb_processor_server.errors import BackendUnavailable
 from dynamodb_processor_server.query.expression.parser import parse_expression
 from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.row_rule import RowRule
-from dynamodb_processor_server.reader import START, UNBOUNDED, PageEnd, Position, Surplus
+from dynamodb_processor_server.reader import NO_PAGE_LIMIT, START, Cursor, PageEnd, ReadAheadBuffer
 from tests.support.fake_reader import items_of
 from tests.support.warped_time import warped
 from tests.unit.dynamodb.hydrated_pages import (
@@ -131,7 +131,7 @@ async def test_what_does_not_fit_on_the_page_is_not_got() -> None:
     """A second request asks for as many as there is room for, going by those before."""
     index = LaggingIndex(jobs(1_000, note={"S": "x" * 1_000}))
     reader = index.reader(max_page_bytes=120_000)
-    page = await reader.fetch_page(OPEN, START, make_limits(1_000))
+    page = await reader.read_page(OPEN, START, make_limits(1_000))
     assert page.content.end is PageEnd.RESPONSE_BYTES
     assert 100 < page.content.count < 120
     assert sum(map(len, index.gets)) <= page.content.count + 3
@@ -166,10 +166,10 @@ async def test_partitions_are_merged_as_the_index_shows_them(size: int, descendi
     right = sorted((item for n, item in enumerate(shown) if n % 7), key=rank)
     assert joined(await traverse(index, plan, size)) == right
     index.gets.clear()
-    surplus, reader, pages = Surplus(), index.reader(), []
-    at: Position | None = START
+    surplus, reader, pages = ReadAheadBuffer(), index.reader(), []
+    at: Cursor | None = START
     while at is not None:
-        pages.append(await reader.fetch_page(plan, at, make_limits(size, surplus=surplus)))
+        pages.append(await reader.read_page(plan, at, make_limits(size, surplus=surplus)))
         at = pages[-1].content.next
     assert joined(pages) == right
     assert sum(map(len, index.gets)) == len(shown)
@@ -188,12 +188,12 @@ async def test_what_may_come_later_than_others_is_not_got() -> None:
 async def test_what_was_got_before_its_turn_is_kept() -> None:
     """For the rest of the call: each item is got once, whichever DynamoDB leaves unprocessed."""
     index = LaggingIndex(jobs(30), at_once=4, seconds=1.0, from_end=True)
-    reader, surplus, pages = index.reader(), Surplus(), []
-    at: Position | None = START
+    reader, surplus, pages = index.reader(), ReadAheadBuffer(), []
+    at: Cursor | None = START
     while at is not None:
         until = asyncio.get_running_loop().time() + 2.5
-        limits = make_limits(15, answer_by=until, surplus=surplus)
-        pages.append(await reader.fetch_page(OPEN, at, limits))
+        limits = make_limits(15, soft_deadline=until, surplus=surplus)
+        pages.append(await reader.read_page(OPEN, at, limits))
         at = pages[-1].content.next
     assert joined(pages) == jobs(30)
     assert PageEnd.TIME_BUDGET in {page.content.end for page in pages}
@@ -211,7 +211,7 @@ async def test_counting_checks_what_the_index_does_not_hold(size: int) -> None:
     assert sum(page.content.count for page in pages) == 19
     assert all(page.content.count == size for page in pages[:-1])
     assert not any(page.content.items for page in pages)
-    whole = await index.page(plan, START, make_limits(UNBOUNDED))
+    whole = await index.page(plan, START, make_limits(NO_PAGE_LIMIT))
     assert (whole.content.count, whole.content.end) == (19, PageEnd.EXHAUSTED)
 
 

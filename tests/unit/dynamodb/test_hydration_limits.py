@@ -49,7 +49,7 @@ async def test_an_answer_that_is_due_is_given_with_what_was_got() -> None:
     """Later requests are not begun; the deadline is further off."""
     index = LaggingIndex(jobs(300), seconds=2.0)
     until = asyncio.get_running_loop().time() + 1.0
-    page = await index.page(OPEN, START, make_limits(300, answer_by=until))
+    page = await index.page(OPEN, START, make_limits(300, soft_deadline=until))
     assert (page.content.count, page.content.end) == (100, PageEnd.TIME_BUDGET)
     assert len(index.gets) == 1
 
@@ -60,7 +60,7 @@ async def test_an_answer_that_is_overdue_brings_one_item() -> None:
     index = LaggingIndex(jobs(10), at_once=0, seconds=0.1)
     loop = asyncio.get_running_loop()
     loop.call_later(7.0, lambda: setattr(index, "at_once", 1))
-    page = await index.page(OPEN, START, make_limits(10, answer_by=loop.time()))
+    page = await index.page(OPEN, START, make_limits(10, soft_deadline=loop.time()))
     assert items_of(page) == jobs(1)
     assert page.content.end is PageEnd.TIME_BUDGET
     assert len(index.gets) < 30, "asked for again and again without a pause"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dynamodb_processor_server.dynamodb.item_expiry import Lifetime
+from dynamodb_processor_server.dynamodb.item_expiry import EarliestExpiry
 from dynamodb_processor_server.query.planning.plan import Plan
 from tests.support.datasets import Index, Schema
 from tests.unit.dynamodb.questions import make_plan
@@ -42,7 +42,7 @@ def plan(text: str = "device = 'd'", *projection: str, **fields: Any) -> Plan:
 )
 def test_the_earliest_counts(values: list[Any], until: float | None) -> None:
     """Of those that are times to DynamoDB: numbers, and no more than five years past."""
-    lifetime = Lifetime(plan(), NOW)
+    lifetime = EarliestExpiry(plan(), NOW)
     for value in values:
         lifetime.add({} if value is None else {"gone_at": value})
     assert lifetime.until == until
@@ -50,7 +50,7 @@ def test_the_earliest_counts(values: list[Any], until: float | None) -> None:
 
 def test_a_table_without_one_keeps_items_for_ever() -> None:
     """As far as the catalog knows."""
-    lifetime = Lifetime(plan(time_to_live=None), NOW)
+    lifetime = EarliestExpiry(plan(time_to_live=None), NOW)
     lifetime.add({"gone_at": {"N": "1000000100"}})
     assert lifetime.until is None
 
@@ -66,7 +66,7 @@ def test_it_is_read_with_what_is_asked_for() -> None:
     cached = plan("device = 'd'", "value")
     assert "gone_at" in asked(cached)
     assert cached.shape.attributes == frozenset({"value"})
-    assert "gone_at" not in asked(plan("device = 'd'", "value", strong=True))
+    assert "gone_at" not in asked(plan("device = 'd'", "value", consistent=True))
     assert "gone_at" not in asked(plan("device = 'd'", "value", cache_ttl=0))
 
 

@@ -21,7 +21,7 @@ from dynamodb_processor_server.errors import (
 )
 from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.request_builder import build_batch
-from dynamodb_processor_server.reader import Found, Lookup
+from dynamodb_processor_server.reader import BatchGetRequest, BatchGetResult
 from tests.support.warped_time import warped
 from tests.unit.dynamodb.questions import SCHEMA, make_items, make_limits
 from tests.unit.query.tables import make_table
@@ -82,20 +82,20 @@ async def get(
     dynamodb: StingyDynamoDB,
     numbers: Sequence[int],
     *,
-    strong: bool = False,
+    consistent: bool = False,
     sleep: Callable[[float], Any] = asyncio.sleep,
     jitter: Callable[[], float] = lambda: 1.0,
     **limits: Any,
-) -> Found:
+) -> BatchGetResult:
     """Look readings up."""
     table = make_table(SCHEMA)
-    lookup = Lookup(table, keys(numbers), *build_batch((), table), strong)
+    lookup = BatchGetRequest(table, keys(numbers), *build_batch((), table), consistent)
     backend = Backend(cast("Clients", dynamodb), sleep=sleep, jitter=jitter)
     reader = DynamoDBItemReader(backend, now=lambda: 1_000.0)
     return await reader.get_items(lookup, make_limits(**limits))
 
 
-def sequence(found: Found) -> dict[int, int | None]:
+def sequence(found: BatchGetResult) -> dict[int, int | None]:
     """Return the number of the reading at each place that was read."""
     return {
         place: None if item is None else int(item["seq"]["N"])
@@ -118,7 +118,7 @@ async def test_items_find_their_places_in_any_order() -> None:
 async def test_what_is_left_unprocessed_is_asked_for_again() -> None:
     """With nothing but the rest in each request, and the use of all of them added up."""
     dynamodb = StingyDynamoDB(at_once=2, seconds=0.5)
-    found = await get(dynamodb, [5, 77, 3, 4, 88], strong=True)
+    found = await get(dynamodb, [5, 77, 3, 4, 88], consistent=True)
     assert sequence(found) == {0: 5, 1: None, 2: 3, 3: 4, 4: None}
     assert [len(request["Keys"]) for request in dynamodb.requests] == [5, 3, 1]
     assert all(request["ConsistentRead"] for request in dynamodb.requests)

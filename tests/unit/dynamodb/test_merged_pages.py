@@ -15,11 +15,11 @@ from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
 from dynamodb_processor_server.reader import (
     START,
-    Limits,
+    Cursor,
     Page,
     PageEnd,
-    Position,
-    Surplus,
+    ReadAheadBuffer,
+    ReadOptions,
     Usage,
 )
 from tests.support.fake_reader import items_of
@@ -51,7 +51,7 @@ def is_low(item: WireItem) -> bool:
 
 def build(
     table: AnsweringTable,
-    at: Position = START,
+    at: Cursor = START,
     plan: Plan = PLAN,
     max_bytes: int = 1_000_000,
     now: float = 1_000.0,
@@ -59,20 +59,20 @@ def build(
 ) -> Page:
     """Return the page that begins at a position."""
     builder = PageBuilder(
-        plan, at, Limits(**{"page_size": 10, "answer_by": FAR, "deadline": FAR, **limits}),
-        max_bytes, now,
+        plan, at, ReadOptions(**{"page_size": 10, "soft_deadline": FAR, "hard_deadline": FAR,
+        **limits}), max_bytes, now,
     )  # fmt: skip
     return builder.finish(table.fill(builder))
 
 
 def traverse(
-    table: AnsweringTable, plan: Plan = PLAN, surplus: Surplus | None = None, **limits: Any
+    table: AnsweringTable, plan: Plan = PLAN, surplus: ReadAheadBuffer | None = None, **limits: Any
 ) -> list[Page]:
     """Return all pages; with `surplus`, as those of one call."""
     pages: list[Page] = []
-    at: Position | None = START
+    at: Cursor | None = START
     while at is not None:
-        pages.append(build(table, at, plan, surplus=surplus or Surplus(), **limits))
+        pages.append(build(table, at, plan, surplus=surplus or ReadAheadBuffer(), **limits))
         assert pages[-1].content.next != at, "no progress"
         at = pages[-1].content.next
     return pages
@@ -113,7 +113,7 @@ PLANS: Final = pytest.mark.parametrize(
 @pytest.mark.parametrize("page_size", [1, 2, 3, 7, 100])
 def test_pages_put_together_are_the_merge(plan: Plan, page_size: int) -> None:
     """Each call anew, and as one call; every page but the last is full."""
-    for surplus in (None, Surplus()):
+    for surplus in (None, ReadAheadBuffer()):
         pages = traverse(table_for(plan), plan, surplus, page_size=page_size)
         assert joined(pages) == expected(plan)
         assert {page.content.end for page in pages[:-1]} <= {PageEnd.PAGE_FULL}
@@ -125,7 +125,9 @@ def test_pages_put_together_are_the_merge(plan: Plan, page_size: int) -> None:
 @pytest.mark.parametrize("page_size", [1, 3, 7])
 def test_one_call_reads_nothing_twice(plan: Plan, page_size: int) -> None:
     """What is read beyond a page begins the next one: each item is evaluated once in all."""
-    assert scanned(traverse(table_for(plan), plan, Surplus(), page_size=page_size)) == len(ITEMS)
+    assert scanned(traverse(table_for(plan), plan, ReadAheadBuffer(), page_size=page_size)) == len(
+        ITEMS
+    )
 
 
 def test_an_item_withheld_leaves_its_partition_where_it_was() -> None:
@@ -230,7 +232,7 @@ def test_a_partition_that_is_asked_again_is_asked_for_more() -> None:
 def test_what_is_read_ahead_is_bounded() -> None:
     """Small pages of one call take few requests, and no more than 200 items of each partition."""
     table = AnsweringTable([item for d in DEVICES for item in numbered(d, range(1_000))])
-    pages = traverse(table, surplus=Surplus(), page_size=7)
+    pages = traverse(table, surplus=ReadAheadBuffer(), page_size=7)
     assert len(pages) == math.ceil(3_000 / 7)
     assert scanned(pages) == 3_000
     for device in DEVICES:
@@ -244,8 +246,8 @@ def test_a_full_key_is_one_get_without_a_limit() -> None:
     """Its answer, present or missing, is all there is."""
     plan = make_plan("device = 'a' AND seq = 1")
     assert plan.operation is Operation.GET
-    builder = PageBuilder(plan, START, Limits(10, FAR, FAR), 1_000_000, 1_000.0)
-    ((branch, request),) = builder.needs()
+    builder = PageBuilder(plan, START, ReadOptions(10, FAR, FAR), 1_000_000, 1_000.0)
+    ((branch, request),) = builder.next_requests()
     assert request == plan.requests[0]
     branch.add({"Items": []}, 1_000.0)
     assert builder.fill() is PageEnd.EXHAUSTED
@@ -258,16 +260,16 @@ def test_a_full_key_is_filtered_by_the_service() -> None:
     item: WireItem = {"device": {"S": "a"}, "seq": {"N": "1"}, "level": {"S": "low"}}
     for level, count in (("low", 1), ("high", 0)):
         plan = make_plan(f"device = 'a' AND seq = 1 AND level = '{level}'")
-        builder = PageBuilder(plan, START, Limits(10, FAR, FAR), 1_000_000, 1_000.0)
-        ((branch, _),) = builder.needs()
+        builder = PageBuilder(plan, START, ReadOptions(10, FAR, FAR), 1_000_000, 1_000.0)
+        ((branch, _),) = builder.next_requests()
         builder.add(branch, {"Items": [item]}, Usage(1, 0.5, 1))
         assert builder.fill() is PageEnd.EXHAUSTED
-        assert builder.page(PageEnd.EXHAUSTED).content.count == count
+        assert builder.partial_page(PageEnd.EXHAUSTED).content.count == count
 
 
 def test_what_is_left_over_is_as_old_as_its_read() -> None:
     """A page says when the oldest item that it may hold was read."""
-    table, surplus = AnsweringTable(ITEMS), Surplus()
+    table, surplus = AnsweringTable(ITEMS), ReadAheadBuffer()
     first = build(table, surplus=surplus, page_size=2, now=1_000.0)
     second = build(table, first.content.next or b"", surplus=surplus, page_size=2, now=1_007.0)
     assert first.content.read_at == second.content.read_at == 1_000.0
@@ -277,7 +279,7 @@ def test_what_is_left_over_is_as_old_as_its_read() -> None:
 
 def test_a_page_from_what_is_left_over_costs_nothing() -> None:
     """And asks nothing."""
-    table, surplus = AnsweringTable(ITEMS), Surplus()
+    table, surplus = AnsweringTable(ITEMS), ReadAheadBuffer()
     first = build(table, surplus=surplus, page_size=2)
     asked = len(table.requests)
     second = build(table, first.content.next or b"", surplus=surplus, page_size=1)
@@ -288,37 +290,41 @@ def test_a_page_from_what_is_left_over_costs_nothing() -> None:
 
 def test_what_is_left_over_serves_its_own_place_alone() -> None:
     """Asked for another place, the builder reads, and forgets what it had."""
-    table, surplus = AnsweringTable(ITEMS), Surplus()
+    table, surplus = AnsweringTable(ITEMS), ReadAheadBuffer()
     first = build(table, surplus=surplus, page_size=4)
     again = build(table, START, surplus=surplus, page_size=4)
     assert items_of(again) == items_of(first)
     assert again.usage.backend_calls > 0
-    assert surplus.position == first.content.next
+    assert surplus.cursor == first.content.next
     build(table, first.content.next or b"", page_size=4)
-    elsewhere = build(table, again.content.next or b"", surplus=Surplus(), page_size=4)
+    elsewhere = build(table, again.content.next or b"", surplus=ReadAheadBuffer(), page_size=4)
     assert items_of(elsewhere) == expected(PLAN)[4:8]
 
 
 def test_what_is_left_over_is_used_once() -> None:
     """Two pages from one place read twice."""
-    table, surplus = AnsweringTable(ITEMS), Surplus()
+    table, surplus = AnsweringTable(ITEMS), ReadAheadBuffer()
     first = build(table, surplus=surplus, page_size=1)
     at = first.content.next or b""
-    one = PageBuilder(PLAN, at, Limits(1, FAR, FAR, surplus=surplus), 1_000_000, 1_000.0)
-    other = PageBuilder(PLAN, at, Limits(1, FAR, FAR, surplus=surplus), 1_000_000, 1_000.0)
-    assert one.needs() == []
-    assert len(other.needs()) == len(DEVICES)
+    one = PageBuilder(PLAN, at, ReadOptions(1, FAR, FAR, surplus=surplus), 1_000_000, 1_000.0)
+    other = PageBuilder(PLAN, at, ReadOptions(1, FAR, FAR, surplus=surplus), 1_000_000, 1_000.0)
+    assert one.next_requests() == []
+    assert len(other.next_requests()) == len(DEVICES)
     table.fill(one)
     table.fill(other)
-    assert items_of(one.page(PageEnd.PAGE_FULL)) == items_of(other.page(PageEnd.PAGE_FULL))
+    assert items_of(one.partial_page(PageEnd.PAGE_FULL)) == items_of(
+        other.partial_page(PageEnd.PAGE_FULL)
+    )
 
 
 def test_a_page_that_was_not_finished_leaves_nothing() -> None:
     """It may still be under way for others."""
-    table, surplus = AnsweringTable(ITEMS), Surplus()
-    builder = PageBuilder(PLAN, START, Limits(2, FAR, FAR, surplus=surplus), 1_000_000, 1_000.0)
-    builder.page(table.fill(builder))
-    assert surplus.position is None
+    table, surplus = AnsweringTable(ITEMS), ReadAheadBuffer()
+    builder = PageBuilder(
+        PLAN, START, ReadOptions(2, FAR, FAR, surplus=surplus), 1_000_000, 1_000.0
+    )
+    builder.partial_page(table.fill(builder))
+    assert surplus.cursor is None
     assert surplus.fetched is None
 
 
@@ -328,7 +334,10 @@ def test_the_share_of_matches_is_that_of_the_call() -> None:
         {"device": {"S": "a"}, "seq": {"N": str(number)}, "hit": {"BOOL": number % 4 > 0}}
         for number in range(1_000)
     ]
-    table, surplus = AnsweringTable(items, lambda item: bool(item["hit"]["BOOL"])), Surplus()
+    table, surplus = (
+        AnsweringTable(items, lambda item: bool(item["hit"]["BOOL"])),
+        ReadAheadBuffer(),
+    )
     plan = make_plan("device = 'a' AND hit = true")
     pages = traverse(table, plan, surplus, page_size=100)
     assert sum(page.content.count for page in pages) == 750

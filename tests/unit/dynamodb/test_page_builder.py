@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dynamodb_processor_server.cursor import decode_positions
+from dynamodb_processor_server.cursor import decode_cursor
 from dynamodb_processor_server.dynamodb.page_builder import PageBuilder
 from dynamodb_processor_server.query.expression.ast import Query
 from dynamodb_processor_server.query.expression.parser import parse_expression
@@ -15,7 +15,7 @@ from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.query.planning.planner import plan_query
 from dynamodb_processor_server.query.planning.row_rule import RowRule
-from dynamodb_processor_server.reader import START, Limits, Page, PageEnd, Usage
+from dynamodb_processor_server.reader import START, Page, PageEnd, ReadOptions, Usage
 from tests.support.fake_reader import items_of
 from tests.unit.dynamodb.questions import make_items, make_plan
 
@@ -31,7 +31,7 @@ def make_builder(
     plan: Plan = PLAIN, page_size: int = 10, max_bytes: int = 1_000_000, **fields: Any
 ) -> PageBuilder:
     """Return a page in the making that begins at the start."""
-    return PageBuilder(plan, START, Limits(page_size, FAR, FAR, **fields), max_bytes, 1_000.0)
+    return PageBuilder(plan, START, ReadOptions(page_size, FAR, FAR, **fields), max_bytes, 1_000.0)
 
 
 def feed(
@@ -43,14 +43,14 @@ def feed(
         last = items[-1] if items else ITEMS[0]
         answer["LastEvaluatedKey"] = {name: last[name] for name in ("device", "seq")}
     count = len(items) if scanned is None else scanned
-    ((branch, _),) = builder.needs()
+    ((branch, _),) = builder.next_requests()
     builder.add(branch, answer, Usage(count, count / 2, 1, 0, 0.01))
     return builder.fill()
 
 
 def request_of(builder: PageBuilder) -> dict[str, Any]:
     """Return what a builder would ask of its one partition now."""
-    ((_, request),) = builder.needs()
+    ((_, request),) = builder.next_requests()
     return request
 
 
@@ -58,7 +58,7 @@ def behind(page: Page) -> int | None:
     """Return the number of the item behind which a page ends; None at the end of the range."""
     if page.content.next is None:
         return None
-    (key,) = decode_positions(page.content.next, 1)
+    (key,) = decode_cursor(page.content.next, 1)
     assert isinstance(key, Mapping)
     return int(key["seq"]["N"])
 
@@ -68,7 +68,7 @@ def test_a_full_answer_makes_a_full_page() -> None:
     builder = make_builder()
     assert request_of(builder)["Limit"] == 10
     assert feed(builder, ITEMS[:10], more=True) is PageEnd.PAGE_FULL
-    page = builder.page(PageEnd.PAGE_FULL)
+    page = builder.partial_page(PageEnd.PAGE_FULL)
     assert items_of(page) == ITEMS[:10]
     assert behind(page) == 9
     assert page.usage == Usage(10, 5.0, 1, 0, 0.01)
@@ -83,7 +83,7 @@ def test_the_end_of_the_range_is_the_missing_key() -> None:
     assert request_of(builder)["Limit"] == 6
     assert feed(builder, [], more=True, scanned=3) is None
     assert feed(builder, ITEMS[4:10], more=False) is PageEnd.EXHAUSTED
-    page = builder.page(PageEnd.EXHAUSTED)
+    page = builder.partial_page(PageEnd.EXHAUSTED)
     assert items_of(page) == ITEMS[:10]
     assert behind(page) is None
     assert page.usage == Usage(13, 6.5, 3, 0, 0.03)
@@ -92,17 +92,17 @@ def test_the_end_of_the_range_is_the_missing_key() -> None:
 def test_an_empty_key_is_a_missing_key() -> None:
     """Some imitations of DynamoDB answer so."""
     builder = make_builder()
-    ((branch, _),) = builder.needs()
+    ((branch, _),) = builder.next_requests()
     builder.add(branch, {"Items": [], "LastEvaluatedKey": {}}, Usage())
     assert builder.fill() is PageEnd.EXHAUSTED
-    assert builder.needs() == []
+    assert builder.next_requests() == []
 
 
 def test_an_item_too_many_is_withheld() -> None:
     """The page then ends behind the last item that was delivered or rejected."""
     builder = make_builder(page_size=3)
     assert feed(builder, ITEMS[:7], more=True) is PageEnd.PAGE_FULL
-    page = builder.page(PageEnd.PAGE_FULL)
+    page = builder.partial_page(PageEnd.PAGE_FULL)
     assert items_of(page) == ITEMS[:3]
     assert behind(page) == 2
 
@@ -112,10 +112,10 @@ def test_items_rejected_behind_a_full_page_are_passed() -> None:
     lows = [item for item in ITEMS if item["level"]["S"] == "low"]
     builder = make_builder(LOCAL, page_size=1)
     assert feed(builder, [lows[2], lows[0], lows[1], lows[3]], more=True) is PageEnd.PAGE_FULL
-    page = builder.page(PageEnd.PAGE_FULL)
+    page = builder.partial_page(PageEnd.PAGE_FULL)
     assert items_of(page) == [lows[2]]
     assert behind(page) == int(lows[1]["seq"]["N"])
-    (position,) = decode_positions(page.content.next or b"", 1)
+    (position,) = decode_cursor(page.content.next or b"", 1)
     assert isinstance(position, Mapping)
     assert set(position) == {"level", "seq", "device"}, "an index's position has both keys"
 
@@ -125,7 +125,7 @@ def test_withheld_before_anything_of_an_answer_was_taken() -> None:
     builder = make_builder(page_size=10, max_bytes=1)
     assert feed(builder, ITEMS[:1], more=True) is None
     assert feed(builder, ITEMS[1:4], more=True) is PageEnd.RESPONSE_BYTES
-    page = builder.page(PageEnd.RESPONSE_BYTES)
+    page = builder.partial_page(PageEnd.RESPONSE_BYTES)
     assert items_of(page) == ITEMS[:1]
     assert behind(page) == 0
 
@@ -134,12 +134,12 @@ def test_bytes_are_bounded() -> None:
     """A page never holds more, and goes on with the item that did not fit."""
     whole = make_builder()
     feed(whole, ITEMS[:5], more=False)
-    size = len(whole.page(PageEnd.EXHAUSTED).content.items)
+    size = len(whole.partial_page(PageEnd.EXHAUSTED).content.items)
     exact = make_builder(max_bytes=size)
     assert feed(exact, ITEMS[:5], more=False) is PageEnd.EXHAUSTED
     tight = make_builder(max_bytes=size - 1)
     assert feed(tight, ITEMS[:5], more=False) is PageEnd.RESPONSE_BYTES
-    page = tight.page(PageEnd.RESPONSE_BYTES)
+    page = tight.partial_page(PageEnd.RESPONSE_BYTES)
     assert items_of(page) == ITEMS[:4]
     assert len(page.content.items) < size
     assert behind(page) == 3
@@ -150,7 +150,7 @@ def test_a_single_large_item_makes_progress() -> None:
     large = {**ITEMS[0], "note": {"S": "x" * 400_000}}
     builder = make_builder(max_bytes=1_000)
     assert feed(builder, [large, ITEMS[1]], more=False) is PageEnd.RESPONSE_BYTES
-    page = builder.page(PageEnd.RESPONSE_BYTES)
+    page = builder.partial_page(PageEnd.RESPONSE_BYTES)
     assert items_of(page) == [large]
     assert behind(page) == 0
 
@@ -162,7 +162,7 @@ def test_the_scan_budget_ends_a_page_with_its_progress() -> None:
     assert feed(builder, [], more=True, scanned=5) is None
     assert request_of(builder)["Limit"] == 3
     assert feed(builder, ITEMS[11:13], more=True, scanned=3) is PageEnd.SCAN_BUDGET
-    page = builder.page(PageEnd.SCAN_BUDGET)
+    page = builder.partial_page(PageEnd.SCAN_BUDGET)
     assert page.content.count == 2
     assert behind(page) == 12
 
@@ -172,7 +172,7 @@ def test_the_read_unit_budget_ends_a_page_with_its_progress() -> None:
     builder = make_builder(max_read_units=2.0)
     assert feed(builder, ITEMS[:3], more=True) is None
     assert feed(builder, ITEMS[3:5], more=True) is PageEnd.READ_UNIT_BUDGET
-    assert behind(builder.page(PageEnd.READ_UNIT_BUDGET)) == 4
+    assert behind(builder.partial_page(PageEnd.READ_UNIT_BUDGET)) == 4
 
 
 @pytest.mark.parametrize("fields", [{"max_scanned_items": 10}, {"max_read_units": 1.0}])
@@ -205,7 +205,7 @@ def test_only_what_is_wanted_is_encoded() -> None:
     """Attributes that the position needed are dropped, paths are cut out."""
     builder = make_builder(make_plan(projection=("value",)))
     feed(builder, ITEMS[:2], more=True)
-    page = builder.page(PageEnd.PAGE_FULL)
+    page = builder.partial_page(PageEnd.PAGE_FULL)
     assert items_of(page) == [{"value": {"N": "0"}}, {"value": {"N": "10"}}]
     assert behind(page) == 1
 
@@ -219,7 +219,7 @@ def test_paths_are_cut_out_of_what_the_service_had_to_see() -> None:
     answered = [{**ITEMS[0], "doc": doc, "list": {"L": [{"S": "third"}]}}]
     builder = make_builder(plan)
     feed(builder, answered, more=False)
-    assert items_of(builder.page(PageEnd.EXHAUSTED)) == [
+    assert items_of(builder.partial_page(PageEnd.EXHAUSTED)) == [
         {"doc": {"M": {"name": {"S": "x"}}}, "list": {"L": [{"S": "third"}]}}
     ]
 
@@ -231,7 +231,7 @@ def hiding_plan() -> Plan:
     """Return a plan that reads past items which its caller may not have."""
     rule = RowRule(parse_expression("level = 'low'", {}), as_filter=True)
     plan = plan_query(PLAIN_QUERY, PLAIN.table, rule)
-    assert plan.withheld
+    assert plan.hides_cost
     return plan
 
 
@@ -243,7 +243,7 @@ def test_a_page_is_not_full_before_the_next_item_is_known() -> None:
     assert request_of(builder)["Limit"] >= 1
     assert feed(builder, [], more=True, scanned=5) is None
     assert feed(builder, low[2:3], more=True) is PageEnd.PAGE_FULL
-    page = builder.page(PageEnd.PAGE_FULL)
+    page = builder.partial_page(PageEnd.PAGE_FULL)
     assert page.content.count == 2
     assert behind(page) is not None
 
@@ -254,11 +254,11 @@ def test_a_page_that_nothing_visible_follows_is_the_last() -> None:
     low = [item for item in ITEMS if item["level"] == {"S": "low"}]
     assert feed(builder, low[:2], more=True, scanned=3) is None
     assert feed(builder, [], more=False, scanned=500) is PageEnd.EXHAUSTED
-    assert builder.page(PageEnd.EXHAUSTED).content.next is None
+    assert builder.partial_page(PageEnd.EXHAUSTED).content.next is None
 
 
 def test_what_a_rule_hides_is_dropped_whoever_lets_it_through() -> None:
     """Each item is checked, though the filter should have."""
     builder = make_builder(hiding_plan(), page_size=10)
     assert feed(builder, ITEMS[:6], more=False) is PageEnd.EXHAUSTED
-    assert builder.page(PageEnd.EXHAUSTED).content.count == 4
+    assert builder.partial_page(PageEnd.EXHAUSTED).content.count == 4

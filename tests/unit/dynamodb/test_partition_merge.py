@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamodb_processor_server.cursor import EXHAUSTED
-from dynamodb_processor_server.dynamodb.partition_merge import Branch, Branches
+from dynamodb_processor_server.dynamodb.partition_merge import PartitionMerge, PartitionStream
 from dynamodb_processor_server.query.expression.ast import Query
 from dynamodb_processor_server.query.expression.parser import parse_expression
 from dynamodb_processor_server.query.expression.values import WireItem
@@ -53,19 +53,19 @@ def place(zone: str, number: int, **values: Any) -> WireItem:
     }
 
 
-def make_branches(plan: Plan, *partitions: list[WireItem]) -> Branches:
+def make_branches(plan: Plan, *partitions: list[WireItem]) -> PartitionMerge:
     """Return branches whose partitions were each read to their end."""
-    branches = Branches(plan, [None] * len(plan.requests))
+    branches = PartitionMerge(plan, [None] * len(plan.requests))
     for branch, items in zip(branches.waiting(), partitions, strict=True):
         branch.add({"Items": items}, 1.0)
     return branches
 
 
-def drain(branches: Branches) -> list[str]:
+def drain(branches: PartitionMerge) -> list[str]:
     """Take all items, in order; return their ids."""
     taken = []
     while (branch := branches.next()) is not None:
-        taken.append(branches.take(branch)["id"]["S"])
+        taken.append(branches.pop(branch)["id"]["S"])
     return taken
 
 
@@ -140,7 +140,7 @@ def test_several_sort_attributes_count_from_left_to_right() -> None:
 def test_nothing_is_said_before_every_partition_has_shown_its_next() -> None:
     """One that has answered nothing but goes on is still waited for; one at its end is not."""
     plan = make_plan("by_rank")
-    branches = Branches(plan, [None, EXHAUSTED, None])
+    branches = PartitionMerge(plan, [None, EXHAUSTED, None])
     first, third = branches.waiting()
     assert [branch.request for branch in (first, third)] == [plan.requests[0], plan.requests[2]]
     key = {"id": {"S": "a-9"}, "zone": {"S": "a"}, "rank": {"N": "9"}}
@@ -158,7 +158,7 @@ def test_nothing_is_said_before_every_partition_has_shown_its_next() -> None:
 
 def test_each_partition_stands_behind_what_was_taken_of_it() -> None:
     """On the key of the last item taken; where the answer ended once all of it is."""
-    branches = Branches(make_plan("by_rank", 2), [None, None])
+    branches = PartitionMerge(make_plan("by_rank", 2), [None, None])
     first, second = branches.waiting()
     end = {"id": {"S": "a-7"}, "zone": {"S": "a"}, "rank": {"N": "7"}}
     ((one, two), (three,)) = ranked("1 3", "2")
@@ -168,7 +168,7 @@ def test_each_partition_stands_behind_what_was_taken_of_it() -> None:
     while not branches.waiting():
         branch = branches.next()
         assert branch is not None
-        branches.take(branch)
+        branches.pop(branch)
         seen.append(branches.positions)
     key = {"id": {"S": "a-0"}, "zone": {"S": "a"}, "rank": {"N": "1"}}
     assert seen == [[key, None], [key, EXHAUSTED], [end, EXHAUSTED]]
@@ -179,7 +179,7 @@ def test_each_partition_stands_behind_what_was_taken_of_it() -> None:
 def test_answers_are_added_behind_each_other() -> None:
     """A partition that has items left may be read further."""
     ((one, two),) = ranked("1 2")
-    (branch,) = Branches(make_plan("by_rank", 1), [None]).waiting()
+    (branch,) = PartitionMerge(make_plan("by_rank", 1), [None]).waiting()
     branch.add({"Items": [one], "LastEvaluatedKey": {"id": one["id"]}}, 1.0)
     branch.add({"Items": [two]}, 2.0)
     assert [branch.take(["id"])["id"]["S"] for _ in range(2)] == ["a-0", "a-1"]
@@ -199,18 +199,18 @@ def test_a_merge_is_a_stable_sort(
     partitions = ranked(*ranks)
     every = [item for partition in partitions for item in partition]
     expected = sorted(every, key=lambda item: int(item["rank"]["N"]), reverse=descending)
-    branches = Branches(plan, [None] * len(zones))
+    branches = PartitionMerge(plan, [None] * len(zones))
     unread = dict(zip(branches.waiting(), partitions, strict=True))
     taken: list[WireItem] = []
     while not branches.exhausted:
         for branch in branches.waiting():
             unread[branch] = _read(branch, unread[branch], drawn.draw(st.integers(0, 3)))
         while not branches.waiting() and (following := branches.next()) is not None:
-            taken.append(branches.take(following))
+            taken.append(branches.pop(following))
     assert taken == expected
 
 
-def _read(branch: Branch, items: list[WireItem], count: int) -> list[WireItem]:
+def _read(branch: PartitionStream, items: list[WireItem], count: int) -> list[WireItem]:
     """Answer with the next few items of a partition; return those left."""
     answered, left = items[:count], items[count:]
     more = {"LastEvaluatedKey": {"id": (answered or items)[-1]["id"]}} if left else {}

@@ -17,7 +17,7 @@ from dynamodb_processor_server.query.expression.ast import Query
 from dynamodb_processor_server.query.expression.evaluator import evaluate
 from dynamodb_processor_server.query.expression.parser import parse_expression
 from dynamodb_processor_server.query.planning.planner import plan_query
-from dynamodb_processor_server.reader import START, Limits, Page, PageEnd, Usage
+from dynamodb_processor_server.reader import START, Page, PageEnd, ReadOptions, Usage
 from dynamodb_processor_server.runtime import time_slices as evaluation
 from tests.support.work import counted_work
 from tests.unit.dynamodb.questions import SCHEMA, make_items
@@ -52,18 +52,20 @@ def _finish(builder: Any) -> tuple[Page, int]:
             pauses += 1
             continue
         assert not answered
-        ((branch, _),) = builder.needs()
+        ((branch, _),) = builder.next_requests()
         builder.add(branch, {"Items": _ITEMS, "Count": len(_ITEMS)}, Usage(30, 15.0, 1))
         answered = True
-    return builder.page(end), pauses
+    return builder.partial_page(end), pauses
 
 
 @pytest.mark.usefixtures("always_over")
 def test_a_page_is_the_same_in_slices() -> None:
     """It goes on behind the last item that it has looked at."""
-    whole, never = _finish(PageBuilder(LOCAL, START, Limits(100, FAR, FAR), 1_000_000, 1_000.0))
+    whole, never = _finish(
+        PageBuilder(LOCAL, START, ReadOptions(100, FAR, FAR), 1_000_000, 1_000.0)
+    )
     sliced, often = _finish(
-        PageBuilder(LOCAL, START, Limits(100, FAR, FAR), 1_000_000, 1_000.0, pause_after=0.005)
+        PageBuilder(LOCAL, START, ReadOptions(100, FAR, FAR), 1_000_000, 1_000.0, pause_after=0.005)
     )
     assert never == 0
     assert often >= len(_ITEMS) - 1
@@ -73,18 +75,18 @@ def test_a_page_is_the_same_in_slices() -> None:
 @pytest.mark.usefixtures("always_over")
 def test_a_count_stands_where_it_was_until_all_of_an_answer_is_counted() -> None:
     """A count that is cut short in between has not moved, so nothing is counted twice or lost."""
-    whole, never = _finish(CountBuilder(_COUNTING, START, Limits(100, FAR, FAR), 1_000.0))
-    builder = CountBuilder(_COUNTING, START, Limits(100, FAR, FAR), 1_000.0, 0.005)
+    whole, never = _finish(CountBuilder(_COUNTING, START, ReadOptions(100, FAR, FAR), 1_000.0))
+    builder = CountBuilder(_COUNTING, START, ReadOptions(100, FAR, FAR), 1_000.0, 0.005)
     assert builder.fill() is None
-    ((branch, _),) = builder.needs()
+    ((branch, _),) = builder.next_requests()
     builder.add(branch, {"Items": _ITEMS, "Count": len(_ITEMS)}, Usage(30, 15.0, 1))
     pauses = 0
     while (end := builder.fill()) is None:
         pauses += 1
-        assert not builder.moved
-        assert builder.page(PageEnd.TIME_BUDGET).content.count == 0
+        assert not builder.has_progress
+        assert builder.partial_page(PageEnd.TIME_BUDGET).content.count == 0
     assert (never, pauses >= len(_ITEMS) - 1) == (0, True)
-    assert builder.page(end).content == whole.content
+    assert builder.partial_page(end).content == whole.content
 
 
 async def test_evaluating_is_refused_to_a_caller_in_debt() -> None:
@@ -96,7 +98,7 @@ async def test_evaluating_is_refused_to_a_caller_in_debt() -> None:
 
     reader = DynamoDBReader(cast(Backend, None), 1_000_000, evaluation=InDebt())
     with pytest.raises(RateLimited):
-        await reader.fetch_page(LOCAL, START, Limits(10, FAR, FAR))
+        await reader.read_page(LOCAL, START, ReadOptions(10, FAR, FAR))
 
 
 def test_a_large_attribute_is_read_once_for_a_condition() -> None:

@@ -14,7 +14,7 @@ from dynamodb_processor_server.change_streams.port import (
     RecordsLost,
     StreamLocation,
 )
-from dynamodb_processor_server.change_streams.shards import Cursor, Shard, Start
+from dynamodb_processor_server.change_streams.shards import Shard, ShardCursor, Start
 from dynamodb_processor_server.dynamodb.clients import ClientSettings
 from dynamodb_processor_server.dynamodb.streams import (
     DynamoDBStreams,
@@ -73,7 +73,7 @@ async def test_shards_are_listed_page_by_page() -> None:
 async def test_an_iterator_begins_where_the_cursor_stands() -> None:
     """At its start, or behind the last record dealt with."""
     client = Client({"ShardIterator": "i"}, {"ShardIterator": "j"})
-    cursor = Cursor("a", Start.LATEST, 0.0)
+    cursor = ShardCursor("a", Start.LATEST, 0.0)
     assert await streams(client).iterator(STREAM, cursor) == "i"
     cursor.sequence = "7"
     assert await streams(client).iterator(STREAM, cursor) == "j"

@@ -11,22 +11,22 @@ import pytest
 from dynamodb_processor_server.errors import BackendUnavailable, Overloaded
 from dynamodb_processor_server.limits.admission import Admission
 from dynamodb_processor_server.limits.admission_reader import (
-    Admittance,
-    AdmittedItemReader,
-    AdmittedReader,
-    Claim,
+    AdmissionGate,
+    AdmissionItemReader,
+    AdmissionReader,
+    Caller,
 )
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.reader import (
     NO_USAGE,
     START,
-    Found,
-    Limits,
-    Lookup,
+    BatchGetRequest,
+    BatchGetResult,
+    Cursor,
     Page,
     PageContent,
     PageEnd,
-    Position,
+    ReadOptions,
 )
 from tests.support.warped_time import warped
 from tests.unit.dynamodb.questions import make_limits, make_plan
@@ -51,27 +51,27 @@ class _Slow:
         if self.error is not None:
             raise self.error
 
-    async def fetch_page(self, plan: Plan, at: Position, limits: Limits) -> Page:
+    async def read_page(self, plan: Plan, at: Cursor, limits: ReadOptions) -> Page:
         await self._read()
         return _PAGE
 
-    async def get_items(self, lookup: Lookup, limits: Limits) -> Found:
+    async def get_items(self, lookup: BatchGetRequest, limits: ReadOptions) -> BatchGetResult:
         await self._read()
-        return Found({}, NO_USAGE, 0.0)
+        return BatchGetResult({}, NO_USAGE, 0.0)
 
 
 def _readers(
     slow: _Slow, admission: Admission, seconds: float | None = None
-) -> tuple[AdmittedReader, AdmittedItemReader]:
-    admittance = Admittance(admission, lambda: Claim("someone", seconds))
-    return AdmittedReader(slow, admittance), AdmittedItemReader(slow, admittance)
+) -> tuple[AdmissionReader, AdmissionItemReader]:
+    admittance = AdmissionGate(admission, lambda: Caller("someone", seconds))
+    return AdmissionReader(slow, admittance), AdmissionItemReader(slow, admittance)
 
 
-async def _read(reader: AdmittedReader | AdmittedItemReader, **limits: Any) -> None:
-    if isinstance(reader, AdmittedReader):
-        await reader.fetch_page(make_plan(), START, make_limits(**limits))
+async def _read(reader: AdmissionReader | AdmissionItemReader, **limits: Any) -> None:
+    if isinstance(reader, AdmissionReader):
+        await reader.read_page(make_plan(), START, make_limits(**limits))
     else:
-        await reader.get_items(cast("Lookup", None), make_limits(**limits))
+        await reader.get_items(cast("BatchGetRequest", None), make_limits(**limits))
 
 
 @warped

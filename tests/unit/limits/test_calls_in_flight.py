@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from dynamodb_processor_server.errors import Overloaded, RateLimited
-from dynamodb_processor_server.limits.calls_in_flight import CallsUnderWay
+from dynamodb_processor_server.limits.calls_in_flight import CallsInFlight
 
 
 def test_half_of_the_calls_are_for_one_principal() -> None:
     """A principal is refused at half of the calls, another one when all are taken."""
-    under_way = CallsUnderWay(4, 100)
+    under_way = CallsInFlight(4, 100)
     share = under_way.enter("a")
     under_way.enter("a")
     with pytest.raises(RateLimited, match="2 of 2") as caught:
@@ -28,7 +28,7 @@ def test_half_of_the_calls_are_for_one_principal() -> None:
 
 def test_half_of_the_bytes_are_for_one_principal() -> None:
     """Bytes are refused beyond half, and free again when they are sent or their call ends."""
-    under_way = CallsUnderWay(10, 100)
+    under_way = CallsInFlight(10, 100)
     share = under_way.enter("a")
     under_way.sending(share, 30)
     with pytest.raises(RateLimited):
@@ -41,7 +41,7 @@ def test_half_of_the_bytes_are_for_one_principal() -> None:
 
 def test_an_answer_larger_than_a_share_passes_alone() -> None:
     """Pages may be larger than a principal's share, which must not refuse them for good."""
-    under_way = CallsUnderWay(10, 100)
+    under_way = CallsInFlight(10, 100)
     share, other = under_way.enter("a"), under_way.enter("b")
     under_way.sending(share, 200)
     with pytest.raises(RateLimited):
@@ -54,7 +54,7 @@ def test_an_answer_larger_than_a_share_passes_alone() -> None:
 
 def test_a_call_begins_where_there_is_room_for_a_page() -> None:
     """A call whose answer would be refused is refused before anything is read for it."""
-    under_way = CallsUnderWay(10, 160, page_bytes=1_000)
+    under_way = CallsInFlight(10, 160, page_bytes=1_000)
     share = under_way.enter("a")
     under_way.sending(share, 75)
     with pytest.raises(RateLimited):
@@ -68,4 +68,4 @@ def test_a_call_begins_where_there_is_room_for_a_page() -> None:
 def test_a_bound_has_two_halves() -> None:
     """A bound that could not be shared is refused."""
     with pytest.raises(ValueError, match="at least 2"):
-        CallsUnderWay(1, 100)
+        CallsInFlight(1, 100)

@@ -13,10 +13,10 @@ from dynamodb_processor_server.errors import RateLimited
 from dynamodb_processor_server.limits.call_rate import CallRateLimits, RateClass
 from dynamodb_processor_server.limits.read_units import ReadUnitLimits
 from dynamodb_processor_server.limits.redis.call_rate import SharedCallRateLimits
-from dynamodb_processor_server.limits.redis.guarded_store import Asking
-from dynamodb_processor_server.limits.redis.port import LimitsLost
+from dynamodb_processor_server.limits.redis.guarded_store import GuardedStore
+from dynamodb_processor_server.limits.redis.port import LimitStoreError
 from dynamodb_processor_server.limits.redis.read_units import SharedBuckets
-from dynamodb_processor_server.runtime.circuit_breaker import State
+from dynamodb_processor_server.runtime.circuit_breaker import CircuitState
 from tests.support.limits import Clock, MemoryLimitStore, charge, principal
 
 _TIMEOUT = 0.02  # seconds
@@ -32,7 +32,7 @@ class Replica:
     """One replica's limits over a store."""
 
     def __init__(self, store: MemoryLimitStore, clock: Clock) -> None:
-        self.asking = Asking(_TIMEOUT, clock, lambda: 0.0)
+        self.asking = GuardedStore(_TIMEOUT, clock, lambda: 0.0)
         self.local = CallRateLimits(_CLASSES, clock)
         self.calls = SharedCallRateLimits(self.local, store, self.asking)
         self.buckets = SharedBuckets(store, self.asking, clock)
@@ -97,7 +97,7 @@ async def test_replicas_have_one_limit_of_calls_about_a_table(
     assert await one.accepted(7, "narrow", "events") == 7
     assert await other.accepted(7, "narrow", "events") == 3
     assert await other.accepted(7, "narrow", "flights") == 7
-    store.failure = LimitsLost("unreachable")
+    store.failure = LimitStoreError("unreachable")
     assert await one.accepted(7, "narrow", "events") == 3
     assert await one.accepted(20, "narrow") == 20
 
@@ -119,7 +119,7 @@ async def test_without_the_store_each_has_the_limit(
     """Calls let through before count; afterwards they share it again."""
     one, other = pair
     assert await one.accepted(7) == 7
-    store.failure, store.hung = LimitsLost("unreachable"), fault == "hung"
+    store.failure, store.hung = LimitStoreError("unreachable"), fault == "hung"
     clock.now += 0.6
     assert await one.accepted(5) == 3
     assert await other.accepted(12) == 10
@@ -143,7 +143,7 @@ async def test_a_dead_store_is_left_alone(
     probe = asyncio.create_task(replica.accepted(1, "large"))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert replica.asking.breaker.state is State.HALF_OPEN
+    assert replica.asking.breaker.state is CircuitState.HALF_OPEN
     assert await replica.accepted(50, "large") == 50
     assert not probe.done()
     assert await probe == 1
@@ -158,11 +158,11 @@ async def test_a_busy_store_that_hangs_is_left_alone_soon(
     for _ in range(500):
         assert await replica.accepted(1, "large") == 1
         clock.now += 0.002
-    store.failure = LimitsLost("timeout")
+    store.failure = LimitStoreError("timeout")
     for _ in range(5):
         clock.now += 0.1
         assert await replica.accepted(1, "large") == 1
-    assert replica.asking.breaker.state is State.OPEN
+    assert replica.asking.breaker.state is CircuitState.OPEN
 
 
 async def test_calls_at_once_share_messages(
@@ -205,7 +205,7 @@ async def test_a_caller_who_leaves_speaks_against_nobody(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert replica.asking.breaker.state is State.CLOSED
+    assert replica.asking.breaker.state is CircuitState.CLOSED
 
 
 async def test_no_error_of_the_store_leaves_a_call_waiting(
@@ -284,7 +284,7 @@ async def test_units_are_counted_here_while_the_store_is_lost(
     one, other = pair
     one.units.charge(_CALLER, "t", 50)
     await one.buckets.settle()
-    store.failure = LimitsLost("unreachable")
+    store.failure = LimitStoreError("unreachable")
     one.units.charge(_CALLER, "t", 20)
     await one.buckets.settle()
     assert one.is_refused()

@@ -9,16 +9,16 @@ from typing import Any, Final
 import pytest
 
 from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded
-from dynamodb_processor_server.pager.pager import Budget, Step, Terms, Traversal
+from dynamodb_processor_server.pager.pager import Budget, CallOptions, Pager, PageResult
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.reader import (
     NO_USAGE,
     START,
-    Limits,
+    Cursor,
     Page,
     PageEnd,
-    Position,
-    Reader,
+    PageReader,
+    ReadOptions,
 )
 from tests.support.fake_reader import UNITS_PER_ITEM, InMemoryReader, items_of
 from tests.support.warped_time import warped
@@ -38,13 +38,13 @@ class ScriptedReader:
         error: Exception | None = None,
     ) -> None:
         self.inner = InMemoryReader(ITEMS)
-        self.limits: list[Limits] = []
+        self.limits: list[ReadOptions] = []
         self.cancelled = 0
         self._seconds = seconds
         self._fails_at = fails_at
         self._error = error or BackendUnavailable("broken")
 
-    async def fetch_page(self, plan: Plan, at: Position, limits: Limits) -> Page:
+    async def read_page(self, plan: Plan, at: Cursor, limits: ReadOptions) -> Page:
         """Return the next page, in time."""
         self.limits.append(limits)
         try:
@@ -54,34 +54,34 @@ class ScriptedReader:
             raise
         if len(self.limits) == self._fails_at:
             raise self._error
-        return await self.inner.fetch_page(plan, at, limits)
+        return await self.inner.read_page(plan, at, limits)
 
 
 def walk(
-    reader: Reader, *, returned: int = 0, max_items: int | None = None, **terms: Any
-) -> Traversal:
+    reader: PageReader, *, returned: int = 0, max_items: int | None = None, **terms: Any
+) -> Pager:
     """Return a walk from the start, in pages of 10 and with a minute's time unless said."""
-    return Traversal(
+    return Pager(
         reader,
         PLAN,
-        Terms(**{"page_size": 10, "seconds": 60.0, **terms}),
+        CallOptions(**{"page_size": 10, "seconds": 60.0, **terms}),
         START,
         returned,
         max_items,
     )
 
 
-async def collect(traversal: Traversal) -> list[Step]:
+async def collect(traversal: Pager) -> list[PageResult]:
     """Take every step of a walk."""
     return [step async for step in traversal.pages()]
 
 
-def ends(steps: list[Step]) -> list[PageEnd]:
+def ends(steps: list[PageResult]) -> list[PageEnd]:
     """Return why each page ends."""
     return [step.page.content.end for step in steps]
 
 
-def delivered(steps: list[Step]) -> list[dict[str, Any]]:
+def delivered(steps: list[PageResult]) -> list[dict[str, Any]]:
     """Return all items of all pages."""
     return [item for step in steps for item in items_of(step.page)]
 
@@ -107,7 +107,7 @@ async def test_a_unary_call_takes_one_step() -> None:
     assert items_of(step.page) == ITEMS[:10]
     assert not step.last
     assert len(reader.calls) == 1
-    follow = Traversal(reader, PLAN, Terms(20, 60.0), step.page.content.next or b"", 10, None)
+    follow = Pager(reader, PLAN, CallOptions(20, 60.0), step.page.content.next or b"", 10, None)
     step = await follow.next_page()
     assert items_of(step.page) == ITEMS[10:]
     assert step.last
@@ -149,7 +149,7 @@ async def test_a_spent_budget_is_the_last_page(budget: Budget, reason: PageEnd, 
     assert delivered(steps) == ITEMS[:items]
     assert steps[-1].page.content.end is reason
     assert steps[-1].last
-    follow = Traversal(reader, PLAN, Terms(50, 60.0), steps[-1].page.content.next or b"", 0, None)
+    follow = Pager(reader, PLAN, CallOptions(50, 60.0), steps[-1].page.content.next or b"", 0, None)
     assert items_of((await follow.next_page()).page) == ITEMS[items:]
 
 
@@ -178,8 +178,8 @@ async def test_limits_leave_time_to_answer() -> None:
         reader = ScriptedReader()
         now = loop.time()
         await walk(reader, seconds=seconds).next_page()
-        assert reader.limits[0].answer_by == pytest.approx(now + seconds - margin)
-        assert reader.limits[0].deadline == pytest.approx(now + seconds - margin / 2)
+        assert reader.limits[0].soft_deadline == pytest.approx(now + seconds - margin)
+        assert reader.limits[0].hard_deadline == pytest.approx(now + seconds - margin / 2)
         assert not reader.limits[0].budgeted
 
 
@@ -193,7 +193,7 @@ async def test_limits_are_what_is_left() -> None:
     first, second = reader.limits
     assert (first.max_scanned_items, second.max_scanned_items) == (100, 90)
     assert (first.max_read_units, second.max_read_units) == (50.0, 50.0 - 10 * UNITS_PER_ITEM)
-    assert (first.answer_by, second.answer_by) == (now + 5.0, now + 6.0)
+    assert (first.soft_deadline, second.soft_deadline) == (now + 5.0, now + 6.0)
     assert (first.page_size, second.page_size) == (10, 2)
     assert first.has_duration
     assert first.budgeted
@@ -238,7 +238,7 @@ async def test_a_cancelled_call_stops_reading() -> None:
     for pause in (0.0, 0.5):
         reader = ScriptedReader(seconds=1.0)
 
-        async def consume(reader: Reader = reader, pause: float = pause) -> None:
+        async def consume(reader: PageReader = reader, pause: float = pause) -> None:
             async with aclosing(walk(reader).pages()) as pages:
                 async for _ in pages:
                     await asyncio.sleep(pause)
@@ -255,7 +255,7 @@ async def test_a_cancelled_call_stops_reading() -> None:
 @warped
 async def test_an_error_comes_after_the_pages_before_it(fails_at: int) -> None:
     """Whole pages that were read are delivered; the error is not lost with the task it was in."""
-    steps: list[Step] = []
+    steps: list[PageResult] = []
 
     async def consume() -> None:
         async for step in walk(ScriptedReader(fails_at=fails_at)).pages():

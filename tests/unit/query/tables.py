@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dynamodb_processor_server.catalog.config import TableDeclaration
+from dynamodb_processor_server.catalog.config import TableConfig
 from dynamodb_processor_server.catalog.description import parse_description
 from dynamodb_processor_server.catalog.schema import Table, TableSchema
 from tests.support.datasets import Index, Schema
@@ -61,5 +61,5 @@ def make_schema(schema: Schema = EVENTS) -> TableSchema:
 
 def make_table(schema: Schema = EVENTS, **declared: Any) -> Table:
     """Return a table of the catalog with a schema and whatever else its declaration says."""
-    declaration = TableDeclaration.model_validate({"table": schema.table, **declared})
+    declaration = TableConfig.model_validate({"table": schema.table, **declared})
     return Table(schema.table, declaration, make_schema(schema))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.catalog.key_templates import KeyTemplate, TemplateField
-from dynamodb_processor_server.catalog.logical_view import View
+from dynamodb_processor_server.catalog.logical_view import LogicalView
 from dynamodb_processor_server.catalog.timestamps import TimestampForm
 from dynamodb_processor_server.query.expression import ast as model
 from dynamodb_processor_server.query.expression import canonical
@@ -35,7 +35,7 @@ from dynamodb_processor_server.query.expression.ast import (
 )
 from dynamodb_processor_server.query.expression.parser import parse_expression, parse_path
 from dynamodb_processor_server.query.expression.values import Value, WireValue, from_wire
-from dynamodb_processor_server.query.planning.plan import Hydration, Shape
+from dynamodb_processor_server.query.planning.plan import Hydration, ResultProjection
 from dynamodb_processor_server.query.planning.row_rule import RowRule
 
 FILE: Final = FilePath(__file__).parents[2] / "cases" / "fingerprints.json"
@@ -107,7 +107,7 @@ PAIRS: Final[dict[type, tuple[Any, Any]]] = {
     NotExpired: (NotExpired("until"), NotExpired("ends")),
     Query: (
         Query("t"),
-        Query("u", _SAME, "i", descending=True, projection=(_A,), strong=True, max_items=0),
+        Query("u", _SAME, "i", descending=True, projection=(_A,), consistent=True, max_items=0),
     ),
 }
 
@@ -174,8 +174,8 @@ def test_names_of_classes_and_fields_do_not_matter() -> None:
 
 def test_every_tag_is_used_once() -> None:
     """Two classes never have the same tag, nor two fields of one class."""
-    kinds: list[Any] = [*PAIRS, TableIdentity, View, KeyTemplate, TemplateField, TimestampForm,
-             RowRule, Shape, Hydration]  # fmt: skip
+    kinds: list[Any] = [*PAIRS, TableIdentity, LogicalView, KeyTemplate, TemplateField,
+                        TimestampForm, RowRule, ResultProjection, Hydration]  # fmt: skip
     names = [kind.CANONICAL_TAGS[0] for kind in kinds]
     assert len(set(names)) == len(names)
     for kind in kinds:
@@ -236,7 +236,7 @@ def test_the_order_of_a_map_does_not_matter(entries: dict[str, int]) -> None:
         (Decimal(1), 1),
         (b"a", "a"),
         (And((_SAME, _LESS)), Or((_SAME, _LESS))),
-        (Shape(frozenset({"a"})), Shape(frozenset({"a"}), (_A,))),
+        (ResultProjection(frozenset({"a"})), ResultProjection(frozenset({"a"}), (_A,))),
     ],
 )
 def test_look_alikes_have_different_bytes(one: Any, other: Any) -> None:

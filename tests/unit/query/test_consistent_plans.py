@@ -32,9 +32,9 @@ SCHEMA: Final = Schema(
 def test_it_asks_what_a_strong_plan_asks(text: str, fields: dict[str, Any]) -> None:
     """Each request, and nothing else is changed: pages are kept under the same key."""
     plan = make_plan(text, schema=SCHEMA, **fields)
-    strong = plan.strengthened()
-    assert strong.strong
-    assert strong.requests == make_plan(text, schema=SCHEMA, strong=True, **fields).requests
+    strong = plan.with_consistent_reads()
+    assert strong.consistent
+    assert strong.requests == make_plan(text, schema=SCHEMA, consistent=True, **fields).requests
     assert strong.requests != plan.requests
     assert (strong.cache_key, strong.key, strong.path) == (plan.cache_key, plan.key, plan.path)
 
@@ -46,7 +46,7 @@ def test_some_stay_as_they_are(text: str, operation: Operation) -> None:
     """Those of global indexes, which have no strong reads, and scans, which cost enough."""
     plan = make_plan(text, schema=SCHEMA, allow_scan=True)
     assert plan.operation is operation
-    assert plan.strengthened() is plan
+    assert plan.with_consistent_reads() is plan
 
 
 def test_reads_of_a_table_with_copies_elsewhere_stay_as_they_are() -> None:
@@ -54,4 +54,4 @@ def test_reads_of_a_table_with_copies_elsewhere_stay_as_they_are() -> None:
     plan = make_plan(schema=SCHEMA)
     schema = replace(plan.table.schema, replicated=True)
     plan = replace(plan, table=replace(plan.table, schema=schema))
-    assert plan.strengthened() is plan
+    assert plan.with_consistent_reads() is plan

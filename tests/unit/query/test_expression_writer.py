@@ -19,7 +19,7 @@ from dynamodb_processor_server.query.expression.ast import (
 )
 from dynamodb_processor_server.query.expression.parser import parse_expression, parse_path
 from dynamodb_processor_server.query.expression.values import Value
-from dynamodb_processor_server.query.planning.expression_writer import Renderer
+from dynamodb_processor_server.query.planning.expression_writer import ExpressionWriter
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ from dynamodb_processor_server.query.planning.expression_writer import Renderer
 )
 def test_conditions_are_rendered_with_the_fewest_parentheses(text: str, rendered: str) -> None:
     """DynamoDB refuses doubled ones; precedence makes the others superfluous."""
-    assert Renderer().condition(parse_expression(text, {})) == rendered
+    assert ExpressionWriter().condition(parse_expression(text, {})) == rendered
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_conditions_are_rendered_with_the_fewest_parentheses(text: str, rendered
 def test_an_in_has_no_more_operands_than_dynamodb_takes(options: int, sizes: list[int]) -> None:
     """One hundred; more are several INs, of which one must hold."""
     condition = parse_expression(f"a.b IN ({', '.join(map(str, range(options)))})", {})
-    renderer = Renderer()
+    renderer = ExpressionWriter()
     text = renderer.condition(condition)
     chunks = re.findall(r"#0\.#1 IN \(([^()]*)\)", text)
     assert [len(chunk.split(", ")) for chunk in chunks] == sizes
@@ -77,13 +77,15 @@ def test_a_long_in_is_one_term_wherever_it_stands(text: str, rendered: str) -> N
     name, first = ("#1", 1) if text.startswith("b") else ("#0", 0)
     aliases = [f":{first + number}" for number in range(101)]
     parts = f"{name} IN ({', '.join(aliases[:100])}) OR {name} IN ({aliases[100]})"
-    assert Renderer().condition(parse_expression(text.format(long), {})) == rendered.format(parts)
+    assert ExpressionWriter().condition(parse_expression(text.format(long), {})) == rendered.format(
+        parts
+    )
 
 
 def test_a_long_in_shares_values_like_any_other() -> None:
     """An operand that comes again has the alias that it has."""
     options = ", ".join(["1", "2"] * 60)
-    renderer = Renderer()
+    renderer = ExpressionWriter()
     text = renderer.condition(parse_expression(f"a IN ({options}) AND b = 2", {}))
     assert renderer.values == {":0": {"N": "1"}, ":1": {"N": "2"}}
     assert text.endswith(" AND #1 = :1")
@@ -91,7 +93,7 @@ def test_a_long_in_shares_values_like_any_other() -> None:
 
 def test_names_and_values_are_shared_by_one_request() -> None:
     """Equal names and equal values have one alias, in however many expressions they stand."""
-    renderer = Renderer()
+    renderer = ExpressionWriter()
     renderer.condition(parse_expression("timestamp = 1 AND a.timestamp = '1'", {}))
     renderer.condition(parse_expression("timestamp < 1.0 OR b = '1'", {}))
     assert renderer.path(parse_path('b."a"[3]')) == "#2.#1[3]"
@@ -101,7 +103,7 @@ def test_names_and_values_are_shared_by_one_request() -> None:
 
 def test_true_and_one_are_different_values() -> None:
     """Python thinks that they are equal; their types keep them apart."""
-    renderer = Renderer()
+    renderer = ExpressionWriter()
     renderer.condition(parse_expression("a = true AND b = 1 AND c = null AND d = false", {}))
     assert list(renderer.values.values()) == [
         {"BOOL": True}, {"N": "1"}, {"NULL": True}, {"BOOL": False},
@@ -138,7 +140,7 @@ def _flat(condition: Condition) -> Condition:
 @given(_conditions)
 def test_the_text_means_the_condition(condition: Condition) -> None:
     """Read back with its aliases filled in, a rendered condition is the one it was made of."""
-    renderer = Renderer()
+    renderer = ExpressionWriter()
     text = renderer.condition(condition)
     assert not re.search(r"\(\([^()]*\)\)|^\([^()]*\)$", text), "superfluous parentheses"
     values = {alias[1:]: Value("S", wire["S"]) for alias, wire in renderer.values.items()}

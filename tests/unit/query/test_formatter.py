@@ -25,7 +25,7 @@ from dynamodb_processor_server.query.expression.ast import (
     Path,
     Size,
 )
-from dynamodb_processor_server.query.expression.formatter import Printer
+from dynamodb_processor_server.query.expression.formatter import ExpressionFormatter
 from dynamodb_processor_server.query.expression.parser import (
     MAX_BYTES,
     ExpressionError,
@@ -119,11 +119,11 @@ _STATIC_RULES: Final = (
 @given(_CONDITIONS)
 def test_what_is_printed_is_read_back(condition: Condition) -> None:
     """Model to text to model gives an equal model, and its text is the same text."""
-    printer = Printer()
+    printer = ExpressionFormatter()
     text = printer.condition(condition)
     again = read(text, printer.parameters)
     assert again == condition
-    reprinter = Printer()
+    reprinter = ExpressionFormatter()
     assert reprinter.condition(again) == text
     assert reprinter.parameters == printer.parameters
     event(type(condition).__name__)
@@ -137,7 +137,7 @@ def test_any_spelling_is_read_as_the_same_condition(condition: Condition, random
     text = writer.condition(condition)
     read_back = read(text, writer.parameters)
     assert read_back == condition
-    printer = Printer()
+    printer = ExpressionFormatter()
     assert read(printer.condition(read_back), printer.parameters) == condition
 
 
@@ -261,7 +261,7 @@ _LITERALS: Final[dict[str, Callable[[Value], str]]] = {
 )  # fmt: skip
 def test_the_one_spelling(text: str, printed: str) -> None:
     """Fewest parentheses, keywords in capitals, one space, numbers in their one text."""
-    assert Printer().condition(parse_expression(text, {})) == printed
+    assert ExpressionFormatter().condition(parse_expression(text, {})) == printed
 
 
 def test_values_without_a_literal_become_parameters() -> None:
@@ -271,7 +271,7 @@ def test_values_without_a_literal_become_parameters() -> None:
         "y": from_wire({"SS": ["a"]}),
         "z": from_wire({"L": []}),
     }
-    printer = Printer()
+    printer = ExpressionFormatter()
     text = printer.condition(parse_expression("a = :z OR b IN (:x, 'x', :y)", given_values))
     assert text == "a = :v1 OR b IN (:v2, 'x', :v3)"
     assert printer.parameters == {

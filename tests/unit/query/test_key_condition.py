@@ -8,7 +8,7 @@ from dynamodb_processor_server.catalog.schema import KeyAttribute, KeySchema
 from dynamodb_processor_server.query.expression.parser import parse_expression
 from dynamodb_processor_server.query.expression.values import Value
 from dynamodb_processor_server.query.planning.key_condition import (
-    Narrowing,
+    Selectivity,
     key_condition,
     merged_choices,
     missing_partition,
@@ -43,58 +43,59 @@ def test_partition_attributes_are_fixed_by_equality_alone(
 @pytest.mark.parametrize(
     ("condition", "terms", "rest", "narrowing"),
     [
-        ("", "", "", Narrowing.PARTITION),
-        ("s = 1", "s = 1", "", Narrowing.EQUAL),
-        ("1 = s", "s = 1", "", Narrowing.EQUAL),
-        ("s IN (1)", "s = 1", "", Narrowing.EQUAL),
-        ("s = 1 AND s >= 1 AND s BETWEEN 0 AND 1", "s = 1", "", Narrowing.EQUAL),
-        ("s = 1 AND s <= 3 AND s < 3 AND s > 0", "s = 1", "", Narrowing.EQUAL),
-        ("s = 1 AND s <> 2", "s = 1", "s <> 2", Narrowing.EQUAL),
-        ("s = 1 AND s IN (1, 2)", "s = 1", "s IN (1, 2)", Narrowing.EQUAL),
-        ("s > 1", "s > 1", "", Narrowing.HALF_OPEN),
-        ("1 >= s", "s <= 1", "", Narrowing.HALF_OPEN),
-        ("s > 1 AND s > 2 AND s >= 2", "s > 2", "", Narrowing.HALF_OPEN),
-        ("s >= 2 AND s > 2", "s > 2", "", Narrowing.HALF_OPEN),
-        ("s < 3 AND s <= 2 AND s < 2", "s < 2", "", Narrowing.HALF_OPEN),
-        ("s >= 1 AND s <= 3", "s BETWEEN 1 AND 3", "", Narrowing.RANGE),
-        ("s > 1 AND s < 3", "s BETWEEN 1 AND 3", "s > 1 AND s < 3", Narrowing.RANGE),
-        ("s >= 1 AND 3 > s", "s BETWEEN 1 AND 3", "3 > s", Narrowing.RANGE),
-        ("s BETWEEN 1 AND 3", "s BETWEEN 1 AND 3", "", Narrowing.RANGE),
+        ("", "", "", Selectivity.PARTITION),
+        ("s = 1", "s = 1", "", Selectivity.EQUAL),
+        ("1 = s", "s = 1", "", Selectivity.EQUAL),
+        ("s IN (1)", "s = 1", "", Selectivity.EQUAL),
+        ("s = 1 AND s >= 1 AND s BETWEEN 0 AND 1", "s = 1", "", Selectivity.EQUAL),
+        ("s = 1 AND s <= 3 AND s < 3 AND s > 0", "s = 1", "", Selectivity.EQUAL),
+        ("s = 1 AND s <> 2", "s = 1", "s <> 2", Selectivity.EQUAL),
+        ("s = 1 AND s IN (1, 2)", "s = 1", "s IN (1, 2)", Selectivity.EQUAL),
+        ("s > 1", "s > 1", "", Selectivity.HALF_OPEN),
+        ("1 >= s", "s <= 1", "", Selectivity.HALF_OPEN),
+        ("s > 1 AND s > 2 AND s >= 2", "s > 2", "", Selectivity.HALF_OPEN),
+        ("s >= 2 AND s > 2", "s > 2", "", Selectivity.HALF_OPEN),
+        ("s < 3 AND s <= 2 AND s < 2", "s < 2", "", Selectivity.HALF_OPEN),
+        ("s >= 1 AND s <= 3", "s BETWEEN 1 AND 3", "", Selectivity.RANGE),
+        ("s > 1 AND s < 3", "s BETWEEN 1 AND 3", "s > 1 AND s < 3", Selectivity.RANGE),
+        ("s >= 1 AND 3 > s", "s BETWEEN 1 AND 3", "3 > s", Selectivity.RANGE),
+        ("s BETWEEN 1 AND 3", "s BETWEEN 1 AND 3", "", Selectivity.RANGE),
         (
             "s BETWEEN 1 AND 5 AND s BETWEEN 3 AND 9",
             "s BETWEEN 3 AND 5",
             "",
-            Narrowing.RANGE,
+            Selectivity.RANGE,
         ),
-        ("s BETWEEN 1 AND 5 AND s < 5", "s BETWEEN 1 AND 5", "s < 5", Narrowing.RANGE),
-        ("s >= 2 AND s <= 2", "s BETWEEN 2 AND 2", "", Narrowing.RANGE),
-        ("s <> 1", "", "s <> 1", Narrowing.PARTITION),
-        ("1 <> s", "", "1 <> s", Narrowing.PARTITION),
-        ("s IN (1, 2)", "", "s IN (1, 2)", Narrowing.PARTITION),
-        ("s > 1 OR s < 0", "", "s > 1 OR s < 0", Narrowing.PARTITION),
-        ("NOT s > 1", "", "NOT s > 1", Narrowing.PARTITION),
-        ("s > x AND x = 1", "", "s > x AND x = 1", Narrowing.PARTITION),
-        ("size(s) > 1", "", "size(s) > 1", Narrowing.PARTITION),
+        ("s BETWEEN 1 AND 5 AND s < 5", "s BETWEEN 1 AND 5", "s < 5", Selectivity.RANGE),
+        ("s >= 2 AND s <= 2", "s BETWEEN 2 AND 2", "", Selectivity.RANGE),
+        ("s <> 1", "", "s <> 1", Selectivity.PARTITION),
+        ("1 <> s", "", "1 <> s", Selectivity.PARTITION),
+        ("s IN (1, 2)", "", "s IN (1, 2)", Selectivity.PARTITION),
+        ("s > 1 OR s < 0", "", "s > 1 OR s < 0", Selectivity.PARTITION),
+        ("NOT s > 1", "", "NOT s > 1", Selectivity.PARTITION),
+        ("s > x AND x = 1", "", "s > x AND x = 1", Selectivity.PARTITION),
+        ("size(s) > 1", "", "size(s) > 1", Selectivity.PARTITION),
     ],
 )
 def test_sort_conditions_become_one_term(
-    condition: str, terms: str, rest: str, narrowing: Narrowing
+    condition: str, terms: str, rest: str, narrowing: Selectivity
 ) -> None:
     """Two bounds make BETWEEN, and what that does not say in full is left for others to check."""
     given_terms = (*terms_of("p = 'a'"), *terms_of(condition))
     found = key_condition(KEY, given_terms)
     assert found.branches == ((A,),)
     assert found.terms == terms_of(terms)
-    assert tuple(term for term in given_terms if term not in found.carried) == terms_of(rest)
+    assert tuple(term for term in given_terms if term not in found.covered) == terms_of(rest)
     assert found.narrowing is narrowing
-    assert found.complete is (narrowing is Narrowing.EQUAL)
+    assert found.complete is (narrowing is Selectivity.EQUAL)
 
 
 @pytest.mark.parametrize("bounds", ["s > 1 AND s < 3", "s >= 1 AND s < 3"])
-def test_excluded_ends_are_near(bounds: str) -> None:
+def test_excluded_ends_are_approximated(bounds: str) -> None:
     """BETWEEN says them but for single values, which wastes next to nothing."""
     found = of(f"p = 'a' AND {bounds}")
-    assert found.near == {term for term in terms_of(bounds) if "=" not in str(term.operator)}  # type: ignore[union-attr]
+    excluded = {term for term in terms_of(bounds) if "=" not in str(term.operator)}  # type: ignore[union-attr]
+    assert found.approximated == excluded
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_all_that_fixes_a_partition_is_carried() -> None:
     terms = terms_of("p IN ('a', 'b', 'c') AND p IN ('c', 'b', 'x') AND p > 'b' AND p IN ('c', x)")
     found = key_condition(KEY, terms)
     assert found.branches == ((Value("S", "b"),), (Value("S", "c"),))
-    assert found.carried == {*terms[:2]}
+    assert found.covered == {*terms[:2]}
 
 
 def test_equal_numbers_are_one_partition() -> None:
@@ -235,8 +236,8 @@ def test_a_prefix_is_a_range() -> None:
     key = KeySchema((KeyAttribute("p", "S"),), (KeyAttribute("s", "S"),))
     found = of("p = 'a' AND s > 'x1' AND begins_with(s, 'x') AND begins_with(s, 'x2')", key)
     assert found.terms == terms_of("begins_with(s, 'x')")
-    assert found.carried == {*terms_of("p = 'a'"), *found.terms}
-    assert found.narrowing is Narrowing.RANGE
+    assert found.covered == {*terms_of("p = 'a'"), *found.terms}
+    assert found.narrowing is Selectivity.RANGE
 
 
 @pytest.mark.parametrize(
@@ -248,7 +249,7 @@ def test_values_that_a_key_may_have_are_bounds(value: Value) -> None:
     for text in ("s > :v", "s BETWEEN :v AND :v", "begins_with(s, :v)"):
         found = of(f"p = 'a' AND {text}", key, v=value)
         assert found.terms == (parse_expression(text, {"v": value}),)
-        assert found.carried == {*terms_of("p = 'a'"), *found.terms}
+        assert found.covered == {*terms_of("p = 'a'"), *found.terms}
 
 
 @pytest.mark.parametrize(
@@ -260,7 +261,7 @@ def test_values_that_no_key_has_stay_out(value: Value) -> None:
     for text in ("s > :v", "s BETWEEN :v AND :v", "begins_with(s, :v)"):
         found = of(f"p = 'a' AND {text}", key, v=value)
         assert found.terms == ()
-        assert found.carried == {*terms_of("p = 'a'")}
+        assert found.covered == {*terms_of("p = 'a'")}
 
 
 @pytest.mark.parametrize(

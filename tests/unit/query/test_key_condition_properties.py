@@ -46,7 +46,7 @@ def test_branches_and_what_they_do_not_carry_say_what_was_asked(
     """For every partition: it is read and passes the remaining conjuncts, or was not asked for."""
     terms = tuple(map(merged_choices, (*conditions, In(_partition, (first, first)))))
     found = key_condition(KEY, terms)
-    rest = tuple(term for term in terms if term not in found.carried)
+    rest = tuple(term for term in terms if term not in found.covered)
     assert len(set(found.branches)) == len(found.branches)
     for letter in "abcd":
         item: dict[str, Any] = {"p": {"S": letter}, "s": {"N": "1"}}
@@ -71,14 +71,14 @@ def test_terms_and_what_they_do_not_carry_say_what_was_asked(conditions: list[Co
     """For every sort key: key condition and remaining conjuncts together equal the condition."""
     terms = (*terms_of("p = 'a'"), *conditions)
     found = key_condition(KEY, terms)
-    rest = tuple(term for term in terms if term not in found.carried)
+    rest = tuple(term for term in terms if term not in found.covered)
     for number in range(-3, 4):
         item: dict[str, Any] = {"p": {"S": "a"}, "s": {"N": str(number)}}
         asked = evaluate(_all(terms), item)
         read = found.branches == ((A,),) and all(evaluate(term, item) for term in found.terms)
         assert (read and (not rest or evaluate(_all(rest), item))) is asked
     assert len(found.terms) <= 1
-    assert found.near.isdisjoint(found.carried)
+    assert found.approximated.isdisjoint(found.covered)
 
 
 def _all(terms: tuple[Condition, ...]) -> Condition:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamodb_processor_server.catalog.config import TableDeclaration
-from dynamodb_processor_server.catalog.logical_view import View
+from dynamodb_processor_server.catalog.config import TableConfig
+from dynamodb_processor_server.catalog.logical_view import LogicalView
 from dynamodb_processor_server.catalog.timestamps import FORMS, parse_instant
 from dynamodb_processor_server.query.expression.ast import Condition
 from dynamodb_processor_server.query.expression.evaluator import evaluate
@@ -38,9 +38,9 @@ moments = st.tuples(
 forms = st.sampled_from(sorted(FORMS))
 
 
-def view(**declared: Any) -> View:
+def view(**declared: Any) -> LogicalView:
     """Return the view that a declaration makes."""
-    return TableDeclaration.model_validate({"table": "events", **declared}).view
+    return TableConfig.model_validate({"table": "events", **declared}).view
 
 
 def translated(text: str, **declared: Any) -> Condition | None:
@@ -247,5 +247,5 @@ def test_what_has_expired_is_left_out() -> None:
 def test_a_plain_table_is_asked_as_it_is() -> None:
     """The very same condition goes on."""
     condition = condition_of("at = 5 AND user.x = 1")
-    assert stored_condition(condition, View()) is condition
-    assert stored_condition(None, View()) is None
+    assert stored_condition(condition, LogicalView()) is condition
+    assert stored_condition(None, LogicalView()) is None

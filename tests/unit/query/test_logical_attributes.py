@@ -6,15 +6,15 @@ from typing import Final
 
 import pytest
 
-from dynamodb_processor_server.catalog.config import TableDeclaration
+from dynamodb_processor_server.catalog.config import TableConfig
 from dynamodb_processor_server.catalog.schema import KeySchema, Table
 from dynamodb_processor_server.query.expression.ast import conjuncts
-from dynamodb_processor_server.query.expression.formatter import Printer
+from dynamodb_processor_server.query.expression.formatter import ExpressionFormatter
 from dynamodb_processor_server.query.expression.parser import parse_expression
 from dynamodb_processor_server.query.expression.validation import ExpressionError
 from dynamodb_processor_server.query.planning.key_templates import derived_terms, unfixed_fields
 from dynamodb_processor_server.query.planning.logical_attributes import (
-    standing_terms,
+    implicit_conditions,
     stored_condition,
 )
 from tests.support.datasets import Schema
@@ -32,7 +32,7 @@ def stored(text: str, table: Table = TABLE) -> str:
     """Return the text of what a condition amounts to."""
     condition = stored_condition(parse_expression(text, {}), table.declaration.view)
     assert condition is not None
-    return Printer().condition(condition)
+    return ExpressionFormatter().condition(condition)
 
 
 @pytest.mark.parametrize(
@@ -123,14 +123,14 @@ def test_what_cannot_be_said_is_refused_with_its_column(text: str, column: int, 
 def test_expired_items_are_left_out_whatever_is_asked() -> None:
     """Where the table says so; a table without logical attributes leaves conditions alone."""
     table = make_table(SINGLE, time_to_live="expires", hide_expired=True)
-    (term,) = standing_terms(table.declaration.view)
+    (term,) = implicit_conditions(table.declaration.view)
     condition = parse_expression("a = 1 OR b = 2", {})
     assert conjuncts(stored_condition(condition, table.declaration.view)) == (condition, term)
     assert stored_condition(None, table.declaration.view) == term
-    plain = TableDeclaration(table="plain").view
+    plain = TableConfig(table="plain").view
     assert stored_condition(condition, plain) is condition
     assert stored_condition(None, plain) is None
-    assert standing_terms(plain) == ()
+    assert implicit_conditions(plain) == ()
 
 
 def said_of_keys(
@@ -143,7 +143,7 @@ def said_of_keys(
     found = derived_terms(key, terms)
     return [
         (
-            " AND ".join(Printer().condition(term) for term in derived.terms),
+            " AND ".join(ExpressionFormatter().condition(term) for term in derived.terms),
             len(derived.sources),
             derived.is_exact,
         )
@@ -206,7 +206,9 @@ def test_a_key_may_have_a_template_beside_one_that_has_none() -> None:
     terms = conjuncts(parse_expression("PK = 'p' AND kind = 'k'", {}))
     key = table.schema.base.key.seen_through(table.declaration.view)
     (derived,) = [found for found in derived_terms(key, terms) if found.terms]
-    assert [Printer().condition(term) for term in derived.terms] == ["begins_with(SK, 'k#')"]
+    assert [ExpressionFormatter().condition(term) for term in derived.terms] == [
+        "begins_with(SK, 'k#')"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -89,11 +89,11 @@ def test_another_path_may_take_what_is_too_much_for_one() -> None:
 def test_fifty_partitions_that_no_path_may_read_are_no_reason_against_a_scan() -> None:
     """Where global indexes have no strong reads; one more, and the mistake is their number."""
     text = one_of("user_id", quoted(50))
-    assert plan_for("events_vouched", text, strong=True).operation is Operation.SCAN
+    assert plan_for("events_vouched", text, consistent=True).operation is Operation.SCAN
     with pytest.raises(PreconditionFailed, match="scans of events are not allowed"):
-        plan_for("events", text, strong=True)
+        plan_for("events", text, consistent=True)
     with pytest.raises(InvalidRequest, match="names 51 partitions; at most 50 are read at once"):
-        plan_for("events_vouched", one_of("user_id", quoted(51)), strong=True)
+        plan_for("events_vouched", one_of("user_id", quoted(51)), consistent=True)
 
 
 def test_equal_values_are_one_partition() -> None:
@@ -118,7 +118,9 @@ def test_what_is_read_has_one_cache_key_however_it_is_said() -> None:
     assert plan_for("events", "tenant_id IN ('a')").cache_key != base
     get = plan_for("events", "tenant_id = 'a' AND event_id = 'e'").cache_key
     assert get != plan_for("events", "tenant_id = 'a' AND event_id = 'f'").cache_key
-    assert get != plan_for("events", "tenant_id = 'a' AND event_id = 'e'", strong=True).cache_key
+    assert (
+        get != plan_for("events", "tenant_id = 'a' AND event_id = 'e'", consistent=True).cache_key
+    )
 
 
 def test_a_get_has_a_key_and_no_conditions() -> None:

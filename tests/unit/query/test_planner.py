@@ -221,7 +221,7 @@ def test_a_scan_asks_for_nothing_that_it_does_not_need() -> None:
 def test_strong_reads_say_so() -> None:
     """And eventual ones do not."""
     for text in ("tenant_id = 't'", "tenant_id = 't' AND event_id = 'e'"):
-        (strong,) = plan_for("events", text, strong=True).requests
+        (strong,) = plan_for("events", text, consistent=True).requests
         (eventual,) = plan_for("events", text).requests
         assert strong == {**eventual, "ConsistentRead": True}
 
@@ -268,7 +268,7 @@ def test_cache_keys_tell_reads_apart_and_nothing_else() -> None:
         plan_for("events", "tenant_id = 't' AND n > '1'"),
         plan_for("events", "tenant_id = 'u' AND n > 1"),
         plan_for("events", "tenant_id = 't' AND n > 1", descending=True),
-        plan_for("events", "tenant_id = 't' AND n > 1", strong=True),
+        plan_for("events", "tenant_id = 't' AND n > 1", consistent=True),
         plan_for("events", "tenant_id = 't' AND n > 1", projection=(parse_path("n"),)),
         plan_for("events", "tenant_id = 't' AND n > 1 AND occurred_at > 'a'"),
         plan_for("events_sparse", "tenant_id = 't' AND n > 1"),

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from dynamodb_processor_server.catalog.config import TableDeclaration
+from dynamodb_processor_server.catalog.config import TableConfig
 from dynamodb_processor_server.query.expression.parser import parse_path
-from dynamodb_processor_server.query.planning.plan import Shape
+from dynamodb_processor_server.query.planning.plan import ResultProjection
 from dynamodb_processor_server.query.planning.projection import conflicting, project, shaped
 
 ITEM: dict[str, Any] = {
@@ -73,14 +73,14 @@ def test_a_shape_says_what_is_kept_of_an_item(
 ) -> None:
     """All of it, some attributes, or parts of these; and how what is left is shown."""
     item = {**ITEM, "user": {"N": "0"}}
-    view = TableDeclaration.model_validate(
+    view = TableConfig.model_validate(
         {"table": "events", "timestamps": {"user": "epoch_seconds"}}
     ).view
     names = None if attributes is None else frozenset(attributes)
     cut = tuple(map(parse_path, paths))
-    stored = shaped(item, Shape(names, cut))
+    stored = shaped(item, ResultProjection(names, cut))
     assert stored == (project(item, cut) if paths else {name: item[name] for name in kept})
     assert sorted(stored) == kept
-    shown = shaped(item, Shape(names, cut, view))
+    shown = shaped(item, ResultProjection(names, cut, view))
     assert shown == view.logical(stored)
     assert shown.get("user") == ({"S": "1970-01-01T00:00:00Z"} if "user" in kept else None)

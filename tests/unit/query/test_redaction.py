@@ -128,10 +128,10 @@ def test_a_rule_on_fields_is_said_by_the_keys_made_of_them(
     on = make_table(_SINGLE, keys=_COMPOSED, expose_keys=False, sparse="allow")
     found = rule_of(rule)
     asked = Query("single", condition_of(text))
-    got = plan_query(asked, on.narrowed(None, found.fixed), found.over(on.view))
+    got = plan_query(asked, on.restricted_to(None, found.fixed), found.over(on.view))
     (request,) = got.requests
     assert request["ExpressionAttributeValues"][":p0"] == {"S": partition}
-    assert not got.withheld
+    assert not got.hides_cost
     told = str(explain(asked, got))
     assert partition not in told
     assert "tenant" not in told

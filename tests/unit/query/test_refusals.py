@@ -101,12 +101,12 @@ def test_a_path_that_was_left_out_is_explained_with_its_ways_out() -> None:
 
 def test_no_refusal_names_what_the_caller_may_not_see() -> None:
     """An index whose sort key is not granted is none; one that a rule opens stays unnamed."""
-    granted = orders().narrowed(frozenset({"order_id", "status"}), frozenset())
+    granted = orders().restricted_to(frozenset({"order_id", "status"}), frozenset())
     message = refused(granted, "status = 'open'")
     assert "placed_at" not in message
     assert "by_status" not in message
     rule = RowRule(parse_expression("placed_at = '2026-01-01' AND total > 5", {}), as_filter=True)
-    granted = orders().narrowed(frozenset({"order_id", "status"}), rule.fixed)
+    granted = orders().restricted_to(frozenset({"order_id", "status"}), rule.fixed)
     message = refused(granted, "order_id > 'o'", rule)
     assert "placed_at" not in message
     assert "by_status" not in message

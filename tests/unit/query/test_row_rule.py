@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dynamodb_processor_server.errors import PreconditionFailed
-from dynamodb_processor_server.query.expression.formatter import Printer
+from dynamodb_processor_server.query.expression.formatter import ExpressionFormatter
 from dynamodb_processor_server.query.expression.parser import parse_expression, parse_path
 from dynamodb_processor_server.query.planning.plan import Operation
 from tests.support.datasets import Index, Schema
@@ -60,7 +60,7 @@ def test_a_rule_is_said_of_what_is_stored(as_filter: bool) -> None:
 def test_a_rule_fixes_the_partition_that_a_caller_need_not_name() -> None:
     """An empty question is about everything that the caller may have."""
     found = plan()
-    assert (found.path.index, found.withheld) == ("by_tenant", False)
+    assert (found.path.index, found.hides_cost) == ("by_tenant", False)
     (request,) = found.requests
     assert request["ExpressionAttributeValues"] == {":p0": ACME}
     assert "FilterExpression" not in request
@@ -98,21 +98,21 @@ def test_what_a_caller_names_is_cut_to_what_it_may_have(text: str, values: list[
     found = plan(text)
     assert [request["ExpressionAttributeValues"][":p0"] for request in found.requests] == values
     assert found.operation is (Operation.QUERY if values else Operation.NOTHING)
-    assert not found.withheld
+    assert not found.hides_cost
 
 
 def test_several_values_are_several_partitions() -> None:
     """A rule of a few tenants reads each of them."""
     found = plan("at > 5", "tenant_id IN ('a', 'b')")
     assert len(found.requests) == 2
-    assert not found.withheld
+    assert not found.hides_cost
 
 
 def test_a_rule_completes_a_key_of_several_attributes() -> None:
     """The caller fixes one of them, the rule the other; so more is narrowed."""
     found = plan("kind = 'login'")
     assert found.path.index == "by_kind_and_tenant"
-    assert not found.withheld
+    assert not found.hides_cost
 
 
 @pytest.mark.parametrize(
@@ -130,10 +130,10 @@ def test_no_bound_of_a_caller_makes_a_rules_own_inexact(
 ) -> None:
     """DynamoDB has no half-open range: then the service checks the caller's end, not the rule's."""
     found = plan(text, f"{TENANT} AND {rule}")
-    assert " AND ".join(map(Printer().condition, found.key.terms)) == terms
-    checks = Printer().condition(found.local_filter) if found.local_filter else ""
+    assert " AND ".join(map(ExpressionFormatter().condition, found.key.terms)) == terms
+    checks = ExpressionFormatter().condition(found.local_filter) if found.local_filter else ""
     assert checks.removesuffix(f"{TENANT} AND {rule}").removesuffix(" AND ") == local
-    assert not found.withheld
+    assert not found.hides_cost
 
 
 def test_bounds_that_leave_nothing_are_answered_without_a_read() -> None:
@@ -207,7 +207,7 @@ def test_a_rule_that_no_key_condition_can_say_is_refused_though_it_is_about_keys
     """DynamoDB takes no such condition on a key, so hidden items would be read."""
     rule = f"{TENANT} AND {more}"
     assert refusal("at > 5", rule).reason == "ACCESS_RULES"
-    assert plan("at > 5", rule, as_filter=True).withheld
+    assert plan("at > 5", rule, as_filter=True).hides_cost
 
 
 # As a filter
@@ -217,18 +217,18 @@ def test_as_a_filter_any_path_may_be_read() -> None:
     """What it costs is withheld then, since it depends on hidden items."""
     found = plan("user_id = 'u'", as_filter=True)
     assert found.path.index is None
-    assert found.withheld
+    assert found.hides_cost
     assert found.filter == parse_expression(TENANT, {})
     assert plan("user_id = 'u' AND event_id = 'e'", as_filter=True).operation is Operation.GET
     scan = plan("", "owner = 'me'", as_filter=True, on=table(allow_scan=True))
     assert scan.operation is Operation.SCAN
-    assert scan.withheld
+    assert scan.hides_cost
     assert refusal("", "owner = 'me'", as_filter=True).reason == "SCAN_NOT_ALLOWED"
 
 
 def test_as_a_filter_too_a_key_condition_is_taken_where_it_narrows_most() -> None:
     """Then nothing needs to be withheld."""
-    assert not plan("at > 5", as_filter=True).withheld
+    assert not plan("at > 5", as_filter=True).hides_cost
 
 
 def test_an_index_that_lacks_the_rules_attributes_is_checked_on_the_items() -> None:
@@ -236,7 +236,7 @@ def test_an_index_that_lacks_the_rules_attributes_is_checked_on_the_items() -> N
     found = plan("level = 3", as_filter=True, index="by_level", projection=(parse_path("at"),))
     assert found.hydration is not None
     assert found.hydration.condition == parse_expression(TENANT, {})
-    assert found.withheld
+    assert found.hides_cost
     scan = plan("", as_filter=True, index="by_level", projection=(parse_path("at"),),
                 on=table(allow_scan=True))  # fmt: skip
     assert scan.operation is Operation.SCAN
@@ -245,7 +245,7 @@ def test_an_index_that_lacks_the_rules_attributes_is_checked_on_the_items() -> N
 
 def test_a_partition_key_that_is_not_granted_is_not_named() -> None:
     """Neither as a reason nor as advice; a rule that fixes it makes the table readable."""
-    on = table().narrowed(frozenset({"event_id", "note"}), frozenset())
+    on = table().restricted_to(frozenset({"event_id", "note"}), frozenset())
     with pytest.raises(PreconditionFailed) as caught:
         plan("event_id = 'e'", None, on=on)
     assert "@table: its key is not granted" in caught.value.message

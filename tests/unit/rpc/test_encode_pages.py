@@ -11,7 +11,7 @@ from google.protobuf.descriptor import Descriptor
 
 from dynamodb_processor.v1.query_service_pb2 import QueryResponse, StreamQueryResponse
 from dynamodb_processor_server.dynamodb.item_encoding import encode_item
-from dynamodb_processor_server.pager.pager import Step
+from dynamodb_processor_server.pager.pager import PageResult
 from dynamodb_processor_server.reader import (
     NO_USAGE,
     CacheStatus,
@@ -31,7 +31,7 @@ _TOTALS: Final = (None, Total(0, True), Total(9, False))
 _TOKENS: Final = ("", "t" * 100, "t" * 5_000)
 
 
-def steps() -> list[Step]:
+def steps() -> list[PageResult]:
     """Return pages of every cache status, size and end, read or not, with a total or without."""
     found = []
     for status, count, end, usage, total in product(
@@ -40,14 +40,14 @@ def steps() -> list[Step]:
         items = b"".join(map(encode_item, make_items(count)))
         content = PageContent(items, count, b"behind", end, 1_700_000_000.25)
         page = Page(content, usage, status, 1.5, 20.0)
-        found.append(Step(page, count + 40, count + 4, usage, last=True, total=total))
+        found.append(PageResult(page, count + 40, count + 4, usage, last=True, total=total))
     return found
 
 
 def test_the_bytes_of_every_page_are_strict() -> None:
     """Each combination of what a page may say is read byte by byte, and says what it is to say."""
     for step, token, withheld in product(steps(), _TOKENS, (False, True)):
-        plan = replace(_PLAN, withheld=withheld)
+        plan = replace(_PLAN, hides_cost=withheld)
         data = query_response(step, plan, token)
         assert oddities(data, QueryResponse.DESCRIPTOR) == []
         said = QueryResponse.FromString(data)

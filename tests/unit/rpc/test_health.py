@@ -13,7 +13,7 @@ import structlog
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from dynamodb_processor_server.rpc.interceptors.chain import HookedHandlers
+from dynamodb_processor_server.rpc.interceptors.chain import InterceptedHandlers
 from dynamodb_processor_server.rpc.method_handlers import service_handler
 from dynamodb_processor_server.rpc.server import HEALTH_SERVICE
 from dynamodb_processor_server.rpc.services.health import Health
@@ -53,7 +53,7 @@ async def serve(max_watches: int) -> AsyncIterator[Running]:
     health = Health(_SERVICES, max_watches)
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
     service: Any = HEALTH_SERVICE
-    handlers = HookedHandlers([service_handler(service, health)], ())
+    handlers = InterceptedHandlers([service_handler(service, health)], ())
     server.add_generic_rpc_handlers((handlers,))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -10,9 +10,9 @@ from dynamodb_processor.v1.query_service_pb2 import QueryRequest
 from dynamodb_processor_server.auth.grants import Grant
 from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.errors import InvalidRequest, PermissionDenied, PreconditionFailed
-from dynamodb_processor_server.query.page_token import TokenKey, TokenSealer
-from dynamodb_processor_server.rpc.decode.page_request import READERS, PageRequest
-from dynamodb_processor_server.rpc.page_cursors import Opening, Openings, Tokens
+from dynamodb_processor_server.query.page_token import PageTokenCipher, TokenKey
+from dynamodb_processor_server.rpc.decode.page_request import REQUEST_DECODERS, PageRequest
+from dynamodb_processor_server.rpc.page_cursors import PageTokens, ResumePoint, ResumePointCache
 from tests.support.running import query_spec
 from tests.unit.rpc.test_prepared_queries import Prepared
 
@@ -28,11 +28,13 @@ class Opened:
     prepared: Prepared = field(default_factory=Prepared)
 
     def __post_init__(self) -> None:
-        sealer = TokenSealer([TokenKey("k", bytes(32))], _LIFETIME, now=lambda: self.now)
-        self.tokens = Tokens(sealer, now=lambda: self.now)
-        self.openings = Openings(self.prepared.preparation, self.tokens, now=lambda: self.now)
+        sealer = PageTokenCipher([TokenKey("k", bytes(32))], _LIFETIME, now=lambda: self.now)
+        self.tokens = PageTokens(sealer, now=lambda: self.now)
+        self.openings = ResumePointCache(
+            self.prepared.preparation, self.tokens, now=lambda: self.now
+        )
 
-    async def __call__(self, request: PageRequest, caller: Principal = _CALLER) -> Opening:
+    async def __call__(self, request: PageRequest, caller: Principal = _CALLER) -> ResumePoint:
         """Open a request."""
         return self.openings.known(request, caller) or await self.openings.open(request, caller)
 
@@ -46,7 +48,7 @@ def opened() -> Opened:
 def request(token: str = "") -> PageRequest:
     """Return a request for a page of one user's events, as it is remembered."""
     spec = query_spec("events", "user_id = :u", parameters={"u": "u-1"})
-    read = READERS["Query"](QueryRequest(query=spec, page_token=token))
+    read = REQUEST_DECODERS["Query"](QueryRequest(query=spec, page_token=token))
     assert isinstance(read, PageRequest)
     return read
 

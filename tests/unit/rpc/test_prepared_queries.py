@@ -11,10 +11,10 @@ from dynamodb_processor.v1.query_pb2 import QuerySpec
 from dynamodb_processor_server.auth.grants import Grant
 from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.catalog.catalog import Catalog
-from dynamodb_processor_server.catalog.config import CatalogDeclaration, TableDeclaration
+from dynamodb_processor_server.catalog.config import CatalogConfig, TableConfig
 from dynamodb_processor_server.catalog.description import parse_description
 from dynamodb_processor_server.catalog.schema import TableSchema
-from dynamodb_processor_server.cursor import encode_positions
+from dynamodb_processor_server.cursor import encode_cursor
 from dynamodb_processor_server.errors import (
     ConfigurationError,
     FieldViolation,
@@ -24,12 +24,12 @@ from dynamodb_processor_server.errors import (
 from dynamodb_processor_server.limits.call_rate import RateClass
 from dynamodb_processor_server.limits.planning_time import PlanningTimeLimits
 from dynamodb_processor_server.query.expression.parser import parse_expression
-from dynamodb_processor_server.query.page_token import TokenKey, TokenSealer
+from dynamodb_processor_server.query.page_token import PageTokenCipher, TokenKey
 from dynamodb_processor_server.query.planning.row_rule import RowRule
-from dynamodb_processor_server.rpc.decode.page_request import Spec
-from dynamodb_processor_server.rpc.page_cursors import Opening, Tokens
+from dynamodb_processor_server.rpc.decode.page_request import RawQuerySpec
+from dynamodb_processor_server.rpc.page_cursors import PageTokens, ResumePoint
 from dynamodb_processor_server.rpc.planning import PlanningWork
-from dynamodb_processor_server.rpc.prepared_queries import Preparation, PreparedQuery
+from dynamodb_processor_server.rpc.prepared_queries import PreparedQuery, QueryPreparer
 from tests.support.limits import Clock
 from tests.support.running import query_spec
 from tests.support.work import InlineExecutor
@@ -46,7 +46,7 @@ class Described:
     sort: str = "at"
     asked: list[str] = field(default_factory=list)
 
-    async def describe(self, name: str, declaration: TableDeclaration) -> TableSchema:
+    async def describe(self, name: str, declaration: TableConfig) -> TableSchema:
         """Describe a table."""
         self.asked.append(name)
         names = {"user_id": "HASH", self.sort: "RANGE"}
@@ -76,16 +76,16 @@ class Prepared:
     clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
-        declaration = CatalogDeclaration.model_validate({"tables": {"events": None}})
+        declaration = CatalogConfig.model_validate({"tables": {"events": None}})
         self.catalog = Catalog(declaration, self.describer)
         self.limits = PlanningTimeLimits({"default": self.rates}, self.clock)
         work = PlanningWork(self.limits, InlineExecutor())
-        self.preparation = Preparation(self.catalog, work)
+        self.preparation = QueryPreparer(self.catalog, work)
 
     async def __call__(self, spec: QuerySpec, *grants: Grant) -> PreparedQuery:
         """Prepare a query, for a caller with these grants if any are given."""
         caller = replace(_CALLER, grants=grants) if grants else _CALLER
-        return await self.preparation.prepare(Spec.of(spec), caller, ())
+        return await self.preparation.prepare(RawQuerySpec.of(spec), caller, ())
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ async def test_permission_is_looked_at_every_time(prepare: Prepared) -> None:
     await prepare(of("u-1"))
     stranger = Principal("key-2", "stranger", frozenset({"reader"}), (Grant("flights"),), "default")
     with pytest.raises(PermissionDenied, match="events is not granted to stranger"):
-        await prepare.preparation.prepare(Spec.of(of("u-1")), stranger, ())
+        await prepare.preparation.prepare(RawQuerySpec.of(of("u-1")), stranger, ())
 
 
 async def test_what_is_wrong_besides_the_query_is_told_with_it(prepare: Prepared) -> None:
@@ -165,17 +165,17 @@ async def test_what_is_wrong_besides_the_query_is_told_with_it(prepare: Prepared
     await prepare(of("u-1"))
     mistakes = (FieldViolation("page_size", "must not be negative"),)
     with pytest.raises(InvalidRequest) as caught:
-        await prepare.preparation.prepare(Spec.of(of("u-1")), _CALLER, mistakes)
+        await prepare.preparation.prepare(RawQuerySpec.of(of("u-1")), _CALLER, mistakes)
     assert [violation.field for violation in caught.value.violations] == ["page_size"]
 
 
 async def test_a_place_is_sealed_once_a_minute(prepare: Prepared) -> None:
     """The same page goes out with the same token; other places have theirs."""
     clock = [0.0]
-    sealer = TokenSealer([TokenKey("k", bytes(32))], lifetime=600.0)
-    tokens = Tokens(sealer, now=lambda: clock[0])
+    sealer = PageTokenCipher([TokenKey("k", bytes(32))], lifetime=600.0)
+    tokens = PageTokens(sealer, now=lambda: clock[0])
     prepared = await prepare(of("u-1"))
-    opening = Opening(prepared)
+    opening = ResumePoint(prepared)
 
     def seal(at: bytes = b"[1]", returned: int = 1) -> str:
         return tokens.seal(opening, _CALLER, at, returned)
@@ -231,13 +231,13 @@ async def test_a_token_is_good_under_one_rule(prepare: Prepared) -> None:
 
 async def test_a_token_does_not_tell_how_long_a_hidden_key_is(prepare: Prepared) -> None:
     """Where reads pass over hidden items, tokens of all places have one length, and open."""
-    sealer = TokenSealer([TokenKey("k", bytes(32))], lifetime=600.0)
-    tokens = Tokens(sealer, now=lambda: 0.0)
-    places = [encode_positions([{"at": {"S": "x" * length}}]) for length in (1, 40, 3_000)]
+    sealer = PageTokenCipher([TokenKey("k", bytes(32))], lifetime=600.0)
+    tokens = PageTokens(sealer, now=lambda: 0.0)
+    places = [encode_cursor([{"at": {"S": "x" * length}}]) for length in (1, 40, 3_000)]
 
     async def sealed(grant: Grant) -> list[str]:
         prepared = await prepare(of("u-1"), grant)
-        found = [tokens.seal(Opening(prepared), _CALLER, place, 1) for place in places]
+        found = [tokens.seal(ResumePoint(prepared), _CALLER, place, 1) for place in places]
         for place, token in zip(places, found, strict=True):
             opened = tokens.open(token, "page_token", prepared, _CALLER)
             assert (opened.prepared, opened.at, opened.returned) == (prepared, place, 1)
@@ -251,7 +251,7 @@ async def test_a_token_does_not_tell_how_long_a_hidden_key_is(prepare: Prepared)
 
 async def test_a_grant_of_attributes_that_are_not_shown_is_none(prepare: Prepared) -> None:
     """What a catalog hides cannot be granted."""
-    declaration = CatalogDeclaration.model_validate({"tables": {"events": {"attributes": ["at"]}}})
+    declaration = CatalogConfig.model_validate({"tables": {"events": {"attributes": ["at"]}}})
     prepare.catalog.replace(declaration)
     with pytest.raises(PermissionDenied, match="no attribute of table events is granted"):
         await prepare(of("u-1"), Grant("events", frozenset({"note"})))

@@ -13,7 +13,7 @@ from dynamodb_processor.v1.query_service_pb2 import BatchGetItemsRequest, QueryR
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item, ListValue, MapValue, NumberSet
 from dynamodb_processor_server.errors import MAX_VIOLATIONS, InvalidRequest
 from dynamodb_processor_server.query.expression.limits import MAX_TOKENS, MAX_VALUES
-from dynamodb_processor_server.rpc.decode.page_request import READERS, PageRequest, is_kept
+from dynamodb_processor_server.rpc.decode.page_request import REQUEST_DECODERS, PageRequest, is_kept
 from dynamodb_processor_server.rpc.decode.violations import Violations
 from dynamodb_processor_server.rpc.method_handlers import service_handler
 from dynamodb_processor_server.rpc.server import QUERY_SERVICE
@@ -169,10 +169,10 @@ def test_unknown_fields_of_a_budget_are_few_violations() -> None:
         unknown = QueryRequest.FromString(data)
         unknown.budget.MergeFromString(_UNKNOWN * count)
         with counted_work() as work:
-            request = READERS["Query"](unknown)
+            request = REQUEST_DECODERS["Query"](unknown)
         assert isinstance(request, PageRequest)
-        assert len(request.mistakes) == told
-        assert words in request.mistakes[0].description
+        assert len(request.violations) == told
+        assert words in request.violations[0].description
         assert work.calls < 1_000
 
 
@@ -229,7 +229,7 @@ def test_requests_are_remembered_within_bytes_and_not_if_they_are_mistaken() -> 
 
     def read(request: QueryRequest) -> object:
         reads.append(request)
-        return READERS["Query"](request)
+        return REQUEST_DECODERS["Query"](request)
 
     decode = _decoder({"Query": read})
     data = [

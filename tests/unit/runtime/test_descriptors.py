@@ -16,9 +16,9 @@ from dynamodb_processor_server.runtime.descriptors import SpareDescriptor, conne
 _READ_WITHOUT_ANY = """
 import os, resource, sys
 from pathlib import Path
-from dynamodb_processor_server.config_files import Document
+from dynamodb_processor_server.config_files import ConfigDocument
 file = Path(sys.argv[1])
-Document.read(file)
+ConfigDocument.read(file)
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 held = []
 try:
@@ -27,7 +27,7 @@ try:
 except OSError:
     pass
 for _ in range(3):
-    print(Document.read(file).content.decode())
+    print(ConfigDocument.read(file).content.decode())
 """
 
 

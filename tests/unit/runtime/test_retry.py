@@ -7,19 +7,19 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamodb_processor_server.runtime.retry import RetryBudget, pause_before
+from dynamodb_processor_server.runtime.retry import RetryBudget, backoff_delay
 
 
 def test_pauses_grow_and_end_growing() -> None:
     """From 25 ms by doubling up to a second, however many retries there are."""
-    pauses = [pause_before(retry, lambda: 1.0) for retry in (1, 2, 3, 4, 5, 6, 7, 8, 5_000)]
+    pauses = [backoff_delay(retry, lambda: 1.0) for retry in (1, 2, 3, 4, 5, 6, 7, 8, 5_000)]
     assert pauses == [0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0]
 
 
 def test_jitter_is_full() -> None:
     """Those who failed together come back spread over all of the pause."""
     seeded = random.Random(7)
-    pauses = [pause_before(7, seeded.random) for _ in range(1_000)]
+    pauses = [backoff_delay(7, seeded.random) for _ in range(1_000)]
     assert min(pauses) < 0.01
     assert max(pauses) > 0.99
 

@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry
 from dynamodb_processor_server.limits.call_rate import CallRateLimits, RateClass
 from dynamodb_processor_server.limits.planning_time import PlanningTimeLimits
 from dynamodb_processor_server.limits.read_units import ReadUnitLimits
-from dynamodb_processor_server.limits.redis.guarded_store import Asking
-from dynamodb_processor_server.limits.redis.port import LimitsLost
+from dynamodb_processor_server.limits.redis.guarded_store import GuardedStore
+from dynamodb_processor_server.limits.redis.port import LimitStoreError
 from dynamodb_processor_server.runtime.token_bucket import LocalBucket
 from dynamodb_processor_server.telemetry.limits import LimitMetrics, SharedLimitMetrics
 from tests.support.limits import Clock, principal
@@ -75,15 +75,15 @@ async def test_what_becomes_of_questions_is_counted() -> None:
         return 1
 
     async def fail() -> int:
-        raise LimitsLost("unreachable")
+        raise LimitStoreError("unreachable")
 
-    registry, asking = CollectorRegistry(), Asking(1.0, Clock(), lambda: 0.0)
+    registry, asking = CollectorRegistry(), GuardedStore(1.0, Clock(), lambda: 0.0)
     SharedLimitMetrics(registry, asking)
     assert value(registry, "breaker_state") == 0
-    assert await asking.ask("calls", answer) == 1
+    assert await asking.call("calls", answer) == 1
     for _ in range(2):
-        with pytest.raises(LimitsLost):
-            await asking.ask("read_units", fail)
+        with pytest.raises(LimitStoreError):
+            await asking.call("read_units", fail)
     assert value(registry, "operations_total", operation="calls", outcome="done") == 1
     told = value(registry, "operations_total", operation="read_units", outcome="unreachable")
     assert told == 1

@@ -17,7 +17,7 @@ from dynamodb_processor_server.telemetry import metrics_server
 from dynamodb_processor_server.telemetry.metrics import (
     BackendMetrics,
     CallMetrics,
-    watch,
+    register_gauge,
 )
 from dynamodb_processor_server.telemetry.metrics_server import MetricsServer
 from tests.support.lengths import PATIENCE
@@ -95,14 +95,14 @@ async def test_breakers_show_their_state(registry: CollectorRegistry) -> None:
 def test_a_watched_value_is_read_when_it_is_scraped(registry: CollectorRegistry) -> None:
     """So that nothing has to be told of its changes."""
     pages = [1]
-    watch(registry, "cached_pages", "Cached pages.", lambda: len(pages))
+    register_gauge(registry, "cached_pages", "Cached pages.", lambda: len(pages))
     pages.append(2)
     assert value(registry, "cached_pages") == 2
 
 
 def test_metrics_are_served_over_http_for_a_while(registry: CollectorRegistry) -> None:
     """On a port of their own, which is closed with the `with`."""
-    watch(registry, "cached_pages", "Cached pages.", lambda: 7)
+    register_gauge(registry, "cached_pages", "Cached pages.", lambda: 7)
     with MetricsServer(registry, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.port}/metrics"
         with urllib.request.urlopen(url, timeout=PATIENCE) as answer:

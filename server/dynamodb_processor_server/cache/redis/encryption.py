@@ -33,12 +33,12 @@ _ENDS: Final = tuple(PageEnd)
 _EVENT: Final = b"event"
 
 
-class Unsealable(Exception):
+class DecryptionError(Exception):
     """It was not sealed by a replica with these keys for this place."""
 
 
 @dataclass(frozen=True, slots=True)
-class SealedPage:
+class ExpiringPage:
     """A page of the shared tier; `expires` is in seconds since the epoch."""
 
     content: PageContent
@@ -58,7 +58,7 @@ class _Key:
         return digest[:_NAME_BYTES].hex().encode()
 
 
-class TierSealer:
+class PageCipher:
     """Makes names, and seals and opens values.
 
     `random_bytes` is `os.urandom`. `page_bounds` are the numbers of bytes that bound the pages read
@@ -87,7 +87,7 @@ class TierSealer:
         """Return all names under which any replica may look the tags' generations up."""
         return [key.name(tag) for tag in tags for key in self._keys]
 
-    def seal_page(self, page: SealedPage, place: bytes) -> bytes:
+    def encrypt_page(self, page: ExpiringPage, place: bytes) -> bytes:
         """Return a page that opens only with the same `place`."""
         content = page.content
         following = b"" if content.next is None else content.next
@@ -99,11 +99,11 @@ class TierSealer:
             _ENDS.index(content.end),
             -1 if content.next is None else len(following),
         )
-        return self._seal(packed + following + content.items, place)
+        return self._encrypt(packed + following + content.items, place)
 
-    def open_page(self, value: bytes, place: bytes) -> SealedPage:
-        """Return what `seal_page` put in. Raise Unsealable."""
-        clear = self._open(value, place)
+    def decrypt_page(self, value: bytes, place: bytes) -> ExpiringPage:
+        """Return what `encrypt_page` put in. Raise Unsealable."""
+        clear = self._decrypt(value, place)
         read_at, expires, valid_until, count, end, length = _PAGE.unpack_from(clear)
         middle = _PAGE.size + max(0, length)
         content = PageContent(
@@ -114,23 +114,23 @@ class TierSealer:
             read_at=read_at,
             valid_until=None if math.isnan(valid_until) else valid_until,
         )
-        return SealedPage(content, expires)
+        return ExpiringPage(content, expires)
 
-    def seal_event(self, tags: Iterable[Tag]) -> bytes:
+    def encrypt_event(self, tags: Iterable[Tag]) -> bytes:
         """Return an event that says which tags have moved."""
-        return self._seal(b"".join(tags), _EVENT)
+        return self._encrypt(b"".join(tags), _EVENT)
 
-    def open_event(self, event: bytes) -> list[Tag]:
-        """Return what `seal_event` put in. Raise Unsealable."""
-        clear = self._open(event, _EVENT)
+    def decrypt_event(self, event: bytes) -> list[Tag]:
+        """Return what `encrypt_event` put in. Raise Unsealable."""
+        clear = self._decrypt(event, _EVENT)
         return [clear[at : at + TAG_BYTES] for at in range(0, len(clear), TAG_BYTES)]
 
-    def _seal(self, clear: bytes, place: bytes) -> bytes:
+    def _encrypt(self, clear: bytes, place: bytes) -> bytes:
         key = self._keys[0]
         nonce = self._random_bytes(_NONCE_BYTES)
         return key.header + nonce + key.cipher.encrypt(nonce, clear, key.header + place)
 
-    def _open(self, value: bytes, place: bytes) -> bytes:
+    def _decrypt(self, value: bytes, place: bytes) -> bytes:
         for key in self._keys:
             body = value[len(key.header) :]
             if not value.startswith(key.header) or len(body) < _NONCE_BYTES + 16:
@@ -140,4 +140,4 @@ class TierSealer:
                 return key.cipher.decrypt(nonce, sealed, key.header + place)
             except InvalidTag:
                 continue
-        raise Unsealable
+        raise DecryptionError

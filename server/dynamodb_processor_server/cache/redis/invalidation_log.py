@@ -17,8 +17,13 @@ from typing import Final, NoReturn
 import structlog
 
 from dynamodb_processor_server.cache.generations import Generations
-from dynamodb_processor_server.cache.redis.encryption import TierSealer, Unsealable
-from dynamodb_processor_server.cache.redis.port import MOST_EVENTS, Polled, TierFailed, TierStore
+from dynamodb_processor_server.cache.redis.encryption import DecryptionError, PageCipher
+from dynamodb_processor_server.cache.redis.port import (
+    MOST_EVENTS,
+    PollResult,
+    SharedCacheError,
+    SharedCacheStore,
+)
 from dynamodb_processor_server.runtime.redis import RedisLog
 
 #: For how many seconds after a poll was sent its answer is good; what every replica relies on.
@@ -30,7 +35,7 @@ _EVENTS_AT_ONCE: Final = 20  # then the event loop may see to others
 _log = structlog.get_logger(__name__)
 
 
-class View:
+class InvalidationLogFollower:
     """Follows the stream and moves what is local accordingly.
 
     `clock` gives seconds and never goes back. `resets` counts, by reason, how often everything was
@@ -39,8 +44,8 @@ class View:
 
     def __init__(
         self,
-        store: TierStore,
-        sealer: TierSealer,
+        store: SharedCacheStore,
+        sealer: PageCipher,
         generations: Generations,
         timeout: float,
         clock: Callable[[], float] = time.monotonic,
@@ -66,7 +71,7 @@ class View:
         """Whether every acknowledged invalidation has moved the local generations."""
         return self._clock() < self._fresh_until
 
-    def lose(self) -> None:
+    def mark_stale(self) -> None:
         """Be fresh no more until the next poll: the store was found to be in another epoch."""
         self._fresh_until = -inf
 
@@ -89,7 +94,7 @@ class View:
             async with asyncio.timeout(self._timeout):
                 polled = await self._store.poll(self.epoch, self.sequence, self._most)
                 await self._take(polled, sent)
-        except TierFailed as error:
+        except SharedCacheError as error:
             self._failed(error.kind, error.words)
         except TimeoutError:
             self._most = max(1, self._most // 2)  # so many may take too long
@@ -101,7 +106,7 @@ class View:
             if self.fresh:
                 self._log.succeeded()
 
-    async def _take(self, polled: Polled, sent: float) -> None:
+    async def _take(self, polled: PollResult, sent: float) -> None:
         behind = polled.sequence - self.sequence
         told = range(1, min(behind, self._most) + 1)
         if polled.epoch != self.epoch:
@@ -113,31 +118,31 @@ class View:
         elif [number - self.sequence for number, _ in polled.events] != list(told):
             self._reset("gap", polled)
         else:
-            await self._hear(polled)
+            await self._apply_events(polled)
         if self.sequence == polled.sequence:
             self._fresh_until = sent + FRESH_SECONDS
 
-    async def _hear(self, polled: Polled) -> None:
+    async def _apply_events(self, polled: PollResult) -> None:
         for at, (number, event) in enumerate(polled.events, 1):
             try:
-                self._generations.move(self._sealer.open_event(event))
-            except Unsealable:
+                self._generations.invalidate(self._sealer.decrypt_event(event))
+            except DecryptionError:
                 # It cannot be known which pages of the tier are over: no replica is to use any. As
                 # long as that has not been brought about, the next poll meets the event again.
                 self._drop("unreadable")
-                self.lose()
+                self.mark_stale()
                 await self._store.renew(polled.epoch)
                 return
             self.sequence = number
             if at % _EVENTS_AT_ONCE == 0:
                 await asyncio.sleep(0)
 
-    def _reset(self, reason: str, polled: Polled) -> None:
+    def _reset(self, reason: str, polled: PollResult) -> None:
         self._drop(reason)
         self.epoch, self.sequence = polled.epoch, polled.sequence
 
     def _drop(self, reason: str) -> None:
-        self._generations.move_all()
+        self._generations.invalidate_all()
         self.resets[reason] += 1
         _log.info("local_cache_dropped", reason=reason)
 

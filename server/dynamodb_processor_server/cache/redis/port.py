@@ -15,7 +15,7 @@ from typing import Protocol
 MOST_EVENTS = 1_000
 
 
-class TierFailed(Exception):
+class SharedCacheError(Exception):
     """The store did not do what it was asked.
 
     `kind` is one of few, for metrics. `words` are the store's own, for the log.
@@ -27,42 +27,43 @@ class TierFailed(Exception):
         self.words = words
 
 
-class EpochOver(Exception):
+class EpochChanged(Exception):
     """The store is in another epoch than its caller knows."""
 
 
 @dataclass(frozen=True, slots=True)
-class LookUp:
+class LookupRequest:
     """What is asked about a page. Times are in seconds.
 
     The page must carry the current generations of `tags`. The lease is asked for with a `lease`
-    that nobody else uses, None for none; nobody gets it while a tag was moved less than `settling`
-    ago. `wanted` is False where only the generations are. `lifetime` is how long a page that is
-    read now may live, and its generations will; where it is 0 none is read, and no generation made.
+    that nobody else uses, None for none; nobody gets it while a tag was moved less than
+    `quarantine` ago. `wanted` is False where only the generations are. `lifetime` is how long a
+    page that is read now may live, and its generations will; where it is 0 none is read, and no
+    generation made.
     """
 
     epoch: bytes
     page: bytes
     tags: tuple[bytes, ...]
-    settling: float
+    quarantine: float
     lifetime: float
     lease: bytes | None = None
     wanted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LookupResult:
     """What is there.
 
-    `generations` are the tags' current ones, empty where one is missing. `settled` says that none
-    was moved less than `LookUp.settling` ago; `young`, that one was made anew a moment ago, so that
-    a move before it may have been lost, of which only the stream up to `sequence` tells. `leased`
-    says that the caller has the lease, `taken` that another one has it.
+    `generations` are the tags' current ones, empty where one is missing. `past_quarantine` says
+    that none was moved less than `LookupRequest.quarantine` ago; `young`, that one was made anew a
+    moment ago, so that a move before it may have been lost, of which only the stream up to
+    `sequence` tells. `leased` says that the caller has the lease, `taken` that another one has it.
     """
 
     generations: tuple[bytes, ...]
     sequence: int
-    settled: bool
+    past_quarantine: bool
     young: bool
     page: bytes | None
     leased: bool = False
@@ -70,7 +71,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Polled:
+class PollResult:
     """What was invalidated after a number of the stream.
 
     `sequence` is the latest number. `events` are the first ones, in order and by number; whoever
@@ -82,20 +83,26 @@ class Polled:
     events: Sequence[tuple[int, bytes]]
 
 
-class TierStore(Protocol):
-    """Keeps pages, generations and the stream of invalidations. Every method raises TierFailed."""
+class SharedCacheStore(Protocol):
+    """Stores pages, generations and the stream of invalidations.
+
+    Every method raises SharedCacheError.
+    """
 
     async def connect(self) -> None:
         """Get ready for the other methods, in some seconds, so that those take as long as usual."""
         ...
 
-    async def look_up(self, asked: LookUp) -> Found:
-        """Return the page and the generations, missing ones made anew; raise EpochOver as well."""
+    async def lookup(self, asked: LookupRequest) -> LookupResult:
+        """Return the page and the generations; create missing generations.
+
+        Raises EpochChanged as well.
+        """
         ...
 
     async def store(
         self,
-        asked: LookUp,
+        asked: LookupRequest,
         generations: tuple[bytes, ...],
         value: bytes,
         lifetime: float,
@@ -103,7 +110,7 @@ class TierStore(Protocol):
         """Keep a page read under `generations` for `lifetime` seconds, and give up its lease."""
         ...
 
-    async def release(self, asked: LookUp, generations: tuple[bytes, ...]) -> None:
+    async def release(self, asked: LookupRequest, generations: tuple[bytes, ...]) -> None:
         """Give up the lease of a page that is not going to be stored."""
         ...
 
@@ -111,7 +118,7 @@ class TierStore(Protocol):
         """Move tags and append an event to the stream, both at once."""
         ...
 
-    async def poll(self, epoch: bytes, after: int, most: int) -> Polled:
+    async def poll(self, epoch: bytes, after: int, most: int) -> PollResult:
         """Return what was appended after a number, at most so many events."""
         ...
 

@@ -11,18 +11,26 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar
 
-from dynamodb_processor_server.cache.redis.encryption import SealedPage, TierSealer, Unsealable
-from dynamodb_processor_server.cache.redis.invalidation_log import View
+from dynamodb_processor_server.cache.redis.encryption import (
+    DecryptionError,
+    ExpiringPage,
+    PageCipher,
+)
+from dynamodb_processor_server.cache.redis.invalidation_log import InvalidationLogFollower
 from dynamodb_processor_server.cache.redis.port import (
-    EpochOver,
-    Found,
-    LookUp,
-    TierFailed,
-    TierStore,
+    EpochChanged,
+    LookupRequest,
+    LookupResult,
+    SharedCacheError,
+    SharedCacheStore,
 )
 from dynamodb_processor_server.cache.tags import Tag
 from dynamodb_processor_server.reader import PageContent
-from dynamodb_processor_server.runtime.circuit_breaker import Breaker, LeftAlone, guarded
+from dynamodb_processor_server.runtime.circuit_breaker import (
+    CircuitBreaker,
+    CircuitOpenError,
+    call_through,
+)
 
 # Seconds for somebody else's read. Shorter than the lease lives: one whose look-up was not answered
 # in time is held by nobody, and must not cost more than this.
@@ -34,35 +42,35 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class SharedLookup:
     """A page to look for.
 
-    `settling` is the quarantine of its plan, in seconds. A page read before `oldest`, in seconds
+    `quarantine` is the quarantine of its plan, in seconds. A page read before `oldest`, in seconds
     since the epoch, is not wanted, inf for none at all. `shared` says that the caller is willing to
     wait for another replica's read of it. `lifetime` is for how many seconds the page is kept if it
     is read, 0 if it is not going to be.
     """
 
     cache_key: bytes
-    at: bytes
+    cursor: bytes
     page_size: int
     tags: tuple[Tag, ...]
-    settling: float
+    quarantine: float
     oldest: float
     lifetime: float
     shared: bool
 
 
 @dataclass(slots=True)
-class Ticket:
+class FillLease:
     """What a page was looked for under; whoever holds it keeps what it reads, or releases it."""
 
-    asked: LookUp
-    found: Found
+    asked: LookupRequest
+    found: LookupResult
     used: bool = False
 
 
-class SharedTier:
+class SharedPageCache:
     """Pages that replicas share.
 
     `lost` says what becomes of local pages while the view of invalidations is not fresh. `outcomes`
@@ -72,10 +80,10 @@ class SharedTier:
 
     def __init__(
         self,
-        store: TierStore,
-        sealer: TierSealer,
-        view: View,
-        breaker: Breaker,
+        store: SharedCacheStore,
+        sealer: PageCipher,
+        view: InvalidationLogFollower,
+        breaker: CircuitBreaker,
         timeout: float,
         lost: Literal["bypass", "serve_until_ttl"] = "bypass",
         now: Callable[[], float] = time.time,
@@ -97,7 +105,7 @@ class SharedTier:
         """Whether what this replica holds may be served without asking anybody."""
         return self._lenient or self.view.fresh
 
-    async def find(self, wanted: Wanted) -> SealedPage | Ticket | None:
+    async def find(self, wanted: SharedLookup) -> ExpiringPage | FillLease | None:
         """Return the page, or leave to read and store it, or None if the tier cannot be used.
 
         The caller must have begun its own reading before.
@@ -105,29 +113,29 @@ class SharedTier:
         if not self.view.fresh:
             self.outcomes["look_up", "not_fresh"] += 1
             return None
-        asked = LookUp(
+        asked = LookupRequest(
             self.view.epoch,
-            self._sealer.page_name(wanted.cache_key, wanted.at, wanted.page_size),
+            self._sealer.page_name(wanted.cache_key, wanted.cursor, wanted.page_size),
             self._sealer.tag_names(wanted.tags),
-            wanted.settling,
+            wanted.quarantine,
             wanted.lifetime,
             os.urandom(16).hex().encode() if wanted.shared else None,
             wanted.oldest <= self._now(),
         )
         try:
             return await self._find(asked, wanted.oldest)
-        except EpochOver:
+        except EpochChanged:
             self.outcomes["look_up", "epoch_over"] += 1
-            self.view.lose()
-        except TierFailed:
+            self.view.mark_stale()
+        except SharedCacheError:
             pass  # it has been counted
         return None
 
-    async def _find(self, asked: LookUp, oldest: float) -> SealedPage | Ticket:
+    async def _find(self, asked: LookupRequest, oldest: float) -> ExpiringPage | FillLease:
         loop = asyncio.get_running_loop()
         patience = loop.time() + _LONGEST_WAIT
         while True:
-            found = await self._guarded("look_up", lambda: self._store.look_up(asked))
+            found = await self._guarded("look_up", lambda: self._store.lookup(asked))
             if found.page is not None:
                 page = self._opened(asked, found.page, found.generations)
                 if page is not None and page.content.read_at >= oldest:
@@ -135,20 +143,20 @@ class SharedTier:
                     return page
             if not found.taken or loop.time() >= patience:
                 self.outcomes["look_up", "miss"] += 1
-                return Ticket(asked, found)
+                return FillLease(asked, found)
             await asyncio.sleep(0.02 + 0.03 * self._jitter())
 
     def _opened(
-        self, asked: LookUp, value: bytes, generations: tuple[bytes, ...]
-    ) -> SealedPage | None:
+        self, asked: LookupRequest, value: bytes, generations: tuple[bytes, ...]
+    ) -> ExpiringPage | None:
         try:
-            page = self._sealer.open_page(value, _place(asked, generations))
-        except Unsealable:
+            page = self._sealer.decrypt_page(value, _place(asked, generations))
+        except DecryptionError:
             self.outcomes["look_up", "garbage"] += 1
             return None
         return page if page.expires > self._now() else None
 
-    def keep(self, ticket: Ticket, content: PageContent, expires: float) -> None:
+    def store(self, ticket: FillLease, content: PageContent, expires: float) -> None:
         """Store what was read under a ticket, if it may be; nobody waits for that.
 
         The page's local reading must be intact and settled. Where a generation was made anew, a
@@ -160,21 +168,24 @@ class SharedTier:
             not found.young or self.view.sequence >= found.sequence
         )
         lifetime = expires - self._now()
-        if not (found.settled and known and lifetime > 0) or len(content.items) > _LARGEST_PAGE:
+        if (
+            not (found.past_quarantine and known and lifetime > 0)
+            or len(content.items) > _LARGEST_PAGE
+        ):
             self.release(ticket)
             return
         ticket.used = True
         place = _place(ticket.asked, found.generations)
-        value = self._sealer.seal_page(SealedPage(content, expires), place)
-        self._send(
+        value = self._sealer.encrypt_page(ExpiringPage(content, expires), place)
+        self._run_in_background(
             "store", lambda: self._store.store(ticket.asked, found.generations, value, lifetime)
         )
 
-    def release(self, ticket: Ticket) -> None:
+    def release(self, ticket: FillLease) -> None:
         """Let others read what is not going to be stored, unless it has been."""
         if ticket.found.leased and not ticket.used:
             ticket.used = True
-            self._send(
+            self._run_in_background(
                 "release", lambda: self._store.release(ticket.asked, ticket.found.generations)
             )
 
@@ -184,7 +195,9 @@ class SharedTier:
             await asyncio.wait(self._errands)
         await self._store.close()
 
-    def _send(self, operation: str, errand: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def _run_in_background(
+        self, operation: str, errand: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
         if len(self._errands) >= _MOST_ERRANDS:
             self.outcomes[operation, "too_many"] += 1
             return
@@ -192,7 +205,7 @@ class SharedTier:
         async def run() -> None:
             try:
                 await self._guarded(operation, errand)
-            except TierFailed:
+            except SharedCacheError:
                 return
             self.outcomes[operation, "done"] += 1
 
@@ -201,18 +214,18 @@ class SharedTier:
         task.add_done_callback(self._errands.discard)
 
     async def _guarded(self, operation: str, ask: Callable[[], Awaitable[_T]]) -> _T:
-        """Return what the store answers in time. Raise TierFailed, counted, and EpochOver."""
+        """Return the store's answer. Raise SharedCacheError, which is counted, or EpochChanged."""
         try:
-            return await guarded(self.breaker, self._timeout, ask, TierFailed)
-        except LeftAlone:
+            return await call_through(self.breaker, self._timeout, ask, SharedCacheError)
+        except CircuitOpenError:
             kind = "rejected_by_breaker"
         except TimeoutError:
             kind = "timeout"
-        except TierFailed as error:
+        except SharedCacheError as error:
             kind = error.kind
         self.outcomes[operation, kind] += 1
-        raise TierFailed(kind)
+        raise SharedCacheError(kind)
 
 
-def _place(asked: LookUp, generations: tuple[bytes, ...]) -> bytes:
+def _place(asked: LookupRequest, generations: tuple[bytes, ...]) -> bytes:
     return b"page" + b"\0".join((asked.epoch, asked.page, *generations))

@@ -10,14 +10,14 @@ from typing import Any, Final
 from dynamodb_processor_server.cache.redis import scripts
 from dynamodb_processor_server.cache.redis.port import (
     MOST_EVENTS,
-    EpochOver,
-    Found,
-    LookUp,
-    Polled,
-    TierFailed,
+    EpochChanged,
+    LookupRequest,
+    LookupResult,
+    PollResult,
+    SharedCacheError,
 )
 from dynamodb_processor_server.runtime.redis import (
-    RedisFailed,
+    RedisCommandError,
     close_redis,
     connect,
     open_redis,
@@ -55,17 +55,17 @@ class RedisStore:
         scripts = (self._look_up, self._store, self._invalidate, self._poll, self._renew)
         try:
             await connect(self._redis, scripts)
-        except RedisFailed as error:
-            raise TierFailed(error.kind, error.words) from None
+        except RedisCommandError as error:
+            raise SharedCacheError(error.kind, error.words) from None
 
-    async def look_up(self, asked: LookUp) -> Found:
+    async def lookup(self, asked: LookupRequest) -> LookupResult:
         """Return the page and the generations."""
         answer = await self._run(
             self._look_up,
             _random(),
             asked.epoch,
             asked.page,
-            int(asked.settling * 1_000),
+            int(asked.quarantine * 1_000),
             _YOUNG,
             asked.lease or b"",
             _LEASE,
@@ -76,10 +76,10 @@ class RedisStore:
         )
         match answer:
             case [bytes()]:
-                raise EpochOver
+                raise EpochChanged
             case [bytes(), int(), int(), int(), bytes(), bytes(), list()]:
                 _, sequence, settled, young, value, lease, generations = answer
-                return Found(
+                return LookupResult(
                     tuple(generations),
                     sequence,
                     bool(settled),
@@ -88,10 +88,10 @@ class RedisStore:
                     lease == b"mine",
                     lease == b"theirs",
                 )
-        raise TierFailed("garbage")
+        raise SharedCacheError("garbage")
 
     async def store(
-        self, asked: LookUp, generations: tuple[bytes, ...], value: bytes, lifetime: float
+        self, asked: LookupRequest, generations: tuple[bytes, ...], value: bytes, lifetime: float
     ) -> None:
         """Keep a page and give up its lease."""
         digest = _digest(generations)
@@ -105,7 +105,7 @@ class RedisStore:
             max(1, int(lifetime * 1_000)),
         )
 
-    async def release(self, asked: LookUp, generations: tuple[bytes, ...]) -> None:
+    async def release(self, asked: LookupRequest, generations: tuple[bytes, ...]) -> None:
         """Give up the lease."""
         digest = _digest(generations)
         await self._run(self._store, asked.epoch, asked.page, asked.lease or b"", digest, b"", 1)
@@ -116,13 +116,13 @@ class RedisStore:
             self._invalidate, _random(), b"", event, self._moves_live, MOST_EVENTS, *tags
         )
 
-    async def poll(self, epoch: bytes, after: int, most: int) -> Polled:
+    async def poll(self, epoch: bytes, after: int, most: int) -> PollResult:
         """Return what was appended after a number."""
         match await self._run(self._poll, _random(), epoch, after, MOST_EVENTS, most):
             case [bytes() as current, int() as sequence, list() as flat]:
                 numbers = [int(number.removesuffix(b"-0")) for number in flat[::2]]
-                return Polled(current, sequence, tuple(zip(numbers, flat[1::2], strict=True)))
-        raise TierFailed("garbage")
+                return PollResult(current, sequence, tuple(zip(numbers, flat[1::2], strict=True)))
+        raise SharedCacheError("garbage")
 
     async def renew(self, epoch: bytes) -> None:
         """Begin a new epoch."""
@@ -135,8 +135,8 @@ class RedisStore:
     async def _run(self, script: Any, *arguments: bytes | int) -> Any:
         try:
             return await run_script(script, (self._prefix,), arguments)
-        except RedisFailed as error:
-            raise TierFailed(error.kind, error.words) from None
+        except RedisCommandError as error:
+            raise SharedCacheError(error.kind, error.words) from None
 
 
 def _random() -> bytes:

@@ -15,7 +15,7 @@ _MOST_AT_ONCE: Final = 100
 _T = TypeVar("_T")
 
 
-class Courier(Generic[_T]):
+class Batcher(Generic[_T]):
     """Delivers what it is given, in order, at most a hundred at once. `deliver` never raises."""
 
     def __init__(self, name: str, deliver: Callable[[list[_T]], Awaitable[None]]) -> None:
@@ -24,23 +24,23 @@ class Courier(Generic[_T]):
         self._waiting: list[_T] = []
         self._delivering: asyncio.Task[None] | None = None
 
-    def send(self, item: _T) -> None:
+    def add(self, item: _T) -> None:
         """Deliver an item soon."""
         self._waiting.append(item)
         if self._delivering is None:
-            self._delivering = asyncio.create_task(self._deliver_all(), name=self._name)
+            self._delivering = asyncio.create_task(self._run(), name=self._name)
 
-    def take_back(self) -> list[_T]:
+    def remove(self) -> list[_T]:
         """Return what has not been delivered, which then is not."""
         waiting, self._waiting = self._waiting, []
         return waiting
 
-    async def settle(self) -> None:
+    async def flush(self) -> None:
         """Wait until everything has been delivered."""
         while self._delivering is not None:
             await asyncio.wait((self._delivering,))
 
-    async def _deliver_all(self) -> None:
+    async def _run(self) -> None:
         try:
             while self._waiting:
                 batch, self._waiting = (

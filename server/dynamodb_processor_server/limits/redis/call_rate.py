@@ -9,22 +9,22 @@ from typing import Final
 
 from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.limits.call_rate import CallRateLimits, RateClass
-from dynamodb_processor_server.limits.redis.batcher import Courier
-from dynamodb_processor_server.limits.redis.guarded_store import Asking
+from dynamodb_processor_server.limits.redis.batcher import Batcher
+from dynamodb_processor_server.limits.redis.guarded_store import GuardedStore
 from dynamodb_processor_server.limits.redis.port import (
-    CallTaking,
-    LimitsLost,
     LimitStore,
+    LimitStoreError,
+    WindowAcquire,
 )
 
 _LOST: Final = float("nan")  # the answer that there is none
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
+class _Request:
     """A call that wants to be let through, and where its answer is awaited."""
 
-    taking: CallTaking
+    taking: WindowAcquire
     answer: asyncio.Future[float | None]
 
 
@@ -35,11 +35,11 @@ class SharedCallRateLimits:
     through here, so a principal does not get a second allowance when the store is lost.
     """
 
-    def __init__(self, local: CallRateLimits, store: LimitStore, asking: Asking) -> None:
+    def __init__(self, local: CallRateLimits, store: LimitStore, asking: GuardedStore) -> None:
         self._local = local
         self._store = store
         self._asking = asking
-        self._courier = Courier("rate limits of calls", self._deliver)
+        self._courier = Batcher("rate limits of calls", self._deliver)
 
     def charge(self, principal: Principal, table: str = "") -> Awaitable[None] | None:
         """Take a call from what the principal has left, on a table or in all.
@@ -54,16 +54,16 @@ class SharedCallRateLimits:
 
     async def settle(self) -> None:
         """Wait until everything has been answered, which is bounded in time."""
-        await self._courier.settle()
+        await self._courier.flush()
 
     async def _charge(self, principal: Principal, table: str, limit: RateClass, most: int) -> None:
         if self._asking.is_probing:
             self._local.charge(principal, table)
             return
         key = principal.rate_class, principal.name, table
-        taking = CallTaking(key, most, limit.window)
-        question = _Question(taking, asyncio.get_running_loop().create_future())
-        self._courier.send(question)
+        taking = WindowAcquire(key, most, limit.window)
+        question = _Request(taking, asyncio.get_running_loop().create_future())
+        self._courier.add(question)
         wait = await question.answer
         if wait is _LOST:
             self._local.charge(principal, table)
@@ -72,20 +72,20 @@ class SharedCallRateLimits:
         else:
             self._local.note(principal, table)
 
-    async def _deliver(self, batch: list[_Question]) -> None:
+    async def _deliver(self, batch: list[_Request]) -> None:
         questions = [question for question in batch if not question.answer.done()]  # has left
         if not questions:
             return
         asked = [question.taking for question in questions]
         waits: Sequence[float | None] = ()
         try:
-            waits = await self._asking.ask("calls", lambda: self._store.take_calls(asked))
-        except LimitsLost:
+            waits = await self._asking.call("calls", lambda: self._store.acquire_windows(asked))
+        except LimitStoreError:
             pass  # it has been counted
         finally:
             if not waits:
                 # Who came meanwhile has waited as well, and would wait once more.
-                questions += self._courier.take_back()
+                questions += self._courier.remove()
                 waits = [_LOST] * len(questions)
             for question, wait in zip(questions, waits, strict=True):
                 if not question.answer.done():

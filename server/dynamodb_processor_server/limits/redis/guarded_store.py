@@ -6,24 +6,24 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from dynamodb_processor_server.limits.redis.port import LimitsLost
+from dynamodb_processor_server.limits.redis.port import LimitStoreError
 from dynamodb_processor_server.runtime.circuit_breaker import (
-    Breaker,
     BreakerSettings,
-    LeftAlone,
-    State,
-    guarded,
+    CircuitBreaker,
+    CircuitOpenError,
+    CircuitState,
+    call_through,
 )
 from dynamodb_processor_server.runtime.redis import RedisLog
 
 # Messages follow one another, and every call waits for one: a store that has said nothing useful
 # for half a second is left alone, be it after five messages or after the only one.
-_BREAKER: Final = BreakerSettings(least_calls=1, window=0.5)
+_BREAKER: Final = BreakerSettings(minimum_calls=1, window=0.5)
 
 _T = TypeVar("_T")
 
 
-class Asking:
+class GuardedStore:
     """Each question has `timeout` seconds, and is not asked while the breaker is open.
 
     `outcomes` counts what became of each operation. `clock` gives seconds, `jitter` a number from
@@ -33,21 +33,21 @@ class Asking:
     def __init__(
         self, timeout: float, clock: Callable[[], float], jitter: Callable[[], float]
     ) -> None:
-        self.breaker = Breaker(_BREAKER, clock, jitter)
+        self.breaker = CircuitBreaker(_BREAKER, clock, jitter)
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self._timeout = timeout
         self._log = RedisLog("shared_limits", clock)
 
-    async def ask(self, operation: str, question: Callable[[], Awaitable[_T]]) -> _T:
-        """Return the answer; raise LimitsLost if there is none."""
+    async def call(self, operation: str, question: Callable[[], Awaitable[_T]]) -> _T:
+        """Return the answer; raise LimitStoreError if there is none."""
         try:
-            answer = await guarded(self.breaker, self._timeout, question, LimitsLost)
-        except LeftAlone:
+            answer = await call_through(self.breaker, self._timeout, question, LimitStoreError)
+        except CircuitOpenError:
             kind = "rejected_by_breaker"
         except TimeoutError:
             kind = "timeout"
             self._log.failed(kind)
-        except LimitsLost as error:
+        except LimitStoreError as error:
             kind = error.kind
             self._log.failed(kind, error.words)
         else:
@@ -55,9 +55,9 @@ class Asking:
             self._log.succeeded()
             return answer
         self.outcomes[operation, kind] += 1
-        raise LimitsLost(kind)
+        raise LimitStoreError(kind)
 
     @property
     def is_probing(self) -> bool:
         """Whether one message finds out if the store is back; nobody else should wait for that."""
-        return self.breaker.state is State.HALF_OPEN
+        return self.breaker.state is CircuitState.HALF_OPEN

@@ -10,7 +10,7 @@ from dynamodb_processor_server.runtime.sliding_window import Key
 from dynamodb_processor_server.runtime.token_bucket import BucketName
 
 
-class LimitsLost(Exception):
+class LimitStoreError(Exception):
     """The store did not do what it was asked, or may not have.
 
     `kind` is for metrics. `words` are the store's own, for the log.
@@ -23,7 +23,7 @@ class LimitsLost(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class CallTaking:
+class WindowAcquire:
     """A call that wants to be let through.
 
     Attributes:
@@ -38,7 +38,7 @@ class CallTaking:
 
 
 @dataclass(frozen=True, slots=True)
-class Taking:
+class BucketDebit:
     """Units to be taken from a bucket, 0 to learn what is left. A bucket not known is full."""
 
     name: BucketName
@@ -47,9 +47,9 @@ class Taking:
 
 
 class LimitStore(Protocol):
-    """Counts calls and keeps buckets. What asks raises LimitsLost."""
+    """Counts calls and keeps buckets. What asks raises LimitStoreError."""
 
-    async def take_calls(self, asked: Sequence[CallTaking]) -> list[float | None]:
+    async def acquire_windows(self, asked: Sequence[WindowAcquire]) -> list[float | None]:
         """Take calls, one after the other, each if it stays within its limit.
 
         Returns for each None if it was taken; else nothing was, and it can be in so many seconds,
@@ -57,7 +57,7 @@ class LimitStore(Protocol):
         """
         ...
 
-    async def take_units(self, takings: Sequence[Taking]) -> list[float]:
+    async def debit_buckets(self, takings: Sequence[BucketDebit]) -> list[float]:
         """Take units, whether they are left or not, and return the balances after that."""
         ...
 

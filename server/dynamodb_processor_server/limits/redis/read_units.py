@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from dynamodb_processor_server.limits.redis.batcher import Courier
-from dynamodb_processor_server.limits.redis.guarded_store import Asking
-from dynamodb_processor_server.limits.redis.port import LimitsLost, LimitStore, Taking
+from dynamodb_processor_server.limits.redis.batcher import Batcher
+from dynamodb_processor_server.limits.redis.guarded_store import GuardedStore
+from dynamodb_processor_server.limits.redis.port import BucketDebit, LimitStore, LimitStoreError
 from dynamodb_processor_server.runtime.token_bucket import BucketName, LocalBucket
 
 _FRESH: Final = 0.25  # seconds for which a balance is good enough
@@ -24,30 +24,32 @@ _FRESH: Final = 0.25  # seconds for which a balance is good enough
 class SharedBuckets:
     """Opens buckets of which `store` has the truth. `clock` gives seconds, never going back."""
 
-    def __init__(self, store: LimitStore, asking: Asking, clock: Callable[[], float]) -> None:
+    def __init__(self, store: LimitStore, asking: GuardedStore, clock: Callable[[], float]) -> None:
         self._store = store
         self._asking = asking
         self._clock = clock
-        self._courier = Courier("read units", self._deliver)
+        self._courier = Batcher("read units", self._deliver)
 
     def open(self, name: BucketName, capacity: float) -> _SharedBucket:
         """Return the bucket, as a full one until the store has told."""
-        return _SharedBucket(name, capacity, self._clock, self._courier.send)
+        return _SharedBucket(name, capacity, self._clock, self._courier.add)
 
     async def settle(self) -> None:
         """Wait until everything has been sent, or could not be, which is bounded in time."""
-        await self._courier.settle()
+        await self._courier.flush()
 
     async def _deliver(self, buckets: list[_SharedBucket]) -> None:
-        takings = [bucket.next_taking() for bucket in buckets]
+        takings = [bucket.next_debit() for bucket in buckets]
         try:
-            balances = await self._asking.ask("read_units", lambda: self._store.take_units(takings))
-        except LimitsLost:
+            balances = await self._asking.call(
+                "read_units", lambda: self._store.debit_buckets(takings)
+            )
+        except LimitStoreError:
             # It has been counted. What was sent may have been taken, so it is not sent again; the
             # local buckets have it.
             return
         for bucket, balance in zip(buckets, balances, strict=True):
-            bucket.hear(balance)
+            bucket.apply_balance(balance)
 
 
 class _SharedBucket:
@@ -89,12 +91,12 @@ class _SharedBucket:
         self._unsent += units
         self._look()
 
-    def next_taking(self) -> Taking:
+    def next_debit(self) -> BucketDebit:
         """Return what is to be sent, which then counts as sent."""
         units, self._unsent, self._is_waiting = self._unsent, 0.0, False
-        return Taking(self.name, self.capacity, units)
+        return BucketDebit(self.name, self.capacity, units)
 
-    def hear(self, balance: float) -> None:
+    def apply_balance(self, balance: float) -> None:
         """Take note of the balance after everything that was sent."""
         self._local.set(balance - self._unsent)
 

@@ -9,14 +9,19 @@ from typing import Any, Final
 import orjson
 
 from dynamodb_processor_server.limits.redis import scripts
-from dynamodb_processor_server.limits.redis.port import CallTaking, LimitsLost, Taking
-from dynamodb_processor_server.runtime.redis import RedisFailed, close_redis, open_redis, run_script
+from dynamodb_processor_server.limits.redis.port import BucketDebit, LimitStoreError, WindowAcquire
+from dynamodb_processor_server.runtime.redis import (
+    RedisCommandError,
+    close_redis,
+    open_redis,
+    run_script,
+)
 from dynamodb_processor_server.runtime.sliding_window import windows_until
 
 _CONNECTIONS: Final = 4  # one message of each kind is under way at a time
 
 
-class RedisLimits:
+class RedisLimitStore:
     """The store behind `url`. Callers bound what an operation takes, connecting included.
 
     All keys begin with `prefix`. They name principals and tables, so that an operator can look at a
@@ -30,7 +35,7 @@ class RedisLimits:
         self._take_calls = self._redis.register_script(scripts.TAKE_CALLS)
         self._take_units = self._redis.register_script(scripts.TAKE_UNITS)
 
-    async def take_calls(self, asked: Sequence[CallTaking]) -> list[float | None]:
+    async def acquire_windows(self, asked: Sequence[WindowAcquire]) -> list[float | None]:
         """Take calls, or return the seconds to wait."""
         # A window of another length, after a change of settings, is counted in other steps.
         names = [self._name("calls", *taking.key, taking.length) for taking in asked]
@@ -39,9 +44,9 @@ class RedisLimits:
         try:
             return [_wait(*pair) for pair in zip(asked, answers, strict=True)]
         except (AttributeError, TypeError, ValueError):
-            raise LimitsLost("garbage") from None
+            raise LimitStoreError("garbage") from None
 
-    async def take_units(self, takings: Sequence[Taking]) -> list[float]:
+    async def debit_buckets(self, takings: Sequence[BucketDebit]) -> list[float]:
         """Take units and return the balances."""
         names = [self._name("units", *taking.name) for taking in takings]
         amounts = [repr(part) for taking in takings for part in (taking.capacity, taking.units)]
@@ -49,9 +54,9 @@ class RedisLimits:
         try:
             balances = [float(balance) for balance in answer]
         except (TypeError, ValueError):
-            raise LimitsLost("garbage") from None
+            raise LimitStoreError("garbage") from None
         if len(balances) != len(takings) or not all(map(isfinite, balances)):
-            raise LimitsLost("garbage")
+            raise LimitStoreError("garbage")
         return balances
 
     async def close(self) -> None:
@@ -65,11 +70,11 @@ class RedisLimits:
     async def _run(self, script: Any, names: list[str], arguments: Sequence[str | int]) -> Any:
         try:
             return await run_script(script, names, arguments)
-        except RedisFailed as error:
-            raise LimitsLost(error.kind, error.words) from None
+        except RedisCommandError as error:
+            raise LimitStoreError(error.kind, error.words) from None
 
 
-def _wait(taking: CallTaking, state: bytes) -> float | None:
+def _wait(taking: WindowAcquire, state: bytes) -> float | None:
     if not state:
         return None
     previous, current, passed = state.split()

@@ -186,7 +186,7 @@ class Query:
             "index": 3,
             "descending": 4,
             "projection": 5,
-            "strong": 6,
+            "consistent": 6,
             "max_items": 7,
         },
     )
@@ -196,7 +196,7 @@ class Query:
     index: str | None = None
     descending: bool = False
     projection: tuple[Path, ...] = ()
-    strong: bool = False
+    consistent: bool = False
     max_items: int | None = None
     counts: bool = field(default=False, compare=False)
 

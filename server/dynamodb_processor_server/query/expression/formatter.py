@@ -23,7 +23,7 @@ from dynamodb_processor_server.query.expression.ast import (
 from dynamodb_processor_server.query.expression.values import Value, number_text
 
 
-class Printer:
+class ExpressionFormatter:
     """Prints conditions; `parameters` are those that the printed text needs."""
 
     def __init__(self) -> None:

@@ -29,16 +29,16 @@ from dynamodb_processor_server.query.expression.values import Value, to_wire
 MAX_IN_OPERANDS: Final = 100  # DynamoDB's limit
 
 
-class Renderer:
+class ExpressionWriter:
     """Renders the expressions of one request; they share its names and values."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
         self._values: dict[Value, str] = {}
 
-    def copy(self) -> Renderer:
+    def copy(self) -> ExpressionWriter:
         """Return a renderer that goes on from here on its own."""
-        other = Renderer()
+        other = ExpressionWriter()
         other._names, other._values = self._names.copy(), self._values.copy()
         return other
 

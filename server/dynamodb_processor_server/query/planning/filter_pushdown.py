@@ -17,7 +17,10 @@ from dynamodb_processor_server.query.expression.ast import (
     operands,
 )
 from dynamodb_processor_server.query.expression.values import Value, size_of
-from dynamodb_processor_server.query.planning.expression_writer import MAX_IN_OPERANDS, Renderer
+from dynamodb_processor_server.query.planning.expression_writer import (
+    MAX_IN_OPERANDS,
+    ExpressionWriter,
+)
 
 # DynamoDB's limits on one expression, the number of operators with some distance kept.
 _MAX_EXPRESSION_BYTES: Final = 4096
@@ -39,7 +42,7 @@ class PushedFilter:
         self._branches = branches
         self._held = (0, 0)
         self.terms: list[Condition] = []
-        self._renderer = Renderer()
+        self._renderer = ExpressionWriter()
         self._bytes = 0
         self._operators = -1
 

@@ -42,7 +42,7 @@ from dynamodb_processor_server.query.planning.key_templates import (
 _Terms = Sequence[Condition]
 
 
-class Narrowing(IntEnum):
+class Selectivity(IntEnum):
     """How much a key condition narrows the range within a partition; more is cheaper."""
 
     PARTITION = 0
@@ -56,17 +56,18 @@ class KeyCondition:
     """A path's key condition, for one partition or for several.
 
     `branches` hold, for each partition, the values of the partition attributes in their order.
-    `terms` are the conditions on sort attributes, the same in all branches. `carried` are the
-    conjuncts that both say in full; all others must be checked elsewhere. `near` are conjuncts that
-    the terms say but for single values, such as the excluded end of a range. `complete` says that
-    every attribute of the key is fixed. No branches means that no item can match.
+    `terms` are the conditions on sort attributes, the same in all branches. `covered` are the
+    conjuncts that both say in full; all others must be checked elsewhere. `approximated` are
+    conjuncts that the terms say but for single values, such as the excluded end of a range.
+    `complete` says that every attribute of the key is fixed. No branches means that no item can
+    match.
     """
 
     branches: tuple[tuple[Value, ...], ...]
     terms: tuple[Condition, ...]
-    carried: frozenset[Condition]
-    near: frozenset[Condition]
-    narrowing: Narrowing
+    covered: frozenset[Condition]
+    approximated: frozenset[Condition]
+    narrowing: Selectivity
     complete: bool = False
 
 
@@ -118,7 +119,7 @@ def key_condition(key: KeySchema, terms: _Terms) -> KeyCondition:
     sort = _sort_condition(key, said)
     if sort is None:
         branches, sort = (), _NO_SORT_CONDITION
-    return _credited(replace(sort, branches=branches, carried=sort.carried | carried), derived)
+    return _credited(replace(sort, branches=branches, covered=sort.covered | carried), derived)
 
 
 def partitions_needed(key: KeySchema, terms: _Terms) -> int:
@@ -134,20 +135,20 @@ def _with_derived(terms: _Terms, derived: Iterable[Derived]) -> tuple[Condition,
 
 def _credited(condition: KeyCondition, derived: Iterable[Derived]) -> KeyCondition:
     """Return a key condition that knows what it says of the fields of templates."""
-    carried, near = condition.carried, condition.near
+    carried, near = condition.covered, condition.approximated
     for one in derived:
         if carried.issuperset(one.terms) and one.is_exact:
             carried |= one.sources
         elif (carried | near).issuperset(one.terms):
             near |= one.sources
-    return replace(condition, carried=carried, near=near)
+    return replace(condition, covered=carried, approximated=near)
 
 
 def _sort_condition(key: KeySchema, terms: _Terms) -> KeyCondition | None:
     """Return the conditions on the sort attributes, None when they contradict each other."""
     chosen: list[Condition] = []
     carried: set[Condition] = set()
-    narrowing = Narrowing.PARTITION
+    narrowing = Selectivity.PARTITION
     for attribute in key.sort:
         bounds = list(each_bound(attribute.name, terms, attribute.type))
         equal = next((bound for bound in bounds if bound.operator == "="), None)
@@ -157,13 +158,13 @@ def _sort_condition(key: KeySchema, terms: _Terms) -> KeyCondition | None:
             return None
         chosen.append(_comparison(attribute.name, "=", equal.value))
         carried.update(bound.source for bound in bounds)
-        narrowing = Narrowing.EQUAL
+        narrowing = Selectivity.EQUAL
     return KeyCondition(
         (), tuple(chosen), frozenset(carried), frozenset(), narrowing, complete=True
     )
 
 
-_NO_SORT_CONDITION: Final = KeyCondition((), (), frozenset(), frozenset(), Narrowing.EQUAL)
+_NO_SORT_CONDITION: Final = KeyCondition((), (), frozenset(), frozenset(), Selectivity.EQUAL)
 
 
 def _with_range(
@@ -171,7 +172,7 @@ def _with_range(
     terms: _Terms,
     chosen: list[Condition],
     carried: set[Condition],
-    narrowing: Narrowing,
+    narrowing: Selectivity,
 ) -> KeyCondition | None:
     """Add the narrowest range that `terms` allow on one sort attribute; None if there is none."""
     name = attribute.name
@@ -180,7 +181,7 @@ def _with_range(
     lower, upper = bounds.lower, bounds.upper
     if prefix is not None:
         return KeyCondition(
-            (), (*chosen, prefix), frozenset({*carried, prefix}), frozenset(), Narrowing.RANGE
+            (), (*chosen, prefix), frozenset({*carried, prefix}), frozenset(), Selectivity.RANGE
         )
     if lower is None and upper is None:
         return KeyCondition((), tuple(chosen), frozenset(carried), frozenset(), narrowing)
@@ -194,7 +195,7 @@ def _with_range(
             (*chosen, term),
             frozenset(carried),
             frozenset(),
-            max(narrowing, Narrowing.HALF_OPEN),
+            max(narrowing, Selectivity.HALF_OPEN),
         )
     if lower.value.order > upper.value.order or (
         lower.value == upper.value and (lower.operator == ">" or upper.operator == "<")
@@ -210,7 +211,7 @@ def _with_range(
         (*chosen, between),
         frozenset(carried),
         frozenset(open_ends),
-        max(narrowing, Narrowing.RANGE),
+        max(narrowing, Selectivity.RANGE),
     )
 
 

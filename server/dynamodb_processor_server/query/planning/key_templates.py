@@ -96,7 +96,9 @@ def _whole(template: KeyTemplate, terms: Sequence[Condition]) -> Derived:
 
 
 def _fits(template: KeyTemplate, values: Mapping[str, str]) -> bool:
-    return all(template.obstacle(field, values[field.name]) is None for field in template.fields)
+    return all(
+        template.rejection_reason(field, values[field.name]) is None for field in template.fields
+    )
 
 
 def _range(template: KeyTemplate, terms: Sequence[Condition]) -> Derived:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, assert_never
 
-from dynamodb_processor_server.catalog.logical_view import View
+from dynamodb_processor_server.catalog.logical_view import LogicalView
 from dynamodb_processor_server.catalog.timestamps import TimestampForm, parse_instant
 from dynamodb_processor_server.query.expression.ast import (
     MIRRORED,
@@ -40,25 +40,25 @@ _ROUNDED: Final[dict[ComparisonOperator, ComparisonOperator]] = {
 }  # fmt: skip
 
 
-def stored_condition(condition: Condition | None, view: View) -> Condition | None:
+def stored_condition(condition: Condition | None, view: LogicalView) -> Condition | None:
     """Return a condition over logical attributes as one over expanded items.
 
     What has passed its time to live is left out. Raises ExpressionError for what cannot be said of
     a timestamp or of a field of a key.
     """
-    if view.plain:
+    if view.is_identity:
         return condition
     stored = () if condition is None else (_Translation(view).condition(condition),)
-    return conjunction((*stored, *standing_terms(view)))
+    return conjunction((*stored, *implicit_conditions(view)))
 
 
-def standing_terms(view: View) -> tuple[Condition, ...]:
+def implicit_conditions(view: LogicalView) -> tuple[Condition, ...]:
     """Return what is said of every item whatever the caller asks: that its time has not passed."""
     return () if view.time_to_live is None else (NotExpired(view.time_to_live),)
 
 
 class _Translation:
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: LogicalView) -> None:
         self._view = view
 
     def condition(self, condition: Condition) -> Condition:
@@ -102,7 +102,7 @@ class _Translation:
         for template in self._view.templates:
             for field in template.fields:
                 if field.name == name:
-                    reason = template.obstacle(field, literal.value.data)
+                    reason = template.rejection_reason(field, literal.value.data)
                     if reason is not None:
                         raise ExpressionError(f"{name} {reason}", literal.column)
 
@@ -112,7 +112,7 @@ def _says_equal(leaf: Comparison | Between | In | Function) -> bool:
 
 
 def _stored_leaf(
-    leaf: Comparison | Between | In | Function, path: Path, form: TimestampForm, view: View
+    leaf: Comparison | Between | In | Function, path: Path, form: TimestampForm, view: LogicalView
 ) -> Condition:
     """Return a leaf that names a timestamp, with what it is compared with in stored form."""
     _check_timestamp(leaf, path, form, view)
@@ -201,7 +201,7 @@ def _instant(literal: Literal) -> int:
 
 
 def _check_timestamp(
-    leaf: Comparison | Between | In | Function, path: Path, form: TimestampForm, view: View
+    leaf: Comparison | Between | In | Function, path: Path, form: TimestampForm, view: LogicalView
 ) -> None:
     if len(path.parts) > 1:
         raise ExpressionError(f"{path.attribute} is a timestamp, has no members", path.column)

@@ -8,7 +8,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from dynamodb_processor_server.catalog.logical_view import View
+from dynamodb_processor_server.catalog.logical_view import LogicalView
 from dynamodb_processor_server.catalog.schema import AccessPath, KeyAttribute, PathKind, Table
 from dynamodb_processor_server.query.expression.ast import Condition, Path
 from dynamodb_processor_server.query.planning.key_condition import KeyCondition
@@ -38,7 +38,7 @@ class RejectedPath:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ResultProjection:
     """Which parts of the items read are returned.
 
     `attributes`: the top-level attributes kept, None for all. `paths`: document paths to cut out of
@@ -50,7 +50,7 @@ class Shape:
 
     attributes: frozenset[str] | None = None
     paths: tuple[Path, ...] = ()
-    view: View | None = None
+    view: LogicalView | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +88,9 @@ class Plan:
     `counts` says that only their number is wanted. `cache_key` identifies what is read, whoever
     asks.
 
-    `rule` is the caller's row rule, of which conditions and requests are full. `withheld` says that
-    reading passes over items that the rule hides: then what it costs, and where answers end, must
-    not be told.
+    `rule` is the caller's row rule, of which conditions and requests are full. `hides_cost` says
+    that reading passes over items that the rule hides: then what it costs, and where answers end,
+    must not be told.
     """
 
     table: Table
@@ -101,17 +101,17 @@ class Plan:
     local_filter: Condition | None
     hydration: Hydration | None
     requests: tuple[Mapping[str, Any], ...]
-    shape: Shape
-    strong: bool
+    shape: ResultProjection
+    consistent: bool
     descending: bool
     exact_limit: bool
     counts: bool
     rejected: tuple[RejectedPath, ...]
     cache_key: bytes
     rule: RowRule | None = None
-    withheld: bool = False
+    hides_cost: bool = False
 
-    def strengthened(self) -> Plan:
+    def with_consistent_reads(self) -> Plan:
         """Return the plan with strong reads in place of eventual ones, which cost half as much.
 
         It is the same plan where there are none (global indexes), where they would be dear (scans)
@@ -126,4 +126,4 @@ class Plan:
         requests = tuple(
             MappingProxyType({**request, "ConsistentRead": True}) for request in self.requests
         )
-        return replace(self, strong=True, requests=requests)
+        return replace(self, consistent=True, requests=requests)

@@ -25,7 +25,7 @@ from dynamodb_processor_server.query.planning.candidate import Candidate
 from dynamodb_processor_server.query.planning.implied_attributes import proven_keys
 from dynamodb_processor_server.query.planning.key_condition import (
     KeyCondition,
-    Narrowing,
+    Selectivity,
     merged_choices,
     missing_partition,
     partitions_needed,
@@ -44,15 +44,21 @@ from dynamodb_processor_server.query.planning.row_rule import RowRule
 from dynamodb_processor_server.query.planning.row_rule_paths import (
     MAX_BRANCHES,
     RULED_OUT,
-    access_obstacle,
     all_terms,
+    rejection_reason,
     ruled_key,
 )
 
-__all__ = ["MAX_BRANCHES", "own_terms", "plan_query", "projection_violations", "stored_query"]
+__all__ = [
+    "MAX_BRANCHES",
+    "caller_conditions",
+    "plan_query",
+    "projection_violations",
+    "stored_query",
+]
 
 
-_WHOLE_PATH: Final = KeyCondition(((),), (), frozenset(), frozenset(), Narrowing.PARTITION)
+_WHOLE_PATH: Final = KeyCondition(((),), (), frozenset(), frozenset(), Selectivity.PARTITION)
 
 
 def plan_query(query: Query, table: Table, rule: RowRule | None = None) -> Plan:
@@ -69,12 +75,12 @@ def plan_query(query: Query, table: Table, rule: RowRule | None = None) -> Plan:
         check_key_types(query.condition, table.schema)
     except ExpressionError as error:
         raise InvalidRequest.of("query.expression", str(error)) from None
-    own = own_terms(query)
+    own = caller_conditions(query)
     terms = all_terms(own, rule)
     candidates: list[Candidate] = []
     rejected: list[RejectedPath] = []
     for path in _considered(query, table):
-        obstacle = _obstacle(path, own, rule, query, table)
+        obstacle = _rejection_reason(path, own, rule, query, table)
         key = None if obstacle else ruled_key(path.key, own, rule)
         if key is None:
             rejected.append(obstacle or RejectedPath(path, RULED_OUT))
@@ -101,7 +107,7 @@ def stored_query(query: Query, table: Table) -> Query:
     return replace(query, condition=without_double_negation(condition))
 
 
-def own_terms(query: Query) -> tuple[Condition, ...]:
+def caller_conditions(query: Query) -> tuple[Condition, ...]:
     """Return the conjuncts that the caller asks for."""
     return tuple(map(merged_choices, conjuncts(query.condition)))
 
@@ -125,14 +131,14 @@ def _considered(query: Query, table: Table) -> tuple[AccessPath, ...]:
     path = table.schema.path(query.index)
     if path is None:
         raise InvalidRequest.of("query.index", f"{table.name} has no index {query.index[:255]!r}")
-    if query.strong and path.kind is PathKind.GLOBAL:
+    if query.consistent and path.kind is PathKind.GLOBAL:
         raise InvalidRequest.of(
             "query.consistency", f"strong reads are not possible on global index {query.index}"
         )
     return (path,)
 
 
-def _obstacle(
+def _rejection_reason(
     path: AccessPath,
     own: tuple[Condition, ...],
     rule: RowRule | None,
@@ -140,7 +146,7 @@ def _obstacle(
     table: Table,
 ) -> RejectedPath | None:
     """Return the path as rejected if its partition key cannot serve the query, else None."""
-    reason = access_obstacle(path, own, rule, table)
+    reason = rejection_reason(path, own, rule, table)
     if reason:
         return RejectedPath(path, reason)
     terms = all_terms(own, rule)
@@ -152,7 +158,7 @@ def _obstacle(
     if partitions > MAX_BRANCHES:
         reason = f"the condition names {partitions} partitions, more than {MAX_BRANCHES}"
         return RejectedPath(path, reason)
-    if query.strong and path.kind is PathKind.GLOBAL:
+    if query.consistent and path.kind is PathKind.GLOBAL:
         return RejectedPath(path, "global indexes have no strong reads")
     if query.index is None and table.declaration.sparse != "allow":
         proven = proven_keys(path, terms, table).union(table.declaration.required)

@@ -7,7 +7,7 @@ from typing import Any
 
 from dynamodb_processor_server.query.expression.ast import Path
 from dynamodb_processor_server.query.expression.values import WireItem
-from dynamodb_processor_server.query.planning.plan import Shape
+from dynamodb_processor_server.query.planning.plan import ResultProjection
 
 
 def conflicting(paths: Iterable[Path]) -> Path | None:
@@ -35,7 +35,7 @@ def conflicting(paths: Iterable[Path]) -> Path | None:
 _ABSENT: Any = object()
 
 
-def shaped(item: WireItem, shape: Shape) -> WireItem:
+def shaped(item: WireItem, shape: ResultProjection) -> WireItem:
     """Return what a shape keeps of an expanded item, as callers see it."""
     if shape.view is not None:
         item = shape.view.with_stored_fields(item)

@@ -13,7 +13,7 @@ from dynamodb_processor_server.query.planning.key_condition import (
     unfixed_partition,
 )
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
-from dynamodb_processor_server.query.planning.planner import own_terms, stored_query
+from dynamodb_processor_server.query.planning.planner import caller_conditions, stored_query
 from dynamodb_processor_server.query.planning.request_builder import build_plan
 
 
@@ -24,12 +24,12 @@ def caller_view(query: Query, plan: Plan) -> Plan:
     """
     if plan.rule is None:
         return plan
-    own = own_terms(stored_query(query, plan.table))
+    own = caller_conditions(stored_query(query, plan.table))
     schema, key = _own_key(plan, own)
     fetches = plan.hydration is not None
     shown = Candidate(plan.path, _operation(plan, key), key, fetches)
     view = build_plan(query, plan.table, shown, plan.rejected, own)
-    return replace(view, path=replace(plan.path, key=schema), withheld=plan.withheld)
+    return replace(view, path=replace(plan.path, key=schema), hides_cost=plan.hides_cost)
 
 
 def _own_key(plan: Plan, own: tuple[Condition, ...]) -> tuple[KeySchema, KeyCondition]:

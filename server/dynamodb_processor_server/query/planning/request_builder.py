@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from dynamodb_processor_server.catalog.logical_view import View
+from dynamodb_processor_server.catalog.logical_view import LogicalView
 from dynamodb_processor_server.catalog.schema import AccessPath, PathKind, Table
 from dynamodb_processor_server.query.expression import canonical
 from dynamodb_processor_server.query.expression.ast import (
@@ -23,22 +23,22 @@ from dynamodb_processor_server.query.expression.ast import (
 )
 from dynamodb_processor_server.query.expression.values import Value, to_wire
 from dynamodb_processor_server.query.planning.candidate import Candidate
-from dynamodb_processor_server.query.planning.expression_writer import Renderer
+from dynamodb_processor_server.query.planning.expression_writer import ExpressionWriter
 from dynamodb_processor_server.query.planning.filter_pushdown import PushedFilter
 from dynamodb_processor_server.query.planning.key_condition import KeyCondition
-from dynamodb_processor_server.query.planning.logical_attributes import standing_terms
+from dynamodb_processor_server.query.planning.logical_attributes import implicit_conditions
 from dynamodb_processor_server.query.planning.plan import (
     Hydration,
     Operation,
     Plan,
     RejectedPath,
-    Shape,
+    ResultProjection,
 )
 from dynamodb_processor_server.query.planning.projection_pushdown import (
     attributes,
-    fetched_paths,
     holds,
     projected_paths,
+    pushed_projection,
     stored_paths,
 )
 from dynamodb_processor_server.query.planning.row_rule import RowRule
@@ -57,14 +57,14 @@ def build_plan(
 ) -> Plan:
     """Return the plan that reads the path chosen for the conjuncts `terms`, a rule's included."""
     path, operation, key, hydrates = chosen.path, chosen.operation, chosen.key, chosen.hydrates
-    rest = tuple(term for term in terms if term not in key.carried)
-    pushed, local = _divide(rest, path, operation, table.view, len(key.branches))
+    rest = tuple(term for term in terms if term not in key.covered)
+    pushed, local = _split_filters(rest, path, operation, table.view, len(key.branches))
     checked = local
     if rule is not None and not query.counts:
         # On every item that is returned, whoever else has seen to it.
         rest = tuple(dict.fromkeys((*rest, *rule.terms)))
         checked = tuple(dict.fromkeys((*local, *rule.terms)))
-    fetched, shape = fetched_paths(
+    fetched, shape = pushed_projection(
         query, table, path, rest if hydrates else checked, hydrates=hydrates
     )
     hydration = None
@@ -78,7 +78,7 @@ def build_plan(
     # A role may see other items: its policy can restrict the partition keys that it reads.
     source = (table.schema.identity, table.declaration.role_arn)
     # What is counted hangs on what the local filter sees of an item; pages have it in their shape.
-    seen = table.view if query.counts and not table.view.plain else None
+    seen = table.view if query.counts and not table.view.is_identity else None
     # Answers end differently where items are hidden: who has no such rule does not share them.
     kind = (operation.value,) if rule is None else (operation.value, rule)
     return Plan(
@@ -91,9 +91,9 @@ def build_plan(
         hydration=hydration,
         requests=requests,
         shape=shape,
-        strong=query.strong,
+        consistent=query.consistent,
         descending=query.descending,
-        exact_limit=not pushed and key.near.issuperset(local),
+        exact_limit=not pushed and key.approximated.issuperset(local),
         counts=query.counts,
         rejected=rejected,
         # All partitions are asked the same but for their own values.
@@ -104,15 +104,15 @@ def build_plan(
             )
         ),
         rule=rule,
-        withheld=rule is not None and not rule.carried_by(key),
+        hides_cost=rule is not None and not rule.covered_by(key),
     )
 
 
 def build_batch(
     projection: tuple[Path, ...], table: Table, rule: RowRule | None = None
-) -> tuple[dict[str, Any], Shape]:
+) -> tuple[dict[str, Any], ResultProjection]:
     """Return what to ask BatchGetItem for besides the keys, and what to keep of each item."""
-    checked = (*standing_terms(table.view), *(() if rule is None else rule.terms))
+    checked = (*implicit_conditions(table.view), *(() if rule is None else rule.terms))
     base = table.schema.base
     needed = (*base.position, *attributes(checked))
     fetched, shape = projected_paths(projection, table, base, needed)
@@ -131,7 +131,7 @@ def _hydration(
 
 def _projecting(fetched: tuple[Path, ...]) -> dict[str, Any]:
     """Return BatchGetItem's parameters that ask for some attributes; for all if none is named."""
-    renderer = Renderer()
+    renderer = ExpressionWriter()
     request: dict[str, Any] = {}
     if fetched:
         request["ProjectionExpression"] = ", ".join(map(renderer.path, fetched))
@@ -139,8 +139,8 @@ def _projecting(fetched: tuple[Path, ...]) -> dict[str, Any]:
     return request
 
 
-def _divide(
-    rest: _Terms, path: AccessPath, operation: Operation, view: View, branches: int
+def _split_filters(
+    rest: _Terms, path: AccessPath, operation: Operation, view: LogicalView, branches: int
 ) -> tuple[_Terms, _Terms]:
     """Divide conjuncts between DynamoDB's filter and the service.
 
@@ -156,13 +156,13 @@ def _divide(
         names = attributes((term,))
         stored = own.isdisjoint(names) and not any(map(view.is_field, names))
         stored = stored and not isinstance(term, NotExpired)
-        allowed = evaluates and stored and holds(path, term, view) and not _upside_down(term)
+        allowed = evaluates and stored and holds(path, term, view) and not _is_inverted_range(term)
         if not (allowed and pushed.add(term)):
             local.append(term)
     return tuple(pushed.terms), tuple(local)
 
 
-def _upside_down(term: Condition) -> bool:
+def _is_inverted_range(term: Condition) -> bool:
     """Return whether a term holds a range that DynamoDB refuses: its low end above its high end."""
     return any(
         isinstance(leaf, Between)
@@ -186,9 +186,9 @@ class _Request:
 
     def for_each_branch(self, table: str) -> tuple[Mapping[str, Any], ...]:
         """Return the request for each partition."""
-        renderer = Renderer()
+        renderer = ExpressionWriter()
         common: dict[str, Any] = {"TableName": table, "ReturnConsumedCapacity": "TOTAL"}
-        if self.query.strong:
+        if self.query.consistent:
             common["ConsistentRead"] = True
         if self.operation is not Operation.GET:
             common |= self._conditions(renderer)
@@ -201,7 +201,7 @@ class _Request:
             for values in self.key.branches
         )
 
-    def _conditions(self, renderer: Renderer) -> dict[str, Any]:
+    def _conditions(self, renderer: ExpressionWriter) -> dict[str, Any]:
         request: dict[str, Any] = {}
         if self.path.index is not None:
             request["IndexName"] = self.path.index

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from dynamodb_processor_server.catalog.logical_view import View
+from dynamodb_processor_server.catalog.logical_view import LogicalView
 from dynamodb_processor_server.query.expression.ast import (
     Comparison,
     Condition,
@@ -49,7 +49,7 @@ class RowRule:
             tuple(map(merged_choices, conjuncts(without_double_negation(self.condition)))),
         )
 
-    def over(self, view: View) -> RowRule:
+    def over(self, view: LogicalView) -> RowRule:
         """Return the rule, said of logical attributes, as one on the expanded items of a table."""
         said = replace(view, time_to_live=None)
         condition = stored_condition(self.condition, said)
@@ -78,9 +78,9 @@ class RowRule:
             if all(path.attribute in key for path in paths(term))
         )
 
-    def carried_by(self, key: KeyCondition) -> bool:
+    def covered_by(self, key: KeyCondition) -> bool:
         """Return whether nothing that the rule hides is read with a key condition."""
-        return not key.branches or key.carried.issuperset(self.terms)
+        return not key.branches or key.covered.issuperset(self.terms)
 
 
 def _fixed(term: Condition) -> str | None:

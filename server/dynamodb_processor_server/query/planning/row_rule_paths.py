@@ -30,7 +30,7 @@ def all_terms(own: _Terms, rule: RowRule | None) -> tuple[Condition, ...]:
     return tuple(own) if rule is None else tuple(dict.fromkeys((*own, *rule.terms)))
 
 
-def access_obstacle(
+def rejection_reason(
     path: AccessPath, own: _Terms, rule: RowRule | None, table: Table
 ) -> str | None:
     """Return why the caller's grant keeps a path from being read by key, None where it does not."""
@@ -52,14 +52,14 @@ def ruled_key(key: KeySchema, own: _Terms, rule: RowRule | None) -> KeyCondition
     The partition attributes are all fixed.
     """
     condition = key_condition(key, all_terms(own, rule))
-    if rule is None or rule.as_filter or rule.carried_by(condition):
+    if rule is None or rule.as_filter or rule.covered_by(condition):
         return condition
     # With the caller's bounds the rule's own may not fit, such as an excluded end: then the
     # service checks the caller's.
     sort = _names(key.sort) - _names(key.partition)
     fixing = [term for term in own if sort.isdisjoint(path.attribute for path in paths(term))]
     condition = key_condition(key, all_terms(fixing, rule))
-    return condition if rule.carried_by(condition) else None
+    return condition if rule.covered_by(condition) else None
 
 
 def _names(attributes: Sequence[KeyAttribute]) -> set[str]:

@@ -175,7 +175,7 @@ def _composed(
     for part in template.fields:
         value = said[part.name]
         reason = (
-            template.obstacle(part, value.data)
+            template.rejection_reason(part, value.data)
             if value.type == "S"
             else f"is a string, not a {TYPE_NAMES[value.type]}"
         )

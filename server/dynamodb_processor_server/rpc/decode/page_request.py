@@ -20,7 +20,7 @@ LARGEST_KEPT_QUERY: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
+class RawQuerySpec:
     """A `QuerySpec` as received.
 
     `key` is the same for equal ones; None where the query is too large for its plan to be
@@ -33,7 +33,7 @@ class Spec:
     key: bytes | None
 
     @classmethod
-    def of(cls, message: QuerySpec) -> Spec:
+    def of(cls, message: QuerySpec) -> RawQuerySpec:
         """Return the spec of a message, which is not to be changed any more."""
         size = message.ByteSize()
         # Sorting and writing a large message takes longer than reading it did.
@@ -46,18 +46,18 @@ class PageRequest:
     """A `Query` or `StreamQuery`, of which the spec is looked into when it is planned.
 
     `token_field` is the field that `token` comes from. `total` is up to how many items are to be
-    counted besides, 0 for all, None for none. `mistakes` are those found so far. `openings` is what
-    `rpc.openings` remembers with a request.
+    counted besides, 0 for all, None for none. `violations` are those found so far. `openings` is
+    what `rpc.openings` remembers with a request.
     """
 
-    spec: Spec
+    spec: RawQuerySpec
     page_size: int
     token: str
     token_field: str
     budget: Budget
     cache: CachePolicy
     total: int | None
-    mistakes: tuple[FieldViolation, ...]
+    violations: tuple[FieldViolation, ...]
     openings: dict[tuple[int, bytes, str], Any] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -78,23 +78,23 @@ def _page_request(
     budget, cache = parse_terms(request, violations)
     total = parse_total(request, violations)
     return PageRequest(
-        spec=Spec.of(request.query),
+        spec=RawQuerySpec.of(request.query),
         page_size=request.page_size,
         token=token,
         token_field=token_field,
         budget=budget,
         cache=cache,
         total=total,
-        mistakes=violations.found,
+        violations=violations.found,
     )
 
 
 def is_kept(request: PageRequest) -> bool:
     """Return whether a request is remembered: not if it was refused, so will not come again."""
-    return not request.mistakes
+    return not request.violations
 
 
 #: How the methods whose requests often come again read them, by name; see `wire.service_handler`.
-READERS: Final[Mapping[str, Callable[[Any], object]]] = MappingProxyType(
+REQUEST_DECODERS: Final[Mapping[str, Callable[[Any], object]]] = MappingProxyType(
     {"Query": _read_query, "StreamQuery": _read_stream}
 )

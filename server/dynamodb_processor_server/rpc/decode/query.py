@@ -35,7 +35,7 @@ from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.query.planning.projection import conflicting
 from dynamodb_processor_server.reader import DEFAULT_CACHE_POLICY, CacheMode, CachePolicy
 from dynamodb_processor_server.rpc.decode.values import TooManyValues, ValueRoom, value_of
-from dynamodb_processor_server.rpc.decode.violations import Violations, check_unknown, shown
+from dynamodb_processor_server.rpc.decode.violations import Violations, check_unknown, truncated
 
 _T = TypeVar("_T")
 _PARAMETER: Final = re.compile(r"[A-Za-z0-9_]{1,255}")
@@ -94,7 +94,7 @@ def parse_query(message: query_pb2.QuerySpec, violations: Violations) -> Query:
         index=message.index or None,
         descending=_enum(message.order, _ORDERS, "query.order", violations, False),
         projection=parse_projection(message.projection, "query.projection", violations),
-        strong=parse_strong(message.consistency, "query.consistency", violations),
+        consistent=parse_strong(message.consistency, "query.consistency", violations),
         max_items=_positive(message, "max_items", "query", violations),
     )
     violations.raise_any()
@@ -125,7 +125,7 @@ def parse_budget(request: _Budgeted, violations: Violations) -> Budget:
 
 def check_budget(budget: Budget, plan: Plan) -> None:
     """Raise InvalidRequest for what would tell how much is read where that is withheld."""
-    if plan.withheld:
+    if plan.hides_cost:
         violations = Violations()
         if budget.max_scanned_items is not None:
             violations.add("budget.max_scanned_items", WITHHELD)
@@ -186,10 +186,10 @@ def _condition(
     expression: str, parameters: _Parameters, violations: Violations
 ) -> Condition | None:
     for name, mistake in parameters.mistakes.items():
-        violations.add(f"query.parameters[{shown(name)}]", mistake)
+        violations.add(f"query.parameters[{truncated(name)}]", mistake)
     if not expression.strip():
         for name in parameters.values:
-            violations.add(f"query.parameters[{shown(name)}]", "is not used: no expression")
+            violations.add(f"query.parameters[{truncated(name)}]", "is not used: no expression")
         return None
     if parameters.mistakes:
         return None

@@ -83,12 +83,12 @@ def _note_unknown(message: Message, path: str, violations: Violations) -> None:
         elif descriptor.message_type.GetOptions().map_entry:
             for key in value:
                 if isinstance(value[key], Message):
-                    _note_unknown(value[key], f"{below}[{shown(key)}]", violations)
+                    _note_unknown(value[key], f"{below}[{truncated(key)}]", violations)
         else:
             for element in value:
                 _note_unknown(element, below, violations)
 
 
-def shown(key: object) -> str:
+def truncated(key: object) -> str:
     """Return a map's key as a field path has it; keys are as long as their callers please."""
     return repr(key[:60] if isinstance(key, str) else key)

@@ -18,9 +18,9 @@ from dynamodb_processor_server.query.expression.ast import (
     conjunction,
     conjuncts,
 )
-from dynamodb_processor_server.query.expression.formatter import Printer
+from dynamodb_processor_server.query.expression.formatter import ExpressionFormatter
 from dynamodb_processor_server.query.expression.syntax_hints import bare_word_hint, bare_words
-from dynamodb_processor_server.query.planning.key_condition import KeyCondition, Narrowing
+from dynamodb_processor_server.query.planning.key_condition import KeyCondition, Selectivity
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
 from dynamodb_processor_server.query.planning.redaction import caller_view
 from dynamodb_processor_server.query.planning.refusals import explained_reason
@@ -69,7 +69,7 @@ def _spoken(condition: Condition | None) -> Condition | None:
 
 
 def _text(condition: Condition | None) -> str:
-    return "" if condition is None else Printer().condition(condition)
+    return "" if condition is None else ExpressionFormatter().condition(condition)
 
 
 def _key_condition(plan: Plan) -> Condition | None:
@@ -97,7 +97,7 @@ def _warnings(plan: Plan) -> list[str]:
     if plan.operation is Operation.SCAN:
         warnings.append("scan: every page reads on through everything, whatever it returns")
     if not plan.exact_limit and plan.operation is Operation.QUERY:
-        whole = plan.key.narrowing is Narrowing.PARTITION
+        whole = plan.key.narrowing is Selectivity.PARTITION
         read = "everything in the partition" if whole else "everything in the range"
         warnings.append(f"filter: {read} is read and paid for, matching or not")
     if plan.hydration is not None:
@@ -110,7 +110,7 @@ def _warnings(plan: Plan) -> list[str]:
             f"branches: each Query call reads into all {len(plan.requests)} partitions again; "
             "StreamQuery reads each item once"
         )
-    if plan.withheld:
+    if plan.hides_cost:
         warnings.append(
             "access rules: items are left out of what is read, so the cost is not told, and "
             "budgets of items and read units are refused"

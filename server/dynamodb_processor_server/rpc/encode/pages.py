@@ -14,7 +14,7 @@ from dynamodb_processor.v1.query_service_pb2 import (
     QueryResponse,
     StreamQueryResponse,
 )
-from dynamodb_processor_server.pager.pager import Step
+from dynamodb_processor_server.pager.pager import PageResult
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.reader import (
     NO_USAGE,
@@ -33,7 +33,7 @@ _STATUSES: Final = {
 }
 
 
-def query_response(step: Step, plan: Plan, token: str) -> bytes:
+def query_response(step: PageResult, plan: Plan, token: str) -> bytes:
     """Return the bytes of a `QueryResponse`."""
     content, usage = step.page.content, step.page.usage
     rest = QueryResponse()
@@ -49,7 +49,7 @@ def query_response(step: Step, plan: Plan, token: str) -> bytes:
     fixed = content.end, content.count, plan.path.index, read_at, token
     if step.page.usage.backend_calls or len(token) > LONGEST_REMEMBERED_TOKEN:
         # What has just been read is not remembered: it may never be asked for again.
-        head = _head(*fixed, _told(usage, plan))
+        head = _head(*fixed, _visible_usage(usage, plan))
     else:
         head = _remembered_head(*fixed)
     return b"".join((content.items, head, rest.SerializeToString()))
@@ -74,7 +74,7 @@ def _head(
 _remembered_head: Final = lru_cache(maxsize=4_096)(_head)
 
 
-def stream_response(step: Step, plan: Plan, token: str, sequence: int) -> bytes:
+def stream_response(step: PageResult, plan: Plan, token: str, sequence: int) -> bytes:
     """Return the bytes of a `StreamQueryResponse`."""
     content = step.page.content
     rest = StreamQueryResponse(
@@ -82,7 +82,7 @@ def stream_response(step: Step, plan: Plan, token: str, sequence: int) -> bytes:
     )
     usage, cumulative = NO_USAGE, NO_USAGE
     if _shows_cache_info(step, plan):
-        usage, cumulative = _told(step.page.usage, plan), _told(step.usage, plan)
+        usage, cumulative = _visible_usage(step.page.usage, plan), _visible_usage(step.usage, plan)
         _set_cache_info(rest.cache, step.page)
         set_seconds(rest.read_time, content.read_at)
     _set_stats(rest.stats, content.count, usage, plan.path.index)
@@ -92,7 +92,7 @@ def stream_response(step: Step, plan: Plan, token: str, sequence: int) -> bytes:
     return content.items + rest.SerializeToString()
 
 
-def count_response(step: Step, bound: int, plan: Plan, token: str) -> CountItemsResponse:
+def count_response(step: PageResult, bound: int, plan: Plan, token: str) -> CountItemsResponse:
     """Return a `CountItemsResponse`; `bound` 0 means none. At the bound counting is over."""
     content = step.page.content
     reached = 0 < bound <= step.returned
@@ -103,7 +103,7 @@ def count_response(step: Step, bound: int, plan: Plan, token: str) -> CountItems
     _set_total(response.total, total)
     usage = NO_USAGE
     if _shows_cache_info(step, plan):
-        usage = _told(step.page.usage, plan)
+        usage = _visible_usage(step.page.usage, plan)
         _set_cache_info(response.cache, step.page)
         set_seconds(response.read_time, content.read_at)
     _set_stats(response.stats, 0, usage, plan.path.index)
@@ -120,7 +120,7 @@ def _set_total(message: query_pb2.Total, total: Total) -> None:
     )
 
 
-def _shows_cache_info(step: Step, plan: Plan) -> bool:
+def _shows_cache_info(step: PageResult, plan: Plan) -> bool:
     """Return whether a caller may see when and at what cost a page was read.
 
     Under a row rule a page from the cache, or one that had to be read, says whether anything was
@@ -129,9 +129,9 @@ def _shows_cache_info(step: Step, plan: Plan) -> bool:
     return plan.rule is None or step.page.status is CacheStatus.BYPASSED
 
 
-def _told(usage: Usage, plan: Plan) -> Usage:
+def _visible_usage(usage: Usage, plan: Plan) -> Usage:
     """Return what a caller is told of a cost: nothing where hidden items are part of it."""
-    return NO_USAGE if plan.withheld else usage
+    return NO_USAGE if plan.hides_cost else usage
 
 
 def _set_stats(stats: query_pb2.PageStats, items: int, usage: Usage, index: str | None) -> None:

@@ -46,7 +46,7 @@ _CODES: Final[Sequence[tuple[type[errors.ProcessorError], grpc.StatusCode]]] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class RpcError:
     """How a call fails: status, reason (the `ErrorInfo` one), text, details and retry advice.
 
     `pushback` is what gRPC's own retries are told to wait, in seconds; negative for not to retry,
@@ -61,16 +61,18 @@ class Failure:
     metadata: tuple[tuple[str, str], ...] = ()
 
 
-def failure_of(error: BaseException, request_id: str) -> Failure:
+def failure_of(error: BaseException, request_id: str) -> RpcError:
     """Return how a call that raised `error` fails."""
     if isinstance(error, errors.ProcessorError):
         for kind, code in _CODES:
             if isinstance(error, kind):
                 return _known(error, code)
-    return Failure(grpc.StatusCode.INTERNAL, "INTERNAL", f"internal error; request id {request_id}")
+    return RpcError(
+        grpc.StatusCode.INTERNAL, "INTERNAL", f"internal error; request id {request_id}"
+    )
 
 
-def _known(error: errors.ProcessorError, code: grpc.StatusCode) -> Failure:
+def _known(error: errors.ProcessorError, code: grpc.StatusCode) -> RpcError:
     details: list[Message] = []
     retry_after: float | None = getattr(error, "retry_after", None)
     if retry_after is not None:
@@ -98,7 +100,7 @@ def _known(error: errors.ProcessorError, code: grpc.StatusCode) -> Failure:
     metadata: tuple[tuple[str, str], ...] = ()
     if isinstance(error, errors.ItemTooLarge) and error.token:
         metadata = (("next_page_token", error.token),)
-    return Failure(code, error.reason, message, tuple(details), pushback, metadata)
+    return RpcError(code, error.reason, message, tuple(details), pushback, metadata)
 
 
 def _bad_request(error: errors.InvalidRequest) -> error_details_pb2.BadRequest:
@@ -138,7 +140,7 @@ class _Status(
     """A status for `abort_with_status`, which drops trailing metadata set by other means."""
 
 
-def grpc_status(failure: Failure, trailing: Sequence[tuple[str, str | bytes]]) -> grpc.Status:
+def grpc_status(failure: RpcError, trailing: Sequence[tuple[str, str | bytes]]) -> grpc.Status:
     """Return a failure as gRPC sends it, with further trailing metadata."""
     status = status_pb2.Status(code=failure.code.value[0], message=failure.message)
     info = error_details_pb2.ErrorInfo(

@@ -17,7 +17,7 @@ _NOT_LOGGED: Final = "/grpc.health.v1.Health/"
 _MAX_TABLE: Final = 255  # characters of a table's name, which may be the caller's invention
 
 
-class Observation(CallHook):
+class AccessLogAndMetrics(CallHook):
     """Comes before authentication, so that refused calls are seen too."""
 
     def __init__(self, metrics: CallMetrics) -> None:
@@ -28,11 +28,11 @@ class Observation(CallHook):
         """All methods."""
         return True
 
-    def started(self, call: Call) -> None:
+    def on_start(self, call: Call) -> None:
         """Count the call in."""
         self._metrics.started(call.method)
 
-    def ended(self, call: Call) -> None:
+    def on_end(self, call: Call) -> None:
         """Count the call out, and log it: never a key, an item or a value."""
         seconds = time.monotonic() - call.started
         code = "OK" if call.code is grpc.StatusCode.OK else call.code.name  # `.name` is no field

@@ -50,7 +50,7 @@ class Authentication(CallHook):
         """All methods but the exempt."""
         return not method.startswith(self._exempt)
 
-    def started(self, call: Call) -> None:
+    def on_start(self, call: Call) -> None:
         """Set the call's principal, or raise Unauthenticated."""
         try:
             self._authenticate(call)
@@ -58,7 +58,7 @@ class Authentication(CallHook):
             self._note_refused(call.context)
             raise
 
-    def continued(self, call: Call) -> None:
+    def on_response(self, call: Call) -> None:
         """Raise Unauthenticated if the key has expired, was removed or has another owner now."""
         if call.authenticator is self._authenticator() and self._now() < call.caller.expires:
             return

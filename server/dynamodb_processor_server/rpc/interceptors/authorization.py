@@ -30,14 +30,14 @@ class Authorization(CallHook):
     def _role_of(self, method: str) -> str:
         return self._roles[method[: method.rindex("/") + 1]]
 
-    def started(self, call: Call) -> None:
+    def on_start(self, call: Call) -> None:
         """Raise PermissionDenied for a principal without the service's role."""
         role = self._role(call.method)
         if not call.caller.has_role(role):
             raise PermissionDenied(f"this method needs the role {role}")
         call.authorized = call.principal
 
-    def continued(self, call: Call) -> None:
+    def on_response(self, call: Call) -> None:
         """Raise if the role, or the access that the call began with, is in force no longer.
 
         An answer that is about no single table depends on all that is granted. Raises as `recheck`.
@@ -46,7 +46,7 @@ class Authorization(CallHook):
         # A principal never changes: keys that are loaded anew have principals of their own.
         if call.principal is before and (access is None or access.version == self._catalog.version):
             return
-        self.started(call)
+        self.on_start(call)
         if access is not None:
             # A first message is counted before it is sent.
             answered = call.messages > 1

@@ -19,14 +19,14 @@ class CallHook(ABC):
         """Return whether calls of a method, by full name with slashes, concern this hook."""
 
     @abstractmethod
-    def started(self, call: Call) -> Awaitable[None] | None:
+    def on_start(self, call: Call) -> Awaitable[None] | None:
         """Note the start of a call, or raise a domain error to refuse it.
 
         Returns what the call has to wait for, if anything: few hooks wait, and a coroutine for each
         of the others would cost more than what they do.
         """
 
-    def continued(self, call: Call) -> None:  # noqa: B027 - most hooks decide at the start alone
+    def on_response(self, call: Call) -> None:  # noqa: B027 - most hooks decide at the start alone
         """Check a running call again before each of its responses, or raise to end it."""
 
     def sending(self, call: Call, size: int) -> None:  # noqa: B027 - most hooks let all answers out
@@ -35,7 +35,7 @@ class CallHook(ABC):
     def sent(self, call: Call, size: int) -> None:  # noqa: B027 - as above
         """Note that gRPC has sent a message of a stream; the call goes on."""
 
-    def ended(self, call: Call) -> None:  # noqa: B027 - most hooks hold nothing for a call
+    def on_end(self, call: Call) -> None:  # noqa: B027 - most hooks hold nothing for a call
         """Note the end of a call that this hook let start; `call.code` says how it ended."""
 
 
@@ -43,9 +43,13 @@ class Chain:
     """The hooks around one method: what to run at a call's start, at each response, at its end."""
 
     def __init__(self, hooks: Sequence[CallHook]) -> None:
-        self.starts = tuple([hook.started for hook in hooks])
+        self.starts = tuple([hook.on_start for hook in hooks])
         self.checks = tuple(
-            [hook.continued for hook in hooks if type(hook).continued is not CallHook.continued]
+            [
+                hook.on_response
+                for hook in hooks
+                if type(hook).on_response is not CallHook.on_response
+            ]
         )
         self.sendings = tuple(
             [hook.sending for hook in hooks if type(hook).sending is not CallHook.sending]
@@ -54,8 +58,8 @@ class Chain:
         # In reverse; an end is for calls that have passed more starts than its place.
         self.ends = tuple(
             [
-                (place, hook.ended)
+                (place, hook.on_end)
                 for place, hook in reversed(list(enumerate(hooks)))
-                if type(hook).ended is not CallHook.ended
+                if type(hook).on_end is not CallHook.on_end
             ]
         )

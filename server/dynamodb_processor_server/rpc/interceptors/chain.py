@@ -32,7 +32,7 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 _Receive = Callable[[Call], Awaitable[Any]]
 
 
-class HookedHandlers(grpc.GenericRpcHandler):
+class InterceptedHandlers(grpc.GenericRpcHandler):
     """All methods of a server inside their hooks, the first hook outermost.
 
     Registered as the server's one handler. A `grpc.aio` interceptor could do the same, but is asked
@@ -175,7 +175,7 @@ def _awaited(
     behavior: Any, receive: _Receive, method: str, chain: Chain, active: _ActiveCalls
 ) -> Any:
     async def serve(requests: Any, context: _Context) -> Any:
-        guard = _Guard(method, context, chain, active)
+        guard = _CallLifecycle(method, context, chain, active)
         try:
             waiting = guard.start()
             if waiting is not None:
@@ -195,7 +195,7 @@ def _yielding(
     behavior: Any, receive: _Receive, method: str, chain: Chain, active: _ActiveCalls
 ) -> Any:
     async def serve(requests: Any, context: _Context) -> AsyncIterator[Any]:
-        guard = _Guard(method, context, chain, active)
+        guard = _CallLifecycle(method, context, chain, active)
         try:
             waiting = guard.start()
             if waiting is not None:
@@ -225,7 +225,7 @@ def _status_code(code: object) -> grpc.StatusCode:
     return code if isinstance(code, grpc.StatusCode) else grpc.StatusCode.UNKNOWN
 
 
-class _Guard:
+class _CallLifecycle:
     """One call inside its hooks; what is raised inside leaves as a status."""
 
     def __init__(

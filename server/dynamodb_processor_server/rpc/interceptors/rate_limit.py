@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 
 from dynamodb_processor_server.limits.call_rate import Limiter
-from dynamodb_processor_server.limits.calls_in_flight import CallsUnderWay
+from dynamodb_processor_server.limits.calls_in_flight import CallsInFlight
 from dynamodb_processor_server.limits.open_streams import OpenStreams
 from dynamodb_processor_server.rpc.call_context import Call
 from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
@@ -29,12 +29,12 @@ class RateLimiting(CallHook):
         """All methods that authenticate whoever calls."""
         return not method.startswith((HEALTH, REFLECTION))
 
-    def started(self, call: Call) -> Awaitable[None] | None:
+    def on_start(self, call: Call) -> Awaitable[None] | None:
         """Charge a call, refused later or not, or raise RateLimited when none is left."""
         return self._limiter.charge(call.caller)
 
 
-class CallBounding(CallHook):
+class CallLimit(CallHook):
     """Refuses calls, and answers, where too many of their principal are under way.
 
     A call is counted until gRPC has sent its status, which may be long after its handler returned:
@@ -45,7 +45,7 @@ class CallBounding(CallHook):
 
     def __init__(
         self,
-        under_way: CallsUnderWay,
+        under_way: CallsInFlight,
         answer_timeout: float,
         close_connections: Callable[[Collection[str]], None],
         streams: str,
@@ -72,7 +72,7 @@ class CallBounding(CallHook):
         """All methods that authenticate whoever calls."""
         return not method.startswith((HEALTH, REFLECTION))
 
-    def started(self, call: Call) -> None:
+    def on_start(self, call: Call) -> None:
         """Count a call in, or raise RateLimited or Overloaded."""
         call.share = self._under_way.enter(call.caller.name)
         done: Any = partial(self._done, call)  # the stubs know of no plain functions
@@ -113,7 +113,7 @@ class CallBounding(CallHook):
             self._look_later()
 
 
-class StreamBounding(CallHook):
+class StreamLimit(CallHook):
     """Refuses streams where too many are open."""
 
     def __init__(self, method: str, streams: OpenStreams) -> None:
@@ -124,10 +124,10 @@ class StreamBounding(CallHook):
         """The one method whose calls last for as long as their callers like."""
         return method == self._method
 
-    def started(self, call: Call) -> None:
+    def on_start(self, call: Call) -> None:
         """Count a stream in, or raise Overloaded."""
         self._streams.enter(call.caller.name)
 
-    def ended(self, call: Call) -> None:
+    def on_end(self, call: Call) -> None:
         """Count it out."""
         self._streams.leave(call.caller.name)

@@ -25,7 +25,7 @@ class RequestIds(CallHook):
         """All methods."""
         return True
 
-    def started(self, call: Call) -> None:
+    def on_start(self, call: Call) -> None:
         """Take over or make the id, and send it back; the context ends with the call's task."""
         given = call.metadata_value(HEADER)
         call.request_id = given if given and _SOUND.fullmatch(given) else _new_id()

@@ -73,7 +73,7 @@ class UnauthenticatedCalls:
         self._close_connections((largest,))
 
 
-class ExemptCallBounding(CallHook):
+class ExemptCallLimit(CallHook):
     """Counts probes and reflection, which nobody has to authenticate for."""
 
     def __init__(self, calls: UnauthenticatedCalls, open_reflection: bool) -> None:
@@ -84,7 +84,7 @@ class ExemptCallBounding(CallHook):
         """The methods that authenticate nobody."""
         return method.startswith(self._exempt)
 
-    def started(self, call: Call) -> None:
+    def on_start(self, call: Call) -> None:
         """Count a call in; raise Overloaded if its connection has too many."""
         if self._calls.enter(call.context) > _MOST_ON_ONE_CONNECTION:
             self._calls.refused += 1

@@ -7,13 +7,13 @@ from typing import Final
 
 from dynamodb_processor.v1.query_service_pb2 import BatchGetItemsRequest, BatchGetItemsResponse
 from dynamodb_processor_server.catalog.schema import Table
-from dynamodb_processor_server.dynamodb.bounded_batches import Batch as FoundItems
+from dynamodb_processor_server.dynamodb.bounded_batches import BoundedBatch as FoundItems
 from dynamodb_processor_server.errors import PermissionDenied
 from dynamodb_processor_server.query.expression.values import to_wire
 from dynamodb_processor_server.query.planning.planner import projection_violations
 from dynamodb_processor_server.query.planning.request_builder import build_batch
 from dynamodb_processor_server.query.planning.row_rule import RowRule
-from dynamodb_processor_server.reader import Lookup
+from dynamodb_processor_server.reader import BatchGetRequest
 from dynamodb_processor_server.rpc.decode.keys import parse_key
 from dynamodb_processor_server.rpc.decode.query import (
     WITHHELD,
@@ -34,7 +34,7 @@ class Batch:
     `withheld` says that items which the caller may not have are read: then the cost is not told.
     """
 
-    lookup: Lookup
+    lookup: BatchGetRequest
     places: tuple[int, ...]
     withheld: bool
 
@@ -77,7 +77,7 @@ def parse_batch(
         {name: to_wire(value) for name, value in zip(names, key, strict=True)} for key in distinct
     )
     fetched, shape = build_batch(projection, table, rule)
-    lookup = Lookup(table, wire, fetched, shape, strong, rule)
+    lookup = BatchGetRequest(table, wire, fetched, shape, strong, rule)
     return Batch(lookup, tuple(distinct[key] for key in keys), withheld)
 
 

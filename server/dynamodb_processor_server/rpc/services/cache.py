@@ -8,7 +8,7 @@ import grpc
 
 from dynamodb_processor.v1 import cache_service_pb2 as pb
 from dynamodb_processor_server.cache.invalidator import Invalidator
-from dynamodb_processor_server.cache.page_store import PageStore, Tally
+from dynamodb_processor_server.cache.page_store import PageStore, TableCacheStats
 from dynamodb_processor_server.cache.tags import tags_of_partitions, tags_of_table
 from dynamodb_processor_server.catalog.catalog import Catalog
 from dynamodb_processor_server.errors import InvalidRequest
@@ -77,13 +77,13 @@ class CacheServicer:
             if (given := grant(name)) is not None and given.rule is None
         ]
         return pb.GetCacheStatsResponse(
-            total=_stats(sum((tally for _, tally in tallies), Tally())),
+            total=_stats(sum((tally for _, tally in tallies), TableCacheStats())),
             tables=[pb.TableCacheStats(table=name, stats=_stats(tally)) for name, tally in tallies],
             max_bytes=self._store.max_bytes,
         )
 
 
-def _stats(tally: Tally) -> pb.CacheStats:
+def _stats(tally: TableCacheStats) -> pb.CacheStats:
     return pb.CacheStats(
         entries=tally.pages,
         bytes=tally.bytes,

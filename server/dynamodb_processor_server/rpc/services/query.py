@@ -18,7 +18,7 @@ from dynamodb_processor.v1.query_service_pb2 import (
     ExplainQueryRequest,
     ExplainQueryResponse,
 )
-from dynamodb_processor_server.dynamodb.bounded_batches import Batch as FoundItems
+from dynamodb_processor_server.dynamodb.bounded_batches import BoundedBatch as FoundItems
 from dynamodb_processor_server.dynamodb.bounded_batches import BoundedBatches
 from dynamodb_processor_server.errors import (
     Draining,
@@ -29,11 +29,11 @@ from dynamodb_processor_server.errors import (
 )
 from dynamodb_processor_server.limits.call_rate import Limiter
 from dynamodb_processor_server.limits.read_units import ReadUnitLimits
-from dynamodb_processor_server.pager.counting_pager import CountedTraversal
-from dynamodb_processor_server.pager.pager import Step, Terms, Traversal
-from dynamodb_processor_server.reader import UNBOUNDED, Reader
+from dynamodb_processor_server.pager.counting_pager import CountingPager
+from dynamodb_processor_server.pager.pager import CallOptions, Pager, PageResult
+from dynamodb_processor_server.reader import NO_PAGE_LIMIT, PageReader
 from dynamodb_processor_server.rpc.call_context import Call, current_call
-from dynamodb_processor_server.rpc.decode.page_request import PageRequest, Spec
+from dynamodb_processor_server.rpc.decode.page_request import PageRequest, RawQuerySpec
 from dynamodb_processor_server.rpc.decode.query import (
     check_budget,
     check_cache,
@@ -48,8 +48,8 @@ from dynamodb_processor_server.rpc.encode.pages import (
     query_response,
     stream_response,
 )
-from dynamodb_processor_server.rpc.page_cursors import Opening, Openings, Tokens
-from dynamodb_processor_server.rpc.prepared_queries import Preparation
+from dynamodb_processor_server.rpc.page_cursors import PageTokens, ResumePoint, ResumePointCache
+from dynamodb_processor_server.rpc.prepared_queries import QueryPreparer
 from dynamodb_processor_server.rpc.services.batch_get import (
     Batch,
     batch_response,
@@ -80,10 +80,10 @@ class QueryServicer:
 
     def __init__(
         self,
-        preparation: Preparation,
-        openings: Openings,
-        tokens: Tokens,
-        reader: Reader,
+        preparation: QueryPreparer,
+        openings: ResumePointCache,
+        tokens: PageTokens,
+        reader: PageReader,
         items: BoundedBatches,
         calls: Limiter,
         read_units: ReadUnitLimits,
@@ -108,16 +108,16 @@ class QueryServicer:
         """Return one page."""
         call = current_call()
 
-        async def read() -> tuple[Opening, Step]:
-            opening, walk = await self._walk(request, call, self._deadlines.unary)
+        async def read() -> tuple[ResumePoint, PageResult]:
+            opening, walk = await self._open_pager(request, call, self._deadlines.unary)
             try:
                 return opening, await walk.next_page()
             except ItemTooLarge as error:
                 raise self._with_token(error, opening, walk, call) from None
 
         opening, step = await self._planned_anew(call, read)
-        self._note(call, step)
-        self._tell_remaining(call)
+        self._record_usage(call, step)
+        self._add_remaining_trailer(call)
         return query_response(step, opening.prepared.plan, self._token(opening, call, step))
 
     async def StreamQuery(  # noqa: N802 - the method's name in the contract
@@ -127,8 +127,8 @@ class QueryServicer:
         call = current_call()
         times = self._deadlines.stream, self._deadlines.stream_interval
 
-        async def begin() -> tuple[Opening, Traversal, AsyncGenerator[Step], Step]:
-            opening, walk = await self._walk(request, call, *times)
+        async def begin() -> tuple[ResumePoint, Pager, AsyncGenerator[PageResult], PageResult]:
+            opening, walk = await self._open_pager(request, call, *times)
             steps = walk.pages()
             return opening, walk, steps, await self._step(anext(steps), opening, walk, call)
 
@@ -136,7 +136,7 @@ class QueryServicer:
         sequence = 1
         async with aclosing(steps):
             while True:
-                self._note(call, step)
+                self._record_usage(call, step)
                 token = self._token(opening, call, step)
                 yield stream_response(step, opening.prepared.plan, token, sequence)
                 if step.last:
@@ -146,7 +146,7 @@ class QueryServicer:
                 self._read_units.check(call.caller, call.table)  # resumed from the token just sent
                 step = await self._step(anext(steps), opening, walk, call)
                 sequence += 1
-        self._tell_remaining(call)
+        self._add_remaining_trailer(call)
 
     async def CountItems(  # noqa: N802 - the method's name in the contract
         self, request: CountItemsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -155,13 +155,13 @@ class QueryServicer:
         call = current_call()
         call.table = request.query.table
 
-        async def read() -> tuple[Opening, int, Step]:
+        async def read() -> tuple[ResumePoint, int, PageResult]:
             opening, walk, bound = await self._counting_walk(request, call)
             return opening, bound, await walk.next_page()
 
         opening, bound, step = await self._planned_anew(call, read)
-        self._note(call, step)
-        self._tell_remaining(call)
+        self._record_usage(call, step)
+        self._add_remaining_trailer(call)
         call.items = 0  # none is returned
         token = self._token(opening, call, step)
         return count_response(step, bound, opening.prepared.plan, token)
@@ -176,12 +176,12 @@ class QueryServicer:
 
         async def read() -> tuple[Batch, FoundItems]:
             batch, terms = await self._batch(request, call)
-            return batch, await self._items.get_items(batch.lookup, terms.limits(), echoed)
+            return batch, await self._items.get_items(batch.lookup, terms.read_options(), echoed)
 
         batch, found = await self._planned_anew(call, read)
         response = batch_response(request, batch, found, self._max_page_bytes - echoed)
         call.usage, call.messages, call.items = found.usage, 1, response.stats.items_returned
-        self._tell_remaining(call)
+        self._add_remaining_trailer(call)
         return response
 
     async def ExplainQuery(  # noqa: N802 - the method's name in the contract
@@ -190,15 +190,15 @@ class QueryServicer:
         """Tell how a query would be read."""
         call = current_call()
         call.table = request.query.table
-        prepared = await self._preparation.prepare(Spec.of(request.query), call.caller, ())
+        prepared = await self._preparation.prepare(RawQuerySpec.of(request.query), call.caller, ())
         call.access = prepared.access
         if (waiting := self._calls.charge(call.caller, call.table)) is not None:
             await waiting
         return explain(prepared.query, prepared.plan)
 
-    async def _walk(
+    async def _open_pager(
         self, request: PageRequest, call: Call, limit: float, interval: float | None = None
-    ) -> tuple[Opening, Traversal]:
+    ) -> tuple[ResumePoint, Pager]:
         """Return where the call begins, and the walk that it takes from there."""
         call.table = request.spec.table
         opening = self._openings.known(request, call.caller)
@@ -208,7 +208,7 @@ class QueryServicer:
             await waiting
         plan, max_items = opening.prepared.plan, opening.prepared.query.max_items
         sizes = plan.table.declaration.page_size
-        terms = Terms(
+        terms = CallOptions(
             page_size=min(request.page_size or sizes.default, sizes.maximum),
             seconds=_seconds(call, limit),
             budget=request.budget,
@@ -217,15 +217,15 @@ class QueryServicer:
         )
         at, returned = opening.at, opening.returned
         if request.total is None:
-            return opening, Traversal(self._reader, plan, terms, at, returned, max_items)
+            return opening, Pager(self._reader, plan, terms, at, returned, max_items)
         counting = await self._preparation.counting(opening.prepared, call.caller)
-        return opening, CountedTraversal(
+        return opening, CountingPager(
             self._reader, plan, terms, at, returned, max_items, counting, request.total
         )
 
     async def _counting_walk(
         self, request: CountItemsRequest, call: Call
-    ) -> tuple[Opening, Traversal, int]:
+    ) -> tuple[ResumePoint, Pager, int]:
         """Return where a count begins, its walk, and its bound, which is 0 for none."""
         violations = Violations()
         budget, cache = parse_budget(request, violations), parse_cache(request, violations)
@@ -233,7 +233,7 @@ class QueryServicer:
         if request.query.HasField("max_items"):
             violations.add("query.max_items", "makes no difference to a count")
         prepared = await self._preparation.prepare(
-            Spec.of(request.query), call.caller, violations.found, counts=True
+            RawQuerySpec.of(request.query), call.caller, violations.found, counts=True
         )
         check_budget(budget, prepared.plan)
         check_cache(cache, prepared.plan)
@@ -241,15 +241,15 @@ class QueryServicer:
             await waiting
         opening = self._tokens.open(request.page_token, "page_token", prepared, call.caller)
         plan, counted = opening.prepared.plan, opening.returned
-        terms = Terms(
-            page_size=bound - counted if bound else UNBOUNDED,
+        terms = CallOptions(
+            page_size=bound - counted if bound else NO_PAGE_LIMIT,
             seconds=_seconds(call, self._deadlines.unary),
             budget=budget,
             cache=cache,
         )
-        return opening, Traversal(self._reader, plan, terms, opening.at, counted, None), bound
+        return opening, Pager(self._reader, plan, terms, opening.at, counted, None), bound
 
-    async def _batch(self, request: BatchGetItemsRequest, call: Call) -> tuple[Batch, Terms]:
+    async def _batch(self, request: BatchGetItemsRequest, call: Call) -> tuple[Batch, CallOptions]:
         """Return what a request for items by key looks up, and within which limits."""
         violations = Violations()
         budget = parse_budget(request, violations)
@@ -261,7 +261,7 @@ class QueryServicer:
         )
         if (waiting := self._begin(call, access)) is not None:
             await waiting
-        return batch, Terms(1, _seconds(call, self._deadlines.unary), budget)
+        return batch, CallOptions(1, _seconds(call, self._deadlines.unary), budget)
 
     def _begin(self, call: Call, access: TableAccess) -> Awaitable[None] | None:
         """Let a call read under an access; return what it has to wait for.
@@ -284,8 +284,8 @@ class QueryServicer:
         return await read()
 
     async def _step(
-        self, reading: Awaitable[Step], opening: Opening, walk: Traversal, call: Call
-    ) -> Step:
+        self, reading: Awaitable[PageResult], opening: ResumePoint, walk: Pager, call: Call
+    ) -> PageResult:
         """Return what a walk reads; an ItemTooLarge gets the token that goes on behind its item."""
         try:
             return await reading
@@ -293,26 +293,26 @@ class QueryServicer:
             raise self._with_token(error, opening, walk, call) from None
 
     def _with_token(
-        self, error: ItemTooLarge, opening: Opening, walk: Traversal, call: Call
+        self, error: ItemTooLarge, opening: ResumePoint, walk: Pager, call: Call
     ) -> ItemTooLarge:
         """Return the error with the token that goes on behind its item, if an error has room."""
         token = self._tokens.seal(opening, call.caller, error.behind, walk.returned)
         return error.with_token(token if len(token) <= _MAX_ERROR_TOKEN else "")
 
-    def _note(self, call: Call, step: Step) -> None:
+    def _record_usage(self, call: Call, step: PageResult) -> None:
         """Leave what the access log and the metrics say."""
         call.items = step.items
         call.usage = step.usage
         call.messages += 1
         call.cache = step.page.status
 
-    def _tell_remaining(self, call: Call) -> None:
+    def _add_remaining_trailer(self, call: Call) -> None:
         """Leave in the trailers what is left of the caller's read units, where that is limited."""
         left = self._read_units.remaining(call.caller, call.table)
         if left is not None:
             call.trailing.append((_REMAINING, str(left)))
 
-    def _token(self, opening: Opening, call: Call, step: Step) -> str:
+    def _token(self, opening: ResumePoint, call: Call, step: PageResult) -> str:
         return self._tokens.seal(opening, call.caller, step.page.content.next, step.returned)
 
 
