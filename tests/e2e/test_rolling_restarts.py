@@ -19,7 +19,7 @@ from tests.support.lengths import PATIENCE, at_length
 from tests.support.processes import ServerProcess, free_address, served
 
 # The short form is slow, as other tests run beside it.
-RESTARTS: Final = at_length(5, 50)
+RESTARTS: Final = at_length(3, 50)
 CALLS_PER_SECOND: Final = at_length(40, 200)
 AT_ONCE: Final = at_length(20, 1_000)  # more would wait longer than their deadlines
 # As long as a restart would have been awaited by whoever rolls it out.

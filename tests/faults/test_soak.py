@@ -36,8 +36,8 @@ from tests.support.running import eventually
 from tests.support.scraping import scraped
 
 _KEY: Final = ApiKey("tester")
-_WARM_UP: Final = at_length(4, 120)  # seconds
-_SECONDS: Final = at_length(14, 600)
+_WARM_UP: Final = at_length(2, 120)  # seconds
+_SECONDS: Final = at_length(7, 600)
 _CALLERS: Final = 16
 _CANCELLED: Final = 0.2
 _GROWTH: Final = 1.0  # MiB, beyond what a bare server grows by
@@ -149,7 +149,7 @@ async def _costs(
     for kind in _Kind:
         calls = _Calls(begin, [kind], cancelled=0.0)
         before = await spent()
-        tally = await call_at_pace(calls.make, _CALLERS, at_length(1, 4), rate)
+        tally = await call_at_pace(calls.make, _CALLERS, at_length(0.3, 4), rate)
         busy = (await spent() - before) / tally.calls
         costs[kind] = _Cost(percentile(tally.answered, 0.5), busy)
     return costs
