@@ -67,7 +67,6 @@ WORDS: Final = {
 ALLOWED: Final = {
     ("walk", "server/dynamodb_processor_server/demo/*"): "the demo walks a newcomer through",
     ("walk", "tests/*/test_demo.py"): "the demo walks a newcomer through",
-    ("landed", "server/dynamodb_processor_server/demo/*"): "airplanes of the sample data land",
     ("position", "server/dynamodb_processor_server/query/expression/*"): "a column of the text",
 }
 
