@@ -33,7 +33,7 @@ _SCRIPTED: Final = (
 _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
     (("tests/faults/test_dynamodb_faults.py", "tests/faults/test_metrics_sink.py"),),
     (("tests/faults/test_flood.py", "tests/faults/test_untaken_answers.py"),),
-    (("tests/faults/test_redis_faults.py",), ("tests/unit/cache/test_shared_model.py",)),
+    (("tests/faults/test_redis_faults.py",),),
     (
         ("tests/e2e/test_stream_invalidation.py",),
         (
@@ -43,18 +43,19 @@ _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
             "tests/interop",
         ),
     ),
-    (("tests/e2e/test_rolling_restarts.py",),),
     (("tests/faults/test_overload.py",),),
     (("tests/faults/test_request_sweep.py", "tests/faults/test_planning_fairness.py"),),
     (
         ("tests/faults/test_zipf.py", "tests/faults/test_stampede.py"),
-        ("tests/unit/cache/test_model.py",),
+        ("tests/e2e/test_rolling_restarts.py",),
     ),
     (
         ("tests/faults/test_soak.py",),
         (
             "tests/e2e/test_tokens.py",
             "tests/faults/test_fuzzing.py",
+            "tests/unit/cache/test_model.py",
+            "tests/unit/cache/test_shared_model.py",
             "tests/faults/test_large_items.py",
         ),
     ),

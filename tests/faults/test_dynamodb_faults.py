@@ -18,7 +18,7 @@ from tests.faults.stub import Reply, Script, refusal
 from tests.support.lengths import PATIENCE, at_length, timely
 
 _GRACE: Final = 0.25  # seconds past its deadline in which every call has ended
-_SECONDS: Final = at_length(0.4, 3)  # of load; the fault comes soon and stays
+_SECONDS: Final = at_length(0.4, 2)  # of load; the fault comes soon and stays
 _LONGER: Final = {Weather.DRIP: 2, Weather.BLACKHOLE: 2}  # calls take long before they are refused
 _AT_ONCE: Final = 6
 _RECOVERY: Final = PATIENCE

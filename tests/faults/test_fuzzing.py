@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.lengths import FULL, at_length
 
-_SECONDS: Final = at_length(3, 300)  # of each
+_SECONDS: Final = at_length(3, 150)  # of each
 _SCRIPT: Final = Path(__file__).parent / "fuzzer.py"
 
 

@@ -29,7 +29,7 @@ from tests.support.running import UNLIMITED, Service, eventually, make_key, open
 from tests.support.scraping import metric
 
 _GRACE: Final = 0.25  # seconds past its deadline in which every call has ended
-_SECONDS: Final = at_length(1, 3)  # of load; the fault comes in the first half and stays
+_SECONDS: Final = at_length(1, 2)  # of load; the fault comes in the first half and stays
 _RECOVERY: Final = PATIENCE
 SEEDS: Final = at_length(1, 3)
 

@@ -36,7 +36,7 @@ from tests.support.running import eventually
 from tests.support.scraping import scraped
 
 _KEY: Final = ApiKey("tester")
-_WARM_UP: Final = at_length(2, 120)  # seconds
+_WARM_UP: Final = at_length(2, 60)  # seconds
 _SECONDS: Final = at_length(7, 600)
 _CALLERS: Final = 16
 _CANCELLED: Final = 0.2
