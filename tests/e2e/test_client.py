@@ -16,6 +16,7 @@ from dynamodb_processor_client import (
     CacheMode,
     CachePolicy,
     FailedPrecondition,
+    Query,
     QueryClient,
 )
 from tests.support.event_service import READER
@@ -32,17 +33,15 @@ async def client(service: ServerProcess) -> AsyncIterator[QueryClient]:
 
 async def test_a_count_is_the_number_of_the_items(client: QueryClient) -> None:
     """At once, up to a number, and in budgeted steps."""
-    whole = await client.count("events", "user_id = :u", u=LONG)
+    whole = await client.count(Query("events", "user_id = :u", u=LONG))
     assert (whole.value, whole.exact) == (LONG_ITEMS, True)
-    bounded = await client.count("events", "user_id = :u", u=LONG, up_to=1_000)
+    bounded = await client.count(Query("events", "user_id = :u", u=LONG), up_to=1_000)
     assert (bounded.value, bounded.exact) == (1_000, False)
     values: list[int] = []
     token = ""
     while not values or token:
         step = await client.count(
-            "events",
-            "user_id = :u",
-            u=LONG,
+            Query("events", "user_id = :u", u=LONG),
             page_token=token,
             budget=Budget(max_scanned_items=1_500),
             cache=CachePolicy(CacheMode.BYPASS),
@@ -67,15 +66,15 @@ async def test_any_number_of_items_is_got_in_order(client: QueryClient) -> None:
 async def test_an_explanation_is_what_a_page_does(client: QueryClient) -> None:
     """The same index."""
     asked = ("events", "system_id = 's-3' AND seq > 10 AND action = 'read'")
-    explanation = await client.explain(*asked)
+    explanation = await client.explain(Query(*asked))
     assert (explanation.path, explanation.index) == (AccessPath.GLOBAL_INDEX, "by_system")
     assert explanation.key_condition == "system_id = 's-3' AND seq > 10"
     assert explanation.filter_expression == "action = 'read'"
     assert {other.index for other in explanation.rejected} == {"@table"}
-    page = await client.query(*asked)
+    page = await client.query(Query(*asked))
     assert page.stats.index_used == explanation.index
     with pytest.raises(FailedPrecondition):
-        await client.explain("events", "action = 'read'")
+        await client.explain(Query("events", "action = 'read'"))
 
 
 async def test_the_command_counts_gets_and_explains(service: ServerProcess) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from dynamodb_processor_client import CacheMode, CachePolicy, QueryClient, QueryError
+from dynamodb_processor_client import CacheMode, CachePolicy, Query, QueryClient, QueryError
 from tests.support.event_service import CATALOG, ENVIRONMENT, KEYS, READER
 from tests.support.events import LONG, LONG_ITEMS, USERS
 from tests.support.lengths import PATIENCE, at_length
@@ -58,7 +58,7 @@ class _Load:
         cache = CachePolicy(CacheMode.BYPASS) if number % 10 == 0 else None
         user = USERS[number % len(USERS)]
         try:
-            page = await self.client.query("events", "user_id = :u", u=user, cache=cache)
+            page = await self.client.query(Query("events", "user_id = :u", u=user), cache=cache)
         except QueryError as error:
             self.failed.append(f"query: {error!r}")
         else:
@@ -67,7 +67,7 @@ class _Load:
 
     async def _stream(self) -> None:
         try:
-            items = self.client.stream("events", "user_id = :u", page_size=500, u=LONG)
+            items = self.client.stream(Query("events", "user_id = :u", u=LONG), page_size=500)
             numbers = [int(item["seq"]) async for item in items]
         except QueryError as error:
             self.failed.append(f"stream: {error!r}")

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
-from dynamodb_processor_client import QueryClient
+from dynamodb_processor_client import Query, QueryClient
 from tests.support.conditions import WireItem
 from tests.support.datasets import Schema
 from tests.support.dynamodb import create_table, open_client, put_items
@@ -123,7 +123,7 @@ async def test_numbers_that_went_out_come_back(numbers: Service, key: Key) -> No
         spec = query_spec("numbers", f"id = 'keys' AND {text}", parameters=whole)
         assert list((await numbers.query(spec)).items) == [item]
     async with QueryClient(numbers.app.address, api_key=key.text) as client:
-        page_ = await client.query("numbers", "id = :i", i="keys")
+        page_ = await client.query(Query("numbers", "id = :i", i="keys"))
         assert [item["at"] for item in page_.items] == sorted(map(Decimal, _NUMBERS))
         keys = [{"id": "keys", "at": item["at"]} for item in page_.items]
         assert await client.get("numbers", keys) == list(page_.items)

@@ -18,7 +18,7 @@ from dynamodb_processor.v1 import query_pb2
 from dynamodb_processor.v1.catalog_service_pb2 import GetTableRequest, ListTablesRequest
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest, StreamQueryRequest
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
-from dynamodb_processor_client import QueryClient
+from dynamodb_processor_client import Query, QueryClient
 from dynamodb_processor_server.auth.api_keys import KeyRing
 from dynamodb_processor_server.auth.keys_file import KeysFile
 from dynamodb_processor_server.rpc.interceptors.authentication import Authentication
@@ -243,7 +243,7 @@ async def test_the_python_client_goes_on_by_itself(running: _Running) -> None:
     running.stub.script = running._close_gate
     address = running.service.app.address
     async with QueryClient(address, api_key=running.reader.text) as client:
-        stream = client.stream("events", "owner = 'ulrike'", page_size=10)
+        stream = client.stream(Query("events", "owner = 'ulrike'"), page_size=10)
         items = [await anext(stream)]
         await running.force(
             _granted(running.reader, {"table": "events", "attributes": ["owner", "at"]})

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
-from dynamodb_processor_client import FailedPrecondition, QueryClient
+from dynamodb_processor_client import FailedPrecondition, Query, QueryClient
 from dynamodb_processor_client.streams import PageStream
 from tests.rpc.logged import Logged
 from tests.support.datasets import Schema
@@ -109,7 +109,7 @@ async def test_the_pages_around_a_large_item_are_read(service: Service, logged: 
 async def test_a_stream_ends_before_a_large_item(service: Service, key: Key) -> None:
     """After what comes before it, with the token; in the Python client as well."""
     async with QueryClient(service.app.address, api_key=key.text) as client:
-        pages = client.pages("items", "id = :i", i="a")
+        pages = client.pages(Query("items", "id = :i", i="a"))
         seen: list[int] = []
         with pytest.raises(FailedPrecondition) as caught:
             await _read_into(seen, pages)

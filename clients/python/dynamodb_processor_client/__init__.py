@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         PageStats,
         Total,
     )
+    from dynamodb_processor_client.query import Query
     from dynamodb_processor_client.streams import ItemStream, PageStream, ResumePolicy
     from dynamodb_processor_client.tables import (
         Index,
@@ -69,6 +70,7 @@ _NAMES: Final = {
     "gets": ("FoundItems",),
     "options": ("Budget", "CacheMode", "CachePolicy"),
     "pages": ("CacheInfo", "CacheStatus", "Page", "PageEnd", "PageStats", "Total"),
+    "query": ("Query",),
     "streams": ("ItemStream", "PageStream", "ResumePolicy"),
     "tables": (
         "Index",
@@ -112,6 +114,7 @@ __all__ = [
     "PageStats",
     "PageStream",
     "PermissionDenied",
+    "Query",
     "QueryClient",
     "QueryError",
     "RejectedPath",

@@ -39,7 +39,7 @@ def text(argument: str, value: str) -> str:
         ValueError: It has half a surrogate pair.
     """
     if not isinstance(value, str):
-        raise TypeError(f"{argument} is a string, not {_shown(value)}")
+        raise TypeError(f"{argument} is a string, not {shown(value)}")
     with error_prefix(argument):
         check_characters(value)
     return value
@@ -50,7 +50,7 @@ def check_characters(value: str) -> None:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"half a surrogate pair is no character: {_shown(value)}") from None
+        raise ValueError(f"half a surrogate pair is no character: {shown(value)}") from None
 
 
 def integer(argument: str, value: SupportsIndex, bits: int = 64) -> int:
@@ -61,7 +61,7 @@ def integer(argument: str, value: SupportsIndex, bits: int = 64) -> int:
         ValueError: It does not fit.
     """
     if isinstance(value, bool) or not isinstance(value, SupportsIndex):
-        raise TypeError(f"{argument} is a whole number, not {_shown(value)}")
+        raise TypeError(f"{argument} is a whole number, not {shown(value)}")
     index = value.__index__()
     if not -(2 ** (bits - 1)) <= index < 2 ** (bits - 1):
         raise ValueError(f"{argument} is at most {2 ** (bits - 1) - 1}, not {_shortened(value)}")
@@ -77,7 +77,7 @@ def number(argument: str, value: object) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, SupportsFloat):
         remedy = "; total_seconds() gives the seconds" if isinstance(value, timedelta) else ""
-        raise TypeError(f"{argument} is a number, not {_shown(value)}{remedy}")
+        raise TypeError(f"{argument} is a number, not {shown(value)}{remedy}")
     try:
         real = float(value)
     except OverflowError:
@@ -105,7 +105,7 @@ def flag(argument: str, value: bool) -> bool:
         TypeError: It is none.
     """
     if value not in (True, False, None):
-        raise TypeError(f"{argument} is True or False, not {_shown(value)}")
+        raise TypeError(f"{argument} is True or False, not {shown(value)}")
     return bool(value)
 
 
@@ -116,7 +116,7 @@ def instance(argument: str, value: _T | None, kind: type[_T]) -> _T | None:
         TypeError: It is of another.
     """
     if value is not None and not isinstance(value, kind):
-        raise TypeError(f"{argument} is a {kind.__name__}, not {_shown(value)}")
+        raise TypeError(f"{argument} is a {kind.__name__}, not {shown(value)}")
     return value
 
 
@@ -130,7 +130,7 @@ def mapping(argument: str, value: Mapping[str, Any] | None) -> Mapping[str, Any]
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise TypeError(f"{argument} is a mapping from name to value, not {_shown(value)}")
+        raise TypeError(f"{argument} is a mapping from name to value, not {shown(value)}")
     for name in value:
         text(f"a name in {argument}", name)
     return value
@@ -146,7 +146,7 @@ def paths(argument: str, value: Sequence[str] | None) -> list[str]:
     if value is None:
         return []
     if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
-        raise TypeError(f"{argument} takes a list of paths, not {_shown(value)}")
+        raise TypeError(f"{argument} takes a list of paths, not {shown(value)}")
     return [text(f"{argument}[{place}]", path) for place, path in enumerate(value)]
 
 
@@ -172,10 +172,11 @@ def target(value: str) -> str:
     return value
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a wrong value for an error message, at most 60 characters of it."""
     return _shortened(repr(value))
 
 
 def _shortened(value: object) -> str:
-    shown = str(value)
-    return shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}..."
+    text = str(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

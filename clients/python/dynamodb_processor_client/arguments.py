@@ -124,6 +124,7 @@ def _add_cache_commands(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_condition_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(descending=False, project=[], max_items=None)  # not all commands have them
     add = parser.add_argument
     add("table", metavar="TABLE", type=utf8, help=_TABLE_HELP)
     add(

@@ -22,7 +22,6 @@ import stat
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 import grpc
 from rich.console import Console
@@ -34,6 +33,7 @@ from dynamodb_processor_client.errors import QueryError
 from dynamodb_processor_client.hints import Hints
 from dynamodb_processor_client.output import Output, OutputFailed, clauses, flush, note
 from dynamodb_processor_client.pages import CacheInfo, Page, PageStats, Total
+from dynamodb_processor_client.query import Query
 from dynamodb_processor_client.rendering import (
     cache_grid,
     explanation_fields,
@@ -120,7 +120,12 @@ async def _command(client: QueryClient, arguments: argparse.Namespace, output: O
 
 
 async def _query(client: QueryClient, arguments: argparse.Namespace, output: Output) -> None:
-    page = await client.query(**_options(arguments), page_token=arguments.token)
+    page = await client.query(
+        _query_of(arguments),
+        page_size=arguments.page_size,
+        page_token=arguments.token,
+        total=arguments.total,
+    )
     output.items(page.items, arguments.project)
     output.end()
     _note_total(page.total)
@@ -135,7 +140,12 @@ async def _query(client: QueryClient, arguments: argparse.Namespace, output: Out
 
 
 async def _stream(client: QueryClient, arguments: argparse.Namespace, output: Output) -> None:
-    pages = client.pages(**_options(arguments), resume_token=arguments.token)
+    pages = client.pages(
+        _query_of(arguments),
+        page_size=arguments.page_size,
+        resume_token=arguments.token,
+        total=arguments.total,
+    )
     hints, last = Hints(client, arguments), None
     with _progress(arguments) as progress:
         async for page in pages:
@@ -185,14 +195,7 @@ def _note_cost(
 
 
 async def _count(client: QueryClient, arguments: argparse.Namespace, output: Output) -> None:
-    count = await client.count(
-        arguments.table,
-        arguments.expression,
-        parameters=arguments.parameters,
-        index=arguments.index,
-        consistent=arguments.strong,
-        up_to=arguments.up_to,
-    )
+    count = await client.count(_query_of(arguments), up_to=arguments.up_to)
     output.value(count.value, Text(str(count.value)))
     if not count.exact:
         note("there may be more")
@@ -216,15 +219,7 @@ async def _get(client: QueryClient, arguments: argparse.Namespace, output: Outpu
 
 
 async def _explain(client: QueryClient, arguments: argparse.Namespace, output: Output) -> None:
-    explanation = await client.explain(
-        arguments.table,
-        arguments.expression,
-        parameters=arguments.parameters,
-        index=arguments.index,
-        descending=arguments.descending,
-        projection=arguments.project,
-        consistent=arguments.strong,
-    )
+    explanation = await client.explain(_query_of(arguments))
     output.value(explanation_fields(explanation), explanation_tree(explanation))
 
 
@@ -266,16 +261,14 @@ def _client(arguments: argparse.Namespace) -> QueryClient:
         parser.error(str(error))
 
 
-def _options(arguments: argparse.Namespace) -> dict[str, Any]:
-    return {
-        "table": arguments.table,
-        "expression": arguments.expression,
-        "parameters": arguments.parameters,
-        "index": arguments.index,
-        "descending": arguments.descending,
-        "projection": arguments.project,
-        "consistent": arguments.strong,
-        "max_items": arguments.max_items,
-        "page_size": arguments.page_size,
-        "total": arguments.total,
-    }
+def _query_of(arguments: argparse.Namespace) -> Query:
+    return Query(
+        arguments.table,
+        arguments.expression,
+        parameters=arguments.parameters,
+        index=arguments.index,
+        descending=arguments.descending,
+        projection=arguments.project,
+        consistent=arguments.strong,
+        max_items=arguments.max_items,
+    )

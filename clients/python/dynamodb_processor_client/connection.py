@@ -12,7 +12,7 @@ import grpc
 from dynamodb_processor_client import argument_checks as check
 from dynamodb_processor_client.channel import ChannelOptions, open_channel
 from dynamodb_processor_client.errors import DeadlineExceeded, Internal, typed_errors
-from dynamodb_processor_client.options import Unset
+from dynamodb_processor_client.options import Timeout, Unset
 from dynamodb_processor_client.streams import ResumePolicy
 
 _Response = TypeVar("_Response")
@@ -86,7 +86,7 @@ class Connection:
             raise RuntimeError("the client was opened on another event loop: open one on each")
         return self._channel
 
-    def _resolve_timeout(self, timeout: float | Unset | None) -> float | None:
+    def _resolve_timeout(self, timeout: Timeout) -> float | None:
         return self._timeout if isinstance(timeout, Unset) else check.seconds("timeout", timeout)
 
     async def _call_unary(

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
 from google.protobuf.duration_pb2 import Duration
 
 from dynamodb_processor.v1 import query_pb2
-from dynamodb_processor.v1.value_pb2 import AttributeValue
 from dynamodb_processor_client import argument_checks as check
-from dynamodb_processor_client.conditions import Condition, render
 from dynamodb_processor_client.pages import PageStats
-from dynamodb_processor_client.values import Value, encode
 
 
 class Unset(enum.Enum):
@@ -25,7 +21,10 @@ class Unset(enum.Enum):
 
 
 UNSET = Unset.UNSET
-"""For a call's `timeout`: the client's own. (`None` means no deadline.)"""
+"""The default of `timeout`: the timeout that the client was made with."""
+
+Timeout: TypeAlias = float | Unset | None
+"""The seconds until a deadline; `None` for no deadline."""
 
 
 class CacheMode(enum.Enum):
@@ -150,57 +149,6 @@ def total_options(option: TotalOption) -> query_pb2.TotalOptions | None:
     return query_pb2.TotalOptions(mode=query_pb2.TOTAL_MODE_BOUNDED, up_to=up_to)
 
 
-def query_spec(
-    table: str,
-    expression: str | Condition,
-    named: Mapping[str, Value],
-    *,
-    parameters: Mapping[str, Value] | None,
-    index: str | None,
-    descending: bool = False,
-    projection: Sequence[str] = (),
-    consistent: bool,
-    max_items: int | None = None,
-) -> query_pb2.QuerySpec:
-    """Return the query as the service takes it.
-
-    Args:
-        table: The table's name in the catalog.
-        expression: The condition, as text or as boto3 builds it.
-        named: Parameters given as keyword arguments.
-        parameters: More parameters, for names that options have too.
-        index: The index to use or fail; `None` lets the service choose.
-        descending: Largest sort key first.
-        projection: Document paths of the attributes to return; empty for all.
-        consistent: Read strongly.
-        max_items: How many items the whole traversal returns at most.
-
-    Raises:
-        TypeError: An argument or a parameter's value has a type that does not fit.
-        ValueError: A parameter is given twice or has a value that DynamoDB cannot hold.
-    """
-    given = _merged(named, check.mapping("parameters", parameters))
-    if not isinstance(expression, str):
-        if given:
-            raise ValueError("a condition brings its own parameters; none can be added")
-        expression, rendered = render(expression)
-        given = cast("Mapping[str, Value]", rendered)
-    return query_pb2.QuerySpec(
-        table=check.text("table", table),
-        expression=check.text("expression", expression),
-        parameters={name: _encoded(name, value) for name, value in given.items()},
-        index="" if index is None else check.text("index", index),
-        order=(
-            query_pb2.ORDER_DESCENDING
-            if check.flag("descending", descending)
-            else query_pb2.ORDER_UNSPECIFIED
-        ),
-        projection=check.paths("projection", projection),
-        consistency=consistency(consistent),
-        max_items=None if max_items is None else check.integer("max_items", max_items),
-    )
-
-
 def consistency(consistent: bool) -> query_pb2.Consistency.ValueType:
     """Return how to read, as the service takes it."""
     if check.flag("consistent", consistent):
@@ -228,18 +176,6 @@ def page_size_field(page_size: int | None) -> int:
 def token_field(argument: str, token: str | None) -> str:
     """Return a token; empty, as the first call of a traversal has it, for `None`."""
     return "" if token is None else check.text(argument, token)
-
-
-def _encoded(name: str, value: Value) -> AttributeValue:
-    with check.error_prefix(f":{name}"):
-        return encode(value)
-
-
-def _merged(named: Mapping[str, Value], parameters: Mapping[str, Value]) -> Mapping[str, Value]:
-    twice = named.keys() & parameters.keys()
-    if twice:
-        raise ValueError(f"given twice: {', '.join(sorted(twice))}")
-    return {**named, **parameters}
 
 
 def _duration(value: timedelta | None) -> Duration | None:

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest, StreamQueryRequest
-from dynamodb_processor_client import Page, PageStream, QueryClient, Value
-from dynamodb_processor_client.options import query_spec
+from dynamodb_processor_client import Page, PageStream, Query, QueryClient, Value
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, in the client's words.
+    """A query, and the page of its result to show.
 
     Attributes:
-        table: The table.
-        expression: The condition.
-        parameters: The values of its `:name` parameters.
+        query: The query.
         page_size: Items per page; 0 for the table's default.
-        descending: Whether the largest sort key comes first.
-        page_token: Where to go on.
+        page_token: The token of the page before; empty for the first page.
     """
 
-    table: str
-    expression: str
-    parameters: Mapping[str, Value] = field(default_factory=dict)
+    query: Query
     page_size: int = 0
-    descending: bool = False
     page_token: str = ""
 
     def after(self, page_token: str) -> Question:
@@ -38,33 +29,21 @@ class Question:
 
     async def ask(self, client: QueryClient) -> Page:
         """Return the one page."""
-        return await client.query(
-            self.table,
-            self.expression,
-            parameters=self.parameters,
-            page_size=self.page_size,
-            descending=self.descending,
-            page_token=self.page_token,
-        )
+        return await client.query(self.query, page_size=self.page_size, page_token=self.page_token)
 
     def ask_all(self, client: QueryClient) -> PageStream:
         """Return every page, as the service reads them."""
-        return client.pages(
-            self.table,
-            self.expression,
-            parameters=self.parameters,
-            page_size=self.page_size,
-            descending=self.descending,
-        )
+        return client.pages(self.query, page_size=self.page_size)
 
     def python(self, method: str = "query") -> str:
-        """Return the call as one would write it."""
-        arguments = [json.dumps(self.table), json.dumps(self.expression)]
-        arguments += [f"{name}={_literal(value)}" for name, value in self.parameters.items()]
+        """Return the call as Python code."""
+        query = [json.dumps(self.query.table), json.dumps(self.query.expression)]
+        query += [f"{name}={_literal(value)}" for name, value in self.query.parameters.items()]
+        if self.query.descending:
+            query.append("descending=True")
+        arguments = [f"Query({', '.join(query)})"]
         if self.page_size:
             arguments.append(f"page_size={self.page_size}")
-        if self.descending:
-            arguments.append("descending=True")
         if self.page_token:
             arguments.append("page_token=page.next_page_token")
         return f"client.{method}({', '.join(arguments)})"
@@ -72,25 +51,12 @@ class Question:
     def request(self) -> QueryRequest:
         """Return the request for the page."""
         return QueryRequest(
-            query=self._spec(), page_size=self.page_size, page_token=self.page_token
+            query=self.query.to_message(), page_size=self.page_size, page_token=self.page_token
         )
 
     def stream_request(self) -> StreamQueryRequest:
         """Return the request for every page."""
-        return StreamQueryRequest(query=self._spec(), page_size=self.page_size)
-
-    def _spec(self) -> Any:
-        return query_spec(
-            self.table,
-            self.expression,
-            {},
-            parameters=self.parameters,
-            index=None,
-            descending=self.descending,
-            projection=(),
-            consistent=False,
-            max_items=None,
-        )
+        return StreamQueryRequest(query=self.query.to_message(), page_size=self.page_size)
 
 
 def _literal(value: Value) -> str:

@@ -13,6 +13,7 @@ from dynamodb_processor_client import (
     FailedPrecondition,
     Item,
     Page,
+    Query,
     QueryClient,
     QueryError,
     Unauthenticated,
@@ -32,7 +33,7 @@ _EVENT_COLUMNS: Final = ("occurred_at", "user_id", "action", "resource_id", "out
 _FLIGHT_COLUMNS: Final = ("departure", "tailnum", "dest", "dep_delay", "distance")
 _SHOWN: Final = 5  # items of a page on the screen, at most
 
-UNITED: Final = Question("flights", "carrier = :c", {"c": "UA"}, page_size=3)
+UNITED: Final = Question(Query("flights", "carrier = :c", c="UA"), page_size=3)
 
 
 class Walk:
@@ -91,34 +92,38 @@ class Walk:
         return len(steps)
 
     async def _one_user(self) -> None:
-        question = Question("audit_events", "user_id = :u", {"u": "u-1"}, page_size=5)
+        question = Question(Query("audit_events", "user_id = :u", u="u-1"), page_size=5)
         expected = list(self._events.partition("u-1", BY_USER))
         await self._first_page(question, expected, BY_USER, _EVENT_COLUMNS)
 
     async def _date_range(self) -> None:
         first, last = "2026-02-02T00:00:00Z", "2026-02-08T23:59:59Z"
-        question = Question(
+        query = Query(
             "audit_events",
             "user_id = :u AND occurred_at BETWEEN :first AND :last",
-            {"u": "u-1", "first": first, "last": last},
-            page_size=5,
+            u="u-1",
+            first=first,
+            last=last,
             descending=True,
         )
         events = self._events.partition("u-1", BY_USER)
         expected = [event for event in events if first <= event["occurred_at"] <= last]
+        question = Question(query, page_size=5)
         await self._first_page(question, expected[::-1], BY_USER, _EVENT_COLUMNS)
 
     async def _system(self) -> None:
-        question = Question("audit_events", "system_id = :s", {"s": "billing"}, page_size=5)
+        question = Question(Query("audit_events", "system_id = :s", s="billing"), page_size=5)
         expected = list(self._events.partition("billing", BY_SYSTEM))
         await self._first_page(question, expected, BY_SYSTEM, (*_EVENT_COLUMNS, "amount"))
 
     async def _own_filter(self) -> None:
-        question = Question(
+        query = Query(
             "audit_events",
             "system_id = :s AND outcome <> :fine AND amount >= :a AND NOT contains(tags, :t)",
-            {"s": "billing", "fine": "success", "a": 500, "t": "test"},
-            page_size=5,
+            s="billing",
+            fine="success",
+            a=500,
+            t="test",
         )
         expected = [
             event
@@ -128,6 +133,7 @@ class Walk:
             and "test" not in event.get("tags", ())
         ]
         columns = ("occurred_at", "resource_id", "outcome", "amount", "tags")
+        question = Question(query, page_size=5)
         page = await self._first_page(question, expected, BY_SYSTEM, columns)
         _expect(page.stats.items_scanned > len(page.items), "nothing was filtered")
 
@@ -138,25 +144,27 @@ class Walk:
         await self._first_page(second, expected[len(first.items) :], None, _FLIGHT_COLUMNS)
 
     async def _aircraft(self) -> None:
-        question = Question(
+        query = Query(
             "flights",
             "tailnum = :t AND begins_with(time_hour, :day)",
-            {"t": "N730MQ", "day": "2013-01-02"},
+            t="N730MQ",
+            day="2013-01-02",
         )
         expected = [
             flight
             for flight in self._flights.partition("N730MQ", BY_AIRCRAFT)
             if flight["time_hour"].startswith("2013-01-02")
         ]
-        await self._first_page(question, expected, BY_AIRCRAFT, _FLIGHT_COLUMNS)
+        await self._first_page(Question(query), expected, BY_AIRCRAFT, _FLIGHT_COLUMNS)
 
     async def _fields(self) -> None:
         first, last = "2026-01-05", "2026-01-12T12:00:00+01:00"
-        question = Question(
+        query = Query(
             "activity",
             "system_id = :s AND occurred_at BETWEEN :first AND :last",
-            {"s": "billing", "first": first, "last": last},
-            page_size=5,
+            s="billing",
+            first=first,
+            last=last,
         )
         expected = [
             event
@@ -164,10 +172,11 @@ class Walk:
             if event["system_id"] == "billing"
             and "2026-01-05T00:00:00Z" <= event["occurred_at"] <= "2026-01-12T11:00:00Z"
         ]
+        question = Question(query, page_size=5)
         await self._first_page(question, expected, activity.BY_SYSTEM, _EVENT_COLUMNS)
 
     async def _stream(self) -> None:
-        question = Question("audit_events", "system_id = :s", {"s": "crm"}, page_size=250)
+        question = Question(Query("audit_events", "system_id = :s", s="crm"), page_size=250)
         self._screen.call(f"async for page in {question.python('pages')}: ...")
         found: list[Item] = []
         pages = question.ask_all(self._client)
@@ -187,9 +196,7 @@ class Walk:
 
     async def _cache(self) -> None:
         question = Question(
-            "flights",
-            "carrier = :c AND dep_delay > :minutes",
-            {"c": "B6", "minutes": 30},
+            Query("flights", "carrier = :c AND dep_delay > :minutes", c="B6", minutes=30)
         )
         expected = [
             flight for flight in self._flights.partition("B6") if flight.get("dep_delay", 0) > 30
@@ -210,7 +217,7 @@ class Walk:
         _expect(list(hit.items) == expected[:page_size], "the answers are not the sample's flights")
 
     async def _refused_scan(self) -> None:
-        question = Question("audit_events", "outcome = :o", {"o": "denied"})
+        question = Question(Query("audit_events", "outcome = :o", o="denied"))
         await self._refused(self._client, self._connection, question, FailedPrecondition)
 
     async def _wrong_key(self) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from dynamodb_processor_client import Budget, CachePolicy, DeadlineExceeded, QueryClient
+from dynamodb_processor_client import Budget, CachePolicy, DeadlineExceeded, Query, QueryClient
 from tests.unit.client.service import FakeService
 
 _HALF = "\ud800"  # half a surrogate pair
-_WRONG_OPTIONS: list[tuple[str, Any, str]] = [
+_WRONG_ARGUMENTS: list[tuple[str, Any, str]] = [
     ("table", None, "table is a string, not None"),
     ("table", 5, "table is a string, not 5"),
     ("table", _HALF, "table: half a surrogate pair is no character"),
@@ -39,6 +39,8 @@ _WRONG_OPTIONS: list[tuple[str, Any, str]] = [
     ("max_items", True, "max_items is a whole number, not True"),
     ("max_items", Decimal(3), "max_items is a whole number"),
     ("max_items", 2**63, "max_items is at most 9223372036854775807"),
+]
+_WRONG_OPTIONS: list[tuple[str, Any, str]] = [
     ("page_size", 2.0, "page_size is a whole number, not 2.0"),
     ("page_size", 2**31, "page_size is at most 2147483647"),
     ("page_token", 5, "page_token is a string, not 5"),
@@ -52,13 +54,21 @@ _WRONG_OPTIONS: list[tuple[str, Any, str]] = [
 ]
 
 
+@pytest.mark.parametrize(("argument", "value", "reason"), _WRONG_ARGUMENTS)
+def test_an_argument_of_a_query(argument: str, value: Any, reason: str) -> None:
+    """The error for a wrong argument of a query names it and the values that it takes."""
+    with pytest.raises((TypeError, ValueError), match=re.escape(reason)) as caught:
+        Query(**{"table": "numbers", argument: value})
+    assert type(caught.value) in (TypeError, ValueError)
+
+
 @pytest.mark.parametrize(("option", "value", "reason"), _WRONG_OPTIONS)
-async def test_an_option_of_a_query(
+async def test_an_option_of_a_call(
     client: QueryClient, service: FakeService, option: str, value: Any, reason: str
 ) -> None:
-    """A wrong option is named with what it takes, and nothing is sent."""
+    """The error for a wrong option names it and the values that it takes; nothing is sent."""
     with pytest.raises((TypeError, ValueError), match=re.escape(reason)) as caught:
-        await client.query(**{"table": "numbers", option: value})
+        await client.query(Query("numbers"), **{option: value})
     assert type(caught.value) in (TypeError, ValueError)
     assert not _asked(service)
 
@@ -118,12 +128,12 @@ def _asked(service: FakeService) -> list[object]:
 
 def _asks(client: QueryClient, timeout: float) -> dict[str, Callable[[], Any]]:
     return {
-        "query": lambda: client.query("numbers", page_size=1, timeout=timeout),
-        "pages": lambda: anext(client.pages("numbers", page_size=1, timeout=timeout)),
-        "stream": lambda: anext(client.stream("numbers", page_size=1, timeout=timeout)),
-        "count": lambda: client.count("numbers", timeout=timeout),
+        "query": lambda: client.query(Query("numbers"), page_size=1, timeout=timeout),
+        "pages": lambda: anext(client.pages(Query("numbers"), page_size=1, timeout=timeout)),
+        "stream": lambda: anext(client.stream(Query("numbers"), page_size=1, timeout=timeout)),
+        "count": lambda: client.count(Query("numbers"), timeout=timeout),
         "get": lambda: client.get("numbers", [{"n": 1}], timeout=timeout),
-        "explain": lambda: client.explain("numbers", timeout=timeout),
+        "explain": lambda: client.explain(Query("numbers"), timeout=timeout),
     }
 
 
@@ -199,7 +209,7 @@ async def test_a_client_opened_twice(client: QueryClient) -> None:
     """An open client is not opened again, for the inner end would close it for the outer."""
     with pytest.raises(RuntimeError, match="open already"):
         await client.__aenter__()
-    await client.query("numbers", page_size=1)
+    await client.query(Query("numbers"), page_size=1)
 
 
 def test_a_client_of_another_loop() -> None:
@@ -209,9 +219,9 @@ def test_a_client_of_another_loop() -> None:
 
     async def ask() -> None:
         with pytest.raises(RuntimeError, match="another event loop"):
-            await client.query("numbers")
+            await client.query(Query("numbers"))
         with pytest.raises(RuntimeError, match="another event loop"):
-            client.stream("numbers")
+            client.stream(Query("numbers"))
         await client.__aexit__(None, None, None)
 
     asyncio.run(ask())

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from dynamodb_processor_client import QueryClient
+from dynamodb_processor_client import Query, QueryClient
 from tests.unit.client.conftest import running
 from tests.unit.client.service import BROKEN, FakeService, numbered
 
@@ -25,10 +25,10 @@ async def test_calls_go_to_every_replica() -> None:
         QueryClient(f"ipv4:{first.address},{second.address}") as client,
     ):
         while not (first.requests and second.requests):
-            await client.query("numbers")
+            await client.query(Query("numbers"))
         before = len(first.requests), len(second.requests)
         for _ in range(20):
-            await client.query("numbers")
+            await client.query(Query("numbers"))
     assert len(first.requests) - before[0] == 10
     assert len(second.requests) - before[1] == 10
 
@@ -41,7 +41,7 @@ async def test_a_stream_outlives_its_replica() -> None:
         running(second) as second_server,
         QueryClient(f"ipv4:{first.address},{second.address}") as client,
     ):
-        stream = client.stream("numbers", page_size=100)
+        stream = client.stream(Query("numbers"), page_size=100)
         received = [int((await anext(stream))["n"]) for _ in range(300)]
         if first.stream_requests:
             lost, second.hang_after = first_server, None
@@ -58,7 +58,7 @@ async def test_many_calls_that_break_at_once_are_all_made_again() -> None:
     service = FakeService(items=numbered(10))
     service.failures += [BROKEN] * 40
     async with running(service), QueryClient(service.address) as client:
-        pages = await asyncio.gather(*(client.query("numbers") for _ in range(40)))
+        pages = await asyncio.gather(*(client.query(Query("numbers")) for _ in range(40)))
     assert [len(page.items) for page in pages] == [10] * 40
 
 
@@ -75,7 +75,7 @@ async def test_tls() -> None:
             options=[("grpc.ssl_target_name_override", "localhost")],
         ) as client,
     ):
-        assert len((await client.query("numbers")).items) == 10
+        assert len((await client.query(Query("numbers"))).items) == 10
     assert service.metadata[0]["x-api-key"] == "ddbp_test"
 
 

@@ -18,6 +18,7 @@ from dynamodb_processor_client import (
     DeadlineExceeded,
     InvalidArgument,
     PageEnd,
+    Query,
     QueryClient,
 )
 from tests.unit.client.service import Failure, FakeService
@@ -25,7 +26,7 @@ from tests.unit.client.service import Failure, FakeService
 
 async def test_a_count(client: QueryClient) -> None:
     """It is all there is, and says what it took."""
-    count = await client.count("numbers")
+    count = await client.count(Query("numbers"))
     assert (count.value, count.exact, count.next_page_token) == (1_000, True, "")
     assert count.end is PageEnd.EXHAUSTED
     assert count.stats.items_scanned == 1_000
@@ -35,9 +36,9 @@ async def test_a_count(client: QueryClient) -> None:
 
 async def test_a_count_up_to_a_number(client: QueryClient, service: FakeService) -> None:
     """It stops there; with fewer items it is exact."""
-    count = await client.count("numbers", up_to=300)
+    count = await client.count(Query("numbers"), up_to=300)
     assert (count.value, count.exact, count.end) == (300, False, PageEnd.PAGE_FULL)
-    count = await client.count("numbers", up_to=3_000)
+    count = await client.count(Query("numbers"), up_to=3_000)
     assert (count.value, count.exact) == (1_000, True)
     modes = {request.total.mode for request in service.count_requests}
     assert modes == {query_pb2.TOTAL_MODE_BOUNDED}
@@ -48,7 +49,7 @@ async def test_what_the_services_time_ends_is_counted_on(
 ) -> None:
     """The caller waits for the number, not for the service's limit on one call."""
     service.counted_at_once = 300
-    count = await client.count("numbers")
+    count = await client.count(Query("numbers"))
     assert (count.value, count.exact, count.stats.backend_calls) == (1_000, True, 4)
     assert count.stats.items_scanned == 1_000
     tokens = [request.page_token for request in service.count_requests]
@@ -61,17 +62,17 @@ async def test_a_budget_ends_a_count_with_a_token(
     """What earlier calls took is taken off; the token goes on."""
     service.counted_at_once = 300
     budget = Budget(max_scanned_items=500)
-    count = await client.count("numbers", budget=budget)
+    count = await client.count(Query("numbers"), budget=budget)
     assert (count.value, count.exact, count.next_page_token) == (600, False, "600")
     assert [request.budget.max_scanned_items for request in service.count_requests] == [500, 200]
-    rest = await client.count("numbers", page_token=count.next_page_token)
+    rest = await client.count(Query("numbers"), page_token=count.next_page_token)
     assert (rest.value, rest.exact, rest.stats.items_scanned) == (1_000, True, 400)
 
 
 async def test_a_budget_of_time_ends_a_count(client: QueryClient, service: FakeService) -> None:
     """Its end is the caller's wish, so nothing is asked on."""
     service.counted_at_once = 300
-    count = await client.count("numbers", budget=Budget(max_duration=timedelta(seconds=5)))
+    count = await client.count(Query("numbers"), budget=Budget(max_duration=timedelta(seconds=5)))
     assert (count.value, count.exact, count.end) == (300, False, PageEnd.TIME_BUDGET)
     assert len(service.count_requests) == 1
 
@@ -79,17 +80,19 @@ async def test_a_budget_of_time_ends_a_count(client: QueryClient, service: FakeS
 async def test_every_option_of_a_count_is_sent(client: QueryClient, service: FakeService) -> None:
     """In its field; what is not asked is not sent."""
     await client.count(
-        "numbers",
-        "n = :n AND m = :index",
-        parameters={"index": 5},
-        index="by_user",
-        consistent=True,
+        Query(
+            "numbers",
+            "n = :n AND m = :index",
+            parameters={"index": 5},
+            index="by_user",
+            consistent=True,
+            n=1,
+        ),
         up_to=7,
         budget=Budget(10),
         cache=CachePolicy(CacheMode.REFRESH),
-        n=1,
     )
-    await client.count("numbers")
+    await client.count(Query("numbers"))
     full, bare = service.count_requests
     assert full == CountItemsRequest(
         query=query_pb2.QuerySpec(
@@ -109,8 +112,8 @@ async def test_every_option_of_a_count_is_sent(client: QueryClient, service: Fak
 async def test_the_deadline_is_one_for_all_calls(client: QueryClient, service: FakeService) -> None:
     """What is left goes with each of them; `None` is none."""
     service.counted_at_once = 500
-    await client.count("numbers", timeout=20.0)
-    await client.count("numbers", timeout=None)
+    await client.count(Query("numbers"), timeout=20.0)
+    await client.count(Query("numbers"), timeout=None)
     # gRPC rounds what it sends.
     assert service.deadlines == [pytest.approx(20.0, abs=1.0)] * 2 + [None] * 2
 
@@ -131,12 +134,12 @@ async def test_a_failed_count_says_where_to_go_on(
     """What was counted before is not lost."""
     service.failures.append(Failure(code))
     with pytest.raises(expected) as raised:
-        await client.count("numbers", page_token="300")
+        await client.count(Query("numbers"), page_token="300")
     assert raised.value.resume_token == "300"
 
 
 async def test_time_that_is_over_is_no_call(client: QueryClient, service: FakeService) -> None:
     """It is an error at once."""
     with pytest.raises(DeadlineExceeded):
-        await client.count("numbers", timeout=0.0)
+        await client.count(Query("numbers"), timeout=0.0)
     assert not service.count_requests

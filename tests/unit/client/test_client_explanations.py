@@ -7,7 +7,7 @@ from boto3.dynamodb.conditions import Key
 from dynamodb_processor.v1 import query_pb2
 from dynamodb_processor.v1.query_service_pb2 import ExplainQueryRequest, ExplainQueryResponse
 from dynamodb_processor.v1.value_pb2 import AttributeValue
-from dynamodb_processor_client import AccessPath, Explanation, QueryClient, RejectedPath
+from dynamodb_processor_client import AccessPath, Explanation, Query, QueryClient, RejectedPath
 from tests.unit.client.service import FakeService
 
 
@@ -23,7 +23,7 @@ async def test_an_explanation(client: QueryClient, service: FakeService) -> None
         branches=2,
         warnings=["filter: dear"],
     )
-    assert await client.explain("numbers") == Explanation(
+    assert await client.explain(Query("numbers")) == Explanation(
         path=AccessPath.GLOBAL_INDEX,
         index="by_user",
         key_condition="user_id IN ('a', 'b')",
@@ -38,7 +38,7 @@ async def test_an_explanation(client: QueryClient, service: FakeService) -> None
 async def test_the_base_table_is_no_index(client: QueryClient, service: FakeService) -> None:
     """And a path of a later service is unknown, not fatal."""
     service.explanation.path = query_pb2.ACCESS_PATH_TABLE
-    explanation = await client.explain("numbers")
+    explanation = await client.explain(Query("numbers"))
     assert (explanation.path, explanation.index) == (AccessPath.TABLE, None)
     assert AccessPath(99) is AccessPath.UNKNOWN
 
@@ -48,15 +48,17 @@ async def test_the_query_is_sent_as_it_would_be_asked(
 ) -> None:
     """With every option that has a part in how it is read."""
     await client.explain(
-        "numbers",
-        "n = :n",
-        index="@table",
-        descending=True,
-        projection=["n"],
-        consistent=True,
-        n=1,
+        Query(
+            "numbers",
+            "n = :n",
+            index="@table",
+            descending=True,
+            projection=["n"],
+            consistent=True,
+            n=1,
+        )
     )
-    await client.explain("numbers", Key("n").eq(1))
+    await client.explain(Query("numbers", Key("n").eq(1)))
     full, bare = service.explain_requests
     assert full == ExplainQueryRequest(
         query=query_pb2.QuerySpec(

@@ -25,7 +25,14 @@ from dynamodb_processor.v1.query_service_pb2 import (
     StreamQueryRequest,
     StreamQueryResponse,
 )
-from dynamodb_processor_client import Internal, QueryClient, QueryError, ResumePolicy, Unavailable
+from dynamodb_processor_client import (
+    Internal,
+    Query,
+    QueryClient,
+    QueryError,
+    ResumePolicy,
+    Unavailable,
+)
 from tests.unit.client.commands import COMMAND, Outcome, Run
 from tests.unit.client.conftest import FakeTime, running
 from tests.unit.client.service import BROKEN, Context, Failure, FakeService, numbered
@@ -88,7 +95,7 @@ async def read_all(service: BrokenService, time: FakeTime) -> QueryError:
     """Read a stream to the error that it must end with."""
     async with running(service), client_of(service, time) as client:
         with pytest.raises(QueryError) as raised:
-            await exhaust(client.stream("numbers"), [])
+            await exhaust(client.stream(Query("numbers")), [])
     return raised.value
 
 
@@ -143,7 +150,7 @@ async def test_items_that_come_again_are_an_error(time: FakeTime, breaks: bool) 
     )
     found: list[Any] = []
     async with running(service), client_of(service, time) as client:
-        stream = client.stream("numbers")
+        stream = client.stream(Query("numbers"))
         with pytest.raises(Internal, match="no progress"):
             await exhaust(stream, found)
     assert len(found) == 1
@@ -160,7 +167,7 @@ async def test_a_search_that_reads_goes_on(time: FakeTime) -> None:
 
     service = BrokenService(search, breaks=True)
     async with running(service), client_of(service, time) as client:
-        assert [page.items async for page in client.pages("numbers")] == [()] * 50
+        assert [page.items async for page in client.pages(Query("numbers"))] == [()] * 50
 
 
 async def test_a_stream_whose_status_never_comes_ends(time: FakeTime) -> None:
@@ -175,7 +182,7 @@ async def test_a_stream_whose_status_never_comes_ends(time: FakeTime) -> None:
 
     service.StreamQuery = answer  # type: ignore[method-assign]
     async with running(service), client_of(service, time) as client:
-        assert len([item async for item in client.stream("numbers")]) == 1
+        assert len([item async for item in client.stream(Query("numbers"))]) == 1
 
 
 async def test_a_pause_beyond_reason_is_not_waited_for(service: FakeService) -> None:
@@ -194,7 +201,7 @@ async def test_a_pause_beyond_reason_is_not_waited_for(service: FakeService) -> 
     broken.StreamQuery = answer  # type: ignore[method-assign]
     async with running(broken), client_of(broken, FakeTime()) as client:
         with pytest.raises(Unavailable, match="later") as raised:
-            await exhaust(client.pages("numbers"), [])
+            await exhaust(client.pages(Query("numbers")), [])
     assert raised.value.retry_after == 1e9
     assert raised.value.resume_token == "t"
 
@@ -211,7 +218,7 @@ async def test_counts_that_do_not_move_end(token: str, time: FakeTime) -> None:
     service = BrokenService(count)
     async with running(service), client_of(service, time) as client:
         with pytest.raises(Internal, match="no progress"):
-            await client.count("numbers")
+            await client.count(Query("numbers"))
     assert service.calls <= 7
 
 
@@ -246,7 +253,7 @@ async def test_times_that_are_none_are_typed_errors(time: FakeTime) -> None:
         service = BrokenService(partial(_always, response))
         async with running(service), client_of(service, time) as client:
             with pytest.raises(Internal, match="bad") as raised:
-                await client.query("numbers")
+                await client.query(Query("numbers"))
             assert raised.value.reason == "BAD_ANSWER"
 
 
@@ -272,9 +279,9 @@ async def test_bytes_that_are_no_message_are_typed_errors(time: FakeTime) -> Non
     try:
         async with client_of(service, time) as client:
             with pytest.raises(QueryError):
-                await client.query("numbers")
+                await client.query(Query("numbers"))
             with pytest.raises(QueryError):
-                _ = [page async for page in client.pages("numbers")]
+                _ = [page async for page in client.pages(Query("numbers"))]
     finally:
         await server.stop(grace=None)
 
@@ -288,7 +295,7 @@ async def test_pushback_that_is_no_number_means_not_again(
         Failure(grpc.StatusCode.UNAVAILABLE, trailers=(("grpc-retry-pushback-ms", pushback),))
     )
     with pytest.raises(Unavailable) as raised:
-        await client.query("numbers")
+        await client.query(Query("numbers"))
     assert not raised.value.may_retry
     assert raised.value.retry_after is None
 

@@ -20,6 +20,7 @@ from dynamodb_processor_client import (
     Item,
     ItemStream,
     PageEnd,
+    Query,
     QueryClient,
     ResumePolicy,
     Unavailable,
@@ -39,7 +40,7 @@ async def _extend(received: list[int], stream: AsyncIterator[Item]) -> None:
 
 async def test_a_whole_stream(client: QueryClient, service: FakeService) -> None:
     """Every item comes once and in order, in pages of the size that was asked for."""
-    stream = client.stream("numbers", page_size=300)
+    stream = client.stream(Query("numbers"), page_size=300)
     assert await _numbers(stream) == list(range(1_000))
     assert stream.resume_token == ""
     assert stream.stats.items_returned == 1_000
@@ -54,7 +55,7 @@ async def test_cut_at_every_boundary(
     """Wherever a stream is cut, nothing is lost, nothing comes twice, and the sums are right."""
     for boundary in range(1, 10):
         service.cuts.append(Cut(after=boundary, failure=failure))
-        stream = client.stream("numbers", page_size=100)
+        stream = client.stream(Query("numbers"), page_size=100)
         assert await _numbers(stream) == list(range(1_000))
         assert stream.stats.items_returned == 1_000
         assert stream.stats.read_units == 500
@@ -67,14 +68,14 @@ async def test_cut_after_every_message(
 ) -> None:
     """A stream that breaks after each message still ends, for each message is progress."""
     service.cuts.extend([Cut(after=1)] * 9)
-    assert await _numbers(client.stream("numbers")) == list(range(1_000))
+    assert await _numbers(client.stream(Query("numbers"))) == list(range(1_000))
     assert time.pauses == [0.1] * 9
 
 
 async def test_a_break_after_the_last_item(client: QueryClient, service: FakeService) -> None:
     """An empty token says that all was delivered, so there is nothing to resume."""
     service.forgets_last = True
-    stream = client.pages("numbers", page_size=600)
+    stream = client.pages(Query("numbers"), page_size=600)
     assert [len(page.items) async for page in stream] == [600, 400]
     assert len(service.stream_requests) == 1
 
@@ -82,7 +83,7 @@ async def test_a_break_after_the_last_item(client: QueryClient, service: FakeSer
 async def test_max_items_hold_over_resumptions(client: QueryClient, service: FakeService) -> None:
     """A traversal's limit is carried in the token, so a resumed stream keeps to it."""
     service.cuts.append(Cut(after=2))
-    stream = client.stream("numbers", page_size=100, max_items=250)
+    stream = client.stream(Query("numbers", max_items=250), page_size=100)
     assert await _numbers(stream) == list(range(250))
 
 
@@ -91,13 +92,13 @@ async def test_attempts_without_progress_are_bounded(
 ) -> None:
     """After the last attempt the error comes through, with the token to go on from later."""
     service.cuts.extend([Cut(after=2), *[Cut(after=0)] * 5])
-    stream = client.stream("numbers", page_size=100)
+    stream = client.stream(Query("numbers"), page_size=100)
     received: list[int] = []
     with pytest.raises(Unavailable) as raised:
         await _extend(received, stream)
     assert received == list(range(200))
     assert time.pauses == [0.1, 0.2, 0.4, 0.8, 1.6]
-    rest = client.stream("numbers", resume_token=raised.value.resume_token)
+    rest = client.stream(Query("numbers"), resume_token=raised.value.resume_token)
     assert await _numbers(rest) == list(range(200, 1_000))
 
 
@@ -107,7 +108,7 @@ async def test_a_stream_that_never_began_is_not_resumed(
     """Before the first message the channel's retries are the only ones."""
     service.cuts.append(Cut(after=0))
     with pytest.raises(Unavailable):
-        await anext(client.stream("numbers"))
+        await anext(client.stream(Query("numbers")))
     assert time.pauses == []
 
 
@@ -115,7 +116,7 @@ async def test_the_channel_retries_before_the_first_message(service: FakeService
     """A call that the first replica turned away is made again by the channel itself."""
     service.cuts.append(Cut(after=0))
     async with QueryClient(service.address) as client:
-        assert await _numbers(client.stream("numbers")) == list(range(1_000))
+        assert await _numbers(client.stream(Query("numbers"))) == list(range(1_000))
     assert len(service.stream_requests) == 2
 
 
@@ -125,8 +126,8 @@ async def test_what_a_stopping_server_cancels_goes_on(service: FakeService) -> N
     service.cuts += [Cut(after=0, failure=cancelled), Cut(after=2, failure=cancelled)]
     service.failures.append(cancelled)
     async with QueryClient(service.address) as client:
-        assert await _numbers(client.stream("numbers")) == list(range(1_000))
-        assert len((await client.query("numbers")).items) == 100
+        assert await _numbers(client.stream(Query("numbers"))) == list(range(1_000))
+        assert len((await client.query(Query("numbers"))).items) == 100
     assert len(service.stream_requests) == 3
 
 
@@ -135,7 +136,7 @@ async def test_resuming_can_be_turned_off(service: FakeService) -> None:
     service.cuts.append(Cut(after=1, failure=None))
     async with QueryClient(service.address, resume=ResumePolicy(attempts=0)) as client:
         with pytest.raises(Unavailable, match="before its last message") as raised:
-            await _numbers(client.stream("numbers"))
+            await _numbers(client.stream(Query("numbers")))
     assert raised.value.reason == "STREAM_INCOMPLETE"
 
 
@@ -143,14 +144,14 @@ async def test_other_errors_are_not_resumed(client: QueryClient, service: FakeSe
     """Only what a new attempt can mend is attempted anew."""
     service.cuts.append(Cut(after=1, failure=Failure(grpc.StatusCode.INVALID_ARGUMENT)))
     with pytest.raises(InvalidArgument):
-        await _numbers(client.stream("numbers"))
+        await _numbers(client.stream(Query("numbers")))
     assert len(service.stream_requests) == 1
 
 
 async def test_an_error_ends_the_iteration(client: QueryClient, service: FakeService) -> None:
     """Asking on after an error gives the end, not another call."""
     service.cuts.append(Cut(after=0))
-    pages = client.pages("numbers")
+    pages = client.pages(Query("numbers"))
     with pytest.raises(Unavailable):
         await anext(pages)
     with pytest.raises(StopAsyncIteration):
@@ -165,7 +166,7 @@ async def test_the_pause_that_the_service_asks_for(
     retry = RetryInfo(retry_delay=Duration(seconds=3))
     failure = Failure(grpc.StatusCode.UNAVAILABLE, details=(retry,))
     service.cuts.append(Cut(after=1, failure=failure))
-    assert len(await _numbers(client.stream("numbers"))) == 1_000
+    assert len(await _numbers(client.stream(Query("numbers")))) == 1_000
     assert time.pauses == [3.1]
 
 
@@ -176,7 +177,7 @@ async def test_pushback_is_obeyed(
     failure = Failure(grpc.StatusCode.UNAVAILABLE, trailers=(("grpc-retry-pushback-ms", "-1"),))
     service.cuts.append(Cut(after=1, failure=failure))
     with pytest.raises(Unavailable) as raised:
-        await _numbers(client.stream("numbers"))
+        await _numbers(client.stream(Query("numbers")))
     assert not raised.value.may_retry
     assert time.pauses == []
 
@@ -189,7 +190,7 @@ async def test_the_deadline_spans_resumptions(
     failure = Failure(grpc.StatusCode.UNAVAILABLE, details=(retry,))
     service.cuts.extend([Cut(after=1, failure=failure)] * 5)
     with pytest.raises(Unavailable):
-        await _numbers(client.stream("numbers", timeout=20.0))
+        await _numbers(client.stream(Query("numbers"), timeout=20.0))
     first, second, third = (seconds or 0.0 for seconds in service.deadlines)
     assert first == pytest.approx(20.0, abs=1.0)
     assert second == pytest.approx(20.0 - 8.1, abs=1.0)
@@ -202,7 +203,7 @@ async def test_a_passed_deadline_has_a_token(
 ) -> None:
     """When the time is over between two calls, the error tells where to go on."""
     service.time_limit = 1
-    pages = client.pages("numbers", page_size=100, timeout=10.0)
+    pages = client.pages(Query("numbers"), page_size=100, timeout=10.0)
     page = await anext(pages)
     time.now += 11.0
     with pytest.raises(DeadlineExceeded) as raised:
@@ -213,8 +214,8 @@ async def test_a_passed_deadline_has_a_token(
 async def test_no_deadline(client: QueryClient, service: FakeService) -> None:
     """`timeout=None` sends no deadline, a number sends that one, and nothing the client's."""
     for timeout in (None, 5.0):
-        await anext(client.stream("numbers", timeout=timeout))
-    await anext(client.stream("numbers"))
+        await anext(client.stream(Query("numbers"), timeout=timeout))
+    await anext(client.stream(Query("numbers")))
     without, given, default = service.deadlines
     assert without is None or without > 1e6
     assert given == pytest.approx(5.0, abs=1.0)
@@ -226,14 +227,14 @@ async def test_the_servers_time_limit_is_no_end(
 ) -> None:
     """A call that the server itself ended for time is followed by the next one, without a pause."""
     service.time_limit = 3
-    assert await _numbers(client.stream("numbers", page_size=100)) == list(range(1_000))
+    assert await _numbers(client.stream(Query("numbers"), page_size=100)) == list(range(1_000))
     assert len(service.stream_requests) == 4
     assert time.pauses == []
 
 
 async def test_a_budget_ends_a_stream(client: QueryClient) -> None:
     """A stream ended by the caller's budget is no error; it says so and leaves a token."""
-    stream = client.pages("numbers", page_size=100, budget=Budget(max_scanned_items=300))
+    stream = client.pages(Query("numbers"), page_size=100, budget=Budget(max_scanned_items=300))
     pages = [page async for page in stream]
     assert [page.end for page in pages] == [
         PageEnd.PAGE_FULL,
@@ -247,7 +248,7 @@ async def test_a_budget_spans_resumptions(client: QueryClient, service: FakeServ
     """What the calls before took is taken off the budget of a resumed one."""
     service.cuts.append(Cut(after=2))
     budget = Budget(max_scanned_items=500, max_read_units=400, max_duration=timedelta(seconds=30))
-    assert len(await _numbers(client.stream("numbers", page_size=100, budget=budget))) == 500
+    assert len(await _numbers(client.stream(Query("numbers"), page_size=100, budget=budget))) == 500
     first, second = (request.budget for request in service.stream_requests)
     assert (first.max_scanned_items, first.max_read_units) == (500, 400)
     assert first.max_duration.ToTimedelta() == timedelta(seconds=30)
@@ -258,7 +259,7 @@ async def test_a_budget_spans_resumptions(client: QueryClient, service: FakeServ
 async def test_a_spent_budget_needs_no_call(client: QueryClient, service: FakeService) -> None:
     """A stream that broke when its budget was just spent has ended as it should."""
     service.cuts.append(Cut(after=2))
-    stream = client.stream("numbers", page_size=100, budget=Budget(max_read_units=100))
+    stream = client.stream(Query("numbers"), page_size=100, budget=Budget(max_read_units=100))
     assert await _numbers(stream) == list(range(200))
     assert stream.resume_token != ""
     assert len(service.stream_requests) == 1
@@ -267,7 +268,7 @@ async def test_a_spent_budget_needs_no_call(client: QueryClient, service: FakeSe
 async def test_a_cancelled_wait_loses_nothing(client: QueryClient, service: FakeService) -> None:
     """After a wait that timed out, iteration goes on with the next item."""
     service.hang_after = 2
-    stream = client.stream("numbers", page_size=100)
+    stream = client.stream(Query("numbers"), page_size=100)
     received = [int((await anext(stream))["n"]) for _ in range(200)]
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(anext(stream), 0.05)
@@ -281,7 +282,7 @@ async def test_a_page_that_cannot_be_read_is_not_skipped(
 ) -> None:
     """A value of a later kind ends the stream before its page, and the token stays there."""
     service.items[150].attributes["new"].SetInParent()
-    pages = client.pages("numbers", page_size=100)
+    pages = client.pages(Query("numbers"), page_size=100)
     await anext(pages)
     with pytest.raises(Internal, match="update the client") as raised:
         await anext(pages)
@@ -292,7 +293,7 @@ async def test_a_page_that_cannot_be_read_is_not_skipped(
 
 async def test_the_token_of_a_half_read_page(client: QueryClient) -> None:
     """In the middle of a page the token is where the page begins; after it, where it ends."""
-    stream = client.stream("numbers", page_size=100)
+    stream = client.stream(Query("numbers"), page_size=100)
     await anext(stream)
     assert stream.resume_token == ""
     for _ in range(99):
@@ -307,7 +308,7 @@ async def test_leaving_early_ends_the_call(client: QueryClient, service: FakeSer
     """A stream that is closed gives nothing more, and the service hears of it."""
     service.hang_after = 1
     stream: ItemStream
-    async with aclosing(client.stream("numbers")) as stream:
+    async with aclosing(client.stream(Query("numbers"))) as stream:
         async for _ in stream:
             break
     await asyncio.wait_for(service.left.wait(), 10)
@@ -320,7 +321,7 @@ async def test_a_stream_that_nobody_holds_is_ended(
 ) -> None:
     """`break` is enough for the service to hear that nobody reads on."""
     service.hang_after = 1
-    async for _ in client.stream("numbers"):
+    async for _ in client.stream(Query("numbers")):
         break
     await asyncio.wait_for(service.left.wait(), 10)
 

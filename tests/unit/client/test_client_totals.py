@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dynamodb_processor.v1 import query_pb2
-from dynamodb_processor_client import QueryClient, Total
+from dynamodb_processor_client import Query, QueryClient, Total
 from tests.unit.client.service import Cut, FakeService
 
 
@@ -15,9 +15,9 @@ async def test_a_page_has_the_total_that_was_asked_for(
     client: QueryClient, service: FakeService
 ) -> None:
     """Exactly, up to a number, or not at all."""
-    exact = await client.query("numbers", page_size=5, total="exact")
-    bounded = await client.query("numbers", page_size=5, total=300)
-    without = await client.query("numbers", page_size=5)
+    exact = await client.query(Query("numbers"), page_size=5, total="exact")
+    bounded = await client.query(Query("numbers"), page_size=5, total=300)
+    without = await client.query(Query("numbers"), page_size=5)
     assert [page.total for page in (exact, bounded, without)] == [
         Total(1_000, exact=True),
         Total(300, exact=False),
@@ -33,7 +33,7 @@ async def test_a_stream_has_the_total_from_its_first_page_on(
 ) -> None:
     """Also after a break, where it is not counted again."""
     service.cuts.append(Cut(after=2))
-    pages = client.pages("numbers", page_size=300, total="exact")
+    pages = client.pages(Query("numbers"), page_size=300, total="exact")
     assert pages.total is None
     assert [page.total async for page in pages] == [Total(1_000, exact=True)] * 4
     assert pages.total == Total(1_000, exact=True)
@@ -42,7 +42,7 @@ async def test_a_stream_has_the_total_from_its_first_page_on(
 
 async def test_a_stream_of_items_knows_the_total(client: QueryClient) -> None:
     """Once it has begun."""
-    items = client.stream("numbers", total=50)
+    items = client.stream(Query("numbers"), total=50)
     assert items.total is None
     await anext(items)
     assert items.total == Total(50, exact=False)
@@ -55,5 +55,5 @@ async def test_other_wishes_are_refused(
 ) -> None:
     """Before anything is sent."""
     with pytest.raises(TypeError, match="a total is"):
-        await client.query("numbers", total=wish)
+        await client.query(Query("numbers"), total=wish)
     assert not service.requests
