@@ -58,6 +58,10 @@ class Call:
                 return value
         return None
 
+    def time_remaining(self) -> float | None:
+        """Return the seconds until the deadline that the caller set, None where it set none."""
+        return cast("float | None", self.context.time_remaining())
+
     def authenticated(self, principal: Principal, authenticator: object) -> None:
         """Note whose call it is, and who found that out."""
         self.principal = self.caller = principal
@@ -81,7 +85,7 @@ def current_caller() -> str:
 def current_claim() -> Caller:
     """Return for whom, and for how long at most, the current call may wait."""
     call = _current.get()
-    return Caller(call.caller.name, cast("float | None", call.context.time_remaining()))
+    return Caller(call.caller.name, call.time_remaining())
 
 
 def enter_call(call: Call) -> None:

@@ -45,6 +45,27 @@ _HANDLERS: Final = {
 }
 
 
+def method_handler(
+    behavior: Any,
+    *,
+    streams_requests: bool,
+    streams_responses: bool,
+    deserializer: Callable[[bytes], Any] | None = None,
+    serializer: Callable[[Any], bytes] | None = None,
+) -> grpc.RpcMethodHandler[Any, Any]:
+    """Return the handler of one method, of the one of gRPC's four kinds that fits."""
+    make: Any = _HANDLERS[streams_requests, streams_responses]
+    handler: grpc.RpcMethodHandler[Any, Any] = make(behavior, deserializer, serializer)
+    return handler
+
+
+def behavior_of(handler: grpc.RpcMethodHandler[Any, Any]) -> Any:
+    """Return the function of a handler, whichever of the four kinds the handler is."""
+    return (
+        handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    )
+
+
 def serialize(response: Message | bytes) -> bytes:
     """Return a response's bytes."""
     return response if isinstance(response, bytes) else response.SerializeToString()
@@ -75,11 +96,12 @@ def service_handler(
         reader = readers.get(method.name)
         read_small = decode if reader is None else _Remembering(decode, reader, is_kept)
         read = _by_size(read_small, decode, reader, read_large)
-        make = _HANDLERS[method.client_streaming, method.server_streaming]
-        handlers[method.name] = make(
+        handlers[method.name] = method_handler(
             getattr(servicer, method.name),
-            request_deserializer=read,
-            response_serializer=serialize,
+            streams_requests=method.client_streaming,
+            streams_responses=method.server_streaming,
+            deserializer=read,
+            serializer=serialize,
         )
     return grpc.method_handlers_generic_handler(service.full_name, handlers)
 

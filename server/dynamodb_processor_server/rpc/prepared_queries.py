@@ -19,7 +19,12 @@ from dynamodb_processor_server.rpc.decode.page_request import LARGEST_KEPT_QUERY
 from dynamodb_processor_server.rpc.decode.query import parse_query
 from dynamodb_processor_server.rpc.decode.violations import Violations
 from dynamodb_processor_server.rpc.planning import PlanningWork
-from dynamodb_processor_server.rpc.table_access import TableAccess, granted, table_access
+from dynamodb_processor_server.rpc.table_access import (
+    TableAccess,
+    access_under,
+    granted,
+    open_table,
+)
 
 # Bytes of all queries that are remembered; a plan takes up to forty times as many. One query takes
 # a few more, so that there are not too many small ones.
@@ -84,8 +89,7 @@ class QueryPreparer:
                 return known
         query = await self.work.plan(principal, spec.size, partial(parse, Violations()))
         query = replace(query, counts=counts)
-        table = await self._catalog.table(spec.table)
-        access = table_access(table, grant, self._catalog.version)
+        access = await access_under(self._catalog, spec.table, grant)
         prepared = await self.work.plan(
             principal, spec.size, partial(_prepared, query, access, spec.size), begun=True
         )
@@ -126,12 +130,7 @@ class QueryPreparer:
 
         Refusals come in the same order.
         """
-        grant = granted(principal, name)
-        if not name:
-            violations.add("table", "is required")
-        violations.raise_any()
-        table = await self._catalog.table(name)
-        return table_access(table, grant, self._catalog.version)
+        return await open_table(self._catalog, principal, name, violations)
 
 
 def _prepared(query: Query, access: TableAccess, size: int) -> PreparedQuery:

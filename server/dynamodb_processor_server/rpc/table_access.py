@@ -18,6 +18,7 @@ from dynamodb_processor_server.errors import (
 from dynamodb_processor_server.query.expression.validation import ExpressionError
 from dynamodb_processor_server.query.planning.key_types import check_key_types
 from dynamodb_processor_server.query.planning.row_rule import RowRule
+from dynamodb_processor_server.rpc.decode.violations import Violations
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +74,33 @@ def restricted_to_grant(table: Table, grant: Grant) -> Table:
     return table
 
 
+async def open_table(
+    catalog: Catalog, principal: Principal, name: str, violations: Violations | None = None
+) -> TableAccess:
+    """Return a principal's access to the table that a request names.
+
+    Raises, in this order, PermissionDenied before anything else is examined; InvalidRequest where
+    the name is missing or `violations` has entries; and as `Catalog.table` does.
+    """
+    grant = granted(principal, name)
+    violations = Violations() if violations is None else violations
+    if not name:
+        violations.add("table", "is required")
+    violations.raise_any()
+    return await access_under(catalog, name, grant)
+
+
+async def access_under(catalog: Catalog, name: str, grant: Grant) -> TableAccess:
+    """Return the access that a grant gives to a table of the current catalog.
+
+    Raises as `Catalog.table`, and PermissionDenied where the grant leaves nothing of the table.
+    """
+    table = await catalog.table(name)
+    return table_access(table, grant, catalog.version)
+
+
 def table_access(table: Table, grant: Grant, version: int) -> TableAccess:
-    """Return the access that a grant gives to a table, which `narrowed` may refuse."""
+    """Return the access that a grant gives to a table, which `restricted_to_grant` may refuse."""
     table = restricted_to_grant(table, grant)
     rule = None if grant.rule is None else grant.rule.over(table.view)
     return TableAccess(table, grant, rule, version)

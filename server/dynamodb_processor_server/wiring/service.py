@@ -32,6 +32,7 @@ from dynamodb_processor_server.rpc.services.cache import CacheServicer
 from dynamodb_processor_server.rpc.services.catalog import CatalogServicer
 from dynamodb_processor_server.rpc.services.health import Health
 from dynamodb_processor_server.rpc.services.query import Deadlines, QueryServicer
+from dynamodb_processor_server.rpc.table_calls import TableCalls
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.telemetry.metrics import CallMetrics
 from dynamodb_processor_server.wiring.hooks import bound_settings, ordered_hooks
@@ -126,10 +127,11 @@ def _services(
         settings.max_page_bytes,
         draining,
     )
+    calls = TableCalls(path.catalog, limits.calls)
     return Services(
         query,
-        CatalogServicer(path.catalog, limits.calls),
-        CacheServicer(path.catalog, limits.calls, path.invalidator, path.store),
+        CatalogServicer(path.catalog, calls),
+        CacheServicer(path.catalog, calls, path.invalidator, path.store),
         health,
         draining,
     )

@@ -9,11 +9,10 @@ import grpc
 
 from dynamodb_processor_server.rpc.call_context import Call
 from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
+from dynamodb_processor_server.rpc.interceptors.unauthenticated import HEALTH
 from dynamodb_processor_server.telemetry.logs import get_access_log
 from dynamodb_processor_server.telemetry.metrics import CallMetrics
 
-# Probes come every few seconds and say nothing; their failures would be the orchestrator's news.
-_NOT_LOGGED: Final = "/grpc.health.v1.Health/"
 _MAX_TABLE: Final = 255  # characters of a table's name, which may be the caller's invention
 
 
@@ -40,7 +39,9 @@ class AccessLogAndMetrics(CallHook):
         self._metrics.ended(call.method, code, seconds)
         if call.messages:
             self._metrics.read(table, call.cache, call.items, call.usage.items_scanned)
-        if not call.method.startswith(_NOT_LOGGED):
+        # A probe comes every few seconds and reports nothing new. A failed probe is reported by the
+        # orchestrator that sent it.
+        if not call.method.startswith(HEALTH):
             principal = call.principal
             self._log.write(
                 {

@@ -24,7 +24,7 @@ from dynamodb_processor_server.errors import ProcessorError
 from dynamodb_processor_server.rpc.call_context import Call, as_metadata, enter_call
 from dynamodb_processor_server.rpc.encode.status import failure_of, grpc_status
 from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook, Chain
-from dynamodb_processor_server.rpc.method_handlers import serialize
+from dynamodb_processor_server.rpc.method_handlers import behavior_of, method_handler, serialize
 from dynamodb_processor_server.rpc.request_receiver import RequestReceiver
 
 _log = structlog.get_logger(__name__)
@@ -121,7 +121,7 @@ def _unknown(note: Callable[[_Context], object]) -> grpc.RpcMethodHandler[Any, A
         note(context)
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
 
-    return grpc.stream_unary_rpc_method_handler(refuse)
+    return method_handler(refuse, streams_requests=True, streams_responses=False)
 
 
 def _wrap(
@@ -133,21 +133,17 @@ def _wrap(
 ) -> grpc.RpcMethodHandler[Any, Any]:
     # To gRPC every method takes a stream of requests: of one it would receive the request before it
     # runs anything of ours.
-    behavior: Any
-    make: Any
-    if handler.response_streaming:
-        make = grpc.stream_stream_rpc_method_handler
-        behavior = handler.stream_stream if handler.request_streaming else handler.unary_stream
-    else:
-        make = grpc.stream_unary_rpc_method_handler
-        behavior = handler.stream_unary if handler.request_streaming else handler.unary_unary
+    behavior = behavior_of(handler)
     # A streaming handler may also be a coroutine that writes its responses, as health's Watch is.
     wrapper = _yielding if inspect.isasyncgenfunction(behavior) else _awaited
     receive = (_each if handler.request_streaming else _one)(handler, receiver)
     # gRPC hands over bytes, and gets bytes but from handlers that write.
-    serializer = handler.response_serializer if handler.response_streaming else None
-    return make(  # type: ignore[no-any-return]
-        wrapper(behavior, receive, method, chain, active), None, serializer
+    serializer: Any = handler.response_serializer if handler.response_streaming else None
+    return method_handler(
+        wrapper(behavior, receive, method, chain, active),
+        streams_requests=True,
+        streams_responses=handler.response_streaming,
+        serializer=serializer,
     )
 
 

@@ -12,18 +12,17 @@ from dynamodb_processor_server.cache.page_store import PageStore, TableCacheStat
 from dynamodb_processor_server.cache.tags import tags_of_partitions, tags_of_table
 from dynamodb_processor_server.catalog.catalog import Catalog
 from dynamodb_processor_server.errors import InvalidRequest
-from dynamodb_processor_server.limits.call_rate import Limiter
 from dynamodb_processor_server.rpc.call_context import current_call
 from dynamodb_processor_server.rpc.decode.keys import parse_partitions
 from dynamodb_processor_server.rpc.decode.violations import Violations
-from dynamodb_processor_server.rpc.table_access import granted, table_access
+from dynamodb_processor_server.rpc.table_calls import TableCalls
 
 
 class CacheServicer:
     """Ends what is cached, and counts it."""
 
     def __init__(
-        self, catalog: Catalog, calls: Limiter, invalidator: Invalidator, store: PageStore
+        self, catalog: Catalog, calls: TableCalls, invalidator: Invalidator, store: PageStore
     ) -> None:
         self._catalog = catalog
         self._calls = calls
@@ -34,26 +33,19 @@ class CacheServicer:
         self, request: pb.InvalidateCacheRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.InvalidateCacheResponse:
         """Move the tags of a table, or of the partitions that are named."""
-        call = current_call()
-        call.table = request.table
-        if not request.table:
-            raise InvalidRequest.of("table", "is required")
-        grant = granted(call.caller, request.table)
-        whole = await self._catalog.table(request.table)
-        call.access = table_access(whole, grant, self._catalog.version)
-        if (waiting := self._calls.charge(call.caller, call.table)) is not None:
-            await waiting
-        identity = whole.schema.identity
+        access = await self._calls.open(current_call(), request.table)
+        identity = access.table.schema.identity
         match request.WhichOneof("scope"):
             case "whole_table":
                 await self._invalidator.invalidate(tags_of_table(identity))
             case "partition_key":
                 violations = Violations()
                 # Others may read by indexes that the caller does not know of.
+                whole = await self._catalog.table(request.table)
                 partitions = parse_partitions(
                     request.partition_key,
                     "partition_key",
-                    call.access.table,
+                    access.table,
                     whole.schema.written,
                     violations,
                 )

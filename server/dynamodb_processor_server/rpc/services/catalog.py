@@ -19,11 +19,10 @@ from dynamodb_processor_server.catalog.schema import (
     Table,
 )
 from dynamodb_processor_server.errors import InvalidRequest
-from dynamodb_processor_server.limits.call_rate import Limiter
 from dynamodb_processor_server.query.planning.row_rule import RowRule
 from dynamodb_processor_server.rpc.call_context import current_call
 from dynamodb_processor_server.rpc.granted_names import GrantedNames
-from dynamodb_processor_server.rpc.table_access import granted, table_access
+from dynamodb_processor_server.rpc.table_calls import TableCalls
 
 _DEFAULT_PAGE_SIZE: Final = 100
 _MAX_PAGE_SIZE: Final = 1_000
@@ -41,7 +40,7 @@ _INDEX_KINDS: Final = {
 class CatalogServicer:
     """Describes the tables that the caller may read."""
 
-    def __init__(self, catalog: Catalog, calls: Limiter) -> None:
+    def __init__(self, catalog: Catalog, calls: TableCalls) -> None:
         self._catalog = catalog
         self._calls = calls
         self._granted = GrantedNames()
@@ -67,16 +66,8 @@ class CatalogServicer:
         self, request: pb.GetTableRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetTableResponse:
         """Describe one table."""
-        call = current_call()
-        call.table = request.table
-        if not request.table:
-            raise InvalidRequest.of("table", "is required")
-        grant = granted(call.caller, request.table)
-        table = await self._catalog.table(request.table)
-        call.access = table_access(table, grant, self._catalog.version)
-        if (waiting := self._calls.charge(call.caller, call.table)) is not None:
-            await waiting
-        return pb.GetTableResponse(table=_table(call.access.table, grant.rule))
+        access = await self._calls.open(current_call(), request.table)
+        return pb.GetTableResponse(table=_table(access.table, access.grant.rule))
 
     def _description(self, name: str) -> str:
         declaration = self._catalog.declaration.declaration_for(name)
