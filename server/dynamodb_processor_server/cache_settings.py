@@ -25,8 +25,8 @@ class CacheSettings(BaseModel):
     cache_quarantine: _Quarantine = Field(
         2.0,
         description="Seconds after an invalidation during which reads use `ConsistentRead`, or are "
-        "not cached where DynamoDB does not offer it, because an eventually consistent read may "
-        "still return the old value.",
+        "not cached where DynamoDB does not offer it. An eventually consistent read may still "
+        "return the old value.",
     )
     cache_index_quarantine: _Quarantine = Field(
         10.0,

@@ -9,7 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
+
+#: Every reason of a `PreconditionFailed`.
+PreconditionReason = Literal[
+    "ACCESS_CHANGED",
+    "ACCESS_RULES",
+    "INDEX_GONE",
+    "INDEX_NOT_USABLE",
+    "ITEM_TOO_LARGE",
+    "NOT_CACHED",
+    "SCAN_NOT_ALLOWED",
+    "TOKEN_EXPIRED",
+    "TOKEN_TOO_LONG",
+]
 
 
 class ProcessorError(Exception):
@@ -83,7 +96,7 @@ class PreconditionFailed(ProcessorError):
     `subject` is what the condition is about, such as a table's name or a request field.
     """
 
-    def __init__(self, reason: str, subject: str, message: str) -> None:
+    def __init__(self, reason: PreconditionReason, subject: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
         self.subject = subject

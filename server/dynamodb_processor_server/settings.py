@@ -56,8 +56,8 @@ class Settings(CacheSettings, DynamoDBSettings, ServingSettings):
         "required and averaged over `window` seconds (1 by default). Optional are "
         "`read_units_per_minute` and, on each table, `table_calls_per_second` and "
         "`table_read_units_per_minute`. `planning_seconds_per_second` (0.25 by default, null for "
-        "no limit) bounds the processor time of one replica for decoding, parsing and planning a "
-        "principal's requests and for conditions that DynamoDB cannot evaluate.",
+        "no limit) bounds the processor time that one replica spends on a principal: decoding, "
+        "parsing and planning requests, and evaluating conditions that DynamoDB cannot.",
     )
     rate_limit_store: Literal["memory", "redis"] = Field(
         "memory",

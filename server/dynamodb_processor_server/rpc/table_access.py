@@ -129,7 +129,7 @@ def recheck(
             return now
         if has_answered and now.token_scope != access.token_scope:
             text = f"{name}, or what you may read of it, has changed; start again without a token"
-            raise PreconditionFailed(AccessChanged.reason, name, text)
+            raise PreconditionFailed("ACCESS_CHANGED", name, text)
     raise AccessChanged(f"{name}, or what you may read of it, has changed; repeat the call")
 
 

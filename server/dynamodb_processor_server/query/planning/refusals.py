@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from dynamodb_processor_server.catalog.schema import AccessPath, KeyAttribute, Table
-from dynamodb_processor_server.errors import PreconditionFailed
+from dynamodb_processor_server.errors import PreconditionFailed, PreconditionReason
 from dynamodb_processor_server.query.expression.ast import Condition
 from dynamodb_processor_server.query.expression.syntax_hints import bare_word_hint, bare_words
 from dynamodb_processor_server.query.planning.plan import RejectedPath
@@ -127,6 +127,7 @@ def refusal(
         )
     reasons = "; ".join(f"{other.path.label}: {other.reason}" for other in others)
     because = f" ({reasons})" if reasons else ""
+    reason: PreconditionReason
     if rule is not None and any(other.reason == RULED_OUT for other in rejected):
         reason = "ACCESS_RULES"
         refused = f"the access rules of {table.name} do not allow this query"

@@ -30,7 +30,8 @@ _MAX_FIELD: Final = 150
 _MAX_DESCRIPTION: Final = 256
 _MAX_BAD_REQUEST: Final = 1_900
 
-_CODES: Final[Sequence[tuple[type[errors.ProcessorError], grpc.StatusCode]]] = (
+#: The status of each kind of error. The reasons are in docs/reference/errors.md.
+CODES: Final[Sequence[tuple[type[errors.ProcessorError], grpc.StatusCode]]] = (
     (errors.InvalidRequest, grpc.StatusCode.INVALID_ARGUMENT),
     (errors.Unauthenticated, grpc.StatusCode.UNAUTHENTICATED),
     (errors.PermissionDenied, grpc.StatusCode.PERMISSION_DENIED),
@@ -64,7 +65,7 @@ class RpcError:
 def failure_of(error: BaseException, request_id: str) -> RpcError:
     """Return how a call that raised `error` fails."""
     if isinstance(error, errors.ProcessorError):
-        for kind, code in _CODES:
+        for kind, code in CODES:
             if isinstance(error, kind):
                 return _known(error, code)
     return RpcError(

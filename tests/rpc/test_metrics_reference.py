@@ -1,0 +1,92 @@
+"""The page of metrics is complete: every metric that a server exports, and no other."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import pytest
+
+from dynamodb_processor_server.limits.call_rate import RateClass
+from tests.rpc.data import ULRIKE, event, events_schema
+from tests.support.dynamodb import create_table, open_client, put_items
+from tests.support.running import Service, eventually, make_key, open_service, query_spec
+from tests.support.scraping import families, metric
+
+_PAGE: Final = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
+# The name, type and labels of a metric; the unit and the meaning are not empty.
+_ROW: Final = re.compile(r"^\| `(\w+)` \| (\w+) \| ((?:`\w+`(?:, )?)*) \| [^|]*\w[^|]* \| \S.* \|$")
+_ONLY_WITH_REDIS: Final = {"dynamodb_processor_shared_cache_resets_total"}  # no sample without it
+
+_Exported: TypeAlias = dict[str, tuple[str, frozenset[str] | None]]
+
+
+def written() -> dict[str, tuple[str, frozenset[str]]]:
+    """Return the type and the labels of each metric on the page."""
+    rows = map(_ROW.match, _PAGE.read_text(encoding="utf-8").splitlines())
+    return {
+        row[1]: (row[2], frozenset(re.findall(r"\w+", row[3].replace("`", " "))))
+        for row in rows
+        if row is not None
+    }
+
+
+async def exported(service: Service) -> _Exported:
+    """Return the type of each metric that is exported, and the labels where there are samples."""
+    found = {}
+    for family in await families(service):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = {frozenset(sample.labels) - {"le"} for sample in family.samples}
+        assert len(labels) <= 1, name
+        found[name] = (family.type, next(iter(labels), None))
+    return found
+
+
+@pytest.fixture
+def options(tmp_path: Path, dynamodb_local: str) -> dict[str, Any]:
+    """A server that follows a stream and limits read units, so that their metrics have samples."""
+    table = f"rpc-metrics-{uuid.uuid4().hex[:8]}"
+    with closing(open_client(dynamodb_local)) as client:
+        create_table(client, events_schema(table), stream_view="NEW_AND_OLD_IMAGES")
+        put_items(client, table, [event(ULRIKE, 1)])
+    served = {"table": table, "invalidate_from_stream": True}
+    return {
+        "directory": tmp_path,
+        "endpoint_url": dynamodb_local,
+        "catalog": {"tables": {"events": served}},
+        "keys": [make_key("reports")],
+        "metrics_listen": "127.0.0.1:0",
+        "rate_classes": {"default": RateClass(1_000, read_units_per_minute=1_000)},
+    }
+
+
+async def _after_a_read(options: dict[str, Any], until: str) -> _Exported:
+    """Return the metrics of a server that has read, once one of them is above zero."""
+    async with open_service(**options) as service:
+        await service.query(query_spec("events", "user_id = :u", parameters={"u": ULRIKE}))
+        await eventually(lambda: metric(service, until))
+        return await exported(service)
+
+
+async def test_the_page_names_every_metric_and_no_other(options: dict[str, Any]) -> None:
+    """With its type and labels, as two servers export them: one without Redis, and one with.
+
+    The second one's Redis does not answer, which is counted as well.
+    """
+    redis = {
+        "redis_url": "redis://127.0.0.1:1",
+        "token_keys": f"a:{'A' * 43}",
+        "rate_limit_store": "redis",
+    }
+    followed = options | {"single_replica": True}
+    alone = await _after_a_read(followed, until="stream_table_invalidations_total")
+    shared = await _after_a_read(options | redis, until="stream_lease_failures_total")
+    page = written()
+    found = {name: kind for name, (kind, _) in (alone | shared).items()}
+    assert found == {name: kind for name, (kind, _) in page.items()}
+    for name in found:
+        seen = {metrics[name][1] for metrics in (alone, shared) if name in metrics} - {None}
+        assert seen == {page[name][1]} or name in _ONLY_WITH_REDIS, name
