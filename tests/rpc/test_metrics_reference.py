@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import uuid
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import pytest
 
@@ -17,31 +18,40 @@ from tests.support.running import Service, eventually, make_key, open_service, q
 from tests.support.scraping import families, metric
 
 _PAGE: Final = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
-# The name, type and labels of a metric; the unit and the meaning are not empty.
-_ROW: Final = re.compile(r"^\| `(\w+)` \| (\w+) \| ((?:`\w+`(?:, )?)*) \| [^|]*\w[^|]* \| \S.* \|$")
+# The name, type, labels and meaning of a metric; the unit is not empty.
+_ROW: Final = re.compile(r"^\| `(\w+)` \| (\w+) \| ((?:`\w+`(?:, )?)*) \| [^|]*\w[^|]* \| (.+) \|$")
 _ONLY_WITH_REDIS: Final = {"dynamodb_processor_shared_cache_resets_total"}  # no sample without it
 
-_Exported: TypeAlias = dict[str, tuple[str, frozenset[str] | None]]
+
+@dataclass(frozen=True)
+class Described:
+    """A metric as the page or a server describes it; the labels are None without samples."""
+
+    kind: str
+    labels: frozenset[str] | None
+    meaning: str
 
 
-def written() -> dict[str, tuple[str, frozenset[str]]]:
-    """Return the type and the labels of each metric on the page."""
+def written() -> dict[str, Described]:
+    """Return each metric on the page."""
     rows = map(_ROW.match, _PAGE.read_text(encoding="utf-8").splitlines())
     return {
-        row[1]: (row[2], frozenset(re.findall(r"\w+", row[3].replace("`", " "))))
+        row[1]: Described(
+            row[2], frozenset(re.findall(r"`(\w+)`", row[3])), row[4].replace("`", "")
+        )
         for row in rows
         if row is not None
     }
 
 
-async def exported(service: Service) -> _Exported:
-    """Return the type of each metric that is exported, and the labels where there are samples."""
+async def exported(service: Service) -> dict[str, Described]:
+    """Return each metric that a server exports."""
     found = {}
     for family in await families(service):
         name = f"{family.name}_total" if family.type == "counter" else family.name
         labels = {frozenset(sample.labels) - {"le"} for sample in family.samples}
         assert len(labels) <= 1, name
-        found[name] = (family.type, next(iter(labels), None))
+        found[name] = Described(family.type, next(iter(labels), None), family.documentation)
     return found
 
 
@@ -63,7 +73,7 @@ def options(tmp_path: Path, dynamodb_local: str) -> dict[str, Any]:
     }
 
 
-async def _after_a_read(options: dict[str, Any], until: str) -> _Exported:
+async def _after_a_read(options: dict[str, Any], until: str) -> dict[str, Described]:
     """Return the metrics of a server that has read, once one of them is above zero."""
     async with open_service(**options) as service:
         await service.query(query_spec("events", "user_id = :u", parameters={"u": ULRIKE}))
@@ -71,10 +81,10 @@ async def _after_a_read(options: dict[str, Any], until: str) -> _Exported:
         return await exported(service)
 
 
-async def test_the_page_names_every_metric_and_no_other(options: dict[str, Any]) -> None:
-    """With its type and labels, as two servers export them: one without Redis, and one with.
+async def test_the_page_describes_every_metric_and_no_other(options: dict[str, Any]) -> None:
+    """As two servers export them: one without Redis, and one whose Redis does not answer.
 
-    The second one's Redis does not answer, which is counted as well.
+    Type, labels and, but for Prometheus's own metrics of the process, the meaning are the same.
     """
     redis = {
         "redis_url": "redis://127.0.0.1:1",
@@ -85,8 +95,11 @@ async def test_the_page_names_every_metric_and_no_other(options: dict[str, Any])
     alone = await _after_a_read(followed, until="stream_table_invalidations_total")
     shared = await _after_a_read(options | redis, until="stream_lease_failures_total")
     page = written()
-    found = {name: kind for name, (kind, _) in (alone | shared).items()}
-    assert found == {name: kind for name, (kind, _) in page.items()}
-    for name in found:
-        seen = {metrics[name][1] for metrics in (alone, shared) if name in metrics} - {None}
-        assert seen == {page[name][1]} or name in _ONLY_WITH_REDIS, name
+    assert sorted(page) == sorted(alone | shared)
+    for name, described in page.items():
+        seen = [metrics[name] for metrics in (alone, shared) if name in metrics]
+        assert {one.kind for one in seen} == {described.kind}, name
+        labels = {one.labels for one in seen} - {None}
+        assert labels == {described.labels} or name in _ONLY_WITH_REDIS, name
+        if name.startswith("dynamodb_processor_"):
+            assert {one.meaning for one in seen} == {described.meaning}, name

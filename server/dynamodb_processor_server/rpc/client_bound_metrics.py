@@ -27,29 +27,30 @@ class BoundMetrics(Collector):
         for name, text, value in (
             (
                 "calls_under_way",
-                "Calls of authenticated callers whose status gRPC has not sent.",
+                "Authenticated calls whose answer is not sent completely, of max_calls.",
                 bounds.under_way.calls,
             ),
             (
                 "unsent_bytes",
-                "Bytes of answers that gRPC has not sent.",
+                "Answers that clients have not taken, of max_unsent_bytes.",
                 bounds.under_way.unsent_bytes,
             ),
             (
                 "unauthenticated_calls",
-                "Calls of other callers whose status gRPC has not sent.",
+                "Other calls whose answer is not sent completely, of max_unauthenticated_calls.",
                 len(bounds.unauthenticated),
             ),
             (
                 "pending_requests",
-                "Requests that have not been received completely.",
+                "Requests that have not arrived completely.",
                 bounds.receiver.pending,
             ),
         ):
             yield GaugeMetricFamily(f"{_PREFIX}{name}", text, value=value)
         refusals = CounterMetricFamily(
             f"{_PREFIX}bound_refusals",
-            "Calls refused or given up, by the bound that they were over.",
+            "Calls refused or given up at a bound: calls, unsent_bytes, probes or "
+            "pending_requests.",
             labels=("bound",),
         )
         refused = {
@@ -62,6 +63,6 @@ class BoundMetrics(Collector):
         yield refusals
         yield CounterMetricFamily(
             f"{_PREFIX}connections_closed",
-            "Connections that the server closed for what their clients did or left undone.",
+            "Connections that the server closed because of their client's behaviour.",
             value=bounds.connections.closed,
         )

@@ -25,8 +25,8 @@ class ConfigFileMetrics(Collector):
         """Yield everything as it is now; runs in the thread that is scraped."""
         family = GaugeMetricFamily(
             f"{_PREFIX}file_in_force",
-            "1 if the file, as it was last read, is in force; 0 if it cannot be read or has "
-            "mistakes, so that what was removed from it still holds.",
+            "1 if the catalog or keys file is in force as it is; 0 if it was refused, and an "
+            "earlier version holds.",
             labels=("file",),
         )
         for file, in_step in self._in_step.items():

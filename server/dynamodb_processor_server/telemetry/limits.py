@@ -36,8 +36,8 @@ class LimitMetrics(Collector):
         """Yield everything as it is now; runs in the thread that is scraped."""
         calls = GaugeMetricFamily(
             f"{_PREFIX}calls_used",
-            "Part of its calls in a window that a principal has made at this replica; `table` is "
-            "empty for its limit on all of them.",
+            "Part of a window's calls that the principal has made at this replica; table is "
+            "empty for the limit over all tables.",
             labels=("principal", "table"),
         )
         for principal, table, used in self._calls.used():
@@ -45,8 +45,8 @@ class LimitMetrics(Collector):
         yield calls
         units = GaugeMetricFamily(
             f"{_PREFIX}read_units_used",
-            "Part of its read units that a principal has used, more than 1 when in debt; `table` "
-            "is empty for its limit on all of them.",
+            "Part of its read units that the principal has used; over 1 is debt, and table is "
+            "empty for the limit over all tables.",
             labels=("principal", "table"),
         )
         for principal, table, used in self._read_units.used():
@@ -54,8 +54,8 @@ class LimitMetrics(Collector):
         yield units
         planning = GaugeMetricFamily(
             f"{_PREFIX}planning_used",
-            "Part of its planning time that a principal has used at this replica, more than 1 when "
-            "in debt.",
+            "Part of its planning time that the principal has used at this replica; over 1 is "
+            "debt.",
             labels=("principal",),
         )
         for principal, used in self._planning.used():
@@ -63,7 +63,7 @@ class LimitMetrics(Collector):
         yield planning
         seconds = CounterMetricFamily(
             "dynamodb_processor_planning_seconds",
-            "Processor seconds spent on decoding, parsing and planning a principal's requests.",
+            "Processor time for decoding, parsing and planning the principal's requests.",
             labels=("principal",),
         )
         for principal, spent in self._planning.seconds():
@@ -82,7 +82,7 @@ class SharedLimitMetrics(Collector):
         """Yield everything as it is now; runs in the thread that is scraped."""
         operations = CounterMetricFamily(
             f"{_PREFIX}operations",
-            "Questions to the store of shared limits, by what became of them.",
+            "Operations on limits in Redis, by outcome, with rate_limit_store=redis.",
             labels=("operation", "outcome"),
         )
         for labels, count in list(self._asking.outcomes.items()):
@@ -90,6 +90,7 @@ class SharedLimitMetrics(Collector):
         yield operations
         yield GaugeMetricFamily(
             f"{_PREFIX}breaker_state",
-            "The shared limits' breaker: 0 closed, 1 half-open, 2 open.",
+            "Circuit breaker of shared limits: 0 closed, 1 half-open, 2 open. It needs "
+            "rate_limit_store=redis.",
             value=self._asking.breaker.state.value,
         )

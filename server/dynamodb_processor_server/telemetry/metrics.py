@@ -1,4 +1,4 @@
-"""Prometheus metrics: what is counted, and how it is told."""
+"""Prometheus metrics of calls and of requests to DynamoDB."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SECONDS: Final = (
 
 
 class CallMetrics(Collector):
-    """What calls do and take. Names of tables are the catalog's, so their number is bounded.
+    """Calls and their cost. Names of tables are the catalog's, so their number is bounded.
 
     Counted in plain dicts by the event loop and turned into metrics when they are scraped:
     prometheus_client's own counters lock and look up labels on each call.
@@ -60,30 +60,39 @@ class CallMetrics(Collector):
             self._scanned[table] += scanned
 
     def consumed(self, table: str, principal: str, units: float) -> None:
-        """Count the read units that a request took, whatever became of the call it was made for."""
+        """Count the read units of a request, also if the call it was made for has failed."""
         self._units[table] += units
         self._principal_units[principal] += units
 
     def collect(self) -> Iterator[Metric]:
         """Yield everything counted so far; runs in the thread that is scraped."""
-        yield _counter("calls", "Calls ended.", ("method", "code"), self._calls)
+        yield _counter("calls", "Ended calls, by gRPC status.", ("method", "code"), self._calls)
         yield self._histogram()
-        active = GaugeMetricFamily(f"{_PREFIX}active_calls", "Calls under way.", labels=("method",))
+        active = GaugeMetricFamily(
+            f"{_PREFIX}active_calls", "Calls whose handler is running.", labels=("method",)
+        )
         for method, count in list(self._active.items()):
             active.add_metric((method,), count)
         yield active
-        reads = "Calls that read, by how the cache took part in their last page."
+        reads = "Calls that read, by the cache status of their last page."
         yield _counter("reads", reads, ("table", "cache"), self._reads)
-        yield _counter("items_returned", "Items returned.", ("table",), self._items)
-        yield _counter("items_scanned", "Items evaluated.", ("table",), self._scanned)
-        yield _counter("read_units", "Read units consumed.", ("table",), self._units)
-        by_principal = "Read units consumed by what each principal's calls asked DynamoDB."
+        yield _counter(
+            "items_returned",
+            "Items returned, from the cache or from DynamoDB.",
+            ("table",),
+            self._items,
+        )
+        yield _counter("items_scanned", "Items that DynamoDB evaluated.", ("table",), self._scanned)
+        yield _counter("read_units", "Read capacity consumed.", ("table",), self._units)
+        by_principal = "Read capacity consumed, by the principal that pays."
         units = self._principal_units
         yield _counter("principal_read_units", by_principal, ("principal",), units)
 
     def _histogram(self) -> Metric:
         family = HistogramMetricFamily(
-            f"{_PREFIX}call_seconds", "Seconds from start to end of a call.", labels=("method",)
+            f"{_PREFIX}call_seconds",
+            "Time from the headers of a call to its end.",
+            labels=("method",),
         )
         for method, counts in list(self._buckets.items()):
             cumulative = accumulate(counts)
@@ -94,7 +103,7 @@ class CallMetrics(Collector):
 
 
 class BackendMetrics(Collector):
-    """What becomes of requests to DynamoDB, whether or not anyone still waits for them."""
+    """Requests to DynamoDB by outcome, also those whose callers have left."""
 
     def __init__(self, registry: CollectorRegistry, backend: Backend) -> None:
         self._backend = backend
@@ -109,18 +118,18 @@ class BackendMetrics(Collector):
             for outcome, count in list(record.outcomes.items())
         }
         retries = {table: record.retries for table, record in tables}
-        made = "Requests made to DynamoDB, retries included."
+        made = "Requests to DynamoDB, retries included."
         yield _counter("backend_calls", made, ("table", "outcome"), calls)
-        yield _counter("backend_retries", "Requests made again.", ("table",), retries)
-        alone = {table: record.rejected_by_breaker for table, record in tables}
-        refused = "Requests that a breaker did not let through."
-        yield _counter("breaker_refusals", refused, ("table",), alone)
-        text = "A table's breaker: 0 closed, 1 half-open, 2 open."
+        yield _counter("backend_retries", "Requests that were made again.", ("table",), retries)
+        rejected = {table: record.rejected_by_breaker for table, record in tables}
+        refused = "Requests that a breaker rejected."
+        yield _counter("breaker_refusals", refused, ("table",), rejected)
+        text = "Circuit breaker of the table: 0 closed, 1 half-open, 2 open."
         state = GaugeMetricFamily(f"{_PREFIX}breaker_state", text, labels=("table",))
         for table, each in self._backend.breakers.states():
             state.add_metric((table,), each.value)
         yield state
-        text = "Partitions whose breakers are not closed."
+        text = "Partitions whose own breaker is not closed."
         yield GaugeMetricFamily(
             f"{_PREFIX}open_partition_breakers",
             text,

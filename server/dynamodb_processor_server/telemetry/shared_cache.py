@@ -29,7 +29,7 @@ class SharedCacheMetrics(Collector):
         """Yield everything as it is now; runs in the thread that is scraped."""
         operations = CounterMetricFamily(
             f"{_PREFIX}operations",
-            "Operations on the shared cache, by what became of them.",
+            "Operations on Redis, by outcome.",
             labels=("operation", "outcome"),
         )
         for outcomes in (self._tier.outcomes, self._invalidator.outcomes):
@@ -39,18 +39,20 @@ class SharedCacheMetrics(Collector):
             operations.add_metric(("poll", kind), count)
         yield operations
         resets = CounterMetricFamily(
-            f"{_PREFIX}resets", "How often all local pages were dropped.", labels=("reason",)
+            f"{_PREFIX}resets",
+            "How often this replica dropped all its cached pages, by reason.",
+            labels=("reason",),
         )
         for reason, count in list(self._tier.view.resets.items()):
             resets.add_metric((reason,), count)
         yield resets
         yield GaugeMetricFamily(
             f"{_PREFIX}fresh",
-            "Whether every acknowledged invalidation has been heard: 1 or 0.",
+            "1 if this replica has received every acknowledged invalidation, else 0.",
             value=float(self._tier.view.fresh),
         )
         yield GaugeMetricFamily(
             f"{_PREFIX}breaker_state",
-            "The shared cache's breaker: 0 closed, 1 half-open, 2 open.",
+            "Circuit breaker of the shared cache: 0 closed, 1 half-open, 2 open.",
             value=self._tier.breaker.state.value,
         )

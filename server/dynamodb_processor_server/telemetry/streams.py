@@ -28,17 +28,17 @@ class StreamMetrics(Collector):
         """Yield everything as it is now; runs in the thread that is scraped."""
         behind = GaugeMetricFamily(
             f"{_PREFIX}behind_seconds",
-            "Seconds for which it is not certain that all that was written is known.",
+            "Seconds since the time up to which every write is known to be processed.",
             labels=("table",),
         )
         ages = HistogramMetricFamily(
             f"{_PREFIX}record_age_seconds",
-            "Age of records when what they touched had been invalidated, by DynamoDB's clock.",
+            "Age of records, by DynamoDB's clock, when their pages had been invalidated.",
             labels=("table",),
         )
         moves = CounterMetricFamily(
             f"{_PREFIX}table_invalidations",
-            "Invalidations of a whole table, by reason.",
+            "Invalidations of the whole table, by reason.",
             labels=("table", "reason"),
         )
         failures = CounterMetricFamily(
@@ -55,7 +55,7 @@ class StreamMetrics(Collector):
             failures.add_metric((name,), tally.failures)
         leases = CounterMetricFamily(
             f"{_PREFIX}lease_failures",
-            "Questions for the lease of who follows that had no answer.",
+            "Requests to Redis for the lease that had no answer.",
             labels=("table",),
         )
         for name, count in self._followers.lease_failures():

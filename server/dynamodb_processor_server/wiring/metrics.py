@@ -47,13 +47,31 @@ def register_metrics(
     BackendMetrics(registry, path.backend)
     ConfigFileMetrics(registry, files_in_force)
     StreamMetrics(registry, path.followers)
-    register_gauge(registry, "cached_bytes", "Bytes of cached pages.", lambda: store.bytes_used)
-    register_gauge(registry, "cached_pages", "Cached pages.", lambda: len(store))
-    register_gauge(registry, "active_reads", "Places taken in admission.", lambda: admission.active)
     register_gauge(
-        registry, "waiting_reads", "Reads waiting for a place.", lambda: admission.waiting
+        registry,
+        "cached_bytes",
+        "Size of the cached pages, of cache_max_bytes.",
+        lambda: store.bytes_used,
     )
-    register_gauge(registry, "health_watches", "Open Watch calls.", lambda: health.watches)
+    register_gauge(registry, "cached_pages", "Number of cached pages.", lambda: len(store))
+    register_gauge(
+        registry,
+        "active_reads",
+        "Reads running now, of max_concurrent_reads.",
+        lambda: admission.active,
+    )
+    register_gauge(
+        registry,
+        "waiting_reads",
+        "Reads waiting now, of admission_queue.",
+        lambda: admission.waiting,
+    )
+    register_gauge(
+        registry,
+        "health_watches",
+        "Open Watch calls, of max_health_watches.",
+        lambda: health.watches,
+    )
     register_gauge(
         registry, "tasks", "Tasks of the event loop.", lambda: len(asyncio.all_tasks(loop))
     )
