@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import pytest
 
-from dynamodb_processor_server.cache.tags import Partition
 from dynamodb_processor_server.catalog.config import TableConfig
 from dynamodb_processor_server.catalog.description import parse_description
 from dynamodb_processor_server.catalog.schema import Table
@@ -30,6 +29,7 @@ from dynamodb_processor_server.change_streams.port import (
 from dynamodb_processor_server.change_streams.shards import ShardCursor, Start
 from dynamodb_processor_server.dynamodb.clients import ClientSettings
 from dynamodb_processor_server.dynamodb.streams import DynamoDBStreams
+from dynamodb_processor_server.query.planning.tags import Partition
 from dynamodb_processor_server.runtime.timing import PollSettings
 from tests.support.conditions import WireItem
 from tests.support.datasets import Index, Schema

@@ -18,7 +18,6 @@ from dynamodb_processor_server.cache.redis.shared_cache import (
     SharedLookup,
     SharedPageCache,
 )
-from dynamodb_processor_server.cache.tags import tags_of
 from dynamodb_processor_server.errors import PreconditionFailed
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.reader import (
@@ -76,7 +75,7 @@ class CacheFill:
         What its call has read in advance is part of the read if it was read under the same and not
         too long ago, and thrown away if not.
         """
-        reading = self._generations.begin(tags_of(plan))
+        reading = self._generations.begin(plan.tags)
         surplus = None if limits is None else limits.surplus
         if limits is None or surplus is None:
             return reading
@@ -199,7 +198,7 @@ class CacheFill:
         if age is not None:
             oldest = inf if age < 0 else self._now() - age
         shared = shared and oldest < inf
-        return SharedLookup(*key, tags_of(plan), self._settling(plan), oldest, lifetime, shared)
+        return SharedLookup(*key, plan.tags, self._settling(plan), oldest, lifetime, shared)
 
     def _store_page(
         self,

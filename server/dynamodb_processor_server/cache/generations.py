@@ -1,8 +1,8 @@
-"""Generations: what makes cached pages end when somebody says that the table was written to.
+"""Generations, which make cached pages unusable when a table was written to.
 
-Pages carry tags (`caching.tags`). A tag has one generation from each invalidation of it to the next
-one; pages hold on to the generations under which they were read. Moving a tag marks its generation,
-so that whoever holds it sees at once that it is over, and nothing has to be looked up on a hit.
+A page has tags (`query.planning.tags`). A tag has one generation from each invalidation of it to
+the next one, and a page keeps the generations under which it was read. An invalidation marks the
+generation of each tag as superseded. A page's own generations show that, so a hit needs no look-up.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.redis.encryption import PageCipher
 from dynamodb_processor_server.cache.redis.invalidation_log import FRESH_SECONDS
 from dynamodb_processor_server.cache.redis.port import SharedCacheError, SharedCacheStore
-from dynamodb_processor_server.cache.tags import Tag
 from dynamodb_processor_server.errors import BackendUnavailable
+from dynamodb_processor_server.query.planning.tags import Tag
 
 _TAGS_AT_ONCE: Final = 200
 

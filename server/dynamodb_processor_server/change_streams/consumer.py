@@ -12,7 +12,6 @@ from typing import Final, NoReturn
 
 import structlog
 
-from dynamodb_processor_server.cache.tags import Partition
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.change_streams.port import (
     Checkpoint,
@@ -25,6 +24,7 @@ from dynamodb_processor_server.change_streams.records import StreamRecord, affec
 from dynamodb_processor_server.change_streams.shard_reader import ShardReader
 from dynamodb_processor_server.change_streams.stats import ConsumerStats
 from dynamodb_processor_server.query.expression.values import Value
+from dynamodb_processor_server.query.planning.tags import Partition
 from dynamodb_processor_server.runtime.timing import Clock, PollSettings
 
 _log = structlog.get_logger(__name__)

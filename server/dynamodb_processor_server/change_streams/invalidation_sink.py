@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from dynamodb_processor_server.cache.invalidator import Invalidator
-from dynamodb_processor_server.cache.tags import (
+from dynamodb_processor_server.catalog.schema import Table
+from dynamodb_processor_server.errors import BackendUnavailable
+from dynamodb_processor_server.query.planning.tags import (
     Partition,
     Tag,
     tags_of_partitions,
     tags_of_table,
 )
-from dynamodb_processor_server.catalog.schema import Table
-from dynamodb_processor_server.errors import BackendUnavailable
 from dynamodb_processor_server.runtime.timing import Clock
 
 

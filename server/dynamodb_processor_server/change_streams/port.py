@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from dynamodb_processor_server.cache.tags import Partition
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.change_streams.records import StreamRecord
 from dynamodb_processor_server.change_streams.shards import Shard, ShardCursor
+from dynamodb_processor_server.query.planning.tags import Partition
 
 
 class IteratorExpired(Exception):

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from dynamodb_processor_server.cache.tags import Partition
 from dynamodb_processor_server.catalog.schema import AccessPath, TableSchema
 from dynamodb_processor_server.query.expression.values import WireItem, from_wire
+from dynamodb_processor_server.query.planning.tags import Partition
 
 Change: TypeAlias = Literal["INSERT", "MODIFY", "REMOVE"]
 

@@ -18,7 +18,6 @@ from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.page_store import PageStore
 from dynamodb_processor_server.cache.quarantine import Quarantine
 from dynamodb_processor_server.cache.reader import CachingReader
-from dynamodb_processor_server.cache.tags import Tag, tags_of_partitions, tags_of_table
 from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.errors import (
     BackendUnavailable,
@@ -27,6 +26,7 @@ from dynamodb_processor_server.errors import (
 )
 from dynamodb_processor_server.query.expression.values import Value
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
+from dynamodb_processor_server.query.planning.tags import Tag, tags_of_partitions, tags_of_table
 from dynamodb_processor_server.reader import (
     START,
     CacheMode,

@@ -13,9 +13,9 @@ from dynamodb_processor_server.cache.redis.encryption import (
     ExpiringPage,
     PageCipher,
 )
-from dynamodb_processor_server.cache.tags import TAG_BYTES, Tag, tags_of_table
 from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.query.page_token import TokenKey
+from dynamodb_processor_server.query.planning.tags import TAG_BYTES, Tag, tags_of_table
 from dynamodb_processor_server.reader import PageContent, PageEnd
 
 KEYS = tuple(TokenKey(name, name.encode() * 32) for name in "ab")

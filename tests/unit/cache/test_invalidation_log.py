@@ -15,9 +15,9 @@ from dynamodb_processor_server.cache.redis.invalidation_log import (
     InvalidationLogFollower,
 )
 from dynamodb_processor_server.cache.redis.port import MOST_EVENTS, PollResult, SharedCacheError
-from dynamodb_processor_server.cache.tags import tags_of_table
 from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.query.page_token import TokenKey
+from dynamodb_processor_server.query.planning.tags import tags_of_table
 from tests.support.shared_tier import MemoryTier
 
 KEY = TokenKey("one", bytes(range(32)))

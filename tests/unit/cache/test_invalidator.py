@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from dynamodb_processor_server.cache.tags import tags_of_partitions, tags_of_table
 from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.errors import PreconditionFailed
 from dynamodb_processor_server.query.expression.values import Value
 from dynamodb_processor_server.query.planning.plan import Plan
+from dynamodb_processor_server.query.planning.tags import tags_of_partitions, tags_of_table
 from dynamodb_processor_server.reader import CachePolicy, CacheStatus, Page, ReadAheadBuffer
 from tests.support.fake_reader import items_of
 from tests.support.warped_time import warped

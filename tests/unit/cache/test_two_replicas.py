@@ -21,10 +21,10 @@ from dynamodb_processor_server.cache.redis.invalidation_log import (
     InvalidationLogFollower,
 )
 from dynamodb_processor_server.cache.redis.shared_cache import SharedPageCache
-from dynamodb_processor_server.cache.tags import tags_of_table
 from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.query.page_token import TokenKey
 from dynamodb_processor_server.query.planning.plan import Plan
+from dynamodb_processor_server.query.planning.tags import tags_of_table
 from dynamodb_processor_server.reader import START, CacheStatus, Cursor, Page, ReadOptions
 from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings, CircuitBreaker
 from tests.support.fake_reader import InMemoryReader

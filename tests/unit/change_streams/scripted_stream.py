@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from dynamodb_processor_server.cache.tags import Partition
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.change_streams.consumer import StreamConsumer
 from dynamodb_processor_server.change_streams.port import (
@@ -20,6 +19,7 @@ from dynamodb_processor_server.change_streams.port import (
 from dynamodb_processor_server.change_streams.records import Change, StreamRecord
 from dynamodb_processor_server.change_streams.shards import Shard, ShardCursor, Start
 from dynamodb_processor_server.query.expression.values import WireItem
+from dynamodb_processor_server.query.planning.tags import Partition
 from dynamodb_processor_server.runtime.timing import Clock, PollSettings
 from tests.unit.query.tables import make_table
 

@@ -12,7 +12,6 @@ from prometheus_client import CollectorRegistry
 
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.invalidator import LocalInvalidator
-from dynamodb_processor_server.cache.tags import tags_of_partitions, tags_of_table
 from dynamodb_processor_server.catalog.catalog import Catalog
 from dynamodb_processor_server.catalog.config import CatalogConfig, TableConfig
 from dynamodb_processor_server.catalog.schema import TableSchema
@@ -20,6 +19,7 @@ from dynamodb_processor_server.change_streams.invalidation_sink import Invalidat
 from dynamodb_processor_server.change_streams.port import Leases
 from dynamodb_processor_server.change_streams.supervisor import ConsumerSupervisor
 from dynamodb_processor_server.query.expression.values import Value
+from dynamodb_processor_server.query.planning.tags import tags_of_partitions, tags_of_table
 from dynamodb_processor_server.runtime.timing import Clock
 from dynamodb_processor_server.telemetry.streams import StreamMetrics
 from tests.support.leases import MemoryLeases, Severable

@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from dynamodb_processor_server.cache.tags import TAG_BYTES, Tag
 from dynamodb_processor_server.query.expression import canonical
 from dynamodb_processor_server.query.page_token import TokenKey
+from dynamodb_processor_server.query.planning.tags import TAG_BYTES, Tag
 from dynamodb_processor_server.reader import PageContent, PageEnd
 
 _INFO: Final = b"dynamodb-processor shared cache v2"

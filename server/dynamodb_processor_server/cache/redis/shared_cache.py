@@ -24,7 +24,7 @@ from dynamodb_processor_server.cache.redis.port import (
     SharedCacheError,
     SharedCacheStore,
 )
-from dynamodb_processor_server.cache.tags import Tag
+from dynamodb_processor_server.query.planning.tags import Tag
 from dynamodb_processor_server.reader import PageContent
 from dynamodb_processor_server.runtime.circuit_breaker import (
     CircuitBreaker,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -13,6 +14,11 @@ from dynamodb_processor_server.catalog.schema import AccessPath, KeyAttribute, P
 from dynamodb_processor_server.query.expression.ast import Condition, Path
 from dynamodb_processor_server.query.planning.key_condition import KeyCondition
 from dynamodb_processor_server.query.planning.row_rule import RowRule
+from dynamodb_processor_server.query.planning.tags import (
+    Tag,
+    tags_read_with_partitions,
+    tags_read_with_table,
+)
 
 
 class Operation(Enum):
@@ -75,7 +81,7 @@ class Hydration:
     selective: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, which leave no room for what is computed once
 class Plan:
     """How a query is read: one path, what DynamoDB evaluates and what the service evaluates.
 
@@ -110,6 +116,18 @@ class Plan:
     cache_key: bytes
     rule: RowRule | None = None
     hides_cost: bool = False
+
+    @cached_property
+    def tags(self) -> tuple[Tag, ...]:
+        """The tags of the plan's pages: the table, and either its partitions or all writes.
+
+        Items that are got from the table to complete an index's may change without the index's
+        partition being named, so any write may change such a page.
+        """
+        table = self.table.schema.identity
+        if self.operation is Operation.SCAN or self.hydration is not None:
+            return tags_read_with_table(table)
+        return tags_read_with_partitions(table, self.path, self.key.branches)
 
     def with_consistent_reads(self) -> Plan:
         """Return the plan with strong reads in place of eventual ones, which cost half as much.

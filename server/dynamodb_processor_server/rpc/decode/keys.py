@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Final
 
 from dynamodb_processor.v1.value_pb2 import Item
-from dynamodb_processor_server.cache.tags import Partition
 from dynamodb_processor_server.catalog.key_templates import KeyTemplate
 from dynamodb_processor_server.catalog.schema import AccessPath, KeyAttribute, PathKind, Table
 from dynamodb_processor_server.catalog.timestamps import parse_instant
@@ -16,6 +15,7 @@ from dynamodb_processor_server.query.planning.attribute_bounds import (
     MAX_PARTITION_BYTES,
     MAX_SORT_BYTES,
 )
+from dynamodb_processor_server.query.planning.tags import Partition
 from dynamodb_processor_server.rpc.decode.values import ValueRoom, value_of
 from dynamodb_processor_server.rpc.decode.violations import Violations
 

@@ -9,9 +9,9 @@ import grpc
 from dynamodb_processor.v1 import cache_service_pb2 as pb
 from dynamodb_processor_server.cache.invalidator import Invalidator
 from dynamodb_processor_server.cache.page_store import PageStore, TableCacheStats
-from dynamodb_processor_server.cache.tags import tags_of_partitions, tags_of_table
 from dynamodb_processor_server.catalog.catalog import Catalog
 from dynamodb_processor_server.errors import InvalidRequest
+from dynamodb_processor_server.query.planning.tags import tags_of_partitions, tags_of_table
 from dynamodb_processor_server.rpc.call_context import current_call
 from dynamodb_processor_server.rpc.decode.keys import parse_partitions
 from dynamodb_processor_server.rpc.decode.violations import Violations

@@ -1,9 +1,9 @@
-"""Tags: of what pages are made, as far as invalidations can say it.
+"""Tags, which name what a page was read from so that invalidations can end it.
 
-A tag is a digest of what it names, so that all take the same room whatever callers ask for. It
-names the table by its place in DynamoDB (endpoint, region, ARN), not by its names in the catalog or
-the role that reads it. The `TableId` is in the keys of pages and not in tags: an invalidation ends
-the pages of a replica that has not noticed yet that the table was created anew.
+A tag is a digest, so that every tag takes the same room whatever callers ask for. It names the
+table by its place in DynamoDB (endpoint, region, ARN), not by its names in the catalog or the role
+that reads it. The `TableId` is in the keys of pages and not in tags: an invalidation ends the pages
+of a replica that has not noticed yet that the table was created anew.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.catalog.schema import AccessPath, PathKind
 from dynamodb_processor_server.query.expression import canonical
 from dynamodb_processor_server.query.expression.values import Value
-from dynamodb_processor_server.query.planning.plan import Operation, Plan
 
 Partition: TypeAlias = tuple[AccessPath, tuple[Value, ...]]
 Tag: TypeAlias = bytes
@@ -23,26 +22,25 @@ Tag: TypeAlias = bytes
 TAG_BYTES: Final = 16
 
 
-def tags_of(plan: Plan) -> tuple[Tag, ...]:
-    """Return the tags of a plan's pages: the table, and either its partitions or all writes.
+def tags_read_with_table(table: TableIdentity) -> tuple[Tag, ...]:
+    """Return the tags of pages that any write to the table may change."""
+    return _whole(table), _writes(table)
 
-    Items that are got from the table to complete an index's may change without the index's
-    partition being named, so any write may change such a page.
-    """
-    table = plan.table.schema.identity
-    if plan.operation is Operation.SCAN or plan.hydration is not None:
-        return _whole(table), _writes(table)
-    partitions = (_of_partition(table, plan.path, values) for values in plan.key.branches)
-    return _whole(table), *partitions
+
+def tags_read_with_partitions(
+    table: TableIdentity, path: AccessPath, partitions: Iterable[tuple[Value, ...]]
+) -> tuple[Tag, ...]:
+    """Return the tags of pages that only writes to some partitions of a path may change."""
+    return _whole(table), *(_of_partition(table, path, values) for values in partitions)
 
 
 def tags_of_table(table: TableIdentity) -> tuple[Tag, ...]:
-    """Return the tags that move with a whole table: one, which every page of it has."""
+    """Return the tags that a change of a whole table invalidates: one, which all its pages have."""
     return (_whole(table),)
 
 
 def tags_of_partitions(table: TableIdentity, partitions: Iterable[Partition]) -> tuple[Tag, ...]:
-    """Return the tags that move when something was written to `partitions`."""
+    """Return the tags that a write to some partitions invalidates."""
     return _writes(table), *(_of_partition(table, *partition) for partition in partitions)
 
 

@@ -6,15 +6,14 @@ from decimal import Decimal
 
 import pytest
 
-from dynamodb_processor_server.cache.tags import (
-    Partition,
-    tags_of,
-    tags_of_partitions,
-    tags_of_table,
-)
 from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.query.expression.values import Value
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
+from dynamodb_processor_server.query.planning.tags import (
+    Partition,
+    tags_of_partitions,
+    tags_of_table,
+)
 from tests.support.datasets import Index, Schema
 from tests.unit.dynamodb.questions import make_plan
 from tests.unit.query.tables import make_table
@@ -48,7 +47,7 @@ def written(label: str, *values: Value) -> set[object]:
 
 def ends(moved: set[object], text: str, index: str | None = None) -> bool:
     """Return whether an invalidation ends the pages of a question."""
-    return not moved.isdisjoint(tags_of(plan(text, index)))
+    return not moved.isdisjoint(plan(text, index).tags)
 
 
 ADA = Value("S", "ada")
@@ -93,7 +92,7 @@ def test_completed_items_end_with_any_write() -> None:
     hydrated = make_plan("level = 'low'", schema=_KEYS_ONLY)
     assert hydrated.hydration is not None
     path = hydrated.table.schema.base
-    assert not set(tags_of(hydrated)).isdisjoint(
+    assert not set(hydrated.tags).isdisjoint(
         tags_of_partitions(TableIdentity("readings"), [(path, (ADA,))])
     )
 
