@@ -151,7 +151,7 @@ async def hooked(
             yield Hooked(handlers, inside, channel, log)
     finally:
         await server.stop(5)
-        await asyncio.wait_for(inside.idle(), PATIENCE)
+        await asyncio.wait_for(inside.wait_until_idle(), PATIENCE)
 
 
 @asynccontextmanager

@@ -102,7 +102,7 @@ async def test_a_status_that_a_handler_sets_itself_is_kept() -> None:
             grpc.StatusCode.NOT_FOUND,
             "no such thing",
         )
-        await server.inside.idle()  # `abort` answers the caller before anything else ends
+        await server.inside.wait_until_idle()  # `abort` answers the caller before the hooks end
         assert server.log == around("NOT_FOUND")
 
 
@@ -250,7 +250,7 @@ async def test_the_server_is_idle_when_every_hook_has_ended() -> None:
         server.handlers.act = wait
         call = asyncio.ensure_future(server.stub.Query(QueryRequest()))
         await eventually(lambda: "handler" in server.log)
-        waiting = asyncio.ensure_future(server.inside.idle())
+        waiting = asyncio.ensure_future(server.inside.wait_until_idle())
         await asyncio.sleep(0)
         assert not waiting.done()
         go.set()

@@ -25,12 +25,13 @@ import structlog
 _log = structlog.get_logger(__name__)
 
 _LISTS: Final = ("/proc/self/fd", "/dev/fd")
-_EVERY: Final = 0.5  # seconds between two checks, and after one that closed something:
-_SOON: Final = 0.1
-_MOST_ROUNDS: Final = 20  # checks that do not count by address, as long as the total is the same
+_CHECK_SECONDS: Final = 0.5  # seconds between two checks, and after one that closed something:
+_RECHECK_SECONDS: Final = 0.1
+# Checks that do not count by address, as long as the total is the same.
+_MAX_SKIPPED_CHECKS: Final = 20
 # Linux's `struct tcp_info`: the milliseconds since data last came, and the bytes that have come.
 _TCP_INFO: Final = struct.Struct("=52xI72xQ")
-_NO_CALL: Final = 128  # bytes: what a client sends to greet, and no call
+_MAX_GREETING_BYTES: Final = 128  # bytes: what a client sends to greet, and no call
 
 Peer = tuple[str, int]
 
@@ -42,32 +43,32 @@ class ConnectionGuard:
         """Create it; no address has more than half of `limit` connections for long."""
         self.port = 0
         self.closed = 0
-        self._most = max(1, limit // 2)
-        self._doomed: set[Peer] = set()
+        self._max_per_address = max(1, limit // 2)
+        self._to_close: set[Peer] = set()
         self._wake = asyncio.Event()
 
     def close(self, peers: Collection[str]) -> None:
         """Close the connections of peers, named as gRPC names them, at once."""
-        self._doomed.update(peer for name in peers if (peer := peer_of(name)) is not None)
+        self._to_close.update(peer for name in peers if (peer := peer_of(name)) is not None)
         self._wake.set()
 
     async def watch(self) -> NoReturn:
-        """Close what has to be closed, until cancelled."""
-        closed, seen, rounds = 0, 0, 0
+        """Close the named and the excess connections, until cancelled."""
+        closed, seen, skipped = 0, 0, 0
         while True:
             # gRPC does not report new connections, so they are counted at intervals.
             with suppress(TimeoutError):
-                async with asyncio.timeout(_SOON if closed else _EVERY):
+                async with asyncio.timeout(_RECHECK_SECONDS if closed else _CHECK_SECONDS):
                     await self._wake.wait()
             self._wake.clear()
-            doomed, self._doomed = self._doomed, set()
-            rounds += 1
-            now = descriptors_in_use()
-            crowded = now > self._most and (closed or now != seen or rounds >= _MOST_ROUNDS)
+            named, self._to_close = self._to_close, set()
+            skipped += 1
+            now, limit = descriptors_in_use(), self._max_per_address
+            changed = closed or now != seen or skipped >= _MAX_SKIPPED_CHECKS
             closed = 0
-            if doomed or crowded:
-                closed = await asyncio.to_thread(close_connections, self.port, doomed, self._most)
-                seen, rounds = now - closed, 0
+            if named or (now > limit and changed):
+                closed = await asyncio.to_thread(close_connections, self.port, named, limit)
+                seen, skipped = now - closed, 0
             if closed:
                 self.closed += closed
                 _log.warning("connections_closed", connections=closed)
@@ -128,7 +129,7 @@ class _Connection:
         if len(info) < _TCP_INFO.size:
             return False, 0
         since, received = _TCP_INFO.unpack(info)
-        return received < _NO_CALL, since
+        return received < _MAX_GREETING_BYTES, since
 
     def close(self) -> bool:
         """Shut it down, so that gRPC closes it; return whether that was possible."""

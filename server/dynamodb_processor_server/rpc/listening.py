@@ -18,9 +18,9 @@ import grpc
 from dynamodb_processor_server.errors import ConfigurationError
 
 _RESOLVE_SECONDS: Final = 5.0
-_TRIES: Final = 20  # at a port that is free on all addresses
+_ATTEMPTS: Final = 20  # at a port that is free on all addresses
 # A name may have addresses that this machine does not, such as `::1` where IPv6 is off.
-_NOT_HERE: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+_MISSING_ADDRESS: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 Address = tuple[socket.AddressFamily, str]
 
@@ -50,7 +50,7 @@ async def listen(
             f"listen: cannot serve on {host_and_port}: the host has no known address"
         ) from None
     try:
-        addresses, port = _probe(addresses, int(text))
+        addresses, port = _choose_port(addresses, int(text))
         for family, address in addresses:
             name = f"[{address}]" if family is socket.AF_INET6 else address
             server.add_insecure_port(f"{name}:{port}")
@@ -63,12 +63,12 @@ async def listen(
     return port
 
 
-def _probe(addresses: Sequence[Address], port: int) -> tuple[list[Address], int]:
+def _choose_port(addresses: Sequence[Address], port: int) -> tuple[list[Address], int]:
     """Return the addresses that are this machine's and a port that is free on all of them.
 
     Raises OSError if none is, or one is taken.
     """
-    for last in range(_TRIES - 1, -1, -1):
+    for last in range(_ATTEMPTS - 1, -1, -1):
         try:
             return _bind_all(addresses, port)
         except OSError as error:
@@ -89,7 +89,7 @@ def _bind_all(addresses: Sequence[Address], port: int) -> tuple[list[Address], i
                 bound.bind((address, port))
                 bound.listen(1)
             except OSError as error:
-                if error.errno not in _NOT_HERE:
+                if error.errno not in _MISSING_ADDRESS:
                     raise
                 missing = error
                 continue

@@ -27,14 +27,14 @@ MAX_REQUEST_BYTES: Final = 1024 * 1024
 # Fields of a request, those inside others included: 5,000 values take up to five each. Smaller
 # requests cannot have so many that it matters.
 _MAX_FIELDS: Final = 30_000
-_LARGEST_UNCOUNTED: Final = 32 * 1024
+_MAX_UNCOUNTED_BYTES: Final = 32 * 1024
 
 # Bytes of a request that is remembered; what that and all that is kept with it take, by the byte of
 # the request and besides; and what all remembered requests of a method may take.
-_LARGEST_REMEMBERED: Final = 1_024
+_MAX_CACHED_BYTES: Final = 1_024
 _BYTES_PER_BYTE: Final = 40
 _BYTES_PER_REQUEST: Final = 2_048
-_MAX_REMEMBERED: Final = 32 * 1024 * 1024
+_MAX_CACHE_BYTES: Final = 32 * 1024 * 1024
 
 
 _HANDLERS: Final = {
@@ -94,7 +94,7 @@ def service_handler(
     for method in service.methods:
         decode = _decoder(method.input_type, max_bytes)
         reader = readers.get(method.name)
-        read_small = decode if reader is None else _Remembering(decode, reader, is_kept)
+        read_small = decode if reader is None else _RequestCache(decode, reader, is_kept)
         read = _by_size(read_small, decode, reader, read_large)
         handlers[method.name] = method_handler(
             getattr(servicer, method.name),
@@ -112,7 +112,7 @@ def _decoder(message: Descriptor, max_bytes: int) -> Callable[[bytes], Any]:
     def decode(data: bytes) -> Any:
         if len(data) > max_bytes:
             raise InvalidRequest.of("request", f"has at most {max_bytes} bytes, not {len(data)}")
-        if len(data) > _LARGEST_UNCOUNTED and has_more_fields(data, fields, _MAX_FIELDS):
+        if len(data) > _MAX_UNCOUNTED_BYTES and has_more_fields(data, fields, _MAX_FIELDS):
             raise InvalidRequest.of(
                 "request", f"has more than {_MAX_FIELDS} fields, as many as all it may hold needs"
             )
@@ -133,14 +133,14 @@ def _by_size(
     """Return what reads a request, as a large one if it is one."""
 
     def read(data: bytes) -> Any:
-        if len(data) <= _LARGEST_REMEMBERED:
+        if len(data) <= _MAX_CACHED_BYTES:
             return read_small(data)
         return read_large(lambda: decode(data) if reader is None else reader(decode(data)))
 
     return read
 
 
-class _Remembering:
+class _RequestCache:
     """Reads small requests, and remembers them by their bytes.
 
     Two generations: what is asked for in the older one moves to the newer one, and when the newer
@@ -173,7 +173,7 @@ class _Remembering:
             if not self._is_kept(request):
                 return request
         size = _BYTES_PER_BYTE * len(data) + _BYTES_PER_REQUEST
-        if self._bytes + size > _MAX_REMEMBERED // 2:
+        if self._bytes + size > _MAX_CACHE_BYTES // 2:
             self._newer, self._older, self._bytes = {}, self._newer, 0
         self._newer[data] = request
         self._bytes += size

@@ -16,10 +16,10 @@ _T = TypeVar("_T")
 
 # Bytes of a query that the loop plans itself: that takes some 5 ms at most, where handing it over
 # to a thread takes 0.2 ms. While a thread plans, the loop takes turns with it.
-_LARGEST_INLINE: Final = 512
+_MAX_INLINE_BYTES: Final = 512
 # Seconds that planning takes for each byte, and at most, which are set aside while it is under way.
 _SECONDS_PER_BYTE: Final = 10e-6
-_MOST_SECONDS: Final = 0.1
+_MAX_RESERVED_SECONDS: Final = 0.1
 
 
 class PlanningWork:
@@ -32,7 +32,7 @@ class PlanningWork:
         self._limits = limits
         self._thread = thread
 
-    def do(self, principal: Principal, work: Callable[[], _T], *, begun: bool = False) -> _T:
+    def run(self, principal: Principal, work: Callable[[], _T], *, begun: bool = False) -> _T:
         """Do work at once.
 
         Raises RateLimited, before anything is done, for a principal whose planning time is used up,
@@ -45,18 +45,18 @@ class PlanningWork:
         finally:
             self._limits.charge(principal, time.thread_time() - began)
 
-    async def plan(
+    async def run_sized(
         self, principal: Principal, size: int, work: Callable[[], _T], *, begun: bool = False
     ) -> _T:
         """Do work on a query of `size` bytes, in a thread if it takes long.
 
         `begun` says that something has been done for the call already. Raises what `do` raises.
         """
-        if size <= _LARGEST_INLINE:
-            return self.do(principal, work, begun=begun)
+        if size <= _MAX_INLINE_BYTES:
+            return self.run(principal, work, begun=begun)
         self._limits.check(principal, begun=begun)
         # Set aside, lest many calls begin before the first one is charged.
-        aside = min(size * _SECONDS_PER_BYTE, _MOST_SECONDS)
+        aside = min(size * _SECONDS_PER_BYTE, _MAX_RESERVED_SECONDS)
         self._limits.charge(principal, aside)
         seconds = 0.0
 
@@ -74,7 +74,7 @@ class PlanningWork:
             self._limits.charge(principal, seconds - aside)
 
 
-class CallersEvaluation:
+class EvaluationCharges:
     """Charges the conditions that the service evaluates to the caller of the current call.
 
     A task that reads for several callers goes on with the call that began it.

@@ -15,7 +15,7 @@ from dynamodb_processor_server.query.expression import canonical
 from dynamodb_processor_server.query.expression.ast import Query
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.query.planning.planner import plan_query
-from dynamodb_processor_server.rpc.decode.page_request import LARGEST_KEPT_QUERY, RawQuerySpec
+from dynamodb_processor_server.rpc.decode.page_request import MAX_CACHED_QUERY_BYTES, RawQuerySpec
 from dynamodb_processor_server.rpc.decode.query import parse_query
 from dynamodb_processor_server.rpc.decode.violations import Violations
 from dynamodb_processor_server.rpc.planning import PlanningWork
@@ -28,8 +28,8 @@ from dynamodb_processor_server.rpc.table_access import (
 
 # Bytes of all queries that are remembered; a plan takes up to forty times as many. One query takes
 # a few more, so that there are not too many small ones.
-_MAX_REMEMBERED: Final = 2 * 1024 * 1024
-_EACH_QUERY: Final = 128
+_MAX_CACHED_QUERY_BYTES: Final = 2 * 1024 * 1024
+_OVERHEAD_PER_QUERY: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +53,11 @@ class QueryPreparer:
         self._catalog = catalog
         self.work = work
         self._plans: LRUCache[tuple[int, bool, bytes, bytes], PreparedQuery] = LRUCache(
-            _MAX_REMEMBERED, lambda prepared: prepared.size + _EACH_QUERY
+            _MAX_CACHED_QUERY_BYTES, lambda prepared: prepared.size + _OVERHEAD_PER_QUERY
         )
         # By the identity of the plan for pages, which is kept with it and so stays its own.
-        self._counting: LRUCache[int, tuple[PreparedQuery, Plan]] = LRUCache(
-            _MAX_REMEMBERED, lambda kept: kept[0].size + _EACH_QUERY
+        self._counting_plans: LRUCache[int, tuple[PreparedQuery, Plan]] = LRUCache(
+            _MAX_CACHED_QUERY_BYTES, lambda kept: kept[0].size + _OVERHEAD_PER_QUERY
         )
 
     @property
@@ -82,15 +82,15 @@ class QueryPreparer:
         grant = granted(principal, spec.table)
         parse = partial(parse_query, spec.message)
         if mistakes:
-            await self.work.plan(principal, spec.size, partial(parse, Violations(mistakes)))
+            await self.work.run_sized(principal, spec.size, partial(parse, Violations(mistakes)))
         if spec.key is not None:
             known = self._plans.get((self._catalog.version, counts, grant.version, spec.key))
             if known is not None:
                 return known
-        query = await self.work.plan(principal, spec.size, partial(parse, Violations()))
+        query = await self.work.run_sized(principal, spec.size, partial(parse, Violations()))
         query = replace(query, counts=counts)
         access = await access_under(self._catalog, spec.table, grant)
-        prepared = await self.work.plan(
+        prepared = await self.work.run_sized(
             principal, spec.size, partial(_prepared, query, access, spec.size), begun=True
         )
         if spec.key is not None:
@@ -106,15 +106,15 @@ class QueryPreparer:
         `prepare` does.
         """
         plan = prepared.plan
-        known = self._counting.get(id(plan))
+        known = self._counting_plans.get(id(plan))
         if known is not None:
             return known[1]
         query = replace(prepared.query, counts=True, index=plan.path.label)
-        counting = await self.work.plan(
+        counting = await self.work.run_sized(
             principal, prepared.size, partial(plan_query, query, plan.table, plan.rule), begun=True
         )
-        if prepared.size <= LARGEST_KEPT_QUERY:
-            self._counting[id(plan)] = prepared, counting
+        if prepared.size <= MAX_CACHED_QUERY_BYTES:
+            self._counting_plans[id(plan)] = prepared, counting
         return counting
 
     async def is_outdated(self, access: TableAccess) -> bool:

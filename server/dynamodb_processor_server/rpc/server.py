@@ -95,9 +95,9 @@ class Services:
     draining: asyncio.Event  # set when calls that may go on for long are to end
 
 
-def _metered(planning: PlanningWork) -> Callable[[Callable[[], Any]], Any]:
+def _charged_to_caller(planning: PlanningWork) -> Callable[[Callable[[], Any]], Any]:
     """Return what runs the reading of a large request, at its caller's expense."""
-    return lambda read: planning.do(current_call().caller, read)
+    return lambda read: planning.run(current_call().caller, read)
 
 
 class RpcServer:
@@ -125,7 +125,11 @@ class RpcServer:
         most = {CACHE_SERVICE.full_name: _MAX_CACHE_REQUEST}
         handlers = [
             service_handler(
-                service, servicer, REQUEST_DECODERS, is_kept, read_large=_metered(planning)
+                service,
+                servicer,
+                REQUEST_DECODERS,
+                is_kept,
+                read_large=_charged_to_caller(planning),
             )
             if service is QUERY_SERVICE
             else service_handler(
@@ -166,7 +170,7 @@ class RpcServer:
         """
         stopping = asyncio.create_task(self._server.stop(grace))
         while not stopping.done():
-            idle = asyncio.create_task(self._handlers.idle())
+            idle = asyncio.create_task(self._handlers.wait_until_idle())
             await asyncio.wait((stopping, idle), return_when=asyncio.FIRST_COMPLETED)
             idle.cancel()
             await asyncio.wait((stopping,), timeout=_CLOSE_SECONDS)
@@ -177,6 +181,6 @@ class RpcServer:
         # That may return before the last handlers have cleaned up.
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
-                await self._handlers.idle()
+                await self._handlers.wait_until_idle()
         except TimeoutError:
             _log.warning("calls_did_not_end")

@@ -125,7 +125,8 @@ def recheck(
     table = catalog.known(name)
     if table is not None:
         now = table_access(table, grant, catalog.version)
-        if _shown(now.table) == _shown(access.table) and grant.version == access.grant.version:
+        is_same_grant = grant.version == access.grant.version
+        if is_same_grant and _visible_parts(now.table) == _visible_parts(access.table):
             return now
         if has_answered and now.token_scope != access.token_scope:
             text = f"{name}, or what you may read of it, has changed; start again without a token"
@@ -133,7 +134,7 @@ def recheck(
     raise AccessChanged(f"{name}, or what you may read of it, has changed; repeat the call")
 
 
-def _shown(table: Table) -> tuple[object, ...]:
+def _visible_parts(table: Table) -> tuple[object, ...]:
     """Return what the answers of a running call depend on; lifetimes and sizes are not among it."""
     declaration, schema = table.declaration, table.schema
     shown = (declaration.attributes, declaration.allow_scan, table.view)

@@ -31,7 +31,7 @@ from dynamodb_processor_server.limits.admission_reader import (
 )
 from dynamodb_processor_server.limits.read_units import ReadUnitLimits
 from dynamodb_processor_server.rpc.call_context import current_call, current_caller, current_claim
-from dynamodb_processor_server.rpc.planning import CallersEvaluation
+from dynamodb_processor_server.rpc.planning import EvaluationCharges
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.telemetry.metrics import CallMetrics
 from dynamodb_processor_server.wiring.redis import Limits, share_leases, share_pages
@@ -74,7 +74,7 @@ async def open_read_path(
         backend,
         settings.max_page_bytes,
         max_item_bytes=settings.max_item_bytes,
-        evaluation=CallersEvaluation(limits.planning),
+        evaluation=EvaluationCharges(limits.planning),
     )
     reader = CachingReader(
         AdmissionReader(pages, admittance),

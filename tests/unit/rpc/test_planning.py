@@ -83,11 +83,11 @@ def test_work_is_charged_by_the_processor_time_it_takes(limits: PlanningTimeLimi
         raise InvalidRequest.of("query", "is wrong")
 
     with pytest.raises(InvalidRequest):
-        work.do(principal(), fail)
+        work.run(principal(), fail)
     assert dict(limits.seconds())["p"] >= 0.02
     limits.charge(principal(), 2.0)
     with pytest.raises(RateLimited):
-        work.do(principal(), lambda: pytest.fail("done all the same"))
+        work.run(principal(), lambda: pytest.fail("done all the same"))
 
 
 async def test_large_queries_are_planned_in_a_thread(limits: PlanningTimeLimits) -> None:
@@ -95,12 +95,12 @@ async def test_large_queries_are_planned_in_a_thread(limits: PlanningTimeLimits)
     with ThreadPoolExecutor(1) as thread:
         work = PlanningWork(limits, thread)
         own = threading.get_ident()
-        assert await work.plan(principal(), 100, threading.get_ident) == own
-        assert await work.plan(principal(), 10_000, threading.get_ident) != own
+        assert await work.run_sized(principal(), 100, threading.get_ident) == own
+        assert await work.run_sized(principal(), 10_000, threading.get_ident) != own
         assert dict(limits.seconds())["p"] < 0.05
 
         go = threading.Event()
-        waiting = asyncio.create_task(work.plan(principal(), 10_000, lambda: go.wait(10)))
+        waiting = asyncio.create_task(work.run_sized(principal(), 10_000, lambda: go.wait(10)))
         await eventually(lambda: dict(limits.used())["p"] >= 0.05)
         assert dict(limits.seconds())["p"] >= 0.1  # set aside
         go.set()

@@ -16,7 +16,7 @@ from dynamodb_processor_server.query.planning.attribute_bounds import (
     MAX_SORT_BYTES,
 )
 from dynamodb_processor_server.query.planning.tags import Partition
-from dynamodb_processor_server.rpc.decode.values import ValueRoom, value_of
+from dynamodb_processor_server.rpc.decode.values import ValueCounter, value_of
 from dynamodb_processor_server.rpc.decode.violations import Violations
 
 # A key has up to eight attributes, each of which may be composed of a few fields.
@@ -28,7 +28,7 @@ _MAX_PARTITION_ATTRIBUTES: Final = 512
 
 
 def parse_key(
-    message: Item, field: str, table: Table, room: ValueRoom, violations: Violations
+    message: Item, field: str, table: Table, room: ValueCounter, violations: Violations
 ) -> tuple[Value, ...]:
     """Return a key's values in the order of the key schema, noting mistakes under `field`.
 
@@ -47,13 +47,13 @@ def parse_key(
             violations.add(field, f"{name} is missing; the key is {expected}")
             continue
         try:
-            said[name] = _stored(name, value_of(message.attributes[name], room), table)
+            said[name] = _stored_value(name, value_of(message.attributes[name], room), table)
         except ValueError as error:
             violations.add(f"{field}.{name}", str(error))
     return tuple(
         value
         for attribute in attributes
-        if (value := _value(attribute, said, field, _longest(attribute, table), violations))
+        if (value := _key_value(attribute, said, field, _longest(attribute, table), violations))
         is not None
     )
 
@@ -75,12 +75,12 @@ def parse_partitions(
     are noted under `field`; one is a value that takes part in no partition.
     """
     said: dict[str, Value] = {}
-    room = ValueRoom()
+    room = ValueCounter()
     if not _has_few_attributes(message, _MAX_PARTITION_ATTRIBUTES, field, violations):
         violations.raise_any()
     for name in sorted(message.attributes):
         try:
-            said[name] = _stored(name, value_of(message.attributes[name], room), table)
+            said[name] = _stored_value(name, value_of(message.attributes[name], room), table)
         except ValueError as error:
             violations.add(f"{field}.{name[:60]}", str(error))
     violations.raise_any()
@@ -88,11 +88,11 @@ def parse_partitions(
     found: list[Partition] = []
     unused = set(said)
     for path in paths:
-        attributes = [_as_said(attribute, said, table) for attribute in path.key.partition]
+        attributes = [_as_given(attribute, said, table) for attribute in path.key.partition]
         if None in attributes:
             continue
         values = [
-            _value(attribute, said, field, MAX_PARTITION_BYTES, violations)
+            _key_value(attribute, said, field, MAX_PARTITION_BYTES, violations)
             for attribute in attributes
             if attribute is not None
         ]
@@ -106,7 +106,7 @@ def parse_partitions(
     return tuple(found)
 
 
-def _as_said(
+def _as_given(
     attribute: KeyAttribute, said: Mapping[str, Value], table: Table
 ) -> KeyAttribute | None:
     """Return an attribute as far as it was said: itself or by its fields; None if it was not."""
@@ -127,7 +127,7 @@ def _longest(attribute: KeyAttribute, table: Table) -> int:
     return MAX_PARTITION_BYTES if partition else MAX_SORT_BYTES
 
 
-def _stored(name: str, value: Value, table: Table) -> Value:
+def _stored_value(name: str, value: Value, table: Table) -> Value:
     """Return what is stored for a value; raise ValueError where nothing is."""
     form = table.view.timestamps.get(name)
     if form is None or not table.may_show(name):
@@ -140,7 +140,7 @@ def _stored(name: str, value: Value, table: Table) -> Value:
     return Value(form.type, stored)
 
 
-def _value(
+def _key_value(
     attribute: KeyAttribute,
     said: Mapping[str, Value],
     field: str,
@@ -151,7 +151,7 @@ def _value(
     if any(name not in said for name in attribute.fields):
         return None
     if attribute.template is not None:
-        value = _composed(attribute.template, said, field, violations)
+        value = _composed_key(attribute.template, said, field, violations)
         if value is None:
             return None
     else:
@@ -167,7 +167,7 @@ def _value(
     return value
 
 
-def _composed(
+def _composed_key(
     template: KeyTemplate, said: Mapping[str, Value], field: str, violations: Violations
 ) -> Value | None:
     """Return the key that fields make, None where one of them cannot be part of it."""

@@ -12,11 +12,11 @@ from dynamodb_processor.v1.query_service_pb2 import QueryRequest, StreamQueryReq
 from dynamodb_processor_server.errors import FieldViolation
 from dynamodb_processor_server.pager.pager import Budget
 from dynamodb_processor_server.reader import CachePolicy
-from dynamodb_processor_server.rpc.decode.query import parse_terms, parse_total
+from dynamodb_processor_server.rpc.decode.query import parse_call_options, parse_total
 from dynamodb_processor_server.rpc.decode.violations import Violations
 
 #: Bytes of a query whose plan is remembered.
-LARGEST_KEPT_QUERY: Final = 4_096
+MAX_CACHED_QUERY_BYTES: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,9 @@ class RawQuerySpec:
     def of(cls, message: QuerySpec) -> RawQuerySpec:
         """Return the spec of a message, which is not to be changed any more."""
         size = message.ByteSize()
-        # Sorting and writing a large message takes longer than reading it did.
-        key = message.SerializeToString(deterministic=True) if size <= LARGEST_KEPT_QUERY else None
+        # Serializing a large message in sorted order takes longer than parsing it did.
+        cached = size <= MAX_CACHED_QUERY_BYTES
+        key = message.SerializeToString(deterministic=True) if cached else None
         return cls(message, message.table, size, key)
 
 
@@ -75,7 +76,7 @@ def _page_request(
     request: QueryRequest | StreamQueryRequest, token_field: str, token: str
 ) -> PageRequest:
     violations = Violations()
-    budget, cache = parse_terms(request, violations)
+    budget, cache = parse_call_options(request, violations)
     total = parse_total(request, violations)
     return PageRequest(
         spec=RawQuerySpec.of(request.query),

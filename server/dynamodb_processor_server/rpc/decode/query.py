@@ -34,7 +34,7 @@ from dynamodb_processor_server.query.expression.values import Value
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.query.planning.projection import conflicting
 from dynamodb_processor_server.reader import DEFAULT_CACHE_POLICY, CacheMode, CachePolicy
-from dynamodb_processor_server.rpc.decode.values import TooManyValues, ValueRoom, value_of
+from dynamodb_processor_server.rpc.decode.values import TooManyValues, ValueCounter, value_of
 from dynamodb_processor_server.rpc.decode.violations import Violations, check_unknown, truncated
 
 _T = TypeVar("_T")
@@ -94,14 +94,14 @@ def parse_query(message: query_pb2.QuerySpec, violations: Violations) -> Query:
         index=message.index or None,
         descending=_enum(message.order, _ORDERS, "query.order", violations, False),
         projection=parse_projection(message.projection, "query.projection", violations),
-        consistent=parse_strong(message.consistency, "query.consistency", violations),
+        consistent=parse_consistency(message.consistency, "query.consistency", violations),
         max_items=_positive(message, "max_items", "query", violations),
     )
     violations.raise_any()
     return query
 
 
-def parse_terms(
+def parse_call_options(
     request: QueryRequest | StreamQueryRequest, violations: Violations
 ) -> tuple[Budget, CachePolicy]:
     """Return what a call asks for besides the query, noting mistakes."""
@@ -157,7 +157,7 @@ class _Parameters:
     """Parameters by name, and what is wrong with the others."""
 
     values: Mapping[str, Value]
-    mistakes: Mapping[str, str]
+    errors: Mapping[str, str]
 
 
 def _parameters(messages: Mapping[str, AttributeValue]) -> _Parameters:
@@ -169,7 +169,7 @@ def _parameters(messages: Mapping[str, AttributeValue]) -> _Parameters:
         raise InvalidRequest.of("query.parameters", f"are at most {_MAX_PARAMETERS}")
     values: dict[str, Value] = {}
     mistakes: dict[str, str] = {}
-    room = ValueRoom()
+    room = ValueCounter()
     for name in messages:
         try:
             if not _PARAMETER.fullmatch(name):
@@ -185,13 +185,13 @@ def _parameters(messages: Mapping[str, AttributeValue]) -> _Parameters:
 def _condition(
     expression: str, parameters: _Parameters, violations: Violations
 ) -> Condition | None:
-    for name, mistake in parameters.mistakes.items():
+    for name, mistake in parameters.errors.items():
         violations.add(f"query.parameters[{truncated(name)}]", mistake)
     if not expression.strip():
         for name in parameters.values:
             violations.add(f"query.parameters[{truncated(name)}]", "is not used: no expression")
         return None
-    if parameters.mistakes:
+    if parameters.errors:
         return None
     try:
         return parse_expression(expression, parameters.values)
@@ -231,7 +231,7 @@ def parse_projection(texts: Sequence[str], field: str, violations: Violations) -
     return tuple(found)
 
 
-def parse_strong(consistency: int, field: str, violations: Violations) -> bool:
+def parse_consistency(consistency: int, field: str, violations: Violations) -> bool:
     """Return whether strong reads are asked for, noting an unknown value."""
     return _enum(consistency, _CONSISTENCIES, field, violations, False)
 

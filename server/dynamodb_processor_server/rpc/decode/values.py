@@ -17,13 +17,13 @@ class TooManyValues(ValueError):
     """The values of one request are more than `MAX_VALUES`."""
 
 
-class ValueRoom:
+class ValueCounter:
     """How many values one request may still hold, those inside lists, maps and sets included."""
 
     def __init__(self) -> None:
         self._left = MAX_VALUES
 
-    def take(self, count: int) -> None:
+    def add(self, count: int) -> None:
         """Take room for some values, or raise TooManyValues."""
         self._left -= count
         if self._left < 0:
@@ -33,13 +33,13 @@ class ValueRoom:
             )
 
 
-def value_of(message: AttributeValue, room: ValueRoom) -> Value:
+def value_of(message: AttributeValue, room: ValueCounter) -> Value:
     """Return the value a message says. Raise ValueError, with the reason, if it says none."""
-    room.take(1)
+    room.add(1)
     return _value(message, 1, room)
 
 
-def _value(message: AttributeValue, depth: int, room: ValueRoom) -> Value:
+def _value(message: AttributeValue, depth: int, room: ValueCounter) -> Value:
     if depth > _MAX_DEPTH:
         raise ValueError(f"a value is at most {_MAX_DEPTH} levels deep")
     kind = message.WhichOneof("value")
@@ -56,17 +56,17 @@ def _value(message: AttributeValue, depth: int, room: ValueRoom) -> Value:
             return Value("NULL", None)
         case "l":
             elements = message.l.values
-            room.take(len(elements))
+            room.add(len(elements))
             return Value("L", tuple([_value(one, depth + 1, room) for one in elements]))
         case "m":
             return _map(message.m.fields, depth, room)
     texts: Sequence[Any] = getattr(message, kind).values
-    room.take(len(texts))
+    room.add(len(texts))
     return _set(kind, [parse_number(text) for text in texts] if kind == "ns" else list(texts))
 
 
-def _map(fields: Mapping[str, AttributeValue], depth: int, room: ValueRoom) -> Value:
-    room.take(len(fields))
+def _map(fields: Mapping[str, AttributeValue], depth: int, room: ValueCounter) -> Value:
+    room.add(len(fields))
     for name in fields:
         if not 0 < len(name.encode()) <= _MAX_NAME:
             raise ValueError(f"a name in a map has 1 to {_MAX_NAME} bytes")

@@ -49,7 +49,7 @@ def explain(query: Query, plan: Plan) -> ExplainQueryResponse:
         index=plan.path.index or "",
         key_condition=_text(_key_condition(plan)),
         filter_expression=_text(plan.filter if reads else None),
-        local_filter=_text(_spoken(plan.local_filter) if reads else None),
+        local_filter=_text(_expressible(plan.local_filter) if reads else None),
         rejected=[
             query_pb2.RejectedPath(
                 index=other.path.label, reason=explained_reason(other, plan.table)
@@ -58,11 +58,11 @@ def explain(query: Query, plan: Plan) -> ExplainQueryResponse:
             if plan.table.may_show_path(other.path)
         ],
         branches=len(plan.requests),
-        warnings=[*_warnings(plan), *_words(query)],
+        warnings=[*_warnings(plan), *_name_hints(query)],
     )
 
 
-def _spoken(condition: Condition | None) -> Condition | None:
+def _expressible(condition: Condition | None) -> Condition | None:
     """Return what of a condition the expression language can say."""
     terms = conjuncts(condition)
     return conjunction(tuple(term for term in terms if not isinstance(term, NotExpired)))
@@ -87,7 +87,7 @@ def _fixed(name: str, place: int, key: KeyCondition) -> Condition:
     return In(Path((name,)), tuple(map(Literal, values)))
 
 
-def _words(query: Query) -> list[str]:
+def _name_hints(query: Query) -> list[str]:
     words = dict.fromkeys(word for _, word in bare_words(query.condition))
     return [f"names: {bare_word_hint(word)}" for word in words]
 

@@ -51,7 +51,7 @@ def query_response(step: PageResult, plan: Plan, token: str) -> bytes:
         # What has just been read is not remembered: it may never be asked for again.
         head = _head(*fixed, _visible_usage(usage, plan))
     else:
-        head = _remembered_head(*fixed)
+        head = _cached_head(*fixed)
     return b"".join((content.items, head, rest.SerializeToString()))
 
 
@@ -71,7 +71,7 @@ def _head(
     return response.SerializeToString()
 
 
-_remembered_head: Final = lru_cache(maxsize=4_096)(_head)
+_cached_head: Final = lru_cache(maxsize=4_096)(_head)
 
 
 def stream_response(step: PageResult, plan: Plan, token: str, sequence: int) -> bytes:

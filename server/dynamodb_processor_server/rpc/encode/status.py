@@ -62,18 +62,18 @@ class RpcError:
     metadata: tuple[tuple[str, str], ...] = ()
 
 
-def failure_of(error: BaseException, request_id: str) -> RpcError:
+def rpc_error_of(error: BaseException, request_id: str) -> RpcError:
     """Return how a call that raised `error` fails."""
     if isinstance(error, errors.ProcessorError):
         for kind, code in CODES:
             if isinstance(error, kind):
-                return _known(error, code)
+                return _domain_error(error, code)
     return RpcError(
         grpc.StatusCode.INTERNAL, "INTERNAL", f"internal error; request id {request_id}"
     )
 
 
-def _known(error: errors.ProcessorError, code: grpc.StatusCode) -> RpcError:
+def _domain_error(error: errors.ProcessorError, code: grpc.StatusCode) -> RpcError:
     details: list[Message] = []
     retry_after: float | None = getattr(error, "retry_after", None)
     if retry_after is not None:

@@ -29,10 +29,10 @@ class CallHook(ABC):
     def on_response(self, call: Call) -> None:  # noqa: B027 - most hooks decide at the start alone
         """Check a running call again before each of its responses, or raise to end it."""
 
-    def sending(self, call: Call, size: int) -> None:  # noqa: B027 - most hooks let all answers out
+    def on_send(self, call: Call, size: int) -> None:  # noqa: B027 - most hooks let all answers out
         """Note that a message of `size` bytes goes to gRPC, or raise a domain error instead."""
 
-    def sent(self, call: Call, size: int) -> None:  # noqa: B027 - as above
+    def on_sent(self, call: Call, size: int) -> None:  # noqa: B027 - as above
         """Note that gRPC has sent a message of a stream; the call goes on."""
 
     def on_end(self, call: Call) -> None:  # noqa: B027 - most hooks hold nothing for a call
@@ -44,17 +44,19 @@ class Chain:
 
     def __init__(self, hooks: Sequence[CallHook]) -> None:
         self.starts = tuple([hook.on_start for hook in hooks])
-        self.checks = tuple(
+        self.response_checks = tuple(
             [
                 hook.on_response
                 for hook in hooks
                 if type(hook).on_response is not CallHook.on_response
             ]
         )
-        self.sendings = tuple(
-            [hook.sending for hook in hooks if type(hook).sending is not CallHook.sending]
+        self.sends = tuple(
+            [hook.on_send for hook in hooks if type(hook).on_send is not CallHook.on_send]
         )
-        self.sents = tuple([hook.sent for hook in hooks if type(hook).sent is not CallHook.sent])
+        self.sents = tuple(
+            [hook.on_sent for hook in hooks if type(hook).on_sent is not CallHook.on_sent]
+        )
         # In reverse; an end is for calls that have passed more starts than its place.
         self.ends = tuple(
             [

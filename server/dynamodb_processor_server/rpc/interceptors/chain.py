@@ -22,7 +22,7 @@ import structlog
 
 from dynamodb_processor_server.errors import ProcessorError
 from dynamodb_processor_server.rpc.call_context import Call, as_metadata, enter_call
-from dynamodb_processor_server.rpc.encode.status import failure_of, grpc_status
+from dynamodb_processor_server.rpc.encode.status import grpc_status, rpc_error_of
 from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook, Chain
 from dynamodb_processor_server.rpc.method_handlers import behavior_of, method_handler, serialize
 from dynamodb_processor_server.rpc.request_receiver import RequestReceiver
@@ -66,9 +66,9 @@ class InterceptedHandlers(grpc.GenericRpcHandler):
         """The number of calls inside their hooks."""
         return self._active.count
 
-    async def idle(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Wait until no call is inside its hooks."""
-        await self._active.none()
+        await self._active.wait_until_idle()
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
@@ -108,7 +108,7 @@ class _ActiveCalls:
         if self._idle is not None and not self.count:
             self._idle.set()
 
-    async def none(self) -> None:
+    async def wait_until_idle(self) -> None:
         self._idle = asyncio.Event()
         if self.count:
             await self._idle.wait()
@@ -135,8 +135,8 @@ def _wrap(
     # runs anything of ours.
     behavior = behavior_of(handler)
     # A streaming handler may also be a coroutine that writes its responses, as health's Watch is.
-    wrapper = _yielding if inspect.isasyncgenfunction(behavior) else _awaited
-    receive = (_each if handler.request_streaming else _one)(handler, receiver)
+    wrapper = _serve_responses if inspect.isasyncgenfunction(behavior) else _serve_one_response
+    receive = (_request_stream if handler.request_streaming else _single_request)(handler, receiver)
     # gRPC hands over bytes, and gets bytes but from handlers that write.
     serializer: Any = handler.response_serializer if handler.response_streaming else None
     return method_handler(
@@ -147,13 +147,17 @@ def _wrap(
     )
 
 
-def _one(handler: grpc.RpcMethodHandler[Any, Any], receiver: RequestReceiver) -> _Receive:
+def _single_request(
+    handler: grpc.RpcMethodHandler[Any, Any], receiver: RequestReceiver
+) -> _Receive:
     """Return what receives and decodes the one request of a call."""
     decode: Any = handler.request_deserializer
     return partial(receiver.receive, decode)
 
 
-def _each(handler: grpc.RpcMethodHandler[Any, Any], receiver: RequestReceiver) -> _Receive:
+def _request_stream(
+    handler: grpc.RpcMethodHandler[Any, Any], receiver: RequestReceiver
+) -> _Receive:
     """Return what gives the requests of a stream, each received and decoded when asked for."""
     decode: Any = handler.request_deserializer
 
@@ -167,7 +171,7 @@ def _each(handler: grpc.RpcMethodHandler[Any, Any], receiver: RequestReceiver) -
     return received
 
 
-def _awaited(
+def _serve_one_response(
     behavior: Any, receive: _Receive, method: str, chain: Chain, active: _ActiveCalls
 ) -> Any:
     async def serve(requests: Any, context: _Context) -> Any:
@@ -177,7 +181,7 @@ def _awaited(
             if waiting is not None:
                 await waiting
             response = await behavior(await receive(guard.call), context)
-            response = guard.let_out(response)
+            response = guard.checked_bytes(response)
         except BaseException as error:
             await guard.fail(error)
             raise
@@ -187,7 +191,7 @@ def _awaited(
     return serve
 
 
-def _yielding(
+def _serve_responses(
     behavior: Any, receive: _Receive, method: str, chain: Chain, active: _ActiveCalls
 ) -> Any:
     async def serve(requests: Any, context: _Context) -> AsyncIterator[Any]:
@@ -200,7 +204,7 @@ def _yielding(
             # Closed here and now when the caller leaves, not whenever the collector comes by.
             async with aclosing(behavior(request, context)) as responses:
                 async for response in responses:
-                    data = guard.let_out(response)
+                    data = guard.checked_bytes(response)
                     yield data
                     guard.sent(data)
         except BaseException as error:
@@ -235,7 +239,7 @@ class _CallLifecycle:
         self.call = Call(method, context, time.monotonic(), metadata)
         self._chain = chain
         self._active = active
-        self._begun = 0
+        self._started = 0
         active.count += 1
 
     def start(self) -> Awaitable[None] | None:
@@ -243,31 +247,31 @@ class _CallLifecycle:
         call = self.call
         enter_call(call)
         starts = self._chain.starts
-        for place in range(self._begun, len(starts)):
+        for place in range(self._started, len(starts)):
             waiting = starts[place](call)
             if waiting is not None:
-                return self._go_on(waiting)
-            self._begun = place + 1
+                return self._continue_start(waiting)
+            self._started = place + 1
         return None
 
-    async def _go_on(self, waiting: Awaitable[None] | None) -> None:
+    async def _continue_start(self, waiting: Awaitable[None] | None) -> None:
         while waiting is not None:
             await waiting
-            self._begun += 1
+            self._started += 1
             waiting = self.start()
 
-    def let_out(self, response: Any) -> Any:
+    def checked_bytes(self, response: Any) -> Any:
         """Return a response's bytes, which are handed to gRPC; None for None, of who has written.
 
         Raises what a hook refuses it with, as what was decided at the start may hold no longer.
         """
         call, chain = self.call, self._chain
-        for check in chain.checks:
+        for check in chain.response_checks:
             check(call)
         if response is None:
             return None
         data = serialize(response)
-        for sending in chain.sendings:
+        for sending in chain.sends:
             sending(call, len(data))
         return data
 
@@ -291,7 +295,7 @@ class _CallLifecycle:
             call.code = _status_code(call.context.code())
             self._end_hooks()
         else:
-            failure = failure_of(error, call.request_id)
+            failure = rpc_error_of(error, call.request_id)
             call.code, call.reason = failure.code, failure.reason
             if not isinstance(error, ProcessorError):
                 _log.error("call_failed", method=call.method, exc_info=error)
@@ -300,6 +304,6 @@ class _CallLifecycle:
 
     def _end_hooks(self) -> None:
         for place, ended in self._chain.ends:
-            if place < self._begun:
+            if place < self._started:
                 ended(self.call)
         self._active.leave()

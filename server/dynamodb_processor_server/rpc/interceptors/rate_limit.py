@@ -60,13 +60,13 @@ class CallLimit(CallHook):
             streams: The method whose callers may take messages as slowly as they like.
             clock: Seconds, never going back.
         """
-        self._under_way = under_way
+        self._in_flight = under_way
         self._answer_timeout = answer_timeout
         self._close_connections = close_connections
         self._streams = streams
         self._clock = clock
         self._answered: dict[Call, float] = {}
-        self._look: asyncio.TimerHandle | None = None
+        self._check: asyncio.TimerHandle | None = None
 
     def applies_to(self, method: str) -> bool:
         """All methods that authenticate whoever calls."""
@@ -74,35 +74,35 @@ class CallLimit(CallHook):
 
     def on_start(self, call: Call) -> None:
         """Count a call in, or raise RateLimited or Overloaded."""
-        call.share = self._under_way.enter(call.caller.name)
+        call.share = self._in_flight.enter(call.caller.name)
         done: Any = partial(self._done, call)  # the stubs know of no plain functions
         call.context.add_done_callback(done)
 
-    def sending(self, call: Call, size: int) -> None:
+    def on_send(self, call: Call, size: int) -> None:
         """Count the bytes of an answer in, or raise RateLimited or Overloaded."""
-        self._under_way.sending(call.share, size)
+        self._in_flight.sending(call.share, size)
         call.unsent += size
         if call.method != self._streams:
             self._answered[call] = self._clock()
-            if self._look is None:
-                self._look_later()
+            if self._check is None:
+                self._schedule_check()
 
-    def sent(self, call: Call, size: int) -> None:
+    def on_sent(self, call: Call, size: int) -> None:
         """Count the bytes of a message out."""
-        self._under_way.sent(call.share, size)
+        self._in_flight.sent(call.share, size)
         call.unsent -= size
 
     def _done(self, call: Call, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         self._answered.pop(call, None)
-        self._under_way.leave(call.share, call.unsent)
+        self._in_flight.leave(call.share, call.unsent)
 
-    def _look_later(self) -> None:
+    def _schedule_check(self) -> None:
         wait = self._answer_timeout / 4
-        self._look = asyncio.get_running_loop().call_later(wait, self.close_stuck)
+        self._check = asyncio.get_running_loop().call_later(wait, self.close_stuck)
 
     def close_stuck(self) -> None:
         """Close the connections whose clients have not taken an answer in time."""
-        self._look = None
+        self._check = None
         latest = self._clock() - self._answer_timeout
         # In the order of their answers, so those that come after the first younger one are too.
         stuck = takewhile(lambda answered: answered[1] <= latest, self._answered.items())
@@ -110,7 +110,7 @@ class CallLimit(CallHook):
         if peers:
             self._close_connections(peers)
         if self._answered:
-            self._look_later()
+            self._schedule_check()
 
 
 class StreamLimit(CallHook):

@@ -11,7 +11,7 @@ from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
 from dynamodb_processor_server.telemetry.logs import set_request_id
 
 HEADER: Final = "x-request-id"
-_SOUND: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_VALID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 def _new_id() -> str:
@@ -28,6 +28,6 @@ class RequestIds(CallHook):
     def on_start(self, call: Call) -> None:
         """Take over or make the id, and send it back; the context ends with the call's task."""
         given = call.metadata_value(HEADER)
-        call.request_id = given if given and _SOUND.fullmatch(given) else _new_id()
+        call.request_id = given if given and _VALID.fullmatch(given) else _new_id()
         call.trailing.append((HEADER, call.request_id))
         set_request_id(call.request_id)

@@ -17,7 +17,7 @@ REFLECTION: Final = "/grpc.reflection."
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
-_MOST_ON_ONE_CONNECTION: Final = 32
+_MAX_PER_CONNECTION: Final = 32
 _RETRY_AFTER: Final = 1.0  # seconds
 
 
@@ -86,6 +86,6 @@ class ExemptCallLimit(CallHook):
 
     def on_start(self, call: Call) -> None:
         """Count a call in; raise Overloaded if its connection has too many."""
-        if self._calls.enter(call.context) > _MOST_ON_ONE_CONNECTION:
+        if self._calls.enter(call.context) > _MAX_PER_CONNECTION:
             self._calls.refused += 1
             raise Overloaded("too many probes are under way on this connection", _RETRY_AFTER)

@@ -17,10 +17,10 @@ from dynamodb_processor_server.reader import BatchGetRequest
 from dynamodb_processor_server.rpc.decode.keys import parse_key
 from dynamodb_processor_server.rpc.decode.query import (
     WITHHELD,
+    parse_consistency,
     parse_projection,
-    parse_strong,
 )
-from dynamodb_processor_server.rpc.decode.values import ValueRoom
+from dynamodb_processor_server.rpc.decode.values import ValueCounter
 from dynamodb_processor_server.rpc.decode.violations import Violations
 from dynamodb_processor_server.rpc.encode.pages import set_seconds, set_usage
 
@@ -28,15 +28,15 @@ MAX_KEYS: Final = 100  # DynamoDB's limit
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class ParsedBatch:
     """A lookup, and for each key of the request the place of its key in the lookup.
 
     `withheld` says that items which the caller may not have are read: then the cost is not told.
     """
 
     lookup: BatchGetRequest
-    places: tuple[int, ...]
-    withheld: bool
+    indexes: tuple[int, ...]
+    hides_cost: bool
 
 
 def check_batch(request: BatchGetItemsRequest, violations: Violations) -> None:
@@ -49,7 +49,7 @@ def check_batch(request: BatchGetItemsRequest, violations: Violations) -> None:
 
 def parse_batch(
     request: BatchGetItemsRequest, table: Table, rule: RowRule | None, violations: Violations
-) -> Batch:
+) -> ParsedBatch:
     """Return the lookup that a request asks for.
 
     Raises InvalidRequest, and PermissionDenied where the caller may not see the whole key.
@@ -61,11 +61,11 @@ def parse_batch(
     withheld = rule is not None and not rule.attributes <= key_names
     if withheld and request.budget.HasField("max_read_units"):
         violations.add("budget.max_read_units", WITHHELD)
-    strong = parse_strong(request.consistency, "consistency", violations)
+    strong = parse_consistency(request.consistency, "consistency", violations)
     projection = parse_projection(request.projection, "projection", violations)
     for violation in projection_violations(projection, table, "projection"):
         violations.add(violation.field, violation.description)
-    room = ValueRoom()
+    room = ValueCounter()
     keys = [
         parse_key(key, f"keys[{position}]", table, room, violations)
         for position, key in enumerate(request.keys)
@@ -78,11 +78,11 @@ def parse_batch(
     )
     fetched, shape = build_batch(projection, table, rule)
     lookup = BatchGetRequest(table, wire, fetched, shape, strong, rule)
-    return Batch(lookup, tuple(distinct[key] for key in keys), withheld)
+    return ParsedBatch(lookup, tuple(distinct[key] for key in keys), withheld)
 
 
 def batch_response(
-    request: BatchGetItemsRequest, batch: Batch, found: FoundItems, max_bytes: int
+    request: BatchGetItemsRequest, batch: ParsedBatch, found: FoundItems, max_bytes: int
 ) -> BatchGetItemsResponse:
     """Return one result for each key of the request, in its order.
 
@@ -90,7 +90,7 @@ def batch_response(
     """
     response = BatchGetItemsResponse()
     room = max_bytes
-    for key, place in zip(request.keys, batch.places, strict=True):
+    for key, place in zip(request.keys, batch.indexes, strict=True):
         result = response.results.add()
         if place not in found.items:
             result.deferred_key.CopyFrom(key)
@@ -106,7 +106,7 @@ def batch_response(
         result.item.MergeFromString(item)
         response.stats.items_returned += 1
         room -= len(item)
-    if not batch.withheld:
+    if not batch.hides_cost:
         set_usage(response.stats, found.usage)
     set_seconds(response.read_time, found.read_at)
     return response

@@ -28,7 +28,7 @@ _ListResponse: Final[Any] = GetMessageClass(_LIST_RESPONSE)  # the stubs do not 
 _MAX_REQUEST_BYTES: Final = 512
 _MAX_PER_CONNECTION: Final = 16
 _RETRY_AFTER: Final = 5.0  # seconds
-_LEAVING: Final = "the server is shutting down; watch another"
+_SHUTTING_DOWN: Final = "the server is shutting down; watch another"
 _LAST_WRITE_SECONDS: Final = 1.0  # for the last status of a Watch, once the server leaves
 
 
@@ -102,7 +102,7 @@ class Health:
                     await watch.write(context, _CheckResponse(status=status))
                     written = status
                 elif watch.ended:
-                    raise Draining(_LEAVING)
+                    raise Draining(_SHUTTING_DOWN)
                 else:
                     await watch.changed.wait()
 
@@ -168,7 +168,7 @@ class _Watches:
         if len(self._open) >= self._limit:
             raise Overloaded("too many health watches are open", _RETRY_AFTER)
         if self._ended:
-            raise Draining(_LEAVING)
+            raise Draining(_SHUTTING_DOWN)
         watch = _Watch()
         self._open.add(watch)
         counts = ((self._by_connection, peer), (self._by_address, address))

@@ -51,7 +51,7 @@ from dynamodb_processor_server.rpc.encode.pages import (
 from dynamodb_processor_server.rpc.page_cursors import PageTokens, ResumePoint, ResumePointCache
 from dynamodb_processor_server.rpc.prepared_queries import QueryPreparer
 from dynamodb_processor_server.rpc.services.batch_get import (
-    Batch,
+    ParsedBatch,
     batch_response,
     check_batch,
     parse_batch,
@@ -174,7 +174,7 @@ class QueryServicer:
         call.table = request.table
         echoed = sum(key.ByteSize() for key in request.keys)
 
-        async def read() -> tuple[Batch, FoundItems]:
+        async def read() -> tuple[ParsedBatch, FoundItems]:
             batch, terms = await self._batch(request, call)
             return batch, await self._items.get_items(batch.lookup, terms.read_options(), echoed)
 
@@ -249,13 +249,15 @@ class QueryServicer:
         )
         return opening, Pager(self._reader, plan, terms, opening.at, counted, None), bound
 
-    async def _batch(self, request: BatchGetItemsRequest, call: Call) -> tuple[Batch, CallOptions]:
+    async def _batch(
+        self, request: BatchGetItemsRequest, call: Call
+    ) -> tuple[ParsedBatch, CallOptions]:
         """Return what a request for items by key looks up, and within which limits."""
         violations = Violations()
         budget = parse_budget(request, violations)
         check_batch(request, violations)
         access = await self._preparation.table(request.table, call.caller, violations)
-        batch = self._preparation.work.do(
+        batch = self._preparation.work.run(
             call.caller,
             lambda: parse_batch(request, access.table, access.rule, violations),
         )
