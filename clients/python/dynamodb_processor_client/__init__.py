@@ -37,7 +37,8 @@ if TYPE_CHECKING:
         Total,
     )
     from dynamodb_processor_client.query import Query
-    from dynamodb_processor_client.streams import ItemStream, PageStream, ResumePolicy
+    from dynamodb_processor_client.resume_policy import ResumePolicy
+    from dynamodb_processor_client.streams import ItemStream, PageStream
     from dynamodb_processor_client.tables import (
         Index,
         IndexKind,
@@ -71,7 +72,8 @@ _NAMES: Final = {
     "options": ("Budget", "CacheMode", "CachePolicy"),
     "pages": ("CacheInfo", "CacheStatus", "Page", "PageEnd", "PageStats", "Total"),
     "query": ("Query",),
-    "streams": ("ItemStream", "PageStream", "ResumePolicy"),
+    "resume_policy": ("ResumePolicy",),
+    "streams": ("ItemStream", "PageStream"),
     "tables": (
         "Index",
         "IndexKind",

@@ -13,7 +13,7 @@ from dynamodb_processor_client import argument_checks as check
 from dynamodb_processor_client.channel import ChannelOptions, open_channel
 from dynamodb_processor_client.errors import DeadlineExceeded, Internal, typed_errors
 from dynamodb_processor_client.options import Timeout, Unset
-from dynamodb_processor_client.streams import ResumePolicy
+from dynamodb_processor_client.resume_policy import ResumePolicy
 
 _Response = TypeVar("_Response")
 

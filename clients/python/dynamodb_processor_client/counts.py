@@ -14,7 +14,12 @@ from dynamodb_processor_client.deadlines import Deadline
 from dynamodb_processor_client.errors import QueryError
 from dynamodb_processor_client.options import Budget
 from dynamodb_processor_client.pages import CacheInfo, PageEnd, PageStats, read_time_of
-from dynamodb_processor_client.progress import IdleCalls, has_progressed, no_progress
+from dynamodb_processor_client.progress import (
+    IdleCalls,
+    has_progressed,
+    is_cut_by_service,
+    no_progress,
+)
 
 CountCall: TypeAlias = Callable[[CountItemsRequest, float | None], Awaitable[CountItemsResponse]]
 
@@ -40,6 +45,21 @@ class Count:
     stats: PageStats
     cache: CacheInfo
     read_time: datetime | None
+
+    @classmethod
+    def from_message(
+        cls, response: CountItemsResponse, stats: PageStats, read_time: datetime | None
+    ) -> Count:
+        """Return the count of the last response, with the statistics and time of all responses."""
+        return cls(
+            value=response.total.value,
+            exact=response.total.relation == query_pb2.TOTAL_RELATION_EXACT,
+            next_page_token=response.next_page_token,
+            end=PageEnd(response.end),
+            stats=stats,
+            cache=CacheInfo.from_message(response.cache),
+            read_time=read_time,
+        )
 
 
 async def count_all(
@@ -69,27 +89,12 @@ async def count_all(
         before, request.page_token = request.page_token, response.next_page_token
         progress = f"{response.total.value} items were counted by then"
         is_spent = budget is not None and budget.after(stats, deadline.elapsed) is None
-        if is_spent or not _was_cut_by_the_service(response, budget):
-            return Count(
-                value=response.total.value,
-                exact=response.total.relation == query_pb2.TOTAL_RELATION_EXACT,
-                next_page_token=response.next_page_token,
-                end=PageEnd(response.end),
-                stats=stats,
-                cache=CacheInfo.from_message(response.cache),
-                read_time=read_time,
-            )
+        is_cut = is_cut_by_service(response.end, response.next_page_token, budget)
+        if is_spent or not is_cut:
+            return Count.from_message(response, stats, read_time)
         if before == response.next_page_token:
             raise no_progress("a count came with the token that it was asked for with")
         seconds = (deadline.elapsed - began).total_seconds()
         is_further = has_progressed(before, response.next_page_token, its_stats, seconds)
         idle_calls.record(progressed=is_further or response.total.value > value)
         value = response.total.value
-
-
-def _was_cut_by_the_service(response: CountItemsResponse, budget: Budget | None) -> bool:
-    return (
-        bool(response.next_page_token)
-        and response.end == query_pb2.PAGE_END_TIME_BUDGET
-        and (budget is None or budget.max_duration is None)
-    )

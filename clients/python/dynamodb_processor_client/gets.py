@@ -14,7 +14,7 @@ from dynamodb_processor_client import argument_checks as check
 from dynamodb_processor_client.deadlines import Deadline
 from dynamodb_processor_client.errors import Internal, Unavailable
 from dynamodb_processor_client.pages import PageStats, read_time_of
-from dynamodb_processor_client.streams import ResumePolicy
+from dynamodb_processor_client.resume_policy import ResumePolicy
 from dynamodb_processor_client.values import Item, Value, decode_item, encode
 
 BatchGetCall: TypeAlias = Callable[

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from dynamodb_processor.v1 import query_pb2
 from dynamodb_processor_client.errors import Internal
+from dynamodb_processor_client.options import Budget
 from dynamodb_processor_client.pages import PageStats
 
 _IDLE_CALLS: Final = 5
@@ -28,6 +30,16 @@ def has_progressed(before: str, after: str, stats: PageStats, seconds: float) ->
     """
     has_read = stats.items_scanned > 0 or stats.read_units > 0 or stats.backend_calls > 0
     return after != before and (has_read or seconds >= _LONG)
+
+
+def is_cut_by_service(end: query_pb2.PageEnd.ValueType, token: str, budget: Budget | None) -> bool:
+    """Tell whether a call ended only because of the service's time limit for one call.
+
+    Then the client continues with `token`. A `max_duration` of the caller ends a call in the same
+    way, but for good.
+    """
+    has_own_limit = budget is not None and budget.max_duration is not None
+    return bool(token) and end == query_pb2.PAGE_END_TIME_BUDGET and not has_own_limit
 
 
 class IdleCalls:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
 from grpc.aio import AioRpcError
 
-from dynamodb_processor.v1 import query_pb2
 from dynamodb_processor.v1.query_service_pb2 import StreamQueryRequest, StreamQueryResponse
 from dynamodb_processor_client.errors import DeadlineExceeded, QueryError, Unavailable, typed_errors
 from dynamodb_processor_client.options import Budget
 from dynamodb_processor_client.pages import Page, PageStats, Total
-from dynamodb_processor_client.progress import IdleCalls, has_progressed, no_progress
+from dynamodb_processor_client.progress import (
+    IdleCalls,
+    has_progressed,
+    is_cut_by_service,
+    no_progress,
+)
+from dynamodb_processor_client.resume_policy import ResumePolicy
 from dynamodb_processor_client.values import Item
 
 # Seconds that the status of a stream may take after its last message.
@@ -31,39 +34,6 @@ if TYPE_CHECKING:
 
     StreamCall: TypeAlias = UnaryStreamCall[StreamQueryRequest, StreamQueryResponse]
     OpenCall: TypeAlias = Callable[[StreamQueryRequest, float | None], StreamCall]
-
-
-@dataclass(frozen=True, slots=True)
-class ResumePolicy:
-    """How a broken stream is resumed.
-
-    A stream breaks when it ends with UNAVAILABLE or without its last message. One that has not
-    given any message yet is not resumed: the channel has already retried it.
-
-    Attributes:
-        attempts: Resumptions in a row that may bring nothing; a message with items, or further on
-            in the search for them, starts the count anew. 0 turns resuming off.
-        initial_backoff: Seconds of the first pause at most; each further one may be twice as long.
-        max_backoff: Seconds of any pause at most. What the service asks for is added to them.
-        max_retry_after: Seconds that the service may ask for; when it asks for more, the stream
-            ends with its error, whose `retry_after` says them.
-        sleep: Waits for that many seconds.
-        uniform: Draws from [0, 1).
-        clock: Tells monotonic seconds.
-    """
-
-    attempts: int = 5
-    initial_backoff: float = 0.2
-    max_backoff: float = 5.0
-    max_retry_after: float = 60.0
-    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
-    uniform: Callable[[], float] = random.random
-    clock: Callable[[], float] = time.monotonic
-
-    def backoff_delay(self, attempt: int, error: QueryError) -> float:
-        """Return the seconds to wait before this attempt, counted from 1."""
-        ceiling = min(self.initial_backoff * 2.0 ** (attempt - 1), self.max_backoff)
-        return max(0.0, error.retry_after or 0.0) + self.uniform() * ceiling
 
 
 class PageStream(AsyncIterator[Page]):
@@ -192,7 +162,8 @@ class PageStream(AsyncIterator[Page]):
         self._this_call = PageStats.from_message(message.cumulative)
         if message.last:
             self._cancel_call()
-            self._is_over = not self._was_cut_by_the_server(message) or self._is_budget_spent()
+            is_cut = is_cut_by_service(message.end, message.resume_token, self._budget)
+            self._is_over = not is_cut or self._is_budget_spent()
             self._idle_calls.record(progressed=self._has_progressed or self._is_over)
         return page
 
@@ -214,14 +185,6 @@ class PageStream(AsyncIterator[Page]):
         self._idle_messages += 1
         if self._idle_messages > _MAX_IDLE_MESSAGES:
             raise no_progress(f"{self._idle_messages} messages in a row brought nothing")
-
-    def _was_cut_by_the_server(self, message: StreamQueryResponse) -> bool:
-        """Tell whether the server's own limit on a call's time, and nothing else, ended it."""
-        return (
-            bool(message.resume_token)
-            and message.end == query_pb2.PAGE_END_TIME_BUDGET
-            and (self._budget is None or self._budget.max_duration is None)
-        )
 
     async def _recover(self, error: QueryError) -> None:
         """Wait before resuming, or end the stream, or raise `error` when neither is right."""
