@@ -1,6 +1,7 @@
-"""The asynchronous client of the DynamoDB Processor.
+"""The asynchronous Python client of the DynamoDB Processor.
 
-Its modules are imported when a name of them is first used, so that `ddbq` can see to Ctrl-C before.
+The package imports a module when one of its names is first used. So `ddbq` can handle Ctrl-C before
+the slow imports.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for (PEP 562)."""
+    """Import the module of a public name when it is first used (PEP 562)."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,4 +1,4 @@
-"""Checks of what callers pass, before it becomes a message: each error names the argument."""
+"""Checks of callers' arguments before they become messages; each error names the argument."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, Final, SupportsFloat, SupportsIndex, TypeVar
 
 _T = TypeVar("_T")
 
-_MAX_SHOWN: Final = 60  # characters of a wrong value that an error repeats
-# Deadlines later than gRPC can count to come back as deadlines that have passed.
+_MAX_SHOWN: Final = 60  # characters of a wrong value in an error message
+# Seconds. gRPC treats deadlines beyond its range as deadlines that have passed.
 _ENDLESS: Final = 1e9
 _HOST_AND_PORT: Final = re.compile(r"(?P<host>\[[^\]]*\]|[^/:\[\]]+):(?P<port>[^/:]*)")
 # https://grpc.github.io/grpc/core/md_doc_naming.html
@@ -22,7 +22,7 @@ _MAX_PORT: Final = 65_535
 
 @contextmanager
 def error_prefix(argument: str) -> Iterator[None]:
-    """Put the name of an argument before what is said of its value."""
+    """Prefix each `TypeError` and `ValueError` of the block with the name of an argument."""
     try:
         yield
     except TypeError as error:
@@ -32,11 +32,11 @@ def error_prefix(argument: str) -> Iterator[None]:
 
 
 def text(argument: str, value: str) -> str:
-    """Return a text that can be sent.
+    """Return a string that UTF-8 can encode.
 
     Raises:
-        TypeError: It is none.
-        ValueError: It has half a surrogate pair.
+        TypeError: The value is not a string.
+        ValueError: The string has half a surrogate pair.
     """
     if not isinstance(value, str):
         raise TypeError(f"{argument} is a string, not {shown(value)}")
@@ -46,7 +46,7 @@ def text(argument: str, value: str) -> str:
 
 
 def check_characters(value: str) -> None:
-    """Raise ValueError for half a surrogate pair, which UTF-8 has no bytes for."""
+    """Raise `ValueError` for half a surrogate pair, which UTF-8 cannot encode."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -54,11 +54,11 @@ def check_characters(value: str) -> None:
 
 
 def integer(argument: str, value: SupportsIndex, bits: int = 64) -> int:
-    """Return a whole number that fits into so many bits; the service checks its range.
+    """Return an integer of at most `bits` bits; the service checks its range.
 
     Raises:
-        TypeError: It is none; Booleans are none either.
-        ValueError: It does not fit.
+        TypeError: The value is not an integer. Booleans are not accepted.
+        ValueError: The integer needs more bits.
     """
     if isinstance(value, bool) or not isinstance(value, SupportsIndex):
         raise TypeError(f"{argument} is a whole number, not {shown(value)}")
@@ -69,11 +69,11 @@ def integer(argument: str, value: SupportsIndex, bits: int = 64) -> int:
 
 
 def number(argument: str, value: object) -> float:
-    """Return a number that is not `nan`.
+    """Return a number as a float; infinity for one beyond the range of floats.
 
     Raises:
-        TypeError: It is none; Booleans are none either.
-        ValueError: It is `nan`.
+        TypeError: The value is not a number. Booleans are not accepted.
+        ValueError: The number is `nan`.
     """
     if isinstance(value, bool) or not isinstance(value, SupportsFloat):
         remedy = "; total_seconds() gives the seconds" if isinstance(value, timedelta) else ""
@@ -88,21 +88,21 @@ def number(argument: str, value: object) -> float:
 
 
 def seconds(argument: str, value: float | None) -> float | None:
-    """Return the seconds of a time limit; `None` for none, also where it is endless in practice.
+    """Return a time limit in seconds; `None` for no limit, and for one of 1e9 seconds or more.
 
     Raises:
-        TypeError: It is no number.
-        ValueError: It is `nan`.
+        TypeError: The value is not a number.
+        ValueError: The number is `nan`.
     """
     limit = math.inf if value is None else number(argument, value)
     return limit if limit < _ENDLESS else None
 
 
 def flag(argument: str, value: bool) -> bool:
-    """Return a Boolean. Texts such as `"false"`, which Python takes for true, are refused.
+    """Return a Boolean. Strings such as `"false"`, which are true in Python, are refused.
 
     Raises:
-        TypeError: It is none.
+        TypeError: The value is not a Boolean.
     """
     if value not in (True, False, None):
         raise TypeError(f"{argument} is True or False, not {shown(value)}")
@@ -110,10 +110,10 @@ def flag(argument: str, value: bool) -> bool:
 
 
 def instance(argument: str, value: _T | None, kind: type[_T]) -> _T | None:
-    """Return a value of one class, or `None`.
+    """Return an instance of a class, or `None`.
 
     Raises:
-        TypeError: It is of another.
+        TypeError: The value has another type.
     """
     if value is not None and not isinstance(value, kind):
         raise TypeError(f"{argument} is a {kind.__name__}, not {shown(value)}")
@@ -121,10 +121,10 @@ def instance(argument: str, value: _T | None, kind: type[_T]) -> _T | None:
 
 
 def mapping(argument: str, value: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Return a mapping whose names can be sent; an empty one for `None`.
+    """Return a mapping whose names UTF-8 can encode; an empty one for `None`.
 
     Raises:
-        TypeError: It is none, or a name is no string.
+        TypeError: The value is not a mapping, or a name is not a string.
         ValueError: A name has half a surrogate pair.
     """
     if value is None:
@@ -137,25 +137,25 @@ def mapping(argument: str, value: Mapping[str, Any] | None) -> Mapping[str, Any]
 
 
 def paths(argument: str, value: Sequence[str] | None) -> list[str]:
-    """Return document paths.
+    """Return document paths as a list; an empty one for `None`.
 
     Raises:
-        TypeError: They are one string, or not strings.
-        ValueError: One has half a surrogate pair.
+        TypeError: The value is a single string, or a path is not a string.
+        ValueError: A path has half a surrogate pair.
     """
     if value is None:
         return []
     if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
         raise TypeError(f"{argument} takes a list of paths, not {shown(value)}")
-    return [text(f"{argument}[{place}]", path) for place, path in enumerate(value)]
+    return [text(f"{argument}[{index}]", path) for index, path in enumerate(value)]
 
 
 def target(value: str) -> str:
-    """Return the address of a service, as gRPC takes it.
+    """Return the address of a service in a form that gRPC accepts.
 
     Raises:
-        TypeError: It is no string.
-        ValueError: It is empty, a URL of HTTP, or has a port that is none.
+        TypeError: The value is not a string.
+        ValueError: The address is empty, is an HTTP URL, or has an invalid port.
     """
     text("target", value)
     if re.match(r"https?://", value, re.IGNORECASE):

@@ -1,4 +1,4 @@
-"""What `ddbq` takes on its command line."""
+"""The command line of `ddbq`: its commands, options and their checks."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ exit codes:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return what the command line says; `command` in it is the command, `parser` its parser.
+    """Parse the command line; `command` is the name of the command, `parser` its parser.
 
     Raises:
-        SystemExit: It has a mistake, which was printed, or it asked for help or the version.
+        SystemExit: The command line has an error, which was printed, or asks for help or the
+            version.
     """
     arguments, rest = command_parser().parse_known_args(argv)
     parser: argparse.ArgumentParser = arguments.parser
@@ -50,7 +51,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _accept_late_expression(arguments: argparse.Namespace, rest: list[str]) -> None:
-    """Take the expression where it comes after options, which argparse does not look for there."""
+    """Accept the expression after options, where argparse does not look for it."""
     if not rest:
         return
     is_text = "expression" in arguments and not rest[0].startswith("-")
@@ -62,7 +63,7 @@ def _accept_late_expression(arguments: argparse.Namespace, rest: list[str]) -> N
 
 
 def command_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
+    """Return the parser of every command."""
     parser = argparse.ArgumentParser(
         prog="ddbq",
         description="Read DynamoDB tables through the DynamoDB Processor.",
@@ -101,13 +102,13 @@ def command_parser() -> argparse.ArgumentParser:
     tables = commands.add_parser("tables", help="list the tables, or show one table's keys")
     tables.add_argument("table", nargs="?", metavar="TABLE", type=utf8, help="the table to show")
     _add_connection_arguments(tables, timeout=60.0)
-    _add_cache_commands(commands.add_parser("cache", help="tell the cache of writes, or show it"))
+    _add_cache_commands(commands.add_parser("cache", help="invalidate or inspect the cache"))
     return parser
 
 
 def _add_cache_commands(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="cache_command", required=True, metavar="COMMAND")
-    invalidate = commands.add_parser("invalidate", help="end what is cached of a table")
+    invalidate = commands.add_parser("invalidate", help="invalidate the cached pages of a table")
     add = invalidate.add_argument
     add("table", metavar="TABLE", type=utf8, help=_TABLE_HELP)
     add(
@@ -115,16 +116,16 @@ def _add_cache_commands(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=TEXT",
         nargs="*",
         type=attribute,
-        help="partition attributes of what was written, as -p takes values; all without any. "
-        "Names may be quoted: '\"a=b\"=text'",
+        help="partition attributes of the written items, with values as for -p; without any, the "
+        "whole table. Names may be quoted: '\"a=b\"=text'",
     )
-    stats = commands.add_parser("stats", help="show how the cache is used")
+    stats = commands.add_parser("stats", help="show the cache counters")
     for command in (invalidate, stats):
         _add_connection_arguments(command, timeout=60.0)
 
 
 def _add_condition_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(descending=False, project=[], max_items=None)  # not all commands have them
+    parser.set_defaults(descending=False, project=[], max_items=None)  # for all commands
     add = parser.add_argument
     add("table", metavar="TABLE", type=utf8, help=_TABLE_HELP)
     add(
@@ -166,14 +167,14 @@ def _add_paging_arguments(parser: argparse.ArgumentParser) -> None:
         "--total",
         metavar="N|exact",
         type=_total,
-        help="tell how many items there are in all, counting up to N or exactly",
+        help="also print the total number of items, counted up to N or exactly",
     )
     add(
         "--token",
         metavar="TOKEN",
         default="",
         type=utf8,
-        help="go on where an earlier command stopped",
+        help="continue after an earlier command, with the token that it printed",
     )
 
 
@@ -207,7 +208,7 @@ def _add_projection_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_strong_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--strong", action="store_true", help="read strongly")
+    parser.add_argument("--strong", action="store_true", help="use strongly consistent reads")
 
 
 def _add_verbose_argument(parser: argparse.ArgumentParser) -> None:
@@ -215,7 +216,7 @@ def _add_verbose_argument(parser: argparse.ArgumentParser) -> None:
         "-v",
         "--verbose",
         action="store_true",
-        help="tell on stderr what it took: index, items read, read units, requests, cache, time",
+        help="print the cost on stderr: index, items read, read units, requests, cache, time",
     )
 
 
@@ -284,7 +285,7 @@ def _seconds(argument: str) -> float:
 
 
 class _Version(argparse.Action):
-    """Prints the version of the distribution, which is looked up only for it."""
+    """Prints the version of the distribution, which is looked up on demand."""
 
     def __call__(
         self,

@@ -1,4 +1,4 @@
-"""`NAME=TEXT`, `NAME:=JSON` and `NAME::=TYPED`: how `ddbq` is given values by name."""
+"""`NAME=TEXT`, `NAME:=JSON` and `NAME::=TYPED`: named values on the command line of `ddbq`."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def attribute(argument: str) -> tuple[str, Value]:
-    """Read an attribute and its value; a name with `=` in it, or that ends with `:`, is quoted.
+    """Parse an attribute and its value. A name that contains `=` or ends with `:` is quoted.
 
     Raises:
-        ArgumentTypeError: It is no assignment, or DynamoDB has no such value.
+        ArgumentTypeError: The argument is not an assignment, or DynamoDB cannot hold the value.
     """
     name, sign, text = _parts(argument)
     try:
@@ -38,11 +38,11 @@ def attribute(argument: str) -> tuple[str, Value]:
 
 
 def parameter(argument: str) -> tuple[str, Value]:
-    """Read a parameter's name, without its colon, and its value.
+    """Parse the name of a parameter, without its colon, and its value.
 
     Raises:
-        ArgumentTypeError: It is no assignment, no parameter has that name, or DynamoDB has no such
-            value.
+        ArgumentTypeError: The argument is not an assignment, the name is not valid for a parameter,
+            or DynamoDB cannot hold the value.
     """
     name, _, _ = _parts(argument)
     if name.startswith(":") and _PARAMETER_NAME.fullmatch(name[1:]):
@@ -57,25 +57,25 @@ def parameter(argument: str) -> tuple[str, Value]:
     return attribute(argument)
 
 
-def unique(pairs: Iterable[tuple[str, Value]], what: str) -> dict[str, Value]:
-    """Return pairs as a mapping.
+def unique(pairs: Iterable[tuple[str, Value]], source: str) -> dict[str, Value]:
+    """Return pairs as a dictionary.
 
     Raises:
-        ValueError: A name is given twice.
+        ValueError: A name is given twice; the message begins with `source`.
     """
     found: dict[str, Value] = {}
     for name, value in pairs:
         if name in found:
-            raise ValueError(f"{what}: {name} is given twice")
+            raise ValueError(f"{source}: {name} is given twice")
         found[name] = value
     return found
 
 
 def utf8(argument: str) -> str:
-    """Return an argument as its bytes say in UTF-8, also where the locale has no such characters.
+    """Return an argument decoded from UTF-8, also in a locale with another encoding.
 
     Raises:
-        ArgumentTypeError: It is no UTF-8.
+        ArgumentTypeError: The argument is not UTF-8.
     """
     try:
         argument.encode()
@@ -133,7 +133,7 @@ def _decimal(text: str) -> Decimal:
 
 
 def _from_typed(value: object) -> Value:
-    """Return the value of DynamoDB's JSON: one type, and what it holds."""
+    """Return the value of DynamoDB's JSON: an object with one type and its value."""
     if not isinstance(value, Mapping) or len(value) != 1:
         raise ValueError('not DynamoDB\'s JSON, which is as {"S": "text"}')
     ((kind, content),) = value.items()
@@ -179,7 +179,7 @@ def _set_of(read: Callable[[object], Value]) -> Callable[[object], Value]:
         found = set(members)
         if len(found) < len(members):
             raise ValueError("a member of a set is given twice")
-        return found  # type: ignore[return-value]  # all of one kind
+        return found  # type: ignore[return-value]  # all members have one type
 
     return read_set
 

@@ -1,4 +1,4 @@
-"""What the service remembers: what to tell it of writes, and what it tells of itself."""
+"""The service's cache: the request to invalidate pages, and the counters."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from dynamodb_processor_client.values import Value
 
 @dataclass(frozen=True, slots=True)
 class CacheCounters:
-    """How a cache is used: pages and bytes now, the rest since the replica began.
+    """Counters of a cache: `entries` and `bytes` are current, the others start with the replica.
 
     Attributes:
-        entries: Pages that are kept.
-        bytes: What they take.
-        hits: Reads that were answered from the cache.
-        misses: Reads that looked there and had to go on.
-        evictions: Pages that made room for others.
+        entries: Pages in the cache.
+        bytes: Size of these pages.
+        hits: Reads that the cache answered.
+        misses: Reads that did not find their page in the cache.
+        evictions: Pages that were removed to make room for others.
     """
 
     entries: int
@@ -31,13 +31,13 @@ class CacheCounters:
 
     @classmethod
     def from_message(cls, stats: cache_service_pb2.CacheStats) -> CacheCounters:
-        """Return what the message says."""
+        """Return the counters in a message."""
         return cls(stats.entries, stats.bytes, stats.hits, stats.misses, stats.evictions)
 
 
 @dataclass(frozen=True, slots=True)
 class CacheStats:
-    """How the cache of one replica is used: in all, by table, and how many bytes it may take."""
+    """Cache counters of one replica, in total and by table; `max_bytes` limits the cache's size."""
 
     total: CacheCounters
     tables: Mapping[str, CacheCounters]
@@ -45,7 +45,7 @@ class CacheStats:
 
     @classmethod
     def from_message(cls, response: cache_service_pb2.GetCacheStatsResponse) -> CacheStats:
-        """Return what the message says."""
+        """Return the counters in a response."""
         return cls(
             total=CacheCounters.from_message(response.total),
             tables={one.table: CacheCounters.from_message(one.stats) for one in response.tables},
@@ -56,7 +56,7 @@ class CacheStats:
 def invalidation(
     table: str, key: Mapping[str, Value] | None
 ) -> cache_service_pb2.InvalidateCacheRequest:
-    """Return what says that a table, or what a partition key names of it, was written to."""
+    """Return the request to invalidate a whole table, or the partitions that `key` names."""
     request = cache_service_pb2.InvalidateCacheRequest(table=check.text("table", table))
     if key is None:
         request.whole_table.SetInParent()

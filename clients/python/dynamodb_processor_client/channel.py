@@ -1,4 +1,4 @@
-"""The channel: load balancing, retries and keepalive, as the service expects them."""
+"""The gRPC channel, with load balancing, retries and keepalive as the service expects them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import grpc
 
 ChannelOptions = Sequence[tuple[str, Any]]
 
-# Until its first message a call is the channel's to retry; afterwards a stream is resumed by
-# `PageStream`. The throttle keeps a fleet of clients from multiplying an outage: every failure
-# costs a token, ten successes earn one, and below half of them nothing is retried. There are enough
-# for all calls that one replica has under way when it stops.
+# The channel retries a call until its first message; after that `PageStream` resumes a stream. The
+# throttle keeps a fleet of clients from multiplying an outage: every failure costs a token, ten
+# successes earn one, and below half of the tokens nothing is retried. The tokens are enough for all
+# calls that are in progress on one replica when it stops.
 SERVICE_CONFIG: Final = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
@@ -28,7 +28,7 @@ SERVICE_CONFIG: Final = {
                 "initialBackoff": "0.1s",
                 "maxBackoff": "1s",
                 "backoffMultiplier": 2,
-                # A server that stops may cancel what reaches it at that moment (grpc#41785).
+                # A stopping server may cancel calls that arrive at that moment (grpc#41785).
                 "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
             },
         }
@@ -39,13 +39,13 @@ SERVICE_CONFIG: Final = {
 _DEFAULT_OPTIONS: Final[ChannelOptions] = (
     ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
     ("grpc.primary_user_agent", "dynamodb-processor-client-python"),
-    # Dead connections are noticed in 70 s, also between calls: proxies drop idle ones silently.
+    # Detects dead connections in 70 s, also between calls: proxies drop idle ones silently.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
-    # gRPC's own pauses between connection attempts (1 s, growing to 2 min) would outlast the
-    # resumption of a stream.
+    # gRPC's default pauses between connection attempts (1 s, growing to 2 min) are longer than the
+    # resumption of a stream takes.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5_000),
 )
@@ -56,7 +56,7 @@ def open_channel(
 ) -> grpc.aio.Channel:
     """Return a channel to `target`, in plain text without `credentials`.
 
-    Of the channel options, those given win over this module's.
+    `options` override the channel options of this module.
     """
     merged = list({**dict(_DEFAULT_OPTIONS), **dict(options)}.items())
     if credentials is None:

@@ -1,4 +1,4 @@
-"""`ddbq`: reads tables through the service from the command line.
+"""`ddbq`: read tables through the service from the command line.
 
     ddbq query flights 'carrier = :c AND distance > :d' -p c=UA -p d:=1000 --max-items 5
     ddbq stream audit_events 'user_id = :u' -p u=u-1 | jq .action
@@ -8,8 +8,8 @@
     ddbq tables
     ddbq cache invalidate audit_events user_id=u-1
 
-On a terminal the results are tables, otherwise one JSON object a line; `--output` says otherwise.
-Everything that is no result goes to stderr.
+Results are tables on a terminal, and one JSON object a line elsewhere; `--output` selects the form.
+Everything else goes to stderr.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ _BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status, which `ddbq --help` lists.
+    """Run the command and return its exit status; `ddbq --help` lists the statuses.
 
     Raises:
-        SystemExit: The arguments have a mistake, or asked for help or the version.
+        SystemExit: The arguments have an error, or ask for help or the version.
     """
     prepare_standard_streams()
     try:
@@ -176,7 +176,7 @@ def _progress(arguments: argparse.Namespace) -> StreamProgress:
     on_terminal = sys.stderr.isatty()
     is_shown: bool | None = arguments.progress
     if is_shown is None:
-        # What reads the pipe may write to the same terminal, into the middle of the line.
+        # The reader of the pipe may write to the same terminal, into the middle of the line.
         is_shown = on_terminal and not stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode)
     console = Console(stderr=True, force_terminal=on_terminal)
     return StreamProgress(console, is_shown=is_shown and not console.is_dumb_terminal)

@@ -1,4 +1,4 @@
-"""`ddbq`, as it is started: everything else is imported under an eye on Ctrl-C."""
+"""The entry point of `ddbq`, which handles Ctrl-C during the slow imports."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _INTERRUPTED = 130  # 128 + SIGINT
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status, which `ddbq --help` lists.
+    """Run the command and return its exit status; `ddbq --help` lists the statuses.
 
     Raises:
-        SystemExit: The arguments have a mistake, or asked for help or the version.
+        SystemExit: The arguments have an error, or ask for help or the version.
     """
-    # gRPC's own logs, of connections that break, are no message to a person.
+    # gRPC logs broken connections, which does not help the user of a command.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     logging.getLogger("grpc").addHandler(logging.NullHandler())
     with _quiet_interruption():
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _quiet_interruption() -> Iterator[None]:
-    """End the process at once when Ctrl-C comes inside; a half imported module has no good end."""
+    """End the process at once on Ctrl-C: a half-imported module cannot clean up after itself."""
     is_default = (
         threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGINT) is signal.default_int_handler

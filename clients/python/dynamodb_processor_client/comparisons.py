@@ -1,6 +1,6 @@
-"""What an expression compares with what: as much of it as advice to a person needs.
+"""Finds the comparisons in an expression, for the hints of `ddbq`.
 
-The service alone parses expressions; what this reading does not see is not advised on.
+Only the service parses expressions. There are no hints on the parts that this module does not find.
 """
 
 from __future__ import annotations
@@ -41,19 +41,18 @@ _FUNCTIONS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """What an attribute is compared with.
+    """The operand that an attribute is compared with.
 
     Attributes:
-        kind: `text` and `number` for what is written out, `parameter`, or `path` for another
-            attribute.
-        written: As the expression has it.
+        kind: `text` or `number` for a literal, `parameter`, or `path` for another attribute.
+        written: Its text in the expression.
     """
 
     kind: str
     written: str
 
     def value(self, parameters: Mapping[str, Value]) -> Value:
-        """Return the text that is compared, if it is text; else another value of its type."""
+        """Return the value of a parameter or a text literal; 0 stands for every other operand."""
         match self.kind:
             case "parameter":
                 return parameters.get(self.written[1:])
@@ -64,31 +63,31 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """An attribute's path, and one thing that it is compared with."""
+    """The path of an attribute, and one operand that it is compared with."""
 
     path: str
     operand: Operand
 
     def steps(self) -> list[str]:
-        """Return the names and places that the path leads through."""
+        """Return the names and the list indexes of the path."""
         return [_unquoted(step) for step in _STEP.findall(self.path)]
 
 
 def comparisons(expression: str) -> Iterator[Comparison]:
-    """Give the comparisons by operators, `BETWEEN` and `IN`."""
+    """Yield the comparisons made with operators, `BETWEEN` and `IN`."""
     tokens = [(str(match.lastgroup), match[0]) for match in _TOKEN.finditer(expression)]
-    for place, (kind, written) in enumerate(tokens):
-        if kind != "path" or written.lower() in _WORDS or _is_called(tokens, place):
+    for index, (kind, written) in enumerate(tokens):
+        if kind != "path" or written.lower() in _WORDS or _is_called(tokens, index):
             continue
-        following = tokens[place + 1 : place + 2]
+        following = tokens[index + 1 : index + 2]
         if not following:
             return
         if following[0][0] == "operator":
-            operands = tokens[place + 2 : place + 3]
+            operands = tokens[index + 2 : index + 3]
         elif following[0][1].lower() == "between":
-            operands = [*tokens[place + 2 : place + 3], *tokens[place + 4 : place + 5]]
+            operands = [*tokens[index + 2 : index + 3], *tokens[index + 4 : index + 5]]
         elif following[0][1].lower() == "in":
-            operands = _members(tokens[place + 3 :])
+            operands = _members(tokens[index + 3 :])
         else:
             continue
         for operand_kind, operand in operands:
@@ -97,15 +96,15 @@ def comparisons(expression: str) -> Iterator[Comparison]:
 
 
 def names(expression: str) -> Iterator[str]:
-    """Give the attributes that an expression names, of paths the first step."""
+    """Yield the attributes that an expression names; of a path the first step."""
     tokens = [(str(match.lastgroup), match[0]) for match in _TOKEN.finditer(expression)]
-    for place, (kind, written) in enumerate(tokens):
-        if kind == "path" and written.lower() not in _WORDS and not _is_called(tokens, place):
+    for index, (kind, written) in enumerate(tokens):
+        if kind == "path" and written.lower() not in _WORDS and not _is_called(tokens, index):
             yield first_name(written)
 
 
 def first_name(path: str) -> str:
-    """Return the attribute that a document path begins with."""
+    """Return the attribute at the start of a document path."""
     steps = _STEP.findall(path)
     return _unquoted(steps[0]) if steps else path
 
@@ -124,8 +123,8 @@ def _is_bare(kind: str, written: str) -> bool:
     return kind == "path" and written.lower() not in _WORDS | _FUNCTIONS
 
 
-def _is_called(tokens: list[tuple[str, str]], place: int) -> bool:
-    return tokens[place][1].lower() in _FUNCTIONS and tokens[place + 1 : place + 2] == [
+def _is_called(tokens: list[tuple[str, str]], index: int) -> bool:
+    return tokens[index][1].lower() in _FUNCTIONS and tokens[index + 1 : index + 2] == [
         ("other", "(")
     ]
 

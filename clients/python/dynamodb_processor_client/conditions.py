@@ -1,7 +1,7 @@
-"""boto3's conditions, rendered into the service's expression language.
+"""Renders conditions of boto3 in the service's expression language.
 
 `Attr("tags").contains("test") & Attr("cost").gt(3)` becomes `contains(tags, :v0) AND cost > :v1`
-and two parameters. boto3 is not imported: a condition is whatever has `get_expression()`.
+and two parameters. boto3 is not imported: a condition is any object with `get_expression()`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _JUNCTIONS = frozenset({"AND", "OR"})
 _FUNCTIONS = frozenset(
     {"begins_with", "contains", "attribute_type", "attribute_exists", "attribute_not_exists"}
 )
-# Words of the language itself; as attribute names they need quotes.
+# Keywords of the language, which need quotes as attribute names.
 _RESERVED = _FUNCTIONS | {"and", "or", "not", "in", "between", "size", "true", "false", "null"}
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -25,16 +25,16 @@ _PATH_NAME = re.compile(r"[^.\[\]]+(?![0-9]*\])")
 
 @runtime_checkable
 class Condition(Protocol):
-    """A condition as `boto3.dynamodb.conditions` builds it."""
+    """A condition built with `boto3.dynamodb.conditions`."""
 
     def get_expression(self) -> Mapping[str, object]:
-        """Return the operator and the values that it is applied to."""
+        """Return the operator and its operands."""
         ...
 
 
 @runtime_checkable
 class _Attribute(Protocol):
-    """boto3's `Attr` or `Key`, told from values that happen to have a name."""
+    """boto3's `Attr` or `Key`; their methods distinguish them from other values with a name."""
 
     name: str
 
@@ -43,18 +43,19 @@ class _Attribute(Protocol):
 
 
 def render(condition: Condition) -> tuple[str, dict[str, object]]:
-    """Return the condition as an expression and the parameters that it uses.
+    """Return a condition as an expression, and the parameters that it uses.
 
     Raises:
-        TypeError: A part is no complete condition, such as `Attr("a").size()` without a comparison.
-        ValueError: An operator is unknown, a list of `is_in` is empty, or a path is malformed.
+        TypeError: A part is not a complete condition, such as `Attr("a").size()` without a
+            comparison.
+        ValueError: An operator is unknown, the list of `is_in` is empty, or a path is malformed.
     """
     rendering = _Rendering()
     return rendering.condition(condition), rendering.parameters
 
 
 class _Rendering:
-    """One rendering: collects parameters as they come up."""
+    """The state of one rendering: the parameters found so far."""
 
     def __init__(self) -> None:
         self.parameters: dict[str, object] = {}
@@ -62,8 +63,8 @@ class _Rendering:
     def condition(self, condition: object) -> str:
         operator, values = _parts(condition)
         if operator in _JUNCTIONS:
-            # Chains of & are flattened: the nesting that boto3 gives them has no meaning, but
-            # counts towards the depth that the service allows.
+            # Chains of & are flattened: boto3 nests them without need, and nesting counts towards
+            # the depth that the service allows.
             operands = _flattened(operator, condition)
             return f" {operator} ".join(self._grouped(one, _JUNCTIONS) for one in operands)
         if operator == "NOT":
@@ -129,7 +130,7 @@ def _flattened(operator: str, condition: object) -> list[object]:
 
 
 def _path(path: str) -> str:
-    """Quote the names of a document path where the language asks for it."""
+    """Quote the names of a document path that need quotes in the language."""
     if not _PATH.fullmatch(path):
         raise ValueError(f"not a document path: {path!r}")
     return _PATH_NAME.sub(lambda match: _name(match[0]), path)

@@ -1,4 +1,4 @@
-"""One open channel to the service, and what goes with every call on it."""
+"""The client's channel: its lifetime, and unary calls."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Response = TypeVar("_Response")
 
 
 class Connection:
-    """A channel that is open inside its `async with`. `QueryClient` is the one to use."""
+    """A channel that is open inside its `async with`; `QueryClient` adds the calls."""
 
     def __init__(
         self,
@@ -34,17 +34,17 @@ class Connection:
         """Prepare a client; `async with` opens it.
 
         Args:
-            target: Where the service is, as gRPC names it: `host:port`, `dns:///name:port`,
+            target: The address of the service in a form of gRPC: `host:port`, `dns:///name:port`,
                 `ipv4:address:port,address:port`.
-            api_key: The key to send with every call.
+            api_key: The key that is sent with every call.
             credentials: For TLS, such as `grpc.ssl_channel_credentials()`; plain text if `None`.
-            timeout: Seconds that a call may take when it does not say.
-            resume: How broken streams are resumed.
-            options: gRPC channel options; they win over the client's own.
+            timeout: The default timeout of a call in seconds; `None` for no deadline.
+            resume: The policy for resuming broken streams.
+            options: gRPC channel options; they override the client's own.
 
         Raises:
-            TypeError: An argument is of another type.
-            ValueError: The key holds characters that no key has, or the target is no address.
+            TypeError: An argument has the wrong type.
+            ValueError: The key has invalid characters, or the target is not an address.
         """
         if api_key is not None and not isinstance(api_key, str):
             raise TypeError(f"api_key is a string, not a {type(api_key).__name__}")
@@ -61,7 +61,7 @@ class Connection:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:
-        """Open the channel; connections are made when they are needed."""
+        """Open the channel; gRPC connects on the first call."""
         if self._channel is not None:
             raise RuntimeError("the client is open already: share it, or make another one")
         self._loop = asyncio.get_running_loop()
@@ -74,7 +74,7 @@ class Connection:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the channel; calls that are under way are cancelled."""
+        """Close the channel and cancel the calls in progress."""
         if self._channel is not None:
             await self._channel.close(None)
             self._channel = None
@@ -92,12 +92,12 @@ class Connection:
     async def _call_unary(
         self, method: Callable[..., Awaitable[_Response]], request: Any, seconds: float | None
     ) -> _Response:
-        """Return the answer of a unary method, or raise the typed error for its failure."""
-        if seconds is not None and seconds <= 0:  # gRPC takes 0 for no deadline
+        """Return the response of a unary method, or raise the typed error for its failure."""
+        if seconds is not None and seconds <= 0:  # for gRPC 0 means no deadline
             raise DeadlineExceeded("the deadline passed", reason="DEADLINE_EXCEEDED")
         with typed_errors():
             response = await method(request, timeout=seconds, metadata=self._metadata)
-        if response is None:  # So gRPC says that it could not parse it.
+        if response is None:  # gRPC could not parse the response.
             raise Internal("the service sent what is no answer", reason="BAD_ANSWER")
         return response
 

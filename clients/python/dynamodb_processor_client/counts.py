@@ -1,4 +1,4 @@
-"""Counting: a number, and the calls that it takes."""
+"""Counting: the result, and the loop over the calls that a count needs."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Count:
 
     Attributes:
         value: The number counted.
-        exact: Whether that is all; if not, there are as many or more.
-        next_page_token: Where to go on counting after a budget ended it; else empty.
+        exact: Whether `value` is the total; if not, it is a lower bound.
+        next_page_token: The token to continue a count that a budget ended; else empty.
         end: Why counting ended.
-        stats: What it took, over all the calls that it needed.
-        cache: Where the (last part of the) number came from.
+        stats: The cost over all calls of the count.
+        cache: The cache information of the last call.
         read_time: When counting began, in UTC; `None` if nothing was read.
     """
 
@@ -65,11 +65,11 @@ class Count:
 async def count_all(
     call: CountCall, request: CountItemsRequest, budget: Budget | None, deadline: Deadline
 ) -> Count:
-    """Return the count, asking on where the service's own limit on a call's time ended it.
+    """Return the count, with a further call where the service's time limit ended the last one.
 
     Raises:
-        QueryError: The service refused, gets no further, or the time was over. `resume_token` goes
-            on from there.
+        QueryError: The service refused or makes no progress, or the deadline passed. The error's
+            `resume_token` continues the count.
     """
     stats, read_time, progress = PageStats(), None, ""
     idle_calls, value = IdleCalls(), 0

@@ -1,4 +1,4 @@
-"""How long something that may need several calls may still take."""
+"""The deadline of an operation that may need several calls."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ _T = TypeVar("_T")
 
 
 class Deadline:
-    """A moment so many seconds from now, or never. `clock` tells monotonic seconds."""
+    """A deadline `timeout` seconds after its creation, or none; `clock` returns seconds."""
 
     def __init__(self, timeout: float | None, clock: Callable[[], float]) -> None:
-        """Begin now; `timeout` is in seconds, `None` for no deadline."""
+        """Start now; `timeout` is in seconds, `None` for no deadline."""
         self._timeout = timeout
         self._clock = clock
         self._began = clock()
 
     @property
     def elapsed(self) -> timedelta:
-        """The time since the beginning."""
+        """The time since the start."""
         return timedelta(seconds=self._clock() - self._began)
 
     def remaining(self, seconds: float, progress: str) -> float | None:
-        """Return the time left, in seconds, `None` for any; there must be more than `seconds`.
+        """Return the remaining seconds; `None` without a deadline.
 
         Raises:
-            DeadlineExceeded: There is not; the error tells of the `progress` made.
+            DeadlineExceeded: No more than `seconds` remain. The message contains `progress`.
         """
         if self._timeout is None:
             return None
@@ -39,10 +39,11 @@ class Deadline:
         return left
 
     async def call(self, call: Callable[[float | None], Awaitable[_T]], progress: str = "") -> _T:
-        """Return what `call` gives, which is told the seconds left.
+        """Return the result of `call`, whose argument is the remaining seconds.
 
         Raises:
-            DeadlineExceeded: The time is or was over; the error tells of the `progress` made.
+            DeadlineExceeded: The deadline passed before or during the call. The message contains
+                `progress`.
         """
         seconds = self.remaining(0.0, progress)
         try:

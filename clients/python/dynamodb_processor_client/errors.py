@@ -1,4 +1,4 @@
-"""What a call can raise: one class for each status that the service answers with."""
+"""The exceptions of calls: one class for each status of the service."""
 
 from __future__ import annotations
 
@@ -26,29 +26,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One thing that was wrong: the path of the field, or what the condition is about, and why."""
+    """One error in a request: the path of a field or the subject of a condition, and the reason."""
 
     subject: str
     description: str
 
 
 class QueryError(Exception):
-    """The root of everything the service can answer instead of a result.
+    """The base class of all errors of the service.
 
-    Statuses without a class of their own (such as UNIMPLEMENTED) are raised as this class.
+    A status without its own class, such as UNIMPLEMENTED, is raised as this class.
 
     Attributes:
-        code: The status.
-        message: What happened, in the service's words.
-        reason: The machine-readable reason (`google.rpc.ErrorInfo`); empty when none was given.
-        request_id: The call's name in the service's logs, if the service gave one.
-        violations: What was wrong with the request, if that was the problem.
+        code: The gRPC status code.
+        message: The service's message.
+        reason: The machine-readable reason (`google.rpc.ErrorInfo`); empty if there is none.
+        request_id: The ID of the call in the service's logs, if there is one.
+        violations: The errors in the request, if it was invalid.
         retry_after: Seconds after which the same call may succeed, if the service gave them.
-        may_retry: False when the service asked not to be called again now.
-        next_page_token: With the reason ITEM_TOO_LARGE, where to go on behind the item that no
-            message takes; empty when nothing follows it or the error had no room for the token.
-        resume_token: For streams, where to go on after the items that were delivered; empty when
-            that is the beginning.
+        may_retry: False if the service asked clients not to call again now.
+        next_page_token: With the reason ITEM_TOO_LARGE, the token to continue after the item that
+            is too large for a message. Empty if no item follows, or if the error had no room for
+            the token.
+        resume_token: The token to continue a stream or a count after the results so far; empty for
+            the beginning.
     """
 
     code: grpc.StatusCode = grpc.StatusCode.UNKNOWN
@@ -63,7 +64,7 @@ class QueryError(Exception):
         retry_after: float | None = None,
         may_retry: bool = True,
     ) -> None:
-        """Make the error; the attributes are described with the class."""
+        """Make the error; the class documents the attributes."""
         super().__init__(message)
         self.message = message
         self.reason = reason
@@ -80,19 +81,19 @@ class QueryError(Exception):
 
 
 class InvalidArgument(QueryError):
-    """The request is wrong; `violations` names every field."""
+    """The request is invalid; `violations` names every field."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
 
 
 class Unauthenticated(QueryError):
-    """The API key is missing, wrong or no longer good."""
+    """The API key is missing, wrong or no longer valid."""
 
     code = grpc.StatusCode.UNAUTHENTICATED
 
 
 class PermissionDenied(QueryError):
-    """The API key does not grant this."""
+    """The API key does not grant this call."""
 
     code = grpc.StatusCode.PERMISSION_DENIED
 
@@ -104,31 +105,31 @@ class NotFound(QueryError):
 
 
 class FailedPrecondition(QueryError):
-    """The request cannot be served as things are: it needs a scan, its token expired, ..."""
+    """The request is valid but cannot be served: it needs a scan, its token expired, ..."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
 
 
 class ResourceExhausted(QueryError):
-    """The caller is over its limits, or the server is full; `retry_after` says until when."""
+    """The caller's limit is reached, or the server is full; `retry_after` has the seconds."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 class Unavailable(QueryError):
-    """The service or DynamoDB is out of reach, or a stream broke and could not be resumed."""
+    """The service or DynamoDB is unreachable, or a stream broke and could not be resumed."""
 
     code = grpc.StatusCode.UNAVAILABLE
 
 
 class DeadlineExceeded(QueryError):
-    """The time was over. A stream's `resume_token` goes on from there."""
+    """The deadline passed; `resume_token` continues a stream or a count."""
 
     code = grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 class Internal(QueryError):
-    """A mistake of the service; `request_id` finds it in the logs."""
+    """A fault of the service; `request_id` finds it in the logs."""
 
     code = grpc.StatusCode.INTERNAL
 
@@ -150,15 +151,15 @@ _BY_CODE: Mapping[grpc.StatusCode, type[QueryError]] = {
         Internal,
     )
 } | {
-    # Whoever cancels a call of this client's own sees no RPC error. This one comes from the other
-    # end: a server that stops may cancel what reaches it at that moment (grpc#41785).
+    # A call that the client itself cancels raises no RPC error. This status comes from the server:
+    # a stopping one may cancel calls that arrive at that moment (grpc#41785).
     grpc.StatusCode.CANCELLED: Unavailable,
 }
 
 
 @contextmanager
 def typed_errors() -> Iterator[None]:
-    """Raise what gRPC raises in the block as the typed error for it."""
+    """Convert an RPC error in the block into the typed error for its status."""
     try:
         yield
     except AioRpcError as error:
@@ -166,7 +167,7 @@ def typed_errors() -> Iterator[None]:
 
 
 def from_rpc_error(error: AioRpcError) -> QueryError:
-    """Return the typed error for what a call raised, with the details that came along."""
+    """Return the typed error for an RPC error, with the details in its trailers."""
     trailers = dict(error.trailing_metadata() or ())
     status = _status(error)
     info, request, retry = ErrorInfo(), RequestInfo(), RetryInfo()
@@ -192,7 +193,7 @@ def from_rpc_error(error: AioRpcError) -> QueryError:
 
 
 def _status(error: AioRpcError) -> Status | None:
-    # A proxy may have put in its own status and left the details of another: then there are none.
+    # A proxy may replace the status and keep the details of the old one: they are ignored.
     try:
         return cast("Status | None", rpc_status.from_call(cast(grpc.Call, error)))
     except (ValueError, DecodeError, TypeError):
@@ -215,7 +216,7 @@ def _violations(status: Status | None) -> tuple[Violation, ...]:
 
 
 def _pushback_seconds(pushback: str | None) -> float | None:
-    # gRFC A6: a pushback that is negative or no number means not to retry at all.
+    # gRFC A6: a pushback that is negative or not a number means: do not retry.
     return int(pushback) / 1e3 if pushback is not None and _is_milliseconds(pushback) else None
 
 

@@ -1,4 +1,4 @@
-"""How the service would read a query."""
+"""The explanation of a query: its plan."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dynamodb_processor.v1.query_service_pb2 import ExplainQueryResponse
 
 
 class AccessPath(enum.Enum):
-    """How items are reached."""
+    """The access path: how the items are read."""
 
     UNKNOWN = 0
-    """A way that this client does not know."""
+    """A path that this client does not know."""
     GET = 1
     """One item of the table, by its full primary key."""
     TABLE = 2
@@ -22,9 +22,9 @@ class AccessPath(enum.Enum):
     GLOBAL_INDEX = 4
     """One or more partitions of a global secondary index."""
     SCAN = 5
-    """Everything in the table or the index."""
+    """Every item of the table or the index."""
     NOTHING = 6
-    """Nothing: the condition contradicts itself."""
+    """No read: the condition contradicts itself."""
 
     @classmethod
     def _missing_(cls, value: object) -> AccessPath:
@@ -33,7 +33,7 @@ class AccessPath(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class RejectedPath:
-    """A way that was not taken: the index, `"@table"` for the base table, and why not."""
+    """A path that was not chosen: the index, `"@table"` for the base table, and the reason."""
 
     index: str
     reason: str
@@ -41,17 +41,17 @@ class RejectedPath:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """How a query would be read. Conditions are written as expressions, empty for none.
+    """The plan of a query. The conditions are expressions, empty for no condition.
 
     Attributes:
-        path: How the items are reached.
+        path: The access path.
         index: The index; `None` for the base table.
-        key_condition: What DynamoDB is told of the key.
-        filter_expression: What DynamoDB filters by, after reading and charging.
-        local_filter: What the service filters by, after DynamoDB.
-        branches: How many partitions are read and merged.
-        rejected: The ways that were not taken.
-        warnings: What may cost more than it seems.
+        key_condition: The key condition of the request to DynamoDB.
+        filter_expression: The filter that DynamoDB applies after it has read and charged.
+        local_filter: The filter that the service applies to DynamoDB's results.
+        branches: The number of partitions that are read and merged.
+        rejected: The paths that were not chosen.
+        warnings: The parts of the query that may cost more than expected.
     """
 
     path: AccessPath
@@ -65,7 +65,7 @@ class Explanation:
 
     @classmethod
     def from_message(cls, message: ExplainQueryResponse) -> Explanation:
-        """Return what the message says."""
+        """Return the explanation in a response."""
         return cls(
             path=AccessPath(message.path),
             index=message.index or None,

@@ -1,4 +1,4 @@
-"""Getting items by their keys: any number of them, until each is there or known to be missing."""
+"""Getting any number of items by their primary keys, in batches."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from dynamodb_processor_client.values import Item, Value, decode_item, encode
 BatchGetCall: TypeAlias = Callable[
     [BatchGetItemsRequest, float | None], Awaitable[BatchGetItemsResponse]
 ]
-_MAX_KEYS: Final = 100  # of one call
+_MAX_KEYS: Final = 100  # in one call
 
 
 class FoundItems(list["Item | None"]):
-    """The item of each key, `None` where there is none, in the order of the keys.
+    """The item of each key, in the order of the keys; `None` for a key without an item.
 
     Attributes:
-        stats: What getting them took, over all the calls that it needed.
-        read_time: When the first of them were read, in UTC; `None` if none was.
+        stats: The cost over all calls.
+        read_time: When the first items were read, in UTC; `None` if no item was read.
     """
 
     stats: PageStats = PageStats()
@@ -36,10 +36,10 @@ class FoundItems(list["Item | None"]):
 
 
 def key_message(key: Mapping[str, Value]) -> ItemMessage:
-    """Return a primary key as the service takes it.
+    """Return a primary key as a message.
 
     Raises:
-        TypeError: It is no mapping, or a value has a type that DynamoDB does not have.
+        TypeError: The key is not a mapping, or DynamoDB does not have the type of a value.
         ValueError: DynamoDB cannot hold a value.
     """
     if not isinstance(key, Mapping):
@@ -52,11 +52,11 @@ def key_message(key: Mapping[str, Value]) -> ItemMessage:
 
 
 def key_messages(keys: Iterable[Mapping[str, Value]]) -> list[ItemMessage]:
-    """Return primary keys as the service takes them.
+    """Return primary keys as messages.
 
     Raises:
-        TypeError: They are one key, or none at all, or a value has a type that DynamoDB does not
-            have.
+        TypeError: The argument is a single key or not a list, or DynamoDB does not have the type of
+            a value.
         ValueError: DynamoDB cannot hold a value.
     """
     if isinstance(keys, Mapping | str | bytes):
@@ -64,8 +64,8 @@ def key_messages(keys: Iterable[Mapping[str, Value]]) -> list[ItemMessage]:
     if not isinstance(keys, Iterable):
         raise TypeError(f"get() takes a list of keys, not {keys!r}")
     messages = []
-    for place, key in enumerate(keys):
-        with check.error_prefix(f"keys[{place}]"):
+    for index, key in enumerate(keys):
+        with check.error_prefix(f"keys[{index}]"):
             messages.append(key_message(key))
     return messages
 
@@ -77,14 +77,14 @@ async def get_all(
     deadline: Deadline,
     policy: ResumePolicy,
 ) -> FoundItems:
-    """Return the item of each key, `None` where there is none, in the order of the keys.
+    """Return the item of each key, in the order of the keys; `None` for a key without an item.
 
-    `request` says all but the keys. Keys that the service defers are asked for again; when nothing
-    but such come back, after a pause as `policy` has it.
+    `request` has every field except the keys. Keys that the service defers are requested again. If
+    a call returns only deferred keys, the next one follows after a pause of `policy`.
 
     Raises:
-        QueryError: The service refused, deferred the same keys again and again, or the time was
-            over before every key was read.
+        QueryError: The service refused or deferred the same keys too often, or the deadline passed
+            before every key was read.
     """
     pending = deque(enumerate(keys))
     found = FoundItems([None] * len(pending))
@@ -110,16 +110,16 @@ def _store_results(
     asked: list[tuple[int, ItemMessage]],
     found: list[Item | None],
 ) -> list[tuple[int, ItemMessage]]:
-    """Put the items in their places, and return what was deferred."""
+    """Store the items in `found`, and return the deferred keys."""
     if len(response.results) != len(asked):
         raise Internal("the service left out results", reason="RESULTS_INCOMPLETE")
     deferred: list[tuple[int, ItemMessage]] = []
-    for (place, key), result in zip(asked, response.results, strict=True):
+    for (index, key), result in zip(asked, response.results, strict=True):
         match result.WhichOneof("result"):
             case "item":
-                found[place] = decode_item(result.item)
+                found[index] = decode_item(result.item)
             case "deferred_key":
-                deferred.append((place, key))
+                deferred.append((index, key))
             case "missing_key":
                 pass
             case _:
@@ -132,7 +132,7 @@ def _store_results(
 
 
 async def _wait(idle: int, progress: str, deadline: Deadline, policy: ResumePolicy) -> None:
-    """Pause before the next attempt, or raise when another one is not worth it."""
+    """Pause before the next attempt, or raise if the attempts or the time do not suffice."""
     error = Unavailable(f"the service keeps putting keys off; {progress}", reason="KEYS_DEFERRED")
     if idle > policy.attempts:
         raise error

@@ -1,4 +1,4 @@
-"""What `ddbq` advises a person after a result that may not be the one that was meant."""
+"""Hints of `ddbq` after errors, and after results that may not be the intended ones."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from dynamodb_processor_client.output import note
 from dynamodb_processor_client.tables import Table
 from dynamodb_processor_client.values import Item, Value, number
 
-_LOOKUP_SECONDS: Final = 3.0  # seconds that looking for advice may take
+_LOOKUP_SECONDS: Final = 3.0  # for the look-up of names
 _FIELD: Final = re.compile(r"\{([^{}]+)\}")
 _MAX_SUGGESTIONS: Final = 3
 
 
 class Hints:
-    """Advice on one command; each piece is given once."""
+    """The hints on one command; each is printed once."""
 
     def __init__(self, client: QueryClient, arguments: argparse.Namespace) -> None:
-        """Advise on the command that `arguments` are; `client` is asked for names."""
+        """Prepare hints on the command in `arguments`; `client` looks up names."""
         self._client = client
         self._table: str = arguments.table if "table" in arguments else ""
         expression = arguments.expression if "expression" in arguments else ""
@@ -52,7 +52,7 @@ class Hints:
         self._shown: set[str] = set()
 
     def check_types(self, items: Iterable[Item]) -> None:
-        """Warn of attributes that are compared with another type than these items hold."""
+        """Warn of attributes that are compared with another type than these items have."""
         shown = list(items)
         for comparison in self._comparisons:
             if comparison.operand.kind == "path":
@@ -68,13 +68,13 @@ class Hints:
                 )
 
     def on_missing_attributes(self, items: Sequence[Item]) -> None:
-        """Say which of the attributes that were asked for none of these items has."""
+        """Name the projected attributes that none of these items has."""
         for path in self._projected:
             if items and not any(first_name(path) in item for item in items):
                 self._show(f"hint: none of these items has {path}")
 
     async def on_empty_result(self) -> None:
-        """Say what may be the reason that nothing was found."""
+        """Suggest reasons for an empty result."""
         for comparison in self._comparisons:
             value = comparison.operand.value(self._parameters)
             if isinstance(value, str) and _is_number(value):
@@ -87,7 +87,7 @@ class Hints:
             await self._on_names()
 
     async def on_error(self, error: QueryError) -> None:
-        """Say which names are like those that the service refused."""
+        """Suggest names like those that the service refused, or a way to reach the service."""
         if isinstance(error, NotFound | PermissionDenied) and self._table:
             tables = await _or_none(self._client.tables())
             known = [table.name for table in tables or ()]
@@ -116,7 +116,7 @@ class Hints:
             )
 
     async def _on_index(self, error: QueryError) -> None:
-        """Say which indexes there are, where the one that was named is none."""
+        """List the indexes if the table does not have the one that was named."""
         if self._index and any(one.subject == "query.index" for one in error.violations):
             table = await _or_none(self._client.table(self._table))
             known = [index.name for index in table.indexes] if table is not None else []
@@ -125,7 +125,7 @@ class Hints:
                 self._show(f"hint: {self._table} can be read by {listed}")
 
     async def _on_names(self, message: str = "") -> None:
-        """Advise on names that the table is not known to have, but for what `message` advises."""
+        """Suggest names for unknown attributes, unless `message` already suggests them."""
         if not self._named:
             return
         table = await _or_none(self._client.table(self._table))
@@ -148,10 +148,10 @@ class Hints:
             else:
                 self._suggest("attribute", name, known)
 
-    def _suggest(self, what: str, name: str, known: Iterable[str]) -> None:
+    def _suggest(self, kind: str, name: str, known: Iterable[str]) -> None:
         alike = difflib.get_close_matches(name, sorted(known), _MAX_SUGGESTIONS, 0.7)
         if alike:
-            self._show(f"hint: is the {what} {name} spelt {' or '.join(alike)}?")
+            self._show(f"hint: is the {kind} {name} spelt {' or '.join(alike)}?")
 
     def _remedy(self, comparison: Comparison, value: object, held: set[str]) -> str:
         name, literal = comparison.operand.written[1:], comparison.operand.kind != "parameter"
@@ -192,7 +192,7 @@ def _kind(value: object) -> str:
 
 
 def _value_at(item: Item, comparison: Comparison) -> object | None:
-    """Return what the path leads to; `None` for nothing, and for a null, of which none is sure."""
+    """Return the value at the path; `None` if there is none, or a null, which fits any type."""
     found: Any = item
     for step in comparison.steps():
         if isinstance(found, Mapping):
@@ -230,9 +230,9 @@ def _known_names(table: Table) -> frozenset[str]:
     )
 
 
-async def _or_none(question: Any) -> Any:
-    """Return the answer; `None` where it fails or takes long, for it is advice only."""
+async def _or_none(call: Any) -> Any:
+    """Return the result of a call; `None` if it fails or takes long, as hints are optional."""
     try:
-        return await asyncio.wait_for(question, _LOOKUP_SECONDS)
+        return await asyncio.wait_for(call, _LOOKUP_SECONDS)
     except (QueryError, TimeoutError):
         return None

@@ -1,4 +1,4 @@
-"""Listing the tables, page by page."""
+"""Listing the granted tables, page by page."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ ListTablesCall: TypeAlias = Callable[
 
 
 async def list_all(call: ListTablesCall, deadline: Deadline) -> list[TableSummary]:
-    """Return the tables of every page of the listing.
+    """Return the tables on all pages of the listing.
 
     Raises:
-        QueryError: The service refused, gets no further, or the time was over.
+        QueryError: The service refused or makes no progress, or the deadline passed.
     """
     request = ListTablesRequest()
     found: dict[str, TableSummary] = {}

@@ -1,4 +1,4 @@
-"""What a caller may ask for beside the condition, and how it becomes a request."""
+"""The options of a call, and their messages."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ class CacheMode(enum.Enum):
     """How a call uses the service's cache."""
 
     DEFAULT = query_pb2.CACHE_MODE_DEFAULT
-    """Answer from the cache where possible, else read and store."""
+    """Answer from the cache if possible; otherwise read and store the result."""
     BYPASS = query_pb2.CACHE_MODE_BYPASS
-    """Neither look in the cache nor store."""
+    """Read without a cache look-up; store nothing."""
     REFRESH = query_pb2.CACHE_MODE_REFRESH
-    """Read, and store what was read."""
+    """Read, and store the result."""
     ONLY_IF_CACHED = query_pb2.CACHE_MODE_ONLY_IF_CACHED
-    """Answer from the cache or fail with `FailedPrecondition`; nothing is read."""
+    """Answer from the cache or fail with `FailedPrecondition`; do not read."""
 
 
 @dataclass(frozen=True, slots=True)
 class CachePolicy:
-    """Which cached answers are welcome.
+    """Whether a call may use cached answers, and how old they may be.
 
     Attributes:
         mode: How the cache is used.
-        max_staleness: Accept answers up to this old; `None` means as old as the table allows.
+        max_staleness: Maximum age of a cached answer; `None` for the table's own limit.
 
     Raises:
-        TypeError: `mode` is no `CacheMode`, or `max_staleness` no `timedelta`.
+        TypeError: `mode` is not a `CacheMode`, or `max_staleness` not a `timedelta`.
     """
 
     mode: CacheMode = CacheMode.DEFAULT
@@ -61,7 +61,7 @@ class CachePolicy:
         check.instance("max_staleness", self.max_staleness, timedelta)
 
     def to_message(self) -> query_pb2.CachePolicy:
-        """Return the policy as the service takes it."""
+        """Return the policy as a message."""
         return query_pb2.CachePolicy(
             mode=self.mode.value, max_staleness=_duration(self.max_staleness)
         )
@@ -69,16 +69,16 @@ class CachePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Limits on what one call may cost. One that is reached ends the page or stream with a token.
+    """Limits on the cost of one call. A page or stream that reaches one ends with a token.
 
     Attributes:
-        max_scanned_items: Items evaluated by DynamoDB; 1 or more.
-        max_read_units: Read capacity units; more than 0. The last read may overshoot.
+        max_scanned_items: Items that DynamoDB evaluates; 1 or more.
+        max_read_units: Read capacity units; more than 0. The last read may exceed the limit.
         max_duration: Time spent reading; more than 0.
 
     Raises:
-        TypeError: A limit is of another type.
-        ValueError: A limit is not more than 0.
+        TypeError: A limit has the wrong type.
+        ValueError: A limit is 0 or less.
     """
 
     max_scanned_items: int | None = None
@@ -97,12 +97,12 @@ class Budget:
             self._check("max_duration", is_positive=self.max_duration > timedelta())
 
     def _check(self, limit: str, *, is_positive: bool) -> None:
-        # A limit of nothing is none that the rest of a call could be asked with.
+        # The rest of a stream or count cannot be requested with a limit of 0.
         if not is_positive:
             raise ValueError(f"a budget's {limit} is more than 0, not {getattr(self, limit)}")
 
     def to_message(self) -> query_pb2.Budget:
-        """Return the budget as the service takes it."""
+        """Return the budget as a message."""
         return query_pb2.Budget(
             max_scanned_items=self.max_scanned_items,
             max_read_units=self.max_read_units,
@@ -110,9 +110,9 @@ class Budget:
         )
 
     def after(self, spent: PageStats, elapsed: timedelta) -> Budget | None:
-        """Return what is left for a resumed call; `None` when one of the limits is reached.
+        """Return the remaining budget for a further call; `None` if a limit is reached.
 
-        The service counts per call, so what earlier calls of a stream took is taken off here.
+        The service counts the cost of each call, so that of earlier calls is subtracted here.
         """
         scanned, units, duration = self.max_scanned_items, self.max_read_units, self.max_duration
         if scanned is not None:
@@ -130,14 +130,14 @@ class Budget:
 
 
 TotalOption: TypeAlias = int | Literal["exact"] | None
-"""Whether to count all that a query matches: `"exact"` counts all, a number up to there."""
+"""Whether to count all matching items: `"exact"`, or a number at which counting stops."""
 
 
 def total_options(option: TotalOption) -> query_pb2.TotalOptions | None:
-    """Return what to count as the service takes it.
+    """Return the option as a message.
 
     Raises:
-        TypeError: It is no such option.
+        TypeError: The option is neither `"exact"` nor an integer.
     """
     if option is None:
         return None
@@ -150,31 +150,31 @@ def total_options(option: TotalOption) -> query_pb2.TotalOptions | None:
 
 
 def consistency(consistent: bool) -> query_pb2.Consistency.ValueType:
-    """Return how to read, as the service takes it."""
+    """Return the consistency of reads as a value of the contract."""
     if check.flag("consistent", consistent):
         return query_pb2.CONSISTENCY_STRONG
     return query_pb2.CONSISTENCY_UNSPECIFIED
 
 
 def budget_message(budget: Budget | None) -> query_pb2.Budget | None:
-    """Return a budget as the service takes it. Raise TypeError for what is none."""
+    """Return a budget as a message. Raise `TypeError` for another type."""
     given = check.instance("budget", budget, Budget)
     return None if given is None else given.to_message()
 
 
 def cache_message(cache: CachePolicy | None) -> query_pb2.CachePolicy | None:
-    """Return a cache policy as the service takes it. Raise TypeError for what is none."""
+    """Return a cache policy as a message. Raise `TypeError` for another type."""
     given = check.instance("cache", cache, CachePolicy)
     return None if given is None else given.to_message()
 
 
 def page_size_field(page_size: int | None) -> int:
-    """Return a page size that the request's field holds; 0, the table's default, for `None`."""
+    """Return a page size of at most 32 bits; 0, the table's default, for `None`."""
     return 0 if page_size is None else check.integer("page_size", page_size, bits=32)
 
 
 def token_field(argument: str, token: str | None) -> str:
-    """Return a token; empty, as the first call of a traversal has it, for `None`."""
+    """Return a token; for `None` an empty one, which means the first page."""
     return "" if token is None else check.text(argument, token)
 
 

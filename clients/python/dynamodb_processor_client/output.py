@@ -1,4 +1,4 @@
-"""What `ddbq` writes: results to standard output, in one of several forms, and notes to stderr."""
+"""The output of `ddbq`: results on standard output in one of four forms, notes on stderr."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from dynamodb_processor_client.terminal import interruptible, printable
 from dynamodb_processor_client.values import Item
 
 Form: TypeAlias = Literal["table", "vertical", "jsonl", "json"]
-"""How results are written: for people with columns or a line for each attribute, or as JSON."""
+"""The form of results: columns or one attribute a line for people, or JSON for programs."""
 
 
 class OutputFailed(Exception):
-    """Standard output takes no more; the text says why."""
+    """Standard output cannot be written; the text is the reason."""
 
 
 class Output:
-    """Writes the results of one command. `is_for_people` says that no program reads them."""
+    """Writes the results of one command; `is_for_people` tells whether the form is for people."""
 
     def __init__(self, form: Form | None) -> None:
-        """Write in this form; `None` is for people on a terminal, and for programs elsewhere."""
+        """Choose the form: `None` means a table on a terminal, and JSON lines elsewhere."""
         self._on_terminal = sys.stdout.isatty()
         self._form = form or ("table" if self._on_terminal else "jsonl")
         self.is_for_people = self._form in ("table", "vertical")
@@ -40,21 +40,21 @@ class Output:
         self._count = 0
 
     def items(self, items: Sequence[Item | None], projection: Sequence[str] = ()) -> None:
-        """Write items; a `None` is shown to programs alone, for a key that has no item.
+        """Write items. `None` stands for a key without an item; only JSON shows it.
 
-        Items that come in several calls are one result, which `end` completes.
+        The items of several calls are one result, which `end` completes.
         """
         with interruptible():
             self._items(items, projection)
 
     def end(self) -> None:
-        """Complete the items. A JSON document that lacks this is not whole, and not valid."""
+        """Complete the items. Without it a JSON document is incomplete, and not valid."""
         if self._form == "json":
             self._write("\n]\n" if self._count else "[]\n")
             flush()
 
     def value(self, fields: object, shown: RenderableType) -> None:
-        """Write one object: `fields` for programs, or what is `shown` to people."""
+        """Write one object: `fields` as JSON, or `shown` in a form for people."""
         if self.is_for_people:
             self._print(shown)
         else:
@@ -62,7 +62,7 @@ class Output:
             flush()
 
     def rows(self, rows: Sequence[Mapping[str, object]], shown: RenderableType) -> None:
-        """Write rows: one object each for programs, or what is `shown` to people."""
+        """Write rows: each as a JSON object, or `shown` in a form for people."""
         if self.is_for_people:
             self._print(shown)
             return
@@ -78,24 +78,24 @@ class Output:
             return
         separator = ",\n" if self._form == "json" else "\n"
         for item in items:
-            opening = "[\n" if self._form == "json" and not self._count else ""
+            start = "[\n" if self._form == "json" and not self._count else ""
             before = separator if self._form == "json" and self._count else ""
             after = "" if self._form == "json" else separator
-            self._write(f"{opening}{before}{to_json(item)}{after}")
+            self._write(f"{start}{before}{to_json(item)}{after}")
             self._count += 1
         flush()
 
     def _for_people(self, items: Sequence[Item], projection: Sequence[str]) -> RenderableType:
         grid = items_grid(items, projection)
-        # One form for all pages, whatever the later ones hold.
+        # The first page decides the form of all pages.
         if not self._count and self._on_terminal and not fits(grid, self._console()):
             self._is_vertical = True
-        # Without attributes there are no columns, and a grid shows nothing of how many items.
+        # Without attributes a grid has no columns, and does not show the number of items.
         is_vertical = self._is_vertical or not grid.columns
         return records(items, projection, self._count) if is_vertical else grid
 
     def _console(self) -> Console:
-        # The file of a pager or an editor is as wide as its lines.
+        # Lines in a file are not wrapped: a pager or an editor has its own width.
         width = None if self._on_terminal else 100_000
         return Console(width=width, force_terminal=self._on_terminal, emoji=False, markup=False)
 
@@ -114,11 +114,11 @@ class Output:
 
 
 def flush() -> None:
-    """Write out what is buffered.
+    """Write the buffered output.
 
     Raises:
-        BrokenPipeError: The reader of the output went away.
-        OutputFailed: It cannot be written.
+        BrokenPipeError: The reader of the output closed the pipe.
+        OutputFailed: The output cannot be written.
     """
     with _typed_failures(), interruptible():
         sys.stdout.flush()
@@ -135,12 +135,12 @@ def _typed_failures() -> Iterator[None]:
 
 
 def note(text: str) -> None:
-    """Write one line for people to stderr; what is no text in it is written as escapes."""
-    print(printable(text), file=sys.stderr, flush=True)  # noqa: T201 - what it is for
+    """Write one line for people to stderr; unprintable characters become escapes."""
+    print(printable(text), file=sys.stderr, flush=True)  # noqa: T201 - its purpose
 
 
 def clauses(message: str) -> list[str]:
-    """Return a long message of several clauses as lines, where a person reads it on a terminal."""
+    """Split a long message into one line for each clause, if stderr is a terminal."""
     text = " ".join(message.split())
     if not sys.stderr.isatty() or len(text) <= _LONG:
         return [text]

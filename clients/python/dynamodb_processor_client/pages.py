@@ -1,4 +1,4 @@
-"""What comes back: pages, and what each says about itself."""
+"""Pages of items, with their statistics and cache information."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from dynamodb_processor_client.values import Item, decode_item
 
 
 class PageEnd(enum.Enum):
-    """Why a page ends where it ends."""
+    """Why a page ends."""
 
     UNKNOWN = 0
     """A reason that this client does not know."""
     PAGE_FULL = 1
-    """The page holds as many items as were asked for."""
+    """The page has the requested number of items."""
     EXHAUSTED = 2
-    """There is nothing more."""
+    """No item follows."""
     MAX_ITEMS = 3
-    """The traversal has returned `max_items` items."""
+    """All pages together have returned `max_items` items."""
     SCAN_BUDGET = 4
     """`Budget.max_scanned_items` was reached."""
     READ_UNIT_BUDGET = 5
@@ -37,7 +37,7 @@ class PageEnd(enum.Enum):
     TIME_BUDGET = 6
     """`Budget.max_duration`, the deadline or a stream's progress interval was reached."""
     RESPONSE_BYTES = 7
-    """One more item would have made the message too large."""
+    """A further item would make the message too large."""
 
     @classmethod
     def _missing_(cls, value: object) -> PageEnd:
@@ -45,22 +45,22 @@ class PageEnd(enum.Enum):
 
 
 class CacheStatus(enum.Enum):
-    """How the service's cache took part in an answer."""
+    """The part of the service's cache in an answer."""
 
     UNKNOWN = 0
-    """Withheld, because a row rule applies; or a way that this client does not know."""
+    """Withheld because a row rule applies, or a status that this client does not know."""
     HIT = 1
-    """Answered from the cache of the replica that was asked."""
+    """Answered from the cache of the replica that received the call."""
     SHARED_HIT = 2
-    """Answered from the cache that replicas share."""
+    """Answered from the shared cache of the replicas."""
     MISS = 3
     """Not cached; read from DynamoDB."""
     COALESCED = 4
-    """Shared the read of another call that was under way."""
+    """Answered by the read of another call that was in progress."""
     STALE = 5
-    """Answered from the cache after its time: it is being read again, or cannot be."""
+    """Answered from the cache after expiry: a new read is in progress, or has failed."""
     BYPASSED = 6
-    """Read from DynamoDB without looking in the cache."""
+    """Read from DynamoDB without a cache look-up."""
 
     @classmethod
     def _missing_(cls, value: object) -> CacheStatus:
@@ -69,14 +69,14 @@ class CacheStatus(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class PageStats:
-    """What an answer took. All but the first are the call's own use of DynamoDB: 0 on a cache hit.
+    """The cost of an answer. All fields but the first count this call's own reads: 0 on a hit.
 
     Attributes:
         items_returned: Items in the answer.
         items_scanned: Items that DynamoDB evaluated for it.
         read_units: Read capacity units consumed.
         backend_calls: Requests made to DynamoDB.
-        throttle_retries: Requests made again because DynamoDB refused or failed them.
+        throttle_retries: Requests repeated because DynamoDB refused or failed them.
         index_used: The index that was read; `None` for the base table.
         backend_time: Time spent waiting for DynamoDB.
     """
@@ -90,7 +90,7 @@ class PageStats:
     backend_time: timedelta = timedelta()
 
     def __add__(self, other: PageStats) -> PageStats:
-        """Return the sum of two answers to one query."""
+        """Return the sum for two answers to one query."""
         return PageStats(
             items_returned=self.items_returned + other.items_returned,
             items_scanned=self.items_scanned + other.items_scanned,
@@ -103,7 +103,7 @@ class PageStats:
 
     @classmethod
     def from_message(cls, stats: query_pb2.PageStats) -> PageStats:
-        """Return what the message says."""
+        """Return the statistics in a message."""
         return cls(
             items_returned=stats.items_returned,
             items_scanned=stats.items_scanned,
@@ -117,12 +117,12 @@ class PageStats:
 
 @dataclass(frozen=True, slots=True)
 class CacheInfo:
-    """Where an answer came from.
+    """The source of an answer: the cache or DynamoDB.
 
     Attributes:
-        status: How the cache took part.
-        age: How long ago the items were read; zero for a fresh read.
-        expires_in: How long the answer stays cached; `None` when it is not stored.
+        status: The part of the cache.
+        age: The time since the items were read; zero for a fresh read.
+        expires_in: The time until the cached answer expires; `None` if it is not stored.
     """
 
     status: CacheStatus
@@ -131,7 +131,7 @@ class CacheInfo:
 
     @classmethod
     def from_message(cls, info: query_pb2.CacheInfo) -> CacheInfo:
-        """Return what the message says."""
+        """Return the cache information in a message."""
         return cls(
             status=CacheStatus(info.status),
             age=timedelta_of(info.age),
@@ -141,14 +141,14 @@ class CacheInfo:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """How many items a query matches; as many or more if it is not `exact`."""
+    """The number of items that a query matches; a lower bound if it is not `exact`."""
 
     value: int
     exact: bool
 
     @classmethod
     def from_message(cls, total: query_pb2.Total) -> Total:
-        """Return what the message says."""
+        """Return the total in a message."""
         return cls(total.value, total.relation == query_pb2.TOTAL_RELATION_EXACT)
 
 
@@ -157,14 +157,14 @@ class Page:
     """One page of a result.
 
     Attributes:
-        items: The items, in order. May be short or empty although more follow.
-        next_page_token: Where to go on, with `query`, `pages` or `stream` alike; empty only when
-            there is nothing more.
-        end: Why the page ends here.
-        stats: What the page took.
-        cache: Where the page came from.
-        read_time: When its items were read from DynamoDB, in UTC; `None` if nothing was.
-        total: How many items the whole query matches; `None` if it was not asked for.
+        items: The items, in order. There may be few or none although more follow.
+        next_page_token: The token of the next page, for `query`, `pages` and `stream` alike; empty
+            only if no item follows.
+        end: Why the page ends.
+        stats: The cost of the page.
+        cache: The source of the page.
+        read_time: When the items were read from DynamoDB, in UTC; `None` if nothing was read.
+        total: The number of items that the whole query matches; `None` if not requested.
     """
 
     items: tuple[Item, ...]
@@ -177,7 +177,7 @@ class Page:
 
     @classmethod
     def from_message(cls, message: QueryResponse | StreamQueryResponse) -> Page:
-        """Return the page that an answer, or one message of a stream, holds."""
+        """Return the page in a response, or in one message of a stream."""
         return cls(
             items=tuple(decode_item(item) for item in message.items),
             next_page_token=(
@@ -196,10 +196,10 @@ class Page:
 def read_time_of(
     message: QueryResponse | StreamQueryResponse | CountItemsResponse | BatchGetItemsResponse,
 ) -> datetime | None:
-    """Return when an answer was read, in UTC; `None` if nothing was.
+    """Return the read time of a response, in UTC; `None` if nothing was read.
 
     Raises:
-        Internal: It is no time.
+        Internal: Python cannot represent the time.
     """
     if not message.HasField("read_time"):
         return None
@@ -210,10 +210,10 @@ def read_time_of(
 
 
 def timedelta_of(duration: Duration) -> timedelta:
-    """Return a duration of an answer.
+    """Return a duration of a response.
 
     Raises:
-        Internal: It is longer than any.
+        Internal: Python cannot represent the duration.
     """
     try:
         return duration.ToTimedelta()

@@ -1,4 +1,4 @@
-"""Whether calls that go on from one another's tokens get anywhere."""
+"""Detects operations without progress among those that follow the tokens of their calls."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from dynamodb_processor_client.options import Budget
 from dynamodb_processor_client.pages import PageStats
 
 _IDLE_CALLS: Final = 5
-# An answer that took so many seconds is no busy loop; what it read may be withheld.
+# Seconds. An answer that took so long is not a busy loop; its cost may be withheld.
 _LONG: Final = 1.0
 
 
 def no_progress(detail: str) -> Internal:
-    """Return the error for a service that would be asked the same for ever."""
+    """Return the error for a service that makes no progress."""
     return Internal(f"the service makes no progress: {detail}", reason="NO_PROGRESS")
 
 
 def has_progressed(before: str, after: str, stats: PageStats, seconds: float) -> bool:
-    """Tell whether an answer without items went on: to another token, by reading or over a while.
+    """Tell whether an answer without items made progress: a new token, after reads or a second.
 
     Args:
-        before: The token that was gone on from.
-        after: The token that came back.
-        stats: What the answer took.
-        seconds: How long it took to come.
+        before: The token of the request.
+        after: The token of the answer.
+        stats: The cost of the answer.
+        seconds: The seconds between the request and the answer.
     """
     has_read = stats.items_scanned > 0 or stats.read_units > 0 or stats.backend_calls > 0
     return after != before and (has_read or seconds >= _LONG)
@@ -43,17 +43,17 @@ def is_cut_by_service(end: query_pb2.PageEnd.ValueType, token: str, budget: Budg
 
 
 class IdleCalls:
-    """Counts calls in a row that brought nothing."""
+    """Counts consecutive calls without progress."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start at zero."""
         self._count = 0
 
     def record(self, *, progressed: bool) -> None:
-        """Count a call.
+        """Record a call.
 
         Raises:
-            Internal: It is one of too many that did not move.
+            Internal: Too many consecutive calls made no progress.
         """
         self._count = 0 if progressed else self._count + 1
         if self._count > _IDLE_CALLS:

@@ -1,4 +1,4 @@
-"""How `ddbq` shows what it read: JSON lines for programs, tables, trees and progress for people."""
+"""The results of `ddbq` as text: JSON for programs, tables and trees for people."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from dynamodb_processor_client.values import Item
 def to_json(value: object) -> str:
     """Return an item or one of its values as JSON on one line.
 
-    Numbers keep every digit, binary values become base64, and sets sorted lists.
+    Numbers keep every digit, binary values become base64, and sets become sorted lists.
     """
     match value:
         case Decimal():
@@ -48,7 +48,7 @@ def to_json(value: object) -> str:
 
 
 def items_grid(items: Iterable[Item], projection: Sequence[str] = ()) -> Grid:
-    """Return items as a table: projected attributes as they were named, others by name."""
+    """Return items as a table: projected attributes in their order, the others by name."""
     rows = list(items)
     found = set().union(*rows)
     leading = [name for name in projection if name in found]
@@ -60,7 +60,7 @@ def items_grid(items: Iterable[Item], projection: Sequence[str] = ()) -> Grid:
 
 
 def fits(grid: Grid, console: Console) -> bool:
-    """Tell whether the columns are readable side by side: long values may fold, names may not."""
+    """Tell whether the columns fit side by side: long values may fold, names may not."""
     needed = 1
     for column in grid.columns:
         header, *cells = (cell_len(str(cell)) for cell in column.cells)
@@ -72,13 +72,13 @@ _READABLE = 12  # characters of a longer value that is folded
 
 
 def records(items: Iterable[Item], projection: Sequence[str] = (), before: int = 0) -> Text:
-    """Return items with one attribute a line, numbered after the `before` that were shown."""
+    """Return items with one attribute a line; the number of the first follows `before`."""
     shown = Text()
-    for place, item in enumerate(items, start=before + 1):
+    for number, item in enumerate(items, start=before + 1):
         leading = [name for name in projection if name in item]
         names = leading + sorted(item.keys() - set(leading))
         width = max((cell_len(printable(name)) for name in names), default=0)
-        shown.append(f"--- {place} ---\n")
+        shown.append(f"--- {number} ---\n")
         for name in names:
             label = printable(name)
             padding = " " * (width - cell_len(label) + 2)
@@ -88,7 +88,7 @@ def records(items: Iterable[Item], projection: Sequence[str] = (), before: int =
 
 
 def json_for_terminal(text: str) -> str:
-    """Return JSON with everything that a terminal might obey, or not show, as JSON's escapes."""
+    """Return JSON with all control and invisible characters as JSON escapes."""
     return "".join(char if char.isprintable() or char == "\n" else _escape(char) for char in text)
 
 
@@ -105,7 +105,7 @@ def rows_grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Grid:
 
 
 def table_fields(table: Table) -> dict[str, object]:
-    """Return what a table's readers need to know about it, ready for `to_json`."""
+    """Return the description of a table for `to_json`."""
     return {
         "name": table.name,
         "description": table.description,
@@ -127,7 +127,7 @@ def table_fields(table: Table) -> dict[str, object]:
 
 
 def _key_types(table: Table) -> dict[str, str]:
-    """Return the types of the key attributes that queries name."""
+    """Return the types of the key attributes that queries can name."""
     keys = (table.key, *(index.key for index in table.indexes))
     attributes = (one for key in keys for one in (*key.partition, *key.sort))
     return {one.name: one.type.name for one in attributes if one.name}
@@ -138,7 +138,7 @@ def _index_text(index: Index) -> str:
 
 
 def table_grid(table: Table) -> Grid:
-    """Return a table's access paths: the conditions that it can be read by."""
+    """Return the access paths of a table: its own key and its indexes."""
     paths = [("@table", key_text(table.key), "all")]
     paths += (
         (_index_text(index), key_text(index.key), _projected(index)) for index in table.indexes
@@ -147,7 +147,7 @@ def table_grid(table: Table) -> Grid:
 
 
 def table_view(table: Table) -> RenderableType:
-    """Return everything that a table's readers need to know about it."""
+    """Return the description of a table for people."""
     seconds = table.cache_ttl.total_seconds()
     ttl = table.time_to_live_attribute
     facts = (
@@ -166,14 +166,14 @@ def table_view(table: Table) -> RenderableType:
 
 
 def cache_grid(stats: CacheStats) -> Grid:
-    """Return how the cache is used, by table and in all."""
+    """Return the cache counters as a table: a row for each table, and the total."""
     header = ("table", "entries", "bytes", "hits", "misses", "evictions")
     uses = [*stats.tables.items(), ("(all)", stats.total)]
     return rows_grid(header, ((name, *map(str, astuple(use))) for name, use in uses))
 
 
 def explanation_fields(explanation: Explanation) -> dict[str, object]:
-    """Return how a query would be read, ready for `to_json`."""
+    """Return the plan of a query for `to_json`."""
     return {
         "path": explanation.path.name,
         "index": explanation.index,
@@ -189,7 +189,7 @@ def explanation_fields(explanation: Explanation) -> dict[str, object]:
 
 
 def explanation_tree(explanation: Explanation) -> Tree:
-    """Return how a query would be read as a tree: what is done, then what is not, and why."""
+    """Return the plan of a query as a tree: the chosen path, then the others with the reasons."""
     where = f" {explanation.index}" if explanation.index else ""
     tree = Tree(_text(_PATHS[explanation.path] + where))
     for label, condition in (
@@ -235,7 +235,7 @@ def _attribute_text(attribute: KeyAttribute) -> str:
 
 
 def stats_text(stats: PageStats, cache: CacheInfo | None = None) -> str:
-    """Return what an answer took, on one line."""
+    """Return the cost of an answer on one line."""
     parts = [
         f"index {stats.index_used or '@table'}",
         f"{stats.items_returned:,} items of {stats.items_scanned:,} read",
@@ -271,5 +271,5 @@ def _cell(value: object) -> Text:
 
 
 def _text(content: str) -> Text:
-    # No markup either.
+    # A `Text` is not parsed for markup.
     return Text(printable(content), overflow="fold")

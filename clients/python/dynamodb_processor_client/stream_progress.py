@@ -1,4 +1,4 @@
-"""The progress of `ddbq stream`, on one line of the terminal."""
+"""The progress line of `ddbq stream` on a terminal."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from dynamodb_processor_client.pages import PageStats
 
 
 class StreamProgress(AbstractContextManager["StreamProgress"]):
-    """The line on a terminal that says how far a stream is."""
+    """The line that shows the progress of a stream on a terminal."""
 
     def __init__(self, console: Console, *, is_shown: bool) -> None:
-        """Prepare the line for `console`; nothing is written unless `is_shown`."""
+        """Prepare the line on `console`; unless `is_shown`, nothing is written."""
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.completed:,.0f} items"),
@@ -26,8 +26,8 @@ class StreamProgress(AbstractContextManager["StreamProgress"]):
             TimeElapsedColumn(),
             console=console,
             transient=True,
-            # Else rich would take what goes to standard output for lines of its own, and show them
-            # on the terminal instead of writing them into the file or pipe.
+            # Otherwise rich would print everything for standard output on the terminal, instead of
+            # writing it to the file or pipe.
             redirect_stdout=False,
             redirect_stderr=False,
             disable=not is_shown,
@@ -47,11 +47,11 @@ class StreamProgress(AbstractContextManager["StreamProgress"]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Take the line away."""
+        """Remove the line."""
         self._progress.stop()
 
     def page(self, stats: PageStats) -> None:
-        """Count one more page; `stats` are those of the stream so far."""
+        """Add a page; `stats` are those of the whole stream so far."""
         self._pages += 1
         elapsed = self._progress.tasks[0].elapsed or 0.0
         self._progress.update(
@@ -63,7 +63,7 @@ class StreamProgress(AbstractContextManager["StreamProgress"]):
         )
 
     def pause(self) -> None:
-        """Take the line away for other output to the terminal."""
+        """Remove the line for other output on the terminal."""
         self._progress.stop()
 
     def go_on(self) -> None:

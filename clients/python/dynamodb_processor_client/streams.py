@@ -1,4 +1,4 @@
-"""Streams that go on where they broke, without losing an item or giving one twice."""
+"""Streams that resume after a break, without a lost or repeated item."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dynamodb_processor_client.progress import (
 from dynamodb_processor_client.resume_policy import ResumePolicy
 from dynamodb_processor_client.values import Item
 
-# Seconds that the status of a stream may take after its last message.
+# Seconds within which the status of a stream must follow its last message.
 _STATUS_WITHIN = 5.0
 _MAX_IDLE_MESSAGES = 100
 
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 
 class PageStream(AsyncIterator[Page]):
-    """The pages of a result, as they come.
+    """An iterator over the pages of a result, as they arrive.
 
-    Pages without items are progress reports of a long search. When a budget of the caller ends the
-    stream, the last page has a token and says why in `end`; any other early end is an error.
+    A page without items reports the progress of a long search. If a budget of the caller ends the
+    stream, the last page has a token, and `end` has the reason. Any other early end is an error.
 
-    The progress is all the state there is, so a resumption is a call for the rest: also after a
-    cancelled wait for a page (`asyncio.wait_for`), iteration goes on with the next item.
+    The only state is the progress, so a resumption is a call for the rest. After a cancelled wait
+    for a page (`asyncio.wait_for`), iteration continues with the next item.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class PageStream(AsyncIterator[Page]):
         timeout: float | None,
         policy: ResumePolicy,
     ) -> None:
-        """Prepare a stream; `QueryClient.pages` is the way to get one.
+        """Prepare a stream; `QueryClient.pages` is the public way.
 
-        Nothing is sent, and the deadline does not begin, before the first page is asked for.
+        The request is sent, and the time of the deadline starts, with the first page.
         """
         self._open_call = open_call
         self._request = request
@@ -80,20 +80,20 @@ class PageStream(AsyncIterator[Page]):
 
     @property
     def resume_token(self) -> str:
-        """Where to go on after the pages given so far; empty when everything was delivered.
+        """The token to continue after the pages so far; empty when all pages were delivered.
 
-        Before the first page it is the token that the stream was asked to begin at.
+        Before the first page it is the token that the stream was made with.
         """
         return self._resume_token
 
     @property
     def stats(self) -> PageStats:
-        """What the stream took so far, over all the calls that it needed."""
+        """The cost of the stream so far, over all its calls."""
         return self._earlier_calls + self._this_call
 
     @property
     def total(self) -> Total | None:
-        """How many items the whole query matches: `None` before the first page or if not asked."""
+        """The number of matching items: `None` before the first page, or if not requested."""
         return self._total
 
     async def __anext__(self) -> Page:
@@ -101,7 +101,7 @@ class PageStream(AsyncIterator[Page]):
 
         Raises:
             QueryError: The service refused, or the stream broke and could not be resumed. The
-                error's `resume_token` goes on after the last page.
+                error's `resume_token` continues after the last page.
         """
         while not self._is_over:
             try:
@@ -119,7 +119,7 @@ class PageStream(AsyncIterator[Page]):
         self._cancel_call()
 
     def __del__(self) -> None:
-        """End the stream of a caller who left the loop over it; gRPC would go on (grpc#43462)."""
+        """End an abandoned stream, which gRPC itself would keep open (grpc#43462)."""
         self._cancel_call()
 
     async def _receive(self) -> StreamQueryResponse:
@@ -148,13 +148,13 @@ class PageStream(AsyncIterator[Page]):
     async def _accept(self, message: StreamQueryResponse) -> Page:
         page = Page.from_message(message)
         if message.last and self._call is not None:
-            # The status follows at once; taking it in keeps the server from seeing a cancellation.
+            # The status follows at once. Without this read the server would see a cancellation.
             with suppress(AioRpcError, TimeoutError):
                 await asyncio.wait_for(self._call.read(), _STATUS_WITHIN)
         self._check_progress(message, page)
         if self._total is None:
             self._total = page.total
-            self._request.ClearField("total")  # a resumption need not count again
+            self._request.ClearField("total")  # a resumption does not count again
         elif page.total is None:
             page = replace(page, total=self._total)
         self._has_begun = True
@@ -168,7 +168,7 @@ class PageStream(AsyncIterator[Page]):
         return page
 
     def _check_progress(self, message: StreamQueryResponse, page: Page) -> None:
-        """Note whether the stream got further with this message."""
+        """Record whether the stream made progress with this message."""
         token = message.resume_token
         if message.items and token and token == self._resume_token:
             raise no_progress("items came with the token that they were asked for with")
@@ -187,7 +187,7 @@ class PageStream(AsyncIterator[Page]):
             raise no_progress(f"{self._idle_messages} messages in a row brought nothing")
 
     async def _recover(self, error: QueryError) -> None:
-        """Wait before resuming, or end the stream, or raise `error` when neither is right."""
+        """Wait before a resumption, or end the stream, or raise `error` if neither applies."""
         self._cancel_call()
         if self._has_begun and not self._resume_token:
             self._is_over = True  # It broke after the last item.
@@ -200,7 +200,7 @@ class PageStream(AsyncIterator[Page]):
         if self._attempt > self._policy.attempts or (remaining is not None and pause >= remaining):
             self._fail(error)
         await self._policy.sleep(pause)
-        # Asked after the pause, which counts towards the time that the caller grants.
+        # Checked after the pause, because the pause spends the caller's time budget.
         self._is_over = self._is_budget_spent()
 
     def _may_resume(self, error: QueryError) -> bool:
@@ -239,30 +239,30 @@ class PageStream(AsyncIterator[Page]):
 
 
 class ItemStream(AsyncIterator[Item]):
-    """The items of a result, one by one, over all its pages."""
+    """An iterator over the items of a result, across its pages."""
 
     def __init__(self, pages: PageStream) -> None:
-        """Give the items of `pages`; `QueryClient.stream` is the way to get one."""
+        """Iterate over the items of `pages`; `QueryClient.stream` is the public way."""
         self._pages = pages
         self._items: deque[Item] = deque()
         self._before_page = pages.resume_token
 
     @property
     def resume_token(self) -> str:
-        """Where to go on once the iteration has ended; empty when everything was delivered.
+        """The token to continue after the iteration; empty when all items were delivered.
 
-        In the middle of a page it is where that page begins, so its first items would come again.
+        In the middle of a page it is the token of that page, whose first items would come again.
         """
         return self._before_page if self._items else self._pages.resume_token
 
     @property
     def stats(self) -> PageStats:
-        """What the stream took so far, over all the calls that it needed."""
+        """The cost of the stream so far, over all its calls."""
         return self._pages.stats
 
     @property
     def total(self) -> Total | None:
-        """How many items the whole query matches: `None` before the first item or if not asked."""
+        """The number of matching items: `None` before the first item, or if not requested."""
         return self._pages.total
 
     async def __anext__(self) -> Item:
@@ -270,7 +270,7 @@ class ItemStream(AsyncIterator[Item]):
 
         Raises:
             QueryError: The service refused, or the stream broke and could not be resumed. The
-                error's `resume_token` goes on after the last item.
+                error's `resume_token` continues after the last item.
         """
         while not self._items:
             self._before_page = self._pages.resume_token

@@ -1,4 +1,4 @@
-"""What can be read: tables, their keys and their indexes."""
+"""Descriptions of the granted tables, with their keys and indexes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dynamodb_processor_client.pages import timedelta_of
 
 @dataclass(frozen=True, slots=True)
 class TableSummary:
-    """One table of a listing: its name for queries, and the catalog's words about it."""
+    """One table of a listing: its name in queries, and its description in the catalog."""
 
     name: str
     description: str
@@ -42,9 +42,9 @@ class IndexKind(enum.Enum):
     UNKNOWN = 0
     """A kind that this client does not know."""
     LOCAL = 1
-    """Shares the table's partition key; strong reads are possible."""
+    """Shares the table's partition key; offers strongly consistent reads."""
     GLOBAL = 2
-    """Has keys of its own; eventually consistent."""
+    """Has its own keys; offers eventually consistent reads only."""
 
     @classmethod
     def _missing_(cls, value: object) -> IndexKind:
@@ -56,10 +56,10 @@ class KeyAttribute:
     """One attribute of a key.
 
     Attributes:
-        name: Its name; empty when readers see only the fields that it is composed of.
+        name: Its name; empty if queries name only the fields that it is composed of.
         type: Its type.
-        template: How it is composed of fields, which queries name in its stead, such as
-            `USER#{user_id}`; empty when it is not.
+        template: The template that composes it of fields, such as `USER#{user_id}`; queries name
+            the fields. Empty if there is none.
     """
 
     name: str
@@ -69,20 +69,20 @@ class KeyAttribute:
 
 @dataclass(frozen=True, slots=True)
 class KeySchema:
-    """The attributes of a key, in order; `sort` is empty when there is no sort key."""
+    """The attributes of a key, in order; `sort` is empty without a sort key."""
 
     partition: tuple[KeyAttribute, ...]
     sort: tuple[KeyAttribute, ...]
 
     @classmethod
     def from_message(cls, key: catalog_service_pb2.KeySchema) -> KeySchema:
-        """Return what the message says."""
+        """Return the key in a message."""
         return cls(partition=_attributes(key.partition), sort=_attributes(key.sort))
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """A secondary index. `projected_attributes` is empty when it holds every attribute."""
+    """A secondary index; `projected_attributes` is empty if the index has every attribute."""
 
     name: str
     kind: IndexKind
@@ -93,23 +93,23 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table as its readers see it.
+    """The description of a table for queries.
 
     Attributes:
-        name: The name for queries.
-        description: The catalog's words about it; may be empty.
+        name: The name in queries.
+        description: The description in the catalog; may be empty.
         key: The base table's key.
         indexes: The secondary indexes, by name.
-        visible_attributes: What queries may name and results hold; empty means all.
-        required_attributes: What the catalog says every item has.
-        default_page_size: Items per page when none are asked for.
+        visible_attributes: Attributes that queries may name and results contain; empty means all.
+        required_attributes: Attributes that every item has, according to the catalog.
+        default_page_size: Items per page if the call has no page size.
         max_page_size: The largest page size.
-        cache_ttl: How long pages stay cached; zero means not at all.
-        allow_scan: Whether conditions without a partition key are served.
-        timestamp_attributes: Attributes that queries compare with RFC 3339 text, and results hold
-            as such, whatever is stored.
-        time_to_live_attribute: The attribute after whose time items are left out; `None` when all
-            are shown.
+        cache_ttl: Time for which pages stay cached; zero means that they are not cached.
+        allow_scan: Whether conditions without a partition key are allowed.
+        timestamp_attributes: Attributes that are RFC 3339 text in queries and results, in any
+            stored form.
+        time_to_live_attribute: Attribute with the time after which an item is left out; `None` if
+            all items are returned.
     """
 
     name: str
@@ -127,7 +127,7 @@ class Table:
 
     @classmethod
     def from_message(cls, table: catalog_service_pb2.Table) -> Table:
-        """Return what the message says."""
+        """Return the table in a message."""
         return cls(
             name=table.name,
             description=table.description,

@@ -1,4 +1,4 @@
-"""Standard streams and terminals: which there are, and what may be written to them."""
+"""The standard streams of `ddbq`, and text that is safe for a terminal."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from io import TextIOWrapper
 
 
 def printable(text: str) -> str:
-    """Return `text` with control sequences and other invisible characters written as escapes.
+    """Return `text` with control sequences and other invisible characters as escapes.
 
-    What a service or a table holds is not to be trusted with a terminal.
+    Text from a service or a table must not control the terminal.
     """
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
@@ -23,11 +23,11 @@ def printable(text: str) -> str:
 
 
 def prepare_standard_streams() -> None:
-    """Make the three standard streams usable, whatever the command was started with.
+    """Make the three standard streams usable, also if some are closed.
 
-    A closed one is replaced, so that no socket gets its number and no message goes astray: reading
-    finds nothing, writing to standard output fails as it does for other commands, and messages are
-    dropped.
+    A closed stream is replaced, so that no socket gets its number and no message goes into a
+    socket. Then standard input is empty, writing to standard output fails as it does for other
+    commands, and messages are dropped.
     """
     for number in range(3):
         try:
@@ -39,30 +39,30 @@ def prepare_standard_streams() -> None:
     if sys.stderr is None:
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     if isinstance(sys.stdout, TextIOWrapper):
-        if sys.stdout.isatty():  # It may know fewer characters than a table's frame has.
+        if sys.stdout.isatty():  # Its encoding may lack the characters of a table's frame.
             sys.stdout.reconfigure(errors="backslashreplace")
-        else:  # As JSON has to be, whatever the locale.
+        else:  # The encoding of JSON in every locale.
             sys.stdout.reconfigure(encoding="utf-8")
 
 
 def discard_output() -> None:
-    """Drop what is buffered: it would fail, or wait, again when the interpreter flushes it."""
+    """Drop the buffered output, which the interpreter would flush again, and fail or wait again."""
     null = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:
             os.dup2(null, stream.fileno())
-        except (OSError, ValueError):  # It is no file, as under a test.
+        except (OSError, ValueError):  # It is not a file, as in a test.
             continue
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let Ctrl-C end writing that waits for its reader.
+    """Let Ctrl-C end a write that waits for its reader.
 
-    asyncio keeps a first Ctrl-C for the loop's next turn, which does not come while a write waits.
+    asyncio handles a first Ctrl-C in the next iteration of its loop, which a waiting write blocks.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C came, now or just before.
+        KeyboardInterrupt: Ctrl-C was pressed in the block, or just before.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

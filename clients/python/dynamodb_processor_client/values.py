@@ -1,4 +1,4 @@
-"""Python values and DynamoDB's, both ways, without losing a digit.
+"""Converts between values of Python and DynamoDB without losing a digit.
 
 | Python                        | DynamoDB | back in Python |
 |-------------------------------|----------|----------------|
@@ -12,10 +12,10 @@
 | sequence, such as `list`, `tuple` or `deque` | L | `list` |
 | mapping with `str` keys       | M        | `dict`         |
 
-A `float` is refused: it has already lost what a DynamoDB number keeps. A `datetime` becomes text as
-in RFC 3339, in UTC: `2026-01-31T08:30:00Z`, with six digits of fraction only when it has
-microseconds. DynamoDB compares such text byte by byte, so pass a string where a table stores
-another form.
+A `float` is refused, because it has already lost digits that a DynamoDB number keeps. A `datetime`
+becomes RFC 3339 text in UTC: `2026-01-31T08:30:00Z`, with six digits of fraction only if it has
+microseconds. DynamoDB compares such text byte by byte, so pass a string if a table stores another
+form.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ Value: TypeAlias = (
     | Mapping[str, "Value"]
     | None
 )
-"""What may be given as the value of a parameter."""
+"""The values that a parameter can have."""
 
 Item: TypeAlias = dict[str, Any]
 """One item: Python values by attribute name."""
@@ -67,7 +67,7 @@ _MAX_EXPONENT = 125
 _MIN_EXPONENT = -130
 _MAX_DEPTH = 32
 
-# `Decimal` reads more than DynamoDB writes: underscores, digits of other scripts, NaN, Infinity.
+# `Decimal` also accepts underscores, digits of other scripts, NaN and Infinity.
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
@@ -75,25 +75,25 @@ def encode(value: Value) -> AttributeValue:
     """Return `value` as a message.
 
     Raises:
-        TypeError: The type has no counterpart in DynamoDB, or a set mixes kinds.
+        TypeError: DynamoDB does not have the type, or the members of a set have several types.
         ValueError: A number is out of DynamoDB's range or over 38 digits, a set is empty, a
-            `datetime` has no time zone or no year in UTC, a string has half a surrogate pair, or
-            the nesting is over 32 levels.
+            `datetime` has no time zone or no valid year in UTC, a string has half a surrogate pair,
+            or the nesting is over 32 levels.
     """
     return _encode(value, 0)
 
 
 def number(text: str) -> Decimal:
-    """Return the number that `text` is.
+    """Parse a number in DynamoDB's form.
 
     Raises:
-        ValueError: It is none as DynamoDB writes them.
+        ValueError: The text is not such a number.
     """
     if not _NUMBER.fullmatch(text):
         raise ValueError(f"{_shortened(text)} is not a number")
     try:
         return Decimal(text)
-    except InvalidOperation:  # Its exponent has more digits than Python takes.
+    except InvalidOperation:  # The exponent has more digits than Python accepts.
         raise ValueError(f"{_shortened(text)} is out of DynamoDB's range") from None
 
 
@@ -101,7 +101,7 @@ def decode(value: AttributeValue) -> Any:
     """Return the Python value of a message.
 
     Raises:
-        Internal: The value is of a kind that this client does not know, or a number is none.
+        Internal: This client does not know the type of the value, or a number is invalid.
     """
     kind = value.WhichOneof("value")
     if kind is None:
@@ -113,7 +113,7 @@ def decode(value: AttributeValue) -> Any:
 
 
 def decode_item(item: ItemMessage) -> Item:
-    """Return an item as a dictionary, its attributes in the order of their names."""
+    """Return an item as a dictionary with its attributes in the order of their names."""
     attributes = item.attributes
     return {name: decode(attributes[name]) for name in sorted(attributes)}
 
@@ -124,11 +124,11 @@ def _encode(value: object, depth: int) -> AttributeValue:
     match value:
         case None:
             return AttributeValue(null=True)
-        case bool():  # before int, of which it is a subclass
+        case bool():  # before int, its base class
             return AttributeValue(bool=value)
         case AbstractSet():
             return _encode_set(value)
-        case str() | bytes() | bytearray() | memoryview():  # before Sequence, which they are too
+        case str() | bytes() | bytearray() | memoryview():  # before Sequence, their base class
             return _encode_scalar(value)
         case Sequence():
             members = [_encode(member, depth + 1) for member in value]
@@ -153,7 +153,7 @@ def _encode_scalar(value: object) -> AttributeValue:
         case float():
             raise TypeError(f"a float is inexact: use Decimal({str(value)!r}) instead of {value!r}")
     if type(value).__module__ == "boto3.dynamodb.types" and hasattr(value, "value"):
-        return _encode_scalar(value.value)  # its `Binary`; boto3 is not imported for it
+        return _encode_scalar(value.value)  # its `Binary`, without an import of boto3
     raise TypeError(f"DynamoDB has no type for a {type(value).__name__}: {value!r}")
 
 
