@@ -1,4 +1,4 @@
-"""`ddbq` as a process of its own, with pipes or with a terminal."""
+"""Runs `ddbq` as a separate process, with pipes or with a terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMMAND = (sys.executable, "-m", "dynamodb_processor_client.command")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run of the command ended, and what it printed."""
+    """The exit status and the output of a run of the command."""
 
     status: int
     output: str
@@ -44,12 +44,12 @@ async def run_on_terminal(environment: dict[str, str], *arguments: str) -> Outco
 
 
 def read_all(end: int) -> str:
-    """Return everything that comes out of a terminal or a pipe until nobody writes any more."""
+    """Return everything from a terminal or a pipe until the last writer has closed it."""
     shown = b""
     try:
         while found := os.read(end, 65_536):
             shown += found
-    except OSError:  # A terminal ends this way.
+    except OSError:  # Linux reports the end of a terminal so.
         pass
     os.close(end)
     return shown.decode()

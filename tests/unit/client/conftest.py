@@ -1,4 +1,4 @@
-"""A running fake service, and a time that passes only when someone sleeps."""
+"""Fixtures: a running fake service, and a clock that only `sleep` advances."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.unit.client.service import FakeService, numbered
 
 @dataclass
 class FakeTime:
-    """A clock whose hands only `sleep` moves, and the pauses that were asked of it."""
+    """A clock that only `sleep` advances; it records the requested pauses."""
 
     now: float = 1_000.0
     pauses: list[float] = field(default_factory=list)
@@ -31,7 +31,7 @@ class FakeTime:
         return self.now
 
     async def sleep(self, seconds: float) -> None:
-        """Let the time pass at once."""
+        """Advance the time at once."""
         self.pauses.append(seconds)
         self.now += seconds
 
@@ -40,7 +40,7 @@ class FakeTime:
 async def running(
     service: FakeService, credentials: grpc.ServerCredentials | None = None
 ) -> AsyncIterator[grpc.aio.Server]:
-    """Run the service on a free port, which becomes its address."""
+    """Run the service on a free port and set its address."""
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     add_QueryServiceServicer_to_server(service, server)
     add_CatalogServiceServicer_to_server(service, server)
@@ -67,13 +67,13 @@ async def service() -> AsyncIterator[FakeService]:
 
 @pytest.fixture
 def time() -> FakeTime:
-    """The time that the client of these tests lives by."""
+    """The clock of the client in these tests."""
     return FakeTime()
 
 
 @pytest.fixture
 async def client(service: FakeService, time: FakeTime) -> AsyncIterator[QueryClient]:
-    """A client of the service that resumes at once, without the channel's own retries."""
+    """A client of the service that resumes at once, without retries by the channel."""
     policy = ResumePolicy(sleep=time.sleep, uniform=lambda: 0.5, clock=time.read)
     async with QueryClient(
         service.address,
@@ -86,7 +86,7 @@ async def client(service: FakeService, time: FakeTime) -> AsyncIterator[QueryCli
 
 @pytest.fixture
 def environment(service: FakeService) -> dict[str, str]:
-    """An environment that leads to the service."""
+    """An environment with the address of the service."""
     return {
         **os.environ,
         "DDBQ_TARGET": service.address,

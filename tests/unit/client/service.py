@@ -1,4 +1,4 @@
-"""A small service that keeps the contract, and breaks it where a test says so."""
+"""A small service that keeps the contract, and breaks it where a test requires it."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A status that a call ends with, its details, and other trailing metadata."""
+    """The status of a failed call, with details and other trailing metadata."""
 
     code: grpc.StatusCode
     message: str = "broken"
     details: tuple[Message, ...] = ()
     trailers: tuple[tuple[str, str | bytes], ...] = ()
 
-    async def strike(self, context: Context) -> None:
+    async def fail(self, context: Context) -> None:
         """End the call with the status."""
         status = Status(code=self.code.value[0], message=self.message)
         for detail in self.details:
@@ -74,7 +74,7 @@ BROKEN = Failure(grpc.StatusCode.UNAVAILABLE)
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Where a stream breaks: after so many messages, with a failure, or silently without one."""
+    """A break of a stream: after a number of messages, with a failure or silently without one."""
 
     after: int
     failure: Failure | None = BROKEN
@@ -82,19 +82,19 @@ class Cut:
 
 @dataclass
 class FakeService(QueryServiceServicer, CatalogServiceServicer, CacheServiceServicer):
-    """Serves one table of numbered items; its tokens are `offset:items still allowed`.
+    """A service with one table of numbered items; its tokens are `offset:remaining items`.
 
     Attributes:
         items: The table.
-        cuts: What happens to the next streams, one each; afterwards all goes well.
-        failures: What happens to the next unary calls, one each.
+        cuts: The breaks of the next streams, one each; later streams do not break.
+        failures: The failures of the next unary calls, one each.
         time_limit: Messages after which the server's own time limit ends a stream.
         hang_after: Messages after which a stream waits for ever.
-        left: Set when the caller of a stream that waits for ever has left.
-        forgets_last: Whether streams break after the last item, before they say so.
-        counted_at_once: How many items one call counts, as if its time were over then.
-        got_at_once: How many keys one call gets; it defers the others.
-        explanation: What is said of every query.
+        left: Set when the caller has cancelled a stream that waits for ever.
+        forgets_last: Whether streams break after the last item, before the last message.
+        counted_at_once: Items that one call counts before its simulated time limit.
+        got_at_once: Keys that one call gets; it defers the others.
+        explanation: The answer to `ExplainQuery`.
     """
 
     items: Sequence[Item]
@@ -164,12 +164,12 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer, CacheServiceServ
                 finally:
                     self.left.set()
         if cut is not None and cut.failure is not None:
-            await cut.failure.strike(context)
+            await cut.failure.fail(context)
 
     async def CountItems(  # noqa: N802 - the contract's name
         self, request: CountItemsRequest, context: Context
     ) -> CountItemsResponse:
-        """Answer with the number of items up to the bound or the end of the call's share."""
+        """Answer with the number of items up to the bound, or up to `counted_at_once`."""
         await self._begin(context)
         self.count_requests.append(request)
         start, bound = int(request.page_token or 0), request.total.up_to or len(self.items)
@@ -193,15 +193,16 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer, CacheServiceServ
     async def BatchGetItems(  # noqa: N802 - the contract's name
         self, request: BatchGetItemsRequest, context: Context
     ) -> BatchGetItemsResponse:
-        """Answer with the items whose `n` the keys name, as many as are got at once."""
+        """Answer with the items whose `n` the keys name; defer keys beyond `got_at_once`."""
         await self._begin(context)
         self.batch_requests.append(request)
         held = {item.attributes["n"].n: item for item in self.items}
         response = BatchGetItemsResponse()
-        for place, key in enumerate(request.keys):
-            number = key.attributes["n"].n if "n" in key.attributes else ""  # looking makes one
+        for index, key in enumerate(request.keys):
+            # A look-up of a missing attribute would add it.
+            number = key.attributes["n"].n if "n" in key.attributes else ""
             result, item = response.results.add(), held.get(number)
-            if self.got_at_once is not None and place >= self.got_at_once:
+            if self.got_at_once is not None and index >= self.got_at_once:
                 result.deferred_key.CopyFrom(key)
             elif item is None:
                 result.missing_key.CopyFrom(key)
@@ -220,12 +221,12 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer, CacheServiceServ
     async def ListTables(  # noqa: N802 - the contract's name
         self, request: ListTablesRequest, context: Context
     ) -> ListTablesResponse:
-        """Answer with one table of the listing; the token is its place."""
+        """Answer with one table of the listing; the token is its index."""
         await self._begin(context)
-        place = int(request.page_token or 0)
-        following = place + 1 if place + 1 < len(self.tables.tables) else None
+        index = int(request.page_token or 0)
+        following = index + 1 if index + 1 < len(self.tables.tables) else None
         return ListTablesResponse(
-            tables=self.tables.tables[place : place + 1],
+            tables=self.tables.tables[index : index + 1],
             next_page_token=str(following) if following else "",
         )
 
@@ -237,7 +238,7 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer, CacheServiceServ
     async def InvalidateCache(  # noqa: N802 - the contract's name
         self, request: InvalidateCacheRequest, context: Context
     ) -> InvalidateCacheResponse:
-        """Keep what was said."""
+        """Record the request."""
         await self._begin(context)
         self.invalidations.append(request)
         return InvalidateCacheResponse()
@@ -245,7 +246,7 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer, CacheServiceServ
     async def GetCacheStats(  # noqa: N802 - the contract's name
         self, request: GetCacheStatsRequest, context: Context
     ) -> GetCacheStatsResponse:
-        """Answer with the numbers."""
+        """Answer with the counters."""
         await self._begin(context)
         return self.cache_stats
 
@@ -272,7 +273,7 @@ class FakeService(QueryServiceServicer, CatalogServiceServicer, CacheServiceServ
     async def _begin(self, context: Context) -> None:
         self._note(context)
         if self.failures:
-            await self.failures.popleft().strike(context)
+            await self.failures.popleft().fail(context)
 
     def _note(self, context: Context) -> None:
         self.metadata.append(dict(context.invocation_metadata() or ()))

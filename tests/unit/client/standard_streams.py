@@ -1,4 +1,4 @@
-"""Commands run with each of their three standard streams a terminal, a pipe, a file, or closed."""
+"""Runs commands whose standard streams are each a terminal, a pipe, a file, or closed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KINDS: Final[tuple[Kind, ...]] = ("terminal", "pipe", "file", "closed")
 
 
 class End:
-    """One standard stream of a command: what the command gets, and what came out of it."""
+    """One standard stream of a command: the command's end, and the output read from the other."""
 
     def __init__(self, kind: Kind, file: Path) -> None:
         """Make a stream of this kind; `file` is where it goes if it is a file."""
@@ -34,21 +34,21 @@ class End:
             self.given = os.open(file, os.O_RDWR | os.O_CREAT)
 
     def hand_over(self) -> None:
-        """Let the command alone hold its end, and take in what comes out of it."""
+        """Leave the command's end to the command alone, and start to read its output."""
         if self.given is not None:
             os.close(self.given)
         if self._read_from is not None:
             self._shown = asyncio.create_task(asyncio.to_thread(read_all, self._read_from))
 
     async def text(self) -> str:
-        """Return everything that the command wrote, after it has ended."""
+        """Return the whole output of the command after its end."""
         if self._shown is not None:
             return await self._shown
         return self._file.read_text(encoding="utf-8") if self._file.exists() else ""
 
 
 class Started:
-    """A command under way between three ends."""
+    """A running command with three standard streams."""
 
     def __init__(self, process: subprocess.Popen[bytes], ends: list[End]) -> None:
         """Watch the process; the ends are its standard streams."""
@@ -56,7 +56,7 @@ class Started:
         self._ends = ends
 
     async def ended(self) -> tuple[int, str, str]:
-        """Return the exit status, and what was written to standard output and to stderr."""
+        """Return the exit status, and the outputs on standard output and stderr."""
         status = await asyncio.to_thread(self.process.wait)
         _, output, errors = [await end.text() for end in self._ends]
         return status, output, errors
@@ -65,8 +65,8 @@ class Started:
 def start_between(
     kinds: tuple[Kind, Kind, Kind], environment: dict[str, str], folder: Path, *what: str
 ) -> Started:
-    """Start the command with such standard streams; files are in the folder."""
-    ends = [End(kind, folder / str(place)) for place, kind in enumerate(kinds)]
+    """Start the command with these standard streams; `folder` is for their files."""
+    ends = [End(kind, folder / str(index)) for index, kind in enumerate(kinds)]
     # A shell closes a stream with `>&-`; no option of Python's does.
     closing = " ".join(f"{number}>&-" for number, kind in enumerate(kinds) if kind == "closed")
     process = popen(
@@ -86,7 +86,7 @@ def popen(
     stdout: int | None,
     stderr: int | None,
 ) -> subprocess.Popen[bytes]:
-    """Start a process that hears of Ctrl-C, though the tests may run in the background."""
+    """Start a process that receives Ctrl-C, even if the tests run in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return subprocess.Popen(command, env=environment, stdin=stdin, stdout=stdout, stderr=stderr)
@@ -95,6 +95,6 @@ def popen(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what another process does."""
+    """Wait for a condition that another process fulfils."""
     while not condition():  # noqa: ASYNC110 - the other process sets no event here
         await asyncio.sleep(0.01)

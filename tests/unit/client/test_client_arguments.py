@@ -1,4 +1,4 @@
-"""What callers pass is checked before it is sent: each error names the argument."""
+"""Tests that callers' arguments are checked before a call; each error names the argument."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def test_an_option_of_a_call(
     ],
 )
 async def test_keys(client: QueryClient, service: FakeService, keys: Any, reason: str) -> None:
-    """A key that cannot be sent is named by its place, before any is read."""
+    """An invalid key is named by its index, before any key is sent."""
     with pytest.raises((TypeError, ValueError), match=re.escape(reason)):
         await client.get("numbers", keys)
     assert not _asked(service)
@@ -104,14 +104,14 @@ async def test_keys(client: QueryClient, service: FakeService, keys: Any, reason
         ("max_duration", 5),
     ],
 )
-def test_a_budget_of_nothing(limit: str, value: Any) -> None:
-    """A budget is more than 0: streams and counts would read on without one that is spent."""
+def test_a_budget_of_zero(limit: str, value: Any) -> None:
+    """A budget of 0 or less is refused: streams and counts would continue without a limit."""
     with pytest.raises((TypeError, ValueError), match=limit):
         Budget(**{limit: value})
 
 
-def test_a_staleness_that_is_no_time() -> None:
-    """A staleness is a `timedelta`."""
+def test_a_staleness_of_another_type() -> None:
+    """A staleness must be a `timedelta`."""
     with pytest.raises(TypeError, match="max_staleness is a timedelta, not 5"):
         CachePolicy(max_staleness=5)  # type: ignore[arg-type]
 
@@ -138,15 +138,17 @@ def _asks(client: QueryClient, timeout: float) -> dict[str, Callable[[], Any]]:
 
 
 @pytest.mark.parametrize("method", ["query", "pages", "stream", "count", "get", "explain"])
-async def test_time_that_never_ends(client: QueryClient, method: str) -> None:
-    """A time limit beyond what gRPC counts is none, instead of one that has passed."""
+async def test_endless_timeouts(client: QueryClient, method: str) -> None:
+    """A timeout beyond the range of gRPC means no deadline, not one that has passed."""
     for timeout in (math.inf, 1e300, 2**70, 1e9):
         await _asks(client, timeout)[method]()
 
 
 @pytest.mark.parametrize("method", ["query", "pages", "stream", "count", "get", "explain"])
-async def test_time_that_is_over(client: QueryClient, service: FakeService, method: str) -> None:
-    """Without any time left nothing is sent, also where gRPC would take 0 for no limit."""
+async def test_timeouts_of_zero_or_less(
+    client: QueryClient, service: FakeService, method: str
+) -> None:
+    """With no time left nothing is sent, although gRPC would take 0 for no limit."""
     for timeout in (0, 0.0, -1):
         with pytest.raises(DeadlineExceeded):
             await _asks(client, timeout)[method]()
@@ -169,8 +171,8 @@ async def test_time_that_is_over(client: QueryClient, service: FakeService, meth
         (_HALF, "target: half a surrogate pair"),
     ],
 )
-def test_a_target_that_is_no_address(target: Any, reason: str) -> None:
-    """What cannot be an address is refused when the client is made."""
+def test_invalid_targets(target: Any, reason: str) -> None:
+    """An invalid address is refused when the client is made."""
     with pytest.raises((TypeError, ValueError), match=re.escape(reason)):
         QueryClient(target)
 
@@ -190,8 +192,8 @@ def test_a_target_that_is_no_address(target: Any, reason: str) -> None:
         "xds:///service",
     ],
 )
-def test_targets_as_grpc_names_them(target: str) -> None:
-    """Every form that gRPC has for targets goes through."""
+def test_valid_targets(target: str) -> None:
+    """Every form of target that gRPC supports is accepted."""
     QueryClient(target)
 
 
@@ -206,14 +208,14 @@ def test_other_arguments_of_a_client(argument: dict[str, Any]) -> None:
 
 
 async def test_a_client_opened_twice(client: QueryClient) -> None:
-    """An open client is not opened again, for the inner end would close it for the outer."""
+    """An open client cannot be opened again: the inner exit would close it for the outer."""
     with pytest.raises(RuntimeError, match="open already"):
         await client.__aenter__()
     await client.query(Query("numbers"), page_size=1)
 
 
 def test_a_client_of_another_loop() -> None:
-    """A client that is used on another event loop says so, and can still be closed."""
+    """A client on another event loop raises a clear error, and can still be closed."""
     client = QueryClient("127.0.0.1:1")
     asyncio.run(_open(client))
 

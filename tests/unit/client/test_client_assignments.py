@@ -1,4 +1,4 @@
-"""Names and values as `ddbq` takes them on its command line."""
+"""Tests of the names and values on the command line of `ddbq`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from tests.unit.client.service import FakeService
     ],
 )
 def test_any_name_and_any_value_can_be_given(argument: str, name: str, value: Any) -> None:
-    """An attribute has whatever name DynamoDB allows, and a value of any of its types."""
+    """An attribute can have every name and every type of value that DynamoDB allows."""
     assert attribute(argument) == (name, value)
 
 
@@ -67,13 +67,13 @@ def test_any_name_and_any_value_can_be_given(argument: str, name: str, value: An
         ("a=\udcff", "not UTF-8"),
     ],
 )
-def test_a_value_that_is_none_is_refused(argument: str, words: str) -> None:
-    """A sentence says what is wrong with the argument, whatever it holds."""
+def test_invalid_values_are_refused(argument: str, words: str) -> None:
+    """A sentence names the error in the argument."""
     with pytest.raises(argparse.ArgumentTypeError, match=words):
         attribute(argument)
 
 
-def test_a_colon_before_a_parameter_is_told() -> None:
+def test_a_colon_before_a_parameter_is_refused() -> None:
     """Parameters are given without the colon that they have in the expression."""
     with pytest.raises(argparse.ArgumentTypeError, match="without the colon: 'c=UA'"):
         parameter(":c=UA")
@@ -90,7 +90,7 @@ def test_a_colon_before_a_parameter_is_told() -> None:
         ("cache", "invalidate", "numbers", "n=1", "n=2"),
     ],
 )
-async def test_a_name_given_twice_is_a_mistake(
+async def test_a_name_given_twice_is_an_error(
     run: Run, service: FakeService, arguments: tuple[str, ...]
 ) -> None:
     """Neither value wins silently, and nothing is sent."""
@@ -101,7 +101,7 @@ async def test_a_name_given_twice_is_a_mistake(
 
 
 async def test_such_names_and_values_are_sent(run: Run, service: FakeService) -> None:
-    """Keys of gets and of invalidations arrive as they were given."""
+    """The keys of gets and invalidations arrive unchanged."""
     got = await run("get", "numbers", "--key", "GI-1-PK=a", 'sort.key::={"B": "AP8="}')
     assert got.status == 1  # there is no such item
     (request,) = service.batch_requests
@@ -112,8 +112,8 @@ async def test_such_names_and_values_are_sent(run: Run, service: FakeService) ->
     assert invalidated.partition_key.attributes["g:pk"] == AttributeValue(s="a")
 
 
-async def test_missing_items_end_with_a_status_of_their_own(run: Run) -> None:
-    """A script sees that an item is missing without reading the output."""
+async def test_missing_items_have_their_own_exit_status(run: Run) -> None:
+    """A script detects a missing item without reading the output."""
     assert (await run("get", "numbers", "--key", "n:=7")).status == 0
     outcome = await run("get", "numbers", "--key", "n:=7", "--key", "n:=5000", "-v")
     assert outcome.status == 1

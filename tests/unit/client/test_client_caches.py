@@ -1,4 +1,4 @@
-"""The client and `ddbq`: telling the cache of writes, and looking at it."""
+"""Tests of cache invalidation and cache counters in the client and `ddbq`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.unit.client.service import FakeService
 
 
 def fill(service: FakeService) -> CacheStats:
-    """Give the service numbers, and return them as the client does."""
+    """Set the service's counters, and return them as the client does."""
     stats = service.cache_stats
     stats.max_bytes = 1_000
     for target in (stats.total, stats.tables.add(table="numbers").stats):
@@ -18,7 +18,7 @@ def fill(service: FakeService) -> CacheStats:
 
 
 async def test_a_partition_or_the_whole_table(client: QueryClient, service: FakeService) -> None:
-    """An empty key is no whole table: the service says what it misses."""
+    """A key names a partition, and no key the whole table; an empty key is left to the service."""
     await client.invalidate("numbers")
     await client.invalidate("numbers", {"user_id": "u-1", "n": 5})
     await client.invalidate("numbers", {})
@@ -30,14 +30,14 @@ async def test_a_partition_or_the_whole_table(client: QueryClient, service: Fake
     assert empty.WhichOneof("scope") == "partition_key"
 
 
-async def test_the_numbers(client: QueryClient, service: FakeService) -> None:
-    """All that the message says."""
+async def test_the_counters(client: QueryClient, service: FakeService) -> None:
+    """The counters have every field of the message."""
     expected = fill(service)
     assert await client.cache_stats() == expected
 
 
 async def test_the_command(run: Run, service: FakeService, environment: dict[str, str]) -> None:
-    """Without attributes the whole table ends; numbers are one line, or a table for people."""
+    """Without attributes the whole table is invalidated; counters are JSON or a table."""
     assert (await run("cache", "invalidate", "numbers")).status == 0
     assert (await run("cache", "invalidate", "numbers", "user_id=u-1", "n:=5")).status == 0
     whole, partition = service.invalidations

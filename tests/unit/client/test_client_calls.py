@@ -1,4 +1,4 @@
-"""What is asked reaches the service, and what it answers comes back typed."""
+"""Tests that requests reach the service, and responses come back typed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from tests.unit.client.service import Failure, FakeService
 
 
 async def test_a_page(client: QueryClient) -> None:
-    """A page has Python values, and says all that the message says."""
+    """A page has Python values for every field of the message."""
     page = await client.query(Query("numbers"), page_size=2)
     assert page == Page(
         items=({"n": Decimal(0)}, {"n": Decimal(1)}),
@@ -70,7 +70,7 @@ async def test_a_page(client: QueryClient) -> None:
 
 
 async def test_paging_with_tokens(client: QueryClient) -> None:
-    """Each page's token gives the next page, and a stream takes over from it."""
+    """The token of a page leads to the next page, and a stream continues from it."""
     first = await client.query(Query("numbers"), page_size=400)
     second = await client.query(Query("numbers"), page_size=400, page_token=first.next_page_token)
     rest = client.stream(Query("numbers"), resume_token=second.next_page_token)
@@ -78,7 +78,7 @@ async def test_paging_with_tokens(client: QueryClient) -> None:
 
 
 async def test_every_option_is_sent(client: QueryClient, service: FakeService) -> None:
-    """A query's options arrive in their fields, by each of the ways to ask."""
+    """The options of a query and of a call arrive in their fields, with every method."""
     query = Query(
         "numbers",
         "user_id = :u AND n = :index",
@@ -129,13 +129,13 @@ async def test_every_option_is_sent(client: QueryClient, service: FakeService) -
 
 
 def test_a_cache_mode_is_one_of_the_enumeration() -> None:
-    """Anything else is refused where it is said, not when the request is made."""
+    """Another value is refused when the policy is made, not when the request is."""
     with pytest.raises(TypeError, match="mode is a CacheMode, not 'bypass'"):
         CachePolicy(mode="bypass")  # type: ignore[arg-type]
 
 
-async def test_what_is_not_asked_is_not_sent(client: QueryClient, service: FakeService) -> None:
-    """A bare query sends a bare message, so that the service's defaults hold."""
+async def test_options_left_out_are_not_sent(client: QueryClient, service: FakeService) -> None:
+    """A bare query is a bare message, so the service's defaults apply."""
     await client.query(Query("numbers"))
     await anext(client.pages(Query("numbers")))
     spec = query_pb2.QuerySpec(table="numbers")
@@ -145,7 +145,7 @@ async def test_what_is_not_asked_is_not_sent(client: QueryClient, service: FakeS
 
 
 async def test_conditions_of_boto3(client: QueryClient, service: FakeService) -> None:
-    """A condition takes the place of the text, and brings its parameters."""
+    """A condition replaces the text, and has its own parameters."""
     await client.query(Query("numbers", Key("user_id").eq("u-1") & Attr("n").gt(3)))
     assert service.requests[0].query == query_pb2.QuerySpec(
         table="numbers",
@@ -155,7 +155,7 @@ async def test_conditions_of_boto3(client: QueryClient, service: FakeService) ->
 
 
 async def test_the_key_is_sent_with_every_call(client: QueryClient, service: FakeService) -> None:
-    """Each call of each kind carries the API key."""
+    """Each call of each kind has the API key."""
     await client.query(Query("numbers"))
     await anext(client.stream(Query("numbers")))
     await client.tables()
@@ -163,8 +163,8 @@ async def test_the_key_is_sent_with_every_call(client: QueryClient, service: Fak
     assert [metadata.get("x-api-key") for metadata in service.metadata] == ["ddbp_test"] * 4
 
 
-def test_impossible_keys_are_refused() -> None:
-    """A key with a line break, as a file may leave it, is named before gRPC trips over it."""
+def test_invalid_api_keys_are_refused() -> None:
+    """A key with a line break, as read from a file, is refused before gRPC fails on it."""
     with pytest.raises(ValueError, match="API key"):
         QueryClient("localhost:1", api_key="ddbp_test\n")
 
@@ -198,7 +198,7 @@ async def test_a_client_has_to_be_open(service: FakeService) -> None:
 async def test_each_status_has_its_error(
     client: QueryClient, service: FakeService, code: grpc.StatusCode, expected: type[QueryError]
 ) -> None:
-    """Every status becomes one class, with the service's words, also without details."""
+    """Every status has its class, with the service's message, also without details."""
     service.failures.append(Failure(code, "no luck"))
     with pytest.raises(QueryError) as raised:
         await client.query(Query("numbers"))
@@ -231,7 +231,7 @@ async def test_each_status_has_its_error(
 async def test_details_are_read(
     client: QueryClient, service: FakeService, detail: Any, violation: Violation
 ) -> None:
-    """Reason, request, violations and pause come from the details of `google.rpc`."""
+    """Reason, request ID, violations and retry delay come from the details of `google.rpc`."""
     details = (
         ErrorInfo(reason="INVALID_REQUEST", domain="dynamodb-processor"),
         RequestInfo(request_id="r-1"),
@@ -246,10 +246,8 @@ async def test_details_are_read(
     assert error.violations == (violation,)
 
 
-async def test_metadata_serves_where_details_are_missing(
-    client: QueryClient, service: FakeService
-) -> None:
-    """Request id and pushback are also read from their metadata, and garbage does no harm."""
+async def test_metadata_replaces_missing_details(client: QueryClient, service: FakeService) -> None:
+    """Request ID and pushback are also read from metadata, and invalid details are ignored."""
     trailers: tuple[tuple[str, str | bytes], ...] = (
         ("x-request-id", "r-2"),
         ("grpc-retry-pushback-ms", "2500"),
@@ -262,15 +260,15 @@ async def test_metadata_serves_where_details_are_missing(
     assert (error.request_id, error.retry_after, error.may_retry) == ("r-2", 2.5, True)
 
 
-async def test_a_service_out_of_reach(service: FakeService) -> None:
-    """A target where no one listens is an error at once, not at the deadline."""
+async def test_an_unreachable_service(service: FakeService) -> None:
+    """A target without a listener is an error at once, not at the deadline."""
     async with QueryClient("127.0.0.1:1") as client:
         with pytest.raises(Unavailable):
             await client.query(Query("numbers"))
 
 
 def test_values_of_later_services_are_unknown_not_fatal() -> None:
-    """A newer service may end pages, answer from caches and know types in ways of its own."""
+    """A newer service may have other page ends, cache statuses and types."""
     message = QueryResponse()
     message.end = 99  # type: ignore[assignment]
     message.cache.status = 99  # type: ignore[assignment]

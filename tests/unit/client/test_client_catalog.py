@@ -1,4 +1,4 @@
-"""What the client says of the tables that the service has."""
+"""Tests of listing and describing tables with the client."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from dynamodb_processor_client import (
 from tests.unit.client.service import Failure, FakeService
 
 
-async def test_the_tables(client: QueryClient, service: FakeService) -> None:
-    """The listing holds the tables of all its pages."""
+async def test_listing_the_tables(client: QueryClient, service: FakeService) -> None:
+    """The listing has the tables of all its pages."""
     for name in ("a", "b", "c"):
         service.tables.tables.add(name=name, description=name.upper())
     assert await client.tables() == [
@@ -34,7 +34,7 @@ async def test_the_tables(client: QueryClient, service: FakeService) -> None:
 
 
 async def test_one_table(client: QueryClient, service: FakeService) -> None:
-    """A table's description has all that the message says."""
+    """The description of a table has every field of the message."""
     table = service.table.table
     table.name = "events"
     table.key.partition.add(name="id", type=catalog_service_pb2.KEY_TYPE_STRING)
@@ -70,7 +70,7 @@ async def test_one_table(client: QueryClient, service: FakeService) -> None:
 
 
 async def test_errors_of_the_catalog_are_typed(client: QueryClient, service: FakeService) -> None:
-    """Listing and describing raise the same errors as queries do."""
+    """Listing and describing raise the same errors as queries."""
     service.failures.extend([Failure(grpc.StatusCode.UNAUTHENTICATED)] * 2)
     with pytest.raises(Unauthenticated):
         await client.tables()

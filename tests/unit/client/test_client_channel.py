@@ -1,4 +1,4 @@
-"""The channel balances, fails over and encrypts."""
+"""Tests that the channel balances, fails over and encrypts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.unit.client.service import BROKEN, FakeService, numbered
 
 
 async def test_calls_go_to_every_replica() -> None:
-    """Calls of one client are spread over the addresses of its target."""
+    """The calls of one client are spread over the addresses of its target."""
     first, second = (FakeService(items=numbered(10)) for _ in range(2))
     async with (
         running(first),
@@ -34,7 +34,7 @@ async def test_calls_go_to_every_replica() -> None:
 
 
 async def test_a_stream_outlives_its_replica() -> None:
-    """When the server of a stream goes away, the stream goes on at another."""
+    """If the server of a stream stops, the stream continues at another."""
     first, second = (FakeService(items=numbered(1_000), hang_after=3) for _ in range(2))
     async with (
         running(first) as first_server,
@@ -53,8 +53,8 @@ async def test_a_stream_outlives_its_replica() -> None:
     assert len(first.stream_requests) == len(second.stream_requests) == 1
 
 
-async def test_many_calls_that_break_at_once_are_all_made_again() -> None:
-    """As those under way at a replica that stops are."""
+async def test_many_calls_that_fail_at_once_are_all_retried() -> None:
+    """All calls in progress at a stopping replica are retried at another."""
     service = FakeService(items=numbered(10))
     service.failures += [BROKEN] * 40
     async with running(service), QueryClient(service.address) as client:
@@ -63,7 +63,7 @@ async def test_many_calls_that_break_at_once_are_all_made_again() -> None:
 
 
 async def test_tls() -> None:
-    """With credentials the channel is encrypted, and sends the key as well."""
+    """With credentials the channel is encrypted, and sends the API key as well."""
     key, certificate = _self_signed("localhost")
     service = FakeService(items=numbered(10))
     async with (

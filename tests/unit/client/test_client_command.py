@@ -1,4 +1,4 @@
-"""`ddbq`, run as its users run it."""
+"""Tests of `ddbq` as a process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def test_a_query_when_piped(run: Run, service: FakeService) -> None:
 
 
 async def test_every_argument_is_sent(run: Run, service: FakeService) -> None:
-    """The command's options are the query's."""
+    """The options of the command arrive in the fields of the request."""
     outcome = await run(
         *("query", "numbers", "a = :a AND b = :b AND c = :c"),
         *("-p", "a=x:=1", "-p", "b:=1.50", "-p", 'c:=["x", null, true]'),
@@ -58,7 +58,7 @@ async def test_every_argument_is_sent(run: Run, service: FakeService) -> None:
 
 
 async def test_a_stream_when_piped(run: Run, service: FakeService) -> None:
-    """Every item comes on its line, over a break of the stream, and nothing else is printed."""
+    """Every item is one line, also after a break of the stream; nothing else is printed."""
     service.cuts.append(Cut(after=3))
     outcome = await run("stream", "numbers")
     assert outcome.status == 0
@@ -67,7 +67,7 @@ async def test_a_stream_when_piped(run: Run, service: FakeService) -> None:
 
 
 async def test_the_tables_when_piped(run: Run, service: FakeService) -> None:
-    """Tables are listed one a line; a named one is described."""
+    """Tables are listed one a line; a table given by name is described."""
     service.tables.tables.add(name="numbers", description="A few.")
     service.table.table.name = "numbers"
     service.table.table.key.partition.add(name="n")
@@ -80,7 +80,7 @@ async def test_the_tables_when_piped(run: Run, service: FakeService) -> None:
 
 
 async def test_on_a_terminal(environment: dict[str, str], service: FakeService) -> None:
-    """People get tables, and a line of progress while they wait."""
+    """On a terminal there are tables, and a progress line during a stream."""
     service.items = numbered(150)
     service.tables.tables.add(name="numbers", description="A few.")
     service.table.table.key.partition.add(name="n")
@@ -99,7 +99,7 @@ async def test_on_a_terminal(environment: dict[str, str], service: FakeService) 
 
 
 async def test_errors_are_one_line(run: Run, service: FakeService) -> None:
-    """What the service refuses is one line that names the status and the request."""
+    """A refusal of the service is one line with the status and the request ID."""
     failure = Failure(
         grpc.StatusCode.PERMISSION_DENIED, "not\nyours", trailers=(("x-request-id", "r-1"),)
     )
@@ -111,7 +111,7 @@ async def test_errors_are_one_line(run: Run, service: FakeService) -> None:
 
 
 async def test_a_broken_stream_leaves_its_token(run: Run, service: FakeService) -> None:
-    """What was printed stays, and the token for the rest is told."""
+    """The printed items stay, and the token for the rest is on stderr."""
     service.cuts.append(Cut(after=1, failure=Failure(grpc.StatusCode.INTERNAL, "internal error")))
     outcome = await run("stream", "numbers")
     assert outcome.status == 1
@@ -125,7 +125,7 @@ async def test_a_broken_stream_leaves_its_token(run: Run, service: FakeService) 
 async def test_an_interruption(environment: dict[str, str], service: FakeService) -> None:
     """Ctrl-C ends a stream at once, without a traceback, and with the usual status."""
     service.hang_after = 1
-    # A child inherits that a signal is ignored, as of whatever a shell runs in the background.
+    # A child inherits ignored signals, and a shell ignores Ctrl-C for background processes.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         process = await asyncio.create_subprocess_exec(
@@ -145,7 +145,9 @@ async def test_an_interruption(environment: dict[str, str], service: FakeService
     assert errors == b""
 
 
-async def test_a_reader_that_goes_away(environment: dict[str, str], service: FakeService) -> None:
+async def test_a_reader_that_closes_the_pipe(
+    environment: dict[str, str], service: FakeService
+) -> None:
     """`| head` ends the command quietly, as it ends other commands."""
     service.items = numbered(100_000)
     reading, writing = os.pipe()
@@ -190,18 +192,20 @@ async def test_a_reader_that_goes_away(environment: dict[str, str], service: Fak
 def test_usage_errors(
     arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A mistake in the arguments is told with the usage, and ends with status 2."""
+    """An error in the arguments shows the usage and ends with status 2."""
     with pytest.raises(SystemExit) as raised:
         main(arguments)
     assert raised.value.code == 2
     assert words in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("place", range(4))
-async def test_a_condition_stands_anywhere(run: Run, service: FakeService, place: int) -> None:
-    """The condition may stand before, between and after options."""
+@pytest.mark.parametrize("index", range(4))
+async def test_a_condition_anywhere_among_options(
+    run: Run, service: FakeService, index: int
+) -> None:
+    """The condition may be before, between and after options."""
     words = ["-p", "n:=1", "--strong"]
-    split = (0, 2, 3, 3)[place]
+    split = (0, 2, 3, 3)[index]
     at = [*words[:split], "n = :n", *words[split:]]
     outcome = await run("query", "numbers", *at, "--page-size", "1")
     assert outcome.status == 0, outcome.errors
@@ -211,7 +215,7 @@ async def test_a_condition_stands_anywhere(run: Run, service: FakeService, place
 async def test_arguments_beyond_the_locale(
     run: Run, service: FakeService, environment: dict[str, str]
 ) -> None:
-    """Arguments in UTF-8 arrive as they are, also where the locale has no such characters."""
+    """UTF-8 arguments arrive unchanged, also in a locale without their characters."""
     environment |= {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     outcome = await run(
         "query", "numbers", "s = '\u65e5\u672c'", "-p", "t=\u00e9", "--page-size", "1"

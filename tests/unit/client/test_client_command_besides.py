@@ -1,4 +1,4 @@
-"""`ddbq` besides pages: counts, gets, explanations and totals."""
+"""Tests of counts, gets, explanations and totals in `ddbq`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from tests.unit.client.commands import Run, run_on_terminal
 from tests.unit.client.service import FakeService
 
 
-async def test_totals_are_told_aside(run: Run) -> None:
-    """The items alone are output."""
+async def test_totals_go_to_stderr(run: Run) -> None:
+    """Standard output has only the items."""
     page = await run("query", "numbers", "--page-size", "2", "--total", "exact")
     assert page.lines == [{"n": 0}, {"n": 1}]
     assert page.errors == "total: 1000\nmore with: --token 2:998\n"
@@ -18,7 +18,7 @@ async def test_totals_are_told_aside(run: Run) -> None:
 
 
 async def test_a_count(run: Run, service: FakeService) -> None:
-    """The number alone is printed; that it may not be all is told aside."""
+    """Standard output has only the number; a note on stderr says if it is a lower bound."""
     outcome = await run("count", "numbers", "n > :n", "-p", "n:=5", "--index", "by_n", "--strong")
     assert (outcome.status, outcome.output, outcome.errors) == (0, "1000\n", "")
     outcome = await run("count", "numbers", "--up-to", "300")
@@ -31,7 +31,7 @@ async def test_a_count(run: Run, service: FakeService) -> None:
 
 
 async def test_gets_when_piped(run: Run, service: FakeService) -> None:
-    """One line for each key, in their order; `null` where there is no item."""
+    """There is one line for each key, in their order; `null` for a key without an item."""
     outcome = await run(
         *("get", "numbers", "--key", "n:=7", "m=x y", "--key", "n:=5000", "--key", "n:=3"),
         *("--project", "n", "--strong"),
@@ -57,7 +57,7 @@ def _explained(service: FakeService) -> None:
 
 
 async def test_an_explanation_when_piped(run: Run, service: FakeService) -> None:
-    """One object with everything in it."""
+    """An explanation is one JSON object with every field."""
     _explained(service)
     outcome = await run("explain", "numbers", "user_id = :u", "-p", "u=a", "--descending")
     assert outcome.lines == [
@@ -81,7 +81,7 @@ async def test_an_explanation_when_piped(run: Run, service: FakeService) -> None
 async def test_gets_and_explanations_on_a_terminal(
     environment: dict[str, str], service: FakeService
 ) -> None:
-    """People get a table and a tree, and are told which items there are not."""
+    """On a terminal there are a table and a tree, and notes on the missing items."""
     got = await run_on_terminal(environment, "get", "numbers", "--key", "n:=7", "--key", "n:=5000")
     assert got.status == 1
     assert "│ 7 │" in got.output

@@ -1,4 +1,4 @@
-"""boto3's conditions mean the same in the service's language."""
+"""Tests that boto3's conditions keep their meaning in the service's language."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ from dynamodb_processor_client.conditions import render
     ],
 )
 def test_each_operator_is_rendered(condition: Any, text: str, values: list[object]) -> None:
-    """Every condition that boto3 builds has a text and parameters in the order of their use."""
+    """Every condition of boto3 becomes a text, with its parameters in the order of use."""
     expression, parameters = render(condition)
     assert expression == text
     assert parameters == {f"v{number}": value for number, value in enumerate(values)}
 
 
 def test_every_operator_of_boto3_is_known() -> None:
-    """No condition class of the installed boto3 is left out."""
+    """The tests cover every condition class of the installed boto3."""
     kinds: list[Any] = [kind for kind in vars(conditions).values() if isinstance(kind, type)]
     operators = {kind.expression_operator for kind in kinds if issubclass(kind, ConditionBase)}
     a = Attr("a")
@@ -62,7 +62,7 @@ def test_every_operator_of_boto3_is_known() -> None:
         a.eq(1) & a.eq(2), a.eq(1) | a.eq(2), ~a.eq(1),
     ]  # fmt: skip
     rendered = {condition.expression_operator for condition in shown}
-    assert rendered | {"size", ""} == operators  # "" is the one of the abstract bases.
+    assert rendered | {"size", ""} == operators  # The abstract bases have "".
     assert all(render(condition)[0] for condition in shown)
 
 
@@ -84,13 +84,13 @@ def test_every_operator_of_boto3_is_known() -> None:
     ],
 )
 def test_names_are_quoted_where_needed(name: str, text: str) -> None:
-    """A name is plain where the language reads it as a name, else in double quotes."""
+    """A name is unquoted if the language reads it as a name; otherwise it is quoted."""
     assert render(Attr(name).exists())[0] == f"attribute_exists({text})"
 
 
 @pytest.mark.parametrize("name", ["", ".a", "a..b", "a[b]", "a[]", "a[0", "a[0]b", "[0]"])
 def test_malformed_paths_are_refused(name: str) -> None:
-    """What is no document path is an error, not a part of the expression."""
+    """A malformed document path is an error, not a part of the expression."""
     with pytest.raises(ValueError, match="not a document path"):
         render(Attr(name).exists())
 
@@ -117,13 +117,13 @@ def test_long_chains_stay_flat() -> None:
     ],
 )
 def test_incomplete_conditions_are_refused(condition: Any, error: type[Exception]) -> None:
-    """What is no whole condition is refused before anything is sent."""
+    """An incomplete condition is refused before anything is sent."""
     with pytest.raises(error):
         render(condition)
 
 
 def test_unknown_operators_are_refused() -> None:
-    """An operator that a later boto3 may bring is named in the error."""
+    """The error names an operator that a later boto3 may have."""
 
     class Novel:
         def get_expression(self) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Nothing that the contract says is lost in the client, but by decision."""
+"""Tests that the client has every field of the contract, except by decision."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _PAIRS: Final = (
     (cache_service_pb2.GetCacheStatsResponse, CacheStats),
     (cache_service_pb2.CacheStats, CacheCounters),
 )
-# What has another name in Python, or none, and why.
+# Fields with another name in Python or none, with the reason.
 _ELSEWHERE: Final = {
     "Total.relation": "exact",
     "CountItemsResponse.total": "value",  # and `exact`
@@ -78,15 +78,15 @@ _ELSEWHERE: Final = {
     ("message", "counterpart"), _PAIRS, ids=[message.__name__ for message, _ in _PAIRS]
 )
 def test_every_field_has_a_counterpart(message: type[Message], counterpart: type) -> None:
-    """A field that is added to the contract is added to the client, or left out on purpose."""
+    """A new field of the contract must be added to the client, or to the exceptions."""
     there = {field.name for field in fields(counterpart)}
     for field in message.DESCRIPTOR.fields:
         name = _ELSEWHERE.get(f"{message.DESCRIPTOR.name}.{field.name}", field.name)
         assert name is None or name in there
 
 
-def test_every_answer_is_looked_at() -> None:
-    """A message that is added to an answer has a counterpart that the test above looks at."""
+def test_every_response_is_covered() -> None:
+    """Every message in a response has a counterpart that the test above compares."""
     paired = {message.DESCRIPTOR.full_name for message, _ in _PAIRS}
     elsewhere = {
         "AttributeValue",  # a Python value
@@ -144,8 +144,8 @@ def test_an_explanation_shows_every_field() -> None:
         assert value in for_people, name
 
 
-def test_every_public_name_is_there() -> None:
-    """What the package exports is imported when it is asked for, and nothing else is."""
+def test_every_public_name_can_be_imported() -> None:
+    """Every exported name is imported on demand, and no other name."""
     assert sorted(dynamodb_processor_client._MODULES) == dynamodb_processor_client.__all__
     for name in dynamodb_processor_client.__all__:
         assert getattr(dynamodb_processor_client, name) is not None
@@ -164,7 +164,7 @@ def _reachable(message: Descriptor, seen: dict[str, Descriptor] | None = None) -
 
 
 def _fill(message: Message, seen: dict[str, str] | None = None, path: str = "") -> dict[str, str]:
-    """Give every field a value of its own, and return the values as they are written."""
+    """Set every field to a value of its own, and return the values as text."""
     values = {} if seen is None else seen
     for field in message.DESCRIPTOR.fields:
         name = f"{path}.{field.name}" if path else field.name
@@ -180,7 +180,7 @@ def _fill(message: Message, seen: dict[str, str] | None = None, path: str = "") 
             if field.type == FieldDescriptor.TYPE_STRING:
                 value = f"text{number}"
             elif field.type in (FieldDescriptor.TYPE_BOOL, FieldDescriptor.TYPE_ENUM):
-                continue  # these two are not told apart by their values
+                continue  # their values are not unique
             if _is_repeated(field):
                 getattr(message, field.name).append(value)
             else:

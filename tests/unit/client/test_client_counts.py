@@ -1,4 +1,4 @@
-"""`count`: one number, however many calls it takes."""
+"""Tests of `count`: one number, from any number of calls."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.unit.client.service import Failure, FakeService
 
 
 async def test_a_count(client: QueryClient) -> None:
-    """It is all there is, and says what it took."""
+    """A count is exact, and has the cost of its call."""
     count = await client.count(Query("numbers"))
     assert (count.value, count.exact, count.next_page_token) == (1_000, True, "")
     assert count.end is PageEnd.EXHAUSTED
@@ -35,7 +35,7 @@ async def test_a_count(client: QueryClient) -> None:
 
 
 async def test_a_count_up_to_a_number(client: QueryClient, service: FakeService) -> None:
-    """It stops there; with fewer items it is exact."""
+    """A count stops at the number; with fewer items it is exact."""
     count = await client.count(Query("numbers"), up_to=300)
     assert (count.value, count.exact, count.end) == (300, False, PageEnd.PAGE_FULL)
     count = await client.count(Query("numbers"), up_to=3_000)
@@ -44,10 +44,10 @@ async def test_a_count_up_to_a_number(client: QueryClient, service: FakeService)
     assert modes == {query_pb2.TOTAL_MODE_BOUNDED}
 
 
-async def test_what_the_services_time_ends_is_counted_on(
+async def test_a_count_continues_after_the_services_time_limit(
     client: QueryClient, service: FakeService
 ) -> None:
-    """The caller waits for the number, not for the service's limit on one call."""
+    """The client calls again until the count is complete."""
     service.counted_at_once = 300
     count = await client.count(Query("numbers"))
     assert (count.value, count.exact, count.stats.backend_calls) == (1_000, True, 4)
@@ -59,7 +59,7 @@ async def test_what_the_services_time_ends_is_counted_on(
 async def test_a_budget_ends_a_count_with_a_token(
     client: QueryClient, service: FakeService
 ) -> None:
-    """What earlier calls took is taken off; the token goes on."""
+    """The cost of earlier calls is subtracted from the budget; the token continues the count."""
     service.counted_at_once = 300
     budget = Budget(max_scanned_items=500)
     count = await client.count(Query("numbers"), budget=budget)
@@ -70,7 +70,7 @@ async def test_a_budget_ends_a_count_with_a_token(
 
 
 async def test_a_budget_of_time_ends_a_count(client: QueryClient, service: FakeService) -> None:
-    """Its end is the caller's wish, so nothing is asked on."""
+    """The caller's own time limit ends the count after one call."""
     service.counted_at_once = 300
     count = await client.count(Query("numbers"), budget=Budget(max_duration=timedelta(seconds=5)))
     assert (count.value, count.exact, count.end) == (300, False, PageEnd.TIME_BUDGET)
@@ -78,7 +78,7 @@ async def test_a_budget_of_time_ends_a_count(client: QueryClient, service: FakeS
 
 
 async def test_every_option_of_a_count_is_sent(client: QueryClient, service: FakeService) -> None:
-    """In its field; what is not asked is not sent."""
+    """Every option arrives in its field; options left out are not sent."""
     await client.count(
         Query(
             "numbers",
@@ -110,11 +110,11 @@ async def test_every_option_of_a_count_is_sent(client: QueryClient, service: Fak
 
 
 async def test_the_deadline_is_one_for_all_calls(client: QueryClient, service: FakeService) -> None:
-    """What is left goes with each of them; `None` is none."""
+    """Each call gets the remaining time; `None` means no deadline."""
     service.counted_at_once = 500
     await client.count(Query("numbers"), timeout=20.0)
     await client.count(Query("numbers"), timeout=None)
-    # gRPC rounds what it sends.
+    # gRPC rounds deadlines.
     assert service.deadlines == [pytest.approx(20.0, abs=1.0)] * 2 + [None] * 2
 
 
@@ -125,21 +125,23 @@ async def test_the_deadline_is_one_for_all_calls(client: QueryClient, service: F
         (grpc.StatusCode.INVALID_ARGUMENT, InvalidArgument),
     ],
 )
-async def test_a_failed_count_says_where_to_go_on(
+async def test_a_failed_count_has_a_resume_token(
     client: QueryClient,
     service: FakeService,
     code: grpc.StatusCode,
     expected: type[DeadlineExceeded | InvalidArgument],
 ) -> None:
-    """What was counted before is not lost."""
+    """The token of the error continues the count, so nothing is counted again."""
     service.failures.append(Failure(code))
     with pytest.raises(expected) as raised:
         await client.count(Query("numbers"), page_token="300")
     assert raised.value.resume_token == "300"
 
 
-async def test_time_that_is_over_is_no_call(client: QueryClient, service: FakeService) -> None:
-    """It is an error at once."""
+async def test_a_passed_deadline_prevents_the_call(
+    client: QueryClient, service: FakeService
+) -> None:
+    """Without any time left the error is immediate, and nothing is sent."""
     with pytest.raises(DeadlineExceeded):
         await client.count(Query("numbers"), timeout=0.0)
     assert not service.count_requests

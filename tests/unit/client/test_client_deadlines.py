@@ -1,4 +1,4 @@
-"""A deadline that several calls share."""
+"""Tests of a deadline that several calls share."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from dynamodb_processor_client.deadlines import Deadline
 from tests.unit.client.conftest import FakeTime
 
 
-async def test_each_call_is_told_what_the_others_left(time: FakeTime) -> None:
-    """And the last one comes too late, with word of what was done."""
+async def test_each_call_gets_the_remaining_time(time: FakeTime) -> None:
+    """After the deadline there is no call; the error contains the progress."""
     deadline = Deadline(10.0, time.read)
-    told: list[float | None] = []
+    limits: list[float | None] = []
 
     async def call(seconds: float | None) -> None:
-        told.append(seconds)
+        limits.append(seconds)
         await time.sleep(4.0)
 
     for _ in range(3):
         await deadline.call(call, "nothing is lost")
     with pytest.raises(DeadlineExceeded) as raised:
         await deadline.call(call, "nothing is lost")
-    assert told == [10.0, 6.0, 2.0]
+    assert limits == [10.0, 6.0, 2.0]
     assert raised.value.message == "the deadline passed; nothing is lost"
     assert deadline.elapsed == timedelta(seconds=12)
 
 
-async def test_a_call_that_runs_out_of_time_tells_of_the_progress(time: FakeTime) -> None:
-    """Its own error stays the cause."""
+async def test_the_error_of_a_late_call_contains_the_progress(time: FakeTime) -> None:
+    """The error contains the progress, and its cause is the error of the call."""
 
     async def call(seconds: float | None) -> None:
         raise DeadlineExceeded("Deadline Exceeded")
@@ -41,14 +41,14 @@ async def test_a_call_that_runs_out_of_time_tells_of_the_progress(time: FakeTime
 
 
 async def test_without_a_deadline_there_is_always_time(time: FakeTime) -> None:
-    """However long it takes."""
+    """Without a deadline a call gets no limit, after any time."""
     deadline = Deadline(None, time.read)
     await time.sleep(1e9)
     assert deadline.remaining(1e9, "") is None
 
 
-async def test_a_pause_has_to_fit(time: FakeTime) -> None:
-    """With time for something after it."""
+async def test_a_pause_must_fit(time: FakeTime) -> None:
+    """A pause is refused unless time remains after it."""
     deadline = Deadline(10.0, time.read)
     assert deadline.remaining(9.0, "") == 10.0
     with pytest.raises(DeadlineExceeded, match="the deadline passed"):

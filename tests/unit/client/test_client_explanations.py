@@ -1,4 +1,4 @@
-"""`explain`: how the service would read a query."""
+"""Tests of `explain`: the plan of a query."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.unit.client.service import FakeService
 
 
 async def test_an_explanation(client: QueryClient, service: FakeService) -> None:
-    """It has all that the message says."""
+    """An explanation has every field of the message."""
     service.explanation = ExplainQueryResponse(
         path=query_pb2.ACCESS_PATH_GLOBAL_INDEX,
         index="by_user",
@@ -35,18 +35,16 @@ async def test_an_explanation(client: QueryClient, service: FakeService) -> None
     )
 
 
-async def test_the_base_table_is_no_index(client: QueryClient, service: FakeService) -> None:
-    """And a path of a later service is unknown, not fatal."""
+async def test_the_base_table_has_no_index_name(client: QueryClient, service: FakeService) -> None:
+    """The index is `None` for the base table, and a path of a later service is `UNKNOWN`."""
     service.explanation.path = query_pb2.ACCESS_PATH_TABLE
     explanation = await client.explain(Query("numbers"))
     assert (explanation.path, explanation.index) == (AccessPath.TABLE, None)
     assert AccessPath(99) is AccessPath.UNKNOWN
 
 
-async def test_the_query_is_sent_as_it_would_be_asked(
-    client: QueryClient, service: FakeService
-) -> None:
-    """With every option that has a part in how it is read."""
+async def test_the_whole_query_is_sent(client: QueryClient, service: FakeService) -> None:
+    """Every argument of the query arrives in its field."""
     await client.explain(
         Query(
             "numbers",

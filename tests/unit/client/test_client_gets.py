@@ -1,4 +1,4 @@
-"""`get`: an item for each key, however many keys and calls there are."""
+"""Tests of `get`: an item for each key, with any number of keys and calls."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ from tests.unit.client.service import Context, Failure, FakeService, numbered
 
 
 def keys(*numbers: int) -> list[dict[str, int]]:
-    """Return keys of items; there are those from 0 to 999."""
+    """Return keys of items; items 0 to 999 exist."""
     return [{"n": number} for number in numbers]
 
 
 async def test_items_come_in_the_order_of_their_keys(client: QueryClient) -> None:
-    """`None` where there is none, twice where it is asked for twice."""
+    """The item is `None` for an unknown key, and repeated for a repeated key."""
     found = await client.get("numbers", keys(7, 7_000, 3, 7))
     assert found == [{"n": Decimal(7)}, None, {"n": Decimal(3)}, {"n": Decimal(7)}]
 
 
-async def test_no_keys_are_no_call(client: QueryClient, service: FakeService) -> None:
-    """There is nothing to ask."""
+async def test_no_keys_need_no_call(client: QueryClient, service: FakeService) -> None:
+    """Without keys nothing is sent."""
     assert await client.get("numbers", []) == []
     assert not service.batch_requests
 
 
 async def test_many_keys_are_many_calls(client: QueryClient, service: FakeService) -> None:
-    """Of a hundred keys at most, with one deadline."""
+    """Each call has a hundred keys at most, and all share one deadline."""
     found = await client.get("numbers", (key for key in keys(*range(250))), timeout=30.0)
     assert found == [{"n": Decimal(number)} for number in range(250)]
     assert [len(request.keys) for request in service.batch_requests] == [100, 100, 50]
-    assert service.deadlines == [pytest.approx(30.0, abs=1.0)] * 3  # gRPC rounds what it sends
+    assert service.deadlines == [pytest.approx(30.0, abs=1.0)] * 3  # gRPC rounds deadlines
 
 
-async def test_deferred_keys_are_asked_for_again(
+async def test_deferred_keys_are_requested_again(
     client: QueryClient, service: FakeService, time: FakeTime
 ) -> None:
-    """Until all are there; as long as some come there is no pause."""
+    """Deferred keys are requested until all are answered, without a pause while some are."""
     service.got_at_once = 30
     found = await client.get("numbers", keys(*range(150)))
     assert found == [{"n": Decimal(number)} for number in range(150)]
@@ -65,7 +65,7 @@ async def test_deferred_keys_are_asked_for_again(
 async def test_keys_that_are_always_deferred_are_given_up(
     client: QueryClient, service: FakeService, time: FakeTime
 ) -> None:
-    """After pauses that grow, with the number of those that were not read."""
+    """After growing pauses the error has the number of unread keys."""
     service.got_at_once = 0
     with pytest.raises(Unavailable, match="3 of 3 keys were not read") as raised:
         await client.get("numbers", keys(1, 2, 3), timeout=None)
@@ -74,25 +74,25 @@ async def test_keys_that_are_always_deferred_are_given_up(
     assert time.pauses == [0.1, 0.2, 0.4, 0.8, 1.6]
 
 
-async def test_the_deadline_ends_the_asking(client: QueryClient, service: FakeService) -> None:
-    """The error says how much was left."""
+async def test_the_deadline_ends_a_get(client: QueryClient, service: FakeService) -> None:
+    """The error contains the number of unread keys."""
     service.got_at_once = 0
     with pytest.raises(DeadlineExceeded, match=r"the deadline passed; 120 of 120 keys were not"):
         await client.get("numbers", keys(*range(120)), timeout=0.5)
     assert len(service.batch_requests) == 3
 
 
-async def test_a_deadline_that_the_service_notices_is_told_alike(
+async def test_a_deadline_of_the_service_has_the_same_error(
     client: QueryClient, service: FakeService
 ) -> None:
-    """In the client's words, which say more."""
+    """The message is the client's, which contains the number of unread keys."""
     service.failures.append(Failure(grpc.StatusCode.DEADLINE_EXCEEDED))
     with pytest.raises(DeadlineExceeded, match="2 of 2 keys were not read by then"):
         await client.get("numbers", keys(1, 2))
 
 
 async def test_the_options_of_a_get_are_sent(client: QueryClient, service: FakeService) -> None:
-    """In their fields; what is not asked is not sent."""
+    """The options arrive in their fields; options left out are not sent."""
     key: dict[str, Value] = {"id": "a", "at": Decimal("1.5"), "raw": b"\x00"}
     await client.get("numbers", [key], projection=["n", "a.b[0]"], consistent=True)
     await client.get("numbers", keys(1))
@@ -112,10 +112,10 @@ async def test_the_options_of_a_get_are_sent(client: QueryClient, service: FakeS
     assert bare == BatchGetItemsRequest(table="numbers", keys=[key_of_one])
 
 
-async def test_mistakes_in_keys_are_found_before_sending(
+async def test_invalid_keys_are_refused_before_sending(
     client: QueryClient, service: FakeService
 ) -> None:
-    """What cannot be a value, and a string for a list."""
+    """A value of another type, and a string in place of a list, are refused."""
     wrong: Any = {"n": 1.5}
     with pytest.raises(TypeError, match="float"):
         await client.get("numbers", [wrong])
@@ -125,14 +125,14 @@ async def test_mistakes_in_keys_are_found_before_sending(
 
 
 class _Broken(FakeService):
-    """A service whose batches are not what the contract says."""
+    """A service whose batches violate the contract."""
 
     response = BatchGetItemsResponse()
 
     async def BatchGetItems(  # noqa: N802 - the contract's name
         self, request: BatchGetItemsRequest, context: Context
     ) -> BatchGetItemsResponse:
-        """Answer in its own way."""
+        """Answer with the results of the test."""
         return self.response
 
 
@@ -140,8 +140,8 @@ class _Broken(FakeService):
     ("results", "reason"),
     [([], "RESULTS_INCOMPLETE"), ([GetResult()], "UNKNOWN_RESULT_KIND")],
 )
-async def test_results_that_make_no_sense_are_errors(results: list[GetResult], reason: str) -> None:
-    """None is taken for a missing item."""
+async def test_invalid_results_are_errors(results: list[GetResult], reason: str) -> None:
+    """An invalid result is not taken for a missing item."""
     service = _Broken(items=numbered(3))
     service.response = BatchGetItemsResponse(results=results)
     async with running(service), QueryClient(service.address) as client:

@@ -1,4 +1,4 @@
-"""What `ddbq` advises when a result may not be the one that was meant."""
+"""Tests of the hints of `ddbq` on results that may not be the intended ones."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def flights(service: FakeService) -> FakeService:
 async def test_another_type_is_warned_of(
     run: Run, flights: FakeService, arguments: tuple[str, ...], hint: str
 ) -> None:
-    """A filter that compares an attribute with another type than the page holds is told."""
+    """A filter that compares an attribute with another type than the page has gets a warning."""
     for command in ("query", "stream"):
         outcome = await run(command, "flights", *arguments)
         assert outcome.status == 0
@@ -69,10 +69,10 @@ async def test_another_type_is_warned_of(
         assert bool(hint) == bool(outcome.errors)
 
 
-async def test_text_that_is_a_number_is_told_where_nothing_is_found(
+async def test_numbers_sent_as_text_get_a_hint_on_an_empty_result(
     run: Run, flights: FakeService
 ) -> None:
-    """Without items there is nothing to compare with, but a number that was sent as text."""
+    """Without items there is nothing to compare with, except a number that was sent as text."""
     flights.items = []
     for command in ("query", "stream", "count"):
         outcome = await run(command, "flights", "distance > :d", "-p", "d=2000")
@@ -99,21 +99,21 @@ async def test_a_bare_word_hints_at_quotes(run: Run, flights: FakeService) -> No
     ("condition", "quoted"),
     [("carrier = UA", "'UA'"), ('carrier = "UA"', "'UA'"), ('carrier = "O\'Hare"', "'O''Hare'")],
 )
-async def test_a_hint_repeats_nothing_that_was_told(
+async def test_a_hint_repeats_nothing_of_the_error(
     run: Run, flights: FakeService, condition: str, quoted: str
 ) -> None:
-    """A name is quoted as a text is, and not again where the service has done so."""
+    """A name is quoted as a text is, and not again if the service has done so."""
     flights.failures.append(REFUSED)
     outcome = await run("query", "flights", condition)
     assert outcome.errors.endswith(f"text is quoted: {quoted}\n")
-    told = f"if the text is meant, write {quoted}; fix carrier"
-    flights.failures.append(Failure(grpc.StatusCode.FAILED_PRECONDITION, told))
+    message = f"if the text is meant, write {quoted}; fix carrier"
+    flights.failures.append(Failure(grpc.StatusCode.FAILED_PRECONDITION, message))
     outcome = await run("query", "flights", condition)
-    assert outcome.errors == f"ddbq: FAILED_PRECONDITION: {told}\n"
+    assert outcome.errors == f"ddbq: FAILED_PRECONDITION: {message}\n"
 
 
-async def test_an_unknown_index_has_candidates(run: Run, flights: FakeService) -> None:
-    """Where the index that was named is none, those of the table are listed."""
+async def test_an_unknown_index_gets_a_list_of_indexes(run: Run, flights: FakeService) -> None:
+    """If the table does not have the index, the hint lists the table's indexes."""
     field = BadRequest.FieldViolation(field="query.index", description="no such index")
     details = (BadRequest(field_violations=[field]),)
     flights.failures.append(
@@ -123,8 +123,8 @@ async def test_an_unknown_index_has_candidates(run: Run, flights: FakeService) -
     assert outcome.errors.endswith("hint: flights can be read by by_aircraft, @table\n")
 
 
-async def test_a_projection_that_nothing_has(run: Run, flights: FakeService) -> None:
-    """Attributes that no item has are told, and the items are shown nevertheless."""
+async def test_a_projection_that_no_item_has(run: Run, flights: FakeService) -> None:
+    """A hint names attributes that no item has, and the items are shown nevertheless."""
     arguments = ("query", "flights", "--project", "distance", "--project", "gate")
     outcome = await run(*arguments, "-o", "table")
     assert outcome.errors == "hint: none of these items has gate\n"
@@ -141,17 +141,19 @@ async def test_a_projection_that_nothing_has(run: Run, flights: FakeService) -> 
         (("--tls",), " may speak no TLS: try without --tls"),
     ],
 )
-async def test_a_server_that_is_not_reached(
+async def test_an_unreachable_server(
     run: Run, flights: FakeService, arguments: tuple[str, ...], hint: str
 ) -> None:
-    """What gRPC says of a connection is followed by what to try."""
+    """The error of gRPC is followed by a hint on the way to reach the server."""
     outcome = await run("query", "flights", *arguments)
     assert outcome.status == 1
     assert hint in outcome.errors.splitlines()[-1]
 
 
-async def test_a_missing_key(run: Run, flights: FakeService, environment: dict[str, str]) -> None:
-    """Without a key the hint says how to give one; a wrong one needs no such hint."""
+async def test_a_missing_api_key(
+    run: Run, flights: FakeService, environment: dict[str, str]
+) -> None:
+    """Without a key the hint says how to give one; a wrong one gets no such hint."""
     refused = Failure(grpc.StatusCode.UNAUTHENTICATED, "no API key")
     flights.failures.append(refused)
     assert len((await run("query", "flights")).errors.splitlines()) == 1
@@ -170,20 +172,20 @@ async def test_a_missing_key(run: Run, flights: FakeService, environment: dict[s
         (("carrier = 'UA' AND nothing_alike = 1",), ""),
     ],
 )
-async def test_misspelt_fields_have_candidates(
+async def test_misspelt_attributes_get_suggestions(
     run: Run, flights: FakeService, arguments: tuple[str, ...], hint: str
 ) -> None:
-    """A refusal says which known attribute a name is like."""
+    """A refusal is followed by the known attribute with a similar name."""
     flights.failures.append(REFUSED)
     outcome = await run("query", "flights", *arguments)
     assert outcome.errors.splitlines()[1:] == ([hint] if hint else [])
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED])
-async def test_misspelt_tables_have_candidates(
+async def test_misspelt_tables_get_suggestions(
     run: Run, flights: FakeService, code: grpc.StatusCode
 ) -> None:
-    """A table that is not there, or not granted, may be another one's name misspelt."""
+    """An unknown table, or one without a grant, may be a misspelt name of another."""
     for arguments in (
         ("query", "fligths"),
         ("tables", "fligths"),
@@ -196,17 +198,17 @@ async def test_misspelt_tables_have_candidates(
     assert len((await run("query", "flights")).errors.splitlines()) == 1
 
 
-async def test_advice_that_fails_is_left_out(run: Run, flights: FakeService) -> None:
-    """The first error is the one that counts."""
+async def test_hints_that_fail_are_left_out(run: Run, flights: FakeService) -> None:
+    """An error during the look-up for a hint is not shown."""
     flights.failures.extend([REFUSED, Failure(grpc.StatusCode.INTERNAL, "and more")])
     outcome = await run("query", "flights", "carier = 'UA'")
     assert outcome.errors == "ddbq: FAILED_PRECONDITION: this needs a scan\n"
 
 
-async def test_ways_out_are_lines_on_a_terminal(
+async def test_clauses_are_lines_on_a_terminal(
     environment: dict[str, str], flights: FakeService
 ) -> None:
-    """A long refusal with several ways out has one on each line, where a person reads it."""
+    """On a terminal a long refusal has one clause a line."""
     message = (
         "this needs a scan, which the catalog does not allow; ways out: the operator can set "
         "required: [placed_at]; the caller can set index: by_status"
@@ -220,8 +222,8 @@ async def test_ways_out_are_lines_on_a_terminal(
     ]
 
 
-def test_comparisons_are_read_as_far_as_needed() -> None:
-    """Operators, BETWEEN and IN; paths, quoted names, text, numbers, parameters and bare words."""
+def test_comparisons_are_found() -> None:
+    """Operators, BETWEEN and IN are found, with every kind of path and operand."""
     expression = (
         "a = 'x' AND \"b c\".d[0] BETWEEN 1 AND :e AND f IN ('y', :g) AND size(h) > 5 "
         "AND NOT i <> UA OR attribute_exists(j) AND k = true"

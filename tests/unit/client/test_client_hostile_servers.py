@@ -1,4 +1,4 @@
-"""Servers that are broken, or mean harm: every call ends, with a typed error."""
+"""Tests with broken and malicious servers: every call ends, with a typed error."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from tests.unit.client.service import BROKEN, Context, Failure, FakeService, num
 
 
 class BrokenService(FakeService):
-    """Answers as a test says; `calls` counts."""
+    """A service that answers as a test defines; `calls` counts."""
 
     def __init__(self, answer: Callable[[int, Any], Any], *, breaks: bool = False) -> None:
         """Answer the n-th call, or message, with `answer(n, request)`; streams may break then."""
@@ -49,7 +49,7 @@ class BrokenService(FakeService):
         self.calls = 0
 
     async def Query(self, request: QueryRequest, context: Context) -> QueryResponse:  # noqa: N802
-        """Answer as told."""
+        """Answer with the test's response."""
         self.calls += 1
         answer: QueryResponse = self._answer(self.calls, request)
         return answer
@@ -57,20 +57,20 @@ class BrokenService(FakeService):
     async def StreamQuery(  # noqa: N802
         self, request: StreamQueryRequest, context: Context
     ) -> AsyncIterator[StreamQueryResponse]:
-        """Give messages as told, and break after each where told."""
+        """Send the test's messages, and break after each if the test says so."""
         while True:
             self.calls += 1
             message: StreamQueryResponse = self._answer(self.calls, request)
             yield message
             if self._breaks:
-                await BROKEN.strike(context)
+                await BROKEN.fail(context)
             if message.last:
                 return
 
     async def CountItems(  # noqa: N802
         self, request: CountItemsRequest, context: Context
     ) -> CountItemsResponse:
-        """Answer as told."""
+        """Answer with the test's response."""
         self.calls += 1
         answer: CountItemsResponse = self._answer(self.calls, request)
         return answer
@@ -78,7 +78,7 @@ class BrokenService(FakeService):
     async def ListTables(  # noqa: N802
         self, request: ListTablesRequest, context: Context
     ) -> ListTablesResponse:
-        """Answer as told."""
+        """Answer with the test's response."""
         self.calls += 1
         answer: ListTablesResponse = self._answer(self.calls, request)
         return answer
@@ -92,7 +92,7 @@ def client_of(service: FakeService, time: FakeTime) -> QueryClient:
 
 
 async def read_all(service: BrokenService, time: FakeTime) -> QueryError:
-    """Read a stream to the error that it must end with."""
+    """Read a stream up to its error, which must come."""
     async with running(service), client_of(service, time) as client:
         with pytest.raises(QueryError) as raised:
             await exhaust(client.stream(Query("numbers")), [])
@@ -100,15 +100,15 @@ async def read_all(service: BrokenService, time: FakeTime) -> QueryError:
 
 
 async def exhaust(items: AsyncIterator[Any], found: list[Any]) -> None:
-    """Take in all items, of which no test has many."""
+    """Read all items, of which no test has many."""
     async for item in items:
         found.append(item)
         assert len(found) < 1_000
 
 
 @pytest.mark.parametrize("token", ["same", "new"])
-async def test_messages_that_bring_nothing_and_break_end(token: str, time: FakeTime) -> None:
-    """A message and a break, again and again, is no progress, whatever its token is."""
+async def test_empty_messages_and_breaks_end(token: str, time: FakeTime) -> None:
+    """A message and a break, again and again, is not progress, even with new tokens."""
     service = BrokenService(
         lambda n, _: StreamQueryResponse(resume_token="t" if token == "same" else f"t{n}"),
         breaks=True,
@@ -120,8 +120,8 @@ async def test_messages_that_bring_nothing_and_break_end(token: str, time: FakeT
 
 
 @pytest.mark.parametrize("token", ["same", "new"])
-async def test_calls_that_are_cut_short_at_once_end(token: str, time: FakeTime) -> None:
-    """A service that says that its time was over, before it did anything, is not asked for ever."""
+async def test_calls_that_end_at_once_end(token: str, time: FakeTime) -> None:
+    """A service that claims to be out of time before it read anything is not called for ever."""
     service = BrokenService(
         lambda n, _: StreamQueryResponse(
             resume_token="t" if token == "same" else f"t{n}",
@@ -135,16 +135,16 @@ async def test_calls_that_are_cut_short_at_once_end(token: str, time: FakeTime) 
     assert service.calls <= 7
 
 
-async def test_an_endless_stream_of_nothing_ends(time: FakeTime) -> None:
-    """Messages without items that follow at once, with the same token, are no search."""
+async def test_an_endless_stream_of_empty_messages_ends(time: FakeTime) -> None:
+    """Immediate messages without items and with the same token are not a search."""
     service = BrokenService(lambda n, _: StreamQueryResponse(resume_token="t"))
     error = await read_all(service, time)
     assert error.message.startswith("the service makes no progress")
 
 
 @pytest.mark.parametrize("breaks", [True, False])
-async def test_items_that_come_again_are_an_error(time: FakeTime, breaks: bool) -> None:
-    """Items with the token that they were asked for with would come twice."""
+async def test_items_without_a_new_token_are_an_error(time: FakeTime, breaks: bool) -> None:
+    """Items with the token of their own request would be delivered twice."""
     service = BrokenService(
         lambda n, _: StreamQueryResponse(items=numbered(1), resume_token="t"), breaks=breaks
     )
@@ -157,8 +157,8 @@ async def test_items_that_come_again_are_an_error(time: FakeTime, breaks: bool) 
     assert stream.resume_token == "t"
 
 
-async def test_a_search_that_reads_goes_on(time: FakeTime) -> None:
-    """Messages without items that say what was read are progress, however often they break."""
+async def test_a_search_that_reads_continues(time: FakeTime) -> None:
+    """Messages without items but with reads are progress, also across breaks."""
 
     def search(n: int, _: StreamQueryRequest) -> StreamQueryResponse:
         message = StreamQueryResponse(resume_token="" if n == 50 else f"t{n}", last=n == 50)
@@ -171,7 +171,7 @@ async def test_a_search_that_reads_goes_on(time: FakeTime) -> None:
 
 
 async def test_a_stream_whose_status_never_comes_ends(time: FakeTime) -> None:
-    """After its last message a stream is over, whatever the server keeps open."""
+    """After its last message a stream is over, even if the server keeps it open."""
     service = BrokenService(lambda n, _: StreamQueryResponse(last=n == 1, items=numbered(1)))
 
     async def answer(
@@ -185,8 +185,8 @@ async def test_a_stream_whose_status_never_comes_ends(time: FakeTime) -> None:
         assert len([item async for item in client.stream(Query("numbers"))]) == 1
 
 
-async def test_a_pause_beyond_reason_is_not_waited_for(service: FakeService) -> None:
-    """A service that asks for a pause of years gets the caller its error, and its token."""
+async def test_an_excessive_pause_is_refused(service: FakeService) -> None:
+    """If the service requests a pause of years, the caller gets the error and its token."""
     retry = RetryInfo()
     retry.retry_delay.FromSeconds(10**9)
     failure = Failure(grpc.StatusCode.UNAVAILABLE, "later", (retry,))
@@ -196,7 +196,7 @@ async def test_a_pause_beyond_reason_is_not_waited_for(service: FakeService) -> 
         request: StreamQueryRequest, context: Context
     ) -> AsyncIterator[StreamQueryResponse]:
         yield StreamQueryResponse(resume_token="t", items=numbered(1))
-        await failure.strike(context)
+        await failure.fail(context)
 
     broken.StreamQuery = answer  # type: ignore[method-assign]
     async with running(broken), client_of(broken, FakeTime()) as client:
@@ -207,8 +207,8 @@ async def test_a_pause_beyond_reason_is_not_waited_for(service: FakeService) -> 
 
 
 @pytest.mark.parametrize("token", ["same", "new"])
-async def test_counts_that_do_not_move_end(token: str, time: FakeTime) -> None:
-    """A count that is always told to go on, and does not grow, is an error."""
+async def test_counts_without_progress_end(token: str, time: FakeTime) -> None:
+    """A count that always continues and does not grow is an error."""
 
     def count(n: int, _: CountItemsRequest) -> CountItemsResponse:
         response = CountItemsResponse(end=query_pb2.PAGE_END_TIME_BUDGET)
@@ -223,8 +223,8 @@ async def test_counts_that_do_not_move_end(token: str, time: FakeTime) -> None:
 
 
 @pytest.mark.parametrize("kind", ["same token", "two tokens", "same table", "nothing"])
-async def test_listings_that_do_not_move_end(kind: str, time: FakeTime) -> None:
-    """Pages of tables that come again, or hold none, are an error."""
+async def test_listings_without_progress_end(kind: str, time: FakeTime) -> None:
+    """Repeated or empty pages of tables are an error."""
 
     def listing(n: int, _: ListTablesRequest) -> ListTablesResponse:
         token = {"same token": "t", "two tokens": f"t{n % 2}"}.get(kind, f"t{n}")
@@ -243,8 +243,8 @@ def _always(answer: QueryResponse, n: int, request: QueryRequest) -> QueryRespon
     return answer
 
 
-async def test_times_that_are_none_are_typed_errors(time: FakeTime) -> None:
-    """Times and durations that Python cannot hold are the service's mistake, not a traceback."""
+async def test_invalid_times_are_typed_errors(time: FakeTime) -> None:
+    """A time or duration that Python cannot represent is an error of the service."""
     late, long, aged = QueryResponse(), QueryResponse(), QueryResponse()
     late.read_time.seconds = 10**15
     long.stats.backend_time.seconds = 2**62
@@ -257,8 +257,8 @@ async def test_times_that_are_none_are_typed_errors(time: FakeTime) -> None:
             assert raised.value.reason == "BAD_ANSWER"
 
 
-async def test_bytes_that_are_no_message_are_typed_errors(time: FakeTime) -> None:
-    """An answer that cannot be parsed is an error like others, alone and in a stream."""
+async def test_malformed_messages_are_typed_errors(time: FakeTime) -> None:
+    """A response that cannot be parsed is a typed error, in unary calls and in streams."""
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
 
     async def unary(request: bytes, context: Context) -> bytes:
@@ -287,10 +287,10 @@ async def test_bytes_that_are_no_message_are_typed_errors(time: FakeTime) -> Non
 
 
 @pytest.mark.parametrize("pushback", ["9" * 5_000, "-1", "soon"])
-async def test_pushback_that_is_no_number_means_not_again(
+async def test_an_invalid_pushback_forbids_retries(
     client: QueryClient, service: FakeService, pushback: str
 ) -> None:
-    """A pushback in trailing metadata is read as far as it makes sense."""
+    """A pushback in trailing metadata that is not a number of milliseconds forbids a retry."""
     service.failures.append(
         Failure(grpc.StatusCode.UNAVAILABLE, trailers=(("grpc-retry-pushback-ms", pushback),))
     )
@@ -303,8 +303,8 @@ async def test_pushback_that_is_no_number_means_not_again(
 STEERING = "\x1b]0;owned\x07\x1b[2Jred\u202e\u200b\r\x9b31m"
 
 
-async def test_words_of_a_server_cannot_steer_the_terminal(run: Run, service: FakeService) -> None:
-    """Messages, reasons and tokens are written with what is no text as escapes."""
+async def test_text_of_a_server_cannot_control_the_terminal(run: Run, service: FakeService) -> None:
+    """Unprintable characters in messages, reasons and tokens are escaped."""
     violation = BadRequest()
     violation.field_violations.add(field=f"query{STEERING}", description=f"why{STEERING}")
     service.failures.append(
@@ -325,7 +325,7 @@ async def test_words_of_a_server_cannot_steer_the_terminal(run: Run, service: Fa
 async def test_a_token_is_one_word_for_the_shell(
     environment: dict[str, str], time: FakeTime
 ) -> None:
-    """What is offered for pasting holds no command of the server's."""
+    """A command line for pasting contains no command of the server's."""
     service = BrokenService(lambda n, _: QueryResponse(next_page_token="t; echo $(id) \x1b[2J"))
     async with running(service):
         environment["DDBQ_TARGET"] = service.address

@@ -1,4 +1,4 @@
-"""The forms that `ddbq` writes results in."""
+"""Tests of the output forms of `ddbq`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def test_columns_that_do_not_fit_become_lines(
 async def test_columns_that_fit_stay_a_table(
     environment: dict[str, str], service: FakeService
 ) -> None:
-    """A few columns with long values are a table, whose cells fold; also of a later page."""
+    """A few columns with long values are a table with folded cells, also on later pages."""
     environment["COLUMNS"] = "80"
     service.items = [_wide(3)] * 3
     shown = (await run_on_terminal(environment, "stream", "numbers", "--page-size", "2")).output
@@ -47,8 +47,8 @@ async def test_columns_that_fit_stay_a_table(
     assert "--- 3 ---" in forced.output
 
 
-async def test_every_form_can_be_asked_for(run: Run, service: FakeService) -> None:
-    """What is default on a terminal is possible in a pipe, and the other way round."""
+async def test_every_form_can_be_selected(run: Run, service: FakeService) -> None:
+    """The default of a terminal is possible in a pipe, and the other way round."""
     service.items = numbered(3)
     lines = await run("query", "numbers", "--output", "jsonl")
     assert lines.lines == [{"n": 0}, {"n": 1}, {"n": 2}]
@@ -61,10 +61,10 @@ async def test_every_form_can_be_asked_for(run: Run, service: FakeService) -> No
     assert (await run("query", "numbers", "--output", "csv")).status == 2
 
 
-async def test_json_on_a_terminal_cannot_steer_it(
+async def test_json_on_a_terminal_cannot_control_it(
     environment: dict[str, str], service: FakeService
 ) -> None:
-    """JSON for people's eyes has escapes for what a terminal would obey, and is still JSON."""
+    """JSON on a terminal escapes control characters, and is still JSON."""
     text = "\x7f\x9b31m\u202eü\u2603"
     service.items = [Item(attributes={"a": AttributeValue(s=text)})]
     shown = (await run_on_terminal(environment, "query", "numbers", "--output", "jsonl")).output
@@ -73,8 +73,8 @@ async def test_json_on_a_terminal_cannot_steer_it(
     assert json.loads(shown) == {"a": text}
 
 
-async def test_costs_are_told_when_asked_for(run: Run, service: FakeService) -> None:
-    """`-v` tells index, items read, units, requests and cache, beside the results."""
+async def test_costs_are_shown_on_request(run: Run, service: FakeService) -> None:
+    """`-v` shows index, items read, units, requests and cache beside the results."""
     page = await run("query", "numbers", "--page-size", "2", "-v")
     assert len(page.lines) == 2
     assert page.errors.splitlines()[-1] == (
@@ -87,7 +87,7 @@ async def test_costs_are_told_when_asked_for(run: Run, service: FakeService) -> 
 
 
 async def test_the_version_and_the_limit(run: Run, service: FakeService) -> None:
-    """What other commands call `--version` and `--limit` is understood."""
+    """`--version` and `--limit` work as in other commands."""
     version = await run("--version")
     assert (version.status, version.output[:5]) == (0, "ddbq ")
     assert len((await run("query", "numbers", "--limit", "3")).lines) == 3
@@ -95,8 +95,8 @@ async def test_the_version_and_the_limit(run: Run, service: FakeService) -> None
     assert "exit codes:" in (await run("--help")).output
 
 
-async def test_numbers_that_are_none_are_mistakes(run: Run, service: FakeService) -> None:
-    """Arguments out of range are told as such, and nothing is sent."""
+async def test_invalid_numbers_are_usage_errors(run: Run, service: FakeService) -> None:
+    """Numbers out of range are refused, and nothing is sent."""
     for arguments in (
         ("query", "numbers", "--page-size", "99999999999"),
         ("query", "numbers", "--page-size=-1"),

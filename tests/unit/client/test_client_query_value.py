@@ -72,7 +72,7 @@ def test_a_query_does_not_change() -> None:
 
 
 def test_wrong_arguments_are_refused_when_the_query_is_made() -> None:
-    """The error comes from the line with the mistake, before there is a call."""
+    """The error comes from the line that makes the query, before there is a call."""
     with pytest.raises(TypeError, match="float"):
         Query("numbers", "n = :n", n=1.5)  # type: ignore[arg-type]  # as a checker would say
     with pytest.raises(ValueError, match="given twice: n"):

@@ -1,4 +1,4 @@
-"""What `ddbq` prints is exact for programs, and safe for terminals."""
+"""Tests that the output of `ddbq` is exact for programs, and safe for terminals."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def _shown(grid: Any, width: int = 80) -> str:
     ],
 )
 def test_json_is_exact(value: object, text: str) -> None:
-    """Every value has one line of valid JSON, and numbers keep all their digits."""
+    """Every value is one line of valid JSON, and numbers keep all their digits."""
     assert to_json(value) == text
     json.loads(text)
 
 
 def test_items_as_a_table() -> None:
-    """Attributes are columns by name; what an item does not have is left empty."""
+    """Columns are attributes by name; a missing attribute is an empty cell."""
     shown = _shown(items_grid([{"b": Decimal(1), "a": "x"}, {"c": {"d": None}}]))
     header, first, second = (line for line in shown.splitlines() if any(map(str.isalnum, line)))
     assert header.replace("┃", " ").split() == ["a", "b", "c"]
@@ -54,18 +54,18 @@ def test_items_as_a_table() -> None:
 
 
 def test_projected_attributes_keep_their_order() -> None:
-    """Columns that were asked for by name come in that order."""
+    """Projected columns keep the order of the projection."""
     shown = _shown(items_grid([{"a": "1", "b": "2", "c": "3"}], ["c", "a"]))
     assert shown.splitlines()[1].replace("┃", " ").split() == ["c", "a", "b"]
 
 
 def test_no_items_make_an_empty_table() -> None:
-    """A page without items is no error."""
+    """A page without items is not an error."""
     assert _shown(items_grid([])).strip() == ""
 
 
-def test_stored_text_cannot_steer_the_terminal() -> None:
-    """Control sequences and rich's own markup are shown, not obeyed."""
+def test_stored_text_cannot_control_the_terminal() -> None:
+    """Control sequences and rich's own markup are shown, not executed."""
     shown = _shown(items_grid([{"a\x1b[2J": "\x1b]0;owned\x07[red]x[/red]\r\n"}]))
     assert "\x1b" not in shown
     assert "\x07" not in shown
@@ -88,8 +88,8 @@ def test_the_progress_line_counts() -> None:
     assert "items/s" in shown
 
 
-def test_no_progress_line_where_no_one_watches() -> None:
-    """A file or pipe gets nothing of it."""
+def test_no_progress_line_outside_a_terminal() -> None:
+    """A file or pipe gets no progress line."""
     output = io.StringIO()
     with StreamProgress(Console(file=output), is_shown=False) as progress:
         progress.page(PageStats(items_returned=1))

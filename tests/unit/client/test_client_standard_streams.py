@@ -1,4 +1,4 @@
-"""`ddbq` with each of its three standard streams a terminal, a pipe, a file, or closed."""
+"""Tests of `ddbq` with standard streams that are a terminal, a pipe, a file, or closed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_every_item_arrives(
     service: FakeService,
     tmp_path: Path,
 ) -> None:
-    """Standard output gets every item, whatever the other two streams are."""
+    """Standard output gets every item, with every kind of the other two streams."""
     service.items = numbered(150)
     command = start_between((stdin, stdout, stderr), environment, tmp_path, "stream", "numbers")
     status, output, errors = await command.ended()
@@ -93,7 +93,7 @@ async def test_every_command_keeps_results_and_notes_apart(
     service: FakeService,
     tmp_path: Path,
 ) -> None:
-    """Results go to standard output alone, notes to stderr alone, in all their combinations."""
+    """Results go only to standard output, notes only to stderr, in all combinations."""
     service.tables.tables.add(name="numbers", description="A few.")
     service.table.table.name = "numbers"
     service.explanation.path = query_pb2.ACCESS_PATH_SCAN
@@ -113,10 +113,10 @@ async def test_every_command_keeps_results_and_notes_apart(
         assert all(json.loads(line) is not None for line in output.splitlines())
 
 
-async def test_no_line_of_progress_where_another_program_writes(
+async def test_no_progress_line_beside_a_pipe(
     environment: dict[str, str], service: FakeService, tmp_path: Path
 ) -> None:
-    """A pipe's reader may write to the same terminal; a file has no such reader."""
+    """The reader of a pipe may write to the same terminal; a file has no such reader."""
     service.items = numbered(250)
     shown: dict[Kind, str] = {}
     stdout: Kind
@@ -134,10 +134,10 @@ async def test_no_line_of_progress_where_another_program_writes(
     assert len(output.splitlines()) == 250
 
 
-async def test_a_broken_stream_is_no_whole_json(
+async def test_a_broken_stream_is_incomplete_json(
     environment: dict[str, str], service: FakeService, tmp_path: Path
 ) -> None:
-    """A document that was cut short is told from a whole one by its bytes as well."""
+    """A document that was cut short is not valid JSON."""
     kinds: tuple[Kind, Kind, Kind] = ("file", "pipe", "pipe")
     arguments = ("stream", "numbers", "--output", "json")
     status, output, _ = await start_between(kinds, environment, tmp_path, *arguments).ended()
@@ -152,7 +152,7 @@ async def test_a_broken_stream_is_no_whole_json(
 
 
 @pytest.mark.parametrize("what", ["stream", "count", "tables"])
-async def test_a_full_disk_is_said(
+async def test_a_full_disk_is_reported(
     what: str, environment: dict[str, str], service: FakeService
 ) -> None:
     """Output that cannot be written is an error with a reason, not a traceback."""
@@ -168,10 +168,10 @@ async def test_a_full_disk_is_said(
 
 @pytest.mark.parametrize("stderr", OPEN)
 @pytest.mark.parametrize("what", ["stream", "query"])
-async def test_a_reader_that_goes_away_ends_it_quietly(
+async def test_a_reader_that_closes_the_pipe_ends_it_quietly(
     what: str, stderr: Kind, environment: dict[str, str], service: FakeService, tmp_path: Path
 ) -> None:
-    """`| head` ends every command as it ends other commands, whatever stderr is."""
+    """`| head` ends every command as it ends other commands, with every kind of stderr."""
     service.items = numbered(20_000)
     reading, writing = os.pipe()
     end = End(stderr, tmp_path / "errors")
@@ -195,7 +195,7 @@ async def test_ctrl_c_ends_a_stream_that_waits(
     service: FakeService,
     tmp_path: Path,
 ) -> None:
-    """An interruption in the middle of a stream has the usual status, and no traceback."""
+    """Ctrl-C in the middle of a stream has the usual status, and no traceback."""
     service.hang_after = 1
     command = start_between(("file", stdout, stderr), environment, tmp_path, "stream", "numbers")
     await until(lambda: bool(service.stream_requests))
@@ -208,7 +208,7 @@ async def test_ctrl_c_ends_a_stream_that_waits(
 async def test_ctrl_c_ends_a_write_that_waits(
     environment: dict[str, str], service: FakeService
 ) -> None:
-    """One Ctrl-C is enough also while a reader does not read."""
+    """One Ctrl-C is enough, even while a reader does not read."""
     service.items = numbered(20_000)
     reading, writing = os.pipe()
     process = popen(
@@ -247,8 +247,8 @@ sys.exit(command.main(["tables"]))
 """
 
 
-async def test_ctrl_c_while_it_is_imported(environment: dict[str, str]) -> None:
-    """An interruption before the command has begun leaves no traceback either."""
+async def test_ctrl_c_during_the_imports(environment: dict[str, str]) -> None:
+    """Ctrl-C before the command has begun leaves no traceback either."""
     process = popen(
         [sys.executable, "-c", IMPORTING],
         environment,

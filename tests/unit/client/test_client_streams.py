@@ -1,4 +1,4 @@
-"""Streams go on where they broke."""
+"""Tests that streams resume after a break."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def _extend(received: list[int], stream: AsyncIterator[Item]) -> None:
 
 
 async def test_a_whole_stream(client: QueryClient, service: FakeService) -> None:
-    """Every item comes once and in order, in pages of the size that was asked for."""
+    """Every item comes once and in order, in pages of the requested size."""
     stream = client.stream(Query("numbers"), page_size=300)
     assert await _numbers(stream) == list(range(1_000))
     assert stream.resume_token == ""
@@ -52,7 +52,7 @@ async def test_a_whole_stream(client: QueryClient, service: FakeService) -> None
 async def test_cut_at_every_boundary(
     client: QueryClient, service: FakeService, failure: Failure | None
 ) -> None:
-    """Wherever a stream is cut, nothing is lost, nothing comes twice, and the sums are right."""
+    """After a cut at any message no item is lost or repeated, and the sums are right."""
     for boundary in range(1, 10):
         service.cuts.append(Cut(after=boundary, failure=failure))
         stream = client.stream(Query("numbers"), page_size=100)
@@ -66,14 +66,14 @@ async def test_cut_at_every_boundary(
 async def test_cut_after_every_message(
     client: QueryClient, service: FakeService, time: FakeTime
 ) -> None:
-    """A stream that breaks after each message still ends, for each message is progress."""
+    """A stream that breaks after each message still ends, as each message is progress."""
     service.cuts.extend([Cut(after=1)] * 9)
     assert await _numbers(client.stream(Query("numbers"))) == list(range(1_000))
     assert time.pauses == [0.1] * 9
 
 
 async def test_a_break_after_the_last_item(client: QueryClient, service: FakeService) -> None:
-    """An empty token says that all was delivered, so there is nothing to resume."""
+    """An empty token means that all was delivered, so the stream is not resumed."""
     service.forgets_last = True
     stream = client.pages(Query("numbers"), page_size=600)
     assert [len(page.items) async for page in stream] == [600, 400]
@@ -81,7 +81,7 @@ async def test_a_break_after_the_last_item(client: QueryClient, service: FakeSer
 
 
 async def test_max_items_hold_over_resumptions(client: QueryClient, service: FakeService) -> None:
-    """A traversal's limit is carried in the token, so a resumed stream keeps to it."""
+    """The token carries the limit on items, so a resumed stream keeps to it."""
     service.cuts.append(Cut(after=2))
     stream = client.stream(Query("numbers", max_items=250), page_size=100)
     assert await _numbers(stream) == list(range(250))
@@ -90,7 +90,7 @@ async def test_max_items_hold_over_resumptions(client: QueryClient, service: Fak
 async def test_attempts_without_progress_are_bounded(
     client: QueryClient, service: FakeService, time: FakeTime
 ) -> None:
-    """After the last attempt the error comes through, with the token to go on from later."""
+    """After the last attempt the error is raised, with a token to continue later."""
     service.cuts.extend([Cut(after=2), *[Cut(after=0)] * 5])
     stream = client.stream(Query("numbers"), page_size=100)
     received: list[int] = []
@@ -105,7 +105,7 @@ async def test_attempts_without_progress_are_bounded(
 async def test_a_stream_that_never_began_is_not_resumed(
     client: QueryClient, service: FakeService, time: FakeTime
 ) -> None:
-    """Before the first message the channel's retries are the only ones."""
+    """Before the first message only the channel retries."""
     service.cuts.append(Cut(after=0))
     with pytest.raises(Unavailable):
         await anext(client.stream(Query("numbers")))
@@ -113,15 +113,15 @@ async def test_a_stream_that_never_began_is_not_resumed(
 
 
 async def test_the_channel_retries_before_the_first_message(service: FakeService) -> None:
-    """A call that the first replica turned away is made again by the channel itself."""
+    """The channel itself retries a call that the first replica refused."""
     service.cuts.append(Cut(after=0))
     async with QueryClient(service.address) as client:
         assert await _numbers(client.stream(Query("numbers"))) == list(range(1_000))
     assert len(service.stream_requests) == 2
 
 
-async def test_what_a_stopping_server_cancels_goes_on(service: FakeService) -> None:
-    """grpc#41785: a call cancelled by the other end is retried, and a stream resumed, elsewhere."""
+async def test_calls_cancelled_by_a_stopping_server_continue(service: FakeService) -> None:
+    """A call that the server cancelled (grpc#41785) is retried, and a stream resumed."""
     cancelled = Failure(grpc.StatusCode.CANCELLED)
     service.cuts += [Cut(after=0, failure=cancelled), Cut(after=2, failure=cancelled)]
     service.failures.append(cancelled)
@@ -132,7 +132,7 @@ async def test_what_a_stopping_server_cancels_goes_on(service: FakeService) -> N
 
 
 async def test_resuming_can_be_turned_off(service: FakeService) -> None:
-    """With no attempts a broken stream is an error at once."""
+    """With 0 attempts a broken stream is an error at once."""
     service.cuts.append(Cut(after=1, failure=None))
     async with QueryClient(service.address, resume=ResumePolicy(attempts=0)) as client:
         with pytest.raises(Unavailable, match="before its last message") as raised:
@@ -141,7 +141,7 @@ async def test_resuming_can_be_turned_off(service: FakeService) -> None:
 
 
 async def test_other_errors_are_not_resumed(client: QueryClient, service: FakeService) -> None:
-    """Only what a new attempt can mend is attempted anew."""
+    """A stream is not resumed after an error that a new attempt cannot cure."""
     service.cuts.append(Cut(after=1, failure=Failure(grpc.StatusCode.INVALID_ARGUMENT)))
     with pytest.raises(InvalidArgument):
         await _numbers(client.stream(Query("numbers")))
@@ -149,7 +149,7 @@ async def test_other_errors_are_not_resumed(client: QueryClient, service: FakeSe
 
 
 async def test_an_error_ends_the_iteration(client: QueryClient, service: FakeService) -> None:
-    """Asking on after an error gives the end, not another call."""
+    """After an error the iteration ends, without another call."""
     service.cuts.append(Cut(after=0))
     pages = client.pages(Query("numbers"))
     with pytest.raises(Unavailable):
@@ -159,7 +159,7 @@ async def test_an_error_ends_the_iteration(client: QueryClient, service: FakeSer
     assert len(service.stream_requests) == 1
 
 
-async def test_the_pause_that_the_service_asks_for(
+async def test_the_pause_that_the_service_requests(
     client: QueryClient, service: FakeService, time: FakeTime
 ) -> None:
     """A resumption waits at least as long as `RetryInfo` says."""
@@ -173,7 +173,7 @@ async def test_the_pause_that_the_service_asks_for(
 async def test_pushback_is_obeyed(
     client: QueryClient, service: FakeService, time: FakeTime
 ) -> None:
-    """A negative pushback, which the service sends when it is overwhelmed, forbids to resume."""
+    """A negative pushback, which an overloaded service sends, forbids a resumption."""
     failure = Failure(grpc.StatusCode.UNAVAILABLE, trailers=(("grpc-retry-pushback-ms", "-1"),))
     service.cuts.append(Cut(after=1, failure=failure))
     with pytest.raises(Unavailable) as raised:
@@ -185,7 +185,7 @@ async def test_pushback_is_obeyed(
 async def test_the_deadline_spans_resumptions(
     client: QueryClient, service: FakeService, time: FakeTime
 ) -> None:
-    """A resumed call gets what is left of the time, and no pause reaches beyond the deadline."""
+    """A resumed call gets the remaining time, and no pause exceeds the deadline."""
     retry = RetryInfo(retry_delay=Duration(seconds=8))
     failure = Failure(grpc.StatusCode.UNAVAILABLE, details=(retry,))
     service.cuts.extend([Cut(after=1, failure=failure)] * 5)
@@ -201,7 +201,7 @@ async def test_the_deadline_spans_resumptions(
 async def test_a_passed_deadline_has_a_token(
     client: QueryClient, service: FakeService, time: FakeTime
 ) -> None:
-    """When the time is over between two calls, the error tells where to go on."""
+    """If the deadline passes between two calls, the error has a token to continue."""
     service.time_limit = 1
     pages = client.pages(Query("numbers"), page_size=100, timeout=10.0)
     page = await anext(pages)
@@ -212,7 +212,7 @@ async def test_a_passed_deadline_has_a_token(
 
 
 async def test_no_deadline(client: QueryClient, service: FakeService) -> None:
-    """`timeout=None` sends no deadline, a number sends that one, and nothing the client's."""
+    """`timeout=None` sends no deadline, a number sends itself, and the default is the client's."""
     for timeout in (None, 5.0):
         await anext(client.stream(Query("numbers"), timeout=timeout))
     await anext(client.stream(Query("numbers")))
@@ -222,10 +222,10 @@ async def test_no_deadline(client: QueryClient, service: FakeService) -> None:
     assert default == pytest.approx(60.0, abs=1.0)
 
 
-async def test_the_servers_time_limit_is_no_end(
+async def test_a_stream_continues_after_the_servers_time_limit(
     client: QueryClient, service: FakeService, time: FakeTime
 ) -> None:
-    """A call that the server itself ended for time is followed by the next one, without a pause."""
+    """A call that the server's time limit ended is followed by another, without a pause."""
     service.time_limit = 3
     assert await _numbers(client.stream(Query("numbers"), page_size=100)) == list(range(1_000))
     assert len(service.stream_requests) == 4
@@ -233,7 +233,7 @@ async def test_the_servers_time_limit_is_no_end(
 
 
 async def test_a_budget_ends_a_stream(client: QueryClient) -> None:
-    """A stream ended by the caller's budget is no error; it says so and leaves a token."""
+    """The caller's budget ends a stream without an error, with the reason and a token."""
     stream = client.pages(Query("numbers"), page_size=100, budget=Budget(max_scanned_items=300))
     pages = [page async for page in stream]
     assert [page.end for page in pages] == [
@@ -245,7 +245,7 @@ async def test_a_budget_ends_a_stream(client: QueryClient) -> None:
 
 
 async def test_a_budget_spans_resumptions(client: QueryClient, service: FakeService) -> None:
-    """What the calls before took is taken off the budget of a resumed one."""
+    """The cost of earlier calls is subtracted from the budget of a resumed one."""
     service.cuts.append(Cut(after=2))
     budget = Budget(max_scanned_items=500, max_read_units=400, max_duration=timedelta(seconds=30))
     assert len(await _numbers(client.stream(Query("numbers"), page_size=100, budget=budget))) == 500
@@ -257,7 +257,7 @@ async def test_a_budget_spans_resumptions(client: QueryClient, service: FakeServ
 
 
 async def test_a_spent_budget_needs_no_call(client: QueryClient, service: FakeService) -> None:
-    """A stream that broke when its budget was just spent has ended as it should."""
+    """A stream that broke when its budget was just spent has ended normally."""
     service.cuts.append(Cut(after=2))
     stream = client.stream(Query("numbers"), page_size=100, budget=Budget(max_read_units=100))
     assert await _numbers(stream) == list(range(200))
@@ -266,7 +266,7 @@ async def test_a_spent_budget_needs_no_call(client: QueryClient, service: FakeSe
 
 
 async def test_a_cancelled_wait_loses_nothing(client: QueryClient, service: FakeService) -> None:
-    """After a wait that timed out, iteration goes on with the next item."""
+    """After a wait that timed out, iteration continues with the next item."""
     service.hang_after = 2
     stream = client.stream(Query("numbers"), page_size=100)
     received = [int((await anext(stream))["n"]) for _ in range(200)]
@@ -280,7 +280,7 @@ async def test_a_cancelled_wait_loses_nothing(client: QueryClient, service: Fake
 async def test_a_page_that_cannot_be_read_is_not_skipped(
     client: QueryClient, service: FakeService
 ) -> None:
-    """A value of a later kind ends the stream before its page, and the token stays there."""
+    """A value of an unknown type ends the stream before its page, and the token stays there."""
     service.items[150].attributes["new"].SetInParent()
     pages = client.pages(Query("numbers"), page_size=100)
     await anext(pages)
@@ -292,7 +292,7 @@ async def test_a_page_that_cannot_be_read_is_not_skipped(
 
 
 async def test_the_token_of_a_half_read_page(client: QueryClient) -> None:
-    """In the middle of a page the token is where the page begins; after it, where it ends."""
+    """In the middle of a page the token is that of the page; after it, that of the next."""
     stream = client.stream(Query("numbers"), page_size=100)
     await anext(stream)
     assert stream.resume_token == ""
@@ -304,8 +304,8 @@ async def test_the_token_of_a_half_read_page(client: QueryClient) -> None:
     await stream.aclose()
 
 
-async def test_leaving_early_ends_the_call(client: QueryClient, service: FakeService) -> None:
-    """A stream that is closed gives nothing more, and the service hears of it."""
+async def test_closing_a_stream_ends_the_call(client: QueryClient, service: FakeService) -> None:
+    """A closed stream yields nothing more, and the service is notified."""
     service.hang_after = 1
     stream: ItemStream
     async with aclosing(client.stream(Query("numbers"))) as stream:
@@ -316,10 +316,8 @@ async def test_leaving_early_ends_the_call(client: QueryClient, service: FakeSer
         await anext(stream)
 
 
-async def test_a_stream_that_nobody_holds_is_ended(
-    client: QueryClient, service: FakeService
-) -> None:
-    """`break` is enough for the service to hear that nobody reads on."""
+async def test_an_abandoned_stream_is_ended(client: QueryClient, service: FakeService) -> None:
+    """`break` is enough to end the call at the service."""
     service.hang_after = 1
     async for _ in client.stream(Query("numbers")):
         break

@@ -1,4 +1,4 @@
-"""`total`: how many items there are in all, with pages and streams."""
+"""Tests of `total`: the number of all matching items, with pages and streams."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from dynamodb_processor_client import Query, QueryClient, Total
 from tests.unit.client.service import Cut, FakeService
 
 
-async def test_a_page_has_the_total_that_was_asked_for(
-    client: QueryClient, service: FakeService
-) -> None:
-    """Exactly, up to a number, or not at all."""
+async def test_a_page_has_the_requested_total(client: QueryClient, service: FakeService) -> None:
+    """A total is exact, a lower bound, or left out."""
     exact = await client.query(Query("numbers"), page_size=5, total="exact")
     bounded = await client.query(Query("numbers"), page_size=5, total=300)
     without = await client.query(Query("numbers"), page_size=5)
@@ -31,7 +29,7 @@ async def test_a_page_has_the_total_that_was_asked_for(
 async def test_a_stream_has_the_total_from_its_first_page_on(
     client: QueryClient, service: FakeService
 ) -> None:
-    """Also after a break, where it is not counted again."""
+    """The total stays after a break, where it is not counted again."""
     service.cuts.append(Cut(after=2))
     pages = client.pages(Query("numbers"), page_size=300, total="exact")
     assert pages.total is None
@@ -40,8 +38,8 @@ async def test_a_stream_has_the_total_from_its_first_page_on(
     assert [request.HasField("total") for request in service.stream_requests] == [True, False]
 
 
-async def test_a_stream_of_items_knows_the_total(client: QueryClient) -> None:
-    """Once it has begun."""
+async def test_a_stream_of_items_has_the_total(client: QueryClient) -> None:
+    """A stream has its total from the first item on."""
     items = client.stream(Query("numbers"), total=50)
     assert items.total is None
     await anext(items)
@@ -50,10 +48,10 @@ async def test_a_stream_of_items_knows_the_total(client: QueryClient) -> None:
 
 
 @pytest.mark.parametrize("wish", [True, "all", 1.5])
-async def test_other_wishes_are_refused(
+async def test_other_totals_are_refused(
     client: QueryClient, service: FakeService, wish: Any
 ) -> None:
-    """Before anything is sent."""
+    """Another value of `total` is refused before anything is sent."""
     with pytest.raises(TypeError, match="a total is"):
         await client.query(Query("numbers"), total=wish)
     assert not service.requests

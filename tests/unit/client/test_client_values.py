@@ -1,4 +1,4 @@
-"""Values survive the way to the service and back."""
+"""Tests that values are unchanged on the way to the service and back."""
 
 from __future__ import annotations
 
@@ -59,23 +59,23 @@ def test_38_digits_survive() -> None:
     ],
 )
 def test_numbers_are_decimal_text(value: int | Decimal, text: str) -> None:
-    """Integers and decimals are sent as the text that they print as."""
+    """Integers and decimals are sent as their decimal text."""
     assert encode(value) == AttributeValue(n=text)
 
 
-def test_a_bool_is_no_number() -> None:
+def test_a_bool_is_not_a_number() -> None:
     """`True` is a Boolean although Python counts it among the integers."""
     assert encode(True) == AttributeValue(bool=True)
     assert encode([False]).l.values[0] == AttributeValue(bool=False)
 
 
 def test_boto3s_binary_is_accepted() -> None:
-    """What boto3 gives for a binary attribute can be given back, alone and in a set."""
+    """A binary value from boto3 is accepted, alone and in a set."""
     assert encode(Binary(b"ab")) == encode(b"ab")
     assert encode({Binary(b"ab")}) == encode({b"ab"})
 
 
-def test_whatever_keeps_the_promised_protocols_is_accepted() -> None:
+def test_all_sets_and_sequences_are_accepted() -> None:
     """Views, deques, ranges and other sets and sequences are sent like sets and lists."""
     assert encode({"a": 1, "b": 2}.keys()) == encode({"a", "b"})
     assert encode(deque([1, "a"])) == encode([1, "a"])
@@ -86,8 +86,8 @@ def test_whatever_keeps_the_promised_protocols_is_accepted() -> None:
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-inf", "1_000", "", "abc", "١٢", " 1", "0x1"])
-def test_numbers_that_are_none_are_an_error(text: str) -> None:
-    """What a service sends as a number, but is none, is its mistake and no value."""
+def test_invalid_numbers_of_the_service_are_an_error(text: str) -> None:
+    """An invalid number from the service is an error of the service, and not a value."""
     for value in (AttributeValue(n=text), AttributeValue(ns=NumberSet(values=["1", text]))):
         with pytest.raises(Internal, match="bad number"):
             decode(value)
@@ -115,7 +115,7 @@ def test_tuples_bytearrays_and_frozensets_are_accepted() -> None:
     ],
 )
 def test_times_are_utc_text(value: datetime, text: str) -> None:
-    """A time becomes RFC 3339 text in UTC, with a fraction only when it has one."""
+    """A time becomes RFC 3339 text in UTC, with a fraction only if it has one."""
     assert encode(value) == AttributeValue(s=text)
 
 
@@ -140,23 +140,23 @@ def test_times_are_utc_text(value: datetime, text: str) -> None:
         (datetime(2026, 1, 1), ValueError, "time zone"),  # noqa: DTZ001 - that is the point
     ],
 )
-def test_what_dynamodb_cannot_hold_is_refused(
+def test_values_that_dynamodb_cannot_hold_are_refused(
     value: Any, error: type[Exception], words: str
 ) -> None:
-    """A value that would be lost or refused later is refused here, and the message says why."""
+    """A value that would be lost or refused later is refused, and the message gives the reason."""
     with pytest.raises(error, match=words):
         encode(value)
 
 
 def test_endless_values_are_refused() -> None:
-    """A list that holds itself is an error, not a crash."""
+    """A list that contains itself is an error, not a crash."""
     endless: list[Any] = []
     endless.append(endless)
     with pytest.raises(ValueError, match="32 levels"):
         encode(endless)
 
 
-def test_an_unknown_kind_is_an_error() -> None:
-    """A value of a kind from the future is not silently dropped."""
+def test_an_unknown_type_is_an_error() -> None:
+    """A value of an unknown type is not silently dropped."""
     with pytest.raises(Internal, match="update the client"):
         decode(AttributeValue())
