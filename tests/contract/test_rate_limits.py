@@ -14,10 +14,11 @@ from dynamodb_processor_server.errors import ConfigurationError, RateLimited
 from dynamodb_processor_server.limits.call_rate import CallRateLimits, Limiter, RateClass
 from dynamodb_processor_server.limits.read_units import ReadUnitLimits
 from dynamodb_processor_server.limits.redis.call_rate import SharedCallRateLimits
-from dynamodb_processor_server.limits.redis.guarded_store import GuardedStore
-from dynamodb_processor_server.limits.redis.port import LimitStore
+from dynamodb_processor_server.limits.redis.port import LIMIT_STORE_BREAKER, LimitStore
 from dynamodb_processor_server.limits.redis.read_units import SharedBuckets
 from dynamodb_processor_server.limits.redis.store import RedisLimitStore
+from dynamodb_processor_server.runtime.circuit_breaker import CircuitBreaker
+from dynamodb_processor_server.runtime.guarded_store import GuardedStore
 from dynamodb_processor_server.runtime.token_bucket import LocalBucket
 from tests.support.limits import Clock, MemoryLimitStore, charge, principal
 from tests.support.redis_server import RedisServer
@@ -94,7 +95,7 @@ async def ground(request: pytest.FixtureRequest) -> AsyncIterator[Ground]:
         server: RedisServer = request.getfixturevalue("redis_server")
         store = RedisLimitStore(server.url, 5.0, f"{uuid.uuid4().hex}:")
         now, wait = time.monotonic, asyncio.sleep  # type: ignore[assignment]
-    asking = GuardedStore(5.0, time.monotonic, lambda: 0.0)
+    asking = GuardedStore(CircuitBreaker(LIMIT_STORE_BREAKER, time.monotonic, lambda: 0.0), 5.0)
     shared = SharedBuckets(store, asking, now)
     yield Ground(
         SharedCallRateLimits(local, store, asking),

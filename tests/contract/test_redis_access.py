@@ -17,11 +17,12 @@ import structlog
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.redis.encryption import PageCipher
 from dynamodb_processor_server.cache.redis.invalidation_log import InvalidationLogFollower
-from dynamodb_processor_server.cache.redis.port import LookupRequest, SharedCacheError
+from dynamodb_processor_server.cache.redis.port import LookupRequest
 from dynamodb_processor_server.cache.redis.store import RedisStore
 from dynamodb_processor_server.cli.redis_report import report_on_redis
 from dynamodb_processor_server.query.page_token import TokenKey
-from dynamodb_processor_server.runtime.redis import RedisLog
+from dynamodb_processor_server.runtime.guarded_store import StoreError
+from dynamodb_processor_server.runtime.redis_log import RedisLog
 from tests.support.processes import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.running import eventually
@@ -97,7 +98,7 @@ async def test_what_a_restart_brought_back_is_not_used(guarded: Guarded, store: 
     guarded.server.kill()
     guarded.server.start()
     guarded.allow(*_USUAL)
-    with contextlib.suppress(SharedCacheError):  # on the connection that broke
+    with contextlib.suppress(StoreError):  # on the connection that broke
         await store.connect()
     again = await store.poll(first.epoch, first.sequence, 10)
     assert again.epoch != first.epoch
@@ -151,7 +152,7 @@ async def test_each_reason_is_logged_in_the_words_of_redis(
 async def test_a_wrong_password_is_a_refusal(guarded: Guarded) -> None:
     """Not a server that cannot be reached."""
     store = RedisStore(guarded.url.replace("rather", "less"), 1.0, _PREFIX, 10.0)
-    with pytest.raises(SharedCacheError) as failed:
+    with pytest.raises(StoreError) as failed:
         await store.connect()
     assert failed.value.kind == "refused"
     assert "WRONGPASS" in failed.value.words or "invalid" in failed.value.words

@@ -11,12 +11,8 @@ import pytest
 import redis
 import uvloop
 
-from dynamodb_processor_server.runtime.redis import (
-    RedisCommandError,
-    close_redis,
-    open_redis,
-    run_script,
-)
+from dynamodb_processor_server.runtime.guarded_store import StoreError
+from dynamodb_processor_server.runtime.redis import close_redis, open_redis, run_script
 from tests.faults.proxy import Proxy, Weather, open_proxy
 from tests.support.redis_server import RedisServer
 
@@ -74,7 +70,7 @@ def test_what_must_not_be_asked_twice_fails_on_a_connection_that_was_reset(
             script = client.register_script("return 1")
             assert await run_script(script, (), ()) == 1
             await _reset(proxy, own_redis)
-            with pytest.raises(RedisCommandError, match="unreachable"):
+            with pytest.raises(StoreError, match="unreachable"):
                 await run_script(script, (), ())
             assert await run_script(script, (), ()) == 1
             await close_redis(client)

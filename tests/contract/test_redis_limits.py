@@ -13,9 +13,14 @@ from random import Random
 import pytest
 import redis
 
-from dynamodb_processor_server.limits.redis.guarded_store import GuardedStore
-from dynamodb_processor_server.limits.redis.port import BucketDebit, LimitStoreError, WindowAcquire
+from dynamodb_processor_server.limits.redis.port import (
+    LIMIT_STORE_BREAKER,
+    BucketDebit,
+    WindowAcquire,
+)
 from dynamodb_processor_server.limits.redis.store import RedisLimitStore
+from dynamodb_processor_server.runtime.circuit_breaker import CircuitBreaker
+from dynamodb_processor_server.runtime.guarded_store import GuardedStore, StoreError
 from dynamodb_processor_server.runtime.sliding_window import windows_until
 from tests.support.redis_server import RedisServer
 
@@ -164,8 +169,8 @@ async def test_what_does_not_answer_as_redis_does_is_lost(answer: bytes, kinds: 
         ("calls", lambda: take(limits)),
         ("read_units", lambda: limits.debit_buckets([BucketDebit(_BUCKET, 60.0, 5.0)])),
     ):
-        asking = GuardedStore(0.5, time.monotonic, lambda: 0.0)
-        with pytest.raises(LimitStoreError) as lost:
+        asking = GuardedStore(CircuitBreaker(LIMIT_STORE_BREAKER, time.monotonic, lambda: 0.0), 0.5)
+        with pytest.raises(StoreError) as lost:
             await asking.call(operation, question)
         assert lost.value.kind in kinds
         assert asking.outcomes == {(operation, lost.value.kind): 1}

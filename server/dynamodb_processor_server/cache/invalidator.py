@@ -11,9 +11,10 @@ from typing import Final, Protocol
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.redis.encryption import PageCipher
 from dynamodb_processor_server.cache.redis.invalidation_log import FRESH_SECONDS
-from dynamodb_processor_server.cache.redis.port import SharedCacheError, SharedCacheStore
+from dynamodb_processor_server.cache.redis.port import SharedCacheStore
 from dynamodb_processor_server.errors import BackendUnavailable
 from dynamodb_processor_server.query.planning.tags import Tag
+from dynamodb_processor_server.runtime.guarded_store import StoreError
 
 _TAGS_AT_ONCE: Final = 200
 
@@ -88,8 +89,8 @@ class SharedInvalidator:
                     await self._store.invalidate(
                         self._sealer.all_tag_names(some), self._sealer.encrypt_event(some)
                     )
-        except (SharedCacheError, TimeoutError) as error:
-            kind = error.kind if isinstance(error, SharedCacheError) else "timeout"
+        except (StoreError, TimeoutError) as error:
+            kind = error.kind if isinstance(error, StoreError) else "timeout"
             self.outcomes["invalidate", kind] += 1
             raise BackendUnavailable(
                 "the shared cache could not be told, so other replicas may not know"

@@ -9,13 +9,9 @@ import orjson
 
 from dynamodb_processor_server.change_streams.port import NOWHERE, Checkpoint
 from dynamodb_processor_server.errors import BackendUnavailable
-from dynamodb_processor_server.runtime.redis import (
-    RedisCommandError,
-    RedisLog,
-    close_redis,
-    open_redis,
-    run_script,
-)
+from dynamodb_processor_server.runtime.guarded_store import StoreError
+from dynamodb_processor_server.runtime.redis import close_redis, open_redis, run_script
+from dynamodb_processor_server.runtime.redis_log import RedisLog
 
 _CONNECTIONS: Final = 4
 
@@ -86,10 +82,8 @@ class RedisLeases:
         try:
             async with asyncio.timeout(self._timeout):
                 answer = await run_script(script, keys, arguments)
-        except (RedisCommandError, TimeoutError) as error:
-            failure = (
-                error if isinstance(error, RedisCommandError) else RedisCommandError("timeout")
-            )
+        except (StoreError, TimeoutError) as error:
+            failure = error if isinstance(error, StoreError) else StoreError("timeout")
             self._log.failed(failure.kind, failure.words)
             raise BackendUnavailable("Redis cannot be asked for a lease") from None
         self._log.succeeded()

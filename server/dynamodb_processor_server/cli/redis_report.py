@@ -8,15 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dynamodb_processor_server.runtime.redis import (
-    NEEDS_BRACES,
-    RedisCommandError,
-    close_redis,
-    connect,
-    open_redis,
-    remedy_for,
-    run_script,
-)
+from dynamodb_processor_server.runtime.guarded_store import StoreError
+from dynamodb_processor_server.runtime.redis import close_redis, connect, open_redis, run_script
+from dynamodb_processor_server.runtime.redis_log import NEEDS_BRACES, remedy_for
 
 _TIMEOUT: Final = 5.0  # seconds
 _INFO_NOTE: Final = (
@@ -68,7 +62,7 @@ async def report_on_redis(url: str, prefix: str) -> RedisReport:
     try:
         async with asyncio.timeout(_TIMEOUT):
             return await _ask(client, prefix)
-    except RedisCommandError as error:
+    except StoreError as error:
         words = error.words or "it does not answer"
         remedy = remedy_for(error.words)
         return RedisReport(f"{words} ({remedy})" if remedy else words, sound=False)
@@ -94,7 +88,7 @@ async def _cluster_nodes(client: Any) -> int:
     """Return how many nodes of a cluster share the keys, 0 if there is no cluster to be seen."""
     try:
         answer = await run_script(lambda **_: client.execute_command("CLUSTER", "INFO"), (), ())
-    except RedisCommandError:
+    except StoreError:
         return 0
     found = re.search(rb"cluster_size:(\d+)", answer) if isinstance(answer, bytes) else None
     return int(found[1]) if found else 0

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from dynamodb_processor_server.limits.call_rate import CallRateLimits
 from dynamodb_processor_server.limits.planning_time import PlanningTimeLimits
 from dynamodb_processor_server.limits.read_units import ReadUnitLimits
-from dynamodb_processor_server.limits.redis.guarded_store import GuardedStore
+from dynamodb_processor_server.runtime.guarded_store import GuardedStore
 
 _PREFIX: Final = "dynamodb_processor_rate_limit_"
 
@@ -74,8 +74,8 @@ class LimitMetrics(Collector):
 class SharedLimitMetrics(Collector):
     """What becomes of questions about limits that replicas share."""
 
-    def __init__(self, registry: CollectorRegistry, asking: GuardedStore) -> None:
-        self._asking = asking
+    def __init__(self, registry: CollectorRegistry, guard: GuardedStore) -> None:
+        self._guard = guard
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
@@ -85,12 +85,12 @@ class SharedLimitMetrics(Collector):
             "Operations on limits in Redis, by outcome, with rate_limit_store=redis.",
             labels=("operation", "outcome"),
         )
-        for labels, count in list(self._asking.outcomes.items()):
+        for labels, count in list(self._guard.outcomes.items()):
             operations.add_metric(labels, count)
         yield operations
         yield GaugeMetricFamily(
             f"{_PREFIX}breaker_state",
             "Circuit breaker of shared limits: 0 closed, 1 half-open, 2 open. It needs "
             "rate_limit_store=redis.",
-            value=self._asking.breaker.state.value,
+            value=self._guard.breaker.state.value,
         )

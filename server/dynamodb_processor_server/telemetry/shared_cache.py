@@ -32,7 +32,7 @@ class SharedCacheMetrics(Collector):
             "Operations on Redis, by outcome.",
             labels=("operation", "outcome"),
         )
-        for outcomes in (self._tier.outcomes, self._invalidator.outcomes):
+        for outcomes in (self._tier.guard.outcomes, self._invalidator.outcomes):
             for labels, count in list(outcomes.items()):
                 operations.add_metric(labels, count)
         for kind, count in list(self._tier.view.failures.items()):
@@ -54,5 +54,5 @@ class SharedCacheMetrics(Collector):
         yield GaugeMetricFamily(
             f"{_PREFIX}breaker_state",
             "Circuit breaker of the shared cache: 0 closed, 1 half-open, 2 open.",
-            value=self._tier.breaker.state.value,
+            value=self._tier.guard.breaker.state.value,
         )

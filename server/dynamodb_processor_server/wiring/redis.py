@@ -24,11 +24,13 @@ from dynamodb_processor_server.limits.call_rate import CallRateLimits, Limiter
 from dynamodb_processor_server.limits.planning_time import PlanningTimeLimits
 from dynamodb_processor_server.limits.read_units import ReadUnitLimits
 from dynamodb_processor_server.limits.redis.call_rate import SharedCallRateLimits
-from dynamodb_processor_server.limits.redis.guarded_store import GuardedStore
+from dynamodb_processor_server.limits.redis.port import LIMIT_STORE_BREAKER
 from dynamodb_processor_server.limits.redis.read_units import SharedBuckets
 from dynamodb_processor_server.limits.redis.store import RedisLimitStore
 from dynamodb_processor_server.runtime.background import run_in_background
 from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings, CircuitBreaker
+from dynamodb_processor_server.runtime.guarded_store import GuardedStore
+from dynamodb_processor_server.runtime.redis_log import RedisLog
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.telemetry.limits import LimitMetrics, SharedLimitMetrics
 from dynamodb_processor_server.telemetry.shared_cache import SharedCacheMetrics
@@ -54,7 +56,8 @@ def share_pages(
     )
     view = InvalidationLogFollower(store, sealer, generations, timeout)
     breaker = CircuitBreaker(BreakerSettings(), time.monotonic, random.random)
-    shared = SharedPageCache(store, sealer, view, breaker, timeout, settings.redis_unavailable)
+    guard = GuardedStore(breaker, timeout)
+    shared = SharedPageCache(store, sealer, view, guard, settings.redis_unavailable)
     stack.push_async_callback(shared.close)
     invalidator = SharedInvalidator(generations, store, sealer, timeout)
     SharedCacheMetrics(registry, shared, invalidator)
@@ -92,12 +95,13 @@ def share_limits(settings: Settings, registry: CollectorRegistry, stack: AsyncEx
     else:
         store = RedisLimitStore(url, settings.redis_timeout, settings.redis_prefix)
         stack.push_async_callback(store.close)
-        asking = GuardedStore(settings.redis_timeout, time.monotonic, random.random)
-        shared = SharedCallRateLimits(calls, store, asking)
-        buckets = SharedBuckets(store, asking, time.monotonic)
+        breaker = CircuitBreaker(LIMIT_STORE_BREAKER, time.monotonic, random.random)
+        guard = GuardedStore(breaker, settings.redis_timeout, RedisLog("shared_limits"))
+        shared = SharedCallRateLimits(calls, store, guard)
+        buckets = SharedBuckets(store, guard, time.monotonic)
         stack.push_async_callback(shared.settle)
         stack.push_async_callback(buckets.settle)
-        SharedLimitMetrics(registry, asking)
+        SharedLimitMetrics(registry, guard)
         limits = Limits(shared, ReadUnitLimits(classes, buckets.open), planning)
     LimitMetrics(registry, calls, limits.read_units, planning)
     return limits

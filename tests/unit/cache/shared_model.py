@@ -17,7 +17,6 @@ from dynamodb_processor_server.cache.redis.port import (
     LookupRequest,
     LookupResult,
     PollResult,
-    SharedCacheError,
     SharedCacheStore,
 )
 from dynamodb_processor_server.cache.redis.shared_cache import SharedPageCache
@@ -25,6 +24,7 @@ from dynamodb_processor_server.errors import BackendUnavailable
 from dynamodb_processor_server.query.page_token import TokenKey
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings, CircuitBreaker
+from dynamodb_processor_server.runtime.guarded_store import GuardedStore, StoreError
 from tests.support.shared_tier import MemoryTier
 from tests.unit.cache.model import Model, Setting, Step
 
@@ -124,7 +124,7 @@ class Line:
     async def _over(self, ask: Callable[[], Awaitable[_T]]) -> _T:
         await self._wait()
         if asyncio.get_running_loop().time() < self.cut_until:
-            raise SharedCacheError("unreachable")
+            raise StoreError("unreachable")
         answer = await ask()
         await self._wait()
         return answer
@@ -147,7 +147,12 @@ class Replica:
         self.view = InvalidationLogFollower(self.line, _SEALER, generations, TIMEOUT, loop.time)
         breaker = CircuitBreaker(BreakerSettings(open_seconds=0.5), loop.time, random.random)
         self.tier = SharedPageCache(
-            self.line, _SEALER, self.view, breaker, TIMEOUT, now=loop.time, jitter=random.random
+            self.line,
+            _SEALER,
+            self.view,
+            GuardedStore(breaker, TIMEOUT),
+            now=loop.time,
+            jitter=random.random,
         )
         self.invalidator = SharedInvalidator(generations, self.line, _SEALER, TIMEOUT)
         self.reader = CachingReader(
@@ -220,7 +225,7 @@ class SharedModel(Model):
             assert not replica.view.failures["defect"]
             await replica.reader.close()
             await replica.tier.close()
-            outcomes = replica.tier.outcomes
+            outcomes = replica.tier.guard.outcomes
             self.answers["from the tier"] += outcomes["look_up", "hit"]
             self.answers["look-ups failed"] += sum(
                 outcomes["look_up", kind]

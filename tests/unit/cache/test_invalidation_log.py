@@ -14,10 +14,11 @@ from dynamodb_processor_server.cache.redis.invalidation_log import (
     FRESH_SECONDS,
     InvalidationLogFollower,
 )
-from dynamodb_processor_server.cache.redis.port import MOST_EVENTS, PollResult, SharedCacheError
+from dynamodb_processor_server.cache.redis.port import MOST_EVENTS, PollResult
 from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.query.page_token import TokenKey
 from dynamodb_processor_server.query.planning.tags import tags_of_table
+from dynamodb_processor_server.runtime.guarded_store import StoreError
 from tests.support.shared_tier import MemoryTier
 
 KEY = TokenKey("one", bytes(range(32)))
@@ -56,7 +57,7 @@ class _Tier(MemoryTier):
     async def renew(self, epoch: bytes) -> None:
         """Begin a new epoch, or fail."""
         if self.stays:
-            raise SharedCacheError("refused")
+            raise StoreError("refused")
         await super().renew(epoch)
 
 
@@ -121,7 +122,7 @@ async def test_freshness_counts_from_when_the_poll_was_sent(world: World) -> Non
 async def test_a_poll_that_fails_lets_the_view_age(world: World, kind: str) -> None:
     """Nothing moves; afterwards it goes on where it stood. A defect is a failure like any."""
     reading = world.begin(A)
-    world.tier.error = RuntimeError("a bug") if kind == "defect" else SharedCacheError(kind)
+    world.tier.error = RuntimeError("a bug") if kind == "defect" else StoreError(kind)
     await world.view.poll()
     assert world.view.fresh, "it was, a moment ago"
     world.now += FRESH_SECONDS

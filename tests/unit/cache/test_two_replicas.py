@@ -27,6 +27,7 @@ from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.query.planning.tags import tags_of_table
 from dynamodb_processor_server.reader import START, CacheStatus, Cursor, Page, ReadOptions
 from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings, CircuitBreaker
+from dynamodb_processor_server.runtime.guarded_store import GuardedStore
 from tests.support.fake_reader import InMemoryReader
 from tests.support.shared_tier import MemoryTier
 from tests.support.warped_time import warped
@@ -75,7 +76,9 @@ async def replica(
     generations = Generations(now)
     view = InvalidationLogFollower(tier, SEALER, generations, TIMEOUT, now)
     breaker = CircuitBreaker(BreakerSettings(), now, lambda: 0.5)
-    shared = SharedPageCache(tier, SEALER, view, breaker, TIMEOUT, lost, now, lambda: 0.5)
+    shared = SharedPageCache(
+        tier, SEALER, view, GuardedStore(breaker, TIMEOUT), lost, now, lambda: 0.5
+    )
     reader = CachingReader(
         table,
         PageStore(1_000_000, now),

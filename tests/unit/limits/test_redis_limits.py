@@ -13,10 +13,10 @@ from dynamodb_processor_server.errors import RateLimited
 from dynamodb_processor_server.limits.call_rate import CallRateLimits, RateClass
 from dynamodb_processor_server.limits.read_units import ReadUnitLimits
 from dynamodb_processor_server.limits.redis.call_rate import SharedCallRateLimits
-from dynamodb_processor_server.limits.redis.guarded_store import GuardedStore
-from dynamodb_processor_server.limits.redis.port import LimitStoreError
+from dynamodb_processor_server.limits.redis.port import LIMIT_STORE_BREAKER
 from dynamodb_processor_server.limits.redis.read_units import SharedBuckets
-from dynamodb_processor_server.runtime.circuit_breaker import CircuitState
+from dynamodb_processor_server.runtime.circuit_breaker import CircuitBreaker, CircuitState
+from dynamodb_processor_server.runtime.guarded_store import GuardedStore, StoreError
 from tests.support.limits import Clock, MemoryLimitStore, charge, principal
 
 _TIMEOUT = 0.02  # seconds
@@ -32,7 +32,9 @@ class Replica:
     """One replica's limits over a store."""
 
     def __init__(self, store: MemoryLimitStore, clock: Clock) -> None:
-        self.asking = GuardedStore(_TIMEOUT, clock, lambda: 0.0)
+        self.asking = GuardedStore(
+            CircuitBreaker(LIMIT_STORE_BREAKER, clock, lambda: 0.0), _TIMEOUT
+        )
         self.local = CallRateLimits(_CLASSES, clock)
         self.calls = SharedCallRateLimits(self.local, store, self.asking)
         self.buckets = SharedBuckets(store, self.asking, clock)
@@ -97,7 +99,7 @@ async def test_replicas_have_one_limit_of_calls_about_a_table(
     assert await one.accepted(7, "narrow", "events") == 7
     assert await other.accepted(7, "narrow", "events") == 3
     assert await other.accepted(7, "narrow", "flights") == 7
-    store.failure = LimitStoreError("unreachable")
+    store.failure = StoreError("unreachable")
     assert await one.accepted(7, "narrow", "events") == 3
     assert await one.accepted(20, "narrow") == 20
 
@@ -119,7 +121,7 @@ async def test_without_the_store_each_has_the_limit(
     """Calls let through before count; afterwards they share it again."""
     one, other = pair
     assert await one.accepted(7) == 7
-    store.failure, store.hung = LimitStoreError("unreachable"), fault == "hung"
+    store.failure, store.hung = StoreError("unreachable"), fault == "hung"
     clock.now += 0.6
     assert await one.accepted(5) == 3
     assert await other.accepted(12) == 10
@@ -158,7 +160,7 @@ async def test_a_busy_store_that_hangs_is_left_alone_soon(
     for _ in range(500):
         assert await replica.accepted(1, "large") == 1
         clock.now += 0.002
-    store.failure = LimitStoreError("timeout")
+    store.failure = StoreError("timeout")
     for _ in range(5):
         clock.now += 0.1
         assert await replica.accepted(1, "large") == 1
@@ -284,7 +286,7 @@ async def test_units_are_counted_here_while_the_store_is_lost(
     one, other = pair
     one.units.charge(_CALLER, "t", 50)
     await one.buckets.settle()
-    store.failure = LimitStoreError("unreachable")
+    store.failure = StoreError("unreachable")
     one.units.charge(_CALLER, "t", 20)
     await one.buckets.settle()
     assert one.is_refused()

@@ -8,8 +8,9 @@ from prometheus_client import CollectorRegistry
 from dynamodb_processor_server.limits.call_rate import CallRateLimits, RateClass
 from dynamodb_processor_server.limits.planning_time import PlanningTimeLimits
 from dynamodb_processor_server.limits.read_units import ReadUnitLimits
-from dynamodb_processor_server.limits.redis.guarded_store import GuardedStore
-from dynamodb_processor_server.limits.redis.port import LimitStoreError
+from dynamodb_processor_server.limits.redis.port import LIMIT_STORE_BREAKER
+from dynamodb_processor_server.runtime.circuit_breaker import CircuitBreaker
+from dynamodb_processor_server.runtime.guarded_store import GuardedStore, StoreError
 from dynamodb_processor_server.runtime.token_bucket import LocalBucket
 from dynamodb_processor_server.telemetry.limits import LimitMetrics, SharedLimitMetrics
 from tests.support.limits import Clock, principal
@@ -75,14 +76,16 @@ async def test_what_becomes_of_questions_is_counted() -> None:
         return 1
 
     async def fail() -> int:
-        raise LimitStoreError("unreachable")
+        raise StoreError("unreachable")
 
-    registry, asking = CollectorRegistry(), GuardedStore(1.0, Clock(), lambda: 0.0)
+    registry = CollectorRegistry()
+    asking = GuardedStore(CircuitBreaker(LIMIT_STORE_BREAKER, Clock(), lambda: 0.0), 1.0)
     SharedLimitMetrics(registry, asking)
     assert value(registry, "breaker_state") == 0
     assert await asking.call("calls", answer) == 1
+    asking.outcomes["calls", "done"] += 1
     for _ in range(2):
-        with pytest.raises(LimitStoreError):
+        with pytest.raises(StoreError):
             await asking.call("read_units", fail)
     assert value(registry, "operations_total", operation="calls", outcome="done") == 1
     told = value(registry, "operations_total", operation="read_units", outcome="unreachable")

@@ -18,13 +18,9 @@ import structlog
 
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.redis.encryption import DecryptionError, PageCipher
-from dynamodb_processor_server.cache.redis.port import (
-    MOST_EVENTS,
-    PollResult,
-    SharedCacheError,
-    SharedCacheStore,
-)
-from dynamodb_processor_server.runtime.redis import RedisLog
+from dynamodb_processor_server.cache.redis.port import MOST_EVENTS, PollResult, SharedCacheStore
+from dynamodb_processor_server.runtime.guarded_store import StoreError
+from dynamodb_processor_server.runtime.redis_log import RedisLog
 
 #: For how many seconds after a poll was sent its answer is good; what every replica relies on.
 FRESH_SECONDS: Final = 0.5
@@ -94,7 +90,7 @@ class InvalidationLogFollower:
             async with asyncio.timeout(self._timeout):
                 polled = await self._store.poll(self.epoch, self.sequence, self._most)
                 await self._take(polled, sent)
-        except SharedCacheError as error:
+        except StoreError as error:
             self._failed(error.kind, error.words)
         except TimeoutError:
             self._most = max(1, self._most // 2)  # so many may take too long

@@ -15,18 +15,6 @@ from typing import Protocol
 MOST_EVENTS = 1_000
 
 
-class SharedCacheError(Exception):
-    """The store did not do what it was asked.
-
-    `kind` is one of few, for metrics. `words` are the store's own, for the log.
-    """
-
-    def __init__(self, kind: str, words: str = "") -> None:
-        super().__init__(kind)
-        self.kind = kind
-        self.words = words
-
-
 class EpochChanged(Exception):
     """The store is in another epoch than its caller knows."""
 
@@ -86,7 +74,7 @@ class PollResult:
 class SharedCacheStore(Protocol):
     """Stores pages, generations and the stream of invalidations.
 
-    Every method raises SharedCacheError.
+    Every method raises StoreError.
     """
 
     async def connect(self) -> None:

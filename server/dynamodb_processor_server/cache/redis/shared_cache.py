@@ -6,10 +6,9 @@ import asyncio
 import os
 import random
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 from dynamodb_processor_server.cache.redis.encryption import (
     DecryptionError,
@@ -21,24 +20,17 @@ from dynamodb_processor_server.cache.redis.port import (
     EpochChanged,
     LookupRequest,
     LookupResult,
-    SharedCacheError,
     SharedCacheStore,
 )
 from dynamodb_processor_server.query.planning.tags import Tag
 from dynamodb_processor_server.reader import PageContent
-from dynamodb_processor_server.runtime.circuit_breaker import (
-    CircuitBreaker,
-    CircuitOpenError,
-    call_through,
-)
+from dynamodb_processor_server.runtime.guarded_store import GuardedStore, StoreError
 
 # Seconds for somebody else's read. Shorter than the lease lives: one whose look-up was not answered
 # in time is held by nobody, and must not cost more than this.
 _LONGEST_WAIT: Final = 0.3
 _LARGEST_PAGE: Final = 1024 * 1024  # bytes; larger ones take too long to be looked up
 _MOST_ERRANDS: Final = 100
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +65,8 @@ class FillLease:
 class SharedPageCache:
     """Pages that replicas share.
 
-    `lost` says what becomes of local pages while the view of invalidations is not fresh. `outcomes`
-    counts what became of each operation. `now` gives seconds since the epoch, `jitter` a number
+    `lost` says whether local pages are served while the view of invalidations is not fresh. `guard`
+    counts the outcomes of each operation. `now` gives seconds since the epoch, `jitter` a number
     from 0 to 1.
     """
 
@@ -83,18 +75,15 @@ class SharedPageCache:
         store: SharedCacheStore,
         sealer: PageCipher,
         view: InvalidationLogFollower,
-        breaker: CircuitBreaker,
-        timeout: float,
+        guard: GuardedStore,
         lost: Literal["bypass", "serve_until_ttl"] = "bypass",
         now: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self.outcomes: Counter[tuple[str, str]] = Counter()
         self.view = view
         self._store = store
         self._sealer = sealer
-        self.breaker = breaker
-        self._timeout = timeout
+        self.guard = guard
         self._lenient = lost == "serve_until_ttl"
         self._now = now
         self._jitter = jitter
@@ -111,7 +100,7 @@ class SharedPageCache:
         The caller must have begun its own reading before.
         """
         if not self.view.fresh:
-            self.outcomes["look_up", "not_fresh"] += 1
+            self.guard.outcomes["look_up", "not_fresh"] += 1
             return None
         asked = LookupRequest(
             self.view.epoch,
@@ -125,9 +114,9 @@ class SharedPageCache:
         try:
             return await self._find(asked, wanted.oldest)
         except EpochChanged:
-            self.outcomes["look_up", "epoch_over"] += 1
+            self.guard.outcomes["look_up", "epoch_over"] += 1
             self.view.mark_stale()
-        except SharedCacheError:
+        except StoreError:
             pass  # it has been counted
         return None
 
@@ -135,14 +124,14 @@ class SharedPageCache:
         loop = asyncio.get_running_loop()
         patience = loop.time() + _LONGEST_WAIT
         while True:
-            found = await self._guarded("look_up", lambda: self._store.lookup(asked))
+            found = await self.guard.call("look_up", lambda: self._store.lookup(asked))
             if found.page is not None:
                 page = self._opened(asked, found.page, found.generations)
                 if page is not None and page.content.read_at >= oldest:
-                    self.outcomes["look_up", "hit"] += 1
+                    self.guard.outcomes["look_up", "hit"] += 1
                     return page
             if not found.taken or loop.time() >= patience:
-                self.outcomes["look_up", "miss"] += 1
+                self.guard.outcomes["look_up", "miss"] += 1
                 return FillLease(asked, found)
             await asyncio.sleep(0.02 + 0.03 * self._jitter())
 
@@ -152,7 +141,7 @@ class SharedPageCache:
         try:
             page = self._sealer.decrypt_page(value, _place(asked, generations))
         except DecryptionError:
-            self.outcomes["look_up", "garbage"] += 1
+            self.guard.outcomes["look_up", "garbage"] += 1
             return None
         return page if page.expires > self._now() else None
 
@@ -199,32 +188,19 @@ class SharedPageCache:
         self, operation: str, errand: Callable[[], Coroutine[Any, Any, None]]
     ) -> None:
         if len(self._errands) >= _MOST_ERRANDS:
-            self.outcomes[operation, "too_many"] += 1
+            self.guard.outcomes[operation, "too_many"] += 1
             return
 
         async def run() -> None:
             try:
-                await self._guarded(operation, errand)
-            except SharedCacheError:
+                await self.guard.call(operation, errand)
+            except StoreError:
                 return
-            self.outcomes[operation, "done"] += 1
+            self.guard.outcomes[operation, "done"] += 1
 
         task = asyncio.create_task(run(), name=f"shared cache: {operation}")
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
-
-    async def _guarded(self, operation: str, ask: Callable[[], Awaitable[_T]]) -> _T:
-        """Return the store's answer. Raise SharedCacheError, which is counted, or EpochChanged."""
-        try:
-            return await call_through(self.breaker, self._timeout, ask, SharedCacheError)
-        except CircuitOpenError:
-            kind = "rejected_by_breaker"
-        except TimeoutError:
-            kind = "timeout"
-        except SharedCacheError as error:
-            kind = error.kind
-        self.outcomes[operation, kind] += 1
-        raise SharedCacheError(kind)
 
 
 def _place(asked: LookupRequest, generations: tuple[bytes, ...]) -> bytes:

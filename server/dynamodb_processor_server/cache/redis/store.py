@@ -14,15 +14,9 @@ from dynamodb_processor_server.cache.redis.port import (
     LookupRequest,
     LookupResult,
     PollResult,
-    SharedCacheError,
 )
-from dynamodb_processor_server.runtime.redis import (
-    RedisCommandError,
-    close_redis,
-    connect,
-    open_redis,
-    run_script,
-)
+from dynamodb_processor_server.runtime.guarded_store import StoreError
+from dynamodb_processor_server.runtime.redis import close_redis, connect, open_redis, run_script
 
 _CONNECTIONS: Final = 32
 _LEASE: Final = 1_000  # ms: longer than most reads, short enough to wait for one who has died
@@ -53,10 +47,7 @@ class RedisStore:
     async def connect(self) -> None:
         """Have a connection, and the scripts loaded."""
         scripts = (self._look_up, self._store, self._invalidate, self._poll, self._renew)
-        try:
-            await connect(self._redis, scripts)
-        except RedisCommandError as error:
-            raise SharedCacheError(error.kind, error.words) from None
+        await connect(self._redis, scripts)
 
     async def lookup(self, asked: LookupRequest) -> LookupResult:
         """Return the page and the generations."""
@@ -88,7 +79,7 @@ class RedisStore:
                     lease == b"mine",
                     lease == b"theirs",
                 )
-        raise SharedCacheError("garbage")
+        raise StoreError("garbage")
 
     async def store(
         self, asked: LookupRequest, generations: tuple[bytes, ...], value: bytes, lifetime: float
@@ -122,7 +113,7 @@ class RedisStore:
             case [bytes() as current, int() as sequence, list() as flat]:
                 numbers = [int(number.removesuffix(b"-0")) for number in flat[::2]]
                 return PollResult(current, sequence, tuple(zip(numbers, flat[1::2], strict=True)))
-        raise SharedCacheError("garbage")
+        raise StoreError("garbage")
 
     async def renew(self, epoch: bytes) -> None:
         """Begin a new epoch."""
@@ -133,10 +124,7 @@ class RedisStore:
         await close_redis(self._redis)
 
     async def _run(self, script: Any, *arguments: bytes | int) -> Any:
-        try:
-            return await run_script(script, (self._prefix,), arguments)
-        except RedisCommandError as error:
-            raise SharedCacheError(error.kind, error.words) from None
+        return await run_script(script, (self._prefix,), arguments)
 
 
 def _random() -> bytes:

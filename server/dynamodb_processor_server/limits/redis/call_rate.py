@@ -10,12 +10,8 @@ from typing import Final
 from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.limits.call_rate import CallRateLimits, RateClass
 from dynamodb_processor_server.limits.redis.batcher import Batcher
-from dynamodb_processor_server.limits.redis.guarded_store import GuardedStore
-from dynamodb_processor_server.limits.redis.port import (
-    LimitStore,
-    LimitStoreError,
-    WindowAcquire,
-)
+from dynamodb_processor_server.limits.redis.port import LimitStore, WindowAcquire
+from dynamodb_processor_server.runtime.guarded_store import GuardedStore, StoreError
 
 _LOST: Final = float("nan")  # the answer that there is none
 
@@ -35,10 +31,10 @@ class SharedCallRateLimits:
     through here, so a principal does not get a second allowance when the store is lost.
     """
 
-    def __init__(self, local: CallRateLimits, store: LimitStore, asking: GuardedStore) -> None:
+    def __init__(self, local: CallRateLimits, store: LimitStore, guard: GuardedStore) -> None:
         self._local = local
         self._store = store
-        self._asking = asking
+        self._guard = guard
         self._courier = Batcher("rate limits of calls", self._deliver)
 
     def charge(self, principal: Principal, table: str = "") -> Awaitable[None] | None:
@@ -57,7 +53,7 @@ class SharedCallRateLimits:
         await self._courier.flush()
 
     async def _charge(self, principal: Principal, table: str, limit: RateClass, most: int) -> None:
-        if self._asking.is_probing:
+        if self._guard.is_probing:
             self._local.charge(principal, table)
             return
         key = principal.rate_class, principal.name, table
@@ -79,8 +75,9 @@ class SharedCallRateLimits:
         asked = [question.taking for question in questions]
         waits: Sequence[float | None] = ()
         try:
-            waits = await self._asking.call("calls", lambda: self._store.acquire_windows(asked))
-        except LimitStoreError:
+            waits = await self._guard.call("calls", lambda: self._store.acquire_windows(asked))
+            self._guard.outcomes["calls", "done"] += 1
+        except StoreError:
             pass  # it has been counted
         finally:
             if not waits:

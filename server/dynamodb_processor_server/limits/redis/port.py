@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
+from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings
 from dynamodb_processor_server.runtime.sliding_window import Key
 from dynamodb_processor_server.runtime.token_bucket import BucketName
 
-
-class LimitStoreError(Exception):
-    """The store did not do what it was asked, or may not have.
-
-    `kind` is for metrics. `words` are the store's own, for the log.
-    """
-
-    def __init__(self, kind: str, words: str = "") -> None:
-        super().__init__(kind)
-        self.kind = kind
-        self.words = words
+#: Batches follow one another, and every call waits for one. So the breaker opens when no command
+#: has succeeded for half a second, whether five failed in that time or only one.
+LIMIT_STORE_BREAKER: Final = BreakerSettings(minimum_calls=1, window=0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +40,7 @@ class BucketDebit:
 
 
 class LimitStore(Protocol):
-    """Counts calls and keeps buckets. What asks raises LimitStoreError."""
+    """Counts calls and keeps buckets. What asks raises StoreError."""
 
     async def acquire_windows(self, asked: Sequence[WindowAcquire]) -> list[float | None]:
         """Take calls, one after the other, each if it stays within its limit.

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Final
 
 from dynamodb_processor_server.limits.redis.batcher import Batcher
-from dynamodb_processor_server.limits.redis.guarded_store import GuardedStore
-from dynamodb_processor_server.limits.redis.port import BucketDebit, LimitStore, LimitStoreError
+from dynamodb_processor_server.limits.redis.port import BucketDebit, LimitStore
+from dynamodb_processor_server.runtime.guarded_store import GuardedStore, StoreError
 from dynamodb_processor_server.runtime.token_bucket import BucketName, LocalBucket
 
 _FRESH: Final = 0.25  # seconds for which a balance is good enough
@@ -24,9 +24,9 @@ _FRESH: Final = 0.25  # seconds for which a balance is good enough
 class SharedBuckets:
     """Opens buckets of which `store` has the truth. `clock` gives seconds, never going back."""
 
-    def __init__(self, store: LimitStore, asking: GuardedStore, clock: Callable[[], float]) -> None:
+    def __init__(self, store: LimitStore, guard: GuardedStore, clock: Callable[[], float]) -> None:
         self._store = store
-        self._asking = asking
+        self._guard = guard
         self._clock = clock
         self._courier = Batcher("read units", self._deliver)
 
@@ -41,13 +41,14 @@ class SharedBuckets:
     async def _deliver(self, buckets: list[_SharedBucket]) -> None:
         takings = [bucket.next_debit() for bucket in buckets]
         try:
-            balances = await self._asking.call(
+            balances = await self._guard.call(
                 "read_units", lambda: self._store.debit_buckets(takings)
             )
-        except LimitStoreError:
+        except StoreError:
             # It has been counted. What was sent may have been taken, so it is not sent again; the
             # local buckets have it.
             return
+        self._guard.outcomes["read_units", "done"] += 1
         for bucket, balance in zip(buckets, balances, strict=True):
             bucket.apply_balance(balance)
 

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from dynamodb_processor_server.limits.redis import scripts
-from dynamodb_processor_server.limits.redis.port import BucketDebit, LimitStoreError, WindowAcquire
-from dynamodb_processor_server.runtime.redis import (
-    RedisCommandError,
-    close_redis,
-    open_redis,
-    run_script,
-)
+from dynamodb_processor_server.limits.redis.port import BucketDebit, WindowAcquire
+from dynamodb_processor_server.runtime.guarded_store import StoreError
+from dynamodb_processor_server.runtime.redis import close_redis, open_redis, run_script
 from dynamodb_processor_server.runtime.sliding_window import windows_until
 
 _CONNECTIONS: Final = 4  # one message of each kind is under way at a time
@@ -40,23 +36,23 @@ class RedisLimitStore:
         # A window of another length, after a change of settings, is counted in other steps.
         names = [self._name("calls", *taking.key, taking.length) for taking in asked]
         numbers = [number for taking in asked for number in (taking.limit, taking.length)]
-        answers = await self._run(self._take_calls, names, numbers)
+        answers = await run_script(self._take_calls, names, numbers)
         try:
             return [_wait(*pair) for pair in zip(asked, answers, strict=True)]
         except (AttributeError, TypeError, ValueError):
-            raise LimitStoreError("garbage") from None
+            raise StoreError("garbage") from None
 
     async def debit_buckets(self, takings: Sequence[BucketDebit]) -> list[float]:
         """Take units and return the balances."""
         names = [self._name("units", *taking.name) for taking in takings]
         amounts = [repr(part) for taking in takings for part in (taking.capacity, taking.units)]
-        answer = await self._run(self._take_units, names, amounts)
+        answer = await run_script(self._take_units, names, amounts)
         try:
             balances = [float(balance) for balance in answer]
         except (TypeError, ValueError):
-            raise LimitStoreError("garbage") from None
+            raise StoreError("garbage") from None
         if len(balances) != len(takings) or not all(map(isfinite, balances)):
-            raise LimitStoreError("garbage")
+            raise StoreError("garbage")
         return balances
 
     async def close(self) -> None:
@@ -66,12 +62,6 @@ class RedisLimitStore:
     def _name(self, kind: str, *parts: str | int) -> str:
         # As JSON, so that no two lists of names make one key, whatever is in the names.
         return f"{self._prefix}limit:{kind}:{orjson.dumps(parts).decode()}"
-
-    async def _run(self, script: Any, names: list[str], arguments: Sequence[str | int]) -> Any:
-        try:
-            return await run_script(script, names, arguments)
-        except RedisCommandError as error:
-            raise LimitStoreError(error.kind, error.words) from None
 
 
 def _wait(taking: WindowAcquire, state: bytes) -> float | None:
