@@ -14,7 +14,7 @@ from dynamodb_processor_server.telemetry.log_writer import LogWriter
 
 _LINE = b"x" * 1023 + b"\n"
 _QUEUE = 4 * 1024  # lines of that size that wait at most
-_PATIENCE = 30.0  # seconds
+_PATIENCE = 120.0  # seconds, which only a writer that hangs reaches
 
 
 class File:
