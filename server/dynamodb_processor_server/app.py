@@ -72,8 +72,8 @@ class App:
     def reload(self) -> None:
         """Check the catalog and the keys file now instead of after `reload_interval`."""
         _log.info("reload_asked_for")
-        self._service.declaration.look_now()
-        self._service.keys.look_now()
+        self._service.declaration.check_now()
+        self._service.keys.check_now()
 
     async def drain(self) -> None:
         """End readiness, serve on for the drain delay, then let calls end.
@@ -128,7 +128,7 @@ def _keep_up_to_date(settings: Settings, service: Service, stack: AsyncExitStack
     interval = settings.reload_interval
     for work in (
         service.bounds.connections.watch(),
-        service.catalog.follow(settings.catalog_refresh),
+        service.catalog.refresh_periodically(settings.catalog_refresh),
         declaration.watch(adopt_catalog, every=interval),
         keys.watch(lambda ring: log_keys_without_tables(ring, declaration.current), every=interval),
     ):

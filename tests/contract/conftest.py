@@ -54,9 +54,9 @@ async def store(
     request: pytest.FixtureRequest, backend: Backend, dynamodb: Any
 ) -> AsyncIterator[Store]:
     """The table behind each implementation in turn."""
-    declaration = TableConfig(table=SCHEMA.table, allow_scan=True, sparse="allow")
-    schema = await TableDescriber(backend).describe("readings", declaration)
-    table = Table("readings", declaration, schema)
+    config = TableConfig(table=SCHEMA.table, allow_scan=True, sparse="allow")
+    schema = await TableDescriber(backend).describe("readings", config)
+    table = Table("readings", config, schema)
     if request.param == "memory":
         yield MemoryStore(table)
     else:

@@ -138,8 +138,8 @@ async def test_the_fast_parser_leaves_batches_as_they_are(clients: Clients, type
 async def test_tables_are_described(backend: Backend, dynamodb: Any) -> None:
     """As the catalog understands them, several key attributes included."""
     describer = TableDescriber(backend)
-    declaration = TableConfig(table=SCHEMA.table)
-    found = await describer.describe("readings", declaration)
+    config = TableConfig(table=SCHEMA.table)
+    found = await describer.describe("readings", config)
     assert found == replace(make_schema(SCHEMA), identity=found.identity)
     assert found.identity.name == SCHEMA.table
     assert SCHEMA.table in await describer.list_names()
@@ -151,7 +151,7 @@ async def test_a_missing_table_is_called_by_its_logical_name(backend: Backend) -
     with pytest.raises(TableNotFound, match="table events does not exist"):
         await TableDescriber(backend).describe("events", TableConfig(table=gone.table))
     plan = plan_for("device = 'd'", gone)
-    renamed = Table("events", plan.table.declaration, plan.table.schema)
+    renamed = Table("events", plan.table.config, plan.table.schema)
     with pytest.raises(TableNotFound, match="table events does not exist"):
         await read(backend, replace(plan, table=renamed))
 

@@ -85,9 +85,9 @@ class Followed:
 
     async def describe(self) -> Table:
         """Look at the table."""
-        declaration = TableConfig(table=SCHEMA.table)
+        config = TableConfig(table=SCHEMA.table)
         description = await self.ask("describe_table")
-        self.table = Table("rooms", declaration, parse_description(description["Table"]))
+        self.table = Table("rooms", config, parse_description(description["Table"]))
         return self.table
 
     async def ask(self, operation: str, **request: Any) -> Any:

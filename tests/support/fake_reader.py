@@ -89,7 +89,7 @@ class _PageInTheMaking:
 
     def branches_of(self, items: Iterable[WireItem]) -> list[list[WireItem]]:
         """Return what each partition holds behind the position, in order."""
-        held = [item for item in items if all(n in item for n in self._plan.path.position)]
+        held = [item for item in items if all(n in item for n in self._plan.path.cursor_attributes)]
         branches = [
             [item for item in held if _is_in(self._plan, values, item)]
             for values in self._plan.key.branches
@@ -116,7 +116,7 @@ class _PageInTheMaking:
             self._count += 1
         self._scanned += 1
         self._left[branch] -= 1
-        self._positions[branch] = key_of(item, self._plan.path.position)
+        self._positions[branch] = key_of(item, self._plan.path.cursor_attributes)
         return None
 
     def _limit_reached(self) -> PageEnd | None:
@@ -157,7 +157,10 @@ def _behind(plan: Plan, position: PartitionCursor, items: list[WireItem]) -> lis
     """Return a partition's items behind a position, in order."""
 
     def place(key: Mapping[str, Any]) -> tuple[Any, ...]:
-        names = (*(attribute.name for attribute in plan.path.key.sort), *plan.path.position)
+        names = (
+            *(attribute.name for attribute in plan.path.key.sort),
+            *plan.path.cursor_attributes,
+        )
         return tuple(from_wire(key[name]).order for name in names)
 
     if position is EXHAUSTED:

@@ -18,47 +18,47 @@ from dynamodb_processor_server.errors import Unauthenticated
 _MAX_KEY_LENGTH: Final = 512
 _HEADERS: Final = frozenset({"x-api-key", "authorization"})
 _MISSING: Final = "no API key: send x-api-key or authorization: Bearer"
-# One text whether the key is unknown, malformed or expired, so that nothing is learnt by trying.
+# Unknown, malformed and expired keys get one text, so that trying keys reveals nothing.
 _INVALID: Final = "the API key is not valid"
 _AMBIGUOUS: Final = "more than one API key: send one"
 
 
 @dataclass(frozen=True, slots=True)
-class _Grant:
+class _Key:
     digest: bytes
     principal: Principal
 
 
 class KeyRing:
-    """The good API keys at one moment; immutable, and replaced as a whole when the file changes.
+    """The valid API keys at one moment; immutable, and replaced when the keys file changes.
 
-    Holds digests only. A plain SHA-256 suffices, because keys are 32 random bytes: there is nothing
-    to guess that a slower digest would protect.
+    Only digests are stored. A plain SHA-256 is enough for keys of 32 random bytes: they cannot be
+    guessed, so a slower digest would protect nothing.
     """
 
-    __slots__ = ("_by_digest", "_nobody")
+    __slots__ = ("_by_digest", "_dummy")
 
-    def __init__(self, grants: Iterable[_Grant]) -> None:
-        self._by_digest = {grant.digest: grant for grant in grants}
-        # An unknown key is compared as well, and with a digest that no text is known to have.
+    def __init__(self, keys: Iterable[_Key]) -> None:
+        self._by_digest = {key.digest: key for key in keys}
+        # An unknown key is compared as well, with a digest that no known text has.
         nobody = Principal("", "", frozenset(), (), "", expires=-math.inf)
-        self._nobody = _Grant(secrets.token_bytes(32), nobody)
+        self._dummy = _Key(secrets.token_bytes(32), nobody)
 
     @classmethod
     def of(cls, file: KeysFile) -> KeyRing:
-        """Return the ring of a keys file."""
-        return cls(_grant_of(entry) for entry in file.keys)
+        """Return the key ring of a parsed keys file."""
+        return cls(_key_of(entry) for entry in file.keys)
 
     @classmethod
     def build(cls, document: ConfigDocument, rate_classes: Iterable[str] | None = None) -> KeyRing:
-        """Return the ring of a keys file's content; what `ReloadableFile` needs.
+        """Return the key ring of a keys file's content, as `ReloadableFile` needs it.
 
         Args:
             document: The file.
-            rate_classes: The names that entries may give as their rate class; None allows any.
+            rate_classes: The allowed names of rate classes; None allows any name.
 
         Raises:
-            ConfigurationError: The content has mistakes; all of them are listed.
+            ConfigurationError: The content has errors; all of them are listed.
         """
         context: Mapping[str, frozenset[str]] | None = None
         if rate_classes is not None:
@@ -70,38 +70,38 @@ class KeyRing:
 
     @property
     def principals(self) -> tuple[Principal, ...]:
-        """Whom the keys belong to, one for each key, in the order of the file."""
-        return tuple(grant.principal for grant in self._by_digest.values())
+        """The principals of the keys, one for each key, in the order of the file."""
+        return tuple(key.principal for key in self._by_digest.values())
 
     def authenticate(self, text: str | None, now: float) -> Principal:
-        """Return who a key belongs to.
+        """Return the principal of a key.
 
         Args:
-            text: The key as the caller sent it; None when there was none.
+            text: The key as the caller sent it; None if the call had none.
             now: Seconds since the epoch.
 
         Raises:
-            Unauthenticated: There is no key, or it is unknown or expired.
+            Unauthenticated: There is no key, or the key is unknown or expired.
         """
         if text is None:
             raise Unauthenticated(_MISSING)
         if len(text) > _MAX_KEY_LENGTH:
             raise Unauthenticated(_INVALID)
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-        grant = self._by_digest.get(digest, self._nobody)
-        if not hmac.compare_digest(grant.digest, digest) or now >= grant.principal.expires:
+        key = self._by_digest.get(digest, self._dummy)
+        if not hmac.compare_digest(key.digest, digest) or now >= key.principal.expires:
             raise Unauthenticated(_INVALID)
-        return grant.principal
+        return key.principal
 
 
 def credential_of(metadata: Iterable[tuple[str, str | bytes]]) -> str | None:
-    """Return the API key in a call's metadata, or None when there is none.
+    """Return the API key in a call's metadata, or None if there is none.
 
-    It is the value of `x-api-key`, or what follows `Bearer` in `authorization` (RFC 6750; the
-    scheme's case does not matter, RFC 9110 section 11.1). Other schemes are not for this service.
+    It is the value of `x-api-key`, or the text after `Bearer` in `authorization` (RFC 6750; the
+    scheme's case does not matter, RFC 9110 section 11.1). Other schemes are ignored.
 
     Raises:
-        Unauthenticated: There are two that differ; which one was meant is not for us to guess.
+        Unauthenticated: There are two different keys; the service does not guess the right one.
     """
     found: str | None = None
     for name, value in metadata:
@@ -122,7 +122,7 @@ def _credential_in(name: str, value: str | bytes) -> str | None:
     return credential.strip() if scheme.lower() == "bearer" else None
 
 
-def _grant_of(entry: KeyEntry) -> _Grant:
+def _key_of(entry: KeyEntry) -> _Key:
     principal = Principal(
         key_id=entry.id,
         name=entry.principal,
@@ -131,4 +131,4 @@ def _grant_of(entry: KeyEntry) -> _Grant:
         rate_class=entry.rate_class,
         expires=entry.expires.timestamp() if entry.expires else math.inf,
     )
-    return _Grant(bytes.fromhex(entry.digest.removeprefix("sha256:")), principal)
+    return _Key(bytes.fromhex(entry.digest.removeprefix("sha256:")), principal)

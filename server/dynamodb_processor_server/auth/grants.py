@@ -1,4 +1,4 @@
-"""What a principal may read: tables, and of a table some attributes and some items."""
+"""Grants: the tables that a principal may read, and the attributes and items of each."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _WILDCARDS: Final = frozenset("*?[")
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Leave to read the tables of a name or pattern.
+    """The right to read the tables with a name, or with names that match a pattern.
 
     Attributes:
-        table: A logical name, or an `fnmatch` pattern over them, case-sensitive.
+        table: A logical name, or a case-sensitive `fnmatch` pattern for logical names.
         attributes: The attributes that may be named and seen; None means all that the table shows.
         rule: The condition that items must meet; None means all items.
-        version: Equal for grants of the same attributes and rule, in every process; empty where
-            neither restricts anything.
+        version: A digest that is equal for grants with equal attributes and rule, in every process;
+            empty if the grant restricts neither.
     """
 
     table: str
@@ -41,32 +41,32 @@ class Grant:
         return not _WILDCARDS.isdisjoint(self.table)
 
     def covers(self, table: str) -> bool:
-        """Return whether the table of that logical name is meant, existing or not."""
+        """Return whether the grant is for the table of that logical name, existing or not."""
         return fnmatchcase(table, self.table) if self.is_pattern else table == self.table
 
 
 def grant_for(table: str, grants: Sequence[Grant]) -> Grant | None:
-    """Return the one grant that counts for a table, None if there is none.
+    """Return the one grant that applies to a table, None if there is none.
 
-    The table's own name counts before patterns, and of several patterns the first that is listed.
-    Grants are never put together: what one withholds, another does not give back.
+    A grant of the table's own name applies before patterns, and the first matching pattern before
+    later ones. Grants are never combined: another grant does not add to the one that applies.
     """
     found = [grant for grant in grants if grant.covers(table)]
     return next((grant for grant in found if not grant.is_pattern), found[0] if found else None)
 
 
-def shadowed_by(grants: Sequence[Grant], place: int) -> int | None:
-    """Return the place of an earlier pattern because of which a later one never counts, or None.
+def shadowed_by(grants: Sequence[Grant], index: int) -> int | None:
+    """Return the index of an earlier pattern that keeps a later one from ever applying, or None.
 
-    Only where the two differ in what they give: then the order is certainly a mistake, and likely
-    one that gives more than was meant.
+    Patterns that give the same are ignored. If the two differ, the order is certainly an error, and
+    probably one that gives more than intended.
     """
-    later = grants[place]
+    later = grants[index]
     if not later.is_pattern or "[" in later.table:
         return None
-    # A character that no name has: only a wildcard can match it.
+    # No name contains this character, so only a wildcard can match it.
     samples = [later.table.replace("?", "~").replace("*", "~" * n) for n in range(3)]
-    for earlier, grant in enumerate(grants[:place]):
+    for earlier, grant in enumerate(grants[:index]):
         if grant.is_pattern and grant.version != later.version and all(map(grant.covers, samples)):
             return earlier
     return None

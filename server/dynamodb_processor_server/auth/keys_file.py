@@ -1,4 +1,4 @@
-"""The keys file: which API keys are good, known only by their digests."""
+"""The keys file: the valid API keys, each stored as a digest."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ _Role = Literal["reader", "admin"]
 
 
 class TableEntry(StrictModel):
-    """A granted table, or several by pattern; where a bare name stands, nothing is restricted.
+    """A granted table, or several tables by pattern; a bare name grants a table unrestricted.
 
     Attributes:
-        table: A logical name or an `fnmatch` pattern, case-sensitive.
+        table: A logical name or a case-sensitive `fnmatch` pattern.
         attributes: The attributes that may be named and seen; None means all that the table shows.
         rule: A condition in the language of `expression`, without parameters, that items must meet;
             None means all items.
-        rule_as_filter: Whether reads may pass over items that the rule hides.
+        rule_as_filter: Whether a read may skip items that the rule hides.
     """
 
     table: TablePattern
@@ -75,7 +75,7 @@ class TableEntry(StrictModel):
 
     @field_validator("rule")
     @classmethod
-    def _readable(cls, rule: str | None) -> str | None:
+    def _is_expression(cls, rule: str | None) -> str | None:
         if rule is not None:
             try:
                 parse_expression(rule, {})
@@ -97,7 +97,7 @@ class TableEntry(StrictModel):
 
     @property
     def grant(self) -> Grant:
-        """What the entry gives."""
+        """The grant that the entry stands for."""
         rule = None
         if self.rule is not None:
             rule = RowRule(parse_expression(self.rule, {}), self.rule_as_filter)
@@ -109,12 +109,12 @@ _PATTERN: Final[TypeAdapter[str]] = TypeAdapter(TablePattern)
 
 
 def _from_name(entry: Any) -> Any:
-    """Return a bare name as the entry that it stands for."""
+    """Return the entry for a bare name; other values unchanged."""
     if not isinstance(entry, str):
         return entry
     try:
         return {"table": _PATTERN.validate_python(entry)}
-    except ValidationError as error:  # the file has no field `table` to speak of
+    except ValidationError as error:  # the operator wrote no field `table` to name in the error
         raise validation_error(error.errors()[0]["msg"]) from None
 
 
@@ -123,13 +123,13 @@ class KeyEntry(StrictModel):
 
     Attributes:
         id: Its name in logs; unique in the file.
-        principal: Who calls with it.
+        principal: The name of the caller that uses it.
         digest: `sha256:` and the SHA-256 of the key's text, in hexadecimal digits.
-        roles: What kinds of methods it is good for.
-        tables: What it may read. A table's own name counts before patterns, and of several
-            patterns the first; entries are never put together.
-        rate_class: The name of the rate limits that hold for it.
-        expires: The moment from which it is no longer good; None means never.
+        roles: The kinds of methods that the key may call.
+        tables: The tables that the key may read. An entry of a table's own name applies before
+            patterns, and the first matching pattern before later ones; entries are never combined.
+        rate_class: The name of the rate limits that apply to it.
+        expires: The time from which it is no longer valid; None means never.
     """
 
     id: _Name
@@ -146,16 +146,16 @@ class KeyEntry(StrictModel):
 
     @field_validator("tables")
     @classmethod
-    def _all_count(cls, tables: tuple[TableEntry, ...]) -> tuple[TableEntry, ...]:
+    def _none_is_shadowed(cls, tables: tuple[TableEntry, ...]) -> tuple[TableEntry, ...]:
         unique(tuple(entry.table for entry in tables))
         grants = [entry.grant for entry in tables]
-        for place in range(len(grants)):
-            earlier = shadowed_by(grants, place)
+        for index in range(len(grants)):
+            earlier = shadowed_by(grants, index)
             if earlier is not None:
                 raise validation_error(
                     f"never counts: entry {earlier}, {grants[earlier].table}, matches all that it "
                     "does; list the narrower pattern first",
-                    place,
+                    index,
                 )
         return tables
 
@@ -169,16 +169,16 @@ class KeyEntry(StrictModel):
 
 
 class KeysFile(StrictModel):
-    """The keys file as a whole; `keys: []` lets nobody in.
+    """The keys file as a whole; `keys: []` means that no key is valid.
 
-    Validated with the context `{"rate_classes": names}`, it refuses other rate classes.
+    With the validation context `{"rate_classes": names}`, other rate classes are refused.
     """
 
     keys: tuple[KeyEntry, ...]
 
     @field_validator("keys")
     @classmethod
-    def _no_two_alike(cls, keys: tuple[KeyEntry, ...]) -> tuple[KeyEntry, ...]:
+    def _are_unique(cls, keys: tuple[KeyEntry, ...]) -> tuple[KeyEntry, ...]:
         for attribute in ("id", "digest"):
             seen: dict[str, int] = {}
             for index, entry in enumerate(keys):
@@ -189,13 +189,13 @@ class KeysFile(StrictModel):
 
 
 def new_key() -> tuple[str, str]:
-    """Return the text of a new random key, and the digest to store in its place."""
+    """Return the text of a new random key, and the digest to store for it."""
     text = KEY_PREFIX + urlsafe_b64encode(secrets.token_bytes(_KEY_BYTES)).decode().rstrip("=")
     return text, digest_of(text)
 
 
 def digest_of(text: str) -> str:
-    """Return the digest of a key's text as the keys file has it."""
+    """Return the digest of a key's text in the form of the keys file."""
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
@@ -205,7 +205,7 @@ def render_entry(entry: KeyEntry, indent: int = 2) -> str:
     fields = {name: list(v) if isinstance(v, tuple) else v for name, v in stated.items()}
     lines = yaml.safe_dump([fields], sort_keys=False, default_flow_style=None, width=1_000)
     if entry.expires is not None:
-        # PyYAML would quote the usual form of a moment, or write one of its own.
+        # PyYAML would quote the usual form of a time, or write a form of its own.
         moment = entry.expires.astimezone(UTC).replace(tzinfo=None)
         lines += f"  expires: {moment.isoformat(timespec='seconds')}Z\n"
     return re.sub("^", " " * indent, lines.rstrip("\n"), flags=re.MULTILINE) + "\n"

@@ -1,4 +1,4 @@
-"""Who calls, and what they may read."""
+"""Principals: authenticated callers with their roles and grants."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Final
 
 from dynamodb_processor_server.auth.grants import Grant, grant_for
 
-# Names come from callers. Longer ones than a catalog can hold are granted to nobody, and no more
-# decisions than this are remembered.
+# Callers choose the names. A name too long for a catalog is granted to nobody, and at most this
+# many decisions are cached.
 _MAX_NAME_LENGTH: Final = 255
 _MAX_DECISIONS: Final = 1_024
 
@@ -19,12 +19,12 @@ class Principal:
     """An authenticated caller.
 
     Attributes:
-        key_id: The id of the API key that was shown; for logs.
-        name: Who it is. Tokens are bound to it, and it may have several keys.
-        roles: What kinds of methods it may call: "reader", "admin".
-        grants: What it may read; of several that cover a table, see `grant_for`.
-        rate_class: The name of the rate limits that hold for it.
-        expires: When the API key expires, in seconds since the epoch.
+        key_id: The id of the API key of the call; for logs.
+        name: The principal's name. Page tokens are bound to it, and it may have several keys.
+        roles: The kinds of methods that it may call: "reader", "admin".
+        grants: The tables that it may read; `grant_for` chooses among several for a table.
+        rate_class: The name of the rate limits that apply to it.
+        expires: The time when the API key expires, in seconds since the epoch.
     """
 
     key_id: str
@@ -38,7 +38,7 @@ class Principal:
     )
 
     def grant(self, table: str) -> Grant | None:
-        """Return what of the table of that logical name is granted; None if nothing is."""
+        """Return the grant that applies to the table of that logical name, or None."""
         try:
             return self._decisions[table]
         except KeyError:

@@ -1,4 +1,4 @@
-"""Keys that grant no table of the catalog, because its name is mistyped or was removed."""
+"""Finds keys that grant no table of the catalog, because a name is mistyped or was removed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _log = structlog.get_logger(__name__)
 def keys_without_tables(ring: KeyRing, catalog: CatalogConfig) -> list[str]:
     """Return the ids of keys that grant no table of a catalog, in order.
 
-    Two patterns are not compared: where the catalog discovers tables, a key with a pattern is taken
-    for a useful one.
+    Two patterns are not compared: if the catalog discovers tables, a key with a pattern is assumed
+    to grant one.
     """
     return [
         principal.key_id
@@ -33,4 +33,4 @@ def log_keys_without_tables(ring: KeyRing, catalog: CatalogConfig) -> None:
 def _grants_a_table(grant: Grant, catalog: CatalogConfig) -> bool:
     if grant.is_pattern:
         return bool(catalog.discover) or any(map(grant.covers, catalog.tables))
-    return catalog.declaration_for(grant.table) is not None
+    return catalog.config_for(grant.table) is not None

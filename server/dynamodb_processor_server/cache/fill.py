@@ -100,7 +100,7 @@ class CacheFill:
         staleness = limits.cache.max_staleness
         oldest = min(
             _LONGEST_AHEAD if self.invalidations_up_to_date else FRESH_SECONDS,
-            plan.table.declaration.cache_ttl,
+            plan.table.config.cache_ttl,
             inf if staleness is None else staleness,
         )
         return (
@@ -174,7 +174,7 @@ class CacheFill:
         ticket = None
         in_advance = limits.surplus is not None and limits.surplus.fetched is not None
         if self._shared is not None and not in_advance:
-            lifetime = plan.table.declaration.cache_ttl
+            lifetime = plan.table.config.cache_ttl
             found = await self._shared.find(self._wanted(key, plan, age, lifetime, shared=shared))
             if not isinstance(found, ExpiringPage):
                 ticket = found
@@ -216,7 +216,7 @@ class CacheFill:
             and self.is_past_quarantine(plan, reading)
         ):
             return page
-        lifetime = plan.table.declaration.cache_ttl * (1 - _JITTER * self._jitter())
+        lifetime = plan.table.config.cache_ttl * (1 - _JITTER * self._jitter())
         last = inf if page.content.valid_until is None else page.content.valid_until
         expires = min(page.content.read_at + lifetime, last)
         if expires <= self._now():
@@ -244,7 +244,7 @@ class CacheFill:
     def _put(
         self, key: PageKey, plan: Plan, reading: GenerationSnapshot, page: ExpiringPage
     ) -> bool:
-        declaration = plan.table.declaration
+        declaration = plan.table.config
         grace = max(declaration.stale_while_revalidate, declaration.stale_if_error)
         last = inf if page.content.valid_until is None else page.content.valid_until
         kept_until = min(page.expires + grace, last)

@@ -70,7 +70,7 @@ class CachingReader:
             if mode is CacheMode.ONLY_IF_CACHED:
                 raise not_cached()
             return await self._reader.read_page(plan, at, limits)
-        declaration = plan.table.declaration
+        declaration = plan.table.config
         key = (plan.cache_key, at, limits.page_size)
         if mode is not CacheMode.REFRESH:
             page = self._keeper.lookup_local(key, limits.cache, declaration.stale_while_revalidate)
@@ -224,6 +224,6 @@ def _bypasses(plan: Plan, limits: ReadOptions) -> bool:
     return (
         limits.cache.mode is CacheMode.BYPASS
         or plan.consistent
-        or not plan.table.declaration.cache_ttl
+        or not plan.table.config.cache_ttl
         or (plan.rule is not None and limits.meters_reads)
     )

@@ -1,4 +1,4 @@
-"""The catalog at work: declarations joined with what DynamoDB says the tables are."""
+"""The catalog: the operator's configuration joined with DynamoDB's descriptions of the tables."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from dynamodb_processor_server.runtime.single_flight import SingleFlight
 
 _log = structlog.get_logger(__name__)
 
-# Names that a pattern matches come from callers: what does not exist is remembered for a while, and
-# few are described at a time, so that guessing names costs DynamoDB next to nothing.
+# Callers choose the names that a pattern matches. Names of missing tables are remembered for a
+# while, and few tables are described at a time, so that guessed names cost DynamoDB little.
 _ABSENT_SECONDS: Final = 30.0
 _ABSENT_NAMES: Final = 1_000
 _CONCURRENT_DESCRIBES: Final = 4
-_MOST_OF_ONE_CALLER: Final = 3  # of these, so that who guesses names does not hold up the others
-_CONCURRENT_REFRESHES: Final = 8  # one table whose description hangs does not hold up the others
+_DESCRIBES_OF_ONE_CALLER: Final = 3  # a caller that guesses names must not hold up the others
+_CONCURRENT_REFRESHES: Final = 8  # a table whose description hangs must not hold up the others
 _DISCOVERED_TABLES: Final = 1_000
-# Reads may contradict a description again and again; DynamoDB is asked so often at most.
-_AGAIN_SECONDS: Final = 1.0
-# The list of all names takes a request for each hundred of them.
+# Many reads may contradict a description; a table is described again at most this often.
+_REPEAT_SECONDS: Final = 1.0
+# Listing all names takes a request for each hundred names.
 _LIST_SECONDS: Final = 5.0
 _LIST: Final = "the list of tables"
 
 
 class Describer(Protocol):
-    """Says what tables there are and what they look like."""
+    """Lists DynamoDB's tables and describes them."""
 
-    async def describe(self, name: str, declaration: TableConfig) -> TableSchema:
+    async def describe(self, name: str, config: TableConfig) -> TableSchema:
         """Return a table's schema; raise TableNotFound or BackendUnavailable."""
         ...
 
@@ -50,91 +50,94 @@ class Describer(Protocol):
 class Catalog:
     """The tables that can be read, by logical name.
 
-    `version` changes whenever an answer of `table` may have changed; what is derived from tables is
-    remembered under it. `complete` is set while every named table has been described.
+    `version` changes whenever a result of `table` may have changed; values derived from tables are
+    cached under it. `complete` is set while every named table has been described.
     """
 
     def __init__(
         self,
-        declaration: CatalogConfig,
+        config: CatalogConfig,
         describer: Describer,
-        patience: float = 30.0,
+        timeout: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
-        asker: Callable[[], str] = lambda: "",
+        current_principal: Callable[[], str] = lambda: "",
     ) -> None:
-        """Create a catalog of which nothing is known yet.
+        """Create a catalog without any table description.
 
         Args:
-            declaration: What is in force until it is replaced.
-            describer: Who is asked.
-            patience: Seconds that a call waits for an answer at most.
-            clock: Seconds, never going back.
-            asker: Names the principal whose call is served; empty for none.
+            config: The catalog's configuration; `replace` changes it.
+            describer: Gets the tables' descriptions and names.
+            timeout: Seconds that a call waits for a description or a list, at most.
+            clock: A monotonic clock, in seconds.
+            current_principal: Returns the name of the principal whose call is served; empty for
+                none.
         """
         self.version = 0
         self.complete = asyncio.Event()
-        self._declaration = declaration
+        self._config = config
         self._describer = describer
         self._tables: dict[str, Table] = {}
         # The last event and reason, by table; names may be callers' guesses, so it is bounded.
         self._logged: LRUCache[str, tuple[str, str]] = LRUCache(_DISCOVERED_TABLES)
         self._absent: TTLCache[str, None] = TTLCache(_ABSENT_NAMES, _ABSENT_SECONDS, clock)
         self._listed: TTLCache[str, Sequence[str]] = TTLCache(1, _LIST_SECONDS, clock)
-        # What `names` was last made of, and what it was.
+        # The two lists that `names` was last built from, and its result.
         self._names: tuple[Sequence[str], Sequence[str], Sequence[str]] | None = None
-        self._first_uses = SingleFlight[None](patience)
-        self._again = SingleFlight[None](patience)
-        self._described_again: TTLCache[str, None] = TTLCache(_ABSENT_NAMES, _AGAIN_SECONDS, clock)
-        self._lists = SingleFlight[Sequence[str]](patience)
-        self._asker = asker
-        self._describing = FairTurns(_CONCURRENT_DESCRIBES, _MOST_OF_ONE_CALLER)
+        self._first_describes = SingleFlight[None](timeout)
+        self._repeated_describes = SingleFlight[None](timeout)
+        self._described_recently: TTLCache[str, None] = TTLCache(
+            _ABSENT_NAMES, _REPEAT_SECONDS, clock
+        )
+        self._lists = SingleFlight[Sequence[str]](timeout)
+        self._current_principal = current_principal
+        self._describe_permits = FairTurns(_CONCURRENT_DESCRIBES, _DESCRIBES_OF_ONE_CALLER)
         if not self.missing:
             self.complete.set()
 
     @property
     def missing(self) -> list[str]:
-        """Named tables that have not been described yet."""
-        return [name for name in self._declaration.tables if name not in self._tables]
+        """Names of the configured tables that have not been described yet."""
+        return [name for name in self._config.tables if name not in self._tables]
 
     @property
-    def declaration(self) -> CatalogConfig:
-        """The declaration in force."""
-        return self._declaration
+    def config(self) -> CatalogConfig:
+        """The configuration in force."""
+        return self._config
 
     def known(self, name: str) -> Table | None:
-        """Return a table that has been described already, or None."""
+        """Return a table that has already been described, or None."""
         return self._tables.get(name)
 
     async def table(self, name: str) -> Table:
-        """Return a table, describing it first if this is the first use.
+        """Return a table; describe it first if this is its first use.
 
-        Raises TableNotFound and BackendUnavailable; and, where describing takes long, Overloaded
-        and DeadlineExceeded.
+        Raises TableNotFound and BackendUnavailable. Raises Overloaded and DeadlineExceeded if
+        describing takes long.
         """
         table = self._tables.get(name)
         if table is not None:
             return table
-        declaration = self._declaration.declaration_for(name)
-        if declaration is None or name in self._absent:
+        config = self._config.config_for(name)
+        if config is None or name in self._absent:
             raise TableNotFound(f"table {name} does not exist")
-        if name not in self._declaration.tables and len(self._tables) >= _DISCOVERED_TABLES:
+        if name not in self._config.tables and len(self._tables) >= _DISCOVERED_TABLES:
             raise BackendUnavailable("too many tables have been discovered", retry_after=60.0)
-        asker = self._asker()
-        self._describing.join(name, asker)
-        describe = partial(self._describe_first, name, declaration, asker)
-        await self._first_uses.call(name, describe, asker)
-        # Where the declaration was replaced meanwhile, the new one decides.
+        principal = self._current_principal()
+        self._describe_permits.join(name, principal)
+        describe = partial(self._describe_first, name, config, principal)
+        await self._first_describes.call(name, describe, principal)
+        # If the configuration was replaced meanwhile, the new one decides.
         return self._tables.get(name) or await self.table(name)
 
     async def names(self) -> Sequence[str]:
-        """Return the names of all tables that exist, described or not, in order.
+        """Return the sorted names of all existing tables, whether described or not.
 
-        The answer is the same object for as long as it says the same, and is not to be changed.
-        Where patterns need DynamoDB's list, it may be some seconds old. Then this raises
-        BackendUnavailable and, where listing takes long, Overloaded and DeadlineExceeded.
+        The result is the same object as long as it is equal; callers must not change it. If the
+        catalog has patterns, DynamoDB's list is needed, which may be some seconds old. Then this
+        raises BackendUnavailable, and Overloaded and DeadlineExceeded if listing takes long.
         """
-        named = [name for name in self._declaration.tables if name not in self._absent]
-        discovered = await self._discovered_names() if self._declaration.discover else ()
+        named = [name for name in self._config.tables if name not in self._absent]
+        discovered = await self._discovered_names() if self._config.discover else ()
         if self._names is None or self._names[:2] != (named, discovered):
             self._names = named, discovered, sorted({*named, *discovered})
         return self._names[2]
@@ -142,45 +145,44 @@ class Catalog:
     async def refresh(self) -> None:
         """Describe every named and every discovered table again.
 
-        What cannot be described now stays as it was, except tables that no longer exist. Whatever
-        is wrong with one table is logged when it changes, and keeps no other from being described.
+        A table that cannot be described now keeps its last description, unless it no longer exists.
+        A table's error is logged when it changes, and does not stop the refresh of other tables.
         """
-        names = iter(list(dict.fromkeys((*self._declaration.tables, *self._tables))))
+        names = iter(list(dict.fromkeys((*self._config.tables, *self._tables))))
 
-        async def refresh_in_turn() -> None:
+        async def refresh_remaining() -> None:
             for name in names:
-                declaration = self._declaration.declaration_for(name)
-                if declaration is not None:
-                    await self._refresh(name, declaration)
+                config = self._config.config_for(name)
+                if config is not None:
+                    await self._refresh(name, config)
 
         async with asyncio.TaskGroup() as tasks:
             for _ in range(_CONCURRENT_REFRESHES):
-                tasks.create_task(refresh_in_turn())
+                tasks.create_task(refresh_remaining())
 
     async def describe_again(self, name: str) -> None:
-        """Describe one table whose description a read has contradicted.
+        """Describe one table again, because a read has contradicted its description.
 
-        `version` tells whether that changed anything. Calls that ask at the same time share one
-        description, and within a second of it there is no other. Raises Overloaded and
-        DeadlineExceeded.
+        `version` changes if the description did. Concurrent calls share one request, and there is
+        at most one request in a second. Raises Overloaded and DeadlineExceeded.
         """
-        declaration = self._declaration.declaration_for(name)
-        if declaration is not None and name not in self._described_again:
-            await self._again.call(name, partial(self._refresh_once, name, declaration))
+        config = self._config.config_for(name)
+        if config is not None and name not in self._described_recently:
+            await self._repeated_describes.call(name, partial(self._refresh_once, name, config))
 
-    async def _refresh_once(self, name: str, declaration: TableConfig) -> None:
-        await self._refresh(name, declaration)
-        self._described_again[name] = None
+    async def _refresh_once(self, name: str, config: TableConfig) -> None:
+        await self._refresh(name, config)
+        self._described_recently[name] = None
 
-    async def _refresh(self, name: str, declaration: TableConfig) -> None:
-        """Describe one table again and log what is wrong with it; raise nothing."""
+    async def _refresh(self, name: str, config: TableConfig) -> None:
+        """Describe one table again; log an error instead of raising it."""
         try:
-            await self._describe(name, declaration)
+            await self._describe(name, config)
         except TableNotFound as error:
-            self._log_change(name, "table_missing", str(error), dynamodb_table=declaration.table)
+            self._log_change(name, "table_missing", str(error), dynamodb_table=config.table)
         except (BackendUnavailable, BackendRefused) as error:
             self._log_failure(name, error)
-        except Exception as error:  # noqa: BLE001 - one table does not end the round of the others
+        except Exception as error:  # noqa: BLE001 - one table must not end the refresh of the others
             reason = f"{type(error).__name__}: {error}"
             self._log_change(name, "table_not_described", reason, exc_info=error)
 
@@ -190,74 +192,76 @@ class Catalog:
         self._log_change(name, "table_not_described", reason)
 
     def _log_change(self, name: str, event: str, reason: str, **more: Any) -> None:
-        """Log what is wrong with a table, unless it was the last thing logged of it."""
+        """Log an event of a table, unless it is the last one logged for the table."""
         if self._logged.get(name) != (event, reason):
             self._logged[name] = (event, reason)
             _log.warning(event, table=name, reason=reason, **more)
 
-    async def follow(
+    async def refresh_periodically(
         self, every: float, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
-        """Refresh every so many seconds, sooner while a named table is missing, until cancelled."""
+        """Refresh every `every` seconds, or every 5 while a table is missing, until cancelled."""
         while True:
             await sleep(min(every, 5.0) if self.missing else every)
             try:
                 await self.refresh()
-            except Exception:  # noqa: BLE001 - the next turn may fare better
+            except Exception:  # noqa: BLE001 - the next refresh may succeed
                 _log.exception("catalog_refresh_failed")
 
-    def replace(self, declaration: CatalogConfig) -> None:
-        """Put a new declaration in force; what is known of unchanged tables is kept."""
-        self._declaration = declaration
+    def replace(self, config: CatalogConfig) -> None:
+        """Put a new configuration in force; descriptions of unchanged tables are kept."""
+        self._config = config
         self._tables = {
             name: table
             for name, table in self._tables.items()
-            if declaration.declaration_for(name) == table.declaration
+            if config.config_for(name) == table.config
         }
         self._absent.clear()
         self._listed.clear()
         self._logged.clear()
-        self._first_uses.forget()
-        self._again.forget()
-        self._described_again.clear()
+        self._first_describes.forget()
+        self._repeated_describes.forget()
+        self._described_recently.clear()
         self._changed()
 
     async def _discovered_names(self) -> Sequence[str]:
         names = self._listed.get(_LIST)
-        return await self._lists.call(_LIST, self._list, self._asker()) if names is None else names
+        if names is None:
+            names = await self._lists.call(_LIST, self._list, self._current_principal())
+        return names
 
     async def _list(self) -> Sequence[str]:
-        """List what the patterns match, which takes long where tables are many."""
+        """List the tables that match a pattern; this takes long in an account with many tables."""
         all_names = await self._describer.list_names()
-        patterns = self._declaration.discover  # those of now
+        patterns = self._config.discover  # read after the await: they may have been replaced
         names = self._listed[_LIST] = [
             name for name in all_names if any(fnmatchcase(name, pattern) for pattern in patterns)
         ]
         return names
 
-    async def _describe_first(self, name: str, declaration: TableConfig, asker: str) -> None:
-        async with self._describing.turn(name, asker):
+    async def _describe_first(self, name: str, config: TableConfig, principal: str) -> None:
+        async with self._describe_permits.turn(name, principal):
             if name not in self._tables:
                 try:
-                    await self._describe(name, declaration)
+                    await self._describe(name, config)
                 except BackendUnavailable as error:
                     self._log_failure(name, error)
                     raise
 
-    async def _describe(self, name: str, declaration: TableConfig) -> None:
+    async def _describe(self, name: str, config: TableConfig) -> None:
         try:
-            schema = await self._describer.describe(name, declaration)
+            schema = await self._describer.describe(name, config)
         except TableNotFound:
-            if self._was_replaced(name, declaration):
+            if self._was_replaced(name, config):
                 return
             self._absent[name] = None
             if self._tables.pop(name, None):
                 self._changed()
             raise
-        if self._was_replaced(name, declaration):
+        if self._was_replaced(name, config):
             return
         self._absent.pop(name, None)
-        table = Table(name, declaration, schema)
+        table = Table(name, config, schema)
         if table.schema_conflicts:
             raise BackendRefused(f"catalog: tables.{name}: {'; '.join(table.schema_conflicts)}")
         if schema.skipped:
@@ -268,9 +272,9 @@ class Catalog:
             self._tables[name] = table
             self._changed()
 
-    def _was_replaced(self, name: str, declaration: TableConfig) -> bool:
-        """Return whether what DynamoDB was asked for is in force no longer."""
-        return self._declaration.declaration_for(name) != declaration
+    def _was_replaced(self, name: str, config: TableConfig) -> bool:
+        """Return whether another configuration of the table is in force by now."""
+        return self._config.config_for(name) != config
 
     def _changed(self) -> None:
         self.version += 1

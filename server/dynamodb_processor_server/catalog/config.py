@@ -1,6 +1,6 @@
-"""The catalog as its operator declares it: which tables can be read, and how.
+"""The catalog's configuration: which tables can be read, and how.
 
-What a declaration does not say (keys, indexes, projections) is asked of DynamoDB.
+The rest (keys, indexes, projections) comes from DynamoDB's descriptions of the tables.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _PageSize = Annotated[int, Field(strict=True, ge=1, le=10_000)]
 
 
 class PageSizes(StrictModel):
-    """How many items a page holds: when the caller does not say, and at most."""
+    """How many items a page holds by default and at most."""
 
     maximum: _PageSize = DEFAULT_MAX_PAGE_SIZE
     default: _PageSize = Field(
@@ -82,36 +82,36 @@ class PageSizes(StrictModel):
 
 
 def _has_default_region(info: ValidationInfo) -> bool:
-    """Return whether tables may leave their region out, as the context says; True without one."""
+    """Return whether a table may leave out its region; True without a validation context."""
     return info.context is None or bool(info.context.get("has_region", True))
 
 
 class TableOptions(StrictModel):
-    """What the readers of a table may do, and how it is served.
+    """Options of a table: the attributes that readers see, their rights, caching and keys.
 
     Attributes:
-        description: Words for the readers.
+        description: A text for the readers.
         page_size: Items per page.
-        cache_ttl: Seconds for which pages stay cached; 0 means that none is.
-        stale_while_revalidate: Seconds after that for which they are served once more, while they
-            are read again; 0 means not at all.
-        stale_if_error: Seconds after `cache_ttl` for which they are served when DynamoDB fails; 0
-            means not at all.
+        cache_ttl: Seconds for which pages stay cached; 0 disables caching.
+        stale_while_revalidate: Seconds after `cache_ttl` in which an expired page is served once
+            more while it is read again; 0 disables this.
+        stale_if_error: Seconds after `cache_ttl` in which an expired page is served when DynamoDB
+            fails; 0 disables this.
         attributes: The attributes that readers see; None means all.
-        required: The attributes that the operator vouches every item has, and that an attribute
-            of an index's key always is a valid key: of the key's type, not empty, and of at most
-            1,024 bytes (2,048 in a partition key).
-        sparse: Whether an index that may hide items is used all the same.
+        required: The attributes that the operator guarantees to exist in every item. If such an
+            attribute belongs to an index's key, its value is also guaranteed to be a valid key: of
+            the key's type, not empty, and of at most 1,024 bytes (2,048 in a partition key).
+        sparse: Whether an index that may lack items is used anyway.
         allow_scan: Whether a condition that fixes no partition key is served.
-        timestamps: Attributes and fields of keys that hold times, and in which form.
-        keys: Templates of stored keys, such as `PK: "USER#{user_id}"`, by attribute. Where an item
-            matches several that have a field in common, the first says what the field is.
-        expose_keys: Whether readers see the keys that templates make up.
-        time_to_live: The attribute after whose time, in seconds since the epoch, DynamoDB deletes
-            an item, at its leisure.
-        hide_expired: Whether items past that time are left out although still there.
-        invalidate_from_stream: Whether the table's stream is followed, so that what is written
-            invalidates what is cached.
+        timestamps: Attributes and fields of keys that hold times, with the form of each.
+        keys: Templates of stored keys by attribute, such as `PK: "USER#{user_id}"`. If an item
+            matches several templates with a common field, the first gives the field's value.
+        expose_keys: Whether readers see the stored keys that have templates.
+        time_to_live: The attribute with the time, in seconds since the epoch, after which DynamoDB
+            deletes an item. The deletion may be late.
+        hide_expired: Whether items past that time are left out while DynamoDB still has them.
+        invalidate_from_stream: Whether the table's stream is consumed, so that writes to the table
+            invalidate cached pages.
     """
 
     description: str = Field(default="", max_length=1_000)
@@ -168,7 +168,7 @@ class TableOptions(StrictModel):
 
     @field_validator("invalidate_from_stream")
     @classmethod
-    def _by_one_alone(cls, follows: bool, info: ValidationInfo) -> bool:
+    def _has_shared_invalidations(cls, follows: bool, info: ValidationInfo) -> bool:
         if follows and info.context is not None and not info.context.get("may_follow"):
             raise validation_error(
                 "needs the setting redis_url, or single_replica: replicas that share nothing could "
@@ -178,7 +178,7 @@ class TableOptions(StrictModel):
 
     @property
     def view(self) -> LogicalView:
-        """How the table's items look to its readers."""
+        """The logical view that the options define."""
         return LogicalView(
             templates=tuple(_template(*key, self.timestamps) for key in self.keys.items()),
             timestamps={name: FORMS[form] for name, form in self.timestamps.items()},
@@ -188,12 +188,12 @@ class TableOptions(StrictModel):
 
 
 class TableConfig(TableOptions):
-    """One table: where it is, and its options.
+    """One table: its name and place in DynamoDB, and its options.
 
     Attributes:
         table: The name in DynamoDB.
-        region: The AWS region; None means that of the process.
-        role_arn: The IAM role to assume for reading; None means the process's own.
+        region: The AWS region; None means the region of the process.
+        role_arn: The IAM role to assume for reading; None means the role of the process.
     """
 
     table: DynamoDBName
@@ -214,14 +214,14 @@ def _template(attribute: str, text: str, forms: Mapping[str, str]) -> KeyTemplat
 
 
 class CatalogConfig(StrictModel):  # type: ignore[no-redef]  # two fields read `discover`
-    """All tables that can be read: named ones, and those that a pattern discovers.
+    """All tables that can be read: named ones, and those discovered by a pattern.
 
     Attributes:
-        tables: Declarations by logical name.
-        discover: Patterns (`fnmatch`, case-sensitive) over the names of DynamoDB tables, which are
+        tables: Configurations by logical name.
+        discover: Patterns (`fnmatch`, case-sensitive) for the names of DynamoDB tables, which are
             served under their own names.
-        discover_options: Options of discovered tables by pattern, where `discover` is a mapping;
-            of several patterns that match a table the first counts. Others have the defaults.
+        discover_options: Options of discovered tables by pattern, if `discover` is a mapping. The
+            first pattern that matches a table counts. Other tables have the defaults.
     """
 
     tables: dict[LogicalName, TableConfig] = Field(default_factory=dict)
@@ -235,7 +235,7 @@ class CatalogConfig(StrictModel):  # type: ignore[no-redef]  # two fields read `
     @field_validator("discover", mode="before")
     @classmethod
     def _patterns(cls, discover: Any) -> Any:
-        # A name that is no pattern is reported as a name of the mapping.
+        # A name that is not a pattern is reported as a name of the mapping.
         if isinstance(discover, Mapping):
             return tuple(name for name in discover if _is_pattern(name))
         return discover
@@ -249,10 +249,10 @@ class CatalogConfig(StrictModel):  # type: ignore[no-redef]  # two fields read `
 
     @field_validator("tables", mode="before")
     @classmethod
-    def _named(cls, tables: Any) -> Any:
+    def _with_table_names(cls, tables: Any) -> Any:
         if not isinstance(tables, Mapping):
             return tables
-        return {name: _with_table(name, declared) for name, declared in tables.items()}
+        return {name: _with_table(name, fields) for name, fields in tables.items()}
 
     @field_validator("discover")
     @classmethod
@@ -265,12 +265,12 @@ class CatalogConfig(StrictModel):  # type: ignore[no-redef]  # two fields read `
             )
         return discover
 
-    def declaration_for(self, logical_name: str) -> TableConfig | None:
-        """Return what is declared for a name: by name, else by pattern; None when nothing is."""
+    def config_for(self, logical_name: str) -> TableConfig | None:
+        """Return the configuration of a table by its name, else by pattern; None without either."""
         return self.tables.get(logical_name) or self._discovered(logical_name)
 
     def _discovered(self, name: str) -> TableConfig | None:
-        # The name is checked first: it may come from a caller, and go to DynamoDB.
+        # The name is checked first, because it may come from a caller and is sent to DynamoDB.
         if not _DYNAMODB_NAME.fullmatch(name):
             return None
         pattern = next((each for each in self.discover if fnmatchcase(name, each)), None)
@@ -285,11 +285,11 @@ def _is_pattern(name: Any) -> bool:
     return isinstance(name, str) and _PATTERN.fullmatch(name) is not None
 
 
-def _with_table(name: Any, declared: Any) -> Any:
-    """Return the declaration with the table's name, which is the logical one unless given.
+def _with_table(name: Any, fields: Any) -> Any:
+    """Return a table's fields with the DynamoDB name, by default the logical name.
 
-    A name without anything below it declares a table with the defaults.
+    A name with nothing below it stands for a table with the defaults.
     """
-    if declared is None:
+    if fields is None:
         return {"table": name}
-    return {"table": name, **declared} if isinstance(declared, Mapping) else declared
+    return {"table": name, **fields} if isinstance(fields, Mapping) else fields

@@ -1,4 +1,4 @@
-"""Reads a DescribeTable answer, of which any part may be missing or not understood."""
+"""Parses DescribeTable results; any part of a result may be missing or unknown."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _PROJECTIONS: Final = ("ALL", "KEYS_ONLY", "INCLUDE")
 
 
 class DescriptionError(Exception):
-    """A DescribeTable answer does not say what the table's own key is."""
+    """A DescribeTable result lacks the table's own key."""
 
 
 def parse_description(
     description: Mapping[str, Any], endpoint: str = "", region: str = ""
 ) -> TableSchema:
-    """Return the schema that a DescribeTable answer's `Table` describes.
+    """Return the schema of the table in a DescribeTable result, given its `Table` field.
 
-    `endpoint` and `region` are those of the client that asked.
-    An index whose description cannot be read is left out of `paths`, whatever is wrong with it.
+    `endpoint` and `region` are those of the client that sent the request. An index whose
+    description has an error of any kind is left out of `paths`.
     Raises DescriptionError if the table's own key cannot be read.
     """
     try:
@@ -54,17 +54,17 @@ def parse_description(
             except (KeyError, TypeError, AttributeError) as error:
                 skipped.append(f"{index['IndexName']}: its description is not understood: {error}")
                 continue
-            reason = _obstacle(index, path)
+            reason = _unreadable_reason(index, path)
             if reason is None:
                 paths.append(path)
             else:
                 unreadable.append(path)
                 skipped.append(f"{path.index}: {reason}")
-    # Of a stream that was switched off, the ARN remains.
+    # The ARN of a stream remains after the stream was switched off.
     streams = description.get("StreamSpecification") or {}
     arn = description.get("LatestStreamArn") if streams.get("StreamEnabled") else None
-    strong = description.get("MultiRegionConsistency") == "STRONG"
-    replicated = bool(description.get("Replicas")) and not strong
+    consistent = description.get("MultiRegionConsistency") == "STRONG"
+    replicated = bool(description.get("Replicas")) and not consistent
     return TableSchema(
         name,
         tuple(paths),
@@ -78,14 +78,14 @@ def parse_description(
 
 
 def _key_types(definitions: Any) -> dict[str, str]:
-    """Return the types of key attributes by name, without those that are not known here."""
+    """Return the types of key attributes by name, without types unknown to this service."""
     defined = _named(definitions, "AttributeName")
     types = {each["AttributeName"]: each.get("AttributeType") for each in defined}
     return {name: kind for name, kind in types.items() if kind in KEY_TYPES}
 
 
 def _named(elements: Any, name: str) -> list[Mapping[str, Any]]:
-    """Return those of a description's elements that have a name, by name."""
+    """Return the elements of a description that have a name, sorted by name."""
     found = [each for each in elements or () if isinstance(each, Mapping) and each.get(name)]
     return sorted(found, key=lambda each: str(each[name]))
 
@@ -98,8 +98,8 @@ def _item_bytes(description: Mapping[str, Any]) -> float | None:
     return size / items
 
 
-def _obstacle(index: Mapping[str, Any], path: AccessPath) -> str | None:
-    """Return why an index cannot be read, None if it can."""
+def _unreadable_reason(index: Mapping[str, Any], path: AccessPath) -> str | None:
+    """Return the reason why an index cannot be read, None if it can."""
     status = index.get("IndexStatus", "ACTIVE")
     if status not in _READABLE:
         return f"its status is {status}"
@@ -120,15 +120,16 @@ def _projection(index: Mapping[str, Any]) -> Mapping[str, Any]:
 def _index_path(
     index: Mapping[str, Any], kind: PathKind, table_key: Iterable[str], types: Mapping[str, str]
 ) -> AccessPath:
-    """Return the path of an index, as far as it is described; it may lack types and projection."""
+    """Return an index's path from its description, which may lack types and the projection."""
     key = _key_schema(index["KeySchema"], types)
-    own = tuple(attribute.name for attribute in key.attributes)
-    position = tuple(dict.fromkeys((*own, *table_key)))
+    names = (attribute.name for attribute in key.attributes)
+    cursor_attributes = tuple(dict.fromkeys((*names, *table_key)))
     projection = _projection(index)
     projected = None
     if projection.get("ProjectionType") != "ALL":
-        projected = frozenset(position).union(projection.get("NonKeyAttributes") or ())
-    return AccessPath(index["IndexName"], kind, key, projected, position)
+        non_key = projection.get("NonKeyAttributes") or ()
+        projected = frozenset(cursor_attributes).union(non_key)
+    return AccessPath(index["IndexName"], kind, key, projected, cursor_attributes)
 
 
 def _key_schema(elements: Iterable[Mapping[str, str]], types: Mapping[str, str]) -> KeySchema:

@@ -1,4 +1,4 @@
-"""The identity of a table: which one in DynamoDB a name stands for at the moment."""
+"""The identity of a table, which tells it from an earlier table of the same name."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True, slots=True)
 class TableIdentity:
-    """What distinguishes a table from every other one.
+    """The values that identify a table in DynamoDB.
 
     Attributes:
         name: Its name in DynamoDB.
-        endpoint: The URL that it is read from.
+        endpoint: The URL of the endpoint that it is read from.
         region: The region that requests are signed for.
-        arn: Its ARN, which has partition, region and account; empty where DescribeTable has none.
-        incarnation: Its `TableId`, which a table that is deleted and created again does not keep.
-            Where DescribeTable has none, the time of its creation; empty without that as well.
+        arn: Its ARN, with partition, region and account; empty where DescribeTable has none.
+        incarnation: Its `TableId`, which changes when a table is deleted and created again. Where
+            DescribeTable has none, the time of its creation; empty without that as well.
     """
 
     CANONICAL_TAGS: ClassVar = (
@@ -34,12 +34,12 @@ class TableIdentity:
 
     @property
     def location(self) -> tuple[str, ...]:
-        """Where the table is: the same for all tables that ever have this place and name."""
+        """The identity without `incarnation`: equal for all tables with this place and name."""
         return (self.endpoint, self.region, self.arn, self.name)
 
 
 def identity_of(description: Mapping[str, Any], endpoint: str, region: str) -> TableIdentity:
-    """Return the identity of the table that a DescribeTable answer's `Table` describes."""
+    """Return the identity of the table in a DescribeTable result, given its `Table` field."""
     created = description.get("CreationDateTime", "")
     if isinstance(created, datetime):
         created = created.timestamp()

@@ -1,7 +1,7 @@
-"""Key templates: how a stored key is composed of logical fields, `"USER#{user_id}"`.
+"""Key templates: how a stored key is composed of logical fields, such as `"USER#{user_id}"`.
 
-A field ends where the text that follows it in the template begins, so its values must not contain
-that text; without this rule `{a}#{b}` would read `x#y` + `z` and `x` + `y#z` as the same key.
+A field ends at the text that follows it in the template, so its value must not contain that text.
+Without this rule, `x#y` + `z` and `x` + `y#z` would compose the same key of `{a}#{b}`.
 Fields are never empty.
 """
 
@@ -15,7 +15,7 @@ from typing import ClassVar, TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class TemplateField:
-    """A field in a template; `width` is its number of characters where that is always the same."""
+    """A field of a template; `width` is its number of characters if that is fixed."""
 
     CANONICAL_TAGS: ClassVar = ("template_field", {"name": 1, "width": 2})
 
@@ -28,7 +28,7 @@ Part: TypeAlias = str | TemplateField
 
 @dataclass(frozen=True, slots=True)
 class KeyTemplate:
-    """The template of one stored key attribute, a string."""
+    """The template of one stored key attribute of type string."""
 
     CANONICAL_TAGS: ClassVar = ("key_template", {"attribute": 1, "parts": 2})
 
@@ -37,9 +37,9 @@ class KeyTemplate:
 
     @classmethod
     def parse(cls, attribute: str, text: str, widths: Mapping[str, int]) -> KeyTemplate:
-        """Return the template that `text` says; `widths` are those of fields of a known form.
+        """Parse a template; `widths` has the widths of fields whose timestamp form is fixed.
 
-        Raise ValueError, with the reason, if the text is no template.
+        Raises ValueError with the reason if the text is not a template.
         """
         parts: list[Part] = []
         for literal, name, spec, conversion in Formatter().parse(text):
@@ -65,7 +65,7 @@ class KeyTemplate:
         return tuple(part for part in self.parts if isinstance(part, TemplateField))
 
     def compose(self, values: Mapping[str, str]) -> str:
-        """Return the stored key. Raise ValueError, naming the field, for a value it cannot hold."""
+        """Return the stored key. Raises ValueError, which names the field, for an invalid value."""
         for field in self.fields:
             reason = self.rejection_reason(field, values[field.name])
             if reason is not None:
@@ -75,47 +75,47 @@ class KeyTemplate:
         )
 
     def rejection_reason(self, field: TemplateField, value: str) -> str | None:
-        """Return why a field cannot have a value, None if it can."""
+        """Return the reason why a field cannot have a value, None if it can."""
         if not value:
             return "is part of a key and never empty"
         if field.width is not None:
             fits = len(value) == field.width
             return None if fits else f"has {field.width} characters in the key"
-        following = self._after(field)
-        if following and (value + following).find(following) != len(value):
-            return f"is part of a key and must not contain {following!r}"
+        separator = self._text_after(field)
+        if separator and (value + separator).find(separator) != len(value):
+            return f"is part of a key and must not contain {separator!r}"
         return None
 
     def decompose(self, stored: str) -> dict[str, str] | None:
-        """Return the values of the fields, None for a key that was not made by this template."""
+        """Return the values of the fields; None if the key does not match the template."""
         values: dict[str, str] = {}
-        at = 0
-        for position, part in enumerate(self.parts):
+        start = 0
+        for index, part in enumerate(self.parts):
             if isinstance(part, str):
-                if not stored.startswith(part, at):
+                if not stored.startswith(part, start):
                     return None
-                at += len(part)
+                start += len(part)
                 continue
-            end = self._end(position, part, stored, at)
-            if end <= at:
+            end = self._end_of_value(index, part, stored, start)
+            if end <= start:
                 return None
-            values[part.name] = stored[at:end]
-            at = end
-        return values if at == len(stored) else None
+            values[part.name] = stored[start:end]
+            start = end
+        return values if start == len(stored) else None
 
-    def _end(self, position: int, field: TemplateField, stored: str, at: int) -> int:
+    def _end_of_value(self, index: int, field: TemplateField, stored: str, start: int) -> int:
         if field.width is not None:
-            return at + field.width if at + field.width <= len(stored) else -1
-        if position + 1 == len(self.parts):
+            return start + field.width if start + field.width <= len(stored) else -1
+        if index + 1 == len(self.parts):
             return len(stored)
-        following = self.parts[position + 1]
-        assert isinstance(following, str), "checked by parse"
-        return stored.find(following, at)
+        separator = self.parts[index + 1]
+        assert isinstance(separator, str), "checked by parse"
+        return stored.find(separator, start)
 
-    def _after(self, field: TemplateField) -> str:
-        position = self.parts.index(field) + 1
-        following = self.parts[position] if position < len(self.parts) else ""
-        return following if isinstance(following, str) else ""
+    def _text_after(self, field: TemplateField) -> str:
+        index = self.parts.index(field) + 1
+        separator = self.parts[index] if index < len(self.parts) else ""
+        return separator if isinstance(separator, str) else ""
 
     def _check(self) -> None:
         names = [field.name for field in self.fields]

@@ -1,11 +1,13 @@
-"""The logical view of a table: its items as callers see them, whatever the form they are stored in.
+"""The logical view of a table: its items as callers see them, not as they are stored.
 
-An item is read in three forms. Stored: as DynamoDB has it. Expanded: with the fields of its key
-templates besides; conditions are evaluated on this one. Logical: timestamps in RFC 3339 and stored
-keys hidden; this one is returned.
+An item has three forms:
 
-An item may also store an attribute with the name of a field. Conditions are about the field, which
-only keys give. A stored attribute is shown where no key of the item gives the field.
+- Stored: as DynamoDB has it.
+- Expanded: with the fields of its key templates added. Conditions are evaluated on this form.
+- Logical: with timestamps in RFC 3339 and without hidden keys. Callers get this form.
+
+An item may also store an attribute with the name of a field. Conditions refer to the field, whose
+value comes from keys alone. The stored attribute is shown if no key of the item gives the field.
 """
 
 from __future__ import annotations
@@ -17,15 +19,15 @@ from typing import Any, ClassVar, Final
 from dynamodb_processor_server.catalog.key_templates import KeyTemplate
 from dynamodb_processor_server.catalog.timestamps import TimestampForm
 
-# What DynamoDB never deletes for its age is not hidden for it either: it was no time to live.
+# DynamoDB never deletes items whose time is older than this, so the service does not hide them.
 _OLDEST_SECONDS: Final = 5 * 365 * 86_400
 
 
 class ExpandedItem(dict[str, Any]):
-    """An expanded item, and what is known of it besides its attributes.
+    """An expanded item, with facts about it that are not attributes.
 
-    `has_expired` says that it has passed its time to live. `stored_fields` are its stored
-    attributes that have the name of a field.
+    `has_expired` means that its time to live has passed. `stored_fields` are its stored attributes
+    that have the name of a field.
     """
 
     __slots__ = ("has_expired", "stored_fields")
@@ -37,17 +39,18 @@ class ExpandedItem(dict[str, Any]):
 
 
 def has_expired(item: Mapping[str, Any]) -> bool:
-    """Return whether an item has passed its time to live; False where the view has none."""
+    """Return whether an item's time to live has passed; False if the view has no time to live."""
     return isinstance(item, ExpandedItem) and item.has_expired
 
 
 @dataclass(frozen=True, slots=True)
 class LogicalView:
-    """How the items of one table look.
+    """The logical view of one table's items.
 
-    `templates` are those of its stored keys, in the order declared: the first that an item matches
-    says what a field is. `timestamps` are forms by attribute or field. `hidden` attributes are not
-    the callers' to see. `time_to_live` is the attribute after whose time items are hidden.
+    `templates` belong to its stored keys, in the configured order: the first template that an item
+    matches gives the value of a field. `timestamps` are forms by attribute or field. Callers do not
+    see `hidden` attributes. `time_to_live` is the attribute with the time after which an item is
+    hidden.
     """
 
     CANONICAL_TAGS: ClassVar = (
@@ -62,16 +65,16 @@ class LogicalView:
 
     @property
     def is_identity(self) -> bool:
-        """Whether items look as they are stored."""
+        """Whether the view leaves items as they are stored."""
         return not (self.templates or self.timestamps or self.hidden or self.time_to_live)
 
     def sources(self, name: str) -> tuple[str, ...]:
-        """Return the stored attributes that `name` is made of: one, but for fields of templates."""
+        """Return the stored attributes that give `name`: several only for fields of templates."""
         found = tuple(t.attribute for t in self.templates if any(f.name == name for f in t.fields))
         return found or (name,)
 
     def is_field(self, name: str) -> bool:
-        """Return whether a name is a field of a template."""
+        """Return whether `name` is a field of a template."""
         return any(f.name == name for template in self.templates for f in template.fields)
 
     def template(self, attribute: str) -> KeyTemplate | None:
@@ -79,11 +82,11 @@ class LogicalView:
         return next((t for t in self.templates if t.attribute == attribute), None)
 
     def stored_names(self, names: Iterable[str]) -> list[str]:
-        """Return the stored attributes that `names` are made of, each once."""
+        """Return the distinct stored attributes that give `names`."""
         return list(dict.fromkeys(source for name in names for source in self.sources(name)))
 
     def expanded(self, stored: Mapping[str, Any], now: float) -> Mapping[str, Any]:
-        """Return the expanded form of a stored item at `now`, in seconds since the epoch."""
+        """Return the expanded form of a stored item; `now` is in seconds since the epoch."""
         if not self.templates and not self.time_to_live:
             return stored
         fields = {name: value for name, value in stored.items() if self.is_field(name)}
@@ -93,14 +96,14 @@ class LogicalView:
         for template in self.templates:
             text = stored.get(template.attribute, _NOTHING).get("S")
             for name, value in (template.decompose(text) or {} if text else {}).items():
-                if self._is_sound(name, value):
+                if self._is_valid(name, value):
                     item.setdefault(name, {"S": value})
         if self.time_to_live and _has_expired(stored.get(self.time_to_live), now):
             item.has_expired = True
         return item
 
     def with_stored_fields(self, item: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return an expanded item with what it stores under the names of fields it lacks."""
+        """Return an expanded item with its stored attributes for the fields that it lacks."""
         if isinstance(item, ExpandedItem) and item.stored_fields:
             return {**item.stored_fields, **item}
         return item
@@ -110,12 +113,12 @@ class LogicalView:
         item = {name: value for name, value in expanded.items() if name not in self.hidden}
         for name, form in self.timestamps.items():
             text = item.get(name, _NOTHING).get(form.type)
-            shown = form.shown(text) if text is not None else None
-            if shown is not None:
-                item[name] = {"S": shown}
+            rfc3339 = form.to_rfc3339(text) if text is not None else None
+            if rfc3339 is not None:
+                item[name] = {"S": rfc3339}
         return item
 
-    def _is_sound(self, name: str, value: str) -> bool:
+    def _is_valid(self, name: str, value: str) -> bool:
         form = self.timestamps.get(name)
         return form is None or form.is_stored(value)
 
@@ -124,7 +127,7 @@ _NOTHING: Final[Mapping[str, Any]] = {}
 
 
 def expiry(value: Mapping[str, Any] | None, now: float) -> float | None:
-    """Return the time that a time-to-live attribute says, None if it says none."""
+    """Return the time in a time-to-live attribute; None if it has no valid one."""
     if value is None or "N" not in value:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Tables: keys, and the access paths that can answer a query."""
+"""Schemas of tables: keys, and the access paths that a query can read."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.catalog.key_templates import KeyTemplate
 from dynamodb_processor_server.catalog.logical_view import LogicalView
 
-BASE_TABLE = "@table"  # what callers write in `index` to mean no index
+BASE_TABLE = "@table"  # the value of `index` in a query that means the table itself
 
 #: The types that a key attribute can have.
 KEY_TYPES: Final = frozenset({"S", "N", "B"})
 
 
 class PathKind(Enum):
-    """What an access path reads."""
+    """The kind of an access path."""
 
     TABLE = "table"
     LOCAL = "local index"
@@ -29,9 +29,9 @@ class PathKind(Enum):
 class KeyAttribute:
     """One attribute of a key; `type` is S, N or B.
 
-    `type` is empty where DynamoDB does not say it, which happens while an index is deleted.
-    `template` says what it is composed of, if anything. `is_decisive` says that its fields are what
-    this template says, whichever others name them.
+    `type` is empty if DynamoDB does not give it, as while an index is deleted. `template` is its
+    composition, if it has one. `is_decisive` means that this template determines the values of its
+    fields, even if other templates have the same fields.
     """
 
     name: str
@@ -41,17 +41,17 @@ class KeyAttribute:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """What callers say to fix it: the fields it is composed of, else its own name."""
+        """The names that callers use to fix it: the fields of its template, else its own name."""
         if self.template is None:
             return (self.name,)
         return tuple(field.name for field in self.template.fields)
 
     def may_have_type(self, type_name: str) -> bool:
-        """Return whether values of a type can be in the key, for all DynamoDB says."""
+        """Return whether the key may hold values of a type; any key type if DynamoDB gives none."""
         return type_name == self.type if self.type else type_name in KEY_TYPES
 
     def with_templates_of(self, view: LogicalView) -> KeyAttribute:
-        """Return the attribute with the template that a view has for it."""
+        """Return the attribute with its template in a view."""
         template = view.template(self.name)
         if template is None:
             return self
@@ -71,7 +71,7 @@ class KeySchema:
         """Partition attributes, then sort attributes."""
         return self.partition + self.sort
 
-    def seen_through(self, view: LogicalView) -> KeySchema:
+    def with_templates_of(self, view: LogicalView) -> KeySchema:
         """Return the key with the templates that a view has for its attributes."""
         partition = tuple(attribute.with_templates_of(view) for attribute in self.partition)
         return KeySchema(
@@ -83,16 +83,15 @@ class KeySchema:
 class AccessPath:
     """The base table or one secondary index.
 
-    `index` is None for the base table. `projected` is None when the path holds every attribute.
-    `position` names the attributes that say where a read stands on this path: its own key and the
-    table's.
+    `index` is None for the base table. `projected` is None if the path holds every attribute.
+    `cursor_attributes` are the attributes of a cursor on this path: its own key and the table's.
     """
 
     index: str | None
     kind: PathKind
     key: KeySchema
     projected: frozenset[str] | None
-    position: tuple[str, ...]
+    cursor_attributes: tuple[str, ...]
 
     @property
     def label(self) -> str:
@@ -104,13 +103,12 @@ class AccessPath:
 class TableSchema:
     """A table's access paths; the base table is the first.
 
-    `stream_arn` is the ARN of the stream of what is written to it, None if it has none.
-    `unreadable` are indexes that cannot be read: those that are being made or deleted, and those
-    whose description lacks what a query needs. `skipped` says why, one sentence for each index that
-    cannot be read. `replicated` says that it has copies in other regions that follow it with a
-    delay. `identity` says which table this is, also when another one gets its name.
-    `item_bytes` is how large an item was on average when DynamoDB last counted them, None if
-    it found none; a schema with another average is the same schema.
+    `stream_arn` is the ARN of the table's stream, None if it has none. `unreadable` are indexes
+    that cannot be read: those being created or deleted, and those whose description is incomplete.
+    `skipped` has one sentence for each such index, with the reason. `replicated` means that copies
+    in other regions follow the table with a delay. `identity` tells the table from another one that
+    gets its name. `item_bytes` is the average size of an item at DynamoDB's last count, None if the
+    count found no item; it does not take part in comparisons.
     """
 
     name: str
@@ -128,13 +126,13 @@ class TableSchema:
         return self.paths[0]
 
     @property
-    def written(self) -> tuple[AccessPath, ...]:
-        """What a write may change: another replica may read an index that is unreadable here."""
+    def all_paths(self) -> tuple[AccessPath, ...]:
+        """The paths that a write may change: another replica may read an index unreadable here."""
         return self.paths + self.unreadable
 
     @property
     def key_types(self) -> dict[str, str]:
-        """The types, by name, of all attributes that are part of a key."""
+        """The types of all attributes that are part of a key, by name."""
         return {a.name: a.type for path in self.paths for a in path.key.attributes}
 
     def path(self, label: str) -> AccessPath | None:
@@ -144,19 +142,19 @@ class TableSchema:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table of the catalog: what the operator declared and what DynamoDB describes."""
+    """One table of the catalog: the operator's configuration and DynamoDB's description."""
 
     name: str
-    declaration: TableConfig
+    config: TableConfig
     schema: TableSchema
     view: LogicalView = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        view = self.declaration.view
+        view = self.config.view
         object.__setattr__(self, "view", view)
         if view.templates:
             paths, unreadable = (
-                tuple(replace(path, key=path.key.seen_through(view)) for path in group)
+                tuple(replace(path, key=path.key.with_templates_of(view)) for path in group)
                 for group in (self.schema.paths, self.schema.unreadable)
             )
             schema = replace(self.schema, paths=paths, unreadable=unreadable)
@@ -164,11 +162,11 @@ class Table:
 
     @property
     def schema_conflicts(self) -> list[str]:
-        """What is declared of the view that cannot be of a table with this schema.
+        """Parts of the configured view that contradict the schema, one sentence each.
 
-        An index that is being made or deleted counts: its keys are or were those of the table.
+        The keys of an index that is being created or deleted count as keys of the table.
         """
-        keys = {a.name: a for path in self.schema.written for a in path.key.attributes}
+        keys = {a.name: a for path in self.schema.all_paths for a in path.key.attributes}
         types = {name: attribute.type for name, attribute in keys.items() if attribute.type}
         found = [
             f"keys.{template.attribute}: the table has no such key, or it is no string"
@@ -192,42 +190,40 @@ class Table:
         """Return whether callers may name and see an attribute."""
         if attribute in self.view.hidden:
             return False
-        visible = self.declaration.attributes
+        visible = self.config.attributes
         return visible is None or attribute in visible
 
     def may_show_path(self, path: AccessPath) -> bool:
-        """Return whether callers may name and see all of a path's key, or what it is made of."""
+        """Return whether callers may see a path's key: each attribute, or all fields of it."""
         return all(
             self.may_show(attribute.name) or all(map(self.may_show, attribute.fields))
             for attribute in path.key.attributes
         )
 
     def restricted_to(self, granted: frozenset[str] | None, fixed: frozenset[str]) -> Table:
-        """Return the table as it is for a caller.
+        """Return the table as a caller may see it.
 
-        An index whose key the caller may not see is none to them: its order, and which items it
-        holds, would tell of what is not shown.
+        An index whose key the caller may not see is left out: its order and its choice of items
+        would reveal hidden values.
 
         Args:
             granted: The attributes that the caller may see, of those that the table shows; None
-                means all. Where none is left, the table shows nothing.
-            fixed: Attributes of which the caller gets few values in any case, so that they may be
-                part of an index's key unseen.
+                means all. If none is left, the table shows nothing.
+            fixed: Attributes of which the caller gets few values in any case, so that an index's
+                key may include them unseen.
         """
-        declared = self.declaration.attributes
-        if granted is None and declared is None:
+        configured = self.config.attributes
+        if granted is None and configured is None:
             return self
         if granted is None:
-            visible = declared or ()
+            visible = configured or ()
         else:
-            visible = tuple(n for n in (declared or sorted(granted)) if n in granted)
+            visible = tuple(n for n in (configured or sorted(granted)) if n in granted)
         required = tuple(
-            name
-            for name in self.declaration.required
-            if name in visible or name in self.view.hidden
+            name for name in self.config.required if name in visible or name in self.view.hidden
         )
         update = {"attributes": visible, "required": required}
-        table = replace(self, declaration=self.declaration.model_copy(update=update))
+        table = replace(self, config=self.config.model_copy(update=update))
         known = fixed.union(visible)
         paths = tuple(
             path

@@ -1,4 +1,4 @@
-"""Timestamps: what callers write, RFC 3339, and the forms in which tables store them."""
+"""Timestamps: RFC 3339 as callers write it, and the forms in which tables store times."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _RFC3339: Final = re.compile(
 
 
 def parse_instant(text: str) -> int:
-    """Return the nanoseconds since the epoch of an RFC 3339 time, or of a date's midnight in UTC.
+    """Parse an RFC 3339 time, or a date (midnight in UTC), to nanoseconds since the epoch.
 
-    Raise ValueError for anything else.
+    Raises ValueError for any other text.
     """
     match = _RFC3339.fullmatch(text)
     if match is None:
@@ -42,8 +42,8 @@ def parse_instant(text: str) -> int:
 class TimestampForm:
     """How an attribute stores times.
 
-    `digits` are those of the second's fraction. `is_text` means UTC in ISO 8601, always of the same
-    width, so that times sort as they should; else it is a number since the epoch.
+    `digits` is the number of digits after the decimal point of a second. `is_text` means UTC in ISO
+    8601, with a fixed width so that texts sort as times; otherwise a number since the epoch.
     """
 
     CANONICAL_TAGS: ClassVar = ("timestamp_form", {"name": 1, "digits": 2, "is_text": 3})
@@ -54,26 +54,26 @@ class TimestampForm:
 
     @property
     def type(self) -> str:
-        """The DynamoDB type of what is stored."""
+        """The DynamoDB type of the stored value."""
         return "S" if self.is_text else "N"
 
     @property
     def width(self) -> int:
-        """The characters of a stored text."""
+        """The number of characters of a stored text."""
         return len(self._text(0))
 
-    def stored(self, instant: int) -> tuple[str | Decimal, bool]:
-        """Return the stored form of an instant, and whether it says it exactly.
+    def to_stored(self, instant: int) -> tuple[str | Decimal, bool]:
+        """Return the stored form of an instant, and whether it represents it exactly.
 
-        A text that does not is the latest one before the instant. Numbers are always exact.
+        An inexact text is the latest representable one before the instant. Numbers are exact.
         """
         if not self.is_text:
             return Decimal(instant).scaleb(self.digits - 9), True
         unit = 10 ** (9 - self.digits)
         return self._text(instant // unit * unit), instant % unit == 0
 
-    def shown(self, stored: str) -> str | None:
-        """Return the RFC 3339 text of what is stored, None for what is no time in this form."""
+    def to_rfc3339(self, stored: str) -> str | None:
+        """Return a stored value as RFC 3339; None if it is not a time in this form."""
         if self.is_text:
             return stored
         try:
@@ -85,7 +85,7 @@ class TimestampForm:
             return None
 
     def is_stored(self, text: str) -> bool:
-        """Return whether a text is a time in this form, which is a text's."""
+        """Return whether a text is a time in this form, which must be a form of text."""
         try:
             return self._text(parse_instant(text)) == text
         except ValueError:
@@ -98,7 +98,7 @@ class TimestampForm:
         return f"{moment.replace(tzinfo=None).isoformat(timespec='seconds')}{fraction}Z"
 
 
-#: The forms by the names that catalogs use.
+#: The forms by their names in the catalog.
 FORMS: Final = {
     form.name: form
     for form in (

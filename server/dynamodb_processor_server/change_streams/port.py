@@ -32,7 +32,7 @@ class StreamLocation:
     def of(cls, table: Table) -> StreamLocation | None:
         """Return where a table's stream is, None if it has none."""
         arn = table.schema.stream_arn
-        declared = table.declaration
+        declared = table.config
         return None if arn is None else cls(arn, declared.region, declared.role_arn)
 
 

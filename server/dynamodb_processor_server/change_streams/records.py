@@ -47,7 +47,7 @@ def affected_partitions(schema: TableSchema, record: StreamRecord) -> Iterator[P
     """
     for image in (record.old, record.new):
         if image is not None:
-            for path in schema.written:
+            for path in schema.all_paths:
                 if _holds(path, image):
                     names = (attribute.name for attribute in path.key.partition)
                     yield path, tuple(from_wire(image[name]) for name in names)

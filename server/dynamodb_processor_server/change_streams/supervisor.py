@@ -84,7 +84,7 @@ class ConsumerSupervisor:
 
     def _wanted(self) -> dict[_Source, list[str]]:
         wanted: dict[_Source, list[str]] = {}
-        for name, declared in self._catalog.declaration.tables.items():
+        for name, declared in self._catalog.config.tables.items():
             if declared.invalidate_from_stream:
                 source = (declared.region, declared.role_arn, declared.table)
                 wanted.setdefault(source, []).append(name)

@@ -135,7 +135,7 @@ def _key(path: AccessPath) -> str:
 def _projection(path: AccessPath) -> str:
     if path.projected is None:
         return "holds all attributes"
-    others = sorted(path.projected.difference(path.position))
+    others = sorted(path.projected.difference(path.cursor_attributes))
     return f"holds its keys and {_flow(others)}" if others else "holds keys only"
 
 

@@ -27,30 +27,30 @@ class TableReport:
 
 
 async def report_on(
-    name: str, declaration: TableConfig, describer: TableDescriber, clients: Clients
+    name: str, config: TableConfig, describer: TableDescriber, clients: Clients
 ) -> TableReport:
     """Describe a table and report on it; what is wrong with it is a report as well."""
-    place = await clients.place(declaration.region, declaration.role_arn)
-    where = f"DynamoDB table {declaration.table}" + (f" in {place}" if place else "")
+    place = await clients.place(config.region, config.role_arn)
+    where = f"DynamoDB table {config.table}" + (f" in {place}" if place else "")
     try:
-        schema = await describer.describe(name, declaration)
-        _check(Table(name, declaration, schema))
+        schema = await describer.describe(name, config)
+        _check(Table(name, config, schema))
     except (ProcessorError, BackendRefused) as error:
         return TableReport(f"{error}; {where}", (), sound=False)
     keys = ", ".join(attribute.name for attribute in schema.base.key.attributes)
     indexes = len(schema.paths) - 1
     text = f"ok, key {keys}, {indexes} index{'' if indexes == 1 else 'es'}; {where}"
-    notes = [*_notes(name, declaration, schema), *await _field_notes(declaration, describer)]
+    notes = [*_notes(name, config, schema), *await _field_notes(config, describer)]
     return TableReport(text, [f"table {name}: {note}" for note in notes], True)
 
 
-async def _field_notes(declaration: TableConfig, describer: TableDescriber) -> Sequence[str]:
+async def _field_notes(config: TableConfig, describer: TableDescriber) -> Sequence[str]:
     """Return notes on stored attributes with the names of fields, from a sample of the items."""
-    fields = sorted({f.name for template in declaration.view.templates for f in template.fields})
+    fields = sorted({f.name for template in config.view.templates for f in template.fields})
     if not fields:
         return ()
     try:
-        found = await describer.stored_names(declaration, fields, _SAMPLE)
+        found = await describer.stored_names(config, fields, _SAMPLE)
     except (ProcessorError, BackendRefused):  # it takes the right to scan, which few servers have
         return (f"items were not sampled for attributes named like the fields {fields}",)
     return [
@@ -69,9 +69,9 @@ async def discovered(
     except (ProcessorError, BackendRefused) as error:
         return {"discover": TableReport(f"the tables cannot be listed: {error}", (), False)}, ""
     found = {
-        name: declaration
+        name: config
         for name in listed
-        if name not in catalog.tables and (declaration := catalog.declaration_for(name)) is not None
+        if name not in catalog.tables and (config := catalog.config_for(name)) is not None
     }
     shown = list(found.items())[:_MAX_DISCOVERED]
     reports = {name: await report_on(name, one, describer, clients) for name, one in shown}
@@ -82,23 +82,23 @@ async def discovered(
 def _check(table: Table) -> None:
     if table.schema_conflicts:
         raise BackendRefused("; ".join(table.schema_conflicts))
-    if table.declaration.invalidate_from_stream and table.schema.stream_arn is None:
+    if table.config.invalidate_from_stream and table.schema.stream_arn is None:
         raise BackendRefused("invalidate_from_stream: the table has no stream")
 
 
-def _notes(name: str, declaration: TableConfig, schema: TableSchema) -> Iterator[str]:
+def _notes(name: str, config: TableConfig, schema: TableSchema) -> Iterator[str]:
     for reason in schema.skipped:
         yield f"index not used: {reason}"
-    kept_back = _unseen_indexes(Table(name, declaration, schema))
+    kept_back = _unseen_indexes(Table(name, config, schema))
     yield from kept_back.values()
-    if declaration.sparse == "allow":
+    if config.sparse == "allow":
         return
     # An operator may see everything, under the names that the catalog takes.
-    seen = declaration.model_copy(update={"attributes": None, "expose_keys": True})
+    seen = config.model_copy(update={"attributes": None, "expose_keys": True})
     table = Table(name, seen, schema)
     for path in table.schema.paths[1:]:
         fixed = {name for key in path.key.partition for name in (key.name, *key.fields)}
-        unproven = unproven_keys(path, fixed.union(declaration.required), table)
+        unproven = unproven_keys(path, fixed.union(config.required), table)
         if unproven and path.label not in kept_back:
             yield index_note(path, unproven, table)
 

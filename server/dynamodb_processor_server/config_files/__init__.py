@@ -1,16 +1,12 @@
-"""Files that operators write: YAML, checked as a whole, with every mistake at its line.
+"""YAML configuration files written by operators, validated as a whole.
 
-A mistake names the file, the line, the field and the reason, and never repeats a value: what an
-operator puts in the wrong place may be a secret.
+Every error names the file, the line, the field and the reason. It never repeats a value, because a
+value in the wrong field may be a secret.
 """
 
 from __future__ import annotations
 
-from dynamodb_processor_server.config_files.document import (
-    MAX_DOCUMENT_BYTES,
-    ConfigDocument,
-    load_document,
-)
+from dynamodb_processor_server.config_files.document import ConfigDocument
 from dynamodb_processor_server.config_files.durations import duration
 from dynamodb_processor_server.config_files.errors import ConfigFileError, ConfigIssue
 from dynamodb_processor_server.config_files.model import (
@@ -23,14 +19,12 @@ from dynamodb_processor_server.config_files.model import (
 from dynamodb_processor_server.config_files.reloader import ReloadableFile
 
 __all__ = [
-    "MAX_DOCUMENT_BYTES",
     "ConfigDocument",
     "ConfigFileError",
     "ConfigIssue",
     "ReloadableFile",
     "StrictModel",
     "duration",
-    "load_document",
     "matching",
     "non_empty",
     "unique",

@@ -1,4 +1,4 @@
-"""Writes files that a server may be reading at the same time."""
+"""Replaces a file atomically, for files that a server may be reading at the same time."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from dynamodb_processor_server.errors import ConfigurationError
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write a file so that a reader sees it as it was or as it is, never in between.
+    """Write `text` to a file so that a reader sees the old or the new content, never a mixture.
 
-    Its mode stays. Raises ConfigurationError if it cannot be written.
+    The file keeps its mode; a new file gets 0644.
+    Raises ConfigurationError if the file cannot be written.
     """
     target = path.resolve()
     try:

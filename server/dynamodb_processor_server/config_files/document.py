@@ -1,4 +1,4 @@
-"""One file, read once, and its content as a declared model."""
+"""Reads a configuration file and validates its content as a model."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ class ConfigDocument:
 
     @classmethod
     def read(cls, path: Path) -> ConfigDocument:
-        """Return the file as it is now.
+        """Return the file's present content.
 
         Raises:
             ConfigFileError: It is missing, unreadable, no regular file, or over 1 MiB.
         """
         try:
-            # A pipe would block here and could not be read again, which a reload has to do.
+            # A pipe would block here. It also cannot be read again, which a reload has to do.
             if not stat.S_ISREG(path.stat().st_mode):
                 raise whole_file(path, "is not a regular file")
-            # A key that was taken out must stop working however many connections are open.
-            content = SPARE.use(partial(_head_of, path))
+            # A removed API key must stop working even when all file descriptors are in use.
+            content = SPARE.use(partial(_read_bounded, path))
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "the path is not usable"
             raise whole_file(path, f"cannot be read: {reason}") from None
@@ -55,30 +55,19 @@ class ConfigDocument:
         return hashlib.sha256(self.content).hexdigest()
 
     def parse(self, model: type[ModelT], context: Mapping[str, Any] | None = None) -> ModelT:
-        """Return the content as a `model`; `context` is for the model's validators.
+        """Return the content as a `model`; validators of the model get `context`.
 
         Raises:
-            ConfigFileError: With every mistake of the first stage that finds one: encoding, YAML,
-                structure, and then the model's rules.
+            ConfigFileError: It has every error of the first stage that fails. The stages are
+                encoding, YAML, structure, and then the model's rules.
         """
         tree = YamlDocument(str(self.path), self.content)
         try:
             return model.model_validate(tree.value, context=context)
         except ValidationError as error:
-            raise ConfigFileError(tree.mistakes_of(error, model)) from None
+            raise ConfigFileError(tree.issues_of(error, model)) from None
 
 
-def _head_of(path: Path) -> bytes:
+def _read_bounded(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(MAX_DOCUMENT_BYTES + 1)
-
-
-def load_document(
-    path: Path, model: type[ModelT], context: Mapping[str, Any] | None = None
-) -> ModelT:
-    """Return the file at `path` as a `model`.
-
-    Raises:
-        ConfigFileError: The file cannot be read, or has mistakes; all of them are listed.
-    """
-    return ConfigDocument.read(path).parse(model, context)

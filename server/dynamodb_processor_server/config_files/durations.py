@@ -1,4 +1,4 @@
-"""Durations as operators write them: `300`, `300s` and `5m` are all numbers of seconds."""
+"""Parses durations in settings and files: `300`, `300s` and `5m` all mean a number of seconds."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600}
 
 
 def duration(lowest: float, highest: float, *, above: bool = False) -> BeforeValidator:
-    """Return the validator of a duration, which makes seconds of it.
+    """Return a validator that converts a duration to seconds and checks its bounds.
 
     A duration is a number of seconds, or a text of a number and one of the units `ms`, `s`, `m` and
-    `h`; without a unit the text means seconds.
+    `h`. A text without a unit means seconds.
 
     Args:
         lowest: The shortest duration, in seconds.
@@ -39,21 +39,21 @@ def duration(lowest: float, highest: float, *, above: bool = False) -> BeforeVal
 def _seconds(given: object) -> float:
     seconds = math.nan
     if isinstance(given, int | float) and not isinstance(given, bool):
-        seconds = _read(str(given), None)
+        seconds = _parse(str(given), None)
     elif isinstance(given, str) and (parts := _DURATION.fullmatch(given.strip())):
-        seconds = _read(*parts.groups())
+        seconds = _parse(*parts.groups())
     if math.isnan(seconds):
         raise ValueError("must be a number of seconds, such as 300, or a duration such as 300s, 5m")
     return seconds
 
 
-def _read(number: str, unit: str | None) -> float:
-    """Return the seconds that a number of a unit are, NaN if the number is none."""
+def _parse(number: str, unit: str | None) -> float:
+    """Convert a number with a unit to seconds; return NaN if the text is not a number."""
     try:
         amount = float(number)
     except ValueError:
         return math.nan
-    # Divided and not multiplied by 0.001, which has no exact binary form: 700ms is 0.7.
+    # Division by 1,000 gives 0.7 for 700ms; 0.001 has no exact binary form to multiply by.
     return amount / 1_000 if unit == "ms" else amount * _SECONDS[unit or "s"]
 
 

@@ -1,4 +1,4 @@
-"""Mistakes in files: where they stand and what is wrong."""
+"""Errors in configuration files, each with its file, line, field and reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MAX_LISTED: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class ConfigIssue:
-    """One mistake in a file. Line 0 stands for the whole file, an empty field for no field."""
+    """One error in a file. Line 0 means the whole file, an empty field no field in particular."""
 
     file: str
     line: int
@@ -21,22 +21,22 @@ class ConfigIssue:
     reason: str
 
     def __str__(self) -> str:
-        """Return `file:line: field: reason`, without the parts that are not known."""
-        place = f"{self.file}:{self.line}" if self.line else self.file
-        return ": ".join(part for part in (place, self.field, self.reason) if part)
+        """Return `file:line: field: reason`, without the unknown parts."""
+        location = f"{self.file}:{self.line}" if self.line else self.file
+        return ": ".join(part for part in (location, self.field, self.reason) if part)
 
 
 class ConfigFileError(ConfigurationError):
-    """A file is not what it should be; its text has one line for each mistake."""
+    """A configuration file was refused; the text has one line for each error in it."""
 
-    def __init__(self, mistakes: tuple[ConfigIssue, ...]) -> None:
-        lines = [str(mistake) for mistake in mistakes[:_MAX_LISTED]]
-        if len(mistakes) > _MAX_LISTED:
-            lines.append(f"and {len(mistakes) - _MAX_LISTED} more mistakes")
+    def __init__(self, issues: tuple[ConfigIssue, ...]) -> None:
+        lines = [str(issue) for issue in issues[:_MAX_LISTED]]
+        if len(issues) > _MAX_LISTED:
+            lines.append(f"and {len(issues) - _MAX_LISTED} more errors")
         super().__init__("\n".join(lines))
-        self.mistakes = mistakes
+        self.issues = issues
 
 
 def whole_file(path: Path, reason: str) -> ConfigFileError:
-    """Return the error for a file of which no line is to blame."""
+    """Return the error for a file as a whole, without a line."""
     return ConfigFileError((ConfigIssue(str(path), 0, "", reason),))

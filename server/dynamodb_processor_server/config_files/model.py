@@ -1,4 +1,4 @@
-"""The vocabulary of declared models: their base, and checks whose texts are for operators."""
+"""The base class of configuration models, and validators with messages for operators."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pydantic_core import PydanticCustomError
 
 
 class StrictModel(BaseModel):
-    """The base of everything that is declared in a file: immutable, without unknown fields."""
+    """Base class of models read from a file: immutable, and unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 def matching(pattern: str, expected: str) -> AfterValidator:
-    """Return a check that a text matches `pattern` as a whole; `expected` says what it must be."""
+    """Return a validator that a whole text matches `pattern`; `expected` completes "must be"."""
     compiled = re.compile(pattern)
 
     def check(text: str) -> str:
@@ -28,20 +28,20 @@ def matching(pattern: str, expected: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def validation_error(reason: str, *at: str | int) -> PydanticCustomError:
-    """Return the error for a validator to raise: `reason`, at a place below the validated field."""
-    return PydanticCustomError("mistaken", "{reason}", {"reason": reason, "at": at})
+def validation_error(reason: str, *path: str | int) -> PydanticCustomError:
+    """Return the error for a validator to raise, at `path` below the validated field."""
+    return PydanticCustomError("invalid", "{reason}", {"reason": reason, "path": path})
 
 
 def non_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return `values`, or raise if there are none."""
+    """Validate that there is at least one value."""
     if not values:
         raise validation_error("must not be empty")
     return values
 
 
 def unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return `values`, or raise for the first that repeats another one."""
+    """Validate that no value repeats an earlier one; the error is at the first that does."""
     seen: dict[Hashable, int] = {}
     for index, value in enumerate(values):
         if seen.setdefault(value, index) != index:

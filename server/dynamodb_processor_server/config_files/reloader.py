@@ -1,4 +1,4 @@
-"""Values that follow their files."""
+"""Reloads a value when its configuration file changes."""
 
 from __future__ import annotations
 
@@ -20,25 +20,20 @@ _log = structlog.get_logger(__name__)
 
 
 class ReloadableFile(Generic[T]):
-    """A value built from a file, kept in step with the file; a bad new file changes nothing.
+    """A value built from a file, and built again when the file changes.
 
-    Polled by content rather than by modification time: a file of at most 1 MiB is read sooner than
-    a coarse clock, a network file system or the swapped links of a Kubernetes ConfigMap explained.
+    A new version of the file that cannot be used is logged, and the value in force stays. The file
+    is compared by content, not by modification time. Reading at most 1 MiB is simpler than handling
+    coarse clocks, network file systems and the swapped links of a Kubernetes ConfigMap.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        build: Callable[[ConfigDocument], T],
-        on_refused: Callable[[ConfigurationError], None] | None = None,
-    ) -> None:
+    def __init__(self, path: Path, build: Callable[[ConfigDocument], T]) -> None:
         """Read the file and build the first value.
 
         Args:
             path: The file.
-            build: Makes the value; raises `ConfigurationError` to refuse the file. Runs in a thread
-                when the file changed.
-            on_refused: Told once of each bad version; by default it is logged.
+            build: Builds the value; raises `ConfigurationError` to refuse the file. It runs in a
+                thread when the file has changed.
 
         Raises:
             ConfigurationError: The file cannot be read, or `build` refuses it.
@@ -46,17 +41,19 @@ class ReloadableFile(Generic[T]):
         document = ConfigDocument.read(path)
         self._path = path
         self._build = build
-        self._on_refused = on_refused or _log_refusal
-        self._refused: str | None = None
+        self._refused_version: str | None = None
         self._pause: asyncio.Timeout | None = None
-        self._due = False
+        self._check_requested = False
         self.current = build(document)
         self.version = document.version
 
     @property
-    def in_step(self) -> bool:
-        """Whether the value in force is the file's, as far as it could be read last time."""
-        return self._refused is None
+    def is_up_to_date(self) -> bool:
+        """Whether the value in force was built from the file's last version.
+
+        False after a version was refused, and while the file cannot be read.
+        """
+        return self._refused_version is None
 
     async def watch(
         self,
@@ -65,29 +62,30 @@ class ReloadableFile(Generic[T]):
         every: float = 5.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> NoReturn:
-        """Look at the file every so many seconds until cancelled."""
+        """Poll the file every `every` seconds until cancelled."""
         while True:
-            if not self._due:
+            if not self._check_requested:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(None) as self._pause:
                         await sleep(every)
                 self._pause = None
-            self._due = False
+            self._check_requested = False
             try:
                 await self.poll(on_change)
-            except Exception:  # noqa: BLE001 - no thread at the moment: the next turn may have one
+            except Exception:  # noqa: BLE001 - there may be no free thread now; poll again later
                 _log.exception("file_not_looked_at", file=str(self._path))
 
-    def look_now(self) -> None:
-        """Have `watch` check the file now instead of after its pause."""
-        self._due = True
+    def check_now(self) -> None:
+        """Make `watch` poll the file now instead of after its pause."""
+        self._check_requested = True
         if self._pause is not None:
             self._pause.reschedule(0.0)
 
     async def poll(self, on_change: Callable[[T], None]) -> None:
-        """Look at the file once; `on_change` gets a new value before it becomes `current`.
+        """Read the file once; on a change, build a value and pass it to `on_change`.
 
-        `on_change` may still refuse the value by raising `ConfigurationError`.
+        `on_change` may refuse the value by raising `ConfigurationError`. Otherwise the value then
+        becomes `current`.
         """
         try:
             document = await asyncio.to_thread(ConfigDocument.read, self._path)
@@ -96,10 +94,10 @@ class ReloadableFile(Generic[T]):
             self._refuse(str(error), error)
             return
         if document != again:
-            return  # It is being written at this moment, and half a file may well be valid.
+            return  # The file is being written, and a part of it may well be valid.
         if document.version == self.version:
-            self._refused = None
-        elif document.version != self._refused:
+            self._refused_version = None
+        elif document.version != self._refused_version:
             await self._adopt(document, on_change)
 
     async def _adopt(self, document: ConfigDocument, on_change: Callable[[T], None]) -> None:
@@ -108,19 +106,20 @@ class ReloadableFile(Generic[T]):
             on_change(value)
         except ConfigurationError as error:
             self._refuse(document.version, error)
-        except Exception as error:  # noqa: BLE001 - the watch outlives defects in what it calls
-            # Only the type is told: the text of an unforeseen error may repeat the file.
+        except Exception as error:  # noqa: BLE001 - a defect in a callback must not end `watch`
+            # The reason has the type alone: the text of an unforeseen error may repeat the file.
             reason = f"cannot be applied: {type(error).__name__}"
             self._refuse(document.version, whole_file(self._path, reason))
         else:
-            self.current, self.version, self._refused = value, document.version, None
+            self.current, self.version, self._refused_version = value, document.version, None
             _log.info("document_reloaded", file=str(self._path), version=self.version[:12])
 
     def _refuse(self, version: str, error: ConfigurationError) -> None:
-        if version != self._refused:
-            self._refused = version
-            self._on_refused(error)
-
-
-def _log_refusal(error: ConfigurationError) -> None:
-    _log.error("document_refused", kept="the version in force", mistakes=str(error).splitlines())
+        """Log a refused version once."""
+        if version != self._refused_version:
+            self._refused_version = version
+            _log.error(
+                "document_refused",
+                kept="the version in force",
+                mistakes=str(error).splitlines(),
+            )

@@ -1,4 +1,4 @@
-"""What a validator found wrong, in words for operators instead of the validator's own."""
+"""Messages for operators in place of the texts of pydantic's validation errors."""
 
 from __future__ import annotations
 
@@ -26,39 +26,39 @@ _UNKNOWN_FIELD: Final = "is not a field that is known here"
 
 
 def reason_of(details: ErrorDetails, model: Any = None) -> str:
-    """Return what is wrong; `model`, if given, is asked for names close to an unknown field's."""
+    """Return the reason of a validation error; `model`'s field names help to suggest one."""
     if details["type"] == "extra_forbidden":
-        *place, name = details["loc"]
-        return _UNKNOWN_FIELD + did_you_mean(str(name), _fields_at(model, place))
+        *path, name = details["loc"]
+        return _UNKNOWN_FIELD + did_you_mean(str(name), _fields_at(model, path))
     text = details["msg"].removeprefix("Value error, ")
     text = re.sub(r"^[A-Z]\w+ should", "must", text)
     return _REASONS.get(details["type"], text)
 
 
 def did_you_mean(name: str, known: Sequence[str], prefix: str = "") -> str:
-    """Return a question for the known name that is closest to one, empty if none is close.
+    """Return a suggestion of the known name closest to `name`, empty if none is close.
 
-    `prefix` is what all of them begin with, left out in comparing.
+    `prefix` is put before the suggested name; `known` holds the names without it.
     """
     close = get_close_matches(name, known, n=1)
     return f"; did you mean {prefix}{close[0]}?" if close else ""
 
 
-def _fields_at(annotation: Any, place: list[str | int]) -> tuple[str, ...]:
-    """Return the fields of the models that may stand at a place below a type."""
-    return tuple(dict.fromkeys(_fields(annotation, place)))
+def _fields_at(annotation: Any, path: list[str | int]) -> tuple[str, ...]:
+    """Return the fields of the models that a type allows at `path`."""
+    return tuple(dict.fromkeys(_fields(annotation, path)))
 
 
-def _fields(annotation: Any, place: list[str | int]) -> Iterator[str]:
+def _fields(annotation: Any, path: list[str | int]) -> Iterator[str]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        if not place:
+        if not path:
             yield from annotation.model_fields
-        elif (field := annotation.model_fields.get(str(place[0]))) is not None:
-            yield from _fields(field.annotation, place[1:])
+        elif (field := annotation.model_fields.get(str(path[0]))) is not None:
+            yield from _fields(field.annotation, path[1:])
         return
-    # Of a mapping or list the place goes one step into its members; of a union or an annotated
-    # type it stays. The other way finds no model there.
+    # A member of a mapping or list consumes a step of the path; a member of a union or an annotated
+    # type does not. The branch that is wrong for the type finds no model.
     for inner in get_args(annotation):
-        yield from _fields(inner, place)
-        if place:
-            yield from _fields(inner, place[1:])
+        yield from _fields(inner, path)
+        if path:
+            yield from _fields(inner, path[1:])

@@ -1,4 +1,4 @@
-"""A YAML document as plain values, and where in the file each of them stands."""
+"""Parses a YAML file into plain values and remembers the line of each value."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from dynamodb_processor_server.config_files.validation_messages import reason_of
 Location = tuple[str | int, ...]
 
 _MAX_DEPTH: Final = 16
-# Aliases let a small file stand for a very large one; this bounds what gets validated.
+# Aliases let a small file expand to a very large one; this bounds the values to validate.
 _MAX_VALUES: Final = 200_000
-# What YAML 1.1 (section 4.1.1) calls printable, turned round.
+# Every character that YAML 1.1 (section 4.1.1) does not call printable.
 _UNPRINTABLE: Final = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 )
@@ -29,20 +29,20 @@ _Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class YamlDocument:
-    """The values of a YAML document, with their lines for whoever judges them.
+    """The values of a YAML file, and the line of each value for error messages.
 
-    Unlike PyYAML's own construction it refuses repeated keys and keys that are no text, and finds
-    all such mistakes at once. Aliases and merge keys mean what they mean in YAML 1.1.
+    Unlike PyYAML's own constructor, it refuses repeated keys and keys that are not text. It reports
+    all such errors together. Aliases and merge keys work as in YAML 1.1.
     """
 
     def __init__(self, file: str, content: bytes) -> None:
-        """Read the content.
+        """Parse the content.
 
         Raises:
-            ConfigFileError: It is no UTF-8, no YAML, empty, no mapping, or not well-formed.
+            ConfigFileError: It is not UTF-8, not YAML, empty, not a mapping, or malformed.
         """
         self._file = file
-        self._mistakes: list[ConfigIssue] = []
+        self._issues: list[ConfigIssue] = []
         self._built: dict[int, tuple[Any, int]] = {}
         text = self._decoded(content)
         try:
@@ -53,26 +53,26 @@ class YamlDocument:
             raise self._syntax_error(error, text) from None
         if values > _MAX_VALUES:
             self._add(None, (), f"stands for more than {_MAX_VALUES} values, aliases included")
-        if self._mistakes:
-            raise ConfigFileError(tuple(self._mistakes))
+        if self._issues:
+            raise ConfigFileError(tuple(self._issues))
 
-    def mistakes_of(self, error: ValidationError, model: Any) -> tuple[ConfigIssue, ...]:
-        """Return what a model found wrong with the values, in the order of the lines."""
+    def issues_of(self, error: ValidationError, model: Any) -> tuple[ConfigIssue, ...]:
+        """Return the errors of a model's validation in the order of their lines."""
         details = error.errors(include_url=False, include_input=False)
-        # A default that depends on another field is no mistake of its own.
-        own = [one for one in details if one["type"] != "default_factory_not_called"]
-        found = [self._mistake_of(one, model) for one in own]
-        return tuple(sorted(found, key=lambda mistake: mistake.line))
+        # A default that depends on an invalid field is not an error of its own.
+        reported = [one for one in details if one["type"] != "default_factory_not_called"]
+        found = [self._issue_of(one, model) for one in reported]
+        return tuple(sorted(found, key=lambda issue: issue.line))
 
-    def _mistake_of(self, details: ErrorDetails, model: Any) -> ConfigIssue:
-        at = (*details["loc"], *details.get("ctx", {}).get("at", ()))
-        # Pydantic marks a mistake in a mapping's key this way.
-        location = at[:-1] if at and at[-1] == "[key]" else at
+    def _issue_of(self, details: ErrorDetails, model: Any) -> ConfigIssue:
+        path = (*details["loc"], *details.get("ctx", {}).get("path", ()))
+        # Pydantic marks an error in a mapping's key this way.
+        location = path[:-1] if path and path[-1] == "[key]" else path
         reason = reason_of(details, model)
         return ConfigIssue(self._file, self._line_of(location), _path(location), reason)
 
     def _line_of(self, location: Location) -> int:
-        """Return the line of the value, or of the nearest value around it that the file has."""
+        """Return the line of a value; if the file lacks it, the line of the nearest parent."""
         node, line = self._root, _line(self._root)
         for step in location:
             below = _child(node, step)
@@ -106,7 +106,7 @@ class YamlDocument:
         return root
 
     def _check_depth(self, text: str) -> None:
-        # Before composing, which recurses once for each level.
+        # This runs before composing, which recurses once for each level.
         depth = 0
         for event in yaml.parse(text, Loader=_Loader):
             if isinstance(event, yaml.CollectionStartEvent):
@@ -129,14 +129,15 @@ class YamlDocument:
         return ConfigFileError((ConfigIssue(self._file, mark.line + 1, "", reason),))
 
     def _value_of(self, node: yaml.Node, at: Location) -> tuple[Any, int]:
-        """Return the node's value and how many values it stands for, itself and aliases counted."""
+        """Return a node's value, and how many values it holds with itself and aliases counted."""
         known = self._built.get(id(node))
         if known is None:
-            self._built[id(node)] = (None, _MAX_VALUES + 1)  # What an alias of itself stands for.
-            known = self._built[id(node)] = self._built_anew(node, at)
+            # An alias of the node inside itself finds this entry and exceeds the bound.
+            self._built[id(node)] = (None, _MAX_VALUES + 1)
+            known = self._built[id(node)] = self._build(node, at)
         return known
 
-    def _built_anew(self, node: yaml.Node, at: Location) -> tuple[Any, int]:
+    def _build(self, node: yaml.Node, at: Location) -> tuple[Any, int]:
         if isinstance(node, yaml.MappingNode) and node.tag == f"{_TAG}map":
             return self._mapping_of(node, at)
         if isinstance(node, yaml.SequenceNode) and node.tag == f"{_TAG}seq":
@@ -148,9 +149,9 @@ class YamlDocument:
         return None, 1
 
     def _mapping_of(self, node: yaml.MappingNode, at: Location) -> tuple[Any, int]:
-        node.value = list(self._sound_members(node, at))
+        node.value = list(self._valid_members(node, at))
         self._loader.flatten_mapping(node)
-        # Merged members come first, so that a mapping's own replace them.
+        # Merged members come first, so that the mapping's own members replace them.
         members = {key.value: (key, child) for key, child in node.value}
         node.value = list(members.values())
         values: dict[str, Any] = {}
@@ -160,7 +161,7 @@ class YamlDocument:
             total += count
         return values, total
 
-    def _sound_members(
+    def _valid_members(
         self, node: yaml.MappingNode, at: Location
     ) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
         first: dict[str, int] = {}
@@ -187,11 +188,11 @@ class YamlDocument:
 
     def _add(self, node: yaml.Node | None, at: Location, reason: str) -> None:
         line = _line(node) if node else 0
-        self._mistakes.append(ConfigIssue(self._file, line, _path(at), reason))
+        self._issues.append(ConfigIssue(self._file, line, _path(at), reason))
 
 
 def _line(marked: yaml.Node | yaml.Event) -> int:
-    """Return the line, from 1, on which something begins."""
+    """Return the line, counted from 1, on which a node or event begins."""
     return marked.start_mark.line + 1 if marked.start_mark else 0
 
 
@@ -200,7 +201,7 @@ def _is_null(node: yaml.Node) -> bool:
 
 
 def _child(node: yaml.Node, step: str | int) -> tuple[int, yaml.Node] | None:
-    """Return the line and the node of a member, the line of a mapping's member being its name's."""
+    """Return a member's line and node; in a mapping, the line is the one of the member's key."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if key.value == step:

@@ -60,7 +60,7 @@ class HydratedItems:
         self.checked = 0
         self.in_vain = 0
         self._hydration = hydration
-        self._primary_key = plan.table.schema.base.position
+        self._primary_key = plan.table.schema.base.cursor_attributes
         self._index_key = tuple(attribute.name for attribute in plan.path.key.attributes)
         self._got: dict[PrimaryKey, WireItem | None] = {}
         self._asked = 0

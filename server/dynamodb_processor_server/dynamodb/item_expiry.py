@@ -15,7 +15,7 @@ class EarliestExpiry:
 
     def __init__(self, plan: Plan, now: float) -> None:
         self.until: float | None = None
-        self._attribute = plan.table.declaration.time_to_live
+        self._attribute = plan.table.config.time_to_live
         self._now = now
 
     def add(self, item: WireItem) -> None:

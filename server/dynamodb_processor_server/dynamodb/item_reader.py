@@ -35,7 +35,7 @@ class DynamoDBItemReader:
 
     async def get_items(self, lookup: BatchGetRequest, limits: ReadOptions) -> BatchGetResult:
         """Return what could be read within `limits`; see `ItemReader`."""
-        names = lookup.table.schema.base.position
+        names = lookup.table.schema.base.cursor_attributes
         places = {_key(key, names): place for place, key in enumerate(lookup.keys)}
         target = _target(lookup)
         usage, read_at, rounds = NO_USAGE, self._now(), 0
@@ -95,7 +95,7 @@ class DynamoDBItemReader:
 
 
 def _target(lookup: BatchGetRequest) -> RequestTarget:
-    declaration = lookup.table.declaration
+    declaration = lookup.table.config
     return RequestTarget(lookup.table.name, declaration.region, declaration.role_arn)
 
 
@@ -130,7 +130,7 @@ def _outcomes(
     now: float,
 ) -> dict[int, WireItem | None]:
     """Return what one answer says: items, and None for keys that it neither has nor put off."""
-    names = lookup.table.schema.base.position
+    names = lookup.table.schema.base.cursor_attributes
     put_off = {_key(key, names) for key in unprocessed}
     outcomes: dict[int, WireItem | None] = {
         places[key]: None for key in (_key(key, names) for key in asked) if key not in put_off

@@ -102,7 +102,7 @@ class PartitionMerge:
             PartitionStream(request, position, sort_key)
             for request, position in zip(plan.requests, positions, strict=True)
         ]
-        self._key_attributes = plan.path.position
+        self._key_attributes = plan.path.cursor_attributes
         self.base = None if plan.hydration is None else HydratedItems(plan, plan.hydration)
         self.delivered = 0
         self._descending = plan.descending

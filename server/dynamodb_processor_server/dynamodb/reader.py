@@ -189,7 +189,7 @@ class DynamoDBReader:
 
 
 def _target(plan: Plan, request: Mapping[str, Any]) -> RequestTarget:
-    declaration = plan.table.declaration
+    declaration = plan.table.config
     names = plan.path.key.partition
     match plan.operation:
         case Operation.GET:

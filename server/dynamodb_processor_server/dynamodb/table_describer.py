@@ -21,7 +21,7 @@ class TableDescriber:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    async def describe(self, name: str, declaration: TableConfig) -> TableSchema:
+    async def describe(self, name: str, config: TableConfig) -> TableSchema:
         """Return the schema of logical table `name`.
 
         Raises TableNotFound, also for a table that is being deleted, which DynamoDB no longer reads
@@ -32,9 +32,9 @@ class TableDescriber:
         async def ask(client: Any) -> Content:
             nonlocal source
             source = (client.meta.endpoint_url, client.meta.region_name)
-            return _with("Table", await client.describe_table(TableName=declaration.table))
+            return _with("Table", await client.describe_table(TableName=config.table))
 
-        target = RequestTarget(name, declaration.region, declaration.role_arn)
+        target = RequestTarget(name, config.region, config.role_arn)
         answer = await self._backend.call_control_plane(target, ask)
         description = answer.content["Table"]
         if description.get("TableStatus") == "DELETING":
@@ -44,9 +44,7 @@ class TableDescriber:
         except DescriptionError as error:
             raise BackendUnavailable(f"{name} cannot be described at the moment") from error
 
-    async def stored_names(
-        self, declaration: TableConfig, names: Sequence[str], limit: int
-    ) -> set[str]:
+    async def stored_names(self, config: TableConfig, names: Sequence[str], limit: int) -> set[str]:
         """Return those of some attributes that the first items of a table have.
 
         Reads `limit` items at most, and no more than 1 MB. Raises as `describe`.
@@ -55,14 +53,14 @@ class TableDescriber:
 
         async def ask(client: Any) -> Content:
             answer = await client.scan(
-                TableName=declaration.table,
+                TableName=config.table,
                 Limit=limit,
                 ProjectionExpression=", ".join(aliases),
                 ExpressionAttributeNames=aliases,
             )
             return _with("Items", answer)
 
-        target = RequestTarget(declaration.table, declaration.region, declaration.role_arn)
+        target = RequestTarget(config.table, config.region, config.role_arn)
         answer = await self._backend.call_control_plane(target, ask)
         return {name for item in answer.content["Items"] for name in item}
 

@@ -39,7 +39,7 @@ class TableAccess:
 
         A row rule may change how many partitions are read, and with it what a position means.
         """
-        source = (self.table.schema.identity, self.table.declaration.role_arn)
+        source = (self.table.schema.identity, self.table.config.role_arn)
         return source if self.rule is None else (source, self.rule)
 
 
@@ -69,7 +69,7 @@ def restricted_to_grant(table: Table, grant: Grant) -> Table:
         except ExpressionError as error:
             raise ConfigurationError(f"a row rule does not fit {table.name}: {error}") from None
     table = table.restricted_to(grant.attributes, rule.fixed if rule else frozenset())
-    if table.declaration.attributes == ():
+    if table.config.attributes == ():
         raise PermissionDenied(f"no attribute of table {table.name} is granted")
     return table
 
@@ -136,6 +136,6 @@ def recheck(
 
 def _visible_parts(table: Table) -> tuple[object, ...]:
     """Return what the answers of a running call depend on; lifetimes and sizes are not among it."""
-    declaration, schema = table.declaration, table.schema
+    declaration, schema = table.config, table.schema
     shown = (declaration.attributes, declaration.allow_scan, table.view)
     return schema.identity, declaration.role_arn, shown, schema.paths

@@ -63,7 +63,10 @@ async def open_read_path(
     clients = await stack.enter_async_context(Clients(settings.client_settings()))
     backend = Backend(clients, settings.backend_settings(), _meter(metrics, limits.read_units))
     catalog = Catalog(
-        declaration, TableDescriber(backend), settings.unary_deadline, asker=current_caller
+        declaration,
+        TableDescriber(backend),
+        settings.unary_deadline,
+        current_principal=current_caller,
     )
     store = PageStore(settings.cache_max_bytes, time.time)
     generations = Generations()

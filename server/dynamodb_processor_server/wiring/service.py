@@ -89,7 +89,10 @@ async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
         ConnectionSettings(settings.max_connection_age, settings.max_connection_age_grace),
         bounds,
     )
-    files_in_force = {"catalog": lambda: declaration.in_step, "keys": lambda: keys.in_step}
+    files_in_force = {
+        "catalog": lambda: declaration.is_up_to_date,
+        "keys": lambda: keys.is_up_to_date,
+    }
     register_metrics(registry, path, health, bounds, files_in_force)
     return Service(
         declaration,

@@ -1,4 +1,4 @@
-"""API keys: the ring, the file behind it, and where calls carry their key."""
+"""API keys: the key ring, the keys file, and the key in a call's metadata."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _INVALID = "the API key is not valid"
 
 
 def document(text: str) -> ConfigDocument:
-    """Return the keys file with this text."""
+    """Return a keys file with this text."""
     return ConfigDocument(Path("keys.yaml"), text.encode())
 
 
 def ring(*entries: str) -> KeyRing:
-    """Return the ring of a file with these entries in flow style."""
+    """Return the key ring of a file with these entries in flow style."""
     return KeyRing.build(document("keys:\n" + "".join(f"  - {{{entry}}}\n" for entry in entries)))
 
 
@@ -42,8 +42,8 @@ def refusal(keys: KeyRing, text: str | None, now: float = _NOW) -> str:
 # The ring
 
 
-def test_a_good_key_gives_its_principal() -> None:
-    """Who called, as what, and for which tables, comes from the entry."""
+def test_a_valid_key_gives_its_principal() -> None:
+    """Name, roles and tables of the principal come from the entry."""
     text, digest = new_key()
     other_text, other_digest = new_key()
     keys = ring(
@@ -63,7 +63,7 @@ def test_a_good_key_gives_its_principal() -> None:
 
 
 def test_wrong_and_expired_keys_are_refused_alike() -> None:
-    """Nothing tells an expired key from one that never was; a missing one gets its own text."""
+    """Expired and unknown keys get the same text; a missing key gets another one."""
     text, digest = new_key()
     keys = ring(
         f"id: a, principal: p, digest: '{digest}', tables: ['*'], expires: 2027-01-15T08:00:00Z"
@@ -75,8 +75,8 @@ def test_wrong_and_expired_keys_are_refused_alike() -> None:
     assert refusal(keys, None) == "no API key: send x-api-key or authorization: Bearer"
 
 
-def test_an_empty_ring_lets_nobody_in() -> None:
-    """A file with an empty list is valid, and means what it says."""
+def test_an_empty_ring_accepts_no_key() -> None:
+    """A file with an empty list is valid."""
     keys = KeyRing.build(document("keys: []"))
     assert len(keys) == 0
     assert refusal(keys, "") == _INVALID
@@ -109,7 +109,7 @@ def test_an_empty_ring_lets_nobody_in() -> None:
 def test_the_key_is_found_in_metadata(
     metadata: list[tuple[str, str | bytes]], credential: str | None
 ) -> None:
-    """Both ways of sending a key work, in any case of the scheme; others are not for us."""
+    """Both ways to send a key work, with any case of the scheme; other schemes are ignored."""
     assert credential_of(metadata) == credential
 
 
@@ -122,7 +122,7 @@ def test_the_key_is_found_in_metadata(
     ],
 )
 def test_two_different_keys_are_refused(metadata: list[tuple[str, str | bytes]]) -> None:
-    """Which of two keys was meant is not guessed, and neither is repeated."""
+    """The service does not choose between two keys, and repeats neither."""
     with pytest.raises(Unauthenticated, match=r"^more than one API key: send one$"):
         credential_of(metadata)
 
@@ -134,7 +134,7 @@ _OTHER = "sha256:" + "1" * 64
 
 
 @pytest.mark.parametrize(
-    ("entry", "mistake"),
+    ("entry", "issue"),
     [
         ("principal: p", "id: is required"),
         ("id: 'a b'", "id: must be 1 to 128 of the characters"),
@@ -151,31 +151,31 @@ _OTHER = "sha256:" + "1" * 64
         ("key: ddbp_secret", "key: is not a field that is known here"),
     ],
 )
-def test_mistakes_in_an_entry_are_refused(entry: str, mistake: str) -> None:
-    """Each mistake is told at its field, and never with a value that could be a key."""
+def test_errors_in_an_entry_are_refused(entry: str, issue: str) -> None:
+    """Each error names its field, and never a value that could be a key."""
     fields = {"id": "a", "principal": "p", "digest": f"'{_DIGEST}'", "tables": "['*']"}
     name, _, value = entry.partition(": ")
     fields[name] = value
-    if mistake == "id: is required":
+    if issue == "id: is required":
         del fields["id"]
     lines = "\n    ".join(f"{name}: {value}" for name, value in fields.items())
     with pytest.raises(ConfigFileError) as caught:
         KeyRing.build(document(f"keys:\n  - {lines}\n"), ["standard", "default"])
-    [found] = caught.value.mistakes
-    assert f"{found.field}: {found.reason}".startswith(f"keys[0].{mistake}")
+    [found] = caught.value.issues
+    assert f"{found.field}: {found.reason}".startswith(f"keys[0].{issue}")
     assert found.line == 2 + (list(fields).index(name) if name in fields and name != "id" else 0)
     assert "ddbp_" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "mistake"),
+    ("first", "second", "error"),
     [
         (("a", _DIGEST), ("a", _OTHER), "keys.yaml:6: keys[1].id: is that of keys[0] already"),
         (("a", _DIGEST), ("b", _DIGEST), "keys.yaml:8: keys[1].digest: is that of keys[0] already"),
     ],
 )
 def test_two_entries_alike_are_refused(
-    first: tuple[str, str], second: tuple[str, str], mistake: str
+    first: tuple[str, str], second: tuple[str, str], error: str
 ) -> None:
     """An id names one key, and a key has one entry."""
     entries = "".join(
@@ -184,11 +184,11 @@ def test_two_entries_alike_are_refused(
     )
     with pytest.raises(ConfigFileError) as caught:
         KeyRing.build(document(f"keys:\n{entries}"))
-    assert str(caught.value) == mistake
+    assert str(caught.value) == error
 
 
 def test_without_known_rate_classes_any_is_allowed() -> None:
-    """The tool that makes keys does not know the server's settings."""
+    """The tool that creates keys does not know the server's settings."""
     keys = KeyRing.build(
         document(
             f"keys: [{{id: a, principal: p, digest: '{_DIGEST}', tables: [a], rate_class: gold}}]"
@@ -198,7 +198,7 @@ def test_without_known_rate_classes_any_is_allowed() -> None:
 
 
 def test_new_keys_are_random_and_of_the_stated_form() -> None:
-    """A key is `ddbp_` and 43 characters of base64url, and its digest is stored, not itself."""
+    """A key is `ddbp_` and 43 characters of base64url; the file stores its digest alone."""
     made = [new_key() for _ in range(100)]
     assert len({text for text, _ in made}) == 100
     for text, digest in made:
@@ -227,7 +227,7 @@ def test_new_keys_are_random_and_of_the_stated_form() -> None:
     ],
 )
 def test_a_rendered_entry_reads_as_itself(entry: KeyEntry) -> None:
-    """Whatever the values look like to YAML, they come back as they were."""
+    """A rendered entry parses to the same values, even if they look like other YAML types."""
     for indent in (0, 2, 6):
         text = "keys:\n" + render_entry(entry, indent)
         assert document(text).parse(KeysFile).keys == (entry,)

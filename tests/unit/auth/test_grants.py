@@ -1,4 +1,4 @@
-"""Grants: which one counts for a table, and when two give the same."""
+"""Grants: which one applies to a table, and when two give the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dynamodb_processor_server.query.planning.row_rule import RowRule
 
 
 def rule(text: str, *, as_filter: bool = False) -> RowRule:
-    """Return the row rule that a text says."""
+    """Return the row rule with this condition."""
     return RowRule(parse_expression(text, {}), as_filter)
 
 
@@ -18,7 +18,7 @@ _OURS = rule("tenant_id = 'acme'")
 
 
 @pytest.mark.parametrize(
-    ("tables", "asked", "place"),
+    ("tables", "asked", "index"),
     [
         (["events"], "events", 0),
         (["events"], "other", None),
@@ -29,24 +29,24 @@ _OURS = rule("tenant_id = 'acme'")
     ],
 )
 def test_the_name_itself_counts_before_the_first_pattern(
-    tables: list[str], asked: str, place: int | None
+    tables: list[str], asked: str, index: int | None
 ) -> None:
-    """One grant counts, and it is plain to see from the list which."""
+    """One grant applies, and the list alone shows which one."""
     grants = [Grant(table) for table in tables]
     found = grant_for(asked, grants)
-    assert found is (None if place is None else grants[place])
+    assert found is (None if index is None else grants[index])
 
 
-def test_grants_are_never_put_together() -> None:
-    """What the one that counts withholds, another that matches does not give back."""
+def test_grants_are_never_combined() -> None:
+    """Another matching grant does not add to the one that applies."""
     grants = (Grant("*"), Grant("events", frozenset({"a"}), _OURS), Grant("e*", frozenset({"b"})))
     found = grant_for("events", grants)
     assert found is not None
     assert (found.attributes, found.rule) == (frozenset({"a"}), _OURS)
 
 
-def test_versions_tell_what_is_given_whatever_the_table() -> None:
-    """Equal for equal attributes and rules, whoever holds them; the columns of a rule are none."""
+def test_versions_depend_on_attributes_and_rule_alone() -> None:
+    """Versions are equal for equal attributes and rules; spaces in the rule's text do not count."""
     assert Grant("a").version == Grant("b*").version == b""
     mine = Grant("a", frozenset({"x", "y"}), _OURS)
     theirs = Grant("b*", frozenset({"y", "x"}), rule("  tenant_id   = 'acme'"))
@@ -62,12 +62,12 @@ def test_versions_tell_what_is_given_whatever_the_table() -> None:
 
 
 def test_a_rule_does_not_show_in_a_text() -> None:
-    """A grant may end up in a log; what its rule says may not."""
+    """A grant may appear in a log, but its rule must not."""
     assert "acme" not in repr(Grant("a", None, _OURS))
 
 
 @pytest.mark.parametrize(
-    ("tables", "place", "earlier"),
+    ("tables", "index", "earlier"),
     [
         (["*", "audit_*"], 1, 0),
         (["a*", "audit_*"], 1, 0),
@@ -79,12 +79,12 @@ def test_a_rule_does_not_show_in_a_text() -> None:
         (["[ab]*", "[ab]x"], 1, None),
     ],
 )
-def test_a_restricted_pattern_that_never_counts_is_found(
-    tables: list[str], place: int, earlier: int | None
+def test_a_restricted_pattern_that_never_applies_is_found(
+    tables: list[str], index: int, earlier: int | None
 ) -> None:
-    """Behind a wider one it would restrict nothing, which nobody means."""
+    """Behind a wider pattern it would restrict nothing, which is never intended."""
     grants = [Grant(table) for table in tables]
-    grants[place] = Grant(tables[place], None, _OURS)
-    assert shadowed_by(grants, place) == earlier
-    grants[place] = Grant(tables[place])
-    assert shadowed_by(grants, place) is None  # it gives the same as the others
+    grants[index] = Grant(tables[index], None, _OURS)
+    assert shadowed_by(grants, index) == earlier
+    grants[index] = Grant(tables[index])
+    assert shadowed_by(grants, index) is None, "it gives the same as the others"

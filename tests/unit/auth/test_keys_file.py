@@ -1,4 +1,4 @@
-"""The keys file's tables: names, patterns, and what of them is granted."""
+"""The tables of the keys file: names, patterns, attributes and rules."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def entry(*tables: str) -> KeyEntry:
     return found
 
 
-def mistakes(*tables: str) -> list[str]:
-    """Return what is wrong with an entry, each with its place."""
+def issues_in(*tables: str) -> list[str]:
+    """Return the errors in an entry, each with its line and field."""
     with pytest.raises(ConfigFileError) as caught:
         entry(*tables)
-    return [str(mistake) for mistake in caught.value.mistakes]
+    return [str(issue) for issue in caught.value.issues]
 
 
 def test_a_table_may_be_granted_in_part() -> None:
-    """A bare name gives all; a mapping says which attributes and which items."""
+    """A bare name grants all; a mapping names the attributes and the items."""
     found = entry(
         "- flights",
         "- table: audit_*",
@@ -51,15 +51,15 @@ def test_a_table_may_be_granted_in_part() -> None:
     ]
 
 
-def test_a_rule_must_be_a_key_condition_unless_said_otherwise() -> None:
-    """The strict reading is what an operator gets without asking."""
+def test_a_rule_is_no_filter_by_default() -> None:
+    """A rule is strict unless the operator allows it as a filter."""
     (table,) = entry("- {table: a, rule: x = 1}").tables
     assert table.grant.rule is not None
     assert not table.grant.rule.as_filter
 
 
 @pytest.mark.parametrize(
-    ("lines", "mistake"),
+    ("lines", "issue"),
     [
         (["- {rule: a = 1}"], "tables[0].table: is required"),
         (["- {table: 'a b'}"], "tables[0].table: must be 1 to 255 of the characters"),
@@ -84,16 +84,16 @@ def test_a_rule_must_be_a_key_condition_unless_said_otherwise() -> None:
         ),
     ],
 )
-def test_mistakes_are_told_at_their_place(lines: list[str], mistake: str) -> None:
-    """With the file, the line and the field; a rule's with the column in it."""
-    (found,) = mistakes(*lines)
-    place, _, rest = found.partition(": keys[0].")
-    assert place == f"keys.yaml:{5 + len(lines)}"
-    assert rest.startswith(mistake)
+def test_errors_name_line_and_field(lines: list[str], issue: str) -> None:
+    """An error names the file, the line and the field, and in a rule also the column."""
+    (found,) = issues_in(*lines)
+    location, _, rest = found.partition(": keys[0].")
+    assert location == f"keys.yaml:{5 + len(lines)}"
+    assert rest.startswith(issue)
 
 
 def test_an_entry_is_written_as_it_was_read() -> None:
-    """Bare names stay bare, and what is not said is not written."""
+    """A bare name stays a bare name, and a field that was not given is not written."""
     found = entry("- flights", "- {table: audit_*, rule: \"t = 'a'\"}")
     text = f"keys:\n{render_entry(found)}"
     assert text.endswith("tables:\n    - flights\n    - {table: audit_*, rule: t = 'a'}\n")

@@ -1,4 +1,4 @@
-"""Principals: what they may read, and what they remember of it."""
+"""Principals: the tables that they may read, and the cached decisions."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def principal(*tables: str, roles: tuple[str, ...] = ("reader",), name: str = "p
 def test_a_grant_covers_names_and_patterns(
     granted: tuple[str, ...], table: str, allowed: bool
 ) -> None:
-    """Names match as a whole and in their case, and the answer is the same when asked again."""
+    """Names match as a whole and in their case, and the cached decision is the same."""
     caller = principal(*granted)
     assert caller.may_read(table) is allowed
     assert caller.may_read(table) is allowed
 
 
-def test_what_is_remembered_is_bounded() -> None:
-    """A caller who asks for ever new names does not fill the memory."""
+def test_cached_decisions_are_bounded() -> None:
+    """A caller that asks for ever new names does not fill the memory."""
     caller = principal("t*")
     for number in range(5_000):
         assert caller.may_read(f"t{number}")
@@ -46,14 +46,14 @@ def test_what_is_remembered_is_bounded() -> None:
     assert len(caller._decisions) <= 1_024
 
 
-def test_roles_are_what_was_granted() -> None:
+def test_roles_are_those_granted() -> None:
     """No role implies another."""
     assert principal(roles=("admin",)).has_role("admin")
     assert not principal(roles=("admin",)).has_role("reader")
 
 
 def test_asking_does_not_change_a_principal() -> None:
-    """What it remembers counts neither in comparisons nor in its text."""
+    """Cached decisions take no part in comparisons, nor in the principal's text."""
     asked, fresh = principal("a"), principal("a")
     asked.may_read("a")
     assert asked == fresh

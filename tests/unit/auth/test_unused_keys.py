@@ -45,18 +45,18 @@ def test_a_key_is_unused_if_none_of_its_tables_can_be_read(
     assert unused(catalog, *tables) is expected
 
 
-async def test_a_server_warns_of_such_keys_at_start_and_after_changes(
+async def test_a_server_warns_of_unused_keys_at_start_and_after_changes(
     serve: Callable[..., ServerProcess], tmp_path: Path
 ) -> None:
-    """Both files decide, so a change of either has the keys checked again."""
+    """Both files decide, so a change of either file starts the check again."""
     key = make_key("mistyped", tables=["flihgts"])
     server = serve(
         {"discover": ["team-*"]}, {"keys": [dict(key.entry)]}, args=["--reload-interval=0.1"]
     )
     assert server.wait_for_event("key_grants_no_table")["key_id"] == "mistyped"
-    sound = make_key("sound", tables=["team-a"])
+    valid = make_key("valid", tables=["team-a"])
     keys = tmp_path / "server-1" / "keys.yaml"
-    keys.write_text(yaml.safe_dump({"keys": [dict(sound.entry)]}))
+    keys.write_text(yaml.safe_dump({"keys": [dict(valid.entry)]}))
     server.wait_for_event("document_reloaded")
     keys.with_name("catalog.yaml").write_text("tables: {flights: }")
-    await eventually(lambda: any(record.get("key_id") == "sound" for record in server.records))
+    await eventually(lambda: any(record.get("key_id") == "valid" for record in server.records))

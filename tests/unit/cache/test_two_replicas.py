@@ -155,5 +155,5 @@ async def test_a_replica_that_hears_nothing(
         await asyncio.sleep(FRESH_SECONDS)
         assert not alone.view.fresh
         assert (await alone.get()).status is status
-        await asyncio.sleep(PLAN.table.declaration.cache_ttl)
+        await asyncio.sleep(PLAN.table.config.cache_ttl)
         assert (await alone.get()).status is CacheStatus.MISS

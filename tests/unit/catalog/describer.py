@@ -1,4 +1,4 @@
-"""What DynamoDB says of tables, in memory, and catalogs of them."""
+"""An in-memory describer of tables, and catalogs of its tables."""
 
 from __future__ import annotations
 
@@ -14,42 +14,43 @@ from tests.unit.query.tables import make_schema
 
 
 class Describer:
-    """DynamoDB's tables, by their real names.
+    """DynamoDB's tables by their names in DynamoDB.
 
-    `error` fails every question, `errors` those about single tables, by their real names.
-    `asked` are the names that were described, `listed` is how often all were listed.
+    `error` fails every call, `errors` the descriptions of single tables, by name. `described` are
+    the names that were described; `list_count` is how often all tables were listed. While `gate` is
+    cleared, calls wait. `max_concurrent` is the highest number of concurrent descriptions.
     """
 
     def __init__(self, *names: str) -> None:
         self.tables = {name: schema_of(name) for name in names}
         self.error: Exception | None = None
         self.errors: dict[str, Exception] = {}
-        self.asked: list[str] = []
-        self.listed = 0
+        self.described: list[str] = []
+        self.list_count = 0
         self.gate = asyncio.Event()
         self.gate.set()
-        self.at_once = 0
-        self.most_at_once = 0
+        self.concurrent = 0
+        self.max_concurrent = 0
 
-    async def describe(self, name: str, declaration: TableConfig) -> TableSchema:
+    async def describe(self, name: str, config: TableConfig) -> TableSchema:
         """Return the schema of a table."""
-        self.asked.append(declaration.table)
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
+        self.described.append(config.table)
+        self.concurrent += 1
+        self.max_concurrent = max(self.max_concurrent, self.concurrent)
         await asyncio.sleep(0)
         await self.gate.wait()
-        self.at_once -= 1
+        self.concurrent -= 1
         if self.error is not None:
             raise self.error
-        if declaration.table in self.errors:
-            raise self.errors[declaration.table]
-        if declaration.table not in self.tables:
+        if config.table in self.errors:
+            raise self.errors[config.table]
+        if config.table not in self.tables:
             raise TableNotFound(f"table {name} does not exist")
-        return self.tables[declaration.table]
+        return self.tables[config.table]
 
     async def list_names(self) -> Sequence[str]:
         """Return the names of all tables."""
-        self.listed += 1
+        self.list_count += 1
         await asyncio.sleep(0)
         await self.gate.wait()
         if self.error is not None:
@@ -62,7 +63,7 @@ def schema_of(name: str, *indexes: Index) -> TableSchema:
     return make_schema(Schema(name, "id", None, indexes, {"id": "S", "user": "S"}))
 
 
-def declare(discover: Iterable[str] = (), **tables: dict[str, Any]) -> CatalogConfig:
+def catalog_config(discover: Iterable[str] = (), **tables: dict[str, Any]) -> CatalogConfig:
     """Return a catalog of tables, by logical name."""
     return CatalogConfig.model_validate({"tables": tables, "discover": tuple(discover)})
 

@@ -1,4 +1,4 @@
-"""The declared catalog: what it says by default, what it refuses, and what a name resolves to."""
+"""The catalog's configuration: defaults, refused values, and the configuration of a name."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dynamodb_processor_server.config_files import ConfigDocument, ConfigFileErr
 
 
 def parse(text: str) -> CatalogConfig:
-    """Return the catalog in the text of a file."""
+    """Parse the text of a catalog file."""
     return ConfigDocument(Path("catalog.yaml"), text.encode()).parse(CatalogConfig)
 
 
-def test_a_full_declaration_is_read() -> None:
-    """Every field of a table arrives."""
+def test_a_full_configuration_is_read() -> None:
+    """Every field of a table is parsed."""
     catalog = parse("""
 tables:
   audit_events:
@@ -55,8 +55,8 @@ discover: ["audit-*"]
     }
 
 
-def test_a_view_is_declared() -> None:
-    """Templates in their order, timestamps in their forms, and what is hidden."""
+def test_a_view_is_configured() -> None:
+    """The view has the templates in their order, the forms of timestamps, and the hidden keys."""
     table = parse("""
 tables:
   activity:
@@ -77,8 +77,8 @@ tables:
 
 
 @pytest.mark.parametrize("text", ["tables: {flights: }", "tables: {flights: {}}"])
-def test_a_name_alone_declares_the_defaults(text: str) -> None:
-    """A table without further words is the DynamoDB table of that name, read with caution."""
+def test_a_name_alone_has_the_defaults(text: str) -> None:
+    """A table without options is the DynamoDB table of that name, without scans."""
     table = parse(text).tables["flights"]
     assert table.table == "flights"
     assert table.page_size == PageSizes(default=100, maximum=1_000)
@@ -89,7 +89,7 @@ def test_a_name_alone_declares_the_defaults(text: str) -> None:
 
 
 def test_durations_may_have_units() -> None:
-    """As those of the settings."""
+    """The catalog's durations have the same units as those of the settings."""
     table = parse(
         "tables: {flights: {cache_ttl: 5m, stale_while_revalidate: 90s, stale_if_error: 1h}}"
     ).tables["flights"]
@@ -97,13 +97,13 @@ def test_durations_may_have_units() -> None:
 
 
 def test_the_default_page_fits_a_small_maximum() -> None:
-    """A maximum under the usual default lowers the default that was not given."""
+    """A maximum below the usual default also lowers the default, unless that is given."""
     table = parse("tables: {flights: {page_size: {maximum: 20}}}").tables["flights"]
     assert table.page_size == PageSizes(default=20, maximum=20)
 
 
 @pytest.mark.parametrize(
-    ("declared", "mistake"),
+    ("fields", "issue"),
     [
         ("table: ab", "1: tables.t_1.table: must be 3 to 255 of the characters"),
         ("table: a/b", "1: tables.t_1.table: must be 3 to 255 of the characters"),
@@ -162,16 +162,16 @@ def test_the_default_page_fits_a_small_maximum() -> None:
         ("time_to_live: ''", "1: tables.t_1.time_to_live: "),
     ],
 )
-def test_mistakes_in_a_table_are_refused(declared: str, mistake: str) -> None:
-    """Each mistake is told at its field."""
+def test_errors_in_a_table_are_refused(fields: str, issue: str) -> None:
+    """Each error names its field."""
     with pytest.raises(ConfigFileError) as caught:
-        parse(f"tables: {{t_1: {{{declared}}}}}")
-    assert str(caught.value).startswith(f"catalog.yaml:{mistake}")
-    assert len(caught.value.mistakes) == 1
+        parse(f"tables: {{t_1: {{{fields}}}}}")
+    assert str(caught.value).startswith(f"catalog.yaml:{issue}")
+    assert len(caught.value.issues) == 1
 
 
 @pytest.mark.parametrize(
-    ("text", "mistake"),
+    ("text", "issue"),
     [
         ("tables: {}", "discover: the catalog declares nothing"),
         ("discover: []", "discover: the catalog declares nothing"),
@@ -192,25 +192,25 @@ def test_mistakes_in_a_table_are_refused(declared: str, mistake: str) -> None:
         ("discover: {'a b': , a*: }", "discover.a b: must be 1 to 255 of"),
     ],
 )
-def test_mistakes_in_the_catalog_are_refused(text: str, mistake: str) -> None:
-    """An empty catalog, bad names and bad patterns are told."""
+def test_errors_in_the_catalog_are_refused(text: str, issue: str) -> None:
+    """An empty catalog, bad names and bad patterns are refused with a reason."""
     with pytest.raises(ConfigFileError) as caught:
         parse(text)
-    assert str(caught.value).startswith(f"catalog.yaml:1: {mistake}")
-    assert len(caught.value.mistakes) == 1
+    assert str(caught.value).startswith(f"catalog.yaml:1: {issue}")
+    assert len(caught.value.issues) == 1
 
 
 def test_a_name_resolves_by_name_before_pattern() -> None:
-    """A named table is what was declared for it, although a pattern matches its name too."""
+    """A named table keeps its own configuration if a pattern matches its name too."""
     catalog = parse("tables: {audit-x: {table: elsewhere}}\ndiscover: ['audit-*']")
-    named = catalog.declaration_for("audit-x")
+    named = catalog.config_for("audit-x")
     assert named is not None
     assert named.table == "elsewhere"
-    assert catalog.declaration_for("audit-y") == TableConfig(table="audit-y")
+    assert catalog.config_for("audit-y") == TableConfig(table="audit-y")
 
 
 def test_a_pattern_may_carry_options() -> None:
-    """Tables that it discovers have them; of several patterns the first that matches counts."""
+    """Discovered tables have the options of the first pattern that matches."""
     catalog = parse("""
 discover:
   "team-a-*": {cache_ttl: 5, allow_scan: true, page_size: {maximum: 50}}
@@ -218,15 +218,15 @@ discover:
   "plain-*":
 """)
     assert catalog.discover == ("team-a-*", "team-*", "plain-*")
-    found = catalog.declaration_for("team-a-1")
+    found = catalog.config_for("team-a-1")
     assert found == TableConfig(
         table="team-a-1", cache_ttl=5, allow_scan=True, page_size=PageSizes(maximum=50)
     )
     assert found.page_size.default == 50
-    other = catalog.declaration_for("team-b")
+    other = catalog.config_for("team-b")
     assert other == TableConfig(table="team-b", sparse="allow")
-    assert catalog.declaration_for("plain-1") == TableConfig(table="plain-1")
-    assert catalog.declaration_for("else") is None
+    assert catalog.config_for("plain-1") == TableConfig(table="plain-1")
+    assert catalog.config_for("else") is None
 
 
 @pytest.mark.parametrize(
@@ -250,25 +250,25 @@ discover:
 def test_patterns_match_whole_names_that_dynamodb_allows(
     pattern: str, name: str, found: bool
 ) -> None:
-    """Patterns are case-sensitive, and never let a name through that DynamoDB would refuse."""
+    """Patterns are case-sensitive and never match a name that DynamoDB would refuse."""
     catalog = CatalogConfig(discover=(pattern,))
-    assert (catalog.declaration_for(name) is not None) is found
+    assert (catalog.config_for(name) is not None) is found
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "issue"),
     [
         ("tables: {events: {}}", "tables.events.region: is needed"),
         ("tables: {events: null}", "tables.events.region: is needed"),
         ("discover: ['a-*']", "discover: has no region"),
     ],
 )
-def test_a_table_without_any_region_is_refused_with_the_remedy(text: str, place: str) -> None:
-    """Where neither the settings nor AWS's variables name one."""
+def test_a_table_without_any_region_is_refused_with_the_remedy(text: str, issue: str) -> None:
+    """A table needs a region if neither the settings nor AWS's variables have one."""
     document = ConfigDocument(Path("catalog.yaml"), text.encode())
     with pytest.raises(ConfigFileError) as caught:
         document.parse(CatalogConfig, {"may_follow": True, "has_region": False})
-    assert place in str(caught.value)
+    assert issue in str(caught.value)
     assert "set --region, AWS_REGION or AWS_DEFAULT_REGION" in str(caught.value)
     named = ConfigDocument(Path("catalog.yaml"), b"tables: {events: {region: eu-west-1}}")
     named.parse(CatalogConfig, {"may_follow": True, "has_region": False})

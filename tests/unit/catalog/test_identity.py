@@ -1,4 +1,4 @@
-"""Which table a description is of."""
+"""The identity of the table in a description."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _DESCRIBED: Final[dict[str, Any]] = {
 
 
 def test_a_table_is_known_by_its_arn_and_id() -> None:
-    """With the endpoint and the region in effect."""
+    """The identity has the ARN and the id, with the endpoint and the region in effect."""
     identity = identity_of(_DESCRIBED, _URL + "/", "eu-west-1")
     assert identity == TableIdentity("events", _URL, "eu-west-1", _ARN, "0b1d6f5e")
     assert identity.location == (_URL, "eu-west-1", _ARN, "events")
 
 
 @pytest.mark.parametrize("created", [datetime(2026, 1, 2, tzinfo=UTC), 1767312000.0])
-def test_without_an_id_the_time_of_creation_tells(created: object) -> None:
-    """As for servers that imitate DynamoDB, in whatever form a parser gives the time."""
+def test_without_an_id_the_time_of_creation_counts(created: object) -> None:
+    """Servers that imitate DynamoDB may give no id; the time may have any parser's form."""
     described = {"TableName": "events", "CreationDateTime": created}
     identity = identity_of(described, _URL, "eu-west-1")
     assert identity == TableIdentity("events", _URL, "eu-west-1", "", "1767312000.0")
 
 
 def test_a_description_may_have_neither() -> None:
-    """Then endpoint, region and name are all that there is."""
+    """Then the identity is made of endpoint, region and name."""
     assert identity_of({"TableName": "t"}, "", "r") == TableIdentity("t", "", "r")

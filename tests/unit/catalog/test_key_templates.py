@@ -1,4 +1,4 @@
-"""Key templates: keys composed of fields and taken apart again."""
+"""Key templates: keys composed of fields and decomposed again."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ TEMPLATES: Final = (
     "{a}aa{b:2}",
     "{a}-{b:2}-{c}",
 )
-# Few characters, those of the separators among them, so that values are often unfit.
+# Few characters, with those of the separators among them, so that many values are invalid.
 values = st.text("#-aA😀", min_size=0, max_size=5)
 
 
 def template(text: str, **widths: int) -> KeyTemplate:
-    """Return the template that a text says."""
+    """Parse the text of a template."""
     return KeyTemplate.parse("PK", text, widths)
 
 
 @pytest.mark.parametrize("text", TEMPLATES)
 @given(st.fixed_dictionaries({"a": values, "b": values, "c": values}))
-def test_what_is_composed_is_undone(text: str, said: dict[str, str]) -> None:
-    """Every key that can be composed gives back the very values that it was composed of."""
-    made = template(text)
-    fields = {field.name: said[field.name] for field in made.fields}
+def test_a_composed_key_decomposes_to_its_fields(text: str, given_values: dict[str, str]) -> None:
+    """Every key that can be composed decomposes to exactly the values that it was composed of."""
+    parsed = template(text)
+    fields = {field.name: given_values[field.name] for field in parsed.fields}
     try:
-        key = made.compose(fields)
+        key = parsed.compose(fields)
     except ValueError:
         return
-    assert made.decompose(key) == fields
+    assert parsed.decompose(key) == fields
 
 
 @pytest.mark.parametrize("text", TEMPLATES)
 @given(st.text("#-aA😀USERB", max_size=12))
-def test_what_is_undone_composes_the_same_key(text: str, key: str) -> None:
-    """A key that was not made by the template is not taken apart."""
-    made = template(text)
-    found = made.decompose(key)
+def test_a_decomposed_key_composes_to_itself(text: str, key: str) -> None:
+    """A key that does not match the template is not decomposed."""
+    parsed = template(text)
+    found = parsed.decompose(key)
     if found is not None:
-        assert made.compose(found) == key
+        assert parsed.compose(found) == key
 
 
 def test_no_two_readings_make_one_key() -> None:
@@ -94,9 +94,9 @@ def test_composed_keys_need_not_sort_as_their_fields() -> None:
 def test_values_that_would_be_misread_are_refused(
     text: str, value: str, reason: str | None
 ) -> None:
-    """What follows a field ends it, even where value and separator overlap; widths are exact."""
-    made = template(text)
-    assert made.rejection_reason(made.fields[0], value) == reason
+    """The separator ends a field, even where it overlaps with the value; widths are exact."""
+    parsed = template(text)
+    assert parsed.rejection_reason(parsed.fields[0], value) == reason
 
 
 @pytest.mark.parametrize(
@@ -107,27 +107,27 @@ def test_values_that_would_be_misread_are_refused(
         ("{a:3}#{b}", "xyz-w"), ("{a:3}#{b}", "x#y"), ("{a:3}", "wxyz"), ("{a}#B", "x#Bc"),
     ],
 )  # fmt: skip
-def test_other_keys_are_left_alone(text: str, key: str) -> None:
-    """Items of other kinds share the table."""
+def test_other_keys_are_not_decomposed(text: str, key: str) -> None:
+    """Items of other kinds, with other keys, share the table."""
     assert template(text).decompose(key) is None
 
 
 def test_fields_of_a_width_may_stand_side_by_side() -> None:
-    """Widths are characters, and need no separator."""
-    made = template("{a:2}{b}", b=3)
-    assert made.decompose("xüy😀z") == {"a": "xü", "b": "y😀z"}
-    assert [(field.name, field.width) for field in made.fields] == [("a", 2), ("b", 3)]
-    assert str(made) == "{a}{b}"
+    """A field with a width, in characters, needs no separator."""
+    parsed = template("{a:2}{b}", b=3)
+    assert parsed.decompose("xüy😀z") == {"a": "xü", "b": "y😀z"}
+    assert [(field.name, field.width) for field in parsed.fields] == [("a", 2), ("b", 3)]
+    assert str(parsed) == "{a}{b}"
 
 
 def test_braces_are_written_twice() -> None:
-    """As in Python's formats, whose syntax this is."""
-    made = template("{{{a}}}")
-    assert made.compose({"a": "x"}) == "{x}"
-    assert made.decompose("{x}") == {"a": "x"}
+    """Braces are escaped as in Python's format strings, whose syntax this is."""
+    parsed = template("{{{a}}}")
+    assert parsed.compose({"a": "x"}) == "{x}"
+    assert parsed.decompose("{x}") == {"a": "x"}
 
 
-def test_a_known_form_outdoes_a_written_width() -> None:
+def test_a_known_form_takes_precedence_over_a_width() -> None:
     """A timestamp has the width of its form."""
     assert template("{at:7}", at=20).fields[0].width == 20
 
@@ -154,7 +154,7 @@ def test_a_known_form_outdoes_a_written_width() -> None:
         ("a}", "Single '}'"),
     ],
 )
-def test_what_is_no_template_is_refused(text: str, reason: str) -> None:
-    """With the reason in words."""
+def test_invalid_templates_are_refused(text: str, reason: str) -> None:
+    """The error has the reason in words."""
     with pytest.raises(ValueError, match=reason.replace("{", r"\{").replace("}", r"\}")):
         template(text)

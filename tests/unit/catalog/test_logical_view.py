@@ -1,4 +1,4 @@
-"""The view: stored items expanded to logical ones."""
+"""The logical view: stored items are expanded and converted to logical ones."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ FIELDS: Final = {
 }
 
 
-def view(**declared: Any) -> LogicalView:
-    """Return the view of a single-table design, or as declared."""
-    said = {"keys": KEYS, "timestamps": {"occurred_at": "iso8601", "seen": "epoch_seconds"}}
-    return TableConfig.model_validate({"table": "activity", **said, **declared}).view
+def view(**fields: Any) -> LogicalView:
+    """Return the view of a single-table design; `fields` of its configuration may be replaced."""
+    usual = {"keys": KEYS, "timestamps": {"occurred_at": "iso8601", "seen": "epoch_seconds"}}
+    return TableConfig.model_validate({"table": "activity", **usual, **fields}).view
 
 
 def test_an_item_is_expanded_by_the_fields_of_its_keys() -> None:
-    """What is stored stays."""
+    """The fields are added to the stored attributes."""
     assert view().expanded(STORED, NOW) == STORED | FIELDS
 
 
 def test_a_logical_item_has_times_and_no_hidden_keys() -> None:
-    """Numbers become RFC 3339."""
+    """Numbers that hold times become RFC 3339."""
     shown = {"seen": {"S": "2026-01-01T00:00:00Z"}, "note": {"S": "x"}}
     hiding = view(expose_keys=False)
     assert hiding.logical(hiding.expanded(STORED, NOW)) == FIELDS | shown
@@ -54,13 +54,13 @@ def test_a_logical_item_has_times_and_no_hidden_keys() -> None:
 
 
 def test_keys_of_another_kind_give_no_fields() -> None:
-    """Nor do keys that are missing or, in an index, of another type."""
+    """Keys that are missing, or of another type as in an index, give no fields either."""
     item = {"PK": {"S": "SYSTEM#crm"}, "SK": {"S": "META"}, "GS1_PK": {"N": "1"}}
     assert view().expanded(item, NOW) == item
 
 
 def test_a_stored_attribute_is_no_field() -> None:
-    """Conditions on a field are answered by the key, so a copy beside it must not say otherwise."""
+    """The key decides a condition on a field; a stored copy of the field must not contradict it."""
     item = {**STORED, "user_id": {"S": "another"}, "event_id": {"N": "5"}}
     assert view().expanded(item, NOW) == STORED | FIELDS
     other = {"PK": {"S": "OTHER"}, "user_id": {"S": "u1"}}
@@ -68,7 +68,7 @@ def test_a_stored_attribute_is_no_field() -> None:
 
 
 def test_a_stored_attribute_is_shown_where_no_key_gives_the_field() -> None:
-    """Nothing that is stored is dropped, but a key's field is what conditions are about."""
+    """No stored attribute is dropped, but the field of a key takes precedence."""
     item = {**STORED, "user_id": {"S": "another"}, "event_id": {"N": "5"}}
     shown = view().with_stored_fields(view().expanded(item, NOW))
     assert {name: shown[name] for name in FIELDS} == FIELDS
@@ -77,15 +77,15 @@ def test_a_stored_attribute_is_shown_where_no_key_gives_the_field() -> None:
     assert view().logical(view().with_stored_fields(expanded)) == other
 
 
-def test_the_first_key_says_what_a_field_is() -> None:
-    """A later one says it only where the first says nothing."""
+def test_the_first_key_gives_the_value_of_a_field() -> None:
+    """A later key gives the value only if the first one does not."""
     item = {**STORED, "GS1_SK": {"S": "2025-05-05T05:05:05Z#e2"}}
     assert view().expanded(item, NOW)["event_id"] == {"S": "e#1"}
     item["SK"] = {"S": "META"}
     assert view().expanded(item, NOW)["event_id"] == {"S": "e2"}
 
 
-def test_a_field_that_holds_no_time_is_none() -> None:
+def test_a_field_without_a_valid_time_is_left_out() -> None:
     """A text of the right width is not enough."""
     item = {"PK": {"S": "USER#u1"}, "SK": {"S": "2026-13-01T00:00:00Z#e1"}}
     expanded = view().expanded(item, NOW)
@@ -93,14 +93,14 @@ def test_a_field_that_holds_no_time_is_none() -> None:
     assert expanded["event_id"] == {"S": "e1"}
 
 
-def test_what_is_no_time_is_shown_as_it_is() -> None:
-    """Whatever type it has."""
+def test_values_that_are_not_times_are_unchanged() -> None:
+    """A value that is not a time in the form is shown unchanged, with any type."""
     for odd in ({"S": "soon"}, {"N": "0.5"}, {"N": "1E30"}, {"NULL": True}):
         assert view().logical({"seen": odd}) == {"seen": odd}
 
 
 def test_parts_of_items_are_shown_too() -> None:
-    """A projection leaves what it leaves."""
+    """A part of an item, as a projection leaves it, is converted like a whole item."""
     assert view(expose_keys=False).logical({"PK": {"S": "USER#u1"}, "note": {"S": "x"}}) == {
         "note": {"S": "x"}
     }
@@ -129,7 +129,7 @@ def test_parts_of_items_are_shown_too() -> None:
     ],
 )
 def test_items_expire_as_dynamodb_says(value: Any, expired: bool) -> None:
-    """Seconds in a number, not more than five years ago: all else never expires."""
+    """An item expires by a number of seconds that is not more than five years ago."""
     item = {"id": {"S": "x"}} | ({} if value is None else {"gone_at": value})
     hiding = view(keys={}, time_to_live="gone_at", hide_expired=True)
     expanded = hiding.expanded(item, NOW)
@@ -140,7 +140,7 @@ def test_items_expire_as_dynamodb_says(value: Any, expired: bool) -> None:
 
 
 def test_no_attribute_can_pass_for_a_mark() -> None:
-    """What the service knows of an item does not live among its attributes."""
+    """The mark of an expired item is not an attribute, so no attribute can imitate it."""
     hiding = view(keys={}, time_to_live="gone_at", hide_expired=True)
     for name in ("\0expired", "expired", "has_expired", ""):
         item = {"id": {"S": "x"}, name: {"BOOL": True}}
@@ -148,8 +148,8 @@ def test_no_attribute_can_pass_for_a_mark() -> None:
         assert hiding.logical(hiding.expanded(item, NOW)) == item
 
 
-def test_what_names_are_made_of_is_known() -> None:
-    """Fields of the keys that hold them, others of themselves, each once."""
+def test_the_sources_of_names_are_known() -> None:
+    """A field comes from the keys that hold it, any other name from itself."""
     hiding = view(time_to_live="gone_at", hide_expired=True)
     assert hiding.sources("user_id") == ("PK",)
     assert hiding.sources("event_id") == ("SK", "GS1_SK")
@@ -159,15 +159,15 @@ def test_what_names_are_made_of_is_known() -> None:
     ]  # fmt: skip
 
 
-def test_derived_attributes_are_told_from_stored_ones() -> None:
-    """DynamoDB can filter the latter only."""
+def test_fields_differ_from_stored_attributes() -> None:
+    """DynamoDB can filter by stored attributes only."""
     assert view().is_field("occurred_at")
     assert not view().is_field("seen")
     assert not view().is_field("PK")
 
 
-def test_a_plain_table_needs_no_view() -> None:
-    """Any of the four makes one."""
+def test_a_plain_table_has_the_identity_view() -> None:
+    """Any one of the four options makes a view."""
     assert TableConfig(table="activity").view.is_identity
     assert view(keys={}, timestamps={}, time_to_live="gone_at").is_identity
     assert not view(keys={}).is_identity

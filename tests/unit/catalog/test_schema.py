@@ -1,4 +1,4 @@
-"""Tables as DescribeTable tells of them: keys, access paths, and what each path holds."""
+"""Schemas parsed from DescribeTable results: keys, access paths, and their projections."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dynamodb_processor_server.catalog.schema import (
 from tests.support.datasets import Index, Schema
 from tests.unit.query.tables import describe, make_schema, make_table
 
-PLACES = Schema(
+ADDRESSES = Schema(
     "places",
     "id",
     None,
@@ -31,7 +31,7 @@ PLACES = Schema(
 
 
 def test_the_base_table_is_a_path() -> None:
-    """It comes first, holds everything, and is known by its own label."""
+    """The base table comes first, holds all attributes, and has a label of its own."""
     schema = make_schema()
     assert schema.name == "audit-events"
     assert schema.base == AccessPath(
@@ -39,7 +39,7 @@ def test_the_base_table_is_a_path() -> None:
         kind=PathKind.TABLE,
         key=KeySchema((KeyAttribute("tenant_id", "S"),), (KeyAttribute("event_id", "S"),)),
         projected=None,
-        position=("tenant_id", "event_id"),
+        cursor_attributes=("tenant_id", "event_id"),
     )
     assert schema.base.label == BASE_TABLE
     assert schema.path(BASE_TABLE) is schema.base
@@ -47,45 +47,45 @@ def test_the_base_table_is_a_path() -> None:
 
 
 def test_a_local_index_shares_the_partition() -> None:
-    """Its position needs the table's sort key too; KEYS_ONLY holds both keys."""
+    """Its cursor needs the table's sort key too; KEYS_ONLY holds both keys."""
     path = make_schema().path("by_time")
     assert path is not None
     assert path.kind is PathKind.LOCAL
-    assert path.position == ("tenant_id", "occurred_at", "event_id")
+    assert path.cursor_attributes == ("tenant_id", "occurred_at", "event_id")
     assert path.projected == frozenset({"tenant_id", "occurred_at", "event_id"})
     assert path.label == "by_time"
 
 
 def test_a_global_index_has_keys_of_its_own() -> None:
-    """Its position is its own key and the table's; ALL holds everything."""
+    """Its cursor has its own key and the table's; ALL holds all attributes."""
     path = make_schema().path("by_user")
     assert path is not None
     assert path.kind is PathKind.GLOBAL
-    assert path.position == ("user_id", "occurred_at", "tenant_id", "event_id")
+    assert path.cursor_attributes == ("user_id", "occurred_at", "tenant_id", "event_id")
     assert path.projected is None
 
 
 def test_keys_may_have_several_attributes() -> None:
-    """Up to four of each kind in a global index; INCLUDE holds what is named, once."""
-    schema = make_schema(PLACES)
+    """A global index has up to four of each kind; INCLUDE holds each named attribute once."""
+    schema = make_schema(ADDRESSES)
     assert schema.base.key.sort == ()
-    place, city = schema.path("by_place"), schema.path("by_city")
-    assert place is not None
-    assert [attribute.name for attribute in place.key.partition] == ["country", "city"]
-    assert place.key.sort == (KeyAttribute("street", "S"), KeyAttribute("number", "N"))
-    assert place.position == ("country", "city", "street", "number", "id")
+    path, city = schema.path("by_place"), schema.path("by_city")
+    assert path is not None
+    assert [attribute.name for attribute in path.key.partition] == ["country", "city"]
+    assert path.key.sort == (KeyAttribute("street", "S"), KeyAttribute("number", "N"))
+    assert path.cursor_attributes == ("country", "city", "street", "number", "id")
     assert city is not None
     assert city.projected == frozenset({"city", "id", "name"})
-    assert city.position == ("city", "id")
+    assert city.cursor_attributes == ("city", "id")
 
 
 def test_paths_have_a_fixed_order() -> None:
-    """Base table, local indexes, global indexes, each kind by name: DynamoDB lists them anyhow."""
-    description = describe(PLACES)
+    """The base table, local and global indexes follow in this order, each kind sorted by name."""
+    description = describe(ADDRESSES)
     description["GlobalSecondaryIndexes"].reverse()
     labels = [path.label for path in parse_description(description).paths]
     assert labels == [BASE_TABLE, "by_city", "by_place"]
-    assert parse_description(description) == make_schema(PLACES)
+    assert parse_description(description) == make_schema(ADDRESSES)
 
 
 @pytest.mark.parametrize(
@@ -93,17 +93,17 @@ def test_paths_have_a_fixed_order() -> None:
     [("ACTIVE", True), ("UPDATING", True), ("CREATING", False), ("DELETING", False)],
 )
 def test_only_readable_indexes_are_paths(status: str, readable: bool) -> None:
-    """An index that is being built, or goes away, cannot answer; another replica may read it."""
-    description: dict[str, Any] = describe(PLACES)
+    """An index that is being created or deleted is no path, but another replica may read it."""
+    description: dict[str, Any] = describe(ADDRESSES)
     description["GlobalSecondaryIndexes"][0]["IndexStatus"] = status
     schema = parse_description(description)
     assert (schema.path("by_place") is not None) is readable
-    assert "by_place" in [path.label for path in schema.written]
+    assert "by_place" in [path.label for path in schema.all_paths]
 
 
 def test_an_index_that_is_deleted_needs_no_types() -> None:
-    """DynamoDB Local leaves its attributes out; templates on them stay sound meanwhile."""
-    description: dict[str, Any] = describe(PLACES)
+    """DynamoDB Local leaves out types of its attributes; its templates stay valid meanwhile."""
+    description: dict[str, Any] = describe(ADDRESSES)
     description["GlobalSecondaryIndexes"][0]["IndexStatus"] = "DELETING"
     description["AttributeDefinitions"] = [
         one for one in description["AttributeDefinitions"] if one["AttributeName"] != "street"
@@ -114,7 +114,7 @@ def test_an_index_that_is_deleted_needs_no_types() -> None:
     assert path.key.sort[0].may_have_type("S")
     assert not path.key.sort[0].may_have_type("BOOL")
     assert schema.skipped == ("by_place: its status is DELETING",)
-    table = replace(make_table(PLACES, keys={"street": "ST#{road}"}), schema=schema)
+    table = replace(make_table(ADDRESSES, keys={"street": "ST#{road}"}), schema=schema)
     assert table.schema_conflicts == []
 
 
@@ -139,8 +139,8 @@ def test_an_index_that_is_deleted_needs_no_types() -> None:
     ],
 )
 def test_an_index_that_is_not_understood_is_skipped(changed: dict[str, Any], reason: str) -> None:
-    """Whatever is wrong with it, the table and its other indexes can be read."""
-    description: dict[str, Any] = describe(PLACES)
+    """After an error of any kind, the table and its other indexes can still be read."""
+    description: dict[str, Any] = describe(ADDRESSES)
     description["GlobalSecondaryIndexes"][0].update(changed)
     schema = parse_description(description)
     assert [path.label for path in schema.paths] == [BASE_TABLE, "by_city"]
@@ -158,8 +158,8 @@ def test_an_index_that_is_not_understood_is_skipped(changed: dict[str, Any], rea
     ],
 )
 def test_a_definition_that_is_not_understood_costs_its_index_alone(definition: Any) -> None:
-    """A type that no key has here is none: nobody could be told of it or ask for it."""
-    description: dict[str, Any] = describe(PLACES)
+    """A key type that the service does not know makes only its index unreadable."""
+    description: dict[str, Any] = describe(ADDRESSES)
     description["AttributeDefinitions"] = [
         definition if one["AttributeName"] == "street" else one
         for one in description["AttributeDefinitions"]
@@ -180,24 +180,24 @@ def test_a_definition_that_is_not_understood_costs_its_index_alone(definition: A
         {"Replicas": None},
     ],
 )
-def test_what_no_query_needs_may_be_anything(odd: dict[str, Any]) -> None:
-    """Sizes, streams and entries without a name keep no table from being read."""
-    schema = parse_description(describe(PLACES) | odd)
+def test_fields_that_no_query_needs_may_have_any_value(odd: dict[str, Any]) -> None:
+    """Odd sizes, streams and entries without a name do not make a table unreadable."""
+    schema = parse_description(describe(ADDRESSES) | odd)
     assert [path.label for path in schema.paths] == [BASE_TABLE, "by_city", "by_place"]
     assert schema.item_bytes is None
 
 
 @pytest.mark.parametrize("lacking", ["AttributeDefinitions", "KeySchema", "TableName"])
-def test_a_table_is_nothing_without_its_own_key(lacking: str) -> None:
-    """It cannot be read at all, and the reason names what is lacking."""
-    description = describe(PLACES)
+def test_a_table_without_its_own_key_is_refused(lacking: str) -> None:
+    """Such a table cannot be read, and the reason names the missing field."""
+    description = describe(ADDRESSES)
     del description[lacking]
     with pytest.raises(DescriptionError, match=lacking):
         parse_description(description)
 
 
 @pytest.mark.parametrize(
-    ("told", "replicated"),
+    ("fields", "replicated"),
     [
         ({}, False),
         ({"Replicas": [{"RegionName": "eu-west-1"}]}, True),
@@ -205,82 +205,84 @@ def test_a_table_is_nothing_without_its_own_key(lacking: str) -> None:
         ({"Replicas": [{}], "MultiRegionConsistency": "STRONG"}, False),
     ],
 )
-def test_copies_in_other_regions_are_known(told: dict[str, Any], replicated: bool) -> None:
-    """Unless they do not lag behind."""
-    assert parse_description({**describe(PLACES), **told}).replicated is replicated
+def test_copies_in_other_regions_are_known(fields: dict[str, Any], replicated: bool) -> None:
+    """A table is replicated if its copies may lag behind."""
+    assert parse_description({**describe(ADDRESSES), **fields}).replicated is replicated
 
 
-def test_indexes_that_are_being_made_have_templates_too() -> None:
-    """What is written to them is said in the same words."""
-    description: dict[str, Any] = describe(PLACES)
+def test_indexes_that_are_being_created_have_templates_too() -> None:
+    """The key of such an index has the logical fields too, because writes already change it."""
+    description: dict[str, Any] = describe(ADDRESSES)
     description["GlobalSecondaryIndexes"][0]["IndexStatus"] = "CREATING"
-    declared = make_table(PLACES, keys={"country": "C#{land}"})
-    table = replace(declared, schema=parse_description(description))
+    configured = make_table(ADDRESSES, keys={"country": "C#{land}"})
+    table = replace(configured, schema=parse_description(description))
     (path,) = table.schema.unreadable
     assert path.key.partition[0].fields == ("land",)
 
 
 def test_an_unknown_label_names_no_path() -> None:
-    """Neither does the empty one."""
+    """The empty label names no path either."""
     schema = make_schema()
     assert schema.path("by_moon") is None
     assert schema.path("") is None
 
 
 def test_the_types_of_all_keys_are_known() -> None:
-    """Of the table and of every index, whichever of them is read."""
-    assert make_schema(PLACES).key_types == PLACES.types
+    """The types are those of the table's key and of every index's key."""
+    assert make_schema(ADDRESSES).key_types == ADDRESSES.types
 
 
-def test_a_table_shows_what_its_declaration_lists() -> None:
-    """Everything, when it lists nothing."""
+def test_a_table_shows_the_configured_attributes() -> None:
+    """It shows all attributes if the configuration lists none."""
     assert make_table().may_show("anything")
     listed = make_table(attributes=["tenant_id", "title"])
     assert listed.may_show("title")
     assert not listed.may_show("event_id")
 
 
-def test_a_table_is_narrowed_to_what_is_granted() -> None:
-    """Attributes in the operator's order, and of the indexes those whose keys may be seen."""
+def test_a_table_is_restricted_to_the_granted_attributes() -> None:
+    """It keeps the operator's order of attributes, and the indexes whose keys may be seen."""
     table = make_table(
-        PLACES, attributes=["id", "city", "name", "country"], required=["city", "id"]
+        ADDRESSES, attributes=["id", "city", "name", "country"], required=["city", "id"]
     )
-    narrowed = table.restricted_to(frozenset({"city", "id", "unknown"}), frozenset())
-    assert narrowed.declaration.attributes == ("id", "city")
-    assert narrowed.declaration.required == ("city", "id")
-    assert [path.label for path in narrowed.schema.paths] == ["@table", "by_city"]
-    assert not narrowed.may_show("name")
-    assert narrowed.schema.path("by_place") is None
-    assert "street" not in narrowed.schema.key_types
+    restricted = table.restricted_to(frozenset({"city", "id", "unknown"}), frozenset())
+    assert restricted.config.attributes == ("id", "city")
+    assert restricted.config.required == ("city", "id")
+    assert [path.label for path in restricted.schema.paths] == ["@table", "by_city"]
+    assert not restricted.may_show("name")
+    assert restricted.schema.path("by_place") is None
+    assert "street" not in restricted.schema.key_types
 
 
-def test_what_the_catalog_hides_hides_indexes_too() -> None:
-    """Their order would tell of it; the base table is there whatever its key."""
-    table = make_table(PLACES, attributes=["name"]).restricted_to(None, frozenset())
+def test_attributes_that_the_catalog_hides_hide_indexes() -> None:
+    """An index's order would reveal hidden values; the base table stays with any key."""
+    table = make_table(ADDRESSES, attributes=["name"]).restricted_to(None, frozenset())
     assert [path.label for path in table.schema.paths] == ["@table"]
     assert not table.may_show_path(table.schema.base)
 
 
 def test_an_index_may_have_fixed_attributes_unseen() -> None:
-    """Those of which a caller gets one value in any case."""
+    """A hidden attribute with a fixed value for the caller does not hide an index."""
     hidden = frozenset({"country"})
-    table = make_table(PLACES).restricted_to(frozenset({"city", "street", "number"}), hidden)
+    table = make_table(ADDRESSES).restricted_to(frozenset({"city", "street", "number"}), hidden)
     assert [path.label for path in table.schema.paths] == ["@table", "by_city", "by_place"]
     assert not table.may_show("country")
 
 
 def test_a_grant_of_everything_leaves_a_table_as_it_is() -> None:
-    """And one of nothing shows nothing, rather than all."""
-    table = make_table(PLACES)
+    """A grant of no visible attribute shows nothing, rather than everything."""
+    table = make_table(ADDRESSES)
     assert table.restricted_to(None, frozenset()) is table
-    nothing = make_table(PLACES, attributes=["name"]).restricted_to(frozenset({"id"}), frozenset())
-    assert nothing.declaration.attributes == ()
+    nothing = make_table(ADDRESSES, attributes=["name"]).restricted_to(
+        frozenset({"id"}), frozenset()
+    )
+    assert nothing.config.attributes == ()
     assert not nothing.may_show("id")
     assert not nothing.may_show("name")
 
 
 @pytest.mark.parametrize(
-    ("declared", "misfits"),
+    ("fields", "conflicts"),
     [
         ({"keys": {"city": "C#{town}"}, "timestamps": {"number": "epoch_seconds"}}, []),
         (
@@ -307,15 +309,15 @@ def test_a_grant_of_everything_leaves_a_table_as_it_is() -> None:
         ),
     ],
 )
-def test_what_cannot_be_of_a_table_is_told(declared: dict[str, Any], misfits: list[str]) -> None:
-    """The declaration is judged once the table has been described."""
-    assert make_table(PLACES, **declared).schema_conflicts == misfits
+def test_contradictions_to_a_schema_are_found(fields: dict[str, Any], conflicts: list[str]) -> None:
+    """The configuration is compared with the schema once the table has been described."""
+    assert make_table(ADDRESSES, **fields).schema_conflicts == conflicts
 
 
 def test_keys_know_their_templates() -> None:
-    """And whether another key may say otherwise what their fields are."""
+    """A key also knows whether another key may give its fields another value."""
     keys = {"country": "{land}", "city": "{land}#{town}", "street": "{road}"}
-    table = make_table(PLACES, keys=keys)
+    table = make_table(ADDRESSES, keys=keys)
     path = table.schema.path("by_place")
     assert path is not None
     found = {a.name: (a.fields, a.is_decisive) for a in path.key.attributes}
@@ -328,21 +330,21 @@ def test_keys_know_their_templates() -> None:
 
 
 def test_hidden_keys_are_seen_by_their_fields_only() -> None:
-    """A path may be shown if its key or all that it is made of may."""
+    """A path may be shown if its key may, or all fields of the key."""
     keys = {"country": "{land}", "city": "{town}#{part}"}
-    table = make_table(PLACES, keys=keys, expose_keys=False)
+    table = make_table(ADDRESSES, keys=keys, expose_keys=False)
     assert [name for name in ("country", "land", "town", "id") if table.may_show(name)] == [
         "land", "town", "id",
     ]  # fmt: skip
     assert all(map(table.may_show_path, table.schema.paths))
-    narrowed = table.restricted_to(frozenset({"town", "part", "country"}), frozenset())
-    assert [path.label for path in narrowed.schema.paths] == ["@table", "by_city"]
-    assert not narrowed.may_show("country")
+    restricted = table.restricted_to(frozenset({"town", "part", "country"}), frozenset())
+    assert [path.label for path in restricted.schema.paths] == ["@table", "by_city"]
+    assert not restricted.may_show("country")
 
 
 def test_a_stream_is_known_while_it_is_on() -> None:
-    """Of one that was switched off, DynamoDB still tells the ARN."""
-    description = describe(PLACES)
+    """DynamoDB still gives the ARN of a stream that was switched off."""
+    description = describe(ADDRESSES)
     assert parse_description(description).stream_arn is None
     description["LatestStreamArn"] = "arn:stream"
     assert parse_description(description).stream_arn is None

@@ -1,4 +1,4 @@
-"""Timestamps: what callers may write, and the forms in which times are stored."""
+"""Timestamps: the texts that callers may write, and the forms in which times are stored."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ instants = st.integers(FIRST, LAST)
 
 
 def label(form: TimestampForm) -> str:
-    """Return what a test's name says of a form."""
+    """Return the name of a form for the name of a test."""
     return form.name
 
 
@@ -52,7 +52,7 @@ def label(form: TimestampForm) -> str:
     ],
 )
 def test_rfc_3339_is_understood(text: str, instant: int) -> None:
-    """Offsets, fractions down to nanoseconds, either case, and dates for their midnight in UTC."""
+    """It accepts offsets, nanoseconds, either case, and dates as midnight in UTC."""
     assert parse_instant(text) == instant
 
 
@@ -68,7 +68,7 @@ def test_rfc_3339_is_understood(text: str, instant: int) -> None:
     ],
 )  # fmt: skip
 def test_garbage_is_no_time(text: str) -> None:
-    """Neither are the forms of ISO 8601 that RFC 3339 leaves out."""
+    """The forms of ISO 8601 that RFC 3339 leaves out are refused as well."""
     with pytest.raises(ValueError, match="is no RFC 3339 time, such as 2026-01-31T08:00:00Z"):
         parse_instant(text)
 
@@ -81,8 +81,8 @@ def test_garbage_is_no_time(text: str) -> None:
         "0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01",
     ],
 )  # fmt: skip
-def test_what_the_calendar_lacks_is_no_time(text: str) -> None:
-    """Nor what an offset moves out of the years 1 to 9999."""
+def test_times_outside_the_calendar_are_refused(text: str) -> None:
+    """A time that its offset moves out of the years 1 to 9999 is refused as well."""
     with pytest.raises(ValueError, match="is no time of the calendar"):
         parse_instant(text)
 
@@ -98,8 +98,8 @@ def test_what_the_calendar_lacks_is_no_time(text: str) -> None:
     ],
 )
 def test_each_form_stores_a_time_in_its_way(name: str, stored: str | Decimal) -> None:
-    """Texts cut off what they have no digits for, and say so."""
-    found, exact = FORMS[name].stored(MORNING + SECOND // 4)
+    """A text form cuts off digits that it cannot hold, and reports that it is inexact."""
+    found, exact = FORMS[name].to_stored(MORNING + SECOND // 4)
     assert found == stored
     assert exact is (name != "iso8601")
 
@@ -107,8 +107,8 @@ def test_each_form_stores_a_time_in_its_way(name: str, stored: str | Decimal) ->
 @pytest.mark.parametrize("form", TEXTS, ids=label)
 @given(instants)
 def test_texts_have_one_width(form: TimestampForm, instant: int) -> None:
-    """From year 1 to 9999, so that a template knows where they end."""
-    text, _ = form.stored(instant)
+    """The width is fixed from year 1 to 9999, so that a template knows where a time ends."""
+    text, _ = form.to_stored(instant)
     assert isinstance(text, str)
     assert len(text) == form.width
     assert form.is_stored(text)
@@ -117,8 +117,8 @@ def test_texts_have_one_width(form: TimestampForm, instant: int) -> None:
 @pytest.mark.parametrize("form", TEXTS, ids=label)
 @given(instants)
 def test_an_inexact_text_is_the_latest_before_the_time(form: TimestampForm, instant: int) -> None:
-    """So that the next one storable is after it; an exact one is the time itself."""
-    text, exact = form.stored(instant)
+    """The next text would be after the time; an exact text is the time itself."""
+    text, exact = form.to_stored(instant)
     back = parse_instant(str(text))
     assert (back == instant) is exact
     assert 0 <= instant - back < 10 ** (9 - form.digits)
@@ -126,9 +126,9 @@ def test_an_inexact_text_is_the_latest_before_the_time(form: TimestampForm, inst
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=label)
 @given(instants, instants)
-def test_what_is_stored_sorts_as_times_do(form: TimestampForm, one: int, other: int) -> None:
-    """As bytes or as numbers."""
-    first, second = form.stored(one)[0], form.stored(other)[0]
+def test_stored_forms_sort_as_times(form: TimestampForm, one: int, other: int) -> None:
+    """Stored texts sort as bytes and stored numbers as numbers."""
+    first, second = form.to_stored(one)[0], form.to_stored(other)[0]
     if one <= other:
         assert first <= second  # type: ignore[operator]
     else:
@@ -137,21 +137,21 @@ def test_what_is_stored_sorts_as_times_do(form: TimestampForm, one: int, other: 
 
 @pytest.mark.parametrize("form", NUMBERS, ids=label)
 @given(instants)
-def test_numbers_say_every_time_exactly(form: TimestampForm, instant: int) -> None:
-    """With decimals where they must."""
-    number, exact = form.stored(instant)
+def test_numbers_represent_every_time_exactly(form: TimestampForm, instant: int) -> None:
+    """A number has decimals if the time needs them."""
+    number, exact = form.to_stored(instant)
     assert exact
     assert Decimal(number).scaleb(9 - form.digits) == instant
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=label)
 @given(instants)
-def test_what_is_shown_is_understood_again(form: TimestampForm, instant: int) -> None:
-    """A caller may ask for what it has been given."""
+def test_shown_times_can_be_parsed(form: TimestampForm, instant: int) -> None:
+    """A caller may use a returned time in a condition."""
     unit = 10 ** (9 - form.digits)
     whole = instant // unit * unit
-    stored, exact = form.stored(whole)
-    shown = form.shown(str(stored))
+    stored, exact = form.to_stored(whole)
+    shown = form.to_rfc3339(str(stored))
     assert exact
     assert shown is not None
     assert parse_instant(shown) == whole
@@ -175,9 +175,9 @@ def test_what_is_shown_is_understood_again(form: TimestampForm, instant: int) ->
         ("iso8601", "whatever is there", "whatever is there"),
     ],
 )
-def test_what_is_stored_is_shown_as_a_time(name: str, stored: str, shown: str | None) -> None:
-    """What is no time in the form stays as it is."""
-    assert FORMS[name].shown(stored) == shown
+def test_stored_values_are_shown_as_times(name: str, stored: str, shown: str | None) -> None:
+    """A value that is not a time in the form is not converted."""
+    assert FORMS[name].to_rfc3339(stored) == shown
 
 
 @pytest.mark.parametrize(
@@ -186,12 +186,12 @@ def test_what_is_stored_is_shown_as_a_time(name: str, stored: str, shown: str | 
      "2026-02-31T08:00:00Z", "user-1", ""],
 )  # fmt: skip
 def test_other_texts_are_not_in_the_form(text: str) -> None:
-    """Even where they are the same time."""
+    """A text in another form is refused, even if it means the same time."""
     assert not FORMS["iso8601"].is_stored(text)
 
 
-def test_the_forms_say_their_types() -> None:
-    """Texts are strings, counts since the epoch are numbers."""
+def test_the_forms_have_their_types() -> None:
+    """Text forms are strings, counts since the epoch are numbers."""
     assert {name: form.type for name, form in FORMS.items()} == {
         "iso8601": "S",
         "iso8601_milliseconds": "S",
@@ -204,6 +204,6 @@ def test_the_forms_say_their_types() -> None:
 
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_times_agree_with_pythons_own(moment: datetime) -> None:
-    """Microseconds and all."""
+    """Python's datetime agrees down to the microsecond."""
     since = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
     assert parse_instant(moment.isoformat()) == since * 1000

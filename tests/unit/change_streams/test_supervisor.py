@@ -43,11 +43,11 @@ class Describer:
     def __init__(self, endpoint: str = "") -> None:
         self.endpoint = endpoint
 
-    async def describe(self, name: str, declaration: TableConfig) -> TableSchema:
+    async def describe(self, name: str, config: TableConfig) -> TableSchema:
         """Return its schema."""
         schema = make_schema()
         identity = replace(schema.identity, endpoint=self.endpoint)
-        return replace(schema, name=declaration.table, stream_arn=ARN, identity=identity)
+        return replace(schema, name=config.table, stream_arn=ARN, identity=identity)
 
     async def list_names(self) -> Sequence[str]:
         """Return no name."""

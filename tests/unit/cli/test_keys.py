@@ -13,9 +13,9 @@ from pydantic import SecretStr
 
 from dynamodb_processor_server.auth.api_keys import KeyRing
 from dynamodb_processor_server.auth.grants import Grant
-from dynamodb_processor_server.auth.keys_file import KeysFile
+from dynamodb_processor_server.auth.keys_file import KeyEntry, KeysFile
 from dynamodb_processor_server.cli import keys as command
-from dynamodb_processor_server.config_files import ConfigDocument, load_document
+from dynamodb_processor_server.config_files import ConfigDocument
 from dynamodb_processor_server.settings import Settings
 
 _ARGS = ("--id", "r-1", "--principal", "reports", "--table", "flights")
@@ -28,6 +28,11 @@ def create(*args: str) -> tuple[int, str, str]:
     parsed = parser.parse_args(["create", *args])
     out, err = io.StringIO(), io.StringIO()
     return command.run(parsed, out, err), out.getvalue(), err.getvalue()
+
+
+def keys_in(path: Path) -> tuple[KeyEntry, ...]:
+    """Return the entries of a keys file."""
+    return ConfigDocument.read(path).parse(KeysFile).keys
 
 
 def test_the_key_is_printed_and_the_entry_makes_it_good() -> None:
@@ -59,7 +64,7 @@ def test_appending_keeps_the_rest_of_the_file(tmp_path: Path) -> None:
     assert real.read_text().startswith(before.rstrip())
     assert path.is_symlink()
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
-    keys = load_document(path, KeysFile).keys
+    keys = keys_in(path)
     assert [key.id for key in keys] == ["r-1", "r-2"]
     assert str(keys[1].expires) == "2999-01-01 00:00:00+00:00"
     assert keys[1].rate_class == "large"
@@ -73,7 +78,7 @@ def test_an_empty_list_can_be_appended_to(tmp_path: Path, empty: str) -> None:
     path = tmp_path / "keys.yaml"
     path.write_text(empty)
     assert create(*_ARGS, "--append", str(path))[0] == 0
-    assert [key.id for key in load_document(path, KeysFile).keys] == ["r-1"]
+    assert [key.id for key in keys_in(path)] == ["r-1"]
 
 
 def test_a_list_without_indentation_can_be_appended_to(tmp_path: Path) -> None:
@@ -83,7 +88,7 @@ def test_a_list_without_indentation_can_be_appended_to(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text())))
     assert "\n- " in path.read_text()
     assert create(*("--id", "r-2", *_ARGS[2:]), "--append", str(path))[0] == 0
-    assert len(load_document(path, KeysFile).keys) == 2
+    assert len(keys_in(path)) == 2
 
 
 def test_an_id_is_given_once(tmp_path: Path) -> None:
@@ -163,7 +168,10 @@ def test_an_id_is_made_from_the_principal(tmp_path: Path) -> None:
     path = tmp_path / "keys.yaml"
     for _ in range(2):
         assert create(*_ARGS[2:], "--append", str(path))[0] == 0
-    assert [key.id for key in load_document(path, KeysFile).keys] == ["reports-1", "reports-2"]
+    assert [key.id for key in keys_in(path)] == [
+        "reports-1",
+        "reports-2",
+    ]
 
 
 def test_a_token_key_is_what_the_setting_takes(capsys: pytest.CaptureFixture[str]) -> None:

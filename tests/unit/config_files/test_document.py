@@ -1,4 +1,4 @@
-"""Declared documents: what is read, how mistakes are told, and how files are followed."""
+"""Configuration files: parsing, error reports, and files that cannot be read."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 from pydantic import AwareDatetime, Field, StrictBool
 
 from dynamodb_processor_server.config_files import (
-    MAX_DOCUMENT_BYTES,
+    ConfigDocument,
     ConfigFileError,
     StrictModel,
-    load_document,
     validation_error,
 )
+from dynamodb_processor_server.config_files.document import MAX_DOCUMENT_BYTES
 from dynamodb_processor_server.errors import ConfigurationError
 
 
@@ -30,7 +30,7 @@ class Cage(StrictModel):
 
 
 class Zoo(StrictModel):
-    """A document."""
+    """The model of a whole file."""
 
     cages: dict[str, Cage] = Field(default_factory=dict)
     name: str = ""
@@ -41,7 +41,7 @@ Write = Callable[[str | bytes], Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Return what writes the document and gives its path."""
+    """Return a function that writes the file and returns its path."""
 
     def _write(content: str | bytes) -> Path:
         path = tmp_path / "zoo.yaml"
@@ -51,29 +51,34 @@ def write(tmp_path: Path) -> Write:
     return _write
 
 
-def mistakes_in(path: Path) -> list[tuple[int, str, str]]:
-    """Return line, field and reason of every mistake."""
+def load(path: Path) -> Zoo:
+    """Return the file at `path` as a `Zoo`."""
+    return ConfigDocument.read(path).parse(Zoo)
+
+
+def issues_in(path: Path) -> list[tuple[int, str, str]]:
+    """Return line, field and reason of every error in the file."""
     with pytest.raises(ConfigFileError) as caught:
-        load_document(path, Zoo)
-    assert all(mistake.file == str(path) for mistake in caught.value.mistakes)
-    return [(mistake.line, mistake.field, mistake.reason) for mistake in caught.value.mistakes]
+        load(path)
+    assert all(issue.file == str(path) for issue in caught.value.issues)
+    return [(issue.line, issue.field, issue.reason) for issue in caught.value.issues]
 
 
 def test_a_document_becomes_its_model(write: Write) -> None:
-    """Plain values, lists, moments and a byte order mark arrive as YAML means them."""
+    """Plain values, lists, timestamps and a byte order mark are parsed as YAML defines them."""
     path = write(
         "\ufeffname: Prague\ncages:\n  a1: {animal: lynx, weight: 20, toys: [ball], "
         "since: 2020-01-01T00:00:00Z}\n"
     )
-    zoo = load_document(path, Zoo)
+    zoo = load(path)
     assert zoo.name == "Prague"
     assert zoo.cages["a1"].weight == 20.0
     assert zoo.cages["a1"].toys == ("ball",)
     assert str(zoo.cages["a1"].since) == "2020-01-01 00:00:00+00:00"
 
 
-def test_aliases_and_merge_keys_mean_what_yaml_says(write: Write) -> None:
-    """A merged mapping gives what is not stated, and the first of several merged ones wins."""
+def test_aliases_and_merge_keys_follow_yaml(write: Write) -> None:
+    """A merged mapping supplies missing fields; of several merged mappings the first one wins."""
     path = write(
         "cages:\n"
         "  a: &a {animal: lynx, weight: 2}\n"
@@ -81,12 +86,12 @@ def test_aliases_and_merge_keys_mean_what_yaml_says(write: Write) -> None:
         "  c: *a\n"
         "  d: {<<: [*a, *b], weight: 3}\n"
     )
-    cages = load_document(path, Zoo).cages
+    cages = load(path).cages
     assert cages["c"] == cages["a"]
     assert cages["d"] == Cage(animal="lynx", weight=3, open=True)
 
 
-def test_every_mistake_is_told_with_its_place(write: Write) -> None:
+def test_every_error_names_its_line_and_field(write: Write) -> None:
     """Wrong types, unknown and missing fields come in one error, each with line and path."""
     path = write(
         "cages:\n"  # 1
@@ -103,7 +108,7 @@ def test_every_mistake_is_told_with_its_place(write: Write) -> None:
         "  c: lynx\n"
         "  d: {animal: wolf, toys: ball, since: 2020-01-01T00:00:00}\n"
     )
-    assert mistakes_in(path) == [
+    assert issues_in(path) == [
         (3, "cages.a.animal", "must be text; if it is meant as text, put it in quotes"),
         (4, "cages.a.open", "must be true or false"),
         (5, "cages.a.weight", "must be a valid number"),
@@ -116,28 +121,28 @@ def test_every_mistake_is_told_with_its_place(write: Write) -> None:
     ]
 
 
-def test_the_text_of_an_error_has_a_line_for_each_mistake(write: Write) -> None:
-    """The text reads `file:line: field: reason`, which editors can follow."""
+def test_the_text_of_an_error_has_a_line_for_each_issue(write: Write) -> None:
+    """The text reads `file:line: field: reason`, which editors can open."""
     path = write("name: 1\ncages: []\n")
     with pytest.raises(ConfigurationError) as caught:
-        load_document(path, Zoo)
+        load(path)
     assert str(caught.value) == (
         f"{path}:1: name: must be text; if it is meant as text, put it in quotes\n"
         f"{path}:2: cages: must be a mapping of names to values"
     )
 
 
-def test_a_flood_of_mistakes_is_cut_short(write: Write) -> None:
-    """The text lists a hundred mistakes and counts the rest."""
+def test_a_flood_of_errors_is_cut_short(write: Write) -> None:
+    """The text lists a hundred errors and counts the rest."""
     path = write("".join(f"field{n}: 1\n" for n in range(150)))
     with pytest.raises(ConfigFileError) as caught:
-        load_document(path, Zoo)
-    assert len(caught.value.mistakes) == 150
-    assert str(caught.value).splitlines()[100:] == ["and 50 more mistakes"]
+        load(path)
+    assert len(caught.value.issues) == 150
+    assert str(caught.value).splitlines()[100:] == ["and 50 more errors"]
 
 
-def test_structural_mistakes_are_told_together(write: Write) -> None:
-    """Repeated and untextual keys, impossible values and foreign tags are found at once."""
+def test_structural_errors_are_reported_together(write: Write) -> None:
+    """Repeated keys, keys without text, impossible values and foreign tags are found together."""
     path = write(
         "name: a\n"  # 1
         "name: b\n"
@@ -152,7 +157,7 @@ def test_structural_mistakes_are_told_together(write: Write) -> None:
         "  e: !!bool maybe\n"
         "  f: !!set {x}\n"
     )
-    assert mistakes_in(path) == [
+    assert issues_in(path) == [
         (2, "name", "is given twice, first on line 1"),
         (5, "cages", "a name here is not text; put it in quotes"),
         (6, "cages", "a name here is not text; put it in quotes"),
@@ -183,11 +188,11 @@ def test_structural_mistakes_are_told_together(write: Write) -> None:
         ("a:\n  " + "[" * 5_000, 2, "is nested more than 16 levels deep"),
     ],
 )
-def test_what_is_no_document_is_refused(
+def test_files_that_are_not_yaml_mappings_are_refused(
     write: Write, content: str | bytes, line: int, reason: str
 ) -> None:
-    """Files that are no YAML mapping in UTF-8 are refused, at the line where it shows."""
-    assert mistakes_in(write(content)) == [(line, "", reason)]
+    """A file that is not a YAML mapping in UTF-8 is refused with the line of the error."""
+    assert issues_in(write(content)) == [(line, "", reason)]
 
 
 @pytest.mark.parametrize(
@@ -199,21 +204,21 @@ def test_what_is_no_document_is_refused(
     ],
 )
 def test_aliases_cannot_blow_a_document_up(write: Write, content: str) -> None:
-    """Aliases of aliases, and of what holds them, are counted before they are followed."""
-    assert mistakes_in(write(content)) == [
+    """The values of nested aliases are counted before the aliases are expanded."""
+    assert issues_in(write(content)) == [
         (0, "", "stands for more than 200000 values, aliases included")
     ]
 
 
 def test_a_merge_of_merges_stays_small(write: Write) -> None:
-    """Merging a mapping twice at each of many levels costs what its distinct fields cost."""
+    """Merging a mapping twice at each of many levels costs as much as its distinct fields."""
     levels = "".join(f"l{n + 1}: &l{n + 1} {{<<: [*l{n}, *l{n}]}}\n" for n in range(200))
-    mistakes = mistakes_in(write("l0: &l0 {animal: lynx}\n" + levels))
-    assert len(mistakes) == 201
+    issues = issues_in(write("l0: &l0 {animal: lynx}\n" + levels))
+    assert len(issues) == 201
 
 
 def test_values_are_not_repeated_in_errors(write: Write) -> None:
-    """No mistake repeats what stands in the file, as it may be a secret in the wrong place."""
+    """No error repeats a value of the file, as it may be a secret in the wrong field."""
     path = write(
         "name: [hunter2]\n"
         "cages:\n"
@@ -221,27 +226,25 @@ def test_values_are_not_repeated_in_errors(write: Write) -> None:
         "  b: hunter2\n"
     )
     with pytest.raises(ConfigFileError) as caught:
-        load_document(path, Zoo)
-    assert len(caught.value.mistakes) == 7
+        load(path)
+    assert len(caught.value.issues) == 7
     assert "hunter2" not in str(caught.value)
 
 
 def test_files_that_cannot_be_read_are_refused(tmp_path: Path, write: Write) -> None:
-    """A missing file, a folder, a device, an impossible path and a huge file are told apart."""
-    assert mistakes_in(tmp_path / "none.yaml")[0][2] == (
-        "cannot be read: No such file or directory"
-    )
-    assert mistakes_in(tmp_path)[0][2] == "is not a regular file"
-    assert mistakes_in(Path(os.devnull))[0][2] == "is not a regular file"
-    assert mistakes_in(Path("a\0b"))[0][2] == "cannot be read: the path is not usable"
+    """Missing files, folders, devices, impossible paths and huge files each have their error."""
+    assert issues_in(tmp_path / "none.yaml")[0][2] == ("cannot be read: No such file or directory")
+    assert issues_in(tmp_path)[0][2] == "is not a regular file"
+    assert issues_in(Path(os.devnull))[0][2] == "is not a regular file"
+    assert issues_in(Path("a\0b"))[0][2] == "cannot be read: the path is not usable"
     fits = write("name: " + "x" * (MAX_DOCUMENT_BYTES - 6))
-    assert len(load_document(fits, Zoo).name) == MAX_DOCUMENT_BYTES - 6
+    assert len(load(fits).name) == MAX_DOCUMENT_BYTES - 6
     large = write("name: " + "x" * (MAX_DOCUMENT_BYTES - 5))
-    assert mistakes_in(large)[0][2] == "is larger than 1048576 bytes"
+    assert issues_in(large)[0][2] == "is larger than 1048576 bytes"
 
 
 def test_a_validator_can_point_below_its_field(write: Write) -> None:
-    """A mistake that a validator places at an entry of its list is told at that entry's line."""
+    """A validator can report an error at an entry of a list, with that entry's line."""
 
     class Strict(StrictModel):
         names: tuple[str, ...]
@@ -249,5 +252,6 @@ def test_a_validator_can_point_below_its_field(write: Write) -> None:
         def model_post_init(self, context: object) -> None:
             raise validation_error("is too common", "names", 1)
 
+    document = ConfigDocument.read(write("names:\n - a\n - b\n"))
     with pytest.raises(ConfigFileError, match=r":3: names\[1\]: is too common"):
-        load_document(write("names:\n - a\n - b\n"), Strict)
+        document.parse(Strict)

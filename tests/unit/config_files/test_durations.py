@@ -41,7 +41,7 @@ def refusal(adapter: TypeAdapter[float], given: object) -> str:
     ],
 )
 def test_a_duration_is_a_number_of_seconds(given: object, seconds: float) -> None:
-    """A number without a unit means seconds, as text too; the bounds themselves are allowed."""
+    """A number without a unit means seconds, also as text; the bounds themselves are allowed."""
     assert _TEN_MINUTES.validate_python(given) == seconds
 
 
@@ -54,7 +54,7 @@ def test_a_duration_is_a_number_of_seconds(given: object, seconds: float) -> Non
     ids=repr,
 )
 def test_anything_else_is_refused_with_examples(given: object) -> None:
-    """A unit that is unknown is never read as seconds."""
+    """A text with an unknown unit is refused and never read as seconds."""
     assert refusal(_TEN_MINUTES, given) == (
         "must be a number of seconds, such as 300, or a duration such as 300s, 5m"
     )
@@ -66,11 +66,11 @@ def test_anything_else_is_refused_with_examples(given: object) -> None:
     ids=lambda given: str(given)[:8],
 )
 def test_a_duration_out_of_bounds_is_refused_with_the_bounds(given: Any) -> None:
-    """The bounds are named in seconds, whatever the unit of the text."""
+    """The error names the bounds in seconds for every unit of the text."""
     assert refusal(_TEN_MINUTES, given) == "must be 0.2 to 600 seconds"
 
 
 def test_a_lower_bound_may_be_excluded() -> None:
-    """A timeout of no time at all would fail every request."""
+    """A bound of zero is refused where it is excluded, as for a timeout."""
     assert refusal(_POSITIVE, "0s") == "must be more than 0 and at most 600 seconds"
     assert _POSITIVE.validate_python("1ms") == 0.001

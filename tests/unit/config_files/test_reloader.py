@@ -1,11 +1,12 @@
-"""Values that follow their files: what is adopted, what is refused, and what is told of it."""
+"""Reloadable files: which new versions are used, which are refused, and their log entries."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import pytest
 import structlog
@@ -15,9 +16,11 @@ from dynamodb_processor_server.config_files import ConfigDocument, ReloadableFil
 from dynamodb_processor_server.errors import ConfigurationError
 from tests.support.running import eventually
 
+Logs: TypeAlias = list[MutableMapping[str, Any]]
+
 
 class Zoo(StrictModel):
-    """A document."""
+    """The model of a whole file."""
 
     name: str
     cages: dict[str, str] = Field(default_factory=dict)
@@ -28,7 +31,7 @@ Write = Callable[[str], Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Return what writes the document and gives its path."""
+    """Return a function that writes the file and returns its path."""
 
     def _write(content: str) -> Path:
         path = tmp_path / "zoo.yaml"
@@ -38,16 +41,27 @@ def write(tmp_path: Path) -> Write:
     return _write
 
 
-class Followed:
-    """A reloading value with everything that it told."""
+@pytest.fixture
+def logs() -> Iterator[Logs]:
+    """Yield the list of the log entries, which grows as they are written."""
+    with structlog.testing.capture_logs() as captured:
+        yield captured
+
+
+def refusals(logs: Logs) -> list[str]:
+    """Return the error texts of the refusals that were logged."""
+    return ["\n".join(log["mistakes"]) for log in logs if log["event"] == "document_refused"]
+
+
+class RecordingReloader:
+    """A reloadable value with the changes that it has reported."""
 
     def __init__(self, path: Path) -> None:
         self.changes: list[str] = []
-        self.refusals: list[ConfigurationError] = []
-        self.value = ReloadableFile(path, _name_in, self.refusals.append)
+        self.value = ReloadableFile(path, _name_in)
 
     async def poll(self) -> None:
-        """Look at the file once."""
+        """Read the file once."""
         await self.value.poll(self.changes.append)
 
 
@@ -55,108 +69,106 @@ def _name_in(document: ConfigDocument) -> str:
     return document.parse(Zoo).name
 
 
-async def test_a_changed_file_gives_a_new_value(write: Write) -> None:
-    """A new version is told once and becomes the current one; the same content is not."""
-    followed = Followed(write("name: a\n"))
+async def test_a_changed_file_gives_a_new_value(write: Write, logs: Logs) -> None:
+    """A new version is reported once and becomes the current one; the same content is ignored."""
+    reloader = RecordingReloader(write("name: a\n"))
     write("name: a\n")
-    await followed.poll()
-    assert followed.changes == []
+    await reloader.poll()
+    assert reloader.changes == []
     write("name: b\n")
-    await followed.poll()
-    await followed.poll()
-    assert followed.changes == ["b"]
-    assert followed.value.current == "b"
-    assert followed.refusals == []
+    await reloader.poll()
+    await reloader.poll()
+    assert reloader.changes == ["b"]
+    assert reloader.value.current == "b"
+    assert refusals(logs) == []
 
 
-async def test_a_bad_file_changes_nothing_and_is_told_once(write: Write) -> None:
-    """Each bad version is told once, however often it is seen, and the old value stays."""
+async def test_a_bad_file_changes_nothing_and_is_logged_once(write: Write, logs: Logs) -> None:
+    """Each bad version is logged once, however often it is read, and the old value stays."""
     path = write("name: a\n")
-    followed = Followed(path)
+    reloader = RecordingReloader(path)
     for bad in ("name: 1\n", "name: 2\n", "name: a\n", "name: 2\n"):
         write(bad)
-        await followed.poll()
-        await followed.poll()
-    assert [str(error).split(":")[1] for error in followed.refusals] == ["1", "1", "1"]
-    assert followed.changes == []
-    assert followed.value.current == "a"
+        await reloader.poll()
+        await reloader.poll()
+    assert [error.split(":")[1] for error in refusals(logs)] == ["1", "1", "1"]
+    assert reloader.changes == []
+    assert reloader.value.current == "a"
 
 
-async def test_a_missing_file_changes_nothing_until_it_is_back(write: Write) -> None:
-    """A file that disappears is told once; when it comes back changed, it is adopted."""
+async def test_a_missing_file_changes_nothing_until_it_is_back(write: Write, logs: Logs) -> None:
+    """A missing file is logged once; when it comes back with a change, the new value is used."""
     path = write("name: a\n")
-    followed = Followed(path)
+    reloader = RecordingReloader(path)
     path.unlink()
-    await followed.poll()
-    await followed.poll()
-    assert [str(error) for error in followed.refusals] == [
-        f"{path}: cannot be read: No such file or directory"
-    ]
+    await reloader.poll()
+    await reloader.poll()
+    assert refusals(logs) == [f"{path}: cannot be read: No such file or directory"]
     write("name: b\n")
-    await followed.poll()
-    assert followed.value.current == "b"
+    await reloader.poll()
+    assert reloader.value.current == "b"
 
 
 async def test_the_swapped_links_of_a_config_map_are_followed(tmp_path: Path) -> None:
-    """The way in which Kubernetes replaces mounted files is seen as a change."""
+    """The swap of links by which Kubernetes replaces mounted files counts as a change."""
     for version in ("1", "2"):
         (tmp_path / version).mkdir()
         (tmp_path / version / "zoo.yaml").write_text(f"name: v{version}\n")
-        # Nothing but the content tells the two apart.
+        # Only the content distinguishes the two files.
         os.utime(tmp_path / version / "zoo.yaml", ns=(0, 0))
     (tmp_path / "..data").symlink_to("1")
     (tmp_path / "zoo.yaml").symlink_to("..data/zoo.yaml")
-    followed = Followed(tmp_path / "zoo.yaml")
+    reloader = RecordingReloader(tmp_path / "zoo.yaml")
     (tmp_path / "..data_tmp").symlink_to("2")
     (tmp_path / "..data_tmp").rename(tmp_path / "..data")
-    await followed.poll()
-    assert followed.changes == ["v2"]
+    await reloader.poll()
+    assert reloader.changes == ["v2"]
 
 
 async def test_a_file_that_is_being_written_is_left_for_later(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of two reads that differ neither is taken, though both would be valid."""
-    followed = Followed(write("name: a\n"))
+    """Neither of two different reads in a row is used, though both would be valid."""
+    reloader = RecordingReloader(write("name: a\n"))
     read = ConfigDocument.read
     contents = iter(["name: b", "name: bee\n", "name: bee\n", "name: bee\n"])
     monkeypatch.setattr(ConfigDocument, "read", lambda path: read(write(next(contents))))
-    await followed.poll()
-    assert followed.value.current == "a"
-    await followed.poll()
-    assert followed.value.current == "bee"
+    await reloader.poll()
+    assert reloader.value.current == "a"
+    await reloader.poll()
+    assert reloader.value.current == "bee"
 
 
-async def test_whoever_is_told_may_refuse(write: Write) -> None:
-    """A value refused by the one who would use it does not become the current one."""
-    followed = Followed(write("name: a\n"))
+async def test_a_callback_may_refuse_a_value(write: Write, logs: Logs) -> None:
+    """A value that the callback refuses does not become the current one."""
+    reloader = RecordingReloader(write("name: a\n"))
 
     def refuse(name: str) -> None:
         raise ConfigurationError(f"{name} is not for us")
 
     write("name: b\n")
-    await followed.value.poll(refuse)
-    assert followed.value.current == "a"
-    assert [str(error) for error in followed.refusals] == ["b is not for us"]
+    await reloader.value.poll(refuse)
+    assert reloader.value.current == "a"
+    assert refusals(logs) == ["b is not for us"]
 
 
-async def test_a_defect_is_told_without_the_content(write: Write) -> None:
-    """An unforeseen error keeps the old value, and only its type is told."""
-    followed = Followed(write("name: a\n"))
+async def test_a_defect_is_logged_without_the_content(write: Write, logs: Logs) -> None:
+    """An unforeseen error keeps the old value, and the log has only its type."""
+    reloader = RecordingReloader(write("name: a\n"))
 
     def fail(name: str) -> None:
         raise KeyError(name)
 
     path = write("name: hunter2\n")
-    await followed.value.poll(fail)
-    await followed.value.poll(fail)
-    assert followed.value.current == "a"
-    assert [str(error) for error in followed.refusals] == [f"{path}: cannot be applied: KeyError"]
+    await reloader.value.poll(fail)
+    await reloader.value.poll(fail)
+    assert reloader.value.current == "a"
+    assert refusals(logs) == [f"{path}: cannot be applied: KeyError"]
 
 
 async def test_the_watch_polls_at_its_interval_until_cancelled(write: Write) -> None:
-    """Between two looks at the file it sleeps for as long as it was told to."""
-    followed = Followed(write("name: a\n"))
+    """Between two polls the watch sleeps for the given number of seconds."""
+    reloader = RecordingReloader(write("name: a\n"))
     naps: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -166,37 +178,37 @@ async def test_the_watch_polls_at_its_interval_until_cancelled(write: Write) -> 
             raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await followed.value.watch(followed.changes.append, every=7.0, sleep=sleep)
+        await reloader.value.watch(reloader.changes.append, every=7.0, sleep=sleep)
     assert naps == [7.0, 7.0, 7.0]
-    assert followed.changes == ["n1", "n2"]
+    assert reloader.changes == ["n1", "n2"]
 
 
-async def test_a_look_can_be_asked_for(write: Write) -> None:
-    """Long before its time; one that is asked for during a look is made after it."""
-    followed = Followed(write("name: a\n"))
+async def test_a_check_can_be_requested(write: Write) -> None:
+    """A requested check ends the pause; a request during a poll leads to another poll."""
+    reloader = RecordingReloader(write("name: a\n"))
     seen: list[str] = []
 
     def adopt(name: str) -> None:
         seen.append(name)
         if name == "b":
             write("name: c\n")
-            followed.value.look_now()
+            reloader.value.check_now()
 
-    watching = asyncio.create_task(followed.value.watch(adopt, every=86_400.0))
+    watching = asyncio.create_task(reloader.value.watch(adopt, every=86_400.0))
     await asyncio.sleep(0)
     write("name: b\n")
-    followed.value.look_now()
-    await eventually(lambda: followed.value.current == "c")
+    reloader.value.check_now()
+    await eventually(lambda: reloader.value.current == "c")
     assert seen == ["b", "c"]
     watching.cancel()
     await asyncio.wait((watching,))
 
 
-async def test_watching_outlives_what_goes_wrong_in_a_look(
+async def test_watching_outlives_an_error_of_a_poll(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when there is no thread for it: keys that are withdrawn later must end all the same."""
-    followed = Followed(write("name: a\n"))
+    """The watch goes on when no thread can be started, because a key may be withdrawn later."""
+    reloader = RecordingReloader(write("name: a\n"))
     looks = 0
 
     async def sleep(_: float) -> None:
@@ -214,9 +226,9 @@ async def test_watching_outlives_what_goes_wrong_in_a_look(
     with monkeypatch.context() as patch, structlog.testing.capture_logs() as logs:
         patch.setattr(asyncio, "to_thread", refuse)
         with pytest.raises(asyncio.CancelledError):
-            await followed.value.watch(followed.changes.append, sleep=sleep)
+            await reloader.value.watch(reloader.changes.append, sleep=sleep)
     assert [line["event"] for line in logs] == ["file_not_looked_at", "document_reloaded"]
-    assert followed.changes == ["b"]
+    assert reloader.changes == ["b"]
 
 
 async def test_changes_and_refusals_are_logged(write: Write) -> None:
@@ -249,24 +261,26 @@ def test_a_bad_file_at_the_start_is_an_error(write: Write) -> None:
         ReloadableFile(write("name: 1\n"), _name_in)
 
 
-async def test_a_file_that_cannot_be_read_is_told_at_each_change_of_reason(write: Write) -> None:
-    """While it cannot be read, what is in force is not in step; each reason is told once."""
+async def test_an_unreadable_file_is_logged_at_each_change_of_reason(
+    write: Write, logs: Logs
+) -> None:
+    """While the file cannot be read, the value is not up to date; each reason is logged once."""
     path = write("name: a\n")
-    followed = Followed(path)
-    assert followed.value.in_step
+    reloader = RecordingReloader(path)
+    assert reloader.value.is_up_to_date
     path.unlink()
-    await followed.poll()
-    await followed.poll()
-    assert not followed.value.in_step
+    await reloader.poll()
+    await reloader.poll()
+    assert not reloader.value.is_up_to_date
     path.mkdir()
-    await followed.poll()
-    await followed.poll()
-    reasons = [str(error) for error in followed.refusals]
+    await reloader.poll()
+    await reloader.poll()
+    reasons = refusals(logs)
     assert len(reasons) == 2
     assert "cannot be read" in reasons[0]
     assert "is not a regular file" in reasons[1]
     path.rmdir()
     write("name: a\n")
-    await followed.poll()
-    assert followed.value.in_step
-    assert followed.value.current == "a"
+    await reloader.poll()
+    assert reloader.value.is_up_to_date
+    assert reloader.value.current == "a"

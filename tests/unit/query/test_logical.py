@@ -50,7 +50,7 @@ def translated(text: str, **declared: Any) -> Condition | None:
 
 def stored(form: str, moment: str) -> dict[str, str]:
     """Return the wire form of the latest storable time that is not after a moment."""
-    value = FORMS[form].stored(parse_instant(moment))[0]
+    value = FORMS[form].to_stored(parse_instant(moment))[0]
     if FORMS[form].type == "N":
         return {"N": str(int(value))}
     return {"S": str(value)}

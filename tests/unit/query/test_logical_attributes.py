@@ -30,7 +30,7 @@ TABLE: Final = make_table(
 
 def stored(text: str, table: Table = TABLE) -> str:
     """Return the text of what a condition amounts to."""
-    condition = stored_condition(parse_expression(text, {}), table.declaration.view)
+    condition = stored_condition(parse_expression(text, {}), table.config.view)
     assert condition is not None
     return ExpressionFormatter().condition(condition)
 
@@ -123,10 +123,10 @@ def test_what_cannot_be_said_is_refused_with_its_column(text: str, column: int, 
 def test_expired_items_are_left_out_whatever_is_asked() -> None:
     """Where the table says so; a table without logical attributes leaves conditions alone."""
     table = make_table(SINGLE, time_to_live="expires", hide_expired=True)
-    (term,) = implicit_conditions(table.declaration.view)
+    (term,) = implicit_conditions(table.config.view)
     condition = parse_expression("a = 1 OR b = 2", {})
-    assert conjuncts(stored_condition(condition, table.declaration.view)) == (condition, term)
-    assert stored_condition(None, table.declaration.view) == term
+    assert conjuncts(stored_condition(condition, table.config.view)) == (condition, term)
+    assert stored_condition(None, table.config.view) == term
     plain = TableConfig(table="plain").view
     assert stored_condition(condition, plain) is condition
     assert stored_condition(None, plain) is None
@@ -138,8 +138,8 @@ def said_of_keys(
 ) -> list[tuple[str, int, bool]]:
     """Return what a condition says of each key: its text, how many terms made it, exact."""
     table = make_table(SINGLE, timestamps={"at": "iso8601"}, keys={"PK": partition, "SK": sort})
-    key: KeySchema = table.schema.base.key.seen_through(table.declaration.view)
-    terms = conjuncts(stored_condition(parse_expression(text, {}), table.declaration.view))
+    key: KeySchema = table.schema.base.key.with_templates_of(table.config.view)
+    terms = conjuncts(stored_condition(parse_expression(text, {}), table.config.view))
     found = derived_terms(key, terms)
     return [
         (
@@ -204,7 +204,7 @@ def test_a_key_may_have_a_template_beside_one_that_has_none() -> None:
     """What is said of its fields narrows it all the same."""
     table = make_table(SINGLE, keys={"SK": "{kind}#{id}"})
     terms = conjuncts(parse_expression("PK = 'p' AND kind = 'k'", {}))
-    key = table.schema.base.key.seen_through(table.declaration.view)
+    key = table.schema.base.key.with_templates_of(table.config.view)
     (derived,) = [found for found in derived_terms(key, terms) if found.terms]
     assert [ExpressionFormatter().condition(term) for term in derived.terms] == [
         "begins_with(SK, 'k#')"
@@ -237,7 +237,7 @@ def test_too_many_keys_are_not_worked_out() -> None:
 
 def test_fields_that_are_not_fixed_are_named() -> None:
     """In the order of the template."""
-    template = TABLE.declaration.view.templates[0]
+    template = TABLE.config.view.templates[0]
     terms = conjuncts(parse_expression("user > 'a'", {}))
     assert unfixed_fields(template, terms) == ["tenant", "user"]
     terms = conjuncts(parse_expression("tenant = 'a'", {}))

@@ -16,7 +16,7 @@ from dynamodb_processor_server.rpc.services import catalog as catalog_servicer
 from dynamodb_processor_server.rpc.services.catalog import CatalogServicer
 from tests.support.limits import principal
 from tests.support.work import counted_work
-from tests.unit.catalog.describer import Describer, declare
+from tests.unit.catalog.describer import Describer, catalog_config
 
 _TABLES: Final = 3_000
 _MOST_STEPS: Final = 500  # for a page of one table
@@ -27,7 +27,7 @@ _GRANTS: Final = tuple(Grant(f"team-{n:02}-*x") for n in range(30))
 class _ManyTables(Describer):
     async def list_names(self) -> Sequence[str]:
         """Return thousands of names of nearly the longest kind."""
-        self.listed += 1
+        self.list_count += 1
         return list(_NAMES)
 
 
@@ -47,7 +47,9 @@ async def test_a_page_of_thousands_of_tables_takes_little(
     calling: Callable[[Principal], None], show_line: Callable[[str], None]
 ) -> None:
     """After the first one: neither sorting all names nor matching them with thirty patterns."""
-    servicer = CatalogServicer(Catalog(declare(["team-*"]), _ManyTables()), cast("Any", None))
+    servicer = CatalogServicer(
+        Catalog(catalog_config(["team-*"]), _ManyTables()), cast("Any", None)
+    )
     context = cast("Any", None)
     calling(replace(principal("reader"), grants=_GRANTS))
     first = await servicer.ListTables(ListTablesRequest(page_size=1), context)
@@ -65,7 +67,7 @@ async def test_what_is_remembered_is_of_one_catalog_and_one_grant(
 ) -> None:
     """New keys, another list of tables and another catalog are looked at at once."""
     describer = _ManyTables()
-    catalog = Catalog(declare(["team-0[01]-*"]), describer)
+    catalog = Catalog(catalog_config(["team-0[01]-*"]), describer)
     servicer = CatalogServicer(catalog, cast("Any", None))
 
     async def count() -> int:
@@ -81,5 +83,5 @@ async def test_what_is_remembered_is_of_one_catalog_and_one_grant(
     assert await count() == 0
     calling(replace(reader, grants=_GRANTS[:2]))
     assert await count() == 200
-    catalog.replace(declare(["team-01-*"]))
+    catalog.replace(catalog_config(["team-01-*"]))
     assert await count() == 100

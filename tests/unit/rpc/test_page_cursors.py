@@ -70,7 +70,7 @@ async def test_what_is_remembered_is_refused_with_the_grant(opened: Opened) -> N
         await opened(asked, replace(_CALLER, grants=(Grant("others"),)))
     fewer = Grant("events", frozenset({"user_id", "at"}))
     narrowed = await opened(asked, replace(_CALLER, grants=(fewer,)))
-    assert narrowed.prepared.plan.table.declaration.attributes is not None
+    assert narrowed.prepared.plan.table.config.attributes is not None
 
 
 async def test_a_changed_table_is_opened_anew(opened: Opened) -> None:

@@ -46,13 +46,13 @@ class Described:
     sort: str = "at"
     asked: list[str] = field(default_factory=list)
 
-    async def describe(self, name: str, declaration: TableConfig) -> TableSchema:
+    async def describe(self, name: str, config: TableConfig) -> TableSchema:
         """Describe a table."""
         self.asked.append(name)
         names = {"user_id": "HASH", self.sort: "RANGE"}
         return parse_description(
             {
-                "TableName": declaration.table,
+                "TableName": config.table,
                 "AttributeDefinitions": [
                     {"AttributeName": name, "AttributeType": "S"} for name in names
                 ],

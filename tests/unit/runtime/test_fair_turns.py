@@ -11,7 +11,7 @@ import pytest
 from dynamodb_processor_server.catalog.catalog import Catalog
 from dynamodb_processor_server.errors import RateLimited, TableNotFound
 from dynamodb_processor_server.runtime.fair_turns import FairTurns
-from tests.unit.catalog.describer import Describer, declare
+from tests.unit.catalog.describer import Describer, catalog_config
 
 _asker: ContextVar[str] = ContextVar("asker", default="")
 
@@ -34,31 +34,31 @@ async def test_a_guesser_leaves_a_place_to_others() -> None:
     """While one principal's guesses hang, another principal's table is described at once."""
     describer = Describer("orders")
     describer.gate.clear()
-    catalog = Catalog(declare(["*"]), describer, asker=_asker.get)
+    catalog = Catalog(catalog_config(["*"]), describer, current_principal=_asker.get)
     guesses = [_use(catalog, "guesser", f"guess-{n}") for n in range(100)]
     await _settle()
-    assert len(describer.asked) == 3
+    assert len(describer.described) == 3
     use = _use(catalog, "quiet", "orders")
     await _settle()
-    assert describer.asked[3:] == ["orders"]
+    assert describer.described[3:] == ["orders"]
     describer.gate.set()
     await use
     ends = await asyncio.gather(*guesses, return_exceptions=True)
     assert {type(end) for end in ends} == {TableNotFound}
-    assert describer.most_at_once == 4
+    assert describer.max_concurrent == 4
 
 
 async def test_principals_take_turns() -> None:
     """Of those who wait each has one table described before anyone has the next."""
     describer = Describer()
     describer.gate.clear()
-    catalog = Catalog(declare(["*"]), describer, asker=_asker.get)
+    catalog = Catalog(catalog_config(["*"]), describer, current_principal=_asker.get)
     uses = [_use(catalog, "a", f"a-{n}") for n in range(6)]
     uses += [_use(catalog, "b", f"b-{n}") for n in range(6)]
     await _settle()
     describer.gate.set()
     await asyncio.gather(*uses, return_exceptions=True)
-    order = [name[0] for name in describer.asked]
+    order = [name[0] for name in describer.described]
     assert order[:4] == ["a", "a", "a", "b"]
     assert order[4:10].count("b") >= 3
 
@@ -67,24 +67,24 @@ async def test_what_another_waits_for_is_described_in_the_first_turn_of_either()
     """A table that a guesser has queued behind others is not late for whom else wants it."""
     describer = Describer("orders")
     describer.gate.clear()
-    catalog = Catalog(declare(["*"]), describer, asker=_asker.get)
+    catalog = Catalog(catalog_config(["*"]), describer, current_principal=_asker.get)
     guesses = [_use(catalog, "guesser", f"guess-{n}") for n in range(50)]
     guesses.append(_use(catalog, "guesser", "orders"))
     await _settle()
     use = _use(catalog, "quiet", "orders")
     await _settle()
-    assert describer.asked[3:] == ["orders"]
+    assert describer.described[3:] == ["orders"]
     describer.gate.set()
     await use
     await asyncio.gather(*guesses, return_exceptions=True)
-    assert describer.asked.count("orders") == 1
+    assert describer.described.count("orders") == 1
 
 
 async def test_half_of_those_who_wait_may_be_of_one_principal() -> None:
     """Calls of a principal beyond that are refused, and those of others wait."""
     describer = Describer("orders")
     describer.gate.clear()
-    catalog = Catalog(declare(["*"]), describer, asker=_asker.get)
+    catalog = Catalog(catalog_config(["*"]), describer, current_principal=_asker.get)
     guesses = [_use(catalog, "guesser", f"guess-{n}") for n in range(500)]
     await _settle()
     with pytest.raises(RateLimited) as caught:

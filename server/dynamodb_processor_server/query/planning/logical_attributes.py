@@ -187,7 +187,7 @@ def _choice(path: Path, options: tuple[Operand, ...], form: TimestampForm) -> Co
 
 
 def _stored(literal: Literal, form: TimestampForm) -> tuple[Literal, bool]:
-    stored, exact = form.stored(_instant(literal))
+    stored, exact = form.to_stored(_instant(literal))
     return Literal(Value(form.type, stored), literal.column), exact
 
 

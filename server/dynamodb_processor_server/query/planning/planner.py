@@ -160,8 +160,8 @@ def _rejection_reason(
         return RejectedPath(path, reason)
     if query.consistent and path.kind is PathKind.GLOBAL:
         return RejectedPath(path, "global indexes have no strong reads")
-    if query.index is None and table.declaration.sparse != "allow":
-        proven = proven_keys(path, terms, table).union(table.declaration.required)
+    if query.index is None and table.config.sparse != "allow":
+        proven = proven_keys(path, terms, table).union(table.config.required)
         unproven = unproven_keys(path, proven, table)
         if unproven:
             return RejectedPath(path, omission(unproven, table), unproven)
@@ -174,7 +174,7 @@ def _covers(path: AccessPath, terms: tuple[Condition, ...], query: Query, table:
         return True
     needed = [p.attribute for term in terms for p in paths(term)]
     if not query.counts:
-        returned = [p.attribute for p in query.projection] or table.declaration.attributes
+        returned = [p.attribute for p in query.projection] or table.config.attributes
         if not returned:
             return False
         needed += returned
@@ -194,7 +194,7 @@ def _scan(
     assert path is not None, "an unknown index has been refused before"
     ruled_out = rule is not None and not rule.as_filter  # a scan passes over what a rule hides
     many = max(partitions_needed(other.path.key, own) for other in rejected) > MAX_BRANCHES
-    if not table.declaration.allow_scan or ruled_out or many:
+    if not table.config.allow_scan or ruled_out or many:
         raise _refusal(query, table, own, rule, rejected)
     if query.descending:
         raise InvalidRequest.of("query.order", "a scan has no order; fix a partition key")

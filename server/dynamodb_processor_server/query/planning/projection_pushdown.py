@@ -25,9 +25,9 @@ def pushed_projection(
     """
     source = table.schema.base if hydrates else path
     if not query.counts:
-        needed = (*path.position, *attributes(checked), *_lifetime(query, table))
+        needed = (*path.cursor_attributes, *attributes(checked), *_lifetime(query, table))
         return projected_paths(query.projection, table, source, needed)
-    needed = (*(path.position if hydrates else ()), *attributes(checked))
+    needed = (*(path.cursor_attributes if hydrates else ()), *attributes(checked))
     return stored_paths(needed, source, table.view), ResultProjection()
 
 
@@ -36,10 +36,10 @@ def _lifetime(query: Query, table: Table) -> tuple[str, ...]:
 
     An index that lacks it is read all the same: it matters only where nothing hides what expired.
     """
-    declaration = table.declaration
-    if query.consistent or not declaration.cache_ttl or declaration.time_to_live is None:
+    config = table.config
+    if query.consistent or not config.cache_ttl or config.time_to_live is None:
         return ()
-    return (declaration.time_to_live,)
+    return (config.time_to_live,)
 
 
 def projected_paths(
@@ -50,7 +50,7 @@ def projected_paths(
     The attributes `needed` are asked for whether they are wanted or not.
     """
     view = None if table.view.is_identity else table.view
-    wanted = projection or tuple(Path((name,)) for name in table.declaration.attributes or ())
+    wanted = projection or tuple(Path((name,)) for name in table.config.attributes or ())
     if not wanted:
         return (), ResultProjection(view=view)
     stored = tuple(p for p in wanted if not table.view.is_field(p.attribute))

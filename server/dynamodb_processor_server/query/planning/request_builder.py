@@ -71,12 +71,12 @@ def build_plan(
     if hydrates:
         shown = tuple(term for term in checked if holds(path, term, table.view))
         hydration = _hydration(fetched, rest, shown, selective=len(shown) < len(checked))
-        fetched = stored_paths((*path.position, *attributes(shown)), path, table.view)
+        fetched = stored_paths((*path.cursor_attributes, *attributes(shown)), path, table.view)
     request = _Request(query, path, operation, key, pushed, fetched)
     requests = request.for_each_branch(table.schema.name)
     local_filter = conjunction(checked)
     # A role may see other items: its policy can restrict the partition keys that it reads.
-    source = (table.schema.identity, table.declaration.role_arn)
+    source = (table.schema.identity, table.config.role_arn)
     # What is counted hangs on what the local filter sees of an item; pages have it in their shape.
     seen = table.view if query.counts and not table.view.is_identity else None
     # Answers end differently where items are hidden: who has no such rule does not share them.
@@ -114,7 +114,7 @@ def build_batch(
     """Return what to ask BatchGetItem for besides the keys, and what to keep of each item."""
     checked = (*implicit_conditions(table.view), *(() if rule is None else rule.terms))
     base = table.schema.base
-    needed = (*base.position, *attributes(checked))
+    needed = (*base.cursor_attributes, *attributes(checked))
     fetched, shape = projected_paths(projection, table, base, needed)
     return _projecting(fetched), shape
 

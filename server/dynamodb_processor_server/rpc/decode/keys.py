@@ -134,7 +134,7 @@ def _stored_value(name: str, value: Value, table: Table) -> Value:
         return value
     if value.type != "S":
         raise ValueError("is no RFC 3339 time, such as 2026-01-31T08:00:00Z")
-    stored, exact = form.stored(parse_instant(value.data))
+    stored, exact = form.to_stored(parse_instant(value.data))
     if not exact:
         raise ValueError(f"is more exact than the times that are stored, {form.name}")
     return Value(form.type, stored)

@@ -56,7 +56,7 @@ def parse_batch(
     """
     if not table.may_show_path(table.schema.base):
         raise PermissionDenied(f"the key of table {table.name} is not granted")
-    key_names = frozenset(table.schema.base.position)
+    key_names = frozenset(table.schema.base.cursor_attributes)
     # What the key says is judged before anything is read.
     withheld = rule is not None and not rule.attributes <= key_names
     if withheld and request.budget.HasField("max_read_units"):

@@ -46,7 +46,7 @@ class CacheServicer:
                     request.partition_key,
                     "partition_key",
                     access.table,
-                    whole.schema.written,
+                    whole.schema.all_paths,
                     violations,
                 )
                 violations.raise_any()

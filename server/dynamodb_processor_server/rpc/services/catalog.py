@@ -70,13 +70,13 @@ class CatalogServicer:
         return pb.GetTableResponse(table=_table(access.table, access.grant.rule))
 
     def _description(self, name: str) -> str:
-        declaration = self._catalog.declaration.declaration_for(name)
+        declaration = self._catalog.config.config_for(name)
         return declaration.description if declaration else ""
 
 
 def _table(table: Table, rule: RowRule | None) -> pb.Table:
     """Describe a table as far as it is granted."""
-    declaration = table.declaration
+    declaration = table.config
     expires = table.view.time_to_live
     ttl = Duration()
     ttl.FromNanoseconds(int(declaration.cache_ttl * 1e9))

@@ -207,7 +207,7 @@ class QueryServicer:
         if (waiting := self._begin(call, opening.prepared.access)) is not None:
             await waiting
         plan, max_items = opening.prepared.plan, opening.prepared.query.max_items
-        sizes = plan.table.declaration.page_size
+        sizes = plan.table.config.page_size
         terms = CallOptions(
             page_size=min(request.page_size or sizes.default, sizes.maximum),
             seconds=_seconds(call, limit),
