@@ -93,7 +93,8 @@ class SharedInvalidator:
             kind = error.kind if isinstance(error, StoreError) else "timeout"
             self.outcomes["invalidate", kind] += 1
             raise BackendUnavailable(
-                "the shared cache could not be told, so other replicas may not know"
+                "Redis did not take the invalidation, so other replicas may not have it: repeat "
+                "the call"
             ) from None
         finally:
             self._generations.invalidate(tags)

@@ -210,7 +210,7 @@ class CachingReader:
             try:
                 return await self._keeper.read(key, plan, reading, own, age, shared=True)
             except DeadlineExceeded:  # the flight's, which is none of the callers'
-                raise BackendUnavailable(f"{plan.table.name} answers too slowly") from None
+                raise BackendUnavailable(f"{plan.table.name} is read too slowly") from None
 
         return read
 

@@ -254,7 +254,7 @@ class Backend:
             return self.breakers.enter(target.table, target.partition)
         except CircuitOpenError as error:
             record.rejected_by_breaker += 1
-            text = f"{target.table} has been failing and is left alone for a moment"
+            text = f"{target.table} has been failing: its circuit breaker is open"
             raise BackendUnavailable(text, error.retry_after, error.retry_after) from None
 
     async def _attempt(

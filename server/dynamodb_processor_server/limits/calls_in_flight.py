@@ -64,10 +64,10 @@ class CallsInFlight:
             self._check_bytes(share, self._room)
         if share.calls >= self._half_of_calls:
             self.refused["calls"] += 1
-            raise _own_limit("calls under way", share, share.calls, self._half_of_calls)
+            raise _own_limit("calls in progress", share, share.calls, self._half_of_calls)
         if self.calls >= self._max_calls:
             self.refused["calls"] += 1
-            raise Overloaded("too many calls under way of all principals", _RETRY_AFTER)
+            raise Overloaded("too many calls in progress, of all principals", _RETRY_AFTER)
         self.calls += 1
         share.calls += 1
         return share
@@ -95,10 +95,12 @@ class CallsInFlight:
         own = share.unsent_bytes
         if own and own + size > self._half_of_bytes:
             self.refused["unsent_bytes"] += 1
-            raise _own_limit("bytes of answers not taken", share, own, self._half_of_bytes)
+            raise _own_limit("bytes of answers not received", share, own, self._half_of_bytes)
         if self.unsent_bytes + size > self._max_bytes:
             self.refused["unsent_bytes"] += 1
-            raise Overloaded("too many bytes of answers not taken of all principals", _RETRY_AFTER)
+            raise Overloaded(
+                "too many bytes of answers not received, of all principals", _RETRY_AFTER
+            )
 
 
 def _own_limit(what: str, share: Share, own: int, limit: int) -> RateLimited:

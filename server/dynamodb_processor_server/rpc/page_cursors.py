@@ -108,7 +108,7 @@ class PageTokens:
             raise PreconditionFailed(
                 "TOKEN_TOO_LONG",
                 plan.table.name,
-                f"the keys at which {len(plan.requests)} partitions stand are too long for a page "
+                f"the cursors of {len(plan.requests)} partitions are too long for a page "
                 "token: ask for fewer partitions at once, or for larger pages",
             ) from None
         if len(token) <= LONGEST_REMEMBERED_TOKEN:
@@ -194,6 +194,6 @@ def _pinned(prepared: PreparedQuery, index: str | None) -> PreparedQuery:
         raise PreconditionFailed(
             "INDEX_GONE",
             plan.table.name,
-            "the index that this traversal began on can no longer serve it; start again",
+            "the index of this token can no longer serve the query; start again without a token",
         ) from None
     return replace(prepared, plan=pinned)

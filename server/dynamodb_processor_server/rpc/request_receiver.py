@@ -155,7 +155,9 @@ class RequestReceiver:
 
 async def _end(call: Call) -> None:
     """Send a call whose request does not come its status; then the wait for the request ends."""
-    error = Overloaded("the request did not come whole in time: send it at once", _RETRY_AFTER)
+    error = Overloaded(
+        "the request did not arrive completely in time: send it at once", _RETRY_AFTER
+    )
     failure = rpc_error_of(error, call.request_id)
     # Raised where it has been sent; anything else means that the call has just ended by itself.
     with suppress(grpc.aio.AbortError, grpc.aio.BaseError, grpc.aio.UsageError):

@@ -47,10 +47,10 @@ class SingleFlight(Generic[_T]):
         the asker's own, and DeadlineExceeded.
         """
         if asker and self._by_asker[asker] >= _MOST_WAITING // 2:
-            message = "too many calls of this principal wait for what DynamoDB says of tables"
+            message = "too many calls of this principal wait for descriptions of tables"
             raise RateLimited(asker, message, _RETRY_AFTER)
         if self._waiting >= _MOST_WAITING:
-            raise Overloaded("too many calls wait for what DynamoDB says of tables", _RETRY_AFTER)
+            raise Overloaded("too many calls wait for descriptions of tables", _RETRY_AFTER)
         asked = self._questions.get(name) or self._start(name, question)
         self._waiting += 1
         self._by_asker[asker] += 1
@@ -58,7 +58,7 @@ class SingleFlight(Generic[_T]):
         try:
             await asyncio.wait((asked.task,), timeout=self._patience)
             if not asked.task.done():
-                raise DeadlineExceeded("the deadline passed before DynamoDB spoke of its tables")
+                raise DeadlineExceeded("the deadline passed before DynamoDB described its tables")
             return asked.task.result()
         finally:
             self._waiting -= 1
