@@ -145,7 +145,7 @@ def _from_typed(value: object) -> Value:
 def _string(content: object) -> str:
     if not isinstance(content, str):
         shown = content if isinstance(content, Decimal) else repr(content)
-        raise ValueError(f"{shown} is no string; write it in double quotes")
+        raise ValueError(f"{shown} is not a string; write it in double quotes")
     return content
 
 
@@ -169,7 +169,7 @@ def _null(content: object) -> None:
 
 def _list(content: object) -> list[object]:
     if not isinstance(content, list):
-        raise ValueError(f"{content!r} is no list")
+        raise ValueError(f"{content!r} is not a list")
     return content
 
 
@@ -190,7 +190,7 @@ def _number(content: object) -> Decimal:
 
 def _map(content: object) -> Value:
     if not isinstance(content, Mapping):
-        raise ValueError(f"{content!r} is no map")
+        raise ValueError(f"{content!r} is not a map")
     return {name: _from_typed(value) for name, value in content.items()}
 
 

@@ -49,7 +49,7 @@ class Connection:
         if api_key is not None and not isinstance(api_key, str):
             raise TypeError(f"api_key is a string, not a {type(api_key).__name__}")
         if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
-            raise ValueError("the API key holds characters that no key has")
+            raise ValueError("the API key has characters that no API key can have")
         self._target = check.target(target)
         self._credentials = check.instance("credentials", credentials, grpc.ChannelCredentials)
         self._timeout = check.seconds("timeout", timeout)
@@ -98,7 +98,7 @@ class Connection:
         with typed_errors():
             response = await method(request, timeout=seconds, metadata=self._metadata)
         if response is None:  # gRPC could not parse the response.
-            raise Internal("the service sent what is no answer", reason="BAD_ANSWER")
+            raise Internal("the service sent a malformed response", reason="BAD_ANSWER")
         return response
 
 

@@ -93,7 +93,7 @@ async def count_all(
         if is_spent or not is_cut:
             return Count.from_message(response, stats, read_time)
         if before == response.next_page_token:
-            raise no_progress("a count came with the token that it was asked for with")
+            raise no_progress("a count returned the token of its own request")
         seconds = (deadline.elapsed - began).total_seconds()
         is_further = has_progressed(before, response.next_page_token, its_stats, seconds)
         idle_calls.record(progressed=is_further or response.total.value > value)

@@ -133,7 +133,7 @@ def _store_results(
 
 async def _wait(idle: int, progress: str, deadline: Deadline, policy: ResumePolicy) -> None:
     """Pause before the next attempt, or raise if the attempts or the time do not suffice."""
-    error = Unavailable(f"the service keeps putting keys off; {progress}", reason="KEYS_DEFERRED")
+    error = Unavailable(f"the service keeps deferring keys; {progress}", reason="KEYS_DEFERRED")
     if idle > policy.attempts:
         raise error
     pause = policy.backoff_delay(idle, error)

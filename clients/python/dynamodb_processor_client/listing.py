@@ -34,7 +34,7 @@ async def list_all(call: ListTablesCall, deadline: Deadline) -> list[TableSummar
         if not response.next_page_token:
             return list(found.values())
         if response.next_page_token in tokens:
-            raise no_progress("the listing goes on from a token that it went on from before")
+            raise no_progress("the listing returned a token for the second time")
         tokens.add(response.next_page_token)
         idle_calls.record(progressed=len(found) > before)
         request.page_token = response.next_page_token

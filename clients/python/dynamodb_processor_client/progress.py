@@ -57,4 +57,4 @@ class IdleCalls:
         """
         self._count = 0 if progressed else self._count + 1
         if self._count > _IDLE_CALLS:
-            raise no_progress(f"{self._count} calls in a row brought nothing")
+            raise no_progress(f"{self._count} calls in a row without progress")

@@ -171,7 +171,7 @@ class PageStream(AsyncIterator[Page]):
         """Record whether the stream made progress with this message."""
         token = message.resume_token
         if message.items and token and token == self._resume_token:
-            raise no_progress("items came with the token that they were asked for with")
+            raise no_progress("items came with the token of their own request")
         now = self._policy.clock()
         seconds, self._last_message_at = now - self._last_message_at, now
         if (
@@ -184,7 +184,7 @@ class PageStream(AsyncIterator[Page]):
             return
         self._idle_messages += 1
         if self._idle_messages > _MAX_IDLE_MESSAGES:
-            raise no_progress(f"{self._idle_messages} messages in a row brought nothing")
+            raise no_progress(f"{self._idle_messages} messages in a row without progress")
 
     async def _recover(self, error: QueryError) -> None:
         """Wait before a resumption, or end the stream, or raise `error` if neither applies."""

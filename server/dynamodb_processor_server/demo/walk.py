@@ -1,4 +1,4 @@
-"""The walk: what the service does, shown and checked step by step from a client's side."""
+"""The walk: a client's calls that show the service step by step, and check its answers."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from dynamodb_processor_server.auth.keys_file import new_key
 from dynamodb_processor_server.demo import activity
 from dynamodb_processor_server.demo.audit_events import BY_SYSTEM, BY_USER
 from dynamodb_processor_server.demo.connection import Connection
+from dynamodb_processor_server.demo.example_call import ExampleCall
 from dynamodb_processor_server.demo.failure import DemoFailed
 from dynamodb_processor_server.demo.flights import BY_AIRCRAFT
-from dynamodb_processor_server.demo.question import Question
 from dynamodb_processor_server.demo.sample_table import SampleTable
 from dynamodb_processor_server.demo.screen import Screen
 
@@ -33,11 +33,11 @@ _EVENT_COLUMNS: Final = ("occurred_at", "user_id", "action", "resource_id", "out
 _FLIGHT_COLUMNS: Final = ("departure", "tailnum", "dest", "dep_delay", "distance")
 _SHOWN: Final = 5  # items of a page on the screen, at most
 
-UNITED: Final = Question(Query("flights", "carrier = :c", c="UA"), page_size=3)
+UNITED: Final = ExampleCall(Query("flights", "carrier = :c", c="UA"), page_size=3)
 
 
 class Walk:
-    """Asks the service what is in the samples, and compares the answers with them."""
+    """Queries the sample tables through the service, and compares the answers with the samples."""
 
     def __init__(
         self,
@@ -51,10 +51,10 @@ class Walk:
 
         Args:
             client: An open client of the service.
-            connection: Where the service is.
-            events: What is in the table of audit events.
-            flights: What is in the table of flights.
-            screen: Where it is shown.
+            connection: The address of the service, and the API key.
+            events: The items of the table of audit events.
+            flights: The items of the table of flights.
+            screen: The terminal that shows the walk.
         """
         self._client = client
         self._connection = connection
@@ -66,7 +66,7 @@ class Walk:
         """Take every step and return their number.
 
         Raises:
-            DemoFailed: A step did not show what it promises.
+            DemoFailed: The answers in a step are not the expected ones.
         """
         steps: Sequence[tuple[str, Callable[[], Awaitable[None]]]] = (
             ("What one user did", self._one_user),
@@ -77,8 +77,8 @@ class Walk:
             ("One aircraft's flights on 2 January, by UTC", self._aircraft),
             ("One table, composed keys: asked by fields, as the catalog names them", self._fields),
             ("Everything, as a stream: each message can be resumed from", self._stream),
-            ("The same question twice: the second answer comes from the cache", self._cache),
-            ("A question that would read the whole table is refused", self._refused_scan),
+            ("The same query twice: the second answer comes from the cache", self._cache),
+            ("A query that would read the whole table is refused", self._refused_scan),
             ("A key that nobody knows", self._wrong_key),
         )
         for number, (title, step) in enumerate(steps, 1):
@@ -92,9 +92,9 @@ class Walk:
         return len(steps)
 
     async def _one_user(self) -> None:
-        question = Question(Query("audit_events", "user_id = :u", u="u-1"), page_size=5)
+        call = ExampleCall(Query("audit_events", "user_id = :u", u="u-1"), page_size=5)
         expected = list(self._events.partition("u-1", BY_USER))
-        await self._first_page(question, expected, BY_USER, _EVENT_COLUMNS)
+        await self._first_page(call, expected, BY_USER, _EVENT_COLUMNS)
 
     async def _date_range(self) -> None:
         first, last = "2026-02-02T00:00:00Z", "2026-02-08T23:59:59Z"
@@ -108,13 +108,13 @@ class Walk:
         )
         events = self._events.partition("u-1", BY_USER)
         expected = [event for event in events if first <= event["occurred_at"] <= last]
-        question = Question(query, page_size=5)
-        await self._first_page(question, expected[::-1], BY_USER, _EVENT_COLUMNS)
+        call = ExampleCall(query, page_size=5)
+        await self._first_page(call, expected[::-1], BY_USER, _EVENT_COLUMNS)
 
     async def _system(self) -> None:
-        question = Question(Query("audit_events", "system_id = :s", s="billing"), page_size=5)
+        call = ExampleCall(Query("audit_events", "system_id = :s", s="billing"), page_size=5)
         expected = list(self._events.partition("billing", BY_SYSTEM))
-        await self._first_page(question, expected, BY_SYSTEM, (*_EVENT_COLUMNS, "amount"))
+        await self._first_page(call, expected, BY_SYSTEM, (*_EVENT_COLUMNS, "amount"))
 
     async def _own_filter(self) -> None:
         query = Query(
@@ -133,8 +133,8 @@ class Walk:
             and "test" not in event.get("tags", ())
         ]
         columns = ("occurred_at", "resource_id", "outcome", "amount", "tags")
-        question = Question(query, page_size=5)
-        page = await self._first_page(question, expected, BY_SYSTEM, columns)
+        call = ExampleCall(query, page_size=5)
+        page = await self._first_page(call, expected, BY_SYSTEM, columns)
         _expect(page.stats.items_scanned > len(page.items), "nothing was filtered")
 
     async def _paging(self) -> None:
@@ -155,7 +155,7 @@ class Walk:
             for flight in self._flights.partition("N730MQ", BY_AIRCRAFT)
             if flight["time_hour"].startswith("2013-01-02")
         ]
-        await self._first_page(Question(query), expected, BY_AIRCRAFT, _FLIGHT_COLUMNS)
+        await self._first_page(ExampleCall(query), expected, BY_AIRCRAFT, _FLIGHT_COLUMNS)
 
     async def _fields(self) -> None:
         first, last = "2026-01-05", "2026-01-12T12:00:00+01:00"
@@ -172,14 +172,14 @@ class Walk:
             if event["system_id"] == "billing"
             and "2026-01-05T00:00:00Z" <= event["occurred_at"] <= "2026-01-12T11:00:00Z"
         ]
-        question = Question(query, page_size=5)
-        await self._first_page(question, expected, activity.BY_SYSTEM, _EVENT_COLUMNS)
+        call = ExampleCall(query, page_size=5)
+        await self._first_page(call, expected, activity.BY_SYSTEM, _EVENT_COLUMNS)
 
     async def _stream(self) -> None:
-        question = Question(Query("audit_events", "system_id = :s", s="crm"), page_size=250)
-        self._screen.call(f"async for page in {question.python('pages')}: ...")
+        call = ExampleCall(Query("audit_events", "system_id = :s", s="crm"), page_size=250)
+        self._screen.call(f"async for page in {call.python('pages')}: ...")
         found: list[Item] = []
-        pages = question.ask_all(self._client)
+        pages = call.run_all(self._client)
         started = time.perf_counter()
         async for page in pages:
             found += page.items
@@ -188,26 +188,26 @@ class Walk:
                 f"{len(page.items):4} items, {pages.stats.items_returned:5,} so far, "
                 f"read units {pages.stats.read_units:g}, {len(found) / seconds:,.0f} items/s"
             )
-        request = question.stream_request()
+        request = call.stream_request()
         self._screen.command(self._connection.grpcurl(_METHODS["StreamQuery"], request))
         expected = list(self._events.partition("crm", BY_SYSTEM))
         _expect(found == expected, "the stream is not the items of the sample, in order")
         _expect(not pages.resume_token, "the stream has ended with more to come")
 
     async def _cache(self) -> None:
-        question = Question(
+        call = ExampleCall(
             Query("flights", "carrier = :c AND dep_delay > :minutes", c="B6", minutes=30)
         )
         expected = [
             flight for flight in self._flights.partition("B6") if flight.get("dep_delay", 0) > 30
         ]
-        self._screen.call(f"page = await {question.python()}")
-        miss, slow = await self._timed(question)
+        self._screen.call(f"page = await {call.python()}")
+        miss, slow = await self._timed(call)
         self._screen.stats(miss.stats, miss.cache, slow)
-        hit, fast = await self._timed(question)
+        hit, fast = await self._timed(call)
         self._screen.stats(hit.stats, hit.cache, fast)
         self._screen.note(f"{slow / fast:.0f} times as fast, and DynamoDB was not asked")
-        self._screen.command(self._connection.grpcurl(_METHODS["Query"], question.request()))
+        self._screen.command(self._connection.grpcurl(_METHODS["Query"], call.request()))
         _expect(miss.cache.status is CacheStatus.MISS, "the first answer was cached before")
         _expect(hit.cache.status is CacheStatus.HIT, "the second answer was not cached")
         used = (hit.stats.read_units, hit.stats.backend_calls)
@@ -217,8 +217,8 @@ class Walk:
         _expect(list(hit.items) == expected[:page_size], "the answers are not the sample's flights")
 
     async def _refused_scan(self) -> None:
-        question = Question(Query("audit_events", "outcome = :o", o="denied"))
-        await self._refused(self._client, self._connection, question, FailedPrecondition)
+        call = ExampleCall(Query("audit_events", "outcome = :o", o="denied"))
+        await self._refused(self._client, self._connection, call, FailedPrecondition)
 
     async def _wrong_key(self) -> None:
         wrong = self._connection.with_key(new_key()[0])
@@ -227,18 +227,18 @@ class Walk:
 
     async def _first_page(
         self,
-        question: Question,
+        call: ExampleCall,
         expected: Sequence[Item],
         index: str | None,
         columns: Sequence[str],
     ) -> Page:
-        """Show a page and check that it is the beginning of what is expected."""
-        self._screen.call(f"page = await {question.python()}")
-        page, seconds = await self._timed(question)
+        """Show a page and check that it begins with the expected items."""
+        self._screen.call(f"page = await {call.python()}")
+        page, seconds = await self._timed(call)
         self._screen.items(page.items[:_SHOWN], columns)
         self._screen.stats(page.stats, page.cache, seconds)
-        self._screen.command(self._connection.grpcurl(_METHODS["Query"], question.request()))
-        size = question.page_size or len(expected)
+        self._screen.command(self._connection.grpcurl(_METHODS["Query"], call.request()))
+        size = call.page_size or len(expected)
         _expect(
             list(page.items) == list(islice(expected, size)), "these are not the sample's items"
         )
@@ -252,27 +252,27 @@ class Walk:
         self,
         client: QueryClient,
         connection: Connection,
-        question: Question,
+        call: ExampleCall,
         refusal: type[QueryError],
     ) -> None:
-        """Show the words of a refusal, and check that it is one of this kind."""
-        self._screen.call(f"page = await {question.python()}")
+        """Show the message of a refusal, and check that it has this type."""
+        self._screen.call(f"page = await {call.python()}")
         try:
-            await question.ask(client)
+            await call.run(client)
         except refusal as error:
             self._screen.refusal(str(error))
         else:
             raise _NotAsPromised(f"the service did not refuse it with {refusal.__name__}")
-        self._screen.command(connection.grpcurl(_METHODS["Query"], question.request()))
+        self._screen.command(connection.grpcurl(_METHODS["Query"], call.request()))
 
-    async def _timed(self, question: Question) -> tuple[Page, float]:
+    async def _timed(self, call: ExampleCall) -> tuple[Page, float]:
         started = time.perf_counter()
-        page = await question.ask(self._client)
+        page = await call.run(self._client)
         return page, time.perf_counter() - started
 
 
 class _NotAsPromised(Exception):
-    """What a step showed is not what it is there to show."""
+    """The answers in a step are not the expected ones."""
 
 
 def _expect(holds: bool, complaint: str) -> None:

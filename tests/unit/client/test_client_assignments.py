@@ -57,7 +57,7 @@ def test_any_name_and_any_value_can_be_given(argument: str, name: str, value: An
         ("a:=" + "[" * 100_000, "nested too deeply"),
         ('a::={"N": "1_000"}', "not a number"),
         ('a::={"N": "NaN"}', "not a number"),
-        ('a::={"N": 1}', "no string"),
+        ('a::={"N": 1}', "not a string"),
         ('a::={"B": "!"}', "not base64"),
         ('a::={"SS": ["x", "x"]}', "given twice"),
         ('a::={"SS": []}', "empty"),

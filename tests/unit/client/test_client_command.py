@@ -186,7 +186,7 @@ async def test_a_reader_that_closes_the_pipe(
         (("query", "t", "a", "=", "b"), "'=' 'b'; a condition is one argument, in quotes"),
         (("query", "t", "--ouput", "json"), "usage: ddbq query"),
         (("query", "t", "-p", "a=1", "-p", "a=2"), "usage: ddbq query"),
-        (("query", "t", "-p", 'a::={"S": 1}'), "1 is no string"),
+        (("query", "t", "-p", 'a::={"S": 1}'), "1 is not a string"),
     ],
 )
 def test_usage_errors(

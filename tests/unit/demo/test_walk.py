@@ -1,4 +1,4 @@
-"""The walk notices when the service does not do what it shows."""
+"""Tests that the walk fails when the answers of the service are not the expected ones."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def page(items: list[Item], following: str = "AQ", index: str = BY_USER) -> Page
 
 
 async def walk(answer: Page | Exception) -> str:
-    """Take the walk with such a service, and return what it fails with."""
+    """Run the walk with such a service, and return its failure."""
     screen = Screen(Console(file=io.StringIO()))
     client = cast(QueryClient, Service(answer))
     connection = Connection("127.0.0.1:1", "ddbp_none")

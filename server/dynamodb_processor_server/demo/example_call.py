@@ -1,4 +1,4 @@
-"""A question to the service that can be asked, and shown as Python and as a request."""
+"""An example call of the demo, which it runs and shows as Python and as a request."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dynamodb_processor_client import Page, PageStream, Query, QueryClient, Valu
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A query, and the page of its result to show.
+class ExampleCall:
+    """A query with the page size and token of its call.
 
     Attributes:
         query: The query.
@@ -23,15 +23,15 @@ class Question:
     page_size: int = 0
     page_token: str = ""
 
-    def after(self, page_token: str) -> Question:
-        """Return the question for the page at a token."""
+    def after(self, page_token: str) -> ExampleCall:
+        """Return the call for the page at a token."""
         return replace(self, page_token=page_token)
 
-    async def ask(self, client: QueryClient) -> Page:
-        """Return the one page."""
+    async def run(self, client: QueryClient) -> Page:
+        """Return one page."""
         return await client.query(self.query, page_size=self.page_size, page_token=self.page_token)
 
-    def ask_all(self, client: QueryClient) -> PageStream:
+    def run_all(self, client: QueryClient) -> PageStream:
         """Return every page, as the service reads them."""
         return client.pages(self.query, page_size=self.page_size)
 
