@@ -1,8 +1,7 @@
-"""What can go wrong, in the domain's words.
+"""Domain errors, independent of gRPC.
 
-Nothing here knows gRPC. `rpc/encode/status.py` holds the one table that turns these into statuses
-and details. Messages of these errors are written for callers and reach them; anything else that is
-raised reaches them only as a fixed text.
+`rpc/encode/status.py` has the one table that turns them into gRPC statuses and details. Their
+messages are written for callers and reach them. For any other exception callers get a fixed text.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class ProcessorError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """One mistake in a request: the field's path, in proto names, and what is wrong with it."""
+    """One violation in a request: the field's path in proto names, and a description."""
 
     field: str
     description: str
@@ -51,7 +50,7 @@ MAX_VIOLATIONS: Final = 20
 
 
 class InvalidRequest(ProcessorError):
-    """The request itself is wrong, whatever the state of the service.
+    """The request itself is wrong, in any state of the service.
 
     The first `MAX_VIOLATIONS` are in `violations`; `more` is how many there are besides.
     """
@@ -73,13 +72,13 @@ class InvalidRequest(ProcessorError):
 
 
 class Unauthenticated(ProcessorError):
-    """The caller gave no API key, or one that is not (or no longer) good."""
+    """The caller sent no API key, or one that is unknown, removed or expired."""
 
     reason = "UNAUTHENTICATED"
 
 
 class PermissionDenied(ProcessorError):
-    """The caller is known but may not do this. Raised before existence is looked at."""
+    """The caller is known but may not do this. Raised before existence is checked."""
 
     reason = "PERMISSION_DENIED"
 
@@ -93,7 +92,7 @@ class TableNotFound(ProcessorError):
 class PreconditionFailed(ProcessorError):
     """The request is well-formed but cannot be served as things are.
 
-    `subject` is what the condition is about, such as a table's name or a request field.
+    `subject` is the subject of the condition, such as a table's name or a request field.
     """
 
     def __init__(self, reason: PreconditionReason, subject: str, message: str) -> None:
@@ -103,10 +102,10 @@ class PreconditionFailed(ProcessorError):
 
 
 class ItemTooLarge(PreconditionFailed):
-    """An item has more bytes as a message than callers take; `name` is its key as they may see it.
+    """An item has more bytes as a message than callers accept.
 
-    `behind` is the position that follows it, None where nothing does or there is no order. `token`
-    is the page token for it.
+    `name` is its key, as far as the caller may see it. `behind` is the cursor that follows it, None
+    where nothing does or there is no order. `token` is the page token for it.
     """
 
     def __init__(
@@ -124,7 +123,7 @@ class ItemTooLarge(PreconditionFailed):
         self._arguments = name, size, limit, behind
 
     def with_token(self, token: str) -> ItemTooLarge:
-        """Return the error for a caller who may go on from a token."""
+        """Return the error for a caller that may continue from a token."""
         return ItemTooLarge(*self._arguments, token=token)
 
 
@@ -159,8 +158,8 @@ class Overloaded(ProcessorError):
 class BackendUnavailable(ProcessorError):
     """DynamoDB throttled, failed or could not be reached.
 
-    `retry_after` is in seconds, and so is `pushback`: what clients that retry by themselves are
-    told to wait. A negative one tells them not to come again, None leaves it to them.
+    `retry_after` is in seconds, and so is `pushback`: the pause for clients that retry by
+    themselves. A negative one forbids retries, None leaves it to the clients.
     """
 
     reason = "BACKEND_UNAVAILABLE"
@@ -181,7 +180,7 @@ class Draining(ProcessorError):
 
 
 class AccessChanged(ProcessorError):
-    """What the caller may read, or the table, changed during the call, which can begin again."""
+    """The caller's grant, or the table, changed during the call; the call can begin again."""
 
     reason = "ACCESS_CHANGED"
     retry_after = 0.0
@@ -205,4 +204,4 @@ class RequestInvalid(BackendRefused):
 
 
 class ConfigurationError(Exception):
-    """What the operator wrote is wrong; the text names the place, the field and the reason."""
+    """A setting or a file is wrong; the text names the file, the field and the reason."""

@@ -1,4 +1,4 @@
-"""Types of settings: which texts are accepted, and how a refusal says what is accepted instead."""
+"""Types of settings: accepted texts, and refusals that name an accepted one."""
 
 from __future__ import annotations
 

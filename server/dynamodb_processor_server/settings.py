@@ -34,7 +34,7 @@ RENAMED: Final = {
     "redis_lost": "redis_unavailable",
     "sole_replica": "single_replica",
 }
-_DEMO_PREFIX: Final = f"{ENVIRONMENT_PREFIX}DEMO_"  # what the demo hands to its servers
+_DEMO_PREFIX: Final = f"{ENVIRONMENT_PREFIX}DEMO_"  # variables of the demo for its servers
 _STREAM_CONNECTIONS = 32
 _REDIS_CONNECTIONS = 64
 
@@ -122,11 +122,11 @@ class Settings(CacheSettings, DynamoDBSettings, ServingSettings):
         )
 
     def other_connections(self) -> int:
-        """Return how many connections the server may have that clients have not opened."""
+        """Return how many connections the server may open itself, beside those of clients."""
         return self.max_concurrent_reads + _STREAM_CONNECTIONS + _REDIS_CONNECTIONS
 
     def catalog_context(self) -> dict[str, object]:
-        """Return what a catalog must fit, besides its own rules."""
+        """Return the context that a catalog is validated with, beside its own rules."""
         return {
             "may_follow": self.single_replica or self.redis_url is not None,
             "has_region": self.effective_region() is not None,
@@ -138,13 +138,19 @@ class Settings(CacheSettings, DynamoDBSettings, ServingSettings):
         return replace(self.client_settings(), endpoint_url=url, pool_size=_STREAM_CONNECTIONS)
 
     def shared_cache_keys(self) -> tuple[TokenKey, ...]:
-        """Return what the shared tier's keys are derived from; raise ConfigurationError."""
+        """Return the keys that those of the shared cache are derived from.
+
+        Raises ConfigurationError if there are none.
+        """
         if self.token_keys is None:
             raise ConfigurationError("redis_url: needs token_keys, the same for all replicas")
         return self.token_key_ring()
 
     def shared_limits_url(self) -> str | None:
-        """Return the Redis that limits are counted in, if any; raise ConfigurationError."""
+        """Return the URL of the Redis that counts limits, None if there is none.
+
+        Raises ConfigurationError if it is missing.
+        """
         if self.rate_limit_store == "memory":
             return None
         if self.redis_url is None:
@@ -152,7 +158,10 @@ class Settings(CacheSettings, DynamoDBSettings, ServingSettings):
         return self.redis_url.get_secret_value()
 
     def token_key_ring(self) -> tuple[TokenKey, ...]:
-        """Return the token keys, newest first. Raise ConfigurationError naming the wrong entry."""
+        """Return the token keys, newest first; without the setting, one random key.
+
+        Raises ConfigurationError with the number of the wrong entry.
+        """
         if self.token_keys is None:
             return (TokenKey("process", secrets.token_bytes(32)),)
         return token_key_ring(self.token_keys.get_secret_value())
@@ -165,7 +174,7 @@ def renamed_variables() -> dict[str, str]:
 
 
 def unknown_variables() -> list[str]:
-    """Return the environment's variables that look like settings, but name none."""
+    """Return the environment's variables that have the prefix of settings, but name none."""
     known = {ENVIRONMENT_PREFIX + name.upper() for name in Settings.model_fields}
     return sorted(
         name

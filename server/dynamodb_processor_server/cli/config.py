@@ -1,4 +1,4 @@
-"""What `dynamodb-processor config` says of settings, files and tables."""
+"""`dynamodb-processor config`: prints the settings, and checks files, Redis and tables."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ from dynamodb_processor_server.settings import Settings
 async def show_config(settings: Settings) -> int:
     """Print the effective settings, secrets masked, whether each table is there, and notes.
 
-    Notes tell of what works, but hardly as meant: an index that many queries cannot use, a key that
-    grants nothing. Returns 0 when everything named can be read, else 1. Raises ConfigurationError
-    for mistakes in the settings and the files.
+    Notes name parts that work, but probably not as intended, such as an index that many queries
+    cannot use, or a key that grants nothing.
+
+    Returns 0 when everything named can be read, else 1. Raises ConfigurationError for errors in the
+    settings and the files.
     """
     shown = {name: _shown(getattr(settings, name)) for name in Settings.model_fields}
     print(yaml.safe_dump({"settings": shown}, sort_keys=False), end="")

@@ -1,4 +1,4 @@
-"""What `dynamodb-processor config` says of Redis: whether it can be used, and what is missing."""
+"""The report of `dynamodb-processor config` on Redis: usable or not, and refused commands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _INFO_NOTE: Final = (
     "what was written last is not noticed; allow `+info`"
 )
 
-# Every command of the scripts, on a key of its own, which ends by itself. Answers what was refused.
+# Every command of the scripts, on a key of its own, which expires. Returns the refused ones.
 _COMMANDS: Final = """
 if redis.replicate_commands then redis.replicate_commands() end
 local key, stream, refused = KEYS[1], KEYS[1] .. ':stream', {}
@@ -46,7 +46,7 @@ return refused
 
 @dataclass(frozen=True, slots=True)
 class RedisReport:
-    """What there is to say: `text` for the line of Redis, `notes` beside it."""
+    """The report: `text` for the line of Redis, and `notes`."""
 
     text: str
     sound: bool
@@ -54,7 +54,7 @@ class RedisReport:
 
 
 async def report_on_redis(url: str, prefix: str) -> RedisReport:
-    """Ask the Redis at `url` for everything that the server asks it, under `prefix`.
+    """Send the Redis at `url` every command that the server needs, with keys under `prefix`.
 
     Raises ConfigurationError if the URL is none of Redis's.
     """

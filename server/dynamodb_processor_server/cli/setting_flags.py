@@ -48,11 +48,11 @@ def settings_of(args: argparse.Namespace) -> Settings:
         settings = Settings(**given)
     except ValidationError as error:
         for details in error.errors(include_input=False, include_url=False):
-            place = ".".join(str(part) for part in details["loc"])
+            name = ".".join(str(part) for part in details["loc"])
             reason = reason_of(details)
-            if details["type"] == "missing" and place in Settings.model_fields:
-                reason += f": give {_flag(place)} or {ENVIRONMENT_PREFIX}{place.upper()}"
-            lines.append(f"{place}: {reason}")
+            if details["type"] == "missing" and name in Settings.model_fields:
+                reason += f": give {_flag(name)} or {ENVIRONMENT_PREFIX}{name.upper()}"
+            lines.append(f"{name}: {reason}")
     else:
         if not lines:
             return settings

@@ -1,4 +1,4 @@
-"""What settings allow but an operator hardly means."""
+"""Warnings about settings that are allowed but probably not intended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics of the files that are read again while the server runs."""
+"""Metrics of the files that the server reloads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PREFIX: Final = "dynamodb_processor_"
 
 
 class ConfigFileMetrics(Collector):
-    """Whether what is in force is what the files say."""
+    """Whether the files are in force in their latest version."""
 
     def __init__(
         self, registry: CollectorRegistry, in_step: Mapping[str, Callable[[], bool]]

@@ -1,4 +1,4 @@
-"""Metrics of the limits that hold for principals."""
+"""Metrics of the limits of principals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PREFIX: Final = "dynamodb_processor_rate_limit_"
 
 
 class LimitMetrics(Collector):
-    """How much of its limits each principal uses that has called this replica."""
+    """The part of its limits that each principal uses, if it has called this replica."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class LimitMetrics(Collector):
 
 
 class SharedLimitMetrics(Collector):
-    """What becomes of questions about limits that replicas share."""
+    """Outcomes of operations on the limits that replicas share."""
 
     def __init__(self, registry: CollectorRegistry, guard: GuardedStore) -> None:
         self._guard = guard

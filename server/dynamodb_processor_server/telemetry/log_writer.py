@@ -15,14 +15,14 @@ _REPORT_SECONDS: Final = 1.0  # between reports of dropped lines, while lines go
 
 
 class OutputFile(Protocol):
-    """Where lines go. A write may take a part of what it is given, as `io.FileIO` does."""
+    """The file that lines go to. A write may take a part of its data, as `io.FileIO` does."""
 
     def write(self, data: memoryview, /) -> int | None:
         """Write and return how many bytes were taken, None for none at the moment."""
         ...
 
     def flush(self) -> None:
-        """Hand on what was taken."""
+        """Pass the written data on."""
         ...
 
 
@@ -30,8 +30,8 @@ class LogWriter:
     """A bounded queue of lines and the thread that writes them.
 
     A file that cannot be written at the moment (a full disk, a pipe that nobody reads) is tried
-    again every second, from the byte on where it failed. Meanwhile lines wait, up to 4 MiB; what
-    comes then is dropped and counted, and a line says how many were, once the file takes bytes.
+    again every second, from the byte at which it failed. Meanwhile lines wait, up to 4 MiB. Later
+    lines are dropped and counted, and a line reports their number once the file takes bytes.
     """
 
     def __init__(self, file: OutputFile | None, report: Callable[[int], bytes]) -> None:
@@ -75,7 +75,7 @@ class LogWriter:
         return written.wait(timeout)
 
     def close(self, timeout: float) -> None:
-        """Write what waits, for at most `timeout` seconds, and end the thread; the rest is lost."""
+        """Write waiting lines, for at most `timeout` seconds; end the thread and drop the rest."""
         if self._thread is not None:
             self.flush(timeout)
             self._closing.set()

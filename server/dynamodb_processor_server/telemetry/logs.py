@@ -83,14 +83,14 @@ def flush_logs(timeout: float = _EXIT_SECONDS) -> None:
 
 @atexit.register
 def close_logs() -> None:
-    """Write what waits, if the file takes it within a second. What comes later is dropped."""
+    """Write waiting lines, if the file takes them within a second. Later lines are dropped."""
     flush_access_log()
     if loggers := _loggers():
         loggers.writer.close(_EXIT_SECONDS)
 
 
 def log_stray_errors() -> None:
-    """Log what Python would write to standard error by itself, in the thread where it happens."""
+    """Log errors that Python would write to standard error itself, in the thread of the error."""
     logging.captureWarnings(True)
     log = structlog.get_logger(__name__)
 
@@ -147,7 +147,7 @@ def _loggers() -> _Loggers | None:
 
 
 def _standard_error() -> OutputFile | None:
-    """Return standard error without its buffers, which would keep what a full disk refuses."""
+    """Return standard error without its buffers: they would keep lines of a full disk."""
     buffer = getattr(sys.stderr, "buffer", None)
     raw = getattr(buffer, "raw", None)
     return cast("OutputFile | None", raw if isinstance(raw, io.FileIO) else buffer)
@@ -170,7 +170,7 @@ class _AccessEvents:
 class _AccessLines:
     """Logs calls as the same JSON that structlog would write, by the shortest way.
 
-    A chain of processors for each line would be most of what a cached call costs beyond gRPC.
+    A chain of processors for each line would be most of a cached call's cost beyond gRPC.
     Lines of a moment are handed on together.
     """
 
@@ -188,7 +188,7 @@ class _AccessLines:
         self._waiting.append(fields)
 
     def flush(self) -> None:
-        """Hand on what waits."""
+        """Pass waiting lines on to the writer."""
         lines, self._waiting = self._waiting, []
         for first in range(0, len(lines), _MAX_BATCH):
             batch = lines[first : first + _MAX_BATCH]
@@ -199,7 +199,7 @@ class _AccessLines:
 
 
 def _dump(event: structlog.typing.EventDict) -> bytes:
-    """Return an event as a line of JSON; what JSON cannot say is said in another way."""
+    """Return an event as a line of JSON, with values that JSON lacks as texts."""
     try:
         return orjson.dumps(event, default=str, option=_LINE)
     except TypeError:  # half a surrogate pair, a key that is no text, a `__str__` that fails
@@ -210,7 +210,7 @@ def _dump(event: structlog.typing.EventDict) -> bytes:
 def _text(value: object) -> str:
     try:
         return str(value)
-    except Exception:  # noqa: BLE001 - a line is logged whatever it is about
+    except Exception:  # noqa: BLE001 - a line is logged for any value
         return f"<{type(value).__name__}>"
 
 
@@ -219,9 +219,9 @@ def _json_line(_: Any, __: str, event: structlog.typing.EventDict) -> bytes:
 
 
 def _console(*, colors: bool) -> structlog.typing.Processor:
-    """Return what renders a line for people, who may read it on a terminal.
+    """Return the renderer of lines for people, perhaps on a terminal.
 
-    Callers and DynamoDB have a say in what it holds, so nothing of it reaches the terminal as a
+    Callers and DynamoDB influence its content, so nothing of it reaches the terminal as a
     control character.
     """
     plain = structlog.dev.plain_traceback

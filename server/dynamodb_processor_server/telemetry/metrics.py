@@ -53,7 +53,7 @@ class CallMetrics(Collector):
         self._seconds[method] += seconds
 
     def read(self, table: str, cache_status: str, items: int, scanned: int) -> None:
-        """Count what a call read."""
+        """Count the items of a call, returned and evaluated."""
         self._reads[table, cache_status] += 1
         self._items[table] += items
         if scanned:
@@ -110,7 +110,7 @@ class BackendMetrics(Collector):
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield what the backend has recorded; runs in the thread that is scraped."""
+        """Yield the backend's counts; runs in the thread that is scraped."""
         tables = list(self._backend.tables())
         calls = {
             (table, outcome): count
@@ -154,7 +154,7 @@ def register_gauge(
 
 
 class WatchedCounter(Collector):
-    """A counter that something else keeps, read when it is scraped."""
+    """A counter that another object keeps, read when it is scraped."""
 
     def __init__(
         self, registry: CollectorRegistry, name: str, help_text: str, read: Callable[[], float]

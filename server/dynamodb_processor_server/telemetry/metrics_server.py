@@ -14,13 +14,13 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from dynamodb_processor_server.errors import ConfigurationError
 
-# With a scraper, until it has its answer. Prometheus, unless told otherwise, waits no longer.
+# For one scrape. Prometheus waits no longer by default.
 _PATIENCE_SECONDS: Final = 10.0
-_MAX_SCRAPES: Final = 100  # at once; what comes beside them is cut off
+_MAX_SCRAPES: Final = 100  # at once; further ones are cut off
 
 
 class MetricsServer:
-    """Serves a registry for the time of its `with`, whatever those who connect do or leave undone.
+    """Serves a registry for the time of its `with`; no client can block it.
 
     Raises ConfigurationError when the port is taken.
     """
@@ -107,7 +107,7 @@ class _Server(ThreadingMixIn, WSGIServer):
             del self._came[request]
 
     def service_actions(self) -> None:
-        """Cut off whoever has taken too long; called every half second and at each connection."""
+        """Cut off scrapes that take too long; called every half second and at each connection."""
         latest = time.monotonic() - _PATIENCE_SECONDS
         for connection, came in list(self._came.items()):
             if came < latest:

@@ -1,4 +1,4 @@
-"""Metrics of the tier that replicas share."""
+"""Metrics of the cache that replicas share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PREFIX: Final = "dynamodb_processor_shared_cache_"
 
 
 class SharedCacheMetrics(Collector):
-    """What becomes of operations on the tier, and whether invalidations are heard."""
+    """Outcomes of operations on the shared cache, and whether invalidations arrive."""
 
     def __init__(
         self, registry: CollectorRegistry, tier: SharedPageCache, invalidator: SharedInvalidator
