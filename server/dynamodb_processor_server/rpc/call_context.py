@@ -1,4 +1,4 @@
-"""One call, as the interceptors and servicers see it."""
+"""The state of one call, which interceptors and servicers share."""
 
 from __future__ import annotations
 
@@ -20,13 +20,18 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """What is known of a call; filled in on its way.
+    """The state of a call, filled in while the call passes the hooks and the servicer.
 
-    `started` is in seconds of the monotonic clock. `unsent` is how many bytes of its answer gRPC
-    has been given and has not sent, counted in its principal's `share`. `principal` was found by
-    `authenticator`, and `authorized` is the one whose role and access were checked; the call reads
-    under `access`, once that is known. What follows is for the access log and the metrics. `code`
-    is set when the call has ended.
+    Attributes:
+        started: Seconds of the monotonic clock.
+        unsent: Bytes of the response that gRPC has been given and has not sent. They are counted in
+            the `share` of the principal.
+        principal: The caller, as `authenticator` found it.
+        authorized: The principal whose role and access were checked.
+        access: The access under which the call reads, once it is known.
+        code: The status, set when the call has ended.
+
+    The attributes from `table` on are for the access log and the metrics.
     """
 
     method: str
@@ -37,7 +42,7 @@ class Call:
     unsent: int = 0
     share: Share = field(init=False, repr=False)
     principal: Principal | None = None
-    #: The same for those who come behind authentication, where it is set for certain.
+    #: The same as `principal`, for code that runs after authentication, where it is always set.
     caller: Principal = field(init=False, repr=False)
     authenticator: object = None
     authorized: Principal | None = None
@@ -63,7 +68,7 @@ class Call:
         return cast("float | None", self.context.time_remaining())
 
     def authenticated(self, principal: Principal, authenticator: object) -> None:
-        """Note whose call it is, and who found that out."""
+        """Record the principal of the call and the authenticator that found it."""
         self.principal = self.caller = principal
         self.authenticator = authenticator
 
@@ -77,22 +82,22 @@ def current_call() -> Call:
 
 
 def current_caller() -> str:
-    """Return the name of the principal whose call is served, empty where there is none."""
+    """Return the name of the current call's principal, empty where there is none."""
     call = _current.get(None)
     return "" if call is None or call.principal is None else call.principal.name
 
 
 def current_claim() -> Caller:
-    """Return for whom, and for how long at most, the current call may wait."""
+    """Return the caller of the current call and the longest time it may wait."""
     call = _current.get()
     return Caller(call.caller.name, call.time_remaining())
 
 
 def enter_call(call: Call) -> None:
-    """Make `call` the current one of this task."""
+    """Make `call` the current call of this task."""
     _current.set(call)
 
 
 def as_metadata(pairs: Iterable[tuple[str, str | bytes]] | None) -> Metadata:
-    """Return metadata as gRPC gives it, as a tuple."""
+    """Return gRPC's metadata as a tuple."""
     return tuple(pairs or ())

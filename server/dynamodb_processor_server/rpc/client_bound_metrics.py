@@ -1,4 +1,4 @@
-"""Metrics of what bounds clients: connections, requests and calls under way."""
+"""Metrics of the bounds on clients: connections, requests and calls under way."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _PREFIX: Final = "dynamodb_processor_"
 
 
 class BoundMetrics(Collector):
-    """How much of what is bounded there is, and what was refused or closed for it."""
+    """Current values of the bounded quantities, and the calls and connections they cost."""
 
     def __init__(self, registry: CollectorRegistry, bounds: Bounds) -> None:
         self._bounds = bounds
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield everything as it is now; runs in the thread that is scraped."""
+        """Yield the current values; runs in the thread that is scraped."""
         bounds = self._bounds
         for name, text, value in (
             (

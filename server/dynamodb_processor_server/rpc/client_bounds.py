@@ -1,4 +1,4 @@
-"""What bounds clients before, and beyond, what their calls are limited to."""
+"""Bounds on clients that hold before, and besides, the rate limits of their calls."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ class BoundSettings:
     """Bounds on connections and calls; seconds and bytes.
 
     Attributes:
-        max_connections: Connections, of which no address has more than half for long.
+        max_connections: Connections of all clients. No address has more than half for long.
         max_calls_per_connection: Calls under way on one connection.
-        max_calls: Calls under way of authenticated callers, of which none has more than half.
+        max_calls: Calls under way of authenticated callers. No caller has more than half.
         max_unauthenticated_calls: Calls under way of all others.
-        max_unsent_bytes: Answers that callers have not taken, of which none has more than half.
-        max_page_bytes: What a page may have.
-        request_timeout: For a request to come whole.
-        answer_timeout: For the answer of a unary call to be taken.
+        max_unsent_bytes: Bytes of responses that clients have not taken. No caller has more than
+            half.
+        max_page_bytes: Largest size of a page.
+        request_timeout: Seconds in which a request must arrive completely.
+        answer_timeout: Seconds in which a client must take the response of a unary call.
     """
 
     max_connections: int
@@ -37,20 +38,20 @@ class BoundSettings:
 
     @property
     def options(self) -> tuple[tuple[str, int], ...]:
-        """The options of a gRPC server that say what gRPC itself bounds."""
+        """The options of a gRPC server for the bounds that gRPC itself enforces."""
         return (
             ("grpc.max_concurrent_streams", self.max_calls_per_connection),
             ("grpc.max_allowed_incoming_connections", self.max_connections),
-            # Who connects and then says nothing is sent away.
+            # A client that connects and then sends nothing is disconnected.
             ("grpc.server_handshake_timeout_ms", 10_000),
-            # Requests are small: what gRPC lets a client send ahead of their being asked for is not
-            # to grow with the speed of its connection.
+            # Requests are small. Without the probe, the number of bytes that a client may send
+            # before the server asks for them does not grow with the speed of its connection.
             ("grpc.http2.bdp_probe", 0),
         )
 
 
 class Bounds:
-    """The bounds at work, which one server has."""
+    """The bounds that one server enforces, with their state."""
 
     def __init__(self, settings: BoundSettings) -> None:
         self.settings = settings

@@ -1,8 +1,8 @@
-"""The server's own connections, as the operating system sees them.
+"""Finds and closes the server's connections through the operating system.
 
-gRPC bounds how many connections a server has, but tells Python neither of those that make no call
-nor lets it close one. Both are done here on the file descriptors of this process, where the
-platform lists them (`/proc/self/fd` or `/dev/fd`); elsewhere nothing is found, and only gRPC's
+gRPC bounds the number of a server's connections. But Python neither sees the connections that make
+no call, nor can it close one. This module does both on the file descriptors of the process, where
+the platform lists them (`/proc/self/fd` or `/dev/fd`). Elsewhere it finds nothing, and only gRPC's
 bound holds.
 """
 
@@ -25,22 +25,23 @@ import structlog
 _log = structlog.get_logger(__name__)
 
 _LISTS: Final = ("/proc/self/fd", "/dev/fd")
-_CHECK_SECONDS: Final = 0.5  # seconds between two checks, and after one that closed something:
-_RECHECK_SECONDS: Final = 0.1
+_CHECK_SECONDS: Final = 0.5  # between two checks
+_RECHECK_SECONDS: Final = 0.1  # after a check that closed a connection
 # Checks that do not count by address, as long as the total is the same.
 _MAX_SKIPPED_CHECKS: Final = 20
-# Linux's `struct tcp_info`: the milliseconds since data last came, and the bytes that have come.
+# Linux's `struct tcp_info`: milliseconds since data was last received, and bytes received.
 _TCP_INFO: Final = struct.Struct("=52xI72xQ")
-_MAX_GREETING_BYTES: Final = 128  # bytes: what a client sends to greet, and no call
+# Bytes of an HTTP/2 connection preface; a client that has sent no more has made no call.
+_MAX_GREETING_BYTES: Final = 128
 
 Peer = tuple[str, int]
 
 
 class ConnectionGuard:
-    """Closes connections: those that are named, and those of an address that has too many."""
+    """Closes connections: named ones, and the excess ones of an address that has too many."""
 
     def __init__(self, limit: int) -> None:
-        """Create it; no address has more than half of `limit` connections for long."""
+        """Create a guard; no address has more than half of `limit` connections for long."""
         self.port = 0
         self.closed = 0
         self._max_per_address = max(1, limit // 2)
@@ -82,30 +83,30 @@ def peer_of(name: str) -> Peer | None:
 
 
 def descriptors_in_use() -> int:
-    """Return how many file descriptors this process has open, 0 where the platform does not say."""
+    """Return the number of this process's open file descriptors, 0 where it is not known."""
     return len(_descriptors())
 
 
-def close_connections(port: int, doomed: Collection[Peer], most: int) -> int:
-    """Close connections to a port of ours; return how many.
+def close_connections(port: int, named: Collection[Peer], max_per_address: int) -> int:
+    """Close connections to a port of this server, and return how many were closed.
 
     Args:
         port: The local port.
-        doomed: Whose connections are closed.
-        most: How many of one address are left open; of more, those are closed that have sent no
-            call, and then those that have sent nothing for the longest time.
+        named: Peers whose connections are closed.
+        max_per_address: Connections of one address that stay open. Of an address with more, those
+            that have sent no call are closed first, then those that have been silent longest.
     """
     idle: dict[str, list[tuple[tuple[bool, int], int, Peer]]] = defaultdict(list)
     closed = 0
     for number in _descriptors():
         with _connection(number, port) as found:
-            if found is not None and found.peer in doomed:
+            if found is not None and found.peer in named:
                 closed += found.close()
             elif found is not None:
                 idle[found.peer[0]].append((found.idle, number, found.peer))
     for connections in idle.values():
-        surplus = sorted(connections, reverse=True)[: max(0, len(connections) - most)]
-        for _, number, peer in surplus:
+        excess = max(0, len(connections) - max_per_address)
+        for _, number, peer in sorted(connections, reverse=True)[:excess]:
             with _connection(number, port) as found:
                 if found is not None and found.peer == peer:
                     closed += found.close()
@@ -113,7 +114,7 @@ def close_connections(port: int, doomed: Collection[Peer], most: int) -> int:
 
 
 class _Connection:
-    """One connection, on a descriptor of its own: gRPC may close its own at any moment."""
+    """One connection, on a duplicate of its descriptor, as gRPC may close its own at any moment."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
@@ -122,7 +123,7 @@ class _Connection:
 
     @property
     def idle(self) -> tuple[bool, int]:
-        """Whether no call came, and the milliseconds since data last came; zeros off Linux."""
+        """Whether no call was made, and milliseconds since data was received; zeros off Linux."""
         if sys.platform != "linux":
             return False, 0
         info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
@@ -132,7 +133,7 @@ class _Connection:
         return received < _MAX_GREETING_BYTES, since
 
     def close(self) -> bool:
-        """Shut it down, so that gRPC closes it; return whether that was possible."""
+        """Shut the socket down, so that gRPC closes it; return whether that was possible."""
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -142,10 +143,10 @@ class _Connection:
 
 @contextmanager
 def _connection(number: int, port: int) -> Iterator[_Connection | None]:
-    """Give the connection of a descriptor; None if it is none to that local port."""
+    """Yield the connection of a descriptor, None if it is no connection to that local port."""
     sock: socket.socket | None = None
     found: _Connection | None = None
-    # It may have been closed, or be something else by now.
+    # The descriptor may have been closed, or reused for something else.
     with suppress(OSError):
         if stat.S_ISSOCK(os.fstat(number).st_mode):
             sock = socket.socket(fileno=os.dup(number))

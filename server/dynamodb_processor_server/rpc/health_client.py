@@ -1,4 +1,4 @@
-"""Asks another server's health service, as an orchestrator's probe does."""
+"""Calls the health service of another server, as an orchestrator's probe does."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 
 async def serving_status(target: str, service: str, timeout: float) -> str:  # noqa: ASYNC109 - gRPC's own
-    """Return what a server says about a health name: "SERVING", "NOT_SERVING" and so on.
+    """Return a server's serving status for a health name: "SERVING", "NOT_SERVING" and so on.
 
-    Where it does not answer with OK within `timeout` seconds, that is the name of the status, such
-    as "UNAVAILABLE" or "NOT_FOUND".
+    If the call does not end with OK within `timeout` seconds, return the name of its gRPC status,
+    such as "UNAVAILABLE" or "NOT_FOUND".
     """
     request = health_pb2.HealthCheckRequest(service=service)
     async with grpc.aio.insecure_channel(target) as channel:

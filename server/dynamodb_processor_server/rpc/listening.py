@@ -1,7 +1,8 @@
-"""Where the gRPC server listens: on every address that a host has here, or nowhere.
+"""Makes the gRPC server listen on every local address of a host, or on none.
 
-gRPC is content with any of the addresses of a name: with the others taken it would serve on half of
-them and say nothing. So it is given one address at a time, each of which was free a moment ago.
+For a host name, gRPC succeeds if any of its addresses is free: with the others taken it would serve
+on half of them without an error. So gRPC gets one address at a time, and each was free a moment
+ago.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import grpc
 from dynamodb_processor_server.errors import ConfigurationError
 
 _RESOLVE_SECONDS: Final = 5.0
-_ATTEMPTS: Final = 20  # at a port that is free on all addresses
-# A name may have addresses that this machine does not, such as `::1` where IPv6 is off.
+_ATTEMPTS: Final = 20  # to find a port that is free on all addresses
+# A name may have addresses that this machine lacks, such as `::1` where IPv6 is off.
 _MISSING_ADDRESS: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 Address = tuple[socket.AddressFamily, str]
@@ -37,7 +38,7 @@ async def listen(
     host_and_port: str,
     resolve: Callable[[str], Awaitable[Sequence[Address]]] = addresses_of,
 ) -> int:
-    """Have a server listen on HOST:PORT and return the port, which was picked if it was 0.
+    """Make a server listen on HOST:PORT and return the port; for port 0, a free one is chosen.
 
     Raises ConfigurationError if the host is unknown, or one of its addresses is taken.
     """
@@ -64,18 +65,18 @@ async def listen(
 
 
 def _choose_port(addresses: Sequence[Address], port: int) -> tuple[list[Address], int]:
-    """Return the addresses that are this machine's and a port that is free on all of them.
+    """Return the addresses of this machine and a port that is free on all of them.
 
-    Raises OSError if none is, or one is taken.
+    Raises OSError if no address is local, or one is taken.
     """
     for last in range(_ATTEMPTS - 1, -1, -1):
         try:
             return _bind_all(addresses, port)
         except OSError as error:
-            # A port that was picked on one address may be taken on the next.
+            # A port that was chosen on one address may be taken on the next.
             if port or error.errno != errno.EADDRINUSE or not last:
                 raise
-    raise AssertionError("the last try returns or raises")
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _bind_all(addresses: Sequence[Address], port: int) -> tuple[list[Address], int]:

@@ -1,10 +1,10 @@
-"""Services on the wire: how requests are decoded, and handlers that may answer with bytes.
+"""Builds gRPC's method handlers: how requests are decoded and responses serialized.
 
-`rpc.interceptors.adapter` decodes a request behind the hooks: what a handler is registered with as
-its deserializer runs only for callers whom every hook has let through.
+`rpc.interceptors.chain` decodes a request after the hooks: the deserializer of a handler runs only
+for calls that every hook has accepted.
 
-A page's items are serialized once, when they are read, and kept that way. Serialized messages
-concatenate, so a handler may return `items + rest` as bytes; everything else is a message.
+A page's items are serialized once, when they are read, and stored that way. Serialized messages
+can be concatenated, so a handler may return `items + rest` as bytes; other responses are messages.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from dynamodb_processor_server.rpc.decode.field_count import fields_of, has_more
 #: Bytes of a request of any method.
 MAX_REQUEST_BYTES: Final = 1024 * 1024
 
-# Fields of a request, those inside others included: 5,000 values take up to five each. Smaller
-# requests cannot have so many that it matters.
+# Fields of a request, nested ones included: 5,000 values take up to five each. The fields of
+# requests up to _MAX_UNCOUNTED_BYTES are too few to matter.
 _MAX_FIELDS: Final = 30_000
 _MAX_UNCOUNTED_BYTES: Final = 32 * 1024
 
-# Bytes of a request that is remembered; what that and all that is kept with it take, by the byte of
-# the request and besides; and what all remembered requests of a method may take.
+# Bytes of the largest request that is cached; the memory of a cached request with all that is
+# cached with it, per byte of the request and per request; and the memory for one method's cache.
 _MAX_CACHED_BYTES: Final = 1_024
 _BYTES_PER_BYTE: Final = 40
 _BYTES_PER_REQUEST: Final = 2_048
@@ -83,12 +83,13 @@ def service_handler(
 
     Args:
         service: The service.
-        servicer: What serves it.
-        readers: By method, what to make of a message before the servicer gets it. That is
-            remembered by the request's bytes, so it must depend on nothing else and not be changed.
-        is_kept: Whether what a reader has made is remembered.
-        max_bytes: Of a request; a larger one is refused before it is decoded.
-        read_large: What runs the reading of a request that is too large to be remembered.
+        servicer: The implementation of the service.
+        readers: By method, a function that converts a message before the servicer gets it. The
+            result is cached by the request's bytes, so it must depend on nothing else and must not
+            be changed.
+        is_kept: Returns whether the result of a reader is cached.
+        max_bytes: Bytes of a request; a larger one is refused before it is decoded.
+        read_large: Runs the function that reads a request too large to be cached.
     """
     handlers = {}
     for method in service.methods:
@@ -130,7 +131,7 @@ def _by_size(
     reader: Callable[[Any], object] | None,
     read_large: Callable[[Callable[[], Any]], Any],
 ) -> Callable[[bytes], Any]:
-    """Return what reads a request, as a large one if it is one."""
+    """Return a function that reads a request, small or large."""
 
     def read(data: bytes) -> Any:
         if len(data) <= _MAX_CACHED_BYTES:
@@ -141,11 +142,11 @@ def _by_size(
 
 
 class _RequestCache:
-    """Reads small requests, and remembers them by their bytes.
+    """Reads small requests and caches them by their bytes.
 
-    Two generations: what is asked for in the older one moves to the newer one, and when the newer
-    one has half of the memory, the older one is dropped. Finding a request is one
-    lookup in a dictionary.
+    The cache has two generations. A request that is found in the older one is copied to the newer
+    one. When the newer one has half of the memory, the older one is dropped. A hit is one lookup in
+    a dictionary.
     """
 
     def __init__(
@@ -162,7 +163,7 @@ class _RequestCache:
         self._bytes = 0
 
     def __call__(self, data: bytes) -> object:
-        """Return what the reader makes of a request."""
+        """Return the reader's result for a request."""
         known = self._newer.get(data)
         return self._find(data) if known is None else known
 

@@ -1,4 +1,4 @@
-"""Runs what has to be parsed and planned, charges it to its caller, and keeps the loop free."""
+"""Runs parsing and planning, charges the time to the caller, and keeps the event loop free."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from dynamodb_processor_server.rpc.call_context import current_call
 
 _T = TypeVar("_T")
 
-# Bytes of a query that the loop plans itself: that takes some 5 ms at most, where handing it over
-# to a thread takes 0.2 ms. While a thread plans, the loop takes turns with it.
+# Bytes of a query that is planned on the event loop: that takes about 5 ms at most, and handing it
+# to a thread takes 0.2 ms. While the thread plans, it shares the interpreter with the loop.
 _MAX_INLINE_BYTES: Final = 512
-# Seconds that planning takes for each byte, and at most, which are set aside while it is under way.
+# Seconds of planning that are reserved while it runs: for each byte of the query, and at most.
 _SECONDS_PER_BYTE: Final = 10e-6
 _MAX_RESERVED_SECONDS: Final = 0.1
 
 
 class PlanningWork:
-    """Does work that grows with what a caller has sent.
+    """Runs work whose duration grows with the size of a request, and charges it to the caller.
 
-    `thread` has one thread: several would take more of the loop's turns and be no faster.
+    `thread` has one thread: several would delay the event loop more and be no faster.
     """
 
     def __init__(self, limits: PlanningTimeLimits, thread: Executor) -> None:
@@ -33,10 +33,10 @@ class PlanningWork:
         self._thread = thread
 
     def run(self, principal: Principal, work: Callable[[], _T], *, begun: bool = False) -> _T:
-        """Do work at once.
+        """Run `work` at once and return its result.
 
-        Raises RateLimited, before anything is done, for a principal whose planning time is used up,
-        and what `work` raises.
+        Raises RateLimited, before the work begins, for a principal whose planning time is used up,
+        and any exception of `work`.
         """
         self._limits.check(principal, begun=begun)
         began = time.thread_time()
@@ -48,16 +48,16 @@ class PlanningWork:
     async def run_sized(
         self, principal: Principal, size: int, work: Callable[[], _T], *, begun: bool = False
     ) -> _T:
-        """Do work on a query of `size` bytes, in a thread if it takes long.
+        """Run `work` on a query of `size` bytes, in a thread if it is large.
 
-        `begun` says that something has been done for the call already. Raises what `do` raises.
+        `begun` says that some work of the call has been done already. Raises as `run`.
         """
         if size <= _MAX_INLINE_BYTES:
             return self.run(principal, work, begun=begun)
         self._limits.check(principal, begun=begun)
-        # Set aside, lest many calls begin before the first one is charged.
-        aside = min(size * _SECONDS_PER_BYTE, _MAX_RESERVED_SECONDS)
-        self._limits.charge(principal, aside)
+        # Reserved, so that many calls cannot begin before the first one is charged.
+        reserved = min(size * _SECONDS_PER_BYTE, _MAX_RESERVED_SECONDS)
+        self._limits.charge(principal, reserved)
         seconds = 0.0
 
         def measured() -> _T:
@@ -71,22 +71,22 @@ class PlanningWork:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, measured)
         finally:
-            self._limits.charge(principal, seconds - aside)
+            self._limits.charge(principal, seconds - reserved)
 
 
 class EvaluationCharges:
-    """Charges the conditions that the service evaluates to the caller of the current call.
+    """Charges the evaluation of conditions to the caller of the current call.
 
-    A task that reads for several callers goes on with the call that began it.
+    A task that reads for several callers belongs to the call that started it.
     """
 
     def __init__(self, limits: PlanningTimeLimits) -> None:
         self._limits = limits
 
     def check(self) -> None:
-        """Raise RateLimited for a caller who is deep in debt."""
+        """Raise RateLimited for a caller with a large debt of planning time."""
         self._limits.check(current_call().caller, begun=True)
 
     def charge(self, seconds: float) -> None:
-        """Take the seconds of processor that evaluation has taken."""
+        """Charge the processor seconds of an evaluation."""
         self._limits.charge(current_call().caller, seconds)

@@ -1,4 +1,4 @@
-"""From a `QuerySpec` to a planned query, remembered."""
+"""Parses and plans queries, and caches the plans."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from dynamodb_processor_server.rpc.table_access import (
     open_table,
 )
 
-# Bytes of all queries that are remembered; a plan takes up to forty times as many. One query takes
-# a few more, so that there are not too many small ones.
+# Bytes of all cached queries; a plan takes up to forty times as many. Each query counts a few bytes
+# more, which bounds the number of small ones.
 _MAX_CACHED_QUERY_BYTES: Final = 2 * 1024 * 1024
 _OVERHEAD_PER_QUERY: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedQuery:
-    """A validated query and its plan; its tokens are bound to `identity` and to who calls.
+    """A validated query and its plan; its page tokens are bound to `identity` and to the caller.
 
-    It is good while `access` is. `size` is how many bytes the query has as it was received.
+    It is valid while `access` is. `size` is the number of bytes of the query as received.
     """
 
     query: Query
@@ -47,7 +47,7 @@ class PreparedQuery:
 
 
 class QueryPreparer:
-    """Parses and plans queries, each once per version of the catalog and of what is granted."""
+    """Parses and plans queries, each once per version of the catalog and of the grant."""
 
     def __init__(self, catalog: Catalog, work: PlanningWork) -> None:
         self._catalog = catalog
@@ -55,34 +55,34 @@ class QueryPreparer:
         self._plans: LRUCache[tuple[int, bool, bytes, bytes], PreparedQuery] = LRUCache(
             _MAX_CACHED_QUERY_BYTES, lambda prepared: prepared.size + _OVERHEAD_PER_QUERY
         )
-        # By the identity of the plan for pages, which is kept with it and so stays its own.
+        # By the `id` of the plan for pages, which the entry holds, so that no other plan gets it.
         self._counting_plans: LRUCache[int, tuple[PreparedQuery, Plan]] = LRUCache(
             _MAX_CACHED_QUERY_BYTES, lambda kept: kept[0].size + _OVERHEAD_PER_QUERY
         )
 
     @property
     def version(self) -> int:
-        """Of the catalog; plans of another one are not to be used any more."""
+        """The version of the catalog; plans of another version must not be used any more."""
         return self._catalog.version
 
     async def prepare(
         self,
         spec: RawQuerySpec,
         principal: Principal,
-        mistakes: tuple[FieldViolation, ...],
+        violations: tuple[FieldViolation, ...],
         *,
         counts: bool = False,
     ) -> PreparedQuery:
-        """Return the planned query; one that `counts` is planned for counting.
+        """Return the planned query; with `counts` it is planned for counting.
 
-        Raises PermissionDenied before anything else is looked at, then InvalidRequest (for
-        `mistakes` too), TableNotFound, PreconditionFailed; and RateLimited where the principal's
-        planning time is used up and the plan is not remembered.
+        Raises, in this order, PermissionDenied before anything else is examined, InvalidRequest
+        (for `violations` too), TableNotFound and PreconditionFailed. Raises RateLimited if the
+        principal's planning time is used up and the plan is not cached.
         """
         grant = granted(principal, spec.table)
         parse = partial(parse_query, spec.message)
-        if mistakes:
-            await self.work.run_sized(principal, spec.size, partial(parse, Violations(mistakes)))
+        if violations:
+            await self.work.run_sized(principal, spec.size, partial(parse, Violations(violations)))
         if spec.key is not None:
             known = self._plans.get((self._catalog.version, counts, grant.version, spec.key))
             if known is not None:
@@ -94,16 +94,16 @@ class QueryPreparer:
             principal, spec.size, partial(_prepared, query, access, spec.size), begun=True
         )
         if spec.key is not None:
-            # Describing the table on first use moves the version on.
+            # Describing the table on its first use changes the catalog's version.
             self._plans[access.version, counts, grant.version, spec.key] = prepared
         return prepared
 
     async def counting(self, prepared: PreparedQuery, principal: Principal) -> Plan:
-        """Return the plan that counts all that a query matches.
+        """Return the plan that counts all items that a query matches.
 
-        On the path of its pages, so that both see the same items: an index may hold fewer than the
-        table, where the catalog or the caller says that this does not matter. Raises RateLimited as
-        `prepare` does.
+        It uses the access path of the query's pages, so that both see the same items: an index may
+        hold fewer items than the table, where the catalog or the caller allows that. Raises
+        RateLimited as `prepare` does.
         """
         plan = prepared.plan
         known = self._counting_plans.get(id(plan))
@@ -118,18 +118,15 @@ class QueryPreparer:
         return counting
 
     async def is_outdated(self, access: TableAccess) -> bool:
-        """Describe the table again; return whether the catalog is not that of `access` any more.
+        """Describe the table again; return whether the catalog has changed since `access`.
 
-        To be called when DynamoDB has refused what was planned under that access.
+        To be called when DynamoDB has refused a plan that was made under that access.
         """
         await self._catalog.describe_again(access.table.name)
         return self._catalog.version != access.version
 
     async def table(self, name: str, principal: Principal, violations: Violations) -> TableAccess:
-        """Return a caller's access to a table that is read without a query.
-
-        Refusals come in the same order.
-        """
+        """Return a caller's access to a table that is read without a query; raise as `prepare`."""
         return await open_table(self._catalog, principal, name, violations)
 
 

@@ -1,11 +1,11 @@
-"""Receiving requests: in a bounded time, and not too many of them at once.
+"""Receives requests in a bounded time, and a bounded number of them at once.
 
-gRPC lets a client send as much of a request as it may be large as soon as the server asks for it,
-and keeps what has come until the rest has. Handlers are therefore registered as if requests were
-streams: the hooks run first, and then this asks gRPC for the message.
+As soon as the server asks for a request, gRPC lets the client send it up to the maximum size, and
+holds the part that has arrived until the rest arrives. Handlers are therefore registered as if
+requests were streams: the hooks run first, and then this module asks gRPC for the message.
 
-What is waited for is never cancelled here, since gRPC writes the message into memory that belongs
-to the waiting coroutine. A call is given up by sending its status, which ends the wait.
+The wait for a message is never cancelled here, because gRPC writes the message into memory that
+belongs to the waiting coroutine. A call is given up by sending its status, which ends the wait.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from dynamodb_processor_server.limits.admission import Admission
 from dynamodb_processor_server.rpc.call_context import Call
 from dynamodb_processor_server.rpc.encode.status import grpc_status, rpc_error_of
 
-_MAX_RECEIVING: Final = 64  # requests of known callers that are received at once
+_MAX_RECEIVING: Final = 64  # requests of authenticated callers that are received at once
 _MAX_QUEUED: Final = 100_000  # calls are bounded elsewhere
-_QUEUE_SECONDS: Final = 5.0  # seconds that one of them waits for a place
-_MAX_UNAUTHENTICATED: Final = 32  # requests of unknown callers that are received at once
-_CHECK_SECONDS: Final = 0.5  # seconds between checks for requests that take too long
-_CLOSE_SECONDS: Final = 2.0  # for a client to read that its call was given up
+_QUEUE_SECONDS: Final = 5.0  # that one of them waits for admission
+_MAX_UNAUTHENTICATED: Final = 32  # requests of other callers that are received at once
+_CHECK_SECONDS: Final = 0.5  # between checks for requests that take too long
+_CLOSE_SECONDS: Final = 2.0  # for a client to read the status of its call that was given up
 _RETRY_AFTER: Final = 1.0  # seconds
 
 
@@ -38,9 +38,9 @@ Request = TypeVar("Request")
 class RequestReceiver:
     """Receives the requests of calls whose hooks have started.
 
-    At most 64 requests of authenticated callers are received at once, of which no principal has
-    more than seven of eight. Of others (probes, reflection) at most 32: whoever comes next is
-    served at the cost of the oldest, since what they send is small and comes at once.
+    At most 64 requests of authenticated callers are received at once, and no principal has more
+    than seven eighths of them. Of other callers (health, reflection), at most 32: one more request
+    ends the oldest one, because such requests are small and arrive at once.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class RequestReceiver:
         close_connections: Callable[[Collection[str]], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Create it.
+        """Create a receiver.
 
         Args:
-            timeout: Seconds that a request may take to come whole.
-            close_connections: Closes the connections of peers that do not read either.
-            clock: Seconds, never going back.
+            timeout: Seconds in which a request must arrive completely.
+            close_connections: Closes the connections of peers that do not read their status either.
+            clock: Monotonic seconds.
         """
         self.given_up = 0
         self._timeout = timeout
@@ -63,8 +63,8 @@ class RequestReceiver:
         self._admission = Admission(
             _MAX_RECEIVING, _MAX_QUEUED, wait=_QUEUE_SECONDS, retry_after=_RETRY_AFTER
         )
-        # Calls whose requests have not come whole, and when these are due; and when those were
-        # given up that take longer. In seconds of the clock.
+        # Calls whose requests are not complete, with the time when each is due; and the times when
+        # overdue calls were given up. In seconds of the clock.
         self._authenticated: dict[Call, float] = {}
         self._unauthenticated: dict[Call, float] = {}
         self._given_up: dict[Call, float] = {}
@@ -73,20 +73,20 @@ class RequestReceiver:
 
     @property
     def pending(self) -> int:
-        """The requests that have not come whole."""
+        """The number of requests that are not complete."""
         return len(self._authenticated) + len(self._unauthenticated)
 
     async def receive(self, decode: Callable[[bytes], Request], call: Call) -> Request:
         """Return the one request of a call, decoded.
 
-        Raises Overloaded where too many others are being received, InvalidRequest if there is none,
-        and what `decode` raises.
+        Raises Overloaded where too many others are being received, InvalidRequest if the call has
+        no request, and any exception of `decode`.
         """
         principal = call.principal
         if principal is None:
             data = await self._wait(self._unauthenticated, call, self._timeout)
         else:
-            # Nobody waits for a place where there is one, so most calls need no coroutine for that.
+            # Most calls are admitted at once, and then need no coroutine for the wait.
             if not self._admission.try_enter(principal.name):
                 await self._admission.enter(principal.name)
             try:
@@ -94,18 +94,18 @@ class RequestReceiver:
             finally:
                 self._admission.leave(principal.name)
         if data is grpc.aio.EOF:
-            # gRPC tells of a caller that has left in this way too, a little earlier than otherwise.
+            # gRPC also reports a disconnected caller this way, a little before it ends the call.
             await asyncio.sleep(_CHECK_SECONDS)
             raise InvalidRequest.of("request", "is missing: send one message")
         return decode(data)
 
     async def next(self, call: Call) -> bytes | None:
-        """Return the next request of a stream, which may take its time; None at its end."""
+        """Return the next request of a stream, without a time bound; None at its end."""
         data = await self._wait(self._unauthenticated, call, float("inf"))
         return None if data is grpc.aio.EOF else data
 
     async def _wait(self, pending: dict[Call, float], call: Call, seconds: float) -> Any:
-        """Return what gRPC has received next for a call: bytes, or its mark of the end."""
+        """Return the next message that gRPC receives for a call: bytes, or its end marker."""
         pending[call] = self._clock() + seconds
         if len(self._unauthenticated) > _MAX_UNAUTHENTICATED:
             self._drop_oldest()
@@ -127,7 +127,7 @@ class RequestReceiver:
         )
 
     def _check_overdue(self) -> None:
-        """Give up what takes too long, and close the connections of those that do not even read."""
+        """Give up overdue calls, and close the connections of clients that read no status."""
         self._next_check = None
         now = self._clock()
         silent = set()
@@ -154,11 +154,11 @@ class RequestReceiver:
 
 
 async def _end(call: Call) -> None:
-    """Send a call whose request does not come its status; then the wait for the request ends."""
+    """Send the status of a call whose request is overdue, which ends the wait for the request."""
     error = Overloaded(
         "the request did not arrive completely in time: send it at once", _RETRY_AFTER
     )
     failure = rpc_error_of(error, call.request_id)
-    # Raised where it has been sent; anything else means that the call has just ended by itself.
+    # AbortError is raised when the status was sent; the others mean that the call has just ended.
     with suppress(grpc.aio.AbortError, grpc.aio.BaseError, grpc.aio.UsageError):
         await call.context.abort_with_status(grpc_status(failure, ()))

@@ -44,18 +44,19 @@ _OPTIONS: Final = (
     # Two servers on one port would each get some of the calls, silently.
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
-    # By default a client behind a proxy that pings to keep its connection is sent away.
+    # By default gRPC disconnects a client behind a proxy that pings to keep its connection.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
 )
 
 _CHECK: Final = f"/{HEALTH_SERVICE.full_name}/Check"
 
-# For connections to close, and for handlers to clean up, once no call is under way.
+# Seconds for connections to close, and for handlers to clean up, once no call is in flight.
 _CLOSE_SECONDS: Final = 2.0
 
-# Bytes of a request that is no query, by service: names, or the partition keys of a table and its
-# twenty global indexes, each of 2 KB in up to four attributes with names of 255 bytes.
+# Bytes of a request that is no query: small ones hold names; a request of the cache service holds
+# the partition keys of a table and its twenty global indexes, each of 2 KB in up to four attributes
+# with names of 255 bytes.
 _MAX_SMALL_REQUEST: Final = 32 * 1024
 _MAX_CACHE_REQUEST: Final = 128 * 1024
 
@@ -64,10 +65,11 @@ _COMPRESSIONS: Final = {"off": None, "gzip": grpc.Compression.Gzip}
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSettings:
-    """How long the server keeps a connection, so that clients spread over new replicas. Seconds.
+    """The age, in seconds, at which the server ends connections.
 
-    After `max_age` (give or take a tenth) the server has the client open another one (GOAWAY), and
-    calls under way have `max_age_grace` to end. A `max_age` of 0 keeps connections for good.
+    Clients then connect again, and so spread over new replicas. After `max_age` (plus or minus a
+    tenth) the server sends GOAWAY, and calls in flight have `max_age_grace` to end. A `max_age` of
+    0 keeps connections indefinitely.
     """
 
     max_age: float = 300.0
@@ -75,7 +77,7 @@ class ConnectionSettings:
 
     @property
     def options(self) -> tuple[tuple[str, int], ...]:
-        """The options of a gRPC server that say so."""
+        """The options of a gRPC server for these settings."""
         if not self.max_age:
             return ()
         return (
@@ -86,22 +88,22 @@ class ConnectionSettings:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the server serves."""
+    """The servicers of a server, and the event that ends their long calls."""
 
     query: QueryServicer
     catalog: CatalogServicer
     cache: CacheServicer
     health: Health
-    draining: asyncio.Event  # set when calls that may go on for long are to end
+    draining: asyncio.Event  # set when calls that may last long must end
 
 
 def _charged_to_caller(planning: PlanningWork) -> Callable[[Callable[[], Any]], Any]:
-    """Return what runs the reading of a large request, at its caller's expense."""
+    """Return a function that reads a large request and charges the time to its caller."""
     return lambda read: planning.run(current_call().caller, read)
 
 
 class RpcServer:
-    """The server on one address. `hooks` run around every call, the first one outermost."""
+    """A gRPC server on one address. `hooks` run around every call, the first one outermost."""
 
     def __init__(
         self,
@@ -122,7 +124,7 @@ class RpcServer:
         if reflection_mode != "off":
             names = [service.full_name for service, _ in served] + [REFLECTION_SERVICE.full_name]
             served.append((REFLECTION_SERVICE, Reflection(names, services.draining)))
-        most = {CACHE_SERVICE.full_name: _MAX_CACHE_REQUEST}
+        max_bytes = {CACHE_SERVICE.full_name: _MAX_CACHE_REQUEST}
         handlers = [
             service_handler(
                 service,
@@ -133,7 +135,7 @@ class RpcServer:
             )
             if service is QUERY_SERVICE
             else service_handler(
-                service, servicer, max_bytes=most.get(service.full_name, _MAX_SMALL_REQUEST)
+                service, servicer, max_bytes=max_bytes.get(service.full_name, _MAX_SMALL_REQUEST)
             )
             for service, servicer in served
         ]
@@ -146,14 +148,14 @@ class RpcServer:
             compression=_COMPRESSIONS[compression],
         )
         self._server.add_generic_rpc_handlers((self._handlers,))
-        # In a queue of its own: where more than a thousand calls wait, gRPC drops any of them, and
-        # a flood of calls that nobody has to authenticate for would cost probes their answers.
+        # Health checks have their own queue: when more than a thousand calls wait in one, gRPC
+        # drops some of them, so a flood of unauthenticated calls could make probes fail.
         self._server.add_registered_method_handlers(
             HEALTH_SERVICE.full_name, {"Check": self._handlers.handler(_CHECK)}
         )
 
     async def start(self, address: str) -> str:
-        """Serve on HOST:PORT and return the address, with the port that was picked for 0.
+        """Serve on HOST:PORT and return the address; for port 0, with the port that was chosen.
 
         Raises ConfigurationError if one of the host's addresses is taken.
         """
@@ -163,10 +165,10 @@ class RpcServer:
         return f"{address.rpartition(':')[0]}:{port}"
 
     async def stop(self, grace: float) -> None:
-        """Take no more calls, give those under way `grace` seconds, and wait for their ends.
+        """Accept no more calls, give calls in flight `grace` seconds, and wait until they end.
 
-        Once no call is under way, connections get two seconds to close: gRPC waits until clients
-        have confirmed that, and a client that hangs never does.
+        Once no call is in flight, connections get two seconds to close: gRPC waits until clients
+        have confirmed the close, and a client that hangs never does.
         """
         stopping = asyncio.create_task(self._server.stop(grace))
         while not stopping.done():
@@ -178,7 +180,7 @@ class RpcServer:
                 break
         await self._server.stop(None)
         await stopping
-        # That may return before the last handlers have cleaned up.
+        # gRPC's `stop` may return before the last handlers have cleaned up.
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._handlers.wait_until_idle()

@@ -1,4 +1,4 @@
-"""What a caller may read of a table, decided when a call starts and again while it runs."""
+"""Decides a caller's access to a table, when a call starts and again while it runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dynamodb_processor_server.rpc.decode.violations import Violations
 class TableAccess:
     """A table as one grant shows it, under one version of the catalog.
 
-    `rule` is the grant's row rule on the expanded items of the table.
+    `rule` is the grant's row rule, for expanded items of the table.
     """
 
     table: Table
@@ -35,9 +35,10 @@ class TableAccess:
 
     @property
     def token_scope(self) -> object:
-        """What page tokens are bound to besides query and caller.
+        """The part of the access that page tokens are bound to, besides query and caller.
 
-        A row rule may change how many partitions are read, and with it what a position means.
+        A row rule may change the number of partitions that are read, and so the meaning of a
+        cursor.
         """
         source = (self.table.schema.identity, self.table.config.role_arn)
         return source if self.rule is None else (source, self.rule)
@@ -47,9 +48,9 @@ _NO_TABLE: Final = Grant("")
 
 
 def granted(principal: Principal, table: str) -> Grant:
-    """Return what a principal may read of a table, existing or not; any grant for no table.
+    """Return a principal's grant of a table, which need not exist; any grant for an empty name.
 
-    Raises PermissionDenied where that is nothing.
+    Raises PermissionDenied where the principal has none.
     """
     grant = principal.grant(table) if table else _NO_TABLE
     if grant is None:
@@ -58,9 +59,9 @@ def granted(principal: Principal, table: str) -> Grant:
 
 
 def restricted_to_grant(table: Table, grant: Grant) -> Table:
-    """Return a table as it is for those who have a grant of it.
+    """Return a table restricted to the attributes and indexes that a grant shows.
 
-    Raises PermissionDenied where nothing is left of it.
+    Raises PermissionDenied where no attribute is left.
     """
     rule = grant.rule
     if rule is not None:
@@ -109,14 +110,14 @@ def table_access(table: Table, grant: Grant, version: int) -> TableAccess:
 def recheck(
     access: TableAccess, principal: Principal, catalog: Catalog, *, has_answered: bool
 ) -> TableAccess:
-    """Return the access of a running call under the grants and the catalog of now.
+    """Return the access of a running call under the current grants and catalog.
 
     `has_answered` says that the caller already has a message with a token.
 
     Raises:
-        PermissionDenied: The caller lost the table.
-        AccessChanged: The caller may read something else now; the call can begin again.
-        PreconditionFailed: The same, and the caller's token is not valid for it.
+        PermissionDenied: The table is no longer granted to the caller.
+        AccessChanged: The access has changed; the caller can repeat the call.
+        PreconditionFailed: The access has changed, and the caller's token is not valid for it.
     """
     grant = granted(principal, access.table.name)
     if grant.version == access.grant.version and catalog.version == access.version:
@@ -135,7 +136,10 @@ def recheck(
 
 
 def _visible_parts(table: Table) -> tuple[object, ...]:
-    """Return what the answers of a running call depend on; lifetimes and sizes are not among it."""
-    declaration, schema = table.config, table.schema
-    shown = (declaration.attributes, declaration.allow_scan, table.view)
-    return schema.identity, declaration.role_arn, shown, schema.paths
+    """Return the properties of a table that a running call's responses depend on.
+
+    Cache lifetimes and page sizes are not among them.
+    """
+    config, schema = table.config, table.schema
+    shown = (config.attributes, config.allow_scan, table.view)
+    return schema.identity, config.role_arn, shown, schema.paths

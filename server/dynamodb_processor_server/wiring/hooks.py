@@ -1,4 +1,4 @@
-"""Orders the hooks that run around every call, and sets what bounds clients."""
+"""Creates the hooks of every call in their order, and the bounds on clients."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def ordered_hooks(
     streams = f"/{QUERY_SERVICE.full_name}/StreamQuery"
     open_reflection = settings.reflection == "open"
     return (
-        RequestIds(),  # so that all below speak of a call by its id
+        RequestIds(),  # first, so that all others can name a call by its id
         AccessLogAndMetrics(metrics),  # so that refusals are counted and logged
         ExemptCallLimit(bounds.unauthenticated, open_reflection),
         Authentication(
             lambda: keys.current, time.time, open_reflection, bounds.unauthenticated.enter
         ),
-        CallLimit(  # before all that may wait
+        CallLimit(  # before the hooks that may wait
             bounds.under_way, settings.unary_deadline, bounds.connections.close, streams
         ),
         Authorization(

@@ -1,4 +1,4 @@
-"""Registers the metrics of a server, which are read when they are scraped."""
+"""Registers the metrics of a server, whose values are read when they are scraped."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ def register_metrics(
     bounds: Bounds,
     files_in_force: Mapping[str, Callable[[], bool]],
 ) -> None:
-    """Add the metrics of what reads and of what is bounded; `files_in_force` by name of the file.
+    """Register the metrics of the read path, the bounds on clients and the files.
 
-    To be called on the event loop, whose tasks are counted.
+    `files_in_force` returns, by name of a file, whether its last content is in use. To be called on
+    the event loop, whose tasks are counted.
     """
     store, admission = path.store, path.admission
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""The part of the composition root that knows what replicas share through Redis, and with whom."""
+"""Creates the objects that replicas share through Redis: cache, leases and limits."""
 
 from __future__ import annotations
 
@@ -42,31 +42,31 @@ def share_pages(
     registry: CollectorRegistry,
     stack: AsyncExitStack,
 ) -> tuple[SharedPageCache | None, Invalidator]:
-    """Return the tier that replicas share, if there is one, and what moves generations."""
+    """Return the shared cache, None without Redis, and the invalidator."""
     if settings.redis_url is None:
         return None, LocalInvalidator(generations)
     timeout = settings.redis_timeout
     bounds = (settings.max_page_bytes, settings.max_item_bytes)
-    sealer = PageCipher(settings.shared_cache_keys(), page_bounds=bounds)
+    cipher = PageCipher(settings.shared_cache_keys(), page_bounds=bounds)
     store = RedisStore(
         settings.redis_url.get_secret_value(),
         timeout,
         settings.redis_prefix,
         settings.quarantine().longest,
     )
-    view = InvalidationLogFollower(store, sealer, generations, timeout)
+    log = InvalidationLogFollower(store, cipher, generations, timeout)
     breaker = CircuitBreaker(BreakerSettings(), time.monotonic, random.random)
     guard = GuardedStore(breaker, timeout)
-    shared = SharedPageCache(store, sealer, view, guard, settings.redis_unavailable)
+    shared = SharedPageCache(store, cipher, log, guard, settings.redis_unavailable)
     stack.push_async_callback(shared.close)
-    invalidator = SharedInvalidator(generations, store, sealer, timeout)
+    invalidator = SharedInvalidator(generations, store, cipher, timeout)
     SharedCacheMetrics(registry, shared, invalidator)
-    run_in_background(view.follow(), stack)
+    run_in_background(log.follow(), stack)
     return shared, invalidator
 
 
 def share_leases(settings: Settings, stack: AsyncExitStack) -> RedisLeases | None:
-    """Return what elects followers of streams, if there are replicas to elect from."""
+    """Return the leases by which replicas elect stream consumers, None without Redis."""
     if settings.redis_url is None:
         return None
     leases = RedisLeases(
@@ -78,7 +78,7 @@ def share_leases(settings: Settings, stack: AsyncExitStack) -> RedisLeases | Non
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What keeps principals within their rates."""
+    """The limits on the rates of principals."""
 
     calls: Limiter
     read_units: ReadUnitLimits
@@ -86,7 +86,7 @@ class Limits:
 
 
 def share_limits(settings: Settings, registry: CollectorRegistry, stack: AsyncExitStack) -> Limits:
-    """Return the limits, which replicas share or have each for itself."""
+    """Return the limits, shared by all replicas or of this replica alone."""
     classes = settings.rate_classes
     calls, planning = CallRateLimits(classes), PlanningTimeLimits(classes)
     url = settings.shared_limits_url()

@@ -1,4 +1,4 @@
-"""Builds the gRPC server and everything that serves its calls."""
+"""Builds the gRPC server and the objects that serve its calls."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from dynamodb_processor_server.wiring.redis import Limits, share_limits
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A gRPC server that has not started, and what has to be started, reloaded or ended with it."""
+    """A gRPC server that has not started, and the parts to start, reload and end with it."""
 
     declaration: ReloadableFile[CatalogConfig]
     keys: ReloadableFile[KeyRing]
@@ -51,22 +51,22 @@ class Service:
     followers: ConsumerSupervisor
     health: Health
     bounds: Bounds
-    draining: asyncio.Event  # set when calls that may go on for long are to end
+    draining: asyncio.Event  # set when calls that may last long must end
     server: RpcServer
     registry: CollectorRegistry
 
 
 async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
-    """Return the service for `settings`; what it holds is closed with `stack`.
+    """Return the service for `settings`; `stack` closes its resources.
 
-    Raises ConfigurationError for mistakes in the settings or the files they name.
+    Raises ConfigurationError for errors in the settings or the files they name.
     """
     declaration = ReloadableFile(
         settings.catalog, lambda file: file.parse(CatalogConfig, settings.catalog_context())
     )
     keys = ReloadableFile(settings.keys, lambda file: KeyRing.build(file, settings.rate_classes))
     prepare_parser()
-    sealer = PageTokenCipher(settings.token_key_ring(), settings.token_lifetime)
+    cipher = PageTokenCipher(settings.token_key_ring(), settings.token_lifetime)
     registry = new_registry()
     metrics = CallMetrics(registry)
     limits = share_limits(settings, registry, stack)
@@ -81,7 +81,7 @@ async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
     planning = PlanningWork(limits.planning, thread)
     bounds = Bounds(bound_settings(settings))
     server = RpcServer(
-        _services(settings, path, limits, planning, sealer, health, draining),
+        _services(settings, path, limits, planning, cipher, health, draining),
         ordered_hooks(settings, metrics, keys, path.catalog, limits.calls, bounds),
         settings.reflection,
         settings.compression,
@@ -112,12 +112,12 @@ def _services(
     path: ReadPath,
     limits: Limits,
     planning: PlanningWork,
-    sealer: PageTokenCipher,
+    cipher: PageTokenCipher,
     health: Health,
     draining: asyncio.Event,
 ) -> Services:
     preparation = QueryPreparer(path.catalog, planning)
-    tokens = PageTokens(sealer, end_with_process=settings.token_keys is None)
+    tokens = PageTokens(cipher, end_with_process=settings.token_keys is None)
     query = QueryServicer(
         preparation,
         ResumePointCache(preparation, tokens),

@@ -1,4 +1,4 @@
-"""Keys in requests, said in logical attributes, to the keys that are stored."""
+"""Converts keys in requests, given in logical attributes, to the stored keys."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from dynamodb_processor_server.rpc.decode.violations import Violations
 # A key has up to eight attributes, each of which may be composed of a few fields.
 _MAX_ATTRIBUTES: Final = 64
 
-# What was written to may be part of the table's key and of twenty global indexes' partition keys,
-# of up to four attributes each.
+# A written attribute may be part of the table's key and of the partition keys of twenty global
+# indexes, each of up to four attributes.
 _MAX_PARTITION_ATTRIBUTES: Final = 512
 
 
 def parse_key(
-    message: Item, field: str, table: Table, room: ValueCounter, violations: Violations
+    message: Item, field: str, table: Table, counter: ValueCounter, violations: Violations
 ) -> tuple[Value, ...]:
-    """Return a key's values in the order of the key schema, noting mistakes under `field`.
+    """Return a key's values in the order of the key schema, adding violations under `field`.
 
-    `room` is shared by all keys of a request.
+    All keys of a request share `counter`.
     """
     if not _has_few_attributes(message, _MAX_ATTRIBUTES, field, violations):
         return ()
@@ -41,29 +41,29 @@ def parse_key(
     expected = ", ".join(sorted(names))
     for name in sorted(message.attributes.keys() - names.keys()):
         violations.add(field, f"{name[:60]} is not part of the key, which is {expected}")
-    said: dict[str, Value] = {}
+    given: dict[str, Value] = {}
     for name in names:
         if name not in message.attributes:
             violations.add(field, f"{name} is missing; the key is {expected}")
             continue
         try:
-            said[name] = _stored_value(name, value_of(message.attributes[name], room), table)
+            given[name] = _stored_value(name, value_of(message.attributes[name], counter), table)
         except ValueError as error:
             violations.add(f"{field}.{name}", str(error))
     return tuple(
         value
         for attribute in attributes
-        if (value := _key_value(attribute, said, field, _longest(attribute, table), violations))
+        if (value := _key_value(attribute, given, field, _longest(attribute, table), violations))
         is not None
     )
 
 
-def _has_few_attributes(message: Item, most: int, field: str, violations: Violations) -> bool:
-    """Return whether there are no more attributes than keys may need; note it if there are."""
-    few = len(message.attributes) <= most
-    if not few:
-        violations.add(field, f"has {len(message.attributes)} attributes; keys have at most {most}")
-    return few
+def _has_few_attributes(message: Item, limit: int, field: str, violations: Violations) -> bool:
+    """Return whether a key has at most `limit` attributes; add a violation if it has more."""
+    count = len(message.attributes)
+    if count > limit:
+        violations.add(field, f"has {count} attributes; keys have at most {limit}")
+    return count <= limit
 
 
 def parse_partitions(
@@ -71,28 +71,28 @@ def parse_partitions(
 ) -> tuple[Partition, ...]:
     """Return the partitions, of the table and its global indexes, that the values of `message` fix.
 
-    `table` is as its caller may see it, `written` are all paths that a write may reach. Mistakes
-    are noted under `field`; one is a value that takes part in no partition.
+    `table` is the table as its caller may see it, `written` are all paths that a write may reach.
+    Violations are added under `field`. A value that takes part in no partition is one.
     """
-    said: dict[str, Value] = {}
-    room = ValueCounter()
+    given: dict[str, Value] = {}
+    counter = ValueCounter()
     if not _has_few_attributes(message, _MAX_PARTITION_ATTRIBUTES, field, violations):
         violations.raise_any()
     for name in sorted(message.attributes):
         try:
-            said[name] = _stored_value(name, value_of(message.attributes[name], room), table)
+            given[name] = _stored_value(name, value_of(message.attributes[name], counter), table)
         except ValueError as error:
             violations.add(f"{field}.{name[:60]}", str(error))
     violations.raise_any()
     paths = [path for path in written if path.kind is not PathKind.LOCAL]
     found: list[Partition] = []
-    unused = set(said)
+    unused = set(given)
     for path in paths:
-        attributes = [_as_given(attribute, said, table) for attribute in path.key.partition]
+        attributes = [_as_given(attribute, given, table) for attribute in path.key.partition]
         if None in attributes:
             continue
         values = [
-            _key_value(attribute, said, field, MAX_PARTITION_BYTES, violations)
+            _key_value(attribute, given, field, MAX_PARTITION_BYTES, violations)
             for attribute in attributes
             if attribute is not None
         ]
@@ -101,23 +101,23 @@ def parse_partitions(
     known = "; ".join(dict.fromkeys(filter(None, (_partition_key(path, table) for path in paths))))
     for name in sorted(unused):
         violations.add(field, f"{name[:60]} fixes no partition; partition keys are: {known}")
-    if not said:
+    if not given:
         violations.add(field, f"has no attributes; partition keys are: {known}")
     return tuple(found)
 
 
 def _as_given(
-    attribute: KeyAttribute, said: Mapping[str, Value], table: Table
+    attribute: KeyAttribute, given: Mapping[str, Value], table: Table
 ) -> KeyAttribute | None:
-    """Return an attribute as far as it was said: itself or by its fields; None if it was not."""
-    if attribute.name in said and table.may_show(attribute.name):
+    """Return an attribute that was given, itself or by its template's fields; else None."""
+    if attribute.name in given and table.may_show(attribute.name):
         return replace(attribute, template=None)
-    by_fields = all(name in said and table.may_show(name) for name in attribute.fields)
+    by_fields = all(name in given and table.may_show(name) for name in attribute.fields)
     return attribute if by_fields else None
 
 
 def _partition_key(path: AccessPath, table: Table) -> str:
-    """Return what callers say to fix a partition; empty where they cannot."""
+    """Return the attributes by which callers fix a partition, empty where they may not see them."""
     names = [name for attribute in path.key.partition for name in attribute.fields]
     return " and ".join(names) if all(map(table.may_show, names)) else ""
 
@@ -128,7 +128,7 @@ def _longest(attribute: KeyAttribute, table: Table) -> int:
 
 
 def _stored_value(name: str, value: Value, table: Table) -> Value:
-    """Return what is stored for a value; raise ValueError where nothing is."""
+    """Return the stored form of a value; raise ValueError where it has none."""
     form = table.view.timestamps.get(name)
     if form is None or not table.may_show(name):
         return value
@@ -142,38 +142,38 @@ def _stored_value(name: str, value: Value, table: Table) -> Value:
 
 def _key_value(
     attribute: KeyAttribute,
-    said: Mapping[str, Value],
+    given: Mapping[str, Value],
     field: str,
     longest: int,
     violations: Violations,
 ) -> Value | None:
-    """Return the value of one stored attribute, None if it has been or is now found mistaken."""
-    if any(name not in said for name in attribute.fields):
+    """Return the value of one stored attribute, None if it has a violation."""
+    if any(name not in given for name in attribute.fields):
         return None
     if attribute.template is not None:
-        value = _composed_key(attribute.template, said, field, violations)
+        value = _composed_key(attribute.template, given, field, violations)
         if value is None:
             return None
     else:
-        value = said[attribute.name]
-    place = field if attribute.template is not None else f"{field}.{attribute.name}"
+        value = given[attribute.name]
+    path = field if attribute.template is not None else f"{field}.{attribute.name}"
     if not attribute.may_have_type(value.type):
         expected, found = TYPE_NAMES.get(attribute.type, "scalar"), TYPE_NAMES[value.type]
-        violations.add(place, f"is a {expected} key, not a {found}")
+        violations.add(path, f"is a {expected} key, not a {found}")
         return None
     if value.type != "N" and not 0 < len(value.order) <= longest:
-        violations.add(place, f"is a key of 1 to {longest} bytes")
+        violations.add(path, f"is a key of 1 to {longest} bytes")
         return None
     return value
 
 
 def _composed_key(
-    template: KeyTemplate, said: Mapping[str, Value], field: str, violations: Violations
+    template: KeyTemplate, given: Mapping[str, Value], field: str, violations: Violations
 ) -> Value | None:
-    """Return the key that fields make, None where one of them cannot be part of it."""
-    sound = True
+    """Return the key composed of fields, None where one of them cannot be part of it."""
+    is_valid = True
     for part in template.fields:
-        value = said[part.name]
+        value = given[part.name]
         reason = (
             template.rejection_reason(part, value.data)
             if value.type == "S"
@@ -181,9 +181,9 @@ def _composed_key(
         )
         if reason is not None:
             violations.add(f"{field}.{part.name}", reason)
-            sound = False
-    if not sound:
+            is_valid = False
+    if not is_valid:
         return None
     return Value(
-        "S", template.compose({part.name: said[part.name].data for part in template.fields})
+        "S", template.compose({part.name: given[part.name].data for part in template.fields})
     )

@@ -1,4 +1,4 @@
-"""What requests for pages say, apart from the query itself, read once for equal requests."""
+"""Decodes requests for pages, apart from the query itself, once for equal requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dynamodb_processor_server.reader import CachePolicy
 from dynamodb_processor_server.rpc.decode.query import parse_call_options, parse_total
 from dynamodb_processor_server.rpc.decode.violations import Violations
 
-#: Bytes of a query whose plan is remembered.
+#: Bytes of the largest query whose plan is cached.
 MAX_CACHED_QUERY_BYTES: Final = 4_096
 
 
@@ -23,8 +23,8 @@ MAX_CACHED_QUERY_BYTES: Final = 4_096
 class RawQuerySpec:
     """A `QuerySpec` as received.
 
-    `key` is the same for equal ones; None where the query is too large for its plan to be
-    remembered. `size` is in bytes.
+    Equal specs have equal `key`s. The key is None where the query is too large for its plan to be
+    cached. `size` is in bytes.
     """
 
     message: QuerySpec
@@ -34,7 +34,7 @@ class RawQuerySpec:
 
     @classmethod
     def of(cls, message: QuerySpec) -> RawQuerySpec:
-        """Return the spec of a message, which is not to be changed any more."""
+        """Return the spec of a message, which must not be changed afterwards."""
         size = message.ByteSize()
         # Serializing a large message in sorted order takes longer than parsing it did.
         cached = size <= MAX_CACHED_QUERY_BYTES
@@ -44,11 +44,13 @@ class RawQuerySpec:
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """A `Query` or `StreamQuery`, of which the spec is looked into when it is planned.
+    """A `Query` or `StreamQuery` request whose spec is parsed later, when it is planned.
 
-    `token_field` is the field that `token` comes from. `total` is up to how many items are to be
-    counted besides, 0 for all, None for none. `violations` are those found so far. `openings` is
-    what `rpc.openings` remembers with a request.
+    Attributes:
+        token_field: The field that held `token`.
+        total: Bound on the number of items of the total, 0 for no bound, None for no total.
+        violations: The violations found so far.
+        openings: The resume points that `rpc.page_cursors` caches with the request.
     """
 
     spec: RawQuerySpec
@@ -91,11 +93,11 @@ def _page_request(
 
 
 def is_kept(request: PageRequest) -> bool:
-    """Return whether a request is remembered: not if it was refused, so will not come again."""
+    """Return whether a request is cached; a refused one is not, as it will not be repeated."""
     return not request.violations
 
 
-#: How the methods whose requests often come again read them, by name; see `wire.service_handler`.
+#: Decoders, by method, of requests that are often repeated; see `method_handlers.service_handler`.
 REQUEST_DECODERS: Final[Mapping[str, Callable[[Any], object]]] = MappingProxyType(
     {"Query": _read_query, "StreamQuery": _read_stream}
 )

@@ -1,4 +1,4 @@
-"""Where requests become the domain model, and every mistake in one is found.
+"""Converts requests to the domain model, and finds every violation in them.
 
 All violations of a request are reported at once, each with its field's path in proto names.
 """
@@ -73,18 +73,18 @@ _Budgeted = QueryRequest | StreamQueryRequest | CountItemsRequest | BatchGetItem
 _Cached = QueryRequest | StreamQueryRequest | CountItemsRequest
 
 
-# Why a request is refused that asks for what is withheld under a row rule.
+# The reason for refusing a request that asks for a figure which a row rule hides.
 WITHHELD: Final = "is not allowed: under the access rules here it would tell of hidden items"
 
 
 def parse_query(message: query_pb2.QuerySpec, violations: Violations) -> Query:
-    """Return the query that a `QuerySpec` says.
+    """Return the query of a `QuerySpec`.
 
-    Raises InvalidRequest for its mistakes and those that `violations` brings along.
+    Raises InvalidRequest for the violations of the message and those already in `violations`.
     """
     parameters = _parameters(message.parameters)
     _check_paths(message.projection, "query.projection")
-    # What is looked through here for unknown fields is bounded by the two lines before.
+    # The search for unknown fields is bounded by the two lines before.
     check_unknown(message, "query", violations)
     if not message.table:
         violations.add("query.table", "is required")
@@ -104,14 +104,14 @@ def parse_query(message: query_pb2.QuerySpec, violations: Violations) -> Query:
 def parse_call_options(
     request: QueryRequest | StreamQueryRequest, violations: Violations
 ) -> tuple[Budget, CachePolicy]:
-    """Return what a call asks for besides the query, noting mistakes."""
+    """Return the budget and the cache policy of a call, adding violations."""
     if request.page_size < 0:
         violations.add("page_size", f"must not be negative, is {request.page_size}")
     return parse_budget(request, violations), parse_cache(request, violations)
 
 
 def parse_budget(request: _Budgeted, violations: Violations) -> Budget:
-    """Return what a call may take, noting mistakes."""
+    """Return the budget of a call, adding violations."""
     if not request.HasField("budget"):
         return NO_BUDGET
     budget = request.budget
@@ -124,7 +124,7 @@ def parse_budget(request: _Budgeted, violations: Violations) -> Budget:
 
 
 def check_budget(budget: Budget, plan: Plan) -> None:
-    """Raise InvalidRequest for what would tell how much is read where that is withheld."""
+    """Raise InvalidRequest for a budget that would reveal a hidden cost."""
     if plan.hides_cost:
         violations = Violations()
         if budget.max_scanned_items is not None:
@@ -135,13 +135,13 @@ def check_budget(budget: Budget, plan: Plan) -> None:
 
 
 def check_cache(cache: CachePolicy, plan: Plan) -> None:
-    """Raise InvalidRequest for what would tell whether a page is cached where that is withheld."""
+    """Raise InvalidRequest for a cache mode that would reveal hidden writes."""
     if plan.rule is not None and cache.mode is CacheMode.ONLY_IF_CACHED:
         raise InvalidRequest.of("cache.mode", WITHHELD)
 
 
 def parse_cache(request: _Cached, violations: Violations) -> CachePolicy:
-    """Return which cached answers are welcome, noting mistakes."""
+    """Return the cache policy of a call, adding violations."""
     if not request.HasField("cache"):
         return DEFAULT_CACHE_POLICY
     cache = request.cache
@@ -154,39 +154,39 @@ def parse_cache(request: _Cached, violations: Violations) -> CachePolicy:
 
 @dataclass(frozen=True, slots=True)
 class _Parameters:
-    """Parameters by name, and what is wrong with the others."""
+    """Valid parameters by name, and the errors of the others by name."""
 
     values: Mapping[str, Value]
     errors: Mapping[str, str]
 
 
 def _parameters(messages: Mapping[str, AttributeValue]) -> _Parameters:
-    """Return what the parameters of a query hold.
+    """Return the parameters of a query.
 
-    Raises InvalidRequest, without looking any further, if they are too many or hold too much.
+    Raises InvalidRequest at once if there are too many parameters or values in them.
     """
     if len(messages) > _MAX_PARAMETERS:
         raise InvalidRequest.of("query.parameters", f"are at most {_MAX_PARAMETERS}")
     values: dict[str, Value] = {}
-    mistakes: dict[str, str] = {}
-    room = ValueCounter()
+    errors: dict[str, str] = {}
+    counter = ValueCounter()
     for name in messages:
         try:
             if not _PARAMETER.fullmatch(name):
                 raise ValueError("a parameter's name is letters, digits and _, without the colon")
-            values[name] = value_of(messages[name], room)
+            values[name] = value_of(messages[name], counter)
         except TooManyValues as error:
             raise InvalidRequest.of("query.parameters", str(error)) from None
         except ValueError as error:
-            mistakes[name] = str(error)
-    return _Parameters(values, mistakes)
+            errors[name] = str(error)
+    return _Parameters(values, errors)
 
 
 def _condition(
     expression: str, parameters: _Parameters, violations: Violations
 ) -> Condition | None:
-    for name, mistake in parameters.errors.items():
-        violations.add(f"query.parameters[{truncated(name)}]", mistake)
+    for name, text in parameters.errors.items():
+        violations.add(f"query.parameters[{truncated(name)}]", text)
     if not expression.strip():
         for name in parameters.values:
             violations.add(f"query.parameters[{truncated(name)}]", "is not used: no expression")
@@ -201,7 +201,7 @@ def _condition(
 
 
 def _check_paths(texts: Sequence[str], field: str) -> None:
-    """Raise InvalidRequest, without looking any further, if the paths are too many or too long."""
+    """Raise InvalidRequest if the paths are too many or too long to be parsed."""
     if len(texts) > _MAX_PROJECTION:
         raise InvalidRequest.of(field, f"has at most {_MAX_PROJECTION} paths")
     size = sum(len(text.encode()) for text in texts)
@@ -212,18 +212,18 @@ def _check_paths(texts: Sequence[str], field: str) -> None:
 
 
 def parse_projection(texts: Sequence[str], field: str, violations: Violations) -> tuple[Path, ...]:
-    """Return the document paths that `texts` say, noting mistakes under `field`.
+    """Return the document paths of `texts`, adding violations under `field`.
 
-    Raises InvalidRequest if they are too many or too long to be looked at.
+    Raises InvalidRequest if the paths are too many or too long to be parsed.
     """
     _check_paths(texts, field)
     found: list[Path] = []
-    for position, text in enumerate(texts):
+    for index, text in enumerate(texts):
         try:
             found.append(parse_path(text))
         except ExpressionError as error:
-            violations.add(f"{field}[{position}]", str(error))
-            if violations.full:  # each mistake takes as long as many paths
+            violations.add(f"{field}[{index}]", str(error))
+            if violations.full:  # one violation takes as long as many valid paths
                 break
     clash = conflicting(found)
     if clash is not None:
@@ -232,12 +232,12 @@ def parse_projection(texts: Sequence[str], field: str, violations: Violations) -
 
 
 def parse_consistency(consistency: int, field: str, violations: Violations) -> bool:
-    """Return whether strong reads are asked for, noting an unknown value."""
+    """Return whether consistent reads are requested; an unknown value is a violation."""
     return _enum(consistency, _CONSISTENCIES, field, violations, False)
 
 
 def parse_total(request: QueryRequest | StreamQueryRequest, violations: Violations) -> int | None:
-    """Return up to how many items a page's total counts, 0 for no bound, None for no total."""
+    """Return the bound of a page's total, 0 for no bound, None for no total."""
     if not request.HasField("total"):
         return None
     bound = _bound(request.total, violations)
@@ -245,7 +245,7 @@ def parse_total(request: QueryRequest | StreamQueryRequest, violations: Violatio
 
 
 def parse_bound(request: CountItemsRequest, violations: Violations) -> int:
-    """Return up to how many items are to be counted, 0 for no bound, noting mistakes."""
+    """Return the bound of a count, 0 for no bound, adding violations."""
     if request.total.mode == query_pb2.TOTAL_MODE_NONE:
         violations.add("total.mode", "TOTAL_MODE_NONE would count nothing")
     return _bound(request.total, violations)
@@ -289,12 +289,12 @@ def _duration(
         return None
     duration: Duration = getattr(message, name)
     seconds = duration.seconds + duration.nanos / 1e9
-    sound = (
+    is_valid = (
         abs(duration.seconds) <= _MAX_SECONDS
         and abs(duration.nanos) < 1_000_000_000
         and duration.seconds * duration.nanos >= 0
     )
-    if not sound or seconds < 0 or (seconds == 0 and not zero):
+    if not is_valid or seconds < 0 or (seconds == 0 and not zero):
         violations.add(f"{path}.{name}", f"must be {'0 or more' if zero else 'more than 0'}")
         return None
     return seconds

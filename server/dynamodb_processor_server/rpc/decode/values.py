@@ -1,4 +1,4 @@
-"""The contract's attribute values to the domain's."""
+"""Converts attribute values of the contract to values of the domain model."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from dynamodb_processor_server.query.expression.limits import MAX_VALUES
 from dynamodb_processor_server.query.expression.values import Value, parse_number
 
 _MAX_DEPTH: Final = 32  # DynamoDB's limit on nested documents
-_MAX_NAME: Final = 65_535  # bytes of an attribute's name; DynamoDB Local ends with 500 beyond it
+# Bytes of an attribute's name; DynamoDB Local answers a longer one with status 500.
+_MAX_NAME: Final = 65_535
 
 
 class TooManyValues(ValueError):
-    """The values of one request are more than `MAX_VALUES`."""
+    """A request has more values than `MAX_VALUES`."""
 
 
 class ValueCounter:
-    """How many values one request may still hold, those inside lists, maps and sets included."""
+    """Counts the values of one request, those inside lists, maps and sets included."""
 
     def __init__(self) -> None:
         self._left = MAX_VALUES
 
     def add(self, count: int) -> None:
-        """Take room for some values, or raise TooManyValues."""
+        """Count some more values; raise TooManyValues beyond `MAX_VALUES`."""
         self._left -= count
         if self._left < 0:
             raise TooManyValues(
@@ -33,13 +34,13 @@ class ValueCounter:
             )
 
 
-def value_of(message: AttributeValue, room: ValueCounter) -> Value:
-    """Return the value a message says. Raise ValueError, with the reason, if it says none."""
-    room.add(1)
-    return _value(message, 1, room)
+def value_of(message: AttributeValue, counter: ValueCounter) -> Value:
+    """Return the value of a message; raise ValueError, with the reason, if it has none."""
+    counter.add(1)
+    return _value(message, 1, counter)
 
 
-def _value(message: AttributeValue, depth: int, room: ValueCounter) -> Value:
+def _value(message: AttributeValue, depth: int, counter: ValueCounter) -> Value:
     if depth > _MAX_DEPTH:
         raise ValueError(f"a value is at most {_MAX_DEPTH} levels deep")
     kind = message.WhichOneof("value")
@@ -56,21 +57,21 @@ def _value(message: AttributeValue, depth: int, room: ValueCounter) -> Value:
             return Value("NULL", None)
         case "l":
             elements = message.l.values
-            room.add(len(elements))
-            return Value("L", tuple([_value(one, depth + 1, room) for one in elements]))
+            counter.add(len(elements))
+            return Value("L", tuple([_value(one, depth + 1, counter) for one in elements]))
         case "m":
-            return _map(message.m.fields, depth, room)
+            return _map(message.m.fields, depth, counter)
     texts: Sequence[Any] = getattr(message, kind).values
-    room.add(len(texts))
+    counter.add(len(texts))
     return _set(kind, [parse_number(text) for text in texts] if kind == "ns" else list(texts))
 
 
-def _map(fields: Mapping[str, AttributeValue], depth: int, room: ValueCounter) -> Value:
-    room.add(len(fields))
+def _map(fields: Mapping[str, AttributeValue], depth: int, counter: ValueCounter) -> Value:
+    counter.add(len(fields))
     for name in fields:
         if not 0 < len(name.encode()) <= _MAX_NAME:
             raise ValueError(f"a name in a map has 1 to {_MAX_NAME} bytes")
-    members = [(name, _value(fields[name], depth + 1, room)) for name in fields]
+    members = [(name, _value(fields[name], depth + 1, counter)) for name in fields]
     members.sort(key=lambda member: member[0])
     return Value("M", tuple(members))
 
@@ -78,7 +79,7 @@ def _map(fields: Mapping[str, AttributeValue], depth: int, room: ValueCounter) -
 def _set(kind: str, members: list[Any]) -> Value:
     if not members:
         raise ValueError("a set has at least one member")
-    distinct = frozenset(members)
-    if len(distinct) < len(members):
+    unique = frozenset(members)
+    if len(unique) < len(members):
         raise ValueError("a set has no member twice")
-    return Value(kind.upper(), distinct)
+    return Value(kind.upper(), unique)

@@ -1,4 +1,4 @@
-"""What is wrong with a request, gathered within bounds."""
+"""Collects the violations of a request, up to a bound."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from dynamodb_processor_server.errors import MAX_VIOLATIONS, FieldViolation, Inv
 
 _Message = TypeVar("_Message", bound=Message)
 
-# Bytes of unknown fields that are looked into. What protobuf makes of more takes 400 ns and 100
-# bytes for each field.
+# Bytes of unknown fields that are examined. Examining more takes 400 ns and 100 bytes of memory for
+# each field.
 _MAX_UNKNOWN_BYTES: Final = 4_096
 _UNKNOWN: Final = "which this server does not know"
 
 
 class Violations:
-    """Gathers what is wrong with a request: the first few, and how many there are besides."""
+    """The violations of one request: the first few, and the number of the others."""
 
     def __init__(self, found: Iterable[FieldViolation] = ()) -> None:
         self._found = list(found)
@@ -27,41 +27,42 @@ class Violations:
 
     @property
     def found(self) -> tuple[FieldViolation, ...]:
-        """What was noted so far, at most `MAX_VIOLATIONS`."""
+        """The violations added so far, at most `MAX_VIOLATIONS`."""
         return tuple(self._found)
 
     @property
     def full(self) -> bool:
-        """Whether further violations are only counted, so that looking for them is in vain."""
+        """Whether further violations are only counted, so that a search for them may stop."""
         return len(self._found) >= MAX_VIOLATIONS
 
     def __bool__(self) -> bool:
         return bool(self._found)
 
     def add(self, field: str, description: str) -> None:
-        """Note one mistake."""
+        """Add one violation."""
         if self.full:
             self._more += 1
         else:
             self._found.append(FieldViolation(field, description))
 
     def raise_any(self) -> None:
-        """Raise InvalidRequest if anything was noted."""
+        """Raise InvalidRequest if there is a violation."""
         if self._found:
             raise InvalidRequest(self._found, self._more)
 
 
 def check_unknown(message: Message, path: str, violations: Violations) -> None:
-    """Note fields that this server does not know, at any depth: one may be a restriction.
+    """Add a violation for each field that this server does not know, at any depth.
 
-    How long this takes does not grow with the number of unknown fields, but it does with that of
-    messages: what a message holds is bounded before.
+    An unknown field may be a restriction, so it must not be ignored. The time does not grow with
+    the number of unknown fields, but with the number of nested messages, which the caller of this
+    function must have bounded.
     """
     unknown = _unknown_bytes(message)
     if unknown > _MAX_UNKNOWN_BYTES:
         violations.add(path, f"has {unknown} bytes of fields {_UNKNOWN}")
     elif unknown:
-        _note_unknown(message, path, violations)
+        _add_unknown(message, path, violations)
 
 
 def _unknown_bytes(message: _Message) -> int:
@@ -71,7 +72,7 @@ def _unknown_bytes(message: _Message) -> int:
     return message.ByteSize() - known.ByteSize()
 
 
-def _note_unknown(message: Message, path: str, violations: Violations) -> None:
+def _add_unknown(message: Message, path: str, violations: Violations) -> None:
     for field in UnknownFieldSet(message):  # type: ignore[attr-defined]  # the stubs lack iteration
         violations.add(path, f"has field {field.field_number}, {_UNKNOWN}")
     for descriptor, value in message.ListFields():
@@ -79,16 +80,16 @@ def _note_unknown(message: Message, path: str, violations: Violations) -> None:
             continue
         below = f"{path}.{descriptor.name}"
         if isinstance(value, Message):
-            _note_unknown(value, below, violations)
+            _add_unknown(value, below, violations)
         elif descriptor.message_type.GetOptions().map_entry:
             for key in value:
                 if isinstance(value[key], Message):
-                    _note_unknown(value[key], f"{below}[{truncated(key)}]", violations)
+                    _add_unknown(value[key], f"{below}[{truncated(key)}]", violations)
         else:
             for element in value:
-                _note_unknown(element, below, violations)
+                _add_unknown(element, below, violations)
 
 
 def truncated(key: object) -> str:
-    """Return a map's key as a field path has it; keys are as long as their callers please."""
+    """Return a map's key for a field path, shortened, because clients choose its length."""
     return repr(key[:60] if isinstance(key, str) else key)

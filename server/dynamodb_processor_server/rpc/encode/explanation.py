@@ -1,4 +1,4 @@
-"""Plans to `ExplainQueryResponse`."""
+"""Converts a query's plan to an `ExplainQueryResponse`."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ _KINDS: Final = {
 
 
 def explain(query: Query, plan: Plan) -> ExplainQueryResponse:
-    """Return what a query's plan does, in words of the expression language.
+    """Return a description of a query's plan, in terms of the expression language.
 
-    What a row rule adds is left out.
+    The conditions that a row rule adds are left out.
     """
     plan = caller_view(query, plan)
     reads = plan.operation is not Operation.NOTHING
@@ -63,9 +63,9 @@ def explain(query: Query, plan: Plan) -> ExplainQueryResponse:
 
 
 def _expressible(condition: Condition | None) -> Condition | None:
-    """Return what of a condition the expression language can say."""
-    terms = conjuncts(condition)
-    return conjunction(tuple(term for term in terms if not isinstance(term, NotExpired)))
+    """Return the part of a condition that the expression language can express."""
+    parts = conjuncts(condition)
+    return conjunction(tuple(part for part in parts if not isinstance(part, NotExpired)))
 
 
 def _text(condition: Condition | None) -> str:
@@ -76,12 +76,12 @@ def _key_condition(plan: Plan) -> Condition | None:
     names = [attribute.name for attribute in plan.path.key.partition]
     if plan.operation in (Operation.SCAN, Operation.NOTHING):
         return None
-    fixed = [_fixed(name, place, plan.key) for place, name in enumerate(names)]
+    fixed = [_fixed(name, index, plan.key) for index, name in enumerate(names)]
     return conjunction((*fixed, *plan.key.terms))
 
 
-def _fixed(name: str, place: int, key: KeyCondition) -> Condition:
-    values = tuple(dict.fromkeys(branch[place] for branch in key.branches))
+def _fixed(name: str, index: int, key: KeyCondition) -> Condition:
+    values = tuple(dict.fromkeys(branch[index] for branch in key.branches))
     if len(values) == 1:
         return Comparison("=", Path((name,)), Literal(values[0]))
     return In(Path((name,)), tuple(map(Literal, values)))

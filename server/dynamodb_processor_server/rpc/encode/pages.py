@@ -1,4 +1,4 @@
-"""Steps of a walk to response bytes: stored items first, then what is this call's own."""
+"""Converts page results to response bytes: the stored items, then the fields of this call."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ _STATUSES: Final = {
 }
 
 
-def query_response(step: PageResult, plan: Plan, token: str) -> bytes:
+def query_response(result: PageResult, plan: Plan, token: str) -> bytes:
     """Return the bytes of a `QueryResponse`."""
-    content, usage = step.page.content, step.page.usage
+    content, usage = result.page.content, result.page.usage
     rest = QueryResponse()
     read_at: float | None = content.read_at
-    if _shows_cache_info(step, plan):
-        _set_cache_info(rest.cache, step.page)
+    if _shows_cache_info(result, plan):
+        _set_cache_info(rest.cache, result.page)
     else:
         read_at, usage = None, NO_USAGE
-    if step.total is not None:
-        _set_total(rest.total, step.total)
+    if result.total is not None:
+        _set_total(rest.total, result.total)
     # The parts have no field in common but the repeated `items`: some parsers merge the two halves
     # of a field that occurs twice, and some keep the second only.
     fixed = content.end, content.count, plan.path.index, read_at, token
-    if step.page.usage.backend_calls or len(token) > LONGEST_REMEMBERED_TOKEN:
-        # What has just been read is not remembered: it may never be asked for again.
+    if result.page.usage.backend_calls or len(token) > LONGEST_REMEMBERED_TOKEN:
+        # The fields of a page that was just read are not cached: it may never be requested again.
         head = _head(*fixed, _visible_usage(usage, plan))
     else:
         head = _cached_head(*fixed)
@@ -63,7 +63,7 @@ def _head(
     token: str,
     usage: Usage = NO_USAGE,
 ) -> bytes:
-    """Return the fields of a `QueryResponse` that stay the same while a stored page is served."""
+    """Return the fields of a `QueryResponse` that are the same for each hit of a cached page."""
     response = QueryResponse(end=_ENDS[end], next_page_token=token)
     _set_stats(response.stats, count, usage, index)
     if read_at is not None:
@@ -74,43 +74,46 @@ def _head(
 _cached_head: Final = lru_cache(maxsize=4_096)(_head)
 
 
-def stream_response(step: PageResult, plan: Plan, token: str, sequence: int) -> bytes:
+def stream_response(result: PageResult, plan: Plan, token: str, sequence: int) -> bytes:
     """Return the bytes of a `StreamQueryResponse`."""
-    content = step.page.content
+    content = result.page.content
     rest = StreamQueryResponse(
-        resume_token=token, end=_ENDS[content.end], sequence=sequence, last=step.last
+        resume_token=token, end=_ENDS[content.end], sequence=sequence, last=result.last
     )
     usage, cumulative = NO_USAGE, NO_USAGE
-    if _shows_cache_info(step, plan):
-        usage, cumulative = _visible_usage(step.page.usage, plan), _visible_usage(step.usage, plan)
-        _set_cache_info(rest.cache, step.page)
+    if _shows_cache_info(result, plan):
+        usage, cumulative = (
+            _visible_usage(result.page.usage, plan),
+            _visible_usage(result.usage, plan),
+        )
+        _set_cache_info(rest.cache, result.page)
         set_seconds(rest.read_time, content.read_at)
     _set_stats(rest.stats, content.count, usage, plan.path.index)
-    _set_stats(rest.cumulative, step.items, cumulative, plan.path.index)
-    if step.total is not None:
-        _set_total(rest.total, step.total)
+    _set_stats(rest.cumulative, result.items, cumulative, plan.path.index)
+    if result.total is not None:
+        _set_total(rest.total, result.total)
     return content.items + rest.SerializeToString()
 
 
-def count_response(step: PageResult, bound: int, plan: Plan, token: str) -> CountItemsResponse:
-    """Return a `CountItemsResponse`; `bound` 0 means none. At the bound counting is over."""
-    content = step.page.content
-    reached = 0 < bound <= step.returned
+def count_response(result: PageResult, bound: int, plan: Plan, token: str) -> CountItemsResponse:
+    """Return a `CountItemsResponse`; `bound` 0 means no bound, and a count ends at its bound."""
+    content = result.page.content
+    reached = 0 < bound <= result.returned
     response = CountItemsResponse(next_page_token="" if reached else token, end=_ENDS[content.end])
-    if 0 < bound < step.returned:
+    if 0 < bound < result.returned:
         response.end = query_pb2.PAGE_END_PAGE_FULL
-    total = total_of(step.returned, bound, exhausted=content.next is None)
+    total = total_of(result.returned, bound, exhausted=content.next is None)
     _set_total(response.total, total)
     usage = NO_USAGE
-    if _shows_cache_info(step, plan):
-        usage = _visible_usage(step.page.usage, plan)
-        _set_cache_info(response.cache, step.page)
+    if _shows_cache_info(result, plan):
+        usage = _visible_usage(result.page.usage, plan)
+        _set_cache_info(response.cache, result.page)
         set_seconds(response.read_time, content.read_at)
     _set_stats(response.stats, 0, usage, plan.path.index)
     return response
 
 
-# Messages are filled in place: built on their own and handed over, they would be copied.
+# Nested messages are filled in place, because assigning a finished one would copy it.
 
 
 def _set_total(message: query_pb2.Total, total: Total) -> None:
@@ -120,17 +123,17 @@ def _set_total(message: query_pb2.Total, total: Total) -> None:
     )
 
 
-def _shows_cache_info(step: PageResult, plan: Plan) -> bool:
-    """Return whether a caller may see when and at what cost a page was read.
+def _shows_cache_info(result: PageResult, plan: Plan) -> bool:
+    """Return whether a caller may see the read time and the cost of a page.
 
-    Under a row rule a page from the cache, or one that had to be read, says whether anything was
-    written since, hidden items included. A read that bypasses the cache says nothing of the kind.
+    Under a row rule, a cache hit or a miss reveals whether any item was written since, hidden items
+    included. A read that bypasses the cache does not reveal that.
     """
-    return plan.rule is None or step.page.status is CacheStatus.BYPASSED
+    return plan.rule is None or result.page.status is CacheStatus.BYPASSED
 
 
 def _visible_usage(usage: Usage, plan: Plan) -> Usage:
-    """Return what a caller is told of a cost: nothing where hidden items are part of it."""
+    """Return the cost that a caller may see: none where hidden items are part of it."""
     return NO_USAGE if plan.hides_cost else usage
 
 
@@ -142,7 +145,7 @@ def _set_stats(stats: query_pb2.PageStats, items: int, usage: Usage, index: str 
 
 
 def set_usage(stats: query_pb2.PageStats, usage: Usage) -> None:
-    """Say what a call took of DynamoDB."""
+    """Set the statistics of a call's requests to DynamoDB."""
     stats.items_scanned = usage.items_scanned
     stats.read_units = usage.read_units
     stats.backend_calls = usage.backend_calls

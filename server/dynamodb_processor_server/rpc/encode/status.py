@@ -1,7 +1,7 @@
-"""The one table from the domain's errors to gRPC statuses with `google.rpc` details.
+"""Maps the domain's errors to gRPC statuses with `google.rpc` details, in one table.
 
-What is not in the table leaves as INTERNAL with a fixed text and the request id; its own text is
-for the log.
+An error that is not in the table becomes INTERNAL, with a fixed text and the request id. Its own
+text goes to the log only.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ DOMAIN: Final = "dynamodb-processor"
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 _PUSHBACK_KEY: Final = "grpc-retry-pushback-ms"
 
-# Headers over 8 KB may be dropped on the way, with the whole status, so texts are cut: in bytes of
-# UTF-8, because the details travel in base64 and the message, once more, percent-encoded.
+# Headers over 8 KB may be dropped on the way, and the whole status with them, so texts are cut. The
+# bounds are in bytes of UTF-8, because the details travel in base64, and the message a second time,
+# percent-encoded.
 _MAX_MESSAGE: Final = 800
 _MAX_FIELD: Final = 150
 _MAX_DESCRIPTION: Final = 256
@@ -48,10 +49,10 @@ CODES: Final[Sequence[tuple[type[errors.ProcessorError], grpc.StatusCode]]] = (
 
 @dataclass(frozen=True, slots=True)
 class RpcError:
-    """How a call fails: status, reason (the `ErrorInfo` one), text, details and retry advice.
+    """The failure of a call: status, reason (of the `ErrorInfo`), text, details and retry advice.
 
-    `pushback` is what gRPC's own retries are told to wait, in seconds; negative for not to retry,
-    None for nothing. `metadata` is that of the `ErrorInfo`.
+    `pushback` is the delay in seconds for gRPC's own retries. A negative one forbids them, None
+    gives no advice. `metadata` is that of the `ErrorInfo`.
     """
 
     code: grpc.StatusCode
@@ -63,7 +64,7 @@ class RpcError:
 
 
 def rpc_error_of(error: BaseException, request_id: str) -> RpcError:
-    """Return how a call that raised `error` fails."""
+    """Return the failure of a call that raised `error`."""
     if isinstance(error, errors.ProcessorError):
         for kind, code in CODES:
             if isinstance(error, kind):
@@ -83,7 +84,7 @@ def _domain_error(error: errors.ProcessorError, code: grpc.StatusCode) -> RpcErr
             details.append(_bad_request(error))
         case errors.PreconditionFailed():
             failed = error_details_pb2.PreconditionFailure()
-            # As long as the message: the ways out stand behind the reason.
+            # As long as the message, because the remedies stand behind the reason.
             failed.violations.add(
                 type=error.reason,
                 subject=_cut(error.subject),
@@ -107,7 +108,7 @@ def _domain_error(error: errors.ProcessorError, code: grpc.StatusCode) -> RpcErr
 def _bad_request(error: errors.InvalidRequest) -> error_details_pb2.BadRequest:
     bad = error_details_pb2.BadRequest()
     more = error.more
-    for position, violation in enumerate(error.violations):
+    for index, violation in enumerate(error.violations):
         bad.field_violations.add(
             field=_cut(violation.field, _MAX_FIELD),
             description=_cut(violation.description),
@@ -115,7 +116,7 @@ def _bad_request(error: errors.InvalidRequest) -> error_details_pb2.BadRequest:
         )
         if bad.ByteSize() > _MAX_BAD_REQUEST:
             del bad.field_violations[-1]
-            more += len(error.violations) - position
+            more += len(error.violations) - index
             break
     if more:
         bad.field_violations.add(
@@ -138,7 +139,7 @@ class _Status(
     namedtuple("_Status", ("code", "details", "trailing_metadata")),  # noqa: PYI024 - grpc's form
     grpc.Status,
 ):
-    """A status for `abort_with_status`, which drops trailing metadata set by other means."""
+    """A status for `abort_with_status`, which drops trailing metadata that was set elsewhere."""
 
 
 def grpc_status(failure: RpcError, trailing: Sequence[tuple[str, str | bytes]]) -> grpc.Status:

@@ -1,4 +1,4 @@
-"""Reports every call, refused ones included, to the metrics and the access log."""
+"""Records every call, refused ones included, in the metrics and the access log."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from dynamodb_processor_server.rpc.interceptors.unauthenticated import HEALTH
 from dynamodb_processor_server.telemetry.logs import get_access_log
 from dynamodb_processor_server.telemetry.metrics import CallMetrics
 
-_MAX_TABLE: Final = 255  # characters of a table's name, which may be the caller's invention
+_MAX_TABLE: Final = 255  # characters of a table's name, which a caller may have invented
 
 
 class AccessLogAndMetrics(CallHook):
-    """Comes before authentication, so that refused calls are seen too."""
+    """Records calls; runs before authentication, so that it sees refused calls too."""
 
     def __init__(self, metrics: CallMetrics) -> None:
         self._metrics = metrics
         self._log = get_access_log()
 
     def applies_to(self, method: str) -> bool:
-        """All methods."""
+        """Return True for all methods."""
         return True
 
     def on_start(self, call: Call) -> None:
@@ -32,7 +32,7 @@ class AccessLogAndMetrics(CallHook):
         self._metrics.started(call.method)
 
     def on_end(self, call: Call) -> None:
-        """Count the call out, and log it: never a key, an item or a value."""
+        """Count the call out and log it, without keys, items or values."""
         seconds = time.monotonic() - call.started
         code = "OK" if call.code is grpc.StatusCode.OK else call.code.name  # `.name` is no field
         table = call.table if call.code is not grpc.StatusCode.PERMISSION_DENIED else ""

@@ -1,4 +1,4 @@
-"""Finds out who calls."""
+"""Authenticates the caller of each call by its API key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dynamodb_processor_server.rpc.interceptors.unauthenticated import exempt_me
 
 
 class Authenticator(Protocol):
-    """Says who shows a key."""
+    """Finds the principal of an API key."""
 
     def authenticate(self, text: str | None, now: float) -> Principal:
         """Return the principal, or raise Unauthenticated."""
@@ -24,7 +24,7 @@ class Authenticator(Protocol):
 
 
 class Authentication(CallHook):
-    """Lets nobody through unknown, but for probes and, if it is open, reflection."""
+    """Refuses unauthenticated calls, except of health and, if it is open, of reflection."""
 
     def __init__(
         self,
@@ -33,13 +33,13 @@ class Authentication(CallHook):
         open_reflection: bool,
         note_refused: Callable[[grpc.aio.ServicerContext[Any, Any]], object] = lambda _: None,
     ) -> None:
-        """Create it.
+        """Create the hook.
 
         Args:
-            authenticator: Gives the one in force: keys are reloaded.
-            now: Gives seconds since the epoch.
-            open_reflection: Whether anybody may use reflection.
-            note_refused: Called with the context of each call that is refused.
+            authenticator: Returns the current authenticator, as keys are reloaded.
+            now: Returns the seconds since the epoch.
+            open_reflection: Whether unauthenticated callers may use reflection.
+            note_refused: Called with the context of each refused call.
         """
         self._authenticator = authenticator
         self._now = now
@@ -47,7 +47,7 @@ class Authentication(CallHook):
         self._note_refused = note_refused
 
     def applies_to(self, method: str) -> bool:
-        """All methods but the exempt."""
+        """Return True for all methods that are not exempt."""
         return not method.startswith(self._exempt)
 
     def on_start(self, call: Call) -> None:
@@ -59,12 +59,12 @@ class Authentication(CallHook):
             raise
 
     def on_response(self, call: Call) -> None:
-        """Raise Unauthenticated if the key has expired, was removed or has another owner now."""
+        """Raise Unauthenticated if the key has expired, was removed or changed its owner."""
         if call.authenticator is self._authenticator() and self._now() < call.caller.expires:
             return
         name = call.caller.name
         self._authenticate(call)
-        if call.caller.name != name:  # to whom the call's tokens and limits belong
+        if call.caller.name != name:  # the call's tokens and limits belong to the first principal
             raise Unauthenticated("the API key belongs to another principal now")
 
     def _authenticate(self, call: Call) -> None:

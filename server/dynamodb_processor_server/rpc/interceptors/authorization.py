@@ -1,4 +1,4 @@
-"""Lets a principal call only the services of its roles, and read on only what it still may."""
+"""Checks the role of each call, and on each response that its access is still granted."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from dynamodb_processor_server.rpc.table_access import recheck
 
 
 class Authorization(CallHook):
-    """Checks roles, and the tables of running calls.
+    """Checks roles, and the access of running calls to their tables.
 
-    `roles` says which role each service, by full name, needs.
+    `roles` maps the full name of each service to the role that it needs.
     """
 
     def __init__(self, roles: Mapping[str, str], catalog: Catalog) -> None:
@@ -24,7 +24,7 @@ class Authorization(CallHook):
         self._role = cache(self._role_of)
 
     def applies_to(self, method: str) -> bool:
-        """All methods of the services that need a role."""
+        """Return True for methods of the services that need a role."""
         return method.startswith(tuple(self._roles))
 
     def _role_of(self, method: str) -> str:
@@ -38,12 +38,12 @@ class Authorization(CallHook):
         call.authorized = call.principal
 
     def on_response(self, call: Call) -> None:
-        """Raise if the role, or the access that the call began with, is in force no longer.
+        """Raise if the role, or the access that the call began with, is no longer granted.
 
-        An answer that is about no single table depends on all that is granted. Raises as `recheck`.
+        A response that concerns no single table depends on all grants. Raises as `recheck`.
         """
         access, before = call.access, call.authorized
-        # A principal never changes: keys that are loaded anew have principals of their own.
+        # A principal never changes: reloaded keys have new principals.
         if call.principal is before and (access is None or access.version == self._catalog.version):
             return
         self.on_start(call)

@@ -1,9 +1,9 @@
-"""The one adapter between gRPC's handlers and hooks that know nothing of streaming.
+"""Runs hooks around gRPC's handlers, so that hooks do not depend on streaming.
 
-The adapter wraps each method once, at its first call: starting the hooks in order, receiving and
-decoding the request, running the handler, turning whatever was raised into a status, and ending the
-started hooks in reverse. A request is received and decoded when every hook has started, so nothing
-that grows with it is kept or done for a caller who is refused.
+Each method is wrapped once, at its first call. The wrapper starts the hooks in order, receives and
+decodes the request, runs the handler, turns any exception into a status, and ends the started hooks
+in reverse order. The request is received and decoded after every hook has started, so a refused
+caller costs no memory or work that grows with its request.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _Receive = Callable[[Call], Awaitable[Any]]
 class InterceptedHandlers(grpc.GenericRpcHandler):
     """All methods of a server inside their hooks, the first hook outermost.
 
-    Registered as the server's one handler. A `grpc.aio` interceptor could do the same, but is asked
-    anew at each call, through a chain of coroutines.
+    It is registered as the server's only handler. A `grpc.aio` interceptor could do the same, but
+    gRPC calls interceptors anew at each call, through a chain of coroutines.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class InterceptedHandlers(grpc.GenericRpcHandler):
         """Wrap handlers.
 
         Args:
-            handlers: What is served.
-            hooks: What runs around every call.
-            receiver: Receives requests; one of its own if absent.
+            handlers: The handlers of all services.
+            hooks: The hooks of every call, the outermost first.
+            receiver: Receives requests; a new one if absent.
             note_unknown: Called with the context of each call of a method that does not exist.
         """
         self._handlers = handlers
@@ -88,7 +88,7 @@ class InterceptedHandlers(grpc.GenericRpcHandler):
         found = (handler.service(details) for handler in self._handlers)
         handler = next((one for one in found if one is not None), None)
         if handler is None:
-            return self._unknown  # not kept under the name, which is the caller's invention
+            return self._unknown  # not cached by its name, which the caller has invented
         chain = Chain([hook for hook in self._hooks if hook.applies_to(method)])
         wrapped = self._wrapped[method] = _wrap(
             handler, method, chain, self._active, self._receiver
@@ -131,13 +131,13 @@ def _wrap(
     active: _ActiveCalls,
     receiver: RequestReceiver,
 ) -> grpc.RpcMethodHandler[Any, Any]:
-    # To gRPC every method takes a stream of requests: of one it would receive the request before it
-    # runs anything of ours.
+    # Every method is registered as one with streamed requests: for a unary request, gRPC would
+    # receive it before it runs any code of this server.
     behavior = behavior_of(handler)
-    # A streaming handler may also be a coroutine that writes its responses, as health's Watch is.
+    # A streaming handler may also be a coroutine that writes its responses, such as health's Watch.
     wrapper = _serve_responses if inspect.isasyncgenfunction(behavior) else _serve_one_response
     receive = (_request_stream if handler.request_streaming else _single_request)(handler, receiver)
-    # gRPC hands over bytes, and gets bytes but from handlers that write.
+    # gRPC exchanges bytes with the wrapper; only handlers that write need a serializer.
     serializer: Any = handler.response_serializer if handler.response_streaming else None
     return method_handler(
         wrapper(behavior, receive, method, chain, active),
@@ -150,7 +150,7 @@ def _wrap(
 def _single_request(
     handler: grpc.RpcMethodHandler[Any, Any], receiver: RequestReceiver
 ) -> _Receive:
-    """Return what receives and decodes the one request of a call."""
+    """Return a function that receives and decodes the one request of a call."""
     decode: Any = handler.request_deserializer
     return partial(receiver.receive, decode)
 
@@ -158,7 +158,10 @@ def _single_request(
 def _request_stream(
     handler: grpc.RpcMethodHandler[Any, Any], receiver: RequestReceiver
 ) -> _Receive:
-    """Return what gives the requests of a stream, each received and decoded when asked for."""
+    """Return a function that returns an iterator over the requests of a stream.
+
+    Each request is received and decoded when the iterator is advanced.
+    """
     decode: Any = handler.request_deserializer
 
     async def requests(call: Call) -> AsyncIterator[Any]:
@@ -175,17 +178,17 @@ def _serve_one_response(
     behavior: Any, receive: _Receive, method: str, chain: Chain, active: _ActiveCalls
 ) -> Any:
     async def serve(requests: Any, context: _Context) -> Any:
-        guard = _CallLifecycle(method, context, chain, active)
+        lifecycle = _CallLifecycle(method, context, chain, active)
         try:
-            waiting = guard.start()
+            waiting = lifecycle.start()
             if waiting is not None:
                 await waiting
-            response = await behavior(await receive(guard.call), context)
-            response = guard.checked_bytes(response)
+            response = await behavior(await receive(lifecycle.call), context)
+            response = lifecycle.checked_bytes(response)
         except BaseException as error:
-            await guard.fail(error)
+            await lifecycle.fail(error)
             raise
-        guard.finish()
+        lifecycle.finish()
         return response
 
     return serve
@@ -195,22 +198,22 @@ def _serve_responses(
     behavior: Any, receive: _Receive, method: str, chain: Chain, active: _ActiveCalls
 ) -> Any:
     async def serve(requests: Any, context: _Context) -> AsyncIterator[Any]:
-        guard = _CallLifecycle(method, context, chain, active)
+        lifecycle = _CallLifecycle(method, context, chain, active)
         try:
-            waiting = guard.start()
+            waiting = lifecycle.start()
             if waiting is not None:
                 await waiting
-            request = await receive(guard.call)
-            # Closed here and now when the caller leaves, not whenever the collector comes by.
+            request = await receive(lifecycle.call)
+            # Closed at once when the caller leaves, not at some later garbage collection.
             async with aclosing(behavior(request, context)) as responses:
                 async for response in responses:
-                    data = guard.checked_bytes(response)
+                    data = lifecycle.checked_bytes(response)
                     yield data
-                    guard.sent(data)
+                    lifecycle.sent(data)
         except BaseException as error:
-            await guard.fail(error)
+            await lifecycle.fail(error)
             raise
-        guard.finish()
+        lifecycle.finish()
 
     return serve
 
@@ -219,14 +222,14 @@ _STATUS_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def _status_code(code: object) -> grpc.StatusCode:
-    """Return the status of a context, which holds a number whatever its stubs say."""
+    """Return the status of a context, which holds a number although its stubs differ."""
     if isinstance(code, int):
         return _STATUS_CODES[code]
     return code if isinstance(code, grpc.StatusCode) else grpc.StatusCode.UNKNOWN
 
 
 class _CallLifecycle:
-    """One call inside its hooks; what is raised inside leaves as a status."""
+    """Runs one call inside its hooks, and turns exceptions into statuses."""
 
     def __init__(
         self,
@@ -243,15 +246,15 @@ class _CallLifecycle:
         active.count += 1
 
     def start(self) -> Awaitable[None] | None:
-        """Start the hooks; return what has to be awaited if one of them waits."""
+        """Start the hooks; return an awaitable for the rest of the start if one of them waits."""
         call = self.call
         enter_call(call)
         starts = self._chain.starts
-        for place in range(self._started, len(starts)):
-            waiting = starts[place](call)
+        for index in range(self._started, len(starts)):
+            waiting = starts[index](call)
             if waiting is not None:
                 return self._continue_start(waiting)
-            self._started = place + 1
+            self._started = index + 1
         return None
 
     async def _continue_start(self, waiting: Awaitable[None] | None) -> None:
@@ -261,9 +264,10 @@ class _CallLifecycle:
             waiting = self.start()
 
     def checked_bytes(self, response: Any) -> Any:
-        """Return a response's bytes, which are handed to gRPC; None for None, of who has written.
+        """Return the bytes of a response for gRPC, after the hooks have checked the call again.
 
-        Raises what a hook refuses it with, as what was decided at the start may hold no longer.
+        A handler that writes its responses itself returns None, and so does this. Raises the error
+        of a hook that refuses the response, because a decision at the start may be outdated.
         """
         call, chain = self.call, self._chain
         for check in chain.response_checks:
@@ -271,22 +275,22 @@ class _CallLifecycle:
         if response is None:
             return None
         data = serialize(response)
-        for sending in chain.sends:
-            sending(call, len(data))
+        for send in chain.sends:
+            send(call, len(data))
         return data
 
     def sent(self, data: bytes) -> None:
-        """Note that gRPC has sent a message, and the call goes on."""
+        """Tell the hooks that gRPC has sent a message and the call continues."""
         for sent in self._chain.sents:
             sent(self.call, len(data))
 
     def finish(self) -> None:
-        """End a call that went well."""
+        """End a successful call."""
         self.call.context.set_trailing_metadata(tuple(self.call.trailing))
         self._end_hooks()
 
     async def fail(self, error: BaseException) -> None:
-        """End a call that raised: return if `error` is to leave as it is, else raise its status."""
+        """End a call that raised: return if `error` shall propagate, else abort with its status."""
         call = self.call
         if isinstance(error, asyncio.CancelledError | GeneratorExit):
             call.code = grpc.StatusCode.CANCELLED
@@ -303,7 +307,7 @@ class _CallLifecycle:
             await call.context.abort_with_status(grpc_status(failure, call.trailing))
 
     def _end_hooks(self) -> None:
-        for place, ended in self._chain.ends:
-            if place < self._started:
-                ended(self.call)
+        for index, end in self._chain.ends:
+            if index < self._started:
+                end(self.call)
         self._active.leave()

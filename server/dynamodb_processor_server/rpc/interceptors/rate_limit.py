@@ -1,4 +1,4 @@
-"""Keeps callers within their rates, and streams within their number."""
+"""Limits the rate of calls, the calls in flight and the number of open streams."""
 
 from __future__ import annotations
 
@@ -26,41 +26,41 @@ class RateLimiting(CallHook):
         self._limiter = limiter
 
     def applies_to(self, method: str) -> bool:
-        """All methods that authenticate whoever calls."""
+        """Return True for methods whose callers are always authenticated."""
         return not method.startswith((HEALTH, REFLECTION))
 
     def on_start(self, call: Call) -> Awaitable[None] | None:
-        """Charge a call, refused later or not, or raise RateLimited when none is left."""
+        """Charge a call, even if it is refused later, or raise RateLimited when none is left."""
         return self._limiter.charge(call.caller)
 
 
 class CallLimit(CallHook):
-    """Refuses calls, and answers, where too many of their principal are under way.
+    """Refuses calls and responses of a principal that has too many of them in flight.
 
-    A call is counted until gRPC has sent its status, which may be long after its handler returned:
-    a caller's flow control decides when. A caller that does not take the answer of a unary call in
-    time loses its connection, whatever deadline it has set, as there is no other way to end a call
-    whose answer gRPC has.
+    A call is counted until gRPC has sent its status. That may be long after its handler returned,
+    as the client's flow control decides. A client that does not take the response of a unary call
+    in time loses its connection, even if its deadline is later, because there is no other way to
+    end a call whose response gRPC holds.
     """
 
     def __init__(
         self,
-        under_way: CallsInFlight,
+        in_flight: CallsInFlight,
         answer_timeout: float,
         close_connections: Callable[[Collection[str]], None],
         streams: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Create it.
+        """Create the hook.
 
         Args:
-            under_way: Counts calls and bytes.
-            answer_timeout: Seconds that gRPC has to send the answer of a unary call.
+            in_flight: Counts calls and bytes.
+            answer_timeout: Seconds that gRPC has to send the response of a unary call.
             close_connections: Closes the connections of peers.
-            streams: The method whose callers may take messages as slowly as they like.
-            clock: Seconds, never going back.
+            streams: The streaming method, whose callers may take messages slowly.
+            clock: Monotonic seconds.
         """
-        self._in_flight = under_way
+        self._in_flight = in_flight
         self._answer_timeout = answer_timeout
         self._close_connections = close_connections
         self._streams = streams
@@ -69,17 +69,17 @@ class CallLimit(CallHook):
         self._check: asyncio.TimerHandle | None = None
 
     def applies_to(self, method: str) -> bool:
-        """All methods that authenticate whoever calls."""
+        """Return True for methods whose callers are always authenticated."""
         return not method.startswith((HEALTH, REFLECTION))
 
     def on_start(self, call: Call) -> None:
         """Count a call in, or raise RateLimited or Overloaded."""
         call.share = self._in_flight.enter(call.caller.name)
-        done: Any = partial(self._done, call)  # the stubs know of no plain functions
+        done: Any = partial(self._done, call)  # the stubs do not accept plain functions
         call.context.add_done_callback(done)
 
     def on_send(self, call: Call, size: int) -> None:
-        """Count the bytes of an answer in, or raise RateLimited or Overloaded."""
+        """Count the bytes of a response in, or raise RateLimited or Overloaded."""
         self._in_flight.sending(call.share, size)
         call.unsent += size
         if call.method != self._streams:
@@ -101,10 +101,10 @@ class CallLimit(CallHook):
         self._check = asyncio.get_running_loop().call_later(wait, self.close_stuck)
 
     def close_stuck(self) -> None:
-        """Close the connections whose clients have not taken an answer in time."""
+        """Close the connections of clients that have not taken a response in time."""
         self._check = None
         latest = self._clock() - self._answer_timeout
-        # In the order of their answers, so those that come after the first younger one are too.
+        # Ordered by the time of the response, so all behind the first recent one are recent too.
         stuck = takewhile(lambda answered: answered[1] <= latest, self._answered.items())
         peers = {call.context.peer() for call, _ in stuck}
         if peers:
@@ -114,14 +114,14 @@ class CallLimit(CallHook):
 
 
 class StreamLimit(CallHook):
-    """Refuses streams where too many are open."""
+    """Refuses a stream when too many are open."""
 
     def __init__(self, method: str, streams: OpenStreams) -> None:
         self._method = method
         self._streams = streams
 
     def applies_to(self, method: str) -> bool:
-        """The one method whose calls last for as long as their callers like."""
+        """Return True for the streaming method, whose callers decide how long a call lasts."""
         return method == self._method
 
     def on_start(self, call: Call) -> None:
@@ -129,5 +129,5 @@ class StreamLimit(CallHook):
         self._streams.enter(call.caller.name)
 
     def on_end(self, call: Call) -> None:
-        """Count it out."""
+        """Count the stream out."""
         self._streams.leave(call.caller.name)

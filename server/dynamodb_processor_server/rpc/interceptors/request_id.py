@@ -1,4 +1,4 @@
-"""Gives every call an id, the caller's own if it sent a sound one."""
+"""Gives every call a request id, the caller's own if it sent a valid one."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _VALID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 def _new_id() -> str:
-    return f"{random.getrandbits(128):032x}"  # a name to find, no secret
+    return f"{random.getrandbits(128):032x}"  # an identifier, not a secret
 
 
 class RequestIds(CallHook):
-    """Outermost: whatever happens to a call is logged and answered under its id."""
+    """Sets the request id; the outermost hook, so that all log lines and errors have the id."""
 
     def applies_to(self, method: str) -> bool:
-        """All methods."""
+        """Return True for all methods."""
         return True
 
     def on_start(self, call: Call) -> None:
-        """Take over or make the id, and send it back; the context ends with the call's task."""
+        """Adopt or create the id, and send it back; the context ends with the call's task."""
         given = call.metadata_value(HEADER)
         call.request_id = given if given and _VALID.fullmatch(given) else _new_id()
         call.trailing.append((HEADER, call.request_id))

@@ -1,4 +1,4 @@
-"""Bounds the calls of callers who are not known: probes, reflection, and refused ones."""
+"""Bounds the calls of unauthenticated callers: health, reflection, and refused calls."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _RETRY_AFTER: Final = 1.0  # seconds
 
 
 def exempt_methods(open_reflection: bool) -> tuple[str, ...]:
-    """Return how the names of methods begin that anybody may call."""
+    """Return the prefixes of methods that unauthenticated callers may call."""
     return (HEALTH, REFLECTION) if open_reflection else (HEALTH,)
 
 
 class UnauthenticatedCalls:
-    """Calls under way whose callers are not known, until gRPC has sent their statuses.
+    """Counts the calls of unauthenticated callers until gRPC has sent their statuses.
 
-    They cannot be refused when there are too many: a refusal is sent, too, and a probe must be
+    They cannot be refused when there are too many: a refusal must be sent, too, and a probe must be
     answered. So the connection that has most of them is closed.
     """
 
     def __init__(self, limit: int, close_connections: Callable[[Collection[str]], None]) -> None:
-        """Create it with nothing under way, for at least 1 call."""
+        """Create a counter that closes connections beyond `limit` calls, at least 1."""
         self.refused = 0
         self._limit = limit
         self._close_connections = close_connections
@@ -46,13 +46,13 @@ class UnauthenticatedCalls:
         return self._total
 
     def enter(self, context: _Context) -> int:
-        """Count a call in, until it has ended; return how many its connection has."""
+        """Count a call until it has ended; return the number of calls of its connection."""
         peer = context.peer()
 
         def left(_: _Context) -> None:
             self._leave(peer)
 
-        context.add_done_callback(cast("Any", left))  # the stubs know of no plain functions
+        context.add_done_callback(cast("Any", left))  # the stubs do not accept plain functions
         self._total += 1
         self._by_peer[peer] += 1
         if self._total - sum(self._by_peer[each] for each in self._closing) > self._limit:
@@ -74,14 +74,14 @@ class UnauthenticatedCalls:
 
 
 class ExemptCallLimit(CallHook):
-    """Counts probes and reflection, which nobody has to authenticate for."""
+    """Counts the calls of health and reflection, which need no authentication."""
 
     def __init__(self, calls: UnauthenticatedCalls, open_reflection: bool) -> None:
         self._calls = calls
         self._exempt = exempt_methods(open_reflection)
 
     def applies_to(self, method: str) -> bool:
-        """The methods that authenticate nobody."""
+        """Return True for methods that need no authentication."""
         return method.startswith(self._exempt)
 
     def on_start(self, call: Call) -> None:

@@ -1,4 +1,4 @@
-"""`BatchGetItems` requests to lookups, and what was found to responses."""
+"""Converts `BatchGetItems` requests to look-ups, and their results to responses."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ MAX_KEYS: Final = 100  # DynamoDB's limit
 
 @dataclass(frozen=True, slots=True)
 class ParsedBatch:
-    """A lookup, and for each key of the request the place of its key in the lookup.
+    """A look-up of unique keys, and for each key of the request its index in the look-up.
 
-    `withheld` says that items which the caller may not have are read: then the cost is not told.
+    `hides_cost` says that items which the caller may not see are read, so the cost is not returned.
     """
 
     lookup: BatchGetRequest
@@ -40,7 +40,7 @@ class ParsedBatch:
 
 
 def check_batch(request: BatchGetItemsRequest, violations: Violations) -> None:
-    """Note what is wrong whatever the table."""
+    """Add the violations of a request that do not depend on its table."""
     if not 1 <= len(request.keys) <= MAX_KEYS:
         violations.add("keys", f"has 1 to {MAX_KEYS} keys, not {len(request.keys)}")
     if request.budget.HasField("max_scanned_items"):
@@ -50,35 +50,35 @@ def check_batch(request: BatchGetItemsRequest, violations: Violations) -> None:
 def parse_batch(
     request: BatchGetItemsRequest, table: Table, rule: RowRule | None, violations: Violations
 ) -> ParsedBatch:
-    """Return the lookup that a request asks for.
+    """Return the look-up of a request.
 
     Raises InvalidRequest, and PermissionDenied where the caller may not see the whole key.
     """
     if not table.may_show_path(table.schema.base):
         raise PermissionDenied(f"the key of table {table.name} is not granted")
     key_names = frozenset(table.schema.base.cursor_attributes)
-    # What the key says is judged before anything is read.
-    withheld = rule is not None and not rule.attributes <= key_names
-    if withheld and request.budget.HasField("max_read_units"):
+    # A rule on key attributes alone is evaluated before the read, so it hides no cost.
+    hides_cost = rule is not None and not rule.attributes <= key_names
+    if hides_cost and request.budget.HasField("max_read_units"):
         violations.add("budget.max_read_units", WITHHELD)
-    strong = parse_consistency(request.consistency, "consistency", violations)
+    consistent = parse_consistency(request.consistency, "consistency", violations)
     projection = parse_projection(request.projection, "projection", violations)
     for violation in projection_violations(projection, table, "projection"):
         violations.add(violation.field, violation.description)
-    room = ValueCounter()
+    counter = ValueCounter()
     keys = [
-        parse_key(key, f"keys[{position}]", table, room, violations)
-        for position, key in enumerate(request.keys)
+        parse_key(key, f"keys[{index}]", table, counter, violations)
+        for index, key in enumerate(request.keys)
     ]
     violations.raise_any()
-    distinct = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+    unique = {key: index for index, key in enumerate(dict.fromkeys(keys))}
     names = [attribute.name for attribute in table.schema.base.key.attributes]
     wire = tuple(
-        {name: to_wire(value) for name, value in zip(names, key, strict=True)} for key in distinct
+        {name: to_wire(value) for name, value in zip(names, key, strict=True)} for key in unique
     )
     fetched, shape = build_batch(projection, table, rule)
-    lookup = BatchGetRequest(table, wire, fetched, shape, strong, rule)
-    return ParsedBatch(lookup, tuple(distinct[key] for key in keys), withheld)
+    lookup = BatchGetRequest(table, wire, fetched, shape, consistent, rule)
+    return ParsedBatch(lookup, tuple(unique[key] for key in keys), hides_cost)
 
 
 def batch_response(
@@ -86,16 +86,17 @@ def batch_response(
 ) -> BatchGetItemsResponse:
     """Return one result for each key of the request, in its order.
 
-    Items are put in while there is room; the first is, whatever its size.
+    Items are added up to `max_bytes`; the first one is always added. The keys of the others are
+    returned as deferred.
     """
     response = BatchGetItemsResponse()
     room = max_bytes
-    for key, place in zip(request.keys, batch.indexes, strict=True):
+    for key, index in zip(request.keys, batch.indexes, strict=True):
         result = response.results.add()
-        if place not in found.items:
+        if index not in found.items:
             result.deferred_key.CopyFrom(key)
             continue
-        item = found.items[place]
+        item = found.items[index]
         if item is None:
             result.missing_key.CopyFrom(key)
             continue

@@ -1,4 +1,4 @@
-"""`CacheService`: what was written to, and how the cache is used."""
+"""Implements `CacheService`: invalidation and cache statistics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dynamodb_processor_server.rpc.table_calls import TableCalls
 
 
 class CacheServicer:
-    """Ends what is cached, and counts it."""
+    """Invalidates cached pages and returns the cache's statistics."""
 
     def __init__(
         self, catalog: Catalog, calls: TableCalls, invalidator: Invalidator, store: PageStore
@@ -32,7 +32,7 @@ class CacheServicer:
     async def InvalidateCache(  # noqa: N802 - the method's name in the contract
         self, request: pb.InvalidateCacheRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.InvalidateCacheResponse:
-        """Move the tags of a table, or of the partitions that are named."""
+        """Invalidate the pages of a table, or of the named partitions."""
         access = await self._calls.open(current_call(), request.table)
         identity = access.table.schema.identity
         match request.WhichOneof("scope"):
@@ -40,7 +40,7 @@ class CacheServicer:
                 await self._invalidator.invalidate(tags_of_table(identity))
             case "partition_key":
                 violations = Violations()
-                # Others may read by indexes that the caller does not know of.
+                # Other callers may read by indexes that this caller may not see.
                 whole = await self._catalog.table(request.table)
                 partitions = parse_partitions(
                     request.partition_key,
@@ -58,28 +58,29 @@ class CacheServicer:
     async def GetCacheStats(  # noqa: N802 - the method's name in the contract
         self, request: pb.GetCacheStatsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetCacheStatsResponse:
-        """Count what is cached of the caller's tables, in all and by table.
+        """Return the cache's statistics for the caller's tables, in total and by table.
 
-        Not of tables of which it has some items only: others' reads and writes would show.
+        Tables with a row rule are left out: the figures would reveal other callers' reads and
+        writes.
         """
         grant = current_call().caller.grant
-        tallies = [
-            (name, tally)
-            for name, tally in sorted(self._store.tallies.items())
+        visible = [
+            (name, stats)
+            for name, stats in sorted(self._store.tallies.items())
             if (given := grant(name)) is not None and given.rule is None
         ]
         return pb.GetCacheStatsResponse(
-            total=_stats(sum((tally for _, tally in tallies), TableCacheStats())),
-            tables=[pb.TableCacheStats(table=name, stats=_stats(tally)) for name, tally in tallies],
+            total=_stats(sum((stats for _, stats in visible), TableCacheStats())),
+            tables=[pb.TableCacheStats(table=name, stats=_stats(stats)) for name, stats in visible],
             max_bytes=self._store.max_bytes,
         )
 
 
-def _stats(tally: TableCacheStats) -> pb.CacheStats:
+def _stats(stats: TableCacheStats) -> pb.CacheStats:
     return pb.CacheStats(
-        entries=tally.pages,
-        bytes=tally.bytes,
-        hits=tally.hits,
-        misses=tally.misses,
-        evictions=tally.evictions,
+        entries=stats.pages,
+        bytes=stats.bytes,
+        hits=stats.hits,
+        misses=stats.misses,
+        evictions=stats.evictions,
     )

@@ -1,4 +1,4 @@
-"""`CatalogService`: what can be read."""
+"""Implements `CatalogService`: the tables that a caller may read, with their keys and indexes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class CatalogServicer:
     async def ListTables(  # noqa: N802 - the method's name in the contract
         self, request: pb.ListTablesRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListTablesResponse:
-        """List granted tables by name; a page token is the last name of the page before."""
+        """List granted tables by name; a page token is the last name of the previous page."""
         if request.page_size < 0:
             raise InvalidRequest.of("page_size", f"must not be negative, is {request.page_size}")
         caller = current_call().caller

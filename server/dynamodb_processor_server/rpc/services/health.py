@@ -1,7 +1,7 @@
-"""The standard health service, `grpc.health.v1.Health`: what lives, what is ready, what changes.
+"""Implements the standard health service, `grpc.health.v1.Health`: liveness, readiness and Watch.
 
-Setting a status never waits for a client. Each Watch call keeps an event of its own and writes the
-latest status by itself, so a client that does not read delays nobody but itself.
+Setting a status never waits for a client. Each Watch call has its own event and writes the latest
+status itself, so a client that does not read delays only itself.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from dynamodb_processor_server.errors import Draining, InvalidRequest, Overloade
 _Context = grpc.aio.ServicerContext[Any, Any]
 _CheckResponse: Final[Any] = health_pb2.HealthCheckResponse
 _LIST_RESPONSE: Final[Any] = health_pb2.DESCRIPTOR.message_types_by_name["HealthListResponse"]
-_ListResponse: Final[Any] = GetMessageClass(_LIST_RESPONSE)  # the stubs do not know it
+_ListResponse: Final[Any] = GetMessageClass(_LIST_RESPONSE)  # the stubs lack it
 
-# A Watch call keeps its request for as long as it is open, and anybody may send one.
+# A Watch call keeps its request while it is open, and needs no authentication.
 _MAX_REQUEST_BYTES: Final = 512
 _MAX_PER_CONNECTION: Final = 16
 _RETRY_AFTER: Final = 5.0  # seconds
 _SHUTTING_DOWN: Final = "the server is shutting down; watch another"
-_LAST_WRITE_SECONDS: Final = 1.0  # for the last status of a Watch, once the server leaves
+_LAST_WRITE_SECONDS: Final = 1.0  # for the last status of a Watch, once the server stops
 
 
 class Health:
-    """The servicer. `liveness` is always SERVING; every other name follows readiness."""
+    """The health servicer. `liveness` is always SERVING; every other name follows readiness."""
 
     def __init__(self, services: Sequence[str], max_watches: int) -> None:
-        """Create it, not ready.
+        """Create the servicer in the state "not ready".
 
         Args:
             services: Full names of the services that follow readiness, as "" and "readiness" do.
-            max_watches: Watch calls open at once, at least 2; no address has more than half of
+            max_watches: Watch calls open at once, at least 2. No address has more than half of
                 them, no connection more than 16.
         """
         self._following = ("", "readiness", *services)
@@ -54,13 +54,13 @@ class Health:
         return len(self._watches)
 
     def set_ready(self, ready: bool) -> None:
-        """Publish whether calls are welcome."""
+        """Publish whether the server is ready for calls."""
         status = _CheckResponse.SERVING if ready else _CheckResponse.NOT_SERVING
         self._statuses.update(dict.fromkeys(self._following, status))
         self._watches.wake()
 
     def end_watches(self) -> None:
-        """End every Watch call: after its latest status or, if that cannot be written, without."""
+        """End every Watch call, after its latest status if that can be written."""
         self._watches.end()
 
     async def Check(  # noqa: N802 - the method's name in its contract
@@ -116,23 +116,23 @@ class _Watch:
         self._writing: asyncio.Timeout | None = None
 
     async def write(self, context: _Context, response: Message) -> None:
-        """Send a response, for as long as that takes or until shortly after `end`."""
+        """Send a response without a time bound, or until shortly after `end`."""
         try:
             limit = _LAST_WRITE_SECONDS if self.ended else None
             async with asyncio.timeout(limit) as self._writing:
                 await context.write(response)
         except TimeoutError:
-            # The response is still under way, so no status could follow it. The call ends with its
+            # The response is still being sent, so no status could follow it. The call ends with its
             # connection.
             raise asyncio.CancelledError from None
         except grpc.aio.InternalError:
-            # gRPC could not send: the client has left, which is no failure of the server.
+            # gRPC could not send: the client has disconnected, which is no failure of the server.
             raise asyncio.CancelledError from None
         finally:
             self._writing = None
 
     def end(self) -> None:
-        """Wake the call to end, and let what it writes at this moment take one more second."""
+        """Wake the call so that it ends, and give a write in progress one more second."""
         self.ended = True
         self.changed.set()
         if self._writing is not None:
@@ -158,7 +158,7 @@ class _Watches:
     def open(self, peer: str) -> Iterator[_Watch]:
         """Count a call from `peer`, such as "ipv4:127.0.0.1:40000"; raise Overloaded if too many.
 
-        The whole text names a connection; what comes before the port is an address.
+        The whole text identifies a connection; the part before the port is its address.
         """
         address = peer.rpartition(":")[0]
         if self._by_connection[peer] >= _MAX_PER_CONNECTION:
@@ -189,7 +189,7 @@ class _Watches:
             watch.changed.set()
 
     def end(self) -> None:
-        """End every call, and refuse those that come from now on."""
+        """End every call, and refuse new ones."""
         self._ended = True
         for watch in self._open:
             watch.end()
