@@ -12,8 +12,8 @@ import pytest
 from dynamodb_processor_server.demo.tool_cache import ToolCache
 from tests.interop.node import install_packages, node
 from tests.support.documentation import ROOT, code_blocks
-from tests.unit.client.conftest import running
-from tests.unit.client.service import Cut, Failure, FakeService, numbered
+from tests.support.fake_server import running
+from tests.support.fake_service import Cut, Failure, FakeService, numbered
 
 _BROKEN: Final = Failure(grpc.StatusCode.UNAVAILABLE)
 _REFUSED: Final = Failure(grpc.StatusCode.PERMISSION_DENIED, "not you")

@@ -5,56 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
-import grpc
 import pytest
 
-from dynamodb_processor.v1.cache_service_pb2_grpc import add_CacheServiceServicer_to_server
-from dynamodb_processor.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
-from dynamodb_processor.v1.query_service_pb2_grpc import add_QueryServiceServicer_to_server
 from dynamodb_processor_client import QueryClient, ResumePolicy
+from tests.support.fake_server import running
+from tests.support.fake_service import FakeService, numbered
 from tests.unit.client.commands import COMMAND, Outcome, Run
-from tests.unit.client.service import FakeService, numbered
-
-
-@dataclass
-class FakeTime:
-    """A clock that only `sleep` advances; it records the requested pauses."""
-
-    now: float = 1_000.0
-    pauses: list[float] = field(default_factory=list)
-
-    def read(self) -> float:
-        """Return the time."""
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        """Advance the time at once."""
-        self.pauses.append(seconds)
-        self.now += seconds
-
-
-@asynccontextmanager
-async def running(
-    service: FakeService, credentials: grpc.ServerCredentials | None = None
-) -> AsyncIterator[grpc.aio.Server]:
-    """Run the service on a free port and set its address."""
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    add_QueryServiceServicer_to_server(service, server)
-    add_CatalogServiceServicer_to_server(service, server)
-    add_CacheServiceServicer_to_server(service, server)
-    if credentials is None:
-        port = server.add_insecure_port("127.0.0.1:0")
-    else:
-        port = server.add_secure_port("127.0.0.1:0", credentials)
-    service.address = f"127.0.0.1:{port}"
-    await server.start()
-    try:
-        yield server
-    finally:
-        await server.stop(grace=None)
+from tests.unit.client.fake_time import FakeTime
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dynamodb_processor_client import Budget, CachePolicy, DeadlineExceeded, Query, QueryClient
-from tests.unit.client.service import FakeService
+from tests.support.fake_service import FakeService
 
 _HALF = "\ud800"  # half a surrogate pair
 _WRONG_ARGUMENTS: list[tuple[str, Any, str]] = [

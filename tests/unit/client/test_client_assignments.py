@@ -10,8 +10,8 @@ import pytest
 
 from dynamodb_processor.v1.value_pb2 import AttributeValue
 from dynamodb_processor_client.assignments import attribute, parameter
+from tests.support.fake_service import FakeService
 from tests.unit.client.commands import Run
-from tests.unit.client.service import FakeService
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dynamodb_processor_client import CacheCounters, CacheStats, QueryClient
+from tests.support.fake_service import FakeService
 from tests.unit.client.commands import Run, run_on_terminal
-from tests.unit.client.service import FakeService
 
 
 def fill(service: FakeService) -> CacheStats:

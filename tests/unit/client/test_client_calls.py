@@ -47,7 +47,7 @@ from dynamodb_processor_client import (
     Unavailable,
     Violation,
 )
-from tests.unit.client.service import Failure, FakeService
+from tests.support.fake_service import Failure, FakeService
 
 
 async def test_a_page(client: QueryClient) -> None:

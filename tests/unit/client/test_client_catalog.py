@@ -19,7 +19,7 @@ from dynamodb_processor_client import (
     TableSummary,
     Unauthenticated,
 )
-from tests.unit.client.service import Failure, FakeService
+from tests.support.fake_service import Failure, FakeService
 
 
 async def test_listing_the_tables(client: QueryClient, service: FakeService) -> None:

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from dynamodb_processor_client import Query, QueryClient
-from tests.unit.client.conftest import running
-from tests.unit.client.service import BROKEN, FakeService, numbered
+from tests.support.fake_server import running
+from tests.support.fake_service import BROKEN, FakeService, numbered
 
 
 async def test_calls_go_to_every_replica() -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
 from dynamodb_processor_client.command import main
+from tests.support.fake_service import Cut, Failure, FakeService, numbered
 from tests.unit.client.commands import COMMAND, Run, run_on_terminal
-from tests.unit.client.service import Cut, Failure, FakeService, numbered
 
 
 async def test_a_query_when_piped(run: Run, service: FakeService) -> None:

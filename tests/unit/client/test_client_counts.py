@@ -21,7 +21,7 @@ from dynamodb_processor_client import (
     Query,
     QueryClient,
 )
-from tests.unit.client.service import Failure, FakeService
+from tests.support.fake_service import Failure, FakeService
 
 
 async def test_a_count(client: QueryClient) -> None:

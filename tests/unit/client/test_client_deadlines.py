@@ -8,7 +8,7 @@ import pytest
 
 from dynamodb_processor_client import DeadlineExceeded
 from dynamodb_processor_client.deadlines import Deadline
-from tests.unit.client.conftest import FakeTime
+from tests.unit.client.fake_time import FakeTime
 
 
 async def test_each_call_gets_the_remaining_time(time: FakeTime) -> None:

@@ -8,7 +8,7 @@ from dynamodb_processor.v1 import query_pb2
 from dynamodb_processor.v1.query_service_pb2 import ExplainQueryRequest, ExplainQueryResponse
 from dynamodb_processor.v1.value_pb2 import AttributeValue
 from dynamodb_processor_client import AccessPath, Explanation, Query, QueryClient, RejectedPath
-from tests.unit.client.service import FakeService
+from tests.support.fake_service import FakeService
 
 
 async def test_an_explanation(client: QueryClient, service: FakeService) -> None:

@@ -22,8 +22,9 @@ from dynamodb_processor_client import (
     Unavailable,
     Value,
 )
-from tests.unit.client.conftest import FakeTime, running
-from tests.unit.client.service import Context, Failure, FakeService, numbered
+from tests.support.fake_server import running
+from tests.support.fake_service import Context, Failure, FakeService, numbered
+from tests.unit.client.fake_time import FakeTime
 
 
 def keys(*numbers: int) -> list[dict[str, int]]:

@@ -9,8 +9,8 @@ from google.rpc.error_details_pb2 import BadRequest
 from dynamodb_processor.v1 import catalog_service_pb2
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
 from dynamodb_processor_client.comparisons import comparisons, names
+from tests.support.fake_service import Failure, FakeService
 from tests.unit.client.commands import Run, run_on_terminal
-from tests.unit.client.service import Failure, FakeService
 
 
 @pytest.fixture

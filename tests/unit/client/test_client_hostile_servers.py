@@ -33,9 +33,10 @@ from dynamodb_processor_client import (
     ResumePolicy,
     Unavailable,
 )
+from tests.support.fake_server import running
+from tests.support.fake_service import BROKEN, Context, Failure, FakeService, numbered
 from tests.unit.client.commands import COMMAND, Outcome, Run
-from tests.unit.client.conftest import FakeTime, running
-from tests.unit.client.service import BROKEN, Context, Failure, FakeService, numbered
+from tests.unit.client.fake_time import FakeTime
 
 
 class BrokenService(FakeService):

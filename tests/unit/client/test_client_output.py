@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
+from tests.support.fake_service import FakeService, numbered
 from tests.unit.client.commands import Run, run_on_terminal
-from tests.unit.client.service import FakeService, numbered
 
 
 def _wide(columns: int) -> Item:

@@ -8,7 +8,7 @@ from boto3.dynamodb.conditions import Attr, Key
 from dynamodb_processor.v1 import query_pb2
 from dynamodb_processor.v1.value_pb2 import AttributeValue, ListValue
 from dynamodb_processor_client import Query, QueryClient
-from tests.unit.client.service import FakeService
+from tests.support.fake_service import FakeService
 
 
 async def test_one_query_serves_every_method(client: QueryClient, service: FakeService) -> None:

@@ -16,8 +16,8 @@ import grpc
 import pytest
 
 from dynamodb_processor.v1 import query_pb2
+from tests.support.fake_service import Cut, Failure, FakeService, numbered
 from tests.unit.client.commands import COMMAND
-from tests.unit.client.service import Cut, Failure, FakeService, numbered
 from tests.unit.client.standard_streams import End, Kind, popen, start_between, until
 
 NO_TRACEBACK = ("Traceback", "Exception ignored")

@@ -25,8 +25,8 @@ from dynamodb_processor_client import (
     ResumePolicy,
     Unavailable,
 )
-from tests.unit.client.conftest import FakeTime
-from tests.unit.client.service import BROKEN, Cut, Failure, FakeService
+from tests.support.fake_service import BROKEN, Cut, Failure, FakeService
+from tests.unit.client.fake_time import FakeTime
 
 
 async def _numbers(stream: AsyncIterator[Item]) -> list[int]:

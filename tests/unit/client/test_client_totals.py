@@ -8,7 +8,7 @@ import pytest
 
 from dynamodb_processor.v1 import query_pb2
 from dynamodb_processor_client import Query, QueryClient, Total
-from tests.unit.client.service import Cut, FakeService
+from tests.support.fake_service import Cut, FakeService
 
 
 async def test_a_page_has_the_requested_total(client: QueryClient, service: FakeService) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dynamodb_processor.v1 import query_pb2
+from tests.support.fake_service import FakeService
 from tests.unit.client.commands import Run, run_on_terminal
-from tests.unit.client.service import FakeService
 
 
 async def test_totals_go_to_stderr(run: Run) -> None:
