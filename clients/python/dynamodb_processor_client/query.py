@@ -135,7 +135,9 @@ def _condition(
                 raise TypeError(f"a Query has no argument {name}, and its expression no :{name}")
         return expression, values
     if values:
-        raise ValueError("a condition brings its own parameters; none can be added")
+        raise ValueError(
+            f"a condition brings its own parameters; {', '.join(values)} cannot be added"
+        )
     text, rendered = render(expression)
     return text, cast("dict[str, Value]", rendered)
 

@@ -77,7 +77,7 @@ def test_wrong_arguments_are_refused_when_the_query_is_made() -> None:
         Query("numbers", "n = :n", n=1.5)  # type: ignore[arg-type]  # as a checker would say
     with pytest.raises(ValueError, match="given twice: n"):
         Query("numbers", "n = :n", n=1, parameters={"n": 2})
-    with pytest.raises(ValueError, match="brings its own parameters"):
+    with pytest.raises(ValueError, match="brings its own parameters; n cannot be added"):
         Query("numbers", Attr("n").eq(1), n=1)
     with pytest.raises(TypeError, match="list of paths"):
         Query("numbers", projection="n")
