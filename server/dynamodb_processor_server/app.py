@@ -107,7 +107,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             served = MetricsServer(service.registry, host.strip("[]"), int(port))
             app.metrics_port = stack.enter_context(served).port
         # First, so that it ends last: pages are served from the cache until the server has drained.
-        run_in_background(service.followers.follow(), stack)
+        run_in_background(service.followers.run(), stack)
         log_keys_without_tables(service.keys.current, service.declaration.current)
         stack.callback(flush_access_log)
         stack.push_async_callback(app.drain)  # also when the start is broken off

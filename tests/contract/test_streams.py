@@ -1,4 +1,4 @@
-"""Following the stream of a table in DynamoDB Local: every write moves all that it touched."""
+"""Consuming a stream of DynamoDB Local: every write invalidates the partitions that it affects."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import REGION, create_table
 from tests.support.lengths import timely
 from tests.support.running import eventually
-from tests.unit.change_streams.scripted_stream import RecordingCache, told
+from tests.unit.change_streams.scripted_stream import RecordingCache, partition_text
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -61,30 +61,31 @@ BOTH: Final = "NEW_AND_OLD_IMAGES"
 
 
 class TimedCache(RecordingCache):
-    """Notes when each move was made as well."""
+    """Records the time of each invalidation as well."""
 
     def __init__(self) -> None:
         super().__init__()
         self.times: list[tuple[float, str]] = []
 
     async def invalidate_partitions(self, table: Table, partitions: Collection[Partition]) -> None:
-        """Note partitions."""
+        """Record partitions."""
         await super().invalidate_partitions(table, partitions)
         now = time.monotonic()
-        self.times += [(now, told(partition)) for partition in partitions]
+        self.times += [(now, partition_text(partition)) for partition in partitions]
 
 
-class Followed:
-    """A table, its stream and what following it moved."""
+class ConsumedTable:
+    """A table, its stream, and the invalidations that the stream's consumer made."""
 
     def __init__(self, dynamodb: Any, endpoint_url: str) -> None:
         self.client = dynamodb
-        self.streams = DynamoDBStreams(ClientSettings(endpoint_url=endpoint_url, region=REGION))
+        settings = ClientSettings(endpoint_url=endpoint_url, region=REGION)
+        self.streams = DynamoDBStreams(settings)
         self.cache = TimedCache()
         self.table: Table | None = None
 
     async def describe(self) -> Table:
-        """Look at the table."""
+        """Describe the table."""
         config = TableConfig(table=SCHEMA.table)
         description = await self.ask("describe_table")
         self.table = Table("rooms", config, parse_description(description["Table"]))
@@ -101,23 +102,25 @@ class Followed:
 
 
 @pytest.fixture
-def followed(dynamodb: Any, dynamodb_local: str) -> Followed:
-    """A table with a stream, not followed yet."""
+def consumed(dynamodb: Any, dynamodb_local: str) -> ConsumedTable:
+    """A table with a stream that is not consumed yet."""
     create_table(dynamodb, SCHEMA, BOTH)
-    return Followed(dynamodb, dynamodb_local)
+    return ConsumedTable(dynamodb, dynamodb_local)
 
 
 @asynccontextmanager
-async def following(followed: Followed) -> AsyncIterator[StreamConsumer]:
-    """Follow the stream for the time of the `async with`."""
-    await followed.describe()
-    async with followed.streams:
-        pace = PollSettings(poll=0.2, max_lag=10.0)
-        follower = StreamConsumer(lambda: followed.table, followed.streams, followed.cache, pace)
-        task = asyncio.create_task(follower.follow())
+async def consuming(consumed: ConsumedTable) -> AsyncIterator[StreamConsumer]:
+    """Consume the stream for the time of the `async with`."""
+    await consumed.describe()
+    async with consumed.streams:
+        poll_settings = PollSettings(interval=0.2, max_lag=10.0)
+        consumer = StreamConsumer(
+            lambda: consumed.table, consumed.streams, consumed.cache, poll_settings
+        )
+        task = asyncio.create_task(consumer.run())
         try:
-            await eventually(lambda: bool(follower.tally.table_invalidations[STARTED]))
-            yield follower
+            await eventually(lambda: bool(consumer.stats.table_invalidations[STARTED]))
+            yield consumer
         finally:
             task.cancel()
             await asyncio.wait((task,))
@@ -137,7 +140,7 @@ def _item(random: Random, room: str, number: int) -> WireItem:
 
 
 def _partitions(item: WireItem | None) -> set[str]:
-    """Return the partitions that hold an item, going by the test's own schema."""
+    """Return the partitions that hold an item, by the test's own schema."""
     if item is None:
         return set()
     found = {f"@table={item['room']['S']}"}
@@ -154,14 +157,14 @@ def _shown(value: Any) -> str:
     return numbers[data] if kind == "N" else str(data)
 
 
-async def test_every_write_moves_what_it_touched(
-    followed: Followed, show_line: Callable[[str], None]
+async def test_every_write_invalidates_the_partitions_it_affects(
+    consumed: ConsumedTable, show_line: Callable[[str], None]
 ) -> None:
-    """Items move between partitions of the table's indexes: those left and those entered move."""
+    """Items change their index partitions: the old and the new partition are both invalidated."""
     random = Random(6)
     items: dict[tuple[str, int], WireItem] = {}
     writes: list[tuple[float, set[str]]] = []
-    async with following(followed) as follower:
+    async with consuming(consumed) as consumer:
         for _ in range(_WRITES):
             room, number = random.choice("abc"), random.randrange(12)
             old = items.pop((room, number), None)
@@ -169,61 +172,61 @@ async def test_every_write_moves_what_it_touched(
             began = time.monotonic()
             if new is None:
                 key = {"room": {"S": room}, "number": {"N": str(number)}}
-                await followed.ask("delete_item", Key=key)
+                await consumed.ask("delete_item", Key=key)
             else:
-                await followed.write(new)
+                await consumed.write(new)
                 items[room, number] = new
             if old != new:
                 writes.append((began, _partitions(old) | _partitions(new)))
-        await eventually(lambda: sum(follower.tally.ages) >= len(writes))
-    assert follower.tally.table_invalidations == {STARTED: 1}
+        await eventually(lambda: sum(consumer.stats.ages) >= len(writes))
+    assert consumer.stats.table_invalidations == {STARTED: 1}
     lags = []
-    for began, touched in writes:
-        for name in touched:
-            later = [at for at, moved in followed.cache.times if moved == name and at > began]
-            assert later, f"{name} was not moved"
+    for began, affected in writes:
+        for name in affected:
+            later = [at for at, text in consumed.cache.times if text == name and at > began]
+            assert later, f"{name} was not invalidated"
             lags.append(later[0] - began)
     lags.sort()
     p50, p99 = (lags[int(len(lags) * share)] for share in (0.5, 0.99))
     show_line(
-        f"stream: {len(writes)} writes, {len(lags)} partitions moved after "
+        f"stream: {len(writes)} writes, {len(lags)} partitions invalidated after "
         f"{p50:.3f} s (p50), {p99:.3f} s (p99)"
     )
     assert timely(p99, 5.0)
 
 
-async def test_keys_alone_move_the_table(followed: Followed) -> None:
-    """A stream of another view does not show what indexes held."""
-    create_table(followed.client, SCHEMA, "KEYS_ONLY")
-    async with following(followed) as follower:
-        await followed.write(_item(Random(1), "a", 1))
-        await eventually(lambda: bool(follower.tally.table_invalidations[NO_IMAGES]))
-    assert followed.cache.times == []
+async def test_records_with_keys_alone_invalidate_the_table(consumed: ConsumedTable) -> None:
+    """A stream with another view type does not show the index partitions of an item."""
+    create_table(consumed.client, SCHEMA, "KEYS_ONLY")
+    async with consuming(consumed) as consumer:
+        await consumed.write(_item(Random(1), "a", 1))
+        await eventually(lambda: bool(consumer.stats.table_invalidations[NO_IMAGES]))
+    assert consumed.cache.times == []
 
 
-async def test_a_stream_that_is_switched_off_and_on_is_another_one(followed: Followed) -> None:
-    """The table is moved when the new one is followed, and its writes are seen."""
-    async with following(followed) as follower:
-        first = followed.table
-        await followed.ask("update_table", StreamSpecification={"StreamEnabled": False})
-        assert (await followed.describe()).schema.stream_arn is None
+async def test_a_stream_that_is_switched_off_and_on_is_another_one(consumed: ConsumedTable) -> None:
+    """The table is invalidated when the new stream is consumed, and new writes are processed."""
+    async with consuming(consumed) as consumer:
+        first = consumed.table
+        await consumed.ask("update_table", StreamSpecification={"StreamEnabled": False})
+        assert (await consumed.describe()).schema.stream_arn is None
         view = {"StreamEnabled": True, "StreamViewType": BOTH}
-        await asyncio.sleep(1)  # a stream is named by the moment it was made
-        await followed.ask("update_table", StreamSpecification=view)
-        assert (await followed.describe()).schema != (first and first.schema)
-        await eventually(lambda: follower.tally.table_invalidations[STARTED] == 2)
-        await followed.write(_item(Random(1), "a", 1))
-        await eventually(lambda: bool(followed.cache.times))
-        assert follower.tally.table_invalidations[BEHIND] == 0
-        assert follower.tally.table_invalidations[LOST] == 0
+        await asyncio.sleep(1)  # a stream's name is the second of its creation
+        await consumed.ask("update_table", StreamSpecification=view)
+        assert (await consumed.describe()).schema != (first and first.schema)
+        await eventually(lambda: consumer.stats.table_invalidations[STARTED] == 2)
+        await consumed.write(_item(Random(1), "a", 1))
+        await eventually(lambda: bool(consumed.cache.times))
+        assert consumer.stats.table_invalidations[BEHIND] == 0
+        assert consumer.stats.table_invalidations[LOST] == 0
 
 
-async def test_the_source_says_what_is_lost(followed: Followed) -> None:
-    """A stream that does not exist is lost; an iterator that is worn out is not."""
-    table = await followed.describe()
+async def test_a_stream_or_shard_that_does_not_exist_is_lost(consumed: ConsumedTable) -> None:
+    """The source returns records in order, and raises RecordsLost for unknown names."""
+    table = await consumed.describe()
     stream = StreamLocation.of(table)
     assert stream is not None
-    async with followed.streams as streams:
+    async with consumed.streams as streams:
         (shard,) = await streams.shards(stream)
         assert (shard.parent, shard.closed) == (None, False)
         cursor = ShardCursor(shard.shard_id, Start.TRIM_HORIZON, 0.0)
@@ -231,7 +234,7 @@ async def test_the_source_says_what_is_lost(followed: Followed) -> None:
         assert (batch.records, batch.full) == ([], False)
         assert batch.iterator is not None
         for number in range(3):
-            await followed.write({"room": {"S": "a"}, "number": {"N": str(number)}})
+            await consumed.write({"room": {"S": "a"}, "number": {"N": str(number)}})
         batch = await streams.records(stream, batch.iterator)
         assert [record.change for record in batch.records] == ["INSERT"] * 3
         again = replace(cursor, sequence=batch.records[0].sequence)

@@ -1,16 +1,16 @@
-"""Leases in memory, on a clock of the test's own, from which a replica can be cut off."""
+"""Leases in memory, on a clock of the test, from which a replica can be disconnected."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from dynamodb_processor_server.change_streams.port import NOWHERE, Checkpoint, Leases
+from dynamodb_processor_server.change_streams.port import NO_CHECKPOINT, Checkpoint, Leases
 from dynamodb_processor_server.errors import BackendUnavailable
 
 
 class MemoryLeases:
-    """What replicas share. `error` is what everything asked of it fails with."""
+    """The leases that replicas share. Every operation raises `error` if it is set."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.error: Exception | None = None
@@ -26,15 +26,15 @@ class MemoryLeases:
         """Lose all leases."""
         self._held.clear()
 
-    async def take(self, name: str, holder: str, seconds: float) -> Checkpoint | None:
+    async def acquire(self, name: str, holder: str, seconds: float) -> Checkpoint | None:
         """Take a lease."""
         now = self._time()
         held_by, until = self._held.get(name, (holder, now))
         if held_by != holder and until > now:
             return None
         self._held[name] = holder, now + seconds
-        checkpoint, until = self._checkpoints.get(name, (NOWHERE, now))
-        return replace(checkpoint, valid_for=until - now) if until > now else NOWHERE
+        checkpoint, until = self._checkpoints.get(name, (NO_CHECKPOINT, now))
+        return replace(checkpoint, valid_for=until - now) if until > now else NO_CHECKPOINT
 
     async def renew(
         self, name: str, holder: str, seconds: float, checkpoint: Checkpoint | None
@@ -60,8 +60,8 @@ class MemoryLeases:
 
 
 @dataclass
-class Severable:
-    """What one replica sees of leases: nothing once it was cut off."""
+class SeverableLeases:
+    """One replica's connection to the leases; every operation fails while `is_cut`."""
 
     leases: Leases
     is_cut: bool = False
@@ -71,9 +71,9 @@ class Severable:
             raise BackendUnavailable("cut off")
         return self.leases
 
-    async def take(self, name: str, holder: str, seconds: float) -> Checkpoint | None:
+    async def acquire(self, name: str, holder: str, seconds: float) -> Checkpoint | None:
         """Take a lease."""
-        return await self._reach().take(name, holder, seconds)
+        return await self._reach().acquire(name, holder, seconds)
 
     async def renew(
         self, name: str, holder: str, seconds: float, checkpoint: Checkpoint | None

@@ -1,4 +1,4 @@
-"""Follows one table's stream, so that what is written there invalidates what is cached here."""
+"""Consumes one table's DynamoDB stream and invalidates the cached pages that each write affects."""
 
 from __future__ import annotations
 
@@ -29,32 +29,33 @@ from dynamodb_processor_server.runtime.timing import Clock, PollSettings
 
 _log = structlog.get_logger(__name__)
 
-_RECORDS_AT_ONCE: Final = 100  # then the event loop may see to others
-_LONGEST_PAUSE: Final = 1.0  # seconds, after which the table is looked at again
+_RECORDS_AT_ONCE: Final = 100  # then the event loop may run other tasks
+_LONGEST_PAUSE: Final = 1.0  # seconds, after which the table's description is read again
 
-# Why a whole table is invalidated.
-STARTED: Final = "started"  # whatever was written before is unknown
+# Reasons for invalidating a whole table.
+STARTED: Final = "started"  # earlier writes are unknown
 LOST: Final = "lost"  # records were trimmed, or the stream is gone
-NO_IMAGES: Final = "no_images"  # a record does not show which partitions it touched
-TAKEN_OVER: Final = "taken_over"  # where the last follower stopped is not known
-BEHIND: Final = "behind"  # not everything written in the last `max_lag` seconds is known
+NO_IMAGES: Final = "no_images"  # a record does not show which partitions it affects
+TAKEN_OVER: Final = "taken_over"  # the last consumer's checkpoint is of another stream
+BEHIND: Final = "behind"  # writes of the last `max_lag` seconds are not all known
 
 
 class StreamConsumer:
-    """Invalidates what the records of one table's stream touch.
+    """Invalidates the pages that the records of one table's stream affect.
 
-    Whenever it cannot say what was written, it invalidates the whole table: when it starts, when
-    records are lost, and every `max_lag` seconds as long as it is further behind than that or the
-    table has no stream. It then goes on from the latest records, as those before no longer matter.
+    It invalidates the whole table whenever it cannot know every write: when it starts, when records
+    are lost, and every `max_lag` seconds as long as its lag is larger than that or the table has no
+    stream. It then continues with the latest records, as earlier ones no longer matter.
 
     Args:
-        table: Gives the table as the catalog has it now, None while it is not described.
+        table: Returns the table as the catalog has it now, None while it is not described.
         source: Reads streams.
-        invalidations: What to tell.
-        pace: How often to read, and how far behind is too far.
-        timing: Clock, sleep and random.
-        resume: Where another follower stood, from which this one goes on; None for the first.
-        tally: What to count in.
+        invalidations: Receives the invalidations.
+        poll_settings: How often to read, and the largest lag.
+        clock: Clock, sleep and random numbers.
+        resume: The checkpoint of another consumer from which this one continues; None for the
+            first.
+        stats: The counters to update.
     """
 
     def __init__(
@@ -62,56 +63,55 @@ class StreamConsumer:
         table: Callable[[], Table | None],
         source: StreamSource,
         invalidations: Invalidations,
-        pace: PollSettings,
-        timing: Clock | None = None,
+        poll_settings: PollSettings,
+        clock: Clock | None = None,
         *,
         resume: Checkpoint | None = None,
-        tally: ConsumerStats | None = None,
+        stats: ConsumerStats | None = None,
     ) -> None:
-        self.tally = tally or ConsumerStats()
+        self.stats = stats or ConsumerStats()
         self._find_table = table
         self._source = source
         self._invalidations = invalidations
-        self._pace = pace
-        self._timing = timing or Clock()
+        self._poll_settings = poll_settings
+        self._clock = clock or Clock()
         self._table: Table | None = None
-        self._reading: ShardReader | None = None
-        self._begun = False
+        self._reader: ShardReader | None = None
+        self._started = False
         self._restarts = 0
-        self._pending_invalidation_reason: str | None = (
-            None  # why the table has to be moved, if it has
-        )
+        self._pending_invalidation_reason: str | None = None
         self._resume = resume
         self._resumed = False
-        self._stood_at = self._moved_at = self._timing.clock()
+        self._processed_until = self._invalidated_at = self._clock.now()
         if resume is not None:
-            # As far behind as the other one was, and for as long as nobody has followed since.
-            self._stood_at -= max(0.0, pace.max_lag - resume.valid_for)
-            self._moved_at = -inf
+            # The other consumer's lag, plus the time since during which no consumer ran.
+            self._processed_until -= max(0.0, poll_settings.max_lag - resume.valid_for)
+            self._invalidated_at = -inf
 
     @property
-    def behind(self) -> float:
-        """For how many seconds it has not been sure to know everything that was written."""
-        return self._timing.clock() - self._stood_at
+    def lag(self) -> float:
+        """Seconds since the time up to which every write is known to be processed."""
+        return self._clock.now() - self._processed_until
 
     @property
     def checkpoint(self) -> Checkpoint | None:
-        """Where it stands, None while it cannot say."""
-        places = self._reading.places if self._reading and self._begun else None
-        if self._table is None or places is None:
+        """The progress from which another consumer can continue, None while there is none."""
+        progress = self._reader.progress if self._reader and self._started else None
+        if self._table is None or progress is None:
             return None
-        return Checkpoint(_subject(self._table), places, self._pace.max_lag - self.behind)
+        valid_for = self._poll_settings.max_lag - self.lag
+        return Checkpoint(_fingerprint(self._table), progress, valid_for)
 
-    async def follow(self) -> NoReturn:
-        """Follow until cancelled."""
+    async def run(self) -> NoReturn:
+        """Consume the stream until cancelled."""
         while True:
-            for step in (self._poll_once, self._guard):
+            for step in (self._poll_once, self._enforce_max_lag):
                 try:
                     await step()
-                except Exception:  # noqa: BLE001 - a defect must not leave the cache alone
+                except Exception:  # noqa: BLE001 - a defect must not end invalidation
                     _log.exception("stream_follower_failed", table=self._name)
-                    self._lose()
-            await self._timing.sleep(self._pause())
+                    self._restart_after_loss()
+            await self._clock.sleep(self._pause())
 
     @property
     def _name(self) -> str:
@@ -120,47 +120,48 @@ class StreamConsumer:
     async def _poll_once(self) -> None:
         table = self._find_table()
         if table is None:
-            await self._leave()
+            await self._stop_reading()
         elif self._table is None or table.schema != self._table.schema:
-            self._take(table)
+            self._start_reading(table)
         else:
             self._table = table
-        if self._reading is None:
+        if self._reader is None:
             return
         try:
-            await self._reading.turn()
+            await self._reader.poll()
         except RecordsLost as error:
             _log.warning("stream_lost", table=self._name, reason=str(error))
-            self._lose()
+            self._restart_after_loss()
             return
-        if not self._reading.established:
+        if not self._reader.established:
             return
-        if not self._begun:
+        if not self._started:
             if not self._resumed:
                 await self._invalidate_table(STARTED)
-            self._begun = True
+            self._started = True
             self._restarts = 0
             _log.info("stream_followed", table=self._name, resumed=self._resumed)
-        self._stood_at = max(self._stood_at, self._reading.read_until)
+        self._processed_until = max(self._processed_until, self._reader.read_until)
 
-    def _take(self, table: Table) -> None:
-        """Begin anew with a table as it is described now."""
+    def _start_reading(self, table: Table) -> None:
+        """Start with a table whose description is new or has changed."""
         self._table = table
         resume, self._resume = self._resume, None
         if resume is None:
             self._restart()
-        elif resume.of == _subject(table):
+        elif resume.fingerprint == _fingerprint(table):
             self._restart(resume)
         else:
             self._pending_invalidation_reason = TAKEN_OVER
             self._restart()
-        if self._reading is None:
+        if self._reader is None:
             _log.error("stream_missing", table=table.name, dynamodb_table=table.schema.name)
 
-    async def _leave(self) -> None:
-        """Stop reading for a table that is not described: no page of it is asked for until it is.
+    async def _stop_reading(self) -> None:
+        """Stop reading for a table that is not described.
 
-        Those that are cached must not be what is found then.
+        No page of it is requested until it is described again. The pages that are cached now must
+        not be served then.
         """
         if self._table is not None:
             await self._invalidate_table(LOST)
@@ -168,82 +169,82 @@ class StreamConsumer:
             self._restart()
 
     def _restart(self, resume: Checkpoint | None = None) -> None:
-        self._begun = False
+        self._started = False
         self._resumed = resume is not None
         stream = StreamLocation.of(self._table) if self._table else None
-        self._reading = None
+        self._reader = None
         if stream is not None:
-            self._reading = ShardReader(
+            self._reader = ShardReader(
                 self._source,
                 stream,
                 self._handle_records,
                 self._note_failure,
-                self._pace,
-                self._timing,
-                None if resume is None else resume.places,
-                self._stood_at,
+                self._poll_settings,
+                self._clock,
+                None if resume is None else resume.progress,
+                self._processed_until,
             )
 
-    def _lose(self) -> None:
-        """Begin anew after records were lost."""
-        self._pending_invalidation_reason = (
-            LOST if self._begun else self._pending_invalidation_reason
-        )  # the start moves the table in any case
+    def _restart_after_loss(self) -> None:
+        """Start again after records were lost."""
+        if self._started:  # otherwise the start invalidates the table in any case
+            self._pending_invalidation_reason = LOST
         self._restarts += 1
         self._restart()
 
-    async def _guard(self) -> None:
-        """Let no page be older than `max_lag` of which it is not known whether it still holds."""
-        unsure = self._timing.clock() - max(self._stood_at, self._moved_at)
-        if unsure > self._pace.max_lag:
+    async def _enforce_max_lag(self) -> None:
+        """Invalidate the table before a page of unknown validity is older than `max_lag`."""
+        now = self._clock.now()
+        unknown_for = now - max(self._processed_until, self._invalidated_at)
+        if unknown_for > self._poll_settings.max_lag:
             self._pending_invalidation_reason = BEHIND
-            if self._begun:
-                _log.warning("stream_behind", table=self._name, seconds=round(self.behind, 1))
+            if self._started:
+                _log.warning("stream_behind", table=self._name, seconds=round(self.lag, 1))
                 self._restart()
         if self._pending_invalidation_reason is not None:
             await self._invalidate_table(self._pending_invalidation_reason)
             self._pending_invalidation_reason = None
 
     def _pause(self) -> float:
-        if self._reading is None:
+        if self._reader is None:
             return _LONGEST_PAUSE
-        if self._restarts and not self._begun:
-            return self._timing.backoff(self._restarts)
-        return min(_LONGEST_PAUSE, max(0.0, self._reading.due - self._timing.clock()))
+        if self._restarts and not self._started:
+            return self._clock.backoff(self._restarts)
+        return min(_LONGEST_PAUSE, max(0.0, self._reader.due - self._clock.now()))
 
     async def _handle_records(self, records: Sequence[StreamRecord]) -> None:
         table = self._table
         assert table is not None, "only a table's stream is read"
         found: dict[tuple[str | None, tuple[Value, ...]], Partition] = {}
-        for at, record in enumerate(records, 1):
+        for number, record in enumerate(records, 1):
             if not record.has_images:
-                if not self.tally.table_invalidations[NO_IMAGES]:
+                if not self.stats.table_invalidations[NO_IMAGES]:
                     _log.warning("stream_without_images", table=self._name)
                 await self._invalidate_table(NO_IMAGES)
                 break
             for path, values in affected_partitions(table.schema, record):
                 found[path.index, values] = (path, values)
-            if at % _RECORDS_AT_ONCE == 0:
+            if number % _RECORDS_AT_ONCE == 0:
                 await asyncio.sleep(0)
         else:
             await self._invalidations.invalidate_partitions(table, found.values())
-        self.tally.count(records)
+        self.stats.count(records)
 
     async def _invalidate_table(self, reason: str) -> None:
-        now = self._timing.clock()
+        now = self._clock.now()
         if self._table is not None:
             await self._invalidations.invalidate_table(self._table)
-            self.tally.table_invalidations[reason] += 1
-        self._moved_at = now
+            self.stats.table_invalidations[reason] += 1
+        self._invalidated_at = now
 
     def _note_failure(self, error: Exception, in_a_row: int) -> None:
-        self.tally.failures += 1
+        self.stats.failures += 1
         if in_a_row == 1:
             _log.warning("stream_not_read", table=self._name, reason=str(error))
 
 
-def _subject(table: Table) -> str:
-    """Return what names a stream and the keys whose partitions its records are told by."""
+def _fingerprint(table: Table) -> str:
+    """Return a digest of a table's stream and of the keys that name its records' partitions."""
     schema = table.schema
     keys = [[path.label, [[a.name, a.type] for a in path.key.attributes]] for path in schema.paths]
     text = json.dumps([astuple(schema.identity), schema.stream_arn, sorted(keys)])

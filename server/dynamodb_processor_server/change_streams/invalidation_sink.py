@@ -1,4 +1,4 @@
-"""What is written to a table ends the generations of its cached pages."""
+"""Invalidates the cached pages that writes to a table affect, and retries until it succeeds."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from dynamodb_processor_server.runtime.timing import Clock
 
 
 class InvalidationSink:
-    """Invalidates the pages that replicas have cached, however long it takes to tell them."""
+    """Invalidates the cached pages of all replicas; retries without limit until that is done."""
 
-    def __init__(self, invalidator: Invalidator, timing: Clock | None = None) -> None:
+    def __init__(self, invalidator: Invalidator, clock: Clock | None = None) -> None:
         self._invalidator = invalidator
-        self._timing = timing or Clock()
+        self._clock = clock or Clock()
 
     async def invalidate_partitions(self, table: Table, partitions: Collection[Partition]) -> None:
-        """Invalidate what was read of these partitions of the table and its indexes."""
+        """Invalidate the pages of these partitions of the table and its indexes."""
         await self._invalidate(tags_of_partitions(table.schema.identity, partitions))
 
     async def invalidate_table(self, table: Table) -> None:
-        """Invalidate whatever was read of a table."""
+        """Invalidate every page of a table."""
         await self._invalidate(tags_of_table(table.schema.identity))
 
     async def _invalidate(self, tags: Sequence[Tag]) -> None:
@@ -38,4 +38,4 @@ class InvalidationSink:
                 return await self._invalidator.invalidate_async(tags)
             except BackendUnavailable:
                 failures += 1
-                await self._timing.sleep(self._timing.backoff(failures))
+                await self._clock.sleep(self._clock.backoff(failures))

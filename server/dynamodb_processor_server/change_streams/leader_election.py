@@ -1,4 +1,4 @@
-"""Elects, among replicas, the one that follows a table's stream."""
+"""Elects, among replicas, the one that consumes a table's stream."""
 
 from __future__ import annotations
 
@@ -16,84 +16,84 @@ from dynamodb_processor_server.runtime.timing import Clock
 
 _log = structlog.get_logger(__name__)
 
-#: Seconds for which a lease is held, and after which another replica takes over from a dead one.
+#: Seconds that a lease lasts, after which another replica takes over from a dead one.
 LEASE_SECONDS: Final = 5.0
 _RENEW_SECONDS: Final = LEASE_SECONDS / 3
 
 
 class LeaderElector:
-    """Follows a table's stream while it holds the lease for that.
+    """Runs a consumer of a table's stream while this replica holds the table's lease.
 
-    It stops at the latest when the lease ends, going by its own clock from before it was asked for.
-    Two that follow at once would do no harm, as what was invalidated may be so again.
+    The consumer stops at the latest when the lease ends, measured by its own clock from before the
+    lease was requested. Two consumers at once would do no harm: a page may be invalidated twice.
 
     Args:
-        name: Names the lease.
-        leases: Where it is held.
-        make: Makes a follower that goes on from where the last one stood.
-        timing: Clock, sleep and random.
+        name: The name of the lease.
+        leases: The store of leases.
+        make_consumer: Makes a consumer that continues from the last one's checkpoint.
+        clock: Clock, sleep and random numbers.
 
     Attributes:
-        follower: What follows, None while the lease is not held.
-        failures: How often there was no answer as to who holds it.
+        consumer: The running consumer, None while the lease is not held.
+        failures: The number of lease requests that had no answer.
     """
 
     def __init__(
         self,
         name: str,
         leases: Leases,
-        make: Callable[[Checkpoint], StreamConsumer],
-        timing: Clock,
+        make_consumer: Callable[[Checkpoint], StreamConsumer],
+        clock: Clock,
     ) -> None:
-        self.follower: StreamConsumer | None = None
+        self.consumer: StreamConsumer | None = None
         self.failures = 0
         self._name = name
         self._holder = secrets.token_hex(16)
         self._leases = leases
-        self._make = make
-        self._timing = timing
+        self._make_consumer = make_consumer
+        self._clock = clock
 
-    async def follow(self) -> NoReturn:
-        """Stand for election, and follow whenever elected, until cancelled."""
+    async def run(self) -> NoReturn:
+        """Request the lease, and consume whenever it is held, until cancelled."""
         while True:
             try:
-                await self._stand()
-            except Exception:  # noqa: BLE001 - a defect must not leave any table alone
+                await self._campaign()
+            except Exception:  # noqa: BLE001 - a defect must not end the consumption of a table
                 _log.exception("stream_election_failed")
-            # Not all at once.
-            await self._timing.sleep(_RENEW_SECONDS * (0.5 + self._timing.random() / 2))
+            # Spread, so that replicas do not all request it at the same time.
+            await self._clock.sleep(_RENEW_SECONDS * (0.5 + self._clock.random() / 2))
 
-    async def _stand(self) -> None:
-        """Ask for the lease, and follow for as long as it is held."""
-        began = self._timing.clock()
+    async def _campaign(self) -> None:
+        """Request the lease, and consume for as long as it is held."""
+        began = self._clock.now()
         try:
-            stood = await self._leases.take(self._name, self._holder, LEASE_SECONDS)
+            checkpoint = await self._leases.acquire(self._name, self._holder, LEASE_SECONDS)
         except BackendUnavailable:
             self.failures += 1
             return
-        if stood is not None:
-            await self._lead(stood, began + LEASE_SECONDS)
+        if checkpoint is not None:
+            await self._lead(checkpoint, began + LEASE_SECONDS)
 
-    async def _lead(self, stood: Checkpoint, until: float) -> None:
-        follower = self.follower = self._make(stood)
-        task = asyncio.create_task(follower.follow())
+    async def _lead(self, checkpoint: Checkpoint, until: float) -> None:
+        consumer = self.consumer = self._make_consumer(checkpoint)
+        task = asyncio.create_task(consumer.run())
         try:
-            await self._hold(follower, until)
+            await self._renew_until_lost(consumer, until)
         finally:
-            self.follower = None
+            self.consumer = None
             task.cancel()
             await asyncio.wait((task,))
-            await self._leave(follower)
+            await self._release(consumer)
 
-    async def _hold(self, follower: StreamConsumer, until: float) -> None:
+    async def _renew_until_lost(self, consumer: StreamConsumer, until: float) -> None:
         """Return when the lease has been lost; it ends at `until` unless it is renewed."""
-        while (left := until - self._timing.clock()) > 0:
-            await self._timing.sleep(min(_RENEW_SECONDS, left))
-            began = self._timing.clock()
+        while (left := until - self._clock.now()) > 0:
+            await self._clock.sleep(min(_RENEW_SECONDS, left))
+            began = self._clock.now()
             try:
                 async with asyncio.timeout(max(0.0, until - began)):
                     held = await self._leases.renew(
-                        self._name, self._holder, LEASE_SECONDS, follower.checkpoint
+                        self._name, self._holder, LEASE_SECONDS, consumer.checkpoint
                     )
             except (BackendUnavailable, TimeoutError):
                 self.failures += 1
@@ -103,10 +103,10 @@ class LeaderElector:
             until = began + LEASE_SECONDS
         _log.warning("stream_lease_lost")
 
-    async def _leave(self, follower: StreamConsumer) -> None:
+    async def _release(self, consumer: StreamConsumer) -> None:
         try:
-            await self._leases.release(self._name, self._holder, follower.checkpoint)
+            await self._leases.release(self._name, self._holder, consumer.checkpoint)
         except BackendUnavailable:
             pass  # the lease ends by itself
-        except Exception:  # noqa: BLE001 - what ends here may have been cancelled, and must end
+        except Exception:  # noqa: BLE001 - this may run in a cancelled task, which must end
             _log.exception("stream_election_failed")

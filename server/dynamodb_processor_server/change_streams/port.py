@@ -1,4 +1,4 @@
-"""What following a stream is written in: where its records come from, and what they invalidate."""
+"""The ports of stream consumption: the source of records, leases, and cache invalidation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dynamodb_processor_server.query.planning.tags import Partition
 
 
 class IteratorExpired(Exception):
-    """The iterator was not used for 15 minutes; the shard goes on from a new one."""
+    """The iterator was not used for 15 minutes; reading the shard continues with a new one."""
 
 
 class RecordsLost(Exception):
@@ -30,18 +30,18 @@ class StreamLocation:
 
     @classmethod
     def of(cls, table: Table) -> StreamLocation | None:
-        """Return where a table's stream is, None if it has none."""
+        """Return the location of a table's stream, None if it has none."""
         arn = table.schema.stream_arn
-        declared = table.config
-        return None if arn is None else cls(arn, declared.region, declared.role_arn)
+        config = table.config
+        return None if arn is None else cls(arn, config.region, config.role_arn)
 
 
 @dataclass(frozen=True, slots=True)
 class RecordBatch:
-    """What one request for records gave.
+    """The records of one GetRecords response.
 
-    `iterator` reads on; None means that the shard is closed and read to its end. `full` says that
-    there was no room for more, so that more may be waiting.
+    `iterator` reads the next records; None means that the shard is closed and read to its end.
+    `full` says that the response reached its size limit, so that more records may be waiting.
     """
 
     records: Sequence[StreamRecord]
@@ -57,7 +57,7 @@ class StreamSource(Protocol):
         ...
 
     async def iterator(self, stream: StreamLocation, cursor: ShardCursor) -> str:
-        """Return an iterator that begins where a cursor stands."""
+        """Return an iterator that begins at a cursor."""
         ...
 
     async def records(self, stream: StreamLocation, iterator: str) -> RecordBatch:
@@ -67,50 +67,50 @@ class StreamSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Where a follower stands: what was written before that has been invalidated everywhere.
+    """A consumer's progress: pages that earlier writes affect have been invalidated everywhere.
 
-    `of` says what it follows, `places` how far it has read each shard. In `valid_for` seconds it is
-    further behind than a follower may be.
+    `fingerprint` identifies the stream and the keys of its table. `progress` says, by shard ID, how
+    far each shard was read. In `valid_for` seconds the checkpoint is more than `max_lag` behind.
     """
 
-    of: str
-    places: Mapping[str, str]
+    fingerprint: str
+    progress: Mapping[str, str]
     valid_for: float
 
 
-#: Where a follower stands of which nothing is known.
-NOWHERE: Final = Checkpoint("", {}, 0.0)
+#: The checkpoint of a table without a known one.
+NO_CHECKPOINT: Final = Checkpoint("", {}, 0.0)
 
 
 class Leases(Protocol):
-    """Let one replica at a time follow a table, and keep where it stands.
+    """Let one replica at a time consume a table's stream, and keep its checkpoint.
 
-    Every method raises BackendUnavailable: then it is not known whether it was done. A lease ends
-    by itself.
+    Every method raises BackendUnavailable: then it is not known whether the operation was done. A
+    lease ends by itself.
     """
 
-    async def take(self, name: str, holder: str, seconds: float) -> Checkpoint | None:
-        """Take a lease. Return where its last holder stood, None if another one has it."""
+    async def acquire(self, name: str, holder: str, seconds: float) -> Checkpoint | None:
+        """Acquire a lease. Return its last holder's checkpoint, None if another one holds it."""
         ...
 
     async def renew(
         self, name: str, holder: str, seconds: float, checkpoint: Checkpoint | None
     ) -> bool:
-        """Hold a lease for longer and keep a checkpoint, if there is one; False if it was lost."""
+        """Extend a lease and store a checkpoint, if there is one; return False if it was lost."""
         ...
 
     async def release(self, name: str, holder: str, checkpoint: Checkpoint | None) -> None:
-        """Keep a checkpoint and give the lease up, if it is still held."""
+        """Store a checkpoint and give the lease up, if it is still held."""
         ...
 
 
 class Invalidations(Protocol):
-    """Invalidates cached pages. What is returned from has been done."""
+    """Invalidates cached pages. A method returns when the invalidation is complete."""
 
     async def invalidate_partitions(self, table: Table, partitions: Collection[Partition]) -> None:
-        """Invalidate what was read of these partitions of the table and its indexes."""
+        """Invalidate the pages of these partitions of the table and its indexes."""
         ...
 
     async def invalidate_table(self, table: Table) -> None:
-        """Invalidate whatever was read of a table."""
+        """Invalidate every page of a table."""
         ...

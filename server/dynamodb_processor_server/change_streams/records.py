@@ -1,4 +1,4 @@
-"""What a stream record says of the cache: the partitions, on every path, that a write touched."""
+"""Stream records, and the partitions of the table and its indexes that each write affects."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ Change: TypeAlias = Literal["INSERT", "MODIFY", "REMOVE"]
 
 @dataclass(frozen=True, slots=True)
 class StreamRecord:
-    """One write. `old` and `new` are the item before and after it, None where the stream has none.
+    """One write to a table, as a stream shows it.
 
-    `sequence` is the record's number in its shard. `age` is how long ago it was written, in
-    seconds, going by DynamoDB's clock and ours: good for a metric, not for a decision.
+    Attributes:
+        sequence: The record's sequence number in its shard.
+        change: The kind of write, in DynamoDB's words.
+        old: The item before the write, None where the stream has no image of it.
+        new: The item after the write, None where the stream has no image of it.
+        age: Seconds since the write, by DynamoDB's clock and ours: good for a metric, not for a
+            decision.
     """
 
     sequence: str
@@ -29,10 +34,10 @@ class StreamRecord:
 
     @property
     def has_images(self) -> bool:
-        """Whether the record shows all that there was before and after the write.
+        """Whether the record shows the whole item before and after the write.
 
         It does if the stream's view type is NEW_AND_OLD_IMAGES: new items have no old image,
-        deleted ones no new image.
+        deleted items no new image.
         """
         return (self.change == "INSERT" or self.old is not None) and (
             self.change == "REMOVE" or self.new is not None
@@ -40,10 +45,10 @@ class StreamRecord:
 
 
 def affected_partitions(schema: TableSchema, record: StreamRecord) -> Iterator[Partition]:
-    """Yield the partitions of every path that held the item before a write, or hold it after.
+    """Yield the partitions of every path that held the item before a write or hold it after.
 
-    An index does not hold items that lack one of its key attributes, or have it of another type
-    (such items may be older than the index). The record must have both images.
+    An index does not hold an item that lacks one of its key attributes, or has it with another type
+    (such an item may be older than the index). The record must have both images.
     """
     for image in (record.old, record.new):
         if image is not None:

@@ -1,4 +1,4 @@
-"""Leases and checkpoints of followers in Redis or Valkey."""
+"""Leases and checkpoints of stream consumers, stored in Redis or Valkey."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from dynamodb_processor_server.change_streams.port import NOWHERE, Checkpoint
+from dynamodb_processor_server.change_streams.port import NO_CHECKPOINT, Checkpoint
 from dynamodb_processor_server.errors import BackendUnavailable
 from dynamodb_processor_server.runtime.guarded_store import StoreError
 from dynamodb_processor_server.runtime.redis import close_redis, open_redis, run_script
@@ -15,8 +15,8 @@ from dynamodb_processor_server.runtime.redis_log import RedisLog
 
 _CONNECTIONS: Final = 4
 
-# Keys: lease, checkpoint. Both always expire: what does not is none of ours.
-_TAKE: Final = """
+# Keys: lease, checkpoint. Both always expire: a key that does not is not one of ours.
+_ACQUIRE: Final = """
 if redis.call('PTTL', KEYS[1]) == -1 then redis.call('DEL', KEYS[1]) end
 local taken = redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])
 if not taken and redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return {} end
@@ -25,7 +25,7 @@ local checkpoint = redis.pcall('GET', KEYS[2])
 if type(checkpoint) ~= 'string' then checkpoint = '' end
 return {checkpoint, redis.call('PTTL', KEYS[2])}
 """
-# A lifetime of 0 ends the lease.
+# A lease lifetime of 0 ends the lease.
 _RENEW: Final = """
 if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if ARGV[3] ~= '' then redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4]) end
@@ -35,10 +35,10 @@ return 1
 
 
 class RedisLeases:
-    """Leases in the Redis behind `url`, which is valid; no operation takes longer than `timeout`.
+    """Leases in the Redis at `url`, which must be valid; `timeout` bounds each operation.
 
-    A checkpoint is kept for as long as it is good for. It holds the ids of shards and the numbers
-    of records, nothing of what is in them.
+    A checkpoint expires when it is no longer valid. It holds the IDs of shards and the sequence
+    numbers of records, and nothing of their content.
     """
 
     def __init__(self, url: str, timeout: float, prefix: str) -> None:
@@ -46,31 +46,31 @@ class RedisLeases:
         self._timeout = timeout
         self._prefix = prefix
         self._log = RedisLog("stream_leases")
-        self._take = self._redis.register_script(_TAKE)
+        self._acquire = self._redis.register_script(_ACQUIRE)
         self._renew = self._redis.register_script(_RENEW)
 
-    async def take(self, name: str, holder: str, seconds: float) -> Checkpoint | None:
-        """Take a lease. Return where its last holder stood, None if another one has it."""
-        match await self._run(self._take, name, holder, int(seconds * 1_000)):
+    async def acquire(self, name: str, holder: str, seconds: float) -> Checkpoint | None:
+        """Acquire a lease. Return its last holder's checkpoint, None if another one holds it."""
+        match await self._run(self._acquire, name, holder, int(seconds * 1_000)):
             case []:
                 return None
             case [bytes() as text, int() as left]:
                 return _parse(text, left / 1_000)
-        raise BackendUnavailable("Redis gave no answer of its own")
+        raise BackendUnavailable("Redis did not return a lease")
 
     async def renew(
         self, name: str, holder: str, seconds: float, checkpoint: Checkpoint | None
     ) -> bool:
-        """Hold a lease for longer and keep a checkpoint, if there is one; False if it was lost."""
+        """Extend a lease and store a checkpoint, if there is one; return False if it was lost."""
         text, lifetime = b"", 0
         if checkpoint is not None and checkpoint.valid_for > 0:
-            text = orjson.dumps({"of": checkpoint.of, "places": dict(checkpoint.places)})
+            text = orjson.dumps({"of": checkpoint.fingerprint, "places": dict(checkpoint.progress)})
             lifetime = max(1, int(checkpoint.valid_for * 1_000))
         arguments = (holder, int(seconds * 1_000), text, lifetime)
         return bool(await self._run(self._renew, name, *arguments) == 1)
 
     async def release(self, name: str, holder: str, checkpoint: Checkpoint | None) -> None:
-        """Keep a checkpoint and give the lease up, if it is still held."""
+        """Store a checkpoint and give the lease up, if it is still held."""
         await self.renew(name, holder, 0.0, checkpoint)
 
     async def close(self) -> None:
@@ -90,12 +90,12 @@ class RedisLeases:
         return answer
 
 
-def _parse(text: bytes, good_for: float) -> Checkpoint:
+def _parse(text: bytes, valid_for: float) -> Checkpoint:
     try:
         match orjson.loads(text):
-            case {"of": str() as subject, "places": dict() as places} if good_for > 0:
-                if all(isinstance(place, str) and place for place in places.values()):
-                    return Checkpoint(subject, places, good_for)
+            case {"of": str() as fingerprint, "places": dict() as progress} if valid_for > 0:
+                if all(isinstance(state, str) and state for state in progress.values()):
+                    return Checkpoint(fingerprint, progress, valid_for)
     except ValueError:
         pass
-    return NOWHERE
+    return NO_CHECKPOINT

@@ -1,4 +1,4 @@
-"""Reads one stream, from its latest records or given places on, until something is lost."""
+"""Reads the shards of one stream, from their latest records or a checkpoint, until a loss."""
 
 from __future__ import annotations
 
@@ -19,113 +19,123 @@ from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable
 from dynamodb_processor_server.runtime.concurrency import gather_or_cancel
 from dynamodb_processor_server.runtime.timing import Clock, PollSettings
 
-# DynamoDB answers five reads of a shard per second, to all who read it together.
+# Seconds. DynamoDB answers five reads of a shard per second, for all of its readers together.
 _SHORTEST_POLL: Final = 0.25
-# Seconds. A shard that ends has its children looked for at once; this is for a second child that is
-# listed later than the first.
-_LOOK_FOR_SHARDS: Final = 10.0
-_LOOK_AGAIN: Final = 1.0
+# Seconds. Shards are listed at once when one ends; this is for a second child that is listed later
+# than the first.
+_LISTING_INTERVAL: Final = 10.0
+_LISTING_RETRY: Final = 1.0
 _CONCURRENT_READS: Final = 16
 
 
 class ShardReader:
     """Reads every shard of a stream, each in order and after its parent.
 
-    `deal` is given the records of one request at a time; only when it has returned does the shard
-    go on behind them. `failed` is told of requests that failed, which are made again. With `places`
-    it goes on from there, and all that was written until `since` has been dealt with.
+    Args:
+        source: Reads streams.
+        stream: The stream to read.
+        handle: Processes the records of one response. The shard's cursor advances only after it
+            has returned.
+        on_failure: Receives the error of each failed request, which is made again, and the number
+            of failures in a row.
+        poll_settings: How often to read a shard.
+        clock: Clock, sleep and random numbers.
+        progress: The progress of a checkpoint to continue from; None to start with the latest
+            records.
+        processed_until: The time up to which every write has been processed, for `progress`.
     """
 
     def __init__(
         self,
         source: StreamSource,
         stream: StreamLocation,
-        deal: Callable[[Sequence[StreamRecord]], Awaitable[None]],
-        failed: Callable[[Exception, int], None],
-        pace: PollSettings,
-        timing: Clock,
-        places: Mapping[str, str] | None = None,
-        since: float = -inf,
+        handle: Callable[[Sequence[StreamRecord]], Awaitable[None]],
+        on_failure: Callable[[Exception, int], None],
+        poll_settings: PollSettings,
+        clock: Clock,
+        progress: Mapping[str, str] | None = None,
+        processed_until: float = -inf,
     ) -> None:
         self._source = source
         self._stream = stream
-        self._deal = deal
-        self._failed = failed
-        self._pace = pace
-        self._timing = timing
-        self._places = places
-        self._since = since
+        self._handle = handle
+        self._on_failure = on_failure
+        self._poll_settings = poll_settings
+        self._clock = clock
+        self._resume_from = progress
+        self._processed_until = processed_until
         self._shards: Shards | None = None
-        self._look_at = -inf
-        self._look_failures = 0
+        self._next_listing = -inf
+        self._listing_failures = 0
         self._slots = asyncio.Semaphore(_CONCURRENT_READS)
 
     @property
     def established(self) -> bool:
-        """Whether all that is written from now on will be dealt with."""
+        """Whether every write from now on will be processed."""
         return self._shards is not None and self._shards.established
 
     @property
-    def places(self) -> dict[str, str] | None:
-        """How far each shard was read, None where that cannot be said."""
-        return None if self._shards is None else self._shards.places
+    def progress(self) -> dict[str, str] | None:
+        """How far each shard was read, for a checkpoint; None while it is unknown."""
+        return None if self._shards is None else self._shards.progress
 
     @property
     def read_until(self) -> float:
-        """The time until which everything written since the start has been dealt with."""
+        """The time up to which every write since the start has been processed."""
         return -inf if self._shards is None else self._shards.read_until
 
     @property
     def due(self) -> float:
-        """When the next turn has something to do."""
+        """When the next poll has something to do."""
         cursors = () if self._shards is None else self._shards.readable()
-        return min((self._look_at, *(cursor.due for cursor in cursors)))
+        return min((self._next_listing, *(cursor.due for cursor in cursors)))
 
-    async def turn(self) -> None:
-        """Look for shards and read those that are due, each once. Raises RecordsLost."""
-        now = self._timing.clock()
-        if self._look_at <= now:
-            await self._look()
+    async def poll(self) -> None:
+        """List shards if that is due, and read each due shard once. Raises RecordsLost."""
+        now = self._clock.now()
+        if self._next_listing <= now:
+            await self._list_shards()
         if self._shards is not None:
             due = [cursor for cursor in self._shards.readable() if cursor.due <= now]
             if due:
                 await gather_or_cancel(self._read(cursor, self._shards) for cursor in due)
 
-    async def _look(self) -> None:
-        began = self._timing.clock()
+    async def _list_shards(self) -> None:
+        began = self._clock.now()
         try:
             found = await self._source.shards(self._stream)
         except (BackendUnavailable, BackendRefused) as error:
-            self._look_failures += 1
-            self._look_at = self._timing.clock() + self._timing.backoff(self._look_failures)
-            self._failed(error, self._look_failures)
+            self._listing_failures += 1
+            self._next_listing = self._clock.now() + self._clock.backoff(self._listing_failures)
+            self._on_failure(error, self._listing_failures)
             return
-        self._look_failures = 0
-        if self._shards is None and self._places is not None:
-            self._shards = Shards.resume(found, self._places, self._since)
+        self._listing_failures = 0
+        if self._shards is None and self._resume_from is not None:
+            self._shards = Shards.resume(found, self._resume_from, self._processed_until)
         elif self._shards is None:
             self._shards = Shards(found, began)
         else:
-            self._shards.learn(found)
-        self._look_at = began + (_LOOK_AGAIN if self._shards.incomplete else _LOOK_FOR_SHARDS)
+            self._shards.update(found)
+        pause = _LISTING_RETRY if self._shards.incomplete else _LISTING_INTERVAL
+        self._next_listing = began + pause
 
     async def _read(self, cursor: ShardCursor, shards: Shards) -> None:
         async with self._slots:
-            began = self._timing.clock()
+            began = self._clock.now()
             try:
                 if cursor.iterator is None:
                     cursor.iterator = await self._source.iterator(self._stream, cursor)
                 batch = await self._source.records(self._stream, cursor.iterator)
                 if batch.records:
-                    await self._deal(batch.records)
+                    await self._handle(batch.records)
             except IteratorExpired as error:
-                if not cursor.has_place:
+                if not cursor.can_resume:
                     raise RecordsLost("an iterator expired before its first record") from error
                 cursor.iterator = None
-                self._put_off(cursor, error)
+                self._postpone(cursor, error)
                 return
             except (BackendUnavailable, BackendRefused) as error:
-                self._put_off(cursor, error)
+                self._postpone(cursor, error)
                 return
         cursor.failures = 0
         cursor.established = True
@@ -133,16 +143,16 @@ class ShardReader:
         if batch.records:
             cursor.sequence = batch.records[-1].sequence
         if batch.iterator is None:
-            # Its children have been written to since it was closed, which was before this read.
+            # Writes have gone to its children since it was closed, which was before this read.
             shards.finish(cursor)
             if shards.incomplete:
-                self._look_at = began
+                self._next_listing = began
             return
         if not batch.full:
             cursor.read_until = began
-        cursor.due = began + (_SHORTEST_POLL if batch.full else self._pace.poll)
+        cursor.due = began + (_SHORTEST_POLL if batch.full else self._poll_settings.interval)
 
-    def _put_off(self, cursor: ShardCursor, error: Exception) -> None:
+    def _postpone(self, cursor: ShardCursor, error: Exception) -> None:
         cursor.failures += 1
-        cursor.due = self._timing.clock() + self._timing.backoff(cursor.failures)
-        self._failed(error, cursor.failures)
+        cursor.due = self._clock.now() + self._clock.backoff(cursor.failures)
+        self._on_failure(error, cursor.failures)

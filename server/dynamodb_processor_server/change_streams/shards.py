@@ -1,7 +1,7 @@
-"""The shards of one stream: which are to be read, in which order, and from where.
+"""Tracks the shards of one stream: which to read, in which order, and from which record.
 
-Shards are closed and followed by children as the table's partitions split and age (the DynamoDB
-developer guide, "Change data capture for DynamoDB Streams"). Nothing here does I/O.
+DynamoDB closes shards and continues them in child shards as the table's partitions split and age
+(the DynamoDB developer guide, "Change data capture for DynamoDB Streams"). This module does no I/O.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from enum import Enum
 from math import inf
 from typing import Final, Self
 
-# Places in a shard that are no record's sequence number.
-_FIRST: Final = "first"  # nothing of it was read, and its first record is next
+# Progress in a shard that is no record's sequence number.
+_FIRST: Final = "first"  # nothing was read; the first record is next
 _ENDED: Final = "ended"
-_AWAITED: Final = "awaited"  # ended, and its children are still to be found
+_AWAITED: Final = "awaited"  # ended, and its children are not listed yet
 
 
 class Start(Enum):
-    """Where the reading of a shard begins; the names are DynamoDB's."""
+    """The record with which the reading of a shard starts; the names are DynamoDB's."""
 
     LATEST = "LATEST"
     TRIM_HORIZON = "TRIM_HORIZON"
@@ -27,7 +27,7 @@ class Start(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A shard as DynamoDB describes it. `closed` ones get no more records."""
+    """A shard as DynamoDB describes it. A `closed` shard gets no more records."""
 
     shard_id: str
     parent: str | None
@@ -36,11 +36,17 @@ class Shard:
 
 @dataclass(slots=True)
 class ShardCursor:
-    """How far a shard has been read. Times are of the follower's clock.
+    """How far a shard has been read. Times are of the consumer's clock.
 
-    `sequence` is the last record dealt with, None before the first. `read_until` is the time until
-    which all that was written is known to have been dealt with. `due` is when to read on.
-    `established` says that it was read once, `failures` how many requests have failed in a row.
+    Attributes:
+        shard_id: The shard.
+        start: The record with which its reading started.
+        read_until: The time up to which every write is known to have been processed.
+        due: When to read next.
+        iterator: DynamoDB's iterator for the next read, None to request a new one.
+        sequence: The sequence number of the last processed record, None before the first.
+        failures: The number of failed requests in a row.
+        established: Whether the shard was read at least once.
     """
 
     shard_id: str
@@ -53,27 +59,27 @@ class ShardCursor:
     established: bool = False
 
     @property
-    def has_place(self) -> bool:
-        """Whether a new iterator could begin where the last one stood.
+    def can_resume(self) -> bool:
+        """Whether a new iterator can start with the record at which the last one stopped.
 
-        Only "latest, as it was then" is a place that cannot be found again.
+        Only the record that was the latest at some earlier time cannot be found again.
         """
         return self.sequence is not None or self.start is Start.TRIM_HORIZON or not self.established
 
 
 class Shards:
-    """The shards of a stream that is followed from now on: only what is written from here counts.
+    """The shards of a stream that is consumed from now on; earlier writes do not matter.
 
-    Open shards are read from their latest record, those that appear later from their first. A shard
-    is read when its parent has been read to its end.
+    Open shards are read from their latest record, shards that appear later from their first. A
+    shard is read when its parent has been read to its end.
     """
 
     def __init__(self, found: Iterable[Shard], now: float) -> None:
         self._began = now
         self._parents: dict[str, str | None] = {}
         self._cursors: dict[str, ShardCursor] = {}
-        self._finished: dict[str, float] = {}  # until when they were read
-        self._childless: set[str] = set()  # finished while following, and without children yet
+        self._finished: dict[str, float] = {}  # shard -> the time until which it was read
+        self._childless: set[str] = set()  # finished since the start, children not listed yet
         found = list(found)
         open_ones = {shard.shard_id for shard in found if not shard.closed}
         for shard in found:
@@ -81,54 +87,51 @@ class Shards:
             if shard.closed:
                 self._finished[shard.shard_id] = now
             else:
-                # The parent is still to be read, and all of its child comes after that.
+                # The parent is not read yet, and every record of its child comes after it.
                 start = Start.TRIM_HORIZON if shard.parent in open_ones else Start.LATEST
                 self._cursors[shard.shard_id] = ShardCursor(shard.shard_id, start, now)
 
     @classmethod
-    def resume(cls, found: Iterable[Shard], places: Mapping[str, str], until: float) -> Self:
-        """Return the shards as they are now, to be read from `places` on.
+    def resume(cls, found: Iterable[Shard], progress: Mapping[str, str], until: float) -> Self:
+        """Return the shards as they are now, to be read from a checkpoint's `progress` on.
 
-        What was written up to `until` has been dealt with. Shards that are gone are to be read all
-        the same: that fails, as what was not read of them is lost.
+        Every write up to `until` has been processed. Shards that no longer exist are read all the
+        same: the read fails and so reports that their unread records are lost.
         """
         found = list(found)
         parents = {shard.shard_id: shard.parent for shard in found}
         shards = cls((), until)
-        for shard_id, place in places.items():
+        for shard_id, state in progress.items():
             shards._parents[shard_id] = parents.get(shard_id)
-            if place in {_ENDED, _AWAITED}:
+            if state in {_ENDED, _AWAITED}:
                 shards._finished[shard_id] = until
             else:
-                sequence = None if place == _FIRST else place
+                sequence = None if state == _FIRST else state
                 cursor = ShardCursor(shard_id, Start.TRIM_HORIZON, until, sequence=sequence)
                 shards._cursors[shard_id] = cursor
-            if place == _AWAITED:
+            if state == _AWAITED:
                 shards._childless.add(shard_id)
-        shards.learn(found)
+        shards.update(found)
         return shards
 
     @property
-    def places(self) -> dict[str, str] | None:
+    def progress(self) -> dict[str, str] | None:
         """How far each shard was read, for `resume`.
 
-        None while one that is read from its latest record has had none: that place has no name.
+        None while a shard that is read from its latest record has had no record since: no sequence
+        number names its start.
         """
-        named = {}
+        states = {}
         for cursor in self._cursors.values():
             if cursor.sequence is None and cursor.start is Start.LATEST:
                 return None
-            named[cursor.shard_id] = cursor.sequence or _FIRST
+            states[cursor.shard_id] = cursor.sequence or _FIRST
         for shard_id in self._finished:
-            named[shard_id] = _AWAITED if shard_id in self._childless else _ENDED
-        return named
+            states[shard_id] = _AWAITED if shard_id in self._childless else _ENDED
+        return states
 
-    def __len__(self) -> int:
-        """The number of shards not read to their end."""
-        return len(self._cursors)
-
-    def learn(self, found: Iterable[Shard]) -> None:
-        """Take in what shards there are now: add new ones, forget those that are gone."""
+    def update(self, found: Iterable[Shard]) -> None:
+        """Add the shards that are new in a listing, and forget those that no longer exist."""
         found = list(found)
         for shard in found:
             if shard.shard_id in self._parents:
@@ -142,7 +145,7 @@ class Shards:
             del self._finished[gone], self._parents[gone]
 
     def finish(self, cursor: ShardCursor) -> None:
-        """Note that a shard was read to its end: its children are next."""
+        """Record that a shard was read to its end; its children are next."""
         del self._cursors[cursor.shard_id]
         self._finished[cursor.shard_id] = cursor.read_until
         children = [
@@ -154,28 +157,28 @@ class Shards:
             self._childless.add(cursor.shard_id)
 
     def readable(self) -> Iterator[ShardCursor]:
-        """Yield the cursors whose shard's parent is read to its end, or long gone."""
+        """Yield the cursors of shards whose parent is read to its end or no longer exists."""
         return (c for c in self._cursors.values() if self._parents[c.shard_id] not in self._cursors)
 
     @property
     def incomplete(self) -> bool:
-        """Whether there are shards still to be found: children of those that ended, or any."""
+        """Whether shards are missing: the children of a shard that ended, or any open shard."""
         return bool(self._childless) or not self._cursors
 
     @property
     def established(self) -> bool:
-        """Whether all shards are known and those read from their latest record were read once.
+        """Whether all shards are known and each with start LATEST was read at least once.
 
-        A stream without open shards is no stream: it may have been switched off.
+        A stream without open shards does not count: it may have been disabled.
         """
         latest = (c for c in self._cursors.values() if c.start is Start.LATEST)
         return not self.incomplete and all(cursor.established for cursor in latest)
 
     @property
     def read_until(self) -> float:
-        """The time until which everything that was written is known to have been dealt with.
+        """The time up to which every write is known to have been processed.
 
-        It stands still while shards are missing: a stream without an open shard tells nothing.
+        It does not advance while shards are missing: a stream without an open shard has no records.
         """
         reading = [cursor.read_until for cursor in self.readable()]
         ended = [self._finished[shard_id] for shard_id in self._childless]

@@ -1,4 +1,4 @@
-"""What following a table's stream has amounted to, for the metrics."""
+"""Counters of one table's stream consumption, for the metrics."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from typing import Final
 
 from dynamodb_processor_server.change_streams.records import StreamRecord
 
-#: Upper bounds, in seconds, of the classes in which the ages of records are counted.
+#: Upper bounds, in seconds, of the histogram of record ages.
 AGE_BOUNDS: Final = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
 @dataclass(slots=True)
 class ConsumerStats:
-    """Counts since the follower began.
+    """Counts since the consumer started.
 
-    `ages` counts the records by age when their pages had been invalidated, by `AGE_BOUNDS` and one
-    class beyond; `age_sum` is in seconds. `table_invalidations` counts, by reason, how often the
-    whole table was invalidated. `failures` are requests to the stream that failed.
+    Attributes:
+        ages: Numbers of records by their age when their pages had been invalidated, one number for
+            each of `AGE_BOUNDS` and one for larger ages.
+        age_sum: The sum of the ages, in seconds.
+        table_invalidations: How often the whole table was invalidated, by reason.
+        failures: The number of failed requests to the stream.
     """
 
     ages: list[int] = field(default_factory=lambda: [0] * (len(AGE_BOUNDS) + 1))
@@ -29,7 +32,7 @@ class ConsumerStats:
     failures: int = 0
 
     def count(self, records: Iterable[StreamRecord]) -> None:
-        """Count records that have been dealt with."""
+        """Count records that have been processed."""
         for record in records:
             self.ages[bisect_left(AGE_BOUNDS, record.age)] += 1
             self.age_sum += record.age

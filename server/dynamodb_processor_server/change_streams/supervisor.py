@@ -1,4 +1,4 @@
-"""The followers at work: one for each table of the catalog whose stream is to be followed."""
+"""Runs one stream consumer for each table whose catalog entry sets `invalidate_from_stream`."""
 
 from __future__ import annotations
 
@@ -22,25 +22,26 @@ from dynamodb_processor_server.change_streams.port import (
 from dynamodb_processor_server.change_streams.stats import ConsumerStats
 from dynamodb_processor_server.runtime.timing import Clock, PollSettings
 
-_LOOK_AT_CATALOG: Final = 1.0  # seconds
+_CATALOG_INTERVAL: Final = 1.0  # seconds
 
-# A table as it is declared: region, role, name. It may have several names in the catalog.
+# A table as the catalog configures it: region, role, name. It may have several logical names.
 _Source: TypeAlias = tuple[str | None, str | None, str]
-# Where it is in effect. Fleets that share a Redis may declare the same of two different tables.
+# Its actual endpoint, region and name. Fleets that share a Redis may configure two different tables
+# in the same way.
 _Location: TypeAlias = tuple[str, ...]
 
 
 class _Running(NamedTuple):
-    one: StreamConsumer | LeaderElector
+    worker: StreamConsumer | LeaderElector
     task: asyncio.Task[NoReturn]
     location: _Location
 
 
 class ConsumerSupervisor:
-    """Keeps a follower for each table that the catalog's declaration wants followed.
+    """Starts and stops stream consumers as the catalog says.
 
-    Tables that are the same in DynamoDB share one. `follow` runs all of them. With `leases`, each
-    works only while this replica is the one that is elected to follow its table.
+    Logical tables that are the same in DynamoDB share a consumer. `run` runs all of them. With
+    `leases`, a consumer runs only while this replica holds the lease of its table.
     """
 
     def __init__(
@@ -48,83 +49,83 @@ class ConsumerSupervisor:
         catalog: Catalog,
         source: StreamSource,
         invalidations: Invalidations,
-        pace: PollSettings,
-        timing: Clock | None = None,
+        poll_settings: PollSettings,
+        clock: Clock | None = None,
         leases: Leases | None = None,
     ) -> None:
         self._catalog = catalog
         self._source = source
         self._invalidations = invalidations
-        self._pace = pace
-        self._timing = timing or Clock()
+        self._poll_settings = poll_settings
+        self._clock = clock or Clock()
         self._leases = leases
         self._running: dict[_Source, _Running] = {}
 
     def __iter__(self) -> Iterator[tuple[str, StreamConsumer]]:
-        """Yield each follower at work here with a name that its table has in the catalog."""
-        names = self._wanted()
-        for source, (one, *_) in list(self._running.items()):
-            follower = one.follower if isinstance(one, LeaderElector) else one
-            if source in names and follower is not None:
-                yield names[source][0], follower
+        """Yield each running consumer with a logical name of its table."""
+        names = self._tables_by_source()
+        for source, (worker, *_) in list(self._running.items()):
+            consumer = worker.consumer if isinstance(worker, LeaderElector) else worker
+            if source in names and consumer is not None:
+                yield names[source][0], consumer
 
     def lease_failures(self) -> Iterator[tuple[str, int]]:
-        """Yield how often who follows a table could not be agreed on, by a name of the table."""
-        names = self._wanted()
-        for source, (one, *_) in list(self._running.items()):
-            if source in names and isinstance(one, LeaderElector):
-                yield names[source][0], one.failures
+        """Yield the number of failed lease requests with a logical name of their table."""
+        names = self._tables_by_source()
+        for source, (worker, *_) in list(self._running.items()):
+            if source in names and isinstance(worker, LeaderElector):
+                yield names[source][0], worker.failures
 
-    async def follow(self) -> NoReturn:
-        """Follow what the catalog says, and go with its changes, until cancelled."""
+    async def run(self) -> NoReturn:
+        """Run the consumers that the catalog asks for, and apply its changes, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             while True:
-                self._adjust(tasks)
-                await self._timing.sleep(_LOOK_AT_CATALOG)
+                self._apply_catalog(tasks)
+                await self._clock.sleep(_CATALOG_INTERVAL)
 
-    def _wanted(self) -> dict[_Source, list[str]]:
-        wanted: dict[_Source, list[str]] = {}
-        for name, declared in self._catalog.config.tables.items():
-            if declared.invalidate_from_stream:
-                source = (declared.region, declared.role_arn, declared.table)
-                wanted.setdefault(source, []).append(name)
-        return wanted
+    def _tables_by_source(self) -> dict[_Source, list[str]]:
+        names: dict[_Source, list[str]] = {}
+        for name, config in self._catalog.config.tables.items():
+            if config.invalidate_from_stream:
+                source = (config.region, config.role_arn, config.table)
+                names.setdefault(source, []).append(name)
+        return names
 
-    def _adjust(self, tasks: asyncio.TaskGroup) -> None:
-        wanted = self._wanted()
-        for source in self._running.keys() - wanted.keys():
+    def _apply_catalog(self, tasks: asyncio.TaskGroup) -> None:
+        sources = self._tables_by_source().keys()
+        for source in self._running.keys() - sources:
             self._running.pop(source).task.cancel()
-        for source in wanted:
+        for source in sources:
             table, running = self._table(source), self._running.get(source)
-            # Before its table is described for the first time, no page of it is asked for.
+            # No page is requested of a table that was never described, so none is cached.
             if table is None or (running and running.location == table.schema.identity.location):
                 continue
             if running:
                 running.task.cancel()
             location = table.schema.identity.location
-            make = partial(self._follower, source, ConsumerStats())
-            one: StreamConsumer | LeaderElector = (
+            make = partial(self._make_consumer, source, ConsumerStats())
+            worker: StreamConsumer | LeaderElector = (
                 make(None)
                 if self._leases is None
-                else LeaderElector(_lease_name(source, location), self._leases, make, self._timing)
+                else LeaderElector(_lease_name(source, location), self._leases, make, self._clock)
             )
-            self._running[source] = _Running(one, tasks.create_task(one.follow()), location)
+            self._running[source] = _Running(worker, tasks.create_task(worker.run()), location)
 
-    def _follower(
-        self, source: _Source, tally: ConsumerStats, resume: Checkpoint | None
+    def _make_consumer(
+        self, source: _Source, stats: ConsumerStats, resume: Checkpoint | None
     ) -> StreamConsumer:
         return StreamConsumer(
             partial(self._table, source),
             self._source,
             self._invalidations,
-            self._pace,
-            self._timing,
+            self._poll_settings,
+            self._clock,
             resume=resume,
-            tally=tally,
+            stats=stats,
         )
 
     def _table(self, source: _Source) -> Table | None:
-        known = map(self._catalog.known, self._wanted().get(source, ()))
+        known = map(self._catalog.known, self._tables_by_source().get(source, ()))
         return next(filter(None, known), None)
 
 

@@ -30,7 +30,7 @@ async def report_on(
     name: str, config: TableConfig, describer: TableDescriber, clients: Clients
 ) -> TableReport:
     """Describe a table and report on it; what is wrong with it is a report as well."""
-    place = await clients.place(config.region, config.role_arn)
+    place = await clients.endpoint(config.region, config.role_arn)
     where = f"DynamoDB table {config.table}" + (f" in {place}" if place else "")
     try:
         schema = await describer.describe(name, config)
@@ -50,7 +50,7 @@ async def _field_notes(config: TableConfig, describer: TableDescriber) -> Sequen
     if not fields:
         return ()
     try:
-        found = await describer.stored_names(config, fields, _SAMPLE)
+        found = await describer.attribute_names(config, fields, _SAMPLE)
     except (ProcessorError, BackendRefused):  # it takes the right to scan, which few servers have
         return (f"items were not sampled for attributes named like the fields {fields}",)
     return [

@@ -239,7 +239,7 @@ class Backend:
         try:
             outcome = await self._attempt(request, record, target)
             verdicts = _VERDICTS[outcome.blame] if isinstance(outcome, BackendFailure) else _WELL
-            if isinstance(outcome, BackendFailure) and outcome.may_be_of_request:
+            if isinstance(outcome, BackendFailure) and outcome.may_be_request_fault:
                 cause = target.query
         except asyncio.CancelledError:
             if self._clock() - began >= _SLOW:

@@ -1,6 +1,6 @@
-"""Credentials of AWS: looked for when they are first needed, and anew when they have expired.
+"""AWS credentials: loaded on first use, and loaded again when they have expired.
 
-botocore looks once, when a client is made, and a client for which it found none never has any.
+botocore loads them once, when a client is made; a client for which it found none never gets any.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from botocore.exceptions import NoCredentialsError
 _log = structlog.get_logger(__name__)
 
 _ROLE_SESSION: Final = "dynamodb-processor"
-# For where credentials come from to answer: less than an attempt at DynamoDB has.
+# The time limit for a source of credentials: less than that of an attempt at DynamoDB.
 _PATIENCE_SECONDS: Final = 5.0
-# So has STS, which botocore asks again when a role's credentials are about to expire. What fails is
-# asked for again by `Backend` alone.
+# STS has a shorter limit too: botocore calls it again before a role's credentials expire. Only
+# `Backend` retries failed calls.
 _STS_CONFIG: Final = Config(
     connect_timeout=2.0, read_timeout=3.0, retries={"mode": "standard", "total_max_attempts": 1}
 )
-# Between looking twice, after credentials were found and after they were not.
+# Between two loads, after credentials were found and after they were not.
 _RENEWAL_SECONDS: Final = 5.0
 _FAILURE_SECONDS: Final = 1.0
 
 
 class CredentialsFailed(Exception):
-    """There are no credentials at the moment; the cause says why."""
+    """No credentials are available at the moment; the cause says why."""
 
 
 class Credentials:
-    """What a client signs with as long as it lives: credentials from AWS's usual sources.
+    """Replaceable credentials with which a client signs, from AWS's usual sources.
 
-    botocore takes it for credentials of its own. Clients hold on to these in more than one place,
-    so what was found is exchanged in here.
+    botocore uses this object like its own credentials. A client keeps references to it in more than
+    one place, so this object replaces the loaded credentials inside itself.
 
     Args:
-        role_arn: A role that is taken on with what is found; None for none.
-        region: Where STS is asked if AWS's usual sources name no region.
+        role_arn: A role to assume with the loaded credentials; None for none.
+        region: The region of STS if AWS's usual sources name none.
     """
 
     def __init__(self, role_arn: str | None = None, region: str | None = None) -> None:
@@ -57,7 +57,7 @@ class Credentials:
         self._looking = asyncio.Lock()
 
     async def get_frozen_credentials(self) -> Any:
-        """Return key, secret and token as they are now.
+        """Return the current key, secret and token.
 
         Raises CredentialsFailed if there are none.
         """
@@ -69,7 +69,7 @@ class Credentials:
             raise CredentialsFailed from error
 
     async def get_account_id(self) -> str | None:
-        """Return the account if it is known: it may be part of DynamoDB's address.
+        """Return the account ID if it is known: it may be part of DynamoDB's endpoint.
 
         Raises as `get_frozen_credentials`.
         """
@@ -77,19 +77,19 @@ class Credentials:
         return account_id
 
     def get_deferred_property(self, name: str) -> Any:
-        """Return how botocore asks for a property."""
+        """Return the method with which botocore gets a property."""
         return getattr(self, f"get_{name}")
 
     def renew(self) -> None:
-        """Look for others when they are needed next: those that were found are said to be expired.
+        """Load credentials again on next use: AWS says that the current ones have expired.
 
-        However many say so, one looks, and not again for a while.
+        Many callers may report it; they are loaded once, and not again for some seconds.
         """
         if asyncio.get_running_loop().time() >= self._next_look:
             self._wanted = True
 
     async def _find(self) -> None:
-        async with self._looking:  # one looks for all who wait
+        async with self._looking:  # one load serves all waiting callers
             if not self._wanted:
                 return
             if asyncio.get_running_loop().time() < self._next_look:
@@ -102,7 +102,7 @@ class Credentials:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 found = await _load(self._role_arn, self._region)
                 if found is not None:
-                    await found.get_frozen_credentials()  # some are asked for only now
+                    await found.get_frozen_credentials()  # some sources are read only now
             if found is None and self._found is None:
                 raise NoCredentialsError
         except Exception as error:
@@ -110,16 +110,16 @@ class Credentials:
             self._next_look = loop.time() + _FAILURE_SECONDS
             _log.warning("credentials_not_found", role_arn=self._role_arn, reason=repr(error))
             raise CredentialsFailed from error
-        # Where there are none now, botocore may still be able to renew those that there were.
+        # If none were found, botocore may still be able to renew the previous ones.
         self._found = found or self._found
         self._wanted = False
         self._next_look = loop.time() + _RENEWAL_SECONDS
 
 
 async def _load(role_arn: str | None, region: str | None) -> Any:
-    """Return credentials of botocore's, None where there are none."""
-    # A session of its own: what a session has read of files and found in them, it keeps. STS, which
-    # answers in XML, is asked in it as well.
+    """Return credentials of botocore's, None if none are found."""
+    # In a session of its own, because a session caches the files that it has read. It also calls
+    # STS, whose responses are XML.
     session = aiobotocore.session.get_session()
     session.set_default_client_config(_STS_CONFIG)
     if session.get_config_variable("region") is None:
@@ -129,7 +129,7 @@ async def _load(role_arn: str | None, region: str | None) -> Any:
 
 
 def _assumed(session: Any, own: Any, role_arn: str) -> AioDeferredRefreshableCredentials:
-    """Return credentials of a role, taken on with a session's own and renewed as they expire."""
+    """Return credentials of a role, assumed with a session's own and renewed as they expire."""
     fetcher = AioAssumeRoleCredentialFetcher(
         client_creator=session.create_client,
         source_credentials=own,

@@ -1,4 +1,4 @@
-"""What went wrong between us and DynamoDB: in the domain's words, and what follows from it.
+"""Classifies botocore's exceptions: the error to raise, and whether to retry and to count them.
 
 Sources: the DynamoDB developer guide's "Error handling" and "Diagnosing throttling", and botocore's
 exceptions.
@@ -32,7 +32,7 @@ from dynamodb_processor_server.errors import (
 
 
 class FailureScope(Enum):
-    """Whose health a failure speaks of. A request that is refused for what it says is nobody's."""
+    """The scope whose circuit breaker counts a failure; NOBODY for a request that is invalid."""
 
     NOBODY = "nobody"
     PARTITION = "partition"
@@ -41,9 +41,15 @@ class FailureScope(Enum):
 
 @dataclass(frozen=True, slots=True)
 class BackendFailure:
-    """One failed attempt. `error` is the domain's; `kind` a word for metrics.
+    """One failed attempt at a request.
 
-    `may_be_of_request` says that the request itself may be what DynamoDB fails on.
+    Attributes:
+        error: The error to raise to the caller.
+        kind: A word for the metrics.
+        retryable: Whether another attempt may succeed.
+        blame: The scope whose circuit breaker counts it.
+        credentials_expired: Whether credentials have to be loaded again.
+        may_be_request_fault: Whether the request itself may make DynamoDB fail.
     """
 
     error: Exception
@@ -51,7 +57,7 @@ class BackendFailure:
     retryable: bool = False
     blame: FailureScope = FailureScope.NOBODY
     credentials_expired: bool = False
-    may_be_of_request: bool = False
+    may_be_request_fault: bool = False
 
 
 _THROTTLES: Final = frozenset(
@@ -74,13 +80,13 @@ _TRANSIENT: Final = frozenset(
     }
 )
 _EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
-# Of one partition; other reasons are of a table, an index or the account.
+# The suffix of reasons that concern one partition; others concern a table, an index or the account.
 _HOT_PARTITION: Final = "KeyRangeThroughputExceeded"
 _NO_SUCH_INDEX: Final = "The table does not have the specified index"
 
 
 def classify(error: Exception, table: str) -> BackendFailure:
-    """Return what an exception means that was raised while asking for logical `table`."""
+    """Return the failure for an exception that was raised during a read of logical `table`."""
     match error:
         case ClientError():
             return _classify_answer(error, table)
@@ -102,7 +108,7 @@ def _classify_answer(error: ClientError, table: str) -> BackendFailure:
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     text = answer.get("Error", {}).get("Message", "")
     if code in _THROTTLES:
-        blame = FailureScope.PARTITION if _is_of_partitions(answer) else FailureScope.TABLE
+        blame = FailureScope.PARTITION if _is_hot_partition(answer) else FailureScope.TABLE
         return _transient(f"{table} is being throttled by DynamoDB", "throttled", blame)
     if code == "ResourceNotFoundException":
         return BackendFailure(TableNotFound(f"table {table} does not exist"), "refused")
@@ -110,7 +116,7 @@ def _classify_answer(error: ClientError, table: str) -> BackendFailure:
         return BackendFailure(IndexGone(table), "refused")
     if status >= 500 or code in _TRANSIENT:
         failure = _transient(f"{table} cannot be read at the moment", "failed")
-        return replace(failure, may_be_of_request=status == 500)
+        return replace(failure, may_be_request_fault=status == 500)
     if not code or code.isdecimal():  # botocore's stand-in for an answer that is not DynamoDB's
         return _transient(f"{table} cannot be read at the moment", "corrupt")
     kind = RequestInvalid if code == "ValidationException" else BackendRefused
@@ -121,12 +127,12 @@ def _classify_answer(error: ClientError, table: str) -> BackendFailure:
 
 
 def _classify_credentials(error: CredentialsFailed, table: str) -> BackendFailure:
-    """Return what it means that there are no credentials, which says nothing of the table."""
+    """Return the failure for missing credentials, which says nothing about the table."""
     cause = error.__cause__
     assert isinstance(cause, Exception)
     if not isinstance(cause, CredentialRetrievalError | NoCredentialsError):
         failure = classify(cause, table)
-        if isinstance(failure.error, BackendRefused):  # what is set up wrong does not pass
+        if isinstance(failure.error, BackendRefused):  # a wrong configuration stays wrong
             return replace(failure, kind="credentials")
     text = f"{table} cannot be read at the moment, for want of credentials"
     return BackendFailure(BackendUnavailable(text), "credentials", retryable=True)
@@ -136,8 +142,8 @@ def _transient(message: str, kind: str, blame: FailureScope = FailureScope.TABLE
     return BackendFailure(BackendUnavailable(message), kind, retryable=True, blame=blame)
 
 
-def _is_of_partitions(answer: Mapping[str, Any]) -> bool:
-    """Return whether every reason for throttling is one hot partition."""
+def _is_hot_partition(answer: Mapping[str, Any]) -> bool:
+    """Return whether each reason for throttling is a hot partition."""
     given = answer.get("ThrottlingReasons") or answer.get("throttlingReasons") or ()
     reasons = [str(reason.get("reason", "")) for reason in given]
     return bool(reasons) and all(reason.endswith(_HOT_PARTITION) for reason in reasons)

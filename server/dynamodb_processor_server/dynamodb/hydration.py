@@ -1,8 +1,8 @@
-"""Items that an index shows in part, got from the table.
+"""Hydration: gets whole items from the table where an index holds only parts of them.
 
-An index follows its table with a delay. The item that is got may have other index keys than those
-that were shown, may no longer match, or may be gone: then it is dropped. Order and positions are
-the index's all the same.
+An index lags behind its table. The item in the table may have other index keys than its index
+entry, may no longer match, or may be gone: then it is dropped. Order and cursors are the index's in
+any case.
 """
 
 from __future__ import annotations
@@ -29,36 +29,36 @@ from dynamodb_processor_server.reader import (
 from dynamodb_processor_server.runtime.concurrency import gather_or_cancel
 
 PrimaryKey: TypeAlias = tuple[Value, ...]
-#: Items by primary key; None for those that are gone.
+#: Items by primary key; None for items that no longer exist.
 Got: TypeAlias = Mapping[PrimaryKey, WireItem | None]
 
-#: The least that a get takes, of an item of up to `_BYTES_PER_GET`.
+#: The read units of the cheapest get: an item of up to `_BYTES_PER_GET`.
 UNITS_PER_GET: Final = 0.5
 _BYTES_PER_GET: Final = 4096
 _MAX_KEYS: Final = 100  # DynamoDB's limit on one BatchGetItem
 _MAX_REQUESTS: Final = 4  # at the same time
-_MAX_BYTES: Final = 16_000_000  # of items got at the same time, as far as their size can be told
+_MAX_BYTES: Final = 16_000_000  # estimated, of items that are got at the same time
 
 
 class _Pending(Enum):
     UNREAD = True
 
 
-#: Stands for an item that has yet to be got.
+#: Stands for an item that has not been got yet.
 PENDING: Final = _Pending.UNREAD
 Unread: TypeAlias = _Pending
 
 
 class HydratedItems:
-    """The items of the table that were got for a hydrating plan and not yet taken.
+    """The table's items that were got for a hydrating plan and not used yet.
 
-    `checked` counts those that were taken, dropped ones included; `in_vain` counts those since the
-    last one that was returned.
+    `examined` counts the used items, dropped ones included. `dropped_in_a_row` counts them since
+    the last item that was returned.
     """
 
     def __init__(self, plan: Plan, hydration: Hydration) -> None:
-        self.checked = 0
-        self.in_vain = 0
+        self.examined = 0
+        self.dropped_in_a_row = 0
         self._hydration = hydration
         self._primary_key = plan.table.schema.base.cursor_attributes
         self._index_key = tuple(attribute.name for attribute in plan.path.key.attributes)
@@ -67,7 +67,7 @@ class HydratedItems:
         self._units = 0.0
 
     def resolve(self, shown: WireItem) -> WireItem | Unread | None:
-        """Return the item behind one that the index shows; None if it is not to be returned."""
+        """Return the table's item for an index entry; None if it is to be dropped."""
         if not _meets(self._hydration.shown, shown):
             return None
         key = _values(shown, self._primary_key)
@@ -77,15 +77,15 @@ class HydratedItems:
         return item if item is not None and self._is_still_there(item, shown) else None
 
     def take(self, shown: WireItem) -> None:
-        """Forget the item behind one that the index shows."""
+        """Count the table's item for an index entry as used, and forget it."""
         key = _values(shown, self._primary_key)
         if key in self._got:
             del self._got[key]
-            self.checked += 1
-            self.in_vain += 1
+            self.examined += 1
+            self.dropped_in_a_row += 1
 
     def missing(self, upcoming: Iterator[WireItem], most: int) -> dict[PrimaryKey, WireItem]:
-        """Return the keys of those among the next `batch_size` items that have yet to be got."""
+        """Return the keys of those of the next `most` index entries whose items were not got."""
         due = (shown for shown in upcoming if _meets(self._hydration.shown, shown))
         keys = {_values(shown, self._primary_key): shown for shown in islice(due, most)}
         return {
@@ -95,16 +95,16 @@ class HydratedItems:
         }
 
     def add(self, got: Got, usage: Usage) -> None:
-        """Take in items that were got."""
+        """Add items that were got."""
         self._got.update(got)
         self._asked += len(got)
         self._units += usage.read_units
 
     def batch_size(self, wanted: int) -> int:
-        """Return how many items to get at the same time where `wanted` are.
+        """Return how many of `wanted` items to get at the same time.
 
-        One request at first. When it is known what items take, and thus about how large they are,
-        as many as one may hold in memory.
+        The first time one request's worth. Later the items' read units give an estimate of their
+        size, and as many are got as fit in the memory limit.
         """
         if not self._asked:
             return min(wanted, _MAX_KEYS)
@@ -112,10 +112,10 @@ class HydratedItems:
         return min(wanted, _MAX_KEYS * _MAX_REQUESTS, max(1, int(_MAX_BYTES / size)))
 
     def selected(self, wanted: int, delivered: int) -> int:
-        """Return how many items to get for `wanted` ones, as `delivered` were so far."""
+        """Return how many items to get for `wanted` results, with `delivered` results so far."""
         if not self._hydration.selective:
             return wanted
-        return max(-(-wanted * (self.checked + 2) // (delivered + 1)), self.in_vain)
+        return max(-(-wanted * (self.examined + 2) // (delivered + 1)), self.dropped_in_a_row)
 
     def _is_still_there(self, item: WireItem, shown: WireItem) -> bool:
         return (
@@ -126,7 +126,7 @@ class HydratedItems:
 
 
 class Hydrator:
-    """Gets items for hydrating plans, up to a hundred a request and a few requests at a time."""
+    """Gets items for hydrating plans: up to 100 in a request, and 4 requests at a time."""
 
     def __init__(self, items: ItemReader) -> None:
         self._items = items
@@ -134,9 +134,9 @@ class Hydrator:
     async def get(
         self, plan: Plan, keys: Mapping[PrimaryKey, WireItem], limits: ReadOptions
     ) -> tuple[Got, Usage]:
-        """Return what could be got within `limits`, and what it took; scanned is nothing.
+        """Return the items that could be got within `limits`, and their usage without scans.
 
-        Raises as `ItemReader.get_items`, DeadlineExceeded when nothing at all could be got.
+        Raises as `ItemReader.get_items`, and DeadlineExceeded when no request could be completed.
         """
         assert plan.hydration is not None, "the plan reads all it needs from its path"
         names = list(keys)
@@ -160,12 +160,12 @@ class Hydrator:
         usage = NO_USAGE
         for request, found in zip(requests, answers, strict=True):
             if found is not None:
-                got |= {request[place]: item for place, item in found.items.items()}
+                got |= {request[number]: item for number, item in found.items.items()}
                 usage += replace(found.usage, items_scanned=0)
         return got, usage
 
     async def _found(self, lookup: BatchGetRequest, limits: ReadOptions) -> BatchGetResult | None:
-        """Return None where the deadline left no time: others may have found something."""
+        """Return None if the deadline left no time: other requests may have found items."""
         try:
             return await self._items.get_items(lookup, limits)
         except DeadlineExceeded:

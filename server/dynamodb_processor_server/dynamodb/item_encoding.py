@@ -1,4 +1,4 @@
-"""DynamoDB's items to the contract's bytes.
+"""Encodes DynamoDB's items as protobuf messages.
 
 Values are set in place: building messages from constructors costs 2.5 times as much, and
 `json_format` 14 times.
@@ -23,8 +23,8 @@ def encode_item(item: WireItem) -> bytes:
 def item_message(item: WireItem) -> bytes:
     r"""Return the bytes of an `Item`.
 
-    A text that holds half of a surrogate pair is no text in protobuf: its bytes are sent as a
-    binary value, and in a name the half is written out, as in `\ud83d`.
+    Protobuf accepts no string with half of a surrogate pair: a value's bytes are sent as a binary
+    value, and in a name the half is written out, as in `\ud83d`.
     """
     try:
         return _message(item).SerializeToString()

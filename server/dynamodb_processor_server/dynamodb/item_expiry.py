@@ -1,4 +1,4 @@
-"""How long what was read is true by its own word: until an item passes its time to live."""
+"""The earliest TTL expiry among the items of a page."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dynamodb_processor_server.query.planning.plan import Plan
 
 
 class EarliestExpiry:
-    """The earliest time to live, of the table's attribute for it, of the items that are added.
+    """Finds the earliest time in the table's TTL attribute among the items that are added.
 
-    `until` is in seconds since the epoch, None for ever. `now` is when the read began.
+    `until` is in seconds since the epoch, None while no item expires. `now` is the start of the
+    read.
     """
 
     def __init__(self, plan: Plan, now: float) -> None:

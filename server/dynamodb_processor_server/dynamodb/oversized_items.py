@@ -1,4 +1,4 @@
-"""Items that no message takes, named by their keys."""
+"""Names items that are too large for a message by their keys."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dynamodb_processor_server.query.expression.values import WireItem, from_wir
 from dynamodb_processor_server.query.planning.plan import ResultProjection
 from dynamodb_processor_server.query.planning.projection import shaped
 
-#: Bytes of the largest item that is sent: clients of gRPC take messages of 4 MiB by default.
+#: Bytes of the largest item that is sent: gRPC clients accept messages of 4 MiB by default.
 MAX_ITEM_BYTES: Final = 4_000_000
 _MAX_SHOWN: Final = 60  # characters of a value in an error
 
 
 def key_text(table: Table, item: WireItem) -> str:
-    """Return the key of an item in words, as far as the table shows it."""
+    """Return an item's key as an expression, without the attributes that the table hides."""
     names = [name for attribute in table.schema.base.key.attributes for name in attribute.fields]
     view = None if table.view.is_identity else table.view
     shown = shaped(item, ResultProjection(frozenset(filter(table.may_show, names)), view=view))

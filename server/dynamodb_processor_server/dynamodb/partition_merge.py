@@ -167,7 +167,7 @@ class PartitionMerge:
         self.delivered += 1
         branch.in_vain = 0
         if self.base is not None:
-            self.base.in_vain = 0
+            self.base.dropped_in_a_row = 0
 
     def pop(self, branch: PartitionStream) -> WireItem:
         """Take the next item of a partition."""

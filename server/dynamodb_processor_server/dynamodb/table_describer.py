@@ -1,4 +1,4 @@
-"""Asks DynamoDB which tables there are and what they look like."""
+"""Lists DynamoDB's tables and describes them."""
 
 from __future__ import annotations
 
@@ -44,12 +44,14 @@ class TableDescriber:
         except DescriptionError as error:
             raise BackendUnavailable(f"{name} cannot be described at the moment") from error
 
-    async def stored_names(self, config: TableConfig, names: Sequence[str], limit: int) -> set[str]:
-        """Return those of some attributes that the first items of a table have.
+    async def attribute_names(
+        self, config: TableConfig, names: Sequence[str], limit: int
+    ) -> set[str]:
+        """Return those of `names` that an attribute of the table's first items has.
 
         Reads `limit` items at most, and no more than 1 MB. Raises as `describe`.
         """
-        aliases = {f"#{place}": name for place, name in enumerate(names)}
+        aliases = {f"#{number}": name for number, name in enumerate(names)}
 
         async def ask(client: Any) -> Content:
             answer = await client.scan(
@@ -84,7 +86,7 @@ def _listing(start: dict[str, str]) -> Any:
 
 
 def _with(name: str, content: Content) -> Content:
-    """Return an answer that botocore has parsed, which it does with garbage too."""
+    """Return a response if it has a member; botocore parses any JSON object."""
     if name not in content:
         raise CorruptAnswer(f"an answer is without {name}")
     return content

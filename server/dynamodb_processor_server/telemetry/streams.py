@@ -46,8 +46,8 @@ class StreamMetrics(Collector):
         )
         bounds = (*map(floatToGoString, AGE_BOUNDS), "+Inf")
         for name, follower in self._followers:
-            tally = follower.tally
-            behind.add_metric((name,), follower.behind)
+            tally = follower.stats
+            behind.add_metric((name,), follower.lag)
             buckets = list(zip(bounds, accumulate(list(tally.ages)), strict=True))
             ages.add_metric((name,), buckets, tally.age_sum)
             for reason, count in list(tally.table_invalidations.items()):

@@ -1,4 +1,4 @@
-"""A stream as a script has it, in memory, and a cache that notes what it is told."""
+"""A scripted stream in memory, and a cache that records its invalidations."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from dynamodb_processor_server.query.planning.tags import Partition
 from dynamodb_processor_server.runtime.timing import Clock, PollSettings
 from tests.unit.query.tables import make_table
 
-PACE: Final = PollSettings(poll=0.5, max_lag=10.0)
+POLL_SETTINGS: Final = PollSettings(interval=0.5, max_lag=10.0)
 ARN: Final = "arn:aws:dynamodb:eu-west-1:1:table/audit-events/stream/1"
 
 
-def streamed(arn: str | None = ARN, **declared: Any) -> Table:
+def table_with_stream(arn: str | None = ARN, **config: Any) -> Table:
     """Return the table of audit events, with a stream."""
-    table = make_table(**declared)
+    table = make_table(**config)
     return replace(table, schema=replace(table.schema, stream_arn=arn))
 
 
 def event(tenant: str, event_id: str, user: str | None = None, at: str = "2026") -> WireItem:
-    """Return an item of the table; without a user it is in no global index."""
+    """Return an item of the table; without a user the item is in no global index."""
     item = {"tenant_id": {"S": tenant}, "event_id": {"S": event_id}, "occurred_at": {"S": at}}
     return item if user is None else item | {"user_id": {"S": user}}
 
@@ -52,7 +52,7 @@ class ScriptedStream:
     """A stream with one open shard, `a`, until the script says otherwise.
 
     `fault` may return an error for an operation and a shard (the stream's own operations name
-    none). With `late_latest`, "latest" is where the shard ends when it is first read.
+    none). With `late_latest`, "latest" is the end of the shard when it is first read.
     """
 
     def __init__(self, *, batch: int = 1_000, late_latest: bool = False) -> None:
@@ -82,7 +82,7 @@ class ScriptedStream:
         return record
 
     def split(self, shard_id: str, *children: str, listed: bool = True) -> None:
-        """Close a shard and let its children follow."""
+        """Close a shard and add its children."""
         self.shards_of_all[shard_id].closed = True
         for child in children:
             self.shards_of_all[child] = _Shard(shard_id, listed=listed)
@@ -93,7 +93,7 @@ class ScriptedStream:
         shard.trimmed = len(shard.records)
 
     def expire_iterators(self) -> None:
-        """Let 15 minutes pass for all iterators given out."""
+        """Expire all iterators, as DynamoDB does after 15 minutes."""
         self._iterators.clear()
 
     async def shards(self, stream: StreamLocation) -> Sequence[Shard]:
@@ -106,7 +106,7 @@ class ScriptedStream:
         ]
 
     async def iterator(self, stream: StreamLocation, cursor: ShardCursor) -> str:
-        """Return an iterator that begins where a cursor stands."""
+        """Return an iterator that begins at a cursor."""
         self._ask("iterator", cursor.shard_id)
         shard = self.shards_of_all[cursor.shard_id]
         at: int | None = shard.trimmed
@@ -146,68 +146,71 @@ class ScriptedStream:
 
 
 class RecordingCache:
-    """Notes what is invalidated, in order: partitions as (path, values), the table as "table"."""
+    """Records invalidations, in order: partitions by `partition_text`, the table as "table"."""
 
     def __init__(self) -> None:
-        self.moves: list[str] = []
+        self.invalidations: list[str] = []
 
     async def invalidate_partitions(self, table: Table, partitions: Collection[Partition]) -> None:
-        """Note partitions."""
-        self.moves += map(told, partitions)
+        """Record partitions."""
+        self.invalidations += map(partition_text, partitions)
 
     async def invalidate_table(self, table: Table) -> None:
-        """Note a table."""
-        self.moves.append("table")
+        """Record a table."""
+        self.invalidations.append("table")
 
     def take(self) -> list[str]:
-        """Return what was noted since last asked."""
-        taken, self.moves = self.moves, []
+        """Return the invalidations since the last call."""
+        taken, self.invalidations = self.invalidations, []
         return taken
 
 
-def told(partition: Partition) -> str:
-    """Return a partition in one word: `by_user=u-1`."""
+def partition_text(partition: Partition) -> str:
+    """Return a partition as text, such as `by_user=u-1`."""
     path, values = partition
     return f"{path.label}={','.join(str(value.data) for value in values)}"
 
 
-def touching(tenant: str, *users: str) -> list[str]:
-    """Return what a write in a tenant's and some users' partitions moves, in order of words."""
+def invalidations_of(tenant: str, *users: str) -> list[str]:
+    """Return the invalidations of a write in a tenant's and some users' partitions, sorted."""
     return sorted([f"@table={tenant}", f"by_time={tenant}", *(f"by_user={u}" for u in users)])
 
 
-class Followed:
-    """A follower of a scripted stream on a loop whose clock is warped."""
+class ConsumedStream:
+    """A consumer of a scripted stream on a loop whose clock is warped."""
 
-    def __init__(self, stream: ScriptedStream, table: Table | None, pace: PollSettings) -> None:
+    def __init__(
+        self, stream: ScriptedStream, table: Table | None, poll_settings: PollSettings
+    ) -> None:
         self.stream = stream
         self.table = table
         self.cache = RecordingCache()
-        clock = asyncio.get_running_loop().time
-        timing = Clock(clock, asyncio.sleep, lambda: 0.5)
-        self.follower = StreamConsumer(lambda: self.table, stream, self.cache, pace, timing)
+        clock = Clock(asyncio.get_running_loop().time, asyncio.sleep, lambda: 0.5)
+        self.consumer = StreamConsumer(lambda: self.table, stream, self.cache, poll_settings, clock)
 
     @property
-    def moved(self) -> dict[str, int]:
-        """How often the table was moved, by reason."""
-        return dict(self.follower.tally.table_invalidations)
+    def table_invalidations(self) -> dict[str, int]:
+        """How often the whole table was invalidated, by reason."""
+        return dict(self.consumer.stats.table_invalidations)
 
     async def after(self, seconds: float) -> list[str]:
-        """Let time pass and return what was moved in it."""
+        """Let time pass and return its invalidations."""
         await asyncio.sleep(seconds)
         return self.cache.take()
 
 
 @asynccontextmanager
-async def following(
+async def consuming(
     stream: ScriptedStream | None = None,
     table: Table | None = None,
-) -> AsyncIterator[Followed]:
-    """Follow a stream for the time of the `async with`."""
-    followed = Followed(stream or ScriptedStream(), table or streamed(), PACE)
-    task = asyncio.create_task(followed.follower.follow())
+) -> AsyncIterator[ConsumedStream]:
+    """Consume a stream for the time of the `async with`."""
+    consumed = ConsumedStream(
+        stream or ScriptedStream(), table or table_with_stream(), POLL_SETTINGS
+    )
+    task = asyncio.create_task(consumed.consumer.run())
     try:
-        yield followed
+        yield consumed
     finally:
         task.cancel()
         await asyncio.wait((task,))

@@ -1,4 +1,4 @@
-"""A follower when things go wrong: what it makes up for, and when it gives up on details."""
+"""A consumer under failures: when it retries, and when it invalidates the whole table."""
 
 from __future__ import annotations
 
@@ -15,206 +15,206 @@ from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable
 from tests.support.warped_time import warped
 from tests.unit.change_streams.scripted_stream import (
     ScriptedStream,
+    consuming,
     event,
-    following,
-    streamed,
-    touching,
+    invalidations_of,
+    table_with_stream,
 )
 from tests.unit.query.tables import make_table
 
 
 @warped
-async def test_an_expired_iterator_goes_on_after_the_last_record() -> None:
-    """Nothing is missed and nothing is moved for it."""
-    async with following() as followed:
-        await followed.after(1.1)
-        followed.stream.write("a", None, event("t", "1"))
-        await followed.after(1)
-        followed.stream.expire_iterators()
-        followed.stream.write("a", None, event("t", "2", "u"))
-        assert sorted(await followed.after(2)) == touching("t", "u")
-        assert followed.moved == {STARTED: 1}
+async def test_an_expired_iterator_continues_after_the_last_record() -> None:
+    """No record is missed, and the table is not invalidated."""
+    async with consuming() as consumed:
+        await consumed.after(1.1)
+        consumed.stream.write("a", None, event("t", "1"))
+        await consumed.after(1)
+        consumed.stream.expire_iterators()
+        consumed.stream.write("a", None, event("t", "2", "u"))
+        assert sorted(await consumed.after(2)) == invalidations_of("t", "u")
+        assert consumed.table_invalidations == {STARTED: 1}
 
 
 @warped
-async def test_an_iterator_that_expires_before_its_first_record_has_lost_its_place() -> None:
-    """Where "latest" was then cannot be found again: the table is moved, and again at the start."""
-    async with following() as followed:
-        await followed.after(1.1)
-        followed.stream.expire_iterators()
-        followed.stream.write("a", None, event("t", "1"))
-        assert "table" in await followed.after(3)
-        assert followed.moved == {STARTED: 2, LOST: 1}
+async def test_an_iterator_that_expires_before_its_first_record_loses_records() -> None:
+    """Its "latest" cannot be found again: the table is invalidated, and again at the start."""
+    async with consuming() as consumed:
+        await consumed.after(1.1)
+        consumed.stream.expire_iterators()
+        consumed.stream.write("a", None, event("t", "1"))
+        assert "table" in await consumed.after(3)
+        assert consumed.table_invalidations == {STARTED: 2, LOST: 1}
 
 
 @warped
-async def test_trimmed_records_move_the_table() -> None:
-    """At once, and once more when the follower has its place again."""
-    async with following() as followed:
-        stream = followed.stream
-        await followed.after(1.1)
+async def test_trimmed_records_invalidate_the_table() -> None:
+    """It is invalidated at once, and once more when the consumer has started again."""
+    async with consuming() as consumed:
+        stream = consumed.stream
+        await consumed.after(1.1)
         stream.write("a", None, event("t", "1"))
         stream.trim("a")
-        assert await followed.after(2) == ["table", "table"]
-        assert followed.moved == {STARTED: 2, LOST: 1}
+        assert await consumed.after(2) == ["table", "table"]
+        assert consumed.table_invalidations == {STARTED: 2, LOST: 1}
         stream.write("a", None, event("t", "2"))
-        assert await followed.after(1) == touching("t")
+        assert await consumed.after(1) == invalidations_of("t")
 
 
 @warped
-async def test_records_without_their_images_move_the_table() -> None:
-    """The stream's view type is another one: the keys alone do not say what indexes held."""
-    async with following() as followed:
-        await followed.after(1.1)
-        followed.stream.write("a", None, event("t", "1"))
-        followed.stream.write("a", None, event("t", "2"), "MODIFY")
-        followed.stream.write("a", None, event("t", "3"))
-        await followed.after(1)
-        assert followed.moved == {STARTED: 1, NO_IMAGES: 1}
+async def test_records_without_their_images_invalidate_the_table() -> None:
+    """With another view type the keys alone do not show an item's index partitions."""
+    async with consuming() as consumed:
+        await consumed.after(1.1)
+        consumed.stream.write("a", None, event("t", "1"))
+        consumed.stream.write("a", None, event("t", "2"), "MODIFY")
+        consumed.stream.write("a", None, event("t", "3"))
+        await consumed.after(1)
+        assert consumed.table_invalidations == {STARTED: 1, NO_IMAGES: 1}
 
 
 @warped
-async def test_a_short_failure_costs_nothing_but_time() -> None:
-    """The same place is read again, later and later; being throttled is such a failure."""
-    async with following() as followed:
-        stream = followed.stream
-        await followed.after(1.1)
+async def test_a_short_failure_only_delays_invalidations() -> None:
+    """The same read is retried with growing pauses; throttling is such a failure."""
+    async with consuming() as consumed:
+        stream = consumed.stream
+        await consumed.after(1.1)
         stream.fault = lambda *_: BackendUnavailable("throttled")
         stream.write("a", None, event("t", "1", "u"))
-        assert await followed.after(6) == []
+        assert await consumed.after(6) == []
         asked = stream.asked.count(("records", "a"))
-        assert followed.follower.tally.failures <= 6
+        assert consumed.consumer.stats.failures <= 6
         stream.fault = lambda *_: None
-        assert sorted(await followed.after(5.3)) == touching("t", "u")
+        assert sorted(await consumed.after(5.3)) == invalidations_of("t", "u")
         assert stream.asked.count(("records", "a")) > asked
-        assert followed.moved == {STARTED: 1}
+        assert consumed.table_invalidations == {STARTED: 1}
 
 
 @warped
-async def test_a_failing_shard_does_not_hold_up_the_others() -> None:
-    """Each has its own pace."""
+async def test_a_failing_shard_does_not_delay_the_others() -> None:
+    """Each shard backs off by itself."""
     stream = ScriptedStream()
     stream.split("a", "b", "c")
-    async with following(stream) as followed:
-        await followed.after(1.1)
+    async with consuming(stream) as consumed:
+        await consumed.after(1.1)
         stream.fault = lambda _, shard: BackendUnavailable("throttled") if shard == "b" else None
-        await followed.after(3)
+        await consumed.after(3)
         stream.write("c", None, event("t", "1"))
-        assert await followed.after(0.6) == touching("t")
+        assert await consumed.after(0.6) == invalidations_of("t")
 
 
 @warped
-async def test_a_long_failure_moves_the_table_again_and_again() -> None:
-    """No page outlives `max_lag` of which nobody knows; then following starts anew."""
-    async with following() as followed:
-        stream = followed.stream
-        await followed.after(1.1)
+async def test_a_long_failure_invalidates_the_table_repeatedly() -> None:
+    """No page of unknown validity outlives `max_lag`; after that the consumer starts again."""
+    async with consuming() as consumed:
+        stream = consumed.stream
+        await consumed.after(1.1)
         stream.fault = lambda *_: BackendUnavailable("unreachable")
         for _ in range(5):
-            assert await followed.after(11.2) == ["table"]
-        assert followed.follower.behind > 50
+            assert await consumed.after(11.2) == ["table"]
+        assert consumed.consumer.lag > 50
         stream.write("a", None, event("t", "1"))
         stream.fault = lambda *_: None
-        assert await followed.after(6) == ["table"]
-        assert followed.follower.behind < 1
-        assert followed.moved == {STARTED: 2, BEHIND: 5}
+        assert await consumed.after(6) == ["table"]
+        assert consumed.consumer.lag < 1
+        assert consumed.table_invalidations == {STARTED: 2, BEHIND: 5}
         stream.write("a", None, event("t", "2"))
-        assert await followed.after(0.6) == touching("t")
+        assert await consumed.after(0.6) == invalidations_of("t")
 
 
 @warped
 async def test_a_backlog_that_lasts_too_long_is_skipped() -> None:
-    """The table is moved instead, so that nothing of the backlog matters."""
+    """The table is invalidated instead, so that the backlog no longer matters."""
     stream = ScriptedStream(batch=1)
-    async with following(stream) as followed:
-        await followed.after(1.1)
+    async with consuming(stream) as consumed:
+        await consumed.after(1.1)
         for number in range(1_000):
             stream.write("a", None, event(f"t-{number}", "1"))
-        moves = await followed.after(12)
-        assert moves.count("table") == 2
-        assert followed.moved == {STARTED: 2, BEHIND: 1}
-        assert await followed.after(5) == []
-        assert followed.follower.behind < 1
+        invalidations = await consumed.after(12)
+        assert invalidations.count("table") == 2
+        assert consumed.table_invalidations == {STARTED: 2, BEHIND: 1}
+        assert await consumed.after(5) == []
+        assert consumed.consumer.lag < 1
 
 
 @warped
-async def test_a_table_without_a_stream_is_moved_again_and_again() -> None:
-    """Until it has one: what its readers see is never older than `max_lag`."""
-    async with following(table=make_table()) as followed:
-        assert await followed.after(30) == ["table"] * 2
-        assert followed.stream.asked == []
-        followed.table = streamed()
-        assert await followed.after(2) == ["table"]
-        assert followed.moved == {BEHIND: 2, STARTED: 1}
-        assert await followed.after(30) == []
+async def test_a_table_without_a_stream_is_invalidated_repeatedly() -> None:
+    """Until it has a stream, its cached pages are never older than `max_lag`."""
+    async with consuming(table=make_table()) as consumed:
+        assert await consumed.after(30) == ["table"] * 2
+        assert consumed.stream.asked == []
+        consumed.table = table_with_stream()
+        assert await consumed.after(2) == ["table"]
+        assert consumed.table_invalidations == {BEHIND: 2, STARTED: 1}
+        assert await consumed.after(30) == []
 
 
 @warped
-async def test_a_stream_switched_off_is_noticed_before_the_catalog_tells() -> None:
-    """Its shards end, and no others follow."""
-    async with following() as followed:
-        await followed.after(1.1)
-        followed.stream.split("a")
-        assert (await followed.after(40)).count("table") >= 3
-        assert followed.follower.behind > 10
+async def test_a_disabled_stream_is_detected_before_the_catalog_shows_it() -> None:
+    """Its shards end, and it has no others."""
+    async with consuming() as consumed:
+        await consumed.after(1.1)
+        consumed.stream.split("a")
+        assert (await consumed.after(40)).count("table") >= 3
+        assert consumed.consumer.lag > 10
 
 
 @warped
-async def test_a_stream_that_is_gone_is_waited_for() -> None:
-    """The catalog will say which one there is now; until then it is asked for ever less."""
-    async with following() as followed:
-        await followed.after(1.1)
-        followed.stream.fault = lambda *_: RecordsLost("the stream does not exist")
-        followed.stream.asked.clear()
-        moves = await followed.after(60)
-        assert 5 <= len(moves) <= 7
-        assert len(followed.stream.asked) < 30
-        followed.stream.fault = lambda *_: None
-        followed.table = streamed("another")
-        assert await followed.after(6) == ["table"]
-        assert followed.follower.behind < 1
+async def test_a_stream_that_no_longer_exists_is_retried() -> None:
+    """The catalog will name its successor; until then requests become ever rarer."""
+    async with consuming() as consumed:
+        await consumed.after(1.1)
+        consumed.stream.fault = lambda *_: RecordsLost("the stream does not exist")
+        consumed.stream.asked.clear()
+        invalidations = await consumed.after(60)
+        assert 5 <= len(invalidations) <= 7
+        assert len(consumed.stream.asked) < 30
+        consumed.stream.fault = lambda *_: None
+        consumed.table = table_with_stream("another")
+        assert await consumed.after(6) == ["table"]
+        assert consumed.consumer.lag < 1
 
 
 @warped
-async def test_a_refusal_is_no_end() -> None:
-    """Credentials may be mended while the server runs."""
+async def test_consumption_continues_after_a_refusal() -> None:
+    """Credentials may be corrected while the server runs."""
     stream = ScriptedStream()
     stream.fault = lambda *_: BackendRefused("AccessDenied")
-    async with following(stream) as followed:
-        assert await followed.after(25) == ["table"] * 2
+    async with consuming(stream) as consumed:
+        assert await consumed.after(25) == ["table"] * 2
         stream.fault = lambda *_: None
-        assert await followed.after(5) == ["table"]
-        assert followed.follower.behind < 1
+        assert await consumed.after(5) == ["table"]
+        assert consumed.consumer.lag < 1
 
 
 @warped
-async def test_a_defect_is_no_end_either() -> None:
-    """It is logged, the table is moved, and following starts anew."""
-    async with following() as followed:
-        await followed.after(1.1)
-        followed.stream.fault = lambda *_: ZeroDivisionError("a defect")
-        await followed.after(0.6)
-        followed.stream.fault = lambda *_: None
-        await followed.after(3)
-        assert followed.moved == {STARTED: 2, LOST: 1}
-        followed.stream.fault = lambda *_: ZeroDivisionError("a lasting one")
-        assert (await followed.after(60)).count("table") >= 5
+async def test_consumption_continues_after_a_defect() -> None:
+    """It is logged, the table is invalidated, and the consumer starts again."""
+    async with consuming() as consumed:
+        await consumed.after(1.1)
+        consumed.stream.fault = lambda *_: ZeroDivisionError("a defect")
+        await consumed.after(0.6)
+        consumed.stream.fault = lambda *_: None
+        await consumed.after(3)
+        assert consumed.table_invalidations == {STARTED: 2, LOST: 1}
+        consumed.stream.fault = lambda *_: ZeroDivisionError("a lasting one")
+        assert (await consumed.after(60)).count("table") >= 5
 
 
 @warped
-async def test_records_are_dealt_with_before_their_place_is_left() -> None:
-    """An invalidation that cannot be told is told again."""
-    async with following() as followed:
-        await followed.after(1.1)
-        cache, told_first = followed.cache, asyncio.Event()
-        move = cache.invalidate_partitions
+async def test_records_are_processed_before_the_cursor_advances() -> None:
+    """An invalidation that fails is made again."""
+    async with consuming() as consumed:
+        await consumed.after(1.1)
+        cache, has_failed = consumed.cache, asyncio.Event()
+        invalidate = cache.invalidate_partitions
 
         async def fail_once(*args: object) -> None:
-            cache.invalidate_partitions = move  # type: ignore[method-assign]
-            told_first.set()
-            raise BackendUnavailable("the tier is away")
+            cache.invalidate_partitions = invalidate  # type: ignore[method-assign]
+            has_failed.set()
+            raise BackendUnavailable("the shared cache is unavailable")
 
         cache.invalidate_partitions = fail_once  # type: ignore[assignment, method-assign]
-        followed.stream.write("a", None, event("t", "1"))
-        assert await followed.after(2) == touching("t")
-        assert told_first.is_set()
+        consumed.stream.write("a", None, event("t", "1"))
+        assert await consumed.after(2) == invalidations_of("t")
+        assert has_failed.is_set()

@@ -1,4 +1,4 @@
-"""A follower under random schedules of writes, splits and failures: no write goes unnoticed."""
+"""A consumer under random schedules of writes, splits and failures: it misses no write."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dynamodb_processor_server.change_streams.records import affected_partitions
 from dynamodb_processor_server.errors import BackendUnavailable
 from tests.support.warped_time import warped
 from tests.unit.change_streams.scripted_stream import (
-    Followed,
+    ConsumedStream,
     ScriptedStream,
+    consuming,
     event,
-    following,
-    streamed,
-    told,
+    partition_text,
+    table_with_stream,
 )
 
 _SCHEDULES = 60
@@ -23,7 +23,7 @@ _USERS = ("u-1", "u-2", "u-3", None)
 
 
 class _Script:
-    """One schedule: what happens to a stream and what was written meanwhile."""
+    """One schedule of events on a stream, and the writes of its time."""
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
@@ -32,15 +32,15 @@ class _Script:
         )
         self.stream.fault = self._fault
         self.fault_rate = 0.0
-        # Of each write: how many moves came before it, and which ones must come after.
+        # Of each write: how many invalidations came before it, and which must come after.
         self.writes: list[tuple[int, set[str]]] = []
         self._shards = 0
 
-    async def run(self, followed: Followed) -> None:
-        """Let things happen, then let the follower catch up."""
+    async def run(self, consumed: ConsumedStream) -> None:
+        """Run the schedule's events, then let the consumer catch up."""
         actions = (self._write,) * 6 + (self._split, self._expire, self._trim, self._disturb)
         for _ in range(_STEPS):
-            self.random.choice(actions)(followed)
+            self.random.choice(actions)(consumed)
             await asyncio.sleep(self.random.choice((0.0, 0.1, 0.7, 3.0)))
             self._list_all(self.random.random() < 0.5)
         self.fault_rate = 0.0
@@ -55,15 +55,17 @@ class _Script:
         shards = self.stream.shards_of_all
         return self.random.choice([name for name, shard in shards.items() if not shard.closed])
 
-    def _write(self, followed: Followed) -> None:
+    def _write(self, consumed: ConsumedStream) -> None:
         random = self.random
         tenant = f"t-{random.randrange(3)}"
         old, new = (event(tenant, "1", random.choice(_USERS)) for _ in range(2))
         record = self.stream.write(self._open(), random.choice((None, old)), new)
-        partitions = set(map(told, affected_partitions(streamed().schema, record)))
-        self.writes.append((len(followed.cache.moves), partitions))
+        partitions = set(
+            map(partition_text, affected_partitions(table_with_stream().schema, record))
+        )
+        self.writes.append((len(consumed.cache.invalidations), partitions))
 
-    def _split(self, _: Followed) -> None:
+    def _split(self, _: ConsumedStream) -> None:
         children = [f"s-{self._shards + n}" for n in range(self.random.choice((1, 2)))]
         self._shards += len(children)
         self.stream.split(self._open(), *children, listed=self.random.random() < 0.5)
@@ -72,29 +74,29 @@ class _Script:
         for shard in self.stream.shards_of_all.values():
             shard.listed = shard.listed or wanted
 
-    def _expire(self, _: Followed) -> None:
+    def _expire(self, _: ConsumedStream) -> None:
         self.stream.expire_iterators()
 
-    def _trim(self, _: Followed) -> None:
+    def _trim(self, _: ConsumedStream) -> None:
         if self.random.random() < 0.2:
             self.stream.trim(self.random.choice(list(self.stream.shards_of_all)))
 
-    def _disturb(self, _: Followed) -> None:
+    def _disturb(self, _: ConsumedStream) -> None:
         self.fault_rate = self.random.choice((0.0, 0.0, 0.5, 1.0))
 
 
 @warped
-async def test_every_write_is_followed_by_its_moves() -> None:
-    """Each partition that it touched, or the table, is moved after it, whatever happened."""
+async def test_every_write_is_followed_by_its_invalidations() -> None:
+    """Each partition that it affects, or the table, is invalidated after it."""
     writes = by_partition = 0
     for seed in range(_SCHEDULES):
         script = _Script(seed)
-        async with following(script.stream) as followed:
-            await script.run(followed)
-            assert followed.follower.behind < 1, seed
+        async with consuming(script.stream) as consumed:
+            await script.run(consumed)
+            assert consumed.consumer.lag < 1, seed
         for before, partitions in script.writes:
-            after = set(followed.cache.moves[before:])
+            after = set(consumed.cache.invalidations[before:])
             assert "table" in after or partitions <= after, (seed, partitions - after)
             writes += 1
             by_partition += partitions <= after
-    assert by_partition > writes / 2, "most of it went without moving the table"
+    assert by_partition > writes / 2, "most writes did not invalidate the table"

@@ -1,4 +1,4 @@
-"""Elections under random schedules of writes, deaths and losses: no write goes unnoticed."""
+"""Elections under random schedules of writes, deaths and losses: no write is missed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from dynamodb_processor_server.change_streams.leader_election import LEASE_SECON
 from dynamodb_processor_server.change_streams.port import Checkpoint
 from dynamodb_processor_server.change_streams.records import affected_partitions
 from dynamodb_processor_server.runtime.timing import Clock
-from tests.support.leases import MemoryLeases, Severable
+from tests.support.leases import MemoryLeases, SeverableLeases
 from tests.support.warped_time import warped
 from tests.unit.change_streams.scripted_stream import (
-    PACE,
+    POLL_SETTINGS,
     RecordingCache,
     ScriptedStream,
     event,
-    streamed,
-    told,
+    partition_text,
+    table_with_stream,
 )
 
 _SCHEDULES = 60
@@ -27,51 +27,51 @@ _REPLICAS = 2
 
 
 class _Script:
-    """One schedule of a fleet: what happens to it, and what was written meanwhile."""
+    """One schedule of events in a fleet, and the writes of its time."""
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
         self.stream = ScriptedStream(batch=self.random.choice((1, 3, 1_000)))
         self.cache = RecordingCache()
         self.resumed = 0
-        # Of each write: how many moves came before it, and which ones must come after.
+        # Of each write: how many invalidations came before it, and which must come after.
         self.writes: list[tuple[int, set[str]]] = []
-        self._table = streamed()
+        self._table = table_with_stream()
         clock = asyncio.get_running_loop().time
-        self._timing = Clock(clock, asyncio.sleep, self.random.random)
+        self._clock = Clock(clock, asyncio.sleep, self.random.random)
         self._leases = MemoryLeases(clock)
         self._shards = 0
         self._replicas = [self._start() for _ in range(_REPLICAS)]
 
     async def run(self) -> None:
-        """Let things happen, then let whoever is elected catch up."""
+        """Run the schedule's events, then let the elected replica catch up."""
         actions = (self._write,) * 8 + (self._split, self._die, self._stop, self._cut, self._lose)
         for _ in range(_STEPS):
             await self.random.choice(actions)()
             await asyncio.sleep(self.random.choice((0.0, 0.1, 0.7, 2.0)))
         for leases, _ in self._replicas:
             leases.is_cut = False
-        await asyncio.sleep(LEASE_SECONDS * 2 + PACE.max_lag * 2)
+        await asyncio.sleep(LEASE_SECONDS * 2 + POLL_SETTINGS.max_lag * 2)
         for _, task in self._replicas:
             await _end(task)
 
-    def _start(self) -> tuple[Severable, asyncio.Task[None]]:
-        leases = Severable(self._leases)
-        candidate = LeaderElector("t", leases, self._make, self._timing)
-        return leases, asyncio.create_task(candidate.follow())
+    def _start(self) -> tuple[SeverableLeases, asyncio.Task[None]]:
+        leases = SeverableLeases(self._leases)
+        candidate = LeaderElector("t", leases, self._make, self._clock)
+        return leases, asyncio.create_task(candidate.run())
 
     def _make(self, resume: Checkpoint) -> StreamConsumer:
-        self.resumed += bool(resume.of)
+        self.resumed += bool(resume.fingerprint)
         return StreamConsumer(
-            lambda: self._table, self.stream, self.cache, PACE, self._timing, resume=resume
+            lambda: self._table, self.stream, self.cache, POLL_SETTINGS, self._clock, resume=resume
         )
 
     async def _write(self) -> None:
         tenant, shards = f"t-{self.random.randrange(50)}", self.stream.shards_of_all
         shard = self.random.choice([name for name, one in shards.items() if not one.closed])
         record = self.stream.write(shard, None, event(tenant, "1"))
-        partitions = set(map(told, affected_partitions(self._table.schema, record)))
-        self.writes.append((len(self.cache.moves), partitions))
+        partitions = set(map(partition_text, affected_partitions(self._table.schema, record)))
+        self.writes.append((len(self.cache.invalidations), partitions))
 
     async def _split(self) -> None:
         shards = self.stream.shards_of_all
@@ -107,17 +107,17 @@ async def _end(task: asyncio.Task[None]) -> None:
 
 
 @warped
-async def test_every_write_is_followed_by_its_moves_whoever_is_elected() -> None:
-    """Each partition that it touched, or the table, is moved after it; mostly no table has to."""
+async def test_every_write_is_followed_by_its_invalidations_across_elections() -> None:
+    """Each partition that it affects, or rarely the table, is invalidated after it."""
     writes = by_partition = resumed = 0
     for seed in range(_SCHEDULES):
         script = _Script(seed)
         await script.run()
         for before, partitions in script.writes:
-            after = set(script.cache.moves[before:])
+            after = set(script.cache.invalidations[before:])
             assert "table" in after or partitions <= after, (seed, partitions - after)
             writes += 1
             by_partition += partitions <= after
         resumed += script.resumed
-    assert resumed > _SCHEDULES, "few went on from a checkpoint"
-    assert by_partition > writes / 2, "most of it went without moving the table"
+    assert resumed > _SCHEDULES, "few continued from a checkpoint"
+    assert by_partition > writes / 2, "most writes did not invalidate the table"

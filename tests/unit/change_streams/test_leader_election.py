@@ -1,4 +1,4 @@
-"""One of several replicas follows a stream, and the next goes on where it stopped."""
+"""One of several replicas consumes a stream, and the next continues from its checkpoint."""
 
 from __future__ import annotations
 
@@ -11,76 +11,84 @@ from dynamodb_processor_server.change_streams.leader_election import LEASE_SECON
 from dynamodb_processor_server.change_streams.port import Checkpoint
 from dynamodb_processor_server.errors import BackendUnavailable
 from dynamodb_processor_server.runtime.timing import Clock
-from tests.support.leases import MemoryLeases, Severable
+from tests.support.leases import MemoryLeases, SeverableLeases
 from tests.support.warped_time import warped
 from tests.unit.change_streams.scripted_stream import (
-    PACE,
+    POLL_SETTINGS,
     RecordingCache,
     ScriptedStream,
     event,
-    streamed,
-    touching,
+    invalidations_of,
+    table_with_stream,
 )
 
 
 class Replica:
-    """A candidate that can be cut off from the leases, or die."""
+    """A replica that can be disconnected from the leases, or die."""
 
     def __init__(self, fleet: Fleet) -> None:
-        self.leases = Severable(fleet.leases)
-        self.candidate = LeaderElector("t", self.leases, self._make, fleet.timing)
-        self.task = asyncio.create_task(self.candidate.follow())
+        self.leases = SeverableLeases(fleet.leases)
+        self.elector = LeaderElector("t", self.leases, self._make, fleet.clock)
+        self.task = asyncio.create_task(self.elector.run())
         self._fleet = fleet
 
     @property
     def leads(self) -> bool:
-        """Whether it follows."""
-        return self.candidate.follower is not None
+        """Whether it runs the consumer."""
+        return self.elector.consumer is not None
 
     async def stop(self) -> None:
-        """End it."""
+        """Stop the replica."""
         self.task.cancel()
         await asyncio.wait((self.task,))
 
     async def die(self) -> None:
-        """End it without a word to the others."""
+        """Stop the replica without releasing its lease."""
         self.leases.is_cut = True
         await self.stop()
 
     def _make(self, resume: Checkpoint) -> StreamConsumer:
         fleet = self._fleet
         return StreamConsumer(
-            lambda: fleet.table, fleet.stream, fleet.cache, PACE, fleet.timing, resume=resume
+            lambda: fleet.table,
+            fleet.stream,
+            fleet.cache,
+            POLL_SETTINGS,
+            fleet.clock,
+            resume=resume,
         )
 
 
 class Fleet:
-    """Two replicas, the stream they follow and the cache they share."""
+    """Two replicas, the stream they consume and the cache they share."""
 
     def __init__(self) -> None:
         clock = asyncio.get_running_loop().time
-        self.timing = Clock(clock, asyncio.sleep, lambda: 0.5)
+        self.clock = Clock(clock, asyncio.sleep, lambda: 0.5)
         self.leases = MemoryLeases(clock)
         self.stream = ScriptedStream()
         self.cache = RecordingCache()
-        self.table = streamed()
+        self.table = table_with_stream()
         self.replicas = [Replica(self)]
 
     async def led(self) -> Replica:
-        """Return the only one that leads, the first after a write that gives it a place."""
+        """Return the only leader, after a write that gives it a checkpoint."""
         await asyncio.sleep(1)
         self.stream.write("a", None, event("before", "1"))
         self.replicas.append(Replica(self))
         await asyncio.sleep(3)
         first, second = self.replicas
         assert (first.leads, second.leads) == (True, False)
-        moves = self.cache.take()
-        # It does not know what was written before it; two moves, at once and when it has begun.
-        assert (moves[:2], sorted(moves[2:])) == (["table"] * 2, touching("before"))
+        invalidations = self.cache.take()
+        # Writes before it are unknown: it invalidates the table at once and when it has started.
+        assert (invalidations[:2], sorted(invalidations[2:])) == (
+            ["table"] * 2,
+            invalidations_of("before"),
+        )
         return first
 
     async def after(self, seconds: float) -> list[str]:
-        """Let time pass and return what was moved in it."""
+        """Let time pass and return its invalidations, sorted."""
         await asyncio.sleep(seconds)
         return sorted(self.cache.take())
 
@@ -95,36 +103,38 @@ async def elected() -> AsyncIterator[Fleet]:
 
 
 @warped
-async def test_when_the_leader_dies_the_next_goes_on_where_it_stopped() -> None:
-    """Within the lease and a moment, and no write between them is lost, nor the table moved."""
+async def test_when_the_leader_dies_the_next_continues_from_its_checkpoint() -> None:
+    """Soon after the lease ends, no write in between is lost, and the table stays valid."""
     async with elected() as fleet:
         leader = await fleet.led()
         await leader.die()
         fleet.stream.write("a", None, event("between", "1"))
-        moves = await fleet.after(LEASE_SECONDS + 2)
-        assert set(moves) == set(touching("between")) | (set(moves) & set(touching("before")))
+        invalidations = await fleet.after(LEASE_SECONDS + 2)
+        assert set(invalidations) == set(invalidations_of("between")) | (
+            set(invalidations) & set(invalidations_of("before"))
+        )
         assert fleet.replicas[1].leads
         fleet.stream.write("a", None, event("after", "1"))
-        assert await fleet.after(2) == touching("after")
+        assert await fleet.after(2) == invalidations_of("after")
 
 
 @warped
-async def test_a_defect_ends_no_candidate() -> None:
-    """Whoever meets it stops following, and stands for election again."""
+async def test_a_replica_requests_the_lease_again_after_a_defect() -> None:
+    """It stops its consumer, and takes part in the next election."""
     async with elected() as fleet:
         leader = await fleet.led()
         fleet.leases.error = RuntimeError("a bug")
         await asyncio.sleep(LEASE_SECONDS)
         assert not any(replica.leads for replica in fleet.replicas)
-        assert leader.candidate.failures == 0
+        assert leader.elector.failures == 0
         fleet.leases.error = None
         await asyncio.sleep(LEASE_SECONDS + 2)
         assert [replica.leads for replica in fleet.replicas].count(True) == 1
 
 
 @warped
-async def test_a_defect_holds_no_candidate_back_that_is_to_stop() -> None:
-    """Its last word to the others fails, and that is all."""
+async def test_a_defect_does_not_keep_a_replica_from_stopping() -> None:
+    """Only the release of its lease fails."""
     async with elected() as fleet:
         leader = await fleet.led()
         fleet.leases.error = RuntimeError("a bug")
@@ -134,23 +144,23 @@ async def test_a_defect_holds_no_candidate_back_that_is_to_stop() -> None:
 
 @warped
 async def test_a_leader_that_stops_hands_over_at_once() -> None:
-    """Long before its lease would have ended, and exactly where it stopped."""
+    """The next starts long before the lease would have ended, and repeats no record."""
     async with elected() as fleet:
         leader = await fleet.led()
         await leader.stop()
         fleet.stream.write("a", None, event("between", "1"))
-        assert await fleet.after(2.5) == touching("between")
+        assert await fleet.after(2.5) == invalidations_of("between")
         assert fleet.replicas[1].leads
 
 
 @warped
-async def test_shards_that_split_are_gone_on_with() -> None:
-    """Those that ended stay so, and children are read from their first record."""
+async def test_the_next_leader_continues_with_split_shards() -> None:
+    """Ended shards are not read again, and children are read from their first record."""
     async with elected() as fleet:
         leader = await fleet.led()
         fleet.stream.split("a", "b", "c")
         fleet.stream.write("b", None, event("b", "1"))
-        assert await fleet.after(4) == touching("b")
+        assert await fleet.after(4) == invalidations_of("b")
         fleet.stream.split("b", "d", listed=False)
         fleet.stream.write("d", None, event("d", "1"))
         await asyncio.sleep(2)
@@ -158,33 +168,33 @@ async def test_shards_that_split_are_gone_on_with() -> None:
         fleet.stream.write("c", None, event("c", "1"))
         await asyncio.sleep(LEASE_SECONDS)
         fleet.stream.shards_of_all["d"].listed = True
-        moves = await fleet.after(14)
-        assert set(touching("c")) | set(touching("d")) <= set(moves)
-        assert moves.count("table") <= 1  # the child was not to be found for too long
+        invalidations = await fleet.after(14)
+        assert set(invalidations_of("c")) | set(invalidations_of("d")) <= set(invalidations)
+        assert invalidations.count("table") <= 1  # the child was not listed for too long
 
 
 @warped
-async def test_whoever_cannot_renew_its_lease_stops_following() -> None:
-    """When the lease ends; another has taken over by then or does so at once."""
+async def test_a_leader_that_cannot_renew_its_lease_stops_consuming() -> None:
+    """It stops when the lease ends, and another replica takes over."""
     async with elected() as fleet:
         leader = await fleet.led()
         leader.leases.is_cut = True
         await asyncio.sleep(LEASE_SECONDS + 0.1)
         assert not leader.leads
-        assert leader.candidate.failures >= 2
-        assert fleet.replicas[1].candidate.failures == 0
+        assert leader.elector.failures >= 2
+        assert fleet.replicas[1].elector.failures == 0
         await asyncio.sleep(2)
         assert fleet.replicas[1].leads
         leader.leases.is_cut = False
         fleet.cache.take()
         fleet.stream.write("a", None, event("after", "1"))
-        assert await fleet.after(10) == touching("after")
+        assert await fleet.after(10) == invalidations_of("after")
         assert not leader.leads
 
 
 @warped
-async def test_without_a_checkpoint_the_whole_table_is_moved() -> None:
-    """Lost, too old, of a stream that is another one by now, or trimmed."""
+async def test_without_a_valid_checkpoint_the_whole_table_is_invalidated() -> None:
+    """The checkpoint is lost, too old, of an earlier stream, or before trimmed records."""
     for case in ("lost", "old", "other", "trimmed"):
         async with elected() as fleet:
             leader = await fleet.led()
@@ -196,21 +206,21 @@ async def test_without_a_checkpoint_the_whole_table_is_moved() -> None:
                 case "lost":
                     fleet.leases.forget()
                 case "old":
-                    await asyncio.sleep(PACE.max_lag)
+                    await asyncio.sleep(POLL_SETTINGS.max_lag)
                     fleet.replicas[1].leases.is_cut = False
                 case "other":
-                    fleet.table = streamed("arn:aws:dynamodb:eu-west-1:1:table/t/stream/2")
+                    fleet.table = table_with_stream("arn:aws:dynamodb:eu-west-1:1:table/t/stream/2")
                 case _:
                     fleet.stream.trim("a")
-            moves = await fleet.after(LEASE_SECONDS + 4)
-            assert set(moves) == {"table"}, case
+            invalidations = await fleet.after(LEASE_SECONDS + 4)
+            assert set(invalidations) == {"table"}, case
             fleet.stream.write("a", None, event("after", "1"))
-            assert await fleet.after(2) == touching("after"), case
+            assert await fleet.after(2) == invalidations_of("after"), case
 
 
 @warped
-async def test_a_leader_without_a_place_leaves_none() -> None:
-    """Where a shard has had no record, "the latest" names no place: the next moves the table."""
+async def test_a_leader_without_a_record_leaves_no_checkpoint() -> None:
+    """A shard without a record since the start has no sequence number to continue from."""
     async with elected() as fleet:
         await asyncio.sleep(4)
         assert await fleet.after(0) == ["table"] * 2
@@ -221,8 +231,8 @@ async def test_a_leader_without_a_place_leaves_none() -> None:
 
 
 @warped
-async def test_a_lease_that_another_has_is_noticed_at_the_next_renewal() -> None:
-    """Redis may lose a lease and give it to another: the first stops, long before its own time."""
+async def test_a_lease_that_another_holds_is_detected_at_the_next_renewal() -> None:
+    """Redis may lose a lease and grant it again: the first holder stops long before its end."""
     async with elected() as fleet:
         leader = await fleet.led()
         fleet.leases.end()
@@ -232,8 +242,8 @@ async def test_a_lease_that_another_has_is_noticed_at_the_next_renewal() -> None
 
 
 @warped
-async def test_the_next_is_as_far_behind_as_the_last_one_was() -> None:
-    """A stream that cannot be read since it died has its table moved in time, not a lease later."""
+async def test_the_next_leader_inherits_the_lag_of_the_last_one() -> None:
+    """A stream that cannot be read has its table invalidated in time, not a lease later."""
     async with elected() as fleet:
         leader = await fleet.led()
         await leader.die()
@@ -241,4 +251,4 @@ async def test_the_next_is_as_far_behind_as_the_last_one_was() -> None:
         fleet.stream.write("a", None, event("between", "1"))
         assert await fleet.after(LEASE_SECONDS + 1) == []
         assert fleet.replicas[1].leads
-        assert await fleet.after(PACE.max_lag - LEASE_SECONDS + 1) == ["table"]
+        assert await fleet.after(POLL_SETTINGS.max_lag - LEASE_SECONDS + 1) == ["table"]

@@ -1,4 +1,4 @@
-"""Which partitions a record touches, on the table and on every index."""
+"""The partitions of the table and of every index that a stream record affects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dynamodb_processor_server.change_streams.records import (
 )
 from dynamodb_processor_server.query.expression.values import WireItem
 from tests.support.datasets import Index, Schema
-from tests.unit.change_streams.scripted_stream import event, told
+from tests.unit.change_streams.scripted_stream import event, partition_text
 from tests.unit.query.tables import EVENTS, make_schema
 
 WIDE = Schema(
@@ -31,8 +31,8 @@ def record(old: WireItem | None, new: WireItem | None, change: Change = "MODIFY"
 
 
 def paths(old: WireItem | None, new: WireItem | None, schema: Schema = EVENTS) -> set[str]:
-    """Return what a write touches, in words."""
-    return set(map(told, affected_partitions(make_schema(schema), record(old, new))))
+    """Return the partitions that a write affects, as text."""
+    return set(map(partition_text, affected_partitions(make_schema(schema), record(old, new))))
 
 
 def test_both_images_count() -> None:
@@ -46,14 +46,14 @@ def test_both_images_count() -> None:
 
 
 def test_items_that_come_and_go_have_one_image() -> None:
-    """New ones have no old image, deleted ones no new one."""
+    """A new item has no old image, a deleted item no new one."""
     expected = {"@table=t", "by_time=t", "by_user=u-1"}
     assert paths(None, event("t", "1", "u-1")) == expected
     assert paths(event("t", "1", "u-1"), None) == expected
 
 
-def test_an_index_is_not_touched_by_items_that_it_does_not_hold() -> None:
-    """They lack a key attribute, be it of its partition or its sort key, or have another type."""
+def test_items_that_an_index_does_not_hold_do_not_affect_it() -> None:
+    """They lack an attribute of its partition or sort key, or have it with another type."""
     base = {"tenant_id": {"S": "t"}, "event_id": {"S": "1"}}
     assert paths(None, base) == {"@table=t"}
     assert paths(None, base | {"user_id": {"S": "u"}}) == {"@table=t"}
@@ -65,7 +65,7 @@ def test_an_index_is_not_touched_by_items_that_it_does_not_hold() -> None:
 
 
 def test_keys_of_several_attributes_need_all_of_them() -> None:
-    """And have all of their partition's values, in the key's order."""
+    """The partition has all of their values, in the key's order."""
     item: dict[str, Any] = {
         "id": {"S": "1"},
         "country": {"S": "ie"},
@@ -79,7 +79,7 @@ def test_keys_of_several_attributes_need_all_of_them() -> None:
         assert paths(None, rest, WIDE) == {"@table=1"}
 
 
-def test_numbers_are_touched_by_value() -> None:
+def test_numbers_are_compared_by_value() -> None:
     """`1` and `1.0` are one key."""
     schema = Schema("numbers", "id", None, (), {"id": "N"})
     found = [
@@ -101,8 +101,8 @@ def test_numbers_are_touched_by_value() -> None:
         ("MODIFY", {}, None, False),
     ],
 )
-def test_what_a_record_must_show_depends_on_the_change(
+def test_the_images_that_a_record_needs_depend_on_the_change(
     change: Change, old: WireItem | None, new: WireItem | None, *, has_images: bool
 ) -> None:
-    """An image that is not there is missing only where there was an item."""
+    """An absent image counts as missing only if there was an item."""
     assert record(old, new, change).has_images is has_images

@@ -1,4 +1,4 @@
-"""Which shards are read, in which order and from where."""
+"""The shards of a stream that are read, their order, and their first record."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def readable(shards: Shards) -> dict[str, ShardCursor]:
     return {cursor.shard_id: cursor for cursor in shards.readable()}
 
 
-def test_following_begins_at_the_latest_record_of_open_shards() -> None:
-    """What closed ones hold was written before."""
+def test_reading_starts_with_the_latest_record_of_open_shards() -> None:
+    """The records of closed shards were written before."""
     shards = Shards([shard("a", closed=True), shard("b", "a"), shard("c")], NOW)
     assert {c.shard_id: c.start for c in shards.readable()} == {
         "b": Start.LATEST,
@@ -31,7 +31,7 @@ def test_following_begins_at_the_latest_record_of_open_shards() -> None:
 
 
 def test_a_child_beside_its_open_parent_is_read_from_its_first_record() -> None:
-    """The list may show both as open; what the child holds comes after all of its parent."""
+    """The list may show both as open; the child's records come after all of its parent's."""
     shards = Shards([shard("a"), shard("b", "a")], NOW)
     assert readable(shards).keys() == {"a"}
     shards.finish(readable(shards)["a"])
@@ -39,9 +39,9 @@ def test_a_child_beside_its_open_parent_is_read_from_its_first_record() -> None:
 
 
 def test_children_follow_their_parent() -> None:
-    """Through several generations, of which the list may tell at once."""
+    """That holds through several generations, which one listing may show together."""
     shards = Shards([shard("a")], NOW)
-    shards.learn(
+    shards.update(
         [
             shard("a", closed=True),
             shard("b", "a", closed=True),
@@ -61,12 +61,12 @@ def test_children_follow_their_parent() -> None:
 def test_a_shard_whose_parent_is_gone_is_read() -> None:
     """The list forgets shards after a day."""
     shards = Shards([shard("a")], NOW)
-    shards.learn([shard("a"), shard("z", "long-gone")])
+    shards.update([shard("a"), shard("z", "long-gone")])
     assert readable(shards).keys() == {"a", "z"}
 
 
 def test_time_stands_still_until_the_children_are_known() -> None:
-    """A shard was written to until it was closed, and from then on its children."""
+    """A shard gets writes until it is closed; from then on its children get them."""
     shards = Shards([shard("a"), shard("b")], NOW)
     a, b = readable(shards)["a"], readable(shards)["b"]
     a.read_until, b.read_until = NOW + 5, NOW + 9
@@ -74,17 +74,17 @@ def test_time_stands_still_until_the_children_are_known() -> None:
     b.read_until = NOW + 60
     assert shards.incomplete
     assert shards.read_until == NOW + 5
-    shards.learn([shard("a", closed=True), shard("b"), shard("c", "a")])
+    shards.update([shard("a", closed=True), shard("b"), shard("c", "a")])
     assert not shards.incomplete
-    assert shards.read_until == NOW + 5  # what the child holds has not been read
+    assert shards.read_until == NOW + 5  # the child's records have not been read
     readable(shards)["c"].read_until = NOW + 61
     assert shards.read_until == NOW + 60
 
 
 def test_children_known_before_take_over_the_time_of_their_parent() -> None:
-    """Nothing has to be looked for then."""
+    """No listing is due then."""
     shards = Shards([shard("a")], NOW)
-    shards.learn([shard("a"), shard("b", "a")])
+    shards.update([shard("a"), shard("b", "a")])
     a = readable(shards)["a"]
     a.read_until = NOW + 7
     shards.finish(a)
@@ -92,32 +92,32 @@ def test_children_known_before_take_over_the_time_of_their_parent() -> None:
     assert shards.read_until == NOW + 7
 
 
-def test_a_stream_without_open_shards_tells_nothing() -> None:
-    """It may be new, or switched off; its time stands still, and shards are looked for."""
+def test_a_stream_without_open_shards_is_incomplete() -> None:
+    """It may be new or disabled; its time stands still, and shards are listed again."""
     for found in ([], [shard("a", closed=True)]):
         shards = Shards(found, NOW)
         assert shards.incomplete
         assert shards.read_until == NOW
-        shards.learn([*found, shard("b", "a")])
+        shards.update([*found, shard("b", "a")])
         assert not shards.incomplete
         assert readable(shards)["b"].start is Start.TRIM_HORIZON
 
 
 def test_shards_that_are_gone_are_forgotten() -> None:
-    """Or a process that runs for months would remember all that there ever were."""
+    """A process that runs for months does not keep every shard that ever existed."""
     shards = Shards([shard("a")], NOW)
     parent = "a"
     for number in range(100):
         child = f"s-{number}"
         shards.finish(readable(shards)[parent])
-        shards.learn([shard(parent, closed=True), shard(child, parent)])
+        shards.update([shard(parent, closed=True), shard(child, parent)])
         parent = child
     assert len(shards._parents) <= 3
-    assert len(shards) == 1
+    assert readable(shards).keys() == {parent}
 
 
 @pytest.mark.parametrize(
-    ("start", "sequence", "established", "has_place"),
+    ("start", "sequence", "established", "can_resume"),
     [
         (Start.LATEST, None, False, True),
         (Start.LATEST, None, True, False),
@@ -125,35 +125,35 @@ def test_shards_that_are_gone_are_forgotten() -> None:
         (Start.TRIM_HORIZON, None, True, True),
     ],
 )
-def test_only_the_latest_of_then_cannot_be_found_again(
-    start: Start, sequence: str | None, *, established: bool, has_place: bool
+def test_only_an_earlier_latest_record_cannot_be_found_again(
+    start: Start, sequence: str | None, *, established: bool, can_resume: bool
 ) -> None:
-    """Every other place has a name: a record's, or the beginning."""
+    """A cursor can resume after a record, or with the first record of its shard."""
     cursor = ShardCursor("a", start, NOW, sequence=sequence, established=established)
-    assert cursor.has_place is has_place
+    assert cursor.can_resume is can_resume
 
 
-def test_places_say_how_far_each_shard_was_read() -> None:
-    """Read from them, shards are what they were: what ended, what is awaited, what comes next."""
+def test_progress_says_how_far_each_shard_was_read() -> None:
+    """Shards resumed from it are the same: the ended, the awaited, and the next record of each."""
     found = [Shard("a", None, True), Shard("b", "a", False), Shard("c", None, False)]
     shards = Shards(found, 0.0)
-    unnamed = shards.places
-    assert unnamed is None  # the latest record of a shard has no name
+    before = shards.progress
+    assert before is None  # no sequence number names the start of a shard that is read from LATEST
     for cursor in list(shards.readable()):
         cursor.sequence, cursor.established, cursor.read_until = f"{cursor.shard_id}-7", True, 5.0
-    shards.learn([*found, Shard("d", "b", False)])
-    places = shards.places
-    assert places is not None
-    assert places == {"a": "ended", "b": "b-7", "c": "c-7", "d": "first"}
-    again = Shards.resume([*found, Shard("d", "b", False)], places, 5.0)
-    assert again.places == places
+    shards.update([*found, Shard("d", "b", False)])
+    progress = shards.progress
+    assert progress is not None
+    assert progress == {"a": "ended", "b": "b-7", "c": "c-7", "d": "first"}
+    again = Shards.resume([*found, Shard("d", "b", False)], progress, 5.0)
+    assert again.progress == progress
     assert again.established
     assert again.read_until == 5.0
     reading = {cursor.shard_id: cursor for cursor in again.readable()}
     assert {name: cursor.sequence for name, cursor in reading.items()} == {"b": "b-7", "c": "c-7"}
     again.finish(reading["c"])
-    awaiting = Shards.resume(found, again.places or {}, 6.0)
+    awaiting = Shards.resume(found, again.progress or {}, 6.0)
     assert awaiting.incomplete
-    assert awaiting.places == places | {"c": "awaited"}
-    gone = Shards.resume([Shard("c", None, False)], places, 5.0)
+    assert awaiting.progress == progress | {"c": "awaited"}
+    gone = Shards.resume([Shard("c", None, False)], progress, 5.0)
     assert {cursor.shard_id for cursor in gone.readable()} == {"b", "c", "d"}

@@ -1,4 +1,4 @@
-"""Followers come and go with the catalog."""
+"""Consumers start and stop with the catalog."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from dynamodb_processor_server.query.expression.values import Value
 from dynamodb_processor_server.query.planning.tags import tags_of_partitions, tags_of_table
 from dynamodb_processor_server.runtime.timing import Clock
 from dynamodb_processor_server.telemetry.streams import StreamMetrics
-from tests.support.leases import MemoryLeases, Severable
+from tests.support.leases import MemoryLeases, SeverableLeases
 from tests.support.warped_time import warped
 from tests.unit.change_streams.scripted_stream import (
     ARN,
-    PACE,
+    POLL_SETTINGS,
     RecordingCache,
     ScriptedStream,
     event,
-    streamed,
+    table_with_stream,
 )
 from tests.unit.query.tables import make_schema
 
-FOLLOWED = {"table": "audit-events", "invalidate_from_stream": True}
+CONSUMED = {"table": "audit-events", "invalidate_from_stream": True}
 
 
 class Describer:
@@ -55,16 +55,16 @@ class Describer:
 
 
 class World:
-    """A catalog of tables with streams, and followers of them."""
+    """A catalog of tables with streams, and their consumers."""
 
     def __init__(self, leases: Leases | None, **tables: dict[str, Any]) -> None:
         self.describer = Describer()
         self.catalog = Catalog(self.declare(**tables), self.describer)
         self.stream = ScriptedStream()
         self.cache = RecordingCache()
-        timing = Clock(asyncio.get_running_loop().time, asyncio.sleep, lambda: 0.5)
-        self.followers = ConsumerSupervisor(
-            self.catalog, self.stream, self.cache, PACE, timing, leases
+        clock = Clock(asyncio.get_running_loop().time, asyncio.sleep, lambda: 0.5)
+        self.supervisor = ConsumerSupervisor(
+            self.catalog, self.stream, self.cache, POLL_SETTINGS, clock, leases
         )
 
     @staticmethod
@@ -73,17 +73,17 @@ class World:
         return CatalogConfig.model_validate({"tables": tables, "discover": ["x-*"]})
 
     async def after(self, seconds: float) -> list[str]:
-        """Let time pass and return what was moved in it."""
+        """Let time pass and return its invalidations."""
         await asyncio.sleep(seconds)
         return self.cache.take()
 
 
 @asynccontextmanager
 async def running(leases: Leases | None = None, **tables: dict[str, Any]) -> AsyncIterator[World]:
-    """Run the followers of a catalog's tables for the time of the `async with`."""
+    """Run the consumers of a catalog's tables for the time of the `async with`."""
     world = World(leases, **tables)
     await world.catalog.refresh()
-    task = asyncio.create_task(world.followers.follow())
+    task = asyncio.create_task(world.supervisor.run())
     try:
         yield world
     finally:
@@ -92,56 +92,56 @@ async def running(leases: Leases | None = None, **tables: dict[str, Any]) -> Asy
 
 
 @warped
-async def test_tables_are_followed_that_say_so() -> None:
-    """And no others."""
-    async with running(events=FOLLOWED, other={"table": "others"}) as world:
+async def test_streams_are_consumed_of_tables_configured_for_it() -> None:
+    """Other tables get no consumer."""
+    async with running(events=CONSUMED, other={"table": "others"}) as world:
         assert await world.after(2) == ["table"]
-        assert [name for name, _ in world.followers] == ["events"]
+        assert [name for name, _ in world.supervisor] == ["events"]
 
 
 @warped
-async def test_names_of_one_table_share_a_follower() -> None:
-    """A shard must not be read more often for each of them; another region is another table."""
-    elsewhere = FOLLOWED | {"region": "us-east-1"}
-    async with running(events=FOLLOWED, again=FOLLOWED, elsewhere=elsewhere) as world:
+async def test_names_of_one_table_share_a_consumer() -> None:
+    """More names must not cause more reads of a shard; another region is another table."""
+    elsewhere = CONSUMED | {"region": "us-east-1"}
+    async with running(events=CONSUMED, again=CONSUMED, elsewhere=elsewhere) as world:
         assert await world.after(2) == ["table"] * 2
-        assert [name for name, _ in world.followers] == ["events", "elsewhere"]
+        assert [name for name, _ in world.supervisor] == ["events", "elsewhere"]
 
 
 @warped
-async def test_fleets_with_other_endpoints_elect_followers_of_their_own() -> None:
-    """What they declare is the same, and so is their Redis; their tables are not."""
+async def test_fleets_with_different_endpoints_hold_separate_elections() -> None:
+    """Their configuration and their Redis are the same; their tables are not."""
     leases = MemoryLeases(asyncio.get_running_loop().time)
-    async with running(leases, events=FOLLOWED) as first, running(leases, events=FOLLOWED) as other:
+    async with running(leases, events=CONSUMED) as first, running(leases, events=CONSUMED) as other:
         await other.after(4)
-        assert sum(len(list(world.followers)) for world in (first, other)) == 1
+        assert sum(len(list(world.supervisor)) for world in (first, other)) == 1
         other.describer.endpoint = "http://localhost:8001"
         await other.catalog.refresh()
         await other.after(4)
-        assert [len(list(world.followers)) for world in (first, other)] == [1, 1]
+        assert [len(list(world.supervisor)) for world in (first, other)] == [1, 1]
 
 
 @warped
-async def test_followers_go_with_the_catalog() -> None:
-    """A table that is no longer to be followed is let alone; a new one is begun with a move."""
-    async with running(events=FOLLOWED) as world:
+async def test_consumers_follow_changes_of_the_catalog() -> None:
+    """The consumer of a removed table stops; a new one starts with an invalidation."""
+    async with running(events=CONSUMED) as world:
         await world.after(2)
         world.catalog.replace(world.declare(events={"table": "audit-events"}))
         await world.after(2)
         world.stream.write("a", None, event("t", "1"))
         assert await world.after(60) == []
-        assert list(world.followers) == []
-        world.catalog.replace(world.declare(events=FOLLOWED))
+        assert list(world.supervisor) == []
+        world.catalog.replace(world.declare(events=CONSUMED))
         await world.catalog.refresh()
         assert await world.after(3) == ["table"]
 
 
 @warped
-async def test_what_followers_do_is_measured() -> None:
-    """By table: how far behind, how old the records were, why whole tables were moved."""
-    async with running(events=FOLLOWED) as world:
+async def test_consumers_are_measured() -> None:
+    """By table: the lag, the ages of records, the reasons for invalidating whole tables."""
+    async with running(events=CONSUMED) as world:
         registry = CollectorRegistry()
-        StreamMetrics(registry, world.followers)
+        StreamMetrics(registry, world.supervisor)
         await world.after(2)
         record = world.stream.write("a", None, event("t", "1"))
         world.stream.shards_of_all["a"].records[-1] = replace(record, age=1.5)
@@ -163,12 +163,12 @@ async def test_what_followers_do_is_measured() -> None:
 
 
 @warped
-async def test_leases_that_nobody_answers_for_are_counted() -> None:
-    """By whoever leads, and by whoever does not."""
-    leases = Severable(MemoryLeases(asyncio.get_running_loop().time))
-    async with running(leases, events=FOLLOWED) as world:
+async def test_failed_lease_requests_are_counted() -> None:
+    """The leader counts them, and so do the other replicas."""
+    leases = SeverableLeases(MemoryLeases(asyncio.get_running_loop().time))
+    async with running(leases, events=CONSUMED) as world:
         registry = CollectorRegistry()
-        StreamMetrics(registry, world.followers)
+        StreamMetrics(registry, world.supervisor)
 
         def failures() -> float | None:
             name = "dynamodb_processor_stream_lease_failures_total"
@@ -178,24 +178,24 @@ async def test_leases_that_nobody_answers_for_are_counted() -> None:
         assert failures() == 0
         leases.is_cut = True
         await world.after(20)
-        assert list(world.followers) == []
+        assert list(world.supervisor) == []
         counted = failures()
         assert counted is not None
         assert counted > 5
 
 
-async def test_moves_end_generations() -> None:
-    """Those of the partitions and of whatever any write may change, or those of the table."""
+async def test_the_sink_invalidates_generations() -> None:
+    """It ends those of the partitions and of scans, or all of the table."""
     generations = Generations()
-    table = streamed()
+    table = table_with_stream()
     name = table.schema.identity
-    touched = (table.schema.base, (Value("S", "t"),))
+    affected = (table.schema.base, (Value("S", "t"),))
     other = (table.schema.base, (Value("S", "u"),))
-    moves = InvalidationSink(LocalInvalidator(generations))
-    pages = [generations.begin(tags_of_partitions(name, [p])[1:]) for p in (touched, other)]
+    sink = InvalidationSink(LocalInvalidator(generations))
+    pages = [generations.begin(tags_of_partitions(name, [p])[1:]) for p in (affected, other)]
     scan = generations.begin(tags_of_partitions(name, ()))
     whole = generations.begin(tags_of_table(name))
-    await moves.invalidate_partitions(table, [touched])
+    await sink.invalidate_partitions(table, [affected])
     assert [reading.is_current for reading in (*pages, scan, whole)] == [False, True, False, True]
-    await moves.invalidate_table(table)
+    await sink.invalidate_table(table)
     assert not whole.is_current
