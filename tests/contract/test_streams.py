@@ -27,8 +27,8 @@ from dynamodb_processor_server.change_streams.port import (
     StreamLocation,
 )
 from dynamodb_processor_server.change_streams.shards import ShardCursor, Start
-from dynamodb_processor_server.dynamodb.clients import ClientSettings
-from dynamodb_processor_server.dynamodb.streams import DynamoDBStreams
+from dynamodb_processor_server.dynamodb.clients import Clients, ClientSettings
+from dynamodb_processor_server.dynamodb.streams import STREAMS, DynamoDBStreams
 from dynamodb_processor_server.query.planning.tags import Partition
 from dynamodb_processor_server.runtime.timing import PollSettings
 from tests.support.conditions import WireItem
@@ -80,7 +80,8 @@ class ConsumedTable:
     def __init__(self, dynamodb: Any, endpoint_url: str) -> None:
         self.client = dynamodb
         settings = ClientSettings(endpoint_url=endpoint_url, region=REGION)
-        self.streams = DynamoDBStreams(settings)
+        self.clients = Clients(settings, STREAMS)
+        self.streams = DynamoDBStreams(self.clients)
         self.cache = TimedCache()
         self.table: Table | None = None
 
@@ -112,7 +113,7 @@ def consumed(dynamodb: Any, dynamodb_local: str) -> ConsumedTable:
 async def consuming(consumed: ConsumedTable) -> AsyncIterator[StreamConsumer]:
     """Consume the stream for the time of the `async with`."""
     await consumed.describe()
-    async with consumed.streams:
+    async with consumed.clients:
         poll_settings = PollSettings(interval=0.2, max_lag=10.0)
         consumer = StreamConsumer(
             lambda: consumed.table, consumed.streams, consumed.cache, poll_settings
@@ -226,7 +227,8 @@ async def test_a_stream_or_shard_that_does_not_exist_is_lost(consumed: ConsumedT
     table = await consumed.describe()
     stream = StreamLocation.of(table)
     assert stream is not None
-    async with consumed.streams as streams:
+    streams = consumed.streams
+    async with consumed.clients:
         (shard,) = await streams.shards(stream)
         assert (shard.parent, shard.closed) == (None, False)
         cursor = ShardCursor(shard.shard_id, Start.TRIM_HORIZON, 0.0)

@@ -85,7 +85,7 @@ async def _init(args: argparse.Namespace) -> int:
         inventory = TableInventory(clients, Backend(clients, settings.backend_settings()))
         try:
             names = await _names(inventory, args.table or ["*"])
-            place = await clients.place()
+            place = await clients.endpoint()
             tables = [await _found(inventory, name, args.sample) for name in names]
         except InventoryError as error:
             raise ConfigurationError(str(error)) from None

@@ -1,6 +1,6 @@
-"""DynamoDB clients: one for each region and role, opened once and kept for the life of the process.
+"""AWS clients: one for each region and role, opened once and kept for the life of the process.
 
-A client per request is the classic leak, and the default pool of 10 connections the classic queue.
+A client per request leaks connections, and the default pool of 10 connections queues requests.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Final, Self
 
 import aioboto3
 import aiobotocore.session
@@ -16,18 +16,29 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from dynamodb_processor_server.dynamodb.credentials import Credentials
-from dynamodb_processor_server.dynamodb.response_parser import ItemResponseParserFactory
+from dynamodb_processor_server.dynamodb.response_parser import (
+    ItemResponseParser,
+    ItemResponseParserFactory,
+)
 from dynamodb_processor_server.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from types_aiobotocore_dynamodb import DynamoDBClient
 
 _Source = tuple[str | None, str | None]  # region, role
 
 
 @dataclass(frozen=True, slots=True)
+class Service:
+    """An AWS service, by its name in botocore, and the parser of its responses."""
+
+    name: str
+    parser: type[ItemResponseParser]
+
+
+DYNAMODB: Final = Service("dynamodb", ItemResponseParser)
+
+
+@dataclass(frozen=True, slots=True)
 class ClientSettings:
-    """How to reach DynamoDB.
+    """How to reach a service.
 
     `endpoint_url` and `region` None mean AWS's own defaults. Timeouts are in seconds.
     """
@@ -41,14 +52,15 @@ class ClientSettings:
 
 
 class Clients:
-    """Opens clients on first use and closes them all at the end of its `async with`."""
+    """Opens a service's clients on first use and closes them at the end of its `async with`."""
 
-    def __init__(self, settings: ClientSettings) -> None:
+    def __init__(self, settings: ClientSettings, service: Service = DYNAMODB) -> None:
         self._settings = settings
+        self._service = service
         self._stack = AsyncExitStack()
-        self._clients: dict[_Source, DynamoDBClient] = {}
+        self._clients: dict[_Source, Any] = {}
         self._credentials: dict[_Source, Credentials] = {}
-        self._opening = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -56,54 +68,54 @@ class Clients:
     async def __aexit__(self, *error: object) -> None:
         await self._stack.aclose()
 
-    async def client(
-        self, region: str | None = None, role_arn: str | None = None
-    ) -> DynamoDBClient:
+    async def client(self, region: str | None = None, role_arn: str | None = None) -> Any:
         """Return the client for a region and a role; None means the process's own."""
         source = (region, role_arn)
         client = self._clients.get(source)
         if client is None:
-            async with self._opening:
+            async with self._lock:
                 client = self._clients.get(source) or await self._open(source)
                 self._clients[source] = client
         return client
 
-    async def place(self, region: str | None = None, role_arn: str | None = None) -> str:
-        """Return the region and endpoint that a client asks, empty where no client can be made."""
+    async def endpoint(self, region: str | None = None, role_arn: str | None = None) -> str:
+        """Return the region and endpoint of a client, empty where no client can be made."""
         try:
             meta = (await self.client(region, role_arn)).meta
-        except (BotoCoreError, ValueError):  # such as a region that nothing names
+        except (BotoCoreError, ValueError):  # such as a region that is not configured
             return ""
         return f"{meta.region_name} at {meta.endpoint_url}"
 
     def renew_credentials(self, region: str | None = None, role_arn: str | None = None) -> None:
-        """Let the next request look for credentials anew: the client's are said to be expired.
+        """Load credentials again for the next request: AWS says that the client's have expired.
 
-        Most are renewed ahead of their end. This is for what botocore reads once, such as a file
-        that somebody writes anew, and for a clock that is wrong.
+        botocore renews most credentials before they expire. This is for sources that it reads once,
+        such as a file that is later rewritten, and for a clock that is wrong.
         """
         self._credentials[region, role_arn].renew()
 
-    async def _open(self, source: _Source) -> DynamoDBClient:
+    async def _open(self, source: _Source) -> Any:
         region, role = source
         settings = self._settings
         credentials = self._credentials[source] = Credentials(role, region or settings.region)
-        session = open_session(credentials)
-        session.register_component("response_parser_factory", ItemResponseParserFactory())
+        session = aiobotocore.session.get_session()
+        # There is no public way to set these.
+        session._credentials = credentials  # noqa: SLF001
+        parsers = ItemResponseParserFactory(self._service.parser)
+        session.register_component("response_parser_factory", parsers)
         context = aioboto3.Session(botocore_session=session).client(
-            "dynamodb",
+            self._service.name,
             region_name=region or settings.region,
             endpoint_url=settings.endpoint_url,
             config=_config(settings),
         )
-        client: DynamoDBClient = await self._stack.enter_async_context(context)
-        return client
+        return await self._stack.enter_async_context(context)
 
 
 def default_region() -> str | None:
     """Return the region that botocore finds in `AWS_DEFAULT_REGION` or in the AWS profile, if any.
 
-    Raises ConfigurationError for a profile that is not there or a file that cannot be read.
+    Raises ConfigurationError for a profile that does not exist or a file that cannot be read.
     """
     session = aiobotocore.session.get_session()
     try:
@@ -113,22 +125,15 @@ def default_region() -> str | None:
     return region
 
 
-def open_session(credentials: Credentials) -> Any:
-    """Return a session of botocore's whose clients sign with these credentials."""
-    session = aiobotocore.session.get_session()
-    # There is no public way to set these.
-    session._credentials = credentials  # noqa: SLF001
-    return session
-
-
 def _config(settings: ClientSettings) -> Config:
     return Config(
         connect_timeout=settings.connect_timeout,
         read_timeout=settings.read_timeout,
         max_pool_connections=settings.pool_size,
-        # `Backend` is the one owner of retries: the default (legacy) mode would make 10 over 26 s.
+        # Only `Backend` and the stream's consumer retry: the default (legacy) mode would make 10
+        # attempts in 26 s.
         retries={"mode": "standard", "total_max_attempts": 1},
-        # Requests are built by the planner and need no check against the service model.
+        # This server builds every request; they need no check against the service model.
         parameter_validation=False,
         tcp_keepalive=True,
     )

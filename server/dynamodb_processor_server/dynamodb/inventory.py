@@ -1,4 +1,4 @@
-"""What an operator who writes a catalog asks DynamoDB: descriptions, lifetimes, a few items."""
+"""DynamoDB requests of the catalog commands: table descriptions, TTL attributes, sample items."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dynamodb_processor_server.query.expression.values import WireItem
 
 
 class InventoryError(Exception):
-    """DynamoDB did not answer a request; the text says what was asked and how to mend it."""
+    """DynamoDB did not answer a request; the text names the request and the remedy."""
 
 
 class OperationDenied(InventoryError):
@@ -30,7 +30,7 @@ class Sample:
 
 
 class TableInventory:
-    """Asks about tables in the region and with the credentials of the process.
+    """Describes tables in the region and with the credentials of the process.
 
     Every method raises InventoryError.
     """
@@ -57,7 +57,7 @@ class TableInventory:
         return description
 
     async def time_to_live(self, table: str) -> str | None:
-        """Return the attribute after whose time DynamoDB deletes an item, None if it does not."""
+        """Return the table's TTL attribute, None if TTL is not enabled."""
 
         async def ask(client: Any) -> Content:
             answer: Content = await client.describe_time_to_live(TableName=table)
@@ -92,7 +92,7 @@ class TableInventory:
             raise await self._explained(error, operation) from None
 
     async def _explained(self, error: Exception, operation: str) -> InventoryError:
-        """Return why DynamoDB gave no answer, in words that name what an operator can change."""
+        """Return an error that names the cause and the setting that an operator can change."""
         cause = error.__cause__
         kinds = {type(one).__name__ for one in (cause, getattr(cause, "__cause__", None))}
         if "NoRegionError" in kinds:
@@ -107,5 +107,5 @@ class TableInventory:
             )
         if "AccessDenied" in str(error):
             return OperationDenied(f"the credentials do not allow dynamodb:{operation}")
-        place = await self._clients.place()
-        return InventoryError(f"DynamoDB in {place} did not answer {operation}: {error}")
+        endpoint = await self._clients.endpoint()
+        return InventoryError(f"DynamoDB in {endpoint} did not answer {operation}: {error}")

@@ -1,8 +1,8 @@
-"""Numbers that DynamoDB writes out, in their scientific form.
+"""Shortens long numbers in DynamoDB's responses to scientific notation.
 
 DynamoDB keeps `1E125` in three bytes and sends it as 126 digits. An item of 390 KB may be 17 MB of
-JSON; in its scientific form the same item has less than 2 MB, as JSON, as Python objects and as a
-message. Value and precision stay what they are.
+JSON; in scientific notation the same item has less than 2 MB, as JSON, as Python objects and as a
+message. Value and precision do not change.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ from __future__ import annotations
 import re
 from typing import Final
 
-# Shorter runs of zeros stay: no text of up to 20 characters is changed, so that what fits 64 bits
-# is still written as an integer.
+# Shorter runs of zeros stay: no number of up to 20 characters is changed, so that a number that
+# fits 64 bits is still written as an integer.
 _LEAST_ZEROS: Final = 20
 _RUN: Final = b"0" * _LEAST_ZEROS
 _WRITTEN: Final = rb'"(-?)(?:([1-9][0-9]{0,37}?)(0{%d,})|0\.(0{%d,})([1-9][0-9]{0,37}))"' % (
     _LEAST_ZEROS,
     _LEAST_ZEROS,
 )
-# Inside a JSON string quotes are escaped, so neither pattern can match in one. Members of an `NS`
-# are found in two steps: elsewhere a string of digits may be just that.
+# Inside a JSON string quotes are escaped, so neither pattern can match there. Members of an `NS`
+# are found in two steps: elsewhere a string of digits may be a plain string.
 _NUMBER: Final = re.compile(rb'(?<="N":)' + _WRITTEN)
 _SET: Final = re.compile(rb'"NS":\[[^\]]*\]')
 _MEMBER: Final = re.compile(_WRITTEN)
 
 
-def shortened(body: bytes) -> bytes:
-    """Return an answer of DynamoDB's with long runs of zeros in numbers written as exponents."""
+def shorten_numbers(body: bytes) -> bytes:
+    """Return a response of DynamoDB with long runs of zeros in numbers written as exponents."""
     if _RUN not in body:
         return body
     body = _NUMBER.sub(_scientific, body)

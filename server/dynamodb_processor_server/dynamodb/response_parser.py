@@ -1,12 +1,11 @@
-"""A faster parser for what DynamoDB answers to reads.
+"""A fast parser for DynamoDB's responses to reads.
 
-botocore walks every value of a response along the service model, which is four fifths of the cost
+botocore visits every value of a response along the service model, which is four fifths of the cost
 of a query. Items need no model: they are JSON already, except that binary values come in base64
 and numbers written out.
 Other operations and errors go through botocore's own parser.
 
-No answer is believed before its checksum was looked at: botocore does that only in its legacy retry
-mode.
+The parser checks the checksum of every response: botocore does that only in its legacy retry mode.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from typing import Any, Final
 
 from aiobotocore.parsers import AioJSONParser, AioResponseParserFactory
 
-from dynamodb_processor_server.dynamodb.long_numbers import shortened
+from dynamodb_processor_server.dynamodb.long_numbers import shorten_numbers
 from dynamodb_processor_server.runtime import json_text
 
-# The answers that hold items, each with what it cannot be without.
+# The responses that hold items, each with its required member.
 _ITEM_SHAPES: Final[Mapping[str, str | None]] = {
     "QueryOutput": "ScannedCount",
     "ScanOutput": "ScannedCount",
@@ -33,17 +32,17 @@ _CHECKSUM: Final = "x-amz-crc32"
 
 
 class CorruptAnswer(Exception):
-    """What came is not what DynamoDB sent."""
+    """A response was damaged between DynamoDB and this server."""
 
 
 class ItemResponseParser(AioJSONParser):  # type: ignore[misc]  # aiobotocore ships no types
-    """Parses item responses with orjson, everything else as before.
+    """Parses responses that hold items with orjson, all others with botocore's parser.
 
-    Raises CorruptAnswer for answers whose checksum is wrong and for those that make no sense.
+    Raises CorruptAnswer for a response whose checksum is wrong or that cannot be parsed.
     """
 
     async def parse(self, response: dict[str, Any], shape: Any) -> Any:
-        """Return an answer as botocore wants it."""
+        """Return a response in the form that botocore expects."""
         stated = response["headers"].get(_CHECKSUM)
         if stated is not None and stated != str(zlib.crc32(response["body"])):
             raise CorruptAnswer("the checksum of an answer is wrong")
@@ -62,7 +61,7 @@ class ItemResponseParser(AioJSONParser):  # type: ignore[misc]  # aiobotocore sh
     def _do_parse(self, response: dict[str, Any], shape: Any) -> Any:
         if shape is None or shape.name not in _ITEM_SHAPES:
             return super()._do_parse(response, shape)
-        body = shortened(response["body"])
+        body = shorten_numbers(response["body"])
         parsed = json_text.loads(body)
         needed = _ITEM_SHAPES[shape.name]
         if needed is not None and needed not in parsed:
@@ -74,12 +73,16 @@ class ItemResponseParser(AioJSONParser):  # type: ignore[misc]  # aiobotocore sh
 
 
 class ItemResponseParserFactory(AioResponseParserFactory):  # type: ignore[misc]  # as above
-    """Makes `ItemResponseParser` for the JSON protocol."""
+    """Makes parsers of class `parser` for the JSON protocol, botocore's own for others."""
+
+    def __init__(self, parser: type[ItemResponseParser] = ItemResponseParser) -> None:
+        super().__init__()
+        self._parser = parser
 
     def create_parser(self, protocol_name: str) -> Any:
         """Return a parser for a protocol of botocore."""
         if protocol_name == "json":
-            return ItemResponseParser(**self._defaults)
+            return self._parser(**self._defaults)
         return super().create_parser(protocol_name)
 
 

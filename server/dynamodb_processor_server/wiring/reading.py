@@ -21,7 +21,7 @@ from dynamodb_processor_server.dynamodb.bounded_batches import BoundedBatches
 from dynamodb_processor_server.dynamodb.clients import Clients
 from dynamodb_processor_server.dynamodb.item_reader import DynamoDBItemReader
 from dynamodb_processor_server.dynamodb.reader import DynamoDBReader
-from dynamodb_processor_server.dynamodb.streams import DynamoDBStreams
+from dynamodb_processor_server.dynamodb.streams import STREAMS, DynamoDBStreams
 from dynamodb_processor_server.dynamodb.table_describer import TableDescriber
 from dynamodb_processor_server.limits.admission import Admission
 from dynamodb_processor_server.limits.admission_reader import (
@@ -93,10 +93,17 @@ async def open_read_path(
         settings.max_page_bytes,
         settings.max_item_bytes,
     )
-    streams = await stack.enter_async_context(DynamoDBStreams(settings.stream_client_settings()))
+    stream_clients = await stack.enter_async_context(
+        Clients(settings.stream_client_settings(), STREAMS)
+    )
     leases = share_leases(settings, stack)
-    moves = InvalidationSink(invalidator)
-    followers = ConsumerSupervisor(catalog, streams, moves, settings.stream_pace(), leases=leases)
+    followers = ConsumerSupervisor(
+        catalog,
+        DynamoDBStreams(stream_clients),
+        InvalidationSink(invalidator),
+        settings.stream_pace(),
+        leases=leases,
+    )
     return ReadPath(backend, catalog, store, admission, invalidator, reader, batches, followers)
 
 

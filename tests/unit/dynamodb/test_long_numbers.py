@@ -9,7 +9,7 @@ import orjson
 import pytest
 from hypothesis import given
 
-from dynamodb_processor_server.dynamodb.long_numbers import shortened
+from dynamodb_processor_server.dynamodb.long_numbers import shorten_numbers
 from dynamodb_processor_server.query.expression.values import parse_number
 from tests.unit.query.test_values import wire_values
 
@@ -46,7 +46,9 @@ def test_a_number_is_sent_short(number: str, sent: str) -> None:
     text = written(number)
     one: dict[str, Any] = {"N": text}
     item = {"n": one, "ns": {"NS": ["7", text]}, "l": {"L": [one]}, "m": {"M": {"N": one}}}
-    read = orjson.loads(shortened(orjson.dumps({"Items": [item], "LastEvaluatedKey": {"n": one}})))
+    read = orjson.loads(
+        shorten_numbers(orjson.dumps({"Items": [item], "LastEvaluatedKey": {"n": one}}))
+    )
     short = {"N": sent}
     assert read["LastEvaluatedKey"] == {"n": short}
     assert read["Items"] == [
@@ -73,7 +75,7 @@ _LONG = "1" + "0" * 125
 def test_text_that_looks_like_a_number_stays(value: dict[str, Any]) -> None:
     """Strings, names and binary values are what they were."""
     answer = {"Item": {"N": value, "NS": value, "n": {"N": _LONG}}}
-    read = orjson.loads(shortened(orjson.dumps(answer)))
+    read = orjson.loads(shorten_numbers(orjson.dumps(answer)))
     assert read == {"Item": {"N": value, "NS": value, "n": {"N": "1E+125"}}}
 
 
@@ -112,6 +114,6 @@ def test_every_value_stays_what_it_is(value: dict[str, Any]) -> None:
     """Whatever it is and however deep its numbers are."""
     sent = {"Item": {"a": _written(value)}}
     body = orjson.dumps(sent)
-    read = orjson.loads(shortened(body))
+    read = orjson.loads(shorten_numbers(body))
     assert _values(read) == _values(sent)
-    assert len(shortened(body)) <= len(body)
+    assert len(shorten_numbers(body)) <= len(body)

@@ -15,11 +15,9 @@ from dynamodb_processor_server.change_streams.port import (
     StreamLocation,
 )
 from dynamodb_processor_server.change_streams.shards import Shard, ShardCursor, Start
-from dynamodb_processor_server.dynamodb.clients import ClientSettings
-from dynamodb_processor_server.dynamodb.streams import (
-    DynamoDBStreams,
-    _RecordResponseParserFactory,
-)
+from dynamodb_processor_server.dynamodb.clients import Clients, ClientSettings
+from dynamodb_processor_server.dynamodb.response_parser import ItemResponseParserFactory
+from dynamodb_processor_server.dynamodb.streams import STREAMS, DynamoDBStreams
 from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable
 
 STREAM = StreamLocation("arn:stream")
@@ -44,9 +42,9 @@ class Client:
 
 def streams(client: Client, now: float = 1_000.0) -> DynamoDBStreams:
     """Return a source that asks this client."""
-    source = DynamoDBStreams(ClientSettings(), lambda: now)
-    source._clients[None, None] = client
-    return source
+    clients = Clients(ClientSettings(), STREAMS)
+    clients._clients[None, None] = client
+    return DynamoDBStreams(clients, lambda: now)
 
 
 def record(sequence: str, **more: Any) -> dict[str, Any]:
@@ -137,7 +135,7 @@ async def test_binary_keys_are_decoded() -> None:
     text = base64.b64encode(b"\xff\x00").decode()
     image = {"id": {"B": text}, "deep": {"M": {"x": {"B": text}}}}
     body = {"Records": [record("1", NewImage=image)], "NextShardIterator": "j"}
-    parser = _RecordResponseParserFactory().create_parser("json")
+    parser: Any = ItemResponseParserFactory(STREAMS.parser).create_parser("json")
     shape = type("Shape", (), {"name": "GetRecordsOutput"})
     answer = {"body": json.dumps(body).encode(), "headers": {}, "status_code": 200}
     parsed = parser._do_parse(answer, shape)
