@@ -1,8 +1,7 @@
-"""Feeds bytes of all kinds to what reads callers' texts, for a while; ends with 0 if all is well.
+"""Feeds bytes of all kinds to the parsers of callers' texts; exits with 0 if none misbehaves.
 
-Run as a script: what is fuzzed (`expressions` or `tokens`), seconds, and a folder for the corpus.
-atheris chooses the bytes, led by what they cover; where there is none for a platform, they are
-mutated at random.
+Run as a script, with the target (`expressions` or `tokens`), seconds, and a folder for the corpus.
+atheris chooses the bytes, guided by coverage; on a platform without it they are mutated at random.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ _CONTEXT: Final = b"context"
 
 
 def expressions() -> tuple[Target, list[bytes]]:
-    """Return what parses an expression; what is accepted must mean the same when printed."""
-    evaluator, parser, printing, values = (
-        importlib.import_module(f"{_QUERY}.{name}")
-        for name in ("evaluator", "parser", "printing", "values")
+    """Return a target that parses an expression, which must keep its meaning when formatted."""
+    evaluator, formatter, parser, values = (
+        importlib.import_module(f"{_QUERY}.expression.{name}")
+        for name in ("evaluator", "formatter", "parser", "values")
     )
     text_value = values.from_wire({"S": "text"})
 
@@ -46,35 +45,35 @@ def expressions() -> tuple[Target, list[bytes]]:
         except parser.ExpressionError:
             return
         evaluator.evaluate(condition, {})
-        printer = printing.Printer()
-        printed = printer.condition(condition)
-        if parser.parse_expression(printed, printer.parameters) != condition:
-            raise AssertionError(f"printed as {printed!r}")
+        writer = formatter.ExpressionFormatter()
+        formatted = writer.condition(condition)
+        if parser.parse_expression(formatted, writer.parameters) != condition:
+            raise AssertionError(f"formatted as {formatted!r}")
 
     return parse, [text.encode() for text in EXPRESSIONS]
 
 
 def tokens() -> tuple[Target, list[bytes]]:
-    """Return what opens a token, as text and as what the text stands for; none may open."""
-    module = importlib.import_module(f"{_QUERY}.tokens")
+    """Return a target that decrypts a token, as text and as bytes; none may be accepted."""
+    module = importlib.import_module(f"{_QUERY}.page_token")
     keys = [module.TokenKey("k1", b"s" * 32), module.TokenKey("k2", b"t" * 32)]
-    sealer = module.PageTokenCipher(keys, 86_400.0)
-    genuine = sealer.seal(module.TokenPayload(b"[null]", "by_day", 7), _CONTEXT)
+    cipher = module.PageTokenCipher(keys, 86_400.0)
+    genuine = cipher.encrypt(module.TokenPayload(b"[null]", "by_day", 7), _CONTEXT)
 
-    def open_one(text: str) -> None:
+    def decrypt_one(text: str) -> None:
         if text == genuine:
             return
         try:
-            sealer.open(text, _CONTEXT)
+            cipher.decrypt(text, _CONTEXT)
         except module.InvalidToken:
             return
-        raise AssertionError(f"opened {text!r}")
+        raise AssertionError(f"decrypted {text!r}")
 
-    def open_both(data: bytes) -> None:
-        open_one(data.decode("latin-1"))
-        open_one(base64.urlsafe_b64encode(data).rstrip(b"=").decode())
+    def decrypt_both(data: bytes) -> None:
+        decrypt_one(data.decode("latin-1"))
+        decrypt_one(base64.urlsafe_b64encode(data).rstrip(b"=").decode())
 
-    return open_both, [genuine.encode(), base64.urlsafe_b64decode(genuine + "==")]
+    return decrypt_both, [genuine.encode(), base64.urlsafe_b64decode(genuine + "==")]
 
 
 def _mutate(target: Target, seeds: list[bytes], seconds: float) -> None:
@@ -96,7 +95,7 @@ def main(name: str, seconds: int, corpus: Path) -> None:
     found = importlib.util.find_spec("atheris")
     atheris: Any = importlib.import_module("atheris") if found else None
     covered = [_QUERY, "lark"]
-    # What is fuzzed is imported by its name and here, so that it can be instrumented.
+    # The fuzzed modules are imported here, by name, so that they can be instrumented.
     with atheris.instrument_imports(include=covered) if atheris else nullcontext():
         target, seeds = {"expressions": expressions, "tokens": tokens}[name]()
     if not atheris:

@@ -1,4 +1,4 @@
-"""The pages of the documentation fit together."""
+"""Links of the documentation lead somewhere, and the index lists every page."""
 
 from __future__ import annotations
 
