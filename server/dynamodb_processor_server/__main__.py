@@ -1,7 +1,7 @@
 """The `dynamodb-processor` command.
 
-A sub-command is given its arguments, and imports what it needs, only when it is the one to run: a
-health probe runs every few seconds and must not pay for the server.
+The arguments and imports of a sub-command are loaded only if it is the one that runs: a health
+probe runs every few seconds and must not load the server.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _NOT_INSTALLED: Final = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command and return its exit code: 0 done, 1 failed, 2 used wrongly."""
-    if arguments is None:  # the process is this command's own
+    if arguments is None:  # the process runs nothing but this command
         signal.signal(signal.SIGTERM, _exit)
     given = sys.argv[1:] if arguments is None else arguments
     try:
-        parser = _parser(given)  # which imports what the sub-command needs
+        parser = _parser(given)  # imports the modules of the sub-command
         args, unknown = parser.parse_known_args(given)
         if unknown:
             parser.error(_unknown_arguments(unknown, args))
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _unknown_arguments(unknown: Sequence[str], args: argparse.Namespace) -> str:
-    """Return what to say of arguments that the sub-command does not know, and what may be meant."""
+    """Return an error message for unknown arguments, with the flag that may be meant."""
     from difflib import get_close_matches
 
     flags = ["--" + name.removeprefix("setting_").replace("_", "-") for name in vars(args)]
@@ -61,16 +61,16 @@ def _unknown_arguments(unknown: Sequence[str], args: argparse.Namespace) -> str:
 
 
 def _exit(number: int, _: object) -> None:
-    """End by a signal for which the command has no handler of its own yet.
+    """End the process on a signal that the command does not handle yet.
 
-    The first process of a container would not end otherwise: the kernel has no default for that
-    one. Nor would an exception do, which is lost where a destructor or a callback runs.
+    Otherwise the first process of a container would not end: the kernel has no default action for
+    it. An exception is no alternative, because it is lost in a destructor or a callback.
     """
     os._exit(128 + number)
 
 
 class _Version(argparse.Action):
-    """Prints the version and ends, as argparse's own action does, but looks it up only then."""
+    """Prints the version and exits, like argparse's action, but looks the version up only then."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version
@@ -80,7 +80,7 @@ class _Version(argparse.Action):
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """Return the parser for a command line, of whose sub-commands only the one named is filled."""
+    """Return the parser for a command line; only the named sub-command gets its arguments."""
     parser = argparse.ArgumentParser(
         prog="dynamodb-processor", description="Serves DynamoDB tables through gRPC."
     )
@@ -173,7 +173,7 @@ def _health(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    # Needs the `demo` extra, which a server does without.
+    # Needs the `demo` extra, which a server does not need.
     from dynamodb_processor_server.demo.command import run_demo
 
     return run_demo(args.backend, args.listen, once=args.once, run=_run)

@@ -1,4 +1,4 @@
-"""A server's life: what begins, is reloaded and ends with it, and in which order."""
+"""Starts, reloads and stops a server and its parts, in their order."""
 
 from __future__ import annotations
 
@@ -20,49 +20,49 @@ from dynamodb_processor_server.wiring.service import Service, build_service
 
 _log = structlog.get_logger(__name__)
 
-# How long a start waits for the named tables to be described.
-_FIRST_LOOK_SECONDS = 10.0
+# Seconds that a start waits for the descriptions of the named tables.
+_FIRST_DESCRIBE_SECONDS = 10.0
 
 
 class App:
-    """A running server: gRPC at `address`, metrics at `metrics_port` if at all."""
+    """A running server: gRPC at `address`, metrics at `metrics_port`, None if they are off."""
 
     def __init__(self, settings: Settings, service: Service) -> None:
         self.address = ""
         self.metrics_port: int | None = None
         self._settings = settings
         self._service = service
-        self._leaving = False
+        self._is_draining = False
         self._was_ready = False
 
     @property
     def bounds(self) -> Bounds:
-        """What the server holds its clients to."""
+        """The bounds on the server's clients."""
         return self._service.bounds
 
     async def start(self) -> None:
-        """Serve; calls are welcome if every named table could be described within ten seconds.
+        """Serve; the server is ready if every named table was described within ten seconds.
 
-        What takes longer goes on in the background: see `become_ready`.
+        Descriptions that take longer continue in the background: see `become_ready`.
         """
         self.address = await self._service.server.start(self._settings.listen)
         with suppress(TimeoutError):
-            async with asyncio.timeout(_FIRST_LOOK_SECONDS):
+            async with asyncio.timeout(_FIRST_DESCRIBE_SECONDS):
                 await self._service.catalog.refresh()
         self._set_ready(not self._service.catalog.missing)
         gc.collect()
-        gc.freeze()  # what lives as long as the process need not be looked at again and again
+        gc.freeze()  # objects that live as long as the process need no further collections
         _log.info("serving", address=self.address, metrics_port=self.metrics_port)
 
     async def become_ready(self) -> None:
-        """Wait for the tables that were missing at start-up, then welcome calls.
+        """Wait for the tables that were missing at start-up, then become ready.
 
-        Only start-up waits: a table that is deleted later must not take the fleet down.
+        Only start-up waits: a table that is deleted later must not make all replicas unready.
         """
         if self._service.catalog.missing:
             _log.error("tables_missing", tables=self._service.catalog.missing)
         await self._service.catalog.complete.wait()
-        if not self._leaving:
+        if not self._is_draining:
             self._set_ready(True)
 
     def _set_ready(self, ready: bool) -> None:
@@ -72,18 +72,18 @@ class App:
     def reload(self) -> None:
         """Check the catalog and the keys file now instead of after `reload_interval`."""
         _log.info("reload_asked_for")
-        self._service.declaration.check_now()
-        self._service.keys.check_now()
+        self._service.catalog_file.check_now()
+        self._service.keys_file.check_now()
 
     async def drain(self) -> None:
-        """End readiness, serve on for the drain delay, then let calls end.
+        """End readiness, continue to serve for the drain delay, then let calls end.
 
-        Nobody has to hear of the end of a readiness that never was: then there is no delay.
+        If the server was never ready, no load balancer has to notice, and there is no delay.
         """
         if not self.address:
             return
         _log.info("draining")
-        self._leaving = True
+        self._is_draining = True
         self._service.health.set_ready(False)
         if self._was_ready:
             await asyncio.sleep(self._settings.drain_delay)
@@ -95,9 +95,9 @@ class App:
 
 @asynccontextmanager
 async def open_app(settings: Settings) -> AsyncIterator[App]:
-    """Start a server for the time of the `async with`; it is drained at the end.
+    """Run a server during the `async with`; it is drained at the end.
 
-    Raises ConfigurationError for mistakes in the settings or the files they name.
+    Raises ConfigurationError for errors in the settings or the files they name.
     """
     async with AsyncExitStack() as stack:
         service = await build_service(settings, stack)
@@ -106,11 +106,11 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             host, _, port = settings.metrics_listen.rpartition(":")
             served = MetricsServer(service.registry, host.strip("[]"), int(port))
             app.metrics_port = stack.enter_context(served).port
-        # First, so that it ends last: pages are served from the cache until the server has drained.
-        run_in_background(service.followers.run(), stack)
-        log_keys_without_tables(service.keys.current, service.declaration.current)
+        # Started first, so that it ends last: the cache serves pages until the server has drained.
+        run_in_background(service.consumers.run(), stack)
+        log_keys_without_tables(service.keys_file.current, service.catalog_file.current)
         stack.callback(flush_access_log)
-        stack.push_async_callback(app.drain)  # also when the start is broken off
+        stack.push_async_callback(app.drain)  # also when the start is cancelled
         await app.start()
         _keep_up_to_date(settings, service, stack)
         run_in_background(app.become_ready(), stack)
@@ -119,17 +119,17 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
 
 def _keep_up_to_date(settings: Settings, service: Service, stack: AsyncExitStack) -> None:
     """Check files, schemas and connections at intervals, until `stack` is closed."""
-    declaration, keys = service.declaration, service.keys
+    catalog, keys = service.catalog_file, service.keys_file
 
-    def adopt_catalog(declared: CatalogConfig) -> None:
-        service.catalog.replace(declared)
-        log_keys_without_tables(keys.current, declared)
+    def adopt_catalog(config: CatalogConfig) -> None:
+        service.catalog.replace(config)
+        log_keys_without_tables(keys.current, config)
 
     interval = settings.reload_interval
     for work in (
         service.bounds.connections.watch(),
         service.catalog.refresh_periodically(settings.catalog_refresh),
-        declaration.watch(adopt_catalog, every=interval),
-        keys.watch(lambda ring: log_keys_without_tables(ring, declaration.current), every=interval),
+        catalog.watch(adopt_catalog, every=interval),
+        keys.watch(lambda ring: log_keys_without_tables(ring, catalog.current), every=interval),
     ):
         run_in_background(work, stack)

@@ -217,27 +217,27 @@ def test_a_reason_that_lasts_is_logged_once_a_minute() -> None:
 async def test_config_says_what_redis_does_not_allow(guarded: Guarded) -> None:
     """By command, in Redis's words; INFO alone is a note."""
     usual = await report_on_redis(guarded.url, _PREFIX)
-    assert (usual.text, usual.sound) == ("ok", True)
+    assert (usual.text, usual.ok) == ("ok", True)
     assert "INFO is not allowed" in usual.notes[0]
     guarded.allow(*_USUAL, "+info")
     assert not (await report_on_redis(guarded.url, _PREFIX)).notes
 
     guarded.allow(*_USUAL, "-xadd", "-getrange")
     poor = await report_on_redis(guarded.url, _PREFIX)
-    assert not poor.sound
+    assert not poor.ok
     assert poor.text.startswith("GETRANGE, XADD is refused: ")
     assert "docs/architecture/security.md" in poor.text
     other = await report_on_redis(guarded.url, "other:")
-    assert not other.sound
+    assert not other.ok
     assert "permission" in other.text
     guarded.allow(*_USUAL, "-@scripting")
-    assert not (await report_on_redis(guarded.url, _PREFIX)).sound
+    assert not (await report_on_redis(guarded.url, _PREFIX)).ok
     wrong = await report_on_redis(guarded.url.replace("rather", "less"), _PREFIX)
-    assert not wrong.sound
+    assert not wrong.ok
     assert "less-secret" not in wrong.text
     guarded.server.kill()
     gone = await report_on_redis(guarded.url, _PREFIX)
-    assert not gone.sound
+    assert not gone.ok
     assert _PASSWORD not in gone.text
 
 
@@ -269,10 +269,10 @@ async def test_config_says_that_several_nodes_need_braces(
             with redis.Redis.from_url(server.url) as client:
                 await eventually(partial(has_joined, client), patience=30)
         apart = await report_on_redis(servers[0].url, "fleet:")
-        assert not apart.sound
+        assert not apart.ok
         assert "redis_prefix in braces" in apart.text
         reports = [await report_on_redis(server.url, "{fleet}:") for server in servers]
-        assert sorted(report.sound for report in reports) == [False, True], reports
+        assert sorted(report.ok for report in reports) == [False, True], reports
         assert any("redis_url must lead to the node" in report.text for report in reports)
     finally:
         for server in servers:

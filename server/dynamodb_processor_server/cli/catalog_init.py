@@ -1,4 +1,4 @@
-"""The `catalog init` command: writes a starting catalog from the tables that are there."""
+"""The `catalog init` command: writes a starting catalog from the existing tables."""
 
 from __future__ import annotations
 
@@ -80,28 +80,28 @@ async def _init(args: argparse.Namespace) -> int:
     # The command serves nothing, so it needs neither of the files that the settings require.
     args.setting_catalog = args.setting_keys = Path()
     settings = settings_of(args)
-    configure_logs("console", "ERROR")  # this command prints what goes wrong itself
+    configure_logs("console", "ERROR")  # this command prints its own error messages
     async with Clients(settings.client_settings()) as clients:
         inventory = TableInventory(clients, Backend(clients, settings.backend_settings()))
         try:
             names = await _names(inventory, args.table or ["*"])
-            place = await clients.endpoint()
-            tables = [await _found(inventory, name, args.sample) for name in names]
+            endpoint = await clients.endpoint()
+            tables = [await _inspect(inventory, name, args.sample) for name in names]
         except InventoryError as error:
             raise ConfigurationError(str(error)) from None
-    text = catalog_text(tables, _header(tables, place))
+    text = catalog_text(tables, _header(tables, endpoint))
     described = [table for table in tables if table.schema is not None]
     if not described:
         raise ConfigurationError("\n".join(note for table in tables for note in table.notes))
-    # A file that the server would refuse must not be written.
+    # A catalog that the server would refuse must not be written.
     ConfigDocument(Path("catalog.yaml"), text.encode()).parse(CatalogConfig)
     _write(text, args.output, force=args.force)
-    _say_next(described, args.output, settings)
+    _print_next_steps(described, args.output, settings)
     return 0 if len(described) == len(tables) else 1
 
 
 async def _names(inventory: TableInventory, patterns: Sequence[str]) -> list[str]:
-    """Return the tables that patterns match; names without wildcards need no list."""
+    """Return the tables that patterns match; names without wildcards need no ListTables."""
     plain = [pattern for pattern in patterns if _WILDCARDS.isdisjoint(pattern)]
     if len(plain) == len(patterns):
         return list(dict.fromkeys(plain))
@@ -120,7 +120,7 @@ async def _names(inventory: TableInventory, patterns: Sequence[str]) -> list[str
     return found
 
 
-async def _found(inventory: TableInventory, name: str, size: int) -> FoundTable:
+async def _inspect(inventory: TableInventory, name: str, size: int) -> FoundTable:
     try:
         description = await inventory.describe(name)
     except OperationDenied as error:
@@ -164,13 +164,13 @@ def _schema(description: Any) -> TableSchema | None:
         return None
 
 
-def _header(tables: Sequence[FoundTable], place: str) -> list[str]:
+def _header(tables: Sequence[FoundTable], endpoint: str) -> list[str]:
     items = sum(table.sampled for table in tables)
     used = units(sum(table.read_units for table in tables))
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     return [
         f"A starting catalog, written by `dynamodb-processor catalog init` on {today}",
-        f"from {place}. Sampled: {items} items in all, for {used}.",
+        f"from {endpoint}. Sampled: {items} items in all, for {used}.",
         "Lines that begin with # and no space are proposals: delete the # of those that you can",
         "confirm. `dynamodb-processor config` says what is not in use, and why.",
     ]
@@ -186,13 +186,15 @@ def _write(text: str, output: Path | None, *, force: bool) -> None:
     try:
         with output.open("x", encoding="utf-8") as file:
             file.write(text)
-    except FileExistsError:  # somebody was faster
+    except FileExistsError:  # another process has just created it
         raise ConfigurationError(f"{output}: exists already; --force replaces it") from None
     except OSError as error:
         raise ConfigurationError(f"{output}: cannot be written: {error.strerror}") from None
 
 
-def _say_next(tables: Sequence[FoundTable], output: Path | None, settings: Settings) -> None:
+def _print_next_steps(
+    tables: Sequence[FoundTable], output: Path | None, settings: Settings
+) -> None:
     flags = "".join(
         f" --{name} {value}"
         for name, value in (("endpoint-url", settings.endpoint_url), ("region", settings.region))

@@ -1,8 +1,8 @@
-"""A starting catalog as YAML with comments.
+"""Writes a starting catalog as YAML with comments.
 
-What DynamoDB says of a table is written as it is. What a sample suggests is written as a line that
-begins with `#` and no space behind it, which takes effect when that is deleted. Everything else
-behind a `#` is for people.
+Facts that DynamoDB reports about a table become entries or comments. A proposal from a sample
+becomes a line that begins with `#` without a space. It takes effect when the `#` is deleted. All
+other comments are explanations.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _SHOWN_ATTRIBUTES: Final = 40
 
 @dataclass(frozen=True, slots=True)
 class FoundTable:
-    """What was found out about one table.
+    """The facts about one table, and the proposals from its sample.
 
     Attributes:
         name: Its name in DynamoDB.
-        schema: Its keys and indexes; None where DynamoDB describes none, as while it is deleted.
+        schema: Its keys and indexes; None if DynamoDB describes none, as during a deletion.
         description: The `Table` of a DescribeTable answer.
-        time_to_live: The attribute after whose time DynamoDB deletes items, if any.
-        sampled: How many items were sampled.
-        read_units: What the sample took.
-        proposals: What it suggests.
-        notes: What could not be found out.
+        time_to_live: The attribute of DynamoDB's time to live, if any.
+        sampled: The number of sampled items.
+        read_units: Read units that the sample consumed.
+        proposals: The proposals from the sample.
+        notes: Sentences about facts that could not be read.
     """
 
     name: str
@@ -46,7 +46,7 @@ class FoundTable:
 
 
 def catalog_text(tables: Sequence[FoundTable], header: Sequence[str]) -> str:
-    """Return the catalog of tables, of which one at least has a schema."""
+    """Return the catalog of tables; at least one of them must have a schema."""
     lines = [f"# {line}".rstrip() for line in header]
     lines.append("tables:")
     for table in tables:
@@ -144,11 +144,11 @@ def _scalar(text: str) -> str:
 
 
 def _flow(value: Any) -> str:
-    """Return a value as YAML on one line, in quotes where it needs them."""
+    """Return a value as YAML on one line, quoted where YAML requires it."""
     text = _dumped(value)
     if "\n" not in text.removesuffix("\n..."):
         return text
-    return _dumped(value, style='"')  # there a line's end is written as two characters
+    return _dumped(value, style='"')  # this style writes a line break as two characters
 
 
 def _dumped(value: Any, style: str | None = None) -> str:

@@ -22,7 +22,7 @@ from dynamodb_processor_server.settings import Settings
 
 
 async def show_config(settings: Settings) -> int:
-    """Print the effective settings, secrets masked, whether each table is there, and notes.
+    """Print the effective settings with masked secrets, the state of each table, and notes.
 
     Notes name parts that work, but probably not as intended, such as an index that many queries
     cannot use, or a key that grants nothing.
@@ -30,7 +30,7 @@ async def show_config(settings: Settings) -> int:
     Returns 0 when everything named can be read, else 1. Raises ConfigurationError for errors in the
     settings and the files.
     """
-    shown = {name: _shown(getattr(settings, name)) for name in Settings.model_fields}
+    shown = {name: _printable(getattr(settings, name)) for name in Settings.model_fields}
     print(yaml.safe_dump({"settings": shown}, sort_keys=False), end="")
     settings.token_key_ring()
     if settings.redis_url is not None:
@@ -44,12 +44,12 @@ async def show_config(settings: Settings) -> int:
         f"key {key_id} grants no table of the catalog: its tables match none"
         for key_id in keys_without_tables(keys, catalog)
     ]
-    sound = True
+    ok = True
     if settings.redis_url is not None:
         redis = await report_on_redis(settings.redis_url.get_secret_value(), settings.redis_prefix)
         _print_yaml({"redis": redis.text})
         notes += redis.notes
-        sound = redis.sound
+        ok = redis.ok
     async with Clients(settings.client_settings()) as clients:
         describer = TableDescriber(Backend(clients, settings.backend_settings()))
         tables = catalog.tables.items()
@@ -62,10 +62,10 @@ async def show_config(settings: Settings) -> int:
             notes += [note] if note else []
     for report in reports.values():
         notes += report.notes
-        sound = sound and report.sound
+        ok = ok and report.ok
     if notes:
         print(yaml.safe_dump({"notes": notes}, width=100, allow_unicode=True), end="")
-    return 0 if sound else 1
+    return 0 if ok else 1
 
 
 def _print_yaml(section: Mapping[str, object]) -> None:
@@ -77,7 +77,7 @@ def _texts(reports: Mapping[str, TableReport]) -> dict[str, str]:
     return {name: report.text for name, report in reports.items()}
 
 
-def _shown(value: object) -> object:
+def _printable(value: object) -> object:
     match value:
         case SecretStr():
             return "********"

@@ -1,4 +1,4 @@
-"""The `health` command: a probe that imports nothing of the server but the health client."""
+"""The `health` command: a probe that imports only the health client of the server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dynamodb_processor_server.rpc.health_client import serving_status
 
 _TIMEOUT = 2.0  # seconds
-_PAUSE = 0.2  # seconds between questions
+_RETRY_SECONDS = 0.2  # between two checks
 
 
 async def check_health(
@@ -18,14 +18,14 @@ async def check_health(
     wait: float = 0.0,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> int:
-    """Ask a server's health service, print its answer and return 0 if it is SERVING, else 1.
+    """Check a server's health, print the status and return 0 if it is SERVING, else 1.
 
-    It is asked again and again for `wait` seconds as long as it does not serve.
+    While the status is another one, the check is repeated for up to `wait` seconds.
     """
     deadline = time.monotonic() + wait
     while (status := await serving_status(target, service, _TIMEOUT)) != "SERVING":
-        if time.monotonic() + _PAUSE > deadline:
+        if time.monotonic() + _RETRY_SECONDS > deadline:
             break
-        await sleep(_PAUSE)
+        await sleep(_RETRY_SECONDS)
     print(status if status == "SERVING" else f"{target}: {status}")
     return 0 if status == "SERVING" else 1

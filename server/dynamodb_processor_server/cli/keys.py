@@ -1,4 +1,4 @@
-"""The `keys` command: makes API keys, and keys that seal page tokens."""
+"""The `keys` command: creates API keys, and keys that encrypt page tokens."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from dynamodb_processor_server.config_files.validation_messages import reason_of
 from dynamodb_processor_server.errors import ConfigurationError
 
 _TOKEN_KEY_ID = re.compile(r"[A-Za-z0-9_.-]+")
-_DESCRIPTION = """\
-Make a random API key. The key itself is the only thing on standard output, and is shown this once;
-what goes into the keys file is its digest.
+_CREATE_DESCRIPTION = """\
+Make a random API key. The key itself is the only output on standard output, and is shown only once.
+The keys file gets its digest.
 """
 
-_ABOUT_SEALING = """\
-Make a random key that seals page tokens. It is the only thing on standard output: the value of
-DYNAMODB_PROCESSOR_TOKEN_KEYS, the same for all replicas. To rotate, put a new one in front and keep
-the old ones behind it, separated by commas, for as long as token_lifetime.
+_ABOUT_ENCRYPTION = """\
+Make a random key that encrypts page tokens. It is the only output on standard output: the value of
+DYNAMODB_PROCESSOR_TOKEN_KEYS, the same for all replicas. To rotate, put a new key in front and keep
+the old keys behind it, separated by commas, for as long as token_lifetime.
 """
 
 
@@ -44,7 +44,7 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     """Add the actions of the `keys` command to its parser."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     token_key = actions.add_parser(
-        "token-key", help="make a key for token_keys", description=_ABOUT_SEALING
+        "token-key", help="make a key for token_keys", description=_ABOUT_ENCRYPTION
     )
     token_key.add_argument(
         "--id",
@@ -53,12 +53,12 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
         help="its name in the tokens, 1 to 32 bytes (default: today's date)",
     )
     token_key.set_defaults(run=make_token_key)
-    create = actions.add_parser("create", help="make one API key", description=_DESCRIPTION)
+    create = actions.add_parser("create", help="make one API key", description=_CREATE_DESCRIPTION)
     create.add_argument(
         "--id",
         help="the key's name in logs, unique in the file (default: the principal and a number)",
     )
-    create.add_argument("--principal", required=True, help="who will call with it")
+    create.add_argument("--principal", required=True, help="the caller that will use it")
     create.add_argument(
         "--table",
         required=True,
@@ -70,7 +70,7 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
         "--role",
         action="append",
         choices=("reader", "admin"),
-        help="what it is good for (default: reader); may be repeated",
+        help="the services it may call (default: reader); may be repeated",
     )
     create.add_argument(
         "--rate-class",
@@ -80,7 +80,7 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     )
     create.add_argument(
         "--expires",
-        type=_moment,
+        type=_parse_time,
         metavar="TIME",
         help="when it ends, as 2027-01-01 or 2027-01-01T12:00:00Z (default: never)",
     )
@@ -108,9 +108,9 @@ def _token_key_id(text: str) -> str:
 
 
 def run(args: argparse.Namespace, out: TextIO | None = None, err: TextIO | None = None) -> int:
-    """Make a key: the key to `out`, all else to `err`; return the exit code.
+    """Create a key: print the key to `out`, everything else to `err`; return the exit code.
 
-    The default streams are the process's own. With a mistake nothing is made or changed, and the
+    The default streams are those of the process. On an error nothing is created or changed, and the
     code is 2.
     """
     out, err = out or sys.stdout, err or sys.stderr
@@ -127,14 +127,14 @@ def run(args: argparse.Namespace, out: TextIO | None = None, err: TextIO | None 
     else:
         print(f"Add this to the keys file, under `keys:`\n\n{render_entry(entry)}", file=err)
         print("The key, shown this once:", file=err)
-    # Standard error first, also where only one of the two is buffered.
+    # Flushed so that standard error comes first even if only one of the streams is buffered.
     err.flush()
     print(text, file=out)
     return 0
 
 
-def _moment(text: str) -> datetime:
-    """Return the moment; a date is its first, and without a time zone it is in UTC."""
+def _parse_time(text: str) -> datetime:
+    """Return a point in time; a date means its first moment, no time zone means UTC."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -146,7 +146,7 @@ def _moment(text: str) -> datetime:
 
 
 def _free_id(args: argparse.Namespace) -> str:
-    """Return the principal's name and the first number with which the file has no id yet."""
+    """Return the principal's name with the first number that makes an id unused in the file."""
     taken: set[str] = set()
     if args.append and args.append.exists():
         taken = {key.id for key in ConfigDocument.read(args.append).parse(KeysFile).keys}
@@ -186,7 +186,7 @@ def _append(path: Path, entry: KeyEntry) -> None:
         if any(other.id == entry.id for other in before):
             raise ConfigurationError(f"{path}: --id: {entry.id} is in the file already")
         text = _with_entry(document.content.decode("utf-8-sig"), entry)
-    # What cannot be edited as text, such as a filled list in brackets, shows here.
+    # Detects a file that cannot be edited as text, such as one with a non-empty list in brackets.
     if _keys_in(path, text) != (*before, entry):
         reason = "cannot be appended to; run without --append, and add the entry by hand"
         raise ConfigurationError(f"{path}: {reason}")
@@ -201,7 +201,7 @@ def _keys_in(path: Path, text: str) -> tuple[KeyEntry, ...] | None:
 
 
 def _with_entry(text: str, entry: KeyEntry) -> str:
-    """Return the file's text with the entry behind the last one, all else as it was."""
+    """Return the file's text with the entry after the last one, and no other change."""
     # The file is known to be valid: a mapping that ends with the list of keys.
     root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
     listed = root.value[-1][1]

@@ -1,4 +1,4 @@
-"""What a sample of a table's items suggests for its catalog entry. An operator confirms it."""
+"""Derives proposals for a table's catalog entry from sampled items; an operator confirms them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dynamodb_processor_server.query.expression.values import WireItem
 
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 _MAX_SORT_KEY_BYTES: Final = 1024
-# Numbers are taken for times if they say one between 2000 and 2100.
+# Numbers are taken for times if they mean one between 2000 and 2100.
 _FIRST_SECOND: Final = 946_684_800
 _LAST_SECOND: Final = 4_102_444_800
 _SEPARATOR: Final = "#"
@@ -27,7 +27,7 @@ _NOT_IN_A_NAME: Final = re.compile(r"[^a-z0-9_]+")
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A template that `matching` of `values` sampled values of a key attribute fit."""
+    """A template that fits `matching` of the `values` sampled values of a key attribute."""
 
     attribute: str
     text: str
@@ -37,14 +37,14 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Proposals:
-    """What a sample suggests.
+    """Proposals for a table's catalog entry.
 
     Attributes:
-        required: Sort attributes of indexes that every sampled item has as the index needs them.
-        lacking: The others, each with the number of sampled items that lack it.
-        timestamps: Attributes of which every sampled value is a time in one form.
-        templates: Key attributes whose values are composed of others.
-        attributes: All attributes seen, with the types of their values.
+        required: Sort attributes of indexes that every sampled item has, with a valid value.
+        lacking: The other sort attributes, each with the number of sampled items without it.
+        timestamps: Attributes whose sampled values are all times in one form.
+        templates: Key attributes whose values are composed of other values.
+        attributes: All sampled attributes, with the types of their values.
     """
 
     required: tuple[str, ...]
@@ -55,11 +55,11 @@ class Proposals:
 
 
 def propose(schema: TableSchema, items: Sequence[WireItem]) -> Proposals:
-    """Return what items of a table suggest; without any, nothing."""
+    """Return proposals from items of a table; without items there are none."""
     base = {attribute.name for attribute in schema.base.key.attributes}
     lacking: dict[str, int] = {}
     for path in schema.paths[1:]:
-        # What fixes a partition also says that the item has it.
+        # A partition attribute needs no check: a query that fixes it finds only items that have it.
         for attribute in path.key.sort:
             if attribute.name not in base:
                 lacking[attribute.name] = sum(not _is_sort_key(item, attribute) for item in items)
@@ -78,7 +78,7 @@ def propose(schema: TableSchema, items: Sequence[WireItem]) -> Proposals:
 
 
 def _is_sort_key(item: WireItem, attribute: KeyAttribute) -> bool:
-    """Return whether an index holds an item, for all that this attribute of its key says."""
+    """Return whether an item has a valid value of this attribute for an index to hold it."""
     value: Any = item.get(attribute.name, {}).get(attribute.type)
     if value is None or attribute.type == "N":
         return value is not None
@@ -128,7 +128,7 @@ def _templates(
 
 
 def _shape(value: str) -> tuple[str, ...] | None:
-    """Return a value's parts, fields left empty; None if it has no fixed part, or no field."""
+    """Return a value's parts, with "" for fields; None if it has no fixed part, or no field."""
     parts = value.split(_SEPARATOR)
     shape = tuple(part if _LITERAL.fullmatch(part) else "" for part in parts)
     composed = any(shape) and not all(shape) and all(parts)
@@ -136,13 +136,13 @@ def _shape(value: str) -> tuple[str, ...] | None:
 
 
 def _template_of(attribute: str, shape: tuple[str, ...], taken: Collection[str]) -> str:
-    """Return the template of a shape: a field is called by the fixed part before it."""
+    """Return the template of a shape; a field is named after the fixed part before it."""
     parts: list[str] = []
     used = set(taken)
-    stem = _plain(attribute)
+    stem = _as_name(attribute)
     for part in shape:
         if part:
-            stem = _plain(part)
+            stem = _as_name(part)
             parts.append(part)
             continue
         follows_field = bool(parts) and parts[-1].startswith("{")
@@ -154,11 +154,11 @@ def _template_of(attribute: str, shape: tuple[str, ...], taken: Collection[str])
 
 
 def _field_names(attribute: str, stem: str, *, follows_field: bool) -> Iterator[str]:
-    """Yield names for a field, one of which neither an attribute nor another field has."""
+    """Yield names for a field until one is unused by attributes and other fields."""
     if not follows_field:
-        yield from (f"{stem}_id", stem, f"{_plain(attribute)}_{stem}")
+        yield from (f"{stem}_id", stem, f"{_as_name(attribute)}_{stem}")
     yield from (f"{stem}_{number}" for number in count(2))
 
 
-def _plain(text: str) -> str:
+def _as_name(text: str) -> str:
     return _NOT_IN_A_NAME.sub("_", text.lower())

@@ -49,7 +49,7 @@ class RedisReport:
     """The report: `text` for the line of Redis, and `notes`."""
 
     text: str
-    sound: bool
+    ok: bool
     notes: tuple[str, ...] = ()
 
 
@@ -65,9 +65,9 @@ async def report_on_redis(url: str, prefix: str) -> RedisReport:
     except StoreError as error:
         words = error.words or "it does not answer"
         remedy = remedy_for(error.words)
-        return RedisReport(f"{words} ({remedy})" if remedy else words, sound=False)
+        return RedisReport(f"{words} ({remedy})" if remedy else words, ok=False)
     except TimeoutError:
-        return RedisReport("it does not answer", sound=False)
+        return RedisReport("it does not answer", ok=False)
     finally:
         await close_redis(client)
 
@@ -75,7 +75,7 @@ async def report_on_redis(url: str, prefix: str) -> RedisReport:
 async def _ask(client: Any, prefix: str) -> RedisReport:
     await connect(client)
     if await _cluster_nodes(client) > 1 and not re.search(r"\{[^}]+\}", prefix):
-        return RedisReport(f"redis_prefix: {NEEDS_BRACES}", sound=False)
+        return RedisReport(f"redis_prefix: {NEEDS_BRACES}", ok=False)
     answer = await run_script(client.register_script(_COMMANDS), (f"{prefix}config",), ())
     refused = dict(entry.decode(errors="replace").split("\n", 1) for entry in answer)
     notes = (_INFO_NOTE,) if refused.pop("INFO", None) is not None else ()

@@ -27,16 +27,16 @@ _log = structlog.get_logger(__name__)
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _HANGUP: Final = getattr(signal, "SIGHUP", None)  # Windows has none
-# Seconds for which a thread that plans a long query keeps the loop waiting, many times a call. By
-# default it is ten times as long.
-_THREAD_TURN: Final = 0.0005
-_CLOSE_SECONDS: Final = 5.0  # for the process to end, after calls have had their time
+# Seconds for which a thread that plans a long query delays the event loop, many times a call.
+# Python's default is ten times as long.
+_SWITCH_INTERVAL: Final = 0.0005
+_CLOSE_SECONDS: Final = 5.0  # for the process to end, after the drain
 
 
 def serve(settings: Settings, run: Callable[[Coroutine[Any, Any, int]], int]) -> int:
     """Serve until a signal ends the process, and return its exit code.
 
-    `run` runs a coroutine on a new loop. Raises ConfigurationError for mistakes in the settings or
+    `run` runs a coroutine on a new loop. Raises ConfigurationError for errors in the settings or
     the files they name.
     """
     early: list[int] = []
@@ -44,13 +44,14 @@ def serve(settings: Settings, run: Callable[[Coroutine[Any, Any, int]], int]) ->
     if _HANGUP is not None and sys.stdin is not None and sys.stdin.isatty():
         ending += (_HANGUP,)  # the terminal was closed
     elif _HANGUP is not None:
-        signal.signal(_HANGUP, lambda *_: None)  # asks for a reload, which a start does anyway
+        signal.signal(_HANGUP, lambda *_: None)  # requests a reload, which a start does anyway
     for number in ending:
-        signal.signal(number, lambda number, _: early.append(number))  # until the loop hears them
-    sys.setswitchinterval(_THREAD_TURN)
+        # Until the loop handles the signals.
+        signal.signal(number, lambda number, _: early.append(number))
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     _open_standard_files()  # before a loop opens files of its own
     configure_logs(settings.log_format, settings.log_level)
-    structlog.configure(cache_logger_on_first_use=True)  # this process sets logging up once
+    structlog.configure(cache_logger_on_first_use=True)  # this process configures logging once
     log_stray_errors()
     for warning in setting_warnings(settings):
         _log.warning("setting_warning", warning=warning)
@@ -61,7 +62,7 @@ def serve(settings: Settings, run: Callable[[Coroutine[Any, Any, int]], int]) ->
 async def _serve_until_signalled(
     settings: Settings, ending: Sequence[signal.Signals], early: Sequence[int]
 ) -> int:
-    """Serve until a signal comes that ends it, or do not begin if one has come already."""
+    """Serve until a signal ends the server; do not start if one has arrived already."""
     signalled = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in ending:
@@ -74,7 +75,7 @@ async def _serve_until_signalled(
     await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     if signalled.is_set():
-        _end_within(settings.drain_delay + settings.drain_grace + _CLOSE_SECONDS)
+        _force_exit_after(settings.drain_delay + settings.drain_grace + _CLOSE_SECONDS)
         if not started.is_set():
             serving.cancel()
     with suppress(asyncio.CancelledError):
@@ -92,11 +93,10 @@ async def _serve_while(
         await signalled.wait()
 
 
-def _end_within(seconds: float) -> None:
-    """End the process after so many seconds, whatever it still waits for.
+def _force_exit_after(seconds: float) -> None:
+    """End the process after so many seconds, even if Python still waits for a thread.
 
-    After the drain that can only be what nobody's call needs: a thread that waits for a name server
-    or a file, which Python would wait for.
+    After the drain no call needs such a thread: it waits for a name server or a file.
     """
 
     def end() -> None:
@@ -111,10 +111,10 @@ def _end_within(seconds: float) -> None:
 
 
 def _open_standard_files() -> None:
-    """Have each of the three standard files lead somewhere.
+    """Open each of the three standard files that is closed.
 
-    Where one was closed before the process began, the next file that is opened gets its number, and
-    libraries that write to standard error would write into that: a caller's connection, say.
+    If one was closed before the process began, the next opened file gets its number. Libraries that
+    write to standard error would then write into that file, for example a client's connection.
     """
     null = os.open(os.devnull, os.O_RDWR)
     while null <= 2:

@@ -1,4 +1,4 @@
-"""What `config` says of one table: whether it can be read, and which indexes are not used."""
+"""The report of `config` on one table: whether it can be read, and which indexes are not used."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _SAMPLE: Final = 100  # items
 
 @dataclass(frozen=True, slots=True)
 class TableReport:
-    """Whether a table can be served, in words, and notes on what of it will not be used."""
+    """A sentence on whether a table can be served, and notes on indexes that will not be used."""
 
     text: str
     notes: Sequence[str]
-    sound: bool
+    ok: bool
 
 
 async def report_on(
     name: str, config: TableConfig, describer: TableDescriber, clients: Clients
 ) -> TableReport:
-    """Describe a table and report on it; what is wrong with it is a report as well."""
-    place = await clients.endpoint(config.region, config.role_arn)
-    where = f"DynamoDB table {config.table}" + (f" in {place}" if place else "")
+    """Describe a table and report on it; an error of the table is a report as well."""
+    endpoint = await clients.endpoint(config.region, config.role_arn)
+    where = f"DynamoDB table {config.table}" + (f" in {endpoint}" if endpoint else "")
     try:
         schema = await describer.describe(name, config)
         _check(Table(name, config, schema))
     except (ProcessorError, BackendRefused) as error:
-        return TableReport(f"{error}; {where}", (), sound=False)
+        return TableReport(f"{error}; {where}", (), ok=False)
     keys = ", ".join(attribute.name for attribute in schema.base.key.attributes)
     indexes = len(schema.paths) - 1
     text = f"ok, key {keys}, {indexes} index{'' if indexes == 1 else 'es'}; {where}"
@@ -51,7 +51,7 @@ async def _field_notes(config: TableConfig, describer: TableDescriber) -> Sequen
         return ()
     try:
         found = await describer.attribute_names(config, fields, _SAMPLE)
-    except (ProcessorError, BackendRefused):  # it takes the right to scan, which few servers have
+    except (ProcessorError, BackendRefused):  # it needs dynamodb:Scan, which few servers may use
         return (f"items were not sampled for attributes named like the fields {fields}",)
     return [
         f"items store an attribute {field}, which is a field of a key as well: it is shown only in "
@@ -63,7 +63,7 @@ async def _field_notes(config: TableConfig, describer: TableDescriber) -> Sequen
 async def discovered(
     catalog: CatalogConfig, describer: TableDescriber, clients: Clients
 ) -> tuple[dict[str, TableReport], str]:
-    """Report on tables that the catalog discovers, and return a note on those left out, if any."""
+    """Report on tables that the catalog discovers, and return a note on omitted ones, if any."""
     try:
         listed = await describer.list_names()
     except (ProcessorError, BackendRefused) as error:
@@ -89,23 +89,23 @@ def _check(table: Table) -> None:
 def _notes(name: str, config: TableConfig, schema: TableSchema) -> Iterator[str]:
     for reason in schema.skipped:
         yield f"index not used: {reason}"
-    kept_back = _unseen_indexes(Table(name, config, schema))
-    yield from kept_back.values()
+    hidden = _hidden_indexes(Table(name, config, schema))
+    yield from hidden.values()
     if config.sparse == "allow":
         return
-    # An operator may see everything, under the names that the catalog takes.
-    seen = config.model_copy(update={"attributes": None, "expose_keys": True})
-    table = Table(name, seen, schema)
+    # An operator may see everything, under the names that the catalog accepts.
+    unrestricted = config.model_copy(update={"attributes": None, "expose_keys": True})
+    table = Table(name, unrestricted, schema)
     for path in table.schema.paths[1:]:
         fixed = {name for key in path.key.partition for name in (key.name, *key.fields)}
         unproven = unproven_keys(path, fixed.union(config.required), table)
-        if unproven and path.label not in kept_back:
+        if unproven and path.label not in hidden:
             yield index_note(path, unproven, table)
 
 
-def _unseen_indexes(table: Table) -> dict[str, str]:
-    """Return, by index, why callers cannot use it for want of attributes that they may see."""
-    unseen: dict[str, str] = {}
+def _hidden_indexes(table: Table) -> dict[str, str]:
+    """Return, by index, a note on the hidden attributes that keep callers from using it."""
+    hidden: dict[str, str] = {}
     for path in table.schema.paths[1:]:
         names = [
             attribute.name
@@ -113,8 +113,8 @@ def _unseen_indexes(table: Table) -> dict[str, str]:
             if not table.may_show(attribute.name) and not all(map(table.may_show, attribute.fields))
         ]
         if names:
-            unseen[path.label] = (
+            hidden[path.label] = (
                 f"index {path.label} is not used, because callers do not see {' and '.join(names)} "
                 "of its key; ways out: add what is missing to attributes"
             )
-    return unseen
+    return hidden

@@ -18,7 +18,7 @@ class ConfigFileMetrics(Collector):
     def __init__(
         self, registry: CollectorRegistry, in_step: Mapping[str, Callable[[], bool]]
     ) -> None:
-        self._in_step = in_step
+        self._in_force = in_step
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
@@ -29,6 +29,6 @@ class ConfigFileMetrics(Collector):
             "earlier version holds.",
             labels=("file",),
         )
-        for file, in_step in self._in_step.items():
+        for file, in_step in self._in_force.items():
             family.add_metric((file,), float(in_step()))
         yield family

@@ -176,11 +176,11 @@ class _AccessLines:
 
     def __init__(self, writer: LogWriter, *, wanted: bool) -> None:
         self._writer = writer
-        self._wanted = wanted
+        self._enabled = wanted
         self._waiting: list[dict[str, Any]] = []
 
     def write(self, fields: dict[str, Any]) -> None:
-        if not self._wanted:
+        if not self._enabled:
             return
         fields["timestamp"] = datetime.now(UTC)
         if not self._waiting:
@@ -234,12 +234,12 @@ def _console(*, colors: bool) -> structlog.typing.Processor:
     return render
 
 
-_AS_THEY_ARE: Final = (bool, int, float, type(None))
+_NOT_TEXT: Final = (bool, int, float, type(None))
 
 
 def _printable(name: str, value: object) -> object:
     """Return a value without characters that do something to a terminal."""
-    if isinstance(value, _AS_THEY_ARE):
+    if isinstance(value, _NOT_TEXT):
         return value
     text = value if isinstance(value, str) else _text(value)
     if text.isprintable():

@@ -153,7 +153,7 @@ def register_gauge(
     Gauge(f"{_PREFIX}{name}", help_text, registry=registry).set_function(read)
 
 
-class WatchedCounter(Collector):
+class CallbackCounter(Collector):
     """A counter that another object keeps, read when it is scraped."""
 
     def __init__(

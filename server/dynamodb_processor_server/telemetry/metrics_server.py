@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from dynamodb_processor_server.errors import ConfigurationError
 
 # For one scrape. Prometheus waits no longer by default.
-_PATIENCE_SECONDS: Final = 10.0
+_SCRAPE_SECONDS: Final = 10.0
 _MAX_SCRAPES: Final = 100  # at once; further ones are cut off
 
 
@@ -77,7 +77,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     request_queue_size = _MAX_SCRAPES
 
     def __init__(self, *arguments: Any) -> None:
-        self._came: dict[socket, float] = {}  # when, of those being served
+        self._began: dict[socket, float] = {}  # when, of those being served
         super().__init__(*arguments)
 
     def server_bind(self) -> None:
@@ -88,15 +88,15 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Return whether a place is left; without it the connection is closed."""
-        return len(self._came) < _MAX_SCRAPES
+        return len(self._began) < _MAX_SCRAPES
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Begin to serve one connection, in its place."""
-        self._came[request] = time.monotonic()
+        self._began[request] = time.monotonic()
         try:
             super().process_request(request, client_address)
         except Exception:  # there is no thread for it
-            del self._came[request]
+            del self._began[request]
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -104,12 +104,12 @@ class _Server(ThreadingMixIn, WSGIServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            del self._came[request]
+            del self._began[request]
 
     def service_actions(self) -> None:
         """Cut off scrapes that take too long; called every half second and at each connection."""
-        latest = time.monotonic() - _PATIENCE_SECONDS
-        for connection, came in list(self._came.items()):
+        latest = time.monotonic() - _SCRAPE_SECONDS
+        for connection, came in list(self._began.items()):
             if came < latest:
                 with suppress(OSError):  # it has just ended
                     connection.shutdown(SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""Metrics of the streams that are followed."""
+"""Metrics of the consumers of DynamoDB streams."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _PREFIX: Final = "dynamodb_processor_stream_"
 
 
 class StreamMetrics(Collector):
-    """How far behind followers are and what they did, by the names of their tables."""
+    """The lag and the invalidations of stream consumers, by table."""
 
     def __init__(self, registry: CollectorRegistry, followers: ConsumerSupervisor) -> None:
-        self._followers = followers
+        self._consumers = followers
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
@@ -36,7 +36,7 @@ class StreamMetrics(Collector):
             "Age of records, by DynamoDB's clock, when their pages had been invalidated.",
             labels=("table",),
         )
-        moves = CounterMetricFamily(
+        invalidations = CounterMetricFamily(
             f"{_PREFIX}table_invalidations",
             "Invalidations of the whole table, by reason.",
             labels=("table", "reason"),
@@ -45,19 +45,19 @@ class StreamMetrics(Collector):
             f"{_PREFIX}failures", "Requests to the stream that failed.", labels=("table",)
         )
         bounds = (*map(floatToGoString, AGE_BOUNDS), "+Inf")
-        for name, follower in self._followers:
-            tally = follower.stats
-            behind.add_metric((name,), follower.lag)
-            buckets = list(zip(bounds, accumulate(list(tally.ages)), strict=True))
-            ages.add_metric((name,), buckets, tally.age_sum)
-            for reason, count in list(tally.table_invalidations.items()):
-                moves.add_metric((name, reason), count)
-            failures.add_metric((name,), tally.failures)
+        for name, consumer in self._consumers:
+            stats = consumer.stats
+            behind.add_metric((name,), consumer.lag)
+            buckets = list(zip(bounds, accumulate(list(stats.ages)), strict=True))
+            ages.add_metric((name,), buckets, stats.age_sum)
+            for reason, count in list(stats.table_invalidations.items()):
+                invalidations.add_metric((name, reason), count)
+            failures.add_metric((name,), stats.failures)
         leases = CounterMetricFamily(
             f"{_PREFIX}lease_failures",
             "Requests to Redis for the lease that had no answer.",
             labels=("table",),
         )
-        for name, count in self._followers.lease_failures():
+        for name, count in self._consumers.lease_failures():
             leases.add_metric((name,), count)
-        yield from (behind, ages, moves, failures, leases)
+        yield from (behind, ages, invalidations, failures, leases)

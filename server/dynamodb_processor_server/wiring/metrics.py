@@ -14,7 +14,7 @@ from dynamodb_processor_server.telemetry.config_files import ConfigFileMetrics
 from dynamodb_processor_server.telemetry.logs import dropped_log_lines
 from dynamodb_processor_server.telemetry.metrics import (
     BackendMetrics,
-    WatchedCounter,
+    CallbackCounter,
     register_gauge,
 )
 from dynamodb_processor_server.telemetry.streams import StreamMetrics
@@ -77,4 +77,4 @@ def register_metrics(
         registry, "tasks", "Tasks of the event loop.", lambda: len(asyncio.all_tasks(loop))
     )
     text = "Log lines that could not be written."
-    WatchedCounter(registry, "log_lines_dropped", text, dropped_log_lines)
+    CallbackCounter(registry, "log_lines_dropped", text, dropped_log_lines)

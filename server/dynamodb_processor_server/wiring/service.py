@@ -45,10 +45,10 @@ from dynamodb_processor_server.wiring.redis import Limits, share_limits
 class Service:
     """A gRPC server that has not started, and the parts to start, reload and end with it."""
 
-    declaration: ReloadableFile[CatalogConfig]
-    keys: ReloadableFile[KeyRing]
+    catalog_file: ReloadableFile[CatalogConfig]
+    keys_file: ReloadableFile[KeyRing]
     catalog: Catalog
-    followers: ConsumerSupervisor
+    consumers: ConsumerSupervisor
     health: Health
     bounds: Bounds
     draining: asyncio.Event  # set when calls that may last long must end

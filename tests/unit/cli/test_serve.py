@@ -13,11 +13,11 @@ from tests.support.processes import clean_environment
 
 _HANGING: Final = """
 import threading
-from dynamodb_processor_server.cli.serve import _end_within
+from dynamodb_processor_server.cli.serve import _force_exit_after
 from dynamodb_processor_server.telemetry.logs import configure_logs
 configure_logs("json", "INFO")
 threading.Thread(target=threading.Event().wait, name="hanging look-up").start()
-_end_within(0.1)
+_force_exit_after(0.1)
 """
 # A signal that comes before there is a loop, or while the first lines of the loop run.
 _EARLY: Final = """
