@@ -128,7 +128,7 @@ def test_hung_scrapers_keep_nobody_from_scraping(
     registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who says nothing, half of something, or does not read, is cut off when patience ends."""
-    monkeypatch.setattr(metrics_server, "_PATIENCE_SECONDS", 2.0)
+    monkeypatch.setattr(metrics_server, "_SCRAPE_SECONDS", 2.0)
     with MetricsServer(registry, "127.0.0.1", 0) as server, ExitStack() as stack:
         hung = []
         for said in (b"", b"GET /metr", b"GET /metrics HTTP/1.1\r\nHost") * 5:
@@ -144,7 +144,7 @@ def test_a_dripping_scraper_is_cut_off(
     registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Patience is with the whole request, however it is spread over time."""
-    monkeypatch.setattr(metrics_server, "_PATIENCE_SECONDS", 2.0)
+    monkeypatch.setattr(metrics_server, "_SCRAPE_SECONDS", 2.0)
     with (
         MetricsServer(registry, "127.0.0.1", 0) as server,
         socket.create_connection(("127.0.0.1", server.port), timeout=0.05) as connection,
