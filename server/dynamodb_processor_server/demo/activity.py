@@ -1,7 +1,6 @@
-"""The audit events once more, in one table of composed keys, as single-table designs have them.
+"""The audit events in a second table, with composed keys as in single-table designs.
 
-Nobody has to know how the keys are composed: the catalog says so, and the callers speak of
-users, systems, resources and times.
+Callers query users, systems, resources and times. Only the catalog knows how they form the keys.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _KEPT: Final = ("action", "outcome", "amount")
 
 
 def activity(events: SampleTable) -> SampleTable:
-    """Return the table that holds the first of the events."""
+    """Return the table of the first events."""
     return SampleTable(
         name="activity",
         description="The first audit events in a single-table design, queried by logical fields",
@@ -48,7 +47,7 @@ def activity(events: SampleTable) -> SampleTable:
 
 
 def seen(events: SampleTable) -> list[Item]:
-    """Return the table's items as callers get them."""
+    """Return the items of the table in the form that callers get."""
     return [
         {name: event[name] for name in (*_FIELDS, *_KEPT) if name in event}
         for event in events.items[:_COUNT]

@@ -1,6 +1,6 @@
-"""Who did what to which resource, through which system, and when: an invented quarter of a year.
+"""Invented audit events of a quarter of a year: user, action, resource, system and time.
 
-The same events at every run, on every machine and with every Python.
+The events are the same in every run, on every machine and with every version of Python.
 """
 
 from __future__ import annotations
@@ -52,22 +52,22 @@ def audit_events() -> SampleTable:
 
 
 class _Dice:
-    """Draws from `Random.random` alone: it gives the same numbers in every release of Python."""
+    """Random choices from `Random.random` only, whose numbers are the same in every Python."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)  # noqa: S311 - sample data is no secret
 
     def below(self, bound: int, skew: int = 1) -> int:
-        """Return a number from 0 to `bound` - 1; the greater `skew`, the smaller it tends to be."""
+        """Return a number from 0 to `bound` - 1; a greater `skew` makes it smaller on average."""
         # Multiplied, not raised: powers differ in their last bit from one C library to another.
         return int(bound * math.prod([self._random.random()] * skew))
 
     def pick(self, options: Sequence[T], skew: int = 1) -> T:
-        """Return one of the options, with `skew` rather one of the first."""
+        """Return one of the options; a `skew` prefers the first."""
         return options[self.below(len(options), skew)]
 
     def happens(self, percent: int) -> bool:
-        """Tell whether something happens that does in so many of 100 cases."""
+        """Return true in a given percentage of cases."""
         return self.below(100) < percent
 
 

@@ -1,4 +1,4 @@
-"""Where the demo's tables can be."""
+"""The DynamoDB backends that the demo can use."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _CREDENTIALS: Final = {
     "AWS_SECRET_ACCESS_KEY": "demo",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
-# With these AWS's tools would look elsewhere, or not find what the developer's profile is called.
+# With these AWS's tools would use another place, or not find the developer's profile.
 _MISLEADING: Final = ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_PROFILE")
 _HOST: Final = "127.0.0.1"
-_ENVIRONMENT = os.environ  # noqa: TID251 - AWS's libraries read it; nothing of the demo does
+_ENVIRONMENT = os.environ  # noqa: TID251 - only AWS's libraries read it
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A DynamoDB. `endpoint_url` and `region` None mean what AWS's tools are set to."""
+    """A DynamoDB; `endpoint_url` and `region` are `None` for the defaults of AWS's tools."""
 
     name: BackendName
     endpoint_url: str | None = None
@@ -38,19 +38,19 @@ class Backend:
 
     @property
     def is_real(self) -> bool:
-        """Whether tables in it cost money and outlive the demo."""
+        """Whether its tables cost money and remain after the demo."""
         return self.name == "aws"
 
 
 @contextlib.contextmanager
 def open_backend(name: BackendName, report: Callable[[str], None]) -> Iterator[Backend]:
-    """Run a DynamoDB for the time of the `with`, or give the one of AWS.
+    """Run a DynamoDB during the `with`, or return that of AWS.
 
-    For one that runs here, the environment is changed until the end. It blocks while it starts.
+    A local DynamoDB changes the environment until its end. The start blocks.
 
     Args:
-        name: Which one.
-        report: Given a line for a person when something takes long.
+        name: The name of the backend.
+        report: Function that gets a line for the user if a step takes long.
 
     Raises:
         DemoFailed: A part of the demo is not installed.
@@ -76,7 +76,7 @@ def _changed_environment() -> Iterator[None]:
 
 
 def _changes(current: Mapping[str, str]) -> dict[str, str | None]:
-    """Return the variables to set for a DynamoDB on this machine; None takes one away."""
+    """Return the variables to set for a DynamoDB on this machine; `None` unsets one."""
     direct = current.get("no_proxy") or current.get("NO_PROXY")
     direct = f"{direct},{_HOST}" if direct else _HOST
     return {

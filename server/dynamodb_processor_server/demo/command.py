@@ -1,4 +1,4 @@
-"""The `demo` command: sample tables, a server of them, and a walk through it."""
+"""The `demo` command: sample tables, a server for them, and a walk through its features."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run_demo(
     once: bool,
     run: Callable[[Coroutine[Any, Any, int]], int],
 ) -> int:
-    """Set everything up, take the walk, and serve until Ctrl-C or SIGTERM.
+    """Create the tables, run the walk, and serve until Ctrl-C or SIGTERM.
 
     Args:
         backend: Where the tables are created.
@@ -41,12 +41,12 @@ def run_demo(
         run: Runs a coroutine on an event loop, to its end.
 
     Returns:
-        0; 1 if the demo could not be set up or did not show what it promises; 130 if a signal came
-        before the end of the walk.
+        0; 1 if the demo could not be set up or an answer was not the expected one; 130 after a
+        signal before the end of the walk.
 
     Raises:
-        ConfigurationError: `listen` is no address, or the port is taken.
-        KeyboardInterrupt: It was interrupted before there was a backend.
+        ConfigurationError: `listen` is not an address, or the port is in use.
+        KeyboardInterrupt: Ctrl-C was pressed before there was a backend.
     """
     _check_free(listen)
     configure_logs("console", "WARNING")  # the calls of the walk are shown, not logged
@@ -109,7 +109,7 @@ def _say_what_stays(tables: Sequence[SampleTable], region: str, screen: Screen) 
 
 
 def _check_free(listen: str) -> None:
-    """Look at the port before anything is set up, which takes a while."""
+    """Check the port before the slow set-up."""
     host, _, port = listen.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:

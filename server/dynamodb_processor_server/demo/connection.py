@@ -1,4 +1,4 @@
-"""Where the demo serves, and the key that opens it."""
+"""The address of the demo's server, and an API key for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dynamodb_processor_client import QueryClient
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """An address and an API key, which may be a wrong one."""
+    """An address and an API key, which may be wrong."""
 
     address: str
     api_key: str = field(repr=False)
@@ -26,7 +26,7 @@ class Connection:
 
     def client(self) -> QueryClient:
         """Return a client; `async with` opens it."""
-        # The server is on this machine, whatever a proxy in the environment is for.
+        # The server is on this machine: a proxy in the environment does not apply.
         return QueryClient(
             self.address, api_key=self.api_key, options=(("grpc.enable_http_proxy", 0),)
         )
@@ -35,7 +35,7 @@ class Connection:
         """Return the command line that sends the request."""
         fields = MessageToDict(request, preserving_proto_field_name=True)
         query = fields.get("query", {})
-        if "parameters" in query:  # a map, which comes in any order
+        if "parameters" in query:  # a map has no fixed order
             query["parameters"] = dict(sorted(query["parameters"].items()))
         data = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
         service = method.containing_service.full_name
@@ -46,5 +46,5 @@ class Connection:
         return shlex.join([*command, self.address, f"{service}/{method.name}"])
 
     def plain_grpcurl(self, *arguments: str) -> str:
-        """Return a command line for what needs no key: reflection and health."""
+        """Return a command line for reflection or health, which need no key."""
         return shlex.join(["grpcurl", "-plaintext", self.address, *arguments])

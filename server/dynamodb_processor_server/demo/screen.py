@@ -1,4 +1,4 @@
-"""What the demo writes on the terminal."""
+"""The demo's output on the terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WIDTH_OF_FILES: Final = 110
 
 
 class Screen:
-    """A terminal, or a file that a person may read later. Command lines are never broken."""
+    """A terminal, or a file for people; command lines are never wrapped."""
 
     def __init__(self, console: Console | None = None) -> None:
         """Write on standard output, or on another console."""
@@ -33,16 +33,16 @@ class Screen:
         self._line(text, "bold")
 
     def call(self, python: str) -> None:
-        """Show what is called."""
+        """Show the Python code of a call."""
         self._line(f"  {python}", "cyan")
 
     def items(self, items: Sequence[Item], columns: Sequence[str]) -> None:
-        """Show items, of each the attributes named."""
+        """Show the given attributes of items."""
         rows = [{name: item[name] for name in columns if name in item} for item in items]
         self._console.print(Padding(items_grid(rows, columns), (0, 0, 0, 2), expand=False))
 
     def stats(self, stats: PageStats, cache: CacheInfo, seconds: float) -> None:
-        """Show what an answer took."""
+        """Show the cost of an answer."""
         self.note(
             f"{stats.items_returned} items of {stats.items_scanned} read, "
             f"read units {stats.read_units:g}, cache {cache.status.name}, "
@@ -50,7 +50,7 @@ class Screen:
         )
 
     def note(self, text: str) -> None:
-        """Write what is to be seen in a result."""
+        """Write a remark on a result."""
         self._line(f"  {text}", "green")
 
     def refusal(self, words: str) -> None:
@@ -58,7 +58,7 @@ class Screen:
         self._line(f"  {words}", "yellow")
 
     def command(self, line: str) -> None:
-        """Show a command line, alone on its line so that it can be copied whole."""
+        """Show a command line on its own line, for copying."""
         self._line(line, "dim")
 
     def _line(self, text: str = "", style: str = "") -> None:

@@ -1,4 +1,4 @@
-"""The server that the demo runs, with files of its own and a key made for this one run."""
+"""The server of the demo, with its own files and an API key for this run only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dynamodb_processor_server.demo.connection import Connection
 from dynamodb_processor_server.demo.sample_table import SampleTable
 from dynamodb_processor_server.settings import Settings
 
-# Variables that are meant for a server of one's own do not change this one.
+# Variables for another server do not change this one.
 _ENVIRONMENT_PREFIX: Final = "DYNAMODB_PROCESSOR_DEMO_"
 _DRAIN_GRACE: Final = 2.0  # seconds
 
@@ -28,10 +28,10 @@ class Service:
     """A running server.
 
     Attributes:
-        connection: Where it serves, with the key.
-        metrics_port: Where its metrics are, on the loopback interface.
-        catalog: Its catalog file.
-        keys: Its keys file.
+        connection: The address, with the API key.
+        metrics_port: The port of the metrics, on the loopback interface.
+        catalog: The catalog file.
+        keys: The keys file.
     """
 
     connection: Connection
@@ -44,10 +44,10 @@ class Service:
 async def open_service(
     backend: Backend, tables: Sequence[SampleTable], listen: str
 ) -> AsyncIterator[Service]:
-    """Serve the tables for the time of the `async with`.
+    """Serve the tables during the `async with`.
 
     Raises:
-        ConfigurationError: It cannot serve on that address.
+        ConfigurationError: The server cannot listen on the address.
     """
     with tempfile.TemporaryDirectory(prefix="dynamodb-processor-demo-") as folder:
         catalog, keys = Path(folder, "catalog.yaml"), Path(folder, "keys.yaml")

