@@ -1,4 +1,4 @@
-"""What the contract tests read: one small table, in DynamoDB Local and in memory."""
+"""Fixtures of the contract tests: one small table, in DynamoDB Local and in memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def dynamodb(dynamodb_local: str) -> Any:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def clients(dynamodb: Any, dynamodb_local: str) -> AsyncIterator[Clients]:
-    """The service's own clients of DynamoDB Local: they take a while to open, so all share them."""
+    """The service's own clients of DynamoDB Local; all tests share them, as they open slowly."""
     settings = ClientSettings(endpoint_url=dynamodb_local, region=REGION)
     async with Clients(settings) as opened:
         yield opened
@@ -39,13 +39,13 @@ async def clients(dynamodb: Any, dynamodb_local: str) -> AsyncIterator[Clients]:
 
 @pytest.fixture(scope="session")
 def backend(clients: Clients) -> Backend:
-    """The service's own way to ask DynamoDB Local."""
+    """The service's own backend, which calls DynamoDB Local."""
     return Backend(clients)
 
 
 @pytest.fixture(scope="session")
 def make_ground(dynamodb: Any, backend: Backend) -> Callable[..., Ground]:
-    """A function that makes a table of a schema and items, to be looked at from both sides."""
+    """A function that makes a table of a schema and items, to read directly and by the service."""
     return partial(Ground, dynamodb, backend)
 
 

@@ -1,6 +1,6 @@
 """Fixtures for tests of `dynamodb-facts.md`: DynamoDB Local, read directly and by the service.
 
-Each such test shows what DynamoDB does, and that the service lives with it.
+Each such test shows one behaviour of DynamoDB, and that the service copes with it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dynamodb_processor_server.query.expression.values import from_wire
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.query.planning.planner import plan_query
 from dynamodb_processor_server.reader import Page
-from tests.contract.asking import joined, read_all
+from tests.contract.reads import joined, read_all
 from tests.support.conditions import WireItem
 from tests.support.datasets import Schema
 from tests.support.dynamodb import create_table, put_items
@@ -27,7 +27,7 @@ from tests.unit.query.tables import make_table
 
 
 class Ground:
-    """One table, seen from both sides."""
+    """One table, read directly and by the service."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Ground:
         backend: Backend,
         schema: Schema,
         items: list[WireItem],
-        **declared: Any,
+        **fields: Any,
     ) -> None:
         create_table(dynamodb, schema)
         put_items(dynamodb, schema.table, items)
@@ -43,7 +43,7 @@ class Ground:
         self.client = dynamodb
         self.backend = backend
         self.schema = schema
-        self.table: Table = make_table(schema, **declared)
+        self.table: Table = make_table(schema, **fields)
 
     def ask(self, operation: str, **request: Any) -> Any:
         """Return DynamoDB's own answer; `values` gives expression values in wire form."""
@@ -57,7 +57,7 @@ class Ground:
         return self.ask("query", KeyConditionExpression=condition, **request)
 
     def refusal(self, operation: str, **request: Any) -> str:
-        """Return the words with which DynamoDB refuses a request as invalid."""
+        """Return DynamoDB's message when it refuses a request as invalid."""
         try:
             self.ask(operation, **request)
         except ClientError as error:
@@ -66,7 +66,7 @@ class Ground:
             return str(found["Message"])
         raise AssertionError("DynamoDB takes this")
 
-    def walk(self, operation: str, **request: Any) -> Iterator[Any]:
+    def raw_pages(self, operation: str, **request: Any) -> Iterator[Any]:
         """Yield DynamoDB's answers, each from where the one before ended."""
         start: dict[str, Any] = {}
         while True:
@@ -105,5 +105,5 @@ MakeGround = Callable[..., Ground]
 
 
 def values(items: list[Any], name: str) -> list[Any]:
-    """Return what items have under a name, without the type."""
+    """Return the values that items have under a name, without the type."""
     return [next(iter(item[name].values())) for item in items]

@@ -1,4 +1,4 @@
-"""The table of the contract tests, questions to it, and their answers the plainest way."""
+"""The table of the contract tests, queries of it, and their expected answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SCHEMA: Final = Schema(
 def make_items() -> list[dict[str, Any]]:
     """Return 100 items, with ties and gaps in the indexes, and notes of any size.
 
-    60 are of two devices that took turns, 40 of four devices that read at the same times.
+    60 are of two devices that alternate, 40 of four devices that read at the same times.
     """
     return [
         {
@@ -54,7 +54,7 @@ def _reading(number: int) -> dict[str, Any]:
 
 
 # Conditions on the base table and each kind of index, most with something to filter.
-QUESTIONS: Final = (
+QUERIES: Final = (
     "device = 'd1'",
     "device = 'd1' AND at > -3.5 AND at < 9",
     "device = 'd1' AND contains(tags, 'even')",
@@ -99,7 +99,7 @@ FAN_OUTS: Final[dict[str, Callable[[dict[str, Any]], bool]]] = {
 }
 
 
-# Of whole items, which the index that serves these holds in part.
+# Queries for whole items; the index that serves them holds a part of each item.
 HYDRATED: Final[dict[str, Callable[[dict[str, Any]], bool]]] = {
     "site = 's' AND floor = 1 AND level = 'low' AND score >= 3 AND score < 12": lambda item: (
         is_low(item, "1") and 3 <= int(item["score"]["N"]) < 12
@@ -130,33 +130,33 @@ def is_low(item: dict[str, Any], floor: str) -> bool:
 
 
 def expected(text: str | None) -> Counter[Any]:
-    """Return what a question asks for, by looking at every item the plainest way."""
+    """Return the items that answer a query, found by checking every item."""
     return Counter(
         canonical_item(item) for item in make_items() if text is None or meets(text, item)
     )
 
 
 def meets(text: str, item: dict[str, Any]) -> bool:
-    """Return whether an item is an answer to a question."""
+    """Return whether an item answers a query."""
     number, at = int(item["doc"]["M"]["n"]["N"]), float(item["at"]["N"])
     device, score = item["device"]["S"], int(item["score"]["N"])
     level, raw = item.get("level", {}).get("S"), item.get("raw", {}).get("B", b"")
     tags = item["tags"]["SS"]
     answers: dict[str, bool] = {
-        QUESTIONS[0]: device == "d1",
-        QUESTIONS[1]: device == "d1" and -3.5 < at < 9,
-        QUESTIONS[2]: device == "d1" and "even" in tags,
-        QUESTIONS[3]: device == "d1" and number in (3, 17, 44),
-        QUESTIONS[4]: device == "d2" and at >= 13,
-        QUESTIONS[5]: device == "d1" and raw > b"\x10",
-        QUESTIONS[6]: level == "low" and 2 <= score <= 7,
-        QUESTIONS[7]: level == "high" and score > 1 and "odd" not in tags,
-        QUESTIONS[8]: level == "low" and score != 3,
-        QUESTIONS[9]: number % 2 == 1 and level == "low" and score >= 3,
+        QUERIES[0]: device == "d1",
+        QUERIES[1]: device == "d1" and -3.5 < at < 9,
+        QUERIES[2]: device == "d1" and "even" in tags,
+        QUERIES[3]: device == "d1" and number in (3, 17, 44),
+        QUERIES[4]: device == "d2" and at >= 13,
+        QUERIES[5]: device == "d1" and raw > b"\x10",
+        QUERIES[6]: level == "low" and 2 <= score <= 7,
+        QUERIES[7]: level == "high" and score > 1 and "odd" not in tags,
+        QUERIES[8]: level == "low" and score != 3,
+        QUERIES[9]: number % 2 == 1 and level == "low" and score >= 3,
     }
     return answers[text]
 
 
 def projected(text: str) -> tuple[str, ...]:
-    """Return what to ask for: what is there, where an index does not hold everything."""
+    """Return the projection of a query: only stored attributes if an index lacks some."""
     return ("site", "floor", "level", "score", "note", "device", "at") if "site" in text else ()

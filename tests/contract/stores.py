@@ -21,7 +21,7 @@ from tests.support.fake_reader import InMemoryReader
 
 
 class Store(ABC):
-    """A table to ask and to write to, and Readers of it."""
+    """A table to read and write, and Readers of it."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
@@ -40,7 +40,7 @@ class Store(ABC):
 
 
 class MemoryStore(Store):
-    """The fake's."""
+    """The table of the fake Reader."""
 
     def __init__(self, table: Table) -> None:
         super().__init__(table)
@@ -62,7 +62,7 @@ class MemoryStore(Store):
 
 
 class DynamoDBStore(Store):
-    """DynamoDB Local's; `cached` puts admission and the cache above it."""
+    """A table in DynamoDB Local; `cached` puts admission and the cache above it."""
 
     def __init__(self, table: Table, client: Any, backend: Backend, *, cached: bool) -> None:
         super().__init__(table)
@@ -71,7 +71,7 @@ class DynamoDBStore(Store):
         self._cached = cached
 
     def reader(self, max_page_bytes: int = 1_000_000) -> PageReader:
-        """Return the real thing."""
+        """Return a reader of DynamoDB Local."""
         reader = DynamoDBReader(self._backend, max_page_bytes)
         if not self._cached:
             return reader

@@ -1,4 +1,4 @@
-"""What the DynamoDB Reader and its neighbours rely on, asked of DynamoDB Local."""
+"""Behaviour of DynamoDB Local on which the DynamoDB reader and its neighbours rely."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ ITEMS: Final[list[dict[str, Any]]] = [
 
 
 def make_limits() -> ReadOptions:
-    """Return limits that leave half a minute."""
+    """Return read options with a deadline in half a minute."""
     until = asyncio.get_running_loop().time() + 30.0
     return ReadOptions(100, until, until)
 
@@ -106,10 +106,10 @@ def types(dynamodb: Any) -> str:
         ),
     ],
 )
-async def test_the_fast_parser_says_what_botocores_own_says(
+async def test_the_fast_parser_agrees_with_botocores_own(
     clients: Clients, types: str, dynamodb_local: str, operation: str, request_: dict[str, Any]
 ) -> None:
-    """Of every type, nested ones and keys included, attributes named like types, and no items."""
+    """Both parsers agree on all types, nested values, keys, odd names and empty answers."""
     fast = await getattr(await clients.client(), operation)(TableName=types, **request_)
     credentials = {name.lower(): value for name, value in CREDENTIALS.items() if "KEY" in name}
     async with get_session().create_client(
@@ -125,7 +125,7 @@ async def test_the_fast_parser_says_what_botocores_own_says(
 
 
 async def test_the_fast_parser_leaves_batches_as_they_are(clients: Clients, types: str) -> None:
-    """Items of several tables, by table."""
+    """The fast parser leaves items of several tables grouped by table."""
     client = await clients.client()
     keys: list[Any] = [{name: item[name] for name in ("id", "sort")} for item in ITEMS]
     answer = await client.batch_get_item(RequestItems={types: {"Keys": keys}})
@@ -136,7 +136,7 @@ async def test_the_fast_parser_leaves_batches_as_they_are(clients: Clients, type
 
 
 async def test_tables_are_described(backend: Backend, dynamodb: Any) -> None:
-    """As the catalog understands them, several key attributes included."""
+    """Tables are described in the catalog's terms, several key attributes included."""
     describer = TableDescriber(backend)
     config = TableConfig(table=SCHEMA.table)
     found = await describer.describe("readings", config)
@@ -146,7 +146,7 @@ async def test_tables_are_described(backend: Backend, dynamodb: Any) -> None:
 
 
 async def test_a_missing_table_is_called_by_its_logical_name(backend: Backend) -> None:
-    """When it is described, and when it is read."""
+    """The error names the logical table, when it is described and when it is read."""
     gone = replace(SCHEMA, table="contract-gone")
     with pytest.raises(TableNotFound, match="table events does not exist"):
         await TableDescriber(backend).describe("events", TableConfig(table=gone.table))
@@ -157,7 +157,7 @@ async def test_a_missing_table_is_called_by_its_logical_name(backend: Backend) -
 
 
 async def test_an_index_that_is_gone_is_a_failed_precondition(backend: Backend) -> None:
-    """The plan was made when it was there."""
+    """A plan that was made while the index existed fails with FAILED_PRECONDITION."""
     plan = plan_for("level = 'low'")
     request = {**plan.requests[0], "IndexName": "by_moon"}
     with pytest.raises(PreconditionFailed) as caught:
@@ -165,8 +165,8 @@ async def test_an_index_that_is_gone_is_a_failed_precondition(backend: Backend) 
     assert caught.value.reason == "INDEX_GONE"
 
 
-async def test_what_cannot_be_reached_is_unavailable() -> None:
-    """Nobody listens there; the address is none of the caller's business."""
+async def test_an_unreachable_dynamodb_is_unavailable() -> None:
+    """A connection that is refused is UNAVAILABLE, and the caller does not see the address."""
     settings = ClientSettings(endpoint_url="http://127.0.0.1:1", region=REGION)
     async with Clients(settings) as clients:
         with pytest.raises(BackendUnavailable) as caught:
@@ -175,7 +175,7 @@ async def test_what_cannot_be_reached_is_unavailable() -> None:
 
 
 async def test_a_handler_answers_in_place_of_dynamodb(dynamodb: Any, dynamodb_local: str) -> None:
-    """A throttling that is injected before a request is sent is understood like any other."""
+    """Throttling that is injected before a request is sent is classified like any other."""
     throttling = asyncio.StreamReader()
     throttling.feed_data(b'{"__type": "com.amazonaws.dynamodb.v20120810#ThrottlingException"}')
     throttling.feed_eof()
@@ -219,8 +219,8 @@ async def test_a_handler_answers_in_place_of_dynamodb(dynamodb: Any, dynamodb_lo
     ],
     ids=lambda text: text[:40],
 )
-async def test_dynamodb_takes_what_the_planner_gives_it(backend: Backend, text: str) -> None:
-    """Long, wide, deep and odd conditions, on the table and on indexes, of one item and of many."""
+async def test_dynamodb_accepts_the_planners_requests(backend: Backend, text: str) -> None:
+    """DynamoDB accepts long, wide, deep and odd conditions on tables and indexes."""
     for key in (
         "device = 'd1'",
         "level = 'low'",
@@ -231,8 +231,8 @@ async def test_dynamodb_takes_what_the_planner_gives_it(backend: Backend, text: 
 
 
 @pytest.mark.parametrize("operands", [100, 101, 250, 1200])
-async def test_dynamodb_finds_what_a_long_in_asks_for(backend: Backend, operands: int) -> None:
-    """Whether it takes the whole of it, in parts, or leaves it to the service."""
+async def test_dynamodb_finds_the_items_of_a_long_in(backend: Backend, operands: int) -> None:
+    """A long IN finds its items whether DynamoDB takes it whole, in parts or not at all."""
     options = ", ".join(str(number) for number in range(operands, 0, -1))
     page = await read(backend, plan_for(f"device = 'd1' AND doc.n IN ({options})"))
     assert page.content.count == 44
@@ -242,7 +242,7 @@ async def test_dynamodb_finds_what_a_long_in_asks_for(backend: Backend, operands
 
 @pytest.mark.parametrize("size", [1, 60])
 async def test_dynamodb_takes_fifty_partitions(backend: Backend, size: int) -> None:
-    """At the same time, with long names, and with the same values in the filter."""
+    """Fifty partitions are read at the same time, with long names and filter values."""
     names = [f"{'x' * size}{number}" for number in range(50)]
     listed = ", ".join(f"'{name}'" for name in names)
     plan = plan_for(f"device IN ({listed}) AND at > 0 AND note IN ({listed})")
@@ -251,7 +251,7 @@ async def test_dynamodb_takes_fifty_partitions(backend: Backend, size: int) -> N
 
 
 async def test_projections_may_name_anything_but_members_of_keys(backend: Backend) -> None:
-    """Names with dots and quotes, reserved words, list elements."""
+    """A projection may have names with dots and quotes, reserved words and list elements."""
     names = ("timestamp", '"a.b"', '"quo""ted"', "doc.list[1]", "doc.n", "level", '"größe"[0]')
     page = await read(backend, plan_for("device = 'd1'", projection=tuple(map(parse_path, names))))
     assert page.content.count == 45

@@ -30,7 +30,7 @@ def loaded(dynamodb: Any) -> Any:
 
 
 def scan(client: Any, data: DataSet, renderer: ExpressionWriter, **expressions: str) -> list[Any]:
-    """Return what a scan with these expressions returns."""
+    """Return the items that a scan with these expressions returns."""
     aliases: dict[str, Any] = {
         "ExpressionAttributeNames": renderer.names,
         "ExpressionAttributeValues": renderer.values,
@@ -43,7 +43,7 @@ def scan(client: Any, data: DataSet, renderer: ExpressionWriter, **expressions: 
 
 
 def key_of(item: Any) -> Any:
-    """Return what tells an item from others."""
+    """Return the key that identifies an item."""
     return tuple(from_wire(item[name]) for name in DATA.schema.keys)
 
 
@@ -59,7 +59,7 @@ def answers(client: Any, condition: Condition) -> tuple[set[Any], set[Any]]:
 @settings(max_examples=100)
 @given(filters(DATA, FREE_NAMES))
 def test_conditions_hold_for_the_same_items(loaded: Any, condition: Any) -> None:
-    """Any condition on any types, as text through the parser and the renderer."""
+    """Conditions on all types, sent as text through the parser and formatter, select alike."""
     text, parameters = service_text(condition)
     values = {name: from_wire(wire) for name, wire in parameters.items()}
     theirs, ours = answers(loaded, parse_expression(text, values))
@@ -81,7 +81,7 @@ def test_conditions_hold_for_the_same_items(loaded: Any, condition: Any) -> None
     ],
 )
 def test_odd_conditions_hold_for_the_same_items(loaded: Any, text: str) -> None:
-    """Operands in unusual places, sizes of anything, negations of everything."""
+    """Operands in unusual places, sizes of any value and negations select alike."""
     theirs, ours = answers(loaded, parse_expression(text, {}))
     assert theirs == ours
 
@@ -89,7 +89,7 @@ def test_odd_conditions_hold_for_the_same_items(loaded: Any, text: str) -> None:
 @settings(max_examples=50)
 @given(st.data())
 def test_paths_select_the_same_parts(loaded: Any, data: st.DataObject) -> None:
-    """Nested maps, list elements that close ranks, and paths that lead nowhere."""
+    """Nested maps, list elements that close ranks, and paths that lead nowhere project alike."""
     paths = [parse_path(service_path(path)) for path in data.draw(projections(DATA, FREE_NAMES))]
     keys = [parse_path(f'"{name}"') for name in DATA.schema.keys]
     paths += [key for key in keys if key not in paths]

@@ -1,4 +1,4 @@
-"""The evaluator and DynamoDB Local say the same of many items under many conditions of any kind."""
+"""The evaluator and DynamoDB Local agree on many items under many conditions of every kind."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SIZE: Final = 100
 CONDITIONS: Final = 8 * settings().max_examples
 WANTED_PAIRS: Final = 20_000
 NAMES: Final = ("a", "b", "size", "x.y")
-# Where orders by other rules than DynamoDB's, and equality by spelling, would go wrong.
+# Values where ordering by other rules than DynamoDB's, or equality by spelling, would be wrong.
 UNKIND: Final[tuple[Wire, ...]] = (
     {"S": "ｱ"}, {"S": "😀"}, {"S": "é"}, {"S": "e\u0301"}, {"S": ""}, {"S": "1"}, {"S": "S"},
     {"N": "1"}, {"N": "1.0"}, {"N": "0.1E1"}, {"N": "-0"}, {"N": "0"}, {"N": "-1"},
@@ -73,7 +73,7 @@ def make_items(group: int) -> list[WireItem]:
 
 
 ITEMS: Final = [make_items(group) for group in range(GROUPS)]
-NEAR: Final = [values_near(items, list(map(from_wire, UNKIND))) for items in ITEMS]
+SIMILAR_VALUES: Final = [values_near(items, list(map(from_wire, UNKIND))) for items in ITEMS]
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +86,8 @@ def agreement(dynamodb: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def tally(show_line: Callable[[str], None], examples_seed: str) -> Iterator[Counter[str]]:
-    """Counts of pairs, printed and checked at the end."""
+def pair_counts(show_line: Callable[[str], None], examples_seed: str) -> Iterator[Counter[str]]:
+    """Counts of condition and item pairs, printed and checked at the end."""
     counts: Counter[str] = Counter()
     yield counts
     show_line(
@@ -104,26 +104,26 @@ def tally(show_line: Callable[[str], None], examples_seed: str) -> Iterator[Coun
 @settings(max_examples=CONDITIONS)
 @given(group=st.integers(0, GROUPS - 1), drawn=st.data())
 def test_conditions_hold_for_the_same_items_of_all_types(
-    agreement: Any, tally: Counter[str], group: int, drawn: st.DataObject
+    agreement: Any, pair_counts: Counter[str], group: int, drawn: st.DataObject
 ) -> None:
-    """Whatever DynamoDB takes holds for the same items, and what it refuses is refused here."""
-    condition = drawn.draw(conditions(PATHS, NEAR[group]))
+    """A condition that DynamoDB accepts selects the same items; one that it refuses is refused."""
+    condition = drawn.draw(conditions(PATHS, SIMILAR_VALUES[group]))
     theirs = ask(agreement, group, condition)
     refused = is_refused(condition)
     if theirs is None:
         assert refused or has_swapped_ends(condition), "only DynamoDB refuses this"
-        tally["refused"] += refused
+        pair_counts["refused"] += refused
         return
     assert not refused, "only the service refuses this"
     ours = {int(item["number"]["N"]) for item in ITEMS[group] if evaluate(condition, item)}
-    tally["pairs"] += SIZE
-    tally["true"] += len(theirs)
-    tally["mismatches"] += len(ours ^ theirs)
+    pair_counts["pairs"] += SIZE
+    pair_counts["true"] += len(theirs)
+    pair_counts["mismatches"] += len(ours ^ theirs)
     assert ours == theirs
 
 
 def ask(client: Any, group: int, condition: Condition) -> set[int] | None:
-    """Return the numbers of the items for which DynamoDB says yes; None if it refuses to look."""
+    """Return the numbers of the items that DynamoDB selects; None if it refuses the condition."""
     renderer = ExpressionWriter()
     text = renderer.condition(condition)
     try:
@@ -153,7 +153,7 @@ def is_refused(condition: Condition) -> bool:
 
 
 def has_swapped_ends(condition: Condition) -> bool:
-    """Return whether a BETWEEN ends before it begins: an error there, an empty answer here."""
+    """Return whether a BETWEEN has swapped ends, which DynamoDB refuses."""
     return any(
         leaf.low.value.order > leaf.high.value.order
         for leaf in leaves(condition)

@@ -43,7 +43,7 @@ def ground(make_ground: MakeGround) -> Ground:
 
 @pytest.mark.fact(8)
 async def test_a_key_takes_one_condition(ground: Ground) -> None:
-    """A half-open range is a BETWEEN, less its end; the service subtracts it from counts, too."""
+    """A half-open range is a BETWEEN; the service subtracts its end from pages and counts."""
     low, high = MOMENTS[0], MOMENTS[2]
     given = {**X, ":a": {"S": low}, ":b": {"S": high}}
     words = ground.refusal(
@@ -67,7 +67,7 @@ async def test_a_key_takes_one_condition(ground: Ground) -> None:
 
 @pytest.mark.fact(8)
 async def test_a_filter_may_not_name_the_key_that_is_queried(ground: Ground) -> None:
-    """What the key condition cannot say of it is left to the service."""
+    """The service itself checks the parts of a condition that a key condition cannot express."""
     words = ground.refusal(
         "query",
         KeyConditionExpression="p = :x",
@@ -82,7 +82,7 @@ async def test_a_filter_may_not_name_the_key_that_is_queried(ground: Ground) -> 
 
 @pytest.mark.fact(9)
 async def test_a_range_that_ends_before_it_begins_is_an_error(ground: Ground) -> None:
-    """The service answers it empty, and without asking."""
+    """The service answers such a range with no items, and sends no request."""
     words = ground.refusal(
         "query",
         KeyConditionExpression="p = :x AND #t BETWEEN :b AND :a",
@@ -110,7 +110,7 @@ async def test_a_range_that_ends_before_it_begins_is_an_error(ground: Ground) ->
 async def test_a_key_condition_takes_few_operators(
     ground: Ground, condition: str, ranks: list[int]
 ) -> None:
-    """The service takes them all, and checks what DynamoDB's keys and filters do not take."""
+    """The service itself checks the operators that DynamoDB's keys and filters refuse."""
     text = condition
     for number in range(4):
         text = text.replace(str(number), f":{number}")
@@ -128,8 +128,8 @@ async def test_a_key_condition_takes_few_operators(
 
 
 @pytest.mark.fact(10)
-async def test_numbers_have_no_beginning(ground: Ground) -> None:
-    """begins_with on a number's key is refused by both, with the reason."""
+async def test_a_numeric_key_takes_no_begins_with(ground: Ground) -> None:
+    """DynamoDB and the service both refuse begins_with on a numeric key, with the reason."""
     words = ground.refusal(
         "query",
         IndexName="by_kind",
@@ -155,7 +155,7 @@ async def test_numbers_have_no_beginning(ground: Ground) -> None:
 async def test_names_and_values_are_aliased_and_all_used(
     ground: Ground, request_: dict[str, Any], words: str
 ) -> None:
-    """Reserved words, unused aliases and empty maps are errors; the service makes none of them."""
+    """Reserved words, unused aliases and empty maps are errors; the service sends none of them."""
     assert words in ground.refusal("scan", **{"values": X, **request_})
     answer = await ground.answer("attribute_exists(timestamp) AND kind = 'k'", projection=("p",))
     assert len(answer) == 4
@@ -176,7 +176,7 @@ async def test_names_and_values_are_aliased_and_all_used(
     ids=["bytes", "operands", "operators"],
 )
 async def test_expressions_have_limits(ground: Ground, most: str, more: str, words: str) -> None:
-    """4,096 bytes, 100 operands of IN, 300 operators: so many are taken, and no more."""
+    """DynamoDB takes 4,096 bytes, 100 operands of IN and 300 operators, and no more."""
     given = {"values": X} if ":x" in most else {}
     ground.ask("scan", FilterExpression=most, **given)
     assert words in ground.refusal("scan", FilterExpression=most.removesuffix(")") + more, **given)
@@ -193,13 +193,13 @@ async def test_expressions_have_limits(ground: Ground, most: str, more: str, wor
     ids=["bytes", "operands", "operators"],
 )
 async def test_the_service_takes_more_than_dynamodb_does(ground: Ground, text: str) -> None:
-    """In parts, or by checking itself what is too much for DynamoDB."""
+    """The service splits a condition that is too large for DynamoDB, or checks it itself."""
     assert len(await ground.answer(f"p = 'x' AND ({text})")) == 4
 
 
 @pytest.mark.fact(13)
 async def test_an_index_is_filtered_by_the_tables_keys_and_not_by_its_own(ground: Ground) -> None:
-    """Conditions on either are answered: one by DynamoDB's filter, the other by the service."""
+    """DynamoDB filters by the table's keys, the service by the index's own."""
     request: dict[str, Any] = {
         "IndexName": "by_kind",
         "KeyConditionExpression": "kind = :k",
@@ -233,7 +233,7 @@ async def test_an_index_is_filtered_by_the_tables_keys_and_not_by_its_own(ground
 async def test_missing_is_neither_null_nor_an_error(
     ground: Ground, condition: str, found: int
 ) -> None:
-    """Nor is a value of another type, nor the size of what has none."""
+    """A missing value, one of another type and the size of a value without one match nothing."""
     given = {"null": {"NULL": True}, "on": {"S": "on"}, "one": {"N": "1"}, "two": {"N": "2"}}
     used = {name: value for name, value in given.items() if condition.endswith(f":{name}")}
     answer = ground.ask(
@@ -258,10 +258,10 @@ async def test_missing_is_neither_null_nor_an_error(
         ("kind BETWEEN :v AND :w", {"v": {"N": "1"}, "w": {"S": "1"}}),
     ],
 )
-async def test_some_conditions_are_refused_on_sight(
+async def test_some_conditions_are_refused_statically(
     ground: Ground, condition: str, given: dict[str, Any]
 ) -> None:
-    """By DynamoDB on the paths where it would evaluate them, by the service on every path."""
+    """DynamoDB refuses such conditions where it would evaluate them, the service on every path."""
     aliased = {f":{name}": value for name, value in given.items()}
     request = {"values": aliased} if aliased else {}
     ground.refusal("scan", FilterExpression=condition, **request)
@@ -271,7 +271,7 @@ async def test_some_conditions_are_refused_on_sight(
 
 @pytest.mark.fact(14)
 async def test_doubled_parentheses_are_refused_and_never_sent(ground: Ground) -> None:
-    """Callers may write them; what DynamoDB gets has as few as can be."""
+    """Callers may write doubled parentheses; DynamoDB receives as few as possible."""
     words = ground.refusal("scan", FilterExpression="((p = :x))", values=X)
     assert "redundant parentheses" in words
     assert len(await ground.answer("p = 'x' AND ((NOT ((state = 'off'))))")) == 4
@@ -279,7 +279,7 @@ async def test_doubled_parentheses_are_refused_and_never_sent(ground: Ground) ->
 
 @pytest.mark.fact(14)
 async def test_a_scan_may_filter_on_keys_and_starts_only_within_its_range(ground: Ground) -> None:
-    """A start key of another partition is an error; the service's places are of their query."""
+    """A start key of another partition is an error; the service's cursors belong to their query."""
     assert ground.ask("scan", FilterExpression="p = :x", values=X)["Count"] == 4
     assert len(await ground.answer("contains(p, 'x')")) == 4
     other = {"p": {"S": "y"}, "timestamp": {"S": "2026"}}
@@ -291,7 +291,7 @@ async def test_a_scan_may_filter_on_keys_and_starts_only_within_its_range(ground
 
 @pytest.mark.fact(15)
 async def test_timestamps_are_text_to_dynamodb(ground: Ground) -> None:
-    """Half a second past midnight comes before midnight, unless all are written to one width."""
+    """Half a second past midnight sorts before midnight, unless all have one width."""
     answer = ground.query("p = :x", values=X)
     assert values(answer["Items"], "timestamp") == [*MOMENTS, "2026-01-02"]
     assert values(await ground.answer("p = 'x'"), "timestamp") == [*MOMENTS, "2026-01-02"]

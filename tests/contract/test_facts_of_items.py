@@ -1,4 +1,4 @@
-"""Facts 16 to 26 of `dynamodb-facts.md`: values, indexes, batches and the cost of reads."""
+"""Facts 16 to 25 of `dynamodb-facts.md`: values, indexes, batches and the cost of reads."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from dynamodb_processor_server.errors import InvalidRequest
 from dynamodb_processor_server.query.expression.values import parse_number
 from dynamodb_processor_server.query.planning.request_builder import build_batch
 from dynamodb_processor_server.reader import BatchGetRequest
-from tests.contract.asking import make_limits
 from tests.contract.facts import Ground, MakeGround, values
+from tests.contract.reads import make_limits
 from tests.support.datasets import Index, Schema
-from tests.unit.query.tables import describe, make_table
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -31,7 +30,7 @@ SCHEMA: Final = Schema(
     ),
     {"p": "S", "n": "N", "word": "S", "blob": "B", "user": "S", "land": "S", "town": "S"},
 )  # fmt: skip
-# In the order of their bytes in UTF-8: other than in UTF-16, and other than a reader's.
+# Sorted by their bytes in UTF-8, which is neither the order of UTF-16 nor that of a dictionary.
 WORDS: Final = ("Z", "a", "é", "ｱ", "😀")
 BLOBS: Final = (b"\x00", b"\x7f", b"\x80", b"\xff", b"\xff\x00")
 ITEMS: Final[list[dict[str, Any]]] = [
@@ -75,7 +74,7 @@ def extra(ground: Ground) -> Iterator[Any]:
 
 @pytest.mark.fact(16)
 async def test_numbers_have_38_digits_and_one_identity(ground: Ground, extra: Any) -> None:
-    """They travel as text; however one is spelled it is the same key."""
+    """Numbers travel as text, and each spelling of a number is the same key."""
     digits = "1234567890" * 3 + "12345678"
     extra(n={"N": digits}, exact={"N": f"-{digits}"})
     (item,) = await ground.answer(f"p = 'extra' AND n = {digits}.0E0")
@@ -96,7 +95,7 @@ async def test_numbers_have_38_digits_and_one_identity(ground: Ground, extra: An
 async def test_keys_are_ordered_by_unsigned_bytes(
     ground: Ground, name: str, ordered: tuple[Any, ...]
 ) -> None:
-    """Strings by those of UTF-8; the evaluator compares them the same way."""
+    """Strings sort by their UTF-8 bytes; the evaluator compares them the same way."""
     own = ground.query("p = :x", IndexName=f"by_{name}", values=X)
     assert values(own["Items"], name) == list(ordered)
     given = {"low": ITEMS[2][name]}
@@ -118,7 +117,7 @@ async def test_keys_are_ordered_by_unsigned_bytes(
 async def test_empty_values_are_values_but_not_keys_nor_sets(
     ground: Ground, extra: Any, attributes: dict[str, Any], words: str
 ) -> None:
-    """A condition that asks for an empty key is a mistake, and is called one."""
+    """A condition on an empty key is INVALID_ARGUMENT."""
     extra(text={"S": ""}, bytes={"B": b""}, list={"L": []}, map={"M": {}})
     (item,) = await ground.answer("p = 'extra' AND text = '' AND size(bytes) = 0")
     assert item["map"] == {"M": {}}
@@ -130,8 +129,8 @@ async def test_empty_values_are_values_but_not_keys_nor_sets(
 
 @pytest.mark.fact(19)
 @pytest.mark.parametrize("operation", ["query", "scan"])
-async def test_global_indexes_have_no_strong_reads(ground: Ground, operation: str) -> None:
-    """Local ones have; the service refuses to ask, and plans around global ones."""
+async def test_global_indexes_have_no_consistent_reads(ground: Ground, operation: str) -> None:
+    """Local indexes have; the service refuses or avoids such reads of global ones."""
     keyed: dict[str, Any] = {"values": X, "KeyConditionExpression": "p = :x"}
     local = ground.ask("query", IndexName="by_word", ConsistentRead=True, **keyed)
     assert local["Count"] == 5
@@ -148,10 +147,10 @@ async def test_global_indexes_have_no_strong_reads(ground: Ground, operation: st
 
 
 @pytest.mark.fact(20)
-async def test_a_local_index_fetches_what_it_does_not_hold_and_a_global_one_cannot(
+async def test_a_local_index_fetches_missing_attributes_and_a_global_one_cannot(
     ground: Ground,
 ) -> None:
-    """At extra cost, for which an item is read from the table each."""
+    """DynamoDB reads each such item from the table, at extra cost."""
     request: dict[str, Any] = {"values": X, "ReturnConsumedCapacity": "TOTAL"}
     local = {"KeyConditionExpression": "p = :x", "IndexName": "by_word", **request}
     lean = ground.ask("query", **local)
@@ -175,7 +174,7 @@ async def test_a_local_index_fetches_what_it_does_not_hold_and_a_global_one_cann
 
 @pytest.mark.fact(21)
 async def test_an_index_lacks_items_that_lack_its_keys(ground: Ground) -> None:
-    """So it serves only questions that ask for those attributes anyway."""
+    """The service uses a sparse index only for queries that require its key attributes anyway."""
     keyed = {"KeyConditionExpression": "p = :x", "values": X}
     assert ground.ask("query", Select="COUNT", **keyed)["Count"] == 5
     assert ground.ask("scan", IndexName="by_user", Select="COUNT")["Count"] == 4
@@ -190,7 +189,7 @@ async def test_an_index_lacks_items_that_lack_its_keys(ground: Ground) -> None:
 
 @pytest.mark.fact(22)
 async def test_an_index_key_may_have_several_attributes(ground: Ground) -> None:
-    """All partition attributes by equality; sort attributes from the left, an inequality last."""
+    """Partition attributes take equality, sort attributes conditions from the left."""
     given = {":l": {"S": "l"}, ":t": {"S": "t"}, ":w": {"S": "Z"}, ":n": {"N": "0"}}
     request: dict[str, Any] = {"IndexName": "by_place"}
 
@@ -220,7 +219,7 @@ async def test_an_index_key_may_have_several_attributes(ground: Ground) -> None:
 async def test_an_index_key_has_at_most_four_attributes_of_each_kind(
     make_ground: MakeGround,
 ) -> None:
-    """Four and four are taken and found by the service; five are not."""
+    """The service creates and reads indexes with four attributes of each kind; five are refused."""
     names = [f"a{number}" for number in range(8)]
     types = dict.fromkeys(["id", *names], "S")
     wide = Index("by_eight", False, tuple(names[:4]), tuple(names[4:8]))
@@ -245,7 +244,7 @@ async def test_an_index_key_has_at_most_four_attributes_of_each_kind(
 
 @pytest.mark.fact(23)
 async def test_a_batch_has_at_most_100_keys_and_none_twice(ground: Ground) -> None:
-    """What is not there is left out; the service says of each key what became of it."""
+    """DynamoDB leaves missing items out; the service reports the result of each key."""
     keys = [{"p": {"S": "x"}, "n": {"N": str(n)}} for n in range(101)]
 
     def batch(*asked: Any) -> Any:
@@ -261,13 +260,13 @@ async def test_a_batch_has_at_most_100_keys_and_none_twice(ground: Ground) -> No
     request, shape = build_batch((), ground.table)
     lookup = BatchGetRequest(ground.table, tuple(keys[99:1:-1]), request, shape, consistent=False)
     found = await DynamoDBItemReader(ground.backend).get_items(lookup, make_limits())
-    assert sorted(place for place, item in found.items.items() if item) == [95, 96, 97]
+    assert sorted(index for index, item in found.items.items() if item) == [95, 96, 97]
     assert len(found.items) == 98
 
 
 @pytest.mark.fact(23)
 async def test_a_batch_answers_with_at_most_16_megabytes(make_ground: MakeGround) -> None:
-    """The keys of the rest come back as unprocessed; the service asks for them again."""
+    """The keys of the rest come back as unprocessed; the service requests them again."""
     items = [{"id": {"N": str(n)}, "text": {"S": "x" * 390_000}} for n in range(45)]
     ground = make_ground(BULK, [])
     for item in items:
@@ -279,13 +278,13 @@ async def test_a_batch_answers_with_at_most_16_megabytes(make_ground: MakeGround
     request, shape = build_batch((), ground.table)
     lookup = BatchGetRequest(ground.table, keys, request, shape, consistent=False)
     complete = await DynamoDBItemReader(ground.backend).get_items(lookup, make_limits())
-    assert all(complete.items[place] == item for place, item in enumerate(items))
+    assert all(complete.items[index] == item for index, item in enumerate(items))
     ground.client.delete_table(TableName=BULK.table)
 
 
 @pytest.mark.fact(24)
-async def test_what_is_past_its_time_to_live_may_still_be_there(make_ground: MakeGround) -> None:
-    """DynamoDB deletes such items when it comes to it, and returns them until then."""
+async def test_an_expired_item_may_still_be_returned(make_ground: MakeGround) -> None:
+    """DynamoDB deletes expired items some time later, and returns them until then."""
     schema = Schema("facts-expired", "id", None, (), {"id": "S"})
     item = {"id": {"S": "old"}, "expires": {"N": str(int(time.time()) - 60)}}
     ground = make_ground(schema, [])
@@ -300,7 +299,7 @@ async def test_what_is_past_its_time_to_live_may_still_be_there(make_ground: Mak
 
 @pytest.mark.fact(25)
 async def test_counting_and_filtering_cost_what_reading_costs(ground: Ground) -> None:
-    """And so the service says: its counts use as many read units as its pages."""
+    """The service says so: its counts use as many read units as its pages."""
     request: dict[str, Any] = {
         "KeyConditionExpression": "p = :x",
         "ReturnConsumedCapacity": "TOTAL",
@@ -321,58 +320,3 @@ async def test_counting_and_filtering_cost_what_reading_costs(ground: Ground) ->
     )
     used = {sum(page.usage.read_units for page in pages) for pages in (read, counted)}
     assert used == costs
-
-
-LATE: Final = Index("by_g", False, ("g",), ("s",))
-LATE_ITEMS: Final[list[dict[str, Any]]] = [
-    {"id": {"S": str(number)}, "g": {"S": "a"}, **({"s": s} if s else {})}
-    for number, s in enumerate(({"S": "x"}, {"S": ""}, {"N": "5"}, {"S": "x" * 1025}, None))
-]
-
-
-@pytest.fixture
-def late(make_ground: MakeGround) -> Ground:
-    """A table whose index is younger than its items."""
-    types = {"id": "S"}
-    ground = make_ground(Schema("facts-late", "id", None, (), types), LATE_ITEMS, allow_scan=True)
-    whole = Schema("facts-late", "id", None, (LATE,), {**types, "g": "S", "s": "S"})
-    described = describe(whole)
-    index = dict(described["GlobalSecondaryIndexes"][0])
-    del index["IndexStatus"]
-    ground.client.update_table(
-        TableName="facts-late",
-        AttributeDefinitions=described["AttributeDefinitions"],
-        GlobalSecondaryIndexUpdates=[{"Create": index}],
-    )
-    while ground.ask("describe_table")["Table"]["GlobalSecondaryIndexes"][0]["IndexStatus"] != (
-        "ACTIVE"
-    ):
-        time.sleep(0.02)
-    ground.table = make_table(whole, allow_scan=True)
-    return ground
-
-
-@pytest.mark.fact(21)
-@pytest.mark.fact(26)
-async def test_an_index_made_later_lacks_items_with_values_that_are_no_keys(late: Ground) -> None:
-    """So it serves only conditions that say what a valid key is; others are read in the table."""
-    held = late.ask("scan", IndexName="by_g")["Items"]
-    assert {"id": {"S": "1"}, "g": {"S": "a"}, "s": {"S": ""}} not in held
-    assert len(held) < len(LATE_ITEMS)
-    for text, numbers, index in (
-        ("g = 'a' AND attribute_exists(s)", ["0", "1", "2", "3"], None),
-        ("g = 'a' AND size(s) < 5", ["0", "1"], None),
-        ("g = 'a' AND attribute_type(s, 'S')", ["0", "1", "3"], None),
-        ("g = 'a' AND s >= ''", ["0", "1", "3"], None),
-        ("g = 'a' AND begins_with(s, 'x')", ["0", "3"], None),
-        ("g = 'a' AND s BETWEEN 'w' AND 'y'", ["0", "3"], None),
-        ("g = 'a' AND s IN ('x', '')", ["0", "1"], None),
-        ("g = 'a' AND s IN ('x', 5)", ["0", "2"], None),
-        ("g = 'a' AND s = 5", ["2"], None),
-        ("g = 'a' AND s = ''", ["1"], None),
-        ("g = 'a' AND s <> 'x'", ["1", "2", "3", "4"], None),
-        ("g = 'a' AND s = 'x'", ["0"], "by_g"),
-        ("g = 'a' AND s IN ('x', 'y')", ["0"], "by_g"),
-    ):
-        assert late.plan(text).path.index == index, text
-        assert sorted(values(await late.answer(text), "id")) == numbers, text

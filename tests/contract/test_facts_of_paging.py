@@ -16,7 +16,7 @@ NOTES: Final = Schema(
     "facts-notes", "owner", "at", (Index("by_kind", False, ("kind",), ("rank",)),),
     {"owner": "S", "at": "S", "kind": "S", "rank": "N"},
 )  # fmt: skip
-# Around midnights, one a day and each side of it, with ties in rank.
+# Times around midnight on some days, on each side of it, with ties in rank.
 MOMENTS: Final = tuple(
     f"2026-03-{day:02}T{time}.000Z"
     for day in range(1, 6)
@@ -52,8 +52,8 @@ def large(make_ground: MakeGround) -> Ground:
 
 
 @pytest.mark.fact(1)
-async def test_limit_counts_what_is_evaluated_not_what_matches(notes: Ground) -> None:
-    """A page without a match has a last evaluated key; the service goes on until full."""
+async def test_limit_counts_evaluated_items_and_not_matches(notes: Ground) -> None:
+    """A page without a match has a last evaluated key, so the service reads on."""
     first = notes.query(
         "#o = :o",
         FilterExpression="#n > :n",
@@ -69,9 +69,9 @@ async def test_limit_counts_what_is_evaluated_not_what_matches(notes: Ground) ->
 
 @pytest.mark.fact(2)
 async def test_a_last_evaluated_key_does_not_promise_more(notes: Ground) -> None:
-    """It comes with a page that ends exactly at the limit, although nothing follows."""
+    """A page that ends exactly at the limit has one, although no item follows."""
     request: dict[str, Any] = {"ExpressionAttributeNames": {"#o": "owner"}, "values": ANN}
-    answers = list(notes.walk("query", KeyConditionExpression="#o = :o", Limit=15, **request))
+    answers = list(notes.raw_pages("query", KeyConditionExpression="#o = :o", Limit=15, **request))
     assert [answer["Count"] for answer in answers] == [15, 0]
     pages = await notes.pages("owner = 'ann'", 15)
     assert sum(page.content.count for page in pages) == 15
@@ -80,13 +80,13 @@ async def test_a_last_evaluated_key_does_not_promise_more(notes: Ground) -> None
 
 @pytest.mark.fact(3)
 @pytest.mark.parametrize("request_", [{"Select": "COUNT"}, {"ProjectionExpression": "n"}])
-async def test_an_answer_ends_at_one_megabyte_of_what_was_read(
+async def test_an_answer_ends_at_one_megabyte_of_read_items(
     large: Ground, request_: dict[str, Any]
 ) -> None:
-    """However little is returned of it; the service asks again, for counts and projections too."""
+    """Filters and projections do not raise the cap, so the service requests more."""
     condition = {"KeyConditionExpression": "#o = :o", "values": ANN}
     names = {"ExpressionAttributeNames": {"#o": "owner"}}
-    answers = list(large.walk("query", **condition, **names, **request_))
+    answers = list(large.raw_pages("query", **condition, **names, **request_))
     assert [answer["Count"] for answer in answers] == [3, 1]
     assert await large.count("owner = 'ann'") == 4
     (page,) = await large.pages("owner = 'ann'", 10, projection=("n",))
@@ -96,10 +96,8 @@ async def test_an_answer_ends_at_one_megabyte_of_what_was_read(
 
 @pytest.mark.fact(4)
 @pytest.mark.parametrize("descending", [False, True])
-async def test_ties_of_an_index_are_in_no_order_of_the_tables(
-    notes: Ground, descending: bool
-) -> None:
-    """A start key is of index and table keys; with it, every tie is passed once, either way."""
+async def test_ties_of_an_index_are_not_in_table_key_order(notes: Ground, descending: bool) -> None:
+    """A start key has index and table keys; paging passes every tie once, in either direction."""
     request: dict[str, Any] = {
         "IndexName": "by_kind",
         "KeyConditionExpression": "kind = :k",
@@ -107,7 +105,7 @@ async def test_ties_of_an_index_are_in_no_order_of_the_tables(
         "Limit": 2,
         "values": {":k": {"S": "k"}},
     }
-    answers = list(notes.walk("query", **request))
+    answers = list(notes.raw_pages("query", **request))
     found = [item for answer in answers for item in answer["Items"]]
     assert sorted(values(found, "at")) == sorted(MOMENTS)
     assert answers[0]["LastEvaluatedKey"].keys() == {"kind", "rank", "owner", "at"}
@@ -120,8 +118,8 @@ async def test_ties_of_an_index_are_in_no_order_of_the_tables(
 
 @pytest.mark.fact(5)
 @pytest.mark.parametrize("descending", [False, True])
-async def test_a_place_outlives_the_item_it_was_taken_from(notes: Ground, descending: bool) -> None:
-    """A start key that names no item any more is as good as before."""
+async def test_a_cursor_outlives_its_item(notes: Ground, descending: bool) -> None:
+    """A start key whose item was deleted works as before."""
     request: dict[str, Any] = {
         "KeyConditionExpression": "#o = :o",
         "ExpressionAttributeNames": {"#o": "owner"},
@@ -141,7 +139,7 @@ async def test_a_place_outlives_the_item_it_was_taken_from(notes: Ground, descen
 
 @pytest.mark.fact(6)
 async def test_one_item_may_fill_a_message(large: Ground) -> None:
-    """Items have up to 400 KB, so pages end by their bytes, and hold at least one item."""
+    """Items have up to 400 KB, so pages are bounded by bytes, and hold at least one item."""
     too_large = {**LARGE_ITEMS[0], "text": {"S": "x" * 410_000}}
     assert "size" in large.refusal("put_item", Item=too_large)
     pages = await large.pages("owner = 'ann'", 100, max_bytes=900_000)
@@ -158,7 +156,7 @@ async def test_one_item_may_fill_a_message(large: Ground) -> None:
 async def test_days_end_where_the_next_begins(
     notes: Ground, descending: bool, page_size: int
 ) -> None:
-    """From midnight to midnight, either way, nothing is lost, doubled or of another day."""
+    """No item is lost, repeated or counted to another day, in either direction."""
     text = "owner = 'ann' AND at >= '2026-03-02T00:00:00.000Z' AND at < '2026-03-04T00:00:00.000Z'"
     answer = await notes.answer(text, page_size, descending=descending)
     days = [moment for moment in MOMENTS if moment[8:10] in ("02", "03")]

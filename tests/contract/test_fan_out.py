@@ -1,4 +1,4 @@
-"""Several partitions behind one cursor, and one item behind a get: every Reader's promises."""
+"""Promises of every Reader about several partitions behind one cursor, and about gets."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
 from dynamodb_processor_server.reader import START, PageEnd, ReadAheadBuffer
-from tests.contract.asking import counted, joined, make_limits, plan_for, read_all
 from tests.contract.readings import FAN_OUTS, make_items, projected
+from tests.contract.reads import counted, joined, make_limits, plan_for, read_all
 from tests.contract.stores import Store
 from tests.support.fake_reader import items_of
 from tests.support.oracle import canonical_item, sort_value
@@ -26,7 +26,7 @@ DIRECTIONS: Final = pytest.mark.parametrize(
 
 
 def plan_of(store: Store, text: str, *, descending: bool = False) -> Plan:
-    """Return the plan of one of the questions, which is for several partitions."""
+    """Return the plan of a query of several partitions."""
     plan = plan_for(store, text, descending=descending, projection=projected(text))
     assert plan.operation is Operation.QUERY
     assert len(plan.requests) > 1
@@ -34,7 +34,7 @@ def plan_of(store: Store, text: str, *, descending: bool = False) -> Plan:
 
 
 def answer_to(text: str) -> Counter[Any]:
-    """Return what a question asks for, by looking at every item the plainest way."""
+    """Return the items that answer a query, found by checking every item."""
     keep = projected(text)
     return Counter(
         canonical_item({name: item[name] for name in keep or item if name in item})
@@ -48,7 +48,7 @@ async def merged(store: Store, plan: Plan) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
     for branch, request in zip(plan.key.branches, plan.requests, strict=True):
         alone = replace(plan, key=replace(plan.key, branches=(branch,)), requests=(request,))
-        # Alone it is another read: the cache must not know the one by the other.
+        # Read alone it is another plan: the cache must not confuse the two.
         alone = replace(alone, cache_key=repr(branch).encode())
         items += joined(await read_all(store.reader(), alone, 100))
     names = [attribute.name for attribute in plan.path.key.sort]
@@ -58,10 +58,10 @@ async def merged(store: Store, plan: Plan) -> list[dict[str, Any]]:
 
 @DIRECTIONS
 @TEXTS
-async def test_pages_put_together_are_the_sorted_truth(
+async def test_pages_put_together_are_the_sorted_items(
     store: Store, text: str, descending: bool
 ) -> None:
-    """Each item once, by sort key, ties by partition and then in DynamoDB's own order."""
+    """Each item comes once, by sort key; ties by partition, then in DynamoDB's own order."""
     plan = plan_of(store, text, descending=descending)
     truth = await merged(store, plan)
     assert counted(truth) == answer_to(text)
@@ -75,8 +75,8 @@ async def test_pages_put_together_are_the_sorted_truth(
 
 @DIRECTIONS
 @pytest.mark.parametrize("text", [*FAN_OUTS][::2])
-async def test_every_position_resumes(store: Store, text: str, descending: bool) -> None:
-    """With a fresh reader, in pages of another size, wherever each partition stands."""
+async def test_every_cursor_resumes(store: Store, text: str, descending: bool) -> None:
+    """Every cursor works with a fresh reader and another page size, for any partition progress."""
     plan = plan_of(store, text, descending=descending)
     pages = await read_all(store.reader(), plan, 3)
     assert len(pages) > 3
@@ -90,7 +90,7 @@ async def test_every_position_resumes(store: Store, text: str, descending: bool)
 async def test_one_call_gets_the_same_pages_and_reads_each_item_once(
     store: Store, text: str
 ) -> None:
-    """What is left over from a page begins the next one."""
+    """Items left over from a page begin the next page."""
     plan = plan_of(store, text)
     alone = await read_all(store.reader(), plan, 3)
     together = await read_all(store.reader(), plan, 3, surplus=ReadAheadBuffer())
@@ -101,8 +101,8 @@ async def test_one_call_gets_the_same_pages_and_reads_each_item_once(
     assert sum(page.usage.items_scanned for page in together) == evaluated
 
 
-async def test_what_one_call_has_left_over_serves_no_other_place(store: Store) -> None:
-    """A call that goes on elsewhere gets what is there."""
+async def test_left_over_items_serve_no_other_cursor(store: Store) -> None:
+    """A call that continues from another cursor gets the items that follow that cursor."""
     plan = plan_of(store, next(iter(FAN_OUTS)))
     surplus, reader = ReadAheadBuffer(), store.reader()
     first = await reader.read_page(plan, START, make_limits(4, surplus=surplus))
@@ -115,13 +115,13 @@ async def test_what_one_call_has_left_over_serves_no_other_place(store: Store) -
 @TEXTS
 @pytest.mark.parametrize("most", [5, 8])
 async def test_the_scan_budget_bounds_each_page(store: Store, text: str, most: int) -> None:
-    """From as many items as there are partitions on, and together the pages are the answer."""
+    """A budget of at least one item per partition bounds a page; all pages are the answer."""
     plan = plan_of(store, text)
     pages = await read_all(store.reader(), plan, 10, max_scanned_items=most)
     assert {page.content.end for page in pages[:-1]} <= {PageEnd.SCAN_BUDGET, PageEnd.PAGE_FULL}
     assert all(page.usage.items_scanned <= most for page in pages)
-    positions = [page.content.next for page in pages]
-    assert len(set(positions)) == len(positions)
+    cursors = [page.content.next for page in pages]
+    assert len(set(cursors)) == len(cursors)
     assert joined(pages) == await merged(store, plan)
 
 
@@ -135,10 +135,10 @@ async def test_the_scan_budget_bounds_each_page(store: Store, text: str, most: i
     ],
     ids=lambda limits: next(iter(limits)),
 )
-async def test_the_least_that_can_be_allowed_makes_progress(
+async def test_the_smallest_budget_makes_progress(
     store: Store, limits: dict[str, Any], descending: bool
 ) -> None:
-    """Every page gets further in some partition, and no item is lost or comes twice."""
+    """Every page makes progress in some partition, and no item is lost or repeated."""
     for text in [*FAN_OUTS][::3]:
         plan = plan_of(store, text, descending=descending)
         pages = await read_all(store.reader(), plan, 10, **limits)
@@ -148,7 +148,7 @@ async def test_the_least_that_can_be_allowed_makes_progress(
 
 @TEXTS
 async def test_the_bytes_of_a_page_are_bounded(store: Store, text: str) -> None:
-    """What did not fit is withheld in its partition alone."""
+    """An item that does not fit is withheld in its partition alone."""
     plan = plan_of(store, text)
     pages = await read_all(store.reader(max_page_bytes=700), plan, 100)
     assert all(page.content.end is PageEnd.RESPONSE_BYTES for page in pages[:-1])
@@ -169,7 +169,7 @@ async def test_the_bytes_of_a_page_are_bounded(store: Store, text: str) -> None:
 async def test_a_full_key_gets_its_item(
     store: Store, text: str, found: bool, consistent: bool
 ) -> None:
-    """If there is one, and if it is what else was asked for; nothing ever follows."""
+    """The item is returned if it exists and matches the rest of the condition; nothing follows."""
     plan = plan_for(store, text, consistent=consistent)
     assert plan.operation is Operation.GET
     page = await store.reader().read_page(plan, START, make_limits(5))
@@ -179,8 +179,8 @@ async def test_a_full_key_gets_its_item(
     assert page.usage.items_scanned == (not text.endswith("99"))
 
 
-async def test_a_get_returns_only_what_was_asked_for(store: Store) -> None:
-    """Not what the service had to see."""
+async def test_a_get_returns_only_requested_attributes(store: Store) -> None:
+    """Attributes that only the service needed are left out."""
     text = "device = 'd1' AND at = -10 AND doc.list[0] = 1"
     plan = plan_for(store, text, projection=("doc.n", "note"))
     page = await store.reader().read_page(plan, START, make_limits())
@@ -195,8 +195,8 @@ async def test_a_get_returns_only_what_was_asked_for(store: Store) -> None:
         "level IN ('low', 'high') AND score = 1 AND score > 3",
     ],
 )
-async def test_partitions_that_cannot_be_are_not_read(store: Store, text: str) -> None:
-    """The answer is empty, and costs nothing."""
+async def test_impossible_partitions_are_not_read(store: Store, text: str) -> None:
+    """The answer of impossible partitions is empty and costs nothing."""
     plan = plan_for(store, text)
     assert plan.operation is Operation.NOTHING
     page = await store.reader().read_page(plan, START, make_limits())
@@ -206,7 +206,7 @@ async def test_partitions_that_cannot_be_are_not_read(store: Store, text: str) -
 
 @pytest.mark.parametrize("page_size", [7, 100])
 async def test_fifty_partitions_are_one_answer(store: Store, page_size: int) -> None:
-    """Most of which hold nothing."""
+    """Fifty partitions, most of them empty, are one answer."""
     names = ", ".join(f"'{letter}{number}'" for letter in "abcdefghij" for number in range(5))
     plan = plan_for(store, f"device IN ({names})")
     assert len(plan.requests) == 50

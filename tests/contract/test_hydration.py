@@ -1,4 +1,4 @@
-"""Items that an index holds in part and the table holds whole: every Reader's promises."""
+"""Promises of every Reader about items that an index holds in part and the table holds whole."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
 from dynamodb_processor_server.reader import START, PageEnd, ReadAheadBuffer
-from tests.contract.asking import counted, joined, make_limits, plan_for, read_all
 from tests.contract.readings import HYDRATED, make_items
+from tests.contract.reads import counted, joined, make_limits, plan_for, read_all
 from tests.contract.stores import Store
 from tests.support.fake_reader import items_of
 from tests.support.oracle import canonical_item, sort_value
@@ -25,7 +25,7 @@ DIRECTIONS: Final = pytest.mark.parametrize(
 
 
 def plan_of(store: Store, text: str, **fields: Any) -> Plan:
-    """Return the plan of one of the questions, which gets items from the table."""
+    """Return the plan of a query that hydrates items from the table."""
     plan = plan_for(store, text, **fields)
     assert plan.path.index == "by_site"
     assert plan.hydration is not None
@@ -33,7 +33,7 @@ def plan_of(store: Store, text: str, **fields: Any) -> Plan:
 
 
 def answer_to(text: str) -> Counter[Any]:
-    """Return what a question asks for, by looking at every item the plainest way."""
+    """Return the items that answer a query, found by checking every item."""
     return Counter(canonical_item(item) for item in make_items() if HYDRATED[text](item))
 
 
@@ -42,7 +42,7 @@ def answer_to(text: str) -> Counter[Any]:
 async def test_whole_items_come_in_the_order_of_the_index(
     store: Store, text: str, descending: bool
 ) -> None:
-    """Each once, the same in pages of any size, each full but for the last."""
+    """Each item comes once, in pages of any size; each page but the last is full."""
     plan = plan_of(store, text, descending=descending)
     truth = joined(await read_all(store.reader(), plan, 100))
     assert counted(truth) == answer_to(text)
@@ -59,8 +59,8 @@ async def test_whole_items_come_in_the_order_of_the_index(
 
 @DIRECTIONS
 @TEXTS
-async def test_every_position_resumes(store: Store, text: str, descending: bool) -> None:
-    """With a fresh reader, in pages of another size."""
+async def test_every_cursor_resumes(store: Store, text: str, descending: bool) -> None:
+    """Every cursor works with a fresh reader, in pages of another size."""
     plan = plan_of(store, text, descending=descending)
     pages = await read_all(store.reader(), plan, 1)
     for number, page in enumerate(pages[:-1], 1):
@@ -71,7 +71,7 @@ async def test_every_position_resumes(store: Store, text: str, descending: bool)
 
 @TEXTS
 async def test_one_call_gets_the_same_pages(store: Store, text: str) -> None:
-    """What is left over from a page begins the next one, and is evaluated once."""
+    """Items left over from a page begin the next page, and are evaluated once."""
     plan = plan_of(store, text)
     alone = await read_all(store.reader(), plan, 3)
     together = await read_all(store.reader(), plan, 3, surplus=ReadAheadBuffer())
@@ -96,7 +96,7 @@ async def test_one_call_gets_the_same_pages(store: Store, text: str) -> None:
 async def test_budgets_end_pages_and_lose_nothing(
     store: Store, limits: dict[str, Any], descending: bool
 ) -> None:
-    """Every page gets further, however little it may take; items evaluated are the index's."""
+    """Every page makes progress within any budget; evaluated items are those of the index."""
     for text in HYDRATED:
         plan = plan_of(store, text, descending=descending)
         pages = await read_all(store.reader(), plan, 10, **limits)
@@ -109,7 +109,7 @@ async def test_budgets_end_pages_and_lose_nothing(
 @TEXTS
 @pytest.mark.parametrize("most", [1, 900])
 async def test_the_bytes_of_a_page_are_bounded(store: Store, text: str, most: int) -> None:
-    """By the first item where it alone is larger; what did not fit begins the next page."""
+    """A first item of any size has room; an item without room begins the next page."""
     plan = plan_of(store, text)
     pages = await read_all(store.reader(max_page_bytes=most), plan, 100)
     assert all(page.content.end is PageEnd.RESPONSE_BYTES for page in pages[:-1])
@@ -117,8 +117,8 @@ async def test_the_bytes_of_a_page_are_bounded(store: Store, text: str, most: in
     assert joined(pages) == joined(await read_all(store.reader(), plan, 100))
 
 
-async def test_only_what_was_asked_for_is_returned(store: Store) -> None:
-    """Neither the keys by which an item is found again nor what the service checks."""
+async def test_only_requested_attributes_are_returned(store: Store) -> None:
+    """Keys for the hydration and attributes for the service's own checks are left out."""
     text = next(text for text in HYDRATED if "raw" in text)
     plan = plan_of(store, text, projection=("doc.n", "doc.list[1]", "tags"))
     pages = await read_all(store.reader(), plan, 4)
@@ -134,8 +134,8 @@ async def test_only_what_was_asked_for_is_returned(store: Store) -> None:
     )
 
 
-async def test_an_index_read_whole_shows_what_it_holds(store: Store) -> None:
-    """A scan of it, by request: items that lack its keys are not in it."""
+async def test_a_scan_of_an_index_shows_the_items_of_the_index(store: Store) -> None:
+    """A scan of an index, by request, lacks the items without its keys."""
     plan = plan_for(store, "raw > :raw", index="by_site")
     assert plan.operation is Operation.SCAN
     assert plan.hydration is not None
@@ -149,11 +149,11 @@ async def test_an_index_read_whole_shows_what_it_holds(store: Store) -> None:
 
 
 async def test_a_single_large_item_makes_progress(store: Store) -> None:
-    """Of 390 KB, over what a page holds: it is a page of its own."""
+    """An item of 390 KB, over the bound of a page, is a page of its own."""
     device = {"device": {"S": "large"}, "at": {"N": "1"}}
-    place = {"site": {"S": "barn"}, "floor": {"N": "0"}, "level": {"S": "low"}}
-    small = {**device, "at": {"N": "0"}, **place, "score": {"N": "1"}, "tags": {"SS": ["x"]}}
-    large = {**device, **place, "score": {"N": "2"}, "load": {"S": "x" * 390_000}}
+    site = {"site": {"S": "barn"}, "floor": {"N": "0"}, "level": {"S": "low"}}
+    small = {**device, "at": {"N": "0"}, **site, "score": {"N": "1"}, "tags": {"SS": ["x"]}}
+    large = {**device, **site, "score": {"N": "2"}, "load": {"S": "x" * 390_000}}
     last = {**small, "at": {"N": "2"}, "score": {"N": "3"}}
     for item in (small, large, last):
         store.put(item)
@@ -167,7 +167,7 @@ async def test_a_single_large_item_makes_progress(store: Store) -> None:
 
 
 async def test_an_answer_without_items_gets_nothing(store: Store) -> None:
-    """It says that nothing follows."""
+    """An empty answer is final, and no item is read from the table."""
     page = await store.reader().read_page(
         plan_of(store, "site = 'moon' AND floor = 1"), START, make_limits()
     )

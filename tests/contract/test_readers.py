@@ -1,4 +1,4 @@
-"""What every Reader promises, whatever stands behind it.
+"""Promises that every Reader keeps.
 
 The same tests run on DynamoDB Local, on the cache above it, and on the fake of the unit tests.
 """
@@ -15,8 +15,8 @@ import pytest
 from dynamodb_processor_server.errors import DeadlineExceeded
 from dynamodb_processor_server.query.planning.plan import Operation
 from dynamodb_processor_server.reader import START, PageEnd
-from tests.contract.asking import counted, joined, make_limits, plan_for, read_all
-from tests.contract.readings import QUESTIONS, expected, make_items, meets, projected
+from tests.contract.readings import QUERIES, expected, make_items, meets, projected
+from tests.contract.reads import counted, joined, make_limits, plan_for, read_all
 from tests.contract.stores import Store
 from tests.support.fake_reader import items_of
 from tests.support.oracle import canonical, canonical_item
@@ -28,9 +28,9 @@ SIZES: Final = (1, 7, 100)
 
 
 @pytest.mark.parametrize("descending", [False, True], ids=["ascending", "descending"])
-@pytest.mark.parametrize("text", QUESTIONS)
+@pytest.mark.parametrize("text", QUERIES)
 async def test_pages_put_together_are_the_answer(store: Store, text: str, descending: bool) -> None:
-    """In order of the sort key, each item once, the same in pages of any size."""
+    """Items come in order of the sort key, each once, the same in pages of any size."""
     plan = plan_for(store, text, descending=descending, projection=projected(text))
     answers = [joined(await read_all(store.reader(), plan, size)) for size in SIZES]
     assert answers[0] == answers[1] == answers[2]
@@ -45,9 +45,9 @@ async def test_pages_put_together_are_the_answer(store: Store, text: str, descen
     assert order == sorted(order, reverse=descending)
 
 
-@pytest.mark.parametrize("text", QUESTIONS)
+@pytest.mark.parametrize("text", QUERIES)
 async def test_pages_are_exact(store: Store, text: str) -> None:
-    """Each is full, but for the last; only the last has no position to go on from."""
+    """Each page but the last is full, and only the last has no cursor."""
     plan = plan_for(store, text, projection=projected(text))
     pages = await read_all(store.reader(), plan, 4)
     assert all(page.content.end is PageEnd.PAGE_FULL for page in pages[:-1])
@@ -57,9 +57,9 @@ async def test_pages_are_exact(store: Store, text: str) -> None:
 
 
 @pytest.mark.parametrize("descending", [False, True], ids=["ascending", "descending"])
-@pytest.mark.parametrize("text", [QUESTIONS[2], QUESTIONS[5], QUESTIONS[8]])
-async def test_every_position_resumes(store: Store, text: str, descending: bool) -> None:
-    """With another page size and another reader, nothing is lost and nothing comes twice."""
+@pytest.mark.parametrize("text", [QUERIES[2], QUERIES[5], QUERIES[8]])
+async def test_every_cursor_resumes(store: Store, text: str, descending: bool) -> None:
+    """With another page size and another reader, no item is lost or repeated."""
     plan = plan_for(store, text, descending=descending)
     pages = await read_all(store.reader(), plan, 3)
     for number, page in enumerate(pages[:-1], 1):
@@ -69,7 +69,7 @@ async def test_every_position_resumes(store: Store, text: str, descending: bool)
 
 
 async def test_scans_return_everything(store: Store) -> None:
-    """Each item once, in an order of their own that does not depend on the page size."""
+    """A scan returns each item once, in an order that does not depend on the page size."""
     plan = plan_for(store, None)
     assert plan.operation is Operation.SCAN
     answers = [joined(await read_all(store.reader(), plan, size)) for size in SIZES]
@@ -78,7 +78,7 @@ async def test_scans_return_everything(store: Store) -> None:
 
 
 async def test_an_empty_answer_is_one_page(store: Store) -> None:
-    """It says that nothing follows."""
+    """An empty answer is one final page."""
     page = await store.reader().read_page(
         plan_for(store, "device = 'nobody'"), START, make_limits()
     )
@@ -87,8 +87,8 @@ async def test_an_empty_answer_is_one_page(store: Store) -> None:
     assert page.content.next is None
 
 
-async def test_what_contradicts_itself_is_not_read(store: Store) -> None:
-    """The page costs nothing."""
+async def test_a_contradiction_is_not_read(store: Store) -> None:
+    """A contradictory condition costs nothing."""
     plan = plan_for(store, "device = 'd1' AND at > 5 AND at < 5")
     assert plan.operation is Operation.NOTHING
     page = await store.reader().read_page(plan, START, make_limits())
@@ -98,54 +98,54 @@ async def test_what_contradicts_itself_is_not_read(store: Store) -> None:
     assert page.usage.items_scanned == 0
 
 
-@pytest.mark.parametrize("text", [QUESTIONS[0], QUESTIONS[3], QUESTIONS[7], None])
+@pytest.mark.parametrize("text", [QUERIES[0], QUERIES[3], QUERIES[7], None])
 @pytest.mark.parametrize("most", [1, 5])
 async def test_the_scan_budget_bounds_each_page(store: Store, text: str | None, most: int) -> None:
-    """However few items match, each call gets further, and together they are the answer."""
+    """Each page makes progress, however few items match, and together they are the answer."""
     plan = plan_for(store, text)
     pages = await read_all(store.reader(), plan, 10, max_scanned_items=most)
     ends = {page.content.end for page in pages[:-1]}
     assert ends <= {PageEnd.SCAN_BUDGET, PageEnd.PAGE_FULL}
     assert PageEnd.SCAN_BUDGET in ends
     assert all(page.usage.items_scanned <= most for page in pages)
-    positions = [page.content.next for page in pages]
-    assert len(set(positions)) == len(positions)
+    cursors = [page.content.next for page in pages]
+    assert len(set(cursors)) == len(cursors)
     assert counted(joined(pages)) == expected(text)
 
 
 async def test_the_read_unit_budget_bounds_each_page(store: Store) -> None:
-    """The least budget there is still makes progress."""
-    plan = plan_for(store, QUESTIONS[3])
+    """The smallest budget still makes progress."""
+    plan = plan_for(store, QUERIES[3])
     pages = await read_all(store.reader(), plan, 3, max_read_units=0.01)
     assert {page.content.end for page in pages[:-1]} <= {
         PageEnd.READ_UNIT_BUDGET, PageEnd.PAGE_FULL,
     }  # fmt: skip
     assert all(page.usage.read_units > 0 for page in pages)
-    assert counted(joined(pages)) == expected(QUESTIONS[3])
+    assert counted(joined(pages)) == expected(QUERIES[3])
 
 
 async def test_a_late_page_ends_with_its_progress(store: Store) -> None:
-    """Past `answer_by` a page ends at its next chance, never without having got further."""
-    plan = plan_for(store, QUESTIONS[3])
+    """Past its soft deadline a page ends as soon as it has made progress."""
+    plan = plan_for(store, QUERIES[3])
     pages = await read_all(store.reader(), plan, 5, soft_deadline=0.0, has_duration=True)
     assert PageEnd.TIME_BUDGET in {page.content.end for page in pages}
     assert len({page.content.next for page in pages}) == len(pages)
-    assert counted(joined(pages)) == expected(QUESTIONS[3])
+    assert counted(joined(pages)) == expected(QUERIES[3])
 
 
 async def test_a_deadline_that_has_passed_is_an_error(store: Store) -> None:
-    """There is nothing to show and no time to change that."""
+    """A read past its hard deadline is DEADLINE_EXCEEDED."""
     loop = asyncio.get_running_loop()
     with pytest.raises(DeadlineExceeded):
         await store.reader().read_page(
-            plan_for(store, QUESTIONS[0]), START, make_limits(hard_deadline=loop.time() - 1.0)
+            plan_for(store, QUERIES[0]), START, make_limits(hard_deadline=loop.time() - 1.0)
         )
 
 
-@pytest.mark.parametrize("text", [QUESTIONS[0], QUESTIONS[3], QUESTIONS[8]])
+@pytest.mark.parametrize("text", [QUERIES[0], QUERIES[3], QUERIES[8]])
 @pytest.mark.parametrize("most", [1, 500])
 async def test_the_bytes_of_a_page_are_bounded(store: Store, text: str, most: int) -> None:
-    """By the first item where it alone is larger; what did not fit begins the next page."""
+    """A first item of any size has room; an item without room begins the next page."""
     plan = plan_for(store, text)
     pages = await read_all(store.reader(max_page_bytes=most), plan, 100)
     assert all(page.content.end is PageEnd.RESPONSE_BYTES for page in pages[:-1])
@@ -154,9 +154,9 @@ async def test_the_bytes_of_a_page_are_bounded(store: Store, text: str, most: in
     assert joined(pages) == joined(await read_all(store.reader(), plan, 100))
 
 
-async def test_only_what_was_asked_for_is_returned(store: Store) -> None:
-    """Neither the key attributes that positions need nor those that the service filters by."""
-    plan = plan_for(store, QUESTIONS[8], projection=("doc.n", "doc.list[1]", "tags"))
+async def test_only_requested_attributes_are_returned(store: Store) -> None:
+    """Key attributes for the cursor and attributes for the filter are left out."""
+    plan = plan_for(store, QUERIES[8], projection=("doc.n", "doc.list[1]", "tags"))
     pages = await read_all(store.reader(), plan, 4)
     assert counted(joined(pages)) == Counter(
         canonical_item(
@@ -166,37 +166,37 @@ async def test_only_what_was_asked_for_is_returned(store: Store) -> None:
             }
         )
         for item in ITEMS
-        if meets(QUESTIONS[8], item)
+        if meets(QUERIES[8], item)
     )
 
 
-async def test_strong_reads_are_answered(store: Store) -> None:
-    """With the same items, at twice the cost."""
+async def test_consistent_reads_are_answered(store: Store) -> None:
+    """A consistent read returns the same items at twice the cost."""
     strong = await store.reader().read_page(
-        plan_for(store, QUESTIONS[0], consistent=True), START, make_limits()
+        plan_for(store, QUERIES[0], consistent=True), START, make_limits()
     )
-    assert counted(items_of(strong)) == expected(QUESTIONS[0])
+    assert counted(items_of(strong)) == expected(QUERIES[0])
 
 
-async def test_positions_outlive_their_item(store: Store) -> None:
-    """Deleting the item that a position points at does not break the traversal."""
-    plan = plan_for(store, QUESTIONS[0])
+async def test_cursors_outlive_their_item(store: Store) -> None:
+    """Paging continues after the item that a cursor points at was deleted."""
+    plan = plan_for(store, QUERIES[0])
     reader = store.reader()
     first = await reader.read_page(plan, START, make_limits(5))
-    position = canonical_item(items_of(first)[-1])
-    last = next(item for item in ITEMS if canonical_item(item) == position)
+    deleted = canonical_item(items_of(first)[-1])
+    last = next(item for item in ITEMS if canonical_item(item) == deleted)
     store.remove(last)
     try:
         rest = await read_all(reader, plan, 5, first.content.next or b"")
     finally:
         store.put(last)
-    assert counted(items_of(first) + joined(rest)) == expected(QUESTIONS[0])
+    assert counted(items_of(first) + joined(rest)) == expected(QUERIES[0])
 
 
-async def test_pages_say_what_they_took(store: Store) -> None:
-    """Items evaluated, read units and requests; and when the read began."""
+async def test_pages_report_their_cost(store: Store) -> None:
+    """A page has its evaluated items, read units and requests, and the start of its read."""
     before = time.time()
-    page = await store.reader().read_page(plan_for(store, QUESTIONS[3]), START, make_limits())
+    page = await store.reader().read_page(plan_for(store, QUERIES[3]), START, make_limits())
     assert page.usage.items_scanned == 45
     assert page.usage.read_units > 0
     assert page.usage.backend_calls >= 1

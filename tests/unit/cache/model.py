@@ -40,7 +40,7 @@ from dynamodb_processor_server.reader import (
     Usage,
 )
 from tests.support.datasets import Index, Schema
-from tests.unit.dynamodb.questions import make_plan
+from tests.unit.dynamodb.small_table import make_plan
 
 DEVICES: Final = ("d", "e", "f")
 LAGS: Final = Quarantine(table=2.0, index=10.0)

@@ -10,7 +10,7 @@ from dynamodb_processor_server.cache.coalescing import Flights
 from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded
 from dynamodb_processor_server.reader import Page, PageContent, PageEnd, PartialRead, ReadOptions
 from tests.support.warped_time import warped
-from tests.unit.dynamodb.questions import make_limits
+from tests.unit.dynamodb.small_table import make_limits
 
 PAGE = Page(PageContent(b"whole", 10, None, PageEnd.EXHAUSTED, 0.0))
 PART = Page(PageContent(b"part", 3, b"next", PageEnd.TIME_BUDGET, 0.0))

@@ -16,7 +16,7 @@ from dynamodb_processor_server.reader import CachePolicy, CacheStatus, Page, Rea
 from tests.support.fake_reader import items_of
 from tests.support.warped_time import warped
 from tests.unit.cache.world import ONLY, REFRESH, TTL, World
-from tests.unit.dynamodb.questions import make_limits, make_plan
+from tests.unit.dynamodb.small_table import make_limits, make_plan
 
 TABLE = make_plan().table
 OTHERS = make_plan("device = 'e'")

@@ -22,7 +22,7 @@ from dynamodb_processor_server.reader import (
 from tests.support.fake_reader import items_of
 from tests.support.warped_time import warped
 from tests.unit.cache.world import BYPASS, ONLY, REFRESH, TTL, World
-from tests.unit.dynamodb.questions import make_plan
+from tests.unit.dynamodb.small_table import make_plan
 
 
 @warped

@@ -12,7 +12,7 @@ from dynamodb_processor_server.reader import NO_USAGE, CachePolicy, CacheStatus
 from tests.support.warped_time import warped
 from tests.unit.cache.test_invalidator import invalidate, value, write
 from tests.unit.cache.world import ONLY, REFRESH, TTL, World
-from tests.unit.dynamodb.questions import make_plan
+from tests.unit.dynamodb.small_table import make_plan
 
 WHILE = make_plan(stale_while_revalidate=60.0)
 IF_ERROR = make_plan(stale_if_error=600.0)

@@ -31,7 +31,7 @@ from dynamodb_processor_server.runtime.guarded_store import GuardedStore
 from tests.support.fake_reader import InMemoryReader
 from tests.support.shared_tier import MemoryTier
 from tests.support.warped_time import warped
-from tests.unit.dynamodb.questions import make_items, make_limits, make_plan
+from tests.unit.dynamodb.small_table import make_items, make_limits, make_plan
 
 TIMEOUT: Final = 0.1
 PLAN: Final = make_plan()

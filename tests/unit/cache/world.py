@@ -22,7 +22,7 @@ from dynamodb_processor_server.reader import (
     ReadOptions,
 )
 from tests.support.fake_reader import InMemoryReader
-from tests.unit.dynamodb.questions import make_items, make_limits, make_plan
+from tests.unit.dynamodb.small_table import make_items, make_limits, make_plan
 
 PLAN: Final = make_plan()
 TTL: Final = 300.0

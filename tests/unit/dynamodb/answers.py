@@ -13,7 +13,7 @@ from dynamodb_processor_server.reader import PageEnd, Usage
 class AnsweringTable:
     """Items of devices, by number. `matches` stands for the filter; a read unit is two items.
 
-    `requests` are all that were made, with the device's name, in order.
+    `requests` are all requests so far, with the device's name, in order.
     """
 
     def __init__(
@@ -35,12 +35,12 @@ class AnsweringTable:
             items = items[1 + [_number(item) for item in items].index(_number(start)) :]
         evaluated = items[: request["Limit"]]
         answer: dict[str, Any] = {"Items": [item for item in evaluated if self._matches(item)]}
-        if len(evaluated) == request["Limit"]:  # DynamoDB does not look whether more follows
+        if len(evaluated) == request["Limit"]:  # As DynamoDB, without a look whether more follows.
             answer["LastEvaluatedKey"] = {name: evaluated[-1][name] for name in ("device", "seq")}
         return answer, Usage(len(evaluated), len(evaluated) / 2, 1)
 
     def fill(self, builder: PageBuilder) -> PageEnd:
-        """Answer a builder until its page ends; return why it does."""
+        """Answer a builder's requests until its page ends; return the page's end reason."""
         while (end := builder.fill()) is None:
             for branch, request in builder.next_requests():
                 builder.add(branch, *self.answer(request))

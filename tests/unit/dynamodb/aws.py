@@ -44,9 +44,9 @@ def _open() -> asyncio.Event:
 
 @dataclass
 class Aws:
-    """What AWS does, and by whom each service was asked, in which region.
+    """The behaviour of AWS, and the access key and region of each request it received.
 
-    DynamoDB takes the key `expired` for expired. Metadata wait for `gate`, which is open unless a
+    DynamoDB treats the key `expired` as expired. Metadata wait for `gate`, which is open unless a
     test closes it.
     """
 
@@ -110,7 +110,7 @@ class Aws:
 
 @asynccontextmanager
 async def open_aws(patch: pytest.MonkeyPatch) -> AsyncIterator[Aws]:
-    """Run a small AWS for the time of the `async with`; botocore finds it and nothing else."""
+    """Run a small AWS for the time of the `async with`; botocore finds it and no other one."""
     aws = Aws()
     runner = web.ServerRunner(web.Server(aws.handle), shutdown_timeout=0.1)  # type: ignore[arg-type]
     await runner.setup()
@@ -128,7 +128,7 @@ async def open_aws(patch: pytest.MonkeyPatch) -> AsyncIterator[Aws]:
 
 
 def forget_credentials(patch: pytest.MonkeyPatch) -> None:
-    """Leave botocore no credentials to find, neither the tests' nor the developer's."""
+    """Remove all credentials that botocore could find, the tests' and the developer's."""
     take_key(patch)
     for name in _SOURCES:
         patch.delenv(name, raising=False)
@@ -138,17 +138,17 @@ def forget_credentials(patch: pytest.MonkeyPatch) -> None:
 
 
 def give_key(patch: pytest.MonkeyPatch, key: str) -> None:
-    """Let botocore find an access key in the environment."""
+    """Put an access key into the environment, where botocore finds it."""
     patch.setenv("AWS_ACCESS_KEY_ID", key)
     patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
 
 
 def take_key(patch: pytest.MonkeyPatch) -> None:
-    """Take it away."""
+    """Remove the access key from the environment."""
     for name in _KEYS:
         patch.delenv(name, raising=False)
 
 
 async def list_tables(client: Any) -> Any:
-    """Ask DynamoDB something."""
+    """Send DynamoDB a request."""
     return await client.list_tables()

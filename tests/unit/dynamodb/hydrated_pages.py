@@ -1,4 +1,4 @@
-"""Pages of an index that does not hold everything, and one that is behind its table."""
+"""Hydrated pages of a partial index, and an index that is behind its table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.reader import START, Cursor, Page
 from tests.support.fake_reader import items_of
 from tests.unit.dynamodb.lagging_index import LaggingIndex, job, plan_for
-from tests.unit.dynamodb.questions import make_limits
+from tests.unit.dynamodb.small_table import make_limits
 
 OPEN: Final = plan_for("state = 'open'")
 BACKWARDS: Final = plan_for("state = 'open'", descending=True)
@@ -19,12 +19,12 @@ SIZES: Final = pytest.mark.parametrize("size", [1, 3, 7, 100])
 
 
 def jobs(count: int, **values: Any) -> list[WireItem]:
-    """Return open jobs, two of which are due at a time."""
+    """Return open jobs, in pairs that are due at the same time."""
     return [job(f"j{number:03}", number // 2, **values) for number in range(count)]
 
 
 async def traverse(index: LaggingIndex, plan: Plan, size: int, at: Cursor = START) -> list[Page]:
-    """Return every page from a position on."""
+    """Return every page from a cursor on."""
     pages: list[Page] = []
     following: Cursor | None = at
     while following is not None:
@@ -40,16 +40,16 @@ def joined(pages: list[Page]) -> list[WireItem]:
 
 
 def lagging() -> tuple[LaggingIndex, list[WireItem]]:
-    """Return an index behind its table in every way there is, and the items that are left."""
+    """Return an index that is behind its table in every way possible, and the remaining items."""
     shown = jobs(40)
     items: dict[str, Any] = {str(item["job"]["S"]): item for item in jobs(40)}
-    items["j003"] = job("j003", 17)  # due later now, where the index will show it soon
+    items["j003"] = job("j003", 17)  # It is due later now, where the index will show it soon.
     items["j004"] = job("j004", 2, state="done")
     del items["j005"]
-    del items["j006"]["due"]  # no longer in the index at all
-    items["j007"]["state"] = {"B": b"open"}  # nor this
+    del items["j006"]["due"]  # It is no longer in the index.
+    items["j007"]["state"] = {"B": b"open"}  # It is no longer in the index either.
     items["j008"] = job("j008", 4, kind="even")
-    items["j009"]["due"] = {"N": "4.0"}  # the same number
+    items["j009"]["due"] = {"N": "4.0"}  # Another item has the same number.
     items["j010"]["note"] = {"S": "changed"}
     for number in (0, 38, 39):
         del items[f"j{number:03}"]

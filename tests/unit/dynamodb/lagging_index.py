@@ -1,4 +1,4 @@
-"""A table with an index that lags behind it, as a client sees both."""
+"""A table with an index that is behind it, as a client sees both."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def job(name: str, due: int, state: str = "open", kind: str = "odd", **values: A
 def plan_for(
     text: str, *, projection: tuple[str, ...] = (), rule: RowRule | None = None, **fields: Any
 ) -> Plan:
-    """Return the plan of a query, which must be one that hydrates."""
+    """Return the plan of a query that hydrates."""
     query = Query(
         "jobs", parse_expression(text, {}), projection=tuple(map(parse_path, projection)), **fields
     )
@@ -54,7 +54,7 @@ def plan_for(
 
 
 class LaggingIndex:
-    """An index that still shows `shown`, of a table that holds `items` by now.
+    """An index that still shows `shown`, of a table that already holds `items`.
 
     `matches` stands for the filter. A get processes no more than the first `at_once` keys (the last
     ones if `from_end`), takes `seconds` of the loop's time, and half a read unit for each key and
@@ -73,7 +73,7 @@ class LaggingIndex:
         from_end: bool = False,
     ) -> None:
         self._shown = [{n: item[n] for n in _HELD if n in item} for item in shown]
-        self._shown.sort(key=_place)
+        self._shown.sort(key=_sort_key)
         held = shown if items is None else items
         self._items = {str(item["job"]["S"]): item for item in held}
         self._matches = matches
@@ -88,7 +88,7 @@ class LaggingIndex:
         return self
 
     async def query(self, **request: Any) -> dict[str, Any]:
-        """Answer with what the index shows, no more than `Limit` evaluated items."""
+        """Return items of the index, no more than `Limit` evaluated ones."""
         self.queries.append(request)
         state = request["ExpressionAttributeValues"][":p0"]
         items = [item for item in self._shown if item["state"] == state]
@@ -96,9 +96,9 @@ class LaggingIndex:
             items.reverse()
         start = request.get("ExclusiveStartKey")
         if start is not None:
-            behind = [_place(item) > _place(start) for item in items]
+            behind = [_sort_key(item) > _sort_key(start) for item in items]
             if not request["ScanIndexForward"]:
-                behind = [_place(item) < _place(start) for item in items]
+                behind = [_sort_key(item) < _sort_key(start) for item in items]
             items = [item for item, follows in zip(items, behind, strict=True) if follows]
         evaluated = items[: request["Limit"]]
         answer = {
@@ -112,7 +112,7 @@ class LaggingIndex:
         return answer
 
     async def batch_get_item(self, **request: Any) -> dict[str, Any]:
-        """Answer with what the table holds, last one first."""
+        """Return items of the table, last one first."""
         (asked,) = request["RequestItems"].values()
         assert 1 <= len(asked["Keys"]) <= 100
         names = [key["job"]["S"] for key in asked["Keys"]]
@@ -138,9 +138,9 @@ class LaggingIndex:
         return DynamoDBReader(backend, max_page_bytes, lambda: 1_000.0)
 
     async def page(self, plan: Plan, at: Cursor, limits: ReadOptions) -> Page:
-        """Return one page, read afresh."""
+        """Return one page, read without a cache."""
         return await self.reader().read_page(plan, at, limits)
 
 
-def _place(key: Mapping[str, Any]) -> tuple[int, str]:
+def _sort_key(key: Mapping[str, Any]) -> tuple[int, str]:
     return int(key["due"]["N"]), key["job"]["S"]

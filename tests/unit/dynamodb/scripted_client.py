@@ -1,4 +1,4 @@
-"""A client of DynamoDB that plays a script, and a backend that asks it."""
+"""A client of DynamoDB that plays a script, and a backend that calls it."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ THROTTLED = refusal("ThrottlingException")
 
 @dataclass
 class Script:
-    """A client, and where to get it: an error is raised, a number waits for so many seconds first.
+    """A client and its provider: an error is raised, a number is a wait of so many seconds first.
 
-    When the script is over, all is well. `asked` is when requests were made.
+    After the script every request succeeds. `asked` has the times of the requests.
     """
 
     steps: Sequence[Exception | float] = ()
@@ -50,7 +50,7 @@ class Script:
         return self
 
     def renew_credentials(self, region: str | None, role_arn: str | None) -> None:
-        """Note that it was asked for."""
+        """Count a request for renewed credentials."""
         self.renewed.append((region, role_arn))
 
     async def play(self, client: Any) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class Script:
         return CONTENT
 
     def backend(self, attempts: int = 3, jitter: float = 1.0, breaks_at: int = 1_000) -> Backend:
-        """Return a backend that plays it; its breakers open after so many failures."""
+        """Return a backend that calls the script; its breakers open after so many failures."""
         breaker = BreakerSettings(minimum_calls=breaks_at, open_seconds=2.0)
         settings = BackendSettings(attempts, attempt_timeout=2.0, breaker=breaker)
         return Backend(cast("Clients", self), settings, jitter=lambda: jitter)

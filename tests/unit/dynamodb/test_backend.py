@@ -1,4 +1,4 @@
-"""Requests to DynamoDB: made again when that may help and there is time and budget, else not."""
+"""Requests to DynamoDB are retried if that may help and time and budget remain."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.unit.dynamodb.scripted_client import CONTENT, EVENTS, THROTTLED, Scri
 
 
 @warped
-async def test_a_failure_that_passes_is_not_seen() -> None:
-    """The answer says how many attempts it took, and how long with the pauses between them."""
+async def test_a_transient_failure_is_not_seen() -> None:
+    """The answer has the number of attempts, and the time with the pauses between them."""
     script = Script([THROTTLED, ReadTimeoutError(endpoint_url="")])
     answer = await read(script)
     assert (answer.content, answer.attempts) == (CONTENT, 3)
@@ -27,7 +27,7 @@ async def test_a_failure_that_passes_is_not_seen() -> None:
 
 @warped
 async def test_attempts_are_bounded() -> None:
-    """The last failure is raised, with what it came from for the log, and clients may try."""
+    """The last failure is raised with its cause for the log, and clients may retry it."""
     script = Script([THROTTLED] * 9)
     with pytest.raises(BackendUnavailable) as raised:
         await read(script, script.backend(attempts=4))
@@ -38,7 +38,7 @@ async def test_attempts_are_bounded() -> None:
 
 @warped
 async def test_refusals_are_final() -> None:
-    """Asking again for what is not allowed, or not there, helps nobody."""
+    """A request that is not allowed, or names a missing resource, is not retried."""
     for code, expected in {
         "AccessDeniedException": BackendRefused,
         "UnrecognizedClientException": BackendRefused,
@@ -53,7 +53,7 @@ async def test_refusals_are_final() -> None:
 
 @warped
 async def test_a_bug_stays_what_it_is() -> None:
-    """It is raised as it came, once."""
+    """An unexpected exception is raised unchanged after one attempt."""
     bug = KeyError("bug")
     script = Script([bug, bug])
     with pytest.raises(KeyError) as raised:
@@ -63,8 +63,8 @@ async def test_a_bug_stays_what_it_is() -> None:
 
 
 @warped
-async def test_no_retry_begins_that_cannot_end_in_time() -> None:
-    """The caller hears of the failure while it still listens."""
+async def test_no_retry_begins_without_time_to_finish() -> None:
+    """The caller receives the failure before its deadline."""
     script = Script([THROTTLED] * 9)
     with pytest.raises(BackendUnavailable):
         await read(script, script.backend(attempts=9), seconds=0.08)
@@ -74,7 +74,7 @@ async def test_no_retry_begins_that_cannot_end_in_time() -> None:
 
 @warped
 async def test_an_attempt_without_an_answer_is_given_up() -> None:
-    """Also one whose answer drips, which never lets the socket time out."""
+    """An attempt is also given up if its answer drips, so that the socket never times out."""
     script = Script([10.0])
     answer = await read(script)
     assert answer.attempts == 2
@@ -83,7 +83,7 @@ async def test_an_attempt_without_an_answer_is_given_up() -> None:
 
 @warped
 async def test_a_table_in_trouble_gets_hardly_more_requests() -> None:
-    """When its budget is spent there are no retries, and clients are told not to make any."""
+    """Without retry budget there are no retries, and clients are advised not to retry."""
     script = Script([THROTTLED] * 1_000)
     backend = script.backend()
     pushbacks = []
@@ -97,7 +97,7 @@ async def test_a_table_in_trouble_gets_hardly_more_requests() -> None:
 
 @warped
 async def test_a_spent_budget_is_one_table_s_own() -> None:
-    """Others are read as before."""
+    """Other tables are read as before."""
     script = Script([THROTTLED] * 32)
     backend = script.backend()
     for _ in range(20):
@@ -110,9 +110,9 @@ async def test_a_spent_budget_is_one_table_s_own() -> None:
 
 @warped
 async def test_expired_credentials_are_renewed_before_the_next_attempt() -> None:
-    """Those of the client that was used, though the attempt may be another call's.
+    """The credentials of the used client are renewed, though the attempt may be another call's.
 
-    If they stay expired, that is for the operator.
+    Credentials that stay expired are left to the operator.
     """
     script = Script([refusal("ExpiredTokenException")])
     assert (await read(script)).attempts == 2
@@ -128,8 +128,8 @@ async def test_expired_credentials_are_renewed_before_the_next_attempt() -> None
 
 
 @warped
-async def test_every_attempt_is_counted_by_what_became_of_it() -> None:
-    """Those that nobody waited for included."""
+async def test_every_attempt_is_counted_by_its_outcome() -> None:
+    """Attempts whose callers left are counted too."""
     script = Script([THROTTLED, refusal("InternalServerError", 500), 0.0, 1.5, 0.0])
     backend = script.backend()
     await read(script, backend)
@@ -144,8 +144,8 @@ async def test_every_attempt_is_counted_by_what_became_of_it() -> None:
 
 
 @warped
-async def test_what_is_asked_about_tables_leaves_no_record() -> None:
-    """Callers may guess names of tables without end."""
+async def test_control_plane_calls_leave_no_statistics() -> None:
+    """Callers may guess any number of table names."""
     script = Script([THROTTLED])
     backend = script.backend()
     answer = await backend.call_control_plane(RequestTarget("a guess"), script.play)
@@ -154,8 +154,8 @@ async def test_what_is_asked_about_tables_leaves_no_record() -> None:
 
 
 @warped
-async def test_what_waits_for_a_connection_is_not_slow() -> None:
-    """Its timeout begins when it has one."""
+async def test_a_request_that_waits_for_a_connection_is_not_slow() -> None:
+    """The timeout of an attempt begins when it has a connection."""
     script = Script([1.5] * 10)
     settings = BackendSettings(1, attempt_timeout=2.0, connections=2)
     backend = Backend(cast("Clients", script), settings)
@@ -168,15 +168,15 @@ async def test_what_waits_for_a_connection_is_not_slow() -> None:
     "used", [{"CapacityUnits": 1.5}, [{"CapacityUnits": 1.0}, {"CapacityUnits": 0.5}]]
 )
 @warped
-async def test_what_an_answer_took_is_metered(used: Any) -> None:
-    """For one request of one table or of several, once, and in the task that asked."""
-    told: list[tuple[str, float]] = []
+async def test_the_cost_of_an_answer_is_metered(used: Any) -> None:
+    """Usage is metered for requests of one table or several, once, in the task of the request."""
+    shown: list[tuple[str, float]] = []
 
     async def ask(client: Any) -> dict[str, Any]:
         return {"ConsumedCapacity": used}
 
-    meter = lambda table, units: told.append((table, units))  # noqa: E731
+    meter = lambda table, units: shown.append((table, units))  # noqa: E731
     backend = Backend(cast("Clients", Script()), meter=meter)
     answer = await backend.read(EVENTS, ask, asyncio.get_running_loop().time() + 1.0)
-    assert told == [("events", 1.5)]
+    assert shown == [("events", 1.5)]
     assert answer.read_units == 1.5

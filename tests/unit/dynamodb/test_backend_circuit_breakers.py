@@ -1,4 +1,4 @@
-"""Requests to DynamoDB where breakers stand: none to what has been failing, one to find out."""
+"""Circuit breakers of the backend: no request to a failing table, but one probe."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOT = replace(EVENTS, partition=("by_day", "monday"))
 
 
 def too_hot() -> ClientError:
-    """Return what DynamoDB says of a hot partition."""
+    """Return DynamoDB's error for a hot partition."""
     error = refusal("ThrottlingException")
     response: Any = error.response
     response["throttlingReasons"] = [{"reason": "IndexReadKeyRangeThroughputExceeded"}]
@@ -32,8 +32,8 @@ def table_state(backend: Backend) -> CircuitState:
 
 
 @warped
-async def test_a_table_that_fails_is_left_alone_for_a_moment() -> None:
-    """Callers are told when to come back, and DynamoDB hears nothing meanwhile."""
+async def test_the_breaker_of_a_failing_table_opens() -> None:
+    """Callers learn when to retry, and DynamoDB receives no request meanwhile."""
     script = Script([THROTTLED] * 3)
     backend = script.backend(attempts=1, breaks_at=3)
     for _ in range(3):
@@ -51,7 +51,7 @@ async def test_a_table_that_fails_is_left_alone_for_a_moment() -> None:
 
 @warped
 async def test_retries_pass_the_breaker_too() -> None:
-    """One that opens between two attempts ends the call."""
+    """A breaker that opens between two attempts ends the call."""
     script = Script([THROTTLED] * 9)
     with pytest.raises(BackendUnavailable, match="circuit breaker is open"):
         await read(script, script.backend(attempts=9, breaks_at=4))
@@ -60,7 +60,7 @@ async def test_retries_pass_the_breaker_too() -> None:
 
 @warped
 async def test_one_of_many_callers_probes() -> None:
-    """The rest is refused while it waits, and served when it was answered."""
+    """The other callers are refused during the probe, and served after it."""
     script = Script([*[THROTTLED] * 4, 0.5])
     backend = script.backend(attempts=1, breaks_at=4)
     for _ in range(4):
@@ -77,7 +77,7 @@ async def test_one_of_many_callers_probes() -> None:
 
 @warped
 async def test_a_probe_that_is_cancelled_makes_way() -> None:
-    """Its caller left before anything could be said."""
+    """A probe whose caller left lets another caller probe."""
     script = Script([*[THROTTLED] * 4, 1.5, 0.0])
     backend = script.backend(attempts=1, breaks_at=4)
     for _ in range(4):
@@ -95,8 +95,8 @@ async def test_a_probe_that_is_cancelled_makes_way() -> None:
 @pytest.mark.parametrize(
     ("patience", "state"), [(0.5, CircuitState.CLOSED), (1.0, CircuitState.OPEN)]
 )
-def test_what_callers_give_up_counts_if_it_was_slow(patience: float, state: CircuitState) -> None:
-    """A short deadline says nothing of DynamoDB, but a second without an answer does."""
+def test_an_abandoned_request_counts_if_it_was_slow(patience: float, state: CircuitState) -> None:
+    """A short deadline is no failure of DynamoDB, but a second without an answer is one."""
 
     @warped
     async def run() -> None:
@@ -112,8 +112,8 @@ def test_what_callers_give_up_counts_if_it_was_slow(patience: float, state: Circ
 
 
 @warped
-async def test_a_hot_partition_does_not_take_its_table_along() -> None:
-    """It alone is left alone, on the path where it is hot."""
+async def test_a_hot_partition_does_not_open_its_tables_breaker() -> None:
+    """Only the partition is rejected, on the path where it is hot."""
     script = Script([too_hot()] * 4)
     backend = script.backend(attempts=1, breaks_at=4)
     deadline = asyncio.get_running_loop().time() + 60.0
@@ -129,7 +129,7 @@ async def test_a_hot_partition_does_not_take_its_table_along() -> None:
 
 @warped
 async def test_refusals_open_nothing() -> None:
-    """Bad requests and missing tables say nothing of a table's health."""
+    """Bad requests and missing tables are no sign of a table's health."""
     script = Script([refusal("ValidationException")] * 20)
     backend = script.backend(breaks_at=4)
     for _ in range(20):

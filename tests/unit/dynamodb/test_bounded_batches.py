@@ -1,4 +1,4 @@
-"""Batches for one answer: how many keys are asked for at a time, and what becomes of failures."""
+"""Batches for one answer: the keys of each request, and the effect of failures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceede
 from dynamodb_processor_server.query.planning.request_builder import build_batch
 from dynamodb_processor_server.reader import BatchGetRequest, BatchGetResult, ReadOptions, Usage
 from tests.support.messages import from_item
-from tests.unit.dynamodb.questions import SCHEMA, make_limits
+from tests.unit.dynamodb.small_table import SCHEMA, make_limits
 from tests.unit.query.tables import make_table
 
 _ROOM = 3_500_000
@@ -25,8 +25,8 @@ _ROOM = 3_500_000
 class Shelf:
     """Items of `sizes` bytes by number; others are missing. Each part takes a unit for 8 KB.
 
-    A part ends after 16 MB, or when it has taken what it may. `failures` are raised in place of
-    answers, by the number of the request from 0. `parts` are the numbers asked for.
+    A part ends after 16 MB, or at its read unit budget. `failures` are raised in place of answers,
+    by the number of the request from 0. `parts` are the requested numbers.
     """
 
     sizes: Mapping[int, int]
@@ -35,7 +35,7 @@ class Shelf:
     parts: list[list[int]] = field(default_factory=list)
 
     async def get_items(self, lookup: BatchGetRequest, limits: ReadOptions) -> BatchGetResult:
-        """Return what one request finds."""
+        """Return the items that one request finds."""
         numbers = [int(key["seq"]["N"]) for key in lookup.keys]
         self.parts.append(numbers)
         await asyncio.sleep(self.seconds)
@@ -43,12 +43,12 @@ class Shelf:
             raise self.failures[len(self.parts) - 1]
         items: dict[int, Any] = {}
         taken = 0
-        for place, number in enumerate(numbers):
+        for index, number in enumerate(numbers):
             size = self.sizes.get(number, 0)
             if taken + size > 16_000_000:
                 break
             taken += size
-            items[place] = {"data": {"S": "x" * size}} if size else None
+            items[index] = {"data": {"S": "x" * size}} if size else None
         return BatchGetResult(items, Usage(len(items), taken / 8192, 1), 5.0)
 
 
@@ -64,12 +64,12 @@ async def get(
 
 
 def found(batch: BoundedBatch) -> list[int]:
-    """Return the places whose items were found."""
-    return sorted(place for place, item in batch.items.items() if item is not None)
+    """Return the indices whose items were found."""
+    return sorted(index for index, item in batch.items.items() if item is not None)
 
 
-async def test_no_more_is_asked_for_than_may_fit() -> None:
-    """At first as few as may be of any size, then as many as the others' size suggests."""
+async def test_no_more_keys_are_requested_than_may_fit() -> None:
+    """A batch begins with as few keys as may fit at any size, and goes on by the average size."""
     shelf = Shelf(dict.fromkeys(range(100), 390_000))
     batch = await get(shelf, range(100))
     assert [len(part) for part in shelf.parts] == [1, 7]
@@ -82,22 +82,22 @@ async def test_no_more_is_asked_for_than_may_fit() -> None:
     assert found(batch) == list(range(100))
 
 
-async def test_what_is_learnt_of_a_table_is_remembered() -> None:
-    """The next batch asks for all keys at once where items were small."""
+async def test_the_average_size_of_a_table_is_remembered() -> None:
+    """The next batch requests all keys at once where items were small."""
     shelf = Shelf(dict.fromkeys(range(100), 100))
     batches = BoundedBatches(shelf, _ROOM)
     for _ in range(2):
         await get(shelf, range(100), batches)
     assert [len(part) for part in shelf.parts] == [1, 99, 100]
     shelf.sizes = dict.fromkeys(range(100), 390_000)
-    batch = await get(shelf, range(100), batches)  # one answer of DynamoDB's shows the new size
+    batch = await get(shelf, range(100), batches)  # One answer of DynamoDB shows the new size.
     assert found(batch) == list(range(8))
     await get(shelf, range(8, 100), batches)
     assert [len(part) for part in shelf.parts[3:]] == [100, 1, 7]
 
 
 async def test_missing_items_take_no_room() -> None:
-    """All keys are asked for, in parts that double while nothing is found."""
+    """All keys are requested, in parts that double while no item is found."""
     shelf = Shelf({99: 1_000})
     batch = await get(shelf, range(100))
     assert [len(part) for part in shelf.parts] == [1, 2, 4, 8, 16, 32, 37]
@@ -105,7 +105,7 @@ async def test_missing_items_take_no_room() -> None:
 
 
 async def test_an_item_without_room_does_not_hide_those_behind_it() -> None:
-    """It is left for the next batch; the first one always has room."""
+    """The item is left for the next batch; the first item of a batch always has room."""
     shelf = Shelf({0: 500_000, 1: 3_100_000, 2: 1_000})
     assert found(await get(shelf, range(3))) == [0, 2]
     shelf = Shelf({0: 3_900_000, 1: 1_000})
@@ -115,16 +115,16 @@ async def test_an_item_without_room_does_not_hide_those_behind_it() -> None:
 @pytest.mark.parametrize(
     "error", [BackendUnavailable("no"), DeadlineExceeded("no"), Overloaded("no", 1.0)]
 )
-async def test_a_failure_leaves_what_was_found(error: Exception) -> None:
-    """With nothing found it is the caller's; after the first part the rest is left open."""
+async def test_a_failure_keeps_the_found_items(error: Exception) -> None:
+    """A failure of the first part is the caller's; after the first part the rest is left open."""
     sizes = dict.fromkeys(range(100), 100)
     with pytest.raises(type(error)):
         await get(Shelf(sizes, {0: error}), range(100))
     assert found(await get(Shelf(sizes, {1: error}), range(100))) == [0]
 
 
-async def test_budgets_end_the_asking() -> None:
-    """Of read units and of time; the first part is always asked for."""
+async def test_budgets_end_a_batch() -> None:
+    """Budgets of read units and of time end a batch after its first part at the earliest."""
     sizes = dict.fromkeys(range(100), 8_192)
     shelf = Shelf(sizes)
     assert found(await get(shelf, range(100), max_read_units=1.0)) == [0]
@@ -135,8 +135,8 @@ async def test_budgets_end_the_asking() -> None:
     assert len(shelf.parts) == 1
 
 
-async def test_the_average_that_dynamodb_tells_is_where_to_begin() -> None:
-    """Of a table of small items all keys are asked for at once."""
+async def test_a_batch_begins_with_the_average_size_from_dynamodb() -> None:
+    """All keys of a table of small items are requested at once."""
     shelf = Shelf(dict.fromkeys(range(100), 100))
     table = make_table(SCHEMA)
     schema = replace(table.schema, item_bytes=100.0)
@@ -148,11 +148,11 @@ async def test_the_average_that_dynamodb_tells_is_where_to_begin() -> None:
 
 
 async def test_dense_items_are_read_in_smaller_parts() -> None:
-    """Whose messages are much larger than what is stored: as objects they take far more yet."""
+    """Their messages are much larger than the stored items, and as objects larger still."""
 
     class Dense(Shelf):
         async def get_items(self, lookup: BatchGetRequest, limits: ReadOptions) -> BatchGetResult:
-            """Return what one request finds, at a tenth of the units."""
+            """Return the items that one request finds, at a tenth of the units."""
             answer = await super().get_items(lookup, limits)
             units = answer.usage.read_units / 10
             return replace(answer, usage=replace(answer.usage, read_units=units))

@@ -1,4 +1,4 @@
-"""Counting: how much is asked of DynamoDB at once, and when it is enough."""
+"""Counting: the size of the requests to DynamoDB, and the end of a count."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dynamodb_processor_server.query.expression.parser import parse_expression
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.query.planning.planner import plan_query
 from dynamodb_processor_server.reader import NO_PAGE_LIMIT, START, PageEnd, Usage
-from tests.unit.dynamodb.questions import SCHEMA, make_limits
+from tests.unit.dynamodb.small_table import SCHEMA, make_limits
 from tests.unit.query.tables import make_table
 
 _TWO = "device IN ('a', 'b')"
 
 
 def plan_of(text: str) -> Plan:
-    """Return the plan that counts what a condition matches."""
+    """Return the plan that counts the matches of a condition."""
     query = Query("readings", parse_expression(text, {}), counts=True)
     return plan_query(query, make_table(SCHEMA))
 
@@ -33,8 +33,8 @@ def limits_of(builder: CountBuilder) -> list[int | None]:
     return [request.get("Limit") for _, request in builder.next_requests()]
 
 
-async def test_dynamodb_counts_what_it_can_filter() -> None:
-    """Only where the service has a say are attributes read, and no more than it looks at."""
+async def test_dynamodb_counts_where_it_can_filter() -> None:
+    """Attributes are read only for the service's own checks, and only those it checks."""
     (request,) = plan_of("device = 'd' AND level = 'low'").requests
     assert request["Select"] == "COUNT"
     assert "ProjectionExpression" not in request
@@ -45,13 +45,13 @@ async def test_dynamodb_counts_what_it_can_filter() -> None:
 
 
 async def test_an_unbounded_count_takes_whole_answers() -> None:
-    """Their 1 MB is limit enough, and every partition is asked at the same time."""
+    """Answers end at 1 MB, and every partition is requested at the same time."""
     assert limits_of(builder_of("device = 'd'")) == [None]
     assert limits_of(builder_of(_TWO)) == [None, None]
 
 
-async def test_a_bound_is_asked_of_one_partition_first() -> None:
-    """It may be enough by itself; a filter makes the request larger, as some will not match."""
+async def test_a_bounded_count_requests_one_partition_first() -> None:
+    """One request may be enough; a filter makes it larger, as some items will not match."""
     assert limits_of(builder_of("device = 'd'", 10)) == [10]
     assert limits_of(builder_of(_TWO, 11)) == [11]
     assert limits_of(builder_of("device = 'd' AND level = 'low'", 10)) == [52]
@@ -59,15 +59,15 @@ async def test_a_bound_is_asked_of_one_partition_first() -> None:
     assert limits_of(builder_of("device = 'd'", 10_001)) == [None]
 
 
-async def test_a_budget_of_fewer_items_than_partitions_asks_some_of_them() -> None:
-    """The others have their turn in the next call."""
+async def test_a_budget_below_the_partitions_requests_some_of_them() -> None:
+    """The other partitions are requested in the next call."""
     assert limits_of(builder_of(_TWO, max_scanned_items=1)) == [1]
     assert limits_of(builder_of(_TWO, max_scanned_items=5)) == [2, 2]
     assert limits_of(builder_of(_TWO, 2, max_scanned_items=50)) == [2]
 
 
 async def test_a_budget_is_a_limit_however_large() -> None:
-    """An answer of 1 MB may hold more than any number of small items."""
+    """An answer of 1 MB may hold more small items than a budget allows."""
     assert limits_of(builder_of("device = 'd'", max_scanned_items=15_000)) == [15_000]
     assert limits_of(builder_of(_TWO, max_scanned_items=50_001)) == [25_000, 25_000]
     assert limits_of(builder_of("device = 'd'", 30, max_scanned_items=50)) == [30]
@@ -75,7 +75,7 @@ async def test_a_budget_is_a_limit_however_large() -> None:
 
 
 async def test_answers_add_up_to_the_end_of_every_partition() -> None:
-    """A last evaluated key is where to go on, without one there is nothing more."""
+    """A count continues from a last evaluated key; without one the partition is at its end."""
     builder = builder_of(_TWO)
     (first, _), (second, _) = builder.next_requests()
     key = {"device": {"S": "a"}, "seq": {"N": "4"}}
@@ -94,7 +94,7 @@ async def test_answers_add_up_to_the_end_of_every_partition() -> None:
 
 
 async def test_a_count_that_is_cut_goes_on_in_every_partition() -> None:
-    """Its position says where each of them stands."""
+    """Its cursor has the progress in each partition."""
     builder = builder_of(_TWO, max_read_units=1.0)
     (first, _), (second, _) = builder.next_requests()
     key = {"device": {"S": "b"}, "seq": {"N": "7"}}
@@ -111,8 +111,8 @@ async def test_a_count_that_is_cut_goes_on_in_every_partition() -> None:
     assert request["ExclusiveStartKey"] == key
 
 
-async def test_what_the_service_checks_it_counts_itself() -> None:
-    """The attributes that it needs come with the answer."""
+async def test_the_service_counts_the_items_that_it_checks() -> None:
+    """The answer has the attributes that the service needs."""
     builder = builder_of("device = 'd' AND seq > 1 AND seq < 4")
     ((branch, _),) = builder.next_requests()
     items = [{"seq": {"N": str(number)}} for number in (1, 2, 3, 4)]

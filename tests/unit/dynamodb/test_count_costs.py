@@ -1,4 +1,4 @@
-"""What bounded counts cost, on a table that charges as DynamoDB does."""
+"""Costs of bounded counts, on a table that charges as DynamoDB does."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from dynamodb_processor_server.query.expression.ast import Query
 from dynamodb_processor_server.query.expression.parser import parse_expression
 from dynamodb_processor_server.query.planning.planner import plan_query
 from dynamodb_processor_server.reader import NO_PAGE_LIMIT, START, PageEnd, ReadOptions, Usage
-from tests.unit.dynamodb.questions import SCHEMA
+from tests.unit.dynamodb.small_table import SCHEMA
 from tests.unit.query.tables import make_table
 
-_SIZE: Final = 200  # bytes of an item
+_SIZE: Final = 200  # Bytes of an item.
 _MOST: Final = 1024 * 1024 // _SIZE
 _LIMITS: Final = ReadOptions(1, 0.0, 0.0)
 _OF: Final[dict[str, Callable[[int], bool]]] = {
@@ -34,7 +34,7 @@ _OF: Final[dict[str, Callable[[int], bool]]] = {
 
 @dataclass
 class Counted:
-    """What a count said and took."""
+    """The result of a count and its cost."""
 
     value: int
     exhausted: bool
@@ -42,7 +42,7 @@ class Counted:
 
 
 def count(partitions: Sequence[Sequence[bool]], bound: int) -> Counted:
-    """Count up to a bound the items that match: of each partition, whether each of its items does.
+    """Count the matching items up to a bound; `partitions` say of each item whether it matches.
 
     A request takes half a unit for each 4 KB that are begun.
     """
@@ -70,7 +70,7 @@ def count(partitions: Sequence[Sequence[bool]], bound: int) -> Counted:
 @pytest.mark.parametrize("share", _OF)
 @pytest.mark.parametrize("size", [60, 3_000, 30_000])
 def test_a_bound_costs_no_more_than_one_request(share: str, partitions: int, size: int) -> None:
-    """Whatever it is and whatever matches: not more units than the exact count and half a one."""
+    """Any bounded count takes at most half a unit more than the exact count."""
     held = [[_OF[share](number) for number in range(size)] for _ in range(partitions)]
     exact = count(held, NO_PAGE_LIMIT)
     for bound in (1, 2, 10, 37, 100, 1_000, 100_000):
@@ -83,7 +83,7 @@ def test_a_bound_costs_no_more_than_one_request(share: str, partitions: int, siz
 
 @pytest.mark.parametrize("share", ["10 %", "half", "all"])
 def test_a_bound_that_is_soon_reached_is_cheap(share: str) -> None:
-    """Of a large table little more is read than holds the items."""
+    """Little more is read of a large table than the pages with the counted items."""
     held = [[_OF[share](number) for number in range(30_000)] for _ in range(50)]
     rate = sum(held[0]) / len(held[0])
     for bound in (10, 100, 300):
@@ -97,7 +97,7 @@ _RUNS: Final = st.lists(st.tuples(st.booleans(), st.integers(0, 400)), max_size=
 def test_matches_in_clusters_take_few_requests_more(
     runs: list[list[tuple[bool, int]]], bound: int
 ) -> None:
-    """The bound is right, and no partition is read in many small pieces."""
+    """The bound is reached exactly, and no partition is read in many small pieces."""
     held = [[matches for matches, times in run for _ in range(times)] for run in runs]
     exact, bounded = count(held, NO_PAGE_LIMIT), count(held, bound)
     assert bounded.value >= min(bound, exact.value)
@@ -105,7 +105,7 @@ def test_matches_in_clusters_take_few_requests_more(
 
 
 def test_the_last_items_of_a_page_take_few_requests() -> None:
-    """Where 99 of 100 items were soon found and nothing more matches, requests still grow."""
+    """Requests still grow if 99 of 100 items were soon found and no more items match."""
     condition = parse_expression("device = 'd' AND value = 1", {})
     plan = plan_query(Query("readings", condition), make_table(SCHEMA))
     builder = PageBuilder(plan, START, _LIMITS._replace(page_size=100), 10**6, now=0.0)

@@ -1,4 +1,4 @@
-"""Several partitions of a table that was left alone: one of them probes it for all."""
+"""Several partitions of a table behind an open breaker: one of them probes for all."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dynamodb_processor_server.errors import BackendUnavailable
 from dynamodb_processor_server.reader import START, PageEnd
 from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings, CircuitState
 from tests.support.warped_time import warped
-from tests.unit.dynamodb.questions import make_limits, make_plan
 from tests.unit.dynamodb.scripted_client import refusal
+from tests.unit.dynamodb.small_table import make_limits, make_plan
 
 PLAN = make_plan("device IN ('a', 'b', 'c')")
 
 
 class Table:
-    """A client of an empty table that may be broken, and how many requests it had at once."""
+    """A client of an empty table that may fail; it counts its concurrent requests."""
 
     def __init__(self) -> None:
         self.broken = True
@@ -46,13 +46,13 @@ class Table:
 
 
 @warped
-async def test_a_table_that_is_well_again_is_read() -> None:
-    """By the first who asks for several partitions, without a request in vain."""
+async def test_a_recovered_table_is_read() -> None:
+    """The first caller that reads several partitions succeeds, and no request is wasted."""
     table = Table()
     settings = BackendSettings(1, breaker=BreakerSettings(minimum_calls=3))
     backend = Backend(cast("Clients", table), settings)
     reader = DynamoDBReader(backend, 1_000_000)
-    for name in "xyz":  # one query that always fails says little of its table
+    for name in "xyz":  # One query that always fails is no sign of a failing table.
         failing = make_plan(f"device IN ('a', 'b', '{name}')")
         with pytest.raises(BackendUnavailable):
             await reader.read_page(failing, START, make_limits())

@@ -1,4 +1,4 @@
-"""Counts and gets under a row rule: nothing they tell depends on hidden items."""
+"""Counts and gets under a row rule: results and costs do not depend on hidden items."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from dynamodb_processor_server.query.planning.plan import Plan, ResultProjection
 from dynamodb_processor_server.query.planning.planner import plan_query
 from dynamodb_processor_server.query.planning.row_rule import RowRule
 from dynamodb_processor_server.reader import START, BatchGetRequest, BatchGetResult, PageEnd, Usage
-from tests.unit.dynamodb.questions import SCHEMA, make_items, make_limits
+from tests.unit.dynamodb.small_table import SCHEMA, make_items, make_limits
 from tests.unit.query.tables import make_table
 
 _TABLE = make_table(SCHEMA)
 
 
 def rule(text: str) -> RowRule:
-    """Return a rule that reads may pass over."""
+    """Return a rule whose hidden items reads pass over."""
     return RowRule(parse_expression(text, {}), as_filter=True)
 
 
@@ -34,9 +34,9 @@ def count_plan() -> Plan:
 
 
 async def counted(*answers: tuple[int, bool], up_to: int) -> tuple[PageEnd | None, int, bool]:
-    """Return how a count ends, at which number, and whether it can go on.
+    """Return the end reason of a count, its number, and whether it can go on.
 
-    Answers are how many are counted and whether there is more to read.
+    Answers are how many items are counted and whether there is more to read.
     """
     builder = CountBuilder(count_plan(), START, make_limits(up_to), now=0.0)
     end = None
@@ -54,14 +54,14 @@ async def counted(*answers: tuple[int, bool], up_to: int) -> tuple[PageEnd | Non
 
 
 async def test_a_count_reaches_its_bound_with_one_item_more() -> None:
-    """At the bound alone it is open whether there are more: what follows may be hidden."""
+    """A count at its bound is undecided: the items that follow may be hidden."""
     assert await counted((5, True), up_to=5) == (None, 0, False)
     assert await counted((5, True), (0, True), (0, False), up_to=5) == (PageEnd.EXHAUSTED, 5, False)
     assert await counted((5, True), (0, True), (1, True), up_to=5) == (PageEnd.PAGE_FULL, 6, True)
 
 
 class Client:
-    """A DynamoDB that has some items; `asked` are the keys of each request."""
+    """A DynamoDB that has some items; `asked` has the keys of each request."""
 
     def __init__(self, items: list[dict[str, Any]]) -> None:
         self._items = items
@@ -72,7 +72,7 @@ class Client:
         return self
 
     async def batch_get_item(self, RequestItems: Any, **_: Any) -> dict[str, Any]:  # noqa: N803 - AWS's name
-        """Return the items that it has of those that are asked for."""
+        """Return the requested items that it has."""
         keys = RequestItems["readings"]["Keys"]
         self.asked.append([key["seq"]["N"] for key in keys])
         items = [i for i in self._items if {"device": i["device"], "seq": i["seq"]} in keys]
@@ -80,7 +80,7 @@ class Client:
 
 
 async def found(client: Client, text: str, count: int) -> BatchGetResult:
-    """Return what is found of the first so many keys under a rule."""
+    """Return the result of looking up the first so many keys under a rule."""
     keys = tuple({"device": {"S": "d"}, "seq": {"N": str(number)}} for number in range(count))
     lookup = BatchGetRequest(
         _TABLE, keys, {}, ResultProjection(), consistent=False, rule=rule(text)
@@ -90,10 +90,10 @@ async def found(client: Client, text: str, count: int) -> BatchGetResult:
 
 
 async def test_a_hidden_item_is_found_to_be_missing() -> None:
-    """Exactly as one that is not there."""
+    """A hidden item is reported exactly as a missing one."""
     client = Client(make_items(4))
     answer = await found(client, "level = 'low'", 6)
-    assert [answer.items[place] is not None for place in range(6)] == [
+    assert [answer.items[index] is not None for index in range(6)] == [
         False, True, True, False, False, False,
     ]  # fmt: skip
 
@@ -101,8 +101,8 @@ async def test_a_hidden_item_is_found_to_be_missing() -> None:
 @pytest.mark.parametrize(
     ("text", "asked"), [("seq < 2", [["0", "1"]]), ("seq < 0", []), ("device = 'x'", [])]
 )
-async def test_keys_that_a_rule_hides_are_not_asked_for(text: str, asked: list[list[str]]) -> None:
-    """What they cost would tell whether there are such items."""
+async def test_keys_that_a_rule_hides_are_not_requested(text: str, asked: list[list[str]]) -> None:
+    """The cost of such keys would reveal whether there are items."""
     client = Client(make_items(4))
     answer = await found(client, text, 4)
     assert client.asked == asked

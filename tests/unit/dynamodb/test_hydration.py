@@ -24,7 +24,7 @@ from tests.unit.dynamodb.hydrated_pages import (
     traverse,
 )
 from tests.unit.dynamodb.lagging_index import LaggingIndex, job, plan_for
-from tests.unit.dynamodb.questions import make_limits
+from tests.unit.dynamodb.small_table import make_limits
 
 
 @SIZES

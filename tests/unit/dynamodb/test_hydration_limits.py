@@ -1,4 +1,4 @@
-"""Hydration against the clock, and within budgets."""
+"""Hydration within deadlines and budgets."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.unit.dynamodb.hydrated_pages import (
     traverse,
 )
 from tests.unit.dynamodb.lagging_index import LaggingIndex, plan_for
-from tests.unit.dynamodb.questions import make_limits
+from tests.unit.dynamodb.small_table import make_limits
 
 
 @warped
-async def test_what_dynamodb_leaves_unprocessed_is_got_later() -> None:
-    """Nothing is lost, and the order stays."""
+async def test_unprocessed_items_are_got_later() -> None:
+    """No item is lost, and the order stays."""
     index = LaggingIndex(jobs(50), at_once=3)
     page = await index.page(OPEN, START, make_limits(20))
     assert items_of(page) == jobs(20)
@@ -33,8 +33,8 @@ async def test_what_dynamodb_leaves_unprocessed_is_got_later() -> None:
 
 
 @warped
-async def test_what_cannot_be_got_in_time_ends_the_page_before_it() -> None:
-    """And begins the next one."""
+async def test_an_item_that_is_late_ends_the_page_before_it() -> None:
+    """The missing item begins the next page."""
     index = LaggingIndex(jobs(10), at_once=3, seconds=2.0)
     pages = [await index.page(OPEN, START, make_limits(10, seconds=5.0))]
     assert pages[0].content.end is PageEnd.TIME_BUDGET
@@ -45,8 +45,8 @@ async def test_what_cannot_be_got_in_time_ends_the_page_before_it() -> None:
 
 
 @warped
-async def test_an_answer_that_is_due_is_given_with_what_was_got() -> None:
-    """Later requests are not begun; the deadline is further off."""
+async def test_a_page_that_is_due_has_the_items_got_so_far() -> None:
+    """Past the soft deadline no further request begins; the hard deadline is later."""
     index = LaggingIndex(jobs(300), seconds=2.0)
     until = asyncio.get_running_loop().time() + 1.0
     page = await index.page(OPEN, START, make_limits(300, soft_deadline=until))
@@ -56,7 +56,7 @@ async def test_an_answer_that_is_due_is_given_with_what_was_got() -> None:
 
 @warped
 async def test_an_answer_that_is_overdue_brings_one_item() -> None:
-    """Some progress is made, however long DynamoDB leaves it unprocessed."""
+    """A page makes some progress, however long DynamoDB leaves its items unprocessed."""
     index = LaggingIndex(jobs(10), at_once=0, seconds=0.1)
     loop = asyncio.get_running_loop()
     loop.call_later(7.0, lambda: setattr(index, "at_once", 1))
@@ -67,16 +67,16 @@ async def test_an_answer_that_is_overdue_brings_one_item() -> None:
 
 
 @warped
-async def test_nothing_got_in_time_is_an_error() -> None:
-    """What the index showed is nothing to show."""
+async def test_no_item_in_time_is_an_error() -> None:
+    """Items of the index alone are no page."""
     for index in (LaggingIndex(jobs(10), seconds=9.0), LaggingIndex(jobs(10), at_once=0)):
         with pytest.raises(DeadlineExceeded):
             await index.page(OPEN, START, make_limits(10, seconds=5.0))
 
 
 @warped
-async def test_what_one_of_several_requests_got_in_time_counts() -> None:
-    """The others are as good as not asked."""
+async def test_items_of_one_request_in_time_count() -> None:
+    """The keys of the other requests count as not requested."""
 
     class Slowing(LaggingIndex):
         async def batch_get_item(self, **request: Any) -> dict[str, Any]:
@@ -88,8 +88,8 @@ async def test_what_one_of_several_requests_got_in_time_counts() -> None:
     assert page.content.end is PageEnd.TIME_BUDGET
 
 
-async def test_read_units_bound_what_is_got() -> None:
-    """Each get takes half of one at least; what the index took counts as well."""
+async def test_read_units_bound_the_hydrated_items() -> None:
+    """Each get takes half a unit at least; the cost of the index query counts as well."""
     index = LaggingIndex(jobs(50))
     page = await index.page(OPEN, START, make_limits(20, max_read_units=3.0))
     assert page.content.end is PageEnd.READ_UNIT_BUDGET
@@ -100,8 +100,8 @@ async def test_read_units_bound_what_is_got() -> None:
 
 
 @warped
-async def test_read_units_end_the_asking_for_what_was_left_unprocessed() -> None:
-    """Items of 8 KB take a unit each; what the index took is no longer there to be spent."""
+async def test_read_units_end_the_requests_for_unprocessed_keys() -> None:
+    """Items of 8 KB take a unit each; the cost of the index query is already spent."""
     index = LaggingIndex(jobs(50, note={"S": "x" * 8_000}), at_once=1)
     page = await index.page(OPEN, START, make_limits(20, max_read_units=3.2))
     assert (page.content.count, page.usage.read_units) == (3, 3.5)
@@ -109,7 +109,7 @@ async def test_read_units_end_the_asking_for_what_was_left_unprocessed() -> None
 
 
 async def test_the_scan_budget_is_of_the_index() -> None:
-    """What was evaluated is delivered."""
+    """Evaluated items are delivered."""
     page = await LaggingIndex(jobs(50)).page(OPEN, START, make_limits(20, max_scanned_items=6))
     assert items_of(page) == jobs(6)
     assert (page.usage.items_scanned, page.content.end) == (6, PageEnd.SCAN_BUDGET)
@@ -117,7 +117,7 @@ async def test_the_scan_budget_is_of_the_index() -> None:
 
 @warped
 async def test_the_last_items_of_a_page_are_got_with_few_requests() -> None:
-    """Where 99 of 100 were soon found and nothing more matches, as many are got as in vain."""
+    """If 99 of 100 were soon found and no more match, each get is as large as the gets in vain."""
     held = [*jobs(99, note={"S": "wanted"}), *jobs(2_000)[99:]]
     index = LaggingIndex(held)
     page = await index.page(plan_for("state = 'open' AND note = 'wanted'"), START, make_limits(100))

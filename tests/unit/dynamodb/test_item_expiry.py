@@ -9,7 +9,7 @@ import pytest
 from dynamodb_processor_server.dynamodb.item_expiry import EarliestExpiry
 from dynamodb_processor_server.query.planning.plan import Plan
 from tests.support.datasets import Index, Schema
-from tests.unit.dynamodb.questions import make_plan
+from tests.unit.dynamodb.small_table import make_plan
 
 NOW = 1_000_000_000.0
 SCHEMA = Schema(

@@ -1,4 +1,4 @@
-"""Getting items by key: what DynamoDB leaves unprocessed is asked for again while there is time."""
+"""Gets of items by key: unprocessed keys are requested again while time and budget remain."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.request_builder import build_batch
 from dynamodb_processor_server.reader import BatchGetRequest, BatchGetResult
 from tests.support.warped_time import warped
-from tests.unit.dynamodb.questions import SCHEMA, make_items, make_limits
+from tests.unit.dynamodb.small_table import SCHEMA, make_items, make_limits
 from tests.unit.query.tables import make_table
 
 _TABLE = SCHEMA.table
@@ -31,7 +31,7 @@ _TABLE = SCHEMA.table
 
 @dataclass
 class StingyDynamoDB:
-    """A client, and where to get it, that processes the first `at_once` keys of each request.
+    """A client and its provider; it processes the first `at_once` keys of each request.
 
     A request takes `seconds` of the loop's time and one read unit. `failures` are raised in place
     of answers, by the number of the request from 0.
@@ -51,7 +51,7 @@ class StingyDynamoDB:
         RequestItems: dict[str, Any],  # noqa: N803 - AWS's name
         ReturnConsumedCapacity: str,  # noqa: N803 - AWS's name
     ) -> dict[str, Any]:
-        """Answer with the items of the first keys, last one first, and put the others off."""
+        """Return the items of the first keys, last one first, and the other keys as unprocessed."""
         request = RequestItems[_TABLE]
         number = len(self.requests)
         self.requests.append(request)
@@ -74,7 +74,7 @@ def _key_of(item: WireItem) -> WireItem:
 
 
 def keys(numbers: Sequence[int]) -> tuple[WireItem, ...]:
-    """Return the keys of readings; there are those from 0 to 9."""
+    """Return the keys of readings; those from 0 to 9 exist."""
     return tuple({"device": {"S": "d"}, "seq": {"N": str(number)}} for number in numbers)
 
 
@@ -87,7 +87,7 @@ async def get(
     jitter: Callable[[], float] = lambda: 1.0,
     **limits: Any,
 ) -> BatchGetResult:
-    """Look readings up."""
+    """Get readings."""
     table = make_table(SCHEMA)
     lookup = BatchGetRequest(table, keys(numbers), *build_batch((), table), consistent)
     backend = Backend(cast("Clients", dynamodb), sleep=sleep, jitter=jitter)
@@ -96,16 +96,16 @@ async def get(
 
 
 def sequence(found: BatchGetResult) -> dict[int, int | None]:
-    """Return the number of the reading at each place that was read."""
+    """Return the number of the reading at each index that was read."""
     return {
-        place: None if item is None else int(item["seq"]["N"])
-        for place, item in found.items.items()
+        index: None if item is None else int(item["seq"]["N"])
+        for index, item in found.items.items()
     }
 
 
 @warped
-async def test_items_find_their_places_in_any_order() -> None:
-    """What DynamoDB neither gives nor puts off does not exist."""
+async def test_items_are_matched_to_their_keys_in_any_order() -> None:
+    """A key that DynamoDB neither returns nor leaves unprocessed does not exist."""
     dynamodb = StingyDynamoDB()
     found = await get(dynamodb, [7, 77, 2])
     assert sequence(found) == {0: 7, 1: None, 2: 2}
@@ -115,8 +115,8 @@ async def test_items_find_their_places_in_any_order() -> None:
 
 
 @warped
-async def test_what_is_left_unprocessed_is_asked_for_again() -> None:
-    """With nothing but the rest in each request, and the use of all of them added up."""
+async def test_unprocessed_keys_are_requested_again() -> None:
+    """Each request has only the remaining keys, and the usage of all is added up."""
     dynamodb = StingyDynamoDB(at_once=2, seconds=0.5)
     found = await get(dynamodb, [5, 77, 3, 4, 88], consistent=True)
     assert sequence(found) == {0: 5, 1: None, 2: 3, 3: 4, 4: None}
@@ -128,7 +128,7 @@ async def test_what_is_left_unprocessed_is_asked_for_again() -> None:
 
 @warped
 async def test_pauses_between_requests_grow_with_jitter() -> None:
-    """From a random part of 25 ms up to one of a second."""
+    """They are random, from a part of 25 ms up to a part of a second."""
     pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -139,8 +139,8 @@ async def test_pauses_between_requests_grow_with_jitter() -> None:
 
 
 @warped
-async def test_what_is_not_read_in_time_is_left_open() -> None:
-    """The call ends at its next chance once its time is over."""
+async def test_keys_not_read_in_time_are_left_open() -> None:
+    """The call ends after its soft deadline with the items it has."""
     dynamodb = StingyDynamoDB(at_once=1, seconds=2.0)
     found = await get(dynamodb, range(10), seconds=3.0)
     assert sequence(found) == {0: 0}
@@ -149,31 +149,31 @@ async def test_what_is_not_read_in_time_is_left_open() -> None:
 
 @warped
 async def test_a_request_that_takes_too_long_leaves_the_rest_open() -> None:
-    """At the deadline it is given up; what came before is kept."""
+    """The request is cancelled at the hard deadline; earlier items are kept."""
     started = asyncio.get_running_loop().time()
     found = await get(StingyDynamoDB(at_once=3, seconds=2.0), range(10), seconds=5.0)
-    assert sequence(found) == {place: place for place in range(6)}
+    assert sequence(found) == {index: index for index in range(6)}
     assert asyncio.get_running_loop().time() - started == pytest.approx(5.0)
 
 
 @warped
-async def test_nothing_in_time_is_an_error() -> None:
-    """There is nothing to show."""
+async def test_no_answer_in_time_is_an_error() -> None:
+    """Without any item the call fails."""
     with pytest.raises(DeadlineExceeded):
         await get(StingyDynamoDB(seconds=10.0), [1], seconds=3.0)
 
 
 @warped
 async def test_a_dynamodb_that_processes_nothing_leaves_everything_open() -> None:
-    """It answered, so that is the answer."""
+    """DynamoDB did answer, so no key has a result and the call succeeds."""
     found = await get(StingyDynamoDB(at_once=0), [1, 2], seconds=3.0)
     assert found.items == {}
     assert found.usage.backend_calls > 2
 
 
 @warped
-async def test_a_budget_of_read_units_ends_the_asking() -> None:
-    """After the request that reaches it."""
+async def test_a_budget_of_read_units_ends_the_requests() -> None:
+    """The request that reaches the budget is the last."""
     found = await get(StingyDynamoDB(at_once=1), range(10), max_read_units=2.5)
     assert sequence(found) == {0: 0, 1: 1, 2: 2}
 
@@ -185,7 +185,7 @@ def refused(code: str) -> ClientError:
 
 @warped
 async def test_a_failure_after_the_first_answer_leaves_the_rest_open() -> None:
-    """A throttled DynamoDB puts some keys off and refuses them next; what it gave is not lost."""
+    """DynamoDB leaves keys unprocessed, then throttles; its earlier items are kept."""
     throttled = refused("ProvisionedThroughputExceededException")
     failures = dict.fromkeys(range(1, 4), throttled)
     found = await get(StingyDynamoDB(at_once=2, failures=failures), range(5))
@@ -193,8 +193,8 @@ async def test_a_failure_after_the_first_answer_leaves_the_rest_open() -> None:
 
 
 @warped
-async def test_a_failure_that_passes_costs_a_retry() -> None:
-    """Which is counted among the requests, and apart."""
+async def test_a_transient_failure_costs_a_retry() -> None:
+    """The retry is counted among the requests, and as a retry."""
     throttled = refused("ThrottlingException")
     found = await get(StingyDynamoDB(at_once=2, failures={1: throttled}), range(4))
     assert sequence(found) == {0: 0, 1: 1, 2: 2, 3: 3}
@@ -202,17 +202,17 @@ async def test_a_failure_that_passes_costs_a_retry() -> None:
 
 
 @warped
-async def test_answers_that_do_nothing_draw_on_the_budget_of_retries() -> None:
-    """When it is spent, what is left is left: a table in trouble is not asked on and on."""
+async def test_answers_without_items_draw_on_the_retry_budget() -> None:
+    """With the budget spent, the rest is left open: a failing table gets no more requests."""
     dynamodb = StingyDynamoDB(at_once=0)
     found = await get(dynamodb, [1, 2], seconds=1_000.0)
     assert found.items == {}
-    assert len(dynamodb.requests) == 12  # the budget of ten, and what the answers gave back
+    assert len(dynamodb.requests) == 12  # the budget of ten, and retries that answers earned
 
 
 @warped
-async def test_failures_with_nothing_to_show_are_errors() -> None:
-    """In the domain's words."""
+async def test_failures_without_items_are_errors() -> None:
+    """The failure is raised as a domain error."""
     for code, expected in {
         "ProvisionedThroughputExceededException": BackendUnavailable,
         "ResourceNotFoundException": TableNotFound,
@@ -223,8 +223,8 @@ async def test_failures_with_nothing_to_show_are_errors() -> None:
 
 
 @warped
-async def test_a_mistake_of_ours_is_never_hidden() -> None:
-    """Also after the first answer."""
+async def test_a_bug_is_never_hidden() -> None:
+    """A bug is raised even after the first answer."""
     denied = refused("AccessDeniedException")
     with pytest.raises(BackendRefused):
         await get(StingyDynamoDB(at_once=1, failures={1: denied}), [1, 2])

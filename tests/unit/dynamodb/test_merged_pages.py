@@ -1,4 +1,4 @@
-"""Pages of several partitions: exact, bounded, always moving on, and nothing read twice."""
+"""Pages of several partitions are exact and bounded, make progress and read no item twice."""
 
 from __future__ import annotations
 
@@ -24,14 +24,13 @@ from dynamodb_processor_server.reader import (
 )
 from tests.support.fake_reader import items_of
 from tests.unit.dynamodb.answers import AnsweringTable
-from tests.unit.dynamodb.questions import make_plan
+from tests.unit.dynamodb.small_table import FAR, make_plan
 
-FAR: Final = 1e9
 DEVICES: Final = ("a", "b", "c")
 PLAN: Final = make_plan("device IN ('a', 'b', 'c')")
 BACKWARDS: Final = make_plan("device IN ('a', 'b', 'c')", descending=True)
 FILTERED: Final = make_plan("device IN ('a', 'b', 'c') AND level = 'low'", index="@table")
-# The sort key is the path's own: the service checks it.
+# The sort key is the path's own, so the service checks the condition.
 LOCAL: Final = make_plan("device IN ('a', 'b', 'c') AND NOT seq IN (3, 4, 5)")
 ITEMS: Final[list[WireItem]] = [
     {
@@ -40,12 +39,12 @@ ITEMS: Final[list[WireItem]] = [
         "level": {"S": "low" if number % 3 else "high"},
     }
     for number, device in product(range(30), DEVICES)
-    if (number + len(DEVICES) * ord(device)) % 7 != 0  # partitions with gaps, and many ties
+    if (number + len(DEVICES) * ord(device)) % 7 != 0  # Partitions with gaps, and many ties.
 ]
 
 
 def is_low(item: WireItem) -> bool:
-    """Return what the filter of FILTERED says."""
+    """Return the value of the filter of FILTERED."""
     return bool(item["level"]["S"] == "low")
 
 
@@ -57,7 +56,7 @@ def build(
     now: float = 1_000.0,
     **limits: Any,
 ) -> Page:
-    """Return the page that begins at a position."""
+    """Return the page that begins at a cursor."""
     builder = PageBuilder(
         plan, at, ReadOptions(**{"page_size": 10, "soft_deadline": FAR, "hard_deadline": FAR,
         **limits}), max_bytes, now,
@@ -68,7 +67,7 @@ def build(
 def traverse(
     table: AnsweringTable, plan: Plan = PLAN, surplus: ReadAheadBuffer | None = None, **limits: Any
 ) -> list[Page]:
-    """Return all pages; with `surplus`, as those of one call."""
+    """Return all pages; with `surplus`, a prefetch buffer, as those of one call."""
     pages: list[Page] = []
     at: Cursor | None = START
     while at is not None:
@@ -89,7 +88,7 @@ def scanned(pages: list[Page]) -> int:
 
 
 def expected(plan: Plan) -> list[WireItem]:
-    """Return what a plan asks for, the plainest way."""
+    """Return the items that answer a plan, found by sorting all items."""
     wanted: dict[int, Callable[[WireItem], bool]] = {
         id(FILTERED): is_low,
         id(LOCAL): lambda item: item["seq"]["N"] not in ("3", "4", "5"),
@@ -112,7 +111,7 @@ PLANS: Final = pytest.mark.parametrize(
 @PLANS
 @pytest.mark.parametrize("page_size", [1, 2, 3, 7, 100])
 def test_pages_put_together_are_the_merge(plan: Plan, page_size: int) -> None:
-    """Each call anew, and as one call; every page but the last is full."""
+    """Each page alone and all in one call are the same; every page but the last is full."""
     for surplus in (None, ReadAheadBuffer()):
         pages = traverse(table_for(plan), plan, surplus, page_size=page_size)
         assert joined(pages) == expected(plan)
@@ -124,14 +123,14 @@ def test_pages_put_together_are_the_merge(plan: Plan, page_size: int) -> None:
 @PLANS
 @pytest.mark.parametrize("page_size", [1, 3, 7])
 def test_one_call_reads_nothing_twice(plan: Plan, page_size: int) -> None:
-    """What is read beyond a page begins the next one: each item is evaluated once in all."""
+    """Items read beyond a page begin the next page: each item is evaluated once in all."""
     assert scanned(traverse(table_for(plan), plan, ReadAheadBuffer(), page_size=page_size)) == len(
         ITEMS
     )
 
 
 def test_an_item_withheld_leaves_its_partition_where_it_was() -> None:
-    """The others stand behind what was taken of them; ties go to the earlier one."""
+    """The other partitions continue after their last delivered item; ties go to the earlier one."""
     page = build(AnsweringTable(ITEMS), page_size=4)
     taken = [(item["device"]["S"], int(item["seq"]["N"])) for item in items_of(page)]
     assert taken == [("a", 0), ("c", 0), ("a", 1), ("b", 1)]
@@ -142,8 +141,8 @@ def test_an_item_withheld_leaves_its_partition_where_it_was() -> None:
     ]
 
 
-def test_positions_say_which_partitions_have_not_begun_and_which_have_ended() -> None:
-    """Null for the one, true for the other; the one that has ended is not asked again."""
+def test_cursors_tell_unread_partitions_from_ended_ones() -> None:
+    """A cursor has null for unread and true for ended ones, which are not read again."""
     items = [
         {"device": {"S": device}, "seq": {"N": str(number)}}
         for device, numbers in {"a": [1], "b": [2, 3], "c": [9]}.items()
@@ -164,7 +163,7 @@ def test_positions_say_which_partitions_have_not_begun_and_which_have_ended() ->
 
 
 def test_bytes_are_bounded_over_all_partitions() -> None:
-    """What did not fit begins the next page, whichever partition it is of."""
+    """An item that does not fit begins the next page, of any partition."""
     size = len(build(AnsweringTable(ITEMS), page_size=5).content.items)
     pages = traverse(AnsweringTable(ITEMS), page_size=100, max_bytes=size)
     assert joined(pages) == expected(PLAN)
@@ -177,7 +176,7 @@ def test_bytes_are_bounded_over_all_partitions() -> None:
 @PLANS
 @pytest.mark.parametrize("most", [3, 4, 5, 8, 29])
 def test_the_scan_budget_is_kept_to_the_item(plan: Plan, most: int) -> None:
-    """From as many items as there are partitions on; every page gets further."""
+    """A budget of at least one item per partition is exact; every page makes progress."""
     pages = traverse(table_for(plan), plan, page_size=100, max_scanned_items=most)
     assert joined(pages) == expected(plan)
     assert all(page.usage.items_scanned <= most for page in pages)
@@ -187,7 +186,7 @@ def test_the_scan_budget_is_kept_to_the_item(plan: Plan, most: int) -> None:
 @PLANS
 @pytest.mark.parametrize("most", [1, 2])
 def test_a_smaller_scan_budget_is_one_item_of_each_partition(plan: Plan, most: int) -> None:
-    """Less would say nothing of the order, and the traversal would stand still."""
+    """Fewer items would not determine the order, and paging would make no progress."""
     pages = traverse(table_for(plan), plan, max_scanned_items=most)
     assert joined(pages) == expected(plan)
     assert all(page.usage.items_scanned <= len(DEVICES) for page in pages)
@@ -195,14 +194,14 @@ def test_a_smaller_scan_budget_is_one_item_of_each_partition(plan: Plan, most: i
 
 @PLANS
 def test_the_smallest_read_unit_budget_makes_progress(plan: Plan) -> None:
-    """Each partition is asked once, and what can be told from that is delivered."""
+    """Each partition is read once, and the items whose order is then known are delivered."""
     pages = traverse(table_for(plan), plan, max_read_units=0.001)
     assert joined(pages) == expected(plan)
     assert all(page.usage.backend_calls <= len(DEVICES) for page in pages)
 
 
-def test_partitions_share_what_is_missing() -> None:
-    """Each is asked for its share and one more, so that the merge seldom waits for one."""
+def test_partitions_share_the_missing_items() -> None:
+    """Each partition is read for its share and one item more, so that the merge seldom waits."""
     table = AnsweringTable(ITEMS)
     build(table, page_size=10)
     first = table.requests[: len(DEVICES)]
@@ -220,8 +219,8 @@ def limits_of(table: AnsweringTable, device: str) -> list[int]:
     return [request["Limit"] for asked, request in table.requests if asked == device]
 
 
-def test_a_partition_that_is_asked_again_is_asked_for_more() -> None:
-    """It holds more of what comes first than its share: as many again as it has given."""
+def test_a_partition_that_is_read_again_is_read_further() -> None:
+    """It has more of the first items than its share, so as many again as it gave are requested."""
     table = AnsweringTable(numbered("a", range(500)) + numbered("b", range(500, 1_000)))
     page = build(table, page_size=100)
     assert items_of(page) == numbered("a", range(100))
@@ -229,8 +228,8 @@ def test_a_partition_that_is_asked_again_is_asked_for_more() -> None:
     assert limits_of(table, "b") == [35]
 
 
-def test_what_is_read_ahead_is_bounded() -> None:
-    """Small pages of one call take few requests, and no more than 200 items of each partition."""
+def test_prefetched_items_are_bounded() -> None:
+    """Small pages of one call take few requests, and at most 200 items of each partition."""
     table = AnsweringTable([item for d in DEVICES for item in numbered(d, range(1_000))])
     pages = traverse(table, surplus=ReadAheadBuffer(), page_size=7)
     assert len(pages) == math.ceil(3_000 / 7)
@@ -243,7 +242,7 @@ def test_what_is_read_ahead_is_bounded() -> None:
 
 
 def test_a_full_key_is_one_get_without_a_limit() -> None:
-    """Its answer, present or missing, is all there is."""
+    """The answer, present or missing, is complete."""
     plan = make_plan("device = 'a' AND seq = 1")
     assert plan.operation is Operation.GET
     builder = PageBuilder(plan, START, ReadOptions(10, FAR, FAR), 1_000_000, 1_000.0)
@@ -256,7 +255,7 @@ def test_a_full_key_is_one_get_without_a_limit() -> None:
 
 
 def test_a_full_key_is_filtered_by_the_service() -> None:
-    """GetItem has no filter."""
+    """GetItem has no filter, so the service evaluates the condition."""
     item: WireItem = {"device": {"S": "a"}, "seq": {"N": "1"}, "level": {"S": "low"}}
     for level, count in (("low", 1), ("high", 0)):
         plan = make_plan(f"device = 'a' AND seq = 1 AND level = '{level}'")
@@ -267,8 +266,8 @@ def test_a_full_key_is_filtered_by_the_service() -> None:
         assert builder.partial_page(PageEnd.EXHAUSTED).content.count == count
 
 
-def test_what_is_left_over_is_as_old_as_its_read() -> None:
-    """A page says when the oldest item that it may hold was read."""
+def test_left_over_items_are_as_old_as_their_read() -> None:
+    """The read time of a page is that of the oldest item that it may hold."""
     table, surplus = AnsweringTable(ITEMS), ReadAheadBuffer()
     first = build(table, surplus=surplus, page_size=2, now=1_000.0)
     second = build(table, first.content.next or b"", surplus=surplus, page_size=2, now=1_007.0)
@@ -277,8 +276,8 @@ def test_what_is_left_over_is_as_old_as_its_read() -> None:
     assert later.content.read_at == 1_009.0
 
 
-def test_a_page_from_what_is_left_over_costs_nothing() -> None:
-    """And asks nothing."""
+def test_a_page_of_left_over_items_costs_nothing() -> None:
+    """A page of left-over items sends no request."""
     table, surplus = AnsweringTable(ITEMS), ReadAheadBuffer()
     first = build(table, surplus=surplus, page_size=2)
     asked = len(table.requests)
@@ -288,8 +287,8 @@ def test_a_page_from_what_is_left_over_costs_nothing() -> None:
     assert joined([first, second]) == expected(PLAN)[:3]
 
 
-def test_what_is_left_over_serves_its_own_place_alone() -> None:
-    """Asked for another place, the builder reads, and forgets what it had."""
+def test_left_over_items_serve_their_own_cursor_alone() -> None:
+    """At another cursor the builder reads, and drops its buffer."""
     table, surplus = AnsweringTable(ITEMS), ReadAheadBuffer()
     first = build(table, surplus=surplus, page_size=4)
     again = build(table, START, surplus=surplus, page_size=4)
@@ -301,8 +300,8 @@ def test_what_is_left_over_serves_its_own_place_alone() -> None:
     assert items_of(elsewhere) == expected(PLAN)[4:8]
 
 
-def test_what_is_left_over_is_used_once() -> None:
-    """Two pages from one place read twice."""
+def test_left_over_items_are_used_once() -> None:
+    """Two pages from one cursor read twice."""
     table, surplus = AnsweringTable(ITEMS), ReadAheadBuffer()
     first = build(table, surplus=surplus, page_size=1)
     at = first.content.next or b""
@@ -318,7 +317,7 @@ def test_what_is_left_over_is_used_once() -> None:
 
 
 def test_a_page_that_was_not_finished_leaves_nothing() -> None:
-    """It may still be under way for others."""
+    """Other callers may still wait for such a page."""
     table, surplus = AnsweringTable(ITEMS), ReadAheadBuffer()
     builder = PageBuilder(
         PLAN, START, ReadOptions(2, FAR, FAR, surplus=surplus), 1_000_000, 1_000.0
@@ -329,7 +328,7 @@ def test_a_page_that_was_not_finished_leaves_nothing() -> None:
 
 
 def test_the_share_of_matches_is_that_of_the_call() -> None:
-    """A page that begins with items left over does not take them for matches of its own reads."""
+    """A page that begins with left-over items does not count them as matches of its own reads."""
     items: list[WireItem] = [
         {"device": {"S": "a"}, "seq": {"N": str(number)}, "hit": {"BOOL": number % 4 > 0}}
         for number in range(1_000)

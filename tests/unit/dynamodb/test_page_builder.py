@@ -1,4 +1,4 @@
-"""A page built from DynamoDB's answers: exact, bounded, and always moving on."""
+"""A page built from DynamoDB's answers is exact and bounded, and always makes progress."""
 
 from __future__ import annotations
 
@@ -17,27 +17,24 @@ from dynamodb_processor_server.query.planning.planner import plan_query
 from dynamodb_processor_server.query.planning.row_rule import RowRule
 from dynamodb_processor_server.reader import START, Page, PageEnd, ReadOptions, Usage
 from tests.support.fake_reader import items_of
-from tests.unit.dynamodb.questions import make_items, make_plan
+from tests.unit.dynamodb.small_table import FAR, LOCAL, make_items, make_plan
 
-FAR = 1e9
 ITEMS = make_items(30)
 PLAIN = make_plan()
 PLAIN_QUERY = Query("readings", parse_expression("device = 'd'", {}))
-# Not even two of these conditions can be DynamoDB's: the level is the index's own key.
-LOCAL = make_plan("level = 'low' AND seq <> 1 AND seq <> 2", index="by_level")
 
 
 def make_builder(
     plan: Plan = PLAIN, page_size: int = 10, max_bytes: int = 1_000_000, **fields: Any
 ) -> PageBuilder:
-    """Return a page in the making that begins at the start."""
+    """Return a page builder that begins at the start."""
     return PageBuilder(plan, START, ReadOptions(page_size, FAR, FAR, **fields), max_bytes, 1_000.0)
 
 
 def feed(
     builder: PageBuilder, items: Sequence[WireItem], *, more: bool, scanned: int | None = None
 ) -> PageEnd | None:
-    """Give an answer about its one partition to a builder; it ends behind its last item."""
+    """Give a builder an answer for its one partition; the last evaluated key is the last item's."""
     answer: dict[str, Any] = {"Items": items}
     if more:
         last = items[-1] if items else ITEMS[0]
@@ -49,13 +46,13 @@ def feed(
 
 
 def request_of(builder: PageBuilder) -> dict[str, Any]:
-    """Return what a builder would ask of its one partition now."""
+    """Return the request that a builder needs next for its one partition."""
     ((_, request),) = builder.next_requests()
     return request
 
 
 def behind(page: Page) -> int | None:
-    """Return the number of the item behind which a page ends; None at the end of the range."""
+    """Return the number of the item after which a page ends; None at the end of the range."""
     if page.content.next is None:
         return None
     (key,) = decode_cursor(page.content.next, 1)
@@ -64,7 +61,7 @@ def behind(page: Page) -> int | None:
 
 
 def test_a_full_answer_makes_a_full_page() -> None:
-    """DynamoDB stops at Limit, and the next page begins behind its last evaluated key."""
+    """DynamoDB stops at Limit, and the next page begins after its last evaluated key."""
     builder = make_builder()
     assert request_of(builder)["Limit"] == 10
     assert feed(builder, ITEMS[:10], more=True) is PageEnd.PAGE_FULL
@@ -76,7 +73,7 @@ def test_a_full_answer_makes_a_full_page() -> None:
 
 
 def test_the_end_of_the_range_is_the_missing_key() -> None:
-    """Neither a short answer nor a full one says anything about what follows."""
+    """Neither a short answer nor a full one tells whether items follow."""
     builder = make_builder()
     assert feed(builder, ITEMS[:4], more=True) is None
     assert request_of(builder)["ExclusiveStartKey"] == {"device": {"S": "d"}, "seq": {"N": "3"}}
@@ -90,7 +87,7 @@ def test_the_end_of_the_range_is_the_missing_key() -> None:
 
 
 def test_an_empty_key_is_a_missing_key() -> None:
-    """Some imitations of DynamoDB answer so."""
+    """Some imitations of DynamoDB answer with an empty key."""
     builder = make_builder()
     ((branch, _),) = builder.next_requests()
     builder.add(branch, {"Items": [], "LastEvaluatedKey": {}}, Usage())
@@ -99,7 +96,7 @@ def test_an_empty_key_is_a_missing_key() -> None:
 
 
 def test_an_item_too_many_is_withheld() -> None:
-    """The page then ends behind the last item that was delivered or rejected."""
+    """The page then ends after the last item that was delivered or rejected."""
     builder = make_builder(page_size=3)
     assert feed(builder, ITEMS[:7], more=True) is PageEnd.PAGE_FULL
     page = builder.partial_page(PageEnd.PAGE_FULL)
@@ -108,20 +105,20 @@ def test_an_item_too_many_is_withheld() -> None:
 
 
 def test_items_rejected_behind_a_full_page_are_passed() -> None:
-    """The furthest position: what was evaluated and does not match need not be read again."""
+    """The cursor moves past evaluated items that do not match, so that they are not read again."""
     lows = [item for item in ITEMS if item["level"]["S"] == "low"]
     builder = make_builder(LOCAL, page_size=1)
     assert feed(builder, [lows[2], lows[0], lows[1], lows[3]], more=True) is PageEnd.PAGE_FULL
     page = builder.partial_page(PageEnd.PAGE_FULL)
     assert items_of(page) == [lows[2]]
     assert behind(page) == int(lows[1]["seq"]["N"])
-    (position,) = decode_cursor(page.content.next or b"", 1)
-    assert isinstance(position, Mapping)
-    assert set(position) == {"level", "seq", "device"}, "an index's position has both keys"
+    (key,) = decode_cursor(page.content.next or b"", 1)
+    assert isinstance(key, Mapping)
+    assert set(key) == {"level", "seq", "device"}, "an index's cursor has both keys"
 
 
-def test_withheld_before_anything_of_an_answer_was_taken() -> None:
-    """The position stays where the answer began."""
+def test_an_item_withheld_before_any_item_of_its_answer() -> None:
+    """The cursor stays at the start of the answer."""
     builder = make_builder(page_size=10, max_bytes=1)
     assert feed(builder, ITEMS[:1], more=True) is None
     assert feed(builder, ITEMS[1:4], more=True) is PageEnd.RESPONSE_BYTES
@@ -131,7 +128,7 @@ def test_withheld_before_anything_of_an_answer_was_taken() -> None:
 
 
 def test_bytes_are_bounded() -> None:
-    """A page never holds more, and goes on with the item that did not fit."""
+    """A page never has more bytes, and the item that did not fit begins the next page."""
     whole = make_builder()
     feed(whole, ITEMS[:5], more=False)
     size = len(whole.partial_page(PageEnd.EXHAUSTED).content.items)
@@ -146,7 +143,7 @@ def test_bytes_are_bounded() -> None:
 
 
 def test_a_single_large_item_makes_progress() -> None:
-    """A page takes its first item however large it is: 400 KB of DynamoDB fit any message."""
+    """A page takes a first item of any size: 400 KB of DynamoDB fit any message."""
     large = {**ITEMS[0], "note": {"S": "x" * 400_000}}
     builder = make_builder(max_bytes=1_000)
     assert feed(builder, [large, ITEMS[1]], more=False) is PageEnd.RESPONSE_BYTES
@@ -156,7 +153,7 @@ def test_a_single_large_item_makes_progress() -> None:
 
 
 def test_the_scan_budget_ends_a_page_with_its_progress() -> None:
-    """Asked for no more than is left, and ended where DynamoDB stopped."""
+    """The limit is the remaining budget, and the page ends where DynamoDB stopped."""
     builder = make_builder(make_plan("device = 'd' AND value > 100"), max_scanned_items=8)
     assert request_of(builder)["Limit"] == 8
     assert feed(builder, [], more=True, scanned=5) is None
@@ -168,7 +165,7 @@ def test_the_scan_budget_ends_a_page_with_its_progress() -> None:
 
 
 def test_the_read_unit_budget_ends_a_page_with_its_progress() -> None:
-    """Once it is reached or passed: what an answer costs is known afterwards."""
+    """The page ends when the budget is reached or exceeded: a cost is known after the answer."""
     builder = make_builder(max_read_units=2.0)
     assert feed(builder, ITEMS[:3], more=True) is None
     assert feed(builder, ITEMS[3:5], more=True) is PageEnd.READ_UNIT_BUDGET
@@ -177,7 +174,7 @@ def test_the_read_unit_budget_ends_a_page_with_its_progress() -> None:
 
 @pytest.mark.parametrize("fields", [{"max_scanned_items": 10}, {"max_read_units": 1.0}])
 def test_a_full_page_is_full_whatever_it_cost(fields: dict[str, Any]) -> None:
-    """The reason is the budget's only where the page lacks something for it."""
+    """The end reason is the budget only if the page is not full."""
     builder = make_builder(**fields)
     assert feed(builder, ITEMS[:10], more=True) is PageEnd.PAGE_FULL
 
@@ -193,16 +190,16 @@ def test_a_full_page_is_full_whatever_it_cost(fields: dict[str, Any]) -> None:
         ([(0, 5_000)], 10_000),
     ],
 )
-def test_the_limit_follows_the_share_of_matches(answers: list[tuple[int, int]], limit: int) -> None:
-    """A rare match is found in few requests, a common one wastes little; never past 10,000."""
+def test_the_limit_follows_the_ratio_of_matches(answers: list[tuple[int, int]], limit: int) -> None:
+    """Rare matches take few requests, common ones waste few reads; the limit is at most 10,000."""
     builder = make_builder(make_plan("device = 'd' AND value > 0"))
     for matches, scanned in answers:
         feed(builder, ITEMS[:matches], more=True, scanned=scanned)
     assert request_of(builder)["Limit"] == limit
 
 
-def test_only_what_is_wanted_is_encoded() -> None:
-    """Attributes that the position needed are dropped, paths are cut out."""
+def test_only_projected_attributes_are_encoded() -> None:
+    """Attributes that only the cursor needed are dropped, and paths are cut out."""
     builder = make_builder(make_plan(projection=("value",)))
     feed(builder, ITEMS[:2], more=True)
     page = builder.partial_page(PageEnd.PAGE_FULL)
@@ -210,8 +207,8 @@ def test_only_what_is_wanted_is_encoded() -> None:
     assert behind(page) == 1
 
 
-def test_paths_are_cut_out_of_what_the_service_had_to_see() -> None:
-    """Where DynamoDB cut a list already, its elements are kept as they come."""
+def test_paths_are_cut_out_of_attributes_read_for_checks() -> None:
+    """The elements of a list that DynamoDB already cut are kept as they come."""
     plan = make_plan(
         "device = 'd' AND NOT doc.kind BETWEEN 9 AND 1", projection=("doc.name", "list[2]")
     )
@@ -224,11 +221,11 @@ def test_paths_are_cut_out_of_what_the_service_had_to_see() -> None:
     ]
 
 
-# Where items are hidden
+# Plans with hidden items.
 
 
 def hiding_plan() -> Plan:
-    """Return a plan that reads past items which its caller may not have."""
+    """Return a plan that passes over the items which its caller may not read."""
     rule = RowRule(parse_expression("level = 'low'", {}), as_filter=True)
     plan = plan_query(PLAIN_QUERY, PLAIN.table, rule)
     assert plan.hides_cost
@@ -236,7 +233,7 @@ def hiding_plan() -> Plan:
 
 
 def test_a_page_is_not_full_before_the_next_item_is_known() -> None:
-    """That more was evaluated says nothing to a caller who does not know of what was hidden."""
+    """More evaluated items tell a caller that does not know of hidden ones no more."""
     builder = make_builder(hiding_plan(), page_size=2)
     low = [item for item in ITEMS if item["level"] == {"S": "low"}]
     assert feed(builder, low[:2], more=True, scanned=3) is None
@@ -248,8 +245,8 @@ def test_a_page_is_not_full_before_the_next_item_is_known() -> None:
     assert behind(page) is not None
 
 
-def test_a_page_that_nothing_visible_follows_is_the_last() -> None:
-    """However much of what is hidden follows."""
+def test_a_page_without_visible_successors_is_the_last() -> None:
+    """The page is the last, however many hidden items follow."""
     builder = make_builder(hiding_plan(), page_size=2)
     low = [item for item in ITEMS if item["level"] == {"S": "low"}]
     assert feed(builder, low[:2], more=True, scanned=3) is None
@@ -257,8 +254,8 @@ def test_a_page_that_nothing_visible_follows_is_the_last() -> None:
     assert builder.partial_page(PageEnd.EXHAUSTED).content.next is None
 
 
-def test_what_a_rule_hides_is_dropped_whoever_lets_it_through() -> None:
-    """Each item is checked, though the filter should have."""
+def test_hidden_items_are_dropped_though_the_filter_passed_them() -> None:
+    """Each item is checked, though the filter should have hidden it."""
     builder = make_builder(hiding_plan(), page_size=10)
     assert feed(builder, ITEMS[:6], more=False) is PageEnd.EXHAUSTED
     assert builder.partial_page(PageEnd.EXHAUSTED).content.count == 4

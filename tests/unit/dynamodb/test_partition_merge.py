@@ -42,8 +42,8 @@ def make_plan(index: str, zones: int = 3, *, descending: bool = False) -> Plan:
     return plan_query(query, make_table(SCHEMA))
 
 
-def place(zone: str, number: int, **values: Any) -> WireItem:
-    """Return an item with everything that any index needs."""
+def make_item(zone: str, number: int, **values: Any) -> WireItem:
+    """Return an item with the attributes that any index needs."""
     return {
         "id": {"S": f"{zone}-{number}"},
         "zone": {"S": zone},
@@ -54,7 +54,7 @@ def place(zone: str, number: int, **values: Any) -> WireItem:
 
 
 def make_branches(plan: Plan, *partitions: list[WireItem]) -> PartitionMerge:
-    """Return branches whose partitions were each read to their end."""
+    """Return a merge of partitions that were each read to their end."""
     branches = PartitionMerge(plan, [None] * len(plan.requests))
     for branch, items in zip(branches.waiting(), partitions, strict=True):
         branch.add({"Items": items}, 1.0)
@@ -62,7 +62,7 @@ def make_branches(plan: Plan, *partitions: list[WireItem]) -> PartitionMerge:
 
 
 def drain(branches: PartitionMerge) -> list[str]:
-    """Take all items, in order; return their ids."""
+    """Pop all items, in order; return their ids."""
     taken = []
     while (branch := branches.next()) is not None:
         taken.append(branches.pop(branch)["id"]["S"])
@@ -72,7 +72,7 @@ def drain(branches: PartitionMerge) -> list[str]:
 def parts(*zones: list[dict[str, Any]]) -> list[list[WireItem]]:
     """Return the items of the zones a, b, c..., numbered within each."""
     return [
-        [place(zone, number, **values) for number, values in enumerate(entries)]
+        [make_item(zone, number, **values) for number, values in enumerate(entries)]
         for zone, entries in zip("abcdefgh", zones, strict=False)
     ]
 
@@ -97,7 +97,7 @@ def ranked(*zones: str) -> list[list[WireItem]]:
 def test_items_come_by_sort_key_and_ties_by_partition(
     zones: tuple[str, ...], descending: bool, order: str
 ) -> None:
-    """Backwards as well: the earlier partition is first among equals in either direction."""
+    """The earlier partition is first among equals in either direction."""
     branches = make_branches(make_plan("by_rank", descending=descending), *ranked(*zones))
     assert drain(branches) == order.split()
     assert branches.exhausted
@@ -113,7 +113,7 @@ def test_without_a_sort_key_partitions_come_one_after_another(descending: bool) 
 
 
 def test_strings_are_ordered_by_their_bytes() -> None:
-    """In UTF-8: capitals first, and what UTF-16 needs two units for last."""
+    """Strings sort by UTF-8: capitals first, and characters of two UTF-16 units last."""
     zones = parts(
         [{"name": "Z"}, {"name": "é"}], [{"name": "a"}, {"name": "\U0001f600"}], [{"name": "ｱ"}]
     )
@@ -121,13 +121,13 @@ def test_strings_are_ordered_by_their_bytes() -> None:
 
 
 def test_bytes_are_unsigned() -> None:
-    """And a prefix comes before what it begins."""
+    """A prefix comes before longer values."""
     zones = parts([{"code": b"\x80"}], [{"code": b"\x7f"}, {"code": b"\x7f\x00"}], [])
     assert drain(make_branches(make_plan("by_code"), *zones)) == ["b-0", "b-1", "a-0"]
 
 
 def test_several_sort_attributes_count_from_left_to_right() -> None:
-    """The second decides where the first ties."""
+    """The second attribute decides where the first ties."""
     a = [{"rank": "1", "name": "n"}, {"rank": "2", "name": "a"}]
     b = [{"rank": "1", "name": "m"}, {"rank": "1", "name": "z"}, {"rank": "2", "name": "b"}]
     forwards = make_branches(make_plan("by_rank_and_name", 2), *parts(a, b))
@@ -137,15 +137,15 @@ def test_several_sort_attributes_count_from_left_to_right() -> None:
     assert drain(backwards) == ["b-0", "a-0", "b-1", "a-1", "b-2"]
 
 
-def test_nothing_is_said_before_every_partition_has_shown_its_next() -> None:
-    """One that has answered nothing but goes on is still waited for; one at its end is not."""
+def test_the_merge_waits_for_the_next_item_of_every_partition() -> None:
+    """A partition without an answer is awaited; a partition at its end is not."""
     plan = make_plan("by_rank")
     branches = PartitionMerge(plan, [None, EXHAUSTED, None])
     first, third = branches.waiting()
     assert [branch.request for branch in (first, third)] == [plan.requests[0], plan.requests[2]]
     key = {"id": {"S": "a-9"}, "zone": {"S": "a"}, "rank": {"N": "9"}}
     first.add({"Items": [], "LastEvaluatedKey": key}, 1.0)
-    third.add({"Items": [place("c", 0)]}, 2.0)
+    third.add({"Items": [make_item("c", 0)]}, 2.0)
     assert branches.waiting() == [first]
     assert branches.positions == [key, EXHAUSTED, None]
     assert branches.read_at == 2.0
@@ -156,8 +156,8 @@ def test_nothing_is_said_before_every_partition_has_shown_its_next() -> None:
     assert branches.read_at is None
 
 
-def test_each_partition_stands_behind_what_was_taken_of_it() -> None:
-    """On the key of the last item taken; where the answer ended once all of it is."""
+def test_each_partition_continues_after_its_popped_items() -> None:
+    """Its cursor is the key of the last popped item, or the answer's end if all were popped."""
     branches = PartitionMerge(make_plan("by_rank", 2), [None, None])
     first, second = branches.waiting()
     end = {"id": {"S": "a-7"}, "zone": {"S": "a"}, "rank": {"N": "7"}}
@@ -193,7 +193,7 @@ _ranks = st.lists(st.integers(-3, 3), max_size=6)
 def test_a_merge_is_a_stable_sort(
     zones: list[list[int]], descending: bool, drawn: st.DataObject
 ) -> None:
-    """Whatever the partitions hold, and in however small pieces they are read."""
+    """The merge is stable for any items, in pieces of any size."""
     plan = make_plan("by_rank", len(zones), descending=descending)
     ranks = [" ".join(map(str, sorted(zone, reverse=descending))) for zone in zones]
     partitions = ranked(*ranks)

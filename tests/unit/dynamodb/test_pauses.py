@@ -1,4 +1,4 @@
-"""Evaluating in slices: pages and counts are the same wherever it pauses."""
+"""Evaluation in slices: pages and counts are the same for any pauses."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from dynamodb_processor_server.query.planning.planner import plan_query
 from dynamodb_processor_server.reader import START, Page, PageEnd, ReadOptions, Usage
 from dynamodb_processor_server.runtime import time_slices as evaluation
 from tests.support.work import counted_work
-from tests.unit.dynamodb.questions import SCHEMA, make_items
-from tests.unit.dynamodb.test_page_builder import FAR, LOCAL
+from tests.unit.dynamodb.small_table import FAR, LOCAL, SCHEMA, make_items
 from tests.unit.query.tables import make_table
 
 _ITEMS = make_items(30)
@@ -38,7 +37,7 @@ _COUNTING = plan_query(
 
 @pytest.fixture
 def always_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that is a second later each time it is looked at."""
+    """A clock that advances a second with each reading."""
     seconds = itertools.count()
     monkeypatch.setattr(time, "perf_counter", lambda: float(next(seconds)))
 
@@ -60,7 +59,7 @@ def _finish(builder: Any) -> tuple[Page, int]:
 
 @pytest.mark.usefixtures("always_over")
 def test_a_page_is_the_same_in_slices() -> None:
-    """It goes on behind the last item that it has looked at."""
+    """The page continues after the last item that it evaluated."""
     whole, never = _finish(
         PageBuilder(LOCAL, START, ReadOptions(100, FAR, FAR), 1_000_000, 1_000.0)
     )
@@ -73,8 +72,8 @@ def test_a_page_is_the_same_in_slices() -> None:
 
 
 @pytest.mark.usefixtures("always_over")
-def test_a_count_stands_where_it_was_until_all_of_an_answer_is_counted() -> None:
-    """A count that is cut short in between has not moved, so nothing is counted twice or lost."""
+def test_the_cursor_of_a_count_moves_after_all_of_an_answer() -> None:
+    """A count cancelled in a pause keeps its cursor, so no item is lost or counted twice."""
     whole, never = _finish(CountBuilder(_COUNTING, START, ReadOptions(100, FAR, FAR), 1_000.0))
     builder = CountBuilder(_COUNTING, START, ReadOptions(100, FAR, FAR), 1_000.0, 0.005)
     assert builder.fill() is None
@@ -90,7 +89,7 @@ def test_a_count_stands_where_it_was_until_all_of_an_answer_is_counted() -> None
 
 
 async def test_evaluating_is_refused_to_a_caller_in_debt() -> None:
-    """Before DynamoDB is asked; a query that DynamoDB filters by itself is not concerned."""
+    """It is refused before a request; a query that DynamoDB filters by itself is unaffected."""
 
     class InDebt(evaluation.Unlimited):
         def check(self) -> None:
@@ -102,7 +101,7 @@ async def test_evaluating_is_refused_to_a_caller_in_debt() -> None:
 
 
 def test_a_large_attribute_is_read_once_for_a_condition() -> None:
-    """However often the condition names it."""
+    """The attribute is read once however often the condition names it."""
     item = {"a": {"L": [{"N": str(n)} for n in range(1_000)]}}
     work = []
     for count in (1, 100):

@@ -29,7 +29,7 @@ from dynamodb_processor_server.reader import (
     ReadOptions,
 )
 from tests.support.warped_time import warped
-from tests.unit.dynamodb.questions import make_limits, make_plan
+from tests.unit.dynamodb.small_table import make_limits, make_plan
 
 _PAGE = Page(PageContent(b"", 0, None, PageEnd.EXHAUSTED, 0.0))
 

@@ -22,7 +22,7 @@ from dynamodb_processor_server.reader import (
 )
 from tests.support.fake_reader import UNITS_PER_ITEM, InMemoryReader, items_of
 from tests.support.warped_time import warped
-from tests.unit.dynamodb.questions import make_items, make_plan
+from tests.unit.dynamodb.small_table import make_items, make_plan
 
 ITEMS: Final = make_items(25)
 PLAN: Final = make_plan()

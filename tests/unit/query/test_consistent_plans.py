@@ -9,7 +9,7 @@ import pytest
 
 from dynamodb_processor_server.query.planning.plan import Operation
 from tests.support.datasets import Index, Schema
-from tests.unit.dynamodb.questions import make_plan
+from tests.unit.dynamodb.small_table import make_plan
 
 SCHEMA: Final = Schema(
     "readings",

@@ -15,7 +15,7 @@ from dynamodb_processor_server.query.planning.tags import (
     tags_of_table,
 )
 from tests.support.datasets import Index, Schema
-from tests.unit.dynamodb.questions import make_plan
+from tests.unit.dynamodb.small_table import make_plan
 from tests.unit.query.tables import make_table
 
 SCHEMA = Schema(

@@ -23,7 +23,7 @@ from dynamodb_processor_server.reader import (
 )
 from dynamodb_processor_server.rpc.encode.pages import query_response, stream_response
 from tests.support.wire_format import oddities
-from tests.unit.dynamodb.questions import make_items, make_plan
+from tests.unit.dynamodb.small_table import make_items, make_plan
 
 _USAGE: Final = Usage(7, 1.5, 2, 1, 0.25)
 _PLAN: Final = make_plan("level = 'low'")

@@ -1,4 +1,4 @@
-"""Asking a Reader: plans of the contract tests' table, limits, and whole traversals."""
+"""Plans, read options and complete reads for the contract tests of a Reader."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def plan_for(
 
 
 def make_limits(page_size: int = 100, **fields: Any) -> ReadOptions:
-    """Return limits that leave half a minute."""
+    """Return read options with a deadline in half a minute."""
     until = asyncio.get_running_loop().time() + 30.0
     return ReadOptions(page_size, until, until)._replace(**fields)
 
@@ -36,7 +36,7 @@ def make_limits(page_size: int = 100, **fields: Any) -> ReadOptions:
 async def read_all(
     reader: PageReader, plan: Plan, page_size: int, at: Cursor = START, **fields: Any
 ) -> list[Page]:
-    """Return every page from a position on."""
+    """Return every page from a cursor on."""
     pages: list[Page] = []
     following: Cursor | None = at
     while following is not None:

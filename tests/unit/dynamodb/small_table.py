@@ -1,4 +1,4 @@
-"""A small table, plans to read it with, and limits that do not limit."""
+"""A small table, plans of queries of it, and read options without effective limits."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ SCHEMA: Final = Schema(
     (Index("by_level", False, ("level",), ("seq",)),),
     {"device": "S", "seq": "N", "level": "S"},
 )
+# A deadline that is never reached.
+FAR: Final = 1e9
 
 
 def make_items(count: int, device: str = "d") -> list[dict[str, Any]]:
@@ -42,21 +44,25 @@ def make_plan(
     schema: Schema = SCHEMA,
     **fields: Any,
 ) -> Plan:
-    """Return the plan of a query; `fields` are those of the query or of the table's declaration."""
-    asked = {
+    """Return the plan of a query; `fields` are those of the query or of the table's config."""
+    given = {
         name: fields.pop(name) for name in ("index", "descending", "consistent") if name in fields
     }
     query = Query(
         schema.table,
         parse_expression(text, {}) if text else None,
         projection=tuple(map(parse_path, projection)),
-        **asked,
+        **given,
     )
     return plan_query(query, make_table(schema, **fields))
 
 
+# The service checks both conditions on `seq`, which is a key of the index.
+LOCAL: Final = make_plan("level = 'low' AND seq <> 1 AND seq <> 2", index="by_level")
+
+
 def make_limits(page_size: int = 10, seconds: float = 60.0, **fields: Any) -> ReadOptions:
-    """Return limits that leave a minute of the running loop's time."""
+    """Return read options with a minute of the running loop's time."""
     until = asyncio.get_running_loop().time() + seconds
     return ReadOptions(
         **{"page_size": page_size, "soft_deadline": until, "hard_deadline": until, **fields}
