@@ -22,7 +22,7 @@ from tests.support.lengths import FULL
 from tests.support.processes import ServerProcess, served
 from tests.support.redis_server import RedisServer, find_redis
 
-# No deadline: how long an example takes says more about the machine than about the code.
+# No deadline: the duration of an example depends more on the machine than on the code.
 settings.register_profile(
     "default",
     deadline=None,
@@ -36,12 +36,12 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
-# Seconds that a task which has been told to end may need.
+# Seconds that a cancelled task may need to end.
 _GRACE_SECONDS = 2.0
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what measures, except in `make faults`: here other suites have the same cores."""
+    """Deselect measurements, except in `make faults`: here other suites share the cores."""
     if FULL:
         return
     measuring = [item for item in items if item.get_closest_marker("measures")]
@@ -75,8 +75,7 @@ def _plain_tracebacks() -> Iterator[None]:
 def _no_leaked_tasks(request: pytest.FixtureRequest) -> None:
     """Fail an asyncio test that leaves tasks running after it and its fixtures have ended.
 
-    Tests that share a loop with others are left alone: tasks of a shared server outlive them
-    rightly.
+    Tests that share a loop with others are exempt: tasks of a shared server rightly outlive them.
     """
     marker = request.node.get_closest_marker("asyncio")
     if marker is not None and marker.kwargs.get("loop_scope", "function") == "function":
@@ -87,7 +86,7 @@ def _no_leaked_tasks(request: pytest.FixtureRequest) -> None:
 async def _leaked_tasks() -> AsyncIterator[None]:
     # Set up before the test's own fixtures, so that it is torn down after them.
     yield
-    # gRPC ends its own tasks when its threads come round to it; a leaked one never ends.
+    # gRPC ends its own tasks when its threads reach them; a leaked one never ends.
     ending = _other_tasks()
     if ending:
         await asyncio.wait(ending, timeout=_GRACE_SECONDS)
@@ -114,7 +113,7 @@ def dynamodb_local(show_line: Callable[[str], None]) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def show_line(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """A function that prints a line although output is captured: a figure, or word of a wait."""
+    """A function that prints a line although output is captured: a figure or a notice."""
     capture = request.config.pluginmanager.getplugin("capturemanager")
 
     def show(line: str) -> None:
@@ -129,7 +128,7 @@ def show_line(request: pytest.FixtureRequest) -> Callable[[str], None]:
 def report(
     show_line: Callable[[str], None], record_property: Callable[[str, object], None]
 ) -> Callable[[str, str, str], None]:
-    """A function that says what a scenario asked for and what was measured.
+    """A function that reports a scenario's requirement and its measurement.
 
     It is printed, and a line in the table of `make faults`. Call it before the assertions.
     """
@@ -144,7 +143,7 @@ def report(
 
 @pytest.fixture(scope="session")
 def examples_seed(request: pytest.FixtureRequest) -> str:
-    """What decides which examples Hypothesis draws, in words."""
+    """The source of Hypothesis's choice of examples, in words."""
     if settings().derandomize:
         return "examples fixed by the test"
     return f"seed {request.config.getoption('--hypothesis-seed')}"
@@ -160,7 +159,7 @@ def grpcurl() -> Path:
 def serve(tmp_path: Path, dynamodb_local: str) -> Iterator[Callable[..., ServerProcess]]:
     """A function that starts a real server process on DynamoDB Local; all stop with the test.
 
-    It takes what `tests.support.processes.served` takes, less the directory.
+    Its arguments are those of `tests.support.processes.served`, without the directory.
     """
     with contextlib.ExitStack() as stack:
         count = 0
@@ -186,7 +185,7 @@ def serve(tmp_path: Path, dynamodb_local: str) -> Iterator[Callable[..., ServerP
 
 @pytest.fixture(scope="session", autouse=True)
 def _errors_are_fit_for_callers(show_line: Callable[[str], None]) -> Iterator[None]:
-    """Look, at the end, at every error of the session: none UNKNOWN, none with internal detail."""
+    """Check every error of the session at the end: none UNKNOWN, none with internal detail."""
     yield
     unknown = [seen for seen in SEEN if seen.code is grpc.StatusCode.UNKNOWN]
     telling = [seen for seen in SEEN if seen.tells_insides]
@@ -206,7 +205,7 @@ def redis_binary() -> str:
 
 @pytest.fixture(scope="module")
 def own_redis(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A Redis that may go wrong."""
+    """A Redis that a test may break."""
     server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"))
     server.start()
     yield server

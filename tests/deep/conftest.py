@@ -1,4 +1,4 @@
-"""What takes minutes to make, and is kept in the user's cache folder."""
+"""Fixtures that take minutes to make, and are kept in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _alone_with(folder: Path) -> Iterator[None]:
 
 
 def _load(folder: Path, tools: ToolCache) -> None:
-    """Load the table beside its place and move it there when it is whole."""
+    """Load the table beside its folder and move it there when it is complete."""
     unfinished = Path(tempfile.mkdtemp(dir=folder.parent))
     try:
         with dynamodb_local(tools, database=unfinished) as endpoint_url:

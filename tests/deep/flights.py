@@ -48,19 +48,19 @@ def rows() -> Iterator[Row]:
 
 
 def departure(row: Row) -> str:
-    """Return when a flight should leave, made unique: its date and time, number and airport."""
+    """Return a flight's scheduled departure, made unique: its date and time, number and airport."""
     date = f"{row['year']}-{int(row['month']):02}-{int(row['day']):02}"
     time = f"{int(row['hour']):02}:{int(row['minute']):02}"
     return f"{date}T{time}#{int(row['flight']):04}#{row['origin']}"
 
 
 def number(row: Row, name: str) -> int | None:
-    """Return a number of a row, or None where the row does not know it."""
+    """Return a number of a row, or None where the row lacks it."""
     return None if row[name] in _UNKNOWN else int(row[name])
 
 
 def item_of(row: Row) -> WireItem:
-    """Return a row as an item: what a row does not know is no attribute of it."""
+    """Return a row as an item without attributes for missing values."""
     item: WireItem = {"departure": {"S": departure(row)}}
     item |= {name: {"S": row[name]} for name in _TEXTS if row[name] not in _UNKNOWN}
     item |= {name: {"N": row[name]} for name in _NUMBERS if row[name] not in _UNKNOWN}

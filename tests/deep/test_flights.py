@@ -1,4 +1,4 @@
-"""Questions about all flights of a year, answered by the service and by a pass over the CSV."""
+"""Queries of all flights of a year, answered by the service and by a pass over the CSV."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ FAR: Final = ("SFO", "LAX", "SEA", "PDX", "HNL", "SAN", "LAS", "ANC")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A question in the service's language, and which rows answer it, in Python.
+class FlightQuery:
+    """A query in the service's language, and a predicate in Python for the rows that answer it.
 
-    `order` names the attributes by which the answer is sorted; `index` is the
-    path that the planner should choose, empty for the table.
+    `order` names the attributes by which the answer is sorted; `index` is the path that the planner
+    should choose, empty for the table.
     """
 
     text: str
@@ -67,18 +67,18 @@ def of_month(row: Row, carrier: str, *months: str) -> bool:
     return row["carrier"] == carrier and row["month"] in months
 
 
-QUESTIONS: Final[dict[str, Question]] = {
-    "one carrier's departures in one week, over an hour late": Question(
+QUERIES: Final[dict[str, FlightQuery]] = {
+    "one carrier's departures in one week, over an hour late": FlightQuery(
         "carrier = 'UA' AND departure >= '2013-02-11' AND departure < '2013-02-18' "
         "AND dep_delay > 60",
         lambda row: of_month(row, "UA", "2") and 11 <= int(row["day"]) <= 17 and late(row, 60),
     ),
-    "three tail numbers in the order of departure": Question(
+    "three tail numbers in the order of departure": FlightQuery(
         f"tailnum IN {AIRCRAFT}",
         lambda row: row["tailnum"] in AIRCRAFT,
         index="by_aircraft",
     ),
-    "the same in July over 200 miles, latest first": Question(
+    "the same in July over 200 miles, latest first": FlightQuery(
         f"tailnum IN {AIRCRAFT} AND begins_with(departure, '2013-07') AND distance > 200",
         lambda row: (
             row["tailnum"] in AIRCRAFT and row["month"] == "7" and int(row["distance"]) > 200
@@ -86,14 +86,14 @@ QUESTIONS: Final[dict[str, Question]] = {
         index="by_aircraft",
         descending=True,
     ),
-    "a carrier's worst delays first, from a local index": Question(
+    "a carrier's worst delays first, from a local index": FlightQuery(
         "carrier = 'DL' AND dep_delay BETWEEN 240 AND 1000",
         lambda row: row["carrier"] == "DL" and 240 <= (number(row, "dep_delay") or 0) <= 1000,
         order=("dep_delay",),
         index="by_delay",
         descending=True,
     ),
-    "a route, by an index with four key attributes": Question(
+    "a route, by an index with four key attributes": FlightQuery(
         "origin = 'JFK' AND dest = 'LAX' AND departure BETWEEN '2013-12-20' AND '2014' "
         "AND dep_delay >= -9",
         lambda row: (
@@ -104,7 +104,7 @@ QUESTIONS: Final[dict[str, Question]] = {
         ),
         index="by_route",
     ),
-    "two airports and eight far destinations, delayed, not of two carriers": Question(
+    "two airports and eight far destinations, delayed, not of two carriers": FlightQuery(
         f"origin IN ('JFK', 'EWR') AND dest IN {FAR} AND dep_delay >= 180 "
         "AND NOT (carrier = 'UA' OR carrier = 'B6')",
         lambda row: (
@@ -116,52 +116,52 @@ QUESTIONS: Final[dict[str, Question]] = {
         order=("departure", "dep_delay"),
         index="by_route",
     ),
-    "cancelled flights of two carriers in a month": Question(
+    "cancelled flights of two carriers in a month": FlightQuery(
         "carrier IN ('9E', 'MQ') AND begins_with(departure, '2013-02') "
         "AND attribute_not_exists(dep_time)",
         lambda row: row["carrier"] in ("9E", "MQ") and row["month"] == "2" and cancelled(row),
     ),
-    "three attributes of every flight to Hawaii by one carrier": Question(
+    "three attributes of every flight to Hawaii by one carrier": FlightQuery(
         "carrier = 'HA'",
         lambda row: row["carrier"] == "HA",
         projection=("flight", "dest", "origin"),
     ),
-    "made up time on long flights, one attribute against another": Question(
+    "made up time on long flights, one attribute against another": FlightQuery(
         "carrier = 'VX' AND departure > '2013-07' AND departure < '2013-09' "
         "AND arr_delay < dep_delay AND distance >= 2400",
         lambda row: of_month(row, "VX", "7", "8") and made_up(row) and int(row["distance"]) >= 2400,
     ),
-    "a carrier's last 500 flights": Question(
+    "a carrier's last 500 flights": FlightQuery(
         "carrier = 'AA'", lambda row: row["carrier"] == "AA", descending=True, max_items=500
     ),
 }
 # A scan's answer has no order.
-SCAN: Final = Question(
+SCAN: Final = FlightQuery(
     "attribute_not_exists(tailnum) AND dest = 'SFO'",
     lambda row: row["tailnum"] in ("", "NA") and row["dest"] == "SFO",
     order=(),
 )
-# DynamoDB Local does not end an answer before it has found something, and that can take minutes.
+# DynamoDB Local does not end an answer before it has an item, and that can take minutes.
 SCAN_BUDGET: Final = Budget(max_scanned_items=10_000)
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What a pass over the CSV found."""
+    """The results of a pass over the CSV."""
 
-    found: dict[Question, list[WireItem]]
+    found: dict[FlightQuery, list[WireItem]]
     months: Counter[tuple[str, str]]
 
 
 @pytest.fixture(scope="module")
 def truth() -> Truth:
-    """Every question answered by looking at every row, and each carrier's flights by month."""
-    found: dict[Question, list[WireItem]] = {each: [] for each in (*QUESTIONS.values(), SCAN)}
+    """Every query answered by checking every row, and each carrier's flights by month."""
+    found: dict[FlightQuery, list[WireItem]] = {each: [] for each in (*QUERIES.values(), SCAN)}
     months: Counter[tuple[str, str]] = Counter()
     for row in rows():
         months[row["carrier"], departure(row)[:7]] += 1
-        for question, answer in found.items():
-            if question.answers(row):
+        for flight_query, answer in found.items():
+            if flight_query.answers(row):
                 answer.append(item_of(row))
     assert months.total() == FLIGHTS
     return Truth(found, months)
@@ -181,40 +181,40 @@ def address(flights: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield server.address
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
+@pytest.mark.parametrize("name", QUERIES)
 async def test_the_service_answers_as_the_file_does(
     address: str, truth: Truth, name: str, show_line: Callable[[str], None]
 ) -> None:
-    """Streamed and paged, in the order that the path gives."""
-    question = QUESTIONS[name]
+    """Streamed and paged, the items come in the order that the path gives."""
+    flight_query = QUERIES[name]
     right = expected(
-        truth.found[question],
+        truth.found[flight_query],
         None,
-        question.order,
-        descending=question.descending,
-        projection=[DocumentPath((each,)) for each in question.projection],
+        flight_query.order,
+        descending=flight_query.descending,
+        projection=[DocumentPath((each,)) for each in flight_query.projection],
     )
-    assert right.total > 0, "a question without an answer shows little"
+    assert right.total > 0, "a query without an answer shows little"
     query = spec(
         "flights",
-        question.text,
-        descending=question.descending,
-        projection=question.projection,
-        max_items=question.max_items,
+        flight_query.text,
+        descending=flight_query.descending,
+        projection=flight_query.projection,
+        max_items=flight_query.max_items,
     )
     async with open_caller(address, KEY.text) as caller:
         streamed = await by_stream(caller, query, 1_000)
         paged = await by_pages(caller, query, 150)
     for answer in (streamed, paged):
-        assert answer.index == question.index
-        assert right.mismatch(answer.items, question.max_items) is None
+        assert answer.index == flight_query.index
+        assert right.mismatch(answer.items, flight_query.max_items) is None
     show_line(f"flights: {name}: {len(streamed.items)}, equal")
 
 
-async def test_what_no_index_helps_to_find_is_found(
+async def test_items_that_no_index_helps_to_find_are_found(
     address: str, truth: Truth, show_line: Callable[[str], None]
 ) -> None:
-    """By a scan of all flights, in calls that may look at so many each."""
+    """A scan of all flights finds them, in calls that may evaluate so many each."""
     right = expected(truth.found[SCAN], None, SCAN.order)
     async with open_caller(address, KEY.text) as caller:
         found = await by_pages(caller, spec("flights", SCAN.text), 150, budget=SCAN_BUDGET)
@@ -226,7 +226,7 @@ async def test_what_no_index_helps_to_find_is_found(
 async def test_counts_by_month_are_the_files(
     address: str, truth: Truth, show_line: Callable[[str], None]
 ) -> None:
-    """Exactly, of each of three carriers in each month."""
+    """Counts are exact for each of three carriers in each month."""
     counted: Counter[tuple[str, str]] = Counter()
     async with open_caller(address, KEY.text) as caller:
         for carrier in ("B6", "EV", "OO"):
@@ -238,7 +238,7 @@ async def test_counts_by_month_are_the_files(
 
 
 async def test_a_count_of_everything_goes_on_from_call_to_call(address: str) -> None:
-    """Each call may look at so many items; the totals add up to all flights."""
+    """Each call may evaluate so many items; the totals add up to all flights."""
     totals, token = [0], ""
     async with open_caller(address, KEY.text) as caller:
         while True:
@@ -255,7 +255,7 @@ async def test_a_count_of_everything_goes_on_from_call_to_call(address: str) -> 
 
 
 async def test_a_bounded_count_stops_at_its_bound(address: str, truth: Truth) -> None:
-    """It says that there are more, for far less than they cost."""
+    """It says that there are more, for a far lower cost."""
     of_ev = sum(number for (carrier, _), number in truth.months.items() if carrier == "EV")
     async with open_caller(address, KEY.text) as caller:
         bounded = await ask(caller, "carrier = 'EV'", up_to=2_000)
@@ -269,7 +269,7 @@ async def test_a_bounded_count_stops_at_its_bound(address: str, truth: Truth) ->
 
 
 async def count(caller: Caller, text: str) -> int:
-    """Return an exact count, which one call must be enough for."""
+    """Return an exact count, for which one call must be enough."""
     answer = await ask(caller, text)
     assert answer.total.relation == TotalRelation.TOTAL_RELATION_EXACT
     assert answer.next_page_token == ""

@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: one server over tables with known contents, and its callers."""
+"""Shared fixtures of the end-to-end tests: one server over tables with known contents."""
 
 from __future__ import annotations
 
@@ -32,6 +32,6 @@ def service(events: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 @pytest.fixture
 async def caller(service: ServerProcess) -> AsyncIterator[Caller]:
-    """A caller who may read everything."""
+    """A caller that may read everything."""
     async with open_caller(service.address, READER.text) as opened:
         yield opened

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a request, its status says whose fault it is and its details say where."""
+"""The status of a bad request says whose fault it is, and its details name the field."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ async def _error(caller: Caller, request: QueryRequest) -> grpc.aio.AioRpcError:
     return caught.value
 
 
-@pytest.mark.parametrize("mistake", INVALID)
-async def test_invalid_requests(caller: Caller, mistake: str) -> None:
-    """A mistake in the request is INVALID_ARGUMENT and the error names the field."""
-    request, field = INVALID[mistake]
+@pytest.mark.parametrize("violation", INVALID)
+async def test_invalid_requests(caller: Caller, violation: str) -> None:
+    """An invalid request is INVALID_ARGUMENT, and the error names the field."""
+    request, field = INVALID[violation]
     error = await _error(caller, request)
     assert error.code() is Code.INVALID_ARGUMENT, error
     assert error_info(error).reason == "INVALID_REQUEST"
@@ -56,18 +56,18 @@ async def test_invalid_requests(caller: Caller, mistake: str) -> None:
     assert status_of(error).ByteSize() < 4096
 
 
-@pytest.mark.parametrize("mistake", ["negative page size", "broken expression", "unknown index"])
-async def test_invalid_streams(caller: Caller, mistake: str) -> None:
-    """A stream refuses the same mistakes before its first message."""
-    request, field = INVALID[mistake]
+@pytest.mark.parametrize("violation", ["negative page size", "broken expression", "unknown index"])
+async def test_invalid_streams(caller: Caller, violation: str) -> None:
+    """A stream refuses the same requests before its first message."""
+    request, field = INVALID[violation]
     stream = caller.stream(StreamQueryRequest(query=request.query, page_size=request.page_size))
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await anext(stream)
     assert violated_fields(caught.value) == [field]
 
 
-async def test_all_mistakes_at_once(caller: Caller) -> None:
-    """One answer names every field that is wrong."""
+async def test_all_violations_at_once(caller: Caller) -> None:
+    """One answer names every invalid field."""
     query = QuerySpec(expression="a =", order=7, projection=["x["], max_items=-1)  # type: ignore[arg-type]
     error = await _error(caller, QueryRequest(query=query, page_size=-1))
     assert sorted(violated_fields(error)) == [
@@ -81,7 +81,7 @@ async def test_all_mistakes_at_once(caller: Caller) -> None:
 
 
 async def test_expression_errors_name_the_column(caller: Caller) -> None:
-    """A mistake in the expression is told with its column."""
+    """A syntax error in the expression is reported with its column."""
     error = await _error(caller, asking("user_id = 'u-1' AND seq >> 5"))
     assert "column 26" in (error.details() or "")
 
@@ -105,7 +105,7 @@ def _field(number: int, content: bytes) -> bytes:
     ids=["reserved field", "field of the future", "field inside a value"],
 )
 async def test_unknown_fields(caller: Caller, within: str, unknown: bytes) -> None:
-    """A restriction that this server does not know is never ignored."""
+    """A restriction that this server does not know is an error."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await caller.raw("Query", _field(1, unknown))
     assert caught.value.code() is Code.INVALID_ARGUMENT
@@ -113,14 +113,14 @@ async def test_unknown_fields(caller: Caller, within: str, unknown: bytes) -> No
 
 
 async def test_unknown_field_beside_the_query(caller: Caller) -> None:
-    """What is unknown outside the query restricts nothing and is passed over."""
+    """An unknown field outside the query restricts nothing and is ignored."""
     request = _field(1, query_spec().SerializeToString()) + b"\xf8\x06\x01"
     assert QueryResponse.FromString(await caller.raw("Query", request)).items
 
 
 @pytest.mark.parametrize("garbage", [b"\xff\xff\xff", _field(1, _field(1, b"\xff\xfe"))])
 async def test_bytes_that_are_no_message(caller: Caller, garbage: bytes) -> None:
-    """What cannot be parsed is refused without a word about the server's insides."""
+    """Bytes that cannot be parsed are refused without details of the server's code."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await caller.raw("Query", garbage)
     assert caught.value.code() in (Code.INVALID_ARGUMENT, Code.INTERNAL)
@@ -137,8 +137,8 @@ async def test_request_over_a_mebibyte(caller: Caller) -> None:
 @pytest.mark.parametrize(
     "key", [None, "", "x", "ddbp_" + "A" * 43, EXPIRED.text, READER.text + "x"]
 )
-async def test_keys_that_are_not_good(caller: Caller, key: str | None) -> None:
-    """Without a key in force every method answers UNAUTHENTICATED."""
+async def test_invalid_keys(caller: Caller, key: str | None) -> None:
+    """Without a valid key every method answers UNAUTHENTICATED."""
     error = await _error(caller.using(key), asking())
     assert error.code() is Code.UNAUTHENTICATED
     assert error_info(error).reason == "UNAUTHENTICATED"
@@ -148,7 +148,7 @@ async def test_keys_that_are_not_good(caller: Caller, key: str | None) -> None:
 
 
 async def test_bearer_key(caller: Caller) -> None:
-    """A key is as good in `authorization: Bearer`."""
+    """A key in `authorization: Bearer` is accepted."""
     bearer = caller.using(None)
     bearer.metadata.append(("authorization", f"Bearer {READER.text}"))
     assert (await bearer.query(asking())).items
@@ -156,14 +156,14 @@ async def test_bearer_key(caller: Caller) -> None:
 
 @pytest.fixture
 async def narrow(service: ServerProcess) -> AsyncIterator[Caller]:
-    """A caller who may read `events`, and `ghost`, which does not exist."""
+    """A caller that may read `events`, and `ghost`, which does not exist."""
     async with open_caller(service.address, NARROW.text) as opened:
         yield opened
 
 
 @pytest.mark.parametrize("table", ["copies", "e2e-events", "no-such-table"])
 async def test_permission_comes_before_existence(narrow: Caller, table: str) -> None:
-    """A table that is not granted is refused alike whether it exists or not."""
+    """A table without a grant is refused in the same words whether it exists or not."""
     error = await _error(narrow, asking(table=table))
     assert error.code() is Code.PERMISSION_DENIED
     with pytest.raises(grpc.aio.AioRpcError) as caught, recording("GetTable"):
@@ -175,7 +175,7 @@ async def test_permission_comes_before_existence(narrow: Caller, table: str) -> 
 async def test_granted_table_that_does_not_exist(
     caller: Caller, narrow: Caller, table: str
 ) -> None:
-    """A granted name that no table has is NOT_FOUND, in the catalog or by a pattern."""
+    """A granted name without a table is NOT_FOUND, in the catalog or by a pattern."""
     granted = narrow if table == "ghost" else caller
     error = await _error(granted, asking(table=table))
     assert error.code() is Code.NOT_FOUND
@@ -205,7 +205,7 @@ PRECONDITIONS: Final[dict[str, tuple[QueryRequest, str]]] = {
 
 @pytest.mark.parametrize("case", PRECONDITIONS)
 async def test_preconditions(caller: Caller, case: str) -> None:
-    """What is well-formed but cannot be served as things are says what is in the way."""
+    """A valid request that the server cannot serve names the obstacle."""
     request, reason = PRECONDITIONS[case]
     error = await _error(caller, request)
     assert error.code() is Code.FAILED_PRECONDITION
@@ -229,8 +229,8 @@ async def test_page_size_over_the_maximum(caller: Caller) -> None:
     assert len(usual.items) == 100
 
 
-async def test_sound_requests_after_all_that(caller: Caller, service: ServerProcess) -> None:
-    """The server is as well as before."""
+async def test_valid_requests_after_all_that(caller: Caller, service: ServerProcess) -> None:
+    """The server still serves valid requests."""
     for user in USERS[:3]:
         page = await caller.query(asking(f"user_id = '{user}'", order=Order.ORDER_DESCENDING))
         assert page.items[0].attributes["seq"].n == "39"

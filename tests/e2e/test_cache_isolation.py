@@ -13,7 +13,7 @@ from tests.support.oracle import canonical_item
 from tests.support.traversals import by_pages
 
 _USER: Final = "user_id = 'u-3'"
-# Each differs from another one in a single respect.
+# Each query differs from another one in a single respect.
 ALIKE: Final[tuple[QuerySpec, ...]] = (
     spec("events", _USER),
     spec("copies", _USER),
@@ -34,7 +34,7 @@ ALIKE: Final[tuple[QuerySpec, ...]] = (
     spec("events", f"{_USER} AND seq > 5 AND seq < 9"),
     spec("events", f"{_USER} AND seq > 5 AND seq <= 9"),
     spec("events", f"{_USER} AND seq BETWEEN 5 AND 9"),
-    # Conditions that only the service can evaluate, on one and the same request to DynamoDB.
+    # Conditions that only the service evaluates; all send the same request to DynamoDB.
     spec("events", f"{_USER} AND seq <> 5"),
     spec("events", f"{_USER} AND seq <> 6"),
     spec("events", f"{_USER} AND seq IN (5, 6)"),
@@ -46,8 +46,8 @@ ALIKE: Final[tuple[QuerySpec, ...]] = (
 )
 
 
-async def test_queries_alike_keep_apart(caller: Caller) -> None:
-    """Read again and again from the cache, each query gives what DynamoDB gives for it."""
+async def test_similar_queries_keep_apart(caller: Caller) -> None:
+    """Read repeatedly from the cache, each query gives the items that DynamoDB gives for it."""
     for _ in range(2):
         for query in ALIKE:
             read = await by_pages(caller, query, 6, mode=CacheMode.CACHE_MODE_BYPASS)
@@ -57,7 +57,7 @@ async def test_queries_alike_keep_apart(caller: Caller) -> None:
 
 
 async def test_page_sizes_keep_apart(caller: Caller) -> None:
-    """A page cached for one page size is no answer for another."""
+    """A page cached for one page size does not serve another."""
     query = spec("events", f"user_id = '{USERS[5]}'")
     for size in (4, 3, 5, 3, 4):
         page = await caller.query(QueryRequest(query=query, page_size=size))
@@ -65,7 +65,7 @@ async def test_page_sizes_keep_apart(caller: Caller) -> None:
 
 
 async def test_another_spelling_is_the_same_query(caller: Caller) -> None:
-    """Parameters or literals, either way round, `1` or `1.0`: one query, one cached page."""
+    """Parameters, literals, swapped operands, `1` and `1.0` are one query with one cached page."""
     parameters = {"u": {"S": "u-6"}, "n": {"N": "1E0"}}
     spellings = (
         spec("events", "user_id = 'u-6' AND seq >= 1"),

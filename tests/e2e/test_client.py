@@ -32,7 +32,7 @@ async def client(service: ServerProcess) -> AsyncIterator[QueryClient]:
 
 
 async def test_a_count_is_the_number_of_the_items(client: QueryClient) -> None:
-    """At once, up to a number, and in budgeted steps."""
+    """A count is exact at once, up to a number, and in budgeted pages."""
     whole = await client.count(Query("events", "user_id = :u", u=LONG))
     assert (whole.value, whole.exact) == (LONG_ITEMS, True)
     bounded = await client.count(Query("events", "user_id = :u", u=LONG), up_to=1_000)
@@ -52,7 +52,7 @@ async def test_a_count_is_the_number_of_the_items(client: QueryClient) -> None:
 
 
 async def test_any_number_of_items_is_got_in_order(client: QueryClient) -> None:
-    """Over several calls, with those that do not exist."""
+    """Items come in the order of their keys over several calls, missing ones included."""
     wanted = [(user, number) for number in range(0, SHORT_ITEMS + 5, 3) for user in USERS]
     found = await client.get(
         "events", [{"user_id": user, "seq": number} for user, number in wanted], projection=["seq"]
@@ -63,8 +63,8 @@ async def test_any_number_of_items_is_got_in_order(client: QueryClient) -> None:
     assert len(wanted) > 200
 
 
-async def test_an_explanation_is_what_a_page_does(client: QueryClient) -> None:
-    """The same index."""
+async def test_an_explanation_names_the_index_of_a_page(client: QueryClient) -> None:
+    """An explanation names the index that a page reads."""
     asked = ("events", "system_id = 's-3' AND seq > 10 AND action = 'read'")
     explanation = await client.explain(Query(*asked))
     assert (explanation.path, explanation.index) == (AccessPath.GLOBAL_INDEX, "by_system")
@@ -78,7 +78,7 @@ async def test_an_explanation_is_what_a_page_does(client: QueryClient) -> None:
 
 
 async def test_the_command_counts_gets_and_explains(service: ServerProcess) -> None:
-    """From a shell, as a person would."""
+    """The command works in a shell."""
 
     async def ddbq(*arguments: str, code: int = 0) -> str:
         process = await asyncio.create_subprocess_exec(
@@ -94,7 +94,7 @@ async def test_the_command_counts_gets_and_explains(service: ServerProcess) -> N
     got = await ddbq(
         *("get", "events", "--project", "action"),
         *("--key", "user_id=u-1", "seq:=1", "--key", "user_id=u-1", "seq:=4711"),
-        code=1,  # one of the items is missing
+        code=1,  # One of the items is missing.
     )
     assert got.splitlines() == ['{"action": "read"}', "null"]
     assert '"GLOBAL_INDEX"' in await ddbq("explain", "events", "system_id = 's-3'")

@@ -1,4 +1,4 @@
-"""Single-table designs answer questions about logical attributes as brute force does."""
+"""Single-table designs answer queries on logical attributes as brute force does."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.paging import Case
 from tests.support.processes import served
 from tests.support.questions import Variant, Verdict
 
-# 8 data sets with 40 questions each; the deep profile asks ten times as many.
+# 8 data sets with 40 queries each; the deep profile runs ten times as many.
 SEEDS: Final = range(8)
 QUESTIONS: Final = settings().max_examples * 2 // 5
 WANTED: Final = settings().max_examples * 2
@@ -62,16 +62,16 @@ def address(
 def _catalog(datasets: dict[int, ComposedData]) -> dict[str, Any]:
     tables: dict[str, Any] = {}
     for data in datasets.values():
-        name, declared = data.schema.table, data.declaration
-        tables[name + Variant.STRICT.value] = declared
-        tables[name + Variant.ALLOWING.value] = {**declared, "sparse": "allow"}
-        tables[name + Variant.VOUCHING.value] = {**declared, "required": sorted(data.always)}
+        name, config = data.schema.table, data.declaration
+        tables[name + Variant.STRICT.value] = config
+        tables[name + Variant.ALLOWING.value] = {**config, "sparse": "allow"}
+        tables[name + Variant.VOUCHING.value] = {**config, "required": sorted(data.always)}
     return {"tables": tables}
 
 
 @pytest.fixture(scope="module")
-def tally(show_line: Callable[[str], None], examples_seed: str) -> Iterator[Counter[str]]:
-    """Counts of what the cases came to, printed and checked at the end."""
+def case_counts(show_line: Callable[[str], None], examples_seed: str) -> Iterator[Counter[str]]:
+    """Counts of the cases' results, printed and checked at the end."""
     counts: Counter[str] = Counter()
     yield counts
     asked = sum(f"data set {seed}" in counts for seed in SEEDS)
@@ -100,32 +100,32 @@ async def caller(address: str) -> AsyncIterator[Caller]:
 @pytest.mark.parametrize("seed", SEEDS)
 @settings(
     max_examples=QUESTIONS,
-    # The fixtures hold no state that one question could leave for the next.
+    # The fixtures hold no state that one query could leave for the next.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(drawn=st.data())
-async def test_logical_questions_equal_brute_force(
+async def test_logical_queries_equal_brute_force(
     seed: int,
     datasets: dict[int, ComposedData],
     caller: Caller,
-    tally: Counter[str],
+    case_counts: Counter[str],
     drawn: st.DataObject,
 ) -> None:
-    """However keys are composed and times stored and spelled, however it is paged."""
+    """The answer is exact for any composed keys, any stored timestamps and any page sizes."""
     data = datasets[seed]
-    tally[f"data set {seed}"] += 1
-    case = _ComposedCase(data, drawn.draw(composed_questions(data)), caller, tally)
+    case_counts[f"data set {seed}"] += 1
+    case = _ComposedCase(data, drawn.draw(composed_questions(data)), caller, case_counts)
     try:
         if await case.check():
             await case.count_ranges()
     except AssertionError:
-        tally["mismatches"] += 1
+        case_counts["mismatches"] += 1
         raise
 
 
 @dataclass(frozen=True, slots=True)
 class _ComposedCase(Case):
-    """One question put to one single-table design."""
+    """One query of one single-table design."""
 
     data: ComposedData
     question: ComposedQuestion
@@ -151,7 +151,7 @@ class _ComposedCase(Case):
         )
 
     async def count_ranges(self) -> None:
-        """Count the question if what it says of fields became a range of a composed sort key."""
+        """Count the query if a condition on fields became a range of a composed sort key."""
         request = ExplainQueryRequest(query=self.query).SerializeToString()
         plan = ExplainQueryResponse.FromString(await self.caller.raw("ExplainQuery", request))
         composed = [n for n in self.data.stored.index(plan.index).sort if n in self.data.templates]

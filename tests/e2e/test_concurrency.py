@@ -23,11 +23,11 @@ def _request(number: int, mode: CacheMode.ValueType) -> QueryRequest:
 
 
 async def _measured(caller: Caller, requests: Sequence[QueryRequest]) -> list[float]:
-    """Make `CALLERS` calls at a time; return how long each took that went well, in seconds."""
-    places = asyncio.Semaphore(CALLERS)
+    """Make `CALLERS` calls at a time; return the seconds that each successful call took."""
+    slots = asyncio.Semaphore(CALLERS)
 
     async def timed(request: QueryRequest) -> float:
-        async with places:
+        async with slots:
             began = time.perf_counter()
             page = await caller.query(request)
             assert len(page.items) == 20
@@ -60,7 +60,7 @@ async def test_cached_and_uncached_calls(caller: Caller, show_line: Callable[[st
 
 
 async def test_identical_misses_share_one_read(caller: Caller) -> None:
-    """A hundred callers who miss the same page at once cost one read of DynamoDB."""
+    """A hundred callers that miss the same page at once cost one read of DynamoDB."""
     query = spec("events", "user_id = :u AND seq >= 1000", {"u": {"S": LONG}})
     pages = await asyncio.gather(
         *(caller.query(QueryRequest(query=query, page_size=500)) for _ in range(CALLERS))

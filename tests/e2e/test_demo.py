@@ -26,14 +26,14 @@ REFUSED = {10: "FailedPrecondition", 11: "Unauthenticated"}
 
 
 def run_once(*arguments: str, **env: str) -> tuple[int, str]:
-    """Run the demo to its end; return the exit code and what it printed."""
+    """Run the demo to its end; return its exit code and its output."""
     process = start_command(["demo", "--once", "--listen", "127.0.0.1:0", *arguments], env=env)
     return process.wait(timeout=WITHIN), process.output
 
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[ServerProcess]:
-    """A demo that serves, its walk done; it is stopped as an operator does it."""
+    """A demo that serves after its walk; the fixture stops it as an operator does."""
     process = start_command(["demo", "--listen", "127.0.0.1:0"])
     try:
         deadline = time.monotonic() + WITHIN
@@ -73,7 +73,7 @@ def admin_key(demo: ServerProcess) -> str:
 
 @pytest.mark.parametrize("backend", ["embedded", "dynamodb-local"])
 def test_walk_shows_every_step_and_ends(backend: str, show_line: Callable[[str], None]) -> None:
-    """On either DynamoDB all steps show what they promise, and the exit code says so."""
+    """On either DynamoDB all steps show their promised results, and the exit code is 0."""
     started = time.monotonic()
     code, output = run_once("--backend", backend)
     show_line(f"demo on {backend}: {time.monotonic() - started:.1f} s")
@@ -85,8 +85,8 @@ def test_walk_shows_every_step_and_ends(backend: str, show_line: Callable[[str],
     assert "Ctrl-C" not in output
 
 
-def test_tables_in_aws_are_announced_and_said_to_stay(dynamodb_local: str) -> None:
-    """DynamoDB is where AWS's tools look for it, and somebody learns what it costs."""
+def test_tables_in_aws_are_announced_with_their_cost(dynamodb_local: str) -> None:
+    """DynamoDB is where AWS's tools look for it, and the demo announces the cost."""
     code, output = run_once("--backend", "aws", AWS_ENDPOINT_URL_DYNAMODB=dynamodb_local)
     assert code == 0, output
     assert "costs money" in output
@@ -116,7 +116,7 @@ def test_printed_grpcurl_lines_do_what_the_walk_showed(demo: ServerProcess, grpc
 
 
 def test_printed_directions_work(demo: ServerProcess, grpcurl: Path) -> None:
-    """Reflection, health, the tables and three flights of United, as the last lines say."""
+    """Reflection, health, the tables and three flights of United work as the last lines say."""
     _, _, directions = demo.output.partition("Serving on")
     lines = [line for line in directions.splitlines() if line.startswith("grpcurl ")]
     listed, described, health, tables, united = (run_line(line, grpcurl).stdout for line in lines)
@@ -146,14 +146,14 @@ def test_printed_ddbq_lines_work(demo: ServerProcess) -> None:
 
 
 def test_a_text_where_a_number_belongs_is_no_failure(demo: ServerProcess) -> None:
-    """It finds nothing, `ddbq` says why, and neither the demo nor other callers suffer."""
+    """The query finds nothing, `ddbq` gives the reason, and the demo serves on."""
     env = exports(demo)
     query = [str(find_tool("ddbq")), "query", "flights", "carrier = :c AND distance > :d"]
     for _ in range(3):
-        mistaken = run_program([*query, "-p", "c=UA", "-p", "d=2000"], env)
-        assert mistaken.returncode == 0, mistaken.stderr
-        assert mistaken.stdout == ""
-        assert "use -p d:=2000" in mistaken.stderr
+        mistyped = run_program([*query, "-p", "c=UA", "-p", "d=2000"], env)
+        assert mistyped.returncode == 0, mistyped.stderr
+        assert mistyped.stdout == ""
+        assert "use -p d:=2000" in mistyped.stderr
     right = run_program([*query, "-p", "c=UA", "-p", "d:=2000"], env)
     assert right.returncode == 0, right.stderr
     assert right.stdout
@@ -161,7 +161,7 @@ def test_a_text_where_a_number_belongs_is_no_failure(demo: ServerProcess) -> Non
 
 
 def test_readme_examples_work(demo: ServerProcess, grpcurl: Path, tmp_path: Path) -> None:
-    """The commands and the program of README.md work; only address and key are the demo's."""
+    """The commands and the program of README.md work, with the demo's address and key."""
     env = exports(demo)
 
     (page,) = run_console("README.md", "grpcurl", env, grpcurl)
@@ -201,8 +201,8 @@ def test_examples_of_a_guide_work(
         assert programs == ["500 or more\n3 of 772\n"]
 
 
-def test_sigterm_ends_it_well(demo: ServerProcess) -> None:
-    """It stops serving, leaves nothing behind and has not failed."""
+def test_sigterm_ends_the_demo_cleanly(demo: ServerProcess) -> None:
+    """It stops serving, leaves nothing behind and exits without failure."""
     catalog = next(
         Path(line.split()[1]) for line in demo.output.splitlines() if line.startswith("Catalog:")
     )
@@ -212,8 +212,8 @@ def test_sigterm_ends_it_well(demo: ServerProcess) -> None:
     assert "Traceback" not in demo.output
 
 
-def test_taken_port_is_said_at_once() -> None:
-    """Nothing is set up for a port that somebody else has."""
+def test_a_port_in_use_is_reported_at_once() -> None:
+    """A port in use is reported before anything is set up."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
         code, output = run_once("--listen", address)

@@ -1,4 +1,4 @@
-"""Two servers of which one follows a table's stream: it dies, and no write goes unnoticed."""
+"""The server that follows a table's stream dies; another one takes over and misses no write."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from tests.support.scraping import scraped
 
 READER: Final = ApiKey("reader")
 NAMES: Final = tuple(f"n-{number}" for number in range(20))
-# DynamoDB Local's reads are never old, so nothing has to wait before it is cached.
+# Reads of DynamoDB Local are never stale, so pages are cached without a wait.
 ARGUMENTS: Final = (
     "--stream-poll-interval=0.2", "--cache-quarantine=0", "--cache-index-quarantine=0",
-    "--redis-timeout=1", "--stream-max-lag=600",  # the tests' machine may be slow
+    "--redis-timeout=1", "--stream-max-lag=600",  # The tests' machine may be slow.
 )  # fmt: skip
 
 
 class Fleet:
-    """Two servers of one table, and who writes past them."""
+    """Two servers of one table, and a writer that bypasses them."""
 
     def __init__(self, redis_url: str, endpoint_url: str, directory: Any) -> None:
         self.prefix = f"{uuid.uuid4().hex}:"
@@ -55,9 +55,9 @@ class Fleet:
     async def start(self, stack: AsyncExitStack) -> None:
         """Start another server, for as long as the stack is open."""
         env = {**ENVIRONMENT, "DYNAMODB_PROCESSOR_REDIS_URL": self.redis_url}
-        declared = {"table": self._table, "cache_ttl": 300, "invalidate_from_stream": True}
+        config = {"table": self._table, "cache_ttl": 300, "invalidate_from_stream": True}
         server = served(
-            {"tables": {"elected": declared}},
+            {"tables": {"elected": config}},
             keys_file(READER),
             self._directory.mktemp("replica"),
             endpoint_url=self._endpoint_url,
@@ -69,7 +69,7 @@ class Fleet:
         self.callers.append(await stack.enter_async_context(caller))
 
     def close(self) -> None:
-        """Close what writes."""
+        """Close the writer's clients."""
         self._client.close()
 
     async def write(self) -> int:
@@ -86,7 +86,7 @@ class Fleet:
         return await self.callers[replica].query(QueryRequest(query=query), deadline=PATIENCE)
 
     async def versions(self, replica: int) -> set[int]:
-        """Return which versions a server shows."""
+        """Return the versions that a server shows."""
         pages = [await self.read(replica, name) for name in NAMES]
         return {int(from_item(page.items[0])["version"]["N"]) for page in pages}
 
@@ -95,8 +95,8 @@ class Fleet:
         pages = [await self.read(replica, name) for name in NAMES]
         return sum(page.cache.status == CacheStatus.CACHE_STATUS_HIT for page in pages)
 
-    def moves(self, replica: int) -> dict[str, float]:
-        """Return how often a server moved the table, by reason; nothing if it does not follow."""
+    def invalidations(self, replica: int) -> dict[str, float]:
+        """Return a server's invalidations of the table by reason; none without a consumer."""
         lines = scraped(self.servers[replica].metrics_address).splitlines()
         name = "dynamodb_processor_stream_table_invalidations_total{"
         found = [line for line in lines if line.startswith(name)]
@@ -115,7 +115,7 @@ class Fleet:
         return found if isinstance(found, bytes) else None
 
     async def until(self, what: Callable[[], Any]) -> float:
-        """Wait until something holds and return the seconds it took."""
+        """Wait until a condition holds and return the seconds it took."""
         began = time.monotonic()
         await eventually(what)
         return time.monotonic() - began
@@ -125,13 +125,13 @@ class Fleet:
 async def fleet(
     own_redis: RedisServer, dynamodb_local: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Fleet]:
-    """Two servers; the first follows, and has a place to leave behind."""
+    """Two servers; the first follows, and has stored a checkpoint."""
     fleet = Fleet(own_redis.url, dynamodb_local, tmp_path_factory)
     async with AsyncExitStack() as stack:
         stack.callback(fleet.close)
 
         async def begun() -> bool:
-            return fleet.moves(0).get("started", 0) == 1
+            return fleet.invalidations(0).get("started", 0) == 1
 
         async def cached() -> bool:
             return await fleet.hits(1) == len(NAMES)
@@ -152,10 +152,10 @@ async def fleet(
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["checkpoint", "checkpoint-lost"])
-async def test_when_the_follower_dies_another_goes_on(
+async def test_when_the_following_server_dies_another_takes_over(
     fleet: Fleet, kept: bool, show_line: Callable[[str], None]
 ) -> None:
-    """What is written before it is replaced is invalidated; the table only if it has to be."""
+    """Writes before the takeover are invalidated; the whole table only if that is necessary."""
     fleet.servers[0].signal(signal.SIGKILL)
     fleet.servers[0].wait()
     version = await fleet.write()
@@ -171,7 +171,7 @@ async def test_when_the_follower_dies_another_goes_on(
     took = await fleet.until(fresh)
     show_line(f"follower killed: the next one had told of all writes after {took:.1f} s")
     assert fleet.follows(1)
-    assert ("taken_over" in fleet.moves(1)) is not kept
-    assert ("started" in fleet.moves(1)) <= (not kept)
+    assert ("taken_over" in fleet.invalidations(1)) is not kept
+    assert ("started" in fleet.invalidations(1)) <= (not kept)
     version = await fleet.write()
     await fleet.until(fresh)

@@ -1,4 +1,4 @@
-"""Fifty partitions behind one cursor: exact order in pages of any size, wherever it is cut."""
+"""Fifty partitions behind one cursor: exact order in pages of any size, after any cut."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ SIZES: Final = (7, 100, 1_000)
 # Seeded cuts of each pass besides its first and last message: 100 for each page size.
 CUTS: Final = 50
 SEED: Final = 20_130_101
-# How far a resumed stream is followed: over at least this many items.
+# A resumed stream is followed over at least this many items.
 FOLLOWED: Final = 300
 
-Place: TypeAlias = tuple[str, int]
+ItemKey: TypeAlias = tuple[str, int]
 
 
-def _make_places(random: Random) -> list[Place]:
-    """Return where the items stand: each device has two moments of three, so nearly all tie."""
+def _make_keys(random: Random) -> list[ItemKey]:
+    """Return keys of items: each device has two moments of three, so nearly all tie."""
     return [
         (f"d{number:02}", at)
         for number in range(PARTITIONS)
@@ -45,17 +45,17 @@ def _make_places(random: Random) -> list[Place]:
     ]
 
 
-def _make_items(places: list[Place]) -> Iterator[WireItem]:
-    for device, at in places:
+def _make_items(item_keys: list[ItemKey]) -> Iterator[WireItem]:
+    for device, at in item_keys:
         yield {"device": {"S": device}, "at": {"N": str(at)}}
 
 
 @dataclass(frozen=True, slots=True)
-class _World:
-    """The table's places, in the order in which the query names the devices, and the server."""
+class _Service:
+    """The table's items in the order in which the query names the devices, and the server."""
 
     devices: tuple[str, ...]
-    places: tuple[Place, ...]
+    item_keys: tuple[ItemKey, ...]
     address: str
 
     def query(self, *, descending: bool) -> QuerySpec:
@@ -63,22 +63,22 @@ class _World:
         listed = ", ".join(f"'{device}'" for device in self.devices)
         return spec("fan-out", f"device IN ({listed})", descending=descending)
 
-    def expected(self, *, descending: bool) -> list[Place]:
-        """Return the right answer: by sort key, ties in the order of the devices."""
+    def expected(self, *, descending: bool) -> list[ItemKey]:
+        """Return the expected answer: by sort key, ties in the order of the devices."""
         rank = {device: number for number, device in enumerate(self.devices)}
-        by_device = sorted(self.places, key=lambda place: rank[place[0]])
-        return sorted(by_device, key=lambda place: place[1], reverse=descending)
+        by_device = sorted(self.item_keys, key=lambda item_key: rank[item_key[0]])
+        return sorted(by_device, key=lambda item_key: item_key[1], reverse=descending)
 
 
 @pytest.fixture(scope="module")
-def world(dynamodb_local: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[_World]:
+def service(dynamodb_local: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Service]:
     """A server over one table of 100,000 small items."""
     random = Random(SEED)
-    places = _make_places(random)
+    item_keys = _make_keys(random)
     client = open_client(dynamodb_local)
     create_table(client, SCHEMA)
-    put_items(client, SCHEMA.table, _make_items(places))
-    devices = sorted({device for device, _ in places})
+    put_items(client, SCHEMA.table, _make_items(item_keys))
+    devices = sorted({device for device, _ in item_keys})
     random.shuffle(devices)
     with served(
         {"tables": {"fan-out": {}}},
@@ -87,25 +87,25 @@ def world(dynamodb_local: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         endpoint_url=dynamodb_local,
         env=ENVIRONMENT,
     ) as server:
-        yield _World(tuple(devices), tuple(places), server.address)
+        yield _Service(tuple(devices), tuple(item_keys), server.address)
 
 
 @pytest.fixture
-async def caller(world: _World) -> AsyncIterator[Caller]:
+async def caller(service: _Service) -> AsyncIterator[Caller]:
     """A caller of the server."""
-    async with open_caller(world.address, READER.text) as opened:
+    async with open_caller(service.address, READER.text) as opened:
         yield opened
 
 
-def _places_of(message: StreamQueryResponse) -> list[Place]:
+def _keys_of(message: StreamQueryResponse) -> list[ItemKey]:
     return [(item.attributes["device"].s, int(item.attributes["at"].n)) for item in message.items]
 
 
 @dataclass(slots=True)
 class _Pass:
-    """A whole traversal: its items, where its messages end, and where each may be resumed."""
+    """A complete read: its items, the ends of its messages, and the tokens to resume at."""
 
-    places: list[Place] = field(default_factory=list)
+    item_keys: list[ItemKey] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     evaluated: int = 0
@@ -122,14 +122,14 @@ def _messages(
 
 
 async def _traverse(caller: Caller, query: QuerySpec, page_size: int) -> _Pass:
-    """Stream everything; a call that its deadline ends is gone on with."""
+    """Stream everything; a call that its deadline ends is continued."""
     whole = _Pass()
     while not whole.tokens or whole.tokens[-1]:
         token = whole.tokens[-1] if whole.tokens else ""
         async with aclosing(_messages(caller, query, page_size, token)) as messages:
             async for message in messages:
-                whole.places += _places_of(message)
-                whole.ends.append(len(whole.places))
+                whole.item_keys += _keys_of(message)
+                whole.ends.append(len(whole.item_keys))
                 whole.tokens.append(message.resume_token)
                 whole.evaluated += message.stats.items_scanned
                 whole.requests += message.stats.backend_calls
@@ -139,58 +139,58 @@ async def _traverse(caller: Caller, query: QuerySpec, page_size: int) -> _Pass:
 
 async def _resume_all(
     caller: Caller, query: QuerySpec, page_size: int, tokens: list[str]
-) -> list[list[Place]]:
-    """Return what follows after each token, a few at a time."""
+) -> list[list[ItemKey]]:
+    """Return the items that follow each token, a few streams at a time."""
     gate = asyncio.Semaphore(3)
 
-    async def resume(token: str) -> list[Place]:
+    async def resume(token: str) -> list[ItemKey]:
         async with gate:
             return await _resume(caller, query, page_size, token)
 
     return await asyncio.gather(*map(resume, tokens))
 
 
-async def _resume(caller: Caller, query: QuerySpec, page_size: int, token: str) -> list[Place]:
-    """Follow a stream that goes on at a token for a while, or to its end."""
-    places: list[Place] = []
+async def _resume(caller: Caller, query: QuerySpec, page_size: int, token: str) -> list[ItemKey]:
+    """Follow a stream that resumes at a token for some messages, or to its end."""
+    item_keys: list[ItemKey] = []
     async with aclosing(_messages(caller, query, page_size, token)) as messages:
         async for message in messages:
-            places += _places_of(message)
-            if len(places) >= FOLLOWED:
-                return places
+            item_keys += _keys_of(message)
+            if len(item_keys) >= FOLLOWED:
+                return item_keys
     assert message.last
     assert not message.resume_token
-    return places
+    return item_keys
 
 
 @pytest.mark.parametrize("descending", [False, True], ids=["ascending", "descending"])
 @pytest.mark.parametrize("page_size", SIZES)
 async def test_order_is_exact_and_every_cut_resumes(
-    world: _World,
+    service: _Service,
     caller: Caller,
     page_size: int,
     descending: bool,
     show_line: Callable[[str], None],
 ) -> None:
-    """Every item once, by sort key, ties in the order of the partitions; so after any message."""
-    query, right = world.query(descending=descending), world.expected(descending=descending)
+    """Items come once, by sort key, ties by partition, also after any cut."""
+    query, right = service.query(descending=descending), service.expected(descending=descending)
     began = time.monotonic()
     whole = await _traverse(caller, query, page_size)
     seconds = time.monotonic() - began
-    assert whole.places == right
+    assert whole.item_keys == right
 
-    last = len(whole.tokens) - 2  # the last message that has a token
+    last = len(whole.tokens) - 2  # The last message that has a token.
     cuts = [0, last, *Random(SEED + page_size).sample(range(1, last), CUTS)]
     other = SIZES[(SIZES.index(page_size) + 1) % len(SIZES)]
     resumed = await _resume_all(caller, query, other, [whole.tokens[cut] for cut in cuts])
     wrong = 0
-    for cut, places in zip(cuts, resumed, strict=True):
+    for cut, item_keys in zip(cuts, resumed, strict=True):
         rest = right[whole.ends[cut] :]
-        enough = len(places) >= min(FOLLOWED, len(rest))
-        wrong += not (enough and places == rest[: len(places)])
+        enough = len(item_keys) >= min(FOLLOWED, len(rest))
+        wrong += not (enough and item_keys == rest[: len(item_keys)])
     show_line(
         f"fan-out of {PARTITIONS} partitions in pages of {page_size}, "
-        f"{'descending' if descending else 'ascending'}: {len(whole.places)} items in exact order, "
+        f"{'descending' if descending else 'ascending'}: {len(whole.item_keys)} items in order, "
         f"{len(whole.tokens)} messages, {whole.evaluated} evaluated in {whole.requests} requests, "
         f"{seconds:.1f} s; resumed at {len(cuts)} cuts, {wrong} wrong"
     )

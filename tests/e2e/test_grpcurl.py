@@ -1,4 +1,4 @@
-"""What people do first: grpcurl against a running server."""
+"""First steps of a user: grpcurl against a running server."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def flights_service(
     by_plane = Index("by_plane", False, ("tailnum",), ("time_hour",))
     create_table(client, Schema("curl-flights", "carrier", "departure", (by_plane,), types))
     put_items(client, "curl-flights", _flights())
-    declared = {
+    config = {
         "table": "curl-flights",
         "description": "Flights.",
-        "required": ["time_hour"],  # so that ranges of it may be read from the index
+        "required": ["time_hour"],  # This allows reads of ranges from the index.
     }
     with served(
-        {"tables": {"flights": declared}},
+        {"tables": {"flights": config}},
         keys_file(KEY),
         tmp_path_factory.mktemp("flights"),
         endpoint_url=dynamodb_local,
@@ -70,7 +70,7 @@ def _flights() -> Iterator[dict[str, Any]]:
 
 @pytest.fixture
 def curl(grpcurl: Path, flights_service: ServerProcess) -> Curl:
-    """A function that calls a method with grpcurl: its data, and an API key in place of ours."""
+    """A function that calls a method with grpcurl: its data, and an API key instead of ours."""
 
     def call(
         method: str, data: dict[str, Any] | None = None, *, key: str | None = KEY.text
@@ -96,7 +96,7 @@ def _departures(page: dict[str, Any]) -> list[str]:
 
 
 def test_page_and_the_next(curl: Curl) -> None:
-    """Three items, a token and stats; the same request with the token gives the next three."""
+    """A page has three items, a token and stats; the token gives the next three items."""
     first = _answer(curl(QUERY_METHOD, {"query": CARRIER, "page_size": 3}))
     assert _departures(first) == ["2013-01-01", "2013-01-02", "2013-01-03"]
     assert first["stats"]["items_returned"] == "3"
@@ -125,7 +125,7 @@ def test_index_is_chosen(curl: Curl) -> None:
 
 
 def test_count(curl: Curl) -> None:
-    """The number of items, exactly, up to a bound and with a page."""
+    """A count is exact, up to a bound or with a page."""
     method = "dynamodb_processor.v1.QueryService/CountItems"
     exact = _answer(curl(method, {"query": CARRIER}))
     assert exact["total"] == {"value": "8", "relation": "TOTAL_RELATION_EXACT"}
@@ -143,7 +143,7 @@ def test_count(curl: Curl) -> None:
 
 
 def test_batch_get(curl: Curl) -> None:
-    """One result for each key, in their order."""
+    """One result comes for each key, in the order of the keys."""
     keys = [
         {"attributes": {"carrier": {"s": "UA"}, "departure": {"s": departure}}}
         for departure in ("2013-01-02T05:00:00Z#1#EWR", "never", "2013-01-01T05:00:00Z#0#EWR")
@@ -158,7 +158,7 @@ def test_batch_get(curl: Curl) -> None:
 
 
 def test_explain(curl: Curl) -> None:
-    """The path, the condition on its key, and why not another one."""
+    """An explanation has the path, its key condition, and the reasons against other paths."""
     expression = "tailnum = 'N1UA' AND time_hour > '2013' AND distance > 1003"
     query = {"table": "flights", "expression": expression}
     answer = _answer(curl("dynamodb_processor.v1.QueryService/ExplainQuery", {"query": query}))
@@ -169,7 +169,7 @@ def test_explain(curl: Curl) -> None:
 
 
 def test_list_and_describe(curl: Curl) -> None:
-    """Reflection tells the services, and the contract with its comments' subjects."""
+    """Reflection returns the services, and the contract with its comments' subjects."""
     listed = curl("list", key=None)
     assert listed.returncode == 0, listed.stderr
     assert set(listed.stdout.split()) >= {
@@ -192,7 +192,7 @@ def test_health(curl: Curl, name: str) -> None:
 
 @pytest.mark.parametrize("key", [None, "ddbp_" + "A" * 43, "nonsense"])
 def test_wrong_key(curl: Curl, key: str | None) -> None:
-    """Without a key that is known, nobody gets in."""
+    """A call without a known key is refused."""
     result = curl(QUERY_METHOD, {"query": CARRIER}, key=key)
     assert result.returncode == _UNAUTHENTICATED
     assert "Code: Unauthenticated" in result.stderr

@@ -1,4 +1,4 @@
-"""Starts while what the server asks hangs: bounded, alive meanwhile, and ended by a signal."""
+"""Starts while a dependency hangs are bounded, report liveness, and end by a signal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PATIENCE: Final = 60.0
 
 @pytest.fixture(params=["DynamoDB", "Redis", "credentials"])
 def hanging(request: pytest.FixtureRequest) -> Iterator[tuple[list[str], dict[str, str]]]:
-    """The flags and variables of a server for which one of the services that it asks hangs."""
+    """The flags and variables of a server of which one dependency hangs."""
     with silent_server() as port:
         url = f"127.0.0.1:{port}"
         nowhere = "--endpoint-url=http://127.0.0.1:9"
@@ -61,7 +61,7 @@ def begin(
 
 
 async def lives(address: str) -> bool:
-    """Return whether a server says that it lives."""
+    """Return whether a server reports liveness."""
     async with grpc.aio.insecure_channel(address) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         request = health_pb2.HealthCheckRequest(service="liveness")
@@ -75,7 +75,7 @@ async def lives(address: str) -> bool:
 async def test_a_signal_ends_a_start_that_hangs(
     tmp_path: Path, hanging: tuple[list[str], dict[str, str]]
 ) -> None:
-    """It lives from the first, and SIGTERM ends it with exit code 0: no caller was ever welcome."""
+    """The server is alive from the start, and SIGTERM ends it with exit code 0."""
     address = free_address()
     server = begin(tmp_path, address, hanging)
     try:
@@ -89,7 +89,7 @@ async def test_a_signal_ends_a_start_that_hangs(
 
 
 def test_a_start_is_bounded(tmp_path: Path, hanging: tuple[list[str], dict[str, str]]) -> None:
-    """The server says that it serves, and which tables are missing, however many there are."""
+    """The server becomes ready, and reports missing tables, however many there are."""
     server = begin(tmp_path, free_address(), hanging)
     try:
         server.wait_for_event("serving", timeout=_PATIENCE)

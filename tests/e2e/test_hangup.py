@@ -1,4 +1,4 @@
-"""SIGHUP: a service looks at its files, a program on a terminal that was closed drains."""
+"""SIGHUP: a service reloads its files, a program on a closed terminal drains."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.support.event_service import CATALOG, ENVIRONMENT, READER
 from tests.support.processes import ServerProcess, clean_environment
 
 
-def test_a_service_looks_at_its_files(
+def test_a_service_reloads_its_files(
     serve: Callable[..., ServerProcess], events: str, tmp_path: Path
 ) -> None:
-    """At once, although their time has not come, and serves on."""
+    """It reloads them at once, before their interval has passed, and serves on."""
     server = serve(
         CATALOG,
         keys_file(READER),

@@ -1,4 +1,4 @@
-"""SIGTERM while something that the server deals with is held still: it ends all the same."""
+"""SIGTERM while a client or Redis hangs: the server ends all the same."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.support.http2_peer import silent_peer
 from tests.support.processes import ServerProcess
 from tests.support.redis_server import RedisServer
 
-# Calls have an hour to end, so what waits for one fails the test. What a client does not confirm
-# takes gRPC twenty seconds.
+# Calls have an hour to end, so a server that waits for one fails the test. gRPC waits twenty
+# seconds for a client that does not confirm.
 _GRACE: Final = {"DYNAMODB_PROCESSOR_DRAIN_DELAY": "0", "DYNAMODB_PROCESSOR_DRAIN_GRACE": "3600"}
 _LONGEST: Final = 15.0
 
@@ -38,13 +38,13 @@ async def reflecting(server: ServerProcess) -> AsyncIterator[None]:
     """Keep a reflection call open that has been answered once."""
     over = asyncio.Event()
 
-    async def questions() -> AsyncIterator[Any]:
+    async def requests() -> AsyncIterator[Any]:
         yield reflection_pb2.ServerReflectionRequest(list_services="")
         await over.wait()
 
     async with grpc.aio.insecure_channel(server.address) as channel:
         stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)  # type: ignore[arg-type]
-        call = stub.ServerReflectionInfo(questions())
+        call = stub.ServerReflectionInfo(requests())
         await call.read()
         yield
         over.set()
@@ -56,15 +56,15 @@ async def half_a_request(server: ServerProcess) -> AsyncIterator[None]:
     async with silent_peer(server.address) as peer:
         method = "/dynamodb_processor.v1.QueryService/Query"
         await peer.call(method, bytes(1_000), READER.text, whole=False)
-        await asyncio.sleep(0.5)  # for the server to see it; if it does not, that is no failure
+        await asyncio.sleep(0.5)  # The server should have seen it; if not, that is no failure.
         yield
 
 
 @asynccontextmanager
 async def nothing_said(server: ServerProcess) -> AsyncIterator[None]:
-    """Keep a connection open that has begun, and no more."""
+    """Keep a connection open that has begun, without a request."""
     async with silent_peer(server.address):
-        await asyncio.sleep(0.5)  # as above
+        await asyncio.sleep(0.5)  # The same.
         yield
 
 
@@ -83,7 +83,7 @@ async def scraping(server: ServerProcess) -> AsyncIterator[None]:
 async def test_no_client_holds_up_the_end(
     serve: Callable[..., ServerProcess], events: str, hold: Callable[[ServerProcess], Any]
 ) -> None:
-    """Whatever it has left undone; the process ends by itself, exit code 0."""
+    """The process ends by itself with exit code 0, at any stage of a client's request."""
     server = serve(CATALOG, KEYS, endpoint_url=events, env=ENVIRONMENT | _GRACE)
     async with hold(server):
         server.signal(signal.SIGTERM)
@@ -94,7 +94,7 @@ async def test_no_client_holds_up_the_end(
 async def test_a_redis_that_hangs_does_not_hold_up_the_end(
     serve: Callable[..., ServerProcess], events: str, hanging_redis: RedisServer
 ) -> None:
-    """Nor what is shared there: pages, limits and leases of followers."""
+    """Shared pages, limits and consumers' leases do not delay the end either."""
     redis = {
         "DYNAMODB_PROCESSOR_REDIS_URL": hanging_redis.url,
         "DYNAMODB_PROCESSOR_RATE_LIMIT_STORE": "redis",

@@ -1,8 +1,8 @@
-"""Global indexes that are younger than their items hide none of them from a query that may choose.
+"""Global indexes that are younger than their items hide no item from a query.
 
 DynamoDB leaves out of such an index, silently, the items whose attributes are no valid keys, and
 DynamoDB Local only some of them. So each index is that of a second table, into which only the items
-that DynamoDB takes there were written, and a stub sends the queries of the index to it.
+that DynamoDB accepts there were written, and a stub sends the queries of the index to it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import create_table, open_client
 from tests.support.running import UNLIMITED, Service, open_service
 
-# 10 tables with 40 conditions each; the deep profile asks ten times as many.
+# 10 tables with 40 conditions each; the deep profile runs ten times as many.
 SEEDS: Final = range(10)
 CONDITIONS: Final = settings().max_examples * 2 // 5
 ITEMS: Final = 60
@@ -66,13 +66,13 @@ def _make_item(random: Random, number: int) -> WireItem:
 
 @dataclass(frozen=True, slots=True)
 class LateTable:
-    """A table and, by index, the table in which the index is."""
+    """A table and, by index, the table that has the index."""
 
     name: str
     shown: dict[str, str]
 
     async def describe(self, request: dict[str, Any], ask: Ask) -> Reply:
-        """Answer DescribeTable with all indexes."""
+        """Return DescribeTable's answer, with all indexes."""
         answer = await ask(request)
         table = answer["Table"]
         described = [await ask({"TableName": name}) for name in self.shown.values()]
@@ -85,14 +85,14 @@ class LateTable:
         return reply_with(answer)
 
     async def read(self, request: dict[str, Any], ask: Ask) -> Reply:
-        """Answer a Query of the table or of an index."""
+        """Return the answer to a Query of the table or of an index."""
         index = request.get("IndexName")
         table = self.name if index is None else self.shown[index]
         return reply_with(await ask({**request, "TableName": table}))
 
     @property
     def acts(self) -> dict[str, Act]:
-        """What the stub answers in DynamoDB's place."""
+        """The stub's answers in place of DynamoDB's."""
         return {"DescribeTable": self.describe, "Query": self.read}
 
 
@@ -109,7 +109,7 @@ def _make_table(client: Any, seed: int) -> LateTable:
         types = {key: TYPES[key] for key in ("id", *index.keys)}
         create_table(client, Schema(table, "id", None, (index,), types))
         for item in items:
-            # What DynamoDB refuses has no valid key, so it would be in no index made later.
+            # An item that DynamoDB refuses has no valid key, so no later index would have it.
             with contextlib.suppress(ClientError):
                 client.put_item(TableName=table, Item=item)
     return LateTable(name, shown)
@@ -123,13 +123,13 @@ class _Writer:
     parameters: dict[str, AttributeValue]
 
     def condition(self) -> str:
-        """Return a condition that fixes a partition key of an index, most often, and says more."""
+        """Return a condition, most often one that fixes a partition key of an index."""
         index = self.random.choice(INDEXES)
-        terms = [self._choice(name) for name in index.partition if self.random.random() < 0.95]
-        terms += [self._leaf(name) for name in index.sort if self.random.random() < 0.8]
-        terms += [self._term() for _ in range(self.random.choice((0, 0, 1, 2)))]
-        self.random.shuffle(terms)
-        return " AND ".join(terms) or self._term()
+        parts = [self._choice(name) for name in index.partition if self.random.random() < 0.95]
+        parts += [self._leaf(name) for name in index.sort if self.random.random() < 0.8]
+        parts += [self._term() for _ in range(self.random.choice((0, 0, 1, 2)))]
+        self.random.shuffle(parts)
+        return " AND ".join(parts) or self._term()
 
     def _choice(self, name: str) -> str:
         if self.random.random() < 0.7:
@@ -223,8 +223,8 @@ def _message(wire: dict[str, Any]) -> AttributeValue:
 
 
 @pytest.fixture(scope="module")
-def tally(show_line: Callable[[str], None]) -> Iterator[Counter[str]]:
-    """Counts of what was compared, printed and checked at the end."""
+def case_counts(show_line: Callable[[str], None]) -> Iterator[Counter[str]]:
+    """Counts of compared conditions, printed and checked at the end."""
     counts: Counter[str] = Counter()
     yield counts
     show_line(
@@ -240,7 +240,7 @@ def tally(show_line: Callable[[str], None]) -> Iterator[Counter[str]]:
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_a_chosen_index_hides_nothing(
-    seed: int, tmp_path: Path, dynamodb_local: str, tally: Counter[str]
+    seed: int, tmp_path: Path, dynamodb_local: str, case_counts: Counter[str]
 ) -> None:
     """Whichever path the planner takes, the items are those that a scan of the table finds."""
     client = open_client(dynamodb_local)
@@ -254,15 +254,15 @@ async def test_a_chosen_index_hides_nothing(
             tmp_path, f"http://127.0.0.1:{stub.port}", catalog, rate_classes=classes
         ) as service,
     ):
-        tally["tables"] += 1
+        case_counts["tables"] += 1
         for _ in range(CONDITIONS):
-            await _compare(service, random, tally)
+            await _compare(service, random, case_counts)
     for name in (table.name, *table.shown.values()):
         client.delete_table(TableName=name)
     client.close()
 
 
-async def _compare(service: Service, random: Random, tally: Counter[str]) -> None:
+async def _compare(service: Service, random: Random, case_counts: Counter[str]) -> None:
     writer = _Writer(random, {})
     spec = QuerySpec(table="late", expression=writer.condition(), parameters=writer.parameters)
     whole = QuerySpec()
@@ -271,17 +271,17 @@ async def _compare(service: Service, random: Random, tally: Counter[str]) -> Non
     (chosen, index), (right, _) = await asyncio.gather(_ids(service, spec), _ids(service, whole))
     if isinstance(right, str):
         assert chosen == right == "INVALID_ARGUMENT", spec
-        tally["refused"] += 1
+        case_counts["refused"] += 1
         return
-    tally["compared"] += 1
-    tally["by index"] += bool(index)
-    tally["items"] += len(right)
-    tally["differences"] += chosen != right
+    case_counts["compared"] += 1
+    case_counts["by index"] += bool(index)
+    case_counts["items"] += len(right)
+    case_counts["differences"] += chosen != right
     assert chosen == right, (index, spec)
 
 
 async def _ids(service: Service, spec: QuerySpec) -> tuple[list[str] | str, str]:
-    """Return the ids of what a query finds, or the name of the status, and the index used."""
+    """Return the ids of a query's items, or the name of the status, and the index used."""
     try:
         answer = await service.query(spec, page_size=ITEMS)
     except grpc.aio.AioRpcError as refused:

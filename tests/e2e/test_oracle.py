@@ -1,4 +1,4 @@
-"""The ground that the property test stands on: its oracle, and what DynamoDB Local gets wrong."""
+"""The basis of the property test: its oracle, and the defects of DynamoDB Local."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def datasets(client: Any) -> list[DataSet]:
 def test_oracle_agrees_with_dynamodb(
     client: Any, datasets: list[DataSet], drawn: st.DataObject
 ) -> None:
-    """The whole condition as the filter of a plain scan finds what the oracle finds."""
+    """A plain scan with the whole condition as its filter finds the oracle's items."""
     data = drawn.draw(st.sampled_from(datasets))
     question = drawn.draw(questions(data))
     right = expected(data.items, question.condition, (), projection=question.projection)
@@ -69,7 +69,7 @@ def test_local_loses_ties_at_the_far_end(client: Any) -> None:
 
 
 def _paged(client: Any, sort_condition: str) -> list[WireItem]:
-    """Return what a query on the index gives in pages of two."""
+    """Return the items of a query on the index in pages of two."""
     request: dict[str, Any] = {
         "TableName": "oracle-ties",
         "IndexName": "by_kind",

@@ -1,4 +1,4 @@
-"""Pages put together equal the brute-force answer, whatever is asked and however it is paged."""
+"""All pages together equal the brute-force answer, for any query and any paging."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.paging import Case
 from tests.support.processes import served
 from tests.support.questions import Variant, questions
 
-# 40 data sets with 60 questions each; the deep profile asks ten times as many.
+# 40 data sets with 60 queries each; the deep profile runs ten times as many.
 SEEDS: Final = range(40)
 QUESTIONS: Final = settings().max_examples * 3 // 5
 WANTED: Final = settings().max_examples * 20
@@ -61,8 +61,8 @@ def _catalog(datasets: dict[int, DataSet]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def tally(show_line: Callable[[str], None], examples_seed: str) -> Iterator[Counter[str]]:
-    """Counts of what the cases came to, printed and checked at the end."""
+def case_counts(show_line: Callable[[str], None], examples_seed: str) -> Iterator[Counter[str]]:
+    """Counts of the cases' results, printed and checked at the end."""
     counts: Counter[str] = Counter()
     yield counts
     show_line(
@@ -90,7 +90,7 @@ async def caller(address: str) -> AsyncIterator[Caller]:
 @pytest.mark.parametrize("seed", SEEDS)
 @settings(
     max_examples=QUESTIONS,
-    # The fixtures hold no state that one question could leave for the next.
+    # The fixtures hold no state that one query could leave for the next.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(drawn=st.data())
@@ -98,15 +98,15 @@ async def test_pages_equal_brute_force(
     seed: int,
     datasets: dict[int, DataSet],
     caller: Caller,
-    tally: Counter[str],
+    case_counts: Counter[str],
     drawn: st.DataObject,
 ) -> None:
     """Concatenated, resumed and re-paged answers equal the oracle's, or the refusal is due."""
     data = datasets[seed]
-    tally["data sets"] = max(tally["data sets"], seed + 1)
-    case = Case(data, drawn.draw(questions(data)), caller, tally)
+    case_counts["data sets"] = max(case_counts["data sets"], seed + 1)
+    case = Case(data, drawn.draw(questions(data)), caller, case_counts)
     try:
         await case.check()
     except AssertionError:
-        tally["mismatches"] += 1
+        case_counts["mismatches"] += 1
         raise

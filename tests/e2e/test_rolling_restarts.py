@@ -21,8 +21,8 @@ from tests.support.processes import ServerProcess, free_address, served
 # The short form is slow, as other tests run beside it.
 RESTARTS: Final = at_length(3, 50)
 CALLS_PER_SECOND: Final = at_length(40, 200)
-AT_ONCE: Final = at_length(20, 1_000)  # more would wait longer than their deadlines
-# As long as a restart would have been awaited by whoever rolls it out.
+AT_ONCE: Final = at_length(20, 1_000)  # More calls would wait longer than their deadlines.
+# An operator that rolls out a version would wait as long for a restart.
 CALLS_BEFORE_NEXT: Final = 20
 _DRAIN: Final = {
     "DYNAMODB_PROCESSOR_DRAIN_DELAY": "0.5",
@@ -32,24 +32,24 @@ _DRAIN: Final = {
 
 @dataclass(slots=True)
 class _Load:
-    """Calls begun at a steady rate, as long as not too many of those before them are under way."""
+    """Calls begun at a steady rate, while not too many earlier ones are under way."""
 
     client: QueryClient
-    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
     done: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
     is_over: bool = False
 
     async def run(self) -> None:
-        """Make calls until it is over, one in a hundred a stream of 5,000 items."""
+        """Make calls until the test ends, one in a hundred a stream of 5,000 items."""
         began = time.perf_counter()
         async with asyncio.TaskGroup() as calls:
             for number in itertools.count():
                 if self.is_over:
                     return
-                await self.places.acquire()
+                await self.slots.acquire()
                 call = self._stream() if number % 100 == 0 else self._query(number)
-                calls.create_task(call).add_done_callback(lambda _: self.places.release())
+                calls.create_task(call).add_done_callback(lambda _: self.slots.release())
                 due = began + (number + 1) / CALLS_PER_SECOND
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
 
@@ -78,7 +78,7 @@ class _Load:
 
 @dataclass(slots=True)
 class _Replica:
-    """One place of the fleet: always the same port, ever other processes."""
+    """One replica of the fleet: always the same port, each time another process."""
 
     directory: Path
     endpoint_url: str
@@ -87,7 +87,7 @@ class _Replica:
     server: ServerProcess | None = None
 
     def start(self) -> None:
-        """Start a process; return when it says that it serves."""
+        """Start a process; return when it reports readiness."""
         self.server = self._life.enter_context(
             served(
                 CATALOG,
@@ -116,7 +116,7 @@ class _Replica:
 async def test_no_call_fails(
     events: str, tmp_path: Path, report: Callable[[str, str, str], None]
 ) -> None:
-    """Unary calls are retried elsewhere, streams go on where they were; every exit is clean."""
+    """Unary calls are retried elsewhere, streams resume, and every process exits cleanly."""
     fleet = [_Replica(tmp_path / name, events) for name in ("one", "two")]
     codes = []
     target = "ipv4:" + ",".join(replica.address for replica in fleet)

@@ -29,10 +29,10 @@ from tests.support.redis_server import RedisServer
 from tests.support.running import eventually
 
 ADMIN: Final = ApiKey("admin", roles=("reader", "admin"))
-# DynamoDB Local's reads are never old, so nothing has to wait before it is cached.
+# Reads of DynamoDB Local are never stale, so pages are cached without a wait.
 ARGUMENTS: Final = (
     "--cache-quarantine=0", "--cache-index-quarantine=0",
-    "--redis-timeout=1",  # the tests' machine may be slow
+    "--redis-timeout=1",  # The tests' machine may be slow.
 )  # fmt: skip
 
 
@@ -51,12 +51,12 @@ class Replica:
         return await self.caller.query(QueryRequest(query=query, cache=policy), deadline=PATIENCE)
 
     async def version(self, name: str) -> int:
-        """Return what a partition's item says."""
+        """Return the version of a partition's item."""
         (item,) = (await self.read(name)).items
         return int(from_item(item)["version"]["N"])
 
     async def invalidate(self, name: str) -> None:
-        """Say that a partition was written to."""
+        """Invalidate a partition."""
         key = Item(attributes={"name": to_value({"S": name})})
         request = InvalidateCacheRequest(table="shared", partition_key=key)
         with recording("InvalidateCache"):
@@ -79,8 +79,8 @@ class Replica:
         """Return whether a page can be had without a read of DynamoDB."""
         return await self.found(name) is not None
 
-    def hears(self) -> bool:
-        """Return whether invalidations are heard."""
+    def receives_invalidations(self) -> bool:
+        """Return whether the replica receives invalidations."""
         return self.metric("shared_cache_fresh") == 1.0
 
     def metric(self, name: str, labels: str = "") -> float:
@@ -90,7 +90,7 @@ class Replica:
 
 @dataclass
 class Pair:
-    """Two replicas, what they share, and who writes past them."""
+    """Two replicas, their shared Redis, and a writer that bypasses them."""
 
     first: Replica
     second: Replica
@@ -107,16 +107,16 @@ class Pair:
         return self.version
 
     async def fresh(self) -> None:
-        """Wait until both hear invalidations."""
+        """Wait until both receive invalidations."""
         for each in (self.first, self.second):
-            await eventually(each.hears)
+            await eventually(each.receives_invalidations)
 
 
 @pytest.fixture(scope="module")
 def servers(
     own_redis: RedisServer, dynamodb_local: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Any, ServerProcess, ServerProcess]]:
-    """Two servers of one table: its name, a client of DynamoDB, and they."""
+    """Two servers of one table: its name, a client of DynamoDB, and the servers."""
     table = f"e2e-shared-{uuid.uuid4().hex[:8]}"
     client = open_client(dynamodb_local)
     create_table(client, Schema(table, "name", None, (), {"name": "S"}))
@@ -139,7 +139,7 @@ def servers(
 async def pair(
     own_redis: RedisServer, servers: tuple[str, Any, ServerProcess, ServerProcess]
 ) -> AsyncIterator[Pair]:
-    """Both servers with callers, hearing invalidations."""
+    """Both servers with callers, up to date with invalidations."""
     table, client, first, second = servers
     async with (
         open_caller(first.address, ADMIN.text) as one,
@@ -156,8 +156,8 @@ async def pair(
         yield pair
 
 
-async def test_what_one_has_read_the_other_need_not_read(pair: Pair) -> None:
-    """The page says when it was read, and cost nothing."""
+async def test_a_page_read_by_one_serves_the_other(pair: Pair) -> None:
+    """The cached page has the time of its read, and costs nothing."""
     version = await pair.write("shared-page")
     miss = await pair.first.read("shared-page")
     assert miss.stats.backend_calls == 1
@@ -174,13 +174,13 @@ async def test_what_one_has_read_the_other_need_not_read(pair: Pair) -> None:
             assert b"shared-page" not in client.dump(key)
 
 
-async def test_keys_live_as_long_as_they_are_of_use(pair: Pair) -> None:
-    """A generation for a minute longer than the page or the quarantine; none for a mere glance."""
+async def test_keys_live_as_long_as_they_are_needed(pair: Pair) -> None:
+    """A generation lives a minute longer than the page or the quarantine; a look-up leaves none."""
     await pair.write("lives")
     with redis.Redis.from_url(pair.redis.url) as client:
 
         def lives() -> list[int]:
-            """Return for how many seconds keys live that were not there before."""
+            """Return for how many seconds the new keys live."""
             return [client.ttl(key) for key in set(client.scan_iter()) - before]
 
         before = set(client.scan_iter())
@@ -195,8 +195,8 @@ async def test_keys_live_as_long_as_they_are_of_use(pair: Pair) -> None:
         assert 0 < min(lives()) <= 60
 
 
-async def test_what_was_invalidated_at_one_is_stale_at_none(pair: Pair) -> None:
-    """As soon as the invalidation has been acknowledged."""
+async def test_an_invalidation_at_one_reaches_both(pair: Pair) -> None:
+    """The page is stale at both as soon as the invalidation has been acknowledged."""
     stale = hits = 0
     for _ in range(8):
         version = await pair.write("moved")

@@ -1,4 +1,4 @@
-"""Two servers that share the limits of their callers in Redis, and a Redis that goes wrong."""
+"""Two servers that share the limits of their callers in Redis, and a Redis that fails."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.support.running import eventually
 CALLS: Final = 20
 UNITS: Final = 5
 _CALLS_WITHOUT_REDIS: Final = at_length(200, 2_000)
-_LONG: Final = 1_000_000  # seconds: a window that does not end while the tests run
+_LONG: Final = 1_000_000  # Seconds: a window that does not end while the tests run.
 _CLASSES: Final = {
     "default": {"calls_per_second": 1_000_000},
     "few": {"calls_per_second": CALLS / _LONG, "window": _LONG},
@@ -44,8 +44,8 @@ _CLASSES: Final = {
     "thrifty": {"calls_per_second": 1_000_000, "read_units_per_minute": UNITS},
 }
 _FAULTS: Final = ("killed", "hung", "read-only")
-# A slow machine may keep an answer of Redis back for longer than a server waits for it. Then the
-# server's own limits decide, and what is counted is counted again, by others.
+# On a slow machine an answer of Redis may come later than a server waits for it. Then the
+# server's own limits decide, and the other servers count the same call again.
 _ROUNDS: Final = range(10)
 _HOLDERS: Final = {
     "busy": "default",
@@ -72,7 +72,7 @@ class Pair:
     async def call(
         self, replica: int, holder: str, request: QueryRequest = _QUERY
     ) -> grpc.aio.AioRpcError | None:
-        """Make a call; return how it was refused, None if it was not."""
+        """Make a call; return the reason if it was refused, None if it was not."""
         caller = self.callers[replica].using(ApiKey(holder).text)
         try:
             await caller.query(request, deadline=PATIENCE)
@@ -83,14 +83,14 @@ class Pair:
         return None
 
     async def calls(self, holder: str, number: int) -> list[grpc.aio.AioRpcError]:
-        """Make so many calls at once, at both replicas in turn; return how some were refused."""
+        """Make so many calls at once, alternating between the replicas; return the refusals."""
         ends = await asyncio.gather(*(self.call(n % 2, holder) for n in range(number)))
         return [end for end in ends if end is not None]
 
     async def refused(self, holders: str) -> tuple[str, list[grpc.aio.AioRpcError]]:
         """Let a holder of this kind make three times the calls that it may.
 
-        Returns who it was, and how calls were refused, of a round in which Redis answered in time.
+        Returns the holder and the refusals of a round in which Redis answered in time.
         """
         for number in _ROUNDS:
             holder, late = f"{holders}-{number}", self._late()
@@ -100,11 +100,11 @@ class Pair:
         raise AssertionError("Redis did not answer in time in any round")
 
     def _late(self) -> float:
-        """Return how many questions to Redis have failed."""
+        """Return how many operations of shared limits have failed."""
         return self.metric("rate_limit_operations_total", '(?!.*outcome="done").*')
 
     async def remaining(self, replica: int) -> int:
-        """Return what a replica says is left of few read units, when a cached page is read."""
+        """Return the few remaining read units that a replica reports when a cached page is read."""
         caller = self.callers[replica].using(ApiKey("thrifty").text)
         stub = QueryServiceStub(caller.channel)
         call = stub.Query(_QUERY, timeout=PATIENCE, metadata=caller.metadata)
@@ -114,7 +114,7 @@ class Pair:
         return int(trailing["x-read-units-remaining"])
 
     async def is_shared(self) -> bool:
-        """Call both, and return whether both are answered by Redis."""
+        """Call both, and return whether Redis decides both."""
         for replica in (0, 1):
             assert await self.call(replica, "busy") is None
         return all(
@@ -172,7 +172,7 @@ async def pair(
 
 
 def advice(error: grpc.aio.AioRpcError) -> tuple[QuotaFailure.Violation, int]:
-    """Return of which limit a refusal tells, and in how many ms to come again."""
+    """Return the limit that a refusal names, and the advised delay in ms."""
     assert error_info(error).reason == "RATE_LIMITED"
     quota, retry = QuotaFailure(), RetryInfo()
     details = status_of(error).details
@@ -185,7 +185,7 @@ def advice(error: grpc.aio.AioRpcError) -> tuple[QuotaFailure.Violation, int]:
 
 
 async def test_each_call_counts_once_wherever_it_is_made(pair: Pair) -> None:
-    """To the call; and who is refused learns of which limit, and when to come again."""
+    """A refused caller learns the limit and the delay."""
     holder, refused = await pair.refused("few")
     assert len(refused) == 2 * CALLS
     assert await pair.call(0, holder) is not None
@@ -208,7 +208,7 @@ async def test_each_call_counts_once_wherever_it_is_made(pair: Pair) -> None:
 
 
 async def test_each_call_about_a_table_counts_once_there(pair: Pair) -> None:
-    """Wherever it is made; the limit in all lets it through."""
+    """A call counts once at either replica, against the limit of its table."""
     holder, refused = await pair.refused("narrow")
     assert len(refused) == 2 * CALLS
     for error in refused:
@@ -221,13 +221,13 @@ async def test_each_call_about_a_table_counts_once_there(pair: Pair) -> None:
     assert sum(used) == pytest.approx(1.0)
 
 
-async def test_read_units_of_one_are_told_and_refused_at_the_other(
+async def test_read_units_of_one_are_refused_at_the_other(
     pair: Pair, show_line: Callable[[str], None]
 ) -> None:
-    """Very soon: a read there tells, and of those that do not wait for it there are few."""
+    """Read units are shared soon after a read, so few further reads pass."""
     assert await pair.remaining(1) >= UNITS - 1
     for _ in range(4):
-        assert await pair.call(0, "thrifty", _UNCACHED) is None  # half a unit
+        assert await pair.call(0, "thrifty", _UNCACHED) is None  # Half a unit.
 
     async def knows() -> bool:
         return await pair.remaining(1) <= UNITS - 2
@@ -247,7 +247,7 @@ async def test_read_units_of_one_are_told_and_refused_at_the_other(
     while await pair.call(1, "thrifty", _UNCACHED) is None:
         passed += 1
         assert time.monotonic() - began < PATIENCE
-    show_line(f"read units: told at the other after {known:.3f} s, {passed} reads passed in debt")
+    show_line(f"read units: shared after {known:.3f} s, {passed} reads passed in debt")
     assert timely(known, 2.0)
     assert passed <= at_length(20, 3)
     for server in pair.servers:
@@ -255,10 +255,10 @@ async def test_read_units_of_one_are_told_and_refused_at_the_other(
 
 
 @pytest.mark.parametrize("fault", _FAULTS)
-async def test_whatever_becomes_of_redis_calls_go_on(
+async def test_calls_go_on_when_redis_fails(
     pair: Pair, fault: str, show_line: Callable[[str], None]
 ) -> None:
-    """In good time and within each replica's own limits; afterwards they are shared again."""
+    """They are in time and within each replica's own limits; afterwards limits are shared again."""
     shared = f"before-{fault}"
     assert len(await pair.calls(shared, CALLS)) == 0
     before = pair.metric("rate_limit_operations_total", 'operation="calls",outcome="done"')
@@ -282,7 +282,7 @@ async def test_whatever_becomes_of_redis_calls_go_on(
     )
     assert timely(slowest, 2.0)
     assert slow <= 20 or not FULL
-    # Each replica has let half of the calls through, and knows of those.
+    # Each replica has let half of the calls through, and counted those.
     assert len(await pair.calls(shared, 4 * CALLS)) == 3 * CALLS
     after = pair.metric("rate_limit_operations_total", 'operation="calls",outcome="done"')
     lost = pair.metric(

@@ -24,23 +24,23 @@ from tests.support.messages import from_item, spec
 from tests.support.processes import ServerProcess
 from tests.support.traversals import by_stream
 
-DRAIN_DELAY: Final = at_length(3.0, 0.3)  # seconds; a call begun in them must reach the server
+DRAIN_DELAY: Final = at_length(3.0, 0.3)  # Seconds; a call begun in them must reach the server.
 DRAIN_GRACE: Final = at_length(60.0, 6.0)
 STALLED_GRACE: Final = 3.0
 STREAMS: Final = 6
 UNARY_CALLERS: Final = 12
 QUERY: Final = spec("events", "user_id = :u", {"u": {"S": LONG}})
-# Every item is read and none is found: a call that takes a while.
+# Every item is read and none matches: a call that takes a while.
 SLOW: Final = spec("events", "user_id = :u AND action = 'none'", {"u": {"S": LONG}})
 BYPASS: Final = CachePolicy(mode=CacheMode.CACHE_MODE_BYPASS)
 UNAVAILABLE: Final = grpc.StatusCode.UNAVAILABLE
-# gRPC's core cancels a call that reaches it between its stop and its word of it (grpc#41785).
+# gRPC's core cancels a call that arrives between its stop and its notice of it (grpc#41785).
 TOO_LATE: Final = {UNAVAILABLE, grpc.StatusCode.CANCELLED}
 
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads a stream until it ends, keeping what came in whole messages."""
+    """Reads a stream until it ends, and keeps the items of whole messages."""
 
     caller: Caller
     items: list[WireItem] = field(default_factory=list)
@@ -83,7 +83,7 @@ class _Calls:
 def instance(serve: Callable[..., ServerProcess], events: str) -> Callable[..., ServerProcess]:
     """A function that starts an instance of one fleet: same tables, keys and token keys.
 
-    It takes the drain's grace, in seconds.
+    Its argument is the drain's grace, in seconds.
     """
 
     def start(grace: float = DRAIN_GRACE) -> ServerProcess:
@@ -98,7 +98,7 @@ def instance(serve: Callable[..., ServerProcess], events: str) -> Callable[..., 
 
 @pytest.fixture
 async def connections() -> AsyncIterator[AsyncExitStack]:
-    """Where connections are kept until the end of a test."""
+    """Connections that stay open until the end of a test."""
     async with AsyncExitStack() as stack:
         yield stack
 
@@ -140,7 +140,7 @@ async def test_sigterm_under_load(
     )
     assert code == 0
     assert timely(drained, DRAIN_DELAY + DRAIN_GRACE)
-    # Calls begun while the server still took them finished; later ones find nobody there.
+    # Calls begun while the server accepted them finished; later ones found no server.
     assert all(began >= signalled + DRAIN_DELAY for began, _ in failed)
     assert {status for _, status in failed} <= TOO_LATE
     assert broken
@@ -148,7 +148,7 @@ async def test_sigterm_under_load(
 
 
 async def _resume(reader: _Reader, elsewhere: Caller) -> None:
-    """Check how a stream was broken off, and that the rest of it comes from another instance."""
+    """Check the status of an interrupted stream, and that another instance returns its rest."""
     assert reader.error is not None
     assert reader.error.code() is UNAVAILABLE
     assert error_info(reader.error).reason == "DRAINING"
@@ -160,7 +160,7 @@ async def _resume(reader: _Reader, elsewhere: Caller) -> None:
 async def test_stalled_stream_does_not_hold_up(
     instance: Callable[..., ServerProcess], connections: AsyncExitStack
 ) -> None:
-    """A caller who stops reading costs the drain its grace at most, and loses nothing."""
+    """A caller that stops reading costs the drain at most its grace, and loses no item."""
     first, second = instance(STALLED_GRACE), instance()
     caller = await connections.enter_async_context(open_caller(first.address, READER.text))
     request = StreamQueryRequest(query=QUERY, page_size=1_000)

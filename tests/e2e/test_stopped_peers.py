@@ -1,4 +1,4 @@
-"""SIGTERM while clients hang: nothing of the server's end waits for them."""
+"""SIGTERM while clients hang: the server's end does not wait for them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.http2_peer import silent_peer
 from tests.support.processes import ServerProcess, clean_environment
 from tests.support.running import eventually
 
-# Whatever waits for its clients waits for an hour, and fails the test long before.
+# A server that waits for its clients waits for an hour, and fails the test long before.
 _GRACE: Final = {"DYNAMODB_PROCESSOR_DRAIN_DELAY": "0", "DYNAMODB_PROCESSOR_DRAIN_GRACE": "3600"}
 # gRPC gives up a connection whose client does not confirm its end after 20 seconds.
 _CLIENT_TIMEOUT: Final = 15.0
@@ -39,7 +39,7 @@ def server(serve: Callable[..., ServerProcess], events: str) -> ServerProcess:
 
 @contextmanager
 def watcher(address: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a client that has been told the server's status and watches it."""
+    """Run a client that has received the server's status and watches it."""
     command = [sys.executable, "-c", _WATCHER, address]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, env=clean_environment(), text=True
@@ -53,7 +53,7 @@ def watcher(address: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_a_watcher_that_was_stopped_does_not_hold_up_the_end(server: ServerProcess) -> None:
-    """A suspended client confirms nothing, neither the end of a call nor of a connection."""
+    """A suspended client confirms neither the end of a call nor that of a connection."""
     with watcher(server.address) as process:
         process.send_signal(signal.SIGSTOP)
         server.signal(signal.SIGTERM)
@@ -64,7 +64,7 @@ def test_a_watcher_that_was_stopped_does_not_hold_up_the_end(server: ServerProce
 async def test_a_watcher_that_takes_nothing_does_not_hold_up_the_end(
     server: ServerProcess,
 ) -> None:
-    """Neither readiness nor the end waits for a status to be taken."""
+    """Neither the end of readiness nor that of the server waits for a client to read a status."""
     async with silent_peer(server.address) as peer:
         for name in ("", "readiness"):
             request = health_pb2.HealthCheckRequest(service=name)

@@ -1,4 +1,4 @@
-"""Writes past the service, and a cache that hears of them from the table's stream."""
+"""Writes that bypass the service, and a cache invalidated from the table's stream."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ READERS: Final = 6
 CATALOG: Final = {
     "tables": {"rooms": {"table": SCHEMA.table, "cache_ttl": 300, "invalidate_from_stream": True}}
 }
-# DynamoDB Local's reads are never old, so nothing has to wait before it is cached.
+# Reads of DynamoDB Local are never stale, so pages are cached without a wait.
 ARGUMENTS: Final = (
     "--single-replica", "--stream-poll-interval=0.2", "--cache-quarantine=0",
     "--cache-index-quarantine=0", f"--stream-max-lag={at_length(600, 10)}",
 )  # fmt: skip
-_RECENT: Final = 20  # of an item's writes: what is older has long been seen
+_RECENT: Final = 20  # Of an item's writes: all older ones have long been seen.
 _Key = tuple[str, int]
 _Item = Mapping[str, Any]
 
 
 @dataclass(slots=True)
 class Write:
-    """One write: when it was acknowledged, and when a read that saw it not last began."""
+    """One write: the time of its acknowledgement, and of the last read that missed it."""
 
     version: int
     acknowledged: float
@@ -66,13 +66,13 @@ class Write:
 
     @property
     def lag(self) -> float:
-        """For how many seconds it was not seen by everyone."""
+        """Return the seconds for which some reads missed it."""
         return max(0.0, self.last_missed - self.acknowledged)
 
 
 @dataclass
 class Rooms:
-    """What is in the table; each item has one writer. `writes` are each item's, in order."""
+    """The contents of the table; each item has one writer. `writes` are each item's, in order."""
 
     client: Any
     items: dict[_Key, _Item] = field(default_factory=dict)
@@ -105,9 +105,10 @@ class Rooms:
         await asyncio.to_thread(call, TableName=SCHEMA.table, **request)
 
     def look(self, asked: Mapping[str, str], answer: list[_Item], began: float) -> None:
-        """Compare an answer with what had been written when its read began.
+        """Compare an answer with the writes before its read began.
 
-        It misses a write if it lacks what that put there, or shows what that changed or took away.
+        An answer misses a write if it lacks an item that the write put, or shows one that it
+        changed or deleted.
         """
         seen = {_key(item): int(item["version"]["N"]) for item in answer}
         for key, writes in self.writes.items():
@@ -130,8 +131,8 @@ def _matches(item: _Item, asked: Mapping[str, str]) -> bool:
     return all(item.get(name) == {"S": value} for name, value in asked.items())
 
 
-def questions() -> list[tuple[dict[str, str], str]]:
-    """Return every partition of every path: what is fixed, and the index."""
+def partitions() -> list[tuple[dict[str, str], str]]:
+    """Return every partition of every path: its fixed attributes and its index."""
     return [
         *(({"room": room}, "@table") for room in ROOMS),
         *(({"room": room, "state": s}, "by_state") for room, s in product(ROOMS, STATES)),
@@ -191,13 +192,13 @@ async def test_no_answer_is_stale_once_the_stream_is_read(
         nonlocal asked, hits
         random = Random(seed)
         while writing:
-            about, index = random.choice(questions())
+            about, index = random.choice(partitions())
             began = time.monotonic()
             answer, hit = await _ask(caller, about, index)
             rooms.look(about, answer, began)
             asked += 1
             hits += hit
-            await asyncio.sleep(0.01)  # the writers need the machine as well
+            await asyncio.sleep(0.01)  # The writers need the machine as well.
 
     async def write(number: int) -> None:
         random = Random(number)
@@ -214,7 +215,7 @@ async def test_no_answer_is_stale_once_the_stream_is_read(
     await asyncio.gather(*readers)
 
     stale = 0
-    for _, (about, index) in product(range(2), questions()):
+    for _, (about, index) in product(range(2), partitions()):
         answer, _ = await _ask(caller, about, index)
         wanted = [item for item in rooms.items.values() if _matches(item, about)]
         stale += sorted(answer, key=_key) != sorted(wanted, key=_key)

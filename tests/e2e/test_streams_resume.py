@@ -1,4 +1,4 @@
-"""A stream that breaks goes on from its last message: nothing lost, nothing twice."""
+"""An interrupted stream resumes after its last message: no item is lost or repeated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.traversals import by_pages, by_stream
 
 PAGE_SIZE: Final = 100
 MESSAGES: Final = LONG_ITEMS // PAGE_SIZE
-# A few cuts at a time: enough to keep two processors busy.
+# A few cuts at a time keep two processors busy.
 AT_ONCE: Final = asyncio.Semaphore(4)
 QUERY: Final = spec("events", "user_id = :u", {"u": {"S": LONG}})
 BACKWARDS: Final = spec("events", "user_id = :u", {"u": {"S": LONG}}, descending=True)
@@ -53,7 +53,7 @@ async def test_uncached_stream_is_whole(caller: Caller) -> None:
     assert set(whole.sizes) <= {0, PAGE_SIZE}
 
 
-async def test_pages_go_on_where_a_stream_broke(caller: Caller) -> None:
+async def test_pages_go_on_after_an_interrupted_stream(caller: Caller) -> None:
     """A stream's token serves `Query` with another page size, and a page's token a stream."""
     begun = await by_stream(caller, QUERY, PAGE_SIZE, stop_after=47)
     pages = await by_pages(caller, QUERY, 37, token=begun.tokens[-1])
@@ -75,7 +75,7 @@ async def test_budgeted_stream_ends_with_a_token(caller: Caller) -> None:
 
 
 async def test_max_items_counts_across_a_cut(caller: Caller) -> None:
-    """The token carries how many items the traversal may still return."""
+    """The token carries the number of items that the stream may still return."""
     query = spec("events", "user_id = :u", {"u": {"S": LONG}}, max_items=230)
     begun = await by_stream(caller, query, 100, stop_after=1)
     rest = await by_stream(caller, query, 100, token=begun.tokens[-1])

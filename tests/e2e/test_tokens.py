@@ -1,4 +1,4 @@
-"""Page tokens that were tampered with, or belong elsewhere, open nothing and tell nothing."""
+"""Page tokens that were altered, or belong elsewhere, are refused and reveal nothing."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def _token(caller: Caller, query: QuerySpec, page_size: int = 3) -> str:
 
 
 async def _refusal(caller: Caller, token: str, *, streamed: bool = False) -> grpc.aio.AioRpcError:
-    """Return the error that a token meets; fail if it is accepted."""
+    """Return the error for a token; fail if it is accepted."""
     call = _streamed(caller, token) if streamed else _paged(caller, token)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
@@ -67,12 +67,12 @@ async def test_mutated_tokens(caller: Caller, report: Callable[[str, str, str], 
     foreign = [await _token(caller, query) for query in OTHER_QUERIES]
     foreign += [await _token(caller.using(OTHER.text), QUERY, size) for size in (1, 2, 3)]
     mutants = _mutants(Random(20261122), own, foreign)
-    places = asyncio.Semaphore(AT_ONCE)
+    slots = asyncio.Semaphore(AT_ONCE)
     seen: Counter[tuple[str, bool, str | None]] = Counter()
 
     async def attempt(number: int) -> None:
         streamed = number % 4 == 0
-        async with places:
+        async with slots:
             try:
                 await (_streamed if streamed else _paged)(caller, mutants[number])
             except grpc.aio.AioRpcError as error:
@@ -95,7 +95,7 @@ async def test_mutated_tokens(caller: Caller, report: Callable[[str, str, str], 
 
 
 def _mutants(random: Random, own: list[str], foreign: list[str]) -> list[str]:
-    """Return `MUTANTS` tokens that are not good for `QUERY`, every foreign one among them."""
+    """Return `MUTANTS` tokens that are invalid for `QUERY`, every foreign one among them."""
     genuine = {*own, *foreign}
     mutants = list(foreign)
     while len(mutants) < MUTANTS:
@@ -114,7 +114,7 @@ def _flipped(random: Random, one: str, _: str) -> str:
 
 
 def _respelled(random: Random, one: str, _: str) -> str:
-    """Another character somewhere, in the spare bits of the last one too, or foreign to base64."""
+    """Change a character, also in the spare bits of the last one, or to one foreign to base64."""
     at = random.choice((random.randrange(len(one)), len(one) - 1))
     return one[:at] + random.choice("ABCxyz019-_=+/ .é\n") + one[at + 1 :]
 
@@ -157,13 +157,13 @@ def _text(data: bytes | bytearray) -> str:
 
 
 async def test_errors_name_the_field(caller: Caller) -> None:
-    """The error names the field in which the bad token came."""
+    """The error names the field of the bad token."""
     assert violated_fields(await _refusal(caller, "bad")) == ["page_token"]
     assert violated_fields(await _refusal(caller, "bad", streamed=True)) == ["resume_token"]
 
 
 async def test_overlong_token(caller: Caller) -> None:
-    """A token over 64 KiB is refused like any other that is not good."""
+    """A token over 64 KiB is refused like any other invalid one."""
     error = await _refusal(caller, "A" * (64 * 1024 + 1))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
 
@@ -179,7 +179,7 @@ def sibling(serve: ServerStarter, events: str) -> ServerStarter:
 
 
 async def test_expired_token(caller: Caller, sibling: ServerStarter) -> None:
-    """A genuine token past its time fails as a precondition; an altered one is still invalid."""
+    """An expired token is FAILED_PRECONDITION; an altered one is still INVALID_ARGUMENT."""
     hasty = sibling(DYNAMODB_PROCESSOR_TOKEN_LIFETIME="0.000001")
     async with open_caller(hasty.address, READER.text) as elsewhere:
         token = await _token(elsewhere, QUERY)
@@ -191,7 +191,7 @@ async def test_expired_token(caller: Caller, sibling: ServerStarter) -> None:
 
 
 async def test_rotated_token_keys(caller: Caller, sibling: ServerStarter) -> None:
-    """A replica with a new key opens tokens of the old one; one without the old key does not."""
+    """A replica with a new key decrypts tokens of the old key; one without the old key does not."""
     token = await _token(caller, QUERY)
     rotated = sibling(DYNAMODB_PROCESSOR_TOKEN_KEYS=token_keys("second", "first"))
     async with open_caller(rotated.address, READER.text) as elsewhere:

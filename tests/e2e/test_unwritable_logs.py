@@ -38,7 +38,7 @@ _PIPE_BYTES: Final = 4096
 
 @dataclass(slots=True)
 class Unlogged:
-    """A server process whose log nobody can read."""
+    """A server process whose log is not read."""
 
     process: subprocess.Popen[bytes]
     address: str
@@ -84,7 +84,7 @@ def start(tmp_path: Path, events: str) -> Iterator[Start]:
 
 
 def _write(directory: Path, name: str, content: Any) -> None:
-    """Write a file, whole at once."""
+    """Write a file atomically."""
     draft = directory / "draft"
     draft.write_text(yaml.safe_dump(content), "utf-8")
     draft.replace(directory / name)
@@ -92,14 +92,14 @@ def _write(directory: Path, name: str, content: Any) -> None:
 
 @pytest.fixture
 def full_disk() -> Iterator[int]:
-    """A file that takes no byte, as on a full disk."""
+    """A file that accepts no byte, as on a full disk."""
     with Path("/dev/full").open("wb", buffering=0) as file:
         yield file.fileno()
 
 
 @pytest.fixture
 def stalled_pipe() -> Iterator[tuple[int, int]]:
-    """The two ends of a pipe that holds 4 KiB and that nobody reads."""
+    """The two ends of a pipe that holds 4 KiB and is not read."""
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     yield reader, writer
@@ -117,11 +117,11 @@ def broken_pipe() -> Iterator[int]:
 
 
 async def works_and_drains(server: Unlogged) -> None:
-    """Check that a server answers, takes new keys and a new catalog, lives, and ends by SIGTERM."""
+    """Check that a server answers, reloads its files, is alive, and ends by SIGTERM."""
     async with open_caller(server.address, READER.text) as caller:
         await asyncio.wait_for(caller.channel.channel_ready(), _PATIENCE)
         await answers(caller)
-        for _ in range(50):  # their lines are more than the pipe holds
+        for _ in range(50):  # Their lines are more than the pipe holds.
             await caller.query(_QUERY)
 
         _write(server.directory, "keys.yaml", keys_file(READER, _LATER))
@@ -161,12 +161,12 @@ async def has_table(caller: Caller, name: str) -> bool:
 
 
 async def test_a_full_disk(start: Start, full_disk: int) -> None:
-    """Every write fails."""
+    """Every write fails, and the server works on."""
     await works_and_drains(start(full_disk))
 
 
 async def test_a_reader_that_has_gone(start: Start, broken_pipe: int) -> None:
-    """As when a log collector was restarted."""
+    """The server works on, as when a log collector was restarted."""
     await works_and_drains(start(broken_pipe))
 
 
@@ -181,13 +181,13 @@ async def test_a_closed_standard_error(start: Start) -> None:
 
 
 async def test_a_reader_that_stalls(start: Start, stalled_pipe: tuple[int, int]) -> None:
-    """What does not fit the pipe waits for it in the process, and nothing else waits."""
+    """Lines that do not fit the pipe wait in the process, and nothing else waits."""
     _, writer = stalled_pipe
     await works_and_drains(start(writer))
 
 
 async def test_a_reader_that_goes_on(start: Start, stalled_pipe: tuple[int, int]) -> None:
-    """Lines that waited are written once there is room."""
+    """Waiting lines are written once there is room."""
     reader, writer = stalled_pipe
     server = start(writer)
     async with open_caller(server.address, READER.text) as caller:

@@ -1,4 +1,4 @@
-"""A DynamoDB that has the same items for everybody, written out faster than DynamoDB Local does."""
+"""A DynamoDB that answers every request with the same items, faster than DynamoDB Local."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _DESCRIPTION = {
         ],
     }
 }
-# What one answer to BatchGetItem holds at most.
+# Bytes that one answer to BatchGetItem holds at most.
 _ANSWER_BYTES: Final = 16 * 1024 * 1024
-_UNITS: Final = 49.0  # an eventual read of 390 KB
+_UNITS: Final = 49.0  # An eventually consistent read of 390 KB.
 
 
 @asynccontextmanager
 async def answering(items: Sequence[Any]) -> AsyncIterator[str]:
     """Serve them for the time of the `async with`; gives the endpoint URL.
 
-    Each query finds all of them, and each key, whatever it is, has the first one.
+    Each query finds all of them, and each key, of any value, has the first one.
     """
     count = len(items)
     consumed = {"TableName": "large", "CapacityUnits": _UNITS * count}

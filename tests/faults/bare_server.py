@@ -1,8 +1,8 @@
-"""A `grpc.aio` server that answers calls with zeros: what gRPC itself costs in Python.
+"""A `grpc.aio` server that answers calls with zeros: the cost of gRPC itself in Python.
 
 Run as a script; each argument is a method: its name, the seconds that a call of it waits, those of
 the processor that it takes, the bytes of a message, and how many messages its stream has, or
-nothing if it is unary. Besides, `Spent` tells the seconds of the processor that all took so far.
+nothing if it is unary. Besides, `Spent` returns the seconds of the processor that all took so far.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class BareMethod:
     messages: int | None = None
 
     def argument(self) -> str:
-        """Return what the script is told of it."""
+        """Return the method as an argument of the script."""
         return ":".join(str(field) for field in astuple(self) if field is not None)
 
     @staticmethod
@@ -45,7 +45,7 @@ class BareMethod:
         return BareMethod(name, float(seconds), float(busy), *map(int, numbers))
 
     def handler(self) -> grpc.RpcMethodHandler[bytes, bytes]:
-        """Return what answers calls of it."""
+        """Return the handler of its calls."""
         if self.messages is None:
             return grpc.unary_unary_rpc_method_handler(self._answer)
         return grpc.unary_stream_rpc_method_handler(self._stream)
@@ -90,7 +90,7 @@ def _spend(seconds: float) -> None:
 
 
 def _identify(context: _Context) -> None:
-    """Send what every call of the service ends with: an id of its own."""
+    """Send an id, as the service does at the end of every call."""
     context.set_trailing_metadata((("x-request-id", uuid4().hex),))
 
 

@@ -1,4 +1,4 @@
-"""A server whose way to DynamoDB goes wrong on demand."""
+"""A server whose connection to DynamoDB fails on demand."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from tests.support.scraping import metric
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Let servers in these tests run on the loop of servers: connections fail there as they do."""
+    """Run these tests on the event loop of the servers, where connections fail as in production."""
     return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _logs_as_in_production() -> Iterator[None]:
-    """Drawing tracebacks for a terminal would stop the loop for longer than the calls may take."""
+    """Log as in production: tracebacks drawn for a terminal would block the loop for too long."""
     before = structlog.get_config()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stderr", Logged())
@@ -74,13 +74,13 @@ async def open_ground(
     tmp_path: Path,
     dynamodb_local: str,
     table: str,
-    declared: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
     acts: Mapping[str, Act] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Ground]:
-    """Start a server with a proxy and a stub between it and DynamoDB Local, all well as yet.
+    """Start a server with a proxy and a stub between it and DynamoDB Local, without faults yet.
 
-    `declared` is what the catalog says of the table besides its name, `acts` are the stub's.
+    `config` is the table's entry in the catalog besides its name, `acts` are the stub's.
     """
     async with (
         open_stub(dynamodb_local, acts) as stub,
@@ -88,7 +88,7 @@ async def open_ground(
         open_service(
             tmp_path,
             f"http://127.0.0.1:{proxy.port}",
-            {"tables": {"events": {"table": table, **(declared or {})}}},
+            {"tables": {"events": {"table": table, **(config or {})}}},
             metrics_listen="127.0.0.1:0",
             **settings,
         ) as service,

@@ -1,4 +1,4 @@
-"""Which cores processes have, so that what is measured of a server is not what runs beside it."""
+"""The cores of processes: a measured server shares its core with no other process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.processes import ServerProcess
 
 @contextmanager
 def a_core_of_its_own(server: ServerProcess) -> Iterator[None]:
-    """Give a server one core, and the others to these tests and whatever else they started.
+    """Give a server one core, and the others to these tests and the other processes they started.
 
     Elsewhere than on Linux, and where there is one core only, nothing changes.
     """
@@ -32,7 +32,7 @@ def a_core_of_its_own(server: ServerProcess) -> Iterator[None]:
 def _confine(process: int, cores: set[int]) -> None:
     """Let a process run on these cores alone: every thread, and every process that it started."""
     for thread in Path(f"/proc/{process}/task").iterdir():
-        with suppress(OSError):  # it may have ended
+        with suppress(OSError):  # The process may have ended.
             os.sched_setaffinity(int(thread.name), cores)
             for child in (thread / "children").read_text().split():
                 _confine(int(child), cores)

@@ -1,6 +1,6 @@
 """The queries that take longest to plan among those that are accepted.
 
-Each has more bytes than plans are remembered for, so it is planned anew each time.
+Each exceeds the size of remembered plans, so it is planned anew each time.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from tests.support.messages import spec
 
 
 def _conjuncts(number: int) -> QuerySpec:
-    terms = " AND ".join(f"a{n}={number}" for n in range(600))
-    return spec("events", f"user_id = 'u-1' AND {terms}")
+    conditions = " AND ".join(f"a{n}={number}" for n in range(600))
+    return spec("events", f"user_id = 'u-1' AND {conditions}")
 
 
 def _nested(number: int) -> QuerySpec:
@@ -35,7 +35,7 @@ def _partitions(number: int) -> QuerySpec:
     return spec("events", f"user_id IN ({users}) AND {' AND '.join(['a=1'] * 500)}")
 
 
-#: By name, what makes the query of a number.
+#: By name, a function that makes the query of a number.
 HEAVY_QUERIES: Final[dict[str, Callable[[int], QuerySpec]]] = {
     "600 conjuncts": _conjuncts,
     "30 levels": _nested,

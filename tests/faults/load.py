@@ -1,4 +1,4 @@
-"""A mixed load of calls whose right answers are known, and what became of it."""
+"""A mixed load of calls with known answers, and its outcome."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from tests.support.datasets import Schema
 from tests.support.lengths import at_length
 from tests.support.running import Refusal, Service, numbers, query_spec, refusal_of
 
-DEADLINE: Final = at_length(30.0, 1.0)  # of each call, in seconds
-_PAUSE: Final = 0.02  # seconds between one caller's calls
+DEADLINE: Final = at_length(30.0, 1.0)  # Of each call, in seconds.
+_PAUSE: Final = 0.02  # Seconds between one caller's calls.
 USERS: Final = tuple(f"u-{number}" for number in range(12))
-EVENTS: Final = list(range(1, 9))  # of each user
+EVENTS: Final = list(range(1, 9))  # Of each user.
 BYPASS: Final = query_pb2.CachePolicy(mode=query_pb2.CACHE_MODE_BYPASS)
 
 _T = TypeVar("_T")
@@ -51,7 +51,7 @@ def events_items() -> list[dict[str, Any]]:
 
 @dataclass
 class Outcome:
-    """What became of calls: how many were answered rightly, how the others failed, and how late."""
+    """The outcome of calls: the right answers, the other failures, and the latencies."""
 
     right: int = 0
     wrong: list[Any] = field(default_factory=list)
@@ -60,17 +60,17 @@ class Outcome:
 
     @property
     def calls(self) -> int:
-        """How many calls there were."""
+        """The number of calls."""
         return self.right + len(self.wrong) + len(self.refusals)
 
     @property
     def codes(self) -> Counter[str]:
-        """How calls failed."""
+        """The codes of failed calls."""
         return Counter(refusal.code.name for refusal in self.refusals)
 
     @property
     def honest(self) -> bool:
-        """Whether every failure has details of ours and none has anybody else's words."""
+        """Whether every failure has the service's details, and nobody else's words."""
         return all(
             refusal.code.name == "DEADLINE_EXCEEDED"
             or ("ErrorInfo" in refusal.details and "internal:" not in refusal.message)
@@ -79,7 +79,7 @@ class Outcome:
 
 
 class Reads:
-    """Reads of a user's events by every method, each of which gives the events' numbers.
+    """Reads of a user's events by every method; each returns the events' numbers.
 
     Each takes one request to DynamoDB where it is not answered from the cache.
     """
@@ -94,13 +94,13 @@ class Reads:
         return [] if page.next_page_token else numbers(page.items, "seq")
 
     async def count(self, user: str, policy: query_pb2.CachePolicy | None = None) -> list[int]:
-        """Count them, who are numbered from 1."""
+        """Count them; their numbers begin at 1."""
         request = CountItemsRequest(query=_events_of(user), cache=policy)
         answer = await self._ask(self._service.queries.CountItems, request)
         return list(range(1, answer.total.value + 1))
 
     async def get(self, user: str, most: int) -> list[int]:
-        """Get those whose numbers are not above `most`."""
+        """Get those whose numbers are at most `most`."""
         keys = [
             Item(attributes={"user_id": AttributeValue(s=user), "seq": AttributeValue(n=str(seq))})
             for seq in range(1, most + 1)
@@ -185,7 +185,7 @@ class Load:
         return outcome
 
     async def has_cached(self, user: str) -> bool:
-        """Return whether a call that may be answered from the cache is answered rightly."""
+        """Return whether a call that may be answered from the cache is answered correctly."""
         return _is_right(await self._reads.page(user))
 
 
@@ -194,7 +194,7 @@ def _is_right(seen: list[int]) -> bool:
 
 
 async def measure(outcome: Outcome, call: Awaitable[_T], is_right: Callable[[_T], bool]) -> bool:
-    """Await one call and take note of what became of it; return whether the answer is right."""
+    """Await one call and record its outcome; return whether the answer is right."""
     began = time.monotonic()
     right = False
     try:

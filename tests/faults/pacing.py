@@ -1,4 +1,4 @@
-"""Callers who call again and again at a pace, and probes of a server's health meanwhile."""
+"""Callers that call repeatedly at a pace, and probes of a server's health meanwhile."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.support.lengths import PATIENCE
 
 
 @dataclass
-class Tally:
-    """What became of calls: latencies in seconds of those answered and refused; other failures."""
+class CallOutcomes:
+    """The outcome of calls: latencies in seconds of answers and refusals; other failures."""
 
     answered: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
@@ -26,7 +26,7 @@ class Tally:
 
     @property
     def calls(self) -> int:
-        """How many calls there were."""
+        """The number of calls."""
         return len(self.answered) + len(self.refused) + len(self.failed)
 
     @property
@@ -36,7 +36,7 @@ class Tally:
 
     @property
     def error_rate(self) -> float:
-        """The part of the calls that was not answered."""
+        """The ratio of calls without an answer."""
         return 1 - len(self.answered) / self.calls if self.calls else 1.0
 
 
@@ -47,7 +47,7 @@ def percentile(values: list[float], share: float) -> float:
 
 async def call_at_pace(
     call: Callable[[], Awaitable[Any]], callers: int, seconds: float, per_second: float | None
-) -> Tally:
+) -> CallOutcomes:
     """Let callers make one call after the other for a while.
 
     Args:
@@ -57,7 +57,7 @@ async def call_at_pace(
         per_second: calls that all of them begin in a second, if they are answered in time to; as
             many as they can if None.
     """
-    tally = Tally()
+    outcomes = CallOutcomes()
     began = time.monotonic()
     interval = callers / per_second if per_second else 0.0
 
@@ -67,25 +67,25 @@ async def call_at_pace(
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             if time.monotonic() >= began + seconds:
                 return
-            await _one(call, tally)
+            await _one(call, outcomes)
             due = max(due + interval, time.monotonic())
 
     await asyncio.gather(*(repeat(number) for number in range(callers)))
-    tally.seconds = time.monotonic() - began
-    return tally
+    outcomes.seconds = time.monotonic() - began
+    return outcomes
 
 
-async def _one(call: Callable[[], Awaitable[Any]], tally: Tally) -> None:
+async def _one(call: Callable[[], Awaitable[Any]], outcomes: CallOutcomes) -> None:
     began = time.monotonic()
     try:
         await call()
     except grpc.aio.AioRpcError as error:
         if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
-            tally.refused.append(time.monotonic() - began)
+            outcomes.refused.append(time.monotonic() - began)
         else:
-            tally.failed.append(error.code())
+            outcomes.failed.append(error.code())
     else:
-        tally.answered.append(time.monotonic() - began)
+        outcomes.answered.append(time.monotonic() - began)
 
 
 async def probe(address: str, seconds: list[float], every: float = 0.2) -> None:
@@ -108,7 +108,7 @@ async def probe(address: str, seconds: list[float], every: float = 0.2) -> None:
 
 
 async def ended(task: asyncio.Task[None]) -> None:
-    """Cancel a task that goes on until then; raise what it failed with."""
+    """Cancel an endless task; raise its exception if it has failed."""
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task

@@ -1,4 +1,4 @@
-"""A TCP proxy that does to what a server sends whatever networks do."""
+"""A TCP proxy that treats a server's bytes as networks may."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ DELAY_SECONDS: Final = 0.1
 
 
 class Weather(Enum):
-    """What becomes of the bytes that the server sends, or of those who want to connect."""
+    """The treatment of the bytes that the server sends, and of new connections."""
 
     FAIR = "fair"
-    DELAY = "delay"  # each piece comes late
-    DRIP = "drip"  # byte after byte, too slow to ever be of use, too steady to time out
+    DELAY = "delay"  # Each piece comes late.
+    DRIP = "drip"  # Byte after byte, too slow to ever be of use, too steady to time out.
     RESET = "reset"
-    TRUNCATE = "truncate"  # half of the first piece, then an orderly end
+    TRUNCATE = "truncate"  # Half of the first piece, then an orderly end.
     BLACKHOLE = "blackhole"
-    GARBAGE = "garbage"  # as many bytes, but other ones
-    REFUSE = "refuse"  # nobody listens, and connections are reset
+    GARBAGE = "garbage"  # As many bytes, but other ones.
+    REFUSE = "refuse"  # New connections are refused, and open ones are reset.
 
 
 class Proxy:
@@ -43,7 +43,7 @@ class Proxy:
         self.received = 0
 
     async def set_weather(self, weather: Weather) -> None:
-        """Change what happens from now on."""
+        """Change the treatment from now on."""
         self._weather = weather
         if weather is Weather.REFUSE:
             await self.close()
@@ -80,7 +80,7 @@ class Proxy:
         except* asyncio.CancelledError:
             _end_abruptly(writer)
         except* (OSError, RuntimeError):
-            pass  # one end has gone; uvloop raises RuntimeError for a transport that is closed
+            pass  # One end has gone; uvloop raises RuntimeError for a transport that is closed.
         finally:
             self._connections.discard(task)
             for end in (writer, upstream):
@@ -120,7 +120,7 @@ class Proxy:
 def _end_abruptly(writer: asyncio.StreamWriter) -> None:
     """Let a connection end with a reset when it is closed."""
     end: socket.socket = writer.get_extra_info("socket")
-    with suppress(OSError):  # it has ended
+    with suppress(OSError):  # It has ended.
         end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 

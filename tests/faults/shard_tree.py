@@ -10,9 +10,9 @@ from typing import Any, Final
 from tests.faults.stub import Act, Ask, Reply, open_gate, refusal, reply_with
 from tests.support.conditions import WireItem
 
-_SHARDS_AT_ONCE: Final = 2  # so that more of them take several answers
-_FIRST: Final = 100_000_000_000_000_000_000  # sequence numbers have 21 digits or more
-_PREFIX: Final = "shardId-00000000000000000000-"  # of every shard's name, on the wire
+_SHARDS_AT_ONCE: Final = 2  # So that more of them take several answers.
+_FIRST: Final = 100_000_000_000_000_000_000  # Sequence numbers have 21 digits or more.
+_PREFIX: Final = "shardId-00000000000000000000-"  # Of every shard's name, on the wire.
 
 
 @dataclass
@@ -20,17 +20,17 @@ class _Shard:
     parent: str | None
     first: int
     records: list[dict[str, Any]] = field(default_factory=list)
-    last: int | None = None  # once it is closed
-    trimmed: int = 0  # how many records are no longer there
+    last: int | None = None  # Once it is closed.
+    trimmed: int = 0  # How many records are no longer there.
     faults: list[Reply] = field(default_factory=list)
-    read: bool = False  # to its end
+    read: bool = False  # To its end.
     gate: asyncio.Event = field(default_factory=open_gate)
 
 
 class ShardTree:
     """A stream of one open shard, `root`, until it is split.
 
-    `asked` are the shards whose records were asked for, `early` those that were before their parent
+    `asked` are the shards whose records were requested, `early` those that were before their parent
     had been read to its end.
     """
 
@@ -43,7 +43,7 @@ class ShardTree:
 
     @property
     def acts(self) -> dict[str, Act]:
-        """What answers in place of DynamoDB Streams."""
+        """The answers in place of those of DynamoDB Streams."""
         return {
             "DescribeStream": self._describe,
             "GetShardIterator": self._iterator,
@@ -54,7 +54,7 @@ class ShardTree:
         """Add the record of a write to an open shard."""
         shard = self._shards[shard_id]
         assert shard.last is None, "nothing is written to closed shards"
-        told = {
+        data = {
             "ApproximateCreationDateTime": int(time.time()),
             "Keys": {name: new[name] for name in ("user_id", "seq")},
             "NewImage": new,
@@ -63,11 +63,11 @@ class ShardTree:
             "StreamViewType": "NEW_AND_OLD_IMAGES",
         }
         if old is not None:
-            told["OldImage"] = old
+            data["OldImage"] = old
         shard.records.append(
             {
                 "awsRegion": "eu-west-1",
-                "dynamodb": told,
+                "dynamodb": data,
                 "eventID": f"{self._number:032x}",
                 "eventName": "INSERT" if old is None else "MODIFY",
                 "eventSource": "aws:dynamodb",
@@ -82,17 +82,17 @@ class ShardTree:
             self._shards[child] = _Shard(shard_id, int(self._next_number()))
 
     def hold(self, *shard_ids: str) -> None:
-        """Let whoever asks for records of these shards wait."""
+        """Delay the answers to requests for records of these shards."""
         for shard_id in shard_ids:
             self._shards[shard_id].gate.clear()
 
     def release(self, *shard_ids: str) -> None:
-        """Answer those who wait."""
+        """Answer the delayed requests."""
         for shard_id in shard_ids:
             self._shards[shard_id].gate.set()
 
     def fail(self, shard_id: str, reply: Reply, times: int = 1) -> None:
-        """Answer so to who asks for records of a shard, so many times."""
+        """Answer so many requests for records of a shard with this failure."""
         self._shards[shard_id].faults = [reply] * times
 
     def trim(self, shard_id: str) -> None:

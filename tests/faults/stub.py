@@ -1,4 +1,4 @@
-"""DynamoDB Local with a temper: what it cannot do, such as throttle, is answered in its place."""
+"""DynamoDB Local with faults: throttling and others that it lacks are answered in its place."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _JSON: Final = {"content-type": "application/x-amz-json-1.0"}
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What is answered; `status` 0 stands for DynamoDB's own answer, with these headers over it."""
+    """An answer; `status` 0 stands for DynamoDB's own answer, with these headers over it."""
 
     status: int
     body: bytes = b""
@@ -42,16 +42,16 @@ def reply_with(content: dict[str, Any]) -> Reply:
     return Reply(200, body, {**_JSON, "x-amz-crc32": str(zlib.crc32(body))})
 
 
-#: What to answer the nth read, with this body; None lets it through.
+#: Returns the answer to the nth read, with this body; None lets it through.
 Script = Callable[[int, bytes], Reply | None]
-#: Asks DynamoDB itself, which must not refuse.
+#: Sends DynamoDB itself a request, which it must not refuse.
 Ask = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
-#: Answers an operation's requests in place of DynamoDB, which it may ask.
+#: Answers an operation's requests in place of DynamoDB, to which it may send requests.
 Act = Callable[[dict[str, Any], Ask], Awaitable[Reply]]
 
 
 def open_gate() -> asyncio.Event:
-    """Return a gate that lets everyone through until it is cleared."""
+    """Return a gate that lets all requests through until it is cleared."""
     gate = asyncio.Event()
     gate.set()
     return gate
@@ -61,10 +61,10 @@ def open_gate() -> asyncio.Event:
 class Stub:
     """Passes requests on to DynamoDB, unless `script` has an answer to a read.
 
-    What it lets through is answered by `acts`, by operation, where there is one. `reads` is how
-    many came, `most_at_once` how many of them at the same time. All wait for `gate`, which is open
-    unless a test closes it, then for one of the places of `width`, in which each stays `seconds`
-    longer than DynamoDB takes.
+    Requests that it lets through are answered by `acts`, by operation, where there is one. `reads`
+    is how many came, `most_at_once` how many of them at the same time. All wait for `gate`, which
+    is open unless a test closes it, then for one of the slots of `width`, in which each stays
+    `seconds` longer than DynamoDB takes.
     """
 
     upstream: str

@@ -1,4 +1,4 @@
-"""Places are for reads of DynamoDB alone: who needs none is served on a server without any left."""
+"""Admission limits reads of DynamoDB alone: other calls are served on a full server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.support.running import (
 async def _small(
     directory: Path, endpoint: str, table: str, queue: int = 0
 ) -> AsyncIterator[tuple[Service, Stub]]:
-    """Run a server with one place, and places in the queue."""
+    """Run a server that admits one read, and has a queue."""
     async with (
         open_stub(endpoint) as stub,
         open_service(
@@ -54,7 +54,7 @@ def _events_of(user: str) -> Any:
 async def test_a_full_server_refuses_reads_alone(
     tmp_path: Path, dynamodb_local: str, table: str
 ) -> None:
-    """What is cached, probes, explanations, the catalog and invalidations need no place."""
+    """Cached pages, probes, explanations, the catalog and invalidations need no admission."""
     async with _small(tmp_path, dynamodb_local, table) as (service, stub):
         await service.query(_events_of(USERS[0]))
         await service.query(_events_of(USERS[1]))
@@ -81,10 +81,10 @@ async def test_a_full_server_refuses_reads_alone(
         assert len((await slow).items) == len(EVENTS)
 
 
-async def test_a_stream_has_a_place_only_while_it_reads(
+async def test_a_stream_is_admitted_only_while_it_reads(
     tmp_path: Path, dynamodb_local: str, table: str
 ) -> None:
-    """A caller who takes a message now and then keeps nobody out, and waits its turn as well."""
+    """A caller that reads slowly blocks no other caller, and waits in the queue as well."""
     async with _small(tmp_path, dynamodb_local, table, queue=1) as (service, _):
         stream: Any = service.stream(query_spec("events"), page_size=1)
         for user in USERS[:4]:
@@ -96,7 +96,7 @@ async def test_a_stream_has_a_place_only_while_it_reads(
 async def test_streams_are_bounded_in_number(
     tmp_path: Path, dynamodb_local: str, table: str
 ) -> None:
-    """Whoever has too many open is refused another until one ends, however it does."""
+    """A caller with too many open streams is refused another until one ends in any way."""
     async with open_service(
         tmp_path,
         dynamodb_local,

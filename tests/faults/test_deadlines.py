@@ -1,4 +1,4 @@
-"""Callers' deadlines: however long they are, the server's own end their calls."""
+"""Callers' deadlines: the server's own deadline ends longer calls."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _YEAR: Final = 365 * 24 * 3600.0
 async def test_a_year_is_cut_to_the_servers_deadline(
     tmp_path: Path, dynamodb_local: str, table: str
 ) -> None:
-    """A caller that would wait for a year hears of the server's deadline when that has passed."""
+    """A caller with a deadline in a year gets DEADLINE_EXCEEDED after the server's own."""
     async with open_ground(
         tmp_path, dynamodb_local, table, backend_read_timeout=600.0, unary_deadline=0.5
     ) as ground:

@@ -1,4 +1,4 @@
-"""DynamoDB fails in every way there is, and callers get right answers or honest errors in time."""
+"""DynamoDB fails in every way, and callers get right answers or clear errors in time."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from tests.faults.proxy import DELAY_SECONDS, Weather
 from tests.faults.stub import Reply, Script, refusal
 from tests.support.lengths import PATIENCE, at_length, timely
 
-_GRACE: Final = 0.25  # seconds past its deadline in which every call has ended
-_SECONDS: Final = at_length(0.4, 2)  # of load; the fault comes soon and stays
-_LONGER: Final = {Weather.DRIP: 2, Weather.BLACKHOLE: 2}  # calls take long before they are refused
+_GRACE: Final = 0.25  # Seconds past its deadline in which every call has ended.
+_SECONDS: Final = at_length(0.4, 2)  # Of load; the fault comes soon and stays.
+_LONGER: Final = {Weather.DRIP: 2, Weather.BLACKHOLE: 2}  # Calls take long before they are refused.
 _AT_ONCE: Final = 6
 _RECOVERY: Final = PATIENCE
-_CALLS: Final = 60  # at least, while there is a fault
-_FIRST_RETRIES: Final = at_length(10, 0)  # of each table's budget; in the short form they show
+_CALLS: Final = 60  # At least, while there is a fault.
+_FIRST_RETRIES: Final = at_length(10, 0)  # Of each table's budget; in the short form they show.
 SEEDS: Final = at_length(1, 3)
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One fault: what DynamoDB answers, always or now and then, or the weather on the way.
+    """One fault: the answers of DynamoDB, constant or occasional, or the weather on the way.
 
     `codes` are those that callers see, none for no failure at all.
     """
@@ -76,7 +76,7 @@ def always(reply: Reply) -> Script:
 
 
 def now_and_then(reply: Reply) -> Script:
-    """Return a script that answers one read in twelve so, but not when it is asked again."""
+    """Return a script that answers one read in twelve so, but not its retry."""
     failed: set[bytes] = set()
 
     def answer(number: int, body: bytes) -> Reply | None:
@@ -94,9 +94,9 @@ def now_and_then(reply: Reply) -> Script:
 async def test_a_fault_is_survived(
     case: Case, seed: int, ground: Ground, report: Callable[[str, str, str], None]
 ) -> None:
-    """No wrong answer, none past its deadline, hardly more requests than calls; then all well.
+    """No answer is wrong or late, requests hardly exceed calls, and afterwards no call fails.
 
-    A seed decides in which order what is called, and in the midst of what the fault comes.
+    A seed decides the order of the calls, and during which of them the fault comes.
     """
     load = Load(ground.service, seed=len(CASES) * seed + CASES.index(case))
     await _warm_up(load)
@@ -135,7 +135,7 @@ async def test_a_fault_is_survived(
 
 
 async def _counts(ground: Ground) -> tuple[float, float, float, int]:
-    """Return how many attempts, retries and hits there were, and how many reads came."""
+    """Return the numbers of attempts, retries, hits and received reads."""
     attempts = await ground.metric("backend_calls_total")
     retries = await ground.metric("backend_retries_total")
     return attempts, retries, await ground.metric("reads_total", cache="HIT"), ground.stub.reads
@@ -166,17 +166,17 @@ async def _recover(load: Load) -> float:
 
 
 async def _break(ground: Ground, load: Load) -> None:
-    """Let reads fail until the table is left alone."""
+    """Let reads fail until the table's breaker opens."""
     ground.stub.script = always(refusal("ServiceUnavailable", 503))
     while not await ground.metric("breaker_refusals_total", table="events"):
         await load.run(6, 3)
     ground.stub.script = lambda number, body: None
 
 
-async def test_one_request_probes_a_table_that_was_left_alone(
+async def test_one_request_probes_a_table_behind_an_open_breaker(
     ground: Ground, report: Callable[[str, str, str], None]
 ) -> None:
-    """However many callers come when the cool-down has passed; all are served after it."""
+    """One of many callers probes after the open time of the breaker; all are served after it."""
     load = Load(ground.service, seed=1)
     await _break(ground, load)
     await asyncio.sleep(0.5)
@@ -184,7 +184,7 @@ async def test_one_request_probes_a_table_that_was_left_alone(
     ground.stub.gate.clear()
     ending = asyncio.as_completed([load.read(user) for user in USERS])
     outcomes = [await next(ending) for _ in USERS[1:]]
-    ground.stub.gate.set()  # for the probe, which is the only one left
+    ground.stub.gate.set()  # For the probe, which is the only one left.
     outcomes.append(await next(ending))
     probes = ground.stub.reads - reads
     report("half-open breaker", "1 probe", f"{probes} for {len(USERS)} callers at once")
@@ -197,7 +197,7 @@ async def test_one_request_probes_a_table_that_was_left_alone(
     assert (await load.run(20, 10)).right == 20
 
 
-async def test_a_cached_page_is_served_while_its_table_is_left_alone(ground: Ground) -> None:
+async def test_a_cached_page_is_served_while_the_breaker_is_open(ground: Ground) -> None:
     """Breakers act on requests to DynamoDB alone."""
     load = Load(ground.service, seed=2)
     assert await load.has_cached(USERS[3])
@@ -205,8 +205,8 @@ async def test_a_cached_page_is_served_while_its_table_is_left_alone(ground: Gro
     assert await load.has_cached(USERS[3])
 
 
-async def test_a_hot_partition_is_left_alone_by_itself(ground: Ground) -> None:
-    """Other partitions of the table are read as if nothing was."""
+async def test_a_hot_partition_has_a_breaker_of_its_own(ground: Ground) -> None:
+    """Other partitions of the table are read as before."""
     hot = refusal(
         "ThrottlingException", throttlingReasons=[{"reason": "TableReadKeyRangeThroughputExceeded"}]
     )
@@ -222,11 +222,11 @@ async def test_a_hot_partition_is_left_alone_by_itself(ground: Ground) -> None:
     assert await ground.metric("open_partition_breakers") == 0
 
 
-async def test_clients_are_told_to_stop_when_the_budget_is_spent(ground: Ground) -> None:
-    """Retries on top of theirs would only add to a table's trouble."""
+async def test_clients_learn_not_to_retry_when_the_budget_is_spent(ground: Ground) -> None:
+    """Clients' retries on top of the server's would only add to a table's load."""
     load = Load(ground.service, seed=4)
     await _warm_up(load)
-    assert (await load.run(30, 5)).right == 30  # so that the failures to come open no breaker
+    assert (await load.run(30, 5)).right == 30  # So that the failures to come open no breaker.
     ground.stub.script = always(refusal("ThrottlingException"))
     refusals = [(await load.read(USERS[0])).refusals[0] for _ in range(6)]
     pushbacks = [refusal.trailing.get("grpc-retry-pushback-ms") for refusal in refusals]

@@ -1,6 +1,6 @@
-"""DynamoDB ends an answer at 1 MB before it filters; DynamoDB Local does not count what it rejects.
+"""DynamoDB ends an answer at 1 MB before it filters; DynamoDB Local does not count rejected items.
 
-Its answers are cut to where 1 MB would end, so items, positions and what the filter does are its
+Its answers are cut where 1 MB would end, so items, cursors and the effect of the filter are its
 own.
 """
 
@@ -25,18 +25,18 @@ from tests.support.dynamodb import create_table, open_client, put_items
 from tests.support.running import Service, query_spec
 
 _USERS: Final = ("u-1", "u-2")
-_EVENTS: Final = range(1, 161)  # of each user
+_EVENTS: Final = range(1, 161)  # Of each user.
 _RARE: Final = frozenset({90, 91, 92, 93, 94, 95, 140, 141, 159})
-_PER_MEGABYTE: Final = 8  # items, each as if of 128 KB
+_PER_MEGABYTE: Final = 8  # Items, each as if of 128 KB.
 _UNITS_PER_ITEM: Final = 16.0
 _PAGE: Final = 4
-_INTERVAL: Final = 0.1  # between a stream's messages
+_INTERVAL: Final = 0.1  # Between a stream's messages.
 _BYPASS: Final = query_pb2.CachePolicy(mode=query_pb2.CACHE_MODE_BYPASS)
 
 
 @dataclass
 class Megabytes:
-    """Ends answers at 1 MB of what was evaluated; `answers` are those given, in order."""
+    """Ends answers at 1 MB of evaluated items; `answers` are those given, in order."""
 
     answers: list[dict[str, Any]] = field(default_factory=list)
 
@@ -50,12 +50,12 @@ class Megabytes:
 
     @property
     def scanned(self) -> int:
-        """How many items were evaluated."""
+        """The number of evaluated items."""
         return sum(answer["ScannedCount"] for answer in self.answers)
 
     @property
     def longest_void(self) -> int:
-        """How many answers in a row held nothing although more was to come."""
+        """The longest run of answers without items although more was to come."""
         empty = (not answer["Count"] and "LastEvaluatedKey" in answer for answer in self.answers)
         return max((len(list(run)) for is_empty, run in groupby(empty) if is_empty), default=0)
 
@@ -78,7 +78,7 @@ class Case:
 
     @property
     def wanted(self) -> list[tuple[str, int]]:
-        """What it gives."""
+        """Its expected items."""
         return sorted((user, seq) for user in self.users for seq in _RARE)
 
 
@@ -119,13 +119,13 @@ def _event(user: str, seq: int) -> dict[str, Any]:
 async def cut(
     tmp_path: Path, dynamodb_local: str, megabytes_table: str
 ) -> AsyncIterator[tuple[Ground, Megabytes]]:
-    """A server, and what ends the answers it gets."""
+    """A server, and the component that cuts the answers it gets."""
     megabytes = Megabytes()
     async with open_ground(
         tmp_path,
         dynamodb_local,
         megabytes_table,
-        declared={"allow_scan": True, "sparse": "allow"},
+        config={"allow_scan": True, "sparse": "allow"},
         acts={"Query": megabytes.answer, "Scan": megabytes.answer},
         stream_interval=_INTERVAL,
     ) as ground:
@@ -151,10 +151,10 @@ async def _pages(service: Service, case: Case, **fields: Any) -> list[QueryRespo
 async def test_pages_are_full_however_many_answers_are_empty(
     case: Case, cut: tuple[Ground, Megabytes], report: Callable[[str, str, str], None]
 ) -> None:
-    """They end when nothing follows, and tell of all that they took. Counts are as exact."""
+    """Pages end when nothing follows, and report their whole cost. Counts are as exact."""
     ground, megabytes = cut
     pages = await _pages(ground.service, case)
-    told = [
+    reported = [
         sum(page.stats.items_scanned for page in pages),
         sum(page.stats.backend_calls for page in pages),
         sum(page.stats.read_units for page in pages),
@@ -166,15 +166,15 @@ async def test_pages_are_full_however_many_answers_are_empty(
     sizes = [len(page.items) for page in pages]
     report(
         f"1 MB before the filter, {case.name}",
-        f"{len(case.wanted)} items on pages of {_PAGE}, each once; what it took is told",
+        f"{len(case.wanted)} items on pages of {_PAGE}, each once; what it took is reported",
         f"pages of {sizes}, {len(set(seen))} different items; {void} empty answers in a row; "
-        f"items, calls and units told {told}, taken {took}",
+        f"items, calls and units reported {reported}, taken {took}",
     )
     assert sorted(seen) == case.wanted
     assert set(sizes[:-1]) == {_PAGE}
     assert {page.end for page in pages[:-1]} == {query_pb2.PAGE_END_PAGE_FULL}
     assert pages[-1].end == query_pb2.PAGE_END_EXHAUSTED
-    assert told == took
+    assert reported == took
     assert void > 2
     assert count.total.value == len(case.wanted)
 
@@ -213,12 +213,12 @@ async def test_a_budget_cuts_among_empty_answers(
 
 
 @pytest.mark.parametrize("cache", [query_pb2.CachePolicy(), _BYPASS], ids=["cached", "bypassed"])
-async def test_a_stream_reports_where_it_is_while_answers_are_empty(
+async def test_a_stream_reports_its_cursor_while_answers_are_empty(
     cache: query_pb2.CachePolicy,
     cut: tuple[Ground, Megabytes],
     report: Callable[[str, str, str], None],
 ) -> None:
-    """From each message on, another stream gives what was yet to come: nothing lost or twice."""
+    """From each message on, another stream gives the remaining items: none is lost or repeated."""
     ground, _ = cut
     ground.stub.seconds = _INTERVAL / 2
     messages = await ground.service.messages(ONE.spec, page_size=_PAGE, cache=cache)

@@ -1,4 +1,4 @@
-"""A flood from one address without a key: what it holds is bounded, and the server goes on."""
+"""A flood from one address without a key: its resources are bounded, and the server goes on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.slow_client import slow_client
 
 _STAYING: Final = ApiKey("staying", roles=("admin",))
 _LEAVING: Final = ApiKey("leaving", roles=("admin",))
-_DELAY, _GRACE, _RELOAD = 1.0, 2.0, 1.0  # seconds
+_DELAY, _GRACE, _RELOAD = 1.0, 2.0, 1.0  # Seconds.
 _ARGUMENTS: Final = (
     f"--drain-delay={_DELAY}",
     f"--drain-grace={_GRACE}",
@@ -36,7 +36,7 @@ _ARGUMENTS: Final = (
 _FLOOD: Final = Flood(
     half_sent=at_length(4, 16), silent=at_length(6, 30), idle=at_length(100, 1_200)
 )
-_MOST_GROWTH: Final = 150  # MB
+_MOST_GROWTH: Final = 150  # MB.
 
 
 @asynccontextmanager
@@ -45,7 +45,7 @@ async def _server(directory: Path) -> AsyncIterator[ServerProcess]:
         {"discover": ["*"]},
         keys_file(_STAYING, _LEAVING),
         directory,
-        endpoint_url="http://127.0.0.1:1",  # which nobody asks
+        endpoint_url="http://127.0.0.1:1",  # Not requested by the flood.
         args=_ARGUMENTS,
     ) as server:
         yield server
@@ -56,7 +56,7 @@ def _descriptors(server: ServerProcess) -> list[int]:
 
 
 async def _probe(address: str) -> float:
-    """Return how long the server takes to say on a new connection that it lives."""
+    """Return how long the server takes to report liveness on a new connection."""
     began = time.monotonic()
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(address, options=options) as channel:
@@ -75,7 +75,7 @@ async def _probe_on(address: str, probes: list[float]) -> None:
 
 
 async def _key_is_refused(server: ServerProcess, channel: grpc.aio.Channel) -> float:
-    """Take a key out of the file; return how long it goes on."""
+    """Remove a key from the file; return the seconds for which it is still accepted."""
     stub = CacheServiceStub(channel)
 
     async def refused() -> bool:
@@ -108,7 +108,7 @@ def _write_keys(server: ServerProcess) -> None:
 async def test_a_flood_without_a_key(
     tmp_path: Path, report: Callable[[str, str, str], None]
 ) -> None:
-    """Memory, probes, reloads and the end of the server stay as they are promised."""
+    """Memory, probes, reloads and the end of the server stay within their bounds."""
     async with (
         _server(tmp_path) as server,
         grpc.aio.insecure_channel(server.address) as channel,
@@ -145,7 +145,7 @@ async def test_a_flood_without_a_key(
         assert seconds <= _DELAY + _GRACE + 2
 
 
-async def test_a_removed_key_ends_when_no_descriptor_is_left(tmp_path: Path) -> None:
+async def test_a_removed_key_is_refused_without_free_descriptors(tmp_path: Path) -> None:
     """The keys file is read though connections have used up all descriptors of the server."""
     async with (
         _server(tmp_path) as server,

@@ -14,15 +14,15 @@ import pytest
 
 from tests.support.lengths import FULL, at_length
 
-_SECONDS: Final = at_length(3, 150)  # of each
+_SECONDS: Final = at_length(3, 150)  # Seconds of each target.
 _SCRIPT: Final = Path(__file__).parent / "fuzzer.py"
 
 
 @pytest.mark.parametrize("target", ["expressions", "tokens"])
-def test_no_bytes_do_what_they_should_not(
+def test_no_bytes_are_misread(
     target: str, tmp_path: Path, report: Callable[[str, str, str], None]
 ) -> None:
-    """An expression is refused in order or means what it prints as; no token but ours opens."""
+    """An expression is refused or means the same when printed; no foreign token decrypts."""
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     ended = subprocess.run(

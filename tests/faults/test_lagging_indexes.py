@@ -1,7 +1,7 @@
 """Global indexes that follow their table late, as DynamoDB's do and DynamoDB Local's never.
 
-What an index shows comes from a second table, which is what the first one was when the index last
-caught up. So positions, filters and projections are DynamoDB's own.
+An index shows the items of a second table, a copy of the first one when the index last caught up.
+So cursors, filters and projections are DynamoDB's own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.support.dynamodb import create_table, open_client, put_items
 from tests.support.lengths import PATIENCE, at_length
 from tests.support.running import Service, make_key, numbers, query_spec
 
-_QUARANTINE: Final = at_length(6.0, 3.0)  # seconds, in which a slow machine reads three pages
+_QUARANTINE: Final = at_length(6.0, 3.0)  # Seconds, in which a slow machine reads three pages.
 _BYPASS: Final = query_pb2.CachePolicy(mode=query_pb2.CACHE_MODE_BYPASS)
 _INDEXES: Final = (
     Index("by_state", False, ("state",), ("due",)),
@@ -51,7 +51,7 @@ def _job(number: int, **changed: Any) -> WireItem:
 
 @dataclass
 class LateIndexes:
-    """A table of jobs, and what its indexes show of it until they `catch_up`."""
+    """A table of jobs, and the state that its indexes show until they `catch_up`."""
 
     client: Any
     table: str
@@ -59,7 +59,7 @@ class LateIndexes:
     pending: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     async def answer(self, request: dict[str, Any], ask: Ask) -> Reply:
-        """Answer a Query, of an index by what it shows."""
+        """Return the answer to a Query; that of an index is of the state it shows."""
         table = self.shown if "IndexName" in request else self.table
         return reply_with(await ask({**request, "TableName": table}))
 
@@ -72,7 +72,7 @@ class LateIndexes:
         await self._write("delete_item", Key={"job": {"N": str(number)}})
 
     async def catch_up(self) -> None:
-        """Let the indexes show what has been written."""
+        """Let the indexes show the written items."""
         for operation, request in self.pending:
             await self._ask(self.shown, operation, request)
         self.pending.clear()
@@ -104,7 +104,7 @@ async def service(late: LateIndexes, tmp_path: Path, dynamodb_local: str) -> Asy
         tmp_path,
         dynamodb_local,
         late.table,
-        declared={"sparse": "allow"},
+        config={"sparse": "allow"},
         acts={"Query": late.answer},
         keys=[make_key("admin", roles=["reader", "admin"])],
         cache_index_quarantine=_QUARANTINE,
@@ -115,7 +115,7 @@ async def service(late: LateIndexes, tmp_path: Path, dynamodb_local: str) -> Asy
 async def test_an_index_is_not_cached_before_it_has_had_time_to_follow(
     late: LateIndexes, service: Service, report: Callable[[str, str, str], None]
 ) -> None:
-    """What it shows after an invalidation is served, and cached once the quarantine is over."""
+    """A page read after an invalidation is served, and cached once the quarantine is over."""
 
     async def ask() -> QueryResponse:
         return await service.query(query_spec("events", "state = 'open'", index="by_state"))
@@ -149,7 +149,7 @@ async def test_an_index_is_not_cached_before_it_has_had_time_to_follow(
     assert last.cache.status == query_pb2.CACHE_STATUS_HIT
 
 
-async def _walk(service: Service, token: str = "") -> tuple[list[list[int]], list[str]]:
+async def _read_pages(service: Service, token: str = "") -> tuple[list[list[int]], list[str]]:
     """Return the jobs of ann's that are fine, by page, and the tokens."""
     spec = query_spec("events", "owner = 'ann' AND note = 'fine'", index="by_owner")
     pages: list[list[int]] = []
@@ -161,21 +161,21 @@ async def _walk(service: Service, token: str = "") -> tuple[list[list[int]], lis
     return pages, tokens[1:]
 
 
-async def test_what_an_index_still_shows_is_looked_at_again(
+async def test_items_that_an_index_still_shows_are_checked_again(
     late: LateIndexes, service: Service, report: Callable[[str, str, str], None]
 ) -> None:
-    """Items that are no longer what is asked for are dropped; the others keep their places."""
-    whole, tokens = await _walk(service)
+    """Items that no longer match are dropped; the others keep their order."""
+    whole, tokens = await _read_pages(service)
     await late.put(_job(3, owner={"S": "bob"}))
     await late.delete(4)
     await late.put(_job(5, due={"N": "50"}))
     await late.put(_job(6, note={"S": "void"}))
     await late.put(_job(7, state={"S": "done"}))
     await late.put(_job(13))
-    lagging, later = await _walk(service, tokens[0])
+    lagging, later = await _read_pages(service, tokens[0])
     await late.catch_up()
-    followed, _ = await _walk(service, later[0])
-    anew, _ = await _walk(service)
+    followed, _ = await _read_pages(service, later[0])
+    anew, _ = await _read_pages(service)
     report(
         "items change while an index lags: 4 of 12 no longer match, 1 is new",
         "dropped until the index follows; of others none lost, none twice; pages of 2",

@@ -38,8 +38,8 @@ _KINDS: Final = tuple(VALUES) if FULL else SHORT
 _AT_ONCE: Final = 20
 _KEYS: Final = 100
 _MEBIBYTES_EACH: Final = 40
-_DEADLINE: Final = 300.0  # DynamoDB Local takes seconds to write out an item of numbers
-_READY_TIMEOUT: Final = 120.0  # as DynamoDB Local is busy for a while after such writes
+_DEADLINE: Final = 300.0  # DynamoDB Local takes seconds to write out an item of numbers.
+_READY_TIMEOUT: Final = 120.0  # As DynamoDB Local is busy for a while after such writes.
 _READER: Final = ApiKey("reader")
 _BYPASS: Final = CachePolicy(mode=CACHE_MODE_BYPASS)
 _CATALOG: Final = {"tables": {"large": {"table": "large"}}}
@@ -84,7 +84,7 @@ def server(
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def caller(server: ServerProcess) -> AsyncIterator[Caller]:
-    """A caller of it, with gRPC's usual limit on what it receives."""
+    """A caller of it, with gRPC's usual limit on received messages."""
     async with open_caller(server.address, _READER.text) as opened:
         yield opened
 
@@ -93,7 +93,7 @@ async def caller(server: ServerProcess) -> AsyncIterator[Caller]:
 async def test_an_item_of_any_type_is_read_by_every_method(
     server: ServerProcess, caller: Caller, large: tuple[str, dict[str, WireItem]], kind: str
 ) -> None:
-    """As Query, StreamQuery and BatchGetItems give it, it is what was written."""
+    """Query, StreamQuery and BatchGetItems return the item as it was written."""
     query = spec("large", "id = :i", {"i": {"S": kind}})
     page = await caller.query(QueryRequest(query=query, cache=_BYPASS), deadline=_DEADLINE)
     messages = [
@@ -116,7 +116,7 @@ async def test_an_item_of_any_type_is_read_by_every_method(
 async def test_reads_of_large_items_at_once_take_bounded_memory(
     tmp_path: Path, kind: str, report: Callable[[str, str, str], None]
 ) -> None:
-    """Twenty of them take no more than twenty times 40 MB, whatever DynamoDB writes out."""
+    """Twenty of them take at most twenty times 40 MB, however DynamoDB writes them out."""
     items = [_item(kind)] * (3 if kind == "three at a time" else 1)
     query = spec("large", "id = :i", {"i": {"S": "a"}})
     request = QueryRequest(query=query, cache=_BYPASS)
@@ -145,7 +145,7 @@ async def test_reads_of_large_items_at_once_take_bounded_memory(
 async def test_batches_of_large_items_at_once_take_bounded_memory(
     tmp_path: Path, kind: str, report: Callable[[str, str, str], None]
 ) -> None:
-    """Twenty that ask for a hundred of them each take no more than twenty times 40 MB."""
+    """Twenty requests for a hundred of them each take at most twenty times 40 MB."""
     keys = [
         Item(attributes={"id": AttributeValue(s=str(number)), "at": AttributeValue(n="0")})
         for number in range(_KEYS)
@@ -181,5 +181,5 @@ async def test_batches_of_large_items_at_once_take_bounded_memory(
 def _item(kind: str) -> WireItem:
     item = {"id": {"S": "a"}, "at": {"N": "0"}, "data": VALUES["string"](390_000)}
     if kind != "string":
-        item["data"] = {"L": [{"N": "1" + "0" * 125}] * 120_000}  # 16 MB of JSON
+        item["data"] = {"L": [{"N": "1" + "0" * 125}] * 120_000}  # 16 MB of JSON.
     return item

@@ -1,4 +1,4 @@
-"""Scrapers of the metrics hang in every way there is, and callers do not notice."""
+"""Scrapers of the metrics hang in every way, and callers do not notice."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.support.lengths import PATIENCE, at_length, timely
 
 _SCRAPERS: Final = 60
 _CALLS: Final = 120
-_SAID: Final = (b"", b"GET /met", b"GET /metrics HTTP/1.1\r\n\r\n")  # of the last no answer is read
+_SAID: Final = (b"", b"GET /met", b"GET /metrics HTTP/1.1\r\n\r\n")  # The last answer is not read.
 
 
 @pytest.mark.parametrize("seed", range(at_length(1, 3)))
 async def test_hung_scrapers_are_not_noticed(
     seed: int, ground: Ground, report: Callable[[str, str, str], None]
 ) -> None:
-    """Every call is answered rightly and in time, and so is a scraper that is well."""
+    """Every call is answered correctly and in time, and so is a healthy scraper."""
     load = Load(ground.service, seed)
     assert (await load.run(20, 5)).right
     assert ground.service.app.metrics_port is not None

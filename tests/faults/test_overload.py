@@ -1,4 +1,4 @@
-"""More load than DynamoDB or a core can bear: what can be served is, the rest hears at once."""
+"""Overload of DynamoDB or a core: the server serves its capacity and refuses the rest at once."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ pytestmark = pytest.mark.measures
 
 _NOISY: Final = ApiKey("noisy")
 _QUIET: Final = ApiKey("quiet")
-_PLACES: Final = 8
-_ARGUMENTS: Final = (f"--max-concurrent-reads={_PLACES}", "--admission-queue=16")
+_CAPACITY: Final = 8
+_ARGUMENTS: Final = (f"--max-concurrent-reads={_CAPACITY}", "--admission-queue=16")
 _SECONDS: Final = 60
-_TIMES: Final = 3  # what can be served
-_CALLERS: Final = 90  # so many that most of them are not waiting for an answer
+_TIMES: Final = 3  # Calls per second of the capacity.
+_CALLERS: Final = 90  # So many that most of them are not waiting for an answer.
 _QUIET_PER_SECOND: Final = 10.0
 _REFUSED_IN: Final = 0.02
-_HEARD_IN: Final = 0.1  # by callers, who share a core with DynamoDB Local
+_SEEN_IN: Final = 0.1  # Seconds, by callers that share a core with DynamoDB Local.
 _PROBED_IN: Final = 1.0
-_GOODPUT: Final = 0.8  # of the peak
+_GOODPUT: Final = 0.8  # Of the peak.
 _QUIET_ERRORS: Final = 0.01
 _RECOVERY: Final = 5.0
-_FLOOD: Final = 400  # calls under way
+_FLOOD: Final = 400  # Calls under way.
 
 
 @asynccontextmanager
@@ -73,7 +73,7 @@ def _request(user: str, mode: CacheMode.ValueType) -> QueryRequest:
 
 
 def _reads(channel: grpc.aio.Channel, key: ApiKey) -> Callable[[], Awaitable[None]]:
-    """Return what makes one call that reads DynamoDB."""
+    """Return a function that makes one call that reads DynamoDB."""
     queries = QueryServiceStub(channel)
     numbers = count()
 
@@ -92,19 +92,19 @@ def _channel(address: str) -> grpc.aio.Channel:
 
 
 async def _recovered(read: Callable[[], Awaitable[None]], peak: float) -> float:
-    """Return the seconds until calls that can all be served are, as fast as ever."""
+    """Return the seconds until calls within the capacity are all served, as fast as before."""
     began = time.monotonic()
     while True:
-        tally = await call_at_pace(read, _PLACES // 2, 0.5, peak / 2)
-        if tally.error_rate == 0:
-            return time.monotonic() - began - tally.seconds
+        outcomes = await call_at_pace(read, _CAPACITY // 2, 0.5, peak / 2)
+        if outcomes.error_rate == 0:
+            return time.monotonic() - began - outcomes.seconds
         assert time.monotonic() - began < _RECOVERY + 1, "it does not recover"
 
 
 async def test_more_reads_than_dynamodb_can_answer(
     tmp_path: Path, dynamodb_local: str, table: str, report: Callable[[str, str, str], None]
 ) -> None:
-    """Most of what can be served is, and who asks for little does not suffer for who asks most."""
+    """Capacity is mostly used; callers with few calls do not suffer from others."""
     async with (
         _server(tmp_path, dynamodb_local, table) as (server, stub),
         _channel(server.address) as loud,
@@ -112,8 +112,8 @@ async def test_more_reads_than_dynamodb_can_answer(
     ):
         noisy, quiet = _reads(loud, _NOISY), _reads(soft, _QUIET)
         stub.width, stub.seconds = asyncio.Semaphore(4), 0.04
-        await call_at_pace(noisy, _PLACES, 1.0, None)
-        peak = (await call_at_pace(noisy, _PLACES, 10, None)).goodput
+        await call_at_pace(noisy, _CAPACITY, 1.0, None)
+        peak = (await call_at_pace(noisy, _CAPACITY, 10, None)).goodput
         probes: list[float] = []
         probing = asyncio.create_task(probe(server.address, probes))
         load, few = await asyncio.gather(
@@ -124,7 +124,7 @@ async def test_more_reads_than_dynamodb_can_answer(
         await ended(probing)
 
     goodput = load.goodput + few.goodput
-    refused, heard = (percentile(each, 0.99) for each in (_refusals(server), load.refused))
+    refused, seen = (percentile(each, 0.99) for each in (_refusals(server), load.refused))
     report(
         f"DynamoDB-bound overload, {_TIMES} times for {_SECONDS} s",
         "goodput ≥ 80 % of peak, refusals < 20 ms in the server (p99) and < 100 ms at callers, who "
@@ -132,7 +132,7 @@ async def test_more_reads_than_dynamodb_can_answer(
         "quiet principal's errors ≤ 1 %",
         f"goodput {goodput:.0f}/s of {peak:.0f}/s ({goodput / peak:.0%}), {load.calls} calls "
         f"({load.calls / load.seconds / peak:.1f} times), {len(load.refused)} refused in "
-        f"{refused * 1000:.1f} ms (p99; {heard * 1000:.1f} ms at callers), "
+        f"{refused * 1000:.1f} ms (p99; {seen * 1000:.1f} ms at callers), "
         f"{len(load.failed)} failed otherwise; "
         f"{len(probes)} probes, latest {max(probes):.3f} s; recovered in {recovery:.1f} s; "
         f"quiet: {few.error_rate:.2%} of {few.calls} failed, p99 "
@@ -142,7 +142,7 @@ async def test_more_reads_than_dynamodb_can_answer(
     assert load.calls > 0.9 * _TIMES * peak * _SECONDS, "that was no overload"
     assert load.refused
     assert refused < _REFUSED_IN
-    assert heard < _HEARD_IN
+    assert seen < _SEEN_IN
     assert not load.failed
     assert probes
     assert max(probes) < _PROBED_IN
@@ -151,7 +151,7 @@ async def test_more_reads_than_dynamodb_can_answer(
 
 
 def _refusals(server: ServerProcess) -> list[float]:
-    """Return how long calls took that were refused, in seconds, as the access log has it."""
+    """Return the seconds that refused calls took, according to the access log."""
     return [
         record["duration_ms"] / 1000
         for record in server.records
@@ -162,7 +162,7 @@ def _refusals(server: ServerProcess) -> list[float]:
 async def test_more_hits_than_a_core_can_answer(
     tmp_path: Path, dynamodb_local: str, table: str, report: Callable[[str, str, str], None]
 ) -> None:
-    """Probes are answered in between, and the queue is gone as soon as the load is."""
+    """Probes are answered in between, and the queue is empty as soon as the load ends."""
     seconds = 30
     context = get_context("spawn")
     async with _server(tmp_path, dynamodb_local, table) as (server, _):
@@ -179,7 +179,7 @@ async def test_more_hits_than_a_core_can_answer(
                 work = partial(make_calls, connections=5, in_flight=in_flight, seconds=length)
                 return loop.run_in_executor(pool, work, server.address, call)
 
-            await run(1, 0.5)  # fills the cache
+            await run(1, 0.5)  # Fills the cache.
             normal = await run(10, 2.0)
             probes: list[float] = []
             probing = asyncio.create_task(probe(server.address, probes))

@@ -17,7 +17,7 @@ from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
 from tests.faults.cores import a_core_of_its_own
 from tests.faults.heavy_queries import HEAVY_QUERIES
 from tests.faults.load import USERS
-from tests.faults.pacing import Tally, call_at_pace, percentile
+from tests.faults.pacing import CallOutcomes, call_at_pace, percentile
 from tests.support.access import ApiKey, keys_file
 from tests.support.lengths import FULL, at_length
 from tests.support.messages import spec
@@ -27,9 +27,9 @@ from tests.support.redis_server import RedisServer
 _HEAVY: Final = ApiKey("heavy")
 _QUIET: Final = ApiKey("quiet")
 _SECONDS: Final = at_length(1, 8)
-_MOST_ROUNDS: Final = 60  # a slow machine needs several to use its planning time up
+_MOST_ROUNDS: Final = 60  # A slow machine needs several to use its planning time up.
 _CALLERS: Final = 8
-_PER_SECOND: Final = 100.0  # what the default class allows is ten times as many
+_PER_SECOND: Final = 100.0  # The default class allows ten times as many.
 _TIMES: Final = 5.0
 
 
@@ -38,7 +38,7 @@ def _channel(address: str) -> grpc.aio.Channel:
 
 
 def _explaining(channel: grpc.aio.Channel, requests: Sequence[bytes]) -> Any:
-    """Return what has a query planned with each call: they are too large to be remembered."""
+    """Return a function that has a query planned with each call: too large to be remembered."""
     explain: Any = channel.unary_unary("/dynamodb_processor.v1.QueryService/ExplainQuery")
     following = cycle(requests)
 
@@ -49,7 +49,7 @@ def _explaining(channel: grpc.aio.Channel, requests: Sequence[bytes]) -> Any:
 
 
 def _hitting(channel: grpc.aio.Channel) -> Callable[[], Awaitable[None]]:
-    """Return what gets one cached page."""
+    """Return a function that gets one cached page."""
     queries = QueryServiceStub(channel)
     request = QueryRequest(query=spec("events", f"user_id = '{USERS[0]}'"))
 
@@ -60,12 +60,12 @@ def _hitting(channel: grpc.aio.Channel) -> Callable[[], Awaitable[None]]:
     return call
 
 
-async def _until_refused(call: Callable[[], Awaitable[None]]) -> Tally:
+async def _until_refused(call: Callable[[], Awaitable[None]]) -> CallOutcomes:
     """Make heavy calls in rounds of `_SECONDS` until some are refused; return the last round.
 
     A principal may use a second of planning time at once, which takes a slow machine longer.
     """
-    load = Tally()
+    load = CallOutcomes()
     for _ in range(_MOST_ROUNDS):
         load = await call_at_pace(call, _CALLERS, _SECONDS, _PER_SECOND)
         if load.refused or load.failed:
@@ -84,7 +84,7 @@ async def test_planning_of_one_principal_leaves_another_its_answers(
 ) -> None:
     """Queries that take long to plan are refused beyond their share, and planned beside the loop.
 
-    Whatever the store of the limits of calls: planning time is counted by each replica.
+    Each replica counts planning time itself, with any store of call limits.
     """
     shared = [f"--rate-limit-store={store}"]
     environment = {"DYNAMODB_PROCESSOR_TOKEN_KEYS": "k:" + "A" * 43}

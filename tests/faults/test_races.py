@@ -27,9 +27,9 @@ from tests.unit.cache.schedules import (
 from tests.unit.cache.shared_model import REPLICAS, SharedModel
 
 SCHEDULES: Final = at_length(24, 240)
-# More at a time would keep the loop so busy that most of what is asked of Redis comes too late.
+# More at a time would keep the loop so busy that most commands to Redis would come too late.
 SIDE_BY_SIDE: Final = 40
-# So short that much of what happens in a few seconds happens after it.
+# So short that many events of a few seconds happen after it.
 QUARANTINE: Final = Quarantine(table=0.3, index=1.0)
 AROUND_QUARANTINES: Final = ((0.7, 0.8),)
 KINDS: Final = (
@@ -40,24 +40,24 @@ KINDS: Final = (
 
 @pytest_asyncio.fixture
 async def control(redis_server: RedisServer) -> AsyncIterator[Redis]:
-    """A client that does to Redis what goes wrong."""
+    """A client that injects the faults of Redis."""
     async with Redis.from_url(redis_server.url) as client:
         yield client
 
 
 def make_real_setting(random: Random) -> Setting:
-    """Return what one schedule is played on: times are shorter than where they cost nothing."""
+    """Return the setting of one schedule: times are shorter than where they cost nothing."""
     setting = make_shared_setting(random)
-    declared = {
+    config = {
         "cache_ttl": random.choice([0.5, 2.0, 300.0]),
         "stale_while_revalidate": random.choice([0.0, 2.0]),
         "stale_if_error": random.choice([0.0, 60.0]),
     }
-    return replace(setting, declared=declared, quarantine=QUARANTINE)
+    return replace(setting, declared=config, quarantine=QUARANTINE)
 
 
 def make_real_steps(random: Random) -> list[Step]:
-    """Return something that happens, sooner than where time costs nothing."""
+    """Return one step, which comes sooner than where time costs nothing."""
     step = make_shared_step(random)
     if step.act == "read":
         step = replace(step, takes=step.takes / 4)
@@ -67,19 +67,19 @@ def make_real_steps(random: Random) -> list[Step]:
 async def test_nothing_older_than_an_acknowledged_invalidation_is_served(
     redis_server: RedisServer, control: Redis, report: Callable[[str, str, str], None]
 ) -> None:
-    """By either replica, whatever Redis loses and however often connections break.
+    """This holds at either replica, with any lost data and any broken connections.
 
-    Schedules are played side by side, each under a prefix of its own. What comes when differs from
-    run to run; each answer is judged by when it was asked for and what had been acknowledged then.
+    Schedules run side by side, each under a prefix of its own. The order of events differs from run
+    to run; each answer is judged by its request time and the invalidations acknowledged until then.
     """
     answers: Counter[str] = Counter()
-    places = asyncio.Semaphore(SIDE_BY_SIDE)
+    slots = asyncio.Semaphore(SIDE_BY_SIDE)
 
     first = Random().randrange(2**32) if FULL else 0
 
     async def play(seed: int) -> None:
         random = Random(seed)
-        async with places:
+        async with slots:
             prefix = f"races-{seed}:"
             tier = FragileRedis(redis_server.url, prefix, REPLICAS, control, random)
             model = SharedModel(make_real_setting(random), tier, random)

@@ -1,4 +1,4 @@
-"""What replicas share fails in every way there is, and no answer is wrong, late or refused."""
+"""The shared Redis fails in every way, and no answer is wrong, late or refused."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from tests.support.redis_server import RedisServer
 from tests.support.running import UNLIMITED, Service, eventually, make_key, open_service, query_spec
 from tests.support.scraping import metric
 
-_GRACE: Final = 0.25  # seconds past its deadline in which every call has ended
-_SECONDS: Final = at_length(1, 2)  # of load; the fault comes in the first half and stays
+_GRACE: Final = 0.25  # Seconds past its deadline in which every call has ended.
+_SECONDS: Final = at_length(1, 2)  # Of load; the fault comes in the first half and stays.
 _RECOVERY: Final = PATIENCE
 SEEDS: Final = at_length(1, 3)
 
 
 @dataclass(frozen=True, slots=True)
 class Replicas:
-    """Two servers, what they share, and each one's way to it."""
+    """Two servers, their shared Redis, and each one's connection to it."""
 
     services: tuple[Service, Service]
     ways: tuple[Proxy, Proxy]
@@ -65,8 +65,8 @@ class Case:
     refuses: bool = False
 
 
-def _told(*words: str | int) -> Harm:
-    """Return what sends a command to the server."""
+def _command(*words: str | int) -> Harm:
+    """Return a function that sends a command to the server."""
 
     def tell(server: RedisServer) -> None:
         with redis.Redis.from_url(server.url) as client:
@@ -76,7 +76,7 @@ def _told(*words: str | int) -> Harm:
 
 
 def _spoil(server: RedisServer) -> None:
-    """Put something else under every key, at once: the replicas write meanwhile."""
+    """Write other values under every key, at once: the replicas write meanwhile."""
     with redis.Redis.from_url(server.url) as client, client.pipeline() as pipeline:
         for number, key in enumerate(client.keys()):
             pipeline.delete(key)
@@ -105,10 +105,10 @@ CASES: Final = (
     Case("garbage", weather=Weather.GARBAGE, refuses=True),
     Case("out of reach", weather=Weather.REFUSE, refuses=True),
     Case("out of one replica's reach", weather=Weather.BLACKHOLE, cut=1, refuses=True),
-    Case("flushed", _told("FLUSHALL")),
+    Case("flushed", _command("FLUSHALL")),
     Case("keys spoilt", _spoil),
-    Case("evicting", _crowd, _told("CONFIG", "SET", "maxmemory", 0)),
-    Case("read-only", _told("REPLICAOF", "127.0.0.1", 1), _told("REPLICAOF", "NO", "ONE")),
+    Case("evicting", _crowd, _command("CONFIG", "SET", "maxmemory", 0)),
+    Case("read-only", _command("REPLICAOF", "127.0.0.1", 1), _command("REPLICAOF", "NO", "ONE")),
 )
 
 
@@ -119,7 +119,7 @@ async def replicas(
     table: str,
     own_redis: RedisServer,
 ) -> AsyncIterator[Replicas]:
-    """Two servers that hear each other, the same for one fault after the other."""
+    """Two servers that receive each other's invalidations, the same for each fault in turn."""
     keys = token_keys("shared")
     admin = make_key("admin", roles=["reader", "admin"])
     async with AsyncExitStack() as stack:
@@ -134,7 +134,7 @@ async def replicas(
                 metrics_listen="127.0.0.1:0",
                 token_keys=keys,
                 redis_url=f"redis://127.0.0.1:{way.port}",
-                # DynamoDB Local's reads are never old, so nothing has to wait to be cached.
+                # Reads of DynamoDB Local are never stale, so pages are cached without a wait.
                 cache_quarantine=0,
                 cache_index_quarantine=0,
                 rate_classes={"default": UNLIMITED},
@@ -166,7 +166,7 @@ async def test_a_fault_of_redis_is_survived(
 ) -> None:
     """No read is wrong, late or refused; then pages and invalidations are shared again.
 
-    A seed decides what is called where, and when the fault comes.
+    A seed decides each call and its replica, and the time of the fault.
     """
     users = [f"{case.name}-{seed}-{n}-{uuid.uuid4().hex[:4]}" for n in range(9)]
     load = VersionedLoad(replicas.services, write, users, len(CASES) * seed + CASES.index(case))
@@ -184,32 +184,33 @@ async def test_a_fault_of_redis_is_survived(
     seconds = await _all_well(replicas)
     after = await load.run(0.7, _has_answers)
 
-    reads, told = running.result().reads, running.result().invalidations
+    reads, invalidations = running.result().reads, running.result().invalidations
     report(
         f"Redis {case.name}, seed {seed}",
         f"0 wrong, 0 refused, by {DEADLINE + _GRACE:.2f} s, ≤ 1.2 attempts a call, "
         f"well in {_RECOVERY:.0f} s",
         f"{reads.right} right, {len(reads.wrong)} wrong, {dict(reads.codes)}, "
-        f"latest {reads.latest:.2f} s, {hits:.0f} hits; {told.right} invalidations acknowledged, "
-        f"{dict(told.codes)}; {attempts:.0f} attempts, well after {seconds:.1f} s",
+        f"latest {reads.latest:.2f} s, {hits:.0f} hits; "
+        f"{invalidations.right} invalidations acknowledged, {dict(invalidations.codes)}; "
+        f"{attempts:.0f} attempts, well after {seconds:.1f} s",
     )
     assert not reads.wrong
     assert not reads.codes
-    assert hits or not FULL  # on a slow machine invalidations may always be heard of too late
-    assert told.codes.keys() <= {"UNAVAILABLE"}
-    assert bool(told.codes) or not case.refuses
-    assert told.honest
-    assert timely(max(reads.latest, told.latest), DEADLINE + _GRACE)
+    assert hits or not FULL  # On a slow machine invalidations may always arrive too late.
+    assert invalidations.codes.keys() <= {"UNAVAILABLE"}
+    assert bool(invalidations.codes) or not case.refuses
+    assert invalidations.honest
+    assert timely(max(reads.latest, invalidations.latest), DEADLINE + _GRACE)
     assert attempts <= 1.2 * reads.calls
     for outcome in (after.reads, after.invalidations):
         assert outcome.right
         assert outcome.wrong == []
-        # Redis has a tenth of a second for an answer, which a slow machine may not give.
+        # Redis has a tenth of a second for an answer, which a slow machine may exceed.
         assert outcome.codes == {} or not FULL
 
 
 def _shows(case: Case, outcomes: Outcomes) -> bool:
-    """Return whether a fault has shown itself, if it is to."""
+    """Return whether a fault has had its expected effect."""
     return bool(outcomes.invalidations.codes) or not case.refuses
 
 
@@ -230,7 +231,7 @@ async def _hits(replicas: Replicas) -> float:
 
 
 async def _all_well(replicas: Replicas) -> float:
-    """Return the seconds until what one replica is told or reads is known to the other."""
+    """Return the seconds until one replica's invalidations and pages reach the other."""
     began = time.monotonic()
 
     async def shared(here: Service, there: Service) -> bool:

@@ -1,4 +1,4 @@
-"""Requests of up to 1 MiB, of every method and field: what one of them costs the server."""
+"""Requests of up to 1 MiB, of every method and field: the server's cost of one of them."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _MEGABYTE: Final = 1_000_000
 # Without a key, and with one: seconds of processor on the loop, and bytes that are kept.
 _UNKNOWN_CALLER: Final = (0.02, 2 * _MEGABYTE)
 _KNOWN_CALLER: Final = (0.1, 20 * _MEGABYTE)
-_TIMES: Final = 3  # each, of which the quickest counts: what else runs takes turns on the core
-# Calls of functions, the test's own included; a good request takes some 2,000.
+_TIMES: Final = 3  # Each, of which the quickest counts: other processes share the core.
+# Calls of functions, the test's own included; a valid request takes some 2,000.
 _MOST_WORK_UNKNOWN: Final = 5_000
 _MOST_WORK_KNOWN: Final = 200_000
 
 
 async def _call(channel: Any, method: Method, data: bytes, key: str | None) -> str:
-    """Make a call, take what comes, and return its status."""
+    """Make a call, read its messages, and return its status."""
     call: Any
     metadata = [("x-api-key", key)] if key else None
     try:
@@ -46,7 +46,7 @@ async def _call(channel: Any, method: Method, data: bytes, key: str | None) -> s
         elif method.server_streaming:
             call = channel.unary_stream(method.path)(data, metadata=metadata, timeout=60)
             await call.read()
-            call.cancel()  # health's Watch goes on
+            call.cancel()  # The Watch of the health service goes on.
         else:
             await channel.unary_unary(method.path)(data, metadata=metadata, timeout=60)
     except grpc.aio.AioRpcError as error:
@@ -72,7 +72,7 @@ def _requests(every: int = 1) -> list[tuple[str, Method, bytes]]:
 
 
 def test_the_kept_shapes_reach_every_method_with_as_much_as_fits() -> None:
-    """200 or more, most of them of nearly 1 MiB."""
+    """There are 200 or more, most of them of nearly 1 MiB."""
     shapes = kept_shapes()
     assert len(set(shapes)) >= 200
     assert {shape.method for shape in shapes} == METHODS.keys()
@@ -81,7 +81,7 @@ def test_the_kept_shapes_reach_every_method_with_as_much_as_fits() -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Cost:
-    """What one request takes: seconds on the loop and in all threads, and bytes kept."""
+    """The cost of one request: seconds on the loop and in all threads, and bytes kept."""
 
     loop: float
     process: float
@@ -93,7 +93,7 @@ class _Cost:
 async def test_no_shape_of_request_takes_long(
     tmp_path: Path, dynamodb_local: str, table: str, report: _Report
 ) -> None:
-    """Without a key little whatever a request holds, and with one a bounded time."""
+    """Any request without a key costs little, and one with a key a bounded time."""
     if FULL:
         await _measure_all(tmp_path, dynamodb_local, table, report)
     else:
@@ -161,7 +161,7 @@ async def _measured(
     key = _KEY.text if known else None
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(server.address, options) as channel:
-        for _, method, data in requests[:20]:  # fills what is filled once
+        for _, method, data in requests[:20]:  # It fills everything that is filled once.
             await _call(channel, method, data, key)
         for label, method, data in requests:
             before = _memory(server)
@@ -177,7 +177,7 @@ async def _measured(
 
 
 async def _at_rest(server: ServerProcess) -> tuple[float, float]:
-    """Return the seconds used when the server has nothing to do any more."""
+    """Return the seconds used by the time that the server is idle."""
     before = _seconds(server)
     end = time.monotonic() + 10
     while time.monotonic() < end:

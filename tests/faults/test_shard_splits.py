@@ -1,4 +1,4 @@
-"""Shards of a stream end and split, iterators expire, records are lost; what is cached hears of it.
+"""Shards of a stream end and split, iterators expire, records are lost; the cache stays right.
 
 The table is DynamoDB Local's; its stream is a script, as DynamoDB Local's shards never split.
 """
@@ -27,7 +27,7 @@ _USERS: Final = ("u-1", "u-2", "u-3", "u-4")
 _THROTTLED: Final = refusal("LimitExceededException")
 _FAILED: Final = refusal("InternalServerError", 500)
 _GONE: Final = refusal("ResourceNotFoundException")
-# DynamoDB Local's reads are never old, and a slow machine is not what is to be seen.
+# Reads of DynamoDB Local are never stale, and a slow machine is not under test.
 _SETTINGS: Final = {
     "single_replica": True,
     "stream_poll_interval": 0.2,
@@ -44,7 +44,7 @@ class Followed:
     tree: ShardTree
     client: Any
     table: str
-    notes: dict[str, str] = field(default_factory=dict)  # as written last, by user
+    notes: dict[str, str] = field(default_factory=dict)  # As written last, by user.
 
     async def write(self, shard_id: str, user: str) -> None:
         """Write a user's event anew, past the service; the shard has the record of it."""
@@ -59,19 +59,19 @@ class Followed:
         """Return whether the page of a user shows the last write."""
         return (await self._page(user))[0]
 
-    async def hear_of(self, user: str) -> None:
+    async def wait_for_invalidation(self, user: str) -> None:
         """Wait until the page of a user shows the last write."""
         await eventually(lambda: self.is_current(user))
 
-    async def heard(self) -> tuple[str, ...]:
-        """Return the users whose writes are shown: what was cached of them has ended."""
+    async def invalidated(self) -> tuple[str, ...]:
+        """Return the users whose last writes are shown, so whose cached pages are invalid."""
         return tuple([user for user in self.notes if await self.is_current(user)])
 
     async def is_cached(self, user: str) -> bool:
         """Return whether the page of a user came from the cache."""
         return (await self._page(user))[1]
 
-    async def moves(self, reason: str) -> float:
+    async def invalidations(self, reason: str) -> float:
         """Return how often the whole table was invalidated for a reason."""
         return await self.ground.metric("stream_table_invalidations_total", reason=reason)
 
@@ -95,12 +95,12 @@ async def followed(tmp_path: Path, dynamodb_local: str) -> AsyncIterator[Followe
         tmp_path,
         dynamodb_local,
         table,
-        declared={"invalidate_from_stream": True},
+        config={"invalidate_from_stream": True},
         acts=tree.acts,
         **_SETTINGS,
     ) as ground:
         world = Followed(ground, tree, client, table)
-        await eventually(lambda: world.moves("started"))
+        await eventually(lambda: world.invalidations("started"))
         for user in _USERS:
             await world.is_cached(user)
             assert await world.is_cached(user)
@@ -108,10 +108,10 @@ async def followed(tmp_path: Path, dynamodb_local: str) -> AsyncIterator[Followe
     client.close()
 
 
-async def test_what_shards_say_is_heard_in_their_order(
+async def test_shards_are_read_in_their_order(
     followed: Followed, report: Callable[[str, str, str], None]
 ) -> None:
-    """What a parent says before what its children say, of which each is heard by itself."""
+    """Records of a parent come before those of its children; each child is read by itself."""
     tree = followed.tree
     tree.hold("root")
     await followed.write("root", "u-1")
@@ -121,35 +121,36 @@ async def test_what_shards_say_is_heard_in_their_order(
     await followed.write("right", "u-3")
     tree.release("root")
     await eventually(lambda: {"left", "right"} <= tree.asked)
-    heard = [await followed.heard()]
+    invalidated = [await followed.invalidated()]
     for child, user in (("left", "u-2"), ("right", "u-3")):
         tree.release(child)
-        await followed.hear_of(user)
-        heard.append(await followed.heard())
+        await followed.wait_for_invalidation(user)
+        invalidated.append(await followed.invalidated())
 
     # With its sister's child, a child is found whose parent has yet to be read to its end.
     tree.fail("right", _THROTTLED, times=2)
     tree.split("left", "below left")
     tree.split("right", "below right")
     await followed.write("below right", "u-4")
-    await followed.hear_of("u-4")
-    heard.append(await followed.heard())
+    await followed.wait_for_invalidation("u-4")
+    invalidated.append(await followed.invalidated())
 
-    moves = {reason: await followed.moves(reason) for reason in ("started", "lost", "behind")}
+    reasons = ("started", "lost", "behind")
+    invalidations = {reason: await followed.invalidations(reason) for reason in reasons}
     report(
         "shards of a stream split, and their children end",
-        "no shard read before its parent, each heard by itself, the table not invalidated",
-        f"{len(tree.asked)} shards, read early {sorted(tree.early)}; heard, one after the other: "
-        f"{heard}; the table invalidated {moves}",
+        "no shard read before its parent, each invalidated by itself, the table not invalidated",
+        f"{len(tree.asked)} shards, read early {sorted(tree.early)}; invalidated, in order: "
+        f"{invalidated}; the table invalidated {invalidations}",
     )
-    assert heard == [_USERS[:1], _USERS[:2], _USERS[:3], _USERS]
+    assert invalidated == [_USERS[:1], _USERS[:2], _USERS[:3], _USERS]
     assert not tree.early
-    assert moves == {"started": 1, "lost": 0, "behind": 0}
+    assert invalidations == {"started": 1, "lost": 0, "behind": 0}
 
 
 @dataclass(frozen=True, slots=True)
 class Mishap:
-    """What happens to a stream, and whether records may be lost; `at_first` before any was read."""
+    """A fault of a stream, and whether records may be lost; `at_first` before any was read."""
 
     name: str
     strike: Callable[[ShardTree], None]
@@ -171,22 +172,22 @@ MISHAPS: Final = (
 async def test_a_stream_goes_wrong(
     mishap: Mishap, followed: Followed, report: Callable[[str, str, str], None]
 ) -> None:
-    """Nothing old stays cached; the whole table is invalidated only where records were lost."""
+    """No stale page stays cached; the whole table is invalidated only where records were lost."""
     if not mishap.at_first:
         await followed.write("root", "u-1")
-        await followed.hear_of("u-1")
+        await followed.wait_for_invalidation("u-1")
     await followed.write("root", "u-2")
     mishap.strike(followed.tree)
-    await followed.hear_of("u-2")
+    await followed.wait_for_invalidation("u-2")
     await eventually(lambda: _has_begun(followed, 1 + mishap.lost))
     kept = await followed.is_cached("u-3")
     await followed.write("root", "u-3")
-    await followed.hear_of("u-3")
-    lost = await followed.moves("lost")
+    await followed.wait_for_invalidation("u-3")
+    lost = await followed.invalidations("lost")
     report(
         f"a table's stream: {mishap.name}",
-        "every write heard; the table invalidated, and followed anew, where records were lost",
-        f"{len(await followed.heard())} of {len(followed.notes)} writes heard, "
+        "every write invalidated; the table invalidated and followed anew where records were lost",
+        f"{len(await followed.invalidated())} of {len(followed.notes)} writes invalidated, "
         f"lost {lost:.0f} times; other pages {'kept' if kept else 'ended'}",
     )
     assert lost == mishap.lost
@@ -194,4 +195,4 @@ async def test_a_stream_goes_wrong(
 
 
 async def _has_begun(followed: Followed, times: int) -> bool:
-    return await followed.moves("started") == times
+    return await followed.invalidations("started") == times

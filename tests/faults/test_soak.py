@@ -1,4 +1,4 @@
-"""Load for a long time, many calls of it cancelled: nothing of it is left behind."""
+"""Load for a long time with many cancelled calls: none of its resources stays in use."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ from tests.support.running import eventually
 from tests.support.scraping import scraped
 
 _KEY: Final = ApiKey("tester")
-_WARM_UP: Final = at_length(2, 60)  # seconds
+_WARM_UP: Final = at_length(2, 60)  # Seconds.
 _SECONDS: Final = at_length(7, 600)
 _CALLERS: Final = 16
 _CANCELLED: Final = 0.2
-_GROWTH: Final = 1.0  # MiB, beyond what a bare server grows by
-_FLAT: Final = 3  # of thousands of calls; one may be under way
+_GROWTH: Final = 1.0  # MiB, beyond the growth of a bare server.
+_FLAT: Final = 3  # Of thousands of calls; one may be under way.
 _SOURCE: Final = Path(__file__).parent / "bare_server.py"
 _PAGE_SIZE: Final = 2
-_TERMS: Final[dict[str, Any]] = {"timeout": PATIENCE, "metadata": [("x-api-key", _KEY.text)]}
+_CALL_OPTIONS: Final[dict[str, Any]] = {"timeout": PATIENCE, "metadata": [("x-api-key", _KEY.text)]}
 _BYPASS: Final = CachePolicy(mode=CacheMode.CACHE_MODE_BYPASS)
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What a server has at a moment without calls; `megabytes` are of resident memory."""
+    """The resources of a server at a moment without calls; `megabytes` are of resident memory."""
 
     tasks: float
     descriptors: float
@@ -59,7 +59,7 @@ class _State:
 
 
 class _Kind(Enum):
-    """What calls there are: the bare server's method for each, and how many of eight they are."""
+    """A kind of calls: the bare server's method for each, and how many of eight they are."""
 
     HIT = "Hit", 5
     READ = "Read", 1
@@ -111,7 +111,7 @@ def _request(kind: _Kind, user: str) -> Any:
 
 
 def _of_service(channel: grpc.aio.Channel) -> Callable[[_Kind, str], Any]:
-    """Return what begins calls of the service."""
+    """Return the starters of the service's calls."""
     queries = QueryServiceStub(channel)
     methods: dict[_Kind, Any] = {
         _Kind.HIT: queries.Query,
@@ -119,18 +119,20 @@ def _of_service(channel: grpc.aio.Channel) -> Callable[[_Kind, str], Any]:
         _Kind.COUNT: queries.CountItems,
         _Kind.STREAM: queries.StreamQuery,
     }
-    return lambda kind, user: methods[kind](_request(kind, user), **_TERMS)
+    return lambda kind, user: methods[kind](_request(kind, user), **_CALL_OPTIONS)
 
 
 def _of_bare_server(channel: grpc.aio.Channel) -> Callable[[_Kind, str], Any]:
-    """Return what begins calls with the same requests."""
+    """Return the starters of the bare server's calls with the same requests."""
     methods: dict[_Kind, Any] = {
         kind: (channel.unary_stream if kind is _Kind.STREAM else channel.unary_unary)(
             f"/Bare/{kind.method}"
         )
         for kind in _Kind
     }
-    return lambda kind, user: methods[kind](_request(kind, user).SerializeToString(), **_TERMS)
+    return lambda kind, user: methods[kind](
+        _request(kind, user).SerializeToString(), **_CALL_OPTIONS
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,19 +146,19 @@ class _Cost:
 async def _costs(
     begin: Callable[[_Kind, str], Any], spent: Callable[[], Awaitable[float]], rate: float
 ) -> dict[_Kind, _Cost]:
-    """Return what calls of each kind cost that are not cancelled."""
+    """Return the costs of calls of each kind that are not cancelled."""
     costs = {}
     for kind in _Kind:
         calls = _Calls(begin, [kind], cancelled=0.0)
         before = await spent()
-        tally = await call_at_pace(calls.make, _CALLERS, at_length(0.3, 4), rate)
-        busy = (await spent() - before) / tally.calls
-        costs[kind] = _Cost(percentile(tally.answered, 0.5), busy)
+        outcomes = await call_at_pace(calls.make, _CALLERS, at_length(0.3, 4), rate)
+        busy = (await spent() - before) / outcomes.calls
+        costs[kind] = _Cost(percentile(outcomes.answered, 0.5), busy)
     return costs
 
 
 async def _plain(channel: grpc.aio.Channel) -> dict[_Kind, BareMethod]:
-    """Return methods that answer at once with as much as the service's."""
+    """Return methods that answer at once with as many bytes as the service's."""
     begin = _of_service(channel)
     methods = {}
     for kind in _Kind:
@@ -171,15 +173,16 @@ async def _plain(channel: grpc.aio.Channel) -> dict[_Kind, BareMethod]:
 async def _likenesses(
     server: ServerProcess, channel: grpc.aio.Channel, rate: float
 ) -> list[BareMethod]:
-    """Return methods that take as long as the service's and answer with as much.
+    """Return methods that take as long as the service's and answer with as many bytes.
 
-    What gRPC itself does not give back is of calls that are cancelled (grpc#43360), and hangs on
-    what they carry, and on what is under way when its core hears of it and Python does not yet.
+    Memory that gRPC itself does not give back belongs to cancelled calls (grpc#43360). It depends
+    on the size of their messages, and on the calls that gRPC's core knows and Python does not know
+    yet.
     """
 
     async def spent() -> float:
         metrics = await asyncio.to_thread(_metrics, server)
-        return metrics.get("process_cpu_seconds_total", 0.0)  # known on Linux alone
+        return metrics.get("process_cpu_seconds_total", 0.0)  # Known on Linux alone.
 
     costs = await _costs(_of_service(channel), spent, rate)
     plain = await _plain(channel)
@@ -225,7 +228,7 @@ def _megabytes(pid: int) -> float:
 
 
 def _times(methods: list[BareMethod]) -> str:
-    """Return in milliseconds what calls wait and what they take of the processor."""
+    """Return in milliseconds the waits of calls and their processor time."""
     return ", ".join(
         f"{method.name} {method.seconds * 1000:.2f} + {method.busy * 1000:.2f} ms"
         for method in methods
@@ -233,15 +236,13 @@ def _times(methods: list[BareMethod]) -> str:
 
 
 async def _state(server: ServerProcess, bare: int) -> _State:
-    """Return what is there when no call is."""
+    """Return the resources in use when no call is under way."""
 
     def idle() -> bool:
         return _metrics(server)["dynamodb_processor_active_reads"] == 0
 
     await eventually(lambda: asyncio.to_thread(idle))
-    await asyncio.sleep(
-        at_length(2.0, 0.5)
-    )  # gRPC's own tasks end when its threads come round to it
+    await asyncio.sleep(at_length(2.0, 0.5))  # gRPC's own tasks end when its threads reach them.
     metrics = await asyncio.to_thread(_metrics, server)
     return _State(
         metrics["dynamodb_processor_tasks"],
@@ -251,10 +252,10 @@ async def _state(server: ServerProcess, bare: int) -> _State:
     )
 
 
-async def test_nothing_is_left_of_calls(
+async def test_calls_leave_no_resources(
     tmp_path: Path, dynamodb_local: str, table: str, report: Callable[[str, str, str], None]
 ) -> None:
-    """Neither tasks nor descriptors nor memory, however their calls ended."""
+    """No task, descriptor or memory stays, however the calls ended."""
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(
             serving(
@@ -269,7 +270,7 @@ async def test_nothing_is_left_of_calls(
         calls = _Calls(_of_service(channel))
         await call_at_pace(calls.make, _CALLERS, 1.0, None)
         rate = (await call_at_pace(calls.make, _CALLERS, at_length(1, 5), None)).goodput / 2
-        most = _metrics(server).get("process_open_fds", 0)  # known on Linux alone
+        most = _metrics(server).get("process_open_fds", 0)  # Known on Linux alone.
         methods = await _likenesses(server, channel, rate / 4)
         pid, address = stack.enter_context(_bare_server(methods))
         beside = await stack.enter_async_context(grpc.aio.insecure_channel(address))

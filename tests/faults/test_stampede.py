@@ -35,7 +35,7 @@ _PATIENT: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Herd:
-    """Callers who miss the same page while DynamoDB has not answered yet.
+    """Callers that miss the same page while DynamoDB has not answered yet.
 
     `charged` are the read units that their principals have consumed.
     """
@@ -47,19 +47,19 @@ class Herd:
 
     @property
     def right(self) -> int:
-        """How many have been answered rightly."""
+        """The number of right answers."""
         return sum(numbers(page.items, "seq") == EVENTS for page in self.answers)
 
     @property
     def statuses(self) -> Counter[str]:
-        """How the cache took part in the answers."""
+        """The cache statuses of the answers."""
         return Counter(CacheStatus.Name(page.cache.status) for page in self.answers)
 
 
 async def stampede(*grounds: Ground) -> Herd:
-    """Let callers ask every server for one page in turns, and some of them leave.
+    """Let callers request one page of every server in turn, and some of them leave.
 
-    DynamoDB answers when all have come, and those who leave have left.
+    DynamoDB answers when all have come, and the leaving ones have left.
     """
     query = query_spec("events", "user_id = :u", parameters={"u": USERS[0]})
     for ground in grounds:
@@ -98,7 +98,7 @@ async def _answer(call: grpc.aio.UnaryUnaryCall[QueryRequest, QueryResponse]) ->
 async def test_one_read_serves_them_all(
     tmp_path: Path, dynamodb_local: str, table: str, report: Callable[[str, str, str], None]
 ) -> None:
-    """Whoever leaves before it ends, the first of them included, disturbs none of the others."""
+    """A caller that leaves before it ends, the leader included, disturbs no other caller."""
     async with open_ground(tmp_path, dynamodb_local, table, **_PATIENT) as ground:
         herd = await stampede(ground)
     report(
@@ -109,7 +109,7 @@ async def test_one_read_serves_them_all(
     )
     assert herd.reads == 1
     assert (herd.right, herd.cancelled) == (_CALLERS - _LEAVING, _LEAVING)
-    assert herd.statuses == {"CACHE_STATUS_COALESCED": herd.right}  # who began the read has left
+    assert herd.statuses == {"CACHE_STATUS_COALESCED": herd.right}  # The leader has left.
     assert herd.charged == 0.5
 
 
@@ -130,11 +130,11 @@ async def test_two_replicas_make_two_reads_at_most(
         open_ground(folders[1], dynamodb_local, table, **shared) as second,
     ):
 
-        async def hears(ground: Ground) -> bool:
+        async def receives_invalidations(ground: Ground) -> bool:
             return await ground.metric("shared_cache_fresh") == 1
 
         for ground in (first, second):
-            await eventually(partial(hears, ground))
+            await eventually(partial(receives_invalidations, ground))
         herd = await stampede(first, second)
     report(
         f"stampede of {_CALLERS:,} on two replicas and Redis",

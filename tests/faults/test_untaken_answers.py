@@ -1,4 +1,4 @@
-"""Answers that one principal asks for and does not take: what they hold, and for how long."""
+"""Answers that one principal requests and does not read: their memory and its duration."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _QUIET: Final = ApiKey("quiet")
 _QUERY: Final = "/dynamodb_processor.v1.QueryService/Query"
 _ITEMS, _ITEM_BYTES = 8, 390_000
 _CONNECTIONS: Final = 3
-_CALLS: Final = at_length(40, 200)  # on each connection
-_SHARE: Final = 64 * 1024 * 1024  # bytes of answers that one principal may leave, by default
-_PATIENCE: Final = 120.0  # seconds
-_MOST_GROWTH: Final = 250  # MB: gRPC copies what it sends, and the cache has the page once
+_CALLS: Final = at_length(40, 200)  # On each connection.
+_SHARE: Final = 64 * 1024 * 1024  # Bytes of unread answers that one principal may have, by default.
+_PATIENCE: Final = 120.0  # Seconds.
+_MOST_GROWTH: Final = 250  # MB: gRPC copies the messages it sends, and the cache has the page once.
 
 
 def _create(endpoint: str) -> str:
@@ -53,7 +53,7 @@ async def _metric(server: ServerProcess, name: str, labels: str = "") -> float:
     return await asyncio.to_thread(server.metric, name, labels)
 
 
-async def test_answers_that_are_not_taken(
+async def test_unread_answers_are_bounded(
     tmp_path: Path, dynamodb_local: str, report: Callable[[str, str, str], None]
 ) -> None:
     """One principal's are bounded in bytes and end with their connections; others are served."""
@@ -83,7 +83,7 @@ async def test_answers_that_are_not_taken(
             peer = await stack.enter_async_context(silent_peer(server.address))
             for _ in range(_CALLS):
                 await peer.call(_QUERY, request.SerializeToString(), _LOUD.text)
-        left = _SHARE // (_ITEMS * _ITEM_BYTES)  # answers for which there is room
+        left = _SHARE // (_ITEMS * _ITEM_BYTES)  # Answers for which there is room.
         refusals = _CONNECTIONS * _CALLS - left
 
         async def all_came() -> bool:

@@ -1,4 +1,4 @@
-"""A skewed load with writes past the service: the cache answers most of it all the same."""
+"""A skewed load with writes past the service: the cache still answers most of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.messages import spec
 from tests.support.processes import serving
 
 _SKEW: Final = 0.99
-_KEYS: Final = at_length(100, 10_000)  # so that the short form comes to know them as well
+_KEYS: Final = at_length(100, 10_000)  # So that the short form gets to know them as well.
 _CALLS: Final = at_length(2_000, 200_000)
 _WRITES: Final = 0.05
 _AT_ONCE: Final = 40
@@ -44,7 +44,7 @@ def _item(rank: int, version: int) -> dict[str, Any]:
 async def test_a_skewed_load_is_answered_from_the_cache(
     tmp_path: Path, dynamodb_local: str, report: Callable[[str, str, str], None]
 ) -> None:
-    """More than four of five reads, while writes of the same skew are heard of from the stream."""
+    """More than four of five reads hit, while the stream invalidates writes of the same skew."""
     client = open_client(dynamodb_local)
     await asyncio.to_thread(create_table, client, _SCHEMA, "NEW_AND_OLD_IMAGES")
     await asyncio.to_thread(
@@ -96,6 +96,6 @@ async def test_a_skewed_load_is_answered_from_the_cache(
         f"hit ratio {hits:.1%}, errors {errors:.2%}, {outcomes['WRITE']:,} writes, "
         f"{_CALLS / seconds:.0f} calls/s",
     )
-    assert hits > 0.8 or not FULL  # on a slow machine much is invalidated between two reads
+    assert hits > 0.8 or not FULL  # On a slow machine many pages are invalidated between two reads.
     assert hits > 0
     assert errors < 0.01

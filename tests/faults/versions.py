@@ -1,4 +1,4 @@
-"""A load of reads and writes at several replicas; what is right hangs on what was acknowledged."""
+"""A load of reads and writes at several replicas; acknowledged writes decide the right answers."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from tests.support.running import Service
 
 _READERS: Final = 6
 _WRITERS: Final = 3
-_PAUSE: Final = 0.01  # seconds between one caller's reads: a steady load, not all the cores bear
+_PAUSE: Final = 0.01  # Seconds between one caller's reads: a steady load below the cores' capacity.
 
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """What became of reads, and of invalidations."""
+    """The outcome of reads and of invalidations."""
 
     reads: Outcome = field(default_factory=Outcome)
     invalidations: Outcome = field(default_factory=Outcome)
 
 
 class VersionedLoad:
-    """Reads of every kind, and writers that invalidate what they have written, at any replica.
+    """Reads of every kind, and writers that invalidate their writes, at any replica.
 
     Each write adds one event to a user's, and `write` puts it, given the user and its number.
     """
@@ -69,14 +69,14 @@ class VersionedLoad:
         async with asyncio.TaskGroup() as group:
             for _ in range(_READERS):
                 group.create_task(go_on(self._read))
-            for number in range(_WRITERS):  # each with users of its own
+            for number in range(_WRITERS):  # Each with users of its own.
                 group.create_task(go_on(partial(self._change, self._users[number::_WRITERS])))
         return outcomes
 
     async def _read(self, outcomes: Outcomes) -> None:
-        """Read one user's events: at least what was acknowledged when the read began.
+        """Read one user's events: at least those acknowledged when the read began.
 
-        What is not answered from the cache holds what was written.
+        A page that was not cached has every write that completed before.
         """
         user = self._random.choice(self._users)
         reads = Reads(self._random.choice(self._replicas))
@@ -111,7 +111,7 @@ class VersionedLoad:
 
 
 async def invalidate(replica: Service, user: str) -> None:
-    """Say that a user's events have changed."""
+    """Invalidate the events of a user."""
     key = Item(attributes={"user_id": AttributeValue(s=user)})
     request = InvalidateCacheRequest(table="events", partition_key=key)
     await replica.cache.InvalidateCache(request, metadata=replica.metadata(), timeout=DEADLINE)

@@ -26,8 +26,8 @@ from tests.support.scraping import metric
 ALWAYS: Final = ("grpc-js", "connect-es", "grpclib", "betterproto2", "connectrpc")
 IN_FULL: Final = ("buf-curl", "grpcurl", "k6", "envoy", *(("ruby",) if ruby_is_there() else ()))
 NAMES: Final = (*ALWAYS, *(IN_FULL if FULL else ()))
-EVENTS: Final = 7  # of each user
-USERS: Final = 16  # of each client
+EVENTS: Final = 7  # Of each user.
+USERS: Final = 16  # Of each client.
 _TABLE: Final = "interop-events"
 
 
@@ -59,7 +59,7 @@ def _event(user: str, seq: int) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Servers:
     """A server behind a recorder, another one that shares its cache, and the stub before both."""
 
     service: Service
@@ -73,9 +73,9 @@ class World:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(
+async def servers(
     dynamodb_local: str, own_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[World]:
+) -> AsyncIterator[Servers]:
     """Two servers of one table."""
     client = open_client(dynamodb_local)
     index = Index("by_state", False, ("state",), ("seq",))
@@ -97,7 +97,7 @@ async def world(
         "token_keys": token_keys("shared"),
         "metrics_listen": "127.0.0.1:0",
         "backend_read_timeout": 60.0,
-        # DynamoDB Local's reads are never old, so nothing has to wait before it is cached.
+        # Reads of DynamoDB Local are never stale, so pages are cached without a wait.
         "cache_quarantine": 0.0,
         "cache_index_quarantine": 0.0,
     }
@@ -122,12 +122,12 @@ async def world(
                 return await metric(service, "shared_cache_fresh") == 1
 
             await eventually(is_fresh)
-        yield World(services[0], services[1], stub, recorder)
+        yield Servers(services[0], services[1], stub, recorder)
 
 
 @pytest.fixture(scope="session")
 def workshop(
     tmp_path_factory: pytest.TempPathFactory, show_line: Callable[[str], None]
 ) -> Workshop:
-    """Where clients are made ready."""
+    """The folder in which clients are prepared."""
     return Workshop(tmp_path_factory.mktemp("clients"), show_line)

@@ -1,4 +1,4 @@
-"""Foreign clients: programs that make the calls they are told and tell what became of them."""
+"""Foreign clients: programs that make given calls and report their outcomes."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class Call:
         """The method's full name, as in a URL."""
         return f"{self.method.containing_service.full_name}/{self.method.name}"
 
-    def told(self, *, plain: bool = False) -> dict[str, Any]:
-        """Return it for a program."""
+    def for_program(self, *, plain: bool = False) -> dict[str, Any]:
+        """Return it as the JSON object that a program reads."""
         return {
             "service": self.method.containing_service.name,
             "method": self.method.name,
@@ -62,7 +62,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a client saw. Its error's text and details, by type, are None where it shows none."""
+    """A client's view of a call.
+
+    Its error's text and details, by type, are None if it shows none.
+    """
 
     messages: list[Message]
     code: int
@@ -80,18 +83,18 @@ class Client(ABC):
         """Make a call."""
 
     async def close(self) -> None:  # noqa: B027 - most have nothing open between calls
-        """End what runs."""
+        """End the running programs."""
 
 
-def _outcome(call: Call, told: Mapping[str, Any], *, plain: bool = False) -> Outcome:
+def _outcome(call: Call, reply: Mapping[str, Any], *, plain: bool = False) -> Outcome:
     fill = from_plain if plain else json_format.ParseDict
-    messages = [fill(each, call.answer()) for each in told["messages"]]
+    messages = [fill(each, call.answer()) for each in reply["messages"]]
     details = None
-    if (packed := told.get("status")) is not None:
+    if (packed := reply.get("status")) is not None:
         details = unpacked(Status.FromString(base64.b64decode(packed)))
-    elif "details" in told:
-        details = [(name, base64.b64decode(data + "==")) for name, data in told["details"]]
-    return Outcome(messages, told["code"], told.get("message"), details)
+    elif "details" in reply:
+        details = [(name, base64.b64decode(data + "==")) for name, data in reply["details"]]
+    return Outcome(messages, reply["code"], reply.get("message"), details)
 
 
 def unpacked(status: Status) -> list[tuple[str, bytes]]:
@@ -121,7 +124,7 @@ class Program(Client):
             )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(call.told(plain=self.plain)).encode() + b"\n")
+        self._process.stdin.write(json.dumps(call.for_program(plain=self.plain)).encode() + b"\n")
         line = await asyncio.wait_for(self._process.stdout.readline(), 2 * PATIENCE)
         assert line, f"{self.command[0]} ended with {await self._process.wait()}"
         return _outcome(call, json.loads(line), plain=self.plain)
@@ -135,7 +138,7 @@ class Program(Client):
 
 
 async def run(command: list[str], env: Mapping[str, str] | None = None) -> tuple[int, str, str]:
-    """Run a program to its end; return its exit code and what it printed on each stream."""
+    """Run a program to its end; return its exit code and its output on each stream."""
     process = await asyncio.create_subprocess_exec(
         *command,
         env=None if env is None else {**os.environ, **env},
@@ -214,13 +217,13 @@ class K6(Client):
 
     async def call(self, call: Call) -> Outcome:
         """Make a call."""
-        env = {"CALL": json.dumps(call.told()), "PROTO": str(PROTO), "TARGET": self.target}
+        env = {"CALL": json.dumps(call.for_program()), "PROTO": str(PROTO), "TARGET": self.target}
         command = [str(find_tool("k6")), "run", "--quiet", "--no-usage-report", "--no-summary"]
         command += ["--log-format", "raw", "--address", "", str(CLIENTS / "k6.js")]
         code, out, err = await run(command, env)
-        told = [line for line in (out + err).splitlines() if line.startswith("OUTCOME ")]
-        assert told, (code, out, err)
-        return _outcome(call, json.loads(told[0].removeprefix("OUTCOME ")))
+        outcomes = [line for line in (out + err).splitlines() if line.startswith("OUTCOME ")]
+        assert outcomes, (code, out, err)
+        return _outcome(call, json.loads(outcomes[0].removeprefix("OUTCOME ")))
 
 
 def ruby_is_there() -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import aiohttp
 from google.protobuf import json_format
-from google.rpc import error_details_pb2  # noqa: F401 - what JSON names must be known
+from google.rpc import error_details_pb2  # noqa: F401 - JSON names its types
 from google.rpc.status_pb2 import Status
 
 from tests.interop.drivers import Call, Client, Outcome, unpacked
@@ -29,7 +29,7 @@ _SERVICES: Final = [
 class Envoy(Client):
     """Envoy before the server at `target`, with its files in `folder`.
 
-    `descriptors` holds the contract and, for errors to be told in JSON, `google.rpc`'s details.
+    `descriptors` holds the contract and, for errors in JSON, `google.rpc`'s details.
     """
 
     target: str
@@ -51,8 +51,8 @@ class Envoy(Client):
             if response.status != 200:
                 status = json_format.ParseDict(content, Status())
                 return Outcome([], status.code, status.message, unpacked(status))
-        told = content if call.method.server_streaming else [content]
-        return Outcome([json_format.ParseDict(each, call.answer()) for each in told], 0)
+        messages = content if call.method.server_streaming else [content]
+        return Outcome([json_format.ParseDict(each, call.answer()) for each in messages], 0)
 
     async def close(self) -> None:
         """End it."""

@@ -1,4 +1,4 @@
-"""Messages in the forms that foreign clients take and give, and back."""
+"""Messages in the forms of foreign clients, in both directions."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _plain(field: FieldDescriptor, value: Any) -> Any:
 
 
 def from_plain(data: Mapping[str, Any], message: Message) -> Message:
-    """Fill a message with what protobuf.js wrote."""
+    """Fill a message from the form of protobuf.js."""
     for name, value in data.items():
         field = _field(message, name)
         target = getattr(message, name)

@@ -1,4 +1,4 @@
-"""A TCP proxy that keeps what a gRPC server sends, and reads it as gRPC: messages and trailers."""
+"""A TCP proxy that keeps the bytes of a gRPC server, and reads them as messages and trailers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.http2_frames import (
     PRIORITY,
 )
 
-_PREFIX: Final = 5  # bytes before a message: whether it is compressed, and its length
+_PREFIX: Final = 5  # Bytes before a message: whether it is compressed, and its length.
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Answer:
 
 
 class _Reader:
-    """Takes apart the HTTP/2 frames that a server sends on one connection (RFC 9113)."""
+    """Parses the HTTP/2 frames that a server sends on one connection (RFC 9113)."""
 
     def __init__(self, answers: list[Answer]) -> None:
         self._answers = answers
@@ -69,7 +69,7 @@ class _Reader:
         self._headers = Decoder()
 
     def feed(self, data: bytes) -> None:
-        """Take what has been sent."""
+        """Parse further bytes."""
         self._buffer += data
         while len(self._buffer) >= 9:
             length = int.from_bytes(self._buffer[:3], "big")
@@ -102,7 +102,7 @@ class _Reader:
 
 
 class Recorder:
-    """Passes connections on to one server; `answers` are what it sent, by the start of each."""
+    """Passes connections on to one server; `answers` are its answers, by the start of each."""
 
     def __init__(self, address: str) -> None:
         self._upstream = address
@@ -139,7 +139,7 @@ class Recorder:
         try:
             await _copy(reader, sink)
         except (OSError, asyncio.CancelledError):
-            pass  # the client has gone, or all connections end
+            pass  # The client has gone, or all connections end.
         finally:
             back.cancel()
             await asyncio.gather(back, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""What foreign clients see of every kind of answer is what the server sent, field by field."""
+"""Foreign clients see every kind of answer as the server sent it, field by field."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from dynamodb_processor.v1.query_service_pb2 import (
     StreamQueryRequest,
 )
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
-from tests.interop.conftest import NAMES, World, user_of
+from tests.interop.conftest import NAMES, Servers, user_of
 from tests.interop.drivers import Call, Client, Outcome, unpacked
 from tests.interop.workshop import Workshop
 from tests.support.running import eventually, query_spec
@@ -51,7 +51,7 @@ _METHODS: Final = {
     for method in service.methods
 }
 _Request = Any
-_Before = Callable[[World, _Request], Awaitable[None]]
+_Before = Callable[[Servers, _Request], Awaitable[None]]
 
 
 def _of(user: str, table: str = "events", **fields: Any) -> QuerySpec:
@@ -67,53 +67,53 @@ def _key(user: str, seq: int) -> Item:
     return Item(attributes=values)
 
 
-async def _nothing(world: World, request: _Request) -> None:
+async def _nothing(servers: Servers, request: _Request) -> None:
     """Leave the server as it is."""
 
 
-async def _read(world: World, request: _Request) -> None:
+async def _read(servers: Servers, request: _Request) -> None:
     """Make the call once, so that its answer is cached."""
-    await _ask(world, request)
+    await _ask(servers, request)
 
 
-async def _read_until_stale(world: World, request: QueryRequest) -> None:
+async def _read_until_stale(servers: Servers, request: QueryRequest) -> None:
     """Make the call, and wait until the cached answer has expired."""
-    page = await _ask(world, request)
+    page = await _ask(servers, request)
     expires = page.cache.expires_in
     await asyncio.sleep(expires.seconds + expires.nanos / 1e9 + 0.05)
 
 
-async def _read_elsewhere(world: World, request: QueryRequest) -> None:
-    """Let the other server read a page, and wait until it is in Redis and this one may take it."""
+async def _read_elsewhere(servers: Servers, request: QueryRequest) -> None:
+    """Let the other server read a page, and wait until it is in Redis and this one may use it."""
 
     async def stored() -> float:
         labels = {"operation": "store", "outcome": "done"}
-        return await metric(world.other, "shared_cache_operations_total", **labels)
+        return await metric(servers.other, "shared_cache_operations_total", **labels)
 
     before = await stored()
-    await world.other.queries.Query(request, metadata=world.other.metadata("admin"))
+    await servers.other.queries.Query(request, metadata=servers.other.metadata("admin"))
 
     async def is_shared() -> bool:
-        return await stored() > before and await metric(world.service, "shared_cache_fresh") == 1
+        return await stored() > before and await metric(servers.service, "shared_cache_fresh") == 1
 
     await eventually(is_shared)
 
 
-async def _begin_a_read(world: World, request: QueryRequest) -> None:
+async def _begin_a_read(servers: Servers, request: QueryRequest) -> None:
     """Begin the same read, which ends when a second call waits for it."""
-    reads = world.stub.reads
-    world.stub.gate.clear()
-    first = asyncio.ensure_future(_ask(world, request))
-    await eventually(lambda: world.stub.reads > reads)
+    reads = servers.stub.reads
+    servers.stub.gate.clear()
+    first = asyncio.ensure_future(_ask(servers, request))
+    await eventually(lambda: servers.stub.reads > reads)
 
     async def both_wait() -> bool:
-        return await world.active() == 2
+        return await servers.active() == 2
 
     async def let_go() -> None:
         try:
             await eventually(both_wait)
         finally:
-            world.stub.gate.set()
+            servers.stub.gate.set()
         await first
 
     _running.append(asyncio.create_task(let_go()))
@@ -122,19 +122,19 @@ async def _begin_a_read(world: World, request: QueryRequest) -> None:
 _running: list[asyncio.Task[None]] = []
 
 
-async def _ask(world: World, request: _Request) -> Any:
+async def _ask(servers: Servers, request: _Request) -> Any:
     method = _METHODS[type(request).__name__]
     path = f"/{method.containing_service.full_name}/{method.name}"
     response = GetMessageClass(method.output_type)
-    call: Any = world.service.channel.unary_unary(
+    call: Any = servers.service.channel.unary_unary(
         path, type(request).SerializeToString, response.FromString
     )
-    return await call(request, metadata=world.service.metadata("admin"))
+    return await call(request, metadata=servers.service.metadata("admin"))
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One kind of answer: the request for a user, what happens before, and the status it has."""
+    """One kind of answer: the request for a user, the earlier events, and its status."""
 
     name: str
     request: Callable[[str], _Request]
@@ -197,8 +197,8 @@ CASES: Final = (
         lambda u: StreamQueryRequest(query=_of(u), page_size=100),
         cache="HIT",
         own_user=5,
-        before=lambda world, request: _read(
-            world, QueryRequest(query=request.query, page_size=request.page_size)
+        before=lambda servers, request: _read(
+            servers, QueryRequest(query=request.query, page_size=request.page_size)
         ),
     ),
     Case(
@@ -257,7 +257,7 @@ CASES: Final = (
 
 
 def _forgive_rounding(seen: Any, sent: Any) -> None:
-    """Take times and durations of a message over that differ by less than a microsecond."""
+    """Copy times and durations of a message that differ by less than a microsecond."""
     for descriptor, value in sent.ListFields():
         if descriptor.message_type is None or descriptor.is_repeated:
             continue
@@ -268,18 +268,18 @@ def _forgive_rounding(seen: Any, sent: Any) -> None:
             other.CopyFrom(value)
 
 
-async def _seen(world: World, client: Client, case: Case, user: str) -> None:
-    """Compare what the client sees of one answer with what was sent."""
+async def _seen(servers: Servers, client: Client, case: Case, user: str) -> None:
+    """Compare the client's view of one answer with the sent bytes."""
     request = case.request(user)
-    await case.before(world, request)
-    key = world.service.keys[case.key].metadata if case.key else ()
+    await case.before(servers, request)
+    key = servers.service.keys[case.key].metadata if case.key else ()
     call = Call(_METHODS[type(request).__name__], request, dict(key))
-    world.recorder.answers.clear()
+    servers.recorder.answers.clear()
     outcome: Outcome = await client.call(call)
     await asyncio.gather(*_running)
     _running.clear()
-    await eventually(lambda: all(each.ended for each in world.recorder.answers))
-    (answer,) = [each for each in world.recorder.answers if "content-type" in each.headers]
+    await eventually(lambda: all(each.ended for each in servers.recorder.answers))
+    (answer,) = [each for each in servers.recorder.answers if "content-type" in each.headers]
 
     sent: list[Any] = [type(call.answer()).FromString(each) for each in answer.messages]
     status = answer.status
@@ -302,19 +302,19 @@ async def _seen(world: World, client: Client, case: Case, user: str) -> None:
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_foreign_client_sees_what_was_sent(
+async def test_a_foreign_client_sees_the_sent_answer(
     name: str,
-    world: World,
+    servers: Servers,
     workshop: Workshop,
     report: Callable[[str, str, str], None],
 ) -> None:
-    """Every field of every kind of answer, and of errors what the client shows of them."""
-    client = await asyncio.to_thread(workshop.start, name, world.recorder.address)
+    """It sees every field of every kind of answer, and of errors the fields it shows."""
+    client = await asyncio.to_thread(workshop.start, name, servers.recorder.address)
     failed = {}
     try:
         for case in CASES:
             try:
-                await _seen(world, client, case, user_of(name, case.own_user))
+                await _seen(servers, client, case, user_of(name, case.own_user))
             except AssertionError as error:
                 failed[case.name] = str(error)[:300]
     finally:

@@ -1,4 +1,4 @@
-"""The examples for Node.js in the documentation run as they stand, also against broken streams."""
+"""The examples for Node.js in the documentation run unchanged, also against broken streams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes foreign clients ready: packages fetched, code generated from the contract."""
+"""Prepares foreign clients: fetches packages and generates code from the contract."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.support.backends import find_tool
 
 @dataclass
 class Workshop:
-    """A folder in which clients are made ready; `report` is told when packages are fetched."""
+    """A folder in which clients are prepared; `report` gets a line when packages are fetched."""
 
     folder: Path
     report: Callable[[str], None]
@@ -49,7 +49,7 @@ class Workshop:
     def _connect_es(self, target: str) -> Client:
         command = self._node_script("connect_es.mjs")
         plugin = _plugin("es", self.folder / "node_modules" / ".bin" / "protoc-gen-es")
-        code = self._new("connect_es")  # beside the packages that it imports
+        code = self._new("connect_es")  # Beside the packages that it imports.
         _generate(plugin, f"--es_out={code}", "--es_opt=target=js,import_extension=js")
         return Program([*command, target, str(code)])
 
@@ -61,7 +61,7 @@ class Workshop:
         code = self._new("betterproto2_contract")
         _generate(plugin, f"--bp_out={code}", "--bp_opt=client_generation=async")
         client = python_client("betterproto2", target, str(self.folder))
-        client.rounds_times = True  # times are datetimes
+        client.rounds_times = True  # Times are datetimes.
         return client
 
     def _connectrpc(self, target: str) -> Client:

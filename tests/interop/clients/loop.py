@@ -1,4 +1,4 @@
-"""Reads a call a line, makes it, and writes what became of it: what the clients in Python share."""
+"""Reads a call per line, makes it, and writes its outcome: shared by the clients in Python."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ async def serve(call: Callable[[dict[str, Any]], Awaitable[Outcome]]) -> None:
 
 
 def failure(messages: list[Any], code: int, message: str | None, details: list[Any]) -> Outcome:
-    """Return how a call failed. Details are pairs of a type's full name and the bytes."""
-    told = [[name, base64.b64encode(data).decode()] for name, data in details]
-    return {"messages": messages, "code": code, "message": message, "details": told}
+    """Return the failure of a call. Details are pairs of a type's full name and the bytes."""
+    pairs = [[name, base64.b64encode(data).decode()] for name, data in details]
+    return {"messages": messages, "code": code, "message": message, "details": pairs}
