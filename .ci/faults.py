@@ -1,6 +1,6 @@
-"""Runs every scenario of faults and overload in full, and prints one table of what came of them.
+"""Runs every scenario of faults and overload in full, and prints one table of the outcomes.
 
-Run by `make faults`; arguments are handed to pytest. Stages follow one another; the lanes of a
+Run by `make faults`; arguments are passed to pytest. Stages follow one another; the lanes of a
 stage run side by side.
 """
 
@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _RESULTS: Final = _ROOT / "build" / "faults"
-_NONE_SELECTED: Final = 5  # pytest's status, which is no failure when the caller narrows
+_NONE_SELECTED: Final = 5  # pytest's status, which is no failure when the caller selects tests
 _MOST_MINUTES: Final = 30
 _WIDTHS: Final = (34, 40, 62)
 
@@ -29,7 +29,7 @@ _SCRIPTED: Final = (
     "tests/faults/test_shard_splits.py",
 )
 
-#: Places of tests, by lane, by stage.
+#: Paths of tests, by lane, by stage.
 _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
     (("tests/faults/test_dynamodb_faults.py", "tests/faults/test_metrics_sink.py"),),
     (("tests/faults/test_flood.py", "tests/faults/test_untaken_answers.py"),),
@@ -75,14 +75,14 @@ class _Line:
 class _Lane:
     """One pytest, with its output in a file beside its results."""
 
-    def __init__(self, name: str, places: tuple[str, ...], arguments: list[str]) -> None:
-        self.places = places
+    def __init__(self, name: str, paths: tuple[str, ...], arguments: list[str]) -> None:
+        self.paths = paths
         self.log = _RESULTS / f"{name}.log"
         self._results = _RESULTS / f"{name}.xml"
         with self.log.open("wb") as output:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "pytest", *places, f"--junitxml={self._results}"),
+                    *(sys.executable, "-m", "pytest", *paths, f"--junitxml={self._results}"),
                     *("-o", "timeout=1500", "-o", "junit_family=xunit1", *arguments),
                 ],
                 cwd=_ROOT,
@@ -91,13 +91,13 @@ class _Lane:
                 stderr=subprocess.STDOUT,
             )
 
-    def end(self, *, narrowed: bool) -> list[_Line]:
+    def end(self, *, selected: bool) -> list[_Line]:
         """Wait for its end; return its lines of the table."""
         status = self._process.wait()
         lines = list(_lines(self._results)) if self._results.exists() else []
-        allowed = {0, _NONE_SELECTED} if narrowed else {0}
+        allowed = {0, _NONE_SELECTED} if selected else {0}
         if status not in allowed and all(line.passed for line in lines):
-            lines.append(_Line(" ".join(self.places), "", f"pytest ended with {status}", False))
+            lines.append(_Line(" ".join(self.paths), "", f"pytest ended with {status}", False))
         return lines
 
     def stop(self) -> None:
@@ -110,15 +110,15 @@ def _lines(results: Path) -> Iterator[_Line]:
     """Yield a line for each test that reports, failed, or was left out."""
     tree = ElementTree.parse(results)  # noqa: S314 - written by the pytest that has just ended
     for case in tree.iter("testcase"):
-        told = {each.get("name", ""): each.get("value", "") for each in case.iter("property")}
+        properties = {each.get("name", ""): each.get("value", "") for each in case.iter("property")}
         failures = [each for kind in ("failure", "error", "skipped") for each in case.iter(kind)]
-        if not told and not failures:
+        if not properties and not failures:
             continue
-        measured = told.get("measured", "")
+        measured = properties.get("measured", "")
         if failures:
             measured += " | " + (failures[0].get("message") or "failed").partition("\n")[0]
-        name = told.get("scenario") or str(case.get("name"))
-        yield _Line(name, told.get("asked", ""), measured.strip(" |"), not failures)
+        name = properties.get("scenario") or str(case.get("name"))
+        yield _Line(name, properties.get("asked", ""), measured.strip(" |"), not failures)
 
 
 def main(arguments: list[str]) -> int:
@@ -129,13 +129,11 @@ def main(arguments: list[str]) -> int:
     began = time.monotonic()
     table: list[_Line] = []
     for number, stage in enumerate(_STAGES, 1):
-        print(f"==> {' beside '.join(' and '.join(places) for places in stage)}", flush=True)
-        lanes = [
-            _Lane(f"{number}-{place}", places, arguments) for place, places in enumerate(stage, 1)
-        ]
+        print(f"==> {' beside '.join(' and '.join(paths) for paths in stage)}", flush=True)
+        lanes = [_Lane(f"{number}-{lane}", paths, arguments) for lane, paths in enumerate(stage, 1)]
         try:
             for lane in lanes:
-                table += lane.end(narrowed=bool(arguments))
+                table += lane.end(selected=bool(arguments))
         finally:
             for lane in lanes:
                 lane.stop()
@@ -156,7 +154,7 @@ def _show(table: list[_Line]) -> None:
     print(rule)
     for line in (_Line("scenario", "asked", "measured", True), *table):
         heading = line.scenario == "scenario"
-        verdict = "" if heading else ("pass" if line.passed else "FAIL")
+        outcome = "" if heading else ("pass" if line.passed else "FAIL")
         columns = [
             textwrap.wrap(text, width) or [""]
             for text, width in zip((line.scenario, line.asked, line.measured), _WIDTHS, strict=True)
@@ -166,7 +164,7 @@ def _show(table: list[_Line]) -> None:
                 (column[row] if row < len(column) else "").ljust(width)
                 for column, width in zip(columns, _WIDTHS, strict=True)
             ]
-            print("  ".join([*cells, verdict if row == 0 else ""]).rstrip())
+            print("  ".join([*cells, outcome if row == 0 else ""]).rstrip())
         if heading:
             print(rule)
     print(rule)

@@ -32,7 +32,7 @@ def main() -> int:
     extras = project["project"]["optional-dependencies"]
     base = project["project"]["dependencies"]
     server = [*base, *extras["server"]]
-    # The only entry of the demo's that is not a package of its own is "the server, too".
+    # "The server, too" is the only entry of the demo's that is not a package of its own.
     demo = [
         *server,
         *(line for line in extras["demo"] if not line.startswith("dynamodb-processor")),
@@ -100,14 +100,14 @@ def _lock_npm(folder: Path) -> None:
     file = folder / "package-lock.json"
     lock = json.loads(file.read_text("utf-8"))
     for package in lock["packages"].values():
-        package.pop("funding", None)  # addresses of those who ask for money
+        package.pop("funding", None)  # Addresses for donations.
     file.write_text(f"{json.dumps(lock, indent=2)}\n", "utf-8")
 
 
 def _environment() -> dict[str, str]:
     """Return this process's environment without additions to the package index.
 
-    What only the writer's machine can see would lend its hashes to everybody's lock.
+    Hashes of files that only the writer's machine can reach would enter everybody's lock.
     """
     additions = ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS")
     kept = {name: value for name, value in os.environ.items() if name not in additions}

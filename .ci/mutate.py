@@ -1,7 +1,7 @@
-"""Mutates `query/` and looks which mutants its pure tests notice; prints the score.
+"""Mutates `query/`, runs its pure tests, and prints the ratio of mutants that they detect.
 
 Run by `make test-deep`; given names such as `*.planner.*`, it runs the mutants of these names only.
-mutmut wants one source root that holds all there is to import, so the code and its tests are copied
+mutmut needs one source root with everything that is imported, so the code and its tests are copied
 below `build/` first. The tests run without `tests/conftest.py`, which the pure ones do not need.
 """
 
@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
-FLOOR: Final = 85.0  # per cent of mutants that tests must notice
+FLOOR: Final = 85.0  # Per cent of mutants that tests must detect.
 
 _ROOT = Path(__file__).resolve().parent.parent
 _WORKSPACE = _ROOT / "build" / "mutation"
@@ -52,13 +52,13 @@ settings.register_profile(
 )
 settings.load_profile("mutation")
 """
-# mutmut's exit codes of a mutant's tests; all others but None say that something noticed it.
+# mutmut's exit codes of a mutant's tests; all others but None mean that it was detected.
 _SURVIVED = {0: "survived", 5: "no tests", 33: "no tests"}
 _SKIPPED = 34
 
 
 def main(names: list[str]) -> int:
-    """Run mutants and print the score; return 1 if all were run and too few were noticed."""
+    """Run mutants and print the score; return 1 if all were run and too few were detected."""
     if not names:
         shutil.rmtree(_WORKSPACE, ignore_errors=True)
     _prepare()
@@ -73,7 +73,7 @@ def main(names: list[str]) -> int:
 
 
 def _prepare() -> None:
-    """Copy what is mutated, what it imports and what tests it."""
+    """Copy the mutated code, its imports and its tests."""
     for source in _SOURCES:
         target = _WORKSPACE / "src" / Path(source).name
         shutil.copytree(_ROOT / source, target, dirs_exist_ok=True, ignore=_IGNORED)
@@ -99,7 +99,7 @@ def _report(mutants: Path) -> float:
                 continue
             total[module] += 1
             if code in _SURVIVED:
-                # A look at one: mutmut show dynamodb_processor_server.query.…__mutmut_7
+                # To see one: mutmut show dynamodb_processor_server.query.…__mutmut_7
                 survivors[name.partition("__mutmut_")[0].split(".query.")[-1], _SURVIVED[code]] += 1
             else:
                 noticed[module] += 1

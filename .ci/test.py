@@ -1,6 +1,6 @@
-"""Runs the tests, three suites at a time, and prints what most of them cover of the server.
+"""Runs the tests, three suites at a time, and prints most suites' coverage of the server.
 
-Run by `make test`. Arguments are handed to pytest; with any, no coverage is demanded. Suites often
+Run by `make test`. Arguments are passed to pytest; with any, no coverage is demanded. Suites often
 wait for servers, timeouts and faults to pass, so two at a time leave a quarter of two cores idle.
 Each of three lanes takes the next suite when it has ended one. The output is shown suite by suite:
 that of the first one as it runs, that of each other one when those before it have ended.
@@ -17,34 +17,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-FLOOR: Final = 90  # per cent of the server's lines that all tests together must run
+FLOOR: Final = 90  # Per cent of the server's lines that all tests together must run.
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _DATA: Final = _ROOT / "build" / "coverage"
 _LOGS: Final = _ROOT / "build" / "test"
 _LANES: Final = 3
 _COVERAGE: Final = (sys.executable, "-m", "coverage")
-_NONE_SELECTED: Final = 5  # pytest's status, which is no failure when the caller narrows
+_NONE_SELECTED: Final = 5  # pytest's status, which is no failure when the caller selects tests
 
 
 @dataclass(frozen=True, slots=True)
 class _Suite:
     """Tests that one pytest runs; `measured_as` is the figure that their coverage is part of."""
 
-    places: tuple[str, ...]
+    paths: tuple[str, ...]
     measured_as: str | None = None
     without: tuple[str, ...] = ()
 
     @property
     def log(self) -> Path:
         """The file that its pytest prints to."""
-        return _LOGS / f"{self.places[0].removeprefix('tests/').replace('/', '-')}.log"
+        return _LOGS / f"{self.paths[0].removeprefix('tests/').replace('/', '-')}.log"
 
     def start(self, arguments: list[str]) -> subprocess.Popen[bytes]:
         """Start its pytest. Every process of it writes its part of the coverage beside others'."""
-        ignored = (f"--ignore={place}" for place in self.without)
+        ignored = (f"--ignore={path}" for path in self.without)
         color = f"--color={'yes' if sys.stdout.isatty() else 'no'}"
-        command = ["-m", "pytest", *self.places, *ignored, color, *arguments]
+        command = ["-m", "pytest", *self.paths, *ignored, color, *arguments]
         measured = {}
         if self.measured_as:
             command = ["-m", "coverage", "run", *command]
@@ -101,15 +101,15 @@ class _Lanes:
         self._started: list[subprocess.Popen[bytes]] = []
 
     def run(self) -> list[int]:
-        """Run them all and print what they print, in their order; return their statuses."""
+        """Run them all and print their output in their order; return their statuses."""
         statuses = []
         try:
             for number, suite in enumerate(_SUITES):
                 self._fill()
-                print(f"==> {' and '.join(suite.places)}", flush=True)
+                print(f"==> {' and '.join(suite.paths)}", flush=True)
                 statuses.append(self._follow(self._started[number], suite.log))
         finally:
-            # On Ctrl-C the terminal has told them as well; this is for every other way out.
+            # On Ctrl-C the terminal has signalled them as well; this is for every other way out.
             for process in self._started:
                 process.terminate()
                 process.wait()
@@ -123,7 +123,7 @@ class _Lanes:
             self._started.append(_SUITES[len(self._started)].start(self._arguments))
 
     def _follow(self, process: subprocess.Popen[bytes], log: Path) -> int:
-        """Print what a process has printed and goes on to print until it ends; fill the lanes."""
+        """Print a process's output until it ends; fill the lanes meanwhile."""
         with log.open(encoding="utf-8", errors="replace") as printed:
             while True:
                 status = process.poll()

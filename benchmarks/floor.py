@@ -1,6 +1,6 @@
 """The floor: a bare `grpc.aio` server that answers every `Query` with the bytes in a file.
 
-Nothing is parsed, looked up or counted; what it costs is what gRPC itself costs in Python.
+Nothing is parsed, looked up or counted: its cost is that of gRPC itself in Python.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Unary gRPC calls as fast as a server answers them, over plain sockets.
 
-A gRPC client that parses its answers costs more than the server does: it would be the client's own
-speed that is measured. This one writes HTTP/2 frames (RFC 9113) that were made beforehand and reads
-no further than to the ends of the streams. It answers settings and pings, and keeps the windows
-open. What is in the answers is for the server's metrics to say.
+A gRPC client that parses its answers costs more than the server does: the benchmark would measure
+the client. This one writes HTTP/2 frames (RFC 9113) that were made beforehand and reads no further
+than to the ends of the streams. It answers settings and pings, and keeps the windows open. The
+server's metrics report the contents of the answers.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 _ACK = _END_STREAM = 1
 _END_HEADERS: Final = 4
-_FRAME: Final = struct.Struct(">BHBBI")  # the length's 8 high and 16 low bits, type, flags, stream
+_FRAME: Final = struct.Struct(">BHBBI")  # The length's 8 high and 16 low bits, type, flags, stream.
 _INITIAL_WINDOW_SIZE: Final = 4
 _LARGEST_WINDOW: Final = 2**31 - 1
-_REFILL: Final = 2**24  # bytes received until the connection's window is opened again
+_REFILL: Final = 2**24  # Bytes received until the connection's window is opened again.
 _RECEIVE: Final = 2**18
 _INDEXED: Final = 0x80
 _POST, _HTTP = b"\x83", b"\x86"  # `:method` and `:scheme` in the static table (RFC 7541)
-_NEWEST_ENTRY: Final = 62  # of the dynamic table
+_NEWEST_ENTRY: Final = 62  # Of the dynamic table.
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of the calls. Times are in seconds, from sending a call to its end."""
+    """The outcome of the calls. Times are in seconds, from sending a call to its end."""
 
     elapsed: float
     latencies: Sequence[float]
@@ -95,15 +95,15 @@ class _Connection:
     def __init__(
         self, target: str, headers: Sequence[tuple[str, str]], messages: Iterator[bytes]
     ) -> None:
-        self.under_way: dict[int, float] = {}  # when each stream's call began
+        self.under_way: dict[int, float] = {}  # When each stream's call began.
         self.latencies: list[float] = []
-        self.answers = 0  # begun: a failure is a stream of nothing but its end
+        self.answers = 0  # Begun: a failure is a stream of nothing but its end.
         self._headers = _header_blocks(headers)
         self._messages = messages
         self._until = 0.0
         self._stream = 1
         self._unread = b""
-        self._received = 0  # bytes, since the connection's window was last opened
+        self._received = 0  # Bytes, since the connection's window was last opened.
         host, _, port = target.rpartition(":")
         self.socket = socket.create_connection((host, int(port)), timeout=10)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -114,13 +114,13 @@ class _Connection:
         )
 
     def start(self, calls: int, until: float) -> None:
-        """Begin calls, each of which is followed by another until the time is there."""
+        """Begin calls, each followed by another one until the time is over."""
         self._until = until
         now = time.perf_counter()
         self.socket.sendall(b"".join(self._next_call(now) for _ in range(calls)))
 
     def receive(self) -> None:
-        """Take what has arrived, and write what there is to reply: the next calls, most of all."""
+        """Read the received bytes, and write the replies: the next calls, most of all."""
         arrived = self.socket.recv(_RECEIVE)
         if not arrived:
             raise ConnectionError("the server closed a connection")
@@ -152,7 +152,7 @@ class _Connection:
             self.socket.sendall(b"".join(replies))
 
     def _end_call(self, stream: int, now: float) -> list[bytes]:
-        """Note a call's end, and return the next call if there is to be one."""
+        """Record a call's end, and return the next call if there is to be one."""
         self.latencies.append(now - self.under_way.pop(stream))
         return [self._next_call(now)] if now < self._until else []
 
@@ -170,7 +170,7 @@ def _frame(kind: int, flags: int, payload: bytes, stream: int = 0) -> bytes:
 
 
 def _replies(kind: int, flags: int, payload: bytes) -> list[bytes]:
-    """Return what the server expects after a frame that concerns the connection."""
+    """Return the server's expected reply to a frame about the connection."""
     if kind in (_RESET, _GOAWAY):
         raise ConnectionError("the server ended a call or the connection")
     if kind in (_SETTINGS, _PING) and not flags & _ACK:

@@ -1,9 +1,9 @@
 """The two sources of load.
 
-`Frames` is the one that figures are taken from: it costs a quarter of what the server does, so that
-the server's core is busy throughout. k6 costs more than the floor does and leaves the server idle
-in between; it is run as a check by somebody else's generator that CPU per call comes out the same.
-h2load would be fast enough, but sends one body in all calls.
+`Frames` provides the figures: it costs a quarter of the server's CPU, so that the server's core is
+busy throughout. k6 costs more than the floor does and leaves the server idle in between; it checks
+with another project's generator that CPU per call comes out the same. h2load would be fast enough,
+but sends one body in all calls.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _HERE: Final = Path(__file__).resolve().parent
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a run."""
+    """The outcome of a run."""
 
     calls: int
     calls_per_second: float

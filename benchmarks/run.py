@@ -1,13 +1,13 @@
-"""What the service costs above gRPC itself: server CPU for each cached unary call.
+"""The cost of the service above gRPC itself: server CPU for each cached unary call.
 
 Compared are the service as shipped (authentication, limits, JSON access log to a file, metrics) and
 a bare `grpc.aio` server that answers with a page's bytes. Both run on uvloop, on the same core; the
-load comes from another one. Runs alternate, so that what else happens on the machine meets both.
-1,000 different requests are drawn by Zipf's law, 30 % of the calls with a page token.
+load comes from another one. Runs alternate, so that other load on the machine affects both. 1,000
+different requests are drawn by Zipf's law, 30 % of the calls with a page token.
 
 The figure is the ratio of the medians of CPU time per call: user and system, all of the server's
-threads. It does not depend on the load generator's speed, as the throughput does on a machine that
-has other things to do.
+threads. It does not depend on the load generator's speed, as the throughput does on a machine with
+other load.
 
 Writes build/bench.json. Fails when a call was no cache hit, or when the ratio is too low.
 """
@@ -72,9 +72,9 @@ def main() -> int:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise SystemExit("two cores are needed: one for the server, one for the load")
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # the servers end, too
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # The servers end, too.
     server_core, load_core = cores[:2]
-    os.sched_setaffinity(0, {load_core})  # for what this process starts as well
+    os.sched_setaffinity(0, {load_core})  # For the processes of this process as well.
     with tempfile.TemporaryDirectory(prefix="dynamodb-processor-bench-") as directory:
         runs, page_bytes = _measure(Path(directory), server_core)
     report = _report(runs) | {

@@ -1,4 +1,4 @@
-"""The two servers that are compared, as processes on one core, and what they have used."""
+"""The two compared servers, as processes on one core, and their used CPU."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _READS: Final = "dynamodb_processor_reads_total"
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server process. `metrics_port` is where it says what it did, None for the floor."""
+    """A server process. `metrics_port` is the port of its metrics, None for the floor."""
 
     name: str
     process: subprocess.Popen[Any]
@@ -41,11 +41,11 @@ class Server:
     def cpu_seconds(self) -> float:
         """Return the CPU time used so far, user and system, of all threads."""
         stat = Path(f"/proc/{self.process.pid}/stat").read_text()
-        fields = stat.rpartition(")")[2].split()  # the name before it may hold anything
+        fields = stat.rpartition(")")[2].split()  # The name before it may have any characters.
         return (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS
 
     def reads(self) -> Counter[str]:
-        """Return the calls that read so far, by how the cache took part."""
+        """Return the number of read calls by cache status."""
         if self.metrics_port is None:
             return Counter()
         url = f"http://127.0.0.1:{self.metrics_port}/metrics"
@@ -63,7 +63,7 @@ class Server:
 def service(endpoint_url: str, directory: Path, core: int) -> Iterator[tuple[Server, str]]:
     """Run `dynamodb-processor serve` and give it with an API key.
 
-    Everything is as shipped but for the ports, the endpoint and a rate that refuses nobody. The
+    Everything is as shipped but for the ports, the endpoint and a rate that refuses no call. The
     access log, in JSON, goes to a file.
     """
     key = "ddbp_" + secrets.token_urlsafe(32)
@@ -122,7 +122,7 @@ def _pinned(
 
 
 def _serving(process: subprocess.Popen[Any], log: Path) -> dict[str, Any]:
-    """Return the record in which the service says where it serves."""
+    """Return the log record with the address of the service."""
     deadline = time.monotonic() + _START_TIMEOUT
     while process.poll() is None and time.monotonic() < deadline:
         for line in log.read_text().splitlines():
@@ -133,7 +133,7 @@ def _serving(process: subprocess.Popen[Any], log: Path) -> dict[str, Any]:
 
 
 def _catalog() -> dict[str, Any]:
-    # Nothing may expire while it is measured.
+    # No page may expire while it is measured.
     return {"tables": {TABLE: {"cache_ttl": 3_600}}}
 
 

@@ -1,4 +1,4 @@
-"""What is asked: a table of events, 1,000 different requests for it, and the order of the calls."""
+"""The workload: a table of events, 1,000 different requests for it, and the order of the calls."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ TABLE: Final = "bench_events"
 PAGE_SIZE: Final = 100
 REQUESTS: Final = 1_000
 SCHEDULE: Final = 50_000
-ZIPF: Final = 0.99  # the exponent that YCSB made customary for caches and stores
+ZIPF: Final = 0.99  # The exponent that YCSB made customary for caches and stores.
 TOKEN_SHARE: Final = 0.3
 SEED: Final = 20260101
 
 _USERS: Final = 40
-_RANGES: Final = 25  # of each user: 40 times 25 are the requests
-_STEP: Final = 4  # items between the starts of two ranges
-_EVENTS: Final = 300  # of each user: two pages from the start of the last range on
+_RANGES: Final = 25  # Of each user: 40 times 25 are the requests.
+_STEP: Final = 4  # Items between the starts of two ranges.
+_EVENTS: Final = 300  # Of each user: two pages from the start of the last range on.
 _ACTIONS: Final = ("login", "logout", "read", "update", "delete", "export", "share")
 _SYSTEMS: Final = ("crm", "billing", "warehouse", "support", "identity")
 
@@ -63,17 +63,17 @@ def first_pages() -> list[QueryRequest]:
 
 
 def second_page_ranks() -> frozenset[int]:
-    """Return the ranks of the queries of which the second page is asked for, with a token.
+    """Return the ranks of the queries whose second page is requested, with a token.
 
     They are spread over the popular and the rare so that they are TOKEN_SHARE of the calls.
     """
     chosen: set[int] = set()
-    seen = carried = 0.0
+    seen = chosen_weight = 0.0
     for rank, weight in enumerate(_weights()):
         seen += weight
-        if carried + weight / 2 <= TOKEN_SHARE * seen:
+        if chosen_weight + weight / 2 <= TOKEN_SHARE * seen:
             chosen.add(rank)
-            carried += weight
+            chosen_weight += weight
     return frozenset(chosen)
 
 
