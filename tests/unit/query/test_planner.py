@@ -255,6 +255,15 @@ def test_what_is_too_long_for_dynamodb_is_checked_by_the_service(
     assert len(plan.requests[0].get("FilterExpression", "")) <= 4096
 
 
+def test_the_length_of_a_filter_is_limited_for_several_partitions_too() -> None:
+    """A filter for two partitions takes as many conjuncts as one for a single partition."""
+    terms = " AND ".join(f"contains(doc.a.b.c.d.e, 'word{n}')" for n in range(130))
+    single = plan_for("events", f"tenant_id = 't' AND {terms}")
+    several = plan_for("events", f"tenant_id IN ('t', 'u') AND {terms}")
+    assert several.filter == single.filter
+    assert len(several.requests[0]["FilterExpression"]) <= 4096
+
+
 def test_cache_keys_tell_reads_apart_and_nothing_else() -> None:
     """Spelling, who asks and how many items do not matter; what is read does."""
     base = plan_for("events", "tenant_id = 't' AND n > 1").cache_key

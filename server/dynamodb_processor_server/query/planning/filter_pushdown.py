@@ -61,8 +61,8 @@ class PushedFilter:
             return False
         values, held = self._held
         if self._branches > 1:
-            for count, size in map(size_of, _literals(term)):
-                values, held = values + count, held + size
+            for count, literal_bytes in map(size_of, _literals(term)):
+                values, held = values + count, held + literal_bytes
             if self._branches * values > _MAX_SENT_VALUES:
                 return False
             if self._branches * held > _MAX_SENT_BYTES:
