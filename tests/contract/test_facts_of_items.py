@@ -140,7 +140,7 @@ async def test_global_indexes_have_no_consistent_reads(ground: Ground, operation
         request["ExpressionAttributeNames"] = {"#u": "user"}
     words = ground.refusal(operation, IndexName="by_user", ConsistentRead=True, **request)
     assert "Consistent reads are not supported on global secondary indexes" in words
-    with pytest.raises(InvalidRequest, match="strong reads are not possible"):
+    with pytest.raises(InvalidRequest, match="consistent reads are not possible"):
         ground.plan("user = 'u' AND word > 'a'", index="by_user", consistent=True)
     plan = ground.plan("user = 'u' AND p = 'x' AND word > 'a'", consistent=True)
     assert plan.path.index in (None, "by_word")
@@ -208,7 +208,7 @@ async def test_an_index_key_may_have_several_attributes(ground: Ground) -> None:
     ):
         ground.refusal("query", **condition(wrong))
     plan = ground.plan("n >= 0 AND word > 'Z' AND town = 't' AND land = 'l'", index="by_place")
-    assert len(plan.key.terms) == 1
+    assert len(plan.key.sort_conditions) == 1
     answer = await ground.answer(
         "n >= 0 AND word > 'Z' AND town = 't' AND land = 'l'", index="by_place"
     )
@@ -226,7 +226,11 @@ async def test_an_index_key_has_at_most_four_attributes_of_each_kind(
     item = {name: {"S": name} for name in types}
     ground = make_ground(Schema("facts-wide", "id", None, (wide,), types), [item])
     plan = ground.plan(" AND ".join(f"{name} = '{name}'" for name in names))
-    assert (plan.path.index, len(plan.key.terms), plan.key.complete) == ("by_eight", 4, True)
+    assert (plan.path.index, len(plan.key.sort_conditions), plan.key.complete) == (
+        "by_eight",
+        4,
+        True,
+    )
     text = " AND ".join(f"{name} = '{name}'" for name in names[:7]) + " AND a7 BETWEEN 'a' AND 'b'"
     assert await ground.answer(text, index="by_eight") == [item]
     with pytest.raises(ground.client.exceptions.ClientError, match="at most 4 partition keys"):

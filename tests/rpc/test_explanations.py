@@ -144,14 +144,14 @@ _ROWS: Final = {
         filter="note = hello AND note IN (hello, 'x')",
         warnings=("scan:", "names: hello is an attribute's name; if the text is meant, write"),
     ),
-    "strong read": Row(
+    "consistent read": Row(
         query_spec("events", "user_id = 'u' AND system_id = 'crm' AND at = 3 AND at <> 4",
                    consistency="CONSISTENCY_STRONG"),
         "GET",
         key="user_id = 'u' AND at = 3",
         local="system_id = 'crm' AND at <> 4",
         rejected={"by_level": _GET, "by_kind": _FIX.format("kind"),
-                  "by_system": "global indexes have no strong reads"},
+                  "by_system": "global indexes have no consistent reads"},
     ),
     "forced index": Row(
         query_spec("events", "user_id = 'u' AND level = 3", index="@table"),

@@ -125,7 +125,7 @@ SPECS: dict[str, tuple[QuerySpec, str, str]] = {
         query_spec("events", "user_id = 5"), "query.expression", "user_id is a string"
     ),
     "unknown index": (good(index="by_magic"), "query.index", "no index 'by_magic'"),
-    "strong read of a global index": (
+    "consistent read of a global index": (
         query_spec(
             "events", "system_id = 'crm'", index="by_system", consistency="CONSISTENCY_STRONG"
         ),

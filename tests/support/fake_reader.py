@@ -149,7 +149,7 @@ def _is_in(plan: Plan, partition: tuple[Value, ...], item: WireItem) -> bool:
     names = (attribute.name for attribute in plan.path.key.partition)
     fixed = zip(names, partition, strict=False)  # a scan fixes nothing
     return all(from_wire(item[name]) == value for name, value in fixed) and all(
-        evaluate(term, item) for term in plan.key.terms
+        evaluate(term, item) for term in plan.key.sort_conditions
     )
 
 
@@ -190,7 +190,7 @@ def _matches(plan: Plan, item: WireItem) -> bool:
 
 
 def _message(plan: Plan, item: WireItem) -> Item:
-    shape = plan.shape
+    shape = plan.projection
     request = plan.requests[0] if plan.hydration is None else plan.hydration.request
     fetched = request.get("ProjectionExpression")
     if fetched:

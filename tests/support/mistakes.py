@@ -105,7 +105,7 @@ INVALID: Final[dict[str, tuple[QueryRequest, str]]] = {
     "broken projection": (asking(projection=["seq", "a["]), "query.projection[1]"),
     "projection into a key": (asking(projection=["user_id.a"]), "query.projection[0]"),
     "unknown index": (asking(index="by_moon"), "query.index"),
-    "strong read of a global index": (
+    "consistent read of a global index": (
         asking("system_id = 's-1'", index="by_system", consistency=Consistency.CONSISTENCY_STRONG),
         "query.consistency",
     ),

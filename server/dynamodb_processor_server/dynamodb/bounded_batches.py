@@ -24,7 +24,7 @@ from dynamodb_processor_server.errors import (
     Overloaded,
 )
 from dynamodb_processor_server.query.expression.values import WireItem
-from dynamodb_processor_server.query.planning.projection import shaped
+from dynamodb_processor_server.query.planning.projection import apply_projection
 from dynamodb_processor_server.reader import (
     NO_USAGE,
     BatchGetRequest,
@@ -192,7 +192,9 @@ class _Reading:
         self._parts += 1
         for place, item in found.items():
             self._pending.remove(part[place])
-            message = None if item is None else item_message(shaped(item, self._lookup.shape))
+            message = (
+                None if item is None else item_message(apply_projection(item, self._lookup.shape))
+            )
             if item is not None and message is not None:
                 if len(message) > self._max_item:
                     self._note_too_large(item, len(message))

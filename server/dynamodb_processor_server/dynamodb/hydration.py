@@ -147,7 +147,7 @@ class Hydrator:
                     table=plan.table,
                     keys=tuple(keys[name] for name in request),
                     request=plan.hydration.request,
-                    shape=plan.shape,
+                    shape=plan.projection,
                     consistent=False,
                 ),
                 limits,

@@ -27,7 +27,7 @@ from dynamodb_processor_server.errors import ItemTooLarge
 from dynamodb_processor_server.query.expression.evaluator import evaluate
 from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
-from dynamodb_processor_server.query.planning.projection import shaped
+from dynamodb_processor_server.query.planning.projection import apply_projection
 from dynamodb_processor_server.reader import (
     Cursor,
     Page,
@@ -279,7 +279,7 @@ class PageBuilder:
         if self._count == self._limits.page_size:
             return PageEnd.PAGE_FULL
         if not self._plan.counts:
-            chunk = encode_item(shaped(item, self._plan.shape))
+            chunk = encode_item(apply_projection(item, self._plan.projection))
             if self._count and self._bytes + len(chunk) > self._max_bytes:
                 return PageEnd.RESPONSE_BYTES
             if len(chunk) > self._max_item_bytes:

@@ -1,8 +1,9 @@
-"""Page tokens: positions, sealed so that only this service can make or read them.
+"""Page tokens: cursors encrypted so that only this service can create or read them.
 
 A token is base64url(version | key id | nonce | AES-256-GCM-SIV(payload)). The associated data binds
-the version, the key id and what the caller passes as context (principal, table, query), so a token
-that was altered, or belongs to another query or caller, fails to open, and all of these fail alike.
+the version, the key id and the context that the caller of this module passes (principal, table,
+query). So decryption fails for a token that was altered or belongs to another query or principal,
+and all these cases fail alike.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 # Fifty partitions with keys of 2 KB and 1 KB, on an index and the table, take 430,000 characters.
-# With one of these beside it a page of 3.5 MB is still a message that clients take.
+# With one such token, a page of 3.5 MB is still a message that clients accept.
 MAX_TOKEN_CHARACTERS: Final = 512 * 1024
 _VERSION: Final = 1
 _NONCE_BYTES: Final = 12
-# The two characters in which the URL-safe alphabet differs; the usual ones become invalid.
+# The two characters that differ in the URL-safe alphabet; the usual ones become invalid.
 _FROM_URL_SAFE: Final = bytes.maketrans(b"-_+/", b"+/!!")
-# What a token of a length modulo 4 may end with: no bits but those of whole bytes.
+# The last characters a token may have, by its length modulo 4: only bits of whole bytes are set.
 _LAST_CHARACTERS: Final = (
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
     b"",
@@ -37,20 +38,20 @@ _PAYLOAD: Final = struct.Struct(">QQH")
 
 
 class InvalidToken(Exception):
-    """The token was not made by this service for this query and caller."""
+    """The service did not create the token for this query and principal."""
 
 
 class TokenTooLong(Exception):
-    """The position has more bytes than a token that `decrypt` takes."""
+    """The token for a cursor would be longer than `decrypt` accepts."""
 
 
 class ExpiredToken(Exception):
-    """The token is genuine but too old."""
+    """The token is genuine, but its lifetime is over."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenKey:
-    """A key of 32 bytes and the short name by which tokens say which key sealed them."""
+    """A key of 32 bytes, and the short name in a token that tells which key encrypted it."""
 
     key_id: str
     secret: bytes
@@ -58,11 +59,11 @@ class TokenKey:
 
 @dataclass(frozen=True, slots=True)
 class TokenPayload:
-    """Where a traversal stands.
+    """The state of a read at the end of a page.
 
-    `cursor` is opaque here (`reading.positions`). `index` is the one the traversal is pinned to,
-    None for the base table. `returned` counts the items delivered so far. `expires` is when the
-    token that it came from does, in seconds since the epoch.
+    `cursor` is opaque here (see `cursor.py`). `index` is the index that the read is pinned to, None
+    for the base table. `returned` counts the items returned so far. `expires` is the expiry of the
+    token that this payload was decrypted from, in seconds since the epoch.
     """
 
     cursor: bytes
@@ -72,9 +73,9 @@ class TokenPayload:
 
 
 class PageTokenCipher:
-    """Seals with the first key and opens with every key.
+    """Encrypts with the first key and decrypts with any key.
 
-    `lifetime` is in seconds. `now` gives seconds since the epoch, `random_bytes` is `os.urandom`.
+    `lifetime` is in seconds. `now` returns seconds since the epoch, `random_bytes` is `os.urandom`.
     """
 
     def __init__(
@@ -93,34 +94,34 @@ class PageTokenCipher:
         self._random_bytes = random_bytes
 
     def encrypt(self, payload: TokenPayload, context: bytes) -> str:
-        """Return a token for `payload` that opens only with the same `context`.
+        """Return a token for `payload` that decrypts only with the same `context`.
 
-        Raises TokenTooLong for one that `decrypt` would refuse for its length.
+        Raises TokenTooLong for a token longer than `decrypt` accepts.
         """
         header = self._headers[0]
         nonce = self._random_bytes(_NONCE_BYTES)
         expires = int(self._now() + self._lifetime)
         index = b"" if payload.index is None else payload.index.encode()
         clear = _PAYLOAD.pack(expires, payload.returned, len(index)) + index + payload.cursor
-        sealed = self._ciphers[header].encrypt(nonce, clear, header + context)
-        token = base64.urlsafe_b64encode(header + nonce + sealed).rstrip(b"=").decode()
+        encrypted = self._ciphers[header].encrypt(nonce, clear, header + context)
+        token = base64.urlsafe_b64encode(header + nonce + encrypted).rstrip(b"=").decode()
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise TokenTooLong
         return token
 
     def decrypt(self, token: str, context: bytes) -> TokenPayload:
-        """Return what `encrypt` put in. Raises InvalidToken or ExpiredToken."""
+        """Return the payload of a token. Raises InvalidToken or ExpiredToken."""
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise InvalidToken
-        data = _decoded(token)
+        data = _decode(token)
         header_bytes = 2 + data[1] if len(data) > 1 else 0
         header, rest = data[:header_bytes], data[header_bytes:]
         cipher = self._ciphers.get(header)
         if cipher is None or len(rest) < _NONCE_BYTES + 16:
             raise InvalidToken
-        nonce, sealed = rest[:_NONCE_BYTES], rest[_NONCE_BYTES:]
+        nonce, encrypted = rest[:_NONCE_BYTES], rest[_NONCE_BYTES:]
         try:
-            clear = cipher.decrypt(nonce, sealed, header + context)
+            clear = cipher.decrypt(nonce, encrypted, header + context)
         except InvalidTag:
             raise InvalidToken from None
         expires, returned, index_bytes = _PAYLOAD.unpack_from(clear)
@@ -136,14 +137,14 @@ def _header(key_id: str) -> bytes:
     return bytes((_VERSION, len(name))) + name
 
 
-def _decoded(token: str) -> bytes:
+def _decode(token: str) -> bytes:
     try:
         text = token.encode("ascii")
         padded = text.translate(_FROM_URL_SAFE, b"") + b"=" * (-len(text) % 4)
         data = binascii.a2b_base64(padded, strict_mode=True)
     except (binascii.Error, ValueError):
         raise InvalidToken from None
-    # Base64 leaves spare bits in the last character; only the spelling that seal makes is good.
+    # Base64 leaves spare bits in the last character; only the spelling of `encrypt` is valid.
     if text[-1:] not in _LAST_CHARACTERS[len(text) % 4]:
         raise InvalidToken
     return data

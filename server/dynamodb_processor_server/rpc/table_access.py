@@ -66,7 +66,7 @@ def restricted_to_grant(table: Table, grant: Grant) -> Table:
     rule = grant.rule
     if rule is not None:
         try:
-            check_key_types(rule.over(table.view).condition, table.schema)
+            check_key_types(rule.on_stored_items(table.view).condition, table.schema)
         except ExpressionError as error:
             raise ConfigurationError(f"a row rule does not fit {table.name}: {error}") from None
     table = table.restricted_to(grant.attributes, rule.fixed if rule else frozenset())
@@ -103,7 +103,7 @@ async def access_under(catalog: Catalog, name: str, grant: Grant) -> TableAccess
 def table_access(table: Table, grant: Grant, version: int) -> TableAccess:
     """Return the access that a grant gives to a table, which `restricted_to_grant` may refuse."""
     table = restricted_to_grant(table, grant)
-    rule = None if grant.rule is None else grant.rule.over(table.view)
+    rule = None if grant.rule is None else grant.rule.on_stored_items(table.view)
     return TableAccess(table, grant, rule, version)
 
 

@@ -65,7 +65,7 @@ def test_it_is_read_with_what_is_asked_for() -> None:
     """And not returned; unless nothing is to be cached."""
     cached = plan("device = 'd'", "value")
     assert "gone_at" in asked(cached)
-    assert cached.shape.attributes == frozenset({"value"})
+    assert cached.projection.attributes == frozenset({"value"})
     assert "gone_at" not in asked(plan("device = 'd'", "value", consistent=True))
     assert "gone_at" not in asked(plan("device = 'd'", "value", cache_ttl=0))
 

@@ -1,4 +1,4 @@
-"""Keys, and the conditions that texts make on them."""
+"""Keys, and key conditions of expressions on them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ MULTI = KeySchema(
 A = Value("S", "a")
 
 
-def of(text: str, key: KeySchema = KEY, **parameters: Value) -> KeyCondition:
-    """Return the key condition for a text."""
+def key_condition_of(text: str, key: KeySchema = KEY, **parameters: Value) -> KeyCondition:
+    """Return the key condition of an expression."""
     return key_condition(key, conjuncts(parse_expression(text, parameters)))
 
 
 def terms_of(text: str) -> tuple[Condition, ...]:
-    """Return the conjuncts of a text; none for an empty one."""
+    """Return the conjuncts of an expression; none for an empty one."""
     return conjuncts(parse_expression(text, {})) if text else ()

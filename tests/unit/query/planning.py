@@ -40,7 +40,7 @@ def table_named(name: str) -> Table:
 
 
 def condition_of(text: str | None) -> Condition | None:
-    """Return the condition that a text says, None for none."""
+    """Parse an expression; None for no expression."""
     return parse_expression(text, {}) if text else None
 
 

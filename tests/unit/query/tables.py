@@ -1,4 +1,4 @@
-"""Tables for tests that need no DynamoDB: what DescribeTable would say of a schema."""
+"""Tables for tests without DynamoDB, with descriptions like those of DescribeTable."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EVENTS = Schema(
 
 
 def describe(schema: Schema) -> dict[str, Any]:
-    """Return the `Table` of a DescribeTable answer."""
+    """Return the `Table` of a DescribeTable result."""
     description: dict[str, Any] = {
         "TableName": schema.table,
         "AttributeDefinitions": [
@@ -59,7 +59,7 @@ def make_schema(schema: Schema = EVENTS) -> TableSchema:
     return parse_description(describe(schema))
 
 
-def make_table(schema: Schema = EVENTS, **declared: Any) -> Table:
-    """Return a table of the catalog with a schema and whatever else its declaration says."""
-    declaration = TableConfig.model_validate({"table": schema.table, **declared})
-    return Table(schema.table, declaration, make_schema(schema))
+def make_table(schema: Schema = EVENTS, **options: Any) -> Table:
+    """Return a table of the catalog with this schema and these options."""
+    config = TableConfig.model_validate({"table": schema.table, **options})
+    return Table(schema.table, config, make_schema(schema))

@@ -1,4 +1,4 @@
-"""The canonical encoding: golden vectors, and that nothing escapes it."""
+"""The canonical encoding: golden vectors, and that it includes every field."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ VECTORS: Final[dict[str, Any]] = json.loads(FILE.read_text(encoding="utf-8"))
 
 
 def data_of(written: Any) -> Any:
-    """Return the data that a vector writes in JSON."""
+    """Return the data of a vector's JSON."""
     match written:
         case {"bytes": text}:
             return bytes.fromhex(text)
@@ -57,12 +57,12 @@ def data_of(written: Any) -> Any:
 
 
 def wire_of(written: dict[str, Any]) -> WireValue:
-    """Return the wire value that a vector writes in JSON: binary is in hexadecimal."""
+    """Return the wire value of a vector's JSON; binary is in hexadecimal."""
     return {"B": bytes.fromhex(written["B"])} if "B" in written else written
 
 
 def query_of(fields: dict[str, Any]) -> Query:
-    """Return the query that a vector writes in JSON."""
+    """Return the query of a vector's JSON."""
     fields = dict(fields)
     given_values = fields.pop("parameters", {})
     parameters = {name: from_wire(wire_of(wire)) for name, wire in given_values.items()}
@@ -76,19 +76,19 @@ def query_of(fields: dict[str, Any]) -> Query:
 
 @pytest.mark.parametrize("vector", VECTORS["encodings"], ids=lambda vector: vector["encoded"])
 def test_encodings_are_as_they_were(vector: dict[str, Any]) -> None:
-    """Golden vectors of each type of plain data."""
+    """Each type of plain data encodes to its golden vector."""
     assert canonical.encode(data_of(vector["data"])) == vector["encoded"].encode()
 
 
 @pytest.mark.parametrize("vector", VECTORS["fingerprints"], ids=lambda vector: vector["name"])
 def test_fingerprints_are_as_they_were(vector: dict[str, Any]) -> None:
-    """Golden vectors of queries and their tables: what page tokens are bound to."""
+    """Queries with their tables, to which page tokens are bound, have their golden fingerprints."""
     source = (TableIdentity(**vector["table"]), vector["role_arn"])
     identity = (source, query_of(vector["query"]))
     assert canonical.digest(identity).hex() == vector["fingerprint"]
 
 
-# Two of each: different in every field that counts.
+# Two values of each class, different in every field that takes part in equality.
 _A, _B = Path(("a",)), Path(("b", 0))
 _ONE, _TWO = Literal(Value("N", Decimal(1))), Literal(Value("S", "2"))
 _SAME, _LESS = Comparison("=", _A, _ONE), Comparison("<", _B, _TWO)
@@ -112,11 +112,11 @@ PAIRS: Final[dict[type, tuple[Any, Any]]] = {
 }
 
 
-def _counting(kind: type) -> list[str]:
+def _counting_fields(kind: type) -> list[str]:
     return [field.name for field in dataclasses.fields(kind) if field.compare]
 
 
-def test_every_dataclass_of_the_model_is_looked_at() -> None:
+def test_every_dataclass_of_the_model_has_a_pair() -> None:
     """A new kind of condition has to be added to the pairs above."""
     kinds = {
         kind
@@ -127,10 +127,10 @@ def test_every_dataclass_of_the_model_is_looked_at() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "field"), [(kind, field) for kind in PAIRS for field in _counting(kind)]
+    ("kind", "field"), [(kind, field) for kind in PAIRS for field in _counting_fields(kind)]
 )
 def test_every_field_of_the_model_changes_the_digest(kind: type, field: str) -> None:
-    """Alone, and inside of something else."""
+    """It does so alone, and inside another value."""
     one, other = PAIRS[kind]
     assert getattr(one, field) != getattr(other, field), "the pair must differ in every field"
     changed = dataclasses.replace(one, **{field: getattr(other, field)})
@@ -139,7 +139,7 @@ def test_every_field_of_the_model_changes_the_digest(kind: type, field: str) -> 
 
 
 def test_a_field_without_a_tag_is_refused() -> None:
-    """A field that is added to a class cannot be left out of its encoding by mistake."""
+    """A field that is added to a class cannot be missing from its encoding."""
 
     @dataclasses.dataclass(frozen=True)
     class Query(model.Query):
@@ -168,12 +168,12 @@ class _Negation:
 
 
 def test_names_of_classes_and_fields_do_not_matter() -> None:
-    """The tags alone are encoded."""
+    """The encoding has the tags alone."""
     assert canonical.encode(_Negation(_SAME)) == canonical.encode(Not(_SAME))
 
 
 def test_every_tag_is_used_once() -> None:
-    """Two classes never have the same tag, nor two fields of one class."""
+    """No two classes have one tag, and no two fields of a class have one number."""
     kinds: list[Any] = [*PAIRS, TableIdentity, LogicalView, KeyTemplate, TemplateField,
                         TimestampForm, RowRule, ResultProjection, Hydration]  # fmt: skip
     names = [kind.CANONICAL_TAGS[0] for kind in kinds]
@@ -184,7 +184,7 @@ def test_every_tag_is_used_once() -> None:
 
 
 def test_columns_and_spellings_do_not_matter() -> None:
-    """The same condition written differently is the same query."""
+    """The same condition in another spelling is the same query."""
     written = parse_expression("a = 1 AND b IN (:p)", {"p": Value("N", Decimal("1.50"))})
     other = parse_expression('( a=1.0 )  and\n"b" in (15e-1)', {})
     assert canonical.encode(written) == canonical.encode(other)
@@ -215,13 +215,13 @@ def _typed(data: Any) -> Any:
 
 @given(_plain, _plain)
 def test_equal_data_and_only_equal_data_has_equal_bytes(one: Any, other: Any) -> None:
-    """Neither the order of a map nor a clever string makes two things one, or one thing two."""
+    """Bytes are equal for equal data in another order, and for no other data."""
     assert (canonical.encode(one) == canonical.encode(other)) is (_typed(one) == _typed(other))
 
 
 @given(st.dictionaries(st.text(), st.integers()))
 def test_the_order_of_a_map_does_not_matter(entries: dict[str, int]) -> None:
-    """Maps come off the wire in any order."""
+    """Maps arrive on the wire in any order."""
     assert canonical.encode(entries) == canonical.encode(dict(reversed(entries.items())))
 
 
@@ -240,12 +240,12 @@ def test_the_order_of_a_map_does_not_matter(entries: dict[str, int]) -> None:
     ],
 )
 def test_look_alikes_have_different_bytes(one: Any, other: Any) -> None:
-    """Everything carries its type and its length."""
+    """Every element includes its type and its length."""
     assert canonical.encode(one) != canonical.encode(other)
 
 
 @pytest.mark.parametrize("data", [1.5, {1, 2}, object(), (b"", [object])])
-def test_what_has_no_canonical_form_is_refused(data: Any) -> None:
-    """Better than a fingerprint that depends on an address or on rounding."""
+def test_data_without_a_canonical_form_is_refused(data: Any) -> None:
+    """A fingerprint must not depend on an address or on rounding."""
     with pytest.raises(TypeError, match="no canonical encoding"):
         canonical.encode(data)

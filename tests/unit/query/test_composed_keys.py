@@ -1,7 +1,7 @@
-"""Plans over composed keys: what they read and keep is what the condition holds for.
+"""Plans over composed keys read and keep exactly the items that meet the condition.
 
-Each plan is carried out on items in memory, so that what the key condition leaves out, and what the
-service no longer checks, shows at once.
+Each plan is executed on items in memory. So a test fails if the key condition leaves out an item,
+or if the service no longer checks a condition that the key does not cover.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ SCHEMA: Final = Schema(
     (Index("by_place", False, ("GP",), ("GS",)), Index("by_kind", False, ("GP", "K"), ("GS",))),
     {"PK": "S", "SK": "S", "GP": "S", "GS": "S", "K": "S"},
 )
-#: Sort keys of every make: variable and fixed widths, a range in the middle and at the end.
+#: Sort keys with variable and fixed widths, and with a range in the middle or at the end.
 SORT_KEYS: Final = (
     "{b}", "B#{b}", "{b}#{c}", "{b:2}#{c}", "{b:2}{c}", "X{b}#{c:2}", "{c:1}#{b}#Z", "{b}##{c}",
 )  # fmt: skip
 _ALPHABET: Final = ("", "a", "b", "a!", "aa", "ab", "aab", "b#", "a#b", "😀", "\U0010ffff", "#")
 texts = st.sampled_from(_ALPHABET)
-EVERYTHING: Final = -1.0  # no time to live is in play
+EVERYTHING: Final = -1.0  # the table has no time to live
 
 
-def table(sort: str, **declared: Any) -> Table:
-    """Return a table whose sort keys are made by one template."""
+def table(sort: str, **options: Any) -> Table:
+    """Return a table whose sort keys have one template."""
     keys = {"PK": "A#{a}", "GP": "{a}#{d}", "SK": sort, "GS": sort, "K": "K{d}"}
-    said = {"keys": keys, "required": list(SCHEMA.types), "expose_keys": False}
-    return make_table(SCHEMA, **said, **declared)
+    usual = {"keys": keys, "required": list(SCHEMA.types), "expose_keys": False}
+    return make_table(SCHEMA, **usual, **options)
 
 
-def stored(made: Table, fields: Mapping[str, str]) -> dict[str, Any]:
-    """Return the item that fields make; a key that cannot be composed is another kind's."""
+def stored(subject: Table, fields: Mapping[str, str]) -> dict[str, Any]:
+    """Return the item with these fields; an invalid field gives a key of another form."""
     item: dict[str, Any] = {}
-    for template in made.view.templates:
+    for template in subject.view.templates:
         try:
             item[template.attribute] = {"S": template.compose(fields)}
         except ValueError:
@@ -59,11 +59,11 @@ def stored(made: Table, fields: Mapping[str, str]) -> dict[str, Any]:
 
 
 def reads(plan: Plan, item: Mapping[str, Any], view: Any) -> bool:
-    """Return whether carrying out a plan gives an item."""
+    """Return whether executing a plan returns an item."""
     if plan.operation is Operation.NOTHING:
         return False
     partition = tuple(from_wire(item[attribute.name]) for attribute in plan.path.key.partition)
-    conditions = (*plan.key.terms, *conjuncts(plan.filter))
+    conditions = (*plan.key.sort_conditions, *conjuncts(plan.filter))
     return (
         partition in plan.key.branches
         and all(evaluate(term, item) for term in conditions)
@@ -76,7 +76,7 @@ def reads(plan: Plan, item: Mapping[str, Any], view: Any) -> bool:
 
 @st.composite
 def _term(draw: st.DrawFn, name: str) -> tuple[str, list[str]]:
-    """Draw what may be said of a field, with `:` for each of some values."""
+    """Draw a condition on a field, with a parameter for each of its values."""
     form, count = draw(
         st.sampled_from(
             (
@@ -93,7 +93,7 @@ def _term(draw: st.DrawFn, name: str) -> tuple[str, list[str]]:
 
 
 @st.composite
-def _questions(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+def _conditions(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     """Draw an expression that fixes the fields of a partition key, and its parameters."""
     drawn = [
         ("a = :", [draw(texts)]) if draw(st.booleans()) else ("a IN (:, :)", [draw(texts), "a"]),
@@ -117,29 +117,29 @@ def _questions(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("sort", SORT_KEYS)
 @pytest.mark.parametrize("index", [None, "@table", "by_place", "by_kind"])
-@given(_questions(), st.lists(st.fixed_dictionaries(dict.fromkeys("abcd", texts)), min_size=1))
-def test_plans_read_what_conditions_hold_for(
+@given(_conditions(), st.lists(st.fixed_dictionaries(dict.fromkeys("abcd", texts)), min_size=1))
+def test_plans_read_the_items_that_meet_the_condition(
     sort: str,
     index: str | None,
-    question: tuple[str, dict[str, Any]],
+    query_text: tuple[str, dict[str, Any]],
     rows: list[dict[str, str]],
 ) -> None:
-    """No more and no less, whatever follows from the fields about the keys."""
-    made = table(sort, allow_scan=False)
-    text, parameters = question
+    """The conditions derived for the keys add no item and lose none."""
+    subject = table(sort, allow_scan=False)
+    text, parameters = query_text
     condition = parse_expression(text, parameters)
-    query = Query(made.name, condition, index=index)
+    query = Query(subject.name, condition, index=index)
     try:
-        plan = plan_query(query, made)
-    except InvalidRequest:  # a value that no key can hold
+        plan = plan_query(query, subject)
+    except InvalidRequest:  # a value that no key can have
         return
     except PreconditionFailed:
         assert index in ("by_place", "by_kind")
         return
     for fields in rows:
-        item = stored(made, fields)
-        wanted = evaluate(condition, made.view.expanded(item, EVERYTHING))
-        assert reads(plan, item, made.view) is wanted, item
+        item = stored(subject, fields)
+        wanted = evaluate(condition, subject.view.expanded(item, EVERYTHING))
+        assert reads(plan, item, subject.view) is wanted, item
 
 
 #: Sort keys that share the field of the partition key.
@@ -156,7 +156,7 @@ SHARING_SORT_KEYS: Final = (
 @pytest.mark.parametrize("sort", SHARING_SORT_KEYS)
 @pytest.mark.parametrize("index", [None, "@table", "by_place"])
 @given(
-    _questions(),
+    _conditions(),
     st.lists(
         st.tuples(st.fixed_dictionaries(dict.fromkeys("abcd", texts)), st.booleans()), min_size=1
     ),
@@ -164,49 +164,49 @@ SHARING_SORT_KEYS: Final = (
 def test_siblings_with_another_form_of_sort_key_are_read_too(
     sort: str,
     index: str | None,
-    question: tuple[str, dict[str, Any]],
+    query_text: tuple[str, dict[str, Any]],
     rows: list[tuple[dict[str, str], bool]],
 ) -> None:
-    """A field that the partition key gives says nothing of the sort key, unless that is said."""
-    made = table(sort, allow_scan=False)
-    text, parameters = question
+    """A condition on a partition key's field does not restrict the form of the sort key."""
+    subject = table(sort, allow_scan=False)
+    text, parameters = query_text
     condition = parse_expression(text, parameters)
     try:
-        plan = plan_query(Query(made.name, condition, index=index), made)
-    except InvalidRequest:  # a value that no key can hold
+        plan = plan_query(Query(subject.name, condition, index=index), subject)
+    except InvalidRequest:  # a value that no key can have
         return
     except PreconditionFailed:
         assert index == "by_place"
         return
     for fields, is_sibling in rows:
-        item = stored(made, fields)
+        item = stored(subject, fields)
         if is_sibling:
             item |= {"SK": {"S": "ORDER"}, "GS": {"S": "ORDER"}}
-        wanted = evaluate(condition, made.view.expanded(item, EVERYTHING))
-        assert reads(plan, item, made.view) is wanted, item
+        wanted = evaluate(condition, subject.view.expanded(item, EVERYTHING))
+        assert reads(plan, item, subject.view) is wanted, item
 
 
 def test_a_partition_key_shared_with_its_sort_key_gives_all_items() -> None:
-    """Of a user and of what lies beside it: each has the field."""
+    """The user and the items beside the user all have the field."""
     schema = Schema("users", "PK", "SK", (), {"PK": "S", "SK": "S"})
-    made = make_table(schema, keys={"PK": "USER#{id}", "SK": "USER#{id}"})
+    subject = make_table(schema, keys={"PK": "USER#{id}", "SK": "USER#{id}"})
     condition = parse_expression("id = 'u1'", {})
-    plan = plan_query(Query("users", condition), made)
+    plan = plan_query(Query("users", condition), subject)
     assert plan.operation is Operation.QUERY
-    assert plan.key.terms == ()
+    assert plan.key.sort_conditions == ()
     for sort in ("USER#u1", "ORDER#7"):
-        assert reads(plan, {"PK": {"S": "USER#u1"}, "SK": {"S": sort}}, made.view)
+        assert reads(plan, {"PK": {"S": "USER#u1"}, "SK": {"S": sort}}, subject.view)
 
 
 def test_partition_attributes_may_share_all_their_fields() -> None:
-    """Both follow from them where the catalog vouches for the keys, or the caller accepts it."""
+    """It needs the catalog's guarantee for the keys, or a query that names the index."""
     index = Index("by_both", False, ("P1", "P2"), ())
     schema = Schema("both", "id", None, (index,), {"id": "S", "P1": "S", "P2": "S"})
     keys = {"P1": "A#{a}", "P2": "B#{a}"}
     vouched = make_table(schema, keys=keys, required=["P1", "P2"])
     condition = parse_expression("a = 'x'", {})
-    for made, label in ((vouched, None), (make_table(schema, keys=keys), "by_both")):
-        plan = plan_query(Query("both", condition, index=label), made)
+    for subject, label in ((vouched, None), (make_table(schema, keys=keys), "by_both")):
+        plan = plan_query(Query("both", condition, index=label), subject)
         assert plan.path.index == "by_both"
         (branch,) = plan.key.branches
         assert [value.data for value in branch] == ["A#x", "B#x"]

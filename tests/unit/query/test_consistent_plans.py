@@ -1,4 +1,4 @@
-"""A plan made strong: the requests of one that was planned so, for the same pages."""
+"""Plans changed to consistent reads, as in quarantine."""
 
 from __future__ import annotations
 
@@ -29,28 +29,32 @@ SCHEMA: Final = Schema(
         ("device = 'd' AND at > 3", {"index": "by_time"}),
     ],
 )
-def test_it_asks_what_a_strong_plan_asks(text: str, fields: dict[str, Any]) -> None:
-    """Each request, and nothing else is changed: pages are kept under the same key."""
+def test_it_sends_the_requests_of_a_consistent_plan(text: str, fields: dict[str, Any]) -> None:
+    """Only the requests change; the pages keep their cache key."""
     plan = make_plan(text, schema=SCHEMA, **fields)
-    strong = plan.with_consistent_reads()
-    assert strong.consistent
-    assert strong.requests == make_plan(text, schema=SCHEMA, consistent=True, **fields).requests
-    assert strong.requests != plan.requests
-    assert (strong.cache_key, strong.key, strong.path) == (plan.cache_key, plan.key, plan.path)
+    consistent = plan.with_consistent_reads()
+    assert consistent.consistent
+    assert consistent.requests == make_plan(text, schema=SCHEMA, consistent=True, **fields).requests
+    assert consistent.requests != plan.requests
+    assert (consistent.cache_key, consistent.key, consistent.path) == (
+        plan.cache_key,
+        plan.key,
+        plan.path,
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "operation"), [("level = 'low'", Operation.QUERY), ("", Operation.SCAN)]
 )
-def test_some_stay_as_they_are(text: str, operation: Operation) -> None:
-    """Those of global indexes, which have no strong reads, and scans, which cost enough."""
+def test_some_plans_do_not_change(text: str, operation: Operation) -> None:
+    """Global indexes have no consistent reads, and for scans they cost too much."""
     plan = make_plan(text, schema=SCHEMA, allow_scan=True)
     assert plan.operation is operation
     assert plan.with_consistent_reads() is plan
 
 
-def test_reads_of_a_table_with_copies_elsewhere_stay_as_they_are() -> None:
-    """A strong one shows what was written in its own region alone."""
+def test_plans_of_replicated_tables_do_not_change() -> None:
+    """A consistent read sees only the writes of its own region."""
     plan = make_plan(schema=SCHEMA)
     schema = replace(plan.table.schema, replicated=True)
     plan = replace(plan, table=replace(plan.table, schema=schema))

@@ -1,4 +1,4 @@
-"""The evaluator says of each item what DynamoDB would; `tests/contract` compares the two."""
+"""The evaluator agrees with DynamoDB; `tests/contract` compares the two."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def holds(text: str) -> bool:
         "size(s) > n",
     ],
 )
-def test_what_holds(text: str) -> None:
-    """Each operator and function on each type, nested values included."""
+def test_conditions_hold(text: str) -> None:
+    """Each operator and function is evaluated on each type, with nested values."""
     assert holds(text)
     assert not holds(f"NOT ({text})")
 
@@ -105,7 +105,7 @@ def test_what_holds(text: str) -> None:
     ],
 )
 def test_other_types_make_conditions_false(text: str) -> None:
-    """They are no errors: the condition simply does not hold."""
+    """A comparison of different types is false and not an error."""
     assert not holds(text)
 
 
@@ -129,7 +129,7 @@ def test_other_types_make_conditions_false(text: str) -> None:
     ],
 )
 def test_missing_is_not_null(text: str, expected: bool) -> None:
-    """What is missing equals nothing, and therefore differs from everything."""
+    """A missing attribute equals nothing, and so it differs from everything."""
     assert holds(text) is expected
 
 
@@ -144,8 +144,8 @@ def test_missing_is_not_null(text: str, expected: bool) -> None:
         {"FUTURE": 1},
     ],
 )
-def test_what_is_no_value_of_dynamodb_equals_nothing(value: dict[str, Any]) -> None:
-    """DynamoDB-like servers store such: it keeps no item from being looked at."""
+def test_a_value_unknown_to_dynamodb_equals_nothing(value: dict[str, Any]) -> None:
+    """Other servers with its interface store such values, and items with them can be read."""
     item = {"odd": value, "same": deepcopy(value), "n": {"N": "1"}}
     for text in ("odd = 1", "odd < 1", "odd >= same", "odd = same", "odd BETWEEN 0 AND n"):
         assert not evaluate(parse_expression(text, {}), item)
@@ -161,13 +161,16 @@ def test_what_is_no_value_of_dynamodb_equals_nothing(value: dict[str, Any]) -> N
 
 
 def test_strings_are_compared_by_their_bytes() -> None:
-    """UTF-8 order, where UTF-16 order would differ; fractions before the Z of whole seconds."""
+    """Strings sort in UTF-8 order, not in UTF-16 order.
+
+    A fraction of a second sorts before the Z of a whole second.
+    """
     item = {"a": {"S": "ｱ"}, "b": {"S": "😀"}, "c": {"S": "00.5Z"}, "d": {"S": "00Z"}}
     assert evaluate(parse_expression("a < b AND c < d", {}), item)
 
 
 def test_finding_follows_a_path_as_far_as_it_leads() -> None:
-    """A value that has no members, or not that one, leads nowhere."""
+    """A path through a value without such a member finds nothing."""
     assert find(parse_path("m.l[0]"), ITEM) == {"N": "7"}
     assert find(parse_path("m.l[0].x"), ITEM) is None
     assert find(parse_path("nothing.x"), ITEM) is None

@@ -1,4 +1,4 @@
-"""Expressions for DynamoDB: everything aliased, nothing twice, no parenthesis too many."""
+"""Expressions for DynamoDB: aliases, shared values, and few parentheses."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ from dynamodb_processor_server.query.planning.expression_writer import Expressio
         ("NOT (NOT (a = 1 OR b = 2))", "NOT NOT (#0 = :0 OR #1 = :1)"),
     ],
 )
-def test_conditions_are_rendered_with_the_fewest_parentheses(text: str, rendered: str) -> None:
-    """DynamoDB refuses doubled ones; precedence makes the others superfluous."""
+def test_conditions_have_the_fewest_parentheses(text: str, rendered: str) -> None:
+    """DynamoDB refuses doubled parentheses, and precedence makes others superfluous."""
     assert ExpressionWriter().condition(parse_expression(text, {})) == rendered
 
 
@@ -52,15 +52,15 @@ def test_conditions_are_rendered_with_the_fewest_parentheses(text: str, rendered
     ("options", "sizes"), [(1, [1]), (100, [100]), (101, [100, 1]), (350, [100, 100, 100, 50])]
 )
 def test_an_in_has_no_more_operands_than_dynamodb_takes(options: int, sizes: list[int]) -> None:
-    """One hundred; more are several INs, of which one must hold."""
+    """More than one hundred options become several INs joined by OR."""
     condition = parse_expression(f"a.b IN ({', '.join(map(str, range(options)))})", {})
-    renderer = ExpressionWriter()
-    text = renderer.condition(condition)
+    writer = ExpressionWriter()
+    text = writer.condition(condition)
     chunks = re.findall(r"#0\.#1 IN \(([^()]*)\)", text)
     assert [len(chunk.split(", ")) for chunk in chunks] == sizes
     joined = " OR ".join(f"#0.#1 IN ({chunk})" for chunk in chunks)
     assert text == (joined if len(sizes) == 1 else f"({joined})")
-    assert [wire["N"] for wire in renderer.values.values()] == list(map(str, range(options)))
+    assert [wire["N"] for wire in writer.values.values()] == list(map(str, range(options)))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_an_in_has_no_more_operands_than_dynamodb_takes(options: int, sizes: lis
     ],
 )
 def test_a_long_in_is_one_term_wherever_it_stands(text: str, rendered: str) -> None:
-    """Its parts have their parentheses, once: DynamoDB refuses doubled ones."""
+    """Its parts get parentheses once, because DynamoDB refuses doubled ones."""
     long = f"a IN ({', '.join(map(str, range(101)))})"
     name, first = ("#1", 1) if text.startswith("b") else ("#0", 0)
     aliases = [f":{first + number}" for number in range(101)]
@@ -83,29 +83,29 @@ def test_a_long_in_is_one_term_wherever_it_stands(text: str, rendered: str) -> N
 
 
 def test_a_long_in_shares_values_like_any_other() -> None:
-    """An operand that comes again has the alias that it has."""
+    """A repeated operand keeps its alias."""
     options = ", ".join(["1", "2"] * 60)
-    renderer = ExpressionWriter()
-    text = renderer.condition(parse_expression(f"a IN ({options}) AND b = 2", {}))
-    assert renderer.values == {":0": {"N": "1"}, ":1": {"N": "2"}}
+    writer = ExpressionWriter()
+    text = writer.condition(parse_expression(f"a IN ({options}) AND b = 2", {}))
+    assert writer.values == {":0": {"N": "1"}, ":1": {"N": "2"}}
     assert text.endswith(" AND #1 = :1")
 
 
 def test_names_and_values_are_shared_by_one_request() -> None:
-    """Equal names and equal values have one alias, in however many expressions they stand."""
-    renderer = ExpressionWriter()
-    renderer.condition(parse_expression("timestamp = 1 AND a.timestamp = '1'", {}))
-    renderer.condition(parse_expression("timestamp < 1.0 OR b = '1'", {}))
-    assert renderer.path(parse_path('b."a"[3]')) == "#2.#1[3]"
-    assert renderer.names == {"#0": "timestamp", "#1": "a", "#2": "b"}
-    assert renderer.values == {":0": {"N": "1"}, ":1": {"S": "1"}}
+    """Equal names and equal values have one alias in all expressions of the request."""
+    writer = ExpressionWriter()
+    writer.condition(parse_expression("timestamp = 1 AND a.timestamp = '1'", {}))
+    writer.condition(parse_expression("timestamp < 1.0 OR b = '1'", {}))
+    assert writer.path(parse_path('b."a"[3]')) == "#2.#1[3]"
+    assert writer.names == {"#0": "timestamp", "#1": "a", "#2": "b"}
+    assert writer.values == {":0": {"N": "1"}, ":1": {"S": "1"}}
 
 
 def test_true_and_one_are_different_values() -> None:
-    """Python thinks that they are equal; their types keep them apart."""
-    renderer = ExpressionWriter()
-    renderer.condition(parse_expression("a = true AND b = 1 AND c = null AND d = false", {}))
-    assert list(renderer.values.values()) == [
+    """They are equal in Python, but their types keep them apart."""
+    writer = ExpressionWriter()
+    writer.condition(parse_expression("a = true AND b = 1 AND c = null AND d = false", {}))
+    assert list(writer.values.values()) == [
         {"BOOL": True}, {"N": "1"}, {"NULL": True}, {"BOOL": False},
     ]  # fmt: skip
 
@@ -139,10 +139,10 @@ def _flat(condition: Condition) -> Condition:
 
 @given(_conditions)
 def test_the_text_means_the_condition(condition: Condition) -> None:
-    """Read back with its aliases filled in, a rendered condition is the one it was made of."""
-    renderer = ExpressionWriter()
-    text = renderer.condition(condition)
+    """A written condition parses to the same condition once its aliases are replaced."""
+    writer = ExpressionWriter()
+    text = writer.condition(condition)
     assert not re.search(r"\(\([^()]*\)\)|^\([^()]*\)$", text), "superfluous parentheses"
-    values = {alias[1:]: Value("S", wire["S"]) for alias, wire in renderer.values.items()}
-    plain = re.sub(r"#\d+", lambda match: renderer.names[match[0]], text)
+    values = {alias[1:]: Value("S", wire["S"]) for alias, wire in writer.values.items()}
+    plain = re.sub(r"#\d+", lambda match: writer.names[match[0]], text)
     assert parse_expression(plain, values) == _flat(condition)

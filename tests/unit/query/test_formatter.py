@@ -1,4 +1,4 @@
-"""Conditions as text: what is printed is read back the same, however it had been spelled."""
+"""Formatted conditions parse to the same conditions, for any original spelling."""
 
 from __future__ import annotations
 
@@ -94,13 +94,13 @@ _VALUES: Final = st.recursive(
 _CONDITIONS: Final = conditions(_PATHS, lambda path: _VALUES)
 
 
-def read(text: str, parameters: dict[str, Value]) -> Condition:
-    """Return what a text says; a text that is too long or breaks a static rule is passed over."""
+def parse_generated(text: str, parameters: dict[str, Value]) -> Condition:
+    """Parse a generated text; one that is too long or breaks a static rule is skipped."""
     assume(len(text.encode()) <= MAX_BYTES)
     try:
         return parse_expression(text, parameters)
     except ExpressionError as error:
-        # The generator knows no static rule; anything else would be a fault of the printer's.
+        # The generator knows no static rule; any other error would be the formatter's.
         assume(not any(words in str(error) for words in _STATIC_RULES))
         raise
 
@@ -117,11 +117,11 @@ _STATIC_RULES: Final = (
 
 @settings(max_examples=5 * settings().max_examples)
 @given(_CONDITIONS)
-def test_what_is_printed_is_read_back(condition: Condition) -> None:
-    """Model to text to model gives an equal model, and its text is the same text."""
+def test_a_formatted_condition_parses_to_itself(condition: Condition) -> None:
+    """Formatting the parsed condition again gives the same text."""
     printer = ExpressionFormatter()
     text = printer.condition(condition)
-    again = read(text, printer.parameters)
+    again = parse_generated(text, printer.parameters)
     assert again == condition
     reprinter = ExpressionFormatter()
     assert reprinter.condition(again) == text
@@ -131,24 +131,24 @@ def test_what_is_printed_is_read_back(condition: Condition) -> None:
 
 @settings(max_examples=2 * settings().max_examples)
 @given(_CONDITIONS, st.randoms(use_true_random=False))
-def test_any_spelling_is_read_as_the_same_condition(condition: Condition, random: Random) -> None:
-    """Spaces, keywords in any case, needless quotes and parentheses, numbers in other spellings."""
-    writer = _Careless(random)
+def test_any_spelling_parses_to_the_same_condition(condition: Condition, random: Random) -> None:
+    """Spaces, keywords in any case, needless quotes and parentheses, and numbers may vary."""
+    writer = _OddSpelling(random)
     text = writer.condition(condition)
-    read_back = read(text, writer.parameters)
+    read_back = parse_generated(text, writer.parameters)
     assert read_back == condition
     printer = ExpressionFormatter()
-    assert read(printer.condition(read_back), printer.parameters) == condition
+    assert parse_generated(printer.condition(read_back), printer.parameters) == condition
 
 
 @given(_PATHS)
-def test_a_printed_path_is_read_back(path: Path) -> None:
-    """Document paths by themselves, as projections have them."""
+def test_a_formatted_path_parses_to_itself(path: Path) -> None:
+    """Document paths alone are parsed too, as projections have them."""
     assert parse_path(str(path)) == path
 
 
-class _Careless:
-    """Writes a condition in a way that the grammar allows and nobody would choose."""
+class _OddSpelling:
+    """Writes conditions in unusual spellings that the grammar allows."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
@@ -259,13 +259,13 @@ _LITERALS: Final[dict[str, Callable[[Value], str]]] = {
         ('"""" = \'\'', '"""" = \'\''),
     ],
 )  # fmt: skip
-def test_the_one_spelling(text: str, printed: str) -> None:
-    """Fewest parentheses, keywords in capitals, one space, numbers in their one text."""
+def test_the_canonical_spelling(text: str, printed: str) -> None:
+    """It has few parentheses, keywords in capitals, single spaces and numbers in canonical form."""
     assert ExpressionFormatter().condition(parse_expression(text, {})) == printed
 
 
 def test_values_without_a_literal_become_parameters() -> None:
-    """Each has a name of its own, in the order in which they stand."""
+    """Each gets a name of its own, in the order of the text."""
     given_values = {
         "x": from_wire({"B": b"\x00"}),
         "y": from_wire({"SS": ["a"]}),

@@ -1,4 +1,4 @@
-"""Which attributes a condition requires: what decides whether a sparse index can hide matches."""
+"""The attributes that a condition implies, which decide whether a sparse index can hide items."""
 
 from __future__ import annotations
 
@@ -47,18 +47,18 @@ IMPLICATIONS = {
 
 @pytest.mark.parametrize(("text", "names"), IMPLICATIONS.items())
 def test_conditions_require_attributes(text: str, names: str) -> None:
-    """What is sure is listed; where it is not simple to say, nothing is claimed."""
+    """Only attributes that are certain are listed."""
     assert implied_attributes(parse_expression(text, {})) == frozenset(names.split())
 
 
 def test_no_condition_requires_nothing() -> None:
-    """Every item is asked for, whatever it has."""
+    """A query without a condition includes every item."""
     assert implied_attributes(None) == frozenset()
 
 
 @given(st.sampled_from(sorted(IMPLICATIONS)), st.data())
 def test_no_item_without_them_is_a_match(text: str, data: st.DataObject) -> None:
-    """Whatever else an item has, lacking an implied attribute it does not meet the condition."""
+    """An item that lacks an implied attribute does not meet the condition."""
     condition = parse_expression(text, {})
     values: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
         [{"N": "1"}, {"N": "2"}, {"S": "x"}, {"SS": ["x"]}]
@@ -117,7 +117,7 @@ PROOFS: Final = {
 
 @pytest.mark.parametrize(("text", "names"), PROOFS.items())
 def test_conditions_prove_that_values_are_keys(text: str, names: str) -> None:
-    """Of a global index, which leaves out what cannot be a key of it."""
+    """A global index leaves out values that cannot be its keys."""
     used = {name: value for name, value in VALUES.items() if f":{name}" in text}
     terms = conjuncts(parse_expression(text, used))
     table = make_table(GLOBAL)
@@ -125,8 +125,8 @@ def test_conditions_prove_that_values_are_keys(text: str, names: str) -> None:
     assert found[0] | found[1] == frozenset(names.split())
 
 
-def test_keys_of_the_table_and_of_local_indexes_need_no_more_than_to_be_there() -> None:
-    """DynamoDB has refused to write other values from the beginning."""
+def test_keys_of_the_table_and_of_local_indexes_only_need_to_exist() -> None:
+    """DynamoDB has always refused to write other values."""
     table = make_table()
     time, user = (parse_expression(f"{name} > 'a'", {}) for name in ("occurred_at", "user_id"))
     for path in table.schema.paths[1:]:

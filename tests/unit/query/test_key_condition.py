@@ -1,4 +1,4 @@
-"""What a key condition carries: always a range that holds every match, never an illegal one."""
+"""Key conditions always include every match, and never an invalid value."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dynamodb_processor_server.query.planning.key_condition import (
     missing_partition,
     partitions_needed,
 )
-from tests.unit.query.keys import KEY, MULTI, A, of, terms_of
+from tests.unit.query.keys import KEY, MULTI, A, key_condition_of, terms_of
 
 
 @pytest.mark.parametrize(
@@ -36,12 +36,12 @@ from tests.unit.query.keys import KEY, MULTI, A, of, terms_of
 def test_partition_attributes_are_fixed_by_equality_alone(
     text: str, missing: tuple[str, ...]
 ) -> None:
-    """With one literal, or with one of several; never with what an attribute holds."""
+    """One literal or several fix an attribute; another attribute never does."""
     assert missing_partition(MULTI, terms_of(text)) == missing
 
 
 @pytest.mark.parametrize(
-    ("condition", "terms", "rest", "narrowing"),
+    ("condition", "terms", "rest", "selectivity"),
     [
         ("", "", "", Selectivity.PARTITION),
         ("s = 1", "s = 1", "", Selectivity.EQUAL),
@@ -77,23 +77,23 @@ def test_partition_attributes_are_fixed_by_equality_alone(
         ("size(s) > 1", "", "size(s) > 1", Selectivity.PARTITION),
     ],
 )
-def test_sort_conditions_become_one_term(
-    condition: str, terms: str, rest: str, narrowing: Selectivity
+def test_sort_conditions_become_one_condition(
+    condition: str, terms: str, rest: str, selectivity: Selectivity
 ) -> None:
-    """Two bounds make BETWEEN, and what that does not say in full is left for others to check."""
+    """Two bounds become BETWEEN; conjuncts that it does not cover are checked elsewhere."""
     given_terms = (*terms_of("p = 'a'"), *terms_of(condition))
     found = key_condition(KEY, given_terms)
     assert found.branches == ((A,),)
-    assert found.terms == terms_of(terms)
+    assert found.sort_conditions == terms_of(terms)
     assert tuple(term for term in given_terms if term not in found.covered) == terms_of(rest)
-    assert found.narrowing is narrowing
-    assert found.complete is (narrowing is Selectivity.EQUAL)
+    assert found.selectivity is selectivity
+    assert found.complete is (selectivity is Selectivity.EQUAL)
 
 
 @pytest.mark.parametrize("bounds", ["s > 1 AND s < 3", "s >= 1 AND s < 3"])
 def test_excluded_ends_are_approximated(bounds: str) -> None:
-    """BETWEEN says them but for single values, which wastes next to nothing."""
-    found = of(f"p = 'a' AND {bounds}")
+    """BETWEEN expresses them except for single values, so it wastes next to nothing."""
+    found = key_condition_of(f"p = 'a' AND {bounds}")
     excluded = {term for term in terms_of(bounds) if "=" not in str(term.operator)}  # type: ignore[union-attr]
     assert found.approximated == excluded
 
@@ -113,15 +113,19 @@ def test_excluded_ends_are_approximated(bounds: str) -> None:
     ],
 )
 def test_sort_conditions_that_contradict_each_other_leave_no_partition(bounds: str) -> None:
-    """DynamoDB refuses BETWEEN with its ends swapped; the answer is known without it."""
-    assert of(f"p = 'a' AND {bounds}").branches == ()
-    assert of(f"p IN ('a', 'b') AND {bounds}").branches == ()
+    """DynamoDB refuses a BETWEEN with swapped ends; the result is empty without it."""
+    assert key_condition_of(f"p = 'a' AND {bounds}").branches == ()
+    assert key_condition_of(f"p IN ('a', 'b') AND {bounds}").branches == ()
 
 
-def test_a_contradiction_may_stand_behind_other_sort_attributes() -> None:
-    """An equality does not hide that the next attribute's range holds nothing."""
-    assert of("p = 'a' AND q = 'b' AND s = 1 AND t > 2 AND t < 2", MULTI).branches == ()
-    assert of("p = 'a' AND q = 'b' AND s = 1 AND t = 2 AND t < 2", MULTI).branches == ()
+def test_a_contradiction_may_follow_other_sort_attributes() -> None:
+    """An equality does not hide that the next attribute's range is empty."""
+    assert (
+        key_condition_of("p = 'a' AND q = 'b' AND s = 1 AND t > 2 AND t < 2", MULTI).branches == ()
+    )
+    assert (
+        key_condition_of("p = 'a' AND q = 'b' AND s = 1 AND t = 2 AND t < 2", MULTI).branches == ()
+    )
 
 
 @pytest.mark.parametrize(
@@ -141,17 +145,15 @@ def test_a_contradiction_may_stand_behind_other_sort_attributes() -> None:
         ("p = 'a' AND p IN ('b', x)", "a"),
     ],
 )
-def test_conjuncts_on_a_partition_attribute_leave_what_they_have_in_common(
-    text: str, branches: str
-) -> None:
-    """In the caller's order, each value once; no key is empty or longer than 2,048 bytes."""
-    found = of(text)
+def test_conjuncts_on_a_partition_attribute_are_intersected(text: str, branches: str) -> None:
+    """Distinct values keep the caller's order; no key is empty or over 2,048 bytes."""
+    found = key_condition_of(text)
     assert found.branches == tuple((Value("S", letter),) for letter in branches)
     assert partitions_needed(KEY, terms_of(text)) == len(branches)
 
 
-def test_all_that_fixes_a_partition_is_carried() -> None:
-    """Each branch satisfies every such conjunct; the others are left to be checked."""
+def test_all_conjuncts_that_fix_a_partition_are_covered() -> None:
+    """Each branch satisfies all of them; other conjuncts are still to be checked."""
     terms = terms_of("p IN ('a', 'b', 'c') AND p IN ('c', 'b', 'x') AND p > 'b' AND p IN ('c', x)")
     found = key_condition(KEY, terms)
     assert found.branches == ((Value("S", "b"),), (Value("S", "c"),))
@@ -159,17 +161,17 @@ def test_all_that_fixes_a_partition_is_carried() -> None:
 
 
 def test_equal_numbers_are_one_partition() -> None:
-    """However they are written."""
+    """Different spellings of a number make one partition."""
     key = KeySchema((KeyAttribute("p", "N"),), ())
-    found = of("p IN (1, 1.0, 10E-1, 2, 2.000, -0, 0)", key)
+    found = key_condition_of("p IN (1, 1.0, 10E-1, 2, 2.000, -0, 0)", key)
     assert [value.data for (value,) in found.branches] == [1, 2, 0]
     assert found.complete
 
 
 def test_partitions_of_several_attributes_are_all_combinations() -> None:
-    """The first attribute varies slowest; the order of the key counts, not that of the text."""
+    """The first attribute of the key varies slowest, in any order of the text."""
     text = "q IN ('x', 'y') AND p IN ('b', 'a')"
-    found = of(text, MULTI)
+    found = key_condition_of(text, MULTI)
     assert [(p.data, q.data) for p, q in found.branches] == [
         ("b", "x"), ("b", "y"), ("a", "x"), ("a", "y"),
     ]  # fmt: skip
@@ -189,7 +191,7 @@ def test_partitions_of_several_attributes_are_all_combinations() -> None:
 )
 def test_a_key_is_complete_when_every_attribute_has_one_value(text: str, complete: bool) -> None:
     """Then it names at most one item of the base table."""
-    assert of(text).complete is complete
+    assert key_condition_of(text).complete is complete
 
 
 @pytest.mark.parametrize(
@@ -204,7 +206,7 @@ def test_a_key_is_complete_when_every_attribute_has_one_value(text: str, complet
     ],
 )
 def test_an_or_of_equals_is_an_in(text: str, merged: str) -> None:
-    """On one attribute, whichever way round it is written."""
+    """It must be on one attribute, with the attribute on either side."""
     assert merged_choices(parse_expression(text, {})) == parse_expression(merged, {})
 
 
@@ -226,41 +228,43 @@ def test_an_or_of_equals_is_an_in(text: str, merged: str) -> None:
     ],
 )
 def test_any_other_or_stays_as_it_is(text: str) -> None:
-    """It would not mean the same."""
+    """An IN would have another meaning."""
     condition = parse_expression(text, {})
     assert merged_choices(condition) is condition
 
 
 def test_a_prefix_is_a_range() -> None:
-    """`begins_with` goes into the key condition, and other bounds are left to be checked."""
+    """`begins_with` goes into the key condition, and other bounds are checked elsewhere."""
     key = KeySchema((KeyAttribute("p", "S"),), (KeyAttribute("s", "S"),))
-    found = of("p = 'a' AND s > 'x1' AND begins_with(s, 'x') AND begins_with(s, 'x2')", key)
-    assert found.terms == terms_of("begins_with(s, 'x')")
-    assert found.covered == {*terms_of("p = 'a'"), *found.terms}
-    assert found.narrowing is Selectivity.RANGE
+    found = key_condition_of(
+        "p = 'a' AND s > 'x1' AND begins_with(s, 'x') AND begins_with(s, 'x2')", key
+    )
+    assert found.sort_conditions == terms_of("begins_with(s, 'x')")
+    assert found.covered == {*terms_of("p = 'a'"), *found.sort_conditions}
+    assert found.selectivity is Selectivity.RANGE
 
 
 @pytest.mark.parametrize(
     "value", [Value("S", "é" * 512), Value("B", b"\x00"), Value("B", b"x" * 1024)]
 )
 def test_values_that_a_key_may_have_are_bounds(value: Value) -> None:
-    """Text and bytes alike, up to the 1,024 bytes that a sort key has at most."""
+    """Texts and bytes count alike, up to the 1,024 bytes of a sort key."""
     key = KeySchema((KeyAttribute("p", "S"),), (KeyAttribute("s", value.type),))
     for text in ("s > :v", "s BETWEEN :v AND :v", "begins_with(s, :v)"):
-        found = of(f"p = 'a' AND {text}", key, v=value)
-        assert found.terms == (parse_expression(text, {"v": value}),)
-        assert found.covered == {*terms_of("p = 'a'"), *found.terms}
+        found = key_condition_of(f"p = 'a' AND {text}", key, v=value)
+        assert found.sort_conditions == (parse_expression(text, {"v": value}),)
+        assert found.covered == {*terms_of("p = 'a'"), *found.sort_conditions}
 
 
 @pytest.mark.parametrize(
     "value", [Value("S", ""), Value("S", "é" * 513), Value("B", b""), Value("B", b"x" * 1025)]
 )
 def test_values_that_no_key_has_stay_out(value: Value) -> None:
-    """Empty and oversized values would be errors in a key condition; elsewhere they are legal."""
+    """Empty and oversized values are errors in a key condition, but valid elsewhere."""
     key = KeySchema((KeyAttribute("p", "S"),), (KeyAttribute("s", value.type),))
     for text in ("s > :v", "s BETWEEN :v AND :v", "begins_with(s, :v)"):
-        found = of(f"p = 'a' AND {text}", key, v=value)
-        assert found.terms == ()
+        found = key_condition_of(f"p = 'a' AND {text}", key, v=value)
+        assert found.sort_conditions == ()
         assert found.covered == {*terms_of("p = 'a'")}
 
 
@@ -276,7 +280,7 @@ def test_values_that_no_key_has_stay_out(value: Value) -> None:
     ],
 )
 def test_keys_of_several_attributes_are_used_from_left_to_right(condition: str, terms: str) -> None:
-    """Equality on each, until one is missing or has a range, which is the last."""
-    found = of(f"q = 'b' AND p = 'a' AND {condition}", MULTI)
+    """Equality applies to each attribute up to the first that is missing or has a range."""
+    found = key_condition_of(f"q = 'b' AND p = 'a' AND {condition}", MULTI)
     assert found.branches == ((A, Value("S", "b")),)
-    assert found.terms == terms_of(terms)
+    assert found.sort_conditions == terms_of(terms)

@@ -1,4 +1,4 @@
-"""Key conditions and what they leave to others: together they say what was asked."""
+"""A key condition and the remaining conjuncts together are equivalent to the condition."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ _choices: st.SearchStrategy[Condition] = st.one_of(
 
 
 @given(st.lists(_choices, max_size=4), _partitions)
-def test_branches_and_what_they_do_not_carry_say_what_was_asked(
+def test_branches_and_the_remaining_conjuncts_equal_the_condition(
     conditions: list[Condition], first: Literal
 ) -> None:
-    """For every partition: it is read and passes the remaining conjuncts, or was not asked for."""
+    """A partition matches if it is read and meets the remaining conjuncts."""
     terms = tuple(map(merged_choices, (*conditions, In(_partition, (first, first)))))
     found = key_condition(KEY, terms)
     rest = tuple(term for term in terms if term not in found.covered)
@@ -67,17 +67,21 @@ _conjuncts: st.SearchStrategy[Condition] = st.one_of(
 
 
 @given(st.lists(_conjuncts, max_size=4))
-def test_terms_and_what_they_do_not_carry_say_what_was_asked(conditions: list[Condition]) -> None:
-    """For every sort key: key condition and remaining conjuncts together equal the condition."""
+def test_sort_conditions_and_the_remaining_conjuncts_equal_the_condition(
+    conditions: list[Condition],
+) -> None:
+    """A sort key matches if it meets the key condition and the remaining conjuncts."""
     terms = (*terms_of("p = 'a'"), *conditions)
     found = key_condition(KEY, terms)
     rest = tuple(term for term in terms if term not in found.covered)
     for number in range(-3, 4):
         item: dict[str, Any] = {"p": {"S": "a"}, "s": {"N": str(number)}}
         asked = evaluate(_all(terms), item)
-        read = found.branches == ((A,),) and all(evaluate(term, item) for term in found.terms)
+        read = found.branches == ((A,),) and all(
+            evaluate(term, item) for term in found.sort_conditions
+        )
         assert (read and (not rest or evaluate(_all(rest), item))) is asked
-    assert len(found.terms) <= 1
+    assert len(found.sort_conditions) <= 1
     assert found.approximated.isdisjoint(found.covered)
 
 

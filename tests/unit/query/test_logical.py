@@ -1,4 +1,4 @@
-"""From conditions on logical attributes to conditions on what is stored."""
+"""Conditions on logical attributes hold for the same items as their stored forms."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OPERATORS: Final[dict[str, Callable[[int, int], bool]]] = {
     ">=": lambda a, b: a >= b,
 }
 NOW: Final = 1_767_225_600.0
-# Around a second's end, so that times between two storable ones are frequent.
+# Times around the end of a second, so that many lie between two storable ones.
 FRACTIONS: Final = ("", ".000000001", ".0004", ".0005", ".001", ".5", ".999", ".999999999")
 moments = st.tuples(
     st.sampled_from(("2025-12-31T23:59:59", "2026-01-01T00:00:00", "2026-01-01T00:00:01")),
@@ -38,14 +38,14 @@ moments = st.tuples(
 forms = st.sampled_from(sorted(FORMS))
 
 
-def view(**declared: Any) -> LogicalView:
-    """Return the view that a declaration makes."""
-    return TableConfig.model_validate({"table": "events", **declared}).view
+def view(**options: Any) -> LogicalView:
+    """Return the view of a table with these options."""
+    return TableConfig.model_validate({"table": "events", **options}).view
 
 
-def translated(text: str, **declared: Any) -> Condition | None:
+def translated(text: str, **options: Any) -> Condition | None:
     """Return the stored form of a condition."""
-    return stored_condition(parse_expression(text, {}), view(**declared))
+    return stored_condition(parse_expression(text, {}), view(**options))
 
 
 def stored(form: str, moment: str) -> dict[str, str]:
@@ -57,14 +57,14 @@ def stored(form: str, moment: str) -> dict[str, str]:
 
 
 def instant_of(form: str, wire: dict[str, str]) -> int:
-    """Return the time that a stored value stands for."""
+    """Return the instant of a stored value."""
     if "S" in wire:
         return parse_instant(wire["S"])
     return int(int(wire["N"]) * 10 ** (9 - FORMS[form].digits))
 
 
 def check(form: str, text: str, item: dict[str, Any], expected: bool) -> None:
-    """Hold that a condition, said in stored times, says of an item what is expected."""
+    """Check that the stored form of a condition has the expected result for an item."""
     timestamps = {"at": form, "to": form}
     condition = translated(text, timestamps=timestamps)
     assert condition is not None
@@ -75,7 +75,7 @@ def check(form: str, text: str, item: dict[str, Any], expected: bool) -> None:
 def test_times_are_compared_as_instants(
     form: str, there: str, asked: str, operator: str, mirrored: bool, denied: bool
 ) -> None:
-    """Whatever the form, every operator, either side: also between two times it can store."""
+    """Every form, operator and side is tried, with times between two storable ones."""
     item = {"at": stored(form, there)}
     text = f"'{asked}' {operator} at" if mirrored else f"at {operator} '{asked}'"
     one, other = instant_of(form, item["at"]), parse_instant(asked)
@@ -85,7 +85,7 @@ def test_times_are_compared_as_instants(
 
 @given(forms, moments, moments, moments)
 def test_ranges_of_times_hold_instants(form: str, there: str, low: str, high: str) -> None:
-    """BETWEEN includes both ends; one that is upside down holds nothing."""
+    """BETWEEN includes both ends; an inverted range is empty."""
     item = {"at": stored(form, there)}
     at = instant_of(form, item["at"])
     expected = parse_instant(low) <= at <= parse_instant(high)
@@ -96,7 +96,7 @@ def test_ranges_of_times_hold_instants(form: str, there: str, low: str, high: st
 def test_times_may_lie_between_attributes(
     form: str, begins: str, ends: str, asked: str, other: str
 ) -> None:
-    """The ends of a range may be attributes, both or one, and its subject a time."""
+    """One or both ends of a range may be attributes, and its subject a time."""
     item = {"at": stored(form, begins), "to": stored(form, ends)}
     at, to = (instant_of(form, item[name]) for name in ("at", "to"))
     instant, end = parse_instant(asked), parse_instant(other)
@@ -109,7 +109,7 @@ def test_times_may_lie_between_attributes(
 
 @given(forms, moments, moments, st.lists(moments, min_size=1, max_size=4))
 def test_lists_of_times_hold_instants(form: str, there: str, to: str, options: list[str]) -> None:
-    """In lists, too, the spelling of a time does not matter; attributes may stand among them."""
+    """The spelling of a time does not matter in a list, which may also have attributes."""
     item = {"at": stored(form, there), "to": stored(form, to)}
     at, end = (instant_of(form, item[name]) for name in ("at", "to"))
     instants = set(map(parse_instant, options))
@@ -128,7 +128,7 @@ def test_lists_of_times_hold_instants(form: str, there: str, to: str, options: l
 @pytest.mark.parametrize("text", ["at = {}", "at < {}", "at >= {}", "at IN ({})",
                                   "at BETWEEN {} AND {}", "{} = at", "{} IN (at)"])  # fmt: skip
 def test_a_missing_time_compares_with_none(form: str, text: str) -> None:
-    """It is different from any; trap 14."""
+    """It is different from any time; trap 14."""
     for moment in ("'2026-01-01'", "'2026-01-01T00:00:00.0000005Z'"):
         check(form, text.format(moment, moment), {}, False)
         check(form, f"at <> {moment}", {}, True)
@@ -165,8 +165,8 @@ def test_a_missing_time_compares_with_none(form: str, text: str) -> None:
         ("x = '2026-01-01'", "x = '2026-01-01'"),
     ],
 )
-def test_times_are_said_as_they_are_stored(text: str, said: str | None) -> None:
-    """Rounded so that nothing changes; None: refused, for not all of it is stored alike."""
+def test_times_are_converted_to_their_stored_form(text: str, said: str | None) -> None:
+    """Rounding changes no result; None means that forms differ and the condition is refused."""
     timestamps = {"at": "iso8601", "seen": "epoch_seconds"}
     if said is None:
         with pytest.raises(ExpressionError, match="do not store times alike"):
@@ -207,8 +207,8 @@ def test_times_are_said_as_they_are_stored(text: str, said: str | None) -> None:
         ("NOT code = 'ab'", 12, "code has 4 characters in the key"),
     ],
 )
-def test_what_cannot_be_said_is_refused(text: str, column: int, words: str) -> None:
-    """With the column, and what was expected."""
+def test_invalid_conditions_are_refused(text: str, column: int, words: str) -> None:
+    """The error names the column, and the expected value."""
     with pytest.raises(ExpressionError) as caught:
         translated(
             text,
@@ -228,13 +228,13 @@ def test_what_cannot_be_said_is_refused(text: str, column: int, words: str) -> N
     ],
 )  # fmt: skip
 def test_fields_are_strings_like_others(text: str) -> None:
-    """Only equality is held to what a key can hold: the rest is true or false."""
+    """Only an equality must have a value that the key can hold; other comparisons may be false."""
     keys = {"PK": "U#{user}", "SK": "{kind}#{code:4}"}
     assert translated(text, keys=keys) == condition_of(text)
 
 
-def test_what_has_expired_is_left_out() -> None:
-    """Whatever else is asked, and if nothing is."""
+def test_expired_items_are_left_out() -> None:
+    """They are left out with any condition, and without one."""
     hiding = view(time_to_live="gone_at", hide_expired=True)
     for text in (None, "x = 1", "x = 1 OR y = 2"):
         condition = stored_condition(condition_of(text), hiding)
@@ -244,8 +244,8 @@ def test_what_has_expired_is_left_out() -> None:
         assert evaluate(condition, hiding.expanded(item, NOW - 2))
 
 
-def test_a_plain_table_is_asked_as_it_is() -> None:
-    """The very same condition goes on."""
+def test_conditions_on_a_plain_table_are_unchanged() -> None:
+    """The result is the very same condition."""
     condition = condition_of("at = 5 AND user.x = 1")
     assert stored_condition(condition, LogicalView()) is condition
     assert stored_condition(None, LogicalView()) is None

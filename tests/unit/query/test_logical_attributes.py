@@ -1,4 +1,4 @@
-"""What conditions on timestamps and on fields of keys amount to in what is stored."""
+"""The stored form of conditions on timestamps and on fields of keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from dynamodb_processor_server.query.expression.ast import conjuncts
 from dynamodb_processor_server.query.expression.formatter import ExpressionFormatter
 from dynamodb_processor_server.query.expression.parser import parse_expression
 from dynamodb_processor_server.query.expression.validation import ExpressionError
-from dynamodb_processor_server.query.planning.key_templates import derived_terms, unfixed_fields
+from dynamodb_processor_server.query.planning.key_templates import (
+    derived_key_conditions,
+    unfixed_fields,
+)
 from dynamodb_processor_server.query.planning.logical_attributes import (
     implicit_conditions,
     stored_condition,
@@ -29,7 +32,7 @@ TABLE: Final = make_table(
 
 
 def stored(text: str, table: Table = TABLE) -> str:
-    """Return the text of what a condition amounts to."""
+    """Return the text of a condition's stored form."""
     condition = stored_condition(parse_expression(text, {}), table.config.view)
     assert condition is not None
     return ExpressionFormatter().condition(condition)
@@ -43,7 +46,7 @@ def stored(text: str, table: Table = TABLE) -> str:
         ("'1970-01-01' <= seen", "seen >= 0"),
         ("at = '2026-01-02T03:04:05+01:00'", "at = '2026-01-02T02:04:05Z'"),
         ("at <> '2026-01-02T03:04:05.000Z'", "at <> '2026-01-02T03:04:05Z'"),
-        # Half a second after what can be stored:
+        # Half a second after a time that can be stored:
         ("at < '2026-01-02T03:04:05.5Z'", "at <= '2026-01-02T03:04:05Z'"),
         ("at <= '2026-01-02T03:04:05.5Z'", "at <= '2026-01-02T03:04:05Z'"),
         ("at > '2026-01-02T03:04:05.5Z'", "at > '2026-01-02T03:04:05Z'"),
@@ -89,7 +92,7 @@ def stored(text: str, table: Table = TABLE) -> str:
     ],
 )
 def test_times_are_compared_in_their_stored_form(text: str, meaning: str) -> None:
-    """A time between two that can be stored is rounded so that the same items are found."""
+    """A time between two storable ones is rounded so that the same items are found."""
     assert stored(text) == meaning
 
 
@@ -113,15 +116,17 @@ def test_times_are_compared_in_their_stored_form(text: str, meaning: str) -> Non
         ("'' = user", 1, "user is part of a key and never empty"),
     ],
 )
-def test_what_cannot_be_said_is_refused_with_its_column(text: str, column: int, words: str) -> None:
-    """Of times that are none, of members, sizes and types, of values that no key can hold."""
+def test_invalid_conditions_are_refused_with_their_column(
+    text: str, column: int, words: str
+) -> None:
+    """Invalid times, members, sizes, types and values of keys are refused."""
     with pytest.raises(ExpressionError, match=words) as caught:
         stored(text)
     assert caught.value.column == column
 
 
-def test_expired_items_are_left_out_whatever_is_asked() -> None:
-    """Where the table says so; a table without logical attributes leaves conditions alone."""
+def test_expired_items_are_left_out_of_every_query() -> None:
+    """This holds if the table hides them; conditions on a plain table do not change."""
     table = make_table(SINGLE, time_to_live="expires", hide_expired=True)
     (term,) = implicit_conditions(table.config.view)
     condition = parse_expression("a = 1 OR b = 2", {})
@@ -133,14 +138,14 @@ def test_expired_items_are_left_out_whatever_is_asked() -> None:
     assert implicit_conditions(plain) == ()
 
 
-def said_of_keys(
+def derived_conditions(
     text: str, partition: str = "T#{tenant}#U#{user}", sort: str = "{kind}#{at}#{id}"
 ) -> list[tuple[str, int, bool]]:
-    """Return what a condition says of each key: its text, how many terms made it, exact."""
+    """Return the conditions derived for each key: text, number of sources, and exactness."""
     table = make_table(SINGLE, timestamps={"at": "iso8601"}, keys={"PK": partition, "SK": sort})
     key: KeySchema = table.schema.base.key.with_templates_of(table.config.view)
     terms = conjuncts(stored_condition(parse_expression(text, {}), table.config.view))
-    found = derived_terms(key, terms)
+    found = derived_key_conditions(key, terms)
     return [
         (
             " AND ".join(ExpressionFormatter().condition(term) for term in derived.terms),
@@ -166,8 +171,8 @@ def said_of_keys(
 def test_a_partition_key_is_composed_of_all_its_fields(
     text: str, expected: tuple[str, int, bool]
 ) -> None:
-    """Each combination of the values that they may have makes one."""
-    assert said_of_keys(text)[0] == expected
+    """Each combination of the fields' values makes one key."""
+    assert derived_conditions(text)[0] == expected
 
 
 @pytest.mark.parametrize(
@@ -196,16 +201,16 @@ def test_a_partition_key_is_composed_of_all_its_fields(
 def test_a_sort_key_is_narrowed_by_its_fields_from_the_left(
     text: str, expected: tuple[str, int, bool]
 ) -> None:
-    """As long as each has one value; then by a prefix, or a range where fields sort as keys do."""
-    assert said_of_keys(text)[1] == expected
+    """Fields with one value come first, then a prefix, or a range if the field sorts as the key."""
+    assert derived_conditions(text)[1] == expected
 
 
 def test_a_key_may_have_a_template_beside_one_that_has_none() -> None:
-    """What is said of its fields narrows it all the same."""
+    """Conditions on its fields still narrow the key."""
     table = make_table(SINGLE, keys={"SK": "{kind}#{id}"})
     terms = conjuncts(parse_expression("PK = 'p' AND kind = 'k'", {}))
     key = table.schema.base.key.with_templates_of(table.config.view)
-    (derived,) = [found for found in derived_terms(key, terms) if found.terms]
+    (derived,) = [found for found in derived_key_conditions(key, terms) if found.terms]
     assert [ExpressionFormatter().condition(term) for term in derived.terms] == [
         "begins_with(SK, 'k#')"
     ]
@@ -224,19 +229,19 @@ def test_a_key_may_have_a_template_beside_one_that_has_none() -> None:
     ],
 )  # fmt: skip
 def test_ranges_end_before_the_next_key(sort: str, text: str, expected: str) -> None:
-    """Whatever the last character of what all the keys begin with."""
-    assert said_of_keys(text, sort=sort)[1][0] == expected
+    """This holds for any last character of the common prefix."""
+    assert derived_conditions(text, sort=sort)[1][0] == expected
 
 
-def test_too_many_keys_are_not_worked_out() -> None:
-    """A thousand are, which is more than a query may read partitions of."""
+def test_too_many_keys_are_not_composed() -> None:
+    """A thousand keys are composed, which is more than the partitions that a query may read."""
     users = ", ".join(f"'{number}'" for number in range(1_000))
-    assert said_of_keys(f"tenant = 'a' AND user IN ({users})")[0][1:] == (2, True)
-    assert said_of_keys(f"tenant IN ('a', 'b') AND user IN ({users})")[0] == ("", 0, False)
+    assert derived_conditions(f"tenant = 'a' AND user IN ({users})")[0][1:] == (2, True)
+    assert derived_conditions(f"tenant IN ('a', 'b') AND user IN ({users})")[0] == ("", 0, False)
 
 
 def test_fields_that_are_not_fixed_are_named() -> None:
-    """In the order of the template."""
+    """Their order is that of the template."""
     template = TABLE.config.view.templates[0]
     terms = conjuncts(parse_expression("user > 'a'", {}))
     assert unfixed_fields(template, terms) == ["tenant", "user"]

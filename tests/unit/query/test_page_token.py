@@ -1,4 +1,4 @@
-"""Page tokens: golden vectors, and that only what was sealed here for this caller opens."""
+"""Page tokens: golden vectors, and that only genuine tokens for this caller decrypt."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ NOW = 1_750_000_000.0
 LIFETIME = 3_600.0
 
 
-def make_sealer(
+def make_cipher(
     *keys: TokenKey, now: Callable[[], float] = lambda: NOW, lifetime: float = LIFETIME
 ) -> PageTokenCipher:
-    """Return a sealer whose clock stands still unless told otherwise."""
+    """Return a cipher whose clock stands still by default."""
     return PageTokenCipher(keys or (NEW,), lifetime, now, Random(1).randbytes)
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
 def test_tokens_are_as_they_were(vector: dict[str, Any]) -> None:
-    """A fixed key, nonce and time give exactly this text, which opens to what went in."""
-    sealer = PageTokenCipher(
+    """A fixed key, nonce and time give exactly this text, which decrypts to the payload."""
+    cipher = PageTokenCipher(
         [TokenKey(vector["key_id"], bytes.fromhex(vector["key"]))],
         vector["lifetime"],
         lambda: vector["time"],
         lambda count: bytes.fromhex(vector["nonce"])[:count],
     )
-    payload = TokenPayload(vector["position"].encode(), vector["index"], vector["returned"])
+    payload = TokenPayload(vector["cursor"].encode(), vector["index"], vector["returned"])
     context = vector["context"].encode()
-    assert sealer.encrypt(payload, context) == vector["sealed"]
-    assert sealer.decrypt(vector["sealed"], context) == payload
+    assert cipher.encrypt(payload, context) == vector["token"]
+    assert cipher.decrypt(vector["token"], context) == payload
 
 
 @given(
@@ -62,74 +62,74 @@ def test_tokens_are_as_they_were(vector: dict[str, Any]) -> None:
     st.integers(0, 2**64 - 1),
     st.binary(max_size=50),
 )
-def test_what_is_sealed_opens(
-    position: bytes, index: str | None, returned: int, context: bytes
+def test_an_encrypted_payload_decrypts(
+    cursor: bytes, index: str | None, returned: int, context: bytes
 ) -> None:
-    """Any position, index, count and context."""
-    payload = TokenPayload(position, index, returned)
-    sealer = make_sealer()
-    token = sealer.encrypt(payload, context)
-    assert sealer.decrypt(token, context) == payload
+    """It does so for any cursor, index, count and context."""
+    payload = TokenPayload(cursor, index, returned)
+    cipher = make_cipher()
+    token = cipher.encrypt(payload, context)
+    assert cipher.decrypt(token, context) == payload
     assert token.isascii()
     assert not set(token) & set("+/= \n"), "tokens travel in URLs and command lines"
 
 
-def test_tokens_of_every_length_and_ending_open() -> None:
-    """The last character may be any; the longest has as many characters as are looked at."""
-    sealer = make_sealer()
+def test_tokens_of_every_length_and_ending_decrypt() -> None:
+    """The last character may be any; the longest token has the maximum length."""
+    cipher = make_cipher()
     for length in range(3):
         payload = TokenPayload(b"p" * length, None, 0)
-        tokens = [sealer.encrypt(payload, CONTEXT) for _ in range(300)]
-        assert all(sealer.decrypt(token, CONTEXT) == payload for token in tokens)
-    overhead = len(sealer.encrypt(TokenPayload(b"", None, 0), CONTEXT)) * 3 // 4
+        tokens = [cipher.encrypt(payload, CONTEXT) for _ in range(300)]
+        assert all(cipher.decrypt(token, CONTEXT) == payload for token in tokens)
+    overhead = len(cipher.encrypt(TokenPayload(b"", None, 0), CONTEXT)) * 3 // 4
     payload = TokenPayload(b"p" * (MAX_TOKEN_CHARACTERS * 3 // 4 - overhead), None, 0)
-    token = sealer.encrypt(payload, CONTEXT)
+    token = cipher.encrypt(payload, CONTEXT)
     assert len(token) == MAX_TOKEN_CHARACTERS
-    assert sealer.decrypt(token, CONTEXT) == payload
+    assert cipher.decrypt(token, CONTEXT) == payload
     with pytest.raises(TokenTooLong):
-        sealer.encrypt(replace(payload, cursor=payload.cursor + b"pp"), CONTEXT)
+        cipher.encrypt(replace(payload, cursor=payload.cursor + b"pp"), CONTEXT)
 
 
-def test_tokens_differ_though_they_say_the_same() -> None:
+def test_tokens_of_equal_payloads_differ() -> None:
     """Each has a nonce of its own, by default from the system's random source."""
-    sealer = PageTokenCipher([NEW], LIFETIME)
-    tokens = {sealer.encrypt(PAYLOAD, CONTEXT) for _ in range(100)}
+    cipher = PageTokenCipher([NEW], LIFETIME)
+    tokens = {cipher.encrypt(PAYLOAD, CONTEXT) for _ in range(100)}
     assert len(tokens) == 100
-    assert all(sealer.decrypt(token, CONTEXT) == PAYLOAD for token in tokens)
+    assert all(cipher.decrypt(token, CONTEXT) == PAYLOAD for token in tokens)
 
 
-def test_tokens_do_not_show_what_they_hold() -> None:
-    """Positions are keys of items, which are no business of whoever sees a token."""
-    token = make_sealer().encrypt(PAYLOAD, CONTEXT)
+def test_tokens_do_not_reveal_their_payload() -> None:
+    """Cursors contain keys of items, which a token must not reveal."""
+    token = make_cipher().encrypt(PAYLOAD, CONTEXT)
     data = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
     assert PAYLOAD.cursor not in data
     assert b"by_user" not in data
 
 
 @pytest.mark.parametrize("context", [b"", b"query and principal2", b"another", CONTEXT[:-1]])
-def test_another_context_does_not_open(context: bytes) -> None:
-    """Another query's or another caller's token is as good as none."""
-    sealer = make_sealer()
+def test_a_token_does_not_decrypt_in_another_context(context: bytes) -> None:
+    """A token of another query or another caller is invalid."""
+    cipher = make_cipher()
     with pytest.raises(InvalidToken):
-        sealer.decrypt(sealer.encrypt(PAYLOAD, CONTEXT), context)
+        cipher.decrypt(cipher.encrypt(PAYLOAD, CONTEXT), context)
 
 
-def test_altered_tokens_do_not_open() -> None:
-    """Each bit of the bytes flipped, each character exchanged, cut anywhere, or extended."""
-    sealer = make_sealer()
-    token = sealer.encrypt(PAYLOAD, CONTEXT)
+def test_altered_tokens_do_not_decrypt() -> None:
+    """Flipped bits, exchanged characters, and cut or extended tokens are invalid."""
+    cipher = make_cipher()
+    token = cipher.encrypt(PAYLOAD, CONTEXT)
     data = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
     altered = [
-        data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :]
-        for place in range(len(data))
+        data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :]
+        for at in range(len(data))
         for bit in range(8)
     ]
     texts = [base64.urlsafe_b64encode(each).rstrip(b"=").decode() for each in altered]
     texts += [
-        token[:place] + other + token[place + 1 :]
-        for place in range(len(token))
+        token[:at] + other + token[at + 1 :]
+        for at in range(len(token))
         for other in "AQz9-_+/=é \0"
-        if token[place] != other
+        if token[at] != other
     ]
     texts += [token[:length] for length in range(len(token))]
     texts += [token + tail for tail in ("A", "=", "==", "AAAA", " ", "\n", token)]
@@ -137,28 +137,28 @@ def test_altered_tokens_do_not_open() -> None:
     texts += [f" {token}", token.swapcase(), token.replace("_", "/").replace("-", "+") + "="]
     for text in texts:
         with pytest.raises(InvalidToken):
-            sealer.decrypt(text, CONTEXT)
+            cipher.decrypt(text, CONTEXT)
 
 
 @given(st.text() | st.binary().map(lambda data: base64.urlsafe_b64encode(data).decode()))
-def test_arbitrary_text_does_not_open(text: str) -> None:
-    """Nor does it raise anything else."""
+def test_arbitrary_text_does_not_decrypt(text: str) -> None:
+    """It raises no other error either."""
     with pytest.raises(InvalidToken):
-        make_sealer().decrypt(text, CONTEXT)
+        make_cipher().decrypt(text, CONTEXT)
 
 
 @pytest.mark.parametrize("length", [MAX_TOKEN_CHARACTERS, MAX_TOKEN_CHARACTERS + 1, 10_000_000])
-def test_long_texts_do_not_open(length: int) -> None:
-    """More than 512 KiB are not even looked at."""
+def test_long_texts_do_not_decrypt(length: int) -> None:
+    """More than 512 KiB are refused without decoding."""
     with pytest.raises(InvalidToken):
-        make_sealer().decrypt("A" * length, CONTEXT)
+        make_cipher().decrypt("A" * length, CONTEXT)
 
 
 def test_tokens_expire() -> None:
-    """A second too late is told apart from a token that was never good."""
-    token = make_sealer().encrypt(PAYLOAD, CONTEXT)
-    assert make_sealer(now=lambda: NOW + LIFETIME - 1).decrypt(token, CONTEXT) == PAYLOAD
-    late = make_sealer(now=lambda: NOW + LIFETIME)
+    """A token that is a second too old gets another error than an invalid one."""
+    token = make_cipher().encrypt(PAYLOAD, CONTEXT)
+    assert make_cipher(now=lambda: NOW + LIFETIME - 1).decrypt(token, CONTEXT) == PAYLOAD
+    late = make_cipher(now=lambda: NOW + LIFETIME)
     with pytest.raises(ExpiredToken):
         late.decrypt(token, CONTEXT)
     with pytest.raises(InvalidToken):
@@ -166,19 +166,19 @@ def test_tokens_expire() -> None:
 
 
 def test_keys_rotate() -> None:
-    """The first key seals, every key opens, and a key that is gone opens nothing."""
-    before = make_sealer(OLD).encrypt(PAYLOAD, CONTEXT)
-    both = make_sealer(NEW, OLD)
+    """The first key encrypts, every key decrypts, and a removed key decrypts nothing."""
+    before = make_cipher(OLD).encrypt(PAYLOAD, CONTEXT)
+    both = make_cipher(NEW, OLD)
     assert both.decrypt(before, CONTEXT) == PAYLOAD
     after = both.encrypt(PAYLOAD, CONTEXT)
-    assert make_sealer(NEW).decrypt(after, CONTEXT) == PAYLOAD
-    for sealer, token in ((make_sealer(NEW), before), (make_sealer(OLD), after)):
+    assert make_cipher(NEW).decrypt(after, CONTEXT) == PAYLOAD
+    for cipher, token in ((make_cipher(NEW), before), (make_cipher(OLD), after)):
         with pytest.raises(InvalidToken):
-            sealer.decrypt(token, CONTEXT)
+            cipher.decrypt(token, CONTEXT)
 
 
 def test_a_key_of_the_same_name_is_not_the_same_key() -> None:
-    """The name only says which key to try."""
-    token = make_sealer(TokenKey("k", b"1" * 32)).encrypt(PAYLOAD, CONTEXT)
+    """The name only selects the key to try."""
+    token = make_cipher(TokenKey("k", b"1" * 32)).encrypt(PAYLOAD, CONTEXT)
     with pytest.raises(InvalidToken):
-        make_sealer(TokenKey("k", b"2" * 32)).decrypt(token, CONTEXT)
+        make_cipher(TokenKey("k", b"2" * 32)).decrypt(token, CONTEXT)

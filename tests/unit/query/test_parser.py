@@ -1,4 +1,4 @@
-"""The expression language: what each spelling means, and how mistakes are named."""
+"""The expression language: the meaning of each spelling, and errors with their columns."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ A1, B1, C1 = (Comparison("=", path, ONE) for path in (A, B, C))
 
 
 def parse(text: str, **parameters: Value) -> Condition:
-    """Return the condition that a text with parameters says."""
+    """Parse an expression with parameters."""
     return parse_expression(text, parameters)
 
 
 @pytest.mark.parametrize("operator", ["=", "<>", "<", "<=", ">", ">="])
-def test_every_comparison_is_read(operator: Any) -> None:
-    """The operator stands between two operands, with or without spaces, either way round."""
+def test_every_comparison_is_parsed(operator: Any) -> None:
+    """The operator is between two operands in either order, with or without spaces."""
     assert parse(f"a {operator} 1") == Comparison(operator, A, ONE)
     assert parse(f"1{operator}a") == Comparison(operator, ONE, A)
     assert parse(f"a {operator} b") == Comparison(operator, A, B)
@@ -70,8 +70,8 @@ def test_every_comparison_is_read(operator: Any) -> None:
         ("contains(a, size(b))", Function("contains", A, Size(B))),
     ],
 )
-def test_every_form_is_read(text: str, meaning: Condition) -> None:
-    """BETWEEN, IN, each function, and `size` wherever an operand may stand."""
+def test_every_form_is_parsed(text: str, meaning: Condition) -> None:
+    """BETWEEN, IN, each function, and `size` for any operand are parsed."""
     assert parse(text) == meaning
 
 
@@ -103,7 +103,7 @@ def test_precedence_is_that_of_dynamodb(text: str, meaning: Condition) -> None:
         "NOT\ta\nBETWEEN\r\n1 AND 2 OR a IN(1)AND b=tRuE",
     ],
 )
-def test_keywords_are_read_in_any_case_and_spacing(text: str) -> None:
+def test_keywords_are_parsed_in_any_case_and_spacing(text: str) -> None:
     """Keywords have no case, as in DynamoDB; names and functions do."""
     truth = Comparison("=", B, Literal(Value("BOOL", True)))
     assert parse(text) == Or((Not(Between(A, ONE, TWO)), And((In(A, (ONE,)), truth))))
@@ -132,7 +132,7 @@ def test_names_that_begin_with_keywords_are_names() -> None:
     ],
 )
 def test_paths_lead_into_documents(text: str, parts: tuple[str | int, ...] | None) -> None:
-    """Names may be quoted, and must be where they hold more than ASCII letters, digits and _."""
+    """Names may be quoted, and must be if they have more than ASCII letters, digits and _."""
     if parts is None:
         with pytest.raises(ExpressionError):
             parse_path(text)
@@ -141,8 +141,8 @@ def test_paths_lead_into_documents(text: str, parts: tuple[str | int, ...] | Non
 
 
 @given(st.lists(st.text(min_size=1) | st.integers(0, 999_999_999), max_size=8), st.text(min_size=1))
-def test_a_path_reads_as_it_is_printed(rest: list[str | int], name: str) -> None:
-    """The text of a path, however odd its names, is a spelling of that path."""
+def test_a_formatted_path_parses_to_itself(rest: list[str | int], name: str) -> None:
+    """The text of a path is a spelling of that path, even with odd names."""
     path = Path((name, *rest))
     assert parse_path(str(path)) == path
 
@@ -166,7 +166,7 @@ def test_a_path_reads_as_it_is_printed(rest: list[str | int], name: str) -> None
     ],
 )
 def test_literals_and_parameters_are_values(text: str, value: Value) -> None:
-    """Strings in single quotes, numbers, true, false, null, and :parameters of any type."""
+    """Strings in quotes, numbers, true, false, null, and :parameters of any type are values."""
     parameters = {"p": Value("B", b"\x00")} if text.startswith(":") else {}
     assert parse_expression(f"a = {text}", parameters) == Comparison("=", A, Literal(value))
 
@@ -203,8 +203,8 @@ def test_literals_and_parameters_are_values(text: str, value: Value) -> None:
         (f"a = {'9' * 39}", 5, "38 significant digits"),
     ],
 )
-def test_mistakes_are_named_with_their_column(text: str, column: int, words: str) -> None:
-    """An error says where in the text, counted over all of its lines, and what was expected."""
+def test_errors_name_their_column(text: str, column: int, words: str) -> None:
+    """An error has the column in the whole text, across lines, and the expected text."""
     with pytest.raises(ExpressionError) as caught:
         parse(text)
     assert caught.value.column == column
@@ -242,15 +242,13 @@ def test_mistakes_are_named_with_their_column(text: str, column: int, words: str
         ("a = 1 b = 2", 7, ""),
     ],
 )
-def test_another_languages_way_is_answered_with_the_right_one(
-    text: str, column: int, hint: str
-) -> None:
-    """The error says what to write instead; where that is unknown, what was expected."""
+def test_syntax_of_another_language_gets_a_hint(text: str, column: int, hint: str) -> None:
+    """Without a hint, the error names the expected text."""
     with pytest.raises(ExpressionError) as caught:
         parse(text)
-    told = str(caught.value)
-    assert told.startswith(f"column {column}: {'found' if hint else 'expected'} ")
-    assert hint in told
+    message = str(caught.value)
+    assert message.startswith(f"column {column}: {'found' if hint else 'expected'} ")
+    assert hint in message
 
 
 @pytest.mark.parametrize(
@@ -264,17 +262,15 @@ def test_another_languages_way_is_answered_with_the_right_one(
         ("lower(a)", "'lower': there are attribute_exists, attribute_not_exists, attribute_type"),
     ],
 )
-def test_a_function_that_there_is_not_is_answered_with_one_that_there_is(
-    function: str, hint: str
-) -> None:
-    """The error says which function is meant, or which there are."""
+def test_an_unknown_function_gets_a_hint(function: str, hint: str) -> None:
+    """The error names the closest function, or all functions."""
     with pytest.raises(ExpressionError, match=re.escape(f"unknown function {hint}")):
         parse(function)
 
 
 @pytest.mark.parametrize("path", ["a,b", "a.b, c"])
 def test_several_paths_in_one(path: str) -> None:
-    """A path that goes on with a comma is told to be one."""
+    """The error for a comma after a path says that one path is expected."""
     with pytest.raises(ExpressionError, match="expected one path and no more, found ','"):
         parse_path(path)
 
@@ -286,7 +282,7 @@ def test_a_parameter_that_is_not_used_is_an_error() -> None:
 
 
 def test_the_size_of_an_expression_is_limited() -> None:
-    """8 KiB of UTF-8 are taken, one byte more is not."""
+    """8 KiB of UTF-8 are accepted, and one byte more is refused."""
     filler = MAX_BYTES - len("a = ''")
     parse(f"a = '{'é' * (filler // 2)}'")
     with pytest.raises(ExpressionError, match="8192 bytes"):
@@ -295,24 +291,24 @@ def test_the_size_of_an_expression_is_limited() -> None:
         parse_path("a" * (MAX_BYTES + 1))
 
 
-@pytest.mark.parametrize(("opening", "closing"), [("(", ")"), ("NOT ", ""), ("NOT (", ")")])
-def test_the_depth_of_an_expression_is_limited(opening: str, closing: str) -> None:
-    """32 levels are taken, 33 are not, whatever makes the levels."""
-    steps = (MAX_DEPTH - 1) // len(opening.split() or opening)
-    parse(opening * steps + "a = 1" + closing * steps)
+@pytest.mark.parametrize(("opener", "closer"), [("(", ")"), ("NOT ", ""), ("NOT (", ")")])
+def test_the_depth_of_an_expression_is_limited(opener: str, closer: str) -> None:
+    """32 levels of any kind are accepted, and 33 are refused."""
+    steps = (MAX_DEPTH - 1) // len(opener.split() or opener)
+    parse(opener * steps + "a = 1" + closer * steps)
     with pytest.raises(ExpressionError, match="32 levels"):
-        parse(opening * (steps + 1) + "a = 1" + closing * (steps + 1))
+        parse(opener * (steps + 1) + "a = 1" + closer * (steps + 1))
 
 
-@pytest.mark.parametrize("closing", ["", ")" * 3_000])
-def test_deep_nesting_does_not_crash(closing: str) -> None:
-    """3,000 parentheses are a mistake, not the end of the interpreter's stack."""
+@pytest.mark.parametrize("closer", ["", ")" * 3_000])
+def test_deep_nesting_does_not_crash(closer: str) -> None:
+    """3,000 parentheses are an error and do not exhaust the interpreter's stack."""
     with pytest.raises(ExpressionError):
-        parse("(" * 3_000 + "a=1" + closing)
+        parse("(" * 3_000 + "a=1" + closer)
 
 
 def test_the_depth_of_a_path_is_limited() -> None:
-    """DynamoDB takes documents and paths of 32 levels."""
+    """DynamoDB accepts documents and paths of 32 levels."""
     assert len(parse_path("a" + ".a" * 31).parts) == 32
     with pytest.raises(ExpressionError, match="32 levels"):
         parse_path("a" + ".a" * 32)
@@ -320,7 +316,7 @@ def test_the_depth_of_a_path_is_limited() -> None:
 
 @given(st.text())
 def test_arbitrary_text_is_a_condition_or_an_error(text: str) -> None:
-    """Nothing but ExpressionError comes out of text that nobody meant as an expression."""
+    """Arbitrary text raises no error but ExpressionError."""
     _try(text)
 
 
@@ -333,7 +329,7 @@ _WORDS = [
 
 @given(st.lists(st.sampled_from(_WORDS), max_size=25))
 def test_words_in_any_order_are_a_condition_or_an_error(words: list[str]) -> None:
-    """Neither does anything else come out of text that is nearly an expression."""
+    """A text that is nearly an expression raises no other error either."""
     _try(" ".join(words))
 
 
@@ -359,8 +355,8 @@ _LEVELS = st.sampled_from(
 
 
 @given(st.lists(_LEVELS, max_size=10).map("".join))
-def test_paths_are_read_as_the_grammar_has_them(text: str) -> None:
-    """A path alone is read without the parser, and means the same and is refused in its words."""
+def test_paths_are_parsed_as_in_the_grammar(text: str) -> None:
+    """A path alone is parsed without the grammar, with the same result or the same error."""
     outcomes: list[object] = []
     for parse_one in (parse_path, lambda text: parser._parse(text, "path", parser._Builder({}))):
         try:
@@ -372,16 +368,16 @@ def test_paths_are_read_as_the_grammar_has_them(text: str) -> None:
     assert outcomes[0] == outcomes[1]
 
 
-def test_the_depth_of_a_path_is_found_while_it_is_read() -> None:
-    """The levels beyond the 32nd take no time."""
+def test_the_depth_of_a_path_is_checked_while_parsing() -> None:
+    """The levels after the 32nd take no time."""
     with counted_work() as work, pytest.raises(ExpressionError, match="32 levels"):
         parse_path("a" + ".b" * 4_000)
     assert work.calls < 1_000
 
 
 @pytest.mark.parametrize("text", ["(" * 8_000, "a=1 AND " * 1_000 + "a=1", "a IN(" + "1," * 3_000])
-def test_what_is_too_long_is_refused_before_it_is_parsed(text: str) -> None:
-    """Its signs are counted, at a fiftieth of what parsing them takes."""
+def test_a_too_long_expression_is_refused_before_parsing(text: str) -> None:
+    """Counting its tokens takes a fiftieth of the time to parse them."""
     with counted_work() as work, pytest.raises(ExpressionError):
         parse(text)
     assert work.calls < 1_000

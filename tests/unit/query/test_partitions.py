@@ -1,4 +1,4 @@
-"""Plans of several partitions, and of one item: how many, which, and what DynamoDB is asked."""
+"""Plans of several partitions and of one item: their number, and the requests to DynamoDB."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from dynamodb_processor_server.query.expression.ast import (
 from dynamodb_processor_server.query.expression.parser import parse_expression, parse_path
 from dynamodb_processor_server.query.expression.values import from_wire
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
-from dynamodb_processor_server.query.planning.planner import MAX_BRANCHES, plan_query
+from dynamodb_processor_server.query.planning.planner import plan_query
+from dynamodb_processor_server.query.planning.row_rule_paths import MAX_BRANCHES
 from tests.support.datasets import Schema
 from tests.unit.query.planning import CASES, plan_for, query_of, table_named
 from tests.unit.query.tables import make_table
@@ -37,16 +38,16 @@ def quoted(count: int) -> list[str]:
     return [f"'v{number}'" for number in range(count)]
 
 
-def plan_numbered(text: str, **declared: Any) -> Plan:
+def plan_numbered(text: str, **options: Any) -> Plan:
     """Return a plan of a table whose partition key is a number."""
     return plan_query(
-        Query("numbered", parse_expression(text, {})), make_table(NUMBERED, **declared)
+        Query("numbered", parse_expression(text, {})), make_table(NUMBERED, **options)
     )
 
 
 @pytest.mark.parametrize("several", ["IN", "OR"])
 def test_fifty_partitions_are_read_and_no_more(several: str) -> None:
-    """The limit is in the message."""
+    """The error names the limit."""
 
     def text(count: int) -> str:
         if several == "IN":
@@ -62,7 +63,7 @@ def test_fifty_partitions_are_read_and_no_more(several: str) -> None:
 
 
 def test_combinations_are_counted() -> None:
-    """What matters is how many partitions there are, not how many values are written."""
+    """The number of partitions counts, not the number of values in the text."""
     seven = f"{one_of('country', quoted(7))} AND {one_of('city', quoted(7))}"
     assert len(plan_for("events_sparse", seven).requests) == 49
     with pytest.raises(InvalidRequest, match="names 56 partitions; at most 50"):
@@ -70,7 +71,7 @@ def test_combinations_are_counted() -> None:
 
 
 def test_the_limit_holds_on_a_named_index_and_where_scans_are_allowed() -> None:
-    """Naming the index changes nothing, and a scan would read everything for some partitions."""
+    """A scan would read everything for the sake of some partitions."""
     text = one_of("user_id", quoted(51))
     with pytest.raises(InvalidRequest, match="names 51 partitions; at most 50"):
         plan_for("events", text, index="by_user")
@@ -78,8 +79,8 @@ def test_the_limit_holds_on_a_named_index_and_where_scans_are_allowed() -> None:
         plan_numbered(one_of("n", range(51)), allow_scan=True)
 
 
-def test_another_path_may_take_what_is_too_much_for_one() -> None:
-    """The reason stands with the path that was not chosen."""
+def test_another_path_may_serve_too_many_partitions_of_one() -> None:
+    """The path that was not chosen has the reason."""
     plan = plan_for("events_sparse", f"{one_of('tenant_id', quoted(51))} AND user_id = 'u1'")
     assert plan.path.label == "by_user"
     reasons = {each.path.label: each.reason for each in plan.rejected}
@@ -87,7 +88,7 @@ def test_another_path_may_take_what_is_too_much_for_one() -> None:
 
 
 def test_fifty_partitions_that_no_path_may_read_are_no_reason_against_a_scan() -> None:
-    """Where global indexes have no strong reads; one more, and the mistake is their number."""
+    """Global indexes have no consistent reads; 51 partitions are refused for their number."""
     text = one_of("user_id", quoted(50))
     assert plan_for("events_vouched", text, consistent=True).operation is Operation.SCAN
     with pytest.raises(PreconditionFailed, match="scans of events are not allowed"):
@@ -97,7 +98,7 @@ def test_fifty_partitions_that_no_path_may_read_are_no_reason_against_a_scan() -
 
 
 def test_equal_values_are_one_partition() -> None:
-    """However often and in whatever spelling they are written; 100 spellings of 50 numbers pass."""
+    """They count once in any spelling: 100 spellings of 50 numbers are accepted."""
     spelled = [text for number in range(50) for text in (f"{number}.0", f"{number}E0")]
     plan = plan_numbered(one_of("n", spelled))
     assert [request["ExpressionAttributeValues"][":p0"] for request in plan.requests] == [
@@ -108,8 +109,8 @@ def test_equal_values_are_one_partition() -> None:
     )
 
 
-def test_what_is_read_has_one_cache_key_however_it_is_said() -> None:
-    """The order of the partitions does matter: it decides ties."""
+def test_equal_reads_have_one_cache_key_in_any_spelling() -> None:
+    """The order of the partitions matters, because it decides ties."""
     base = plan_for("events", "tenant_id IN ('a', 'b')").cache_key
     assert plan_for("events", "tenant_id = 'a' OR 'b' = tenant_id").cache_key == base
     assert plan_for("events", "tenant_id IN ('a', 'b', 'a')").cache_key == base
@@ -124,7 +125,7 @@ def test_what_is_read_has_one_cache_key_however_it_is_said() -> None:
 
 
 def test_a_get_has_a_key_and_no_conditions() -> None:
-    """Names are there for the projection alone."""
+    """Its names are for the projection alone."""
     plan = plan_for(
         "events",
         "tenant_id = 't1' AND event_id = 'e1' AND title = 'x'",
@@ -145,7 +146,7 @@ def test_a_get_has_a_key_and_no_conditions() -> None:
 
 
 def test_partitions_differ_in_their_values_alone() -> None:
-    """A value of the filter may be a partition's as well."""
+    """A value of the filter may also be a partition's value."""
     plan = plan_for("events", "tenant_id IN ('x', 'y') AND event_id > 'x' AND kind IN ('x', 'y')")
     first, second = plan.requests
     assert first["KeyConditionExpression"] == "#0 = :p0 AND #1 > :0"
@@ -158,8 +159,8 @@ def test_partitions_differ_in_their_values_alone() -> None:
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if "plan" in c], ids=lambda case: case["name"])
-def test_requests_say_what_the_plan_says(case: dict[str, Any]) -> None:
-    """Read back, each partition's request is its key condition and the filter, none unused."""
+def test_requests_express_the_plan(case: dict[str, Any]) -> None:
+    """Each request parses back to its key condition and the filter. No alias is unused."""
     plan = plan_query(query_of(case), table_named(case["query"]["table"]))
     assert len(plan.requests) == len(plan.key.branches)
     for values, request in zip(plan.key.branches, plan.requests, strict=True):
@@ -167,7 +168,7 @@ def test_requests_say_what_the_plan_says(case: dict[str, Any]) -> None:
             Comparison("=", Path((attribute.name,)), Literal(value))
             for attribute, value in zip(plan.path.key.partition, values, strict=False)
         ]
-        asked = (*fixed, *plan.key.terms)
+        asked = (*fixed, *plan.key.sort_conditions)
         if plan.operation is Operation.GET:
             key = {name: from_wire(value) for name, value in request["Key"].items()}
             assert key == {
@@ -175,16 +176,16 @@ def test_requests_say_what_the_plan_says(case: dict[str, Any]) -> None:
                 for term in asked
             }
             continue
-        assert _read_back(request, "KeyConditionExpression") == asked
-        assert _read_back(request, "FilterExpression") == conjuncts(plan.filter)
-        assert _used(request) == {
+        assert _parse_back(request, "KeyConditionExpression") == asked
+        assert _parse_back(request, "FilterExpression") == conjuncts(plan.filter)
+        assert _used_aliases(request) == {
             *request.get("ExpressionAttributeNames", ()),
             *request.get("ExpressionAttributeValues", ()),
         }
 
 
-def _read_back(request: Mapping[str, Any], expression: str) -> Any:
-    """Return the conjuncts of one of a request's expressions, its aliases filled in."""
+def _parse_back(request: Mapping[str, Any], expression: str) -> Any:
+    """Return the conjuncts of one of a request's expressions, with its aliases replaced."""
     text = request.get(expression)
     if text is None:
         return ()
@@ -195,7 +196,7 @@ def _read_back(request: Mapping[str, Any], expression: str) -> Any:
     return conjuncts(parse_expression(plain, values))
 
 
-def _used(request: Mapping[str, Any]) -> set[str]:
+def _used_aliases(request: Mapping[str, Any]) -> set[str]:
     """Return the aliases that a request's expressions use."""
     texts = " ".join(value for name, value in request.items() if name.endswith("Expression"))
     return set(re.findall(r"[:#]\w+", texts))

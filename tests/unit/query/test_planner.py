@@ -1,4 +1,4 @@
-"""The planner: a table of cases (`tests/cases/planner.json`), and what holds for every plan."""
+"""The planner: a table of cases (`tests/cases/planner.json`), and properties of every plan."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from tests.support.datasets import Index, Schema
 from tests.unit.query.planning import CASES, condition_of, plan_for, query_of, table_named
 from tests.unit.query.tables import make_table
 
-_CONDITIONS: Final = ("shown", "checked")  # of what the index shows, of the item itself
+_CONDITIONS: Final = ("shown", "checked")  # on the attributes of the index, on the item itself
 
 
 def key_of(plan: Plan) -> tuple[Condition, ...]:
-    """Return a plan's key condition as one says it: an attribute is one value, or one of several.
+    """Return a plan's key condition, with equality or an IN for each partition attribute.
 
-    A plan that reads nothing has none.
+    A plan without a read has none.
     """
     branches = plan.key.branches
     if plan.operation in (Operation.NOTHING, Operation.SCAN):
@@ -48,11 +48,11 @@ def key_of(plan: Plan) -> tuple[Condition, ...]:
         path, options = Path((attribute.name,)), tuple(map(Literal, values))
         several = len(options) > 1
         fixed.append(In(path, options) if several else Comparison("=", path, options[0]))
-    return (*fixed, *plan.key.terms)
+    return (*fixed, *plan.key.sort_conditions)
 
 
 def summary_of(plan: Plan, expected: dict[str, Any]) -> dict[str, Any]:
-    """Return what a plan says about the things that a case speaks of."""
+    """Return the parts of a plan that a case has expectations for."""
     request = plan.requests[0] if plan.requests else {}
     summary = {
         "path": plan.path.label,
@@ -63,10 +63,10 @@ def summary_of(plan: Plan, expected: dict[str, Any]) -> dict[str, Any]:
         "exact_limit": plan.exact_limit,
         "descending": plan.descending,
         "fetched": fetched_by(request),
-        "kept": sorted(plan.shape.attributes or ()),
-        "cut": [str(path) for path in plan.shape.paths],
+        "kept": sorted(plan.projection.attributes or ()),
+        "cut": [str(path) for path in plan.projection.paths],
         "select": request.get("Select"),
-        "gets": None if plan.hydration is None else gets_of(plan.hydration),
+        "gets": None if plan.hydration is None else hydration_of(plan.hydration),
     }
     if "rejected" in expected:
         summary["rejected"] = {each.path.label: each.reason for each in plan.rejected}
@@ -74,7 +74,7 @@ def summary_of(plan: Plan, expected: dict[str, Any]) -> dict[str, Any]:
 
 
 def fetched_by(request: Mapping[str, Any]) -> list[str]:
-    """Return what a request asks for, nothing for everything."""
+    """Return the attributes that a request names, none if it requests all."""
     names = request.get("ExpressionAttributeNames", {})
     text = request.get("ProjectionExpression", "")
     return [
@@ -82,8 +82,8 @@ def fetched_by(request: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def gets_of(hydration: Hydration) -> dict[str, Any]:
-    """Return what a plan says about the items that it gets."""
+def hydration_of(hydration: Hydration) -> dict[str, Any]:
+    """Return the summary of a plan's hydration."""
     return {
         "fetched": fetched_by(hydration.request),
         "shown": conjuncts(hydration.shown),
@@ -93,7 +93,7 @@ def gets_of(hydration: Hydration) -> dict[str, Any]:
 
 
 def expected_of(expected: dict[str, Any]) -> dict[str, Any]:
-    """Return what a case expects of everything that a summary says."""
+    """Return a case's expectation for every part of a summary."""
     parts: dict[str, Any] = {
         name: conjuncts(condition_of(expected.get(name))) for name in ("key", "filter", "local")
     }
@@ -112,22 +112,22 @@ def expected_of(expected: dict[str, Any]) -> dict[str, Any]:
     return {**defaults, **expected, **parts, "kept": sorted(expected.get("kept", ()))}
 
 
-def test_the_cases_are_named_apart() -> None:
-    """A name is what a failing case is found by."""
+def test_the_cases_have_distinct_names() -> None:
+    """A failing case is found by its name."""
     names = [case["name"] for case in CASES]
     assert len(names) == len(set(names)) >= 60
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if "plan" in c], ids=lambda case: case["name"])
 def test_queries_are_planned(case: dict[str, Any]) -> None:
-    """The cases of `planner.json` that can be served."""
+    """Cases of `planner.json` that can be served have their expected plans."""
     plan = plan_query(query_of(case), table_named(case["query"]["table"]))
     assert summary_of(plan, case["plan"]) == expected_of(case["plan"])
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if "error" in c], ids=lambda case: case["name"])
 def test_queries_are_refused(case: dict[str, Any]) -> None:
-    """The cases of `planner.json` that cannot be served, with words that say why."""
+    """Cases of `planner.json` that cannot be served are refused with their reasons."""
     expected = case["error"]
     with pytest.raises((InvalidRequest, PreconditionFailed)) as caught:
         plan_query(query_of(case), table_named(case["query"]["table"]))
@@ -141,8 +141,8 @@ def test_queries_are_refused(case: dict[str, Any]) -> None:
         assert expected["words"] in error.message
 
 
-def test_a_refusal_says_what_it_is_about() -> None:
-    """The table and its paths, of which no more than eight are named; or the index asked for."""
+def test_a_refusal_names_its_subject() -> None:
+    """It names the table and at most eight of its paths, or the requested index."""
     with pytest.raises(PreconditionFailed) as caught:
         plan_for("users", "name = 'x'")
     assert caught.value.subject == "users"
@@ -163,8 +163,8 @@ def test_a_refusal_says_what_it_is_about() -> None:
     assert caught.value.message.count("the condition does not fix") == 8
 
 
-def test_an_empty_key_is_a_mistake_whatever_its_type() -> None:
-    """No item has one; in an order it is a bound like another."""
+def test_an_empty_key_is_an_error_for_every_type() -> None:
+    """No item has an empty key; as a bound of a range it is allowed."""
     table = make_table(Schema("blobs", "id", "at", (), {"id": "B", "at": "B"}))
     empty, other = Value("B", b""), Value("B", b"x")
     with pytest.raises(InvalidRequest, match="id is a key and never empty"):
@@ -177,7 +177,7 @@ def test_an_empty_key_is_a_mistake_whatever_its_type() -> None:
 
 
 def test_all_violations_are_reported_at_once() -> None:
-    """Each attribute that is not shown, in the expression and in the projection."""
+    """The error lists each hidden attribute in the expression and in the projection."""
     projection = (parse_path("user_id"), parse_path("title"), parse_path("secret"))
     with pytest.raises(InvalidRequest) as caught:
         plan_for("events_narrow", "user_id = 'u' AND doc.x = 1", projection=projection)
@@ -187,7 +187,7 @@ def test_all_violations_are_reported_at_once() -> None:
 
 
 def test_the_request_is_aliased_throughout() -> None:
-    """No attribute's name and no value stands in an expression; nothing is there unused."""
+    """No expression has an attribute's name or a value, and no alias is unused."""
     plan = plan_for(
         "events",
         "status = 'open' AND priority BETWEEN 1 AND 3 AND title <> '3'",
@@ -211,19 +211,19 @@ def test_the_request_is_aliased_throughout() -> None:
     }  # fmt: skip
 
 
-def test_a_scan_asks_for_nothing_that_it_does_not_need() -> None:
-    """Empty maps and a direction would be errors."""
+def test_a_scan_has_no_needless_parameters() -> None:
+    """DynamoDB would refuse empty maps and a direction."""
     assert plan_for("events_vouched").requests == (
         {"TableName": "events_vouched", "ReturnConsumedCapacity": "TOTAL"},
     )
 
 
-def test_strong_reads_say_so() -> None:
-    """And eventual ones do not."""
+def test_consistent_reads_have_their_parameter() -> None:
+    """Eventually consistent reads do not have it."""
     for text in ("tenant_id = 't'", "tenant_id = 't' AND event_id = 'e'"):
-        (strong,) = plan_for("events", text, consistent=True).requests
+        (consistent,) = plan_for("events", text, consistent=True).requests
         (eventual,) = plan_for("events", text).requests
-        assert strong == {**eventual, "ConsistentRead": True}
+        assert consistent == {**eventual, "ConsistentRead": True}
 
 
 @pytest.mark.parametrize(
@@ -245,10 +245,8 @@ def test_strong_reads_say_so() -> None:
         (" OR ".join(f"a.b.c.d.e.f.g.h.i.j.k.l[{n}] < 0" for n in range(120)), False),
     ],
 )
-def test_what_is_too_long_for_dynamodb_is_checked_by_the_service(
-    text: str, pushed: bool | None
-) -> None:
-    """More than 280 operators or 4 KiB; None: a part here and a part there."""
+def test_the_service_checks_what_is_too_long_for_dynamodb(text: str, pushed: bool | None) -> None:
+    """Limits are 280 operators and 4 KiB; None means that each checks a part."""
     plan = plan_for("events", f"tenant_id = 't' AND ({text})")
     assert (plan.filter is not None) is (pushed is not False)
     assert (plan.local_filter is not None) is (pushed is not True)
@@ -264,8 +262,8 @@ def test_the_length_of_a_filter_is_limited_for_several_partitions_too() -> None:
     assert len(several.requests[0]["FilterExpression"]) <= 4096
 
 
-def test_cache_keys_tell_reads_apart_and_nothing_else() -> None:
-    """Spelling, who asks and how many items do not matter; what is read does."""
+def test_cache_keys_differ_for_different_reads_only() -> None:
+    """Spelling, caller and number of items do not matter."""
     base = plan_for("events", "tenant_id = 't' AND n > 1").cache_key
     same = [
         plan_for("events", "n > 1.0 AND tenant_id IN ('t')"),
@@ -286,8 +284,8 @@ def test_cache_keys_tell_reads_apart_and_nothing_else() -> None:
     assert len({base, *(plan.cache_key for plan in other)}) == len(other) + 1
 
 
-def test_tables_of_other_places_and_roles_have_cache_keys_of_their_own() -> None:
-    """The same table name elsewhere is another table, and so is one that was created anew."""
+def test_tables_of_other_locations_and_roles_have_their_own_cache_keys() -> None:
+    """Equal names elsewhere mean another table, as does a table that was created again."""
     schema = Schema("one-table", "id", None, (), {"id": "S"})
     query = Query("one-table", parse_expression("id = 'x'", {}))
     role = "arn:aws:iam::123456789012:role/reader"
@@ -300,10 +298,10 @@ def test_tables_of_other_places_and_roles_have_cache_keys_of_their_own() -> None
         replace(here, incarnation="2"),
     )
 
-    def key(identity: TableIdentity, **declared: str) -> bytes:
-        table = make_table(schema, **declared)
+    def key(identity: TableIdentity, **options: str) -> bytes:
+        table = make_table(schema, **options)
         table = replace(table, schema=replace(table.schema, identity=identity))
         return plan_query(query, table).cache_key
 
     assert len({key(here), key(here, role_arn=role), *map(key, others)}) == 6
-    assert key(here, region="eu-west-1") == key(here)  # how it was declared makes no difference
+    assert key(here, region="eu-west-1") == key(here)  # how the region was set makes no difference

@@ -1,4 +1,4 @@
-"""Projection in the service selects what DynamoDB's would; `tests/contract` compares the two."""
+"""Projection in the service agrees with DynamoDB's; `tests/contract` compares the two."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ import pytest
 from dynamodb_processor_server.catalog.config import TableConfig
 from dynamodb_processor_server.query.expression.parser import parse_path
 from dynamodb_processor_server.query.planning.plan import ResultProjection
-from dynamodb_processor_server.query.planning.projection import conflicting, project, shaped
+from dynamodb_processor_server.query.planning.projection import (
+    apply_projection,
+    conflicting,
+    project,
+)
 
 ITEM: dict[str, Any] = {
     "a": {"S": "x"},
@@ -35,7 +39,7 @@ ITEM: dict[str, Any] = {
     ],
 )
 def test_paths_that_overlap_are_found(paths: list[str], clash: str | None) -> None:
-    """One within another, one twice, or a place taken for a list and a map: as in DynamoDB."""
+    """Paths overlap if one contains the other, or if they treat a value as list and map."""
     found = conflicting(map(parse_path, paths))
     assert (None if found is None else str(found)) == clash
 
@@ -55,7 +59,7 @@ def test_paths_that_overlap_are_found(paths: list[str], clash: str | None) -> No
     ],
 )
 def test_paths_select_parts_of_an_item(paths: list[str], selected: dict[str, Any]) -> None:
-    """List elements close ranks in their order; what leads nowhere leaves nothing behind."""
+    """List elements keep their order without gaps; a path that finds nothing adds nothing."""
     assert project(ITEM, map(parse_path, paths)) == selected
 
 
@@ -68,19 +72,19 @@ def test_paths_select_parts_of_an_item(paths: list[str], selected: dict[str, Any
         (["l", "m"], ["l[0]", "m"], ["l", "m"]),
     ],
 )
-def test_a_shape_says_what_is_kept_of_an_item(
+def test_a_result_projection_keeps_parts_of_an_item(
     attributes: list[str] | None, paths: list[str], kept: list[str]
 ) -> None:
-    """All of it, some attributes, or parts of these; and how what is left is shown."""
+    """It keeps all attributes, some, or parts of these, and converts the rest for callers."""
     item = {**ITEM, "user": {"N": "0"}}
     view = TableConfig.model_validate(
         {"table": "events", "timestamps": {"user": "epoch_seconds"}}
     ).view
     names = None if attributes is None else frozenset(attributes)
     cut = tuple(map(parse_path, paths))
-    stored = shaped(item, ResultProjection(names, cut))
+    stored = apply_projection(item, ResultProjection(names, cut))
     assert stored == (project(item, cut) if paths else {name: item[name] for name in kept})
     assert sorted(stored) == kept
-    shown = shaped(item, ResultProjection(names, cut, view))
+    shown = apply_projection(item, ResultProjection(names, cut, view))
     assert shown == view.logical(stored)
     assert shown.get("user") == ({"S": "1970-01-01T00:00:00Z"} if "user" in kept else None)

@@ -1,4 +1,4 @@
-"""What is asked for of each item, and how it is shown, where items are not shown as stored."""
+"""The attributes requested of each item, and their conversion, for tables with a logical view."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dynamodb_processor_server.query.planning.request_builder import build_batch
 from dynamodb_processor_server.query.planning.row_rule import RowRule
 from tests.support.datasets import Index, Schema
 from tests.unit.query.planning import condition_of
-from tests.unit.query.ruling import rule_of
+from tests.unit.query.row_rules import rule_of
 from tests.unit.query.tables import make_table
 
 _SCHEMA: Final = Schema(
@@ -29,7 +29,7 @@ _SCHEMA: Final = Schema(
     ),
     {"PK": "S", "SK": "S", "day": "S", "GS_PK": "S"},
 )
-# A user stands in two keys, of which an index may hold one.
+# Two keys contain the user, and an index may have one of them.
 _KEYS: Final = {"PK": "USER#{user}", "SK": "{at}#{id}", "GS_PK": "U#{user}"}
 
 
@@ -37,8 +37,8 @@ def plan(text: str, *projection: str, on: Table | None = None, **fields: Any) ->
     """Return the plan of a query."""
     paths = tuple(map(parse_path, projection))
     query = Query("activity", condition_of(text), projection=paths, **fields)
-    declared = {"keys": _KEYS, "expose_keys": False, "required": ["day"]}
-    return plan_query(query, on or make_table(_SCHEMA, **declared))
+    options = {"keys": _KEYS, "expose_keys": False, "required": ["day"]}
+    return plan_query(query, on or make_table(_SCHEMA, **options))
 
 
 def fetched(plan: Plan) -> set[str]:
@@ -50,31 +50,31 @@ def fetched(plan: Plan) -> set[str]:
 
 @pytest.mark.parametrize("projection", [(), ("note",), ("user", "note"), ("note.x", "user")])
 def test_items_are_shown_through_the_view_of_their_table(projection: tuple[str, ...]) -> None:
-    """Whatever is asked for; as they are where nothing is declared."""
+    """This holds for every projection; plain tables have no view."""
     found = plan("user = 'u'", *projection)
-    assert found.shape.view is not None
-    assert found.shape.view.hidden == {"PK", "SK", "GS_PK"}
+    assert found.projection.view is not None
+    assert found.projection.view.hidden == {"PK", "SK", "GS_PK"}
     stored = plan("PK = 'USER#u'", *projection, on=make_table(_SCHEMA))
-    assert stored.shape.view is None
+    assert stored.projection.view is None
 
 
 def test_times_alone_are_shown_through_the_view_too() -> None:
-    """Where nothing needs to be asked for besides."""
+    """Timestamps need no further attributes in the request."""
     on = make_table(_SCHEMA, timestamps={"day": "iso8601"})
-    assert plan("PK = 'x'", "PK", "SK", on=on).shape.view is on.view
+    assert plan("PK = 'x'", "PK", "SK", on=on).projection.view is on.view
 
 
 @pytest.mark.parametrize("text", ["day = 'd'", "day = 'd' AND user = 'u'"])
-def test_a_global_index_is_asked_only_for_what_it_holds(text: str) -> None:
-    """DynamoDB refuses to project more; one of the keys that a field stands in is enough."""
+def test_a_global_index_is_asked_only_for_its_attributes(text: str) -> None:
+    """DynamoDB refuses to project others; one of the keys with a field is enough."""
     found = plan(text, "user", index="by_day")
     assert fetched(found) == {"day", "SK", "PK"}
     assert found.hydration is None
     assert fetched(plan("day = 'd' AND user > 'u'", index="by_day", counts=True)) == {"PK"}
 
 
-def test_a_local_index_is_asked_for_what_the_table_holds() -> None:
-    """DynamoDB gets it there; what an index lacks altogether the service gets from the table."""
+def test_a_local_index_is_asked_for_attributes_of_the_table() -> None:
+    """DynamoDB fetches them from the table; for a global index the service does."""
     assert fetched(plan("user = 'u' AND day = 'd'", "user", index="local")) == {
         "PK", "SK", "day", "GS_PK", "user",
     }  # fmt: skip
@@ -87,28 +87,30 @@ def test_a_local_index_is_asked_for_what_the_table_holds() -> None:
 
 
 def batch(
-    *projection: str, rule: RowRule | None = None, **declared: Any
+    *projection: str, rule: RowRule | None = None, **options: Any
 ) -> tuple[list[str], list[str] | None, bool]:
-    """Return the attributes that a batch asks for, those that it keeps, and whether as stored."""
-    table = make_table(_SCHEMA, **declared)
-    request, shape = build_batch(tuple(map(parse_path, projection)), table, rule)
+    """Return the attributes of a batch's request, those kept, and whether they stay as stored."""
+    table = make_table(_SCHEMA, **options)
+    request, result_projection = build_batch(tuple(map(parse_path, projection)), table, rule)
     names = request.get("ExpressionAttributeNames", {})
-    asked = [names[alias] for alias in request.get("ProjectionExpression", "").split(", ") if alias]
-    kept = None if shape.attributes is None else sorted(shape.attributes)
+    requested = [
+        names[alias] for alias in request.get("ProjectionExpression", "").split(", ") if alias
+    ]
+    kept = None if result_projection.attributes is None else sorted(result_projection.attributes)
     assert set(request) <= {"ExpressionAttributeNames", "ProjectionExpression"}
-    return asked, kept, shape.view is None
+    return requested, kept, result_projection.view is None
 
 
-def test_a_batch_asks_for_what_is_wanted_and_for_keys() -> None:
-    """Keys tell whose item it is; nothing is named where everything is wanted."""
+def test_a_batch_requests_the_projection_and_the_keys() -> None:
+    """Keys identify the items; a request for all attributes names none."""
     assert batch() == ([], None, True)
     assert batch("note", "SK") == (["note", "SK", "PK"], ["SK", "note"], True)
     assert batch(attributes=["note", "SK"]) == (["note", "SK", "PK"], ["SK", "note"], True)
     assert batch("user", keys=_KEYS) == (["PK", "SK", "GS_PK", "user"], ["user"], False)
 
 
-def test_a_batch_asks_for_what_is_checked_besides() -> None:
-    """What a rule is about, and the time to live where what has expired is hidden."""
+def test_a_batch_also_requests_attributes_to_check() -> None:
+    """These are a rule's attributes, and the time to live if expired items are hidden."""
     rule = rule_of("tenant = 'acme' AND SK > 'a'")
     assert batch("note", rule=rule) == (["note", "PK", "SK", "tenant"], ["note"], True)
     expiring: dict[str, Any] = {"time_to_live": "expires", "hide_expired": True}
@@ -116,8 +118,8 @@ def test_a_batch_asks_for_what_is_checked_besides() -> None:
     assert batch("note", time_to_live="expires")[0] == ["note", "PK", "SK"]
 
 
-def test_what_is_seen_otherwise_is_counted_apart() -> None:
-    """Two declarations of one table may count other items for the same request to DynamoDB."""
+def test_counts_under_different_views_are_cached_apart() -> None:
+    """The same request to DynamoDB may count other items under another configuration."""
     invoices, orders = (
         make_table(_SCHEMA, keys=_KEYS | {"SK": template}, required=["day"])
         for template in ("INV#{number}", "ORD#{number}")

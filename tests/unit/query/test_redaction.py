@@ -1,4 +1,4 @@
-"""What a caller is told of a plan under row rules: its own words, and none of a rule's."""
+"""Plans under row rules as their callers see them: without the rules' conditions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dynamodb_processor_server.query.planning.redaction import caller_view
 from dynamodb_processor_server.rpc.encode.explanation import explain
 from tests.support.datasets import Index, Schema
 from tests.unit.query.planning import condition_of
-from tests.unit.query.ruling import TENANT, plan, rule_of, table
+from tests.unit.query.row_rules import TENANT, plan, rule_of, table
 from tests.unit.query.tables import make_table
 
 
@@ -32,8 +32,8 @@ def shown(text: str, found: Plan) -> Plan:
         ("at > 5 AND note = 'x'", "at > 5", "note = 'x'", 1),
     ],
 )
-def test_a_caller_is_shown_its_own_words(text: str, key: str, rest: str, branches: int) -> None:
-    """The path is the true one; conditions and numbers are the caller's."""
+def test_a_caller_sees_its_own_conditions(text: str, key: str, rest: str, branches: int) -> None:
+    """The path is the real one; conditions and numbers are the caller's."""
     found = plan(text, f"{TENANT} AND at <= 100")
     view = shown(text, found)
     assert view.path.index == "by_tenant"
@@ -53,23 +53,23 @@ def test_a_caller_is_shown_its_own_words(text: str, key: str, rest: str, branche
         ("event_id = 'e' AND event_id = 'f'", "user_id = 'u'", Operation.NOTHING),
     ],
 )
-def test_a_caller_is_shown_what_its_own_words_amount_to(
+def test_a_caller_sees_the_operation_of_its_own_conditions(
     text: str, rule: str, operation: Operation
 ) -> None:
-    """One item is got only where the caller, not the rule, names it."""
+    """It is a get only if the caller, and not the rule, names the item."""
     assert shown(text, plan(text, rule, as_filter=True)).operation is operation
 
 
-def test_a_caller_is_shown_that_everything_is_read() -> None:
-    """A scan is one whatever the rule; its path and its filter are the caller's."""
+def test_a_caller_sees_that_everything_is_read() -> None:
+    """A scan is shown as a scan, with its path and the caller's filter."""
     found = plan("note = 'x'", "owner = 'me'", as_filter=True, on=table(allow_scan=True))
     view = shown("note = 'x'", found)
     assert (view.operation, view.filter) == (Operation.SCAN, condition_of("note = 'x'"))
     assert view.path.index is None
 
 
-def test_a_caller_is_shown_what_reading_costs_besides() -> None:
-    """Items that are got from the table, though for the rule alone, and that cost is withheld."""
+def test_a_caller_sees_further_costs_of_reading() -> None:
+    """It sees that items are got from the table for the rule, and that the cost is hidden."""
     at = (parse_path("at"),)
     asked = Query("events", condition_of("level = 3"), index="by_level", projection=at)
     got = explain(asked, plan("level = 3", as_filter=True, index="by_level", projection=at))
@@ -80,7 +80,7 @@ def test_a_caller_is_shown_what_reading_costs_besides() -> None:
 
 
 def test_pages_are_shared_only_under_equal_rules() -> None:
-    """Where items are hidden pages end differently, though the requests may be the same."""
+    """Pages end differently if items are hidden, even if the requests are the same."""
     own = plan("user_id = 'u' AND tenant_id = 'acme'", None)
     ruled = plan("user_id = 'u'", as_filter=True)
     assert own.requests == ruled.requests
@@ -94,7 +94,7 @@ def test_pages_are_shared_only_under_equal_rules() -> None:
     assert counted.cache_key != whole.cache_key
 
 
-def test_a_mistake_of_the_caller_is_told_as_ever() -> None:
+def test_errors_of_the_caller_are_reported_as_usual() -> None:
     """Rules change no other refusal."""
     with pytest.raises(InvalidRequest, match="event_id is a string key, not a number"):
         plan("event_id = 1")
@@ -121,17 +121,17 @@ _COMPOSED = {
     ("text", "rule", "partition"),
     [("", "user_id = 'u'", "USER#u"), ("at > '2026'", "tenant_id = 'acme'", "TENANT#acme")],
 )
-def test_a_rule_on_fields_is_said_by_the_keys_made_of_them(
+def test_a_rule_on_fields_becomes_a_condition_on_their_keys(
     text: str, rule: str, partition: str
 ) -> None:
-    """In a single-table design too the key condition says the rule, and nobody sees the key."""
+    """The key condition covers the rule in a single-table design too, and nobody sees the key."""
     on = make_table(_SINGLE, keys=_COMPOSED, expose_keys=False, sparse="allow")
     found = rule_of(rule)
     asked = Query("single", condition_of(text))
-    got = plan_query(asked, on.restricted_to(None, found.fixed), found.over(on.view))
+    got = plan_query(asked, on.restricted_to(None, found.fixed), found.on_stored_items(on.view))
     (request,) = got.requests
     assert request["ExpressionAttributeValues"][":p0"] == {"S": partition}
     assert not got.hides_cost
-    told = str(explain(asked, got))
-    assert partition not in told
-    assert "tenant" not in told
+    explanation = str(explain(asked, got))
+    assert partition not in explanation
+    assert "tenant" not in explanation

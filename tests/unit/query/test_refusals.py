@@ -1,4 +1,4 @@
-"""What a refused caller is told: the reason, then the ways out, and nothing that is hidden."""
+"""Refusals: the reason, then the ways out, without hidden names."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _OMISSION: Final = (
 )
 
 
-def orders(**declared: Any) -> Table:
+def orders(**options: Any) -> Table:
     """Return a table of orders with a sort key in each index."""
-    return make_table(_ORDERS, **declared)
+    return make_table(_ORDERS, **options)
 
 
 def plan(table: Table, text: str, rule: RowRule | None = None, **fields: Any) -> Plan:
@@ -50,7 +50,7 @@ def refused(table: Table, text: str, rule: RowRule | None = None, **fields: Any)
 
 
 def test_the_index_whose_partition_key_is_fixed_comes_first_with_every_way_out() -> None:
-    """A caller who fixed the index's key is told why that is not enough, and what is."""
+    """The caller fixed the index's key, and gets the reason why that is not enough."""
     message = refused(orders(), "status = 'open'")
     assert message == (
         "this needs a scan, and scans of orders are not allowed; "
@@ -65,7 +65,7 @@ def test_the_index_whose_partition_key_is_fixed_comes_first_with_every_way_out()
 
 
 @pytest.mark.parametrize(
-    ("declared", "text", "index"),
+    ("options", "text", "index"),
     [
         ({"required": ["placed_at"]}, "status = 'open'", None),
         ({"sparse": "allow"}, "status = 'open'", None),
@@ -74,13 +74,13 @@ def test_the_index_whose_partition_key_is_fixed_comes_first_with_every_way_out()
         ({}, "status = 'open' AND placed_at IN ('2026-01-01', '2026-01-02')", None),
     ],
 )
-def test_every_way_out_leads_out(declared: dict[str, Any], text: str, index: str | None) -> None:
-    """Each remedy that the message names has the index used."""
-    assert plan(orders(**declared), text, index=index).path.index == "by_status"
+def test_every_way_out_works(options: dict[str, Any], text: str, index: str | None) -> None:
+    """With each change that the message names, the index is used."""
+    assert plan(orders(**options), text, index=index).path.index == "by_status"
 
 
 def test_of_several_indexes_the_one_that_lacks_least_is_explained() -> None:
-    """The other is told with its reason alone."""
+    """The other index is named with its reason alone."""
     message = refused(orders(), "customer = 'c' AND status = 'open'")
     assert f"not allowed; {_OMISSION}; ways out:" in message
     assert (
@@ -93,14 +93,14 @@ def test_of_several_indexes_the_one_that_lacks_least_is_explained() -> None:
 
 
 def test_a_path_that_was_left_out_is_explained_with_its_ways_out() -> None:
-    """Where another path serves the query, `ExplainQuery` has the same words for this one."""
+    """`ExplainQuery` has the same text for a path if another one serves the query."""
     found = plan(orders(), "status = 'open' AND order_id = 'o'")
     (other,) = (one for one in found.rejected if one.path.index == "by_status")
     assert [attribute.name for attribute in other.unproven] == ["placed_at"]
 
 
-def test_no_refusal_names_what_the_caller_may_not_see() -> None:
-    """An index whose sort key is not granted is none; one that a rule opens stays unnamed."""
+def test_no_refusal_names_a_hidden_attribute() -> None:
+    """An index is not named if its sort key is not granted, or if a rule opens it."""
     granted = orders().restricted_to(frozenset({"order_id", "status"}), frozenset())
     message = refused(granted, "status = 'open'")
     assert "placed_at" not in message
@@ -113,7 +113,7 @@ def test_no_refusal_names_what_the_caller_may_not_see() -> None:
 
 
 def test_keys_that_are_not_shown_are_called_by_their_fields() -> None:
-    """Neither reason nor ways out have the stored name."""
+    """Neither the reason nor the ways out have the stored name."""
     table = orders(keys={"placed_at": "{day}#{number}"}, expose_keys=False)
     message = refused(table, "status = 'open'")
     assert "placed_at" not in message
@@ -123,7 +123,7 @@ def test_keys_that_are_not_shown_are_called_by_their_fields() -> None:
 
 @pytest.mark.parametrize("word", ["open", '"open"'])
 def test_a_word_without_single_quotes_is_an_attributes_name(word: str) -> None:
-    """Where it stands for a key's value, or names nothing, the refusal says how to write a text."""
+    """The refusal explains how to write a text, for a key's value or an unknown name."""
     hint = "open is an attribute's name; if the text is meant, write 'open'"
     assert f"not allowed; {hint}; " in refused(orders(), f"status = {word}")
     assert hint in refused(orders(), f"status IN ({word}, 'paid')")

@@ -1,4 +1,4 @@
-"""Row rules in planning: what is read, and what is refused."""
+"""Row rules in planning: the reads that they allow, and the refusals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dynamodb_processor_server.query.expression.formatter import ExpressionForma
 from dynamodb_processor_server.query.expression.parser import parse_expression, parse_path
 from dynamodb_processor_server.query.planning.plan import Operation
 from tests.support.datasets import Index, Schema
-from tests.unit.query.ruling import ACME, SCHEMA, TENANT, plan, refusal, rule_of, table
+from tests.unit.query.row_rules import ACME, SCHEMA, TENANT, plan, refusal, rule_of, table
 from tests.unit.query.tables import make_table
 
 # The rule itself
@@ -28,14 +28,14 @@ from tests.unit.query.tables import make_table
         ("t IN ('a', u)", "", "tu"),
     ],
 )
-def test_a_rule_knows_what_it_fixes(text: str, fixed: str, attributes: str) -> None:
-    """By `=` and `IN`, on whichever side, and spelt with `OR`."""
+def test_a_rule_knows_the_attributes_it_fixes(text: str, fixed: str, attributes: str) -> None:
+    """It fixes them by `=` and `IN`, with the attribute on either side, and by `OR`."""
     rule = rule_of(text)
     assert (rule.fixed, rule.attributes) == (frozenset(fixed), frozenset(attributes))
 
 
-def test_a_key_is_judged_by_what_it_says() -> None:
-    """Conjuncts about other attributes are left for the item."""
+def test_a_key_is_checked_by_its_own_attributes() -> None:
+    """Conjuncts on other attributes are checked on the item."""
     rule = rule_of("t = 'a' AND n > 5 AND (t = 'a' OR other = 1)")
     assert rule.admits_key({"t": {"S": "a"}, "n": {"N": "6"}})
     assert not rule.admits_key({"t": {"S": "b"}, "n": {"N": "6"}})
@@ -46,38 +46,38 @@ def test_a_key_is_judged_by_what_it_says() -> None:
 
 
 @pytest.mark.parametrize("as_filter", [True, False])
-def test_a_rule_is_said_of_what_is_stored(as_filter: bool) -> None:
-    """Times in their stored form; that items expire is for the query to say, not for the rule."""
-    declared = {"timestamps": {"seen": "epoch_seconds"}, "time_to_live": "expires"}
+def test_a_rule_is_converted_to_stored_attributes(as_filter: bool) -> None:
+    """Times get their stored form; expiry is the query's condition, not the rule's."""
+    options = {"timestamps": {"seen": "epoch_seconds"}, "time_to_live": "expires"}
     rule = rule_of("seen > '1970-01-01T00:01:00Z'", as_filter=as_filter)
-    view = table(**declared, hide_expired=True).view
-    assert rule.over(view) == rule_of("seen > 60", as_filter=as_filter)
+    view = table(**options, hide_expired=True).view
+    assert rule.on_stored_items(view) == rule_of("seen > 60", as_filter=as_filter)
 
 
 # In the key condition
 
 
 def test_a_rule_fixes_the_partition_that_a_caller_need_not_name() -> None:
-    """An empty question is about everything that the caller may have."""
+    """A query without a condition reads everything that the caller may have."""
     found = plan()
     assert (found.path.index, found.hides_cost) == ("by_tenant", False)
     (request,) = found.requests
     assert request["ExpressionAttributeValues"] == {":p0": ACME}
     assert "FilterExpression" not in request
-    assert plan("at > 5").key.terms == (parse_expression("at > 5", {}),)
+    assert plan("at > 5").key.sort_conditions == (parse_expression("at > 5", {}),)
 
 
 def test_a_rule_is_checked_on_every_item_too() -> None:
-    """Whatever the key condition says, and whatever attributes are asked for."""
+    """This holds for every key condition and every projection."""
     found = plan("at > 5", projection=(parse_path("note"),))
     assert found.local_filter == parse_expression(TENANT, {})
     assert found.exact_limit
-    assert found.shape.attributes == frozenset({"note"})
+    assert found.projection.attributes == frozenset({"note"})
     assert "tenant_id" in found.requests[0]["ExpressionAttributeNames"].values()
 
 
 def test_a_count_is_left_to_dynamodb() -> None:
-    """The key condition says all of the rule, and no item comes that could be checked."""
+    """The key condition covers the rule, and a count returns no item to check."""
     found = plan("at > 5", counts=True)
     assert found.requests[0]["Select"] == "COUNT"
     assert found.local_filter is None
@@ -93,8 +93,8 @@ def test_a_count_is_left_to_dynamodb() -> None:
         ("tenant_id IN ('b', 'c')", []),
     ],
 )
-def test_what_a_caller_names_is_cut_to_what_it_may_have(text: str, values: list[object]) -> None:
-    """What lies outside gives nothing, and nothing is read for it."""
+def test_a_caller_gets_only_the_partitions_it_may_have(text: str, values: list[object]) -> None:
+    """Other partitions give nothing and are not read."""
     found = plan(text)
     assert [request["ExpressionAttributeValues"][":p0"] for request in found.requests] == values
     assert found.operation is (Operation.QUERY if values else Operation.NOTHING)
@@ -102,14 +102,14 @@ def test_what_a_caller_names_is_cut_to_what_it_may_have(text: str, values: list[
 
 
 def test_several_values_are_several_partitions() -> None:
-    """A rule of a few tenants reads each of them."""
+    """A rule with a few tenants reads the partition of each."""
     found = plan("at > 5", "tenant_id IN ('a', 'b')")
     assert len(found.requests) == 2
     assert not found.hides_cost
 
 
 def test_a_rule_completes_a_key_of_several_attributes() -> None:
-    """The caller fixes one of them, the rule the other; so more is narrowed."""
+    """The caller fixes one attribute and the rule the other, so the read is narrower."""
     found = plan("kind = 'login'")
     assert found.path.index == "by_kind_and_tenant"
     assert not found.hides_cost
@@ -125,19 +125,19 @@ def test_a_rule_completes_a_key_of_several_attributes() -> None:
         ("at <> 7", "at < 100", "at < 100", "at <> 7"),
     ],
 )
-def test_no_bound_of_a_caller_makes_a_rules_own_inexact(
+def test_no_bound_of_a_caller_makes_the_rules_bound_inexact(
     text: str, rule: str, terms: str, local: str
 ) -> None:
-    """DynamoDB has no half-open range: then the service checks the caller's end, not the rule's."""
+    """DynamoDB has no half-open range, so the service checks the caller's end, not the rule's."""
     found = plan(text, f"{TENANT} AND {rule}")
-    assert " AND ".join(map(ExpressionFormatter().condition, found.key.terms)) == terms
+    assert " AND ".join(map(ExpressionFormatter().condition, found.key.sort_conditions)) == terms
     checks = ExpressionFormatter().condition(found.local_filter) if found.local_filter else ""
     assert checks.removesuffix(f"{TENANT} AND {rule}").removesuffix(" AND ") == local
     assert not found.hides_cost
 
 
-def test_bounds_that_leave_nothing_are_answered_without_a_read() -> None:
-    """Also where the rule alone is to blame."""
+def test_an_empty_range_needs_no_read() -> None:
+    """This also holds if the rule's bounds make it empty."""
     assert plan("at > 500", f"{TENANT} AND at < 100").operation is Operation.NOTHING
 
 
@@ -145,7 +145,7 @@ def test_bounds_that_leave_nothing_are_answered_without_a_read() -> None:
     "text", ["user_id = 'u'", "user_id = 'u' AND event_id = 'e'", "level = 3", "note = 'x'"]
 )
 def test_other_paths_are_not_read(text: str) -> None:
-    """Reading them would pass over hidden items: the index of the rule is read, and filtered."""
+    """They would skip hidden items, so the index of the rule is read, with a filter."""
     found = plan(text)
     assert found.path.index == "by_tenant"
     assert {other.reason for other in found.rejected if other.path.index in (None, "by_level")} == {
@@ -153,8 +153,8 @@ def test_other_paths_are_not_read(text: str) -> None:
     }
 
 
-def test_where_no_path_says_the_rule_the_query_is_refused() -> None:
-    """Though the catalog allows scans; the text tells that there are rules, not what they say."""
+def test_a_query_is_refused_if_no_path_covers_the_rule() -> None:
+    """Allowing scans does not help; the text mentions access rules, but not their content."""
     error = refusal("user_id = 'u'", "owner = 'acme'", on=table(allow_scan=True))
     assert (error.reason, error.subject) == ("ACCESS_RULES", "events")
     assert "the access rules of events do not allow this query; no key would do" in error.message
@@ -162,8 +162,8 @@ def test_where_no_path_says_the_rule_the_query_is_refused() -> None:
     assert "acme" not in error.message
 
 
-def test_the_remedy_names_what_the_caller_can_add() -> None:
-    """Not what the rule sees to."""
+def test_the_advice_names_keys_that_the_caller_can_fix() -> None:
+    """It does not name the keys that the rule fixes."""
     on = make_table(
         Schema("kinds", "id", None, (Index("i", False, ("kind", "tenant_id"), ()),),
                {"id": "S", "kind": "S", "tenant_id": "S"}),
@@ -174,8 +174,8 @@ def test_the_remedy_names_what_the_caller_can_add() -> None:
     assert "tenant_id" not in error.message
 
 
-def test_an_index_that_cannot_say_the_rule_is_refused_by_name() -> None:
-    """Forcing it does not help."""
+def test_an_index_that_cannot_cover_the_rule_is_refused_by_name() -> None:
+    """Naming the index in the query does not help."""
     error = refusal("kind = 'login'", index="by_kind")
     assert error.reason == "INDEX_NOT_USABLE"
     assert error.message == (
@@ -184,7 +184,7 @@ def test_an_index_that_cannot_say_the_rule_is_refused_by_name() -> None:
 
 
 def test_partitions_of_a_rule_do_not_show_in_numbers() -> None:
-    """More of them than are read at once is the operator's mistake, not the caller's."""
+    """Too many partitions of the rule are the operator's error, so no number is given."""
     many = ", ".join(f"'t-{number}'" for number in range(51))
     error = refusal("", f"tenant_id IN ({many})")
     assert "51" not in error.message
@@ -203,8 +203,8 @@ def test_a_rule_makes_its_attributes_required() -> None:
 
 
 @pytest.mark.parametrize("more", ["at IN (1, 2)", "at <> 7", "tenant_id <> 'b'", "NOT at = 3"])
-def test_a_rule_that_no_key_condition_can_say_is_refused_though_it_is_about_keys(more: str) -> None:
-    """DynamoDB takes no such condition on a key, so hidden items would be read."""
+def test_a_rule_on_keys_without_a_key_condition_is_refused(more: str) -> None:
+    """DynamoDB has no such key condition, so hidden items would be read."""
     rule = f"{TENANT} AND {more}"
     assert refusal("at > 5", rule).reason == "ACCESS_RULES"
     assert plan("at > 5", rule, as_filter=True).hides_cost
@@ -214,7 +214,7 @@ def test_a_rule_that_no_key_condition_can_say_is_refused_though_it_is_about_keys
 
 
 def test_as_a_filter_any_path_may_be_read() -> None:
-    """What it costs is withheld then, since it depends on hidden items."""
+    """The cost is hidden then, because it depends on hidden items."""
     found = plan("user_id = 'u'", as_filter=True)
     assert found.path.index is None
     assert found.hides_cost
@@ -227,12 +227,12 @@ def test_as_a_filter_any_path_may_be_read() -> None:
 
 
 def test_as_a_filter_too_a_key_condition_is_taken_where_it_narrows_most() -> None:
-    """Then nothing needs to be withheld."""
+    """Then nothing needs to be hidden."""
     assert not plan("at > 5", as_filter=True).hides_cost
 
 
 def test_an_index_that_lacks_the_rules_attributes_is_checked_on_the_items() -> None:
-    """They are got from the table, though the index holds all that the caller asks for."""
+    """The items are got from the table, even if the index has the caller's attributes."""
     found = plan("level = 3", as_filter=True, index="by_level", projection=(parse_path("at"),))
     assert found.hydration is not None
     assert found.hydration.condition == parse_expression(TENANT, {})
@@ -244,7 +244,7 @@ def test_an_index_that_lacks_the_rules_attributes_is_checked_on_the_items() -> N
 
 
 def test_a_partition_key_that_is_not_granted_is_not_named() -> None:
-    """Neither as a reason nor as advice; a rule that fixes it makes the table readable."""
+    """Neither reason nor advice names it; a rule that fixes it makes the table readable."""
     on = table().restricted_to(frozenset({"event_id", "note"}), frozenset())
     with pytest.raises(PreconditionFailed) as caught:
         plan("event_id = 'e'", None, on=on)

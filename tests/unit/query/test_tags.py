@@ -1,4 +1,4 @@
-"""Tags: which invalidations end which pages."""
+"""Tags of plans: which writes invalidate the pages of a query."""
 
 from __future__ import annotations
 
@@ -33,62 +33,62 @@ WHOLE = tags_of_table(TableIdentity("trips"))
 
 
 def plan(text: str, index: str | None = None) -> Plan:
-    """Return the plan of a question about trips."""
+    """Return the plan of a query of trips."""
     return make_plan(text, schema=SCHEMA, index=index, allow_scan=True)
 
 
 def written(label: str, *values: Value) -> set[object]:
-    """Return the tags that move when a partition of a path was written to."""
+    """Return the tags that a write to a partition of a path invalidates."""
     path = TABLE.schema.path(label)
     assert path is not None
     partition: Partition = (path, values)
     return set(tags_of_partitions(TableIdentity("trips"), [partition]))
 
 
-def ends(moved: set[object], text: str, index: str | None = None) -> bool:
-    """Return whether an invalidation ends the pages of a question."""
-    return not moved.isdisjoint(plan(text, index).tags)
+def invalidates(invalidated: set[object], text: str, index: str | None = None) -> bool:
+    """Return whether an invalidation of these tags ends the pages of a query."""
+    return not invalidated.isdisjoint(plan(text, index).tags)
 
 
 ADA = Value("S", "ada")
 
 
 def test_a_partition_is_its_own_tag() -> None:
-    """Of several, any one of them is enough."""
-    moved = written("@table", ADA)
-    assert ends(moved, "driver = 'ada'")
-    assert ends(moved, "driver = 'ada' AND at = 3")
-    assert ends(moved, "driver IN ('bea', 'ada')")
-    assert not ends(moved, "driver = 'bea'")
-    assert not ends(moved, "driver = 'adam'")
+    """A write to any one of a page's partitions invalidates the page."""
+    invalidated = written("@table", ADA)
+    assert invalidates(invalidated, "driver = 'ada'")
+    assert invalidates(invalidated, "driver = 'ada' AND at = 3")
+    assert invalidates(invalidated, "driver IN ('bea', 'ada')")
+    assert not invalidates(invalidated, "driver = 'bea'")
+    assert not invalidates(invalidated, "driver = 'adam'")
 
 
 def test_a_local_index_has_the_tables_partitions() -> None:
-    """Whoever names one names the other."""
-    assert ends(written("@table", ADA), "driver = 'ada' AND length > 3", "by_length")
-    assert not ends(written("@table", ADA), "driver = 'bea' AND length > 3", "by_length")
+    """A write to a partition of the table invalidates pages of the local index."""
+    assert invalidates(written("@table", ADA), "driver = 'ada' AND length > 3", "by_length")
+    assert not invalidates(written("@table", ADA), "driver = 'bea' AND length > 3", "by_length")
 
 
 def test_a_global_index_has_partitions_of_its_own() -> None:
-    """All of their attributes count, numbers by their value."""
+    """All partition attributes count, numbers by their value."""
     text = "origin = 'ada' AND target = 1.0"
-    moved = written("by_route", ADA, Value("N", Decimal(1)))
-    assert ends(moved, text, "by_route")
-    assert not ends(moved, "origin = 'ada' AND target = 2", "by_route")
-    assert not ends(moved, "driver = 'ada'")
-    assert not ends(written("@table", ADA), text, "by_route")
+    invalidated = written("by_route", ADA, Value("N", Decimal(1)))
+    assert invalidates(invalidated, text, "by_route")
+    assert not invalidates(invalidated, "origin = 'ada' AND target = 2", "by_route")
+    assert not invalidates(invalidated, "driver = 'ada'")
+    assert not invalidates(written("@table", ADA), text, "by_route")
 
 
-@pytest.mark.parametrize("moved", [written("@table", ADA), written("by_route", ADA, ADA)])
-def test_scans_end_with_any_write(moved: set[object]) -> None:
-    """They have read every partition, of an index too."""
+@pytest.mark.parametrize("invalidated", [written("@table", ADA), written("by_route", ADA, ADA)])
+def test_any_write_invalidates_scans(invalidated: set[object]) -> None:
+    """A scan has read every partition, also of an index."""
     assert plan("").operation is Operation.SCAN
-    assert ends(moved, "")
-    assert ends(moved, "", "by_route")
+    assert invalidates(invalidated, "")
+    assert invalidates(invalidated, "", "by_route")
 
 
-def test_completed_items_end_with_any_write() -> None:
-    """They come from partitions that the question does not name."""
+def test_any_write_invalidates_hydrated_items() -> None:
+    """Hydrated items come from partitions that the query does not name."""
     hydrated = make_plan("level = 'low'", schema=_KEYS_ONLY)
     assert hydrated.hydration is not None
     path = hydrated.table.schema.base
@@ -107,7 +107,7 @@ _KEYS_ONLY = Schema(
 
 
 @pytest.mark.parametrize("text", ["", "driver = 'ada'", "driver = 'ada' AND at < 1 AND at > 2"])
-def test_the_table_ends_everything(text: str) -> None:
-    """Every page of it has its tag; other tables' pages have not."""
-    assert ends(set(WHOLE), text)
-    assert not ends(set(tags_of_table(TableIdentity("other"))), text)
+def test_the_tables_tag_invalidates_everything(text: str) -> None:
+    """Every page of the table has its tag, and pages of other tables have not."""
+    assert invalidates(set(WHOLE), text)
+    assert not invalidates(set(tags_of_table(TableIdentity("other"))), text)

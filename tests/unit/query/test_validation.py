@@ -1,4 +1,4 @@
-"""What is refused whatever the items hold: DynamoDB's static rules, and the types of keys."""
+"""Static refusals: DynamoDB's rules on expressions, and the types of keys."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def check(text: str) -> None:
         ("a = 1 OR NOT (b = 2 AND c < true)", 29, "not a Boolean"),
     ],
 )
-def test_what_dynamodb_refuses_on_sight_is_refused(text: str, column: int, words: str) -> None:
-    """On every path alike: whoever would have evaluated that part."""
+def test_statically_invalid_expressions_are_refused(text: str, column: int, words: str) -> None:
+    """The refusal is the same for DynamoDB's part and the service's part of the expression."""
     with pytest.raises(ExpressionError) as caught:
         check(text)
     assert caught.value.column == column
@@ -93,8 +93,8 @@ def test_what_dynamodb_refuses_on_sight_is_refused(text: str, column: int, words
         "attribute_type(a, 'NULL')",
     ],
 )
-def test_what_may_hold_for_some_item_is_taken(text: str) -> None:
-    """Other types than an item happens to have make a comparison false, they are no mistake."""
+def test_conditions_that_may_hold_for_some_item_are_accepted(text: str) -> None:
+    """A comparison with another type than an item's is false and not an error."""
     check(text)
 
 
@@ -115,7 +115,7 @@ def test_what_may_hold_for_some_item_is_taken(text: str) -> None:
     ],
 )
 def test_keys_are_compared_with_their_own_type(text: str, column: int, words: str) -> None:
-    """No item can have another type in a key of the table or a local index: it is a mistake."""
+    """No item has another type in a key of the table or a local index, so that is an error."""
     with pytest.raises(ExpressionError) as caught:
         check(text)
     assert caught.value.column == column
@@ -137,8 +137,8 @@ def test_keys_are_compared_with_their_own_type(text: str, column: int, words: st
         "user_id = tenant_id",
     ],
 )
-def test_other_conditions_on_keys_are_no_mistake(text: str) -> None:
-    """They may be pointless, but DynamoDB takes them."""
+def test_other_conditions_on_keys_are_valid(text: str) -> None:
+    """They may be pointless, but DynamoDB accepts them."""
     check(text)
 
 
@@ -153,10 +153,10 @@ def test_other_conditions_on_keys_are_no_mistake(text: str) -> None:
     ],
 )
 def test_operands_that_are_not_compared_may_have_different_types(text: str) -> None:
-    """Alternatives and ends are compared with the first operand, not with each other."""
+    """Options and ends are compared with the first operand, not with each other."""
     check(text)
 
 
-def test_no_condition_has_no_mistakes() -> None:
+def test_no_condition_has_no_errors() -> None:
     """A query for every item compares nothing."""
     check_key_types(None, make_schema())

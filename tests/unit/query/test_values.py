@@ -1,4 +1,4 @@
-"""Values: DynamoDB's equality, its numbers, and the way to the wire and back."""
+"""Values: DynamoDB's equality, its numbers, and conversion to and from the wire."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from dynamodb_processor_server.query.expression.values import (
     Value,
@@ -16,40 +15,14 @@ from dynamodb_processor_server.query.expression.values import (
     parse_number,
     to_wire,
 )
+from tests.unit.query.wire_values import numbers, wire_values
 
 DIGITS_38 = "12345678901234567890123456789012345678"
-
-numbers = st.builds(
-    lambda sign, digits, exponent: f"{sign}{digits[0]}.{digits[1:]}E{exponent}",
-    st.sampled_from(["", "-"]),
-    st.text("0123456789", min_size=1, max_size=38),
-    st.integers(-100, 100),
-)
-scalars = st.one_of(
-    st.text().map(lambda text: {"S": text}),
-    numbers.map(lambda text: {"N": text}),
-    st.binary().map(lambda data: {"B": data}),
-    st.booleans().map(lambda truth: {"BOOL": truth}),
-    st.just({"NULL": True}),
-)
-sets = st.one_of(
-    st.sets(st.text(), min_size=1).map(lambda members: {"SS": list(members)}),
-    st.sets(numbers, min_size=1).map(lambda members: {"NS": list(members)}),
-    st.sets(st.binary(), min_size=1).map(lambda members: {"BS": list(members)}),
-)
-wire_values: st.SearchStrategy[dict[str, Any]] = st.recursive(
-    scalars | sets,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4).map(lambda elements: {"L": elements}),
-        st.dictionaries(st.text(), inner, max_size=4).map(lambda fields: {"M": fields}),
-    ),
-    max_leaves=8,
-)
 
 
 @given(wire_values)
 def test_values_survive_the_wire(wire: dict[str, Any]) -> None:
-    """All ten types come back equal, and the second way to the wire gives the same as the first."""
+    """Values of all ten types convert back to equal values, with a stable wire form."""
     value = from_wire(wire)
     again = to_wire(value)
     assert from_wire(again) == value
@@ -78,7 +51,7 @@ def test_values_survive_the_wire(wire: dict[str, Any]) -> None:
     ],
 )
 def test_a_number_has_one_text(text: str, canonical: str) -> None:
-    """However a number is written, what goes to DynamoDB and into cache keys is one text."""
+    """Every spelling of a number has one text in requests and cache keys."""
     shown = number_text(parse_number(text))
     assert Decimal(shown) == Decimal(canonical)
     assert shown == number_text(parse_number(canonical))
@@ -94,7 +67,7 @@ def test_spellings_of_one_number_are_equal(spelling: str) -> None:
 
 @pytest.mark.parametrize("text", [DIGITS_38, f"{DIGITS_38}000", f"0.{DIGITS_38}", f"-{DIGITS_38}"])
 def test_38_digits_are_exact(text: str) -> None:
-    """Not a digit of 38 is lost, wherever the point stands; zeros at the end do not count."""
+    """None of 38 digits is lost, at any place of the point; trailing zeros do not count."""
     assert parse_number(text) == Decimal(text)
     assert parse_number(number_text(parse_number(text))) == Decimal(text)
 
@@ -110,12 +83,12 @@ def test_38_digits_are_exact(text: str) -> None:
     ],
 )
 def test_long_numbers_are_shown_with_an_exponent(text: str, shown: str) -> None:
-    """From 40 places on; requests, cache keys and tokens hold this very text."""
+    """From 40 places on, requests, cache keys and tokens have this text."""
     assert number_text(parse_number(text)) == shown
 
 
 def test_sets_go_to_the_wire_in_one_order() -> None:
-    """Whatever order they came in, so that equal requests have equal bytes."""
+    """Equal requests have equal bytes for any original order."""
     assert to_wire(from_wire({"SS": ["b", "a", "c"]})) == {"SS": ["a", "b", "c"]}
     assert to_wire(from_wire({"BS": [b"b", b"a"]})) == {"BS": [b"a", b"b"]}
     assert to_wire(from_wire({"NS": ["10", "9.0"]})) == {"NS": ["9", "10"]}
@@ -141,8 +114,8 @@ def test_sets_go_to_the_wire_in_one_order() -> None:
         ("x" * 10_000, "not a number"),
     ],
 )
-def test_what_is_no_number_to_dynamodb_is_refused(text: str, words: str) -> None:
-    """Nor does the error repeat all of a long text."""
+def test_numbers_that_dynamodb_refuses_are_refused(text: str, words: str) -> None:
+    """The error does not repeat all of a long text."""
     with pytest.raises(ValueError, match=words) as caught:
         parse_number(text)
     assert len(str(caught.value)) < 200
@@ -150,20 +123,20 @@ def test_what_is_no_number_to_dynamodb_is_refused(text: str, words: str) -> None
 
 @given(numbers, numbers)
 def test_numbers_are_ordered_by_value(one: str, other: str) -> None:
-    """The order of values is that of the numbers they stand for."""
+    """Number values sort as the numbers do."""
     values = from_wire({"N": one}), from_wire({"N": other})
     assert (values[0].order < values[1].order) == (Decimal(one) < Decimal(other))
 
 
 def test_strings_are_ordered_by_their_bytes() -> None:
-    """UTF-8, not UTF-16: a half-width katakana sorts before an emoji."""
+    """UTF-8, not UTF-16, decides: half-width katakana sort before an emoji."""
     texts = ["Z", "a", "é", "ｱ", "😀"]
     values = [Value("S", text) for text in reversed(texts)]
     assert [value.data for value in sorted(values, key=lambda value: value.order)] == texts
 
 
 def test_equality_is_of_type_and_content() -> None:
-    """Sets have no order, lists do; equal content of another type is another value."""
+    """Sets have no order and lists do; equal content of another type is another value."""
     assert from_wire({"SS": ["a", "b"]}) == from_wire({"SS": ["b", "a"]})
     assert from_wire({"NS": ["1", "2.0"]}) == from_wire({"NS": ["2", "1.0"]})
     assert from_wire({"L": [{"S": "a"}, {"S": "b"}]}) != from_wire({"L": [{"S": "b"}, {"S": "a"}]})
@@ -175,7 +148,7 @@ def test_equality_is_of_type_and_content() -> None:
 
 
 @pytest.mark.parametrize("wire", [{}, {"S": "a", "N": "1"}, {"X": "a"}, {"N": "one"}])
-def test_what_is_no_value_is_refused(wire: dict[str, Any]) -> None:
-    """A value has exactly one type, a known one, and content of it."""
+def test_invalid_values_are_refused(wire: dict[str, Any]) -> None:
+    """A value has exactly one known type, and content of that type."""
     with pytest.raises(ValueError, match=r"type|number"):
         from_wire(wire)

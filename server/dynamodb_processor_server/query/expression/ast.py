@@ -1,7 +1,7 @@
-"""Conditions as frozen data: what `expression` means, free of its spelling.
+"""The model of conditions: frozen data with the meaning of an expression, without its spelling.
 
-Columns are where a node stood in the text, from 1; they serve error messages and do not take part
-in equality or in fingerprints.
+A node's column is its place in the text, counted from 1. Columns are for error messages; they take
+no part in equality or in fingerprints.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _column() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A document path: an attribute's name, then map keys (str) and list positions (int)."""
+    """A document path: an attribute's name, then map keys (str) and list indexes (int)."""
 
     CANONICAL_TAGS: ClassVar = ("path", {"parts": 1})
 
@@ -35,7 +35,7 @@ class Path:
 
     @property
     def attribute(self) -> str:
-        """The top-level attribute that the path begins with."""
+        """The top-level attribute of the path."""
         return str(self.parts[0])
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ _KEYWORDS = frozenset({"AND", "OR", "NOT", "BETWEEN", "IN", "TRUE", "FALSE", "NU
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A value, written out or given as a parameter."""
+    """A constant, written in the expression or given as a parameter."""
 
     CANONICAL_TAGS: ClassVar = ("literal", {"value": 1})
 
@@ -65,7 +65,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """`size(path)` or `size(value)`: a number, or missing where the value has no size."""
+    """`size(path)` or `size(value)`: a number, or missing if the value has no size."""
 
     CANONICAL_TAGS: ClassVar = ("size", {"path": 1})
 
@@ -129,10 +129,10 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class NotExpired:
-    """The item has not passed its time to live, which `attribute` says.
+    """The item's time to live, in `attribute`, has not passed.
 
-    Callers cannot say it: it is added where the catalog hides expired items. The service evaluates
-    it, by the time at which the item was read.
+    Callers cannot write it: it is added if the catalog hides expired items. The service evaluates
+    it, for the time at which the item was read.
     """
 
     CANONICAL_TAGS: ClassVar = ("not_expired", {"attribute": 1})
@@ -142,7 +142,7 @@ class NotExpired:
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """All of two or more terms."""
+    """A conjunction of two or more terms."""
 
     CANONICAL_TAGS: ClassVar = ("and", {"terms": 1})
 
@@ -151,7 +151,7 @@ class And:
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """Any of two or more terms."""
+    """A disjunction of two or more terms."""
 
     CANONICAL_TAGS: ClassVar = ("or", {"terms": 1})
 
@@ -160,7 +160,7 @@ class Or:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """The opposite of a term."""
+    """The negation of a term."""
 
     CANONICAL_TAGS: ClassVar = ("not", {"term": 1})
 
@@ -172,10 +172,10 @@ Condition: TypeAlias = Comparison | Between | In | Function | NotExpired | And |
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a caller asks for: the domain's `QuerySpec`. `condition` None means every item.
+    """A caller's query, parsed from a `QuerySpec`. `condition` None means every item.
 
-    `counts` says that only the number of items matters. It is not the caller's words, and takes no
-    part in fingerprints.
+    `counts` means that only the number of items matters. It is not part of the `QuerySpec`, and
+    takes no part in fingerprints.
     """
 
     CANONICAL_TAGS: ClassVar = (
@@ -202,28 +202,28 @@ class Query:
 
 
 def without_double_negation(condition: Condition | None) -> Condition | None:
-    """Return a condition that holds for the same items and nowhere has NOT directly in a NOT.
+    """Return an equivalent condition in which no NOT has a NOT as its term.
 
-    DynamoDB Local takes that; other servers with DynamoDB's interface refuse it.
+    DynamoDB Local accepts a double NOT; other servers with DynamoDB's interface refuse it.
     """
-    return None if condition is None else _affirmed(condition)
+    return None if condition is None else _simplified(condition)
 
 
-def _affirmed(condition: Condition) -> Condition:
+def _simplified(condition: Condition) -> Condition:
     match condition:
         case Not(Not(term)):
-            return _affirmed(term)
+            return _simplified(term)
         case Not(term):
-            return Not(_affirmed(term))
+            return Not(_simplified(term))
         case And(terms):
-            return And(tuple(map(_affirmed, terms)))
+            return And(tuple(map(_simplified, terms)))
         case Or(terms):
-            return Or(tuple(map(_affirmed, terms)))
+            return Or(tuple(map(_simplified, terms)))
     return condition
 
 
 def conjuncts(condition: Condition | None) -> tuple[Condition, ...]:
-    """Return the terms that must all hold, nested ANDs flattened."""
+    """Return the terms that must all hold; nested ANDs are flattened."""
     if condition is None:
         return ()
     if isinstance(condition, And):
@@ -232,14 +232,14 @@ def conjuncts(condition: Condition | None) -> tuple[Condition, ...]:
 
 
 def conjunction(terms: tuple[Condition, ...]) -> Condition | None:
-    """Return the one condition that says all of `terms`: the opposite of `conjuncts`."""
+    """Return the conjunction of `terms`, None for no terms: the inverse of `conjuncts`."""
     if len(terms) < 2:
         return terms[0] if terms else None
     return And(terms)
 
 
 def leaves(condition: Condition | None) -> Iterator[Comparison | Between | In | Function]:
-    """Yield the comparisons and functions of a condition, left to right."""
+    """Yield the comparisons and functions of a condition from left to right."""
     match condition:
         case None | NotExpired():
             return
@@ -253,7 +253,7 @@ def leaves(condition: Condition | None) -> Iterator[Comparison | Between | In | 
 
 
 def operands(leaf: Comparison | Between | In | Function) -> tuple[Operand, ...]:
-    """Return the operands of a leaf, left to right."""
+    """Return the operands of a leaf from left to right."""
     match leaf:
         case Comparison(_, left, right):
             return (left, right)
@@ -268,9 +268,10 @@ def operands(leaf: Comparison | Between | In | Function) -> tuple[Operand, ...]:
 def compared_pairs(
     leaf: Comparison | Between | In | Function,
 ) -> Iterator[tuple[Path, Literal]]:
-    """Yield each path of a leaf with each literal that it is compared with.
+    """Yield each pair of a path and a literal that a leaf compares.
 
-    Alternatives of IN and ends of BETWEEN are compared with the first operand, not with each other.
+    The options of IN and the ends of BETWEEN are compared with the first operand, not with each
+    other.
     """
     subject, *others = operands(leaf)
     for other in others:
@@ -280,7 +281,7 @@ def compared_pairs(
 
 
 def paths(condition: Condition | None) -> Iterator[Path]:
-    """Yield every document path of a condition, `size`'s included."""
+    """Yield every document path of a condition, including those in `size`."""
     match condition:
         case None:
             return

@@ -1,12 +1,12 @@
 """A typed canonical encoding of frozen data, for fingerprints and cache keys.
 
-Equal data gives equal bytes, and different data gives different bytes: every element carries its
-type and its length.
+Equal data has equal bytes, and different data has different bytes: every element includes its type
+and its length.
 
 A dataclass declares its tags: `CANONICAL_TAGS = ("query", {"table": 1, "condition": 2})`. The
-encoding holds these and no Python name, so classes and fields can be renamed. A field without a tag
-is refused, except one that takes no part in equality. A field that has its default value is left
-out, so a field that is added later changes no encoding made before. Tags are never reused.
+encoding has these tags and no Python name, so classes and fields can be renamed. A field without a
+tag is refused, unless it takes no part in equality. A field with its default value is left out, so
+a field added later does not change earlier encodings. Tags are never reused.
 
 The encoding is a compatibility contract: replicas of two releases read each other's page tokens.
 `tests/cases/fingerprints.json` holds golden vectors.
@@ -25,10 +25,10 @@ from dynamodb_processor_server.query.expression.values import number_text, utf8
 
 
 def encode(data: object) -> bytes:  # noqa: C901 - one flat table of types
-    """Return the canonical bytes of plain data and dataclasses of such.
+    """Return the canonical bytes of plain data, or of dataclasses of plain data.
 
-    Plain are None, bool, int, str, bytes, Decimal, tuples, lists, frozen sets and mappings. Raise
-    TypeError for anything else.
+    Plain data are None, bool, int, str, bytes, Decimal, tuples, lists, frozen sets and mappings.
+    Raises TypeError for anything else.
     """
     match data:
         case None:
@@ -51,7 +51,7 @@ def encode(data: object) -> bytes:  # noqa: C901 - one flat table of types
             pairs = sorted((encode(key), encode(value)) for key, value in data.items())
             return _framed(b"m", b"".join(part for pair in pairs for part in pair))
     if dataclasses.is_dataclass(data):
-        tag, fields = _layout(data.__class__)
+        tag, fields = _tags_of(data.__class__)
         parts = [tag]
         for name, default, number in fields:
             value = getattr(data, name)
@@ -62,7 +62,7 @@ def encode(data: object) -> bytes:  # noqa: C901 - one flat table of types
 
 
 @cache
-def _layout(kind: Any) -> tuple[bytes, tuple[tuple[str, object, bytes], ...]]:
+def _tags_of(kind: Any) -> tuple[bytes, tuple[tuple[str, object, bytes], ...]]:
     """Return a dataclass's encoded tag, and the name, default and encoded tag of each field."""
     tag, numbers = kind.CANONICAL_TAGS
     fields = [field for field in dataclasses.fields(kind) if field.compare]
@@ -74,14 +74,14 @@ def _layout(kind: Any) -> tuple[bytes, tuple[tuple[str, object, bytes], ...]]:
 
 
 def _default(field: dataclasses.Field[Any]) -> object:
-    """Return a field's default value, or MISSING, which no value equals."""
+    """Return a field's default value, or MISSING, which equals no value."""
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return field.default
 
 
 def digest(data: object) -> bytes:
-    """Return the SHA-256 of the canonical bytes: 32 bytes."""
+    """Return the SHA-256 of the canonical bytes, 32 bytes."""
     return hashlib.sha256(encode(data)).digest()
 
 

@@ -1,7 +1,7 @@
-"""Evaluates conditions on items the way DynamoDB does, for what DynamoDB may not evaluate itself.
+"""Evaluates conditions on items as DynamoDB does, for conditions that DynamoDB does not evaluate.
 
 A missing attribute is not null: every comparison with it is false, except `<>`, which is true.
-Comparisons of different types are false, not errors.
+A comparison of different types is false and not an error.
 """
 
 from __future__ import annotations
@@ -44,10 +44,9 @@ _ORDERINGS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     ">=": operator.ge,
 }
 
-
-# Lists, maps and sets of an item as values, by the identity of the wire values: a condition may
-# name one hundreds of times, and reading one takes as long as it has elements.
-_Read: TypeAlias = dict[int, tuple[WireValue, Value]]
+# Decoded lists, maps and sets of an item, by the identity of their wire values. A condition may
+# name one hundreds of times, and the time to decode it grows with the number of its elements.
+_Decoded: TypeAlias = dict[int, tuple[WireValue, Value]]
 
 
 def evaluate(condition: Condition, item: WireItem) -> bool:
@@ -55,32 +54,32 @@ def evaluate(condition: Condition, item: WireItem) -> bool:
     return _evaluate(condition, item, {})
 
 
-def _evaluate(condition: Condition, item: WireItem, read: _Read) -> bool:
+def _evaluate(condition: Condition, item: WireItem, decoded: _Decoded) -> bool:
     match condition:
         case And(terms):
-            return all(_evaluate(term, item, read) for term in terms)
+            return all(_evaluate(term, item, decoded) for term in terms)
         case Or(terms):
-            return any(_evaluate(term, item, read) for term in terms)
+            return any(_evaluate(term, item, decoded) for term in terms)
         case Not(term):
-            return not _evaluate(term, item, read)
+            return not _evaluate(term, item, decoded)
         case Comparison(symbol, left, right):
-            return _compare(symbol, _resolve(left, item, read), _resolve(right, item, read))
+            return _compare(symbol, _resolve(left, item, decoded), _resolve(right, item, decoded))
         case Between(operand, low, high):
-            value = _resolve(operand, item, read)
-            return _compare(">=", value, _resolve(low, item, read)) and _compare(
-                "<=", value, _resolve(high, item, read)
+            value = _resolve(operand, item, decoded)
+            return _compare(">=", value, _resolve(low, item, decoded)) and _compare(
+                "<=", value, _resolve(high, item, decoded)
             )
         case In(operand, options):
-            value = _resolve(operand, item, read)
-            return any(_compare("=", value, _resolve(option, item, read)) for option in options)
+            value = _resolve(operand, item, decoded)
+            return any(_compare("=", value, _resolve(option, item, decoded)) for option in options)
         case Function():
-            return _call(condition, item, read)
+            return _call(condition, item, decoded)
         case NotExpired():
             return not has_expired(item)
 
 
 def find(path: Path, item: WireItem) -> WireValue | None:
-    """Return the wire value at a document path, or None where the item has none."""
+    """Return the wire value at a document path, or None if the item has none."""
     value: WireValue | None = item.get(path.attribute)
     for part in path.parts[1:]:
         if value is None:
@@ -93,31 +92,31 @@ def find(path: Path, item: WireItem) -> WireValue | None:
     return value
 
 
-def _resolve(operand: Operand, item: WireItem, read: _Read) -> Value | None:
+def _resolve(operand: Operand, item: WireItem, decoded: _Decoded) -> Value | None:
     if isinstance(operand, Literal):
         return operand.value
     if isinstance(operand, Size):
         subject = operand.path
         return _size(find(subject, item) if isinstance(subject, Path) else to_wire(subject.value))
     wire = find(operand, item)
-    return None if wire is None else _value(wire, read)
+    return None if wire is None else _decode_once(wire, decoded)
 
 
-def _value(wire: WireValue, read: _Read) -> Value:
+def _decode_once(wire: WireValue, decoded: _Decoded) -> Value:
     if wire.keys().isdisjoint(_COLLECTIONS):
-        return _read_value(wire)
-    known = read.get(id(wire))
+        return _decode(wire)
+    known = decoded.get(id(wire))
     if known is None:
-        # Kept with the value, so that the identity stays its own.
-        known = read[id(wire)] = (wire, _read_value(wire))
+        # The wire value is kept as well, so that no other object gets its identity.
+        known = decoded[id(wire)] = (wire, _decode(wire))
     return known[1]
 
 
-def _read_value(wire: WireValue) -> Value:
-    """Return a value of an item; one that is no value of DynamoDB's equals nothing.
+def _decode(wire: WireValue) -> Value:
+    """Return a value of an item; a value that DynamoDB does not allow equals nothing.
 
-    DynamoDB-like servers store some, such as numbers of any size. An item with one is shown, and
-    keeps no other from being found.
+    Other servers with DynamoDB's interface store such values, for example numbers of any size. An
+    item with one is still returned, and does not keep other items from being found.
     """
     try:
         return from_wire(wire)
@@ -131,7 +130,7 @@ def _size(wire: WireValue | None) -> Value | None:
     ((tag, data),) = wire.items()
     if tag not in _SIZED:
         return None
-    # DynamoDB counts a string's UTF-16 units.
+    # DynamoDB counts the UTF-16 code units of a string.
     return Value(
         "N", len(data.encode("utf-16-le", "surrogatepass")) // 2 if tag == "S" else len(data)
     )
@@ -147,15 +146,18 @@ def _compare(symbol: str, left: Value | None, right: Value | None) -> bool:
     return left.type in ORDERED_TYPES and bool(_ORDERINGS[symbol](left.order, right.order))
 
 
-def _call(function: Function, item: WireItem, read: _Read) -> bool:
+def _call(function: Function, item: WireItem, decoded: _Decoded) -> bool:
     if function.argument is None or function.name == "attribute_type":
-        assert isinstance(function.path, Path), "the parser takes no other first operand"
+        assert isinstance(function.path, Path), "the parser accepts no other first operand"
         wire = find(function.path, item)
         if function.argument is None:
             return (wire is None) is (function.name == "attribute_not_exists")
-        assert isinstance(function.argument, Literal), "checked by static_types"
+        assert isinstance(function.argument, Literal), "checked by validation.py"
         return wire is not None and function.argument.value.data in wire
-    value, argument = _resolve(function.path, item, read), _resolve(function.argument, item, read)
+    value, argument = (
+        _resolve(function.path, item, decoded),
+        _resolve(function.argument, item, decoded),
+    )
     if value is None or argument is None:
         return False
     if function.name == "begins_with":

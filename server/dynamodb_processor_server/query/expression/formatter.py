@@ -1,6 +1,6 @@
-"""From the model back to text of the language: what `parse_expression` reads.
+"""Formats conditions as expressions in the language that `parse_expression` parses.
 
-Values that cannot be written out (binary, sets, documents) become parameters `:v1`, `:v2`, ….
+Values without a literal form (binary, sets, documents) become parameters `:v1`, `:v2`, ….
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from dynamodb_processor_server.query.expression.values import Value, number_text
 
 
 class ExpressionFormatter:
-    """Prints conditions; `parameters` are those that the printed text needs."""
+    """Formats conditions; `parameters` has the values of the parameters in the text so far."""
 
     def __init__(self) -> None:
         self.parameters: dict[str, Value] = {}
 
     def condition(self, condition: Condition) -> str:
-        """Return a condition's text, with no more parentheses than it needs."""
+        """Return a condition's text, with as few parentheses as possible."""
         match condition:
             case And(terms):
                 return " AND ".join(self._term(term, (And, Or)) for term in terms)
@@ -76,6 +76,6 @@ class ExpressionFormatter:
         self.parameters[name] = value
         return f":{name}"
 
-    def _term(self, term: Condition, wrapped: tuple[type, ...]) -> str:
+    def _term(self, term: Condition, parenthesized: tuple[type, ...]) -> str:
         text = self.condition(term)
-        return f"({text})" if isinstance(term, wrapped) else text
+        return f"({text})" if isinstance(term, parenthesized) else text

@@ -1,7 +1,7 @@
-"""The limits on one expression, so that parsing and planning it takes a bounded time.
+"""Limits on one expression, which bound the time to parse and plan it.
 
-DynamoDB has 4 KB of expression, 300 operators and 2 MB of values. Expressions here may be longer,
-since they hold literals and since what DynamoDB does not take is evaluated in the service.
+DynamoDB allows 4 KB of expression, 300 operators and 2 MB of values. Expressions here may be
+longer: they include literals, and the service evaluates the conditions that DynamoDB does not take.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Final
 from dynamodb_processor_server.query.expression.validation import ExpressionError
 from dynamodb_processor_server.query.expression.values import Value, size_of
 
-#: Bytes of an expression in UTF-8, or of one document path.
+#: Maximum bytes of an expression in UTF-8, or of one document path.
 MAX_BYTES: Final = 8 * 1024
-#: Levels of nested conditions, and of one document path.
+#: Maximum levels of nested conditions, and of one document path.
 MAX_DEPTH: Final = 32
-#: Names, values, operators and signs of an expression; each takes about 30 microseconds.
+#: Maximum names, values, operators and signs of an expression; each takes about 30 microseconds.
 MAX_TOKENS: Final = 2_500
-#: Values that parameters hold, members and elements included, as often as they are used.
+#: Maximum values in parameters, with members and elements; each use of a parameter counts.
 MAX_VALUES: Final = 5_000
-#: Bytes that parameters hold, as often as they are used.
+#: Maximum bytes of values in parameters; each use of a parameter counts.
 MAX_VALUE_BYTES: Final = 2_000_000
 
 TOO_DEEP: Final = f"an expression is at most {MAX_DEPTH} levels deep"
@@ -31,17 +31,17 @@ TOO_MANY_VALUES: Final = (
 
 _OPEN: Final = "("
 _CLOSE: Final = ")"
-# Each level of a path is one token, whatever its signs.
+# Each level of a path is one token, with its dot or brackets.
 _TOKEN: Final = re.compile(
     r"""'(?:[^']|'')*'|"(?:[^"]|"")+"|[\w:]+|\.\w+|\[\d+\]|[<>]=|<>|[^ \t\f\r\n]"""
 )
 
 
 def check_tokens(text: str) -> None:
-    """Raise ExpressionError for what is too long or too deep to be given to the parser.
+    """Raise ExpressionError for an expression too long or too deep for the parser.
 
-    The parser takes some fifty times as long for a token as this does. The depth is not exact: the
-    lists of IN and the operands of functions are no levels.
+    The parser takes about fifty times as long for a token as this check. The depth is approximate:
+    the lists of IN and the operands of functions do not count as levels.
     """
     tokens = _TOKEN.findall(text)
     if len(tokens) > MAX_TOKENS:
@@ -59,9 +59,9 @@ def check_tokens(text: str) -> None:
 
 
 class ParameterUse:
-    """The parameters that an expression uses, bounded in what they hold together.
+    """The parameters that an expression uses, with a bound on their total size.
 
-    A parameter is planned, encoded and sent as often as it is used, so each use counts.
+    Each use counts, because a parameter is planned, encoded and sent once for each use.
     """
 
     def __init__(self) -> None:
@@ -70,11 +70,11 @@ class ParameterUse:
 
     @property
     def names(self) -> frozenset[str]:
-        """The names of those that are used."""
+        """The names of the parameters used so far."""
         return frozenset(self._sizes)
 
     def add(self, name: str, value: Value, column: int) -> None:
-        """Count one use, or raise ExpressionError where it is one too many."""
+        """Count one use; raise ExpressionError if it exceeds a limit."""
         size = self._sizes.get(name)
         if size is None:
             size = self._sizes[name] = size_of(value)

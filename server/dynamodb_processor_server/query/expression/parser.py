@@ -1,7 +1,7 @@
-"""From expression text to the model. The grammar is `grammar.lark` beside this module.
+"""Parses expression text into the model. The grammar is `grammar.lark` beside this module.
 
-Everything that can be said about an expression without knowing the table is checked here: syntax,
-parameters, sizes, and the static type rules by which DynamoDB refuses an expression outright.
+It checks everything that does not depend on the table: syntax, parameters, sizes, and the static
+type rules by which DynamoDB refuses an expression without reading an item.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lark import Lark, Token
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken, VisitError
 from lark.visitors import Transformer_NonRecursive
 
-from dynamodb_processor_server.query.expression import validation as static_types
+from dynamodb_processor_server.query.expression import validation
 from dynamodb_processor_server.query.expression.ast import (
     And,
     Between,
@@ -45,7 +45,7 @@ from dynamodb_processor_server.query.expression.values import Value, parse_numbe
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "ExpressionError", "parse_expression", "parse_path"]
 
 _SPACE: Final = r"[ \t\f\r\n]*"
-# One level of a path, as the grammar has it: a name or, behind another level, a list position.
+# One level of a path, as in the grammar: a name or, after another level, a list index.
 _LEVEL: Final = re.compile(
     rf"""{_SPACE}(\.{_SPACE})?(?:([A-Za-z_][A-Za-z0-9_]*)|("(?:[^"]|"")+")){_SPACE}"""
     rf"""|{_SPACE}\[{_SPACE}(\d{{1,9}}){_SPACE}\]{_SPACE}"""
@@ -58,9 +58,9 @@ _FUNCTIONS: Final = {
     "begins_with": 2,
     "contains": 2,
 }
-# Functions that take a value or a size as their first operand as well.
+# Functions whose first operand may also be a value or a size.
 _FUNCTIONS_OF_VALUES: Final = frozenset({"begins_with", "contains"})
-_EXPECTATIONS: Final = {
+_TERMINAL_TEXTS: Final = {
     "COMPARATOR": "a comparison (=, <>, <, <=, >, >=)",
     "BETWEEN": "BETWEEN",
     "IN": "IN",
@@ -87,57 +87,57 @@ _EXPECTATIONS: Final = {
 
 _TOO_DEEP_PATH: Final = f"a path is at most {MAX_DEPTH} levels deep"
 
-# While parsing, a condition travels with the number of levels it is deep.
+# While parsing, each condition has its depth in levels with it.
 _Nested: TypeAlias = tuple[Condition, int]
 
 
 def parse_expression(text: str, parameters: Mapping[str, Value]) -> Condition:
-    """Return the condition that `text` says, its parameters filled in.
+    """Parse an expression and fill in its parameters.
 
-    Raises ExpressionError, naming the column, for anything DynamoDB would refuse on sight and for
-    parameters that are missing or not used.
+    Raises ExpressionError, which names the column, for anything that DynamoDB would refuse without
+    reading an item, and for parameters that are missing or unused.
     """
     if len(text.encode()) > MAX_BYTES:
         raise ExpressionError(f"an expression has at most {MAX_BYTES} bytes", 0)
     check_tokens(text)
     builder = _Builder(parameters)
     condition, _ = _parse(text, "start", builder)
-    unused = parameters.keys() - builder.used.names
+    unused = parameters.keys() - builder.parameter_use.names
     if unused:
         names = ", ".join(f":{name}" for name in sorted(unused)[:5])
         raise ExpressionError(f"{names} is given but not used", 0)
-    static_types.check(condition)
+    validation.check(condition)
     return condition  # type: ignore[no-any-return]
 
 
 def parse_path(text: str) -> Path:
-    """Return the document path that `text` says, or raise ExpressionError."""
+    """Parse a document path. Raises ExpressionError for any other text."""
     if len(text.encode()) > MAX_BYTES:
         raise ExpressionError(f"a path has at most {MAX_BYTES} bytes", 0)
     parts: list[tuple[str | int, int]] = []
-    at = 0
-    while at < len(text) and (level := _LEVEL.match(text, at)) is not None:
-        dot, name, quoted, position = level.groups()
-        if position is None and (dot is None) != (not parts):
+    offset = 0
+    while offset < len(text) and (level := _LEVEL.match(text, offset)) is not None:
+        dot, name, quoted, index = level.groups()
+        if index is None and (dot is None) != (not parts):
             break
-        if position is not None and not parts:
+        if index is not None and not parts:
             break
         if len(parts) == MAX_DEPTH:
             raise ExpressionError(_TOO_DEEP_PATH, parts[0][1])
-        if position is not None:
-            parts.append((int(position), level.start(4) + 1))
+        if index is not None:
+            parts.append((int(index), level.start(4) + 1))
         else:
             plain = name or quoted[1:-1].replace('""', '"')
             parts.append((plain, level.start(2 if name else 3) + 1))
-        at = level.end()
-    if at < len(text) or not parts:
-        _parse(text, "path", _Builder({}))  # which says what is wrong
+        offset = level.end()
+    if offset < len(text) or not parts:
+        _parse(text, "path", _Builder({}))  # raises the error with its reason
         raise AssertionError(f"{text[:40]!r} is a path after all")
     return Path(tuple(part for part, _ in parts), parts[0][1])
 
 
 def prepare_parser() -> None:
-    """Build the parser, which takes a while, before the first expression comes."""
+    """Build the parser ahead of the first expression, because that takes a while."""
     _grammar()
 
 
@@ -165,34 +165,34 @@ def _syntax_error(error: UnexpectedInput, text: str, start: str) -> ExpressionEr
             column = len(text) + 1 if token.type == "$END" else _column(token)
         case UnexpectedCharacters(char=char, allowed=allowed):
             found, names = repr(char), allowed or names
-            column = 1 + cast(int, error.pos_in_stream)  # the stubs say None
+            column = 1 + cast(int, error.pos_in_stream)  # the stubs wrongly declare None
         case _:
             found, column = "the end", len(text) + 1
     hint = syntax_hint(text, column)
     if hint:
         return ExpressionError(f"found {found}: {hint}", column)
-    expected_text = " or ".join(sorted({_EXPECTATIONS.get(name, name) for name in names}))
+    expected_text = " or ".join(sorted({_TERMINAL_TEXTS.get(name, name) for name in names}))
     whole = "one path and no more" if start == "path" else "a condition"
     return ExpressionError(f"expected {expected_text or whole}, found {found}", column)
 
 
 class _Builder(Transformer_NonRecursive[Token, Any]):
-    """Builds the model bottom-up, without recursion, however deep the input is nested."""
+    """Builds the model from the leaves up, without recursion, for any depth of nesting."""
 
     def __init__(self, parameters: Mapping[str, Value]) -> None:
         super().__init__()
         self._parameters = parameters
-        self.used = ParameterUse()
+        self.parameter_use = ParameterUse()
 
-    # Conditions, each as (condition, depth).
+    # Rules for conditions; each returns (condition, depth).
 
     def disjunction(self, children: list[Any]) -> _Nested:
-        return self._joined(children, Or)
+        return self._combined(children, Or)
 
     def conjunction(self, children: list[Any]) -> _Nested:
-        return self._joined(children, And)
+        return self._combined(children, And)
 
-    def _joined(self, children: list[Any], kind: type[And | Or]) -> _Nested:
+    def _combined(self, children: list[Any], kind: type[And | Or]) -> _Nested:
         nested: list[_Nested] = [child for child in children if not isinstance(child, Token)]
         if len(nested) == 1:
             return nested[0]
@@ -233,7 +233,7 @@ class _Builder(Transformer_NonRecursive[Token, Any]):
         argument = arguments[1] if len(arguments) > 1 else None
         return Function(str(name), arguments[0], argument, _column(name)), 1
 
-    # Operands.
+    # Rules for operands.
 
     def call(self, children: list[Any]) -> tuple[Token, list[Operand]]:
         return children[0], children[1:]
@@ -270,7 +270,7 @@ class _Builder(Transformer_NonRecursive[Token, Any]):
         if name not in self._parameters:
             raise ExpressionError(f"parameter :{name[:40]} is not given", _column(children[0]))
         value = self._parameters[name]
-        self.used.add(name, value, _column(children[0]))
+        self.parameter_use.add(name, value, _column(children[0]))
         return Literal(value, _column(children[0]))
 
     def string(self, children: list[Token]) -> Literal:
@@ -302,5 +302,5 @@ def _deeper(depth: int, keyword: Token | None) -> int:
 
 
 def _column(token: Token) -> int:
-    """Return where a token stands, from 1: in the whole text, whatever its lines."""
+    """Return a token's place in the whole text, counted from 1 across lines."""
     return 1 + (token.start_pos or 0)

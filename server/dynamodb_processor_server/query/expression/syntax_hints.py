@@ -1,4 +1,4 @@
-"""What was probably meant, where an expression is written in another language's way."""
+"""Hints for expressions with syntax or names of another language."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 from dynamodb_processor_server.query.expression.ast import Comparison, Condition, In, Path, leaves
 
-# What stands where the parser gave up, and what to write instead. The first match counts.
+# A pattern for the text at the column of a syntax error, and the hint. The first match counts.
 _HINTS: Final = tuple(
     (re.compile(pattern, re.IGNORECASE), hint)
     for pattern, hint in (
@@ -47,11 +47,11 @@ _HINTS: Final = tuple(
 )
 
 
-# How other languages begin a query.
+# The beginning of a query in another language.
 _SQL: Final = re.compile(r"\s*(select|where|from|delete|update|insert)\s+[\w*]", re.IGNORECASE)
 _ALONE: Final = "write the condition alone, which is what SQL has after WHERE"
 
-# What other languages and libraries call the functions.
+# The functions' names in other languages and libraries.
 _FUNCTION_NAMES: Final = {
     "exists": "attribute_exists",
     "has": "contains",
@@ -70,7 +70,7 @@ _FUNCTION_NAMES: Final = {
 
 
 def syntax_hint(text: str, column: int) -> str:
-    """Return what to write instead of what stands at a column, from 1; empty if that is unknown."""
+    """Return a hint for the text at a column, counted from 1; empty if there is none."""
     for pattern, hint in _HINTS:
         if pattern.match(text, column - 1):
             return hint
@@ -78,14 +78,14 @@ def syntax_hint(text: str, column: int) -> str:
 
 
 def function_hint(name: str, known: Sequence[str]) -> str:
-    """Return which function to write instead of one that there is not."""
+    """Return a hint at the right function for an unknown name."""
     plain = name.lower()
-    meant = _FUNCTION_NAMES.get(plain) or next(iter(get_close_matches(plain, known, 1, 0.75)), "")
-    return f"write {meant}" if meant else f"there are {', '.join(known)}"
+    close = _FUNCTION_NAMES.get(plain) or next(iter(get_close_matches(plain, known, 1, 0.75)), "")
+    return f"write {close}" if close else f"there are {', '.join(known)}"
 
 
 def bare_words(condition: Condition | None) -> Iterator[tuple[str, Path]]:
-    """Yield attributes and the name that each is to be equal to, which may be meant as a text."""
+    """Yield each attribute compared for equality with a name, which may be meant as a text."""
     for leaf in leaves(condition) if condition is not None else ():
         match leaf:
             case Comparison("=" | "<>", Path() as subject, Path((str(),)) as word):
@@ -97,5 +97,5 @@ def bare_words(condition: Condition | None) -> Iterator[tuple[str, Path]]:
 
 
 def bare_word_hint(word: Path) -> str:
-    """Return how to write a name as a text, if that is what was meant."""
+    """Return a hint for a name that may be meant as a text."""
     return f"{word} is an attribute's name; if the text is meant, write '{word.attribute}'"

@@ -1,7 +1,7 @@
-"""The static rules by which DynamoDB refuses an expression whatever the items hold.
+"""Static rules by which DynamoDB refuses an expression for any content of the items.
 
-They are checked on the whole expression before anything is planned, so that a mistake gives the
-same error on every access path, whether DynamoDB or the service would have evaluated that part.
+They are checked on the whole expression before planning. So an error is the same on every access
+path, whether DynamoDB or the service would have evaluated that part.
 Source: answers of DynamoDB Local 3.3.0 and the API reference's "condition expressions" page.
 """
 
@@ -24,7 +24,7 @@ from dynamodb_processor_server.query.expression.values import ORDERED_TYPES, TYP
 
 
 class ExpressionError(Exception):
-    """An expression is wrong. `column` is where, from 1; 0 means the expression as a whole."""
+    """An invalid expression. `column` counts from 1; 0 means the expression as a whole."""
 
     def __init__(self, message: str, column: int) -> None:
         super().__init__(f"column {column}: {message}" if column else message)
@@ -67,7 +67,7 @@ def _check_between(leaf: Between) -> None:
         if low.type != high.type:
             names = f"{TYPE_NAMES[low.type]} and {TYPE_NAMES[high.type]}"
             raise ExpressionError(f"BETWEEN needs two ends of one type, not {names}", leaf.column)
-        # The order of the ends is no type error: an empty range is answered empty.
+        # The order of the ends is not a static error: an empty range matches no item.
 
 
 def _check_in(leaf: In) -> None:
@@ -126,6 +126,6 @@ def _check_ordered(operand: Operand, operator: str) -> None:
 
 
 def _check_distinct(first: Operand, other: Operand) -> None:
-    # Of sizes and values DynamoDB does not mind.
+    # DynamoDB accepts equal sizes and equal values.
     if isinstance(first, Path) and first == other:
         raise ExpressionError("compares an attribute with itself", other.column)

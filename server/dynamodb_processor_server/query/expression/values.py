@@ -1,7 +1,7 @@
-"""DynamoDB's values as frozen Python data, comparable and hashable the way DynamoDB compares them.
+"""DynamoDB's values as frozen Python data, which compare and hash as DynamoDB compares them.
 
-On the wire an attribute value is a dict with one entry, its type tag: `{"S": "x"}`. `Value` is the
-same thing as a value object; `from_wire` and `to_wire` convert. Binary is `bytes` in both.
+A wire value is a dict with one entry, whose key is the type: `{"S": "x"}`. `Value` is the same as a
+value object; `from_wire` and `to_wire` convert. Binary is `bytes` in both.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ TYPE_NAMES: Final = {
 _MAX_DIGITS = 38
 _MAX_EXPONENT = 125
 _MIN_EXPONENT = -130
-# A number that DynamoDB takes can be written out in 170 characters; some more zeros do no harm.
+# A valid number can be written in 170 characters; the rest leaves room for zeros.
 _MAX_NUMBER_TEXT = 1_000
-_NUMBER_BYTES = 21  # of one in DynamoDB, at most
+_NUMBER_BYTES = 21  # of a number in DynamoDB, at most
 _ARITHMETIC = decimal.Context(prec=2 * _MAX_DIGITS)
 
 
@@ -36,10 +36,10 @@ _ARITHMETIC = decimal.Context(prec=2 * _MAX_DIGITS)
 class Value:
     """One value.
 
-    `data` is, as `type` says, str, Decimal, bytes, bool, None, a frozenset, a tuple of values (a
-    list) or a tuple of (name, value) pairs sorted by name (a map).
+    The type of `data` depends on `type`: str, Decimal, bytes, bool, None, a frozenset, a tuple of
+    values (a list) or a tuple of (name, value) pairs sorted by name (a map).
 
-    Equality is DynamoDB's: the same type and the same content, numbers by value.
+    Equality is DynamoDB's: equal types and equal contents, numbers by value.
     """
 
     CANONICAL_TAGS: ClassVar = ("value", {"type": 1, "data": 2})
@@ -54,15 +54,15 @@ class Value:
 
 
 def utf8(text: str) -> bytes:
-    """Return the bytes of a text, also of one that holds half of a surrogate pair.
+    """Return the UTF-8 bytes of a text, even if it has half of a surrogate pair.
 
-    No character is encoded that way, so different texts have different bytes.
+    No character has the bytes of such a half, so different texts have different bytes.
     """
     return text.encode("utf-8", "surrogatepass")
 
 
 def parse_number(text: str) -> Decimal:
-    """Return the number `text` stands for; raise ValueError if DynamoDB has no such number."""
+    """Parse a number; raise ValueError if DynamoDB has no such number."""
     if len(text) > _MAX_NUMBER_TEXT:
         raise ValueError(
             f"{text[:60]!r} is not a number: it has {len(text)} characters, more than "
@@ -72,7 +72,7 @@ def parse_number(text: str) -> Decimal:
         number = Decimal(text)
     except decimal.InvalidOperation:
         raise ValueError(f"{text[:60]!r} is not a number") from None
-    if "_" in text or text != text.strip():  # which Python allows and DynamoDB does not
+    if "_" in text or text != text.strip():  # Python accepts these, DynamoDB does not
         raise ValueError(f"{text[:60]!r} is not a number")
     if not number.is_finite():
         raise ValueError(f"{text[:60]!r} is not a finite number")
@@ -99,13 +99,13 @@ def _trailing_zeros(digits: tuple[int, ...]) -> int:
 
 
 def number_text(number: Decimal) -> str:
-    """Return the one text that stands for a number, whichever way it was written."""
+    """Return the canonical text of a number, the same for every spelling of it."""
     normal = _ARITHMETIC.normalize(number)
     return format(normal, "f") if -40 < normal.adjusted() < 40 else str(normal)
 
 
 def size_of(value: Value) -> tuple[int, int]:
-    """Return how many values there are, those inside included, and their bytes, about."""
+    """Return the number of values, with nested ones, and their approximate size in bytes."""
     match value.type:
         case "S":
             return 1, len(value.data.encode())
@@ -129,7 +129,7 @@ def size_of(value: Value) -> tuple[int, int]:
 
 
 def from_wire(wire: WireValue) -> Value:
-    """Return the value that a wire value says. Raise ValueError for what DynamoDB refuses."""
+    """Convert a wire value to a value. Raises ValueError for one that DynamoDB refuses."""
     if len(wire) != 1:
         raise ValueError("a value has exactly one type")
     ((tag, data),) = wire.items()
@@ -154,7 +154,7 @@ def from_wire(wire: WireValue) -> Value:
 
 
 def to_wire(value: Value) -> dict[str, Any]:
-    """Return the wire form of a value, with sets in a fixed order and numbers in their one text."""
+    """Return the wire form of a value, with sets in a fixed order and numbers in canonical form."""
     match value.type:
         case "N":
             return {"N": number_text(value.data)}

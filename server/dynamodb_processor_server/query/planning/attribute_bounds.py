@@ -1,7 +1,7 @@
-"""What the conjuncts of a condition say about one attribute, as far as a key condition may say it.
+"""Finds the values and ranges that a condition allows for one attribute, for key conditions.
 
-Everything here works on conjuncts of the form `attribute operator literal`, whichever side the
-attribute stands on.
+Everything here works on conjuncts of the form `attribute operator literal`, with the attribute on
+either side.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ MAX_SORT_BYTES: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """One conjunct that bounds one attribute from one side, or prefixes it."""
+    """A bound of one attribute from one side, or an equality, with its conjunct."""
 
     operator: ComparisonOperator
     value: Value
     source: Condition
 
     def admits(self, value: Value) -> bool:
-        """Return whether a value of the same type lies on the right side."""
+        """Return whether a value of the same type satisfies the bound."""
         match self.operator:
             case "<":
                 return bool(value.order < self.value.order)
@@ -52,27 +52,27 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The few values that conjuncts leave an attribute, distinct and in the caller's order."""
+    """The few values that conjuncts allow for an attribute, distinct and in the caller's order."""
 
     values: tuple[Value, ...]
     sources: frozenset[Condition]
 
 
 def choice_of(name: str, terms: Iterable[Condition], key_type: str) -> Choice | None:
-    """Return the values that all conjuncts together leave an attribute; None if any will do.
+    """Return the values that all conjuncts together allow for an attribute; None if any value.
 
-    Values that a key of `key_type` cannot have are left out: no item has them there.
+    Values that a key of `key_type` cannot have are left out, because no item has them there.
     """
-    left: Choice | None = None
+    result: Choice | None = None
     for term in terms:
         choice = _choice(name, term, key_type)
         if choice is None:
             continue
-        if left is not None:
-            common = tuple(value for value in left.values if value in choice.values)
-            choice = Choice(common, left.sources | choice.sources)
-        left = choice
-    return left
+        if result is not None:
+            common = tuple(value for value in result.values if value in choice.values)
+            choice = Choice(common, result.sources | choice.sources)
+        result = choice
+    return result
 
 
 def _choice(name: str, term: Condition, key_type: str) -> Choice | None:
@@ -85,23 +85,23 @@ def _choice(name: str, term: Condition, key_type: str) -> Choice | None:
         case In(Path((only,)), options) if only == name:
             values = tuple(option.value for option in options if isinstance(option, Literal))
             if len(values) < len(options):
-                return None  # one is an attribute, which may have any value
+                return None  # one option is an attribute, which may have any value
         case _:
             return None
     # DynamoDB refuses a key condition with a value that cannot be a key.
-    sound = tuple(
+    valid = tuple(
         value
         for value in dict.fromkeys(values)
         if value.type == key_type and is_key_value(value, MAX_PARTITION_BYTES)
     )
-    return Choice(sound, frozenset((term,)))
+    return Choice(valid, frozenset((term,)))
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The narrowest range that conjuncts leave an attribute; None where a side is open.
+    """The narrowest range that conjuncts allow for an attribute; None for an unbounded side.
 
-    `sources` are the conjuncts of which every bound is implied by the two.
+    `sources` are the conjuncts whose every bound is implied by these two.
     """
 
     lower: Bound | None
@@ -110,7 +110,7 @@ class Bounds:
 
 
 def bounds_of(name: str, terms: Iterable[Condition], key_type: str) -> Bounds:
-    """Return the range in which conjuncts say that an attribute lies."""
+    """Return the range that conjuncts allow for an attribute."""
     bounds = list(each_bound(name, terms, key_type))
     lower = _narrowest([b for b in bounds if b.operator in (">", ">=")])
     upper = _narrowest([b for b in bounds if b.operator in ("<", "<=")])
@@ -118,10 +118,10 @@ def bounds_of(name: str, terms: Iterable[Condition], key_type: str) -> Bounds:
 
 
 def each_bound(name: str, terms: Iterable[Condition], key_type: str) -> Iterator[Bound]:
-    """Yield what the conjuncts say about one attribute, as far as a key condition may say it.
+    """Yield the bounds of one attribute in the conjuncts that a key condition can express.
 
     A conjunct with a value that a key of `key_type` cannot have is left out: a key condition must
-    not have it.
+    not contain it.
     """
 
     def fits(subject: object, *values: Value) -> bool:
@@ -144,7 +144,7 @@ def each_bound(name: str, terms: Iterable[Condition], key_type: str) -> Iterator
 
 
 def prefix_of(name: str, terms: Iterable[Condition], key_type: str) -> Function | None:
-    """Return the conjunct that says how an attribute begins, None if there is none."""
+    """Return the conjunct that gives an attribute's prefix, None if there is none."""
     for term in terms:
         match term:
             case Function("begins_with", Path((only,)), Literal(value)) if only == name:
@@ -154,14 +154,14 @@ def prefix_of(name: str, terms: Iterable[Condition], key_type: str) -> Function 
 
 
 def is_key_value(value: Value, limit: int) -> bool:
-    """Return whether DynamoDB takes a value in a key condition: neither empty nor oversized."""
+    """Return whether DynamoDB accepts a value in a key condition: not empty and not too long."""
     if value.type == "N":
         return True
     return value.type in ("S", "B") and 0 < len(value.order) <= limit
 
 
 def _narrowest(bounds: list[Bound]) -> Bound | None:
-    """Return the bound that implies all others of its side; an open end beats a closed one."""
+    """Return the bound that implies the others on its side; an excluded end is narrower."""
     if not bounds:
         return None
     upper = bounds[0].operator in ("<", "<=")
@@ -176,7 +176,7 @@ def _narrowest(bounds: list[Bound]) -> Bound | None:
 
 
 def _implied(bounds: Iterable[Bound], lower: Bound | None, upper: Bound | None) -> set[Condition]:
-    """Return the conjuncts of which every bound is implied by the chosen ones."""
+    """Return the conjuncts whose every bound is implied by the chosen bounds."""
     sources: dict[Condition, bool] = {}
     for bound in bounds:
         chosen = lower if bound.operator in (">", ">=") else upper

@@ -1,4 +1,4 @@
-"""Paths that can serve a query, and which of them is the cheapest."""
+"""Candidates: access paths that can serve a query, compared by their cost."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _OPERATION_COST: Final = {
     Operation.SCAN: 3,
 }
 _KIND_COST: Final = {PathKind.TABLE: 0, PathKind.LOCAL: 1, PathKind.GLOBAL: 2}
-# Paths that are queried compete with no scan, so only these differ by their operation.
-_FINDINGS: Final = {
+# A query never competes with a scan, so candidates differ by these operations only.
+_OPERATION_REASONS: Final = {
     Operation.NOTHING: "shows that nothing can match",
     Operation.GET: "gets the one item that can match",
 }
-# For each further part of the cost, and for equal costs.
-_REASONS: Final = (
+# One reason for each further part of the cost, and one for equal costs.
+_COST_REASONS: Final = (
     "narrows more",
     "narrows as much in fewer partitions",
     "narrows as much and holds all that is asked for",
@@ -33,10 +33,10 @@ _REASONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A path that can serve the query, and the key condition it is read with.
+    """A path that can serve the query, with the key condition for reading it.
 
-    `fetches` says that the path does not hold what is asked for, so that every item is read in the
-    table besides: by DynamoDB for a local index, by hydration for a global one.
+    `fetches` means that the path lacks requested attributes, so that every item is also read from
+    the table: by DynamoDB for a local index, by hydration for a global one.
     """
 
     path: AccessPath
@@ -52,21 +52,22 @@ class Candidate:
 
     @property
     def cost(self) -> tuple[int, int, int, bool, int]:
-        """Smaller is cheaper, the first difference decides: `advantage` says each in words.
+        """The cost; smaller is cheaper, and the first difference decides. See `advantage`.
 
-        An item that is fetched costs half a read unit at least, which pays for many in a range. A
-        range that narrows less may hold any number of items that are read in vain.
+        A fetched item costs half a read unit or more, which pays for many items of a range. But a
+        wider range may hold any number of items that are read for nothing.
         """
         return (
             _OPERATION_COST[self.operation],
-            -self.key.narrowing,
+            -self.key.selectivity,
             len(self.key.branches),
             self.fetches,
             _KIND_COST[self.path.kind],
         )
 
     def advantage(self, other: Candidate) -> str:
-        """Return in what this path is cheaper than another: the first difference of their costs."""
+        """Return why this path is cheaper than another: the first difference of their costs."""
         differences = [mine != its for mine, its in zip(self.cost, other.cost, strict=True)]
         first = [*differences, True].index(True)
-        return f"{self.path.label} {_REASONS[first - 1] if first else _FINDINGS[self.operation]}"
+        reason = _COST_REASONS[first - 1] if first else _OPERATION_REASONS[self.operation]
+        return f"{self.path.label} {reason}"

@@ -1,7 +1,7 @@
-"""From the model back to DynamoDB's expression strings, every name and value aliased.
+"""Writes conditions as DynamoDB's expression strings, with an alias for every name and value.
 
-Aliasing is what makes reserved words, odd names and literals a non-issue: 573 words, `timestamp`
-among them, are refused in plain text.
+Aliases make reserved words, odd names and literals possible. DynamoDB refuses 573 reserved words in
+plain text, `timestamp` among them.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ MAX_IN_OPERANDS: Final = 100  # DynamoDB's limit
 
 
 class ExpressionWriter:
-    """Renders the expressions of one request; they share its names and values."""
+    """Writes the expressions of one request, which share its names and values."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
         self._values: dict[Value, str] = {}
 
     def copy(self) -> ExpressionWriter:
-        """Return a renderer that goes on from here on its own."""
+        """Return an independent writer with the same names and values so far."""
         other = ExpressionWriter()
         other._names, other._values = self._names.copy(), self._values.copy()
         return other
 
     @property
     def names(self) -> Mapping[str, str]:
-        """ExpressionAttributeNames."""
+        """The request's ExpressionAttributeNames."""
         return {alias: name for name, alias in self._names.items()}
 
     @property
     def values(self) -> Mapping[str, dict[str, Any]]:
-        """ExpressionAttributeValues."""
+        """The request's ExpressionAttributeValues."""
         return {alias: to_wire(value) for value, alias in self._values.items()}
 
     def condition(self, condition: Condition) -> str:
-        """Return a condition's text, with no more parentheses than it needs."""
+        """Return a condition's text, with as few parentheses as possible."""
         match condition:
             case And(terms):
                 return " AND ".join(self._term(term, Or) for term in terms)
@@ -85,7 +85,7 @@ class ExpressionWriter:
         return text
 
     def _membership(self, operand: Operand, options: tuple[Operand, ...]) -> str:
-        """Return an IN, as several where it has more options than DynamoDB takes in one."""
+        """Return an IN, or several if it has more options than DynamoDB allows in one."""
         subject = self._operand(operand)
         listed = [self._operand(option) for option in options]
         chunks = [
@@ -94,9 +94,9 @@ class ExpressionWriter:
         ]
         return chunks[0] if len(chunks) == 1 else f"({' OR '.join(chunks)})"
 
-    def _term(self, term: Condition, wrapped: type | tuple[type, ...]) -> str:
+    def _term(self, term: Condition, parenthesized: type | tuple[type, ...]) -> str:
         text = self.condition(term)
-        return f"({text})" if isinstance(term, wrapped) else text
+        return f"({text})" if isinstance(term, parenthesized) else text
 
     def _operand(self, operand: Operand) -> str:
         match operand:

@@ -1,4 +1,4 @@
-"""The filter expression that DynamoDB is given: as much of a condition as it takes."""
+"""Filter pushdown: builds a filter expression for DynamoDB within its limits."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from dynamodb_processor_server.query.planning.expression_writer import (
     ExpressionWriter,
 )
 
-# DynamoDB's limits on one expression, the number of operators with some distance kept.
+# DynamoDB's limits on one expression; the number of operators is kept some way below its limit.
 _MAX_EXPRESSION_BYTES: Final = 4096
 _MAX_OPERATORS: Final = 280
-# Values and bytes of a filter that several partitions are asked with, all together: serializing a
-# value takes some 6 microseconds for each of them.
+# Limits for a filter that is sent to several partitions, over all of them: to serialize a value
+# takes about 6 microseconds for each partition.
 _MAX_SENT_VALUES: Final = 10_000
 _MAX_SENT_BYTES: Final = 4_000_000
 
@@ -34,42 +34,42 @@ _MAX_SENT_BYTES: Final = 4_000_000
 class PushedFilter:
     """A filter expression that grows by one conjunct at a time, within DynamoDB's limits.
 
-    Each conjunct is rendered once: a filter of 300 is not rendered 300 times to be measured. What
-    it holds is sent to each of `branches` partitions, and bounded in all.
+    Each conjunct is written once, instead of writing the whole filter again to measure it. The
+    filter's values are sent to each of `branches` partitions, and their total is bounded.
     """
 
     def __init__(self, branches: int) -> None:
         self._branches = branches
-        self._held = (0, 0)
+        self._literal_totals = (0, 0)
         self.terms: list[Condition] = []
-        self._renderer = ExpressionWriter()
+        self._writer = ExpressionWriter()
         self._bytes = 0
         self._operators = -1
 
     def add(self, term: Condition) -> bool:
-        """Append a conjunct if the filter stays within the limits; return whether it does."""
+        """Add a conjunct if the filter stays within the limits; return whether it was added."""
         operators = self._operators + 1 + _operators(term)
         if operators > _MAX_OPERATORS:
             return False
-        renderer = self._renderer.copy()
-        text = renderer.condition(And((term,)))
-        # The key condition takes the first few aliases; longer ones cost a byte or two each.
+        writer = self._writer.copy()
+        text = writer.condition(And((term,)))
+        # The key condition uses the first few aliases; longer ones cost a byte or two each.
         size = self._bytes + len(text) + text.count(":") + text.count("#")
         if self.terms:
             size += len(" AND ")
         if size > _MAX_EXPRESSION_BYTES:
             return False
-        values, held = self._held
+        values, value_bytes = self._literal_totals
         if self._branches > 1:
             for count, literal_bytes in map(size_of, _literals(term)):
-                values, held = values + count, held + literal_bytes
+                values, value_bytes = values + count, value_bytes + literal_bytes
             if self._branches * values > _MAX_SENT_VALUES:
                 return False
-            if self._branches * held > _MAX_SENT_BYTES:
+            if self._branches * value_bytes > _MAX_SENT_BYTES:
                 return False
-        self._held = values, held
+        self._literal_totals = values, value_bytes
         self.terms.append(term)
-        self._renderer, self._bytes, self._operators = renderer, size, operators
+        self._writer, self._bytes, self._operators = writer, size, operators
         return True
 
 

@@ -1,10 +1,10 @@
-"""What a condition says of the items that meet it, as far as indexes may leave items out.
+"""Finds the attributes that an item has if it meets a condition, because an index may lack items.
 
-An index holds an item only if each attribute of the index's key has a value that can be a key: of
-the key's type, not empty, and not too long. DynamoDB refuses to write other values, but only once
-the index exists. A local index is made with its table, so an attribute of its key can be missing
-and nothing else. A global index may be younger than its items; items written before may have any
-value there, and the index leaves them out silently.
+An index has an item only if each attribute of the index's key has a value that can be a key: of the
+key's type, not empty, and not too long. DynamoDB refuses to write other values once the index
+exists. A local index is created with its table, so an attribute of its key can be missing, but it
+cannot be invalid. A global index may be newer than its items. Older items may have any value there,
+and the index leaves them out without an error.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.OnlineOps.ViolationDetection.html
 """
 
@@ -37,15 +37,15 @@ from dynamodb_processor_server.query.planning.attribute_bounds import (
     is_key_value,
 )
 
-_UTF8_BYTES = 4  # of one character, at most
+_UTF8_BYTES = 4  # the most bytes of one character
 
 
 def proven_keys(path: AccessPath, terms: Sequence[Condition], table: Table) -> frozenset[str]:
-    """Return the key attributes that every item which meets all of `terms` has as a valid key.
+    """Return the key attributes that are a valid key in every item which meets all of `terms`.
 
-    Valid is what a path holds items by. What the catalog requires is not looked at.
+    A path has an item only if its key is valid. Attributes that the catalog requires are ignored.
     """
-    checked = _checked_when_written(table)
+    checked = _attributes_checked_on_write(table)
     implied = {name for term in terms for name in implied_attributes(term)}
     sources = map(table.view.sources, implied)
     present = {found[0] for found in sources if len(found) == 1}
@@ -61,8 +61,8 @@ def proven_keys(path: AccessPath, terms: Sequence[Condition], table: Table) -> f
     return frozenset(attribute.name for attribute in path.key.attributes if is_proven(attribute))
 
 
-def _checked_when_written(table: Table) -> frozenset[str]:
-    """Return the attributes that no item has with a value that cannot be a key."""
+def _attributes_checked_on_write(table: Table) -> frozenset[str]:
+    """Return the attributes that in no item have a value that cannot be a key."""
     return frozenset(
         attribute.name
         for path in table.schema.paths
@@ -72,10 +72,10 @@ def _checked_when_written(table: Table) -> frozenset[str]:
 
 
 def _implies_key(condition: Condition, attribute: KeyAttribute, limit: int) -> bool:
-    """Return whether every item that meets a condition has an attribute as a valid key.
+    """Return whether an attribute is a valid key in every item that meets a condition.
 
-    Equality says what the value is. An order of numbers says that it is a number, which is all a
-    number needs. An order of texts or a prefix says nothing of the length.
+    Equality fixes the value. An order of numbers implies a number, and every number is a valid key.
+    An order of texts, or a prefix, does not bound the length.
     """
     match condition:
         case And(terms):
@@ -84,19 +84,19 @@ def _implies_key(condition: Condition, attribute: KeyAttribute, limit: int) -> b
             return all(_implies_key(term, attribute, limit) for term in terms)
         case Comparison(operator, left, right) if operator != "<>":
             is_equal = operator == "="
-            return _is_key_beside(left, right, attribute, limit, is_equal=is_equal) or (
-                _is_key_beside(right, left, attribute, limit, is_equal=is_equal)
+            return _comparison_implies_key(left, right, attribute, limit, is_equal=is_equal) or (
+                _comparison_implies_key(right, left, attribute, limit, is_equal=is_equal)
             )
         case Between(operand, low, high):
             return any(
-                _is_key_beside(one, other, attribute, limit, is_equal=False)
+                _comparison_implies_key(one, other, attribute, limit, is_equal=False)
                 for end in (low, high)
                 for one, other in ((operand, end), (end, operand))
             )
         case In(operand, options):
             return all(
-                _is_key_beside(operand, option, attribute, limit, is_equal=True)
-                or _is_key_beside(option, operand, attribute, limit, is_equal=True)
+                _comparison_implies_key(operand, option, attribute, limit, is_equal=True)
+                or _comparison_implies_key(option, operand, attribute, limit, is_equal=True)
                 for option in options
             )
         case Function("attribute_type", Path((name,)), Literal(value)) if name == attribute.name:
@@ -104,10 +104,10 @@ def _implies_key(condition: Condition, attribute: KeyAttribute, limit: int) -> b
     return False
 
 
-def _is_key_beside(
+def _comparison_implies_key(
     subject: Operand, other: Operand, attribute: KeyAttribute, limit: int, *, is_equal: bool
 ) -> bool:
-    """Return whether an attribute that compares with `other` is a valid key."""
+    """Return whether comparing an attribute with `other` implies that it is a valid key."""
     if not isinstance(subject, Path) or subject.parts != (attribute.name,):
         return False
     if isinstance(other, Size):
@@ -124,21 +124,21 @@ def _implies_composed_key(
     terms: Sequence[Condition],
     table: Table,
 ) -> bool:
-    """Return whether fields of an attribute's template say that it is a valid key.
+    """Return whether conditions on template fields imply that an attribute is a valid key.
 
-    An item with a field that no other key is made of has the key, which may still be too long.
+    An item with a field that belongs to no other key has this key, but the key may be too long.
     """
     template = attribute.template
     if template is None or not any(
         table.view.sources(name) == (attribute.name,) for name in implied
     ):
         return False
-    length = _longest(template, terms)
+    length = _max_bytes(template, terms)
     return length is not None and length <= limit
 
 
-def _longest(template: KeyTemplate, terms: Sequence[Condition]) -> int | None:
-    """Return the most bytes that a composed key has, None if a field may have any length."""
+def _max_bytes(template: KeyTemplate, terms: Sequence[Condition]) -> int | None:
+    """Return the maximum bytes of a composed key, None if a field may have any length."""
     total = 0
     for part in template.parts:
         if isinstance(part, str):
@@ -153,9 +153,9 @@ def _longest(template: KeyTemplate, terms: Sequence[Condition]) -> int | None:
 
 
 def implied_attributes(condition: Condition | None) -> frozenset[str]:
-    """Return attributes without which no item meets the condition.
+    """Return the attributes that every item has if it meets the condition.
 
-    A missing attribute fails every comparison but `<>`, and every function but
+    A missing attribute fails every comparison except `<>`, and every function except
     `attribute_not_exists`.
     """
     match condition:
@@ -170,7 +170,7 @@ def implied_attributes(condition: Condition | None) -> frozenset[str]:
             return frozenset()
         case Comparison() | Function():
             return frozenset(filter(None, map(_attribute, operands(condition))))
-        case _:  # BETWEEN and IN: only the first operand is needed by every way to hold
+        case _:  # BETWEEN and IN: only the first operand is always needed
             name = _attribute(operands(condition)[0])
             return frozenset() if name is None else frozenset((name,))
 

@@ -1,6 +1,6 @@
-"""Which conditions on stored keys follow from conditions on the fields of their templates.
+"""Derives conditions on stored keys from conditions on the fields of their templates.
 
-They only narrow what is read: the conditions on the fields are evaluated on each item all the same.
+They only narrow the read: the conditions on the fields are still evaluated on each item.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from dynamodb_processor_server.query.planning.attribute_bounds import (
     prefix_of,
 )
 
-# More stored keys than a query may read partitions of are not worked out one by one.
+# More combinations than this exceed the partitions of a query, so they are not composed.
 _MAX_COMPOSED = 1_000
 _LAST_CHARACTER = chr(0x10FFFF)
 
 
 @dataclass(frozen=True, slots=True)
-class Derived:
-    """Conditions on one stored key, and the conditions on fields that they are made of.
+class DerivedKeyCondition:
+    """Conditions on one stored key, with the conditions on fields that they are derived from.
 
-    `is_exact` says that whatever has such a key also meets all of `sources`.
+    `is_exact` means that every item with such a key also meets all of `sources`.
     """
 
     terms: tuple[Condition, ...] = ()
@@ -48,27 +48,28 @@ class Derived:
     is_exact: bool = False
 
 
-def derived_terms(key: KeySchema, terms: Sequence[Condition]) -> tuple[Derived, ...]:
-    """Return what `terms` say of each of a key's attributes that has a template.
+def derived_key_conditions(
+    key: KeySchema, terms: Sequence[Condition]
+) -> tuple[DerivedKeyCondition, ...]:
+    """Return the conditions that `terms` imply for each attribute of a key with a template.
 
-    A field that another attribute of the same key is made of, one before it, is a field of items
-    whose sort attribute is of another form as well: `PK = "USER#{id}"` gives the field to a user
-    and to what lies beside it. So of a sort attribute something must be said of a field that only
-    this attribute has. Partition attributes must all be fixed, and what lies in partitions that no
-    fields name is asked for by none.
+    A field may belong to an earlier attribute of the same key too. Then it is also a field of items
+    whose sort key has another form: `PK = "USER#{id}"` gives the field to a user and to the items
+    beside the user. So a sort attribute needs a condition on a field that it alone has. The
+    partition attributes must all be fixed, and no query reads a partition that no fields name.
     """
-    found: list[Derived] = []
+    found: list[DerivedKeyCondition] = []
     shared: set[str] = set()
     for attribute in key.attributes:
         template = attribute.template
         if template is None:
             continue
-        own = [field for field in template.fields if field.name not in shared]
-        derived = Derived()
+        exclusive = [field for field in template.fields if field.name not in shared]
+        derived = DerivedKeyCondition()
         if attribute in key.partition:
-            derived = _whole(template, terms)
-        elif any(_is_fixed_or_bounded(field, terms) for field in own):
-            derived = _range(template, terms)
+            derived = _derived_choice(template, terms)
+        elif any(_is_fixed_or_bounded(field, terms) for field in exclusive):
+            derived = _derived_range(template, terms)
         shared.update(attribute.fields)
         found.append(replace(derived, is_exact=derived.is_exact and attribute.is_decisive))
     return tuple(found)
@@ -79,33 +80,33 @@ def unfixed_fields(template: KeyTemplate, terms: Sequence[Condition]) -> list[st
     return [field.name for field in template.fields if choice_of(field.name, terms, "S") is None]
 
 
-def _whole(template: KeyTemplate, terms: Sequence[Condition]) -> Derived:
-    """Return the condition that a partition key is one of those that its fields' values make."""
+def _derived_choice(template: KeyTemplate, terms: Sequence[Condition]) -> DerivedKeyCondition:
+    """Return the condition that a partition key is one of those composed of its fields' values."""
     choices = [choice_of(field.name, terms, "S") for field in template.fields]
     fixed = [choice for choice in choices if choice is not None]
     if len(fixed) < len(choices) or prod(len(choice.values) for choice in fixed) > _MAX_COMPOSED:
-        return Derived()
+        return DerivedKeyCondition()
     names = [field.name for field in template.fields]
     keys = [
         dict(zip(names, (value.data for value in values), strict=True))
         for values in product(*(choice.values for choice in fixed))
     ]
-    options = tuple(_literal(template.compose(key)) for key in keys if _fits(template, key))
+    options = tuple(_literal(template.compose(key)) for key in keys if _can_compose(template, key))
     sources = frozenset().union(*(choice.sources for choice in fixed))
-    return Derived((In(Path((template.attribute,)), options),), sources, is_exact=True)
+    return DerivedKeyCondition((In(Path((template.attribute,)), options),), sources, is_exact=True)
 
 
-def _fits(template: KeyTemplate, values: Mapping[str, str]) -> bool:
+def _can_compose(template: KeyTemplate, values: Mapping[str, str]) -> bool:
     return all(
         template.rejection_reason(field, values[field.name]) is None for field in template.fields
     )
 
 
-def _range(template: KeyTemplate, terms: Sequence[Condition]) -> Derived:
-    """Return the range of a sort key in which everything lies that the fields' conditions allow.
+def _derived_range(template: KeyTemplate, terms: Sequence[Condition]) -> DerivedKeyCondition:
+    """Return a range of a sort key that includes every key which meets the fields' conditions.
 
-    Fields are followed from left to right as long as each has one value. Where one has none, the
-    key's conditions contradict each other as the field's do.
+    Fields are followed from left to right while each has one value. If one has no value, the key's
+    conditions contradict each other, as the field's conditions do.
     """
     prefix = ""
     sources: set[Condition] = set()
@@ -116,16 +117,20 @@ def _range(template: KeyTemplate, terms: Sequence[Condition]) -> Derived:
         choice = choice_of(part.name, terms, "S")
         if choice is None or len(choice.values) != 1:
             if choice is not None and not choice.values:
-                return Derived((_compared(template, "=", "0"), _compared(template, "=", "1")))
-            # A prefix that no field is part of says nothing: items of other kinds lack it, and are
-            # asked for as well, unless something is said of this field.
+                return DerivedKeyCondition(
+                    (_comparison(template, "=", "0"), _comparison(template, "=", "1"))
+                )
+            # A prefix without a field must not narrow the read: items of other kinds lack it, and
+            # the query includes them unless it has a condition on this field.
             if not sources and choice is None and not _is_bounded(part, terms):
-                return Derived()
-            bounds = _bounded(template, part, prefix, terms)
-            return Derived(bounds.terms, bounds.sources | sources)
+                return DerivedKeyCondition()
+            bounds = _range_of_field(template, part, prefix, terms)
+            return DerivedKeyCondition(bounds.terms, bounds.sources | sources)
         prefix += choice.values[0].data
         sources |= choice.sources
-    return Derived((_compared(template, "=", prefix),), frozenset(sources), is_exact=True)
+    return DerivedKeyCondition(
+        (_comparison(template, "=", prefix),), frozenset(sources), is_exact=True
+    )
 
 
 def _is_fixed_or_bounded(field: TemplateField, terms: Sequence[Condition]) -> bool:
@@ -136,58 +141,59 @@ def _is_bounded(field: TemplateField, terms: Sequence[Condition]) -> bool:
     return prefix_of(field.name, terms, "S") is not None or any(each_bound(field.name, terms, "S"))
 
 
-def _bounded(
+def _range_of_field(
     template: KeyTemplate, field: TemplateField, prefix: str, terms: Sequence[Condition]
-) -> Derived:
-    """Return the range of keys that begin with `prefix` and go on with a field within its bounds.
+) -> DerivedKeyCondition:
+    """Return the range of keys that begin with `prefix`, followed by a field within its bounds.
 
-    Only a field of one width, or at the end, sorts in the key as it does by itself: `a!#1` comes
-    before `a#2`, though `a` comes before `a!`.
+    A field sorts in the key as it does alone only if it has a fixed width or is the last part:
+    `a!#1` comes before `a#2`, though `a` comes before `a!`.
     """
     begins = prefix_of(field.name, terms, "S")
     if begins is not None and isinstance(begins.argument, Literal):
         text = prefix + begins.argument.value.data
-        return Derived((_begins(template, text),), frozenset((begins,)))
+        return DerivedKeyCondition((_begins_with(template, text),), frozenset((begins,)))
     is_last = template.parts[-1] == field
     bounds = bounds_of(field.name, terms, "S")
     if not (field.width or is_last) or not (bounds.lower or bounds.upper):
-        return Derived((_begins(template, prefix),)) if prefix else Derived()
+        return DerivedKeyCondition((_begins_with(template, prefix),) if prefix else ())
     found: list[Condition] = []
     if bounds.lower is not None:
-        found.append(_compared(template, bounds.lower.operator, prefix + _text(bounds.lower.value)))
+        text = prefix + _text(bounds.lower.value)
+        found.append(_comparison(template, bounds.lower.operator, text))
     elif prefix:
-        found.append(_compared(template, ">=", prefix))
+        found.append(_comparison(template, ">=", prefix))
     if bounds.upper is not None:
         found.append(_upper(template, field, bounds.upper, prefix))
     elif prefix:
-        found.append(_compared(template, "<", _successor(prefix)))
-    return Derived(tuple(found), frozenset(bounds.sources))
+        found.append(_comparison(template, "<", _successor(prefix)))
+    return DerivedKeyCondition(tuple(found), frozenset(bounds.sources))
 
 
 def _upper(template: KeyTemplate, field: TemplateField, upper: Bound, prefix: str) -> Condition:
     operator, value = upper.operator, _text(upper.value)
     if field.width is not None and len(value) > field.width:
-        # A value that is cut off here comes before the bound, whatever follows it in the key.
+        # A value truncated here comes before the bound, with any text after it in the key.
         operator, value = "<=", value[: field.width]
     if operator == "<" or template.parts[-1] == field:
-        return _compared(template, operator, prefix + value)
-    return _compared(template, "<", _successor(prefix + value))
+        return _comparison(template, operator, prefix + value)
+    return _comparison(template, "<", _successor(prefix + value))
 
 
 def _successor(text: str) -> str:
-    """Return the first text after all those that begin with `text`."""
+    """Return the first text after all texts that begin with `text`."""
     head = text.rstrip(_LAST_CHARACTER)
     if not head:
         return _LAST_CHARACTER * (MAX_SORT_BYTES // 4)  # no key comes after this one
     code = ord(head[-1]) + 1
-    return head[:-1] + chr(0xE000 if code == 0xD800 else code)  # surrogates are no characters
+    return head[:-1] + chr(0xE000 if code == 0xD800 else code)  # surrogates are not characters
 
 
-def _compared(template: KeyTemplate, operator: ComparisonOperator, text: str) -> Condition:
+def _comparison(template: KeyTemplate, operator: ComparisonOperator, text: str) -> Condition:
     return Comparison(operator, Path((template.attribute,)), _literal(text))
 
 
-def _begins(template: KeyTemplate, text: str) -> Condition:
+def _begins_with(template: KeyTemplate, text: str) -> Condition:
     return Function("begins_with", Path((template.attribute,)), _literal(text))
 
 

@@ -1,9 +1,9 @@
-"""Checks that keys are only compared with values that they can have.
+"""Checks that keys are compared only with values that they can have.
 
-No item can hold another type in a key of its table or of a local index, so such a comparison is a
-mistake, and the service refuses it wherever it stands: the answer does not depend on the path that
-is chosen. An attribute of a global index's key may have any value in items that are older than the
-index. There a comparison with another type is false, as DynamoDB has it.
+No item can have another type in a key of its table or of a local index, so such a comparison is an
+error. The service refuses it anywhere in the condition, so that the answer does not depend on the
+chosen path. An attribute of a global index's key may have any value in items older than the index.
+There a comparison with another type is false, as in DynamoDB.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from dynamodb_processor_server.query.expression.values import TYPE_NAMES, Value
 def check_key_types(condition: Condition | None, schema: TableSchema) -> None:
     """Raise ExpressionError for the first comparison of a key attribute with another type.
 
-    Members of any key attribute are refused, those of global indexes too, as DynamoDB does.
+    Members of a key attribute are refused as well, also for global indexes, as DynamoDB does.
     """
     keys = schema.key_types
     types = {
@@ -48,19 +48,21 @@ def check_key_types(condition: Condition | None, schema: TableSchema) -> None:
         ordered = not isinstance(leaf, Comparison) or leaf.operator not in ("=", "<>")
         for path, literal in compared_pairs(leaf):
             if path.attribute in types:
-                _check(path, types, literal, ordered)
+                _check_comparison(path, types, literal, ordered)
 
 
-def _check(path: Path, types: Mapping[str, str], literal: Literal, ordered: bool) -> None:
+def _check_comparison(
+    path: Path, types: Mapping[str, str], literal: Literal, ordered: bool
+) -> None:
     expected, value = types[path.attribute], literal.value
     if value.type != expected:
         raise ExpressionError(
             f"{path.attribute} is a {TYPE_NAMES[expected]} key, not a {TYPE_NAMES[value.type]}",
             literal.column,
         )
-    if not ordered and _empty(value):
+    if not ordered and _is_empty(value):
         raise ExpressionError(f"{path.attribute} is a key and never empty", literal.column)
 
 
-def _empty(value: Value) -> bool:
+def _is_empty(value: Value) -> bool:
     return value.type in ("S", "B") and not value.data

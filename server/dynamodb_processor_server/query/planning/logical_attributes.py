@@ -1,7 +1,7 @@
-"""From what callers say of logical attributes to what is stored.
+"""Translates conditions on logical attributes to conditions on expanded items.
 
-Times become the stored form of their attribute. Fields of key templates stay as they are: the
-service evaluates them on expanded items; `query.templates` says which keys they amount to.
+Times are converted to the stored form of their attribute. Fields of key templates stay as they are:
+the service evaluates them on expanded items, and `key_templates.py` derives conditions on keys.
 """
 
 from __future__ import annotations
@@ -34,30 +34,30 @@ from dynamodb_processor_server.query.expression.ast import (
 from dynamodb_processor_server.query.expression.validation import ExpressionError
 from dynamodb_processor_server.query.expression.values import TYPE_NAMES, Value
 
-# What a comparison with a time between two storable ones amounts to.
+# The operator that is equivalent for a time between two storable ones, rounded down.
 _ROUNDED: Final[dict[ComparisonOperator, ComparisonOperator]] = {
     "<": "<=", "<=": "<=", ">": ">", ">=": ">",
 }  # fmt: skip
 
 
 def stored_condition(condition: Condition | None, view: LogicalView) -> Condition | None:
-    """Return a condition over logical attributes as one over expanded items.
+    """Return a condition on logical attributes as one on expanded items.
 
-    What has passed its time to live is left out. Raises ExpressionError for what cannot be said of
-    a timestamp or of a field of a key.
+    It also excludes items whose time to live has passed. Raises ExpressionError for an operation
+    that a timestamp or a field of a key does not allow.
     """
     if view.is_identity:
         return condition
-    stored = () if condition is None else (_Translation(view).condition(condition),)
+    stored = () if condition is None else (_Translator(view).condition(condition),)
     return conjunction((*stored, *implicit_conditions(view)))
 
 
 def implicit_conditions(view: LogicalView) -> tuple[Condition, ...]:
-    """Return what is said of every item whatever the caller asks: that its time has not passed."""
+    """Return the conditions that hold for every query: that the item's time has not passed."""
     return () if view.time_to_live is None else (NotExpired(view.time_to_live),)
 
 
-class _Translation:
+class _Translator:
     def __init__(self, view: LogicalView) -> None:
         self._view = view
 
@@ -79,7 +79,7 @@ class _Translation:
         return condition
 
     def _check_fields(self, leaf: Comparison | Between | In | Function) -> None:
-        """Raise ExpressionError where a field of a key is said to be what it cannot be."""
+        """Raise ExpressionError if a field of a key is compared with a value it cannot have."""
         fields = [path for path in paths(leaf) if self._view.is_field(path.attribute)]
         if isinstance(leaf, Function) and leaf.name == "attribute_type":
             return
@@ -95,7 +95,7 @@ class _Translation:
                     f"{path.attribute} is a string, not a {TYPE_NAMES[literal.value.type]}",
                     literal.column,
                 )
-            if path.attribute not in self._view.timestamps and _says_equal(leaf):
+            if path.attribute not in self._view.timestamps and _is_equality(leaf):
                 self._check_value(path.attribute, literal)
 
     def _check_value(self, name: str, literal: Literal) -> None:
@@ -107,14 +107,14 @@ class _Translation:
                         raise ExpressionError(f"{name} {reason}", literal.column)
 
 
-def _says_equal(leaf: Comparison | Between | In | Function) -> bool:
+def _is_equality(leaf: Comparison | Between | In | Function) -> bool:
     return isinstance(leaf, In) or (isinstance(leaf, Comparison) and leaf.operator == "=")
 
 
 def _stored_leaf(
     leaf: Comparison | Between | In | Function, path: Path, form: TimestampForm, view: LogicalView
 ) -> Condition:
-    """Return a leaf that names a timestamp, with what it is compared with in stored form."""
+    """Return a leaf with a timestamp, with the literals that it is compared with in stored form."""
     _check_timestamp(leaf, path, form, view)
     match leaf:
         case Comparison(operator, Path(), Literal() as literal):
@@ -139,7 +139,7 @@ def _stored_leaf(
 def _bound(
     operator: ComparisonOperator, subject: Operand, end: Operand, form: TimestampForm
 ) -> Condition:
-    """Return `subject operator end`, one of which is a literal if any is."""
+    """Return `subject operator end`; `end` is a literal if either is."""
     if isinstance(end, Literal):
         return _comparison(operator, subject, end, form)
     return Comparison(operator, subject, end)
@@ -148,13 +148,13 @@ def _bound(
 def _end(
     operator: ComparisonOperator, end: Operand, literal: Literal, path: Path, form: TimestampForm
 ) -> Condition:
-    """Return `end operator literal`: of two literals it holds whatever `path` is, or never."""
+    """Return `end operator literal`; of two literals it always holds, for any `path`, or never."""
     if not isinstance(end, Literal):
         return _comparison(operator, end, literal, form)
     one, other = _instant(end), _instant(literal)
     holds = {"=": one == other, "<=": one <= other, ">=": one >= other}[operator]
-    settled = (Function("attribute_exists", path), Function("attribute_not_exists", path))
-    return Or(settled) if holds else And(settled)
+    constant = (Function("attribute_exists", path), Function("attribute_not_exists", path))
+    return Or(constant) if holds else And(constant)
 
 
 def _comparison(
@@ -165,7 +165,7 @@ def _comparison(
         return Comparison(operator, subject, stored)
     if operator in _ROUNDED:
         return Comparison(_ROUNDED[operator], subject, stored)
-    if operator == "=":  # no stored time is between two storable ones
+    if operator == "=":  # no stored time lies between two storable ones
         return And((Comparison("<", subject, stored), Comparison(">", subject, stored)))
     assert isinstance(subject, Path)
     return Or((Function("attribute_exists", subject), Function("attribute_not_exists", subject)))

@@ -1,4 +1,4 @@
-"""A plan: the one way in which a query will be read."""
+"""The plan of a query: the path to read, the requests, and the residual filter."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from dynamodb_processor_server.query.planning.tags import (
 
 
 class Operation(Enum):
-    """What is asked of DynamoDB."""
+    """The DynamoDB operation of a plan."""
 
     GET = "get"
     QUERY = "query"
     SCAN = "scan"
-    NOTHING = "nothing"  # the condition contradicts itself: the answer is empty without a read
+    NOTHING = "nothing"  # the condition contradicts itself: the result is empty without a read
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedPath:
-    """A path that was not chosen, and why.
+    """A path that was not chosen, with the reason.
 
-    `unproven` are key attributes of the path, where all that speaks against it is that items asked
-    for may lack them: the path leaves out such items.
+    `unproven` are key attributes of the path that matching items may lack. It is set only if this
+    is the sole reason: the path leaves out such items.
     """
 
     path: AccessPath
@@ -45,11 +45,11 @@ class RejectedPath:
 
 @dataclass(frozen=True, slots=True)
 class ResultProjection:
-    """Which parts of the items read are returned.
+    """The parts of an item that are returned.
 
-    `attributes`: the top-level attributes kept, None for all. `paths`: document paths to cut out of
-    each item, where DynamoDB was asked for more than the caller was. `view` is how what is left is
-    shown, None for as it is.
+    `attributes` are the top-level attributes to keep, None for all. `paths` are document paths to
+    cut out of each item, where DynamoDB was asked for more than the caller was. `view` converts the
+    remaining attributes for the caller, None to leave them as they are.
     """
 
     CANONICAL_TAGS: ClassVar = ("projection", {"attributes": 1, "paths": 2, "view": 3})
@@ -61,13 +61,13 @@ class ResultProjection:
 
 @dataclass(frozen=True, slots=True)
 class Hydration:
-    """How items that an index holds in part are got from the table.
+    """How items that an index has in part are completed from the table.
 
-    `request` holds BatchGetItem's parameters for the table besides the keys. `shown` is what the
-    service checks on what the index shows, before it gets anything. `condition` is what it checks
-    on the item itself: all that the key condition does not say, since the item may have changed
-    after the index. `selective` says that it may reject many items: it names attributes that the
-    index does not hold.
+    `request` has BatchGetItem's parameters for the table without the keys. The service checks
+    `shown` on the attributes that the index has, before it gets an item. It checks `condition` on
+    the item itself: everything that the key condition does not cover, since the item may have
+    changed after the index. `selective` means that `condition` may reject many items, because it
+    names attributes that the index lacks.
     """
 
     CANONICAL_TAGS: ClassVar = (
@@ -81,22 +81,23 @@ class Hydration:
     selective: bool
 
 
-@dataclass(frozen=True)  # without slots, which leave no room for what is computed once
+@dataclass(frozen=True)  # no slots: a cached property needs the instance's dictionary
 class Plan:
-    """How a query is read: one path, what DynamoDB evaluates and what the service evaluates.
+    """How a query is read: one path, and the conditions that DynamoDB and the service evaluate.
 
-    `requests` hold the fixed parameters of the DynamoDB operation for each partition to read; a
-    page adds `Limit` and `ExclusiveStartKey`. Where there are several, their items are merged in
-    the order of `path`'s sort key, `descending` or not. `local_filter` is what the service must
-    still check on each item. With `hydration` the requests show no more than where an item is, and
-    the item itself is got from the table. `exact_limit` says that no more than a handful of
-    evaluated items will be rejected, so that reading as many items as are wanted wastes nothing.
-    `counts` says that only their number is wanted. `cache_key` identifies what is read, whoever
-    asks.
-
-    `rule` is the caller's row rule, of which conditions and requests are full. `hides_cost` says
-    that reading passes over items that the rule hides: then what it costs, and where answers end,
-    must not be told.
+    Attributes:
+        requests: The fixed parameters of the DynamoDB operation, one entry for each partition; a
+            page adds `Limit` and `ExclusiveStartKey`. Items of several partitions are merged in the
+            order of `path`'s sort key, `descending` or not.
+        local_filter: The condition that the service must still check on each item.
+        hydration: How items are got from the table, if the requests only locate them.
+        exact_limit: Whether at most a handful of evaluated items will be rejected, so that reading
+            as many items as are wanted wastes nothing.
+        counts: Whether only the number of items matters.
+        cache_key: Identifies the items that are read, for every caller.
+        rule: The caller's row rule; conditions and requests already include it.
+        hides_cost: Whether the read skips items that the rule hides. Then its cost, and the places
+            where its pages end, must not be revealed.
     """
 
     table: Table
@@ -107,7 +108,7 @@ class Plan:
     local_filter: Condition | None
     hydration: Hydration | None
     requests: tuple[Mapping[str, Any], ...]
-    shape: ResultProjection
+    projection: ResultProjection
     consistent: bool
     descending: bool
     exact_limit: bool
@@ -121,8 +122,8 @@ class Plan:
     def tags(self) -> tuple[Tag, ...]:
         """The tags of the plan's pages: the table, and either its partitions or all writes.
 
-        Items that are got from the table to complete an index's may change without the index's
-        partition being named, so any write may change such a page.
+        Hydrated items may change without a write to the index's partition, so any write may change
+        such a page.
         """
         table = self.table.schema.identity
         if self.operation is Operation.SCAN or self.hydration is not None:
@@ -130,10 +131,10 @@ class Plan:
         return tags_read_with_partitions(table, self.path, self.key.branches)
 
     def with_consistent_reads(self) -> Plan:
-        """Return the plan with strong reads in place of eventual ones, which cost half as much.
+        """Return the plan with consistent reads, which cost twice as much as eventual ones.
 
-        It is the same plan where there are none (global indexes), where they would be dear (scans)
-        and where they say nothing of what was written in another region.
+        It is the same plan for global indexes, which have none, for scans, where they cost too
+        much, and for replicated tables, where they do not see writes in another region.
         """
         if (
             self.path.kind is PathKind.GLOBAL

@@ -1,7 +1,7 @@
 """Chooses how a query is read. Pure: a query and a table in, a plan out.
 
-Every access path is asked in turn what it can carry of the condition, or why it cannot serve the
-query at all. Of those that can, the cheapest is taken.
+Each access path yields a candidate with a key condition, or the reason why it cannot serve the
+query. The cheapest candidate is chosen.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from dynamodb_processor_server.query.planning.logical_attributes import stored_c
 from dynamodb_processor_server.query.planning.plan import Operation, Plan, RejectedPath
 from dynamodb_processor_server.query.planning.refusals import (
     index_refusal,
-    omission,
+    omission_reason,
     refusal,
     unproven_keys,
 )
@@ -44,50 +44,41 @@ from dynamodb_processor_server.query.planning.row_rule import RowRule
 from dynamodb_processor_server.query.planning.row_rule_paths import (
     MAX_BRANCHES,
     RULED_OUT,
-    all_terms,
-    rejection_reason,
-    ruled_key,
+    grant_rejection_reason,
+    key_condition_with_rule,
+    terms_with_rule,
 )
-
-__all__ = [
-    "MAX_BRANCHES",
-    "caller_conditions",
-    "plan_query",
-    "projection_violations",
-    "stored_query",
-]
-
 
 _WHOLE_PATH: Final = KeyCondition(((),), (), frozenset(), frozenset(), Selectivity.PARTITION)
 
 
 def plan_query(query: Query, table: Table, rule: RowRule | None = None) -> Plan:
-    """Return the plan for a query of a caller to whom `rule` applies.
+    """Return the plan for a query of a caller with the row rule `rule`.
 
-    Raises InvalidRequest for what no table state could make right, and PreconditionFailed where no
-    path can serve the query, with the partition keys that would.
+    Raises InvalidRequest for a query that no state of the table could serve. Raises
+    PreconditionFailed, with the partition keys that would help, if no path can serve it.
     """
     _check_attributes(query, table)
-    if query.counts:  # a number has neither order nor attributes
+    if query.counts:  # a count has neither order nor attributes
         query = replace(query, descending=False, projection=())
     try:
         query = stored_query(query, table)
         check_key_types(query.condition, table.schema)
     except ExpressionError as error:
         raise InvalidRequest.of("query.expression", str(error)) from None
-    own = caller_conditions(query)
-    terms = all_terms(own, rule)
+    caller_terms = caller_conditions(query)
+    terms = terms_with_rule(caller_terms, rule)
     candidates: list[Candidate] = []
     rejected: list[RejectedPath] = []
-    for path in _considered(query, table):
-        obstacle = _rejection_reason(path, own, rule, query, table)
-        key = None if obstacle else ruled_key(path.key, own, rule)
+    for path in _paths_to_consider(query, table):
+        rejection = _rejection(path, caller_terms, rule, query, table)
+        key = None if rejection else key_condition_with_rule(path.key, caller_terms, rule)
         if key is None:
-            rejected.append(obstacle or RejectedPath(path, RULED_OUT))
+            rejected.append(rejection or RejectedPath(path, RULED_OUT))
         else:
-            candidates.append(_queried(path, key, terms, query, table))
+            candidates.append(_query_candidate(path, key, terms, query, table))
     if not candidates:
-        candidates = [_scan(query, table, own, rule, rejected)]
+        candidates = [_scan_candidate(query, table, caller_terms, rule, rejected)]
     best = min(candidates, key=lambda candidate: candidate.cost)
     rejected += [
         RejectedPath(candidate.path, best.advantage(candidate))
@@ -99,7 +90,7 @@ def plan_query(query: Query, table: Table, rule: RowRule | None = None) -> Plan:
 
 
 def stored_query(query: Query, table: Table) -> Query:
-    """Return a query over a table's logical attributes as one over its expanded items.
+    """Return a query on a table's logical attributes as one on its expanded items.
 
     Raises ExpressionError.
     """
@@ -108,14 +99,14 @@ def stored_query(query: Query, table: Table) -> Query:
 
 
 def caller_conditions(query: Query) -> tuple[Condition, ...]:
-    """Return the conjuncts that the caller asks for."""
+    """Return the conjuncts of the caller's own condition."""
     return tuple(map(merged_choices, conjuncts(query.condition)))
 
 
-def _queried(
+def _query_candidate(
     path: AccessPath, key: KeyCondition, terms: tuple[Condition, ...], query: Query, table: Table
 ) -> Candidate:
-    """Return the candidate of a path whose partitions the condition fixes."""
+    """Return the candidate for a path whose partitions the condition fixes."""
     operation = Operation.QUERY
     if not key.branches:
         operation = Operation.NOTHING
@@ -124,8 +115,8 @@ def _queried(
     return Candidate(path, operation, key, not _covers(path, terms, query, table))
 
 
-def _considered(query: Query, table: Table) -> tuple[AccessPath, ...]:
-    """Return the paths that the caller lets the planner choose from."""
+def _paths_to_consider(query: Query, table: Table) -> tuple[AccessPath, ...]:
+    """Return the paths among which the planner may choose for the caller."""
     if query.index is None:
         return table.schema.paths
     path = table.schema.path(query.index)
@@ -133,23 +124,23 @@ def _considered(query: Query, table: Table) -> tuple[AccessPath, ...]:
         raise InvalidRequest.of("query.index", f"{table.name} has no index {query.index[:255]!r}")
     if query.consistent and path.kind is PathKind.GLOBAL:
         raise InvalidRequest.of(
-            "query.consistency", f"strong reads are not possible on global index {query.index}"
+            "query.consistency", f"consistent reads are not possible on global index {query.index}"
         )
     return (path,)
 
 
-def _rejection_reason(
+def _rejection(
     path: AccessPath,
-    own: tuple[Condition, ...],
+    caller_terms: tuple[Condition, ...],
     rule: RowRule | None,
     query: Query,
     table: Table,
 ) -> RejectedPath | None:
-    """Return the path as rejected if its partition key cannot serve the query, else None."""
-    reason = rejection_reason(path, own, rule, table)
+    """Return the rejection of a path that cannot serve the query by its key, else None."""
+    reason = grant_rejection_reason(path, caller_terms, rule, table)
     if reason:
         return RejectedPath(path, reason)
-    terms = all_terms(own, rule)
+    terms = terms_with_rule(caller_terms, rule)
     missing = missing_partition(path.key, terms)
     if missing:
         fixed = " and ".join(missing)
@@ -159,17 +150,17 @@ def _rejection_reason(
         reason = f"the condition names {partitions} partitions, more than {MAX_BRANCHES}"
         return RejectedPath(path, reason)
     if query.consistent and path.kind is PathKind.GLOBAL:
-        return RejectedPath(path, "global indexes have no strong reads")
+        return RejectedPath(path, "global indexes have no consistent reads")
     if query.index is None and table.config.sparse != "allow":
         proven = proven_keys(path, terms, table).union(table.config.required)
         unproven = unproven_keys(path, proven, table)
         if unproven:
-            return RejectedPath(path, omission(unproven, table), unproven)
+            return RejectedPath(path, omission_reason(unproven, table), unproven)
     return None
 
 
 def _covers(path: AccessPath, terms: tuple[Condition, ...], query: Query, table: Table) -> bool:
-    """Return whether a path holds every attribute that is asked for."""
+    """Return whether a path has every attribute that the query needs."""
     if path.projected is None:
         return True
     needed = [p.attribute for term in terms for p in paths(term)]
@@ -178,38 +169,38 @@ def _covers(path: AccessPath, terms: tuple[Condition, ...], query: Query, table:
         if not returned:
             return False
         needed += returned
-    # A field may come from any of the keys that are made of it.
+    # A field may come from any of the keys that contain it.
     return all(not path.projected.isdisjoint(table.view.sources(name)) for name in needed)
 
 
-def _scan(
+def _scan_candidate(
     query: Query,
     table: Table,
-    own: tuple[Condition, ...],
+    caller_terms: tuple[Condition, ...],
     rule: RowRule | None,
     rejected: list[RejectedPath],
 ) -> Candidate:
-    """Return the scan that serves a query no partition key narrows, if the catalog allows it."""
+    """Return the scan for a query that fixes no partition key, if the catalog allows it."""
     path = table.schema.path(query.index or BASE_TABLE)
     assert path is not None, "an unknown index has been refused before"
-    ruled_out = rule is not None and not rule.as_filter  # a scan passes over what a rule hides
-    many = max(partitions_needed(other.path.key, own) for other in rejected) > MAX_BRANCHES
+    ruled_out = rule is not None and not rule.as_filter  # a scan skips items that a rule hides
+    many = max(partitions_needed(other.path.key, caller_terms) for other in rejected) > MAX_BRANCHES
     if not table.config.allow_scan or ruled_out or many:
-        raise _refusal(query, table, own, rule, rejected)
+        raise _refusal(query, table, caller_terms, rule, rejected)
     if query.descending:
         raise InvalidRequest.of("query.order", "a scan has no order; fix a partition key")
-    fetches = not _covers(path, all_terms(own, rule), query, table)
+    fetches = not _covers(path, terms_with_rule(caller_terms, rule), query, table)
     return Candidate(path, Operation.SCAN, _WHOLE_PATH, fetches)
 
 
 def _refusal(
     query: Query,
     table: Table,
-    own: tuple[Condition, ...],
+    caller_terms: tuple[Condition, ...],
     rule: RowRule | None,
     rejected: list[RejectedPath],
 ) -> InvalidRequest | PreconditionFailed:
-    widest = max(partitions_needed(other.path.key, own) for other in rejected)
+    widest = max(partitions_needed(other.path.key, caller_terms) for other in rejected)
     if widest > MAX_BRANCHES:
         return InvalidRequest.of(
             "query.expression",
@@ -238,11 +229,11 @@ def _check_attributes(query: Query, table: Table) -> None:
 def projection_violations(
     projection: tuple[Path, ...], table: Table, field: str
 ) -> list[FieldViolation]:
-    """Return what is wrong with selecting these paths of a table's items, named under `field`."""
-    # DynamoDB refuses members of key attributes, whichever index they are keys of.
+    """Return the errors of selecting these paths of a table's items; `field` names them."""
+    # DynamoDB refuses members of the key attributes of any index.
     keys = table.schema.key_types
     violations: list[FieldViolation] = []
-    for position, path in enumerate(projection):
+    for index, path in enumerate(projection):
         if not table.may_show(path.attribute):
             wrong = f"{table.name} has no {path}"
         elif path.attribute in keys and len(path.parts) > 1:
@@ -251,5 +242,5 @@ def projection_violations(
             wrong = f"{path.attribute} is part of a key, has no members"
         else:
             continue
-        violations.append(FieldViolation(f"{field}[{position}]", wrong))
+        violations.append(FieldViolation(f"{field}[{index}]", wrong))
     return violations

@@ -1,4 +1,4 @@
-"""Projection in the service, for what DynamoDB was asked in excess of the caller's wishes."""
+"""Projection in the service, for attributes that DynamoDB returns beyond the caller's request."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dynamodb_processor_server.query.planning.plan import ResultProjection
 
 
 def conflicting(paths: Iterable[Path]) -> Path | None:
-    """Return a path that cannot be selected together with those before it, or None.
+    """Return the first path that cannot be selected together with those before it, or None.
 
-    It contains another or lies within it, or takes for a list what another takes for a map.
+    It contains another path, lies within one, or treats a map as a list or a list as a map.
     """
     root: dict[str | int, Any] = {}
     for path in paths:
@@ -23,7 +23,7 @@ def conflicting(paths: Iterable[Path]) -> Path | None:
             known = node.get(part, _ABSENT)
             if known is None or (final and known is not _ABSENT):
                 return path
-            if type(next(iter(node), part)) is not type(part):  # all there are of one type
+            if type(next(iter(node), part)) is not type(part):  # the parts here have one type
                 return path
             if not final:
                 node = node.setdefault(part, {})
@@ -35,19 +35,19 @@ def conflicting(paths: Iterable[Path]) -> Path | None:
 _ABSENT: Any = object()
 
 
-def shaped(item: WireItem, shape: ResultProjection) -> WireItem:
-    """Return what a shape keeps of an expanded item, as callers see it."""
-    if shape.view is not None:
-        item = shape.view.with_stored_fields(item)
-    if shape.paths:
-        item = project(item, shape.paths)
-    elif shape.attributes is not None:
-        item = {name: value for name, value in item.items() if name in shape.attributes}
-    return item if shape.view is None else shape.view.logical(item)
+def apply_projection(item: WireItem, projection: ResultProjection) -> WireItem:
+    """Return the parts of an expanded item that a projection keeps, in the form for callers."""
+    if projection.view is not None:
+        item = projection.view.with_stored_fields(item)
+    if projection.paths:
+        item = project(item, projection.paths)
+    elif projection.attributes is not None:
+        item = {name: value for name, value in item.items() if name in projection.attributes}
+    return item if projection.view is None else projection.view.logical(item)
 
 
 def project(item: WireItem, paths: Iterable[Path]) -> dict[str, Any]:
-    """Return what `paths` select of an item, as DynamoDB does: list elements close ranks."""
+    """Return the parts of an item at `paths`, as DynamoDB does: list elements lose their gaps."""
     wanted: dict[str | int, Any] = {}
     for path in paths:
         node = wanted
@@ -75,12 +75,12 @@ def _select(value: Any, wanted: dict[str | int, Any] | None) -> Any:
         return {"M": members} if members else None
     elements = value.get("L", ())
     chosen = [
-        _select(elements[position], below)
-        for position, below in sorted(
+        _select(elements[index], below)
+        for index, below in sorted(
             ((part, below) for part, below in wanted.items() if isinstance(part, int)),
             key=lambda pair: pair[0],
         )
-        if position < len(elements)
+        if index < len(elements)
     ]
     chosen = [element for element in chosen if element is not None]
     return {"L": chosen} if chosen else None

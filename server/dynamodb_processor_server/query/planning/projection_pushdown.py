@@ -1,4 +1,4 @@
-"""What to ask DynamoDB for of each item, and what to keep of it."""
+"""Projection pushdown: the attributes to request from DynamoDB, and the parts of them to return."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ def pushed_projection(
     *,
     hydrates: bool,
 ) -> tuple[tuple[Path, ...], ResultProjection]:
-    """Return what to ask for of each item that is returned or counted, and what to keep of it.
+    """Return the paths to request of each returned or counted item, and the parts to keep.
 
-    What the service has checked of an item that it counts is of no further use, but an item that
-    it got must show that it still is where the index showed it.
+    A counted item needs nothing that the service does not check. But a hydrated item must still
+    show that it has the keys under which the index showed it.
     """
     source = table.schema.base if hydrates else path
     if not query.counts:
-        needed = (*path.cursor_attributes, *attributes(checked), *_lifetime(query, table))
+        needed = (*path.cursor_attributes, *attributes(checked), *_expiry_attribute(query, table))
         return projected_paths(query.projection, table, source, needed)
     needed = (*(path.cursor_attributes if hydrates else ()), *attributes(checked))
     return stored_paths(needed, source, table.view), ResultProjection()
 
 
-def _lifetime(query: Query, table: Table) -> tuple[str, ...]:
-    """Return the attribute that says how long an answer may be cached, if it may and there is one.
+def _expiry_attribute(query: Query, table: Table) -> tuple[str, ...]:
+    """Return the time-to-live attribute if it bounds how long a page may be cached.
 
-    An index that lacks it is read all the same: it matters only where nothing hides what expired.
+    An index without the attribute is read anyway: the time matters only if the catalog does not
+    hide expired items.
     """
     config = table.config
     if query.consistent or not config.cache_ttl or config.time_to_live is None:
@@ -45,9 +46,9 @@ def _lifetime(query: Query, table: Table) -> tuple[str, ...]:
 def projected_paths(
     projection: tuple[Path, ...], table: Table, source: AccessPath, needed: tuple[str, ...]
 ) -> tuple[tuple[Path, ...], ResultProjection]:
-    """Return what to ask a path for of each item that is returned, and what to keep of it.
+    """Return the paths to request from an access path for each item, and the parts to return.
 
-    The attributes `needed` are asked for whether they are wanted or not.
+    The attributes `needed` are requested even if the caller did not select them.
     """
     view = None if table.view.is_identity else table.view
     wanted = projection or tuple(Path((name,)) for name in table.config.attributes or ())
@@ -55,41 +56,41 @@ def projected_paths(
         return (), ResultProjection(view=view)
     stored = tuple(p for p in wanted if not table.view.is_field(p.attribute))
     fields = tuple(p.attribute for p in wanted if table.view.is_field(p.attribute))
-    # A field comes from a key or, where the item's keys do not give it, from an attribute.
-    asked = (
+    # A field comes from a key; if the item's keys do not give it, from an attribute of its name.
+    requested = (
         *stored_paths((*needed, *fields), source, table.view),
-        *(Path((name,)) for name in dict.fromkeys(fields) if _is_held(name, source)),
+        *(Path((name,)) for name in dict.fromkeys(fields) if _has_attribute(name, source)),
     )
     whole = {p.attribute for p in stored if len(p.parts) == 1}
     heads = frozenset(p.attribute for p in wanted)
-    extra = [p for p in asked if p.attribute not in whole]
+    extra = [p for p in requested if p.attribute not in whole]
     if not extra:
         return wanted, ResultProjection(view=view)
-    # Asking for both `a.b` and `a` is an error, so `a` is fetched whole and cut here.
+    # DynamoDB refuses `a.b` together with `a`, so `a` is requested whole and cut here.
     widened = {p.attribute for p in stored}.intersection(p.attribute for p in extra)
     fetched = (*(p for p in stored if p.attribute not in widened), *extra)
-    # What DynamoDB has cut already is kept as it comes: its list elements have closed ranks.
+    # DynamoDB has cut the other paths already, and removed the gaps in their lists.
     cut = (p if p.attribute in widened else Path((p.attribute,)) for p in wanted)
     return fetched, ResultProjection(heads, tuple(dict.fromkeys(cut)) if widened else (), view)
 
 
 def stored_paths(names: Iterable[str], path: AccessPath, view: LogicalView) -> tuple[Path, ...]:
-    """Return the stored attributes that `names` are made of, as far as a path holds them."""
-    return tuple(Path((name,)) for name in view.stored_names(names) if _is_held(name, path))
+    """Return the stored attributes that give `names`, as far as a path has them."""
+    return tuple(Path((name,)) for name in view.stored_names(names) if _has_attribute(name, path))
 
 
-def _is_held(name: str, path: AccessPath) -> bool:
-    # A local index fetches what it does not hold.
+def _has_attribute(name: str, path: AccessPath) -> bool:
+    # For a local index, DynamoDB fetches attributes that the index lacks.
     return path.projected is None or path.kind is not PathKind.GLOBAL or name in path.projected
 
 
 def attributes(terms: Iterable[Condition]) -> tuple[str, ...]:
-    """Return the attributes that conjuncts name, each once."""
+    """Return the distinct attributes in conjuncts."""
     return tuple(dict.fromkeys(path.attribute for term in terms for path in paths(term)))
 
 
-def holds(path: AccessPath, term: Condition, view: LogicalView) -> bool:
-    """Return whether a path holds every attribute that a conjunct names, or what it is made of."""
+def holds_attributes_of(path: AccessPath, term: Condition, view: LogicalView) -> bool:
+    """Return whether a path has every attribute of a conjunct, or an attribute that gives it."""
     held = path.projected
     return held is None or all(
         not held.isdisjoint(view.sources(name)) for name in attributes((term,))

@@ -1,4 +1,4 @@
-"""A plan as its caller may see it: in the caller's own words, without what a row rule adds."""
+"""Redaction: a plan in the terms of its caller, without the conditions of a row rule."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from dynamodb_processor_server.query.planning.request_builder import build_plan
 
 
 def caller_view(query: Query, plan: Plan) -> Plan:
-    """Return the plan that would be shown for the caller's own condition on the path of `plan`.
+    """Return the plan to show for the caller's own condition on the path of `plan`.
 
-    It is for showing only: where the rule alone fixes a partition, it could not be read.
+    It is not for reading: if the rule alone fixes a partition, this plan has no partition to read.
     """
     if plan.rule is None:
         return plan
-    own = caller_conditions(stored_query(query, plan.table))
-    schema, key = _own_key(plan, own)
+    caller_terms = caller_conditions(stored_query(query, plan.table))
+    schema, key = _caller_key(plan, caller_terms)
     fetches = plan.hydration is not None
     shown = Candidate(plan.path, _operation(plan, key), key, fetches)
-    view = build_plan(query, plan.table, shown, plan.rejected, own)
+    view = build_plan(query, plan.table, shown, plan.rejected, caller_terms)
     return replace(view, path=replace(plan.path, key=schema), hides_cost=plan.hides_cost)
 
 
-def _own_key(plan: Plan, own: tuple[Condition, ...]) -> tuple[KeySchema, KeyCondition]:
-    """Return the part of the path's key of which the caller fixes the partition, and how."""
+def _caller_key(plan: Plan, caller_terms: tuple[Condition, ...]) -> tuple[KeySchema, KeyCondition]:
+    """Return the part of the path's key whose partition the caller fixes, and its condition."""
     whole = plan.path.key
     if plan.operation is Operation.SCAN:
         return whole, plan.key
-    missing = unfixed_partition(whole, own)
+    missing = unfixed_partition(whole, caller_terms)
     schema = KeySchema(tuple(a for a in whole.partition if a not in missing), whole.sort)
-    key = key_condition(schema, own)
+    key = key_condition(schema, caller_terms)
     return schema, replace(key, complete=key.complete and not missing)
 
 

@@ -1,4 +1,4 @@
-"""Why a path cannot serve a query, and what would help: texts for callers and operators.
+"""Texts for callers and operators: why a path cannot serve a query, and changes that would help.
 
 They name no attribute that the caller may not see.
 """
@@ -16,18 +16,17 @@ from dynamodb_processor_server.query.planning.plan import RejectedPath
 from dynamodb_processor_server.query.planning.row_rule import RowRule
 from dynamodb_processor_server.query.planning.row_rule_paths import RULED_OUT
 
-# A message is cut at 800 bytes: what helps must stand before that.
+# A message is cut at 800 bytes, so the advice must come before that.
 _MAX_REASONS: Final = 8
-_KINDS: Final = {"S": "a non-empty string", "N": "a number", "B": "a non-empty binary value"}
+_TYPES: Final = {"S": "a non-empty string", "N": "a number", "B": "a non-empty binary value"}
 
 
 def unproven_keys(
     path: AccessPath, proven: Iterable[str], table: Table
 ) -> tuple[KeyAttribute, ...]:
-    """Return the key attributes of an index for lack of which it may leave out items.
+    """Return the key attributes of an index because of which it may leave out items.
 
-    `proven` are attributes, or fields of key templates, that every item asked for is known to have
-    as the index needs them.
+    `proven` are attributes, or fields of key templates, that are valid keys in every matching item.
     """
     sources = map(table.view.sources, proven)
     given = {found[0] for found in sources if len(found) == 1}
@@ -35,17 +34,17 @@ def unproven_keys(
     return tuple(attribute for attribute in path.key.attributes if attribute.name not in given)
 
 
-def omission(unproven: Sequence[KeyAttribute], table: Table) -> str:
-    """Return the reason against an index that may leave out items for lack of these attributes."""
+def omission_reason(unproven: Sequence[KeyAttribute], table: Table) -> str:
+    """Return the reason to reject an index that may leave out items without these attributes."""
     return (
-        f"the index holds only items that have {_with_kinds(unproven, table)}, which neither the "
-        "condition nor the catalog guarantees"
+        f"the index holds only items that have {_names_with_types(unproven, table)}, which neither "
+        "the condition nor the catalog guarantees"
     )
 
 
 def ways_to_use(path: AccessPath, unproven: Sequence[KeyAttribute], table: Table) -> str:
-    """Return how to have an index used that may leave out items for lack of these attributes."""
-    names = [_name(attribute, table) for attribute in unproven]
+    """Return the ways to use an index that may leave out items without these attributes."""
+    names = [_visible_name(attribute, table) for attribute in unproven]
     numbers = all(attribute.type == "N" for attribute in unproven)
     operators = "=, IN or a range" if numbers else "= or IN"
     return (
@@ -55,25 +54,25 @@ def ways_to_use(path: AccessPath, unproven: Sequence[KeyAttribute], table: Table
 
 
 def index_note(path: AccessPath, unproven: Sequence[KeyAttribute], table: Table) -> str:
-    """Return for which queries an index that may leave out items is not used, why, and what helps.
+    """Return a note for the operator about queries that will not use an index.
 
-    For an operator, before anybody asks.
+    It says for which queries the index is not used, the reason, and the ways to use it.
     """
     fixed = " and ".join(name for attribute in path.key.partition for name in attribute.fields)
     return (
         f"index {path.label} is not used for queries that fix {fixed} alone, because it holds only "
-        f"items that have {_with_kinds(unproven, table)}; ways out: "
+        f"items that have {_names_with_types(unproven, table)}; ways out: "
         f"{ways_to_use(path, unproven, table)}"
     )
 
 
 def _required_or_sparse(unproven: Sequence[KeyAttribute], table: Table) -> str:
-    """Return what an operator can set in the catalog so that an index is used."""
+    """Return the catalog options with which an operator can make an index usable."""
     if all(_is_named(attribute, table) for attribute in unproven):
         names = ", ".join(attribute.name for attribute in unproven)
         required = f"required: [{names}]"
     else:
-        required = f"`required` for {' and '.join(_name(a, table) for a in unproven)}"
+        required = f"`required` for {' and '.join(_visible_name(a, table) for a in unproven)}"
     return (
         f"the operator can set {required} in the catalog if every item has it, or sparse: allow "
         "if items without it may be left out"
@@ -81,7 +80,7 @@ def _required_or_sparse(unproven: Sequence[KeyAttribute], table: Table) -> str:
 
 
 def explained_reason(rejected: RejectedPath, table: Table) -> str:
-    """Return why a path was rejected and, where something would help, what."""
+    """Return the reason why a path was rejected, with the ways to use it if there are any."""
     if not rejected.unproven:
         return rejected.reason
     ways = ways_to_use(rejected.path, rejected.unproven, table)
@@ -91,7 +90,7 @@ def explained_reason(rejected: RejectedPath, table: Table) -> str:
 def index_refusal(
     rejected: RejectedPath, table: Table, condition: Condition | None
 ) -> PreconditionFailed:
-    """Return the error for a query that names a path which cannot serve it."""
+    """Return the error for a query that names an index which cannot serve it."""
     reason = explained_reason(rejected, table) + _word_hint((rejected,), condition)
     return PreconditionFailed(
         "INDEX_NOT_USABLE",
@@ -106,10 +105,10 @@ def refusal(
     rule: RowRule | None,
     condition: Condition | None,
 ) -> PreconditionFailed:
-    """Return the error for a query that no path serves, and that must not be a scan.
+    """Return the error for a query that no path can serve, and that must not be a scan.
 
-    An index that lacks no more than the certainty that it holds every item comes first, with the
-    ways to have it used; then the partition keys that would help; then the other reasons.
+    An index that only lacks the guarantee that it has every item comes first, with the ways to use
+    it; then the partition keys that would help; then the other reasons.
     """
     shown = [other for other in rejected if other.path.index is None or _may_show(other, table)]
     nearest = min(
@@ -139,7 +138,7 @@ def refusal(
 
 
 def _word_hint(rejected: Sequence[RejectedPath], condition: Condition | None) -> str:
-    """Return what to write where a partition key is compared with a name instead of a text."""
+    """Return a hint if a partition key is compared with a name, which may be meant as a text."""
     partition = {
         name
         for other in rejected
@@ -156,7 +155,7 @@ def _may_show(rejected: RejectedPath, table: Table) -> bool:
 
 
 def _keys_to_fix(rejected: RejectedPath, table: Table, rule: RowRule | None) -> str:
-    """Return the partition attributes that would make a path usable; empty if nothing would."""
+    """Return the partition attributes that would make a path usable; empty if none would."""
     if rejected.reason == RULED_OUT or rejected.unproven:
         return ""
     names = [name for attribute in rejected.path.key.partition for name in attribute.fields]
@@ -165,11 +164,11 @@ def _keys_to_fix(rejected: RejectedPath, table: Table, rule: RowRule | None) -> 
     return " and ".join(names) if all(map(table.may_show, names)) else ""
 
 
-def _with_kinds(attributes: Sequence[KeyAttribute], table: Table) -> str:
+def _names_with_types(attributes: Sequence[KeyAttribute], table: Table) -> str:
     return " and ".join(
-        f"{attribute.name} as {_KINDS[attribute.type]}"
+        f"{attribute.name} as {_TYPES[attribute.type]}"
         if _is_named(attribute, table)
-        else _name(attribute, table)
+        else _visible_name(attribute, table)
         for attribute in attributes
     )
 
@@ -178,8 +177,8 @@ def _is_named(attribute: KeyAttribute, table: Table) -> bool:
     return table.may_show(attribute.name)
 
 
-def _name(attribute: KeyAttribute, table: Table) -> str:
-    """Return what a caller calls a key attribute: its name, or what it is composed of."""
+def _visible_name(attribute: KeyAttribute, table: Table) -> str:
+    """Return a key attribute's name for the caller, or a description if the name is not visible."""
     if _is_named(attribute, table):
         return attribute.name
     if attribute.template is not None and all(map(table.may_show, attribute.fields)):

@@ -1,4 +1,4 @@
-"""Turns a chosen path into a plan: who checks what, and the DynamoDB request that asks for it."""
+"""Builds a plan for a chosen path: filters of DynamoDB and the service, and the requests."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from dynamodb_processor_server.query.planning.plan import (
 )
 from dynamodb_processor_server.query.planning.projection_pushdown import (
     attributes,
-    holds,
+    holds_attributes_of,
     projected_paths,
     pushed_projection,
     stored_paths,
 )
 from dynamodb_processor_server.query.planning.row_rule import RowRule
 
-# What requests call the values of the partition attributes, of which a key has up to four.
+# The aliases of the partition attributes' values; a key has up to four partition attributes.
 PARTITION_ALIASES: Final = (":p0", ":p1", ":p2", ":p3")
 
 
@@ -55,21 +55,21 @@ def build_plan(
     terms: Sequence[Condition],
     rule: RowRule | None = None,
 ) -> Plan:
-    """Return the plan that reads the path chosen for the conjuncts `terms`, a rule's included."""
+    """Return the plan that reads the chosen path; `terms` include the conjuncts of a rule."""
     path, operation, key, hydrates = chosen.path, chosen.operation, chosen.key, chosen.hydrates
     rest = tuple(term for term in terms if term not in key.covered)
     pushed, local = _split_filters(rest, path, operation, table.view, len(key.branches))
     checked = local
     if rule is not None and not query.counts:
-        # On every item that is returned, whoever else has seen to it.
+        # A rule is checked on every returned item, even if DynamoDB has evaluated it too.
         rest = tuple(dict.fromkeys((*rest, *rule.terms)))
         checked = tuple(dict.fromkeys((*local, *rule.terms)))
-    fetched, shape = pushed_projection(
+    fetched, projection = pushed_projection(
         query, table, path, rest if hydrates else checked, hydrates=hydrates
     )
     hydration = None
     if hydrates:
-        shown = tuple(term for term in checked if holds(path, term, table.view))
+        shown = tuple(term for term in checked if holds_attributes_of(path, term, table.view))
         hydration = _hydration(fetched, rest, shown, selective=len(shown) < len(checked))
         fetched = stored_paths((*path.cursor_attributes, *attributes(shown)), path, table.view)
     request = _Request(query, path, operation, key, pushed, fetched)
@@ -77,9 +77,9 @@ def build_plan(
     local_filter = conjunction(checked)
     # A role may see other items: its policy can restrict the partition keys that it reads.
     source = (table.schema.identity, table.config.role_arn)
-    # What is counted hangs on what the local filter sees of an item; pages have it in their shape.
+    # A count depends on the view that the local filter sees; a page has it in its projection.
     seen = table.view if query.counts and not table.view.is_identity else None
-    # Answers end differently where items are hidden: who has no such rule does not share them.
+    # Pages end differently if a rule hides items, so callers without the rule do not share them.
     kind = (operation.value,) if rule is None else (operation.value, rule)
     return Plan(
         table=table,
@@ -90,17 +90,17 @@ def build_plan(
         local_filter=local_filter,
         hydration=hydration,
         requests=requests,
-        shape=shape,
+        projection=projection,
         consistent=query.consistent,
         descending=query.descending,
         exact_limit=not pushed and key.approximated.issuperset(local),
         counts=query.counts,
         rejected=rejected,
-        # All partitions are asked the same but for their own values.
+        # The requests of all partitions differ only in the partitions' values.
         cache_key=canonical.digest(
             (
                 *(source, *kind, requests[:1], key.branches),
-                *(local_filter, hydration, shape, query.counts, seen),
+                *(local_filter, hydration, projection, query.counts, seen),
             )
         ),
         rule=rule,
@@ -111,12 +111,12 @@ def build_plan(
 def build_batch(
     projection: tuple[Path, ...], table: Table, rule: RowRule | None = None
 ) -> tuple[dict[str, Any], ResultProjection]:
-    """Return what to ask BatchGetItem for besides the keys, and what to keep of each item."""
+    """Return BatchGetItem's parameters without the keys, and the parts of each item to return."""
     checked = (*implicit_conditions(table.view), *(() if rule is None else rule.terms))
     base = table.schema.base
     needed = (*base.cursor_attributes, *attributes(checked))
-    fetched, shape = projected_paths(projection, table, base, needed)
-    return _projecting(fetched), shape
+    fetched, result_projection = projected_paths(projection, table, base, needed)
+    return _batch_request(fetched), result_projection
 
 
 _Terms = tuple[Condition, ...]
@@ -125,45 +125,50 @@ _Terms = tuple[Condition, ...]
 def _hydration(
     fetched: tuple[Path, ...], rest: _Terms, shown: _Terms, *, selective: bool
 ) -> Hydration:
-    request = MappingProxyType(_projecting(fetched))
+    request = MappingProxyType(_batch_request(fetched))
     return Hydration(request, conjunction(shown), conjunction(rest), selective)
 
 
-def _projecting(fetched: tuple[Path, ...]) -> dict[str, Any]:
-    """Return BatchGetItem's parameters that ask for some attributes; for all if none is named."""
-    renderer = ExpressionWriter()
+def _batch_request(fetched: tuple[Path, ...]) -> dict[str, Any]:
+    """Return BatchGetItem's parameters that request some attributes, or all without a path."""
+    writer = ExpressionWriter()
     request: dict[str, Any] = {}
     if fetched:
-        request["ProjectionExpression"] = ", ".join(map(renderer.path, fetched))
-    _set_if_any(request, "ExpressionAttributeNames", renderer.names)
+        request["ProjectionExpression"] = ", ".join(map(writer.path, fetched))
+    _set_if_any(request, "ExpressionAttributeNames", writer.names)
     return request
 
 
 def _split_filters(
     rest: _Terms, path: AccessPath, operation: Operation, view: LogicalView, branches: int
 ) -> tuple[_Terms, _Terms]:
-    """Divide conjuncts between DynamoDB's filter and the service.
+    """Split conjuncts between DynamoDB's filter and the service's.
 
-    A get has no filter. A query's filter may not name the path's own key, and expressions have
-    limits; a local index fetches attributes it does not hold only after filtering. Fields of keys
-    are known to the service alone.
+    A get has no filter. A query's filter must not name the path's own key, and expressions have
+    limits. A local index fetches missing attributes only after filtering. Only the service knows
+    the fields of keys.
     """
-    own = {a.name for a in path.key.attributes} if operation is not Operation.SCAN else set()
+    key_names = {a.name for a in path.key.attributes} if operation is not Operation.SCAN else set()
     evaluates = operation is not Operation.GET
     pushed = PushedFilter(branches)
     local: list[Condition] = []
     for term in rest:
         names = attributes((term,))
-        stored = own.isdisjoint(names) and not any(map(view.is_field, names))
+        stored = key_names.isdisjoint(names) and not any(map(view.is_field, names))
         stored = stored and not isinstance(term, NotExpired)
-        allowed = evaluates and stored and holds(path, term, view) and not _is_inverted_range(term)
+        allowed = (
+            evaluates
+            and stored
+            and holds_attributes_of(path, term, view)
+            and not _is_inverted_range(term)
+        )
         if not (allowed and pushed.add(term)):
             local.append(term)
     return tuple(pushed.terms), tuple(local)
 
 
 def _is_inverted_range(term: Condition) -> bool:
-    """Return whether a term holds a range that DynamoDB refuses: its low end above its high end."""
+    """Return whether a term has a range that DynamoDB refuses: its low end above its high end."""
     return any(
         isinstance(leaf, Between)
         and isinstance(leaf.low, Literal)
@@ -175,7 +180,7 @@ def _is_inverted_range(term: Condition) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What the requests of all branches have in common."""
+    """The common parts of the requests of all branches."""
 
     query: Query
     path: AccessPath
@@ -185,37 +190,37 @@ class _Request:
     fetched: tuple[Path, ...]
 
     def for_each_branch(self, table: str) -> tuple[Mapping[str, Any], ...]:
-        """Return the request for each partition."""
-        renderer = ExpressionWriter()
+        """Return the request of each partition."""
+        writer = ExpressionWriter()
         common: dict[str, Any] = {"TableName": table, "ReturnConsumedCapacity": "TOTAL"}
         if self.query.consistent:
             common["ConsistentRead"] = True
         if self.operation is not Operation.GET:
-            common |= self._conditions(renderer)
+            common |= self._conditions(writer)
         if self.fetched:
-            common["ProjectionExpression"] = ", ".join(map(renderer.path, self.fetched))
-        _set_if_any(common, "ExpressionAttributeNames", renderer.names)
-        shared = renderer.values
+            common["ProjectionExpression"] = ", ".join(map(writer.path, self.fetched))
+        _set_if_any(common, "ExpressionAttributeNames", writer.names)
+        shared = writer.values
         return tuple(
             MappingProxyType(common | self._of_branch(values, shared))
             for values in self.key.branches
         )
 
-    def _conditions(self, renderer: ExpressionWriter) -> dict[str, Any]:
+    def _conditions(self, writer: ExpressionWriter) -> dict[str, Any]:
         request: dict[str, Any] = {}
         if self.path.index is not None:
             request["IndexName"] = self.path.index
         if self.operation is Operation.QUERY:
             request["ScanIndexForward"] = not self.query.descending
-            # A branch's own values have aliases of their own: a filter may use the same value.
-            names = (renderer.path(Path((a.name,))) for a in self.path.key.partition)
+            # The partition values have reserved aliases, because a filter may use an equal value.
+            names = (writer.path(Path((a.name,))) for a in self.path.key.partition)
             fixed = [
                 f"{name} = {alias}" for name, alias in zip(names, PARTITION_ALIASES, strict=False)
             ]
-            ranged = [renderer.condition(term) for term in self.key.terms]
+            ranged = [writer.condition(term) for term in self.key.sort_conditions]
             request["KeyConditionExpression"] = " AND ".join(fixed + ranged)
         if self.pushed:
-            request["FilterExpression"] = renderer.condition(And(self.pushed))
+            request["FilterExpression"] = writer.condition(And(self.pushed))
         if self.query.counts and not self.fetched:
             request["Select"] = "COUNT"
         elif (
@@ -230,7 +235,7 @@ class _Request:
         self, values: tuple[Value, ...], shared: Mapping[str, dict[str, Any]]
     ) -> dict[str, Any]:
         if self.operation is Operation.GET:
-            sort = [term.right.value for term in self.key.terms]  # type: ignore[union-attr]
+            sort = [term.right.value for term in self.key.sort_conditions]  # type: ignore[union-attr]
             names = [attribute.name for attribute in self.path.key.attributes]
             return {"Key": {n: to_wire(v) for n, v in zip(names, [*values, *sort], strict=True)}}
         fixed = {

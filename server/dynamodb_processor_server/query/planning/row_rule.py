@@ -1,6 +1,6 @@
-"""Row rules: which items of a table a caller may have at all, whatever the caller asks.
+"""Row rules: which items of a table a caller may get, for every query of the caller.
 
-A rule is not the caller's words: it is never shown, and its attributes need not be visible.
+A rule is never shown to the caller, and its attributes need not be visible.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class RowRule:
     """A condition that every item given to a caller meets.
 
     Attributes:
-        condition: What it says; left out of the object's text.
-        as_filter: Whether reads may pass over items that it hides. If not, only reads are allowed
-            whose key condition says all of it, so that nothing they cost depends on hidden items.
-        terms: Its conjuncts, as planning takes them.
+        condition: The rule's condition; left out of the object's text.
+        as_filter: Whether a read may skip items that the rule hides. If not, a read is allowed only
+            if its key condition covers the rule, so that no cost depends on hidden items.
+        terms: The conjuncts of the condition for planning.
     """
 
     CANONICAL_TAGS: ClassVar = ("row_rule", {"condition": 1, "as_filter": 2})
@@ -49,29 +49,29 @@ class RowRule:
             tuple(map(merged_choices, conjuncts(without_double_negation(self.condition)))),
         )
 
-    def over(self, view: LogicalView) -> RowRule:
-        """Return the rule, said of logical attributes, as one on the expanded items of a table."""
-        said = replace(view, time_to_live=None)
-        condition = stored_condition(self.condition, said)
-        assert condition is not None, "what is said of logical attributes is said of stored ones"
+    def on_stored_items(self, view: LogicalView) -> RowRule:
+        """Return the rule on logical attributes as a rule on the expanded items of a table."""
+        without_expiry = replace(view, time_to_live=None)
+        condition = stored_condition(self.condition, without_expiry)
+        assert condition is not None, "a condition stays a condition on stored items"
         return RowRule(condition, self.as_filter)
 
     @property
     def attributes(self) -> frozenset[str]:
-        """The attributes that the rule is about."""
+        """The attributes in the rule's condition."""
         return frozenset(path.attribute for path in paths(self.condition))
 
     @property
     def fixed(self) -> frozenset[str]:
-        """The attributes to which the rule leaves one or a few values, by `=` or `IN`."""
+        """The attributes that the rule fixes to one or a few values, by `=` or `IN`."""
         return frozenset(name for name in map(_fixed, self.terms) if name is not None)
 
     def admits(self, item: WireItem) -> bool:
-        """Return whether a caller may have an item."""
+        """Return whether the caller may get an item."""
         return evaluate(self.condition, item)
 
     def admits_key(self, key: WireItem) -> bool:
-        """Return whether a caller might have the item with a primary key, for all the key says."""
+        """Return whether the caller might get the item with a primary key, judging by the key."""
         return all(
             evaluate(term, key)
             for term in self.terms
@@ -79,7 +79,7 @@ class RowRule:
         )
 
     def covered_by(self, key: KeyCondition) -> bool:
-        """Return whether nothing that the rule hides is read with a key condition."""
+        """Return whether a read with a key condition reads no item that the rule hides."""
         return not key.branches or key.covered.issuperset(self.terms)
 
 

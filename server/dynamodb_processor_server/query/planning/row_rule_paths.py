@@ -1,6 +1,6 @@
-"""What grants and row rules mean for access paths: which may be read, and with which key condition.
+"""Applies grants and row rules to access paths: which may be read, and with which key condition.
 
-Reasons go to callers, so they name no attribute that the caller has neither named nor may see.
+Callers see the reasons, so these name only attributes that the caller has named or may see.
 """
 
 from __future__ import annotations
@@ -25,43 +25,52 @@ MAX_BRANCHES: Final = 50
 _Terms = Sequence[Condition]
 
 
-def all_terms(own: _Terms, rule: RowRule | None) -> tuple[Condition, ...]:
-    """Return the caller's own conjuncts and the rule's, each once."""
-    return tuple(own) if rule is None else tuple(dict.fromkeys((*own, *rule.terms)))
+def terms_with_rule(caller_terms: _Terms, rule: RowRule | None) -> tuple[Condition, ...]:
+    """Return the distinct conjuncts of the caller and of the rule."""
+    if rule is None:
+        return tuple(caller_terms)
+    return tuple(dict.fromkeys((*caller_terms, *rule.terms)))
 
 
-def rejection_reason(
-    path: AccessPath, own: _Terms, rule: RowRule | None, table: Table
+def grant_rejection_reason(
+    path: AccessPath, caller_terms: _Terms, rule: RowRule | None, table: Table
 ) -> str | None:
-    """Return why the caller's grant keeps a path from being read by key, None where it does not."""
-    terms = all_terms(own, rule)
+    """Return the reason why the caller's grant forbids reading a path by its key, or None."""
+    terms = terms_with_rule(caller_terms, rule)
     if not all(map(table.may_show, missing_partition(path.key, terms))):
         return _NOT_GRANTED
     if rule is None:
         return None
     if not rule.as_filter and not rule.attributes <= _names(path.key.attributes):
         return RULED_OUT
-    if partitions_needed(path.key, terms) > MAX_BRANCHES >= partitions_needed(path.key, own):
+    callers_own = partitions_needed(path.key, caller_terms)
+    if partitions_needed(path.key, terms) > MAX_BRANCHES >= callers_own:
         return RULED_OUT
     return None
 
 
-def ruled_key(key: KeySchema, own: _Terms, rule: RowRule | None) -> KeyCondition | None:
-    """Return the key condition to read with; None where it must say all of a rule and cannot.
+def key_condition_with_rule(
+    key: KeySchema, caller_terms: _Terms, rule: RowRule | None
+) -> KeyCondition | None:
+    """Return the key condition to read with; None if it must cover the rule and cannot.
 
-    The partition attributes are all fixed.
+    The conjuncts must fix all partition attributes.
     """
-    condition = key_condition(key, all_terms(own, rule))
+    condition = key_condition(key, terms_with_rule(caller_terms, rule))
     if rule is None or rule.as_filter or rule.covered_by(condition):
         return condition
-    # With the caller's bounds the rule's own may not fit, such as an excluded end: then the
-    # service checks the caller's.
+    # The caller's bounds may keep the key condition from covering the rule, as an excluded end
+    # does. Then only the rule's bounds are used, and the service checks the caller's.
     sort = _names(key.sort) - _names(key.partition)
-    fixing = [term for term in own if sort.isdisjoint(path.attribute for path in paths(term))]
-    condition = key_condition(key, all_terms(fixing, rule))
+
+    def names_no_sort_key(term: Condition) -> bool:
+        return sort.isdisjoint(path.attribute for path in paths(term))
+
+    kept = list(filter(names_no_sort_key, caller_terms))
+    condition = key_condition(key, terms_with_rule(kept, rule))
     return condition if rule.covered_by(condition) else None
 
 
 def _names(attributes: Sequence[KeyAttribute]) -> set[str]:
-    """Return the names of key attributes, and those of the fields that they are composed of."""
+    """Return the names of key attributes and of the fields in their templates."""
     return {name for attribute in attributes for name in (attribute.name, *attribute.fields)}

@@ -1,9 +1,9 @@
-"""Tags, which name what a page was read from so that invalidations can end it.
+"""Tags: identifiers of the data that a page was read from, for invalidation.
 
-A tag is a digest, so that every tag takes the same room whatever callers ask for. It names the
-table by its place in DynamoDB (endpoint, region, ARN), not by its names in the catalog or the role
-that reads it. The `TableId` is in the keys of pages and not in tags: an invalidation ends the pages
-of a replica that has not noticed yet that the table was created anew.
+A tag is a digest, so that all tags have one size. It identifies the table by its place in DynamoDB
+(endpoint, region, ARN), not by its names in the catalog or the role that reads it. The `TableId` is
+part of page keys and not of tags. So an invalidation reaches the pages of a replica that has not
+yet noticed that the table was created again.
 """
 
 from __future__ import annotations
@@ -24,36 +24,36 @@ TAG_BYTES: Final = 16
 
 def tags_read_with_table(table: TableIdentity) -> tuple[Tag, ...]:
     """Return the tags of pages that any write to the table may change."""
-    return _whole(table), _writes(table)
+    return _table_tag(table), _writes_tag(table)
 
 
 def tags_read_with_partitions(
     table: TableIdentity, path: AccessPath, partitions: Iterable[tuple[Value, ...]]
 ) -> tuple[Tag, ...]:
-    """Return the tags of pages that only writes to some partitions of a path may change."""
-    return _whole(table), *(_of_partition(table, path, values) for values in partitions)
+    """Return the tags of pages that only a write to some partitions of a path may change."""
+    return _table_tag(table), *(_partition_tag(table, path, values) for values in partitions)
 
 
 def tags_of_table(table: TableIdentity) -> tuple[Tag, ...]:
-    """Return the tags that a change of a whole table invalidates: one, which all its pages have."""
-    return (_whole(table),)
+    """Return the tags that a change of the whole table invalidates: one, which all pages have."""
+    return (_table_tag(table),)
 
 
 def tags_of_partitions(table: TableIdentity, partitions: Iterable[Partition]) -> tuple[Tag, ...]:
     """Return the tags that a write to some partitions invalidates."""
-    return _writes(table), *(_of_partition(table, *partition) for partition in partitions)
+    return _writes_tag(table), *(_partition_tag(table, *partition) for partition in partitions)
 
 
-def _whole(table: TableIdentity) -> Tag:
+def _table_tag(table: TableIdentity) -> Tag:
     return _tag("table", table.location)
 
 
-def _writes(table: TableIdentity) -> Tag:
+def _writes_tag(table: TableIdentity) -> Tag:
     return _tag("table-writes", table.location)
 
 
-def _of_partition(table: TableIdentity, path: AccessPath, values: tuple[Value, ...]) -> Tag:
-    # A local index has the table's own partitions.
+def _partition_tag(table: TableIdentity, path: AccessPath, values: tuple[Value, ...]) -> Tag:
+    # A local index has the same partitions as its table.
     index = path.index if path.kind is PathKind.GLOBAL else None
     return _tag("partition", table.location, index, values)
 

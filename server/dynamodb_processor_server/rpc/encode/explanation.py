@@ -77,7 +77,7 @@ def _key_condition(plan: Plan) -> Condition | None:
     if plan.operation in (Operation.SCAN, Operation.NOTHING):
         return None
     fixed = [_fixed(name, index, plan.key) for index, name in enumerate(names)]
-    return conjunction((*fixed, *plan.key.terms))
+    return conjunction((*fixed, *plan.key.sort_conditions))
 
 
 def _fixed(name: str, index: int, key: KeyCondition) -> Condition:
@@ -97,7 +97,7 @@ def _warnings(plan: Plan) -> list[str]:
     if plan.operation is Operation.SCAN:
         warnings.append("scan: every page reads on through everything, whatever it returns")
     if not plan.exact_limit and plan.operation is Operation.QUERY:
-        whole = plan.key.narrowing is Selectivity.PARTITION
+        whole = plan.key.selectivity is Selectivity.PARTITION
         read = "everything in the partition" if whole else "everything in the range"
         warnings.append(f"filter: {read} is read and paid for, matching or not")
     if plan.hydration is not None:

@@ -33,13 +33,13 @@ TENANT: Final = "tenant_id = 'acme'"
 ACME: Final = {"S": "acme"}
 
 
-def table(**declared: object) -> Table:
+def table(**options: object) -> Table:
     """Return the table of events; all of its items have all keys."""
-    return make_table(SCHEMA, **{"required": ["at", "kind", "tenant_id", "level"], **declared})
+    return make_table(SCHEMA, **{"required": ["at", "kind", "tenant_id", "level"], **options})
 
 
 def rule_of(text: str, *, as_filter: bool = False) -> RowRule:
-    """Return the rule that a text says."""
+    """Return the row rule with this condition."""
     return RowRule(parse_expression(text, {}), as_filter)
 
 
@@ -54,7 +54,7 @@ def plan(
 
 
 def refusal(text: str, rule: str = TENANT, **fields: object) -> PreconditionFailed:
-    """Return how a query under a rule is refused."""
+    """Return the error with which a query under a rule is refused."""
     with pytest.raises(PreconditionFailed) as caught:
         plan(text, rule, **fields)  # type: ignore[arg-type]
     return caught.value
