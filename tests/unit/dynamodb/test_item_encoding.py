@@ -20,7 +20,7 @@ from dynamodb_processor.v1.value_pb2 import (
 )
 from dynamodb_processor_server.dynamodb.item_encoding import encode_item
 from tests.support.messages import from_item
-from tests.unit.query.wire_values import wire_values
+from tests.unit.query.expression.wire_values import wire_values
 
 VALUES: list[tuple[dict[str, Any], AttributeValue]] = [
     ({"S": "größe"}, AttributeValue(s="größe")),

@@ -11,7 +11,7 @@ from hypothesis import given
 
 from dynamodb_processor_server.dynamodb.long_numbers import shorten_numbers
 from dynamodb_processor_server.query.expression.values import parse_number
-from tests.unit.query.wire_values import wire_values
+from tests.unit.query.expression.wire_values import wire_values
 
 _DIGITS = "12345678901234567890123456789012345678"
 

@@ -22,7 +22,7 @@ from dynamodb_processor_server.query.planning.plan import Operation, Plan
 from dynamodb_processor_server.query.planning.planner import plan_query
 from dynamodb_processor_server.query.planning.row_rule_paths import MAX_BRANCHES
 from tests.support.datasets import Schema
-from tests.unit.query.planning import CASES, plan_for, query_of, table_named
+from tests.unit.query.planning.plans import CASES, plan_for, query_of, table_named
 from tests.unit.query.tables import make_table
 
 NUMBERED = Schema("numbered", "n", "seq", (), {"n": "N", "seq": "N"})

@@ -14,7 +14,7 @@ from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.query.planning.planner import plan_query
 from dynamodb_processor_server.query.planning.row_rule import RowRule
 from tests.support.datasets import Index, Schema
-from tests.unit.query.planning import condition_of
+from tests.unit.query.planning.plans import condition_of
 from tests.unit.query.tables import make_table
 
 SCHEMA: Final = Schema(

@@ -25,7 +25,7 @@ from dynamodb_processor_server.query.planning.key_condition import (
     key_condition,
     merged_choices,
 )
-from tests.unit.query.keys import KEY, A, terms_of
+from tests.unit.query.planning.keys import KEY, A, terms_of
 
 _partitions = st.sampled_from("abc").map(lambda letter: Literal(Value("S", letter)))
 _partition = Path(("p",))

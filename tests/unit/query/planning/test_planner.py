@@ -26,7 +26,7 @@ from dynamodb_processor_server.query.expression.values import Value
 from dynamodb_processor_server.query.planning.plan import Hydration, Operation, Plan
 from dynamodb_processor_server.query.planning.planner import plan_query
 from tests.support.datasets import Index, Schema
-from tests.unit.query.planning import CASES, condition_of, plan_for, query_of, table_named
+from tests.unit.query.planning.plans import CASES, condition_of, plan_for, query_of, table_named
 from tests.unit.query.tables import make_table
 
 _CONDITIONS: Final = ("shown", "checked")  # on the attributes of the index, on the item itself

@@ -15,7 +15,7 @@ from dynamodb_processor_server.query.expression.values import (
     parse_number,
     to_wire,
 )
-from tests.unit.query.wire_values import numbers, wire_values
+from tests.unit.query.expression.wire_values import numbers, wire_values
 
 DIGITS_38 = "12345678901234567890123456789012345678"
 

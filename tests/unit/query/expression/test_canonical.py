@@ -38,7 +38,7 @@ from dynamodb_processor_server.query.expression.values import Value, WireValue, 
 from dynamodb_processor_server.query.planning.plan import Hydration, ResultProjection
 from dynamodb_processor_server.query.planning.row_rule import RowRule
 
-FILE: Final = FilePath(__file__).parents[2] / "cases" / "fingerprints.json"
+FILE: Final = FilePath(__file__).parents[3] / "cases" / "fingerprints.json"
 VECTORS: Final[dict[str, Any]] = json.loads(FILE.read_text(encoding="utf-8"))
 
 

@@ -17,7 +17,7 @@ from dynamodb_processor_server.query.expression.evaluator import evaluate
 from dynamodb_processor_server.query.expression.parser import parse_expression
 from dynamodb_processor_server.query.expression.validation import ExpressionError
 from dynamodb_processor_server.query.planning.logical_attributes import stored_condition
-from tests.unit.query.planning import condition_of
+from tests.unit.query.planning.plans import condition_of
 
 OPERATORS: Final[dict[str, Callable[[int, int], bool]]] = {
     "=": lambda a, b: a == b,

@@ -14,8 +14,8 @@ from dynamodb_processor_server.query.planning.planner import plan_query
 from dynamodb_processor_server.query.planning.request_builder import build_batch
 from dynamodb_processor_server.query.planning.row_rule import RowRule
 from tests.support.datasets import Index, Schema
-from tests.unit.query.planning import condition_of
-from tests.unit.query.row_rules import rule_of
+from tests.unit.query.planning.plans import condition_of
+from tests.unit.query.planning.row_rules import rule_of
 from tests.unit.query.tables import make_table
 
 _SCHEMA: Final = Schema(

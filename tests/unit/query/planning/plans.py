@@ -14,7 +14,7 @@ from dynamodb_processor_server.query.planning.planner import plan_query
 from tests.support.datasets import Index, Schema
 from tests.unit.query.tables import make_table
 
-FILE: Final = FilePath(__file__).parents[2] / "cases" / "planner.json"
+FILE: Final = FilePath(__file__).parents[3] / "cases" / "planner.json"
 DOCUMENT: Final[dict[str, Any]] = json.loads(FILE.read_text(encoding="utf-8"))
 CASES: Final[list[dict[str, Any]]] = DOCUMENT["cases"]
 

@@ -12,8 +12,8 @@ from dynamodb_processor_server.query.planning.planner import plan_query
 from dynamodb_processor_server.query.planning.redaction import caller_view
 from dynamodb_processor_server.rpc.encode.explanation import explain
 from tests.support.datasets import Index, Schema
-from tests.unit.query.planning import condition_of
-from tests.unit.query.row_rules import TENANT, plan, rule_of, table
+from tests.unit.query.planning.plans import condition_of
+from tests.unit.query.planning.row_rules import TENANT, plan, rule_of, table
 from tests.unit.query.tables import make_table
 
 

@@ -9,7 +9,7 @@ from dynamodb_processor_server.query.expression.formatter import ExpressionForma
 from dynamodb_processor_server.query.expression.parser import parse_expression, parse_path
 from dynamodb_processor_server.query.planning.plan import Operation
 from tests.support.datasets import Index, Schema
-from tests.unit.query.row_rules import ACME, SCHEMA, TENANT, plan, refusal, rule_of, table
+from tests.unit.query.planning.row_rules import ACME, SCHEMA, TENANT, plan, refusal, rule_of, table
 from tests.unit.query.tables import make_table
 
 # The rule itself

@@ -14,7 +14,7 @@ from dynamodb_processor_server.query.planning.key_condition import (
     missing_partition,
     partitions_needed,
 )
-from tests.unit.query.keys import KEY, MULTI, A, key_condition_of, terms_of
+from tests.unit.query.planning.keys import KEY, MULTI, A, key_condition_of, terms_of
 
 
 @pytest.mark.parametrize(
