@@ -1,4 +1,4 @@
-"""`dynamodb-processor catalog init`, on DynamoDB Local and where some operations are denied."""
+"""Tests of `dynamodb-processor catalog init`, on DynamoDB Local and with denied operations."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _INDEX: Final = Index("by_status", False, ("status",), ("placed_at",))
 
 @pytest.fixture(autouse=True)
 def _logs_as_before() -> Iterator[None]:
-    """Undo how the command, which is run in this process, sets up logging."""
+    """Undo the logging configuration of the command, which runs in this process."""
     before = structlog.get_config()
     yield
     structlog.configure(**before)
@@ -45,13 +45,13 @@ class Orders:
 
     @property
     def flags(self) -> list[str]:
-        """Where the command finds the table."""
+        """The flags that name the DynamoDB of the table."""
         return [f"--endpoint-url={self.endpoint_url}", f"--region={REGION}"]
 
 
 @pytest.fixture
 def orders(dynamodb_local: str) -> Iterator[Orders]:
-    """Three orders, with an index that has a sort key."""
+    """Three orders, in a table with an index that has a sort key."""
     name = f"orders-{uuid.uuid4().hex[:8]}"
     client = open_client(dynamodb_local)
     create_table(client, Schema(name, "order_id", None, (_INDEX,), _TYPES))
@@ -73,24 +73,22 @@ def init(*arguments: str) -> int:
     return main(["catalog", "init", *arguments])
 
 
-def declared(text: str, name: str) -> TableConfig:
-    """Return what a catalog's text declares of a table, as the server would read it."""
+def config_of(text: str, name: str) -> TableConfig:
+    """Return the configuration of a table in a catalog's text, as the server would read it."""
     return ConfigDocument(Path("c"), text.encode()).parse(CatalogConfig).tables[name]
 
 
 def confirmed(text: str) -> str:
-    """Return a catalog with every proposal in force, as it says that they are put."""
+    """Return a catalog with every proposal in force, as its header instructs."""
     return re.sub(r"^( *)#(?=\S)", r"\1", text, flags=re.MULTILINE)
 
 
-def test_it_writes_what_is_there_and_proposes_what_the_sample_shows(
-    orders: Orders, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The file loads as it is and with every proposal; comments say what was read, and its cost."""
+def test_it_writes_facts_and_proposals(orders: Orders, capsys: pytest.CaptureFixture[str]) -> None:
+    """The file loads unchanged and with every proposal; comments have the facts and the cost."""
     assert init(*orders.flags, "--table", orders.name) == 0
     output = capsys.readouterr()
-    assert declared(output.out, orders.name) == TableConfig(table=orders.name)
-    found = declared(confirmed(output.out), orders.name)
+    assert config_of(output.out, orders.name) == TableConfig(table=orders.name)
+    found = config_of(confirmed(output.out), orders.name)
     assert found.required == ("placed_at",)
     assert found.timestamps == {"placed_at": "iso8601"}
     assert found.keys == {"order_id": "ORDER#{order}"}
@@ -108,7 +106,7 @@ def test_it_writes_what_is_there_and_proposes_what_the_sample_shows(
 def test_the_catalog_serves_a_first_answer(
     orders: Orders, tmp_path: Path, serve: Callable[..., ServerProcess]
 ) -> None:
-    """A server starts on the file as it was written."""
+    """A server starts with the written file."""
     path = tmp_path / "catalog.yaml"
     assert init(*orders.flags, f"--table={orders.name}", f"--output={path}") == 0
     key = make_key("first")
@@ -116,22 +114,22 @@ def test_the_catalog_serves_a_first_answer(
     assert server.address
 
 
-def test_items_that_an_index_leaves_out_are_told(
+def test_items_that_an_index_leaves_out_are_reported(
     orders: Orders, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Then `required` is not proposed, and `sparse: allow` is, with the number it concerns."""
+    """`sparse: allow` is proposed instead of `required`, with the number of such items."""
     orders.client.put_item(TableName=orders.name, Item={"order_id": {"S": "x"}})
     assert init(*orders.flags, "--table", orders.name) == 0
     text = capsys.readouterr().out
     assert "by_status leaves out 1 of 4 sampled items: they have no valid placed_at." in text
     assert "#required" not in text
-    assert declared(confirmed(text), orders.name).sparse == "allow"
+    assert config_of(confirmed(text), orders.name).sparse == "allow"
 
 
 def test_the_sample_is_bounded_and_can_be_left_out(
     orders: Orders, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without one nothing is proposed."""
+    """Without a sample nothing is proposed."""
     assert init(*orders.flags, "--table", orders.name, "--sample=2") == 0
     assert "the first 2 items" in capsys.readouterr().out
     assert init(*orders.flags, "--table", orders.name, "--sample=0") == 0
@@ -143,19 +141,19 @@ def test_the_sample_is_bounded_and_can_be_left_out(
 def test_time_to_live_is_asked_of_dynamodb(
     orders: Orders, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is a fact, so it is in force; whether expired items are hidden is a choice."""
+    """It is a fact, so it is in force; hiding expired items is a proposal."""
     orders.client.update_time_to_live(
         TableName=orders.name,
         TimeToLiveSpecification={"Enabled": True, "AttributeName": "gone_at"},
     )
     assert init(*orders.flags, "--table", orders.name) == 0
     text = capsys.readouterr().out
-    assert declared(text, orders.name).time_to_live == "gone_at"
-    assert declared(confirmed(text), orders.name).hide_expired
+    assert config_of(text, orders.name).time_to_live == "gone_at"
+    assert config_of(confirmed(text), orders.name).hide_expired
 
 
 def test_patterns_choose_tables(orders: Orders, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of several patterns any will do; a pattern that matches nothing is told."""
+    """A table has to match one of the patterns; patterns that match no table are an error."""
     assert init(*orders.flags, "--table", f"{orders.name[:-1]}?", "--table", "none-*") == 0
     assert list(yaml.safe_load(capsys.readouterr().out)["tables"]) == [orders.name]
     assert init(*orders.flags, "--table", "none-*") == 2
@@ -165,7 +163,7 @@ def test_patterns_choose_tables(orders: Orders, capsys: pytest.CaptureFixture[st
 def test_a_file_is_replaced_only_by_force(
     orders: Orders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What an operator wrote is not lost."""
+    """A file that the operator wrote is not lost."""
     path = tmp_path / "catalog.yaml"
     path.write_text("mine")
     arguments = (*orders.flags, "--table", orders.name, f"--output={path}")
@@ -176,24 +174,24 @@ def test_a_file_is_replaced_only_by_force(
     assert orders.name in path.read_text()
 
 
-def test_a_file_that_cannot_be_written_is_told(
+def test_a_file_that_cannot_be_written_is_an_error(
     orders: Orders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the reason of the system, and no traceback."""
+    """The error has the system's reason, and there is no traceback."""
     path = tmp_path / "absent" / "catalog.yaml"
     assert init(*orders.flags, "--table", orders.name, f"--output={path}") == 2
     assert f"{path}: cannot be written: No such file or directory" in capsys.readouterr().err
 
 
-def test_what_is_not_set_up_is_told_with_the_remedy(
+def test_a_missing_setup_is_reported_with_the_remedy(
     orders: Orders, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No region, no credentials, nobody at the endpoint, no such table."""
+    """The error tells a missing region, credentials, endpoint or table apart."""
     assert init(orders.flags[0], f"--region={REGION}", "--table", "nowhere") == 2
     assert capsys.readouterr().err == "table nowhere does not exist\n"
     assert init("--endpoint-url=http://127.0.0.1:9", f"--region={REGION}") == 2
-    told = capsys.readouterr().err
-    assert f"DynamoDB in {REGION} at http://127.0.0.1:9 did not answer ListTables" in told
+    reported = capsys.readouterr().err
+    assert f"DynamoDB in {REGION} at http://127.0.0.1:9 did not answer ListTables" in reported
     for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
     assert init(orders.flags[0]) == 2
@@ -202,15 +200,15 @@ def test_what_is_not_set_up_is_told_with_the_remedy(
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     assert init(*orders.flags) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("no AWS credentials were found: set AWS_ACCESS_KEY_ID")
-    assert len(told.splitlines()) == 1
+    reported = capsys.readouterr().err
+    assert reported.startswith("no AWS credentials were found: set AWS_ACCESS_KEY_ID")
+    assert len(reported.splitlines()) == 1
 
 
 def test_without_leave_to_list_tables_they_are_named(
     orders: Orders, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The error says so; a table that is named needs no list."""
+    """The error asks for the tables' names; a named table needs no ListTables."""
     with denying(orders.endpoint_url, "ListTables") as url:
         flags = [f"--endpoint-url={url}", f"--region={REGION}"]
         assert init(*flags) == 2
@@ -222,7 +220,7 @@ def test_without_leave_to_list_tables_they_are_named(
         assert orders.name in capsys.readouterr().out
 
 
-def test_what_is_denied_of_one_table_is_a_comment(
+def test_denied_facts_of_a_table_become_a_comment(
     orders: Orders, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Keys and indexes are written without a sample and without time to live."""
@@ -235,7 +233,7 @@ def test_what_is_denied_of_one_table_is_a_comment(
         "# time_to_live is not known: the credentials do not allow dynamodb:DescribeTimeToLive."
         in text
     )
-    assert declared(confirmed(text), orders.name) == TableConfig(table=orders.name)
+    assert config_of(confirmed(text), orders.name) == TableConfig(table=orders.name)
 
 
 def test_a_table_that_is_being_deleted_is_a_comment(
@@ -251,13 +249,13 @@ def test_a_table_that_is_being_deleted_is_a_comment(
         orders.client.delete_table(TableName=f"{orders.name}-2")
     text = capsys.readouterr().out
     assert f"# {orders.name}: is DELETING, and left out" in text
-    assert declared(text, f"{orders.name}-2") == TableConfig(table=f"{orders.name}-2")
+    assert config_of(text, f"{orders.name}-2") == TableConfig(table=f"{orders.name}-2")
 
 
 def test_a_table_that_may_not_be_described_is_a_comment(
     orders: Orders, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A policy may leave out one of many tables; alone it is an error."""
+    """A policy may leave out one of many tables; if it is the only one, that is an error."""
     other = f"{orders.name}-2"
     reason = f"{orders.name}: is not described: the credentials do not allow dynamodb:DescribeTable"
     create_table(orders.client, Schema(other, "id", None, (), {"id": "S"}))
@@ -271,4 +269,4 @@ def test_a_table_that_may_not_be_described_is_a_comment(
     finally:
         orders.client.delete_table(TableName=other)
     assert f"# {reason}" in text
-    assert declared(text, other) == TableConfig(table=other)
+    assert config_of(text, other) == TableConfig(table=other)

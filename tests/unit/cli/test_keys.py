@@ -1,4 +1,4 @@
-"""The `keys create` command."""
+"""Tests of the `keys create` command."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ARGS = ("--id", "r-1", "--principal", "reports", "--table", "flights")
 
 
 def create(*args: str) -> tuple[int, str, str]:
-    """Run the command; return its exit code and what it printed."""
+    """Run the command; return its exit code and its output."""
     parser = argparse.ArgumentParser()
     command.add_actions(parser)
     parsed = parser.parse_args(["create", *args])
@@ -35,8 +35,8 @@ def keys_in(path: Path) -> tuple[KeyEntry, ...]:
     return ConfigDocument.read(path).parse(KeysFile).keys
 
 
-def test_the_key_is_printed_and_the_entry_makes_it_good() -> None:
-    """Standard output has the key alone; what is to be added to the file lets it in."""
+def test_the_key_is_printed_and_the_entry_makes_it_valid() -> None:
+    """Standard output has only the key; the printed entry makes the server accept it."""
     code, out, err = create(*_ARGS, "--table", "audit-*", "--role", "admin", "--role", "reader")
     entry = err.split("\n\n")[1]
     ring = KeyRing.build(ConfigDocument(Path("k"), f"keys:\n{entry}".encode()))
@@ -48,7 +48,7 @@ def test_the_key_is_printed_and_the_entry_makes_it_good() -> None:
 
 
 def test_appending_keeps_the_rest_of_the_file(tmp_path: Path) -> None:
-    """Comments, order and indentation stay; the file's mode and a link to it do too."""
+    """Comments, order and indentation stay; so do the file's mode and a link to it."""
     real, path = tmp_path / "real.yaml", tmp_path / "keys.yaml"
     path.symlink_to("real.yaml")
     assert create(*_ARGS, "--append", str(path))[0] == 0
@@ -74,7 +74,7 @@ def test_appending_keeps_the_rest_of_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("empty", ["keys: []\n", "keys: [ ]  # none yet\n", "keys:\n  []"])
 def test_an_empty_list_can_be_appended_to(tmp_path: Path, empty: str) -> None:
-    """The brackets give way to the entry."""
+    """The entry replaces the brackets."""
     path = tmp_path / "keys.yaml"
     path.write_text(empty)
     assert create(*_ARGS, "--append", str(path))[0] == 0
@@ -82,7 +82,7 @@ def test_an_empty_list_can_be_appended_to(tmp_path: Path, empty: str) -> None:
 
 
 def test_a_list_without_indentation_can_be_appended_to(tmp_path: Path) -> None:
-    """YAML lets list items stand at the margin."""
+    """YAML allows list items at the margin."""
     path = tmp_path / "keys.yaml"
     create(*_ARGS, "--append", str(path))
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text())))
@@ -115,7 +115,7 @@ def test_an_id_is_given_once(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_appended_to_stays_as_it_is(
     tmp_path: Path, form: str, reason: str
 ) -> None:
-    """Where text cannot simply be added it is told, no key is shown, and nothing changes."""
+    """The error says so, no key is shown, and nothing changes."""
     path = tmp_path / "keys.yaml"
     path.write_text(
         form.format(entry=f"{{id: a, principal: p, digest: 'sha256:{'0' * 64}', tables: [t]}}")
@@ -128,15 +128,15 @@ def test_a_file_that_cannot_be_appended_to_stays_as_it_is(
     assert reason in err
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    """The error names the file and what the system said."""
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    """The error names the file and the system's reason."""
     code, out, err = create(*_ARGS, "--append", str(tmp_path / "none" / "keys.yaml"))
     assert (code, out) == (2, "")
     assert "cannot be written: No such file or directory" in err
 
 
-def test_bad_options_are_told_by_their_names() -> None:
-    """What would make a bad entry is told as an option, all at once."""
+def test_invalid_options_are_named() -> None:
+    """Options that would make an invalid entry are all named at once."""
     code, out, err = create("--id", "a b", "--principal", "p", "--table", "x y", "--table", "z")
     assert (code, out) == (2, "")
     assert [line.split(":")[0] for line in err.splitlines()] == ["--id", "--table"]
@@ -148,14 +148,14 @@ def test_bad_options_are_told_by_their_names() -> None:
 def test_senseless_expiry_is_refused(
     expires: str, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A key that is expired when it is made, or a moment that is none, is a usage error."""
+    """A key that is expired when it is created, or a text that is no time, is a usage error."""
     with pytest.raises(SystemExit):
         create(*_ARGS, "--expires", expires)
     assert reason in capsys.readouterr().err
 
 
 def test_the_streams_of_the_process_are_the_default(capsys: pytest.CaptureFixture[str]) -> None:
-    """As a command it prints the key where a shell's substitution finds it."""
+    """The command prints the key to standard output, for a shell's substitution."""
     parser = argparse.ArgumentParser()
     command.add_actions(parser)
     parsed = parser.parse_args(["create", *_ARGS])
@@ -164,7 +164,7 @@ def test_the_streams_of_the_process_are_the_default(capsys: pytest.CaptureFixtur
 
 
 def test_an_id_is_made_from_the_principal(tmp_path: Path) -> None:
-    """The first number that the file does not have yet: one short command makes a usable key."""
+    """The id has the first number that the file does not have, so a short command works."""
     path = tmp_path / "keys.yaml"
     for _ in range(2):
         assert create(*_ARGS[2:], "--append", str(path))[0] == 0
@@ -174,8 +174,8 @@ def test_an_id_is_made_from_the_principal(tmp_path: Path) -> None:
     ]
 
 
-def test_a_token_key_is_what_the_setting_takes(capsys: pytest.CaptureFixture[str]) -> None:
-    """Standard output has one entry of `token_keys` alone, a new one each time."""
+def test_a_token_key_fits_the_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard output has only one entry of `token_keys`, a new one each time."""
     parser = argparse.ArgumentParser()
     command.add_actions(parser)
     entries = []
@@ -191,7 +191,7 @@ def test_a_token_key_is_what_the_setting_takes(capsys: pytest.CaptureFixture[str
 
 @pytest.mark.parametrize("name", ["", "a:b", "a,b", "x" * 33])
 def test_a_token_keys_id_fits_the_setting(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """What would break the setting's text is a usage error."""
+    """An id that would break the setting's text is a usage error."""
     parser = argparse.ArgumentParser()
     command.add_actions(parser)
     with pytest.raises(SystemExit):

@@ -1,4 +1,4 @@
-"""What `catalog init` makes of sampled items."""
+"""Tests of the proposals that `catalog init` derives from sampled items."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WHOLE: Final[dict[str, Any]] = {
 
 
 def proposals(*items: dict[str, Any]) -> Proposals:
-    """Return what whole items with these changes suggest; None takes an attribute away."""
+    """Return the proposals from complete items with these changes; None removes an attribute."""
     changed = [
         {name: value for name, value in (_WHOLE | item).items() if value is not None}
         for item in items
@@ -60,19 +60,19 @@ def test_sort_attributes_that_every_item_has_are_proposed_as_required() -> None:
     ],
 )
 def test_an_item_that_an_index_leaves_out_is_counted(name: str, value: Any) -> None:
-    """Missing, empty, of another type or too long for a key: DynamoDB does not index it."""
+    """DynamoDB indexes no key that is missing, empty, of another type or too long."""
     found = proposals({}, {name: value}, {})
     assert name not in found.required
     assert found.lacking == {name: 1}
 
 
 def test_the_longest_key_is_valid() -> None:
-    """1,024 bytes are allowed in a sort key."""
+    """A sort key may have 1,024 bytes."""
     assert proposals({"placed_at": {"S": "x" * 1_024}}).lacking == {}
 
 
 def test_without_items_nothing_is_proposed() -> None:
-    """An empty table says nothing of its items."""
+    """An empty table gives no evidence about its items."""
     assert propose(_SCHEMA, []) == Proposals((), {}, {}, (), {})
 
 
@@ -94,7 +94,7 @@ def test_without_items_nothing_is_proposed() -> None:
     ],
 )
 def test_times_are_known_by_their_one_stored_form(values: list[Any], form: str | None) -> None:
-    """Whoever stores times in two forms, or with another zone, has none that can be declared."""
+    """Times in two forms, or with another zone, are not proposed as timestamps."""
     found = proposals(*({"seen": value} for value in values), {"seen": None})
     assert found.timestamps.get("seen") == form
 

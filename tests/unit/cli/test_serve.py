@@ -1,4 +1,4 @@
-"""The server's process: its signals before it serves, and its end."""
+"""Tests of the server's process: signals before it serves, and its end."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ sys.exit(serve.serve(settings, run))
 
 
 def test_a_thread_that_hangs_does_not_hold_up_the_end() -> None:
-    """Python waits for its threads at its end; the log says which one was left behind."""
+    """Python waits for its threads at the end; the log names the thread that was left behind."""
     done = subprocess.run(
         [sys.executable, "-c", _HANGING],
         env=clean_environment(),
@@ -51,8 +51,8 @@ def test_a_thread_that_hangs_does_not_hold_up_the_end() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_before_there_is_a_loop_is_heard(number: signal.Signals) -> None:
-    """The server does not begin: it would have failed for want of its files."""
+def test_a_signal_before_there_is_a_loop_is_handled(number: signal.Signals) -> None:
+    """The server does not start: it would have failed because its files are missing."""
     done = subprocess.run(
         [sys.executable, "-c", _EARLY, number.name],
         env=clean_environment(),

@@ -1,4 +1,4 @@
-"""The single-table design."""
+"""Tests of the single-table design."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TABLE = activity(EVENTS)
 
 
 def test_it_stores_keys_and_no_field() -> None:
-    """What the keys are made of is in the keys alone."""
+    """The fields of composed keys are stored in the keys only."""
     first, event = TABLE.items[0], EVENTS.items[0]
     assert first["PK"] == f"USER#{event['user_id']}"
     assert first["SK"] == first["GS1_SK"] == first["GSI2_SK"]
@@ -22,13 +22,13 @@ def test_it_stores_keys_and_no_field() -> None:
 
 
 def test_every_item_is_in_every_index() -> None:
-    """The catalog vouches for that with `required`."""
+    """The catalog promises that with `required`."""
     assert TABLE.count() == TABLE.count(BY_SYSTEM) == TABLE.count(BY_RESOURCE) == 600
     assert all(name in item for item in TABLE.items for name in TABLE.required)
 
 
 def test_its_view_shows_the_events() -> None:
-    """The declared templates make of each stored item what the events say."""
+    """The catalog's templates convert each stored item to its event."""
     catalog = CatalogConfig.model_validate({"tables": {"activity": TABLE.declaration()}})
     view = catalog.tables["activity"].view
     stored = [{n: {"S": v} for n, v in i.items() if isinstance(v, str)} for i in TABLE.items]

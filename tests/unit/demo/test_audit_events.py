@@ -1,4 +1,4 @@
-"""The invented audit events."""
+"""Tests of the invented audit events."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ DIGEST = "f88909c67bc57d3ad7f4c11fdd5374c46a0e13b5919154e6fb1adbf73d598fe6"
 
 @pytest.fixture(scope="module")
 def events() -> SampleTable:
-    """The table."""
+    """The table of audit events."""
     return audit_events()
 
 
 def test_events_are_the_same_everywhere(events: SampleTable) -> None:
-    """Documents quote the events, so that a change of them must be meant."""
+    """The documentation quotes the events, so a change of them must be deliberate."""
     text = "\n".join(map(to_json, events.items))
     assert hashlib.sha256(text.encode()).hexdigest() == DIGEST
 
 
 def test_every_event_is_in_the_table_and_in_both_indexes(events: SampleTable) -> None:
-    """No event hides behind a sparse index, which is what the catalog vouches for."""
+    """No event is missing in a sparse index, as the catalog promises."""
     assert [events.count(path) for path in (None, BY_USER, BY_SYSTEM)] == [3_000] * 3
     assert all(name in item for item in events.items for name in events.required)
 
@@ -46,7 +46,7 @@ def test_times_have_one_width_and_one_zone(events: SampleTable) -> None:
 
 
 def test_attributes_that_not_every_event_has_are_left_out(events: SampleTable) -> None:
-    """Sets are never empty, and only what is billed has an amount."""
+    """Sets are never empty, and only billing events have an amount."""
     assert all(item.get("tags", {"one"}) for item in events.items)
     assert any("tags" not in item for item in events.items)
     assert all(("amount" in item) == (item["system_id"] == "billing") for item in events.items)

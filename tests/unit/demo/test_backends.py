@@ -1,4 +1,4 @@
-"""Where the demo's tables can be."""
+"""Tests of the demo's backends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dynamodb_processor_server.demo.backends import open_backend
 
 
 def test_real_credentials_are_not_shown_to_an_imitation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The developer's own are put aside, and back again at the end."""
+    """The developer's credentials are removed, and restored at the end."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "real")
     monkeypatch.setenv("AWS_PROFILE", "work")
     monkeypatch.delenv("AWS_EC2_METADATA_DISABLED", raising=False)
@@ -30,7 +30,7 @@ def test_real_credentials_are_not_shown_to_an_imitation(monkeypatch: pytest.Monk
 def test_no_proxy_stands_before_this_machine(
     monkeypatch: pytest.MonkeyPatch, set_to: str, expected: str
 ) -> None:
-    """A proxy in the environment is for the world outside."""
+    """A proxy in the environment is not used for this machine."""
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.setenv("NO_PROXY", set_to)
     with open_backend("embedded", print):
@@ -39,7 +39,7 @@ def test_no_proxy_stands_before_this_machine(
 
 
 def test_aws_is_reached_as_its_tools_are_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the environment changes for the real thing."""
+    """The environment is not changed for AWS."""
     monkeypatch.setenv("AWS_PROFILE", "work")
     before = dict(os.environ)
     with open_backend("aws", print) as backend:

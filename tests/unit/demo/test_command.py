@@ -1,4 +1,4 @@
-"""The demo's look at its port."""
+"""Tests of the demo's check of its port."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dynamodb_processor_server.errors import ConfigurationError
 
 
 def test_taken_port_is_noticed_before_anything_is_set_up() -> None:
-    """Somebody with a demo in another window learns it at once, and what to do."""
+    """The error comes at once if another demo runs, and names the remedy."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(ConfigurationError, match=r"(?s)cannot serve on .*--listen 127.0.0.1:0"):
@@ -22,7 +22,7 @@ def test_taken_port_is_noticed_before_anything_is_set_up() -> None:
 @pytest.mark.parametrize(
     "listen", ["", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536"]
 )
-def test_what_is_no_address_is_refused(listen: str) -> None:
-    """The words name the setting and its form."""
+def test_a_text_that_is_no_address_is_refused(listen: str) -> None:
+    """The error names the setting and its form."""
     with pytest.raises(ConfigurationError, match="listen: must be HOST:PORT"):
         _check_free(listen)

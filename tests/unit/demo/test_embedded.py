@@ -1,4 +1,4 @@
-"""The embedded DynamoDB answers as DynamoDB does, or says that it cannot."""
+"""Tests that the embedded DynamoDB answers as DynamoDB does, or says that it cannot."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def flights() -> Iterator[Any]:
 def test_unlike_types_compare_as_in_dynamodb(
     flights: Any, condition: str, count: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A text where a number belongs matches nothing; it is no failure, and no traceback."""
+    """A string compared with a number matches nothing, without a failure or a traceback."""
     values = {":one": {"N": "1"}} if ":one" in condition else {":v": {"S": "2000"}}
     answer = flights.query(
         TableName="flights",
@@ -78,7 +78,7 @@ def _failing(environ: dict[str, Any], start_response: Callable[..., Any]) -> Ite
     return [b"<h1>Traceback</h1>"]
 
 
-def _well(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+def _successful(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     start_response("200 OK", [("X-A", "b")])
     return [b"{}"]
 
@@ -91,8 +91,10 @@ def _ask(application: Any) -> tuple[str, list[tuple[str, str]], bytes]:
 
 
 @pytest.mark.parametrize("application", [_raising, _failing])
-def test_what_it_fails_on_is_refused(application: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """One line says so and names a better one; the status is that of a bad request, not of 500."""
+def test_requests_that_crash_it_are_refused(
+    application: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One log line names a better imitation; the status is that of a bad request, not 500."""
     caplog.set_level(logging.WARNING)
     status, _, body = _ask(without_crashes(application))
     assert status.startswith("400")
@@ -104,13 +106,13 @@ def test_what_it_fails_on_is_refused(application: Any, caplog: pytest.LogCapture
     assert "BACKEND=dynamodb-local" in record.getMessage()
 
 
-def test_what_it_answers_is_passed_on() -> None:
-    """Everything else arrives as it was."""
-    assert _ask(without_crashes(_well)) == ("200 OK", [("X-A", "b")], b"{}")
+def test_its_answers_are_passed_on() -> None:
+    """All other answers arrive unchanged."""
+    assert _ask(without_crashes(_successful)) == ("200 OK", [("X-A", "b")], b"{}")
 
 
 def test_it_ends() -> None:
-    """After the demo nobody listens, and moto is as it was."""
+    """After the demo no process listens, and moto is unchanged."""
     before = OpLessThan.expr
     with open_backend("embedded", print) as backend:
         port = int(str(backend.endpoint_url).rpartition(":")[2])

@@ -1,4 +1,4 @@
-"""The demo's signals: none is lost, wherever the program is when it comes."""
+"""Tests that the demo loses no signal, at any point of the program."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
 
 class Collected:
-    """An object during whose destruction a signal comes; what is raised there is lost."""
+    """An object whose destructor is interrupted by a signal; an exception there is lost."""
 
     def __init__(self, number: signal.Signals) -> None:
         self._number = number
@@ -26,15 +26,15 @@ class Collected:
 
 
 @pytest.mark.parametrize("number", _SIGNALS)
-def test_a_signal_ends_what_goes_on_without_a_loop(number: signal.Signals) -> None:
-    """Downloads and programs that are started may take a while."""
+def test_a_signal_ends_work_without_a_loop(number: signal.Signals) -> None:
+    """Downloads and starts of programs, which may take a while, are interrupted."""
     with Interruption(), pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), number)
 
 
 @pytest.mark.parametrize("number", _SIGNALS)
-def test_a_signal_whose_exception_was_lost_ends_what_comes_next(number: signal.Signals) -> None:
-    """It is remembered, and heard as soon as there is a loop."""
+def test_a_signal_whose_exception_was_lost_takes_effect_later(number: signal.Signals) -> None:
+    """The signal is recorded, and handled as soon as there is a loop."""
 
     async def begin(interruption: Interruption) -> None:
         interruption.use_loop()
@@ -48,7 +48,7 @@ def test_a_signal_whose_exception_was_lost_ends_what_comes_next(number: signal.S
 
 @pytest.mark.parametrize("number", _SIGNALS)
 def test_a_signal_in_a_destructor_ends_the_work(number: signal.Signals) -> None:
-    """As does one in a callback of a library, or in one that catches everything."""
+    """So does a signal in a library's callback, or in code that catches everything."""
 
     async def work() -> None:
         Collected(number)
@@ -63,7 +63,7 @@ def test_a_signal_in_a_destructor_ends_the_work(number: signal.Signals) -> None:
 
 
 def test_work_that_swallows_a_cancellation_is_cancelled_again() -> None:
-    """As `wait_for` can in Python 3.11."""
+    """`wait_for` can swallow a cancellation in Python 3.11."""
     swallowed = 0
 
     async def work() -> None:
@@ -86,7 +86,7 @@ def test_work_that_swallows_a_cancellation_is_cancelled_again() -> None:
 
 
 def test_work_that_is_done_returns_its_result() -> None:
-    """A failure is its own, and a later signal ends what waits for one."""
+    """A failure of the work is raised, and a later signal ends a wait for a signal."""
 
     async def fail() -> None:
         raise LookupError

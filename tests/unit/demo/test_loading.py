@@ -1,4 +1,4 @@
-"""Sample tables in a DynamoDB."""
+"""Tests of the sample tables in a DynamoDB."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ITEMS: tuple[Item, ...] = tuple(
 
 
 def sample(name: str) -> SampleTable:
-    """Return a small table; each test takes a name of its own."""
+    """Return a small table; each test uses its own name."""
     return SampleTable(name, "", SampleKey("p", "s"), {"by_q": SampleKey("q", "s")}, (), ITEMS)
 
 
@@ -44,14 +44,14 @@ def backend() -> Iterator[Backend]:
 
 
 async def test_all_items_are_there_as_they_were_given(backend: Backend) -> None:
-    """Values of every type come back as they are."""
+    """Values of every type are read as they were written."""
     table = sample("whole")
     assert await load(backend, [table]) == backend.region
     assert sorted(await _scan(backend, table), key=lambda item: str(item["s"])) == list(ITEMS)
 
 
 async def test_loading_again_changes_nothing(backend: Backend) -> None:
-    """The tables of an earlier run are taken as they are."""
+    """The tables of an earlier run are used as they are."""
     table = sample("again")
     await load(backend, [table])
     await load(backend, [table])
@@ -67,8 +67,8 @@ async def test_table_that_was_left_half_full_is_filled(backend: Backend) -> None
     assert len(await _scan(backend, table)) == len(ITEMS)
 
 
-async def test_table_with_other_keys_is_left_alone(backend: Backend) -> None:
-    """Somebody else's table of the same name is not written to."""
+async def test_table_with_other_keys_is_not_changed(backend: Backend) -> None:
+    """An unrelated table of the same name is not written to."""
     table = sample("other")
     await load(backend, [table])
     other = SampleTable(table.name, "", SampleKey("p", "q"), table.indexes, (), ITEMS)
@@ -76,8 +76,8 @@ async def test_table_with_other_keys_is_left_alone(backend: Backend) -> None:
         await load(backend, [other])
 
 
-async def test_dynamodb_out_of_reach_is_said_in_its_words() -> None:
-    """A person is told why, without a traceback."""
+async def test_an_unreachable_dynamodb_is_an_error() -> None:
+    """The error has the reason, without a traceback."""
     nowhere = Backend("embedded", "http://127.0.0.1:1", "us-east-1")
     with pytest.raises(DemoFailed, match=r"the sample tables cannot be made: .*127\.0\.0\.1:1"):
         await load(nowhere, [sample("nowhere")])
@@ -85,7 +85,7 @@ async def test_dynamodb_out_of_reach_is_said_in_its_words() -> None:
 
 @dataclass(slots=True)
 class Reluctant:
-    """A DynamoDB that leaves the first item of a batch unprocessed, so many times."""
+    """A DynamoDB that leaves the first item of a batch unprocessed a number of times."""
 
     refusals: int
     written: list[Any] = field(default_factory=list)
@@ -102,7 +102,7 @@ class Reluctant:
         return {"UnprocessedItems": {table: batch[:1]}}
 
     def get_paginator(self, _operation: str) -> Reluctant:
-        """Return what pages through scans."""
+        """Return a paginator of scans."""
         return self
 
     async def paginate(self, **_request: str) -> Any:
@@ -110,12 +110,12 @@ class Reluctant:
         yield {"Count": 0}
 
     async def sleep(self, seconds: float) -> None:
-        """Note the pause instead of taking it."""
+        """Record the pause instead of waiting."""
         self.pauses.append(seconds)
 
 
 async def test_unprocessed_items_are_sent_again() -> None:
-    """DynamoDB takes what it can of a batch; the rest comes again, after longer and longer."""
+    """Unprocessed items of a batch are sent again, after growing pauses."""
     dynamodb = Reluctant(refusals=8)
     await _loading(dynamodb, "slow").fill()
     keys = [request["PutRequest"]["Item"]["s"]["S"] for request in dynamodb.written]
@@ -125,7 +125,7 @@ async def test_unprocessed_items_are_sent_again() -> None:
 
 
 async def test_indexes_that_stay_behind_are_not_waited_for_without_end() -> None:
-    """After a minute somebody has to look at the table."""
+    """The wait for the indexes ends after a minute."""
     dynamodb = Reluctant(refusals=0)
     with pytest.raises(DemoFailed, match="delete it first"):
         await _loading(dynamodb, "behind").wait_until_full()

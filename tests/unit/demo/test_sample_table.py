@@ -1,4 +1,4 @@
-"""What the demo knows about its tables."""
+"""Tests of the definition of a sample table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TABLE = SampleTable(
 
 
 def test_partition_holds_its_items_by_sort_key() -> None:
-    """What a query of one partition returns, in the order in which it does."""
+    """The items of one partition come in the order of a query."""
     assert [item["s"] for item in TABLE.partition("1")] == ["a", "b"]
     assert [item["s"] for item in TABLE.partition("x", "by_q")] == ["b"]
     assert list(TABLE.partition("3")) == []
@@ -40,6 +40,6 @@ def test_declaration_is_an_entry_of_a_catalog() -> None:
     """The server reads it as it reads an operator's catalog."""
     content = yaml.safe_dump({"tables": {TABLE.name: TABLE.declaration()}}).encode()
     catalog = ConfigDocument(Path("catalog.yaml"), content).parse(CatalogConfig)
-    declared = catalog.tables["some_things"]
-    assert declared.table == "dynamodb-processor-demo-some-things"
-    assert declared.required == ("s",)
+    entry = catalog.tables["some_things"]
+    assert entry.table == "dynamodb-processor-demo-some-things"
+    assert entry.required == ("s",)

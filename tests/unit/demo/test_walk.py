@@ -1,4 +1,4 @@
-"""Tests that the walk fails when the answers of the service are not the expected ones."""
+"""Tests that the demo fails when the answers of the service are not the expected ones."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def page(items: list[Item], following: str = "AQ", index: str = BY_USER) -> Page
     return Page.from_message(message)
 
 
-async def walk(answer: Page | Exception) -> str:
-    """Run the walk with such a service, and return its failure."""
+async def run_steps(answer: Page | Exception) -> str:
+    """Run the steps with such a service, and return their failure."""
     screen = Screen(Console(file=io.StringIO()))
     client = cast(QueryClient, Service(answer))
     connection = Connection("127.0.0.1:1", "ddbp_none")
@@ -59,8 +59,8 @@ async def walk(answer: Page | Exception) -> str:
 
 
 async def test_right_page_is_accepted() -> None:
-    """The first step passes with the page it asks for; the second wants another one."""
-    assert "step 2" in await walk(page(FIRST))
+    """The first step passes with the expected page; the second expects another one."""
+    assert "step 2" in await run_steps(page(FIRST))
 
 
 @pytest.mark.parametrize(
@@ -76,10 +76,8 @@ async def test_right_page_is_accepted() -> None:
     ],
     ids=["empty", "short", "reversed", "altered", "no token", "other index", "error"],
 )
-async def test_answer_that_is_not_as_promised_ends_the_walk(
-    answer: Page | Exception, complaint: str
-) -> None:
-    """Each of these would make the demo exit with 1."""
-    failure = await walk(answer)
+async def test_unexpected_answer_ends_the_demo(answer: Page | Exception, complaint: str) -> None:
+    """Each of these answers makes the demo exit with 1."""
+    failure = await run_steps(answer)
     assert "step 1, What one user did" in failure
     assert complaint in failure

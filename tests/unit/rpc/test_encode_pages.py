@@ -1,4 +1,4 @@
-"""Answers as bytes: whatever they say, no field that is not repeated occurs twice."""
+"""Tests that response bytes repeat no field that is not a repeated one."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ def steps() -> list[PageResult]:
 
 
 def test_the_bytes_of_every_page_are_strict() -> None:
-    """Each combination of what a page may say is read byte by byte, and says what it is to say."""
+    """Each combination of a page's fields is parsed byte by byte and has the expected values."""
     for step, token, withheld in product(steps(), _TOKENS, (False, True)):
         plan = replace(_PLAN, hides_cost=withheld)
         data = query_response(step, plan, token)
         assert oddities(data, QueryResponse.DESCRIPTOR) == []
         said = QueryResponse.FromString(data)
-        told = NO_USAGE if withheld else step.page.usage
+        parsed = NO_USAGE if withheld else step.page.usage
         assert (said.stats.items_returned, said.stats.items_scanned, said.stats.read_units) == (
-            step.page.content.count, told.items_scanned, told.read_units,
+            step.page.content.count, parsed.items_scanned, parsed.read_units,
         )  # fmt: skip
         assert (said.stats.backend_calls, said.stats.throttle_retries) == (
-            told.backend_calls, told.retries,
+            parsed.backend_calls, parsed.retries,
         )  # fmt: skip
         assert said.stats.index_used == "by_level"
         assert said.next_page_token == token
@@ -92,6 +92,8 @@ _STATS: Final = _entry(4, b"\x08\x01")
         (_entry(3, b""), QueryResponse.DESCRIPTOR, ["QueryResponse.end has wire type 2"]),
     ],
 )  # fmt: skip
-def test_what_is_odd_is_found(data: bytes, descriptor: Descriptor, said: list[str]) -> None:
-    """The reader of bytes sees what a lenient parser would forgive, at any depth."""
+def test_repeated_singular_fields_are_found(
+    data: bytes, descriptor: Descriptor, said: list[str]
+) -> None:
+    """The strict parser of the test finds errors that a lenient parser accepts, at any depth."""
     assert oddities(data, descriptor) == said

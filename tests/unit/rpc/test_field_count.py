@@ -1,4 +1,4 @@
-"""Fields are counted before a message is decoded, as protobuf would find them."""
+"""Tests that fields are counted before a message is decoded, as protobuf would find them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def _request(values: int) -> bytes:
     return QueryRequest(query=spec, page_size=3).SerializeToString()
 
 
-def test_fields_of_messages_inside_count() -> None:
-    """The query and its table, expression and parameter, which is an entry of two, and a list."""
+def test_fields_of_nested_messages_count() -> None:
+    """The count has the query, its table and expression, a parameter (entry of two) and a list."""
     fields = 1 + 2 + 1 + 2 + 1 + 2 * 10 + 1
     assert has_more_fields(_request(10), _FIELDS, fields - 1)
     assert not has_more_fields(_request(10), _FIELDS, fields)
@@ -38,8 +38,8 @@ def test_counting_stops_at_the_bound() -> None:
 
 @settings(max_examples=60)
 @given(shapes())
-def test_whatever_comes_is_counted_and_no_more(shape: Shape) -> None:
-    """What is no message, too: nothing is raised, and decoding decides."""
+def test_bytes_that_are_no_message_raise_nothing(shape: Shape) -> None:
+    """Counting bytes that are no message raises nothing; decoding reports the error."""
     data = shape.request()[:5_000]
     for cut in (data, data[:-1], data[1:], data[: len(data) // 2]):
         has_more_fields(cut, _FIELDS, 1_000)

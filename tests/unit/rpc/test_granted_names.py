@@ -1,4 +1,4 @@
-"""Which of thousands of tables a caller may read is found out once, not at every page."""
+"""Tests that the granted ones of thousands of tables are found once, not at every page."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _GRANTS: Final = tuple(Grant(f"team-{n:02}-*x") for n in range(30))
 
 class _ManyTables(Describer):
     async def list_names(self) -> Sequence[str]:
-        """Return thousands of names of nearly the longest kind."""
+        """Return thousands of names of nearly the greatest length."""
         self.list_count += 1
         return list(_NAMES)
 
 
 @pytest.fixture
 def calling(monkeypatch: pytest.MonkeyPatch) -> Callable[[Principal], None]:
-    """A function that says who makes the current call."""
+    """A function that sets the caller of the current call."""
 
     class _Call:
         caller: Principal
@@ -46,7 +46,7 @@ def calling(monkeypatch: pytest.MonkeyPatch) -> Callable[[Principal], None]:
 async def test_a_page_of_thousands_of_tables_takes_little(
     calling: Callable[[Principal], None], show_line: Callable[[str], None]
 ) -> None:
-    """After the first one: neither sorting all names nor matching them with thirty patterns."""
+    """Later pages neither sort all names nor match them with thirty patterns."""
     servicer = CatalogServicer(
         Catalog(catalog_config(["team-*"]), _ManyTables()), cast("Any", None)
     )
@@ -62,10 +62,10 @@ async def test_a_page_of_thousands_of_tables_takes_little(
     assert work.calls <= _MOST_STEPS
 
 
-async def test_what_is_remembered_is_of_one_catalog_and_one_grant(
+async def test_names_are_cached_for_one_catalog_and_one_grant(
     calling: Callable[[Principal], None],
 ) -> None:
-    """New keys, another list of tables and another catalog are looked at at once."""
+    """New keys, another list of tables and another catalog take effect at once."""
     describer = _ManyTables()
     catalog = Catalog(catalog_config(["team-0[01]-*"]), describer)
     servicer = CatalogServicer(catalog, cast("Any", None))

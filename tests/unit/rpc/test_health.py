@@ -1,4 +1,4 @@
-"""The health service on a server of its own: Check, List, and Watch calls that delay nobody."""
+"""Tests of the health service on its own server: Check, List, and Watch calls that delay nobody."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PATIENCE: Final = 60.0  # seconds, after which a call that hangs fails its test
 
 
 class Running:
-    """A server of a health service with room for 6 Watch calls, 3 from one address."""
+    """A server of a health service that allows 6 Watch calls, 3 from one address."""
 
     def __init__(self, address: str, health: Health, channels: AsyncExitStack) -> None:
         self.address = address
@@ -34,14 +34,14 @@ class Running:
         self._channels = channels
 
     async def connect(self) -> Any:
-        """Return a stub that has a connection of its own."""
+        """Return a stub with its own connection."""
         options = (("grpc.use_local_subchannel_pool", 1),)
         channel = grpc.aio.insecure_channel(self.address, options=options)
         await self._channels.enter_async_context(channel)
         return health_pb2_grpc.HealthStub(channel)
 
     async def ask(self, name: str) -> str:
-        """Return what Check says of a name."""
+        """Return the status that Check returns for a name."""
         stub = await self.connect()
         response = await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=_PATIENCE)
         return name_of(response)
@@ -49,7 +49,7 @@ class Running:
 
 @asynccontextmanager
 async def serve(max_watches: int) -> AsyncIterator[Running]:
-    """Run a server with room for so many Watch calls."""
+    """Run a server that allows `max_watches` Watch calls."""
     health = Health(_SERVICES, max_watches)
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
     service: Any = HEALTH_SERVICE
@@ -64,40 +64,40 @@ async def serve(max_watches: int) -> AsyncIterator[Running]:
 
 @pytest.fixture
 async def running() -> AsyncIterator[Running]:
-    """A server of a health service with room for 6 Watch calls."""
+    """A server of a health service that allows 6 Watch calls."""
     async with serve(6) as server:
         yield server
 
 
 def watch(stub: Any, name: str = "readiness") -> Any:
-    """Return a call that gives the status of a name whenever it changes."""
+    """Return a call that yields the status of a name whenever it changes."""
     return stub.Watch(health_pb2.HealthCheckRequest(service=name), timeout=_PATIENCE)
 
 
 def name_of(response: Any) -> str:
-    """Return the name of the status that a response has."""
+    """Return the name of a response's status."""
     return health_pb2.HealthCheckResponse.ServingStatus.Name(response.status)
 
 
 async def status(call: Any) -> str:
-    """Return the next status that a watch gives."""
+    """Return the next status of a watch."""
     return name_of(await call.read())
 
 
 async def refused(call: Any) -> Refusal:
-    """Return how a watch is refused."""
+    """Return the status code and text with which a watch is refused."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call.read()
     return refusal_of(caught.value)
 
 
 async def send_watch(peer: SilentPeer, name: str = "readiness") -> None:
-    """Have a peer that takes nothing watch a name."""
+    """Start a watch by a peer that reads nothing."""
     await peer.call(_WATCH, health_pb2.HealthCheckRequest(service=name).SerializeToString())
 
 
 async def test_each_name_has_a_status(running: Running) -> None:
-    """`liveness` is always SERVING, all other names follow readiness, others are NOT_FOUND."""
+    """`liveness` is always SERVING, other names follow readiness, unknown ones are NOT_FOUND."""
     following = ("", "readiness", *_SERVICES)
     assert [await running.ask(name) for name in following] == ["NOT_SERVING"] * 3
     assert await running.ask("liveness") == "SERVING"
@@ -109,7 +109,7 @@ async def test_each_name_has_a_status(running: Running) -> None:
 
 
 async def test_list_has_every_name(running: Running) -> None:
-    """The method that the health contract gained last answers with the same statuses as Check."""
+    """List, the newest method of the health contract, returns the same statuses as Check."""
     types: Any = health_pb2.DESCRIPTOR.message_types_by_name
     request = GetMessageClass(types["HealthListRequest"])()
     response = await (await running.connect()).List(request, timeout=_PATIENCE)
@@ -123,7 +123,7 @@ async def test_list_has_every_name(running: Running) -> None:
 
 
 async def test_a_watch_gives_each_change(running: Running) -> None:
-    """It begins with the status of now and goes on with each that follows."""
+    """A watch begins with the current status and continues with each change."""
     watching = watch(await running.connect())
     assert await status(watching) == "NOT_SERVING"
     for ready, word in ((True, "SERVING"), (False, "NOT_SERVING")):
@@ -132,7 +132,7 @@ async def test_a_watch_gives_each_change(running: Running) -> None:
 
 
 async def test_a_watch_of_an_unknown_name_stays_open(running: Running) -> None:
-    """It is told SERVICE_UNKNOWN, as the contract says, and is ended with the others."""
+    """The watch gets SERVICE_UNKNOWN, as the contract says, and ends with the others."""
     watching = watch(await running.connect(), "unheard.of")
     assert await status(watching) == "SERVICE_UNKNOWN"
     running.health.set_ready(True)
@@ -142,7 +142,7 @@ async def test_a_watch_of_an_unknown_name_stays_open(running: Running) -> None:
 
 
 async def test_a_watcher_that_takes_nothing_delays_nobody(running: Running) -> None:
-    """Changes reach all others at once, and its own call ends with the server's."""
+    """Changes reach all others at once, and the call itself ends with the server's."""
     watching = watch(await running.connect())
     assert await status(watching) == "NOT_SERVING"
     async with silent_peer(running.address) as peer:
@@ -159,7 +159,7 @@ async def test_a_watcher_that_takes_nothing_delays_nobody(running: Running) -> N
 
 
 async def test_the_last_status_comes_before_the_end(running: Running) -> None:
-    """Who watches is told NOT_SERVING even if the end follows at once."""
+    """A watch gets NOT_SERVING even if the server ends it directly afterwards."""
     running.health.set_ready(True)
     watching = watch(await running.connect())
     assert await status(watching) == "SERVING"
@@ -171,7 +171,7 @@ async def test_the_last_status_comes_before_the_end(running: Running) -> None:
 
 
 async def test_watches_are_bounded_by_connection() -> None:
-    """The seventeenth on a connection is refused; another connection is served."""
+    """The seventeenth watch on a connection is refused; another connection is served."""
     async with serve(100) as running:
         stub = await running.connect()
         watching = [watch(stub) for _ in range(16)]
@@ -186,7 +186,7 @@ async def test_watches_are_bounded_by_connection() -> None:
 
 
 async def test_watches_are_bounded_by_address(running: Running) -> None:
-    """No address has more than half, over all its connections, and an end makes room again."""
+    """No address has more than half of the watches over all its connections; an end frees one."""
     watching = [watch(await running.connect()) for _ in range(3)]
     for call in watching:
         await status(call)
@@ -198,7 +198,7 @@ async def test_watches_are_bounded_by_address(running: Running) -> None:
 
 
 async def test_watches_of_clients_that_left_are_given_back(running: Running) -> None:
-    """A connection that breaks takes its watches with it, written to or not."""
+    """A connection that breaks ends its watches, whether they were written to or not."""
     async with silent_peer(running.address) as peer:
         for _ in range(3):
             await send_watch(peer)
@@ -220,8 +220,8 @@ async def test_a_watcher_that_leaves_is_no_failure(running: Running) -> None:
     assert not [record for record in logged if record["log_level"] == "error"]
 
 
-async def test_what_a_watch_holds_is_bounded(running: Running) -> None:
-    """A name longer than any service's is refused, since the request stays as long as its call."""
+async def test_the_request_of_a_watch_is_bounded(running: Running) -> None:
+    """A name longer than any service's is refused, as the request lives as long as its call."""
     refusal = await refused(watch(await running.connect(), "x" * 600))
     assert refusal.fields == ["service"]
     assert running.health.watches == 0

@@ -1,4 +1,4 @@
-"""Openings: a request is opened once for each caller, for as long as that stays right."""
+"""Tests that resume points are cached for each caller for as long as they are valid."""
 
 from __future__ import annotations
 
@@ -22,31 +22,33 @@ _LIFETIME = 600.0
 
 @dataclass
 class Opened:
-    """Openings over a preparation, at a time that is set; each call opens a request."""
+    """A cache of resume points over a query preparer, with a clock that the test sets."""
 
     now: float = 1_000.0
     prepared: Prepared = field(default_factory=Prepared)
 
     def __post_init__(self) -> None:
-        sealer = PageTokenCipher([TokenKey("k", bytes(32))], _LIFETIME, now=lambda: self.now)
-        self.tokens = PageTokens(sealer, now=lambda: self.now)
-        self.openings = ResumePointCache(
+        cipher = PageTokenCipher([TokenKey("k", bytes(32))], _LIFETIME, now=lambda: self.now)
+        self.tokens = PageTokens(cipher, now=lambda: self.now)
+        self.resume_points = ResumePointCache(
             self.prepared.preparation, self.tokens, now=lambda: self.now
         )
 
     async def __call__(self, request: PageRequest, caller: Principal = _CALLER) -> ResumePoint:
-        """Open a request."""
-        return self.openings.known(request, caller) or await self.openings.open(request, caller)
+        """Return the resume point of a request."""
+        return self.resume_points.known(request, caller) or await self.resume_points.open(
+            request, caller
+        )
 
 
 @pytest.fixture
 def opened() -> Opened:
-    """Openings that have opened nothing yet."""
+    """An empty cache of resume points."""
     return Opened()
 
 
 def request(token: str = "") -> PageRequest:
-    """Return a request for a page of one user's events, as it is remembered."""
+    """Return a request for a page of one user's events, as the decoder caches it."""
     spec = query_spec("events", "user_id = :u", parameters={"u": "u-1"})
     read = REQUEST_DECODERS["Query"](QueryRequest(query=spec, page_token=token))
     assert isinstance(read, PageRequest)
@@ -54,7 +56,7 @@ def request(token: str = "") -> PageRequest:
 
 
 async def test_a_request_is_opened_once_for_each_caller(opened: Opened) -> None:
-    """Another principal's opening, and with it the tokens that follow it, is its own."""
+    """Each principal has its own resume point, and its own page tokens."""
     asked = request()
     first = await opened(asked)
     assert await opened(asked) is first
@@ -62,19 +64,19 @@ async def test_a_request_is_opened_once_for_each_caller(opened: Opened) -> None:
     assert await opened(asked, replace(_CALLER, name="other")) is not first
 
 
-async def test_what_is_remembered_is_refused_with_the_grant(opened: Opened) -> None:
-    """Nothing that a caller once could read is opened by what was remembered then."""
+async def test_a_cached_resume_point_ends_with_the_grant(opened: Opened) -> None:
+    """A cached resume point gives no access after the caller lost its grant."""
     asked = request()
     await opened(asked)
     with pytest.raises(PermissionDenied):
         await opened(asked, replace(_CALLER, grants=(Grant("others"),)))
     fewer = Grant("events", frozenset({"user_id", "at"}))
-    narrowed = await opened(asked, replace(_CALLER, grants=(fewer,)))
-    assert narrowed.prepared.plan.table.config.attributes is not None
+    restricted = await opened(asked, replace(_CALLER, grants=(fewer,)))
+    assert restricted.prepared.plan.table.config.attributes is not None
 
 
 async def test_a_changed_table_is_opened_anew(opened: Opened) -> None:
-    """A plan for the table as it was is of no use."""
+    """A cached plan for the earlier schema is not used."""
     asked = request()
     first = await opened(asked)
     opened.prepared.describer.sort = "seq"
@@ -83,20 +85,20 @@ async def test_a_changed_table_is_opened_anew(opened: Opened) -> None:
 
 
 async def test_a_token_opens_until_the_moment_it_expires(opened: Opened) -> None:
-    """Having opened before does not make it live longer."""
+    """Earlier use does not extend the lifetime of a token."""
     begun = await opened(request())
     asked = request(opened.tokens.seal(begun, _CALLER, b"[1]", 7))
-    place = await opened(asked)
-    assert (place.at, place.returned) == (b"[1]", 7)
+    index = await opened(asked)
+    assert (index.at, index.returned) == (b"[1]", 7)
     opened.now += _LIFETIME - 1
-    assert await opened(asked) is place
+    assert await opened(asked) is index
     opened.now += 1
     with pytest.raises(PreconditionFailed, match="expired"):
         await opened(asked)
 
 
 async def test_a_token_is_not_opened_for_another_principal(opened: Opened) -> None:
-    """Whoever it was opened for before."""
+    """A token is refused for another principal, even after its owner has used it."""
     begun = await opened(request())
     asked = request(opened.tokens.seal(begun, _CALLER, b"[1]", 7))
     await opened(asked)
@@ -105,7 +107,7 @@ async def test_a_token_is_not_opened_for_another_principal(opened: Opened) -> No
 
 
 async def test_many_callers_of_one_request_take_bounded_memory(opened: Opened) -> None:
-    """Principals come and go."""
+    """The number of cached resume points of one request is bounded."""
     asked = request()
     for number in range(100):
         await opened(asked, replace(_CALLER, name=f"caller-{number}"))

@@ -1,4 +1,4 @@
-"""Planning time: what parsing and planning takes is charged, and refused when it is used up."""
+"""Tests that the time of parsing and planning is charged, and refused when it is used up."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def limits(clock: Clock) -> PlanningTimeLimits:
-    """Limits of which nothing has been used: a quarter of each second, a second at once."""
+    """Unused limits: a quarter of each second, one second at once."""
     free = RateClass(1_000, planning_seconds_per_second=None)
     return PlanningTimeLimits({"default": _RATES, "free": free}, clock)
 
@@ -38,7 +38,7 @@ def limits(clock: Clock) -> PlanningTimeLimits:
 def test_a_principal_in_debt_waits_until_it_is_paid(
     limits: PlanningTimeLimits, clock: Clock
 ) -> None:
-    """Four seconds' worth may be used at once; the error says when the debt has come back."""
+    """Four seconds' worth may be used at once; the error says when the debt is paid."""
     limits.charge(principal(), 1.0)
     limits.check(principal())
     limits.charge(principal(), 0.5)
@@ -51,11 +51,11 @@ def test_a_principal_in_debt_waits_until_it_is_paid(
     limits.check(principal())
     clock.now += 3_600
     limits.charge(principal(), 1.0)
-    limits.check(principal())  # what has not been used does not add up
+    limits.check(principal())  # unused time does not add up
 
 
 def test_a_class_may_have_no_limit(limits: PlanningTimeLimits) -> None:
-    """What its principals use is counted all the same."""
+    """The usage of principals without a limit is counted, too."""
     limits.charge(principal("r", "free"), 100.0)
     limits.check(principal("r", "free"))
     assert dict(limits.seconds()) == {"r": 100.0}
@@ -63,7 +63,7 @@ def test_a_class_may_have_no_limit(limits: PlanningTimeLimits) -> None:
 
 @pytest.mark.parametrize("share", [0, 0.0001, 1.1, -1])
 def test_a_share_is_a_part_of_a_second(share: float) -> None:
-    """More than all of the loop cannot be given away, nor less than a thousandth."""
+    """A share is at most the whole of the event loop's time, and at least a thousandth."""
     with pytest.raises(ValueError, match=r"must be 0\.001 to 1"):
         RateClass(1, planning_seconds_per_second=share)
 
@@ -75,7 +75,7 @@ def _burn(seconds: float) -> None:
 
 
 def test_work_is_charged_by_the_processor_time_it_takes(limits: PlanningTimeLimits) -> None:
-    """Failed work as well; when nothing is left, none is done."""
+    """Failed work is charged as well; when nothing is left, no work is done."""
     work = PlanningWork(limits, InlineExecutor())
 
     def fail() -> None:
@@ -91,7 +91,7 @@ def test_work_is_charged_by_the_processor_time_it_takes(limits: PlanningTimeLimi
 
 
 async def test_large_queries_are_planned_in_a_thread(limits: PlanningTimeLimits) -> None:
-    """The loop serves others meanwhile; what is set aside is replaced by what it took."""
+    """The loop serves other calls meanwhile; the reserved time is replaced by the measured time."""
     with ThreadPoolExecutor(1) as thread:
         work = PlanningWork(limits, thread)
         own = threading.get_ident()
@@ -112,8 +112,8 @@ def _asking(number: int) -> QuerySpec:
     return query_spec("events", f"user_id = 'u-{number}'")
 
 
-async def test_remembered_plans_take_no_planning_time() -> None:
-    """In debt, a principal is refused new queries and goes on with those that are remembered."""
+async def test_cached_plans_take_no_planning_time() -> None:
+    """A principal in debt is refused new queries and may use cached plans."""
     prepare = Prepared(rates=_RATES)
     known = await prepare(_asking(1))
     prepare.limits.charge(principal("reports"), 5.0)
@@ -128,13 +128,13 @@ async def test_remembered_plans_take_no_planning_time() -> None:
 
 
 async def test_a_call_that_has_begun_is_planned_to_its_end() -> None:
-    """Parsing it may use up what was left; it is not refused for that, nor begun in vain."""
+    """Parsing may use up the rest of the time; the call is then planned all the same."""
     prepare = Prepared(rates=_RATES)
     await prepare(_asking(1))
     spent = dict(prepare.limits.seconds())["reports"]
     prepare.limits.charge(principal("reports"), 0.9999 - spent)
-    terms = " AND ".join(f"a{n}=1" for n in range(300))
-    await prepare(query_spec("events", f"user_id = 'u-1' AND {terms}"))
+    conditions = " AND ".join(f"a{n}=1" for n in range(300))
+    await prepare(query_spec("events", f"user_id = 'u-1' AND {conditions}"))
     with pytest.raises(RateLimited):
         await prepare(_asking(2))
     prepare.limits.check(principal("reports"), begun=True)

@@ -1,4 +1,4 @@
-"""Preparation: queries are planned once, and remembered within bounds."""
+"""Tests that queries are planned once and cached within bounds."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ class Described:
         )
 
     async def list_names(self) -> Sequence[str]:
-        """Name no table."""
+        """Return no names."""
         return []
 
 
 @dataclass
 class Prepared:
-    """A preparation and what is below it."""
+    """A query preparer and the objects that it uses."""
 
     describer: Described = field(default_factory=Described)
     rates: RateClass = _UNLIMITED
@@ -83,14 +83,14 @@ class Prepared:
         self.preparation = QueryPreparer(self.catalog, work)
 
     async def __call__(self, spec: QuerySpec, *grants: Grant) -> PreparedQuery:
-        """Prepare a query, for a caller with these grants if any are given."""
+        """Prepare a query, for a caller with the given grants if there are any."""
         caller = replace(_CALLER, grants=grants) if grants else _CALLER
         return await self.preparation.prepare(RawQuerySpec.of(spec), caller, ())
 
 
 @pytest.fixture
 def prepare() -> Prepared:
-    """A preparation that has prepared nothing yet."""
+    """A query preparer with an empty cache."""
     return Prepared()
 
 
@@ -100,7 +100,7 @@ def of(user: str) -> QuerySpec:
 
 
 async def test_a_query_is_planned_once(prepare: Prepared) -> None:
-    """The same bytes get the same plan, other bytes another."""
+    """Equal bytes get the same plan, other bytes another one."""
     first = await prepare(of("u-1"))
     assert await prepare(of("u-1")) is first
     assert await prepare(of("u-2")) is not first
@@ -108,7 +108,7 @@ async def test_a_query_is_planned_once(prepare: Prepared) -> None:
 
 
 async def test_a_changed_table_is_planned_for_anew(prepare: Prepared) -> None:
-    """Plans are remembered under the catalog's version."""
+    """Plans are cached under the catalog's version."""
     first = await prepare(of("u-1"))
     await prepare.catalog.refresh()
     assert await prepare(of("u-1")) is first
@@ -117,11 +117,11 @@ async def test_a_changed_table_is_planned_for_anew(prepare: Prepared) -> None:
     second = await prepare(of("u-1"))
     assert second is not first
     assert second.plan.path.key.sort[0].name == "seq"
-    assert second.identity == first.identity  # tokens of the same question stay good
+    assert second.identity == first.identity  # tokens of the same query stay valid
 
 
-async def test_a_large_query_is_not_remembered(prepare: Prepared) -> None:
-    """Thousands of megabytes of parameters would be too much to keep."""
+async def test_a_large_query_is_not_cached(prepare: Prepared) -> None:
+    """Caching thousands of megabytes of parameters would take too much memory."""
     large = query_spec("events", "user_id = 'u-1' AND note = :n", parameters={"n": "n" * 10_000})
     first = await prepare(large)
     assert await prepare(large) is not first
@@ -129,8 +129,8 @@ async def test_a_large_query_is_not_remembered(prepare: Prepared) -> None:
     assert len(prepare.preparation._plans) == 0
 
 
-async def test_few_long_queries_are_remembered_and_many_short_ones(prepare: Prepared) -> None:
-    """Bytes are bounded, so that no memory is filled by whoever asks ever new long ones."""
+async def test_few_long_queries_are_cached_and_many_short_ones(prepare: Prepared) -> None:
+    """The bytes are bounded, so that new long queries cannot fill the memory."""
     long = "u" * 3_500
     first = await prepare(of(long))
     assert await prepare(of(long)) is first
@@ -143,8 +143,8 @@ async def test_few_long_queries_are_remembered_and_many_short_ones(prepare: Prep
     assert await prepare(of("u-0")) is second
 
 
-async def test_mistakes_are_not_remembered(prepare: Prepared) -> None:
-    """Nor is the table looked at for them."""
+async def test_invalid_queries_are_not_cached(prepare: Prepared) -> None:
+    """An invalid query is not cached, and its table is not described."""
     for _ in range(2):
         with pytest.raises(InvalidRequest):
             await prepare(query_spec("events", "user_id ="))
@@ -152,33 +152,33 @@ async def test_mistakes_are_not_remembered(prepare: Prepared) -> None:
     assert len(prepare.preparation._plans) == 0
 
 
-async def test_permission_is_looked_at_every_time(prepare: Prepared) -> None:
-    """A plan that others have asked for opens no table."""
+async def test_permission_is_checked_every_time(prepare: Prepared) -> None:
+    """A plan that was cached for another caller gives no access to the table."""
     await prepare(of("u-1"))
     stranger = Principal("key-2", "stranger", frozenset({"reader"}), (Grant("flights"),), "default")
     with pytest.raises(PermissionDenied, match="events is not granted to stranger"):
         await prepare.preparation.prepare(RawQuerySpec.of(of("u-1")), stranger, ())
 
 
-async def test_what_is_wrong_besides_the_query_is_told_with_it(prepare: Prepared) -> None:
-    """Even if the query was good before."""
+async def test_violations_besides_the_query_are_reported_with_it(prepare: Prepared) -> None:
+    """All violations are reported, even if the query itself is valid and cached."""
     await prepare(of("u-1"))
-    mistakes = (FieldViolation("page_size", "must not be negative"),)
+    violations = (FieldViolation("page_size", "must not be negative"),)
     with pytest.raises(InvalidRequest) as caught:
-        await prepare.preparation.prepare(RawQuerySpec.of(of("u-1")), _CALLER, mistakes)
+        await prepare.preparation.prepare(RawQuerySpec.of(of("u-1")), _CALLER, violations)
     assert [violation.field for violation in caught.value.violations] == ["page_size"]
 
 
-async def test_a_place_is_sealed_once_a_minute(prepare: Prepared) -> None:
-    """The same page goes out with the same token; other places have theirs."""
+async def test_a_cursor_is_encrypted_once_a_minute(prepare: Prepared) -> None:
+    """The same page gets the same token within a minute; other cursors get other tokens."""
     clock = [0.0]
-    sealer = PageTokenCipher([TokenKey("k", bytes(32))], lifetime=600.0)
-    tokens = PageTokens(sealer, now=lambda: clock[0])
+    cipher = PageTokenCipher([TokenKey("k", bytes(32))], lifetime=600.0)
+    tokens = PageTokens(cipher, now=lambda: clock[0])
     prepared = await prepare(of("u-1"))
-    opening = ResumePoint(prepared)
+    resume_point = ResumePoint(prepared)
 
     def seal(at: bytes = b"[1]", returned: int = 1) -> str:
-        return tokens.seal(opening, _CALLER, at, returned)
+        return tokens.seal(resume_point, _CALLER, at, returned)
 
     first = seal()
     assert seal() == first
@@ -193,13 +193,13 @@ async def test_a_place_is_sealed_once_a_minute(prepare: Prepared) -> None:
 
 
 def ruled(text: str, *, as_filter: bool = False, attributes: Sequence[str] = ()) -> Grant:
-    """Return a grant of the events that a rule lets through."""
+    """Return a grant of the events that match a rule."""
     rule = RowRule(parse_expression(text, {}), as_filter)
     return Grant("events", frozenset(attributes) or None, rule)
 
 
 async def test_plans_are_shared_by_equal_grants_only(prepare: Prepared) -> None:
-    """By whom and under which pattern makes no difference; attributes and rule do."""
+    """The principal and the pattern make no difference; the attributes and the rule do."""
     plain, rule = Grant("*"), "user_id = 'u-1'"
     assert await prepare(of("u-1")) is await prepare(of("u-1"), plain)
     grants = [
@@ -220,8 +220,8 @@ async def test_plans_are_shared_by_equal_grants_only(prepare: Prepared) -> None:
     assert prepare.describer.asked == ["events"]
 
 
-async def test_a_token_is_good_under_one_rule(prepare: Prepared) -> None:
-    """Another one may read other partitions; without rules, tokens are what they always were."""
+async def test_a_token_is_valid_under_one_rule(prepare: Prepared) -> None:
+    """Another rule may read other partitions; without rules, the token's scope has no rule."""
     one, other = ruled("user_id IN ('u-1', 'u-2')"), ruled("user_id = 'u-1'")
     identities = [(await prepare(of("u-1"), grant)).identity for grant in (Grant("*"), one, other)]
     assert len(set(identities)) == 3
@@ -230,17 +230,17 @@ async def test_a_token_is_good_under_one_rule(prepare: Prepared) -> None:
 
 
 async def test_a_token_does_not_tell_how_long_a_hidden_key_is(prepare: Prepared) -> None:
-    """Where reads pass over hidden items, tokens of all places have one length, and open."""
-    sealer = PageTokenCipher([TokenKey("k", bytes(32))], lifetime=600.0)
-    tokens = PageTokens(sealer, now=lambda: 0.0)
-    places = [encode_cursor([{"at": {"S": "x" * length}}]) for length in (1, 40, 3_000)]
+    """Where reads skip hidden items, tokens of all cursors have one length and can be decrypted."""
+    cipher = PageTokenCipher([TokenKey("k", bytes(32))], lifetime=600.0)
+    tokens = PageTokens(cipher, now=lambda: 0.0)
+    cursors = [encode_cursor([{"at": {"S": "x" * length}}]) for length in (1, 40, 3_000)]
 
     async def sealed(grant: Grant) -> list[str]:
         prepared = await prepare(of("u-1"), grant)
-        found = [tokens.seal(ResumePoint(prepared), _CALLER, place, 1) for place in places]
-        for place, token in zip(places, found, strict=True):
+        found = [tokens.seal(ResumePoint(prepared), _CALLER, cursor, 1) for cursor in cursors]
+        for cursor, token in zip(cursors, found, strict=True):
             opened = tokens.open(token, "page_token", prepared, _CALLER)
-            assert (opened.prepared, opened.at, opened.returned) == (prepared, place, 1)
+            assert (opened.prepared, opened.at, opened.returned) == (prepared, cursor, 1)
         return found
 
     hiding = await sealed(ruled("tenant_id = 'acme'", as_filter=True))
@@ -250,7 +250,7 @@ async def test_a_token_does_not_tell_how_long_a_hidden_key_is(prepare: Prepared)
 
 
 async def test_a_grant_of_attributes_that_are_not_shown_is_none(prepare: Prepared) -> None:
-    """What a catalog hides cannot be granted."""
+    """A grant gives no attributes that the catalog hides."""
     declaration = CatalogConfig.model_validate({"tables": {"events": {"attributes": ["at"]}}})
     prepare.catalog.replace(declaration)
     with pytest.raises(PermissionDenied, match="no attribute of table events is granted"):
@@ -260,6 +260,6 @@ async def test_a_grant_of_attributes_that_are_not_shown_is_none(prepare: Prepare
 async def test_a_rule_that_does_not_fit_the_table_is_no_fault_of_the_callers(
     prepare: Prepared,
 ) -> None:
-    """It leaves as an internal error; the log says what is wrong."""
+    """The caller gets an internal error, and the log has the reason."""
     with pytest.raises(ConfigurationError, match="rule does not fit events: column 11: user_id"):
         await prepare(of("u-1"), ruled("user_id = 7"))

@@ -1,4 +1,4 @@
-"""What a request may hold: the work of reading and planning it, in counted steps."""
+"""Tests the bounds on requests, by counted steps of decoding and planning."""
 
 from __future__ import annotations
 
@@ -116,8 +116,8 @@ REFUSED: dict[str, tuple[Callable[[], QuerySpec], str, str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_what_takes_too_long_is_refused_before_it_does(name: str) -> None:
-    """A query of up to 1 MB is refused by name, whatever it holds."""
+async def test_expensive_requests_are_refused_early(name: str) -> None:
+    """A query of up to 1 MB is refused with a named reason, for any content."""
     make, field, words = REFUSED[name]
     spec, prepare = make(), Prepared()
     await prepare(query_spec("events", "user_id = 'u'"))
@@ -153,7 +153,7 @@ ACCEPTED: dict[str, Callable[[], QuerySpec]] = {
 
 
 @pytest.mark.parametrize("name", ACCEPTED)
-async def test_what_is_accepted_is_planned_in_bounded_work(name: str) -> None:
+async def test_accepted_queries_are_planned_in_bounded_work(name: str) -> None:
     """Planning grows with the length of a query, not with its square."""
     spec, prepare = ACCEPTED[name](), Prepared()
     await prepare(query_spec("events", "user_id = 'u'"))
@@ -163,21 +163,21 @@ async def test_what_is_accepted_is_planned_in_bounded_work(name: str) -> None:
 
 
 def test_unknown_fields_of_a_budget_are_few_violations() -> None:
-    """However many there are, those that are told are bounded, and the rest are counted."""
+    """A bounded number of unknown fields is reported, and the rest are counted."""
     data = QueryRequest(query=_asking("a = 1")).SerializeToString()
-    for count, told, words in ((3, 3, "has field 100"), (300_000, 1, "has 900000 bytes")):
+    for count, reported, words in ((3, 3, "has field 100"), (300_000, 1, "has 900000 bytes")):
         unknown = QueryRequest.FromString(data)
         unknown.budget.MergeFromString(_UNKNOWN * count)
         with counted_work() as work:
             request = REQUEST_DECODERS["Query"](unknown)
         assert isinstance(request, PageRequest)
-        assert len(request.violations) == told
+        assert len(request.violations) == reported
         assert words in request.violations[0].description
         assert work.calls < 1_000
 
 
-def test_violations_are_counted_when_they_are_too_many_to_be_told() -> None:
-    """The first ones are named, and the error says how many there are besides."""
+def test_violations_beyond_the_bound_are_counted() -> None:
+    """The first ones are named, and the error has the number of the others."""
     violations = Violations()
     for number in range(10_000):
         violations.add(f"field-{number}", "is wrong")
@@ -199,7 +199,7 @@ class _Details:
 
 
 def _decoder(readers: Mapping[str, Callable[[Any], object]], **how: Any) -> Callable[[bytes], Any]:
-    """Return what decodes requests of `Query`."""
+    """Return a function that decodes requests of `Query`."""
     handlers: Any = service_handler(QUERY_SERVICE, _Servicer, readers, is_kept, **how)
     decode = handlers.service(_Details(f"/{QUERY_SERVICE.full_name}/Query")).request_deserializer
     assert decode is not None
@@ -216,15 +216,15 @@ def _decoder(readers: Mapping[str, Callable[[Any], object]], **how: Any) -> Call
     ids=["many attributes", "large values", "many keys"],
 )
 def test_keys_are_refused_before_they_take_long(keys: list[Item]) -> None:
-    """The keys of a batch hold no more values together than those of a query."""
+    """The keys of a batch have no more values together than a query may have."""
     request = BatchGetItemsRequest(table="audit-events", keys=keys)
     with counted_work() as work, pytest.raises(InvalidRequest):
         parse_batch(request, make_table(), None, Violations())
     assert work.calls < _WORK_OF_A_REFUSAL
 
 
-def test_requests_are_remembered_within_bytes_and_not_if_they_are_mistaken() -> None:
-    """Equal requests are read once; what cannot be served is not kept for a next time."""
+def test_valid_requests_are_cached_within_bytes() -> None:
+    """Equal requests are decoded once; an invalid request is not cached."""
     reads: list[QueryRequest] = []
 
     def read(request: QueryRequest) -> object:
@@ -245,15 +245,15 @@ def test_requests_are_remembered_within_bytes_and_not_if_they_are_mistaken() -> 
     decode(data[0])
     assert len(reads) == 1  # the first is not
     reads.clear()
-    mistaken = QueryRequest(query=_asking("a = 1"), page_size=-1).SerializeToString()
-    decode(mistaken)
-    decode(mistaken)
+    invalid = QueryRequest(query=_asking("a = 1"), page_size=-1).SerializeToString()
+    decode(invalid)
+    decode(invalid)
     assert len(reads) == 2
 
 
 @pytest.mark.parametrize("size", [4_096, 4_097])
 def test_a_request_of_names_is_refused_by_its_size(size: int) -> None:
-    """What has more bytes than its method needs is refused before it is decoded."""
+    """A request with more bytes than its method needs is refused before it is decoded."""
     decode = _decoder({}, max_bytes=4_096)
     data = QueryRequest(page_token="x" * (size - 3)).SerializeToString()
     assert len(data) == size

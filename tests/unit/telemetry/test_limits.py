@@ -1,4 +1,4 @@
-"""Metrics of limits: how much is used, and what becomes of questions to the store."""
+"""Tests of the metrics of limits: the used share, and the outcomes of operations on the store."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None
     return registry.get_sample_value(f"dynamodb_processor_rate_limit_{name}", labels)
 
 
-def test_the_used_part_of_limits_is_told() -> None:
-    """Of calls as the window slides, of read units as they come back, each principal apart."""
+def test_the_used_share_of_limits_is_exported() -> None:
+    """Calls follow the sliding window, read units their refill, separately for each principal."""
     clock = Clock()
     classes = {
         "default": RateClass(
@@ -69,8 +69,8 @@ def test_the_used_part_of_limits_is_told() -> None:
     assert value(registry, "read_units_used", principal="p", table="t") == pytest.approx(0.25)
 
 
-async def test_what_becomes_of_questions_is_counted() -> None:
-    """By operation and outcome; and the state of the breaker, which they open."""
+async def test_outcomes_of_store_operations_are_counted() -> None:
+    """Operations are counted by outcome, and the state of the breaker is exported."""
 
     async def answer() -> int:
         return 1
@@ -79,19 +79,19 @@ async def test_what_becomes_of_questions_is_counted() -> None:
         raise StoreError("unreachable")
 
     registry = CollectorRegistry()
-    asking = GuardedStore(CircuitBreaker(LIMIT_STORE_BREAKER, Clock(), lambda: 0.0), 1.0)
-    SharedLimitMetrics(registry, asking)
+    guard = GuardedStore(CircuitBreaker(LIMIT_STORE_BREAKER, Clock(), lambda: 0.0), 1.0)
+    SharedLimitMetrics(registry, guard)
     assert value(registry, "breaker_state") == 0
-    assert await asking.call("calls", answer) == 1
-    asking.outcomes["calls", "done"] += 1
+    assert await guard.call("calls", answer) == 1
+    guard.outcomes["calls", "done"] += 1
     for _ in range(2):
         with pytest.raises(StoreError):
-            await asking.call("read_units", fail)
+            await guard.call("read_units", fail)
     assert value(registry, "operations_total", operation="calls", outcome="done") == 1
-    told = value(registry, "operations_total", operation="read_units", outcome="unreachable")
-    assert told == 1
-    told = value(
+    exported = value(registry, "operations_total", operation="read_units", outcome="unreachable")
+    assert exported == 1
+    exported = value(
         registry, "operations_total", operation="read_units", outcome="rejected_by_breaker"
     )
-    assert told == 1
+    assert exported == 1
     assert value(registry, "breaker_state") == 2

@@ -1,4 +1,4 @@
-"""The writer of log lines: it never waits for its file, never fails, and tells what it dropped."""
+"""Tests of the log writer, which never waits for its file or fails, and reports dropped lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PATIENCE = 120.0  # seconds, which only a writer that hangs reaches
 
 
 class File:
-    """A file that takes bytes only while `takes` says so, at most 700 at a time."""
+    """A file that takes bytes only while `takes` is set, at most 700 at a time."""
 
     def __init__(self) -> None:
         self.taken = b""
@@ -37,7 +37,7 @@ class File:
         return len(part)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing, as the file has no buffer."""
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def writer(file: File) -> Iterator[LogWriter]:
 
 
 def test_lines_are_written_whole_and_in_order(file: File, writer: LogWriter) -> None:
-    """Whatever part of a write the file takes."""
+    """Lines are complete even if the file takes only a part of each write."""
     file.open.set()
     lines = [b"%d %s" % (number, _LINE) for number in range(100)]
     for line in lines:
@@ -70,7 +70,7 @@ def test_lines_are_written_whole_and_in_order(file: File, writer: LogWriter) -> 
 
 
 def test_a_file_that_hangs_holds_nobody_up(file: File, writer: LogWriter) -> None:
-    """What does not fit the queue is dropped, and the file is told how much once it goes on."""
+    """Lines beyond the queue's bound are dropped; the file later gets their number."""
     for _ in range(_QUEUE + 50):
         writer.write(_LINE)
     writer.write(_LINE * 3, 3)
@@ -99,23 +99,23 @@ def test_a_file_that_fails_is_tried_again(file: File, writer: LogWriter, number:
 
 
 def test_the_end_does_not_wait_for_a_file_that_hangs(file: File, writer: LogWriter) -> None:
-    """Its thread is left behind, and later lines are dropped."""
+    """The thread is left behind, and later lines are dropped."""
     writer.write(b"first\n")
     writer.close(0.01)
     writer.write(b"second\n")
     assert writer.dropped == 1
 
 
-def test_the_end_writes_what_waits(file: File, writer: LogWriter) -> None:
-    """In the time that it has."""
+def test_the_end_writes_queued_lines(file: File, writer: LogWriter) -> None:
+    """The writer writes the queued lines within the time that it has."""
     file.open.set()
     writer.write(b"first\n")
     writer.close(_PATIENCE)
     assert file.taken == b"first\n"
 
 
-def test_without_a_file_all_is_dropped() -> None:
-    """As when standard error was closed before the process began."""
+def test_without_a_file_all_lines_are_dropped() -> None:
+    """Lines are dropped if standard error was closed before the process began."""
     writer = LogWriter(None, lambda count: b"")
     writer.write(b"first\nsecond\n", 2)
     assert writer.dropped == 2
@@ -125,7 +125,7 @@ def test_without_a_file_all_is_dropped() -> None:
 def test_without_a_thread_lines_are_dropped(
     monkeypatch: pytest.MonkeyPatch, file: File, writer: LogWriter
 ) -> None:
-    """A machine that has no thread left at the moment may have one for the next line."""
+    """A machine without a free thread at the moment may have one for the next line."""
     file.open.set()
 
     def refuse(_: threading.Thread) -> None:
@@ -141,7 +141,7 @@ def test_without_a_thread_lines_are_dropped(
 
 
 def test_a_collected_object_may_log_while_its_thread_logs(file: File) -> None:
-    """A destructor runs wherever memory is asked for, with whatever locks are held there."""
+    """A destructor may run at any allocation, while its thread holds any lock."""
     file.open.set()
     writer: LogWriter
 
@@ -158,7 +158,7 @@ def test_a_collected_object_may_log_while_its_thread_logs(file: File) -> None:
 
 
 def test_a_file_of_python_is_written_to() -> None:
-    """One that takes all at once."""
+    """A file that takes all bytes at once gets the line."""
     file = io.BytesIO()
     writer = LogWriter(file, lambda count: b"")
     writer.write(b"first\n")

@@ -1,4 +1,4 @@
-"""Logs: their form, and what does not get into them."""
+"""Tests of the form of logs, and that secrets do not get into them."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from tests.support.running import eventually
 
 
 class Bytes(io.BytesIO):
-    """Bytes that count how often they were flushed."""
+    """A buffer that counts its flushes."""
 
     flushes = 0
 
     def flush(self) -> None:
-        """Count."""
+        """Count the flush."""
         self.flushes += 1
 
 
 @dataclass(eq=False)
 class StandardError:
-    """What stands in for standard error: text and bytes end up in one place."""
+    """A stand-in for standard error that collects text and bytes in one place."""
 
     buffer: Bytes = field(default_factory=Bytes)
 
@@ -48,15 +48,15 @@ class StandardError:
         return self.buffer.write(text.encode())
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing, as there is no buffer."""
 
     def isatty(self) -> bool:
-        """No terminal."""
+        """Return that it is no terminal."""
         return False
 
     @property
     def text(self) -> str:
-        """What was written."""
+        """The written text."""
         flush_logs()
         return self.buffer.getvalue().decode()
 
@@ -72,7 +72,7 @@ Configure = Callable[..., StandardError]
 
 @pytest.fixture
 def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
-    """A function that sets logging up and returns where lines go."""
+    """A function that configures logging and returns the stand-in for standard error."""
 
     def start(log_format: Any = "json", level: str = "INFO") -> StandardError:
         output = StandardError()
@@ -87,7 +87,7 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
 
 
 def test_a_json_line_is_for_machines(configure: Configure) -> None:
-    """Level, time in UTC, what was said, and during a call its request's id."""
+    """A line has the level, the time in UTC, the event and, during a call, the request id."""
     output = configure()
 
     def serve() -> None:
@@ -108,7 +108,7 @@ def test_a_json_line_is_for_machines(configure: Configure) -> None:
 
 
 def test_a_console_line_is_for_people(configure: Configure) -> None:
-    """Without colours where there is no terminal."""
+    """A line has no colours where there is no terminal."""
     output = configure("console")
     structlog.get_logger().warning("table_missing", table="events")
     assert "table_missing" in output.text
@@ -118,7 +118,7 @@ def test_a_console_line_is_for_people(configure: Configure) -> None:
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_a_traceback_shows_no_local_variables(configure: Configure, log_format: str) -> None:
-    """They may be keys, parameters or items."""
+    """Local variables may be keys, parameters or items."""
     output = configure(log_format)
     secret = "terces-yrev"[::-1]  # so that the source line in the traceback does not show it
 
@@ -136,7 +136,7 @@ def test_a_traceback_shows_no_local_variables(configure: Configure, log_format: 
 
 
 async def test_the_level_is_the_least_that_is_logged(configure: Configure) -> None:
-    """The access log, which is INFO, can be turned off by it."""
+    """Lines below the level are not logged, which can turn off the access log, at INFO."""
     output = configure(level="WARNING")
     get_access_log().write({})
     assert output.text == ""
@@ -145,7 +145,7 @@ async def test_the_level_is_the_least_that_is_logged(configure: Configure) -> No
 
 
 async def test_access_lines_of_a_moment_are_written_together(configure: Configure) -> None:
-    """A write costs more than a line; none is held back for long."""
+    """One write costs more than one line; no line is held back for long."""
     output = configure()
     log = get_access_log()
     for number in range(100):
@@ -159,7 +159,7 @@ async def test_access_lines_of_a_moment_are_written_together(configure: Configur
     assert output.buffer.flushes == 2
 
 
-async def test_access_lines_say_what_other_lines_say(configure: Configure) -> None:
+async def test_access_lines_have_the_form_of_other_lines(configure: Configure) -> None:
     """The short way gives the same form: event, level, request id, time."""
     output = configure()
     set_request_id("r-1")
@@ -172,7 +172,7 @@ async def test_access_lines_say_what_other_lines_say(configure: Configure) -> No
 
 
 def test_other_libraries_records_go_the_same_way(configure: Configure) -> None:
-    """In the same form, with their logger's name and their traceback."""
+    """Records of other libraries have the same form, with their logger's name and traceback."""
     output = configure()
     record = logging.LogRecord(
         "botocore.retries", logging.WARNING, __file__, 1, "slow %s", ("down",), None
@@ -187,8 +187,8 @@ def test_other_libraries_records_go_the_same_way(configure: Configure) -> None:
     )
 
 
-def test_what_json_does_not_know_is_logged_as_text(configure: Configure) -> None:
-    """A log line must never fail."""
+def test_values_unknown_to_json_are_logged_as_text(configure: Configure) -> None:
+    """A value that JSON cannot express must not make a log line fail."""
     output = configure()
     structlog.get_logger().info("odd", value={1, 2}, error=ValueError("x"))
     assert output.record["error"] == "x"
@@ -196,7 +196,7 @@ def test_what_json_does_not_know_is_logged_as_text(configure: Configure) -> None
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_nothing_that_is_logged_fails(configure: Configure, log_format: str) -> None:
-    """Neither half a surrogate pair, nor a key that is no text, nor a failing `__str__`."""
+    """Half a surrogate pair, a key that is no text and a failing `__str__` raise nothing."""
 
     class Odd:
         def __str__(self) -> str:
@@ -210,7 +210,7 @@ def test_nothing_that_is_logged_fails(configure: Configure, log_format: str) -> 
 
 
 def test_a_console_line_does_nothing_to_a_terminal(configure: Configure) -> None:
-    """Control characters of callers or DynamoDB, in fields and in tracebacks, are written out."""
+    """Control characters of callers or DynamoDB are escaped, in fields and in tracebacks."""
     output = configure("console")
     hostile = "a\x1b[2Jb\rc\x9bd\u202ee\x00f\x7f\nforged"
     try:
@@ -224,7 +224,7 @@ def test_a_console_line_does_nothing_to_a_terminal(configure: Configure) -> None
 
 
 def test_a_library_record_whose_arguments_do_not_fit_is_logged(configure: Configure) -> None:
-    """The mistake is somebody else's, and must not become a failed call."""
+    """An error in another library's log call must not make a call fail."""
     output = configure()
     record = logging.LogRecord("lib", logging.ERROR, __file__, 1, "%d of %s", ("x",), None)
     _Forwarding(level=logging.WARNING).handle(record)

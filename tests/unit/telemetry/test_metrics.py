@@ -1,4 +1,4 @@
-"""Metrics: what is counted, and where it is served."""
+"""Tests of the metrics: their values, and the server that exports them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.unit.dynamodb.scripted_client import EVENTS, THROTTLED, Script
 
 @pytest.fixture
 def registry() -> CollectorRegistry:
-    """A registry of the test's own."""
+    """A new registry."""
     return CollectorRegistry()
 
 
@@ -36,7 +36,7 @@ def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None
 
 
 def test_calls_are_counted_in_and_out(registry: CollectorRegistry) -> None:
-    """By method, and by the code with which they end."""
+    """Calls are counted by method, and by the code with which they end."""
     metrics = CallMetrics(registry)
     metrics.started("/Query")
     metrics.started("/Query")
@@ -50,8 +50,8 @@ def test_calls_are_counted_in_and_out(registry: CollectorRegistry) -> None:
     assert value(registry, "call_seconds_bucket", method="/Query", le="0.005") == 1
 
 
-def test_what_reading_took_is_counted_by_table(registry: CollectorRegistry) -> None:
-    """Items whether read or cached, the rest only where DynamoDB was asked."""
+def test_the_cost_of_reads_is_counted_by_table(registry: CollectorRegistry) -> None:
+    """Items count whether read or cached, the other figures only for requests to DynamoDB."""
     metrics = CallMetrics(registry)
     metrics.read("events", "MISS", 10, 40)
     metrics.read("events", "HIT", 10, 0)
@@ -65,10 +65,10 @@ def test_what_reading_took_is_counted_by_table(registry: CollectorRegistry) -> N
     assert value(registry, "principal_read_units_total", principal="reports") == 1.5
 
 
-async def test_requests_to_dynamodb_are_counted_by_what_became_of_them(
+async def test_requests_to_dynamodb_are_counted_by_outcome(
     registry: CollectorRegistry,
 ) -> None:
-    """Those that failed as well, which no caller's statistics show."""
+    """Failed requests count as well, which no caller's statistics show."""
     script = Script([THROTTLED])
     backend = script.backend(jitter=0.0)
     BackendMetrics(registry, backend)
@@ -80,7 +80,7 @@ async def test_requests_to_dynamodb_are_counted_by_what_became_of_them(
 
 
 async def test_breakers_show_their_state(registry: CollectorRegistry) -> None:
-    """And whom they turned away."""
+    """The state of breakers and the number of rejected requests are exported."""
     script = Script([THROTTLED] * 99)
     backend = script.backend(attempts=1, breaks_at=10)
     BackendMetrics(registry, backend)
@@ -92,8 +92,8 @@ async def test_breakers_show_their_state(registry: CollectorRegistry) -> None:
     assert value(registry, "open_partition_breakers") == 0
 
 
-def test_a_watched_value_is_read_when_it_is_scraped(registry: CollectorRegistry) -> None:
-    """So that nothing has to be told of its changes."""
+def test_a_gauge_is_read_when_it_is_scraped(registry: CollectorRegistry) -> None:
+    """The owner of a value need not report its changes."""
     pages = [1]
     register_gauge(registry, "cached_pages", "Cached pages.", lambda: len(pages))
     pages.append(2)
@@ -101,7 +101,7 @@ def test_a_watched_value_is_read_when_it_is_scraped(registry: CollectorRegistry)
 
 
 def test_metrics_are_served_over_http_for_a_while(registry: CollectorRegistry) -> None:
-    """On a port of their own, which is closed with the `with`."""
+    """Metrics have their own port, which is closed at the end of the `with`."""
     register_gauge(registry, "cached_pages", "Cached pages.", lambda: 7)
     with MetricsServer(registry, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.port}/metrics"
@@ -111,8 +111,8 @@ def test_metrics_are_served_over_http_for_a_while(registry: CollectorRegistry) -
         urllib.request.urlopen(url, timeout=PATIENCE)
 
 
-def test_a_taken_port_is_an_operators_mistake(registry: CollectorRegistry) -> None:
-    """Told with the setting and the address."""
+def test_a_taken_port_is_a_configuration_error(registry: CollectorRegistry) -> None:
+    """The error names the setting and the address."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -127,7 +127,7 @@ def test_a_taken_port_is_an_operators_mistake(registry: CollectorRegistry) -> No
 def test_hung_scrapers_keep_nobody_from_scraping(
     registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who says nothing, half of something, or does not read, is cut off when patience ends."""
+    """A scraper that sends nothing or half a request, or does not read, is disconnected in time."""
     monkeypatch.setattr(metrics_server, "_SCRAPE_SECONDS", 2.0)
     with MetricsServer(registry, "127.0.0.1", 0) as server, ExitStack() as stack:
         hung = []
@@ -143,7 +143,7 @@ def test_hung_scrapers_keep_nobody_from_scraping(
 def test_a_dripping_scraper_is_cut_off(
     registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Patience is with the whole request, however it is spread over time."""
+    """The time bound holds for the whole request, even if it arrives in many small parts."""
     monkeypatch.setattr(metrics_server, "_SCRAPE_SECONDS", 2.0)
     with (
         MetricsServer(registry, "127.0.0.1", 0) as server,
@@ -164,7 +164,7 @@ def test_a_dripping_scraper_is_cut_off(
 def test_a_scraper_for_which_there_is_no_thread_leaves_its_place(
     registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To one who comes when there are threads again."""
+    """A later scraper is served when there are threads again."""
 
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -184,7 +184,7 @@ def test_a_scraper_for_which_there_is_no_thread_leaves_its_place(
 def test_more_scrapers_than_places_are_cut_off(
     registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that they cannot take threads without end; whoever was there before is served."""
+    """The number of threads is bounded, and the earlier scrapers are served."""
     monkeypatch.setattr(metrics_server, "_MAX_SCRAPES", 1)
     with MetricsServer(registry, "127.0.0.1", 0) as server:
         address = ("127.0.0.1", server.port)
