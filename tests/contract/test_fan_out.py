@@ -131,7 +131,7 @@ async def test_the_scan_budget_bounds_each_page(store: Store, text: str, most: i
     [
         {"max_scanned_items": 1},
         {"max_read_units": 0.01},
-        {"answer_by": 0.0, "has_duration": True},
+        {"soft_deadline": 0.0, "has_duration": True},
     ],
     ids=lambda limits: next(iter(limits)),
 )

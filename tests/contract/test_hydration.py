@@ -89,7 +89,7 @@ async def test_one_call_gets_the_same_pages(store: Store, text: str) -> None:
         {"max_scanned_items": 9},
         {"max_read_units": 0.01},
         {"max_read_units": 2.0},
-        {"answer_by": 0.0, "has_duration": True},
+        {"soft_deadline": 0.0, "has_duration": True},
     ],
     ids=str,
 )
