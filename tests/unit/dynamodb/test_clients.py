@@ -1,4 +1,4 @@
-"""DynamoDB clients: one for each source, however many ask at once, all closed at the end."""
+"""AWS clients: one for each region and role, shared by concurrent callers, closed at the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SETTINGS = ClientSettings(endpoint_url="http://127.0.0.1:1", region="eu-west-1",
 
 
 async def test_one_client_serves_everyone() -> None:
-    """A client per request is the classic leak."""
+    """A client for each request would leak connections."""
     async with Clients(SETTINGS) as clients:
         first, *others = await asyncio.gather(*(clients.client() for _ in range(10)))
         assert all(other is first for other in others)
@@ -22,8 +22,8 @@ async def test_one_client_serves_everyone() -> None:
         assert elsewhere.meta.region_name == "us-east-1"
 
 
-async def test_clients_are_set_up_as_said() -> None:
-    """No retries of its own, explicit timeouts, a pool of the right size."""
+async def test_clients_have_the_configured_settings() -> None:
+    """They have no retries of their own, explicit timeouts, and a pool of the configured size."""
     async with Clients(SETTINGS) as clients:
         client = await clients.client()
         config = client.meta.config

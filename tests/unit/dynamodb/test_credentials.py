@@ -1,4 +1,4 @@
-"""Credentials: found when they are needed, however late, and exchanged when they have expired."""
+"""Credentials: loaded on first use, however late they appear, and replaced when they expire."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ from tests.unit.dynamodb.aws import (
 
 
 async def key_of(credentials: Credentials) -> str:
-    """Return the access key that is signed with."""
+    """Return the access key with which requests are signed."""
     return str((await credentials.get_frozen_credentials()).access_key)
 
 
 def expiring() -> str:
-    """Return a time so soon that botocore renews what ends then whenever it is used."""
+    """Return an expiry so near that botocore renews such credentials on every use."""
     return (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
 
 
 @warped
-async def test_what_is_not_found_is_looked_for_again() -> None:
-    """One looks for all who ask, and not again for a moment."""
+async def test_missing_credentials_are_loaded_again() -> None:
+    """One load serves all callers, and the next is made a second later."""
     with pytest.MonkeyPatch.context() as patch:
         forget_credentials(patch)
         credentials = Credentials()
         with capture_logs() as logged:
-            asking = (key_of(credentials) for _ in range(10))
-            for failure in await asyncio.gather(*asking, return_exceptions=True):
+            reads = (key_of(credentials) for _ in range(10))
+            for failure in await asyncio.gather(*reads, return_exceptions=True):
                 assert isinstance(failure, CredentialsFailed)
         assert [line["event"] for line in logged] == ["credentials_not_found"]
         give_key(patch, "late")
@@ -61,8 +61,8 @@ async def test_what_is_not_found_is_looked_for_again() -> None:
 
 
 @warped
-async def test_expired_credentials_are_looked_for_anew() -> None:
-    """Not again before a while has passed: many calls notice."""
+async def test_expired_credentials_are_loaded_again() -> None:
+    """Many calls report the expiry, so the next load is made some seconds later."""
     with pytest.MonkeyPatch.context() as patch:
         give_key(patch, "first")
         credentials = Credentials()
@@ -82,7 +82,7 @@ async def test_expired_credentials_are_looked_for_anew() -> None:
 
 @warped
 async def test_credentials_are_kept_while_no_others_are_found() -> None:
-    """Where they come from is away: if botocore can renew them, it will."""
+    """If their source is unavailable, botocore may still renew the current ones."""
     with pytest.MonkeyPatch.context() as patch:
         give_key(patch, "first")
         credentials = Credentials()
@@ -99,7 +99,7 @@ async def test_credentials_are_kept_while_no_others_are_found() -> None:
 
 @pytest.fixture
 async def aws(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Aws]:
-    """An AWS in which credentials may be looked for as often as one likes."""
+    """An AWS without a minimum time between two loads of credentials."""
     monkeypatch.setattr(module, "_FAILURE_SECONDS", 0.0)
     monkeypatch.setattr(module, "_RENEWAL_SECONDS", 0.0)
     async with open_aws(monkeypatch) as opened:
@@ -114,10 +114,10 @@ async def clients(aws: Aws) -> AsyncIterator[Clients]:
 
 
 @pytest.mark.parametrize(("role", "key"), [(None, "INSTANCE"), (ROLE, "ROLE")])
-async def test_a_server_that_starts_before_its_credentials_is_no_lost_one(
+async def test_a_server_may_start_before_its_credentials_exist(
     aws: Aws, clients: Clients, role: str | None, key: str
 ) -> None:
-    """It cannot be read from until an instance's metadata answer, and can be from then on."""
+    """Reads fail until the instance metadata service answers, and succeed from then on."""
     backend, target = (
         Backend(clients, BackendSettings(attempts=1)),
         RequestTarget("events", None, role),
@@ -131,10 +131,10 @@ async def test_a_server_that_starts_before_its_credentials_is_no_lost_one(
     assert aws.asked["dynamodb"] == [(key, "eu-west-1")]
 
 
-async def test_what_has_expired_is_asked_for_nothing_more(
+async def test_expired_credentials_are_not_renewed_any_more(
     aws: Aws, clients: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Botocore would renew old credentials for ever: they are part of each address it makes."""
+    """Botocore would renew old credentials forever: each endpoint that it resolves uses them."""
     give_key(monkeypatch, "OLD")
     aws.expiration = expiring()
     client = await clients.client(None, ROLE)
@@ -151,8 +151,8 @@ _BREAKER: Final = BreakerSettings(minimum_calls=1)
 _ONCE: Final = BackendSettings(attempts=1, breaker=_BREAKER)
 
 
-def take_on_web_identity(patch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Let botocore find a role that is taken on with a token, as on Kubernetes."""
+def assume_web_identity(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let botocore find a role that is assumed with a token, as on Kubernetes."""
     token = folder / "token"
     token.write_text("token")
     patch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token))
@@ -166,7 +166,7 @@ def take_on_web_identity(patch: pytest.MonkeyPatch, folder: Path) -> None:
     [(Refusal("Throttling"), ""), (Refusal("Internal", 503), ""), (None, "2001-01-01T00:00:00Z")],
     ids=["throttled", "failed", "expired"],
 )
-async def test_what_sts_does_is_not_blamed_on_the_table(
+async def test_a_failure_of_sts_is_not_blamed_on_the_table(
     aws: Aws,
     clients: Clients,
     monkeypatch: pytest.MonkeyPatch,
@@ -176,9 +176,9 @@ async def test_what_sts_does_is_not_blamed_on_the_table(
     refusal: Refusal | None,
     expiration: str,
 ) -> None:
-    """Its breaker stays closed, and the next call is answered when STS answers."""
+    """The table's breaker stays closed, and a call succeeds when STS answers again."""
     if role is None:
-        take_on_web_identity(monkeypatch, tmp_path)
+        assume_web_identity(monkeypatch, tmp_path)
     backend, target = Backend(clients, _ONCE), RequestTarget("events", None, role)
     aws.expiration = expiring()
     if began:
@@ -191,10 +191,10 @@ async def test_what_sts_does_is_not_blamed_on_the_table(
     assert dict(backend.breakers.states()) == {"events": CircuitState.CLOSED}
 
 
-async def test_one_asks_sts_for_all_who_wait(
+async def test_one_request_to_sts_serves_all_waiting_callers(
     aws: Aws, clients: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once: it has enough to do, and whoever calls again asks again."""
+    """Ten failing reads make one request; later calls make another."""
     monkeypatch.setattr(module, "_FAILURE_SECONDS", 60.0)
     aws.refusal = Refusal("Internal", 503)
     backend, target = Backend(clients, _ONCE), RequestTarget("events", None, ROLE)
@@ -204,10 +204,8 @@ async def test_one_asks_sts_for_all_who_wait(
     assert len(aws.asked["sts"]) == 1
 
 
-async def test_a_role_that_may_not_be_taken_on_is_for_the_operator(
-    aws: Aws, clients: Clients
-) -> None:
-    """That does not pass, and the log says why."""
+async def test_a_role_that_may_not_be_assumed_is_refused(aws: Aws, clients: Clients) -> None:
+    """Retries cannot help the caller; the log gives the operator the reason."""
     aws.refusal = Refusal("AccessDenied", 403)
     with pytest.raises(BackendRefused, match="AccessDenied while reading events: why"):
         await Backend(clients, _ONCE).read(
@@ -219,7 +217,7 @@ async def test_a_role_that_may_not_be_taken_on_is_for_the_operator(
 async def test_a_renewal_that_fails_is_a_failure_of_the_attempt(
     aws: Aws, clients: Clients, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hung: bool
 ) -> None:
-    """As short as any, whatever is away, and the next call may fare better."""
+    """It ends within the attempt's timeout, and the next call may succeed."""
     give_key(monkeypatch, "OLD")
     await list_tables(await clients.client())
     aws.expired = "OLD"
@@ -241,10 +239,10 @@ async def test_a_renewal_that_fails_is_a_failure_of_the_attempt(
 @pytest.mark.parametrize(
     ("own", "asked"), [("us-east-1", "us-east-1"), (None, "eu-west-1")], ids=str
 )
-async def test_a_role_is_taken_on_where_the_server_is(
+async def test_a_role_is_assumed_in_the_region_of_aws_sources_or_settings(
     aws: Aws, clients: Clients, monkeypatch: pytest.MonkeyPatch, own: str | None, asked: str
 ) -> None:
-    """Where AWS's sources say no region, that of the settings will do."""
+    """The region of the settings applies if AWS's sources name none."""
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name)
     if own is not None:

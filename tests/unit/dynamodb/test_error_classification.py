@@ -1,4 +1,4 @@
-"""What AWS says went wrong, in the domain's words."""
+"""The error to raise for each exception of botocore, and the breaker that counts it."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def answer(code: str, message: str = "internal detail", status: int = 400) -> Cl
 
 
 def named(value: object) -> str:
-    """Return a short name of a case's part."""
+    """Return a short name for a part of a test case."""
     cause = getattr(value, "__cause__", None)
     return str(value)[:60] if cause is None else f"without, {cause!r}"[:60]
 
 
 def without(cause: Exception) -> CredentialsFailed:
-    """Return the error of credentials that cannot be had, for a reason."""
+    """Return the error of credentials that are missing for a reason."""
     error = CredentialsFailed()
     error.__cause__ = cause
     return error
@@ -88,8 +88,8 @@ def without(cause: Exception) -> CredentialsFailed:
     ],
     ids=named,
 )
-def test_errors_are_told_apart(error: Exception, expected: type[Exception], words: str) -> None:
-    """Come again later, gone, or our own mistake; only the last keeps AWS's words, for the log."""
+def test_errors_are_classified(error: Exception, expected: type[Exception], words: str) -> None:
+    """Only errors of the server's own requests keep AWS's text, for the log."""
     translated = classify(error, "events").error
     assert type(translated) is expected
     assert words in str(translated)
@@ -97,7 +97,7 @@ def test_errors_are_told_apart(error: Exception, expected: type[Exception], word
         assert not any(word in translated.message for word in ("internal", "secret", "example"))
 
 
-def test_an_index_that_is_gone_has_a_reason() -> None:
+def test_a_deleted_index_has_a_reason() -> None:
     """Clients start again without their token."""
     gone = answer("ValidationException", "The table does not have the specified index: x")
     error = classify(gone, "events").error
@@ -105,8 +105,8 @@ def test_an_index_that_is_gone_has_a_reason() -> None:
     assert (error.reason, error.subject) == ("INDEX_GONE", "events")
 
 
-def test_other_errors_stay_what_they_are() -> None:
-    """A bug is a bug."""
+def test_other_errors_are_not_replaced() -> None:
+    """They are bugs, which are not retried."""
     error = ValueError("bug")
     failure = classify(error, "events")
     assert (failure.error, failure.retryable, failure.blame) == (error, False, FailureScope.NOBODY)
@@ -135,10 +135,10 @@ def throttled(spelling: str, *reasons: str) -> ClientError:
         ),
     ],
 )
-def test_a_hot_partition_is_told_from_a_throttled_table(
+def test_a_hot_partition_differs_from_a_throttled_table(
     spelling: str, reasons: tuple[str, ...], blamed: FailureScope
 ) -> None:
-    """By DynamoDB's reasons, of which either spelling occurs."""
+    """DynamoDB's reasons decide, in either spelling."""
     failure = classify(throttled(spelling, *reasons), "events")
     assert (failure.kind, failure.retryable, failure.blame) == ("throttled", True, blamed)
 
@@ -171,10 +171,10 @@ def test_a_hot_partition_is_told_from_a_throttled_table(
     ],
     ids=named,
 )
-def test_each_failure_says_what_follows_from_it(
+def test_each_failure_says_whether_to_retry_and_what_to_blame(
     error: Exception, kind: str, retryable: bool, blamed: FailureScope
 ) -> None:
-    """Whether to ask again, and whether the table is to blame."""
+    """The breaker counts only failures of the table."""
     failure = classify(error, "events")
     assert (failure.kind, failure.retryable, failure.blame) == (kind, retryable, blamed)
     assert failure.credentials_expired == ("Expired" in f"{error} {error.__cause__}")

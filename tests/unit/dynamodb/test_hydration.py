@@ -1,4 +1,4 @@
-"""Items got from the table behind an index: nothing lost, nothing stale, no more than is needed."""
+"""Hydration gets items from the table: none lost, none stale, no more than needed."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from tests.unit.dynamodb.small_table import make_limits
 
 @SIZES
 @pytest.mark.parametrize("descending", [False, True], ids=["ascending", "descending"])
-async def test_what_changed_behind_the_index_is_dropped(size: int, descending: bool) -> None:
-    """Moved, gone or matching no more; the others are as the table has them, in order.
+async def test_items_that_changed_behind_the_index_are_dropped(size: int, descending: bool) -> None:
+    """Changed, deleted and no longer matching items are dropped.
 
-    Every boundary resumes.
+    The others are returned as the table has them, in order. Every boundary resumes.
     """
     index, left = lagging()
     plan = plan_for("state = 'open' AND kind = 'odd'", descending=descending)
@@ -46,8 +46,8 @@ async def test_what_changed_behind_the_index_is_dropped(size: int, descending: b
         assert joined(pages[:number]) + joined(rest) == right
 
 
-async def test_positions_are_what_the_index_showed() -> None:
-    """Also where the item has another key by now, and where it is gone."""
+async def test_cursors_have_the_keys_of_the_index_entries() -> None:
+    """That holds if the item has another key by now, and if it is gone."""
     index, _ = lagging()
     plan = plan_for("state = 'open' AND kind = 'odd'")
     page = await index.page(plan, START, make_limits(4))
@@ -58,8 +58,8 @@ async def test_positions_are_what_the_index_showed() -> None:
     assert b'"due":{"N":"1"},"job":{"S":"j002"}' in (page.content.next or b"")
 
 
-async def test_a_partition_of_which_nothing_is_left_is_exhausted() -> None:
-    """However much the index shows."""
+async def test_a_partition_without_items_is_exhausted() -> None:
+    """The number of its index entries does not matter."""
     index = LaggingIndex(jobs(30), [])
     page = await index.page(OPEN, START, make_limits(7))
     assert (page.content.count, page.content.end) == (0, PageEnd.EXHAUSTED)
@@ -67,24 +67,24 @@ async def test_a_partition_of_which_nothing_is_left_is_exhausted() -> None:
 
 
 @SIZES
-async def test_no_more_is_got_than_goes_on_the_page(size: int) -> None:
-    """Where everything that the index shows is an answer."""
+async def test_no_more_items_are_got_than_fit_on_the_page(size: int) -> None:
+    """Here each index entry is a result."""
     index = LaggingIndex(jobs(100))
     page = await index.page(OPEN, START, make_limits(size))
     assert items_of(page) == jobs(100)[:size]
     assert [len(names) for names in index.gets] == [size]
 
 
-async def test_what_a_filter_shows_in_excess_is_not_got() -> None:
-    """DynamoDB is asked for more than the page holds, as some may not match; all did."""
+async def test_excess_matches_of_a_filter_are_not_got() -> None:
+    """A query asks for more entries than the page holds, as some may not match; here all match."""
     index = LaggingIndex(jobs(100))
     page = await index.page(plan_for("state = 'open' AND kind = 'odd'"), START, make_limits(7))
     assert page.usage.items_scanned == 14
     assert [len(names) for names in index.gets] == [7]
 
 
-async def test_what_can_be_told_from_the_index_is_not_got() -> None:
-    """Conditions that only the service evaluates, on what the index holds."""
+async def test_entries_that_the_index_rules_out_are_not_got() -> None:
+    """The service evaluates conditions on the attributes that the index holds first."""
     index = LaggingIndex(jobs(20))
     plan = plan_for("state = 'open' AND NOT due IN (2, 3) AND NOT kind BETWEEN 'z' AND 'a'")
     page = await index.page(plan, START, make_limits(20))
@@ -94,7 +94,7 @@ async def test_what_can_be_told_from_the_index_is_not_got() -> None:
 
 
 async def test_a_rare_match_is_found_in_few_gets() -> None:
-    """As many are got as the share of matches so far suggests."""
+    """The share of matches so far determines how many items are got."""
     items = [{**item, "rare": {"BOOL": n % 50 == 49}} for n, item in enumerate(jobs(1_000))]
     index = LaggingIndex(items)
     page = await index.page(plan_for("state = 'open' AND rare = true"), START, make_limits(5))
@@ -105,7 +105,7 @@ async def test_a_rare_match_is_found_in_few_gets() -> None:
 
 @warped
 async def test_large_pages_are_got_several_requests_at_a_time() -> None:
-    """A hundred keys each; one request at first, which tells how large items are, then four."""
+    """One request of 100 keys shows the size of items; then four run at a time."""
     index = LaggingIndex(jobs(1_000), seconds=1.0)
     began = asyncio.get_running_loop().time()
     page = await index.page(OPEN, START, make_limits(1_000))
@@ -119,7 +119,7 @@ async def test_large_pages_are_got_several_requests_at_a_time() -> None:
 
 
 async def test_large_items_are_got_few_at_a_time() -> None:
-    """As many as 16 MB hold, after the first request has shown their size."""
+    """After the first request has shown their size, at most 16 MB are got at a time."""
     items = jobs(300, note={"S": "x" * 200_000}, rare={"BOOL": False})
     index = LaggingIndex(items)
     await index.page(plan_for("state = 'open' AND rare = true"), START, make_limits(100))
@@ -127,8 +127,8 @@ async def test_large_items_are_got_few_at_a_time() -> None:
     assert max(map(len, index.gets[1:])) <= 80
 
 
-async def test_what_does_not_fit_on_the_page_is_not_got() -> None:
-    """A second request asks for as many as there is room for, going by those before."""
+async def test_items_that_do_not_fit_on_the_page_are_not_got() -> None:
+    """A second request asks for as many as fit, judged by the size of those before."""
     index = LaggingIndex(jobs(1_000, note={"S": "x" * 1_000}))
     reader = index.reader(max_page_bytes=120_000)
     page = await reader.read_page(OPEN, START, make_limits(1_000))
@@ -137,22 +137,22 @@ async def test_what_does_not_fit_on_the_page_is_not_got() -> None:
     assert sum(map(len, index.gets)) <= page.content.count + 3
 
 
-async def test_one_item_in_two_places_is_got_once() -> None:
-    """The index may show where it was and where it is; it is returned where it is."""
-    moved = job("j000", 3, state="new")
-    index = LaggingIndex([job("j000", 2), job("j001", 3), moved], [job("j001", 3), moved])
+async def test_an_item_with_two_index_entries_is_got_once() -> None:
+    """The index may show its old and its new key; it is returned at the new one."""
+    current = job("j000", 3, state="new")
+    index = LaggingIndex([job("j000", 2), job("j001", 3), current], [job("j001", 3), current])
     plan = plan_for("state IN ('open', 'new')")
     for size in (1, 10):
         index.gets.clear()
         pages = await traverse(index, plan, size)
-        assert joined(pages) == [job("j001", 3), moved]
+        assert joined(pages) == [job("j001", 3), current]
     assert [sorted(names) for names in index.gets] == [["j000", "j001"], ["j000"]]
 
 
 @SIZES
 @pytest.mark.parametrize("descending", [False, True], ids=["ascending", "descending"])
 async def test_partitions_are_merged_as_the_index_shows_them(size: int, descending: bool) -> None:
-    """In sort order, ties by partition; a stream gets each item once."""
+    """They are in sort order, ties by partition; a stream gets each item once."""
     shown = [job(f"j{n:03}", n // 4, state=("open", "new", "old")[n % 3]) for n in range(90)]
     index = LaggingIndex(shown, [item for n, item in enumerate(shown) if n % 7])
     plan = plan_for("state IN ('new', 'open', 'old')", descending=descending)
@@ -175,8 +175,8 @@ async def test_partitions_are_merged_as_the_index_shows_them(size: int, descendi
     assert sum(map(len, index.gets)) == len(shown)
 
 
-async def test_what_may_come_later_than_others_is_not_got() -> None:
-    """One partition holds all that goes on the page, and has to be read again for it."""
+async def test_items_that_may_sort_later_are_not_got() -> None:
+    """One partition fills the page, and has to be queried again for it."""
     index = LaggingIndex([*jobs(50), *(job(f"n{n}", 100 + n, state="new") for n in range(50))])
     page = await index.page(plan_for("state IN ('open', 'new')"), START, make_limits(20))
     assert items_of(page) == jobs(20)
@@ -185,8 +185,8 @@ async def test_what_may_come_later_than_others_is_not_got() -> None:
 
 
 @warped
-async def test_what_was_got_before_its_turn_is_kept() -> None:
-    """For the rest of the call: each item is got once, whichever DynamoDB leaves unprocessed."""
+async def test_items_got_ahead_of_order_are_kept() -> None:
+    """They serve the rest of the call: each item is got once, whichever keys stay unprocessed."""
     index = LaggingIndex(jobs(30), at_once=4, seconds=1.0, from_end=True)
     reader, surplus, pages = index.reader(), ReadAheadBuffer(), []
     at: Cursor | None = START
@@ -201,8 +201,8 @@ async def test_what_was_got_before_its_turn_is_kept() -> None:
 
 
 @SIZES
-async def test_counting_checks_what_the_index_does_not_hold(size: int) -> None:
-    """Item by item, to the bound and no further; what has changed does not count."""
+async def test_counting_checks_attributes_that_the_index_lacks(size: int) -> None:
+    """It examines item by item, up to the bound; items that have changed do not count."""
     shown = jobs(60)
     items = [{**item, "rare": {"BOOL": n % 3 == 0}} for n, item in enumerate(shown) if n != 30]
     index = LaggingIndex(shown, items)
@@ -216,8 +216,8 @@ async def test_counting_checks_what_the_index_does_not_hold(size: int) -> None:
 
 
 @SIZES
-async def test_what_a_row_rule_hides_leaves_no_trace(size: int) -> None:
-    """Neither what the index shows as hidden nor what is hidden since; pages end as without it."""
+async def test_items_hidden_by_a_row_rule_leave_no_trace(size: int) -> None:
+    """Items hidden in the index or only in the table do not change pages or their ends."""
     rule = RowRule(parse_expression("kind = 'odd'", {}), as_filter=True)
     plan = plan_for("state = 'open'", rule=rule)
     seen = jobs(14)
@@ -232,7 +232,7 @@ async def test_what_a_row_rule_hides_leaves_no_trace(size: int) -> None:
 
 
 async def test_a_backend_that_fails_the_gets_fails_the_page() -> None:
-    """As one that fails the query."""
+    """The error is the same as for a failed query."""
 
     class Failing(LaggingIndex):
         async def batch_get_item(self, **request: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Items become the contract's bytes, the same that the messages' constructors give."""
+"""Encoded items have the same bytes as messages built from constructors."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_encoded_items_concatenate_to_a_page(items: list[dict[str, dict[str, Any
 
 @pytest.mark.parametrize("length", [0, 100, 120, 130, 16_370, 16_390, 400_000])
 def test_lengths_of_every_width_are_right(length: int) -> None:
-    """Around each size at which the length takes one byte more."""
+    """The sizes are around each length that takes one byte more."""
     item = {"a": {"S": "x" * length}}
     (decoded,) = QueryResponse.FromString(encode_item(item)).items
     assert from_item(decoded) == item

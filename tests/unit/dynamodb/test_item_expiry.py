@@ -1,4 +1,4 @@
-"""How long pages are true: until the first of their items passes its time to live."""
+"""The expiry of a page: the earliest TTL expiry among its items."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ SCHEMA = Schema(
 
 
 def plan(text: str = "device = 'd'", *projection: str, **fields: Any) -> Plan:
-    """Return a plan for a table whose items say when they are gone."""
-    declared = {"time_to_live": "gone_at", **fields}
-    return make_plan(text, schema=SCHEMA, projection=projection, **declared)
+    """Return a plan for a table whose TTL attribute is `gone_at`."""
+    config = {"time_to_live": "gone_at", **fields}
+    return make_plan(text, schema=SCHEMA, projection=projection, **config)
 
 
 @pytest.mark.parametrize(
@@ -40,36 +40,36 @@ def plan(text: str = "device = 'd'", *projection: str, **fields: Any) -> Plan:
     ],
     ids=["none", "without", "earliest", "past", "too old to be one", "no number", "never"],
 )
-def test_the_earliest_counts(values: list[Any], until: float | None) -> None:
-    """Of those that are times to DynamoDB: numbers, and no more than five years past."""
+def test_the_earliest_expiry_counts(values: list[Any], until: float | None) -> None:
+    """DynamoDB expires items by numbers that are at most five years past."""
     lifetime = EarliestExpiry(plan(), NOW)
     for value in values:
         lifetime.add({} if value is None else {"gone_at": value})
     assert lifetime.until == until
 
 
-def test_a_table_without_one_keeps_items_for_ever() -> None:
-    """As far as the catalog knows."""
+def test_items_of_a_table_without_ttl_never_expire() -> None:
+    """The catalog names no TTL attribute for it."""
     lifetime = EarliestExpiry(plan(time_to_live=None), NOW)
     lifetime.add({"gone_at": {"N": "1000000100"}})
     assert lifetime.until is None
 
 
-def asked(plan: Plan) -> set[str]:
-    """Return the attributes that DynamoDB is asked for."""
+def requested(plan: Plan) -> set[str]:
+    """Return the attributes that the plan requests from DynamoDB."""
     (request,) = plan.requests
     return set(request.get("ExpressionAttributeNames", {}).values())
 
 
-def test_it_is_read_with_what_is_asked_for() -> None:
-    """And not returned; unless nothing is to be cached."""
+def test_the_ttl_attribute_is_read_and_not_returned() -> None:
+    """It is not read if the page is not cached."""
     cached = plan("device = 'd'", "value")
-    assert "gone_at" in asked(cached)
+    assert "gone_at" in requested(cached)
     assert cached.projection.attributes == frozenset({"value"})
-    assert "gone_at" not in asked(plan("device = 'd'", "value", consistent=True))
-    assert "gone_at" not in asked(plan("device = 'd'", "value", cache_ttl=0))
+    assert "gone_at" not in requested(plan("device = 'd'", "value", consistent=True))
+    assert "gone_at" not in requested(plan("device = 'd'", "value", cache_ttl=0))
 
 
-def test_an_index_that_lacks_it_is_read_all_the_same() -> None:
-    """Nothing is got from the table for its sake."""
+def test_an_index_without_the_ttl_attribute_is_not_hydrated_for_it() -> None:
+    """The index is read without it."""
     assert plan("level = 'low'", "level").hydration is None

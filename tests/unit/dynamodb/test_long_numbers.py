@@ -1,4 +1,4 @@
-"""Numbers that were written out become short, and nothing else changes."""
+"""Long numbers become short, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DIGITS = "12345678901234567890123456789012345678"
 
 
 def written(number: str) -> str:
-    """Return a number as DynamoDB writes it."""
+    """Return a number in the form in which DynamoDB sends it."""
     return format(Decimal(number), "f")
 
 
@@ -41,8 +41,8 @@ def written(number: str) -> str:
         (f"1{'0' * 30}1E5", f"1{'0' * 30}100000"),
     ],
 )
-def test_a_number_is_sent_short(number: str, sent: str) -> None:
-    """Of the same value, to the last digit; by itself, in sets, lists and maps."""
+def test_a_long_number_is_shortened(number: str, sent: str) -> None:
+    """Its value and precision stay, alone and in sets, lists and maps."""
     text = written(number)
     one: dict[str, Any] = {"N": text}
     item = {"n": one, "ns": {"NS": ["7", text]}, "l": {"L": [one]}, "m": {"M": {"N": one}}}
@@ -73,14 +73,14 @@ _LONG = "1" + "0" * 125
     ],
 )
 def test_text_that_looks_like_a_number_stays(value: dict[str, Any]) -> None:
-    """Strings, names and binary values are what they were."""
+    """Strings, names and binary values do not change."""
     answer = {"Item": {"N": value, "NS": value, "n": {"N": _LONG}}}
     read = orjson.loads(shorten_numbers(orjson.dumps(answer)))
     assert read == {"Item": {"N": value, "NS": value, "n": {"N": "1E+125"}}}
 
 
 def _written(wire: Any) -> Any:
-    """Return a wire value as DynamoDB sends it, with binary in text."""
+    """Return a wire value in the form in which DynamoDB sends it, with binary in base64."""
     match wire:
         case {"N": str(text)}:
             return {"N": written(text)}
@@ -96,7 +96,7 @@ def _written(wire: Any) -> Any:
 
 
 def _values(wire: Any) -> Any:
-    """Return a wire value with its numbers as such."""
+    """Return a wire value with its numbers as decimals."""
     match wire:
         case {"N": str(text)}:
             return {"N": Decimal(text)}
@@ -110,8 +110,8 @@ def _values(wire: Any) -> Any:
 
 
 @given(wire_values)
-def test_every_value_stays_what_it_is(value: dict[str, Any]) -> None:
-    """Whatever it is and however deep its numbers are."""
+def test_every_value_stays_equal(value: dict[str, Any]) -> None:
+    """Values of every type and depth are compared."""
     sent = {"Item": {"a": _written(value)}}
     body = orjson.dumps(sent)
     read = orjson.loads(shorten_numbers(body))

@@ -1,4 +1,4 @@
-"""What DynamoDB Streams says, in a follower's words, where DynamoDB Local never says it."""
+"""Responses of DynamoDB Streams that DynamoDB Local never gives."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STREAM = StreamLocation("arn:stream")
 
 
 class Client:
-    """Answers with what it was given, one after the other, and keeps the requests."""
+    """Returns the given responses one after the other, and records the requests."""
 
     def __init__(self, *answers: dict[str, Any] | Exception) -> None:
         self.answers = list(answers)
@@ -41,20 +41,25 @@ class Client:
 
 
 def streams(client: Client, now: float = 1_000.0) -> DynamoDBStreams:
-    """Return a source that asks this client."""
+    """Return a source that uses this client."""
     clients = Clients(ClientSettings(), STREAMS)
     clients._clients[None, None] = client
     return DynamoDBStreams(clients, lambda: now)
 
 
 def record(sequence: str, **more: Any) -> dict[str, Any]:
-    """Return a record as DynamoDB tells it."""
-    told = {"SequenceNumber": sequence, "Keys": {}, "NewImage": {"id": {"S": "a"}}, "SizeBytes": 10}
-    return {"eventName": "INSERT", "dynamodb": told | more}
+    """Return a record as DynamoDB sends it."""
+    fields = {
+        "SequenceNumber": sequence,
+        "Keys": {},
+        "NewImage": {"id": {"S": "a"}},
+        "SizeBytes": 10,
+    }
+    return {"eventName": "INSERT", "dynamodb": fields | more}
 
 
 async def test_shards_are_listed_page_by_page() -> None:
-    """Each page begins behind the last shard of the one before."""
+    """Each page begins after the last shard of the page before."""
     first = {"ShardId": "a", "SequenceNumberRange": {"EndingSequenceNumber": "9"}}
     second = {"ShardId": "b", "ParentShardId": "a", "SequenceNumberRange": {}}
     client = Client(
@@ -68,8 +73,8 @@ async def test_shards_are_listed_page_by_page() -> None:
     assert client.requests[1]["ExclusiveStartShardId"] == "a"
 
 
-async def test_an_iterator_begins_where_the_cursor_stands() -> None:
-    """At its start, or behind the last record dealt with."""
+async def test_an_iterator_begins_at_its_cursor() -> None:
+    """It begins with the shard's start, or after the last processed record."""
     client = Client({"ShardIterator": "i"}, {"ShardIterator": "j"})
     cursor = ShardCursor("a", Start.LATEST, 0.0)
     assert await streams(client).iterator(STREAM, cursor) == "i"
@@ -83,9 +88,9 @@ async def test_an_iterator_begins_where_the_cursor_stands() -> None:
 
 
 async def test_records_are_aged_by_their_time() -> None:
-    """To the second, and never negative, for clocks differ."""
-    told = [record(str(at), ApproximateCreationDateTime=at) for at in (990.0, 1_005.0)]
-    batch = await streams(Client({"Records": told})).records(STREAM, "i")
+    """Ages are in seconds, and never negative, as clocks differ."""
+    records = [record(str(at), ApproximateCreationDateTime=at) for at in (990.0, 1_005.0)]
+    batch = await streams(Client({"Records": records})).records(STREAM, "i")
     assert [each.age for each in batch.records] == [10.0, 0.0]
     assert [each.sequence for each in batch.records] == ["990.0", "1005.0"]
     assert batch.iterator is None
@@ -95,8 +100,10 @@ async def test_records_are_aged_by_their_time() -> None:
     ("count", "size", "full"),
     [(0, 0, False), (3, 10, False), (1_000, 10, True), (2, 400_000, True)],
 )
-async def test_an_answer_is_full_by_number_or_by_size(count: int, size: int, *, full: bool) -> None:
-    """A thousand records or a megabyte, of which half is taken for enough."""
+async def test_a_response_is_full_by_number_or_by_size(
+    count: int, size: int, *, full: bool
+) -> None:
+    """The limits are 1,000 records or 1 MB, of which half counts as full."""
     answer = {"Records": [record("1", SizeBytes=size)] * count, "NextShardIterator": "j"}
     batch = await streams(Client(answer)).records(STREAM, "i")
     assert batch.full is full
@@ -115,15 +122,15 @@ async def test_an_answer_is_full_by_number_or_by_size(count: int, size: int, *, 
         ("AccessDeniedException", BackendRefused),
     ],
 )
-async def test_errors_are_told_apart(code: str, error: type[Exception]) -> None:
-    """By whether the place is lost, the iterator worn out, or asking again may help."""
+async def test_errors_are_classified(code: str, error: type[Exception]) -> None:
+    """They say whether records are lost, the iterator has expired, or a retry may help."""
     refusal = ClientError({"Error": {"Code": code, "Message": ""}}, "GetRecords")
     with pytest.raises(error):
         await streams(Client(refusal)).records(STREAM, "i")
 
 
-async def test_what_cannot_be_reached_or_understood_is_asked_again() -> None:
-    """Nothing is lost by it."""
+async def test_unreachable_and_invalid_responses_are_retryable() -> None:
+    """No record is lost by them."""
     answers: tuple[dict[str, Any] | Exception, ...] = (ConnectTimeoutError(endpoint_url="x"), {})
     for answer in answers:
         with pytest.raises(BackendUnavailable):
@@ -131,7 +138,7 @@ async def test_what_cannot_be_reached_or_understood_is_asked_again() -> None:
 
 
 async def test_binary_keys_are_decoded() -> None:
-    """Of images only their own attributes: no key lies deeper."""
+    """Only an image's own attributes are decoded: no key lies deeper."""
     text = base64.b64encode(b"\xff\x00").decode()
     image = {"id": {"B": text}, "deep": {"M": {"x": {"B": text}}}}
     body = {"Records": [record("1", NewImage=image)], "NextShardIterator": "j"}
