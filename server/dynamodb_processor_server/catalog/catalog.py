@@ -15,7 +15,7 @@ from cachetools import LRUCache, TTLCache
 from dynamodb_processor_server.catalog.config import CatalogConfig, TableConfig
 from dynamodb_processor_server.catalog.schema import Table, TableSchema
 from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable, TableNotFound
-from dynamodb_processor_server.runtime.fair_turns import FairTurns
+from dynamodb_processor_server.runtime.fair_semaphore import FairSemaphore
 from dynamodb_processor_server.runtime.single_flight import SingleFlight
 
 _log = structlog.get_logger(__name__)
@@ -90,7 +90,7 @@ class Catalog:
         )
         self._lists = SingleFlight[Sequence[str]](timeout)
         self._current_principal = current_principal
-        self._describe_permits = FairTurns(_CONCURRENT_DESCRIBES, _DESCRIBES_OF_ONE_CALLER)
+        self._describe_permits = FairSemaphore(_CONCURRENT_DESCRIBES, _DESCRIBES_OF_ONE_CALLER)
         if not self.missing:
             self.complete.set()
 
@@ -240,7 +240,7 @@ class Catalog:
         return names
 
     async def _describe_first(self, name: str, config: TableConfig, principal: str) -> None:
-        async with self._describe_permits.turn(name, principal):
+        async with self._describe_permits.acquire(name, principal):
             if name not in self._tables:
                 try:
                     await self._describe(name, config)

@@ -1,4 +1,4 @@
-"""Work that goes on beside a server for as long as it lives."""
+"""Background tasks that run as long as the server."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _log = structlog.get_logger(__name__)
 
 
 def run_in_background(work: Coroutine[Any, Any, None], stack: AsyncExitStack) -> None:
-    """Run `work` as a task, which is cancelled and waited for when the stack is closed.
+    """Run `work` as a task; closing the stack cancels it and waits for its end.
 
-    If it fails before, that is logged: nobody else would hear of it.
+    If it fails before, the error is logged, as no caller awaits the task.
     """
     task = asyncio.create_task(work)
     task.add_done_callback(_log_failure)

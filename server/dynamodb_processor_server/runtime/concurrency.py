@@ -1,4 +1,4 @@
-"""Several reads at the same time."""
+"""Runs several reads at the same time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 async def gather_or_cancel(reads: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Return what all reads return, in their order; when one fails, the others are cancelled."""
+    """Return the results of all reads, in their order; when one fails, the others are cancelled."""
     tasks = [asyncio.create_task(read) for read in reads]
     try:
         return await asyncio.gather(*tasks)

@@ -1,8 +1,8 @@
-"""File descriptors: enough of them for what a server opens besides its connections.
+"""Reserves file descriptors for files and sockets other than client connections.
 
 A process without a free descriptor cannot read its keys file, open a connection to DynamoDB or
-answer a scrape. So connections get at most what is left when everything else has its share, and one
-descriptor is kept for reading files.
+answer a scrape. So client connections get only the descriptors that nothing else needs, and one is
+kept for reading files.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ def raise_limit() -> None:
     if soft != hard:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError):  # some systems tell a higher limit than they grant
+        except (OSError, ValueError):  # some systems report a higher limit than they grant
             return
 
 
 def connections_that_fit(wanted: int, backend: int) -> int:
-    """Return how many connections may be open at once, at least 1.
+    """Return the number of client connections that may be open at once, at least 1.
 
     Args:
-        wanted: How many there may be if descriptors suffice.
-        backend: How many connections to DynamoDB and others may be open.
+        wanted: The number if descriptors suffice.
+        backend: The number of connections to DynamoDB and other services.
     """
     if resource is None:
         return wanted
@@ -52,14 +52,14 @@ def connections_that_fit(wanted: int, backend: int) -> int:
     if limit == resource.RLIM_INFINITY:
         return wanted
     rest = limit - _OWN - _SCRAPES - backend
-    # Where there are few, neither side gets less than a quarter.
+    # If there are few, clients get at least a quarter of them.
     return max(1, min(wanted, max(rest, limit // 4)))
 
 
 class SpareDescriptor:
-    """Keeps a descriptor, so that what needs one for a moment gets it when none is left.
+    """Keeps a descriptor for short uses while the process has no other one left.
 
-    It is opened by the first use, when standard files have their numbers.
+    The first use opens it, when the standard files have their numbers.
     """
 
     def __init__(self) -> None:
@@ -67,13 +67,13 @@ class SpareDescriptor:
         self._spare: int | None = None
 
     def use(self, work: Callable[[], T]) -> T:
-        """Return what `work` returns, which opens one file and closes it.
+        """Return the result of `work`, which opens one file and closes it.
 
-        Where no descriptor is left the kept one is given up for that. Something else may open it
-        first, so that is tried several times. Raises what `work` raises.
+        If no descriptor is left, the kept one is closed first. Other work may take it, so that is
+        tried several times. Raises the errors of `work`.
         """
         try:
-            result = work()  # without the lock: a file system that hangs holds up its own file only
+            result = work()  # without the lock: a hanging file system delays its own file only
         except OSError as error:
             if error.errno not in _NONE_LEFT:
                 raise

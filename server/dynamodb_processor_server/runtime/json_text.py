@@ -1,7 +1,7 @@
-r"""JSON to and from bytes, whatever its texts hold.
+r"""JSON to and from bytes, with strings that may hold halves of surrogate pairs.
 
-A JSON text may hold half of a surrogate pair, `"\ud83d"`, which is no character. DynamoDB Local
-stores such texts. orjson refuses them, so Python's own slower parser takes over where it does.
+Half of a surrogate pair, `"\ud83d"`, is valid in JSON but is no character. DynamoDB Local stores
+such strings. orjson refuses them, so Python's own slower parser takes over then.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import orjson
 
 
 def loads(body: bytes | bytearray | memoryview | str) -> Any:
-    """Return what JSON says; raise ValueError if it is none."""
+    """Return the value of a JSON text; raise ValueError if it is invalid."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -21,7 +21,7 @@ def loads(body: bytes | bytearray | memoryview | str) -> Any:
 
 
 def dumps(data: Any) -> bytes:
-    """Return the JSON of plain data, names in order."""
+    """Return the JSON of plain data, with sorted names."""
     try:
         return orjson.dumps(data, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:

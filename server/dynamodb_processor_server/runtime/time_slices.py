@@ -1,4 +1,4 @@
-"""Conditions that the service evaluates, in slices: one event loop serves other callers as well."""
+"""Time slices for evaluating conditions, so that the event loop can serve other callers between."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 import time
 from typing import Final, Protocol
 
-#: Seconds for which a builder evaluates before the loop takes its turn.
+#: Seconds for which a builder evaluates before the event loop may run other tasks.
 SLICE: Final = 0.005
 
 
 class TimeSlice:
-    """Says when to pause: `seconds` after it was begun, never if that is infinite."""
+    """Says when to pause: `seconds` after its beginning, never if that is infinite."""
 
     __slots__ = ("_seconds", "_until")
 
@@ -31,22 +31,22 @@ class TimeSlice:
 
 
 class EvaluationLimits(Protocol):
-    """Who pays for the evaluation that the current call causes."""
+    """The limits to which the evaluation of the current call is charged."""
 
     def check(self) -> None:
-        """Raise RateLimited for a caller who is deep in debt."""
+        """Raise RateLimited if the caller is deep in debt."""
         ...
 
     def charge(self, seconds: float) -> None:
-        """Take the seconds of processor that evaluation has taken."""
+        """Charge the seconds of processor time of an evaluation."""
         ...
 
 
 class Unlimited:
-    """Nobody pays."""
+    """Limits that allow any amount of evaluation."""
 
     def check(self) -> None:
-        """Let everybody go on."""
+        """Do nothing."""
 
     def charge(self, seconds: float) -> None:
-        """Count nothing."""
+        """Do nothing."""

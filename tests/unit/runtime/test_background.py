@@ -1,4 +1,4 @@
-"""Work beside a server: it ends with it, and does not end unheard before."""
+"""Background work ends with its server, and its failures are logged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def _work(error: Exception | None) -> None:
 
 
 async def test_work_that_fails_is_logged() -> None:
-    """With what it failed of, and without a word to the others."""
+    """The log has the error, and other work goes on."""
     with structlog.testing.capture_logs() as logs:
         async with AsyncExitStack() as stack:
             run_in_background(_work(None), stack)
@@ -30,7 +30,7 @@ async def test_work_that_fails_is_logged() -> None:
 
 
 async def test_work_is_cancelled_with_its_server() -> None:
-    """And that is nothing to tell of."""
+    """A cancellation is not logged."""
     with structlog.testing.capture_logs() as logs:
         async with AsyncExitStack() as stack:
             run_in_background(_work(None), stack)

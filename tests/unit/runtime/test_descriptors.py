@@ -1,4 +1,4 @@
-"""File descriptors: what connections get of them, and the one that is kept."""
+"""The descriptors that client connections get, and the spare one."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def _limit(monkeypatch: pytest.MonkeyPatch, soft: int) -> None:
         (resource.RLIM_INFINITY, 1_000, 296, 1_000),
     ],
 )
-def test_connections_get_what_is_left(
+def test_connections_get_the_remaining_descriptors(
     monkeypatch: pytest.MonkeyPatch, limit: int, wanted: int, backend: int, fitting: int
 ) -> None:
-    """Connections get what the rest leaves, a quarter at least, and never more than wanted."""
+    """They get at least a quarter of the limit, and never more than wanted."""
     _limit(monkeypatch, limit)
     assert connections_that_fit(wanted, backend) == fitting
 
@@ -65,8 +65,8 @@ def test_a_file_is_read_when_no_descriptor_is_left(tmp_path: Path) -> None:
     assert run.stdout.split("\n")[:3] == ["keys: []"] * 3
 
 
-def test_what_fails_for_another_reason_is_raised() -> None:
-    """Only a lack of descriptors is helped."""
+def test_other_errors_are_raised() -> None:
+    """The spare descriptor helps only if none is left."""
     spare = SpareDescriptor()
 
     def fail() -> None:
@@ -76,8 +76,8 @@ def test_what_fails_for_another_reason_is_raised() -> None:
         spare.use(fail)
 
 
-def test_a_lack_that_lasts_is_raised() -> None:
-    """Where others take what is given up, again and again, the failure is raised."""
+def test_a_lasting_lack_of_descriptors_is_raised() -> None:
+    """If other work takes the spare one again and again, the error is raised."""
     spare = SpareDescriptor()
 
     def fail() -> None:
