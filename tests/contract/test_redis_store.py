@@ -1,4 +1,4 @@
-"""How long the shared tier's generations live in Redis: as long as they are of use."""
+"""The lifetime of the shared cache's generations in Redis: as long as they are needed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Ground:
 
 @pytest.fixture
 async def ground(redis_server: RedisServer) -> AsyncIterator[Ground]:
-    """A prefix of its own, with no generations."""
+    """A store with a prefix of its own, and no generations."""
     prefix = f"store-{uuid.uuid4().hex}:"
     store = RedisStore(redis_server.url, 1.0, prefix, QUARANTINE)
     with redis.Redis.from_url(redis_server.url) as client:
@@ -59,15 +59,15 @@ async def ground(redis_server: RedisServer) -> AsyncIterator[Ground]:
     await store.close()
 
 
-async def test_a_moved_generation_lives_for_the_quarantine(ground: Ground) -> None:
-    """Whatever is written and never read is soon forgotten."""
+async def test_an_invalidated_generation_lives_for_the_quarantine(ground: Ground) -> None:
+    """Tags that are written and never read are soon forgotten."""
     await ground.lookup(3_600.0)
     await ground.store.invalidate([b"tag"], b"")
     assert QUARANTINE + SPARE - SOON < ground.life <= QUARANTINE + SPARE
 
 
 async def test_a_generation_that_is_looked_up_outlives_the_page(ground: Ground) -> None:
-    """One that is made, and one that was moved; those of a page with a short life live on."""
+    """New and invalidated generations do; a page with a shorter life does not shorten it."""
     for lifetime in (300.0, 3_600.0):
         await ground.lookup(lifetime)
         assert lifetime + SPARE - SOON < ground.life <= lifetime + SPARE
@@ -76,8 +76,8 @@ async def test_a_generation_that_is_looked_up_outlives_the_page(ground: Ground) 
         await ground.store.invalidate([b"tag"], b"")
 
 
-async def test_a_look_up_writes_only_when_it_has_to(ground: Ground) -> None:
-    """While half of what is to spare is left the generation outlives a page that is read now."""
+async def test_a_lookup_writes_only_when_needed(ground: Ground) -> None:
+    """While half of the spare time is left, the generation outlives a page that is read now."""
     await ground.lookup(300.0)
     for left, lives in ((335.0, 335.0), (325.0, 300.0 + SPARE)):
         ground.life = left
@@ -85,8 +85,8 @@ async def test_a_look_up_writes_only_when_it_has_to(ground: Ground) -> None:
         assert lives - SOON < ground.life <= lives
 
 
-async def test_who_does_not_read_writes_nothing(ground: Ground) -> None:
-    """Neither a new generation nor a longer life of one."""
+async def test_a_lookup_without_a_read_writes_nothing(ground: Ground) -> None:
+    """It makes no generation, and extends none."""
     await ground.lookup(0.0)
     assert ground.keys == []
     await ground.lookup(300.0)

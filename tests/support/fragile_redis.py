@@ -1,4 +1,4 @@
-"""The shared tier on a real Redis, under a prefix of its own, and what may become of it there."""
+"""A shared cache on a real Redis, under its own prefix, with faults that a test can cause."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _QUARANTINE: Final = 10.0
 
 
 class FragileRedis:
-    """What replicas share in the server at `url`; `control` is a client of it, which stays open.
+    """The stores of replicas in the server at `url`; `control` is a client of it, which stays open.
 
-    Each replica has a client of its own, so that its connections can be told from others'.
+    Each replica has a client of its own, so that a test can close its connections alone.
     """
 
     def __init__(
@@ -49,19 +49,19 @@ class FragileRedis:
         await self._lose("*:gen:*")
 
     async def flush(self) -> None:
-        """Lose everything, or only one of the two that tell whether something was lost."""
+        """Lose all data, or only one of the two keys that reveal a loss."""
         await self._lose(self._random.choice(["*", "*", "epoch", "invalidations"]))
 
     async def _lose(self, pattern: str) -> None:
         self.lost += await self._control.eval(_LOSE, 0, self._prefix + pattern)
 
     async def disconnect(self, replica: int) -> None:
-        """Have the server close a replica's connections, whatever is under way on them."""
+        """Have the server close a replica's connections, with any commands on them."""
         for client in await self._control.client_list():
             if client["name"] == self._names[replica]:
                 self.broken += await self._control.client_kill_filter(_id=client["id"])
 
     async def close(self) -> None:
-        """Close the clients; what is under the prefix stays."""
+        """Close the clients; the keys under the prefix stay."""
         for store in self._stores:
             await store.close()

@@ -67,7 +67,7 @@ class CacheFill:
     @property
     def invalidations_up_to_date(self) -> bool:
         """Whether what is held here counts; if not, an invalidation may have been missed."""
-        return self._shared is None or self._shared.trusts_local
+        return self._shared is None or self._shared.may_serve_local
 
     def begin(self, plan: Plan, limits: ReadOptions | None = None) -> GenerationSnapshot:
         """Return what a read of a plan is begun under.
@@ -131,7 +131,7 @@ class CacheFill:
         stored = self._store.get(key)
         if stored is None:
             return None
-        if self._shared is not None and not self._shared.trusts_local:
+        if self._shared is not None and not self._shared.may_serve_local:
             return None
         now = self._now()
         age = max(0.0, now - stored.content.read_at)

@@ -35,7 +35,7 @@ class SharedCacheMetrics(Collector):
         for outcomes in (self._tier.guard.outcomes, self._invalidator.outcomes):
             for labels, count in list(outcomes.items()):
                 operations.add_metric(labels, count)
-        for kind, count in list(self._tier.view.failures.items()):
+        for kind, count in list(self._tier.invalidation_log.failures.items()):
             operations.add_metric(("poll", kind), count)
         yield operations
         resets = CounterMetricFamily(
@@ -43,13 +43,13 @@ class SharedCacheMetrics(Collector):
             "How often this replica dropped all its cached pages, by reason.",
             labels=("reason",),
         )
-        for reason, count in list(self._tier.view.resets.items()):
+        for reason, count in list(self._tier.invalidation_log.resets.items()):
             resets.add_metric((reason,), count)
         yield resets
         yield GaugeMetricFamily(
             f"{_PREFIX}fresh",
             "1 if this replica has received every acknowledged invalidation, else 0.",
-            value=float(self._tier.view.fresh),
+            value=float(self._tier.invalidation_log.fresh),
         )
         yield GaugeMetricFamily(
             f"{_PREFIX}breaker_state",

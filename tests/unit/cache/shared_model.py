@@ -25,7 +25,7 @@ from dynamodb_processor_server.query.page_token import TokenKey
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings, CircuitBreaker
 from dynamodb_processor_server.runtime.guarded_store import GuardedStore, StoreError
-from tests.support.shared_tier import MemoryTier
+from tests.support.shared_cache import MemorySharedCache
 from tests.unit.cache.model import Model, Setting, Step
 
 TIMEOUT: Final = 0.1
@@ -59,7 +59,7 @@ class FragileTier(Protocol):
 class FragileMemory:
     """The tier in memory, to which there are no connections."""
 
-    def __init__(self, tier: MemoryTier) -> None:
+    def __init__(self, tier: MemorySharedCache) -> None:
         self._tier = tier
 
     def store(self, replica: int) -> SharedCacheStore:

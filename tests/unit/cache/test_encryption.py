@@ -1,4 +1,4 @@
-"""What the shared tier gets to see, and that it gives nothing else back."""
+"""Names and values of the shared cache: encrypted, and decrypted only with their context."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dynamodb_processor_server.query.planning.tags import TAG_BYTES, Tag, tags_o
 from dynamodb_processor_server.reader import PageContent, PageEnd
 
 KEYS = tuple(TokenKey(name, name.encode() * 32) for name in "ab")
-SEALER = PageCipher(KEYS)
+CIPHER = PageCipher(KEYS)
 PAGE = ExpiringPage(
     PageContent(b"items", 3, b"next", PageEnd.PAGE_FULL, 1_000.5, 2_000.25), 1_300.0
 )
@@ -34,44 +34,44 @@ PAGE = ExpiringPage(
         replace(PAGE.content, items=b"", count=0, end=PageEnd.EXHAUSTED, valid_until=None),
     ],
 )
-def test_a_page_comes_out_as_it_went_in(content: PageContent) -> None:
-    """Whatever it holds."""
+def test_a_decrypted_page_equals_the_encrypted_one(content: PageContent) -> None:
+    """That holds for pages with and without items, cursor and expiry."""
     page = ExpiringPage(content, 1_300.0)
-    assert SEALER.decrypt_page(SEALER.encrypt_page(page, b"here"), b"here") == page
+    assert CIPHER.decrypt_page(CIPHER.encrypt_page(page, b"here"), b"here") == page
 
 
-def test_a_page_opens_only_in_its_place() -> None:
-    """Neither elsewhere, nor cut, nor changed in any bit, nor with other keys."""
-    sealed = SEALER.encrypt_page(PAGE, b"here")
-    assert b"items" not in sealed
-    for value in (sealed[:-1], sealed[:20], b"", b"garbage", sealed + b"x"):
+def test_a_page_decrypts_only_with_its_context() -> None:
+    """Another context, a cut or changed value, and other keys are refused."""
+    encrypted = CIPHER.encrypt_page(PAGE, b"here")
+    assert b"items" not in encrypted
+    for value in (encrypted[:-1], encrypted[:20], b"", b"garbage", encrypted + b"x"):
         with pytest.raises(DecryptionError):
-            SEALER.decrypt_page(value, b"here")
-    for at in range(len(sealed)):
-        changed = bytearray(sealed)
+            CIPHER.decrypt_page(value, b"here")
+    for at in range(len(encrypted)):
+        changed = bytearray(encrypted)
         changed[at] ^= 1
         with pytest.raises(DecryptionError):
-            SEALER.decrypt_page(bytes(changed), b"here")
+            CIPHER.decrypt_page(bytes(changed), b"here")
     with pytest.raises(DecryptionError):
-        SEALER.decrypt_page(sealed, b"there")
+        CIPHER.decrypt_page(encrypted, b"there")
     with pytest.raises(DecryptionError):
-        PageCipher(KEYS[1:]).decrypt_page(sealed, b"here")
-    assert PageCipher(KEYS[::-1]).decrypt_page(sealed, b"here") == PAGE
+        PageCipher(KEYS[1:]).decrypt_page(encrypted, b"here")
+    assert PageCipher(KEYS[::-1]).decrypt_page(encrypted, b"here") == PAGE
 
 
 @given(st.lists(st.binary(min_size=TAG_BYTES, max_size=TAG_BYTES), max_size=5))
-def test_events_say_which_tags(tags: list[Tag]) -> None:
-    """The same ones, in order, and by name."""
-    opened = SEALER.decrypt_event(SEALER.encrypt_event(tags))
-    assert opened == tags
-    assert SEALER.tag_names(opened) == SEALER.tag_names(tags)
+def test_events_name_their_tags(tags: list[Tag]) -> None:
+    """The tags are the same, in order."""
+    decrypted = CIPHER.decrypt_event(CIPHER.encrypt_event(tags))
+    assert decrypted == tags
+    assert CIPHER.tag_names(decrypted) == CIPHER.tag_names(tags)
 
 
-def test_names_say_nothing_without_the_key() -> None:
-    """And are the same for equal tags."""
+def test_names_depend_on_the_key() -> None:
+    """They are equal for equal tags, and reveal no tag."""
     (one,), (same,) = tags_of_table(TableIdentity("t")), tags_of_table(TableIdentity("t"))
-    assert SEALER.tag_names([one]) == SEALER.tag_names([same])
-    assert one not in SEALER.tag_names([one])
-    assert SEALER.tag_names([one]) != PageCipher(KEYS[1:]).tag_names([one])
-    assert SEALER.page_name(b"k", b"", 10) != SEALER.page_name(b"k", b"", 11)
-    assert len(SEALER.page_name(b"k", b"", 10)) == 32
+    assert CIPHER.tag_names([one]) == CIPHER.tag_names([same])
+    assert one not in CIPHER.tag_names([one])
+    assert CIPHER.tag_names([one]) != PageCipher(KEYS[1:]).tag_names([one])
+    assert CIPHER.page_name(b"k", b"", 10) != CIPHER.page_name(b"k", b"", 11)
+    assert len(CIPHER.page_name(b"k", b"", 10)) == 32

@@ -1,4 +1,4 @@
-"""A replica's view of the invalidations of all: fresh, or everything local has moved."""
+"""A replica's view of the invalidations of all: fresh, or everything local has invalidated."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from dynamodb_processor_server.cache.redis.invalidation_log import (
     FRESH_SECONDS,
     InvalidationLogFollower,
 )
-from dynamodb_processor_server.cache.redis.port import MOST_EVENTS, PollResult
+from dynamodb_processor_server.cache.redis.port import MAX_EVENTS, PollResult
 from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.query.page_token import TokenKey
 from dynamodb_processor_server.query.planning.tags import tags_of_table
 from dynamodb_processor_server.runtime.guarded_store import StoreError
-from tests.support.shared_tier import MemoryTier
+from tests.support.shared_cache import MemorySharedCache
 
 KEY = TokenKey("one", bytes(range(32)))
 A, B = tags_of_table(TableIdentity("a")), tags_of_table(TableIdentity("b"))
 
 
-class _Tier(MemoryTier):
-    """A tier whose polls may take time, fail or give something else.
+class _ScriptedStore(MemorySharedCache):
+    """A store whose polls may take time, fail or return something else.
 
-    What has more events than `fits` comes too late. No epoch ends while it `stays`.
+    A poll with more than `fits` events times out. While `keeps_epoch`, no epoch ends.
     """
 
     def __init__(self, world: World) -> None:
         super().__init__(lambda: world.now, Random(1))
         self._world = world
         self.takes = 0.0
-        self.fits = MOST_EVENTS
-        self.stays = False
+        self.fits = MAX_EVENTS
+        self.keeps_epoch = False
         self.error: Exception | None = None
         self.answer: dict[str, Any] = {}
 
     async def poll(self, epoch: bytes, after: int, most: int) -> PollResult:
-        """Answer as it was told to."""
+        """Return the scripted result."""
         polled = await super().poll(epoch, after, most)
         self._world.now += self.takes
         if self.error is not None:
@@ -56,83 +56,83 @@ class _Tier(MemoryTier):
 
     async def renew(self, epoch: bytes) -> None:
         """Begin a new epoch, or fail."""
-        if self.stays:
+        if self.keeps_epoch:
             raise StoreError("refused")
         await super().renew(epoch)
 
 
 class World:
-    """A view, its tier, and a clock set by hand."""
+    """A follower of the invalidation log, its store, and a clock set by hand."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
-        self.tier = _Tier(self)
-        self.sealer = PageCipher((KEY,))
+        self.store = _ScriptedStore(self)
+        self.cipher = PageCipher((KEY,))
         self.generations = Generations(lambda: self.now)
-        self.view = InvalidationLogFollower(
-            self.tier, self.sealer, self.generations, 1.0, lambda: self.now
+        self.log = InvalidationLogFollower(
+            self.store, self.cipher, self.generations, 1.0, lambda: self.now
         )
 
-    async def invalidate(self, tags: Any, sealer: PageCipher | None = None) -> None:
+    async def invalidate(self, tags: Any, cipher: PageCipher | None = None) -> None:
         """Invalidate as another replica does."""
-        sealer = sealer or self.sealer
-        await self.tier.invalidate(sealer.tag_names(tags), sealer.encrypt_event(tags))
+        cipher = cipher or self.cipher
+        await self.store.invalidate(cipher.tag_names(tags), cipher.encrypt_event(tags))
 
     def begin(self, tags: Any) -> GenerationSnapshot:
-        """Begin a read."""
+        """Take a snapshot of generations."""
         return self.generations.begin(tags)
 
 
 @pytest.fixture
 async def world() -> World:
-    """A view that has looked once."""
+    """A follower that has polled once."""
     world = World()
-    assert not world.view.fresh
-    await world.view.poll()
-    assert world.view.fresh
-    assert dict(world.view.resets) == {"started": 1}
+    assert not world.log.fresh
+    await world.log.poll()
+    assert world.log.fresh
+    assert dict(world.log.resets) == {"started": 1}
     return world
 
 
-async def test_what_others_invalidate_moves_here(world: World) -> None:
-    """Those tags and no others, and once."""
+async def test_invalidations_of_other_replicas_are_applied_here(world: World) -> None:
+    """Each affects its own tags alone, and once."""
     first, second = world.begin(A), world.begin(B)
     await world.invalidate(A)
     assert first.is_current
-    await world.view.poll()
+    await world.log.poll()
     assert not first.is_current
     assert second.is_current
     third = world.begin(A)
-    await world.view.poll()
+    await world.log.poll()
     assert third.is_current
 
 
-async def test_freshness_counts_from_when_the_poll_was_sent(world: World) -> None:
-    """What was appended while the answer was under way is not in it."""
-    world.tier.takes = 0.3
-    await world.view.poll()
-    assert world.view.fresh
+async def test_freshness_counts_from_the_sending_of_the_poll(world: World) -> None:
+    """Events that were appended after Redis answered are not in the result."""
+    world.store.takes = 0.3
+    await world.log.poll()
+    assert world.log.fresh
     world.now += FRESH_SECONDS - 0.3 - 0.01
-    assert world.view.fresh
+    assert world.log.fresh
     world.now += 0.02
-    assert not world.view.fresh
+    assert not world.log.fresh
 
 
 @pytest.mark.parametrize("kind", ["timeout", "unreachable", "garbage", "defect"])
-async def test_a_poll_that_fails_lets_the_view_age(world: World, kind: str) -> None:
-    """Nothing moves; afterwards it goes on where it stood. A defect is a failure like any."""
+async def test_a_failed_poll_does_not_extend_freshness(world: World, kind: str) -> None:
+    """Nothing is invalidated, and the next poll continues. A defect counts as a failure."""
     reading = world.begin(A)
-    world.tier.error = RuntimeError("a bug") if kind == "defect" else StoreError(kind)
-    await world.view.poll()
-    assert world.view.fresh, "it was, a moment ago"
+    world.store.error = RuntimeError("a bug") if kind == "defect" else StoreError(kind)
+    await world.log.poll()
+    assert world.log.fresh, "it was, a moment ago"
     world.now += FRESH_SECONDS
-    await world.view.poll()
-    assert not world.view.fresh
-    assert dict(world.view.failures) == {kind: 2}
+    await world.log.poll()
+    assert not world.log.fresh
+    assert dict(world.log.failures) == {kind: 2}
     await world.invalidate(B)
-    world.tier.error = None
-    await world.view.poll()
-    assert world.view.fresh
+    world.store.error = None
+    await world.log.poll()
+    assert world.log.fresh
     assert reading.is_current
 
 
@@ -145,96 +145,96 @@ async def test_a_poll_that_fails_lets_the_view_age(world: World, kind: str) -> N
         ("gap", {"sequence": 3, "events": ((2, b""),)}),
         ("gap", {"sequence": 3, "events": ()}),
         ("gap", {"sequence": 1, "events": ((2, b""),)}),
-        ("behind", {"sequence": MOST_EVENTS + 2, "events": ()}),
+        ("behind", {"sequence": MAX_EVENTS + 2, "events": ()}),
     ],
 )
-async def test_whatever_may_have_been_missed_moves_everything(
+async def test_a_possible_gap_invalidates_all_generations(
     world: World, reason: str, answer: dict[str, Any]
 ) -> None:
-    """Now, so that quarantine holds; then the view is fresh again."""
+    """They are invalidated now, so that quarantine applies; then the log is fresh again."""
     reading = world.begin(A)
     world.now += 100.0
-    world.tier.answer = answer
-    await world.view.poll()
-    assert world.view.resets[reason] == 1
+    world.store.answer = answer
+    await world.log.poll()
+    assert world.log.resets[reason] == 1
     assert not reading.is_current
     again = world.begin(A + B)
     assert again.is_current
     assert not again.is_past_quarantine(0.1)
-    assert world.view.fresh
+    assert world.log.fresh
 
 
-async def test_a_defect_is_told_with_its_traceback(world: World) -> None:
-    """Once, however many polls meet it."""
-    world.tier.error = RuntimeError("a bug")
+async def test_a_defect_is_logged_with_its_traceback(world: World) -> None:
+    """It is logged once, however many polls fail on it."""
+    world.store.error = RuntimeError("a bug")
     with structlog.testing.capture_logs() as logs:
         for _ in range(3):
-            await world.view.poll()
+            await world.log.poll()
     assert [(line["reason"], line["exc_info"]) for line in logs] == [("defect", True)]
 
 
-async def test_what_comes_too_late_in_one_answer_comes_in_several(world: World) -> None:
-    """The view is fresh when all has been heard, and nothing was moved that need not be."""
+async def test_events_that_time_out_in_one_poll_come_in_several(world: World) -> None:
+    """The log is fresh after the last one, and no other tag is invalidated."""
     world.now += FRESH_SECONDS
-    moved, other = world.begin(A), world.begin(B)
-    world.tier.fits = 200
-    for _ in range(MOST_EVENTS):
+    invalidated, other = world.begin(A), world.begin(B)
+    world.store.fits = 200
+    for _ in range(MAX_EVENTS):
         await world.invalidate(A)
     polls = 0
-    while not world.view.fresh:
-        await world.view.poll()
+    while not world.log.fresh:
+        await world.log.poll()
         polls += 1
         assert polls < 15
-    assert world.view.sequence == len(world.tier.events)
-    assert dict(world.view.resets) == {"started": 1}
-    assert (moved.is_current, other.is_current) == (False, True)
+    assert world.log.sequence == len(world.store.events)
+    assert dict(world.log.resets) == {"started": 1}
+    assert (invalidated.is_current, other.is_current) == (False, True)
 
 
-async def test_a_flushed_tier_moves_everything(world: World) -> None:
+async def test_a_flushed_store_invalidates_all_generations(world: World) -> None:
     """It is in another epoch."""
     reading = world.begin(A)
-    world.tier.flush()
-    await world.view.poll()
+    world.store.flush()
+    await world.log.poll()
     assert not reading.is_current
-    assert world.view.epoch == world.tier.epoch
+    assert world.log.epoch == world.store.epoch
 
 
-async def test_what_cannot_be_read_ends_the_epoch(world: World) -> None:
-    """Nobody can tell which pages of the tier it was about, so none of them is used again."""
-    earlier = world.tier.epoch
+async def test_an_undecryptable_event_ends_the_epoch(world: World) -> None:
+    """Its tags are unknown, so no page of the shared cache is used again."""
+    earlier = world.store.epoch
     reading = world.begin(B)
     stranger = PageCipher((TokenKey("two", bytes(32)),))
     await world.invalidate(A, stranger)
-    await world.view.poll()
-    assert world.tier.epoch != earlier
+    await world.log.poll()
+    assert world.store.epoch != earlier
     assert not reading.is_current
-    assert not world.view.fresh
-    await world.view.poll()
-    assert world.view.fresh
-    assert world.view.epoch == world.tier.epoch
+    assert not world.log.fresh
+    await world.log.poll()
+    assert world.log.fresh
+    assert world.log.epoch == world.store.epoch
 
 
-async def test_what_cannot_be_read_is_not_forgotten(world: World) -> None:
-    """While the epoch cannot be ended, pages that are over are found in it; none is used."""
-    world.tier.stays = True
+async def test_an_undecryptable_event_is_read_again(world: World) -> None:
+    """Until the epoch ends, superseded pages may be found in it; none is used."""
+    world.store.keeps_epoch = True
     await world.invalidate(A, PageCipher((TokenKey("two", bytes(32)),)))
     for _ in range(3):
         reading = world.begin(B)
-        await world.view.poll()
-        assert not world.view.fresh
+        await world.log.poll()
+        assert not world.log.fresh
         assert not reading.is_current
-    world.tier.stays = False
-    await world.view.poll()
-    assert not world.view.fresh
-    await world.view.poll()
-    assert world.view.fresh
-    assert dict(world.view.resets) == {"started": 1, "unreadable": 4, "epoch": 1}
+    world.store.keeps_epoch = False
+    await world.log.poll()
+    assert not world.log.fresh
+    await world.log.poll()
+    assert world.log.fresh
+    assert dict(world.log.resets) == {"started": 1, "unreadable": 4, "epoch": 1}
 
 
-async def test_replicas_between_two_steps_of_a_key_rotation_hear_of_each_other(
+async def test_replicas_between_two_steps_of_a_key_rotation_share_invalidations(
     world: World,
 ) -> None:
-    """Each names with its own first key, and moves the names of both."""
+    """Each makes names with its own first key, and invalidates the names of both keys."""
     other = PageCipher((TokenKey("two", bytes(32)), KEY))
     ours = PageCipher((KEY, TokenKey("two", bytes(32))))
     assert other.tag_names(A) != ours.tag_names(A)
@@ -243,5 +243,5 @@ async def test_replicas_between_two_steps_of_a_key_rotation_hear_of_each_other(
         assert one.decrypt_event(another.encrypt_event(A)) == list(A)
     reading = world.begin(A)
     await world.invalidate(A)
-    await world.view.poll()
+    await world.log.poll()
     assert not reading.is_current

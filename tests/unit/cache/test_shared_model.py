@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 from tests.support.lengths import FULL, at_length
-from tests.support.shared_tier import MemoryTier
+from tests.support.shared_cache import MemorySharedCache
 from tests.support.warped_time import WarpedLoop
 from tests.unit.cache.model import Setting, Step
 from tests.unit.cache.schedules import drawn_schedules, make_shared_setting, make_shared_step
@@ -33,7 +33,7 @@ def test_nothing_older_than_an_acknowledged_invalidation_is_served(
     answers: Counter[str] = Counter()
 
     async def play(setting: Setting, steps: list[Step], random: Random) -> None:
-        tier = FragileMemory(MemoryTier(asyncio.get_running_loop().time, random))
+        tier = FragileMemory(MemorySharedCache(asyncio.get_running_loop().time, random))
         model = SharedModel(setting, tier, random)
         answers["schedules"] += 1
         answers["wrong"] += 1

@@ -1,4 +1,4 @@
-"""Two caching Readers over one shared tier: who reads, who waits, and what is served unheard."""
+"""Two caching Readers over one shared cache: reads, waiting, and pages served without Redis."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ from dynamodb_processor_server.reader import START, CacheStatus, Cursor, Page, R
 from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings, CircuitBreaker
 from dynamodb_processor_server.runtime.guarded_store import GuardedStore
 from tests.support.fake_reader import InMemoryReader
-from tests.support.shared_tier import MemoryTier
+from tests.support.shared_cache import MemorySharedCache
 from tests.support.warped_time import warped
 from tests.unit.dynamodb.small_table import make_items, make_limits, make_plan
 
 TIMEOUT: Final = 0.1
 PLAN: Final = make_plan()
-SEALER: Final = PageCipher((TokenKey("one", bytes(range(32))),))
+CIPHER: Final = PageCipher((TokenKey("one", bytes(range(32))),))
 
 
 class Table:
-    """A table that takes `seconds` to read; `strong` says of each read whether it was strong."""
+    """A table whose reads take `seconds`; `consistent_reads` says of each if it was consistent."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self.strong: list[bool] = []
+        self.consistent_reads: list[bool] = []
         self._reader = InMemoryReader(make_items(25), now=asyncio.get_running_loop().time)
 
     async def read_page(self, plan: Plan, at: Cursor, limits: ReadOptions) -> Page:
         """Read as DynamoDB would."""
-        self.strong.append(plan.consistent)
+        self.consistent_reads.append(plan.consistent)
         page = await self._reader.read_page(plan, at, limits)
         await asyncio.sleep(self.seconds)
         return page
@@ -56,28 +56,30 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """What one of them has of its own."""
+    """One replica's reader, invalidation log and invalidator."""
 
     reader: CachingReader
-    view: InvalidationLogFollower
+    log: InvalidationLogFollower
     invalidator: SharedInvalidator
 
     async def get(self, **limits: Any) -> Page:
-        """Ask for the one page."""
+        """Read the page."""
         return await self.reader.read_page(PLAN, START, make_limits(**limits))
 
 
 @asynccontextmanager
 async def replica(
-    tier: MemoryTier, table: Table, lost: Literal["bypass", "serve_until_ttl"] = "bypass"
+    store: MemorySharedCache,
+    table: Table,
+    when_unavailable: Literal["bypass", "serve_until_ttl"] = "bypass",
 ) -> AsyncIterator[Replica]:
-    """Open one that has just heard of every invalidation; a test lets it hear of more."""
+    """Open a replica whose log is up to date; a test makes it poll again."""
     now = asyncio.get_running_loop().time
     generations = Generations(now)
-    view = InvalidationLogFollower(tier, SEALER, generations, TIMEOUT, now)
+    log = InvalidationLogFollower(store, CIPHER, generations, TIMEOUT, now)
     breaker = CircuitBreaker(BreakerSettings(), now, lambda: 0.5)
     shared = SharedPageCache(
-        tier, SEALER, view, GuardedStore(breaker, TIMEOUT), lost, now, lambda: 0.5
+        store, CIPHER, log, GuardedStore(breaker, TIMEOUT), when_unavailable, now, lambda: 0.5
     )
     reader = CachingReader(
         table,
@@ -88,24 +90,24 @@ async def replica(
         now=now,
         jitter=lambda: 0.5,
     )
-    await view.poll()
-    yield Replica(reader, view, SharedInvalidator(generations, tier, SEALER, TIMEOUT))
+    await log.poll()
+    yield Replica(reader, log, SharedInvalidator(generations, store, CIPHER, TIMEOUT))
     await reader.close()
     await shared.close()
 
 
-def new_tier() -> MemoryTier:
-    """Return an empty tier on the loop's clock."""
-    return MemoryTier(asyncio.get_running_loop().time, Random(1))
+def new_store() -> MemorySharedCache:
+    """Return an empty shared cache on the loop's clock."""
+    return MemorySharedCache(asyncio.get_running_loop().time, Random(1))
 
 
 @warped
-async def test_who_misses_together_makes_one_read() -> None:
-    """On two replicas: the others wait for the page of the one who has the lease."""
-    tier, table = new_tier(), Table(seconds=0.2)
-    async with replica(tier, table) as first, replica(tier, table) as second:
+async def test_concurrent_misses_on_two_replicas_make_one_read() -> None:
+    """The others wait for the page of the holder of the lease."""
+    store, table = new_store(), Table(seconds=0.2)
+    async with replica(store, table) as first, replica(store, table) as second:
         pages = await asyncio.gather(*(each.get() for each in (first, second) for _ in range(50)))
-    assert len(table.strong) == 1
+    assert len(table.consistent_reads) == 1
     statuses = [page.status for page in pages]
     assert statuses.count(CacheStatus.MISS) == 1
     assert statuses.count(CacheStatus.SHARED_HIT) == 50
@@ -113,10 +115,10 @@ async def test_who_misses_together_makes_one_read() -> None:
 
 
 @warped
-async def test_a_read_that_takes_long_is_not_waited_for() -> None:
-    """For longer than 0.3 s: whoever holds the lease may have died."""
-    tier, table = new_tier(), Table(seconds=2.0)
-    async with replica(tier, table) as first, replica(tier, table) as second:
+async def test_a_slow_read_of_another_replica_is_not_awaited() -> None:
+    """After 0.3 s the holder of the lease may have died."""
+    store, table = new_store(), Table(seconds=2.0)
+    async with replica(store, table) as first, replica(store, table) as second:
         began = asyncio.get_running_loop().time()
         reading = asyncio.create_task(first.get())
         await asyncio.sleep(0.01)
@@ -124,36 +126,37 @@ async def test_a_read_that_takes_long_is_not_waited_for() -> None:
         took = asyncio.get_running_loop().time() - began
         await reading
     assert page.status is CacheStatus.MISS
-    assert len(table.strong) == 2
+    assert len(table.consistent_reads) == 2
     assert 2.3 <= took < 2.4
 
 
 @warped
-async def test_a_strong_read_of_the_quarantine_is_shared() -> None:
-    """It was made once more so that nobody else has to, on any replica."""
-    tier, table = new_tier(), Table(seconds=0.0)
-    async with replica(tier, table) as first, replica(tier, table) as second:
+async def test_a_consistent_read_during_quarantine_is_shared() -> None:
+    """One replica makes it, and the others get its page."""
+    store, table = new_store(), Table(seconds=0.0)
+    async with replica(store, table) as first, replica(store, table) as second:
         await first.invalidator.invalidate(tags_of_table(TableIdentity("readings")))
         for each in (first, second):
-            await each.view.poll()
+            await each.log.poll()
         miss, hit = await first.get(), await second.get()
     assert (miss.status, hit.status) == (CacheStatus.MISS, CacheStatus.SHARED_HIT)
-    assert table.strong == [True]
+    assert table.consistent_reads == [True]
 
 
 @pytest.mark.parametrize(
-    ("lost", "status"), [("bypass", CacheStatus.MISS), ("serve_until_ttl", CacheStatus.HIT)]
+    ("when_unavailable", "status"),
+    [("bypass", CacheStatus.MISS), ("serve_until_ttl", CacheStatus.HIT)],
 )
 @warped
-async def test_a_replica_that_hears_nothing(
-    lost: Literal["bypass", "serve_until_ttl"], status: CacheStatus
+async def test_a_replica_without_redis_serves_local_pages_as_configured(
+    when_unavailable: Literal["bypass", "serve_until_ttl"], status: CacheStatus
 ) -> None:
-    """Trusts none of its pages, or all of them until their time, as the operator wants it."""
-    async with replica(new_tier(), Table(seconds=0.0), lost) as alone:
+    """It serves none of its pages, or all of them until their expiry."""
+    async with replica(new_store(), Table(seconds=0.0), when_unavailable) as alone:
         await alone.get()
         assert (await alone.get()).status is CacheStatus.HIT
         await asyncio.sleep(FRESH_SECONDS)
-        assert not alone.view.fresh
+        assert not alone.log.fresh
         assert (await alone.get()).status is status
         await asyncio.sleep(PLAN.table.config.cache_ttl)
         assert (await alone.get()).status is CacheStatus.MISS

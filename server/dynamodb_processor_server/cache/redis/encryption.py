@@ -1,8 +1,8 @@
-"""What the shared tier gets to see: keyed digests as names, sealed pages and events as values.
+"""Encrypts the names and values of the shared cache: names are keyed digests.
 
-Every replica derives the same keys from the token keys. Pages and events are sealed with the first
-of them and opened with any. Names are made with the first; invalidations move the names of all, so
-that replicas between two steps of a rotation hear of each other.
+Every replica derives the same keys from the token keys. Pages and events are encrypted with the
+first of them and decrypted with any. Names are made with the first key; an invalidation names its
+tags with every key, so that replicas between two steps of a key rotation share invalidations.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _EVENT: Final = b"event"
 
 
 class DecryptionError(Exception):
-    """It was not sealed by a replica with these keys for this place."""
+    """The value was not encrypted by a replica with one of these keys for this context."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExpiringPage:
-    """A page of the shared tier; `expires` is in seconds since the epoch."""
+    """A page of the shared cache; `expires` is in seconds since the epoch."""
 
     content: PageContent
     expires: float
@@ -59,10 +59,10 @@ class _Key:
 
 
 class PageCipher:
-    """Makes names, and seals and opens values.
+    """Makes names, and encrypts and decrypts values.
 
     `random_bytes` is `os.urandom`. `page_bounds` are the numbers of bytes that bound the pages read
-    here: replicas with other bounds share no pages, since what fits theirs may not fit here.
+    here: replicas with other bounds share no pages, since their pages may be too large here.
     """
 
     def __init__(
@@ -80,30 +80,30 @@ class PageCipher:
         return self._keys[0].name(("page", cache_key, at, page_size, *self._page_bounds))
 
     def tag_names(self, tags: Iterable[Tag]) -> tuple[bytes, ...]:
-        """Return the names under which the tags' generations are looked up."""
+        """Return the names of the tags' generations for lookups."""
         return tuple([self._keys[0].name(tag) for tag in tags])
 
     def all_tag_names(self, tags: Iterable[Tag]) -> list[bytes]:
-        """Return all names under which any replica may look the tags' generations up."""
+        """Return every name that a replica may use to look up the tags' generations."""
         return [key.name(tag) for tag in tags for key in self._keys]
 
-    def encrypt_page(self, page: ExpiringPage, place: bytes) -> bytes:
-        """Return a page that opens only with the same `place`."""
+    def encrypt_page(self, page: ExpiringPage, context: bytes) -> bytes:
+        """Return an encrypted page, which decrypts only with the same `context`."""
         content = page.content
-        following = b"" if content.next is None else content.next
+        cursor = b"" if content.next is None else content.next
         packed = _PAGE.pack(
             content.read_at,
             page.expires,
             math.nan if content.valid_until is None else content.valid_until,
             content.count,
             _ENDS.index(content.end),
-            -1 if content.next is None else len(following),
+            -1 if content.next is None else len(cursor),
         )
-        return self._encrypt(packed + following + content.items, place)
+        return self._encrypt(packed + cursor + content.items, context)
 
-    def decrypt_page(self, value: bytes, place: bytes) -> ExpiringPage:
-        """Return what `encrypt_page` put in. Raise Unsealable."""
-        clear = self._decrypt(value, place)
+    def decrypt_page(self, value: bytes, context: bytes) -> ExpiringPage:
+        """Return the page of `encrypt_page`. Raises DecryptionError."""
+        clear = self._decrypt(value, context)
         read_at, expires, valid_until, count, end, length = _PAGE.unpack_from(clear)
         middle = _PAGE.size + max(0, length)
         content = PageContent(
@@ -117,11 +117,11 @@ class PageCipher:
         return ExpiringPage(content, expires)
 
     def encrypt_event(self, tags: Iterable[Tag]) -> bytes:
-        """Return an event that says which tags have moved."""
+        """Return an event that names invalidated tags."""
         return self._encrypt(b"".join(tags), _EVENT)
 
     def decrypt_event(self, event: bytes) -> list[Tag]:
-        """Return what `encrypt_event` put in. Raise Unsealable."""
+        """Return the tags of `encrypt_event`. Raises DecryptionError."""
         clear = self._decrypt(event, _EVENT)
         return [clear[at : at + TAG_BYTES] for at in range(0, len(clear), TAG_BYTES)]
 

@@ -1,8 +1,8 @@
-"""The port of the shared tier: a store that all replicas reach, in the words of that store.
+"""The port of the shared cache: a store of pages, generations and invalidations for all replicas.
 
-Names and values are opaque here: `caching.shared.sealing` makes them. What belongs together lives
-in an epoch. A store that may have lost something (restarted, flushed, failed over) begins a new
-one, in which there is nothing yet.
+Names and values are opaque here: `cache.redis.encryption` makes them. Data belongs to an epoch. A
+store that may have lost data (after a restart, flush or failover) begins a new epoch, which is
+empty.
 """
 
 from __future__ import annotations
@@ -11,23 +11,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-#: Whoever is further behind than so many invalidations is not told them one by one.
-MOST_EVENTS = 1_000
+#: A replica that lags by more invalidations than this gets none of them one by one.
+MAX_EVENTS = 1_000
 
 
 class EpochChanged(Exception):
-    """The store is in another epoch than its caller knows."""
+    """The store is in another epoch than that of the request."""
 
 
 @dataclass(frozen=True, slots=True)
 class LookupRequest:
-    """What is asked about a page. Times are in seconds.
+    """A lookup of a page. Times are in seconds.
 
-    The page must carry the current generations of `tags`. The lease is asked for with a `lease`
-    that nobody else uses, None for none; nobody gets it while a tag was moved less than
-    `quarantine` ago. `wanted` is False where only the generations are. `lifetime` is how long a
-    page that is read now may live, and its generations will; where it is 0 none is read, and no
-    generation made.
+    Attributes:
+        epoch: The epoch that the caller knows.
+        page: The name of the page.
+        tags: The names of its tags; the page must have their current generations.
+        quarantine: No lease is granted while a tag was invalidated more recently than this.
+        lifetime: How long a page that is read now may live, and how long its generations will; 0 if
+            none will be read, so that no generation is made.
+        lease: A value of the caller's own to request the lease with, None to request none.
+        wants_page: False to get only the generations.
     """
 
     epoch: bytes
@@ -36,34 +40,39 @@ class LookupRequest:
     quarantine: float
     lifetime: float
     lease: bytes | None = None
-    wanted: bool = True
+    wants_page: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class LookupResult:
-    """What is there.
+    """The result of a lookup.
 
-    `generations` are the tags' current ones, empty where one is missing. `past_quarantine` says
-    that none was moved less than `LookupRequest.quarantine` ago; `young`, that one was made anew a
-    moment ago, so that a move before it may have been lost, of which only the stream up to
-    `sequence` tells. `leased` says that the caller has the lease, `taken` that another one has it.
+    Attributes:
+        generations: The tags' current generations, empty for a missing one.
+        sequence: The number of the latest invalidation.
+        past_quarantine: Whether no tag was invalidated within `LookupRequest.quarantine`.
+        has_new_generation: Whether a generation was made anew a moment ago. An invalidation before
+            it may have been lost; only the log up to `sequence` still has it.
+        page: The encrypted page, None if there is none.
+        leased: Whether the caller has the lease.
+        leased_by_other: Whether another caller has it.
     """
 
     generations: tuple[bytes, ...]
     sequence: int
     past_quarantine: bool
-    young: bool
+    has_new_generation: bool
     page: bytes | None
     leased: bool = False
-    taken: bool = False
+    leased_by_other: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PollResult:
-    """What was invalidated after a number of the stream.
+    """The invalidations after a number of the log.
 
-    `sequence` is the latest number. `events` are the first ones, in order and by number; whoever
-    asked with another epoch, or is further behind than `MOST_EVENTS`, gets none.
+    `sequence` is the latest number. `events` are the first ones, in order and by number; there are
+    none for a request with another epoch, or one that lags by more than `MAX_EVENTS`.
     """
 
     epoch: bytes
@@ -72,16 +81,16 @@ class PollResult:
 
 
 class SharedCacheStore(Protocol):
-    """Stores pages, generations and the stream of invalidations.
+    """Stores pages, generations and the invalidation log.
 
     Every method raises StoreError.
     """
 
     async def connect(self) -> None:
-        """Get ready for the other methods, in some seconds, so that those take as long as usual."""
+        """Connect within a few seconds, so that the other methods need not."""
         ...
 
-    async def lookup(self, asked: LookupRequest) -> LookupResult:
+    async def lookup(self, request: LookupRequest) -> LookupResult:
         """Return the page and the generations; create missing generations.
 
         Raises EpochChanged as well.
@@ -90,24 +99,24 @@ class SharedCacheStore(Protocol):
 
     async def store(
         self,
-        asked: LookupRequest,
+        request: LookupRequest,
         generations: tuple[bytes, ...],
         value: bytes,
         lifetime: float,
     ) -> None:
-        """Keep a page read under `generations` for `lifetime` seconds, and give up its lease."""
+        """Store a page read under `generations` for `lifetime` seconds, and give up its lease."""
         ...
 
-    async def release(self, asked: LookupRequest, generations: tuple[bytes, ...]) -> None:
-        """Give up the lease of a page that is not going to be stored."""
+    async def release(self, request: LookupRequest, generations: tuple[bytes, ...]) -> None:
+        """Give up the lease of a page that will not be stored."""
         ...
 
     async def invalidate(self, tags: Sequence[bytes], event: bytes) -> None:
-        """Move tags and append an event to the stream, both at once."""
+        """Give tags new generations and append an event to the log, in one step."""
         ...
 
     async def poll(self, epoch: bytes, after: int, most: int) -> PollResult:
-        """Return what was appended after a number, at most so many events."""
+        """Return the events after a number, at most so many."""
         ...
 
     async def renew(self, epoch: bytes) -> None:
@@ -115,5 +124,5 @@ class SharedCacheStore(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         ...

@@ -1,20 +1,21 @@
-"""What Redis is asked to do at once, in Lua. The first key is the prefix of all others.
+"""The shared cache's atomic operations in Redis, as Lua scripts.
 
-The epoch's key holds 32 random hexadecimal digits and the server's run id; each entry of the stream
-names its epoch. Whenever the two do not agree with the server and with each other, something may
-have been lost, and a new epoch begins: pages and generations of earlier ones are under other names.
-What is of the wrong type or form counts as missing.
+The first key is the prefix of all others. The epoch's key holds 32 random hexadecimal digits and
+the server's run ID; each entry of the log (a Redis stream) names its epoch. Whenever the two do not
+agree with the server and with each other, data may have been lost, and a new epoch begins: pages
+and generations of earlier epochs are under other names. A value of the wrong type or form counts as
+missing.
 
-Usual access lists forbid INFO, which has the run id. Then the epoch's key holds the digits alone,
-and each poll sets a heartbeat. A server that lost something has lost the latest heartbeats, too: an
-epoch ends with a second without one.
+Usual access lists forbid INFO, which has the run ID. Then the epoch's key holds the digits alone,
+and each poll sets a heartbeat. A server that lost data has lost the latest heartbeats too: an epoch
+ends after a second without one.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-# The first line is for Redis before 7: what is written depends on the time and on chance.
+# The first line is for Redis before 7: the written values depend on the time and on random digits.
 _PRELUDE: Final = """
 if redis.replicate_commands then redis.replicate_commands() end
 local prefix, random, known = KEYS[1], ARGV[1], ARGV[2]
@@ -56,15 +57,17 @@ local function generation(name, number, kind, lifetime)
 end
 """
 
-# page, settling, young, lease, its lifetime, generations' spare, page's lifetime, wanted, tags...
-# Times are in ms. Not every look-up writes: who finds half of what is to spare leaves it at that.
+# page, quarantine, how long a generation counts as new, lease, its lifetime, generations' spare
+# time, page's lifetime, whether the page is wanted, tags...
+# Times are in ms. Not every lookup writes: a generation's lifetime is extended only when less than
+# half of its spare time is left.
 LOOK_UP: Final = (
     _PRELUDE
     + """
 if epoch ~= known then return {epoch} end
-local page, settling, young = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local page, quarantine, new_for = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local spare, lifetime = tonumber(ARGV[8]), tonumber(ARGV[9])
-local generations, settled, fledgling = {}, 1, 0
+local generations, past, has_new = {}, 1, 0
 for number = 11, #ARGV do
   local name = base .. 'gen:' .. ARGV[number]
   local value = text(name)
@@ -76,19 +79,19 @@ for number = 11, #ARGV do
     redis.call('PEXPIRE', name, lifetime + spare)
   end
   local age = now - tonumber(at)
-  if kind == 'm' and age < settling then settled = 0 end
-  if kind == 'n' and age < young then fledgling = 1 end
+  if kind == 'm' and age < quarantine then past = 0 end
+  if kind == 'n' and age < new_for then has_new = 1 end
   generations[#generations + 1] = value
 end
 local digest = redis.sha1hex(table.concat(generations))
 local key, value, lease = base .. 'page:' .. page, '', ''
 if ARGV[10] == '1' and redis.pcall('GETRANGE', key, 0, 39) == digest then value = text(key) end
-if value == '' and ARGV[6] ~= '' and settled == 1 then
+if value == '' and ARGV[6] ~= '' and past == 1 then
   local name = base .. 'lease:' .. page .. digest
   local taken = redis.call('SET', name, ARGV[6], 'NX', 'PX', ARGV[7])
   lease = (taken or redis.pcall('GET', name) == ARGV[6]) and 'mine' or 'theirs'
 end
-return {epoch, sequence, settled, fledgling, value, lease, generations}
+return {epoch, sequence, past, has_new, value, lease, generations}
 """
 )
 
@@ -112,7 +115,7 @@ return {epoch, sequence + 1}
 """
 )
 
-# after, how far behind to be told events, how many of them
+# after, the largest lag for which events are returned, the most events to return
 POLL: Final = (
     _PRELUDE
     + """

@@ -1,4 +1,4 @@
-"""The shared tier as the caching Reader uses it: it never fails, and never costs much time."""
+"""The shared page cache in Redis, as the cache's readers use it: no error and no long wait."""
 
 from __future__ import annotations
 
@@ -26,21 +26,27 @@ from dynamodb_processor_server.query.planning.tags import Tag
 from dynamodb_processor_server.reader import PageContent
 from dynamodb_processor_server.runtime.guarded_store import GuardedStore, StoreError
 
-# Seconds for somebody else's read. Shorter than the lease lives: one whose look-up was not answered
-# in time is held by nobody, and must not cost more than this.
+# Seconds to wait for another replica's read. Shorter than a lease: if the response to a lookup is
+# lost, its lease has no holder, and must not delay other replicas for longer.
 _LONGEST_WAIT: Final = 0.3
-_LARGEST_PAGE: Final = 1024 * 1024  # bytes; larger ones take too long to be looked up
-_MOST_ERRANDS: Final = 100
+_MAX_PAGE_BYTES: Final = 1024 * 1024  # larger pages would make lookups too slow
+_MAX_BACKGROUND_TASKS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class SharedLookup:
-    """A page to look for.
+    """A page to look up.
 
-    `quarantine` is the quarantine of its plan, in seconds. A page read before `oldest`, in seconds
-    since the epoch, is not wanted, inf for none at all. `shared` says that the caller is willing to
-    wait for another replica's read of it. `lifetime` is for how many seconds the page is kept if it
-    is read, 0 if it is not going to be.
+    Attributes:
+        cache_key: The cache key of its plan.
+        cursor: The cursor at which the page starts.
+        page_size: The number of items in a full page.
+        tags: The tags of its plan.
+        quarantine: The quarantine of its plan, in seconds.
+        oldest: Pages read before this time do not count, in seconds since the epoch; inf to accept
+            none.
+        lifetime: Seconds that the page is stored if it is read, 0 if it will not be read.
+        shared: Whether the caller is willing to wait for another replica's read of it.
     """
 
     cache_key: bytes
@@ -55,153 +61,158 @@ class SharedLookup:
 
 @dataclass(slots=True)
 class FillLease:
-    """What a page was looked for under; whoever holds it keeps what it reads, or releases it."""
+    """A missed lookup, and perhaps a lease: its holder stores the page it reads, or releases it."""
 
-    asked: LookupRequest
-    found: LookupResult
+    request: LookupRequest
+    result: LookupResult
     used: bool = False
 
 
 class SharedPageCache:
     """Pages that replicas share.
 
-    `lost` says whether local pages are served while the view of invalidations is not fresh. `guard`
-    counts the outcomes of each operation. `now` gives seconds since the epoch, `jitter` a number
-    from 0 to 1.
+    Args:
+        store: The store of pages, generations and invalidations.
+        cipher: Encrypts pages and makes their names.
+        invalidation_log: This replica's follower of the invalidation log.
+        guard: Sends the commands; it counts the outcomes of each operation.
+        when_unavailable: Whether local pages are served while the invalidation log is not fresh.
+        now: Returns seconds since the epoch.
+        jitter: Returns a number from 0 to 1.
     """
 
     def __init__(
         self,
         store: SharedCacheStore,
-        sealer: PageCipher,
-        view: InvalidationLogFollower,
+        cipher: PageCipher,
+        invalidation_log: InvalidationLogFollower,
         guard: GuardedStore,
-        lost: Literal["bypass", "serve_until_ttl"] = "bypass",
+        when_unavailable: Literal["bypass", "serve_until_ttl"] = "bypass",
         now: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self.view = view
+        self.invalidation_log = invalidation_log
         self._store = store
-        self._sealer = sealer
+        self._cipher = cipher
         self.guard = guard
-        self._lenient = lost == "serve_until_ttl"
+        self._serves_until_ttl = when_unavailable == "serve_until_ttl"
         self._now = now
         self._jitter = jitter
-        self._errands: set[asyncio.Task[None]] = set()
+        self._background_tasks: set[asyncio.Task[None]] = set()
 
     @property
-    def trusts_local(self) -> bool:
-        """Whether what this replica holds may be served without asking anybody."""
-        return self._lenient or self.view.fresh
+    def may_serve_local(self) -> bool:
+        """Whether this replica's own pages may be served without a command to Redis."""
+        return self._serves_until_ttl or self.invalidation_log.fresh
 
-    async def find(self, wanted: SharedLookup) -> ExpiringPage | FillLease | None:
-        """Return the page, or leave to read and store it, or None if the tier cannot be used.
+    async def find(self, lookup: SharedLookup) -> ExpiringPage | FillLease | None:
+        """Return the page, or a lease to read and store it, or None if Redis cannot be used.
 
-        The caller must have begun its own reading before.
+        The caller must have taken its snapshot of the local generations before.
         """
-        if not self.view.fresh:
+        if not self.invalidation_log.fresh:
             self.guard.outcomes["look_up", "not_fresh"] += 1
             return None
-        asked = LookupRequest(
-            self.view.epoch,
-            self._sealer.page_name(wanted.cache_key, wanted.cursor, wanted.page_size),
-            self._sealer.tag_names(wanted.tags),
-            wanted.quarantine,
-            wanted.lifetime,
-            os.urandom(16).hex().encode() if wanted.shared else None,
-            wanted.oldest <= self._now(),
+        request = LookupRequest(
+            self.invalidation_log.epoch,
+            self._cipher.page_name(lookup.cache_key, lookup.cursor, lookup.page_size),
+            self._cipher.tag_names(lookup.tags),
+            lookup.quarantine,
+            lookup.lifetime,
+            os.urandom(16).hex().encode() if lookup.shared else None,
+            lookup.oldest <= self._now(),
         )
         try:
-            return await self._find(asked, wanted.oldest)
+            return await self._find(request, lookup.oldest)
         except EpochChanged:
             self.guard.outcomes["look_up", "epoch_over"] += 1
-            self.view.mark_stale()
+            self.invalidation_log.mark_stale()
         except StoreError:
             pass  # it has been counted
         return None
 
-    async def _find(self, asked: LookupRequest, oldest: float) -> ExpiringPage | FillLease:
+    async def _find(self, request: LookupRequest, oldest: float) -> ExpiringPage | FillLease:
         loop = asyncio.get_running_loop()
         patience = loop.time() + _LONGEST_WAIT
         while True:
-            found = await self.guard.call("look_up", lambda: self._store.lookup(asked))
-            if found.page is not None:
-                page = self._opened(asked, found.page, found.generations)
+            result = await self.guard.call("look_up", lambda: self._store.lookup(request))
+            if result.page is not None:
+                page = self._decrypted(request, result.page, result.generations)
                 if page is not None and page.content.read_at >= oldest:
                     self.guard.outcomes["look_up", "hit"] += 1
                     return page
-            if not found.taken or loop.time() >= patience:
+            if not result.leased_by_other or loop.time() >= patience:
                 self.guard.outcomes["look_up", "miss"] += 1
-                return FillLease(asked, found)
+                return FillLease(request, result)
             await asyncio.sleep(0.02 + 0.03 * self._jitter())
 
-    def _opened(
-        self, asked: LookupRequest, value: bytes, generations: tuple[bytes, ...]
+    def _decrypted(
+        self, request: LookupRequest, value: bytes, generations: tuple[bytes, ...]
     ) -> ExpiringPage | None:
         try:
-            page = self._sealer.decrypt_page(value, _place(asked, generations))
+            page = self._cipher.decrypt_page(value, _page_context(request, generations))
         except DecryptionError:
             self.guard.outcomes["look_up", "garbage"] += 1
             return None
         return page if page.expires > self._now() else None
 
-    def store(self, ticket: FillLease, content: PageContent, expires: float) -> None:
-        """Store what was read under a ticket, if it may be; nobody waits for that.
+    def store(self, lease: FillLease, content: PageContent, expires: float) -> None:
+        """Store a page that was read under a lease, if that is allowed; return without waiting.
 
-        The page's local reading must be intact and settled. Where a generation was made anew, a
-        move before may have been lost with the earlier one: then the view must have come as far as
-        the stream had when the page was looked for.
+        The page's snapshot of local generations must be current and past quarantine. If Redis lost
+        a generation and made a new one, an invalidation may have been lost with it: then this
+        replica must have applied the invalidation log up to its length at the lookup.
         """
-        found = ticket.found
-        known = self.view.epoch == ticket.asked.epoch and (
-            not found.young or self.view.sequence >= found.sequence
+        result = lease.result
+        known = self.invalidation_log.epoch == lease.request.epoch and (
+            not result.has_new_generation or self.invalidation_log.sequence >= result.sequence
         )
         lifetime = expires - self._now()
         if (
-            not (found.past_quarantine and known and lifetime > 0)
-            or len(content.items) > _LARGEST_PAGE
+            not (result.past_quarantine and known and lifetime > 0)
+            or len(content.items) > _MAX_PAGE_BYTES
         ):
-            self.release(ticket)
+            self.release(lease)
             return
-        ticket.used = True
-        place = _place(ticket.asked, found.generations)
-        value = self._sealer.encrypt_page(ExpiringPage(content, expires), place)
+        lease.used = True
+        context = _page_context(lease.request, result.generations)
+        value = self._cipher.encrypt_page(ExpiringPage(content, expires), context)
         self._run_in_background(
-            "store", lambda: self._store.store(ticket.asked, found.generations, value, lifetime)
+            "store", lambda: self._store.store(lease.request, result.generations, value, lifetime)
         )
 
-    def release(self, ticket: FillLease) -> None:
-        """Let others read what is not going to be stored, unless it has been."""
-        if ticket.found.leased and not ticket.used:
-            ticket.used = True
+    def release(self, lease: FillLease) -> None:
+        """Let other replicas read a page that will not be stored; nothing if it was stored."""
+        if lease.result.leased and not lease.used:
+            lease.used = True
             self._run_in_background(
-                "release", lambda: self._store.release(ticket.asked, ticket.found.generations)
+                "release", lambda: self._store.release(lease.request, lease.result.generations)
             )
 
     async def close(self) -> None:
-        """Wait for what is being stored, which is bounded in time, and close the store."""
-        if self._errands:
-            await asyncio.wait(self._errands)
+        """Wait for running commands, whose time is bounded, and close the store."""
+        if self._background_tasks:
+            await asyncio.wait(self._background_tasks)
         await self._store.close()
 
     def _run_in_background(
-        self, operation: str, errand: Callable[[], Coroutine[Any, Any, None]]
+        self, operation: str, command: Callable[[], Coroutine[Any, Any, None]]
     ) -> None:
-        if len(self._errands) >= _MOST_ERRANDS:
+        if len(self._background_tasks) >= _MAX_BACKGROUND_TASKS:
             self.guard.outcomes[operation, "too_many"] += 1
             return
 
         async def run() -> None:
             try:
-                await self.guard.call(operation, errand)
+                await self.guard.call(operation, command)
             except StoreError:
                 return
             self.guard.outcomes[operation, "done"] += 1
 
         task = asyncio.create_task(run(), name=f"shared cache: {operation}")
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
+        self._background_tasks.add(task)
+        task.add_done_callback(self._background_tasks.discard)
 
 
-def _place(asked: LookupRequest, generations: tuple[bytes, ...]) -> bytes:
-    return b"page" + b"\0".join((asked.epoch, asked.page, *generations))
+def _page_context(request: LookupRequest, generations: tuple[bytes, ...]) -> bytes:
+    return b"page" + b"\0".join((request.epoch, request.page, *generations))

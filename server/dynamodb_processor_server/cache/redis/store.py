@@ -1,4 +1,4 @@
-"""The shared tier on Redis or Valkey."""
+"""The store of the shared cache in Redis or Valkey."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from dynamodb_processor_server.cache.redis import scripts
 from dynamodb_processor_server.cache.redis.port import (
-    MOST_EVENTS,
+    MAX_EVENTS,
     EpochChanged,
     LookupRequest,
     LookupResult,
@@ -19,25 +19,25 @@ from dynamodb_processor_server.runtime.guarded_store import StoreError
 from dynamodb_processor_server.runtime.redis import close_redis, connect, open_redis, run_script
 
 _CONNECTIONS: Final = 32
-_LEASE: Final = 1_000  # ms: longer than most reads, short enough to wait for one who has died
-_YOUNG: Final = 2_000  # ms: longer than a replica's view may be old, and a look-up under way
-_SPARE: Final = 60_000  # ms for which generations live longer than they must
+_LEASE_MS: Final = 1_000  # longer than most reads, short enough to wait for a dead replica's lease
+_NEW_MS: Final = 2_000  # longer than a replica's log is fresh, plus a running lookup
+_SPARE_MS: Final = 60_000  # the time that generations live longer than needed
 _RANDOM_BYTES: Final = 16
 _DIGEST: Final = 40  # hexadecimal digits in front of each page
 
 
 class RedisStore:
-    """The tier behind `url`. Callers bound what an operation takes, connecting included.
+    """The store at `url`. Callers bound the time of each operation, connecting included.
 
-    All keys begin with `prefix`. That a tag was moved is known for at least `quarantine` seconds,
-    which no look-up's `settling` exceeds. Raises ConfigurationError when the URL is none of
-    Redis's.
+    All keys begin with `prefix`. The store remembers the invalidation of a tag for at least
+    `quarantine` seconds, which no lookup's quarantine exceeds. Raises ConfigurationError when the
+    URL is not a Redis URL.
     """
 
     def __init__(self, url: str, timeout: float, prefix: str, quarantine: float) -> None:
         self._redis = open_redis(url, timeout, _CONNECTIONS)
         self._prefix = prefix.encode()
-        self._moves_live = _SPARE + int(quarantine * 1_000)
+        self._invalidation_lifetime = _SPARE_MS + int(quarantine * 1_000)
         self._look_up = self._redis.register_script(scripts.LOOK_UP)
         self._store = self._redis.register_script(scripts.STORE)
         self._invalidate = self._redis.register_script(scripts.INVALIDATE)
@@ -45,36 +45,36 @@ class RedisStore:
         self._renew = self._redis.register_script(scripts.RENEW)
 
     async def connect(self) -> None:
-        """Have a connection, and the scripts loaded."""
+        """Open a connection, and load the scripts."""
         scripts = (self._look_up, self._store, self._invalidate, self._poll, self._renew)
         await connect(self._redis, scripts)
 
-    async def lookup(self, asked: LookupRequest) -> LookupResult:
+    async def lookup(self, request: LookupRequest) -> LookupResult:
         """Return the page and the generations."""
         answer = await self._run(
             self._look_up,
             _random(),
-            asked.epoch,
-            asked.page,
-            int(asked.quarantine * 1_000),
-            _YOUNG,
-            asked.lease or b"",
-            _LEASE,
-            _SPARE,
-            int(asked.lifetime * 1_000),
-            int(asked.wanted),
-            *asked.tags,
+            request.epoch,
+            request.page,
+            int(request.quarantine * 1_000),
+            _NEW_MS,
+            request.lease or b"",
+            _LEASE_MS,
+            _SPARE_MS,
+            int(request.lifetime * 1_000),
+            int(request.wants_page),
+            *request.tags,
         )
         match answer:
             case [bytes()]:
                 raise EpochChanged
             case [bytes(), int(), int(), int(), bytes(), bytes(), list()]:
-                _, sequence, settled, young, value, lease, generations = answer
+                _, sequence, past_quarantine, is_new, value, lease, generations = answer
                 return LookupResult(
                     tuple(generations),
                     sequence,
-                    bool(settled),
-                    bool(young),
+                    bool(past_quarantine),
+                    bool(is_new),
                     value[_DIGEST:] or None,
                     lease == b"mine",
                     lease == b"theirs",
@@ -82,34 +82,36 @@ class RedisStore:
         raise StoreError("garbage")
 
     async def store(
-        self, asked: LookupRequest, generations: tuple[bytes, ...], value: bytes, lifetime: float
+        self, request: LookupRequest, generations: tuple[bytes, ...], value: bytes, lifetime: float
     ) -> None:
-        """Keep a page and give up its lease."""
+        """Store a page and give up its lease."""
         digest = _digest(generations)
         await self._run(
             self._store,
-            asked.epoch,
-            asked.page,
-            asked.lease or b"",
+            request.epoch,
+            request.page,
+            request.lease or b"",
             digest,
             digest + value,
             max(1, int(lifetime * 1_000)),
         )
 
-    async def release(self, asked: LookupRequest, generations: tuple[bytes, ...]) -> None:
+    async def release(self, request: LookupRequest, generations: tuple[bytes, ...]) -> None:
         """Give up the lease."""
         digest = _digest(generations)
-        await self._run(self._store, asked.epoch, asked.page, asked.lease or b"", digest, b"", 1)
+        await self._run(
+            self._store, request.epoch, request.page, request.lease or b"", digest, b"", 1
+        )
 
     async def invalidate(self, tags: Sequence[bytes], event: bytes) -> None:
-        """Move tags and append an event."""
+        """Give tags new generations and append an event."""
         await self._run(
-            self._invalidate, _random(), b"", event, self._moves_live, MOST_EVENTS, *tags
+            self._invalidate, _random(), b"", event, self._invalidation_lifetime, MAX_EVENTS, *tags
         )
 
     async def poll(self, epoch: bytes, after: int, most: int) -> PollResult:
-        """Return what was appended after a number."""
-        match await self._run(self._poll, _random(), epoch, after, MOST_EVENTS, most):
+        """Return the events after a number."""
+        match await self._run(self._poll, _random(), epoch, after, MAX_EVENTS, most):
             case [bytes() as current, int() as sequence, list() as flat]:
                 numbers = [int(number.removesuffix(b"-0")) for number in flat[::2]]
                 return PollResult(current, sequence, tuple(zip(numbers, flat[1::2], strict=True)))
@@ -132,6 +134,6 @@ def _random() -> bytes:
 
 
 def _digest(generations: tuple[bytes, ...]) -> bytes:
-    """Return what marks pages of these generations. No secret; the seal is what protects them."""
+    """Return a digest that marks pages of these generations; encryption is their protection."""
     digest = hashlib.sha1(b"".join(generations), usedforsecurity=False)
     return digest.hexdigest().encode()

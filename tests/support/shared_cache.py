@@ -1,4 +1,4 @@
-"""The shared tier in memory, on a clock of the test's own; it can lose things as Redis may."""
+"""A shared cache in memory, on a clock of the test; it can lose data as Redis may."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 from dynamodb_processor_server.cache.redis.port import (
-    MOST_EVENTS,
+    MAX_EVENTS,
     EpochChanged,
     LookupRequest,
     LookupResult,
@@ -21,12 +21,12 @@ LEASE = 1.0
 @dataclass(frozen=True, slots=True)
 class _Generation:
     name: bytes
-    moved: bool
+    invalidated: bool
     at: float
 
 
-class MemoryTier:
-    """What replicas share. `clock` gives seconds; `random` makes the values."""
+class MemorySharedCache:
+    """The store that replicas share. `clock` gives seconds; `random` makes the values."""
 
     def __init__(self, clock: Callable[[], float], random: Random) -> None:
         self._clock = clock
@@ -44,34 +44,36 @@ class MemoryTier:
         return self._random.randbytes(16).hex().encode()
 
     def flush(self) -> None:
-        """Lose everything."""
+        """Lose all data."""
         self._begin()
 
     def evict_generations(self) -> None:
-        """Lose what nobody can tell was there."""
+        """Lose the generations, which leaves no trace."""
         self.generations.clear()
 
     async def connect(self) -> None:
-        """Nothing has to be opened."""
+        """Do nothing."""
 
-    async def lookup(self, asked: LookupRequest) -> LookupResult:
+    async def lookup(self, request: LookupRequest) -> LookupResult:
         """Return the page and the generations."""
-        if asked.epoch != self.epoch:
+        if request.epoch != self.epoch:
             raise EpochChanged
         now = self._clock()
-        known = [self._generation(tag, made=asked.lifetime > 0) for tag in asked.tags]
+        known = [self._generation(tag, made=request.lifetime > 0) for tag in request.tags]
         names = tuple(generation.name for generation in known)
-        settled = not any(g.moved and now - g.at < asked.quarantine for g in known)
-        young = any(not g.moved and now - g.at < YOUNG for g in known)
-        page = self._page(asked.page, names) if asked.wanted else None
-        leased = taken = False
-        if page is None and asked.lease is not None and settled:
-            lease = self._leases.get((asked.page, names))
-            taken = lease is not None and lease[1] > now and lease[0] != asked.lease
-            leased = not taken
+        past_quarantine = not any(g.invalidated and now - g.at < request.quarantine for g in known)
+        has_new = any(not g.invalidated and now - g.at < YOUNG for g in known)
+        page = self._page(request.page, names) if request.wants_page else None
+        leased = by_other = False
+        if page is None and request.lease is not None and past_quarantine:
+            lease = self._leases.get((request.page, names))
+            by_other = lease is not None and lease[1] > now and lease[0] != request.lease
+            leased = not by_other
             if leased:
-                self._leases[asked.page, names] = asked.lease, now + LEASE
-        return LookupResult(names, len(self.events), settled, young, page, leased, taken)
+                self._leases[request.page, names] = request.lease, now + LEASE
+        return LookupResult(
+            names, len(self.events), past_quarantine, has_new, page, leased, by_other
+        )
 
     def _generation(self, tag: bytes, *, made: bool) -> _Generation:
         if tag not in self.generations:
@@ -85,29 +87,29 @@ class MemoryTier:
         return value if under == names and until > self._clock() else None
 
     async def store(
-        self, asked: LookupRequest, generations: tuple[bytes, ...], value: bytes, lifetime: float
+        self, request: LookupRequest, generations: tuple[bytes, ...], value: bytes, lifetime: float
     ) -> None:
-        """Keep a page and give up its lease; one of an earlier epoch is never looked for."""
-        if asked.epoch == self.epoch:
-            self.pages[asked.page] = generations, value, self._clock() + lifetime
-        await self.release(asked, generations)
+        """Store a page and give up its lease; a page of an earlier epoch is never found."""
+        if request.epoch == self.epoch:
+            self.pages[request.page] = generations, value, self._clock() + lifetime
+        await self.release(request, generations)
 
-    async def release(self, asked: LookupRequest, generations: tuple[bytes, ...]) -> None:
+    async def release(self, request: LookupRequest, generations: tuple[bytes, ...]) -> None:
         """Give up the lease."""
-        lease = self._leases.get((asked.page, generations))
-        if lease is not None and lease[0] == asked.lease:
-            del self._leases[asked.page, generations]
+        lease = self._leases.get((request.page, generations))
+        if lease is not None and lease[0] == request.lease:
+            del self._leases[request.page, generations]
 
     async def invalidate(self, tags: Sequence[bytes], event: bytes) -> None:
-        """Move tags and append an event."""
+        """Give tags new generations and append an event."""
         for tag in tags:
             self.generations[tag] = _Generation(self._value(), True, self._clock())
         self.events.append(event)
 
     async def poll(self, epoch: bytes, after: int, most: int) -> PollResult:
-        """Return what was appended after a number."""
+        """Return the events after a number."""
         events: Sequence[tuple[int, bytes]] = ()
-        if epoch == self.epoch and len(self.events) - after <= MOST_EVENTS:
+        if epoch == self.epoch and len(self.events) - after <= MAX_EVENTS:
             numbered = list(enumerate(self.events, 1))
             events = numbered[after : after + most]
         return PollResult(self.epoch, len(self.events), events)
@@ -118,4 +120,4 @@ class MemoryTier:
             self._begin()
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
