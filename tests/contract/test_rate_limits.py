@@ -1,4 +1,4 @@
-"""Limits keep the same promises in one process, over a store in memory, and over Redis."""
+"""The contract of limits: in one process, over a store in memory, and over Redis."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ CLASSES: Mapping[str, RateClass] = {
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """Limits of which nothing has been used, and how time passes for them."""
+    """Unused limits, and how time passes for them."""
 
     calls: Limiter
     read_units: ReadUnitLimits
     wait: Callable[[float], Awaitable[None]]
-    settle: Callable[[], Awaitable[None]]
+    flush: Callable[[], Awaitable[None]]
 
     async def accepted(self, name: str, rate_class: str, calls: int, table: str = "") -> int:
         """Return how many of so many calls at once are within the limits."""
@@ -52,7 +52,7 @@ class Ground:
         return calls - len(refused)
 
     async def refusal(self) -> RateLimited:
-        """Call as one who may make twenty calls a second, and return how the first is refused."""
+        """Call under a limit of twenty calls a second, and return the first refusal."""
         for _ in range(100):
             try:
                 await charge(self.calls, principal("q", "quick"))
@@ -61,14 +61,14 @@ class Ground:
         pytest.fail("a hundred calls were let through")
 
     async def balance(self, name: str, table: str) -> int | None:
-        """Return the units left when everybody has been told."""
+        """Return the units left after all debits were sent."""
         caller = principal(name, "quick")
         try:
             self.read_units.check(caller, table)
         except RateLimited:
             return -1
         finally:
-            await self.settle()
+            await self.flush()
         return self.read_units.remaining(caller, table)
 
 
@@ -77,7 +77,7 @@ async def ground(request: pytest.FixtureRequest) -> AsyncIterator[Ground]:
     """Each kind of limits."""
     clock = Clock()
 
-    async def move(seconds: float) -> None:
+    async def advance(seconds: float) -> None:
         clock.now += seconds
 
     async def nothing() -> None:
@@ -86,30 +86,30 @@ async def ground(request: pytest.FixtureRequest) -> AsyncIterator[Ground]:
     local = CallRateLimits(CLASSES, clock)
     if request.param == "local":
         buckets = ReadUnitLimits(CLASSES, lambda _, capacity: LocalBucket(capacity, clock))
-        yield Ground(local, buckets, move, nothing)
+        yield Ground(local, buckets, advance, nothing)
         return
     store: LimitStore
     if request.param == "memory":
-        store, now, wait = MemoryLimitStore(clock), clock, move
+        store, now, wait = MemoryLimitStore(clock), clock, advance
     else:
         server: RedisServer = request.getfixturevalue("redis_server")
         store = RedisLimitStore(server.url, 5.0, f"{uuid.uuid4().hex}:")
         now, wait = time.monotonic, asyncio.sleep  # type: ignore[assignment]
-    asking = GuardedStore(CircuitBreaker(LIMIT_STORE_BREAKER, time.monotonic, lambda: 0.0), 5.0)
-    shared = SharedBuckets(store, asking, now)
+    guard = GuardedStore(CircuitBreaker(LIMIT_STORE_BREAKER, time.monotonic, lambda: 0.0), 5.0)
+    shared = SharedBuckets(store, guard, now)
     yield Ground(
-        SharedCallRateLimits(local, store, asking),
+        SharedCallRateLimits(local, store, guard),
         ReadUnitLimits(CLASSES, shared.open),
         wait,
-        shared.settle,
+        shared.flush,
     )
-    await shared.settle()
+    await shared.flush()
     await store.close()
-    assert {outcome for _, outcome in asking.outcomes} <= {"done"}
+    assert {outcome for _, outcome in guard.outcomes} <= {"done"}
 
 
 async def test_calls_over_the_limit_are_refused_with_the_time_to_wait(ground: Ground) -> None:
-    """After which they are let through."""
+    """After that time a call is accepted."""
     refused = await ground.refusal()
     assert refused.subject == "q"
     assert refused.message == "over the limit of 20 calls in 1 s"
@@ -119,7 +119,7 @@ async def test_calls_over_the_limit_are_refused_with_the_time_to_wait(ground: Gr
 
 
 async def test_each_principal_has_a_limit_of_its_own(ground: Ground) -> None:
-    """In each rate class, and none is exceeded however many calls come at once."""
+    """Calls at once do not exceed it, in any rate class."""
     assert await ground.accepted("a", "default", 50) == 5
     assert await ground.accepted("b", "default", 3) == 3
     assert await ground.accepted("a", "large", 50) == 7
@@ -127,7 +127,7 @@ async def test_each_principal_has_a_limit_of_its_own(ground: Ground) -> None:
 
 
 async def test_names_are_not_mixed_up(ground: Ground) -> None:
-    """Whatever is in them."""
+    """Names may have any characters."""
     names = ('a","b', "a b", "a:b", "a", "\N{SNOWMAN}", "")
     for name in names:
         assert await ground.accepted(name, "default", 6) == 5
@@ -135,7 +135,7 @@ async def test_names_are_not_mixed_up(ground: Ground) -> None:
 
 
 async def test_calls_about_each_table_may_have_a_limit(ground: Ground) -> None:
-    """Each its own, beside the one in all; the refusal names principal and table."""
+    """It applies beside the limit in all; the refusal names principal and table."""
     assert await ground.accepted("a", "narrow", 50, "t") == 4
     assert await ground.accepted("a", "narrow", 50, "u") == 4
     assert await ground.accepted("b", "narrow", 2, "t") == 2
@@ -147,20 +147,20 @@ async def test_calls_about_each_table_may_have_a_limit(ground: Ground) -> None:
     assert 0 < caught.value.retry_after <= 2 * LONG
 
 
-async def test_a_class_without_such_a_limit_has_any_number(ground: Ground) -> None:
-    """Of calls about a table; nobody waits for anything then."""
+async def test_a_class_without_a_table_limit_allows_any_number_of_calls(ground: Ground) -> None:
+    """Such a call does not wait for the store."""
     assert await ground.accepted("a", "default", 50, "t") == 50
     assert ground.calls.charge(principal("a", "default"), "t") is None
 
 
-async def test_an_unknown_rate_class_is_no_free_pass(ground: Ground) -> None:
-    """Nothing is let through, and nobody is asked."""
+async def test_an_unknown_rate_class_is_refused(ground: Ground) -> None:
+    """The store gets no request."""
     with pytest.raises(ConfigurationError, match="gold"):
         await charge(ground.calls, principal(rate_class="gold"))
 
 
 async def test_reads_are_refused_from_debt_until_it_is_paid(ground: Ground) -> None:
-    """A read may take more than is left, and the refusal says when it will have come back."""
+    """A read may take more than is left, and the refusal says when to come again."""
     caller = principal("r", "quick")
     assert await ground.balance("r", "t") == 600
     ground.read_units.charge(caller, "t", 600.5)
@@ -170,20 +170,20 @@ async def test_reads_are_refused_from_debt_until_it_is_paid(ground: Ground) -> N
     assert caught.value.subject == "r/t"
     assert caught.value.message == "over the limit of 600 read units per minute on t"
     assert 0 < caught.value.retry_after <= 0.05
-    await ground.settle()
+    await ground.flush()
     await ground.wait(caught.value.retry_after + 0.05)
     ground.read_units.check(caller, "t")
 
 
 async def test_a_table_may_have_a_limit_of_its_own(ground: Ground) -> None:
-    """Its debt leaves other tables and other principals alone; the limit on all counts them all."""
+    """Its debt does not affect other tables and principals; the limit in all counts all tables."""
     caller = principal("r", "quick")
     ground.read_units.charge(caller, "t", 2_000)
     ground.read_units.charge(caller, "u", 500)
-    await ground.settle()
+    await ground.flush()
     assert await ground.balance("r", "t") == -1
     assert await ground.balance("r", "u") in range(100, 110)
     assert await ground.balance("other", "t") == 600
     ground.read_units.charge(caller, "u", 6_000)
-    await ground.settle()
+    await ground.flush()
     assert await ground.balance("r", "v") == -1

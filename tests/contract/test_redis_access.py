@@ -1,4 +1,4 @@
-"""Redis with an access list as operators write it, behind a slow connection, and as a cluster."""
+"""Redis with a usual access list, behind a slow connection, and as a cluster."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _PREFIX: Final = "fleet:"
 _USUAL: Final = ("+@all", "-@dangerous")  # forbids INFO
 
 
-class Guarded:
-    """A server of its own, with a user "ddb" who may use keys of one prefix."""
+class RestrictedServer:
+    """A server with a user "ddb" that may use keys of one prefix."""
 
     def __init__(self, server: RedisServer) -> None:
         self.server = server
@@ -41,12 +41,12 @@ class Guarded:
 
     @contextlib.contextmanager
     def admin(self) -> Iterator[Any]:
-        """A client who may do everything."""
+        """A client with all permissions."""
         with redis.Redis.from_url(self.server.url) as client:
             yield client
 
     def allow(self, *rules: str) -> None:
-        """Set what the user may do."""
+        """Set the user's permissions."""
         with self.admin() as client:
             client.execute_command(
                 "ACL", "SETUSER", "ddb", "reset", "on", f">{_PASSWORD}", f"~{_PREFIX}*", *rules
@@ -54,50 +54,52 @@ class Guarded:
 
 
 @pytest.fixture
-def guarded(redis_binary: str, tmp_path: Path) -> Iterator[Guarded]:
-    """Such a server, whose user may do what is usual."""
+def restricted(redis_binary: str, tmp_path: Path) -> Iterator[RestrictedServer]:
+    """A server whose user has the usual permissions."""
     server = RedisServer(redis_binary, tmp_path)
     server.start()
-    guarded = Guarded(server)
-    guarded.allow(*_USUAL)
-    yield guarded
+    restricted = RestrictedServer(server)
+    restricted.allow(*_USUAL)
+    yield restricted
     server.kill()
 
 
 @pytest.fixture
-async def store(guarded: Guarded) -> AsyncIterator[RedisStore]:
+async def store(restricted: RestrictedServer) -> AsyncIterator[RedisStore]:
     """The shared cache of that user."""
-    store = RedisStore(guarded.url, 1.0, _PREFIX, 10.0)
+    store = RedisStore(restricted.url, 1.0, _PREFIX, 10.0)
     yield store
     await store.close()
 
 
-async def test_the_shared_cache_does_without_info(store: RedisStore) -> None:
-    """Pages are kept and found, and what is invalidated is heard of."""
+async def test_the_shared_cache_works_without_info(store: RedisStore) -> None:
+    """Pages are stored and found, and invalidations reach the log."""
     await store.connect()
     first = await store.poll(b"", 0, 10)
-    asked = LookupRequest(first.epoch, b"page", (b"tag",), 0.0, 60.0)
-    missed = await store.lookup(asked)
-    await store.store(asked, missed.generations, b"value", 60.0)
-    assert (await store.lookup(asked)).page == b"value"
+    request = LookupRequest(first.epoch, b"page", (b"tag",), 0.0, 60.0)
+    missed = await store.lookup(request)
+    await store.store(request, missed.generations, b"value", 60.0)
+    assert (await store.lookup(request)).page == b"value"
     await store.invalidate((b"tag",), b"event")
-    assert (await store.lookup(asked)).page is None
+    assert (await store.lookup(request)).page is None
     polled = await store.poll(first.epoch, first.sequence, 10)
     assert [event for _, event in polled.events] == [b"event"]
     assert (await store.poll(polled.epoch, polled.sequence, 10)).epoch == first.epoch
 
 
-async def test_what_a_restart_brought_back_is_not_used(guarded: Guarded, store: RedisStore) -> None:
-    """A snapshot has the heartbeat of its time, so what was written after it is missed."""
+async def test_data_restored_by_a_restart_is_not_used(
+    restricted: RestrictedServer, store: RedisStore
+) -> None:
+    """A snapshot has an old heartbeat, so the loss of later writes is detected."""
     first = await store.poll(b"", 0, 10)
-    with guarded.admin() as client:
+    with restricted.admin() as client:
         beat = int(client.get(f"{_PREFIX}heartbeat"))
         client.set(f"{_PREFIX}heartbeat", beat - 1_000)  # a second between snapshot and restart
         client.save()
     await store.invalidate((b"tag",), b"lost event")
-    guarded.server.kill()
-    guarded.server.start()
-    guarded.allow(*_USUAL)
+    restricted.server.kill()
+    restricted.server.start()
+    restricted.allow(*_USUAL)
     with contextlib.suppress(StoreError):  # on the connection that broke
         await store.connect()
     again = await store.poll(first.epoch, first.sequence, 10)
@@ -105,38 +107,38 @@ async def test_what_a_restart_brought_back_is_not_used(guarded: Guarded, store: 
 
 
 async def test_a_server_that_allows_info_again_has_its_run_in_the_next_epoch(
-    guarded: Guarded, store: RedisStore
+    restricted: RestrictedServer, store: RedisStore
 ) -> None:
-    """The run tells restarts apart however fast they are."""
+    """The run ID detects each restart, however fast it is."""
     first = await store.poll(b"", 0, 10)
     assert len(first.epoch) == 32
-    guarded.allow(*_USUAL, "+info")
+    restricted.allow(*_USUAL, "+info")
     assert (await store.poll(first.epoch, 1, 10)).epoch == first.epoch
     await store.renew(first.epoch)
     second = await store.poll(b"", 0, 10)
     assert len(second.epoch) == 72
-    guarded.allow(*_USUAL)
+    restricted.allow(*_USUAL)
     assert len((await store.poll(second.epoch, 1, 10)).epoch) == 32
 
 
-def view_of(store: RedisStore, timeout: float) -> InvalidationLogFollower:
-    """Return a view of the store."""
+def log_of(store: RedisStore, timeout: float) -> InvalidationLogFollower:
+    """Return a follower of the store's invalidation log."""
     return InvalidationLogFollower(
         store, PageCipher((TokenKey("a", b"k" * 32),)), Generations(), timeout
     )
 
 
 async def test_each_reason_is_logged_in_the_words_of_redis(
-    guarded: Guarded, store: RedisStore
+    restricted: RestrictedServer, store: RedisStore
 ) -> None:
-    """And the remedy, when it is known; nothing of the password."""
-    view = view_of(store, 5.0)
-    await view.poll()
+    """The remedy is logged if it is known, and the password never."""
+    log = log_of(store, 5.0)
+    await log.poll()
     with structlog.testing.capture_logs() as logs:
         for rules in ((*_USUAL, "-xrange"), (*_USUAL, "-@scripting"), (*_USUAL, "-xrange"), _USUAL):
-            guarded.allow(*rules)
+            restricted.allow(*rules)
             for _ in range(3):
-                await view.poll()
+                await log.poll()
     said = [(line["event"], line.get("reason"), line.get("redis_says", "")) for line in logs]
     assert [part[:2] for part in said] == [
         ("shared_cache_not_reached", "refused"),
@@ -149,9 +151,9 @@ async def test_each_reason_is_logged_in_the_words_of_redis(
     assert _PASSWORD not in repr(logs)
 
 
-async def test_a_wrong_password_is_a_refusal(guarded: Guarded) -> None:
-    """Not a server that cannot be reached."""
-    store = RedisStore(guarded.url.replace("rather", "less"), 1.0, _PREFIX, 10.0)
+async def test_a_wrong_password_is_a_refusal(restricted: RestrictedServer) -> None:
+    """It differs from a server that cannot be reached."""
+    store = RedisStore(restricted.url.replace("rather", "less"), 1.0, _PREFIX, 10.0)
     with pytest.raises(StoreError) as failed:
         await store.connect()
     assert failed.value.kind == "refused"
@@ -161,7 +163,7 @@ async def test_a_wrong_password_is_a_refusal(guarded: Guarded) -> None:
 
 @contextlib.asynccontextmanager
 async def slow_to_connect(port: int, seconds: float) -> AsyncIterator[int]:
-    """Lead to a port, but let each connection wait before its first byte is passed on."""
+    """Forward a port, but delay each connection before its first byte."""
     pumps: set[asyncio.Task[None]] = set()
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -186,18 +188,18 @@ async def slow_to_connect(port: int, seconds: float) -> AsyncIterator[int]:
 
 
 async def test_the_first_poll_counts_from_the_connection(redis_server: RedisServer) -> None:
-    """To connect, and to send scripts, takes longer than an answer may."""
+    """Connecting and sending scripts may take longer than the timeout of a command."""
     async with slow_to_connect(redis_server.port, 1.2) as port:
         store = RedisStore(f"redis://127.0.0.1:{port}", 1.0, f"slow-{time.time_ns()}:", 10.0)
-        view = view_of(store, 1.0)
-        await view.poll()
-        assert not view.failures
-        assert view.epoch
+        log = log_of(store, 1.0)
+        await log.poll()
+        assert not log.failures
+        assert log.epoch
         await store.close()
 
 
 def test_a_reason_that_lasts_is_logged_once_a_minute() -> None:
-    """However often it alternates with another; and every reason anew after a success."""
+    """It may alternate with another reason; after a success every reason is logged again."""
     now = 0.0
     log = RedisLog("limits", lambda: now)
     with structlog.testing.capture_logs() as logs:
@@ -214,35 +216,37 @@ def test_a_reason_that_lasts_is_logged_once_a_minute() -> None:
     assert [line["event"] for line in logs[3:]] == ["limits_reached", "limits_not_reached"]
 
 
-async def test_config_says_what_redis_does_not_allow(guarded: Guarded) -> None:
-    """By command, in Redis's words; INFO alone is a note."""
-    usual = await report_on_redis(guarded.url, _PREFIX)
+async def test_config_lists_the_commands_that_redis_does_not_allow(
+    restricted: RestrictedServer,
+) -> None:
+    """Redis's own text is shown; a missing INFO alone is a note."""
+    usual = await report_on_redis(restricted.url, _PREFIX)
     assert (usual.text, usual.ok) == ("ok", True)
     assert "INFO is not allowed" in usual.notes[0]
-    guarded.allow(*_USUAL, "+info")
-    assert not (await report_on_redis(guarded.url, _PREFIX)).notes
+    restricted.allow(*_USUAL, "+info")
+    assert not (await report_on_redis(restricted.url, _PREFIX)).notes
 
-    guarded.allow(*_USUAL, "-xadd", "-getrange")
-    poor = await report_on_redis(guarded.url, _PREFIX)
+    restricted.allow(*_USUAL, "-xadd", "-getrange")
+    poor = await report_on_redis(restricted.url, _PREFIX)
     assert not poor.ok
     assert poor.text.startswith("GETRANGE, XADD is refused: ")
     assert "docs/architecture/security.md" in poor.text
-    other = await report_on_redis(guarded.url, "other:")
+    other = await report_on_redis(restricted.url, "other:")
     assert not other.ok
     assert "permission" in other.text
-    guarded.allow(*_USUAL, "-@scripting")
-    assert not (await report_on_redis(guarded.url, _PREFIX)).ok
-    wrong = await report_on_redis(guarded.url.replace("rather", "less"), _PREFIX)
+    restricted.allow(*_USUAL, "-@scripting")
+    assert not (await report_on_redis(restricted.url, _PREFIX)).ok
+    wrong = await report_on_redis(restricted.url.replace("rather", "less"), _PREFIX)
     assert not wrong.ok
     assert "less-secret" not in wrong.text
-    guarded.server.kill()
-    gone = await report_on_redis(guarded.url, _PREFIX)
+    restricted.server.kill()
+    gone = await report_on_redis(restricted.url, _PREFIX)
     assert not gone.ok
     assert _PASSWORD not in gone.text
 
 
 def has_joined(client: Any) -> bool:
-    """Return whether a node knows another one and which slots each has."""
+    """Return whether a node knows another one and the slots of each."""
     said = client.execute_command("CLUSTER", "INFO")
     return b"cluster_size:2" in said and b"cluster_state:ok" in said
 
@@ -250,7 +254,7 @@ def has_joined(client: Any) -> bool:
 async def test_config_says_that_several_nodes_need_braces(
     redis_binary: str, tmp_path: Path
 ) -> None:
-    """Keys that lie apart cannot be used by one script."""
+    """One script cannot use keys on different nodes."""
     servers, ports = [], [str(free_port()) for _ in range(2)]
     for port in ports:
         directory = tmp_path / port

@@ -1,4 +1,4 @@
-"""What is asked of Redis after its connections have broken, or been left with an answer unread."""
+"""Redis commands after connections have broken, or have a response that was never read."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ on_both_loops = pytest.mark.parametrize(
 
 @on_both_loops
 @pytest.mark.parametrize("break_all", [_kill, _reset])
-def test_connections_that_broke_while_nobody_used_them_are_not_noticed(
+def test_commands_succeed_on_connections_that_broke_while_idle(
     break_all: Callable[[Proxy, RedisServer], Awaitable[None]],
     new_loop: Callable[[], asyncio.AbstractEventLoop],
     own_redis: RedisServer,
 ) -> None:
-    """However many there are."""
+    """All connections break."""
 
     async def ask() -> None:
         async with open_proxy("127.0.0.1", own_redis.port) as proxy:
@@ -59,10 +59,10 @@ def test_connections_that_broke_while_nobody_used_them_are_not_noticed(
 
 
 @on_both_loops
-def test_what_must_not_be_asked_twice_fails_on_a_connection_that_was_reset(
+def test_a_command_without_retries_fails_on_a_connection_that_was_reset(
     new_loop: Callable[[], asyncio.AbstractEventLoop], own_redis: RedisServer
 ) -> None:
-    """As on any that breaks, and the next question is answered."""
+    """The next command succeeds."""
 
     async def ask() -> None:
         async with open_proxy("127.0.0.1", own_redis.port) as proxy:
@@ -79,8 +79,8 @@ def test_what_must_not_be_asked_twice_fails_on_a_connection_that_was_reset(
         runner.run(ask())
 
 
-async def test_nobody_gets_an_answer_to_what_another_has_asked(redis_server: RedisServer) -> None:
-    """Whoever asks may leave at any moment, and what they have asked is answered all the same."""
+async def test_no_command_gets_the_response_to_another(redis_server: RedisServer) -> None:
+    """A caller may be cancelled at any moment, and the response to its command still arrives."""
     client = open_redis(redis_server.url, 5.0, 4)
     name = uuid.uuid4().hex
     await asyncio.gather(*(client.set(f"{name}-{n}", str(n)) for n in range(50)))

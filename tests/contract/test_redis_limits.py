@@ -1,4 +1,4 @@
-"""What only limits in Redis promise: one count for all, nothing left behind, no harm by garbage."""
+"""Properties of limits in Redis alone: one count, no leftovers, no harm by foreign values."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def limits(redis_server: RedisServer) -> AsyncIterator[RedisLimitStore]:
 
 @pytest.fixture
 def raw(redis_server: RedisServer) -> Iterator[redis.Redis]:
-    """A client of the store, in which there is nothing of ours."""
+    """A client of the store, which has no keys of the limits."""
     with redis.Redis.from_url(redis_server.url) as client:
         for key in client.scan_iter(f"{PREFIX}*"):
             client.delete(key)
@@ -48,13 +48,13 @@ def raw(redis_server: RedisServer) -> Iterator[redis.Redis]:
 
 
 async def take(limits: RedisLimitStore, limit: int = 1, length: int = _LONG) -> float | None:
-    """Take a call alone in a message; return how long it has to wait."""
+    """Count a call alone in a batch; return how long it has to wait."""
     (wait,) = await limits.acquire_windows([WindowAcquire(KEY, limit, length)])
     return wait
 
 
 def window_key(length: int = _LONG) -> str:
-    """Return where the calls are counted."""
+    """Return the key of a window."""
     return f'{PREFIX}limit:calls:["default","p","",{length}]'
 
 
@@ -64,7 +64,7 @@ BUCKET_KEY = f'{PREFIX}limit:units:["default","p",""]'
 async def test_windows_are_counted_as_in_a_process(
     limits: RedisLimitStore, raw: redis.Redis
 ) -> None:
-    """The script decides as `access.windows` does, whatever this window and the last have taken."""
+    """The script decides as `runtime.sliding_window` does, for any counts of two windows."""
     random = Random(20)
     for _ in range(300):
         limit = random.randint(1, 1_000)
@@ -83,10 +83,10 @@ async def test_windows_are_counted_as_in_a_process(
 
 
 @pytest.mark.parametrize("garbage", [b"", b"garbage", b"-1 5 5", b"1 2", b"0 99 99", None])
-async def test_garbage_counts_as_nothing_and_is_replaced(
+async def test_invalid_values_count_as_missing_and_are_replaced(
     limits: RedisLimitStore, raw: redis.Redis, garbage: bytes | None
 ) -> None:
-    """Also a key of another type, or one that would never end."""
+    """Keys of another type, and keys without an expiry, are replaced too."""
     for key in (window_key(), BUCKET_KEY):
         if garbage is None:
             raw.rpush(key, "x")
@@ -99,10 +99,10 @@ async def test_garbage_counts_as_nothing_and_is_replaced(
     assert 0 < raw.ttl(BUCKET_KEY) <= 5
 
 
-async def test_everything_ends_when_it_no_longer_matters(
+async def test_keys_expire_when_they_are_no_longer_needed(
     limits: RedisLimitStore, raw: redis.Redis
 ) -> None:
-    """A window after two of them, a bucket when it is full again; who only looks leaves nothing."""
+    """A window lasts for two lengths, a bucket until it is full; a glance leaves no key."""
     await take(limits, length=1)
     assert await limits.debit_buckets([BucketDebit(_BUCKET, 60.0, 0.0)]) == [60.0]
     assert raw.keys(f"{PREFIX}*") == [window_key(1).encode()]
@@ -111,10 +111,10 @@ async def test_everything_ends_when_it_no_longer_matters(
     assert raw.ttl(BUCKET_KEY) in (90, 91)
 
 
-async def test_a_clock_that_goes_back_stops_no_bucket(
+async def test_a_clock_that_goes_back_does_not_stop_a_bucket(
     limits: RedisLimitStore, raw: redis.Redis
 ) -> None:
-    """As when another server takes over: what was left comes back from now on."""
+    """When another server takes over, the balance is refilled from now on."""
     raw.set(BUCKET_KEY, f"-1.000000 {time.time() + 3_600:.6f}")
     (first,) = await limits.debit_buckets([BucketDebit(_BUCKET, 6_000.0, 0.0)])
     assert first == -1.0
@@ -123,15 +123,15 @@ async def test_a_clock_that_goes_back_stops_no_bucket(
     assert second > 3.0
 
 
-async def test_calls_in_one_message_are_taken_one_after_the_other(limits: RedisLimitStore) -> None:
-    """Each sees what those before it took, and a refusal leaves room for the others."""
+async def test_calls_in_a_batch_are_counted_one_after_the_other(limits: RedisLimitStore) -> None:
+    """Each sees the calls before it, and a refused call leaves room for the others."""
     asked = [WindowAcquire(("default", name, "t"), 2, _LONG) for name in "xxxyxy"]
     waits = await limits.acquire_windows(asked)
     assert [wait is None for wait in waits] == [True, True, False, True, False, True]
 
 
 async def test_many_replicas_take_from_one_limit(redis_server: RedisServer) -> None:
-    """To the call, and to the unit."""
+    """The sum is exact to the call, and to the unit."""
     replicas = [RedisLimitStore(redis_server.url, 5.0, f"{PREFIX}many:") for _ in range(4)]
     taken = await asyncio.gather(*(take(replicas[n % 4], 100) for n in range(400)))
     assert sum(wait is None for wait in taken) == 100
@@ -154,8 +154,8 @@ async def test_many_replicas_take_from_one_limit(redis_server: RedisServer) -> N
         (b"", {"timeout"}),
     ],
 )
-async def test_what_does_not_answer_as_redis_does_is_lost(answer: bytes, kinds: set[str]) -> None:
-    """In time, and the caller learns that much and no more."""
+async def test_a_server_that_is_not_redis_is_a_store_error(answer: bytes, kinds: set[str]) -> None:
+    """The error comes within the timeout, and has a kind and nothing more."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65_536):
@@ -165,15 +165,15 @@ async def test_what_does_not_answer_as_redis_does_is_lost(answer: bytes, kinds: 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     limits = RedisLimitStore(f"redis://127.0.0.1:{port}", 0.5, PREFIX)
-    for operation, question in (
+    for operation, command in (
         ("calls", lambda: take(limits)),
         ("read_units", lambda: limits.debit_buckets([BucketDebit(_BUCKET, 60.0, 5.0)])),
     ):
-        asking = GuardedStore(CircuitBreaker(LIMIT_STORE_BREAKER, time.monotonic, lambda: 0.0), 0.5)
+        guard = GuardedStore(CircuitBreaker(LIMIT_STORE_BREAKER, time.monotonic, lambda: 0.0), 0.5)
         with pytest.raises(StoreError) as lost:
-            await asking.call(operation, question)
+            await guard.call(operation, command)
         assert lost.value.kind in kinds
-        assert asking.outcomes == {(operation, lost.value.kind): 1}
+        assert guard.outcomes == {(operation, lost.value.kind): 1}
     await limits.close()
     server.close()
     await server.wait_closed()

@@ -1,4 +1,4 @@
-"""Limits that replicas share, in memory and on a clock of the test's own; the store can be lost."""
+"""Shared limits in memory, on a clock of the test; the store can fail."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dynamodb_processor_server.runtime.token_bucket import BucketName, LocalBuck
 
 
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that a test sets."""
 
     def __init__(self, now: float = 1_000.0) -> None:
         self.now = now
@@ -30,52 +30,50 @@ def principal(name: str = "p", rate_class: str = "default") -> Principal:
 
 
 async def charge(limiter: Limiter, caller: Principal, table: str = "") -> None:
-    """Charge a call and wait where one has to."""
+    """Charge a call, and await the result if there is one."""
     waiting = limiter.charge(caller, table)
     if waiting is not None:
         await waiting
 
 
 class MemoryLimitStore:
-    """What replicas share. `failure` is raised by every operation, `hung` ones never end."""
+    """The store that replicas share. Operations raise `failure`, and never end while `hung`."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.failure: Exception | None = None
         self.hung = False
-        self.call_messages: list[list[WindowAcquire]] = []
-        self.unit_messages: list[list[BucketDebit]] = []
+        self.call_batches: list[list[WindowAcquire]] = []
+        self.unit_batches: list[list[BucketDebit]] = []
         self._clock = clock
         self._windows = SlidingWindowCounter(clock)
         self._buckets: dict[BucketName, LocalBucket] = {}
 
-    async def acquire_windows(self, asked: Sequence[WindowAcquire]) -> list[float | None]:
-        """Take calls."""
+    async def acquire_windows(self, windows: Sequence[WindowAcquire]) -> list[float | None]:
+        """Count calls."""
         await self._fail()
-        self.call_messages.append(list(asked))
+        self.call_batches.append(list(windows))
         answers: list[float | None] = []
-        for taking in asked:
-            what = taking.key, taking.limit, taking.length
-            taken = self._windows.acquire(*what)
-            answers.append(None if taken else self._windows.wait_for(*what))
-        await asyncio.sleep(0)  # the answer is on its way while others call
+        for window in windows:
+            arguments = window.key, window.limit, window.length
+            counted = self._windows.acquire(*arguments)
+            answers.append(None if counted else self._windows.wait_for(*arguments))
+        await asyncio.sleep(0)  # other calls arrive before the response
         return answers
 
-    async def debit_buckets(self, takings: Sequence[BucketDebit]) -> list[float]:
+    async def debit_buckets(self, debits: Sequence[BucketDebit]) -> list[float]:
         """Take units."""
         await self._fail()
-        self.unit_messages.append(list(takings))
+        self.unit_batches.append(list(debits))
         balances = []
-        for taking in takings:
-            bucket = self._buckets.setdefault(
-                taking.name, LocalBucket(taking.capacity, self._clock)
-            )
-            bucket.take(taking.units)
+        for debit in debits:
+            bucket = self._buckets.setdefault(debit.name, LocalBucket(debit.capacity, self._clock))
+            bucket.take(debit.units)
             balances.append(bucket.balance())
-        await asyncio.sleep(0)  # the answer is on its way while others charge
+        await asyncio.sleep(0)  # other charges arrive before the response
         return balances
 
     async def close(self) -> None:
-        """Hold nothing."""
+        """Do nothing."""
 
     async def _fail(self) -> None:
         if self.hung:

@@ -1,4 +1,4 @@
-"""A Redis of the tests' own, which can be stopped, killed and started again."""
+"""A Redis server for tests, which can be paused, killed and started again."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.support.lengths import PATIENCE
 
 
 def find_redis() -> str:
-    """Return the path of a server that is installed, else of the one in the dev group."""
+    """Return the path of an installed server, else of the one in the dev group."""
     found = shutil.which("redis-server") or shutil.which("valkey-server")
     return found or str(get_binary_path())
 
 
 class RedisServer:
-    """A server on a port of its own that keeps nothing on disk."""
+    """A server on a free port that stores nothing on disk."""
 
     def __init__(self, binary: str, directory: Path, *options: str) -> None:
         self._binary = binary
@@ -34,7 +34,7 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start the server, and wait until it answers."""
         arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         self._process = subprocess.Popen(
             [self._binary, *arguments, "--appendonly", "no", *self._options],
@@ -58,17 +58,17 @@ class RedisServer:
         raise RuntimeError("the Redis server does not answer")
 
     def pause(self) -> None:
-        """Let it hang."""
+        """Stop the process, so that it hangs."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Continue the process."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGCONT)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the process."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()

@@ -1,4 +1,4 @@
-"""Rate limits: how many calls a principal may make per second, in all and about each table."""
+"""Rate limits: the number of calls of a principal per second, in all and for each table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dynamodb_processor_server.runtime.sliding_window import SlidingWindowCounte
 
 @dataclass(frozen=True, slots=True)
 class RateClass:
-    """Limits that principals may have in common; each has the whole of them to itself.
+    """A named set of limits; each principal of the class has the whole of them to itself.
 
     Attributes:
         calls_per_second: Calls per second, on average over the window.
@@ -24,12 +24,12 @@ class RateClass:
         read_units_per_minute: Read units that reads may consume, on average and at once after a
             minute without any; None sets no limit.
         table_read_units_per_minute: The same for each single table.
-        table_calls_per_second: Calls about each single table, counted as all are; None sets no
-            limit.
-        planning_seconds_per_second: Seconds of processor that each replica spends per second on
-            decoding, parsing and planning requests and on evaluating conditions, on average; four
-            times as many at once after a while without any. None sets no limit. What is remembered
-            or cached takes none.
+        table_calls_per_second: Calls about each single table, also an average over the window; None
+            sets no limit.
+        planning_seconds_per_second: Seconds of processor time that each replica spends per second
+            on decoding, parsing and planning requests and on evaluating conditions, on average;
+            four times as many at once after some seconds without any. None sets no limit.
+            Remembered plans and cached pages take none.
         calls_per_window: Calls in one window, at most.
         table_calls_per_window: The same for each single table.
     """
@@ -58,60 +58,60 @@ class RateClass:
             calls = None if rate is None else _calls_in(self.window, f"{name}_per_second", rate)
             object.__setattr__(self, f"{name}_per_window", calls)
 
-    def most_calls(self, table: str) -> int | None:
-        """Return how many calls a window may have, about a table or, with none, in all."""
+    def max_calls(self, table: str) -> int | None:
+        """Return the most calls in a window, about a table or, without one, in all."""
         return self.table_calls_per_window if table else self.calls_per_window
 
     def exceeded_by(self, principal: Principal, table: str, retry_after: float) -> RateLimited:
-        """Return how calls of a principal are refused for `retry_after` seconds."""
-        limit = f"{self.most_calls(table)} calls in {self.window} s"
+        """Return the error that refuses a principal's calls for `retry_after` seconds."""
+        limit = f"{self.max_calls(table)} calls in {self.window} s"
         return over_limit(principal, table, limit, retry_after)
 
 
 def _calls_in(window: int, name: str, rate: float) -> int:
     if not 1 <= rate * window <= 1_000_000_000:
         raise ValueError(f"{name} times window must be 1 to 1,000,000,000 calls")
-    # Rounded before it is cut: 0.29 times 100 is a little under 29 in floating point.
+    # Rounded before the floor: 0.29 times 100 is a little under 29 in floating point.
     return floor(round(rate * window, 6))
 
 
 def over_limit(principal: Principal, table: str, limit: str, retry_after: float) -> RateLimited:
-    """Return how a principal is refused that is over a limit, be it on a table or, without, on all.
+    """Return the error for a principal that is over a limit, on a table or, without one, in all.
 
     Args:
-        principal: Who calls.
+        principal: The caller.
         table: The logical name of the table; empty for all of them.
-        limit: How much of what there may be in which time.
+        limit: The limit as text, such as "5 calls in 1 s".
         retry_after: Seconds.
     """
     subject = f"{principal.name}/{table}" if table else principal.name
-    place = f" on {table}" if table else ""
-    return RateLimited(subject, f"over the limit of {limit}{place}", retry_after)
+    suffix = f" on {table}" if table else ""
+    return RateLimited(subject, f"over the limit of {limit}{suffix}", retry_after)
 
 
 class Limiter(Protocol):
-    """What decides whether a call is within its principal's limits."""
+    """Decides whether a call is within its principal's limits."""
 
     def charge(self, principal: Principal, table: str = "") -> Awaitable[None] | None:
-        """Take a call from what the principal has left, now or, where one has to wait, awaited.
+        """Count a call against the principal's limit: now, or when the result is awaited.
 
         Args:
-            principal: Who calls.
-            table: The logical name of the table that the call is about, which exists, to take it
-                from what is left there; empty to take it from what is left in all.
+            principal: The caller.
+            table: The logical name of the call's table, which must exist, to count it against the
+                limit on that table; empty to count it against the limit in all.
 
         Raises:
-            RateLimited: None is left.
+            RateLimited: The limit is reached.
         """
         ...
 
 
 class CallRateLimits:
-    """Calls per second for each principal, whichever key it uses, in all and about each table.
+    """Calls per second for each principal, over all of its keys, in all and for each table.
 
     Counts in a sliding window, in this process: with several replicas, each has the whole limit.
     The windows of the `limits` library's memory storage would do, but start a task with each hit to
-    look for what has expired, which costs more than the rest of the hook chain.
+    remove expired entries, which costs more than the rest of the hook chain.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class CallRateLimits:
         classes: Mapping[str, RateClass],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Create limits of which nothing has been used.
+        """Create unused limits.
 
         Args:
             classes: The rate classes by name.
@@ -129,43 +129,43 @@ class CallRateLimits:
         self._windows = SlidingWindowCounter(clock)
 
     def charge(self, principal: Principal, table: str = "") -> None:
-        """Take a call from what the principal has left, on a table or in all.
+        """Count a call against the principal's limit, on a table or in all.
 
         Raises:
-            RateLimited: None is left.
+            RateLimited: The limit is reached.
             ConfigurationError: The principal's rate class does not exist.
         """
         limit = self._classes.get(principal.rate_class)
         if limit is None:
             limit = self.limit_of(principal)  # which raises
-        most = limit.most_calls(table)
-        if most is None:
+        max_calls = limit.max_calls(table)
+        if max_calls is None:
             return
         key = principal.rate_class, principal.name, table
-        if not self._windows.acquire(key, most, limit.window):
-            wait = self._windows.wait_for(key, most, limit.window)
+        if not self._windows.acquire(key, max_calls, limit.window):
+            wait = self._windows.wait_for(key, max_calls, limit.window)
             raise limit.exceeded_by(principal, table, wait)
 
-    def note(self, principal: Principal, table: str) -> None:
-        """Count a call that was let through elsewhere, where there is a limit."""
+    def record(self, principal: Principal, table: str) -> None:
+        """Count a call that the shared store accepted, for a principal and table with a limit."""
         key = principal.rate_class, principal.name, table
         self._windows.add(key, self.limit_of(principal).window)
 
     def limit_of(self, principal: Principal) -> RateClass:
-        """Return the limits that hold for a principal, or raise ConfigurationError."""
+        """Return a principal's rate class, or raise ConfigurationError."""
         limit = self._classes.get(principal.rate_class)
         if limit is None:
             raise ConfigurationError(f"the rate class {principal.rate_class} does not exist")
         return limit
 
     def used(self) -> Iterator[tuple[str, str, float]]:
-        """Yield principals, tables (empty for all), and the part of its calls that each has made.
+        """Yield principals, tables (empty for all), and the used part of each limit.
 
         Safe in another thread.
         """
         for (name, principal, table), count in self._windows.counts(
             lambda name: self._classes[name].window
         ):
-            most = self._classes[name].most_calls(table)
-            assert most is not None, "what has no limit is not counted"
-            yield principal, table, count / most
+            max_calls = self._classes[name].max_calls(table)
+            assert max_calls is not None, "calls without a limit are not counted"
+            yield principal, table, count / max_calls

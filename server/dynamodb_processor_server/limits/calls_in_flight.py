@@ -1,4 +1,4 @@
-"""Calls under way, and the bytes of their answers that callers have not taken yet."""
+"""Limits on calls in flight, and on the bytes of responses that callers have not received yet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _RETRY_AFTER: Final = 1.0  # seconds
 
 @dataclass(slots=True, eq=False)
 class Share:
-    """What one principal has under way: calls, and bytes of answers that it has not taken."""
+    """One principal's calls in flight, and the bytes of responses that it has not received."""
 
     principal: str
     calls: int = 0
@@ -20,30 +20,30 @@ class Share:
 
 
 class CallsInFlight:
-    """Bounds on calls of authenticated callers and on the bytes of answers they have not taken.
+    """Bounds on the calls of authenticated callers, and on their unsent response bytes.
 
-    A call is under way until gRPC has sent its status; an answer is not taken until gRPC has sent
-    all of it, which waits for the caller where its flow control says so. No principal has more than
-    half of either; an answer larger than that is let through while its principal has no other.
+    A call is in flight until gRPC has sent its status. A response is unsent until gRPC has sent all
+    of it, which waits for the caller's flow control. No principal may have more than half of
+    either; a response larger than that passes while its principal has no other.
 
     A call looks up its principal's share once. Shares are kept: there is one for each principal
     that has, or had, a key.
     """
 
     def __init__(self, max_calls: int, max_unsent_bytes: int, page_bytes: int = 0) -> None:
-        """Create it with nothing under way.
+        """Create it with no calls.
 
         Args:
-            max_calls: Calls under way, at least 2.
-            max_unsent_bytes: Bytes of answers not taken, at least 2.
-            page_bytes: For how large an answer there has to be room when a call begins, so that
-                what would be refused is not read; no more than an eighth of a share is asked for.
+            max_calls: The most calls in flight, at least 2.
+            max_unsent_bytes: The most bytes of unsent responses, at least 2.
+            page_bytes: The size of a response for which a starting call needs room, so that no page
+                is read only to be refused; at most an eighth of a share counts.
         """
         if max_calls < 2 or max_unsent_bytes < 2:
             raise ValueError("limit must be at least 2")
         self.calls = 0
         self.unsent_bytes = 0
-        #: How many calls were refused so far, by which of the two bounds.
+        #: The number of refused calls, by bound.
         self.refused = {"calls": 0, "unsent_bytes": 0}
         self._max_calls = max_calls
         self._max_bytes = max_unsent_bytes
@@ -53,7 +53,7 @@ class CallsInFlight:
         self._shares: dict[str, Share] = {}
 
     def enter(self, principal: str) -> Share:
-        """Count a call in, and return the share that it belongs to.
+        """Count a call in, and return its principal's share.
 
         Raises RateLimited or Overloaded if there are too many calls or bytes.
         """
@@ -73,25 +73,25 @@ class CallsInFlight:
         return share
 
     def leave(self, share: Share, unsent: int) -> None:
-        """Count a call out, with the bytes of its answer that are not taken."""
+        """Count a call out, with the unsent bytes of its response."""
         self.calls -= 1
         share.calls -= 1
         self.sent(share, unsent)
 
     def sending(self, share: Share, size: int) -> None:
-        """Count an answer's bytes in; raise RateLimited or Overloaded if there are too many."""
+        """Count a response's bytes in; raise RateLimited or Overloaded if there are too many."""
         if size and self.unsent_bytes:
             self._check_bytes(share, size)
         self.unsent_bytes += size
         share.unsent_bytes += size
 
     def sent(self, share: Share, size: int) -> None:
-        """Count an answer's bytes out."""
+        """Count a response's bytes out."""
         self.unsent_bytes -= size
         share.unsent_bytes -= size
 
     def _check_bytes(self, share: Share, size: int) -> None:
-        """Raise if there is no room for an answer beside those that are not taken."""
+        """Raise if there is no room for a response beside the unsent ones."""
         own = share.unsent_bytes
         if own and own + size > self._half_of_bytes:
             self.refused["unsent_bytes"] += 1
@@ -103,6 +103,6 @@ class CallsInFlight:
             )
 
 
-def _own_limit(what: str, share: Share, own: int, limit: int) -> RateLimited:
-    message = f"too many {what} of this principal: {own} of {limit}"
+def _own_limit(subject: str, share: Share, own: int, limit: int) -> RateLimited:
+    message = f"too many {subject} of this principal: {own} of {limit}"
     return RateLimited(share.principal, message, _RETRY_AFTER)

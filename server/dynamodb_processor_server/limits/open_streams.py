@@ -1,4 +1,4 @@
-"""Open streams: how many there are at once, as each may hold two pages for as long as it likes."""
+"""A limit on open streams, as a client may make each hold two pages for as long as it likes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _RETRY_AFTER: Final = 1.0  # seconds
 
 
 class OpenStreams:
-    """A bound on streams, of which no principal has more than half."""
+    """A bound on open streams, of which no principal may have more than half."""
 
     def __init__(self, limit: int) -> None:
-        """Create it with none open, for at least 2."""
+        """Create it without streams; `limit` is at least 2."""
         if limit < 2:
             raise ValueError("limit must be at least 2")
         self._limit = limit

@@ -1,8 +1,7 @@
-"""Planning time: how much of the processor a principal's requests may take before they are read.
+"""Planning time: the processor time that a principal's requests may take before their reads.
 
-All callers share one event loop, so its time is what has to be divided. A call that is answered
-from what is remembered takes some 0.2 ms; parsing and planning a new query takes up to a few
-hundred times as long.
+All callers share one event loop, so its time has to be divided. A call with a remembered plan takes
+some 0.2 ms; parsing and planning a new query takes up to a few hundred times as long.
 """
 
 from __future__ import annotations
@@ -15,21 +14,21 @@ from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.limits.call_rate import RateClass, over_limit
 from dynamodb_processor_server.runtime.token_bucket import LocalBucket
 
-_PERIOD: Final = 4.0  # seconds whose planning time may be used at once
+_PERIOD: Final = 4.0  # seconds; their planning time may be used at once
 
 
 class PlanningTimeLimits:
-    """Seconds of processor per second for each principal, counted in this process.
+    """Seconds of processor time per second for each principal, counted in this process.
 
-    What planning a query takes is known when it is done, so it is charged then, and work is refused
-    while the balance is below zero. Replicas do not share these limits, wherever they count calls:
-    each has an event loop of its own to protect.
+    The time of planning is known only when it is done, so it is charged then, and work is refused
+    while the balance is below zero. Replicas never share these limits, even if they share those of
+    calls: each has an event loop of its own to protect.
     """
 
     def __init__(
         self, classes: Mapping[str, RateClass], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Create limits of which nothing has been used.
+        """Create unused limits.
 
         Args:
             classes: The rate classes by name.
@@ -47,8 +46,8 @@ class PlanningTimeLimits:
     def check(self, principal: Principal, *, begun: bool = False) -> None:
         """Raise RateLimited if the principal is in debt.
 
-        A call that has `begun` may go on until the debt is as large as what may be used at once:
-        what was done for it would else be done in vain, again and again.
+        A call that has `begun` may continue until the debt is as large as the bucket: otherwise the
+        work done for it would be lost, again and again.
         """
         share = self._shares.get(principal.rate_class)
         if share is None:
@@ -60,7 +59,7 @@ class PlanningTimeLimits:
             raise over_limit(principal, "", limit, -balance / share)
 
     def charge(self, principal: Principal, seconds: float) -> None:
-        """Take what work has taken, whether it is left or not; give it back if it is negative."""
+        """Charge seconds of work, even beyond the balance; a negative number returns them."""
         name = principal.name
         self._seconds[name] = self._seconds.get(name, 0.0) + seconds
         share = self._shares.get(principal.rate_class)
@@ -68,7 +67,7 @@ class PlanningTimeLimits:
             self._bucket(principal, share).take(seconds)
 
     def used(self) -> Iterator[tuple[str, float]]:
-        """Yield principals and the part of their time that each has used, more than 1 in debt.
+        """Yield principals and the used part of their time, more than 1 in debt.
 
         Safe in another thread.
         """
@@ -76,7 +75,7 @@ class PlanningTimeLimits:
             yield principal, 1 - bucket.balance() / bucket.capacity
 
     def seconds(self) -> Iterator[tuple[str, float]]:
-        """Yield principals and the seconds that planning has taken for each.
+        """Yield principals and the seconds of their planning so far.
 
         Safe in another thread.
         """

@@ -1,4 +1,4 @@
-"""Read units: how much of DynamoDB's capacity a principal may use per minute."""
+"""Read units: limits on a principal's use of DynamoDB's capacity per minute."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ def _local(name: BucketName, capacity: float) -> Bucket:
 class ReadUnitLimits:
     """Read units per minute for each principal, over all tables and on each.
 
-    What a read takes is known when it is done, so it is charged then, and reads are refused while
-    the balance is below zero: a principal may run into debt by what its reads under way take. Token
-    buckets of our own, because the windows of the `limits` library never take more than is left.
+    The units of a read are known only when it is done, so they are charged then, and reads are
+    refused while the balance is below zero: a principal may run into debt by the units of its
+    running reads. These token buckets are our own, because the windows of the `limits` library
+    never take more than is left.
 
-    Where a row rule holds for a principal, what its reads take may tell of items that it hides. So
-    nothing is told of its balance, and a refusal's advice is the same whatever the debt; see
-    docs/architecture/security.md for what a refusal itself tells.
+    If a row rule applies to a principal, the units of its reads may reveal hidden items. So its
+    balance is not shown, and a refusal's advice does not depend on the debt; see
+    docs/architecture/security.md for the information in a refusal itself.
     """
 
     def __init__(
@@ -43,8 +44,8 @@ class ReadUnitLimits:
 
         Args:
             classes: The rate classes by name.
-            open_bucket: Makes the bucket of a name and a capacity; those made unless it is given
-                are full and in this process, so that each replica has the whole limit.
+            open_bucket: Makes the bucket of a name and a capacity. By default buckets are full and
+                in this process, so that each replica has the whole limit.
         """
         self._open = open_bucket
         self._limits = {
@@ -59,8 +60,8 @@ class ReadUnitLimits:
         """Raise RateLimited if the principal is in debt, in all or on the table.
 
         Args:
-            principal: Who calls.
-            table: The logical name of the table that is to be read, which exists.
+            principal: The caller.
+            table: The logical name of the table of the read, which must exist.
         """
         if principal.rate_class not in self._limits:
             return
@@ -74,7 +75,7 @@ class ReadUnitLimits:
                 raise over_limit(principal, name, limit, wait)
 
     def charge(self, principal: Principal, table: str, units: float) -> None:
-        """Take what a read has consumed, whether it is left or not."""
+        """Charge the units of a read, even beyond the balance."""
         if units and principal.rate_class in self._limits:
             for _, bucket in self._buckets_of(principal, table):
                 bucket.take(units)
@@ -82,7 +83,7 @@ class ReadUnitLimits:
     def remaining(self, principal: Principal, table: str) -> int | None:
         """Return the whole units that are left for reads of the table, at least 0.
 
-        None where there is no limit, or it must not be told.
+        None if there is no limit, or if the balance must not be shown.
         """
         if principal.rate_class not in self._limits or _is_ruled(principal):
             return None
@@ -90,7 +91,7 @@ class ReadUnitLimits:
         return max(0, int(min(balances)))
 
     def used(self) -> Iterator[tuple[str, str, float]]:
-        """Yield principals, tables (empty for all), and the part of its units that each has used.
+        """Yield principals, tables (empty for all), and the used part of each limit.
 
         More than 1 is debt. Safe in another thread.
         """

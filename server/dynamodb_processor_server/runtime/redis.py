@@ -1,4 +1,4 @@
-"""How Redis or Valkey is reached: a primary, or what stands for one at one address."""
+"""Opens clients of Redis or Valkey: of a primary, or of a proxy for one, at one address."""
 
 from __future__ import annotations
 
@@ -25,41 +25,41 @@ from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.runtime.guarded_store import StoreError
 
 _CONNECT_SECONDS: Final = 3.0
-_MAX_WORDS: Final = 300  # characters of what Redis says that are logged
+_MAX_WORDS: Final = 300  # characters of a Redis error that are logged
 
 
 def open_redis(url: str, timeout: float, connections: int, retries: int = 1) -> Any:
-    """Return a client that connects when it is used.
+    """Return a client that connects on first use.
 
-    With retries, what is asked of it must do no harm when it is done twice: on a connection that
-    has broken while nobody used it, it is. Callers bound what an answer takes.
+    With retries, a command may run twice, on a connection that broke while it was idle: commands
+    must allow that. Callers bound the time of each command.
 
     Args:
-        url: Where the server is, and who asks.
-        timeout: Seconds that waiting for a free connection may take. Connecting has three.
-        connections: How many there are at most.
-        retries: How often to ask again on a connection that broke.
+        url: The address of the server, with the user and password.
+        timeout: Seconds to wait for a free connection. Connecting may take three.
+        connections: The most connections.
+        retries: How often a command is sent again when its connection broke.
 
     Raises:
-        ConfigurationError: The URL is none of Redis's.
+        ConfigurationError: The URL is not a Redis URL.
     """
     try:
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=connections,
             timeout=timeout,
-            # No timeout for what is sent and received: the client would wait with `wait_for`, which
-            # in Python 3.11 can swallow a cancellation.
+            # No timeout for sending and receiving: the client would wait with `wait_for`, which in
+            # Python 3.11 can swallow a cancellation.
             socket_timeout=None,
             socket_connect_timeout=max(timeout, _CONNECT_SECONDS),
             retry=Retry(NoBackoff(), retries),
-            # uvloop's error for writing to a connection that was reset; nothing has been written.
+            # uvloop's error for a write to a connection that was reset; nothing has been written.
             retry_on_error=[RuntimeError],
-            # With these, connections are not looked at for what should not be there any more.
+            # With these, the client does not check connections for unread data before it uses them.
             maint_notifications_config=MaintNotificationsConfig(enabled=False),
         )
     except ValueError:
-        # Without the cause: it may say what is secret in the URL.
+        # Without the cause, which may show the URL's password.
         raise ConfigurationError(
             "redis_url: must be redis://, rediss:// or unix:// and an address"
         ) from None
@@ -69,13 +69,13 @@ def open_redis(url: str, timeout: float, connections: int, retries: int = 1) -> 
 async def run_script(
     script: Any, keys: Sequence[str | bytes], arguments: Sequence[bytes | str | int]
 ) -> Any:
-    """Return what a script returns that was registered with a client; raise StoreError."""
+    """Run a script that was registered with a client; raise StoreError."""
     with _failures():
         return await script(keys=keys, args=arguments)
 
 
 async def connect(client: Any, scripts: Sequence[Any] = ()) -> None:
-    """Have a connection, and scripts loaded, in three seconds; raise StoreError."""
+    """Open a connection and load scripts, within three seconds; raise StoreError."""
     with _failures():
         async with asyncio.timeout(_CONNECT_SECONDS):
             await client.ping()
@@ -95,12 +95,12 @@ def _failures() -> Iterator[None]:
     except (Unreachable, OSError, RuntimeError) as error:  # the last one is uvloop's, see above
         raise StoreError("unreachable", _words(error)) from None
     except (RedisError, ValueError, TypeError, IndexError, AttributeError, UnicodeError):
-        raise StoreError("garbage") from None  # what answers does not speak the protocol
+        raise StoreError("garbage") from None  # the server does not speak Redis's protocol
 
 
 def _words(error: Exception) -> str:
-    """Return an error's text, which never has what is secret in the URL."""
-    # The client takes the code off, and without it this one is only a number and an address.
+    """Return an error's text, which never has the URL's password."""
+    # The client removes the code, and without it this text is only a number and an address.
     text = f"MOVED {error}" if isinstance(error, MovedError) else str(error)
     return "".join(part if part.isprintable() else " " for part in text)[:_MAX_WORDS]
 

@@ -14,7 +14,7 @@ _log = structlog.get_logger(__name__)
 _SAME_REASON_SECONDS: Final = 60.0
 _MAX_REASONS: Final = 20
 
-# What an operator can do about what Redis says.
+# Parts of Redis's error texts, with the operator's remedies.
 NEEDS_BRACES: Final = "several cluster nodes need a redis_prefix in braces, such as {fleet}:"
 _REMEDIES: Final = (
     ("non local key", NEEDS_BRACES),
@@ -52,7 +52,7 @@ class RedisLog:
         _log.warning(f"{self._purpose}_not_reached", reason=kind, **more)
 
     def succeeded(self) -> None:
-        """Log the end of failures; the next one is logged whatever its reason."""
+        """Log the end of failures; the next failure is logged in any case."""
         if self._failing:
             self._failing = False
             self._logged.clear()
@@ -60,5 +60,5 @@ class RedisLog:
 
 
 def remedy_for(words: str) -> str:
-    """Return what an operator can do about what Redis says, "" if that is not known."""
+    """Return the operator's remedy for an error text of Redis, "" if none is known."""
     return next((remedy for part, remedy in _REMEDIES if part in words), "")

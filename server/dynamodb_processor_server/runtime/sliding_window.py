@@ -1,4 +1,4 @@
-"""Sliding windows: what the window before took is weighted by how much of it is still near."""
+"""Sliding window counters: calls of the previous window count by the part that still overlaps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import floor
 
-#: Which calls are counted: the rate class, the principal, and the table, empty for all of them.
+#: The calls that are counted together: rate class, principal, and table, empty for all of them.
 Key = tuple[str, str, str]
 
 
@@ -27,7 +27,7 @@ class SlidingWindowCounter:
         self._by_key: dict[Key, _Window] = {}
 
     def acquire(self, key: Key, limit: int, length: int) -> bool:
-        """Take one if that stays within `limit` in `length` seconds; return whether it did."""
+        """Count a call if that stays within `limit` in `length` seconds; return whether it did."""
         now = self._clock() / length
         window = self._at(key, now)
         if floor(window.previous * (1 - now % 1)) + window.current >= limit:
@@ -36,17 +36,17 @@ class SlidingWindowCounter:
         return True
 
     def add(self, key: Key, length: int) -> None:
-        """Take one, whether that stays within a limit or not."""
+        """Count a call, even beyond a limit."""
         self._at(key, self._clock() / length).current += 1
 
     def wait_for(self, key: Key, limit: int, length: int) -> float:
-        """Return the seconds until one can be acquired if nobody else acquires any."""
+        """Return the seconds until a call can be counted, if no other call is counted before."""
         now = self._clock() / length
         window = self._at(key, now)
         return length * windows_until(limit, window.previous, window.current, now % 1)
 
     def counts(self, length_of: Callable[[str], int]) -> Iterator[tuple[Key, int]]:
-        """Yield what each key has in its window by now; safe in another thread.
+        """Yield the current number of calls in each key's window; safe in another thread.
 
         Args:
             length_of: The seconds of a window of a rate class.
@@ -62,7 +62,7 @@ class SlidingWindowCounter:
                     yield key, 0
 
     def _at(self, key: Key, now: float) -> _Window:
-        """Return the key's windows, moved on to `now`, which is counted in windows."""
+        """Return the key's windows at time `now`, which is counted in windows."""
         index = floor(now)
         window = self._by_key.get(key)
         if window is None:
@@ -74,15 +74,15 @@ class SlidingWindowCounter:
 
 
 def windows_until(limit: int, previous: int, current: int, passed: float) -> float:
-    """Return for how many windows' time one has to wait until one more is within `limit`.
+    """Return the time, counted in windows, until one more call is within `limit`.
 
-    The weighted count falls in a straight line, so the moment can be computed.
+    The weighted count falls in a straight line, so the time can be computed.
 
     Args:
-        limit: What one window may take.
-        previous: What the window before has taken.
-        current: What this one has taken.
-        passed: How much of this one has passed, from 0 to 1.
+        limit: The most calls in one window.
+        previous: The calls of the previous window.
+        current: The calls of this window.
+        passed: The part of this window that has passed, from 0 to 1.
     """
     left = 1 - passed
     # The weighted count is rounded down, so it must be under the limit.

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
-#: What a bucket belongs to: the rate class, the principal, and the table, empty for all of them.
+#: The owner of a bucket: rate class, principal, and table, empty for all of them.
 BucketName = tuple[str, str, str]
 
 _MINUTE: Final = 60.0  # seconds
 
 
 class Bucket(Protocol):
-    """Units that come back evenly, up to `capacity`, which takes a minute."""
+    """Units that are refilled evenly up to `capacity`, all of it within a minute."""
 
     @property
     def capacity(self) -> float:
@@ -20,23 +20,23 @@ class Bucket(Protocol):
         ...
 
     def balance(self) -> float:
-        """Return how many are left, as far as is known, below zero when more were taken.
+        """Return the number of units left, as far as known; below zero is debt.
 
         Safe in another thread.
         """
         ...
 
     def refresh(self) -> None:
-        """Have it found out what others have taken, if there are any; this does not wait."""
+        """Request the balance that other replicas' debits leave, without waiting for it."""
         ...
 
     def take(self, units: float) -> None:
-        """Take units, whether they are left or not."""
+        """Take units, even beyond the balance."""
         ...
 
 
 class LocalBucket:
-    """A full bucket in this process, whose capacity comes back in `period` seconds.
+    """A bucket in this process, full at first, whose capacity is refilled in `period` seconds.
 
     `clock` gives seconds, never going back.
     """
@@ -53,12 +53,12 @@ class LocalBucket:
         self._at = clock()
 
     def balance(self) -> float:
-        """Return how many units are left."""
+        """Return the number of units left."""
         back = (self._clock() - self._at) * self._rate
         return min(self.capacity, self._left + back)
 
     def refresh(self) -> None:
-        """Do nothing: nobody else takes from it."""
+        """Do nothing: no other replica takes from it."""
 
     def take(self, units: float) -> None:
         """Take units."""
@@ -67,10 +67,10 @@ class LocalBucket:
         self._left, self._at = min(self.capacity, self._left + back) - units, now
 
     def set(self, balance: float) -> None:
-        """Say how many are left."""
+        """Set the number of units left."""
         self._left, self._at = balance, self._clock()
 
 
 def seconds_to_pay(balance: float, capacity: float) -> float:
-    """Return in how many seconds a debt will have come back."""
+    """Return the seconds until a debt is refilled."""
     return -balance * _MINUTE / capacity

@@ -53,7 +53,7 @@ def test_calls_over_the_limit_are_refused_with_the_time_to_wait() -> None:
 
 
 def test_the_window_slides() -> None:
-    """What the window before took falls out of the count bit by bit, not at once."""
+    """Calls of the previous window leave the count bit by bit, not at once."""
     clock = Clock(0.0)
     limits = CallRateLimits({"default": RateClass(100)}, clock)
     assert accepted(limits, principal(), 200) == 100
@@ -79,7 +79,7 @@ def test_each_principal_has_a_limit_of_its_own() -> None:
 
 
 def test_each_table_may_have_a_limit_of_its_own() -> None:
-    """Calls about it leave other tables, other principals and the limit in all alone."""
+    """Calls about it do not affect other tables, other principals and the limit in all."""
     clock = Clock(100.0)
     limits = CallRateLimits({"default": RateClass(5, 2, table_calls_per_second=1.5)}, clock)
     assert accepted(limits, principal(), 9, "events") == 3
@@ -96,14 +96,14 @@ def test_each_table_may_have_a_limit_of_its_own() -> None:
 
 
 def test_without_a_limit_nothing_is_counted() -> None:
-    """Of a table, whose name is then not even remembered."""
+    """The table's name is not even stored."""
     limits = CallRateLimits({"default": RateClass(5)}, Clock())
     assert accepted(limits, principal(), 50, "events") == 50
     assert list(limits.used()) == []
 
 
-def test_an_unknown_rate_class_is_no_free_pass() -> None:
-    """A class that the settings lack is a mistake of the operator's, and nothing is let through."""
+def test_an_unknown_rate_class_is_refused() -> None:
+    """A class that the settings lack is an error of the operator, and no call is accepted."""
     limits = CallRateLimits({"default": RateClass(5)}, Clock())
     with pytest.raises(ConfigurationError, match="gold"):
         limits.charge(principal(rate_class="gold"))

@@ -1,4 +1,4 @@
-"""Calls under way and bytes not taken: how many there may be, and of whom."""
+"""Limits on calls in flight and unsent bytes, in all and for each principal."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from dynamodb_processor_server.limits.open_streams import OpenStreams
 
 
 def test_no_principal_has_more_than_half() -> None:
-    """However many others there are."""
+    """That holds however many other principals there are."""
     streams = OpenStreams(5)
     streams.enter("greedy")
     streams.enter("greedy")
@@ -21,8 +21,8 @@ def test_no_principal_has_more_than_half() -> None:
     assert len(streams) == 3
 
 
-def test_there_are_no_more_than_so_many() -> None:
-    """A place that is left can be taken, by whomever."""
+def test_streams_are_bounded_in_all() -> None:
+    """A stream that ends makes room for one of any principal."""
     streams = OpenStreams(2)
     streams.enter("a")
     streams.enter("b")
@@ -34,8 +34,8 @@ def test_there_are_no_more_than_so_many() -> None:
     assert len(streams) == 2
 
 
-def test_nothing_is_kept_of_who_has_left() -> None:
-    """Nor of who was refused."""
+def test_a_principal_without_streams_is_forgotten() -> None:
+    """Refused streams leave no trace either."""
     streams = OpenStreams(2)
     streams.enter("a")
     streams.leave("a")

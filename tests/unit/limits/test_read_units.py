@@ -1,4 +1,4 @@
-"""Limits of read units, on a clock of the tests'."""
+"""Limits of read units, on a clock of the test."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CALLER = Principal("k", "reports", frozenset({"reader"}), (Grant("*"),), "defau
 
 
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -41,7 +41,7 @@ def limits_of(
 
 
 def refusal(limits: ReadUnitLimits, caller: Principal, table: str) -> RateLimited | None:
-    """Return how a read is refused, None if it is not."""
+    """Return the refusal of a read, None if it is accepted."""
     try:
         limits.check(caller, table)
     except RateLimited as error:
@@ -71,7 +71,7 @@ def test_reads_are_refused_from_debt_until_it_is_paid() -> None:
 
 
 def test_a_table_may_have_a_limit_of_its_own() -> None:
-    """Its debt leaves other tables and other principals alone, and the refusal names it."""
+    """Its debt does not affect other tables and principals, and the refusal names it."""
     clock = Clock()
     limits = limits_of(clock, 600, 60)
     limits.charge(_CALLER, "events", 90)
@@ -85,8 +85,8 @@ def test_a_table_may_have_a_limit_of_its_own() -> None:
     assert refusal(limits, replace(_CALLER, name="other"), "events") is None
 
 
-def test_without_a_limit_nothing_is_counted_or_told() -> None:
-    """Principals of other rate classes are free."""
+def test_without_a_limit_nothing_is_counted_or_shown() -> None:
+    """Principals of other rate classes have no limit."""
     limits = limits_of(Clock(), 1)
     caller = replace(_CALLER, rate_class="free")
     limits.charge(caller, "events", 1e9)
@@ -94,8 +94,8 @@ def test_without_a_limit_nothing_is_counted_or_told() -> None:
     assert limits.remaining(caller, "events") is None
 
 
-def test_under_a_row_rule_no_balance_is_told(rule: RowRule) -> None:
-    """Nor how deep the debt is: the advice is always the same."""
+def test_under_a_row_rule_no_balance_is_shown(rule: RowRule) -> None:
+    """The refusal's advice does not depend on the debt."""
     ruled = replace(_CALLER, grants=(Grant("open"), Grant("events", rule=rule)))
     advice = []
     for units in (61, 600):
@@ -110,13 +110,13 @@ def test_under_a_row_rule_no_balance_is_told(rule: RowRule) -> None:
 
 @pytest.fixture
 def rule() -> RowRule:
-    """A row rule; which one makes no difference."""
+    """A row rule; any will do."""
     return RowRule(parse_expression("level = 'low'", {}))
 
 
 @given(steps=st.lists(st.tuples(st.floats(0, 30), st.floats(0, 50)), min_size=1, max_size=60))
-def test_no_more_is_consumed_than_comes_back(steps: list[tuple[float, float]]) -> None:
-    """Over any time: one minute's units, what came back since, and the debt of one read."""
+def test_no_more_is_consumed_than_is_refilled(steps: list[tuple[float, float]]) -> None:
+    """At any time: one minute's units, the refilled units, and the debt of one read."""
     clock = Clock()
     limits = limits_of(clock, 60)
     start, consumed = clock.now, 0.0
@@ -133,7 +133,7 @@ def test_no_more_is_consumed_than_comes_back(steps: list[tuple[float, float]]) -
 
 @pytest.mark.parametrize("units", [0, -1, 0.5, 1e10, float("nan"), float("inf")])
 @pytest.mark.parametrize("name", ["read_units_per_minute", "table_read_units_per_minute"])
-def test_senseless_limits_are_refused(name: str, units: float) -> None:
-    """When the settings are read, naming the field."""
+def test_invalid_limits_are_refused(name: str, units: float) -> None:
+    """The error names the field when the settings are read."""
     with pytest.raises(ValueError, match=name):
         RateClass(1, **{name: units})  # type: ignore[arg-type]

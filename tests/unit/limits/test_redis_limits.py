@@ -1,4 +1,4 @@
-"""Limits that replicas share, when their store fails, hangs or answers late."""
+"""Shared limits when their store fails, hangs or answers late."""
 
 from __future__ import annotations
 
@@ -32,16 +32,14 @@ class Replica:
     """One replica's limits over a store."""
 
     def __init__(self, store: MemoryLimitStore, clock: Clock) -> None:
-        self.asking = GuardedStore(
-            CircuitBreaker(LIMIT_STORE_BREAKER, clock, lambda: 0.0), _TIMEOUT
-        )
+        self.guard = GuardedStore(CircuitBreaker(LIMIT_STORE_BREAKER, clock, lambda: 0.0), _TIMEOUT)
         self.local = CallRateLimits(_CLASSES, clock)
-        self.calls = SharedCallRateLimits(self.local, store, self.asking)
-        self.buckets = SharedBuckets(store, self.asking, clock)
+        self.calls = SharedCallRateLimits(self.local, store, self.guard)
+        self.buckets = SharedBuckets(store, self.guard, clock)
         self.units = ReadUnitLimits(_CLASSES, self.buckets.open)
 
     async def accepted(self, calls: int, rate_class: str = "default", table: str = "") -> int:
-        """Return how many of so many calls, one after the other, are let through."""
+        """Return how many of so many calls, one after the other, are accepted."""
         count = 0
         for _ in range(calls):
             try:
@@ -52,7 +50,7 @@ class Replica:
         return count
 
     def is_refused(self) -> bool:
-        """Return whether a read is refused, as far as is known."""
+        """Return whether a read is refused, as far as known."""
         try:
             self.units.check(_CALLER, "t")
         except RateLimited:
@@ -60,19 +58,19 @@ class Replica:
         return False
 
     def outcomes(self, operation: str) -> dict[str, int]:
-        """Return what became of an operation."""
-        return {kind: n for (name, kind), n in self.asking.outcomes.items() if name == operation}
+        """Return the outcomes of an operation."""
+        return {kind: n for (name, kind), n in self.guard.outcomes.items() if name == operation}
 
 
 @pytest.fixture
 def clock() -> Clock:
-    """A clock that stands."""
+    """A clock that a test sets."""
     return Clock()
 
 
 @pytest.fixture
 def store(clock: Clock) -> MemoryLimitStore:
-    """What the replicas share."""
+    """The store that the replicas share."""
     return MemoryLimitStore(clock)
 
 
@@ -83,7 +81,7 @@ def pair(store: MemoryLimitStore, clock: Clock) -> tuple[Replica, Replica]:
 
 
 async def test_replicas_have_one_limit_of_calls(pair: tuple[Replica, Replica]) -> None:
-    """Whichever of them is called, each call counts once."""
+    """Each call counts once, on any replica."""
     one, other = pair
     assert await one.accepted(7) == 7
     assert await other.accepted(7) == 3
@@ -94,7 +92,7 @@ async def test_replicas_have_one_limit_of_calls(pair: tuple[Replica, Replica]) -
 async def test_replicas_have_one_limit_of_calls_about_a_table(
     pair: tuple[Replica, Replica], store: MemoryLimitStore
 ) -> None:
-    """And each its own while the store is lost, in which calls let through before count."""
+    """While the store fails each replica has its own, which includes earlier calls."""
     one, other = pair
     assert await one.accepted(7, "narrow", "events") == 7
     assert await other.accepted(7, "narrow", "events") == 3
@@ -104,21 +102,21 @@ async def test_replicas_have_one_limit_of_calls_about_a_table(
     assert await one.accepted(20, "narrow") == 20
 
 
-async def test_the_store_is_not_asked_where_there_is_no_limit(
+async def test_a_call_without_a_limit_sends_no_request(
     pair: tuple[Replica, Replica], store: MemoryLimitStore
 ) -> None:
-    """Nor does a call wait for anything."""
+    """It does not wait for the store either."""
     replica, _ = pair
     assert replica.calls.charge(_CALLER, "events") is None
-    assert not store.call_messages
+    assert not store.call_batches
     assert replica.outcomes("calls") == {}
 
 
 @pytest.mark.parametrize("fault", ["unreachable", "hung"])
-async def test_without_the_store_each_has_the_limit(
+async def test_without_the_store_each_replica_has_the_whole_limit(
     pair: tuple[Replica, Replica], store: MemoryLimitStore, clock: Clock, fault: str
 ) -> None:
-    """Calls let through before count; afterwards they share it again."""
+    """Earlier calls count; afterwards the replicas share the limit again."""
     one, other = pair
     assert await one.accepted(7) == 7
     store.failure, store.hung = StoreError("unreachable"), fault == "hung"
@@ -133,10 +131,10 @@ async def test_without_the_store_each_has_the_limit(
     assert await one.accepted(7) + await other.accepted(7) == 10
 
 
-async def test_a_dead_store_is_left_alone(
+async def test_the_breaker_opens_for_a_dead_store(
     pair: tuple[Replica, Replica], store: MemoryLimitStore, clock: Clock
 ) -> None:
-    """One message waits for it, then one for each cool-down, and no call beside that one."""
+    """One batch waits for it, then one each time the breaker is half open, and no other call."""
     replica, _ = pair
     store.hung = True
     assert await replica.accepted(50, "large") == 50
@@ -145,17 +143,17 @@ async def test_a_dead_store_is_left_alone(
     probe = asyncio.create_task(replica.accepted(1, "large"))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert replica.asking.breaker.state is CircuitState.HALF_OPEN
+    assert replica.guard.breaker.state is CircuitState.HALF_OPEN
     assert await replica.accepted(50, "large") == 50
     assert not probe.done()
     assert await probe == 1
     assert replica.outcomes("calls") == {"timeout": 2, "rejected_by_breaker": 49}
 
 
-async def test_a_busy_store_that_hangs_is_left_alone_soon(
+async def test_the_breaker_opens_soon_for_a_busy_store_that_hangs(
     pair: tuple[Replica, Replica], store: MemoryLimitStore, clock: Clock
 ) -> None:
-    """However many answers it has given just before."""
+    """It opens however many commands have just succeeded."""
     replica, _ = pair
     for _ in range(500):
         assert await replica.accepted(1, "large") == 1
@@ -164,13 +162,13 @@ async def test_a_busy_store_that_hangs_is_left_alone_soon(
     for _ in range(5):
         clock.now += 0.1
         assert await replica.accepted(1, "large") == 1
-    assert replica.asking.breaker.state is CircuitState.OPEN
+    assert replica.guard.breaker.state is CircuitState.OPEN
 
 
-async def test_calls_at_once_share_messages(
+async def test_concurrent_calls_share_batches(
     pair: tuple[Replica, Replica], store: MemoryLimitStore
 ) -> None:
-    """One is under way at a time; who leaves before it is sent is not counted."""
+    """One is under way at a time; a call cancelled before its batch is sent is not counted."""
     replica, _ = pair
     first = asyncio.create_task(replica.accepted(1, "large"))
     await asyncio.sleep(0)
@@ -182,23 +180,23 @@ async def test_calls_at_once_share_messages(
     ends = await asyncio.gather(first, *rest, return_exceptions=True)
     assert ends[:-1] == [1] * 151
     assert isinstance(ends[-1], asyncio.CancelledError)
-    assert [len(message) for message in store.call_messages] == [1, 100, 50]
+    assert [len(batch) for batch in store.call_batches] == [1, 100, 50]
 
 
-async def test_all_who_wait_for_a_store_that_hangs_wait_once(
+async def test_calls_wait_only_once_for_a_store_that_hangs(
     pair: tuple[Replica, Replica], store: MemoryLimitStore
 ) -> None:
-    """Who came while its message was under way gives up with it."""
+    """Calls that arrive while a batch is under way fail together with it."""
     replica, _ = pair
     store.hung = True
     assert sum(await asyncio.gather(*(replica.accepted(1, "large") for _ in range(500)))) == 500
     assert replica.outcomes("calls") == {"timeout": 1}
 
 
-async def test_a_caller_who_leaves_speaks_against_nobody(
+async def test_cancelled_calls_do_not_count_as_failures(
     pair: tuple[Replica, Replica], store: MemoryLimitStore
 ) -> None:
-    """However many there are, the store is not blamed."""
+    """However many are cancelled, the breaker stays closed."""
     replica, _ = pair
     store.hung = True
     for _ in range(30):
@@ -207,51 +205,51 @@ async def test_a_caller_who_leaves_speaks_against_nobody(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert replica.asking.breaker.state is CircuitState.CLOSED
+    assert replica.guard.breaker.state is CircuitState.CLOSED
 
 
 async def test_no_error_of_the_store_leaves_a_call_waiting(
     pair: tuple[Replica, Replica], store: MemoryLimitStore
 ) -> None:
-    """Not even one that nobody thought of: the local limits decide."""
+    """An unexpected error makes the local limits decide, too."""
     replica, _ = pair
-    store.failure = RuntimeError("nobody thought of this")
-    told: list[object] = []
+    store.failure = RuntimeError("an unexpected error")
+    reported: list[object] = []
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+    loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
     assert await replica.accepted(12) == 10
     gc.collect()
-    assert set(map(str, told)) == {"nobody thought of this"}
+    assert set(map(str, reported)) == {"an unexpected error"}
     store.failure = None
     assert await replica.accepted(12, "large") == 12
 
 
-async def test_what_one_consumes_is_charged_at_the_other(
+async def test_units_consumed_at_one_replica_are_charged_at_the_other(
     pair: tuple[Replica, Replica], clock: Clock
 ) -> None:
-    """At once here, and there when what is known has become old; nobody waits for it."""
+    """They count at once here, and there after a refresh; no read waits for it."""
     one, other = pair
     assert not other.is_refused()
-    await other.buckets.settle()
+    await other.buckets.flush()
     one.units.charge(_CALLER, "t", 70)
     assert one.is_refused()
-    await one.buckets.settle()
+    await one.buckets.flush()
     assert not other.is_refused()
-    await other.buckets.settle()
+    await other.buckets.flush()
     assert not other.is_refused()
     clock.now += 0.26
-    assert not other.is_refused()  # by the old balance; but it asks
-    await other.buckets.settle()
+    assert not other.is_refused()  # by the old balance; but it requests the new one
+    await other.buckets.flush()
     assert other.is_refused()
     clock.now += 10
     assert not one.is_refused()
     assert not other.is_refused()
 
 
-async def test_charges_travel_together(
+async def test_charges_share_batches(
     pair: tuple[Replica, Replica], store: MemoryLimitStore
 ) -> None:
-    """One message at a time; what is charged meanwhile goes with the next."""
+    """One batch is under way at a time; later charges go with the next."""
     replica, _ = pair
     for number in range(20):
         replica.units.charge(_CALLER, "t", 1)
@@ -259,46 +257,46 @@ async def test_charges_travel_together(
         if number == 10:
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-    await replica.buckets.settle()
+    await replica.buckets.flush()
     assert replica.units.remaining(_CALLER, "t") == 40
-    assert [[taking.units for taking in message] for message in store.unit_messages] == [
+    assert [[debit.units for debit in batch] for batch in store.unit_batches] == [
         [11.0, 11.0],
         [9.0, 9.0],
     ]
 
 
-async def test_a_message_has_a_hundred_buckets_at_most(
+async def test_a_batch_has_at_most_a_hundred_buckets(
     pair: tuple[Replica, Replica], store: MemoryLimitStore
 ) -> None:
-    """However many there are to be sent."""
+    """More of them go with later batches."""
     replica, _ = pair
     for number in range(150):
         replica.units.charge(_CALLER, f"t{number}", 1)
-    await replica.buckets.settle()
-    assert [len(message) for message in store.unit_messages] == [100, 51]
+    await replica.buckets.flush()
+    assert [len(batch) for batch in store.unit_batches] == [100, 51]
     assert replica.is_refused()
 
 
-async def test_units_are_counted_here_while_the_store_is_lost(
+async def test_units_are_counted_locally_while_the_store_fails(
     pair: tuple[Replica, Replica], store: MemoryLimitStore, clock: Clock
 ) -> None:
-    """From the balance last heard of; what was consumed meanwhile is not charged there later."""
+    """They count from the last known balance, and are not charged to the store later."""
     one, other = pair
     one.units.charge(_CALLER, "t", 50)
-    await one.buckets.settle()
+    await one.buckets.flush()
     store.failure = StoreError("unreachable")
     one.units.charge(_CALLER, "t", 20)
-    await one.buckets.settle()
+    await one.buckets.flush()
     assert one.is_refused()
-    await one.buckets.settle()
+    await one.buckets.flush()
     assert one.outcomes("read_units") == {"done": 1, "unreachable": 1}
     store.failure = None
     clock.now += 3.0
     assert one.is_refused()
-    await one.buckets.settle()
+    await one.buckets.flush()
     assert one.units.remaining(_CALLER, "t") == 13
     other.units.charge(_CALLER, "t", 5)
-    await other.buckets.settle()
+    await other.buckets.flush()
     assert other.units.remaining(_CALLER, "t") == 8
 
 
@@ -308,10 +306,10 @@ async def test_units_are_counted_here_while_the_store_is_lost(
         max_size=60,
     )
 )
-def test_a_principal_overdraws_by_what_it_has_under_way(
+def test_a_principal_overdraws_by_its_running_reads(
     steps: list[tuple[int, float, int, bool]],
 ) -> None:
-    """Never more than one read of each replica over what has come back, when answers keep up."""
+    """The overdraft is at most one read of each replica, while responses arrive in time."""
 
     async def run() -> None:
         clock = Clock()
@@ -321,14 +319,14 @@ def test_a_principal_overdraws_by_what_it_has_under_way(
         for which, pause, units, known in steps:
             clock.now += pause
             replica = replicas[which]
-            replica.is_refused()  # whoever reads asks
+            replica.is_refused()  # a read requests the balance
             if known:
-                await replica.buckets.settle()
+                await replica.buckets.flush()
             if replica.is_refused():
                 continue
             replica.units.charge(_CALLER, "t", units)
             consumed += units
-            await replica.buckets.settle()
+            await replica.buckets.flush()
             assert consumed <= 60 + (clock.now - start) + 2 * 30 + 1e-6
 
     asyncio.run(run())

@@ -45,7 +45,7 @@ def test_the_used_share_of_limits_is_exported() -> None:
     for _ in range(3):
         calls.charge(principal("q", "slow"))
     for _ in range(2):
-        calls.note(principal("q", "slow"), "")
+        calls.record(principal("q", "slow"), "")
     units.charge(principal(), "t", 90)
     planning.charge(principal(), 0.5)
     assert value(registry, "planning_used", principal="p") == pytest.approx(0.5)

@@ -1,7 +1,7 @@
-"""Carries questions to the store that replicas share: one message at a time, together.
+"""Batches requests to the store that replicas share: one batch is under way at a time.
 
-A message costs what a hundred questions in it do, almost: what comes while one is under way goes
-with the next, so the busier a replica is, the less each of its calls costs.
+A batch of one costs almost as much as a batch of a hundred. Requests that arrive while a batch is
+under way go with the next one, so the busier a replica is, the less each of its calls costs.
 """
 
 from __future__ import annotations
@@ -10,43 +10,43 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, Generic, TypeVar
 
-_MOST_AT_ONCE: Final = 100
+_MAX_BATCH: Final = 100
 
 _T = TypeVar("_T")
 
 
 class Batcher(Generic[_T]):
-    """Delivers what it is given, in order, at most a hundred at once. `deliver` never raises."""
+    """Delivers items in order, at most 100 in a batch. `deliver` never raises."""
 
     def __init__(self, name: str, deliver: Callable[[list[_T]], Awaitable[None]]) -> None:
         self._name = name
         self._deliver = deliver
         self._waiting: list[_T] = []
-        self._delivering: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
 
     def add(self, item: _T) -> None:
-        """Deliver an item soon."""
+        """Deliver an item with the next batch."""
         self._waiting.append(item)
-        if self._delivering is None:
-            self._delivering = asyncio.create_task(self._run(), name=self._name)
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name=self._name)
 
-    def remove(self) -> list[_T]:
-        """Return what has not been delivered, which then is not."""
+    def take_pending(self) -> list[_T]:
+        """Return the items that are not delivered yet, and do not deliver them."""
         waiting, self._waiting = self._waiting, []
         return waiting
 
     async def flush(self) -> None:
-        """Wait until everything has been delivered."""
-        while self._delivering is not None:
-            await asyncio.wait((self._delivering,))
+        """Wait until all items have been delivered."""
+        while self._task is not None:
+            await asyncio.wait((self._task,))
 
     async def _run(self) -> None:
         try:
             while self._waiting:
                 batch, self._waiting = (
-                    self._waiting[:_MOST_AT_ONCE],
-                    self._waiting[_MOST_AT_ONCE:],
+                    self._waiting[:_MAX_BATCH],
+                    self._waiting[_MAX_BATCH:],
                 )
                 await self._deliver(batch)
         finally:
-            self._delivering = None
+            self._task = None

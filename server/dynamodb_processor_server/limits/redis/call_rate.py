@@ -1,4 +1,4 @@
-"""Calls per second that all replicas count together."""
+"""Limits on calls per second that all replicas share."""
 
 from __future__ import annotations
 
@@ -13,77 +13,79 @@ from dynamodb_processor_server.limits.redis.batcher import Batcher
 from dynamodb_processor_server.limits.redis.port import LimitStore, WindowAcquire
 from dynamodb_processor_server.runtime.guarded_store import GuardedStore, StoreError
 
-_LOST: Final = float("nan")  # the answer that there is none
+_STORE_FAILED: Final = float("nan")  # the response in place of one from the store
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """A call that wants to be let through, and where its answer is awaited."""
+    """A call to count in its window, and the future of its response."""
 
-    taking: WindowAcquire
+    window: WindowAcquire
     answer: asyncio.Future[float | None]
 
 
 class SharedCallRateLimits:
-    """A Limiter over a store, which is asked before each call.
+    """A Limiter over a store, to which each call sends a request.
 
-    Without an answer the limits of this process decide. They know of every call that was let
-    through here, so a principal does not get a second allowance when the store is lost.
+    Without a response the limits of this process decide. They count every call that this replica
+    accepts, so a principal does not get a second allowance when the store fails.
     """
 
     def __init__(self, local: CallRateLimits, store: LimitStore, guard: GuardedStore) -> None:
         self._local = local
         self._store = store
         self._guard = guard
-        self._courier = Batcher("rate limits of calls", self._deliver)
+        self._batcher = Batcher("rate limits of calls", self._deliver)
 
     def charge(self, principal: Principal, table: str = "") -> Awaitable[None] | None:
-        """Take a call from what the principal has left, on a table or in all.
+        """Count a call against the principal's limit, on a table or in all.
 
         Raises:
-            RateLimited: None is left. Raised when awaited.
+            RateLimited: The limit is reached. Raised when awaited.
             ConfigurationError: The principal's rate class does not exist.
         """
         limit = self._local.limit_of(principal)
-        most = limit.most_calls(table)
-        return None if most is None else self._charge(principal, table, limit, most)
+        max_calls = limit.max_calls(table)
+        return None if max_calls is None else self._charge(principal, table, limit, max_calls)
 
-    async def settle(self) -> None:
-        """Wait until everything has been answered, which is bounded in time."""
-        await self._courier.flush()
+    async def flush(self) -> None:
+        """Wait until every request has a response, which takes a bounded time."""
+        await self._batcher.flush()
 
-    async def _charge(self, principal: Principal, table: str, limit: RateClass, most: int) -> None:
+    async def _charge(
+        self, principal: Principal, table: str, limit: RateClass, max_calls: int
+    ) -> None:
         if self._guard.is_probing:
             self._local.charge(principal, table)
             return
         key = principal.rate_class, principal.name, table
-        taking = WindowAcquire(key, most, limit.window)
-        question = _Request(taking, asyncio.get_running_loop().create_future())
-        self._courier.add(question)
-        wait = await question.answer
-        if wait is _LOST:
+        window = WindowAcquire(key, max_calls, limit.window)
+        request = _Request(window, asyncio.get_running_loop().create_future())
+        self._batcher.add(request)
+        wait = await request.answer
+        if wait is _STORE_FAILED:
             self._local.charge(principal, table)
         elif wait is not None:
             raise limit.exceeded_by(principal, table, wait)
         else:
-            self._local.note(principal, table)
+            self._local.record(principal, table)
 
     async def _deliver(self, batch: list[_Request]) -> None:
-        questions = [question for question in batch if not question.answer.done()]  # has left
-        if not questions:
+        requests = [request for request in batch if not request.answer.done()]  # not cancelled
+        if not requests:
             return
-        asked = [question.taking for question in questions]
+        windows = [request.window for request in requests]
         waits: Sequence[float | None] = ()
         try:
-            waits = await self._guard.call("calls", lambda: self._store.acquire_windows(asked))
+            waits = await self._guard.call("calls", lambda: self._store.acquire_windows(windows))
             self._guard.outcomes["calls", "done"] += 1
         except StoreError:
             pass  # it has been counted
         finally:
             if not waits:
-                # Who came meanwhile has waited as well, and would wait once more.
-                questions += self._courier.remove()
-                waits = [_LOST] * len(questions)
-            for question, wait in zip(questions, waits, strict=True):
-                if not question.answer.done():
-                    question.answer.set_result(wait)
+                # Requests that arrived meanwhile have waited too, and would wait once more.
+                requests += self._batcher.take_pending()
+                waits = [_STORE_FAILED] * len(requests)
+            for request, wait in zip(requests, waits, strict=True):
+                if not request.answer.done():
+                    request.answer.set_result(wait)

@@ -1,4 +1,4 @@
-"""The port of limits that replicas share: a store that all of them reach, which has one clock."""
+"""The port of shared limits: a store that all replicas reach, and whose clock is the only one."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ LIMIT_STORE_BREAKER: Final = BreakerSettings(minimum_calls=1, window=0.5)
 
 @dataclass(frozen=True, slots=True)
 class WindowAcquire:
-    """A call that wants to be let through.
+    """A request to count a call in a sliding window.
 
     Attributes:
-        key: Where it is counted.
-        limit: How many there may be in one sliding window.
+        key: The window's rate class, principal and table.
+        limit: The most calls in one window.
         length: The seconds of a window.
     """
 
@@ -32,7 +32,7 @@ class WindowAcquire:
 
 @dataclass(frozen=True, slots=True)
 class BucketDebit:
-    """Units to be taken from a bucket, 0 to learn what is left. A bucket not known is full."""
+    """Units to take from a bucket, 0 to get its balance. An unknown bucket is full."""
 
     name: BucketName
     capacity: float
@@ -40,20 +40,20 @@ class BucketDebit:
 
 
 class LimitStore(Protocol):
-    """Counts calls and keeps buckets. What asks raises StoreError."""
+    """Counts calls and keeps buckets. Its requests raise StoreError."""
 
-    async def acquire_windows(self, asked: Sequence[WindowAcquire]) -> list[float | None]:
-        """Take calls, one after the other, each if it stays within its limit.
+    async def acquire_windows(self, windows: Sequence[WindowAcquire]) -> list[float | None]:
+        """Count calls, one after the other, each if it stays within its limit.
 
-        Returns for each None if it was taken; else nothing was, and it can be in so many seconds,
-        if nobody else takes any.
+        Returns for each call None if it was counted, else the seconds until it can be, if no other
+        call is counted before.
         """
         ...
 
-    async def debit_buckets(self, takings: Sequence[BucketDebit]) -> list[float]:
-        """Take units, whether they are left or not, and return the balances after that."""
+    async def debit_buckets(self, debits: Sequence[BucketDebit]) -> list[float]:
+        """Take units, even beyond the balance, and return the balances after that."""
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         ...

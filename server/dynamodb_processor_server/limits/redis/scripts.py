@@ -1,17 +1,17 @@
-"""What Redis is asked to do at once, in Lua.
+"""The shared limits' atomic operations in Redis, as Lua scripts.
 
-The time is the server's, so that replicas' clocks make no difference. What is of the wrong type or
-form counts as missing and is overwritten, and everything ends by itself when it no longer matters.
+The time is the server's, so that the clocks of replicas do not matter. A value of the wrong type or
+form counts as missing and is overwritten, and each key expires when it is no longer needed.
 
 The windows of the `limits` library were tried: a key of theirs that has lost its lifetime refuses
-calls for ever, the time to wait takes a second script, and its extra asks for a `redis` below 8.
+calls forever, the time to wait takes a second script, and its extra requires a `redis` below 8.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-# The first line is for Redis before 7: what is written depends on the time.
+# The first line is for Redis before 7: the written values depend on the time.
 _PRELUDE: Final = """
 if redis.replicate_commands then redis.replicate_commands() end
 local time = redis.call('TIME')
@@ -22,9 +22,9 @@ local function text(key)
 end
 """
 
-# Keys: windows, the same one as often as it is asked for; limit and length in seconds for each
-# of them. The same rule as in `access.windows`. What was taken is answered by an empty text.
-TAKE_CALLS: Final = (
+# Keys: windows, one for each call; arguments: limit and length in seconds for each of them. The
+# same rule as in `runtime.sliding_window`. The response to a counted call is an empty string.
+ACQUIRE_WINDOWS: Final = (
     _PRELUDE
     + """
 local function take(key, limit, length)
@@ -52,8 +52,8 @@ return answers
 """
 )
 
-# Keys: buckets; capacity and units for each of them
-TAKE_UNITS: Final = (
+# Keys: buckets; arguments: capacity and units for each of them.
+DEBIT_BUCKETS: Final = (
     _PRELUDE
     + """
 local now, balances = seconds + micros / 1000000, {}

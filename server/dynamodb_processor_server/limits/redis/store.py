@@ -14,44 +14,44 @@ from dynamodb_processor_server.runtime.guarded_store import StoreError
 from dynamodb_processor_server.runtime.redis import close_redis, open_redis, run_script
 from dynamodb_processor_server.runtime.sliding_window import windows_until
 
-_CONNECTIONS: Final = 4  # one message of each kind is under way at a time
+_CONNECTIONS: Final = 4  # one batch of each kind is under way at a time
 
 
 class RedisLimitStore:
-    """The store behind `url`. Callers bound what an operation takes, connecting included.
+    """The store at `url`. Callers bound the time of each operation, connecting included.
 
-    All keys begin with `prefix`. They name principals and tables, so that an operator can look at a
-    limit or lift it. Raises ConfigurationError when the URL is none of Redis's.
+    All keys begin with `prefix`. They name principals and tables, so that an operator can inspect
+    or remove a limit. Raises ConfigurationError when the URL is not a Redis URL.
     """
 
     def __init__(self, url: str, timeout: float, prefix: str) -> None:
-        # No retries: a message that was taken twice would be charged twice.
+        # No retries: a batch that was sent twice would be charged twice.
         self._redis = open_redis(url, timeout, _CONNECTIONS, retries=0)
         self._prefix = prefix
-        self._take_calls = self._redis.register_script(scripts.TAKE_CALLS)
-        self._take_units = self._redis.register_script(scripts.TAKE_UNITS)
+        self._acquire_windows = self._redis.register_script(scripts.ACQUIRE_WINDOWS)
+        self._debit_buckets = self._redis.register_script(scripts.DEBIT_BUCKETS)
 
-    async def acquire_windows(self, asked: Sequence[WindowAcquire]) -> list[float | None]:
-        """Take calls, or return the seconds to wait."""
-        # A window of another length, after a change of settings, is counted in other steps.
-        names = [self._name("calls", *taking.key, taking.length) for taking in asked]
-        numbers = [number for taking in asked for number in (taking.limit, taking.length)]
-        answers = await run_script(self._take_calls, names, numbers)
+    async def acquire_windows(self, windows: Sequence[WindowAcquire]) -> list[float | None]:
+        """Count calls, or return the seconds to wait."""
+        # The length is part of the name: after a change of settings windows start at other times.
+        names = [self._name("calls", *window.key, window.length) for window in windows]
+        numbers = [number for window in windows for number in (window.limit, window.length)]
+        answers = await run_script(self._acquire_windows, names, numbers)
         try:
-            return [_wait(*pair) for pair in zip(asked, answers, strict=True)]
+            return [_wait(*pair) for pair in zip(windows, answers, strict=True)]
         except (AttributeError, TypeError, ValueError):
             raise StoreError("garbage") from None
 
-    async def debit_buckets(self, takings: Sequence[BucketDebit]) -> list[float]:
+    async def debit_buckets(self, debits: Sequence[BucketDebit]) -> list[float]:
         """Take units and return the balances."""
-        names = [self._name("units", *taking.name) for taking in takings]
-        amounts = [repr(part) for taking in takings for part in (taking.capacity, taking.units)]
-        answer = await run_script(self._take_units, names, amounts)
+        names = [self._name("units", *debit.name) for debit in debits]
+        amounts = [repr(part) for debit in debits for part in (debit.capacity, debit.units)]
+        answer = await run_script(self._debit_buckets, names, amounts)
         try:
             balances = [float(balance) for balance in answer]
         except (TypeError, ValueError):
             raise StoreError("garbage") from None
-        if len(balances) != len(takings) or not all(map(isfinite, balances)):
+        if len(balances) != len(debits) or not all(map(isfinite, balances)):
             raise StoreError("garbage")
         return balances
 
@@ -60,12 +60,12 @@ class RedisLimitStore:
         await close_redis(self._redis)
 
     def _name(self, kind: str, *parts: str | int) -> str:
-        # As JSON, so that no two lists of names make one key, whatever is in the names.
+        # As JSON, so that no two lists of names make the same key, with any characters in names.
         return f"{self._prefix}limit:{kind}:{orjson.dumps(parts).decode()}"
 
 
-def _wait(taking: WindowAcquire, state: bytes) -> float | None:
+def _wait(window: WindowAcquire, state: bytes) -> float | None:
     if not state:
         return None
     previous, current, passed = state.split()
-    return taking.length * windows_until(taking.limit, int(previous), int(current), float(passed))
+    return window.length * windows_until(window.limit, int(previous), int(current), float(passed))
