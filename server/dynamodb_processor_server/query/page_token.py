@@ -17,14 +17,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+from dynamodb_processor_server.runtime.rotating_cipher import DecryptionError, RotatingCipher
 
 # Fifty partitions with keys of 2 KB and 1 KB, on an index and the table, take 430,000 characters.
 # With one such token, a page of 3.5 MB is still a message that clients accept.
 MAX_TOKEN_CHARACTERS: Final = 512 * 1024
 _VERSION: Final = 1
-_NONCE_BYTES: Final = 12
 # The two characters that differ in the URL-safe alphabet; the usual ones become invalid.
 _FROM_URL_SAFE: Final = bytes.maketrans(b"-_+/", b"+/!!")
 # The last characters a token may have, by its length modulo 4: only bits of whole bytes are set.
@@ -85,26 +83,21 @@ class PageTokenCipher:
         now: Callable[[], float] = time.time,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        self._headers = [_header(key.key_id) for key in keys]
-        self._ciphers = {
-            header: AESGCMSIV(key.secret) for header, key in zip(self._headers, keys, strict=True)
-        }
+        named = ((_header(key.key_id), key.secret) for key in keys)
+        self._cipher = RotatingCipher(named, random_bytes)
         self._lifetime = lifetime
         self._now = now
-        self._random_bytes = random_bytes
 
     def encrypt(self, payload: TokenPayload, context: bytes) -> str:
         """Return a token for `payload` that decrypts only with the same `context`.
 
         Raises TokenTooLong for a token longer than `decrypt` accepts.
         """
-        header = self._headers[0]
-        nonce = self._random_bytes(_NONCE_BYTES)
         expires = int(self._now() + self._lifetime)
         index = b"" if payload.index is None else payload.index.encode()
         clear = _PAYLOAD.pack(expires, payload.returned, len(index)) + index + payload.cursor
-        encrypted = self._ciphers[header].encrypt(nonce, clear, header + context)
-        token = base64.urlsafe_b64encode(header + nonce + encrypted).rstrip(b"=").decode()
+        encrypted = self._cipher.encrypt(clear, context)
+        token = base64.urlsafe_b64encode(encrypted).rstrip(b"=").decode()
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise TokenTooLong
         return token
@@ -113,16 +106,9 @@ class PageTokenCipher:
         """Return the payload of a token. Raises InvalidToken or ExpiredToken."""
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise InvalidToken
-        data = _decode(token)
-        header_bytes = 2 + data[1] if len(data) > 1 else 0
-        header, rest = data[:header_bytes], data[header_bytes:]
-        cipher = self._ciphers.get(header)
-        if cipher is None or len(rest) < _NONCE_BYTES + 16:
-            raise InvalidToken
-        nonce, encrypted = rest[:_NONCE_BYTES], rest[_NONCE_BYTES:]
         try:
-            clear = cipher.decrypt(nonce, encrypted, header + context)
-        except InvalidTag:
+            clear = self._cipher.decrypt(_decode(token), context)
+        except DecryptionError:
             raise InvalidToken from None
         expires, returned, index_bytes = _PAYLOAD.unpack_from(clear)
         if expires <= self._now():

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamodb_processor_server.cache.redis.encryption import (
-    DecryptionError,
     ExpiringPage,
     PageCipher,
 )
@@ -17,6 +16,7 @@ from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.query.page_token import TokenKey
 from dynamodb_processor_server.query.planning.tags import TAG_BYTES, Tag, tags_of_table
 from dynamodb_processor_server.reader import PageContent, PageEnd
+from dynamodb_processor_server.runtime.rotating_cipher import DecryptionError
 
 KEYS = tuple(TokenKey(name, name.encode() * 32) for name in "ab")
 CIPHER = PageCipher(KEYS)

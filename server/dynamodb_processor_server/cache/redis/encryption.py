@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -24,17 +22,13 @@ from dynamodb_processor_server.query.expression import canonical
 from dynamodb_processor_server.query.page_token import TokenKey
 from dynamodb_processor_server.query.planning.tags import TAG_BYTES, Tag
 from dynamodb_processor_server.reader import PageContent, PageEnd
+from dynamodb_processor_server.runtime.rotating_cipher import RotatingCipher
 
 _INFO: Final = b"dynamodb-processor shared cache v2"
-_NONCE_BYTES: Final = 12
 _NAME_BYTES: Final = 16
 _PAGE: Final = struct.Struct(">dddIBi")  # read at, expires, valid until, count, end, next's length
 _ENDS: Final = tuple(PageEnd)
 _EVENT: Final = b"event"
-
-
-class DecryptionError(Exception):
-    """The value was not encrypted by a replica with one of these keys for this context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +44,7 @@ class _Key:
         derived = HKDF(SHA256(), 64, salt=None, info=_INFO).derive(key.secret)
         name = key.key_id.encode()
         self.header = bytes((len(name),)) + name
-        self.cipher = AESGCMSIV(derived[:32])
+        self.secret = derived[:32]
         self._naming = derived[32:]
 
     def name(self, subject: object) -> bytes:
@@ -72,7 +66,8 @@ class PageCipher:
         page_bounds: tuple[int, ...] = (),
     ) -> None:
         self._keys = [_Key(key) for key in keys]
-        self._random_bytes = random_bytes
+        named = ((key.header, key.secret) for key in self._keys)
+        self._cipher = RotatingCipher(named, random_bytes)
         self._page_bounds = page_bounds
 
     def page_name(self, cache_key: bytes, at: bytes, page_size: int) -> bytes:
@@ -99,11 +94,11 @@ class PageCipher:
             _ENDS.index(content.end),
             -1 if content.next is None else len(cursor),
         )
-        return self._encrypt(packed + cursor + content.items, context)
+        return self._cipher.encrypt(packed + cursor + content.items, context)
 
     def decrypt_page(self, value: bytes, context: bytes) -> ExpiringPage:
         """Return the page of `encrypt_page`. Raises DecryptionError."""
-        clear = self._decrypt(value, context)
+        clear = self._cipher.decrypt(value, context)
         read_at, expires, valid_until, count, end, length = _PAGE.unpack_from(clear)
         middle = _PAGE.size + max(0, length)
         content = PageContent(
@@ -118,26 +113,9 @@ class PageCipher:
 
     def encrypt_event(self, tags: Iterable[Tag]) -> bytes:
         """Return an event that names invalidated tags."""
-        return self._encrypt(b"".join(tags), _EVENT)
+        return self._cipher.encrypt(b"".join(tags), _EVENT)
 
     def decrypt_event(self, event: bytes) -> list[Tag]:
         """Return the tags of `encrypt_event`. Raises DecryptionError."""
-        clear = self._decrypt(event, _EVENT)
+        clear = self._cipher.decrypt(event, _EVENT)
         return [clear[at : at + TAG_BYTES] for at in range(0, len(clear), TAG_BYTES)]
-
-    def _encrypt(self, clear: bytes, place: bytes) -> bytes:
-        key = self._keys[0]
-        nonce = self._random_bytes(_NONCE_BYTES)
-        return key.header + nonce + key.cipher.encrypt(nonce, clear, key.header + place)
-
-    def _decrypt(self, value: bytes, place: bytes) -> bytes:
-        for key in self._keys:
-            body = value[len(key.header) :]
-            if not value.startswith(key.header) or len(body) < _NONCE_BYTES + 16:
-                continue
-            nonce, sealed = body[:_NONCE_BYTES], body[_NONCE_BYTES:]
-            try:
-                return key.cipher.decrypt(nonce, sealed, key.header + place)
-            except InvalidTag:
-                continue
-        raise DecryptionError

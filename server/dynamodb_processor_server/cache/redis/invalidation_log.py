@@ -18,10 +18,11 @@ from typing import Final, NoReturn
 import structlog
 
 from dynamodb_processor_server.cache.generations import Generations
-from dynamodb_processor_server.cache.redis.encryption import DecryptionError, PageCipher
+from dynamodb_processor_server.cache.redis.encryption import PageCipher
 from dynamodb_processor_server.cache.redis.port import MAX_EVENTS, PollResult, SharedCacheStore
 from dynamodb_processor_server.runtime.guarded_store import StoreError
 from dynamodb_processor_server.runtime.redis_log import RedisLog
+from dynamodb_processor_server.runtime.rotating_cipher import DecryptionError
 
 #: Seconds after the sending of a poll for which its result is fresh; every replica relies on it.
 FRESH_SECONDS: Final = 0.5

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from dynamodb_processor_server.cache.redis.encryption import (
-    DecryptionError,
     ExpiringPage,
     PageCipher,
 )
@@ -25,6 +24,7 @@ from dynamodb_processor_server.cache.redis.port import (
 from dynamodb_processor_server.query.planning.tags import Tag
 from dynamodb_processor_server.reader import PageContent
 from dynamodb_processor_server.runtime.guarded_store import GuardedStore, StoreError
+from dynamodb_processor_server.runtime.rotating_cipher import DecryptionError
 
 # Seconds to wait for another replica's read. Shorter than a lease: if the response to a lookup is
 # lost, its lease has no holder, and must not delay other replicas for longer.

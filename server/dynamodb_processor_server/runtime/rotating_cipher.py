@@ -1,0 +1,56 @@
+"""Authenticated encryption with several keys, so that keys can be rotated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+
+_NONCE_BYTES: Final = 12
+_TAG_BYTES: Final = 16
+
+
+class DecryptionError(Exception):
+    """The data was not encrypted with one of the keys for this context."""
+
+
+class RotatingCipher:
+    """Encrypts with the first key and decrypts with any key.
+
+    Encrypted data is header | nonce | AES-256-GCM-SIV(data). The associated data binds the header,
+    which names the key, and the context that the caller passes. So decryption fails alike for data
+    that was altered, that belongs to another context, and that was encrypted with another key.
+    """
+
+    def __init__(
+        self, keys: Iterable[tuple[bytes, bytes]], random_bytes: Callable[[int], bytes]
+    ) -> None:
+        """Create it.
+
+        Args:
+            keys: The header and the 32 secret bytes of each key. A header states its own length, so
+                that none is the beginning of another.
+            random_bytes: `os.urandom`.
+        """
+        self._keys = [(header, AESGCMSIV(secret)) for header, secret in keys]
+        self._random_bytes = random_bytes
+
+    def encrypt(self, data: bytes, context: bytes) -> bytes:
+        """Return encrypted data, which decrypts only with the same `context`."""
+        header, cipher = self._keys[0]
+        nonce = self._random_bytes(_NONCE_BYTES)
+        return header + nonce + cipher.encrypt(nonce, data, header + context)
+
+    def decrypt(self, encrypted: bytes, context: bytes) -> bytes:
+        """Return the data of `encrypt`. Raises DecryptionError."""
+        for header, cipher in self._keys:
+            start = len(header) + _NONCE_BYTES
+            if encrypted.startswith(header) and len(encrypted) >= start + _TAG_BYTES:
+                nonce = encrypted[len(header) : start]
+                try:
+                    return cipher.decrypt(nonce, encrypted[start:], header + context)
+                except InvalidTag:
+                    continue
+        raise DecryptionError
