@@ -64,6 +64,7 @@ class RedisLeases:
         """Extend a lease and store a checkpoint, if there is one; return False if it was lost."""
         text, lifetime = b"", 0
         if checkpoint is not None and checkpoint.valid_for > 0:
+            # The stored format, which replicas of other versions read and write.
             text = orjson.dumps({"of": checkpoint.fingerprint, "places": dict(checkpoint.progress)})
             lifetime = max(1, int(checkpoint.valid_for * 1_000))
         arguments = (holder, int(seconds * 1_000), text, lifetime)

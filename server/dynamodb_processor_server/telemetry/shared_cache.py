@@ -19,9 +19,9 @@ class SharedCacheMetrics(Collector):
     """Outcomes of operations on the shared cache, and whether invalidations arrive."""
 
     def __init__(
-        self, registry: CollectorRegistry, tier: SharedPageCache, invalidator: SharedInvalidator
+        self, registry: CollectorRegistry, shared: SharedPageCache, invalidator: SharedInvalidator
     ) -> None:
-        self._tier = tier
+        self._shared = shared
         self._invalidator = invalidator
         registry.register(self)
 
@@ -32,10 +32,10 @@ class SharedCacheMetrics(Collector):
             "Operations on Redis, by outcome.",
             labels=("operation", "outcome"),
         )
-        for outcomes in (self._tier.guard.outcomes, self._invalidator.outcomes):
+        for outcomes in (self._shared.guard.outcomes, self._invalidator.outcomes):
             for labels, count in list(outcomes.items()):
                 operations.add_metric(labels, count)
-        for kind, count in list(self._tier.invalidation_log.failures.items()):
+        for kind, count in list(self._shared.invalidation_log.failures.items()):
             operations.add_metric(("poll", kind), count)
         yield operations
         resets = CounterMetricFamily(
@@ -43,16 +43,16 @@ class SharedCacheMetrics(Collector):
             "How often this replica dropped all its cached pages, by reason.",
             labels=("reason",),
         )
-        for reason, count in list(self._tier.invalidation_log.resets.items()):
+        for reason, count in list(self._shared.invalidation_log.resets.items()):
             resets.add_metric((reason,), count)
         yield resets
         yield GaugeMetricFamily(
             f"{_PREFIX}fresh",
             "1 if this replica has received every acknowledged invalidation, else 0.",
-            value=float(self._tier.invalidation_log.fresh),
+            value=float(self._shared.invalidation_log.fresh),
         )
         yield GaugeMetricFamily(
             f"{_PREFIX}breaker_state",
             "Circuit breaker of the shared cache: 0 closed, 1 half-open, 2 open.",
-            value=self._tier.guard.breaker.state.value,
+            value=self._shared.guard.breaker.state.value,
         )

@@ -20,8 +20,8 @@ _PREFIX: Final = "dynamodb_processor_stream_"
 class StreamMetrics(Collector):
     """The lag and the invalidations of stream consumers, by table."""
 
-    def __init__(self, registry: CollectorRegistry, followers: ConsumerSupervisor) -> None:
-        self._consumers = followers
+    def __init__(self, registry: CollectorRegistry, supervisor: ConsumerSupervisor) -> None:
+        self._supervisor = supervisor
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
@@ -45,7 +45,7 @@ class StreamMetrics(Collector):
             f"{_PREFIX}failures", "Requests to the stream that failed.", labels=("table",)
         )
         bounds = (*map(floatToGoString, AGE_BOUNDS), "+Inf")
-        for name, consumer in self._consumers:
+        for name, consumer in self._supervisor:
             stats = consumer.stats
             behind.add_metric((name,), consumer.lag)
             buckets = list(zip(bounds, accumulate(list(stats.ages)), strict=True))
@@ -58,6 +58,6 @@ class StreamMetrics(Collector):
             "Requests to Redis for the lease that had no answer.",
             labels=("table",),
         )
-        for name, count in self._consumers.lease_failures():
+        for name, count in self._supervisor.lease_failures():
             leases.add_metric((name,), count)
         yield from (behind, ages, invalidations, failures, leases)

@@ -47,7 +47,7 @@ def register_metrics(
     BoundMetrics(registry, bounds)
     BackendMetrics(registry, path.backend)
     ConfigFileMetrics(registry, files_in_force)
-    StreamMetrics(registry, path.followers)
+    StreamMetrics(registry, path.consumers)
     register_gauge(
         registry,
         "cached_bytes",

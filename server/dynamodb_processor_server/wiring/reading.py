@@ -1,4 +1,4 @@
-"""Builds the way from a call to DynamoDB: caches, admission, readers, stream followers."""
+"""Builds the way from a call to DynamoDB: caches, admission, readers, stream consumers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ReadPath:
     invalidator: Invalidator
     reader: CachingReader
     batches: BoundedBatches
-    followers: ConsumerSupervisor
+    consumers: ConsumerSupervisor
 
 
 async def open_read_path(
@@ -97,14 +97,14 @@ async def open_read_path(
         Clients(settings.stream_client_settings(), STREAMS)
     )
     leases = share_leases(settings, stack)
-    followers = ConsumerSupervisor(
+    consumers = ConsumerSupervisor(
         catalog,
         DynamoDBStreams(stream_clients),
         InvalidationSink(invalidator),
         settings.stream_pace(),
         leases=leases,
     )
-    return ReadPath(backend, catalog, store, admission, invalidator, reader, batches, followers)
+    return ReadPath(backend, catalog, store, admission, invalidator, reader, batches, consumers)
 
 
 def _meter(metrics: CallMetrics, read_units: ReadUnitLimits) -> Meter:

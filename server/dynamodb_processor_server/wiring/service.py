@@ -98,7 +98,7 @@ async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
         declaration,
         keys,
         path.catalog,
-        path.followers,
+        path.consumers,
         health,
         bounds,
         draining,

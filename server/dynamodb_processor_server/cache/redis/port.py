@@ -51,8 +51,8 @@ class LookupResult:
         generations: The tags' current generations, empty for a missing one.
         sequence: The number of the latest invalidation.
         past_quarantine: Whether no tag was invalidated within `LookupRequest.quarantine`.
-        has_new_generation: Whether a generation was made anew a moment ago. An invalidation before
-            it may have been lost; only the log up to `sequence` still has it.
+        has_new_generation: Whether a missing generation was made a moment ago. An invalidation
+            before it may have been lost; only the log up to `sequence` still has it.
         page: The encrypted page, None if there is none.
         leased: Whether the caller has the lease.
         leased_by_other: Whether another caller has it.
