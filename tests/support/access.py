@@ -1,4 +1,4 @@
-"""API keys for tests, and the keys file that knows them."""
+"""API keys for tests, and their keys file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """An API key, as its holder and as the keys file know it. `expires` is an RFC 3339 time."""
+    """An API key, for its holder and for the keys file. `expires` is an RFC 3339 time."""
 
     principal: str
     tables: tuple[str, ...] = ("*",)
@@ -38,7 +38,7 @@ class ApiKey:
 
 
 def keys_file(*keys: ApiKey) -> dict[str, Any]:
-    """Return what the keys file holds for these keys."""
+    """Return the contents of the keys file with these keys."""
     return {"keys": [key.entry for key in keys]}
 
 

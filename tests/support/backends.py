@@ -18,7 +18,7 @@ AWS_ENVIRONMENT = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 
-# What a developer's shell may hold and a test must not follow.
+# Variables of a developer's shell that tests must not follow.
 FOREIGN_VARIABLES = (
     "AWS_CONFIG_FILE",
     "AWS_ENDPOINT_URL",
@@ -34,7 +34,7 @@ FOREIGN_VARIABLES = (
 
 
 class MissingTool(Exception):
-    """A program that `requirements/dev.txt` installs is not there."""
+    """A program that `requirements/dev.txt` installs is missing."""
 
 
 def find_tool(name: str) -> Path:

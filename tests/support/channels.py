@@ -1,7 +1,7 @@
 """The service as tests call it, with a record of every error that was seen.
 
-Whatever goes through a `Caller` and fails is remembered in `SEEN`, so that the end of the session
-can say that no response anywhere was UNKNOWN and that none told of the server's insides.
+Every failure of a `Caller` is kept in `SEEN`, so that the end of the session can say that no
+response was UNKNOWN and that none revealed internal details.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class SeenError:
 
     @property
     def tells_insides(self) -> bool:
-        """Whether the text holds what only the operator's log may hold."""
+        """Return whether the text has details that belong into the operator's log alone."""
         return self.own and _INTERNAL.search(self.text) is not None
 
 
@@ -78,7 +78,7 @@ def violated_fields(error: grpc.aio.AioRpcError) -> list[str]:
 
 @contextmanager
 def recording(method: str) -> Iterator[None]:
-    """Remember the error with which the block ends, if it does, and let it through."""
+    """Keep the error with which the block ends, if it does, and let it through."""
     try:
         yield
     except grpc.aio.AioRpcError as error:

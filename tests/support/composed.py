@@ -1,8 +1,9 @@
 """Random single-table designs: tables whose keys are composed of the fields that callers know.
 
 Keys are composed and times written by code of the tests' own, from the words of the catalog's
-documentation. Items are what a caller must see, with the stored keys beside. Names that begin with
-NUL are for the oracle: the instants of timestamps, and the keys that no template made.
+documentation. Items have the attributes that a caller must see, with the stored keys beside. Names
+that begin with NUL are for the oracle: the instants of timestamps, and the keys that no template
+made.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tests.support.conditions import Wire, WireItem
 from tests.support.datasets import FREE_NAMES, DataSet, Index, Schema, make_value
 from tests.support.times import FORMS, SECOND, spelled
 
-_START: Final = 1_767_225_600 * SECOND  # the first moment of 2026
+_START: Final = 1_767_225_600 * SECOND  # The first moment of 2026.
 _FIELD: Final = re.compile(r"\{(\w+)(?::\d+)?\}")
 # Fields that separators end, so that no value may hold one; code has four characters always.
 _POOLS: Final = {
@@ -69,7 +70,7 @@ class ComposedData(DataSet):
 
     `stored` is the table as DynamoDB has it, `templates` are those of its keys, `forms` those of
     its timestamps, `rows` its items as they are stored. `always` names the stored keys that the
-    operator vouches for. `exposing` says whether callers see stored keys. `instants` are the
+    operator guarantees. `exposing` says whether callers see stored keys. `instants` are the
     nanoseconds that times, as shown, stand for.
     """
 
@@ -84,9 +85,9 @@ class ComposedData(DataSet):
         return f"make_composed({self.seed})"
 
     def held_by(self, index: Index) -> Iterator[WireItem]:
-        """Yield the items that an index holds where it can be asked: of keys that templates make.
+        """Yield the items of an index with keys that templates make.
 
-        Others are in partitions that no fields name.
+        Other items are in partitions that no fields name.
         """
         stored = self.stored.index(index.name)
         for item in self.items:
@@ -101,7 +102,7 @@ class ComposedData(DataSet):
 
     @property
     def declaration(self) -> dict[str, Any]:
-        """What the catalog says of the table."""
+        """The table's entry in the catalog."""
         return {
             "table": self.schema.table,
             "keys": dict(self.templates),
@@ -111,7 +112,7 @@ class ComposedData(DataSet):
 
     @property
     def separators(self) -> dict[str, set[str]]:
-        """What the values of fields must not contain: the text that follows them in a key."""
+        """The text that follows fields in a key, which their values must not contain."""
         found: dict[str, set[str]] = {}
         for text in self.templates.values():
             for name, following in re.findall(r"\{(\w+)\}([^{]+)", text):
@@ -159,7 +160,7 @@ def _make_design(random: Random, table: str) -> tuple[dict[str, str], Schema]:
     indexes: list[Index] = []
 
     def add(prefix: str, choices: tuple[str, ...], plain: str, number: int) -> tuple[str, ...]:
-        """Return an index's partition or sort attributes: one, or two of different makes."""
+        """Return an index's partition or sort attributes: one, or two of different kinds."""
         names = [f"{prefix}{number}"]
         templates[names[0]] = random.choice(choices)
         if random.random() < 0.25:
@@ -184,8 +185,8 @@ def _make_design(random: Random, table: str) -> tuple[dict[str, str], Schema]:
 def _shared(templates: Mapping[str, str]) -> set[str]:
     """Return the keys with a field that another key has as well.
 
-    To vouch for such a key is to say that all items have it as its template makes it: an item of
-    which only the other key tells the field would be missed in the index.
+    A guarantee of such a key says that all items have it as its template makes it: an item of which
+    only the other key has the field would be missed in the index.
     """
     fields = [name for text in templates.values() for name in fields_of(text)]
     return {n for n, text in templates.items() if any(fields.count(f) > 1 for f in fields_of(text))}
@@ -199,20 +200,20 @@ def _logical(templates: Mapping[str, str], stored: Schema) -> LogicalSchema:
         return tuple(dict.fromkeys(name for each in fields for name in each))
 
     def seen(index: Index) -> Index:
-        # What a partition's fields say need not be said of the sort key again.
+        # The fields of a partition need not be part of the sort key again.
         partition = said(index.partition)
         sort = tuple(name for name in said(index.sort) if name not in partition)
         return Index(index.name, index.local, partition, sort, index.projection, index.include)
 
     names = said(tuple(stored.types))
-    # Times are compared as times, so they are asked about by the questions' own generator.
+    # Times are compared as times, so their conditions are drawn by the queries' own generator.
     types = {name: stored.types.get(name, "S") for name in names if name != "occurred_at"}
     indexes = tuple(map(seen, stored.indexes))
     return LogicalSchema(stored.table, "", None, indexes, types, seen(stored.index("")))
 
 
 class _Items:
-    """Makes items, stored and as the oracle wants them."""
+    """Makes items, stored and as the oracle needs them."""
 
     def __init__(
         self,
@@ -238,7 +239,7 @@ class _Items:
         return [*near, *days, *any_time, 0, -self._random.randrange(10**15) // unit * unit]
 
     def make(self, size: int) -> Iterator[tuple[WireItem, WireItem]]:
-        """Yield items as they are stored, each with what the oracle knows of it."""
+        """Yield items as they are stored, each with the oracle's version."""
         for number in range(size):
             row: WireItem = {}
             for name in FREE_NAMES:
@@ -265,7 +266,7 @@ class _Items:
                 values = {"region": ("eu", "us"), "level": ("1", "2", "10", "-1")}[name]
                 row[name] = item[name] = {self._stored.types[name]: self._random.choice(values)}
             elif foreign and not (name == "PK" and number % 4):
-                # Too short for what has a width, and without any separator.
+                # Too short for a template with a width, and without any separator.
                 row[name] = item[name] = item[f"\0{name}"] = {"S": f"~{number % 10}"}
             else:
                 template = self._templates[name]
@@ -276,7 +277,7 @@ class _Items:
             item["\0occurred_at"] = {"N": str(moment)}
 
     def _add_seen(self, row: WireItem, item: WireItem) -> None:
-        """Add a time that is no part of a key, or something else under its name, or nothing."""
+        """Add a time that is no part of a key, or another value under its name, or nothing."""
         digits, is_text = FORMS[self._forms["seen"]]
         fate = self._random.random()
         if fate < 0.1:

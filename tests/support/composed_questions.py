@@ -1,7 +1,7 @@
-"""Random questions about single-table designs, in logical attributes only.
+"""Random queries of single-table designs, in logical attributes only.
 
-They are those of any table, asked about fields, with times spelled in every way that RFC 3339 has
-and more finely than they are stored; some are mistakes on purpose.
+They are those of any table, on fields, with times spelled in every way that RFC 3339 has and more
+finely than they are stored; some are invalid on purpose.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from tests.support.questions import Question, Variant, Verdict, bounds, question
 from tests.support.times import FORMS, SECOND, spelled
 
 _OPERATORS: Final = ("=", "<>", "<", "<=", ">", ">=")
-# Of twenty questions, those that bound a field of a sort key just where an item is.
+# Of twenty queries, those that bound a field of a sort key exactly at an item.
 _EDGES: Final = range(10, 17)
 _OFFSETS: Final = (None, None, 0, 60, -330, 345, 14 * 60, -1)
 
 
 @dataclass(frozen=True, slots=True)
 class ComposedQuestion(Question):
-    """A question about logical attributes.
+    """A query on logical attributes.
 
-    `truth` is its condition as the oracle evaluates it, over instants. `validation_error` says that
-    it asks what no field or time can be, `loose` that it was made to fix no partition.
+    `truth` is its condition as the oracle evaluates it, over instants. `invalid` says that no field
+    or time can meet its condition, `loose` that it fixes no partition.
     """
 
     truth: Condition
@@ -55,7 +55,7 @@ class ComposedQuestion(Question):
 
 @st.composite
 def composed_questions(draw: st.DrawFn, data: ComposedData) -> ComposedQuestion:
-    """Draw a question about a single-table design."""
+    """Draw a query of a single-table design."""
     question = draw(questions(data))
     # From the middle of the range, since its ends are drawn more often than others.
     kind = draw(st.integers(0, 19))
@@ -84,10 +84,10 @@ def composed_questions(draw: st.DrawFn, data: ComposedData) -> ComposedQuestion:
 
 @st.composite
 def _edges(draw: st.DrawFn, data: ComposedData) -> tuple[Condition, str]:
-    """Draw what fixes a partition and bounds one field of its sort key, and the index to ask.
+    """Draw a condition that fixes a partition and bounds one sort key field, and an index.
 
-    The bound is an item's own value or one that it is the beginning of: what a range of composed
-    keys leaves out that it must not, or the other way round, is such an item.
+    The bound is an item's own value or one that it is the beginning of. A range of composed keys
+    that has an item too many or too few would fail on such an item.
     """
     paths = [
         (path, list(_whole_items(data, path)))
@@ -115,9 +115,9 @@ def _whole_items(data: ComposedData, path: Index) -> Iterator[WireItem]:
 
 @st.composite
 def _narrowed(draw: st.DrawFn, condition: Condition) -> Condition:
-    """Draw the conjuncts to ask: all, those about keys, or mostly those that bound them.
+    """Draw conjuncts: all, those on keys, or mostly those that bound keys.
 
-    Filters often leave nothing, and ranges of keys are what is new here.
+    Filters often match no item, and ranges of keys are the subject of these queries.
     """
     terms = condition.terms if isinstance(condition, And) else (condition,)
     flat = [t for term in terms for t in (term.terms if isinstance(term, And) else (term,))]
@@ -130,7 +130,7 @@ def _narrowed(draw: st.DrawFn, condition: Condition) -> Condition:
 
 
 def verdict(question: ComposedQuestion, data: ComposedData) -> Verdict:
-    """Return what the design says about a question; EITHER where that takes more reasoning."""
+    """Return whether a query can be served; EITHER where that takes more reasoning."""
     if question.mistaken:
         return Verdict.REFUSAL
     fixed = {name for name, operator in bounds(question.condition) if operator == "="}
@@ -231,13 +231,13 @@ def _is_about_time(data: ComposedData, *operands: Operand) -> bool:
 
 @st.composite
 def _respelled(draw: st.DrawFn, data: ComposedData, operand: Operand) -> tuple[Operand, Operand]:
-    """Return a time as the service is told it, and as an instant or where an item's instant is."""
+    """Return a time in the service's spelling, and as an instant or an item's instant."""
     if isinstance(operand, Path):
         return operand, Path((f"\0{operand.attribute}",))
     if isinstance(operand, Size):
         raise AssertionError("sizes of times are no conditions")
     instant = data.instants[operand.value["S"]]
-    # Now and then between two times that can be stored.
+    # Sometimes between two times that can be stored.
     instant += draw(st.sampled_from((0, 0, 0, 1, -1, SECOND // 2, SECOND // 1000)))
     fewest = next(digits for digits in range(10) if instant % 10 ** (9 - digits) == 0)
     text = spelled(instant, draw(st.integers(fewest, 9)), draw(st.sampled_from(_OFFSETS)))
@@ -250,7 +250,7 @@ def _respelled(draw: st.DrawFn, data: ComposedData, operand: Operand) -> tuple[O
 
 @st.composite
 def _mistakes(draw: st.DrawFn, data: ComposedData) -> Condition:
-    """Draw a condition on what a field or a time can never be."""
+    """Draw a condition on a value that a field or a time can never be."""
     held = {name for text in data.templates.values() for name in fields_of(text)} - {"occurred_at"}
     name = draw(st.sampled_from(sorted(held)))
     path = Path((name,))

@@ -81,7 +81,7 @@ class In:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function that is a condition; `argument` is None for the two that ask for existence."""
+    """A function that is a condition; `argument` is None for the two tests of existence."""
 
     name: str
     path: Path
@@ -113,7 +113,7 @@ Condition: TypeAlias = Comparison | Between | In | Function | And | Or | Not
 
 
 def attributes_of(condition: Condition) -> frozenset[str]:
-    """Return the top-level attributes that a condition looks at."""
+    """Return the top-level attributes that a condition reads."""
     return frozenset(path.attribute for path in _paths(condition))
 
 

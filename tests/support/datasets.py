@@ -1,8 +1,8 @@
-"""Random tables and what is in them.
+"""Random tables and their items.
 
 A data set is made from a seed alone, so a failing one can be made again. Its tables are meant to be
-unkind: few partitions, many ties on index sort keys, attributes that most items lack, names that
-are reserved words, every type of value under the same name.
+hard: few partitions, many ties on index sort keys, attributes that most items lack, names that are
+reserved words, every type of value under the same name.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Index:
 
     @property
     def is_wide(self) -> bool:
-        """Whether the key has more attributes than DynamoDB's keys had for years."""
+        """Whether the key has more attributes than DynamoDB allowed for years."""
         return len(self.keys) > 2
 
 
@@ -105,7 +105,7 @@ class DataSet:
         return f"make_dataset({self.seed})"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        # Hypothesis prints the arguments of strategies, often; the seed says it all.
+        # Hypothesis prints the arguments of strategies, often; the seed identifies the data.
         printer.text(repr(self))
 
     def held_by(self, index: Index) -> Iterator[WireItem]:
@@ -123,7 +123,7 @@ def make_dataset(seed: int, *, prefix: str = "cases", size: int = 240) -> DataSe
     schema = _make_schema(random, f"{prefix}-{seed}")
     free_keys = [name for name in schema.types if name not in schema.keys]
     always = frozenset(name for name in free_keys if random.random() < 0.4)
-    # Of an index with many keys nothing would be left if each were as rare and as varied as others.
+    # An index with many keys would be empty if each were as rare and as varied as others.
     wide = {name for index in schema.indexes if index.is_wide for name in index.keys}
     pools = {name: _key_pool(random, schema, name, wide) for name in schema.types}
     unique: dict[str, WireItem] = {}
@@ -140,7 +140,7 @@ def make_dataset(seed: int, *, prefix: str = "cases", size: int = 240) -> DataSe
 
 
 def _without_equal_keys(items: Iterable[WireItem], schema: Schema) -> Iterator[WireItem]:
-    """Drop items whose key another has in another spelling: `1` and `1.0` are one key."""
+    """Drop items whose key another item has in another spelling: `1` and `1.0` are one key."""
     seen = set()
     for item in items:
         key = tuple(canonical(item[name]) for name in schema.keys)

@@ -1,4 +1,4 @@
-"""A DynamoDB that denies operations, as one does whose policy is narrow."""
+"""A DynamoDB that denies operations, as one with a narrow policy does."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from tests.support.conditions import WireItem
 from tests.support.datasets import DataSet, Index, Schema
 
 REGION = "eu-west-1"
-# DynamoDB Local takes any credentials; the server under test is given the same ones.
+# DynamoDB Local accepts any credentials; the server under test is given the same ones.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_REGION": REGION}
 _BATCH = 25
 

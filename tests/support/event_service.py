@@ -20,13 +20,13 @@ CATALOG: Final = {
     },
     "discover": ["e2e-*"],
 }
-#: Of `rate_classes`, for tests that mean to see no limit.
+#: For `rate_classes` of tests that do not test limits.
 NO_LIMITS: Final = json.dumps(
     {"default": {"calls_per_second": 1_000_000, "planning_seconds_per_second": None}}
 )
 ENVIRONMENT: Final = {
     "DYNAMODB_PROCESSOR_TOKEN_KEYS": token_keys("first"),
     "DYNAMODB_PROCESSOR_DRAIN_DELAY": "0",
-    # Tests that mean to see rate limits have servers of their own.
+    # Tests of rate limits have servers of their own.
     "DYNAMODB_PROCESSOR_RATE_CLASSES": NO_LIMITS,
 }

@@ -1,4 +1,4 @@
-"""A table of events with known contents, for tests that need no surprises in the data."""
+"""A table of events with known contents."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Random conditions in the server's own model, over the whole language, as Hypothesis strategies.
 
 Unlike `tests.support.filters` they respect nothing but the grammar: operands stand on any side,
-types are mixed at will, and some conditions break a static rule. What to make of those is up to the
-test.
+types are mixed at will, and some conditions break a static rule. A test decides how to treat those.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _SIZES: Final = tuple(from_wire({"N": str(number)}) for number in range(6))
 def conditions(
     paths: st.SearchStrategy[Path], values: Callable[[Path], st.SearchStrategy[Value]]
 ) -> st.SearchStrategy[Condition]:
-    """Draw conditions about `paths`; `values` draws what is worth comparing with one of them."""
+    """Draw conditions about `paths`; `values` draws values to compare with one of them."""
     leaf = _leaves(paths, values)
     return st.recursive(leaf, _combined, max_leaves=5)
 
@@ -110,10 +109,10 @@ def _operands(
 
 
 def values_near(items: Sequence[WireItem], others: Sequence[Value]) -> Callable[[Path], Any]:
-    """Return a source of values worth comparing with a path: ones that items have there or near.
+    """Return a strategy of values for comparison with a path: the items' own, or similar ones.
 
-    Near: a part of what is there, or a member, or the attribute's value in another item, or, now
-    and then, one of `others`.
+    Similar values are a part of an item's value, a member of it, the attribute's value in another
+    item or, sometimes, one of `others`.
     """
 
     @st.composite
@@ -135,7 +134,7 @@ def _there(items: Sequence[WireItem], path: Path) -> list[Value]:
 
 
 def _parts(value: Value) -> list[Value]:
-    """Return what `begins_with` or `contains` may find in a value."""
+    """Return the parts of a value that `begins_with` or `contains` may find."""
     match value.type:
         case "S" | "B":
             return [Value(value.type, value.data[:1]), Value(value.type, value.data[1:])]

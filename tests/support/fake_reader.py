@@ -1,4 +1,4 @@
-"""A Reader without DynamoDB, which passes the same contract suite, and a look into pages."""
+"""A Reader without DynamoDB, which passes the same contract suite, and access to pages."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ from dynamodb_processor_server.reader import (
 )
 from tests.support.messages import from_item, to_value
 
-#: What one item costs to evaluate, matching or not.
+#: Read units to evaluate one item, matching or not.
 UNITS_PER_ITEM: Final = 0.5
 
 
 class InMemoryReader:
-    """Answers plans from a list of items, looking at one item after another.
+    """Answers plans from a list of items, evaluating one item after another.
 
-    It knows no requests and no `Limit`, only what the port promises, and never reads beyond a page,
-    so that it leaves no surplus. `calls` are the positions that were asked for. Change `items` to
+    It has no requests and no `Limit`, keeps only the port's promises, and never reads beyond a
+    page, so that it fills no prefetch buffer. `calls` are the requested cursors. Change `items` to
     write to the table.
     """
 
@@ -85,10 +85,10 @@ class _PageInTheMaking:
         self._count = 0
         self._scanned = 0
         self._positions = decode_cursor(at, len(plan.requests))
-        self._left: list[int] = []  # how many items of each partition lie ahead
+        self._left: list[int] = []  # How many items of each partition lie ahead.
 
     def branches_of(self, items: Iterable[WireItem]) -> list[list[WireItem]]:
-        """Return what each partition holds behind the position, in order."""
+        """Return each partition's items after the cursor, in order."""
         held = [item for item in items if all(n in item for n in self._plan.path.cursor_attributes)]
         branches = [
             [item for item in held if _is_in(self._plan, values, item)]
@@ -102,7 +102,7 @@ class _PageInTheMaking:
         return ahead
 
     def take(self, branch: int, item: WireItem) -> PageEnd | None:
-        """Look at one item; return why the page ends before it."""
+        """Evaluate one item; return the page's end reason if it ends before it."""
         limit = self._limit_reached()
         if limit is not None:
             return limit
@@ -124,7 +124,7 @@ class _PageInTheMaking:
         if self._count == limits.page_size:
             return PageEnd.PAGE_FULL
         if not scanned:
-            return None  # some progress is always made
+            return None  # Some progress is always made.
         if limits.max_scanned_items is not None and scanned >= limits.max_scanned_items:
             return PageEnd.SCAN_BUDGET
         if limits.max_read_units is not None and scanned * UNITS_PER_ITEM >= limits.max_read_units:
@@ -147,14 +147,14 @@ class _PageInTheMaking:
 def _is_in(plan: Plan, partition: tuple[Value, ...], item: WireItem) -> bool:
     """Return whether an item is in a partition and the range that is read of it."""
     names = (attribute.name for attribute in plan.path.key.partition)
-    fixed = zip(names, partition, strict=False)  # a scan fixes nothing
+    fixed = zip(names, partition, strict=False)  # A scan fixes nothing.
     return all(from_wire(item[name]) == value for name, value in fixed) and all(
         evaluate(term, item) for term in plan.key.sort_conditions
     )
 
 
 def _behind(plan: Plan, position: PartitionCursor, items: list[WireItem]) -> list[WireItem]:
-    """Return a partition's items behind a position, in order."""
+    """Return a partition's items after a cursor, in order."""
 
     def place(key: Mapping[str, Any]) -> tuple[Any, ...]:
         names = (

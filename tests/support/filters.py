@@ -1,7 +1,7 @@
 """Random filters and projections over a data set, as Hypothesis strategies.
 
-They stay within what DynamoDB accepts on sight: no operand compared with itself, no order on types
-without one, bounds of one type and the right way round.
+They pass DynamoDB's static checks: no operand compared with itself, no order on types without one,
+bounds of one type and the right way round.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ def projections(
 def _overlap(one: Path, other: Path) -> bool:
     """Return whether DynamoDB refuses two paths together: one leads into the other, or clash.
 
-    A list position and a map key below the same place cannot both lead somewhere.
+    A list index and a map key below the same path cannot both lead to a value.
     """
     for a, b in zip(one.parts, other.parts, strict=False):
         if isinstance(a, str) is not isinstance(b, str):

@@ -1,4 +1,4 @@
-"""A client of HTTP/2 that sends calls and takes no answer, which no library of gRPC lets one do."""
+"""A client of HTTP/2 that sends calls and reads no answer, which gRPC libraries do not allow."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from tests.support.conditions import Wire, WireItem
 
-_LONGEST: Final = "1234567890123456789012345678901234567"  # and one digit more
+_LONGEST: Final = "1234567890123456789012345678901234567"  # And one digit more.
 
 
 def _distinct(number: int) -> str:

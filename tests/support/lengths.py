@@ -1,8 +1,8 @@
-"""How long scenarios are: short in `make test`, in full in `make faults`.
+"""The length of scenarios: short in `make test`, full in `make faults`.
 
-Durations are compared with what is promised in full only, where nothing else runs. In `make test`
-other suites, or anything else, have the same cores: there a test fails for what hangs or is wrong,
-never for what is slow.
+Durations are compared with their promised bounds only in full runs, where no other tests run. In
+`make test` other suites, or other programs, share the cores: there a test fails if the server hangs
+or is wrong, never if it is slow.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ FULL: Final = os.environ.get("FAULTS") == "full"
 
 
 def at_length(short: _T, full: _T) -> _T:
-    """Return the value that goes with the length of scenarios in this run."""
+    """Return the value for the length of scenarios in this run."""
     return full if FULL else short
 
 
@@ -26,5 +26,5 @@ PATIENCE: Final = at_length(120.0, 10.0)
 
 
 def timely(seconds: float, bound: float) -> bool:
-    """Return whether a duration keeps its bound, in seconds; where others run beside, it does."""
+    """Return whether a duration keeps its bound, in seconds; true in short runs."""
     return seconds <= bound or not FULL

@@ -1,4 +1,4 @@
-"""What DynamoDB Local gets wrong and DynamoDB does not, so that comparisons can step around it."""
+"""Defects of DynamoDB Local that DynamoDB does not have, so that comparisons can avoid them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SEEN_FROM_LEFT = {False: ">=", True: "<="}
 
 
 def loses_ties(question: Question, data: DataSet, index: Index) -> bool:
-    """Return whether DynamoDB Local, seen in 3.3.0, may lose items of this question between pages.
+    """Return whether DynamoDB Local, seen in 3.3.0, may lose items of this query between pages.
 
     It does so on a global index with the table's own sort key as sort key, where the range has an
     inclusive far end and several items stand at that very end: a start key on one of them skips the

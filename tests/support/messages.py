@@ -11,7 +11,7 @@ from tests.support.conditions import Condition, Path, Wire, WireItem, service_pa
 
 
 def to_value(wire: Wire) -> AttributeValue:
-    """Return the message that says what a wire value says."""
+    """Return the contract's message of a wire value."""
     ((kind, data),) = wire.items()
     value = AttributeValue()
     match kind:
@@ -30,7 +30,7 @@ def to_value(wire: Wire) -> AttributeValue:
 
 
 def from_value(value: AttributeValue) -> Wire:
-    """Return the wire value that a message says."""
+    """Return the wire value of a message."""
     kind = value.WhichOneof("value")
     if kind is None:
         raise ValueError("a value without a type")
@@ -46,7 +46,7 @@ def from_value(value: AttributeValue) -> Wire:
 
 
 def from_item(item: Item) -> WireItem:
-    """Return the wire item that a message says."""
+    """Return the wire item of a message."""
     return {name: from_value(value) for name, value in item.attributes.items()}
 
 

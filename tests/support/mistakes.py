@@ -1,4 +1,4 @@
-"""Requests with one mistake each, and the field that the error must name."""
+"""Requests with one violation each, and the field that the error must name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EQUALITY: Final = "user_id = 'u-1'"
 
 
 def query_spec(expression: str = EQUALITY, /, *, table: str = "events", **fields: Any) -> QuerySpec:
-    """Return a query of one user's events, or of what is given instead."""
+    """Return a query of one user's events, or of the given expression."""
     return QuerySpec(table=table, expression=expression, **fields)
 
 
@@ -33,7 +33,7 @@ def _nested(levels: int) -> str:
     return EQUALITY + " AND " + "NOT (" * levels + "a = 1" + ")" * levels
 
 
-# What is wrong, the request, and the field that the error must name.
+# The violation, the request, and the field that the error must name.
 INVALID: Final[dict[str, tuple[QueryRequest, str]]] = {
     "no query": (QueryRequest(), "query.table"),
     "no table": (asking(table=""), "query.table"),

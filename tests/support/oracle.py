@@ -1,8 +1,8 @@
-"""The brute-force oracle: what a query must return, worked out by looking at every item.
+"""The brute-force oracle: the right answer to a query, found by checking every item.
 
 It reads plain Python dictionaries, knows nothing of the server, and prefers the obvious to the
 quick. The rules are DynamoDB's: a comparison of different types is false, `<>` is the opposite of
-`=` even for missing attributes, and sizes of things without a size are missing.
+`=` even for missing attributes, and sizes of values without a size are missing.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def canonical_item(item: WireItem) -> Any:
 
 
 def sort_value(value: Wire) -> Any:
-    """Return what orders values of one key type: UTF-8 bytes, the number, or unsigned bytes."""
+    """Return the order of a key value: UTF-8 bytes, the number, or unsigned bytes."""
     ((kind, data),) = value.items()
     if kind == "S":
         return data.encode()
@@ -168,7 +168,7 @@ _FUNCTIONS: Final[dict[str, Callable[[Wire | None, Wire | None], bool]]] = {
 
 
 def projected(item: WireItem, paths: Sequence[Path]) -> WireItem:
-    """Return what a projection leaves of an item; list positions close up, as in DynamoDB."""
+    """Return an item under a projection; the elements of lists close ranks, as in DynamoDB."""
     if not paths:
         return item
     tree: dict[str | int, Any] = {}
@@ -196,11 +196,11 @@ class Expected:
 
     @property
     def total(self) -> int:
-        """How many items there are."""
+        """The number of items."""
         return sum(len(group) for group in self.groups)
 
     def mismatch(self, answer: Sequence[WireItem], at_most: int | None = None) -> str | None:
-        """Return what is wrong with an answer, or None. With `at_most`, a prefix is wanted."""
+        """Return the error in an answer, or None. With `at_most`, a prefix is expected."""
         wanted = self.total if at_most is None else min(self.total, at_most)
         if len(answer) != wanted:
             return f"{len(answer)} items instead of {wanted}"

@@ -1,4 +1,4 @@
-"""One random question put to the service in every way of paging, and compared with the oracle."""
+"""One random query sent to the service with every way of paging, and compared with the oracle."""
 
 from __future__ import annotations
 
@@ -46,20 +46,20 @@ REFUSALS: Final = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One question put to one data set.
+    """One query of one data set.
 
-    `tally` counts what it came to: cases compared or refused, items, pages and kinds of reads.
+    `counts` has the results: cases compared or refused, items, pages and kinds of reads.
     """
 
     data: DataSet
     question: Question
     caller: Caller
     tally: Counter[str]
-    # By index: to look at every item takes longer than to ask the service.
+    # By index: checking every item takes longer than a call of the service.
     _answers: dict[str, Expected] = field(default_factory=dict, init=False)
 
     async def check(self) -> bool:
-        """Ask, and return whether there was an answer to compare; AssertionError if it is wrong."""
+        """Return whether there was an answer to compare; AssertionError if it is wrong."""
         verdict = self.verdict()
         streamed = await self._answer()
         if isinstance(streamed, grpc.aio.AioRpcError):
@@ -81,7 +81,7 @@ class Case:
         return True
 
     def verdict(self) -> Verdict:
-        """Return what the design lets the service do with the question."""
+        """Return whether the design lets the service serve the query."""
         return verdict_on(self.question, self.data)
 
     def right(self, index: Index) -> Expected:
@@ -96,7 +96,7 @@ class Case:
         )
 
     def shown_by(self, index: Index) -> Iterable[WireItem]:
-        """Return the items among which a query that is read from an index looks."""
+        """Return the items from which a query of an index selects."""
         # Unforced, a sparse index must not hide anything unless the catalog says that it may.
         question = self.question
         sparse = bool(question.index) or question.variant is Variant.ALLOWING
@@ -136,7 +136,7 @@ class Case:
         self.tally["empty"] += not answer.items
 
     async def _check_total(self, first: Traversal) -> None:
-        """The total counts what the oracle finds, whatever the page and `max_items`."""
+        """The total is the oracle's number of items, with any page size and `max_items`."""
         page = await self.caller.query(
             QueryRequest(
                 query=self.query,
@@ -175,7 +175,7 @@ class Case:
 
     @property
     def query(self) -> QuerySpec:
-        """The question as the service is asked it."""
+        """The query as it is sent to the service."""
         question = self.question
         return spec(
             self.data.schema.table + question.variant.value,
@@ -195,7 +195,7 @@ class Case:
 
     @property
     def page_size(self) -> int:
-        """The size of the first traversal's pages."""
+        """The page size of the first read."""
         return self._bounded(self.question.page_size)
 
     def _bounded(self, page_size: int) -> int:

@@ -28,14 +28,14 @@ _PREFIX = "DYNAMODB_PROCESSOR_"
 
 
 class ServerFailed(Exception):
-    """A server did not start, or did not stop in time; the text ends with what it printed."""
+    """A server did not start, or did not stop in time; the text ends with its output."""
 
 
 @dataclass(slots=True, eq=False)
 class ServerProcess:
     """A running `dynamodb-processor serve`.
 
-    `address` is the host and port that it says it serves on. `lines` is what it printed so far, in
+    `address` is the host and port on which it reports to serve. `lines` is its output so far, in
     order, standard output and standard error together.
     """
 
@@ -47,7 +47,7 @@ class ServerProcess:
 
     @property
     def output(self) -> str:
-        """Everything printed so far."""
+        """The output so far."""
         with self._printed:
             return "\n".join(self.lines)
 
@@ -133,7 +133,7 @@ class ServerProcess:
         return self.wait(timeout=timeout)
 
     def _ended(self) -> bool:
-        """Whether the process has ended and everything that it printed was read."""
+        """Whether the process has ended and all its output was read."""
         return self.process.poll() is not None and not (self._reader and self._reader.is_alive())
 
     def _follow(self) -> None:
@@ -236,12 +236,12 @@ async def serving(*what: Any, **how: Any) -> AsyncIterator[ServerProcess]:
 
 
 def free_address() -> str:
-    """Return an address of this machine, HOST:PORT, that nobody listens on."""
+    """Return a free address of this machine, HOST:PORT."""
     return f"127.0.0.1:{free_port()}"
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
+    """Return a free port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -264,7 +264,7 @@ def _write(file: Path, content: str | Mapping[str, Any]) -> Path:
 
 
 def _record(line: str) -> dict[str, Any] | None:
-    """Return the log record on a line, or None when the line is something else."""
+    """Return the log record on a line, or None for another line."""
     if not line.startswith("{"):
         return None
     with contextlib.suppress(ValueError):

@@ -1,4 +1,4 @@
-"""Random questions about a data set, as Hypothesis strategies, and whether they can be served."""
+"""Random queries of a data set, as Hypothesis strategies, and whether they can be served."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _MIRRORED: Final = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
 class Variant(Enum):
-    """What the catalog entry says about sparse indexes; the value ends its logical name."""
+    """The catalog's setting for sparse indexes; the value ends the logical name."""
 
     STRICT = ""
     ALLOWING = "-allowing"
@@ -46,7 +46,7 @@ class Variant(Enum):
 
 
 class Verdict(Enum):
-    """What the design lets the service do with a question."""
+    """Whether the design lets the service serve a query."""
 
     ANSWER = "must be answered"
     REFUSAL = "must be refused"
@@ -55,7 +55,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A query and how it is paged. `cut` is where it is resumed, as a fraction of its pages."""
+    """A query and its paging. `cut` is where it is resumed, as a fraction of its pages."""
 
     condition: Condition
     index: str
@@ -73,7 +73,7 @@ class Question:
 
 @st.composite
 def questions(draw: st.DrawFn, data: DataSet) -> Question:
-    """Draw a question that names every partition attribute of one of the data set's paths."""
+    """Draw a query that names every partition attribute of one of the data set's paths."""
     schema = data.schema
     path = schema.index(
         draw(st.sampled_from(["@table", *(index.name for index in schema.indexes)]))
@@ -114,7 +114,7 @@ def _conditions(draw: st.DrawFn, data: DataSet, path: Index) -> Condition:
         for at, name in enumerate(path.partition)
     ]
     terms += draw(_sort_conditions(data, path, example))
-    # Many filters stay with what the index holds: for others, items are got from the table.
+    # Many filters use attributes of the index: for others, items are read from the table.
     free = tuple(name for name in FREE_NAMES if schema.projects(path, name))
     within = draw(st.integers(0, 2)) > 0
     names = free if free and within else FREE_NAMES
@@ -128,7 +128,7 @@ def _conditions(draw: st.DrawFn, data: DataSet, path: Index) -> Condition:
 
 
 def _key_value(draw: st.DrawFn, data: DataSet, example: WireItem, name: str) -> Wire:
-    """Return a key's value: the example's, or now and then another one of the attribute's."""
+    """Return a key's value: the example's, or sometimes another one of the attribute."""
     values = data.values_of(name)
     if name in example and draw(st.integers(0, 9)) > 0:
         return example[name]
@@ -207,7 +207,7 @@ def _range(draw: st.DrawFn, name: str, kind: str, low: Wire, high: Wire) -> list
         case "between":
             return [Between(Path((name,)), Constant(low), Constant(high, inline=True))]
         case "in":
-            # No key condition can say this of a sort key: the service must check it.
+            # No key condition can express this for a sort key: the service must check it.
             return [In(Path((name,)), (Constant(low), Constant(high, inline=True)))]
         case "prefix" if "N" not in low:
             ((kind, content),) = low.items()
@@ -216,9 +216,9 @@ def _range(draw: st.DrawFn, name: str, kind: str, low: Wire, high: Wire) -> list
 
 
 def verdict(question: Question, data: DataSet) -> Verdict:
-    """Return what the design says about a question, by reasoning of the simplest kind.
+    """Return whether a query can be served, by reasoning of the simplest kind.
 
-    Where it takes more than that (does this filter imply that the attribute exists?), EITHER.
+    EITHER where that takes more (does this filter imply that the attribute exists?).
     """
     schema = data.schema
     names = [question.index] if question.index else ["", *(index.name for index in schema.indexes)]
@@ -247,7 +247,7 @@ def names_one_item(condition: Condition, data: DataSet) -> bool:
 
 
 def has_long_in(condition: Condition) -> bool:
-    """Return whether one of the conjuncts is an IN that DynamoDB does not take in one."""
+    """Return whether one of the conjuncts is an IN that exceeds DynamoDB's limit."""
     match condition:
         case And(terms):
             return any(map(has_long_in, terms))
@@ -265,7 +265,7 @@ def _serves(question: Question, data: DataSet, path: Index) -> Verdict:
     hiding = _may_hide(question, data, path)
     if hiding - attributes_of(question.condition):
         return Verdict.REFUSAL
-    # A range of text may match what is too long for a key; a local index's keys are checked.
+    # A range of text may match values too long for a key; a local index's keys are checked.
     checked = {name for index in data.schema.indexes if index.local for name in index.keys}
     surely = {
         name
@@ -276,7 +276,7 @@ def _serves(question: Question, data: DataSet, path: Index) -> Verdict:
 
 
 def holds_all(question: Question, data: DataSet, path: Index) -> bool:
-    """Return whether a path holds every attribute that a question names or asks for."""
+    """Return whether a path holds every attribute that a query names or projects."""
     wanted = attributes_of(question.condition) | {each.attribute for each in question.projection}
     return path.projection == "ALL" or (
         bool(question.projection) and all(data.schema.projects(path, name) for name in wanted)
@@ -284,7 +284,7 @@ def holds_all(question: Question, data: DataSet, path: Index) -> bool:
 
 
 def _may_hide(question: Question, data: DataSet, path: Index) -> set[str]:
-    """Return the index keys that an item may lack, where that is not allowed to matter."""
+    """Return the index keys that an item may lack, where no item may be hidden."""
     if question.index or question.variant is Variant.ALLOWING:
         return set()
     vouched = data.always if question.variant is Variant.VOUCHING else frozenset()

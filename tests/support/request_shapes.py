@@ -33,10 +33,10 @@ from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
 SEEDS: Final = Path(__file__).parents[1] / "cases" / "request_shapes.json"
 SIZES: Final = (16 * 1024, 1024 * 1024 - 4_096)
 _COUNT: Final = 320
-_LONGEST_PLACE: Final = 7  # messages inside one another, entries of maps included
+_LONGEST_PLACE: Final = 7  # Messages inside one another, entries of maps included.
 _TEXTS: Final = ("a", "1", "(", "'", '"', "a.", "é", " ", "NOT ", "a=1 AND ", "1,", "[0]")
 
-_SERVICES: Final[tuple[Any, ...]] = (  # descriptors, of which there are two types
+_SERVICES: Final[tuple[Any, ...]] = (  # Descriptors, of which there are two types.
     query_service_pb2.DESCRIPTOR.services_by_name["QueryService"],
     catalog_service_pb2.DESCRIPTOR.services_by_name["CatalogService"],
     cache_service_pb2.DESCRIPTOR.services_by_name["CacheService"],
@@ -69,10 +69,10 @@ METHODS: Final[dict[str, Method]] = {
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What to put into a request of `method` until it has about `size` bytes.
+    """A recipe for a request of `method` with about `size` bytes.
 
-    `place` are the numbers of the fields on the way to the message that is filled; `fill` is one of
-    those below, `field` the number of the field that it repeats, and `text` what a text is made of.
+    `path` has the numbers of the fields that lead to the filled message; `fill` is one of those
+    below, `field` the number of the repeated field, and `text` the element of a text.
     """
 
     method: str
@@ -84,13 +84,13 @@ class Shape:
 
     @property
     def label(self) -> str:
-        """What the shape is, in short."""
+        """The shape in short."""
         place = ".".join(map(str, (*self.place, self.field)))
         text = f" {self.text!r}" if self.fill in ("long", "numerous texts") else ""
         return f"{self.method} {place} {self.fill}{text}, {self.size // 1024} KiB"
 
     def request(self) -> bytes:
-        """Return the request: a good one with the place filled."""
+        """Return the request: a valid one whose message at `path` is filled."""
         filling = _FILLS[self.fill](self, self.size - 10 * len(self.place))
         for number, into_map in reversed(_steps(METHODS[self.method].request, self.place)):
             filling = _field(number, _field(1, b"p") + _field(2, filling) if into_map else filling)
@@ -122,7 +122,7 @@ def _good_request(method: str) -> bytes:
     return request.SerializeToString()  # type: ignore[no-any-return]
 
 
-# The wire format, by hand: what is awkward is often what no library writes.
+# The wire format, by hand: no library writes many of the awkward requests.
 
 
 def _varint(number: int) -> bytes:
@@ -239,7 +239,7 @@ _FILLS: Final[dict[str, Callable[[Shape, int], bytes]]] = {
 
 
 def _steps(message: Descriptor, place: Sequence[int]) -> list[tuple[int, bool]]:
-    """Return the fields on the way, each with whether it is a map."""
+    """Return the fields of the path, each with whether it is a map."""
     steps: list[tuple[int, bool]] = []
     inside: Any
     for number in place:
@@ -253,7 +253,7 @@ def _steps(message: Descriptor, place: Sequence[int]) -> list[tuple[int, bool]]:
 
 @cache
 def _places(message: Descriptor, depth: int = 0) -> tuple[tuple[tuple[int, ...], int], ...]:
-    """Return every place in a message, each with the number of one field there."""
+    """Return every path in a message, each with the number of one field there."""
     found: list[tuple[tuple[int, ...], int]] = []
     for field in message.fields:
         found.append(((), field.number))

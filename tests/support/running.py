@@ -1,7 +1,7 @@
 """A server inside the test's own process, on DynamoDB Local, with a channel to it.
 
-Everything is as in production but the process: the same composition, a real socket, real files.
-What a test wants otherwise it gives as a setting.
+Everything is as in production but the process: the same composition, a real socket, real files. A
+test passes other values as settings.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from tests.support.backends import REGION
 from tests.support.channels import remember
 from tests.support.lengths import PATIENCE
 
-#: A rate class for tests that mean to see no limit.
+#: A rate class for tests that do not test limits.
 UNLIMITED = RateClass(1_000_000, planning_seconds_per_second=None)
 # A call that takes longer than this is a failed test.
 _CALL_TIMEOUT = PATIENCE
@@ -61,14 +61,14 @@ _DETAILS = (
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """An API key and what the keys file says of it."""
+    """An API key and its entry in the keys file."""
 
     text: str
     entry: Mapping[str, Any]
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """What a call with this key sends."""
+        """The metadata of a call with this key."""
         return (("x-api-key", self.text),)
 
 
@@ -103,7 +103,7 @@ class Service:
         self.health: Any = health_pb2_grpc.HealthStub(self.channel)
 
     def metadata(self, key: str | None = None) -> tuple[tuple[str, str], ...]:
-        """Return the metadata that shows a key."""
+        """Return the metadata with a key."""
         return (self.keys[key] if key else self._first).metadata
 
     async def query(
@@ -140,20 +140,20 @@ class Service:
     async def get(
         self, table: str, keys: Sequence[Item], *, key: str | None = None, **fields: Any
     ) -> BatchGetItemsResponse:
-        """Return what became of primary keys; `fields` are those of `BatchGetItemsRequest`."""
+        """Return the results of primary keys; `fields` are those of `BatchGetItemsRequest`."""
         request = BatchGetItemsRequest(table=table, keys=keys, **fields)
         return await self.queries.BatchGetItems(
             request, metadata=self.metadata(key), timeout=_CALL_TIMEOUT
         )
 
     async def explain(self, spec: QuerySpec, *, key: str | None = None) -> ExplainQueryResponse:
-        """Return how a query would be read."""
+        """Return the explanation of a query."""
         return await self.queries.ExplainQuery(
             ExplainQueryRequest(query=spec), metadata=self.metadata(key), timeout=_CALL_TIMEOUT
         )
 
     async def invalidate(self, table: str, *, key: str | None = None, **partition: Any) -> None:
-        """Say that a partition was written to, or the whole table if none is named."""
+        """Invalidate a partition, or the whole table if none is named."""
         request = InvalidateCacheRequest(table=table)
         if partition:
             values = {name: _value(data) for name, data in partition.items()}
@@ -165,13 +165,13 @@ class Service:
         )
 
     async def check(self, name: str = "readiness") -> str:
-        """Return what the health service says about a name."""
+        """Return the status that the health service reports for a name."""
         request = health_pb2.HealthCheckRequest(service=name)
         answer = await self.health.Check(request, timeout=_CALL_TIMEOUT)
         return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
 
     def write_keys(self, *keys: Key) -> None:
-        """Put these keys in force, at the next look at the file."""
+        """Write these keys; they apply after the next read of the file."""
         write_keys(self.keys_file, keys)
 
 
@@ -203,7 +203,7 @@ async def open_service(
 
 
 def server_settings(catalog: Path, keys: Path, **settings: Any) -> Settings:
-    """Return settings for a server that picks its ports and loses no time at its end."""
+    """Return settings for a server that chooses its ports and drains at once."""
     ours: dict[str, Any] = {
         "listen": "127.0.0.1:0",
         "metrics_listen": None,
@@ -211,19 +211,19 @@ def server_settings(catalog: Path, keys: Path, **settings: Any) -> Settings:
         "reload_interval": 0.05,
         "drain_delay": 0.0,
         "drain_grace": 2.0,
-        # How long planning takes says more about the machine than about the code.
+        # The duration of planning depends more on the machine than on the code.
         "rate_classes": {"default": RateClass(1_000, planning_seconds_per_second=None)},
     }
     return Settings(catalog=catalog, keys=keys, **(ours | settings))
 
 
 def write_catalog(file: Path, catalog: Mapping[str, Any]) -> None:
-    """Write a catalog file, whole at once."""
+    """Write a catalog file atomically."""
     _replace(file, yaml.safe_dump(dict(catalog), sort_keys=False))
 
 
 def write_keys(file: Path, keys: Sequence[Key]) -> None:
-    """Write a keys file, whole at once."""
+    """Write a keys file atomically."""
     _replace(file, yaml.safe_dump({"keys": [dict(key.entry) for key in keys]}, sort_keys=False))
 
 
@@ -260,7 +260,7 @@ def numbers(items: Sequence[Item], attribute: str) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """How a call failed: its status and the `google.rpc` details, by type."""
+    """The failure of a call: its status and the `google.rpc` details, by type."""
 
     code: grpc.StatusCode
     message: str
@@ -274,17 +274,17 @@ class Refusal:
 
     @property
     def fields(self) -> list[str]:
-        """The paths of the fields that were wrong, in order."""
+        """The paths of the invalid fields, in order."""
         return [violation.field for violation in self.details["BadRequest"].field_violations]
 
     @property
     def descriptions(self) -> dict[str, str]:
-        """What is wrong with each field."""
+        """The violation of each field."""
         return {v.field: v.description for v in self.details["BadRequest"].field_violations}
 
 
 def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
-    """Return how a call failed, its details decoded and checked against the status."""
+    """Return the failure of a call, its details decoded and checked against the status."""
     remember("", error)
     trailing = {str(key): value for key, value in error.trailing_metadata() or ()}
     details: dict[str, Message] = {}
@@ -301,7 +301,7 @@ def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
 
 
 async def eventually(what: Callable[[], Any], *, patience: float = PATIENCE) -> Any:
-    """Wait until `what`, a function or coroutine function, gives something true, and return it."""
+    """Wait until `condition`, a function or coroutine function, is true, and return its result."""
     end = time.monotonic() + patience
     while True:
         result = what()

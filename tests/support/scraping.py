@@ -1,4 +1,4 @@
-"""What a server says of itself, as its scrapers read it."""
+"""The metrics of a server, as its scrapers read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server that takes connections and never answers."""
+"""A server that accepts connections and never answers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from contextlib import contextmanager
 
 @contextmanager
 def silent_server() -> Iterator[int]:
-    """Listen on a port of 127.0.0.1 for the time of the `with`; nobody reads what is sent to it."""
+    """Listen on a port of 127.0.0.1 for the time of the `with`; no byte sent to it is read."""
     with socket.create_server(("127.0.0.1", 0), backlog=1_000) as listening:
         yield listening.getsockname()[1]

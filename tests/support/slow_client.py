@@ -1,4 +1,4 @@
-"""A client of HTTP/2 that begins requests and does not end them, within what the server lets it."""
+"""A client of HTTP/2 that begins requests and does not end them, within the server's limits."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from tests.support.http2_frames import (
     frame,
 )
 
-_WINDOW: Final = 65_535  # of streams and connections, where a server says nothing else
-_MOST: Final = 16_384  # bytes of one frame
+_WINDOW: Final = 65_535  # Of streams and connections, where a server says nothing else.
+_MOST: Final = 16_384  # Bytes of one frame.
 
 
 class SlowClient:
@@ -60,7 +60,7 @@ class SlowClient:
         await self._writer.drain()
 
     async def read(self) -> None:
-        """Do what the server says until it closes the connection."""
+        """Follow the server's frames until it closes the connection."""
         with suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 head = await self._reader.readexactly(9)

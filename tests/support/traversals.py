@@ -1,4 +1,4 @@
-"""Whole traversals of a query, page by page or as a stream, with the promises every page makes."""
+"""Complete reads of a query, by pages or as a stream, with checks of every page."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Traversal:
     indexes: set[str] = field(default_factory=set)
 
     def add(self, page: QueryResponse | StreamQueryResponse, token: str) -> None:
-        """Take in a page, checking what must hold of every page."""
+        """Add a page, checking the promises of every page."""
         size = len(page.items)
         _check_end(page.end, size, self.page_size, token)
         assert page.stats.items_returned == size
@@ -62,7 +62,7 @@ class Traversal:
 
 
 def _check_end(end: PageEnd.ValueType, size: int, page_size: int, token: str) -> None:
-    """Check what a page's end promises: short pages with a token need a reason."""
+    """Check the promises of a page's end: short pages with a token need a reason."""
     name = PageEnd.Name(end)
     assert size <= page_size, f"{size} items on a page of {page_size}"
     assert (token == "") is (end in _FINAL_ENDS), f"{name} with the token {token!r}"
@@ -82,7 +82,7 @@ async def by_pages(
     partitions: int = 1,
     mode: CacheMode.ValueType = CacheMode.CACHE_MODE_UNSPECIFIED,
 ) -> Traversal:
-    """Traverse a query of at most so many partitions with one call after another."""
+    """Read a query of at most so many partitions with one call after another."""
     traversal = Traversal(page_size)
     while True:
         page = await caller.query(
@@ -97,7 +97,7 @@ async def by_pages(
         before, token = token, page.next_page_token
         assert token == "" or token != before, "a page without progress"
         if budget is not None and budget.HasField("max_scanned_items"):
-            # To make progress takes an item of each partition.
+            # Progress takes an item of each partition.
             assert page.stats.items_scanned <= max(budget.max_scanned_items, partitions)
         traversal.add(page, token)
         if not token:
@@ -113,7 +113,7 @@ async def by_stream(
     mode: CacheMode.ValueType = CacheMode.CACHE_MODE_UNSPECIFIED,
     stop_after: int | None = None,
 ) -> Traversal:
-    """Traverse a query as a stream; cut it after `stop_after` messages if that is given."""
+    """Read a query as a stream; cut it after `stop_after` messages if that is given."""
     request = StreamQueryRequest(
         query=query, page_size=page_size, resume_token=token, cache=CachePolicy(mode=mode)
     )

@@ -1,7 +1,7 @@
 """Protobuf's wire format, read field by field against descriptors.
 
 Google's parsers merge the halves of a message field that occurs twice, and others keep the second
-only or refuse the message. So bytes are looked at, not what one parser makes of them.
+only or refuse the message. So this module compares bytes, and not one parser's result.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _WIRE_TYPES: Final = {
 def fields(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     """Yield number, wire type and content of each field, in the order of the bytes.
 
-    Raises ValueError for what is no message.
+    Raises ValueError for bytes that are no message.
     """
     at = 0
     while at < len(data):
@@ -56,7 +56,7 @@ def fields(data: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 
 def oddities(data: bytes, descriptor: Descriptor) -> list[str]:
-    """Return what a strict parser would stumble over in a message, at any depth.
+    """Return the oddities of a message, at any depth, that a strict parser would refuse.
 
     That is a field that is not repeated and occurs twice, two fields of one oneof, a field that the
     contract does not have, and one of another wire type.

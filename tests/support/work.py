@@ -1,4 +1,4 @@
-"""Work in counted steps, which say the same on every machine, however busy it is."""
+"""Work in counted steps, which are the same on every machine, however busy it is."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 
 class InlineExecutor(Executor):
-    """Does at once, in the caller's thread, what it is given."""
+    """Runs its calls at once, in the caller's thread."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Do something and return its outcome."""
+        """Call a function and return its outcome."""
         outcome: Future[Any] = Future()
         try:
             outcome.set_result(fn(*args, **kwargs))
@@ -26,7 +26,7 @@ class InlineExecutor(Executor):
 
 @dataclass
 class Work:
-    """How many functions were called, Python's own included."""
+    """The number of called functions, Python's own included."""
 
     calls: int = 0
 
