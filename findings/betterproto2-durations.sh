@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # betterproto2 0.10.0 (messages for Python without Google's protobuf; compiler 0.10.1).
 #
-# It reads google.protobuf.Duration from ProtoJSON through a float and cuts what is left, so some
+# It reads google.protobuf.Duration from ProtoJSON through a float and truncates the result, so some
 # durations of two decimals lose a nanosecond, and it refuses negative ones, which are valid
 # (Duration.seconds "must be from -315,576,000,000 to +315,576,000,000 inclusive"). Protobuf's own
 # reader keeps both. Seen, with betterproto2 to the left and protobuf 7.36.2 to the right:

@@ -16,13 +16,13 @@ from dynamodb_processor.v1.query_service_pb2 import CountItemsRequest, CountItem
 from tests.deep.flights import FLIGHTS, Row, departure, item_of, number, rows
 from tests.support.access import ApiKey, keys_file
 from tests.support.channels import Caller, open_caller
+from tests.support.complete_reads import by_pages, by_stream
 from tests.support.conditions import Path as DocumentPath
 from tests.support.conditions import WireItem
 from tests.support.event_service import NO_LIMITS
 from tests.support.messages import spec
 from tests.support.oracle import expected
 from tests.support.processes import served
-from tests.support.traversals import by_pages, by_stream
 
 KEY: Final = ApiKey("flights")
 AIRCRAFT: Final = ("N14228", "N711MQ", "N324JB")

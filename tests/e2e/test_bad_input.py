@@ -32,7 +32,7 @@ from tests.support.channels import (
 )
 from tests.support.event_service import EXPIRED, NARROW, READER
 from tests.support.events import USERS
-from tests.support.mistakes import EQUALITY, INVALID, asking, asking_with, query_spec
+from tests.support.invalid_requests import EQUALITY, INVALID, query_spec, request_for, request_with
 from tests.support.processes import ServerProcess
 
 Code = grpc.StatusCode
@@ -82,7 +82,7 @@ async def test_all_violations_at_once(caller: Caller) -> None:
 
 async def test_expression_errors_name_the_column(caller: Caller) -> None:
     """A syntax error in the expression is reported with its column."""
-    error = await _error(caller, asking("user_id = 'u-1' AND seq >> 5"))
+    error = await _error(caller, request_for("user_id = 'u-1' AND seq >> 5"))
     assert "column 26" in (error.details() or "")
 
 
@@ -130,7 +130,7 @@ async def test_bytes_that_are_no_message(caller: Caller, garbage: bytes) -> None
 async def test_request_over_a_mebibyte(caller: Caller) -> None:
     """A request over 1 MiB is refused by gRPC itself."""
     huge = AttributeValue(s="x" * (1024 * 1024))
-    error = await _error(caller, asking_with(huge))
+    error = await _error(caller, request_with(huge))
     assert error.code() is Code.RESOURCE_EXHAUSTED
 
 
@@ -139,7 +139,7 @@ async def test_request_over_a_mebibyte(caller: Caller) -> None:
 )
 async def test_invalid_keys(caller: Caller, key: str | None) -> None:
     """Without a valid key every method answers UNAUTHENTICATED."""
-    error = await _error(caller.using(key), asking())
+    error = await _error(caller.using(key), request_for())
     assert error.code() is Code.UNAUTHENTICATED
     assert error_info(error).reason == "UNAUTHENTICATED"
     with pytest.raises(grpc.aio.AioRpcError) as caught, recording("ListTables"):
@@ -151,7 +151,7 @@ async def test_bearer_key(caller: Caller) -> None:
     """A key in `authorization: Bearer` is accepted."""
     bearer = caller.using(None)
     bearer.metadata.append(("authorization", f"Bearer {READER.text}"))
-    assert (await bearer.query(asking())).items
+    assert (await bearer.query(request_for())).items
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ async def narrow(service: ServerProcess) -> AsyncIterator[Caller]:
 @pytest.mark.parametrize("table", ["copies", "e2e-events", "no-such-table"])
 async def test_permission_comes_before_existence(narrow: Caller, table: str) -> None:
     """A table without a grant is refused in the same words whether it exists or not."""
-    error = await _error(narrow, asking(table=table))
+    error = await _error(narrow, request_for(table=table))
     assert error.code() is Code.PERMISSION_DENIED
     with pytest.raises(grpc.aio.AioRpcError) as caught, recording("GetTable"):
         await narrow.catalog.GetTable(GetTableRequest(table=table), metadata=narrow.metadata)
@@ -177,20 +177,20 @@ async def test_granted_table_that_does_not_exist(
 ) -> None:
     """A granted name without a table is NOT_FOUND, in the catalog or by a pattern."""
     granted = narrow if table == "ghost" else caller
-    error = await _error(granted, asking(table=table))
+    error = await _error(granted, request_for(table=table))
     assert error.code() is Code.NOT_FOUND
 
 
 PRECONDITIONS: Final[dict[str, tuple[QueryRequest, str]]] = {
-    "no partition key": (asking("action = 'login'"), "SCAN_NOT_ALLOWED"),
-    "no expression": (asking(""), "SCAN_NOT_ALLOWED"),
+    "no partition key": (request_for("action = 'login'"), "SCAN_NOT_ALLOWED"),
+    "no expression": (request_for(""), "SCAN_NOT_ALLOWED"),
     "partition key in an OR": (
-        asking("user_id = 'u-1' OR action = 'x'"),
+        request_for("user_id = 'u-1' OR action = 'x'"),
         "SCAN_NOT_ALLOWED",
     ),
-    "index that does not fit": (asking(index="by_system"), "INDEX_NOT_USABLE"),
+    "index that does not fit": (request_for(index="by_system"), "INDEX_NOT_USABLE"),
     "table that does not fit": (
-        asking("system_id = 's-1'", index="@table"),
+        request_for("system_id = 's-1'", index="@table"),
         "INDEX_NOT_USABLE",
     ),
     "not in the cache": (
@@ -214,7 +214,7 @@ async def test_preconditions(caller: Caller, case: str) -> None:
 
 async def test_scan_refusal_names_the_keys(caller: Caller) -> None:
     """The refusal of a scan names the partition keys that would make the query servable."""
-    details = (await _error(caller, asking("action = 'login'"))).details() or ""
+    details = (await _error(caller, request_for("action = 'login'"))).details() or ""
     assert "user_id" in details
     assert "system_id" in details
 
@@ -232,6 +232,6 @@ async def test_page_size_over_the_maximum(caller: Caller) -> None:
 async def test_valid_requests_after_all_that(caller: Caller, service: ServerProcess) -> None:
     """The server still serves valid requests."""
     for user in USERS[:3]:
-        page = await caller.query(asking(f"user_id = '{user}'", order=Order.ORDER_DESCENDING))
+        page = await caller.query(request_for(f"user_id = '{user}'", order=Order.ORDER_DESCENDING))
         assert page.items[0].attributes["seq"].n == "39"
     assert service.returncode is None

@@ -7,10 +7,10 @@ from typing import Final
 from dynamodb_processor.v1.query_pb2 import CacheMode, CacheStatus, QuerySpec
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest
 from tests.support.channels import Caller
+from tests.support.complete_reads import by_pages
 from tests.support.events import USERS
 from tests.support.messages import spec
 from tests.support.oracle import canonical_item
-from tests.support.traversals import by_pages
 
 _USER: Final = "user_id = 'u-3'"
 # Each query differs from another one in a single respect.

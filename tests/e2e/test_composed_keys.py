@@ -17,18 +17,18 @@ from dynamodb_processor.v1.query_service_pb2 import ExplainQueryRequest, Explain
 from tests.support.access import ApiKey, keys_file
 from tests.support.channels import Caller, open_caller
 from tests.support.composed import ComposedData, make_composed
-from tests.support.composed_questions import ComposedQuestion, composed_questions, verdict
+from tests.support.composed_queries import ComposedQuery, composed_queries, servability
 from tests.support.datasets import Index
 from tests.support.dynamodb import create_table, open_client, put_items
 from tests.support.event_service import NO_LIMITS
 from tests.support.oracle import Expected, expected, projected
 from tests.support.paging import Case
 from tests.support.processes import served
-from tests.support.questions import Variant, Verdict
+from tests.support.random_queries import Servability, Variant
 
 # 8 data sets with 40 queries each; the deep profile runs ten times as many.
 SEEDS: Final = range(8)
-QUESTIONS: Final = settings().max_examples * 2 // 5
+QUERIES: Final = settings().max_examples * 2 // 5
 WANTED: Final = settings().max_examples * 2
 KEY: Final = ApiKey("composed")
 
@@ -79,7 +79,7 @@ def case_counts(show_line: Callable[[str], None], examples_seed: str) -> Iterato
         f"composed keys property, {examples_seed}: "
         f"{counts['compared']} cases compared on {asked} single-table designs, "
         f"{counts['mismatches']} mismatches; {counts['refused']} refused as they must or may be, "
-        f"of them {counts['mistakes']} for what no key or time can be; "
+        f"of them {counts['invalid']} for an impossible key or time; "
         f"{counts['items']} items expected, {counts['empty']} empty answers, "
         f"{counts['pages']} pages; {counts['ranges']} had ranges pushed into composed sort keys, "
         f"{counts['fan-outs']} read several partitions, {counts['gets']} got one item, "
@@ -99,7 +99,7 @@ async def caller(address: str) -> AsyncIterator[Caller]:
 
 @pytest.mark.parametrize("seed", SEEDS)
 @settings(
-    max_examples=QUESTIONS,
+    max_examples=QUERIES,
     # The fixtures hold no state that one query could leave for the next.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -114,7 +114,7 @@ async def test_logical_queries_equal_brute_force(
     """The answer is exact for any composed keys, any stored timestamps and any page sizes."""
     data = datasets[seed]
     case_counts[f"data set {seed}"] += 1
-    case = _ComposedCase(data, drawn.draw(composed_questions(data)), caller, case_counts)
+    case = _ComposedCase(data, drawn.draw(composed_queries(data)), caller, case_counts)
     try:
         if await case.check():
             await case.count_ranges()
@@ -128,32 +128,32 @@ class _ComposedCase(Case):
     """One query of one single-table design."""
 
     data: ComposedData
-    question: ComposedQuestion
+    query: ComposedQuery
 
-    def verdict(self) -> Verdict:
-        found = verdict(self.question, self.data)
-        self.tally["mistakes"] += self.question.mistaken
+    def servability(self) -> Servability:
+        found = servability(self.query, self.data)
+        self.counts["invalid"] += self.query.invalid
         return found
 
     def right(self, index: Index) -> Expected:
-        question, data = self.question, self.data
+        query, data = self.query, self.data
         found = expected(
             self.shown_by(index),
-            question.truth,
+            query.truth,
             data.stored.index(index.name).sort,
-            descending=question.descending,
+            descending=query.descending,
         )
         return Expected(
             tuple(
-                tuple(projected(data.shown(item), question.projection) for item in group)
+                tuple(projected(data.shown(item), query.projection) for item in group)
                 for group in found.groups
             )
         )
 
     async def count_ranges(self) -> None:
         """Count the query if a condition on fields became a range of a composed sort key."""
-        request = ExplainQueryRequest(query=self.query).SerializeToString()
+        request = ExplainQueryRequest(query=self.message).SerializeToString()
         plan = ExplainQueryResponse.FromString(await self.caller.raw("ExplainQuery", request))
         composed = [n for n in self.data.stored.index(plan.index).sort if n in self.data.templates]
         range_of = re.compile(rf"\b({'|'.join(composed)}) (<|>|BETWEEN)|begins_with\(")
-        self.tally["ranges"] += bool(composed and range_of.search(plan.key_condition))
+        self.counts["ranges"] += bool(composed and range_of.search(plan.key_condition))

@@ -12,7 +12,7 @@ from tests.support.conditions import WireItem, dynamodb_projection, dynamodb_tex
 from tests.support.datasets import DataSet, Index, Schema, make_dataset
 from tests.support.dynamodb import create_table, load, open_client, put_items
 from tests.support.oracle import expected
-from tests.support.questions import questions
+from tests.support.random_queries import random_queries
 
 SEEDS: Final = range(100, 104)
 
@@ -39,15 +39,15 @@ def test_oracle_agrees_with_dynamodb(
 ) -> None:
     """A plain scan with the whole condition as its filter finds the oracle's items."""
     data = drawn.draw(st.sampled_from(datasets))
-    question = drawn.draw(questions(data))
-    right = expected(data.items, question.condition, (), projection=question.projection)
+    query = drawn.draw(random_queries(data))
+    right = expected(data.items, query.condition, (), projection=query.projection)
     request: dict[str, Any] = {"TableName": data.schema.table}
-    condition = dynamodb_text(question.condition)
+    condition = dynamodb_text(query.condition)
     names, request["FilterExpression"] = dict(condition.names), condition.text
     if condition.values:
         request["ExpressionAttributeValues"] = condition.values
-    if question.projection:
-        projection = dynamodb_projection(question.projection)
+    if query.projection:
+        projection = dynamodb_projection(query.projection)
         names |= projection.names
         request["ProjectionExpression"] = projection.text
     request["ExpressionAttributeNames"] = names

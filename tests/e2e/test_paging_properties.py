@@ -18,11 +18,11 @@ from tests.support.dynamodb import load, open_client
 from tests.support.event_service import NO_LIMITS
 from tests.support.paging import Case
 from tests.support.processes import served
-from tests.support.questions import Variant, questions
+from tests.support.random_queries import Variant, random_queries
 
 # 40 data sets with 60 queries each; the deep profile runs ten times as many.
 SEEDS: Final = range(40)
-QUESTIONS: Final = settings().max_examples * 3 // 5
+QUERIES: Final = settings().max_examples * 3 // 5
 WANTED: Final = settings().max_examples * 20
 KEY: Final = ApiKey("properties")
 
@@ -89,7 +89,7 @@ async def caller(address: str) -> AsyncIterator[Caller]:
 
 @pytest.mark.parametrize("seed", SEEDS)
 @settings(
-    max_examples=QUESTIONS,
+    max_examples=QUERIES,
     # The fixtures hold no state that one query could leave for the next.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -104,7 +104,7 @@ async def test_pages_equal_brute_force(
     """Concatenated, resumed and re-paged answers equal the oracle's, or the refusal is due."""
     data = datasets[seed]
     case_counts["data sets"] = max(case_counts["data sets"], seed + 1)
-    case = Case(data, drawn.draw(questions(data)), caller, case_counts)
+    case = Case(data, drawn.draw(random_queries(data)), caller, case_counts)
     try:
         await case.check()
     except AssertionError:

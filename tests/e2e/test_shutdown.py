@@ -16,13 +16,13 @@ import pytest
 from dynamodb_processor.v1.query_pb2 import CacheMode, CachePolicy
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest, StreamQueryRequest
 from tests.support.channels import Caller, error_info, open_caller
+from tests.support.complete_reads import by_stream
 from tests.support.conditions import WireItem
 from tests.support.event_service import CATALOG, ENVIRONMENT, KEYS, READER
 from tests.support.events import LONG, LONG_ITEMS, sequence
 from tests.support.lengths import at_length, timely
 from tests.support.messages import from_item, spec
 from tests.support.processes import ServerProcess
-from tests.support.traversals import by_stream
 
 DRAIN_DELAY: Final = at_length(3.0, 0.3)  # Seconds; a call begun in them must reach the server.
 DRAIN_GRACE: Final = at_length(60.0, 6.0)

@@ -10,9 +10,9 @@ from typing import Final
 from dynamodb_processor.v1.query_pb2 import Budget, CacheMode, PageEnd
 from dynamodb_processor.v1.query_service_pb2 import StreamQueryRequest, StreamQueryResponse
 from tests.support.channels import Caller
+from tests.support.complete_reads import by_pages, by_stream
 from tests.support.events import LONG, LONG_ITEMS, sequence
 from tests.support.messages import from_item, spec
-from tests.support.traversals import by_pages, by_stream
 
 PAGE_SIZE: Final = 100
 MESSAGES: Final = LONG_ITEMS // PAGE_SIZE

@@ -233,10 +233,10 @@ class _Items:
     def _make_moments(self, form: str) -> list[int]:
         """Return instants that a form can store; some before 1970, some very close together."""
         unit = SECOND // 10 ** FORMS[form][0]
-        near = [_START + self._random.randint(0, 9) * unit for _ in range(6)]
+        close = [_START + self._random.randint(0, 9) * unit for _ in range(6)]
         days = [_START + self._random.randint(-9, 40) * 86_400 * SECOND for _ in range(8)]
         any_time = [_START + self._random.randrange(10**15) // unit * unit for _ in range(8)]
-        return [*near, *days, *any_time, 0, -self._random.randrange(10**15) // unit * unit]
+        return [*close, *days, *any_time, 0, -self._random.randrange(10**15) // unit * unit]
 
     def make(self, size: int) -> Iterator[tuple[WireItem, WireItem]]:
         """Yield items as they are stored, each with the oracle's version."""

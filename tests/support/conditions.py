@@ -90,16 +90,16 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """All of the terms."""
+    """All of the parts."""
 
-    terms: tuple[Condition, ...]
+    parts: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """Any of the terms."""
+    """Any of the parts."""
 
-    terms: tuple[Condition, ...]
+    parts: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +119,8 @@ def attributes_of(condition: Condition) -> frozenset[str]:
 
 def _paths(condition: Condition) -> Iterator[Path]:
     match condition:
-        case And(terms) | Or(terms):
-            for term in terms:
+        case And(parts) | Or(parts):
+            for term in parts:
                 yield from _paths(term)
         case Not(term):
             yield from _paths(term)
@@ -182,10 +182,10 @@ class _Writer(ABC):
 
     def condition(self, condition: Condition, binding: int) -> str:
         match condition:
-            case Or(terms):
-                return self._joined(" OR ", terms, 1, binding)
-            case And(terms):
-                return self._joined(" AND ", terms, 2, binding)
+            case Or(parts):
+                return self._joined(" OR ", parts, 1, binding)
+            case And(parts):
+                return self._joined(" AND ", parts, 2, binding)
             case Not(term):
                 return f"NOT {self.condition(term, 3)}"
             case Comparison(left, operator, right):
@@ -200,8 +200,8 @@ class _Writer(ABC):
                 more = "" if argument is None else f", {self.operand(argument)}"
                 return f"{name}({self.path(path)}{more})"
 
-    def _joined(self, word: str, terms: tuple[Condition, ...], binding: int, around: int) -> str:
-        text = word.join(self.condition(term, binding + 1) for term in terms)
+    def _joined(self, word: str, parts: tuple[Condition, ...], binding: int, around: int) -> str:
+        text = word.join(self.condition(term, binding + 1) for term in parts)
         return f"({text})" if around > binding else text
 
     def operand(self, operand: Operand) -> str:

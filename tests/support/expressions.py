@@ -116,7 +116,7 @@ def values_near(items: Sequence[WireItem], others: Sequence[Value]) -> Callable[
     """
 
     @st.composite
-    def near(draw: st.DrawFn, path: Path) -> Value:
+    def similar(draw: st.DrawFn, path: Path) -> Value:
         there = _there(items, path)
         if not there or draw(st.integers(0, 3)) == 0:
             return draw(st.sampled_from(others))
@@ -125,7 +125,7 @@ def values_near(items: Sequence[WireItem], others: Sequence[Value]) -> Callable[
         inside = draw(st.booleans())
         return draw(st.sampled_from(parts)) if parts and inside else value
 
-    return near
+    return similar
 
 
 def _there(items: Sequence[WireItem], path: Path) -> list[Value]:

@@ -15,7 +15,7 @@ from tests.support.conditions import Wire, WireItem
 _LONGEST: Final = "1234567890123456789012345678901234567"  # And one digit more.
 
 
-def _distinct(number: int) -> str:
+def _numbered(number: int) -> str:
     return f"{number:06}".rjust(30, "x")
 
 
@@ -32,8 +32,8 @@ VALUES: Final[dict[str, Callable[[int], Wire]]] = {
     "number set": lambda size: {
         "NS": [f"{number}1E{119 - number % 9}" for number in range(100_000, 100_000 + size // 5)]
     },
-    "string set": lambda size: {"SS": list(map(_distinct, range(size // 30)))},
-    "binary set": lambda size: {"BS": [_distinct(n).encode() for n in range(size // 30)]},
+    "string set": lambda size: {"SS": list(map(_numbered, range(size // 30)))},
+    "binary set": lambda size: {"BS": [_numbered(n).encode() for n in range(size // 30)]},
     "Booleans": lambda size: {"L": [{"BOOL": True}] * (size // 2)},
     "nulls": lambda size: {"L": [{"NULL": True}] * (size // 2)},
     "empty lists": lambda size: {"L": [{"L": []}] * (size // 4)},

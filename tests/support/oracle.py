@@ -67,10 +67,10 @@ def sort_value(value: Wire) -> Any:
 def holds(condition: Condition, item: WireItem) -> bool:
     """Return whether an item satisfies a condition."""
     match condition:
-        case And(terms):
-            return all(holds(term, item) for term in terms)
-        case Or(terms):
-            return any(holds(term, item) for term in terms)
+        case And(parts):
+            return all(holds(term, item) for term in parts)
+        case Or(parts):
+            return any(holds(term, item) for term in parts)
         case Not(term):
             return not holds(term, item)
         case Comparison(left, operator, right):
@@ -204,13 +204,13 @@ class Expected:
         wanted = self.total if at_most is None else min(self.total, at_most)
         if len(answer) != wanted:
             return f"{len(answer)} items instead of {wanted}"
-        position = 0
+        start = 0
         for group in self.groups:
-            here = Counter(map(canonical_item, answer[position : position + len(group)]))
+            here = Counter(map(canonical_item, answer[start : start + len(group)]))
             # Within ties any order is right, so a prefix may hold any of the last group's items.
             if not here <= Counter(map(canonical_item, group)):
-                return f"wrong items among those at {position} to {position + len(group) - 1}"
-            position += len(group)
+                return f"wrong items among those at {start} to {start + len(group) - 1}"
+            start += len(group)
         return None
 
 

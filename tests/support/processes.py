@@ -160,7 +160,7 @@ class ServerProcess:
 def start_command(
     arguments: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> ServerProcess:
-    """Start `dynamodb-processor` with the arguments and follow what it prints.
+    """Start `dynamodb-processor` with the arguments and follow its output.
 
     Args:
         arguments: the command line after the program's name.
@@ -197,14 +197,14 @@ def served(
     """Run a server on a port of its choice until the block ends.
 
     Args:
-        catalog: the catalog file's text, or what it holds.
-        keys: the keys file's text, or what it holds.
+        catalog: the catalog file's text, or its content.
+        keys: the keys file's text, or its content.
         directory: where `catalog.yaml` and `keys.yaml` are written; change them there to see a
             reload.
         endpoint_url: the DynamoDB endpoint; AWS's own when absent.
         args: more arguments for `serve`. Those given later win.
         env: more variables for the process.
-        ready_timeout: how long it may take to say "serving", in seconds.
+        ready_timeout: how long it may take to log "serving", in seconds.
 
     Raises:
         ServerFailed: it does not start, or does not end when the block does.
@@ -248,7 +248,7 @@ def free_port() -> int:
 
 
 def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return an environment for a child: this one's, without what would lead a test astray."""
+    """Return an environment for a child, without variables that would disturb a test."""
     kept = {
         name: value
         for name, value in os.environ.items()

@@ -1,7 +1,7 @@
 """Requests of every method that are as large, and as awkward to read, as callers can make them.
 
-A shape is a recipe: a method, a place in its request, and what is put there until the request has
-so many bytes. Hypothesis draws the recipes; those in `tests/cases/request_shapes.json` are kept and
+A shape is a recipe: a method, a message in its request, and the filling that gives the request so
+many bytes. Hypothesis draws the recipes; those in `tests/cases/request_shapes.json` are kept and
 tried again each time. Run as a script, this draws them anew:
 
     python -m tests.support.request_shapes
@@ -33,7 +33,7 @@ from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
 SEEDS: Final = Path(__file__).parents[1] / "cases" / "request_shapes.json"
 SIZES: Final = (16 * 1024, 1024 * 1024 - 4_096)
 _COUNT: Final = 320
-_LONGEST_PLACE: Final = 7  # Messages inside one another, entries of maps included.
+_LONGEST_PATH: Final = 7  # Messages inside one another, entries of maps included.
 _TEXTS: Final = ("a", "1", "(", "'", '"', "a.", "é", " ", "NOT ", "a=1 AND ", "1,", "[0]")
 
 _SERVICES: Final[tuple[Any, ...]] = (  # Descriptors, of which there are two types.
@@ -76,7 +76,7 @@ class Shape:
     """
 
     method: str
-    place: tuple[int, ...]
+    path: tuple[int, ...]
     fill: str
     field: int
     text: str
@@ -85,14 +85,14 @@ class Shape:
     @property
     def label(self) -> str:
         """The shape in short."""
-        place = ".".join(map(str, (*self.place, self.field)))
+        path = ".".join(map(str, (*self.path, self.field)))
         text = f" {self.text!r}" if self.fill in ("long", "numerous texts") else ""
-        return f"{self.method} {place} {self.fill}{text}, {self.size // 1024} KiB"
+        return f"{self.method} {path} {self.fill}{text}, {self.size // 1024} KiB"
 
     def request(self) -> bytes:
         """Return the request: a valid one whose message at `path` is filled."""
-        filling = _FILLS[self.fill](self, self.size - 10 * len(self.place))
-        for number, into_map in reversed(_steps(METHODS[self.method].request, self.place)):
+        filling = _FILLS[self.fill](self, self.size - 10 * len(self.path))
+        for number, into_map in reversed(_steps(METHODS[self.method].request, self.path)):
             filling = _field(number, _field(1, b"p") + _field(2, filling) if into_map else filling)
         return _good_request(self.method) + filling
 
@@ -238,11 +238,11 @@ _FILLS: Final[dict[str, Callable[[Shape, int], bytes]]] = {
 }
 
 
-def _steps(message: Descriptor, place: Sequence[int]) -> list[tuple[int, bool]]:
+def _steps(message: Descriptor, path: Sequence[int]) -> list[tuple[int, bool]]:
     """Return the fields of the path, each with whether it is a map."""
     steps: list[tuple[int, bool]] = []
     inside: Any
-    for number in place:
+    for number in path:
         field = message.fields_by_number[number]
         inside = field.message_type
         is_map = inside.GetOptions().map_entry
@@ -252,13 +252,13 @@ def _steps(message: Descriptor, place: Sequence[int]) -> list[tuple[int, bool]]:
 
 
 @cache
-def _places(message: Descriptor, depth: int = 0) -> tuple[tuple[tuple[int, ...], int], ...]:
+def _paths(message: Descriptor, depth: int = 0) -> tuple[tuple[tuple[int, ...], int], ...]:
     """Return every path in a message, each with the number of one field there."""
     found: list[tuple[tuple[int, ...], int]] = []
     for field in message.fields:
         found.append(((), field.number))
-        for place, number in _below(field, depth):
-            found.append(((field.number, *place), number))
+        for path, number in _below(field, depth):
+            found.append(((field.number, *path), number))
     return tuple(found) or (((), 1),)
 
 
@@ -266,18 +266,18 @@ def _below(field: FieldDescriptor, depth: int) -> Iterator[tuple[tuple[int, ...]
     inside: Any = field.message_type
     if inside is not None and inside.GetOptions().map_entry:
         inside = inside.fields_by_name["value"].message_type
-    if inside is not None and depth < _LONGEST_PLACE - 1:
-        yield from _places(inside, depth + 1)
+    if inside is not None and depth < _LONGEST_PATH - 1:
+        yield from _paths(inside, depth + 1)
 
 
 @st.composite
 def shapes(draw: st.DrawFn) -> Shape:
     """Draw a recipe: any field of any method, filled in any way."""
     method = draw(st.sampled_from(sorted(METHODS)))
-    place, field = draw(st.sampled_from(_places(METHODS[method].request)))
+    path, field = draw(st.sampled_from(_paths(METHODS[method].request)))
     return Shape(
         method,
-        place,
+        path,
         draw(st.sampled_from(sorted(_FILLS))),
         field,
         draw(st.sampled_from(_TEXTS)),
@@ -288,30 +288,30 @@ def shapes(draw: st.DrawFn) -> Shape:
 def kept_shapes() -> list[Shape]:
     """Return the recipes that are kept."""
     return [
-        Shape(**(entry | {"place": tuple(entry["place"])}))
+        Shape(**(entry | {"path": tuple(entry["path"])}))
         for entry in json.loads(SEEDS.read_text("utf-8"))
     ]
 
 
 def _fixed() -> Iterator[Shape]:
-    """Yield what must not be left to chance: every field of the first messages, filled in full."""
+    """Yield the fixed shapes: every field of the first messages, filled in full."""
     for name, method in METHODS.items():
-        for place, field in _places(method.request):
-            if len(place) > 1:
+        for path, field in _paths(method.request):
+            if len(path) > 1:
                 continue
-            fill = "numerous texts" if len(place) == 1 else "long in pieces"
-            yield Shape(name, place, fill, field, "a", SIZES[-1])
+            fill = "numerous texts" if len(path) == 1 else "long in pieces"
+            yield Shape(name, path, fill, field, "a", SIZES[-1])
         yield Shape(name, (), "unknown", 1, "a", SIZES[-1])
     for name in ("Query", "StreamQuery", "CountItems", "ExplainQuery"):
         for fill in ("empty", "nulls", "entries", "numerous texts", "nested"):
             yield Shape(name, (1, 4, 9), fill, 1, "a", SIZES[-1])
             yield Shape(name, (1, 4, 10), fill, 1, "a", SIZES[-1])
             yield Shape(name, (1,), fill, 4, "a", SIZES[-1])
-        for place in ((1,), (1, 4), (1, 4, 9), (4,), (5,), (6,)):
-            if name != "ExplainQuery" or place[0] == 1:
-                if name == "CountItems" and place[0] == 6:
+        for path in ((1,), (1, 4), (1, 4, 9), (4,), (5,), (6,)):
+            if name != "ExplainQuery" or path[0] == 1:
+                if name == "CountItems" and path[0] == 6:
                     continue
-                yield Shape(name, place, "many unknown", 1, "a", SIZES[-1])
+                yield Shape(name, path, "many unknown", 1, "a", SIZES[-1])
         for text in ("a.", "(", "a=1 AND ", "1,", '"'):
             yield Shape(name, (1,), "long in pieces", 7, text, SIZES[-1])
             yield Shape(name, (1,), "long", 3, text, 8_192)

@@ -188,9 +188,9 @@ async def open_service(
     Args:
         directory: where its two files are written.
         endpoint_url: DynamoDB's address.
-        catalog: what the catalog file holds.
-        keys: the keys that are good; one that may read everything, unless given.
-        settings: those that are not to be as `server_settings` has them.
+        catalog: the content of the catalog file.
+        keys: the valid keys; one that may read everything, unless given.
+        settings: those that differ from `server_settings`.
     """
     keys = keys or [make_key("tester")]
     catalog_file, keys_file = directory / "catalog.yaml", directory / "keys.yaml"
@@ -300,11 +300,11 @@ def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
     return Refusal(error.code(), error.details() or "", details, trailing)
 
 
-async def eventually(what: Callable[[], Any], *, patience: float = PATIENCE) -> Any:
+async def eventually(condition: Callable[[], Any], *, patience: float = PATIENCE) -> Any:
     """Wait until `condition`, a function or coroutine function, is true, and return its result."""
     end = time.monotonic() + patience
     while True:
-        result = what()
+        result = condition()
         if asyncio.iscoroutine(result):
             result = await result
         if result:

@@ -19,7 +19,7 @@ class InlineExecutor(Executor):
         outcome: Future[Any] = Future()
         try:
             outcome.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 - a future holds whatever is raised
+        except Exception as error:  # noqa: BLE001 - a future keeps any exception
             outcome.set_exception(error)
         return outcome
 

@@ -31,7 +31,13 @@ from tests.support.conditions import (
 )
 from tests.support.datasets import FREE_NAMES, Index
 from tests.support.filters import filters
-from tests.support.questions import Question, Variant, Verdict, bounds, questions
+from tests.support.random_queries import (
+    RandomQuery,
+    Servability,
+    Variant,
+    bounds,
+    random_queries,
+)
 from tests.support.times import FORMS, SECOND, spelled
 
 _OPERATORS: Final = ("=", "<>", "<", "<=", ">", ">=")
@@ -41,7 +47,7 @@ _OFFSETS: Final = (None, None, 0, 60, -330, 345, 14 * 60, -1)
 
 
 @dataclass(frozen=True, slots=True)
-class ComposedQuestion(Question):
+class ComposedQuery(RandomQuery):
     """A query on logical attributes.
 
     `truth` is its condition as the oracle evaluates it, over instants. `invalid` says that no field
@@ -49,37 +55,37 @@ class ComposedQuestion(Question):
     """
 
     truth: Condition
-    mistaken: bool
+    invalid: bool
     loose: bool
 
 
 @st.composite
-def composed_questions(draw: st.DrawFn, data: ComposedData) -> ComposedQuestion:
+def composed_queries(draw: st.DrawFn, data: ComposedData) -> ComposedQuery:
     """Draw a query of a single-table design."""
-    question = draw(questions(data))
+    query = draw(random_queries(data))
     # From the middle of the range, since its ends are drawn more often than others.
     kind = draw(st.integers(0, 19))
     loose, at_edge = kind == 9, kind in _EDGES
     if at_edge:
         condition, index = draw(_edges(data))
-        question = replace(question, index=index, strong=False)
-        terms = [condition]
+        query = replace(query, index=index, strong=False)
+        parts = [condition]
     else:
-        terms = [draw(filters(data, FREE_NAMES) if loose else _narrowed(question.condition))]
-        terms += draw(st.lists(_time_filters(data), max_size=draw(st.sampled_from((0, 0, 1, 2)))))
-    service, truth = draw(_retimed(data, And(tuple(terms)) if len(terms) > 1 else terms[0]))
-    mistaken = draw(st.integers(0, 14)) == 7
-    if mistaken:
-        service = And((service, draw(_mistakes(data))))
-    said = {each.name: getattr(question, each.name) for each in fields(question)}
+        parts = [draw(filters(data, FREE_NAMES) if loose else _some_conjuncts(query.condition))]
+        parts += draw(st.lists(_time_filters(data), max_size=draw(st.sampled_from((0, 0, 1, 2)))))
+    service, truth = draw(_retimed(data, And(tuple(parts)) if len(parts) > 1 else parts[0]))
+    invalid = draw(st.integers(0, 14)) == 7
+    if invalid:
+        service = And((service, draw(_impossible(data))))
+    said = {each.name: getattr(query, each.name) for each in fields(query)}
     times = draw(st.lists(st.sampled_from(("occurred_at", "seen")), max_size=2, unique=True))
-    if question.projection:
+    if query.projection:
         said["projection"] = (
-            *(path for path in question.projection if path.attribute not in times),
+            *(path for path in query.projection if path.attribute not in times),
             *(Path((name,)) for name in times),
         )
     said["condition"] = service
-    return ComposedQuestion(**said, truth=truth, mistaken=mistaken, loose=loose)
+    return ComposedQuery(**said, truth=truth, invalid=invalid, loose=loose)
 
 
 @st.composite
@@ -96,15 +102,15 @@ def _edges(draw: st.DrawFn, data: ComposedData) -> tuple[Condition, str]:
     path, items = draw(st.sampled_from([(path, items) for path, items in paths if items]))
     item = draw(st.sampled_from(items))
     *fixed, bounded = path.sort[: draw(st.integers(1, len(path.sort)))]
-    terms: list[Condition] = [
+    parts: list[Condition] = [
         Comparison(Path((name,)), "=", Constant(item[name])) for name in (*path.partition, *fixed)
     ]
     value = item[bounded]
     if "S" in value and bounded not in data.forms:
         value = {"S": value["S"] + draw(st.sampled_from(("", "!", "~")))}
     operator = draw(st.sampled_from(("<", "<", "<=", ">", ">=")))
-    terms.append(Comparison(Path((bounded,)), operator, Constant(value)))
-    return And(tuple(terms)), draw(st.sampled_from(("", path.name or "@table")))
+    parts.append(Comparison(Path((bounded,)), operator, Constant(value)))
+    return And(tuple(parts)), draw(st.sampled_from(("", path.name or "@table")))
 
 
 def _whole_items(data: ComposedData, path: Index) -> Iterator[WireItem]:
@@ -114,13 +120,13 @@ def _whole_items(data: ComposedData, path: Index) -> Iterator[WireItem]:
 
 
 @st.composite
-def _narrowed(draw: st.DrawFn, condition: Condition) -> Condition:
+def _some_conjuncts(draw: st.DrawFn, condition: Condition) -> Condition:
     """Draw conjuncts: all, those on keys, or mostly those that bound keys.
 
     Filters often match no item, and ranges of keys are the subject of these queries.
     """
-    terms = condition.terms if isinstance(condition, And) else (condition,)
-    flat = [t for term in terms for t in (term.terms if isinstance(term, And) else (term,))]
+    parts = condition.parts if isinstance(condition, And) else (condition,)
+    flat = [t for term in parts for t in (term.parts if isinstance(term, And) else (term,))]
     match draw(st.sampled_from(("all", "keys", "bounds", "bounds"))):
         case "keys":
             flat = [term for term in flat if not attributes_of(term) <= set(FREE_NAMES)]
@@ -129,25 +135,27 @@ def _narrowed(draw: st.DrawFn, condition: Condition) -> Condition:
     return flat[0] if len(flat) == 1 else And(tuple(flat))
 
 
-def verdict(question: ComposedQuestion, data: ComposedData) -> Verdict:
+def servability(query: ComposedQuery, data: ComposedData) -> Servability:
     """Return whether a query can be served; EITHER where that takes more reasoning."""
-    if question.mistaken:
-        return Verdict.REFUSAL
-    fixed = {name for name, operator in bounds(question.condition) if operator == "="}
-    named = [question.index] if question.index else ["", *(i.name for i in data.stored.indexes)]
+    if query.invalid:
+        return Servability.REFUSAL
+    fixed = {name for name, operator in bounds(query.condition) if operator == "="}
+    named = [query.index] if query.index else ["", *(i.name for i in data.stored.indexes)]
     paths = [data.stored.index(name) for name in named]
     serving = [
-        path for path in paths if _fixes(fixed, path, data) and (path.local or not question.strong)
+        path for path in paths if _fixes(fixed, path, data) and (path.local or not query.strong)
     ]
     if not serving:
-        return Verdict.REFUSAL
-    if question.loose:
-        return Verdict.EITHER
-    if question.index or question.variant is Variant.ALLOWING:
-        return Verdict.ANSWER
-    vouched = data.always if question.variant is Variant.VOUCHING else frozenset()
+        return Servability.REFUSAL
+    if query.loose:
+        return Servability.EITHER
+    if query.index or query.variant is Variant.ALLOWING:
+        return Servability.ANSWER
+    vouched = data.always if query.variant is Variant.VOUCHING else frozenset()
     sure = vouched.union(data.stored.keys)
-    return Verdict.ANSWER if any(sure.issuperset(p.keys) for p in serving) else Verdict.EITHER
+    return (
+        Servability.ANSWER if any(sure.issuperset(p.keys) for p in serving) else Servability.EITHER
+    )
 
 
 def _fixes(fixed: set[str], path: Index, data: ComposedData) -> bool:
@@ -204,8 +212,8 @@ def _retimed(
 ) -> tuple[Condition, Condition]:
     """Return a condition with its times spelled anew, and the same one over instants."""
     match condition:
-        case And(terms) | Or(terms):
-            pairs = [draw(_retimed(data, term)) for term in terms]
+        case And(parts) | Or(parts):
+            pairs = [draw(_retimed(data, term)) for term in parts]
             make = type(condition)
             return make(tuple(one for one, _ in pairs)), make(tuple(other for _, other in pairs))
         case Not(term):
@@ -249,7 +257,7 @@ def _respelled(draw: st.DrawFn, data: ComposedData, operand: Operand) -> tuple[O
 
 
 @st.composite
-def _mistakes(draw: st.DrawFn, data: ComposedData) -> Condition:
+def _impossible(draw: st.DrawFn, data: ComposedData) -> Condition:
     """Draw a condition on a value that a field or a time can never be."""
     held = {name for text in data.templates.values() for name in fields_of(text)} - {"occurred_at"}
     name = draw(st.sampled_from(sorted(held)))

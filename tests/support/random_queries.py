@@ -45,7 +45,7 @@ class Variant(Enum):
     VOUCHING = "-vouching"
 
 
-class Verdict(Enum):
+class Servability(Enum):
     """Whether the design lets the service serve a query."""
 
     ANSWER = "must be answered"
@@ -54,7 +54,7 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class RandomQuery:
     """A query and its paging. `cut` is where it is resumed, as a fraction of its pages."""
 
     condition: Condition
@@ -72,7 +72,7 @@ class Question:
 
 
 @st.composite
-def questions(draw: st.DrawFn, data: DataSet) -> Question:
+def random_queries(draw: st.DrawFn, data: DataSet) -> RandomQuery:
     """Draw a query that names every partition attribute of one of the data set's paths."""
     schema = data.schema
     path = schema.index(
@@ -80,7 +80,7 @@ def questions(draw: st.DrawFn, data: DataSet) -> Question:
     )
     condition = draw(_conditions(data, path))
     forced = draw(st.integers(0, 9)) < 3
-    return Question(
+    return RandomQuery(
         condition=condition,
         index=(path.name or "@table") if forced else "",
         descending=draw(st.booleans()),
@@ -109,22 +109,22 @@ def _projections(draw: st.DrawFn, data: DataSet, path: Index) -> tuple[Path, ...
 def _conditions(draw: st.DrawFn, data: DataSet, path: Index) -> Condition:
     schema, held = data.schema, list(data.held_by(path))
     example: WireItem = draw(st.sampled_from(held or list(data.items)))
-    terms: list[Condition] = [
+    parts: list[Condition] = [
         draw(_partition(data, name, example, several=at < _MOST_LISTED))
         for at, name in enumerate(path.partition)
     ]
-    terms += draw(_sort_conditions(data, path, example))
+    parts += draw(_sort_conditions(data, path, example))
     # Many filters use attributes of the index: for others, items are read from the table.
     free = tuple(name for name in FREE_NAMES if schema.projects(path, name))
     within = draw(st.integers(0, 2)) > 0
     names = free if free and within else FREE_NAMES
-    terms += draw(st.lists(filters(data, names), max_size=draw(st.sampled_from((0, 1, 1, 2)))))
+    parts += draw(st.lists(filters(data, names), max_size=draw(st.sampled_from((0, 1, 1, 2)))))
     if draw(st.integers(0, 7)) == 0:
-        terms.append(draw(long_in(data, names)))
-    terms = draw(st.permutations(terms))
-    if len(terms) > 2 and draw(st.booleans()):
-        terms = [terms[0], And(tuple(terms[1:]))]
-    return terms[0] if len(terms) == 1 else And(tuple(terms))
+        parts.append(draw(long_in(data, names)))
+    parts = draw(st.permutations(parts))
+    if len(parts) > 2 and draw(st.booleans()):
+        parts = [parts[0], And(tuple(parts[1:]))]
+    return parts[0] if len(parts) == 1 else And(tuple(parts))
 
 
 def _key_value(draw: st.DrawFn, data: DataSet, example: WireItem, name: str) -> Wire:
@@ -173,23 +173,23 @@ def _respelled(draw: st.DrawFn, value: Wire) -> Wire:
 
 @st.composite
 def _sort_conditions(
-    draw: st.DrawFn, data: DataSet, path: Index, near: WireItem
+    draw: st.DrawFn, data: DataSet, path: Index, example: WireItem
 ) -> list[Condition]:
     """Draw conditions on the sort attributes, left to right, as a key condition could hold them."""
-    terms: list[Condition] = []
+    parts: list[Condition] = []
     for name in path.sort:
         further = ("equal",) * (0 if name == path.sort[-1] else 8)
         kind = draw(st.sampled_from((*_SORT_CONDITIONS, *further)))
         low, high = sorted(
-            (_key_value(draw, data, near, name), draw(st.sampled_from(data.values_of(name)))),
+            (_key_value(draw, data, example, name), draw(st.sampled_from(data.values_of(name)))),
             key=sort_value,
         )
         if kind == "equal":
-            terms.append(draw(_equality(name, near.get(name, low))))
+            parts.append(draw(_equality(name, example.get(name, low))))
             continue
-        terms += draw(_range(name, kind, low, high))
+        parts += draw(_range(name, kind, low, high))
         break
-    return terms
+    return parts
 
 
 @st.composite
@@ -215,28 +215,28 @@ def _range(draw: st.DrawFn, name: str, kind: str, low: Wire, high: Wire) -> list
     return []
 
 
-def verdict(question: Question, data: DataSet) -> Verdict:
+def servability(query: RandomQuery, data: DataSet) -> Servability:
     """Return whether a query can be served, by reasoning of the simplest kind.
 
     EITHER where that takes more (does this filter imply that the attribute exists?).
     """
     schema = data.schema
-    names = [question.index] if question.index else ["", *(index.name for index in schema.indexes)]
-    found = [_serves(question, data, schema.index(name)) for name in names]
-    if Verdict.ANSWER in found:
-        return Verdict.ANSWER
-    return Verdict.EITHER if Verdict.EITHER in found else Verdict.REFUSAL
+    names = [query.index] if query.index else ["", *(index.name for index in schema.indexes)]
+    found = [_serves(query, data, schema.index(name)) for name in names]
+    if Servability.ANSWER in found:
+        return Servability.ANSWER
+    return Servability.EITHER if Servability.EITHER in found else Servability.REFUSAL
 
 
 def partitions_at_most(condition: Condition, data: DataSet) -> int:
     """Return how many partitions a condition may name at most, on whichever path."""
     match condition:
-        case And(terms):
-            return prod(partitions_at_most(term, data) for term in terms)
+        case And(parts):
+            return prod(partitions_at_most(term, data) for term in parts)
         case In(Path((str(name),)), options) if name in data.schema.types:
             return len(options)
-        case Or(terms) if bounds(condition):
-            return sum(partitions_at_most(term, data) for term in terms)
+        case Or(parts) if bounds(condition):
+            return sum(partitions_at_most(term, data) for term in parts)
     return 1
 
 
@@ -249,8 +249,8 @@ def names_one_item(condition: Condition, data: DataSet) -> bool:
 def has_long_in(condition: Condition) -> bool:
     """Return whether one of the conjuncts is an IN that exceeds DynamoDB's limit."""
     match condition:
-        case And(terms):
-            return any(map(has_long_in, terms))
+        case And(parts):
+            return any(map(has_long_in, parts))
         case Not(term):
             return has_long_in(term)
         case In(_, options):
@@ -258,36 +258,36 @@ def has_long_in(condition: Condition) -> bool:
     return False
 
 
-def _serves(question: Question, data: DataSet, path: Index) -> Verdict:
-    fixed = {name for name, operator in bounds(question.condition) if operator == "="}
-    if not fixed.issuperset(path.partition) or (question.strong and not path.local):
-        return Verdict.REFUSAL
-    hiding = _may_hide(question, data, path)
-    if hiding - attributes_of(question.condition):
-        return Verdict.REFUSAL
+def _serves(query: RandomQuery, data: DataSet, path: Index) -> Servability:
+    fixed = {name for name, operator in bounds(query.condition) if operator == "="}
+    if not fixed.issuperset(path.partition) or (query.strong and not path.local):
+        return Servability.REFUSAL
+    hiding = _may_hide(query, data, path)
+    if hiding - attributes_of(query.condition):
+        return Servability.REFUSAL
     # A range of text may match values too long for a key; a local index's keys are checked.
     checked = {name for index in data.schema.indexes if index.local for name in index.keys}
     surely = {
         name
-        for name, operator in bounds(question.condition)
+        for name, operator in bounds(query.condition)
         if operator == "=" or data.schema.types.get(name) == "N" or name in checked
     }
-    return Verdict.ANSWER if hiding <= surely else Verdict.EITHER
+    return Servability.ANSWER if hiding <= surely else Servability.EITHER
 
 
-def holds_all(question: Question, data: DataSet, path: Index) -> bool:
+def holds_all(query: RandomQuery, data: DataSet, path: Index) -> bool:
     """Return whether a path holds every attribute that a query names or projects."""
-    wanted = attributes_of(question.condition) | {each.attribute for each in question.projection}
+    wanted = attributes_of(query.condition) | {each.attribute for each in query.projection}
     return path.projection == "ALL" or (
-        bool(question.projection) and all(data.schema.projects(path, name) for name in wanted)
+        bool(query.projection) and all(data.schema.projects(path, name) for name in wanted)
     )
 
 
-def _may_hide(question: Question, data: DataSet, path: Index) -> set[str]:
+def _may_hide(query: RandomQuery, data: DataSet, path: Index) -> set[str]:
     """Return the index keys that an item may lack, where no item may be hidden."""
-    if question.index or question.variant is Variant.ALLOWING:
+    if query.index or query.variant is Variant.ALLOWING:
         return set()
-    vouched = data.always if question.variant is Variant.VOUCHING else frozenset()
+    vouched = data.always if query.variant is Variant.VOUCHING else frozenset()
     return set(path.keys) - set(data.schema.keys) - vouched
 
 
@@ -297,8 +297,8 @@ def bounds(condition: Condition) -> set[tuple[str, str]]:
     One of several constants is as good as one.
     """
     match condition:
-        case And(terms):
-            return {found for term in terms for found in bounds(term)}
+        case And(parts):
+            return {found for term in parts for found in bounds(term)}
         case Comparison(Path((str(name),)), operator, Constant()) if operator != "<>":
             return {(name, operator)}
         case Comparison(Constant(), operator, Path((str(name),))) if operator != "<>":
@@ -307,10 +307,10 @@ def bounds(condition: Condition) -> set[tuple[str, str]]:
             return {(name, "BETWEEN")}
         case In(Path((str(name),)), options) if all(isinstance(o, Constant) for o in options):
             return {(name, "=")}
-        case Or(terms):
+        case Or(parts):
             # Several equals on one attribute bound it, too.
-            found = set.union(*map(bounds, terms))
-            return found if len(found) == 1 and all(map(bounds, terms)) else set()
+            found = set.union(*map(bounds, parts))
+            return found if len(found) == 1 and all(map(bounds, parts)) else set()
         case Function("begins_with", Path((str(name),)), Constant()):
             return {(name, "begins_with")}
     return set()

@@ -28,7 +28,7 @@ _SHORT_ENDS: Final = (
 
 
 @dataclass(slots=True)
-class Traversal:
+class PagedRead:
     """Pages in their order. `tokens[n]` is where page `n + 1` begins; the last one is empty."""
 
     page_size: int
@@ -81,9 +81,9 @@ async def by_pages(
     budget: Budget | None = None,
     partitions: int = 1,
     mode: CacheMode.ValueType = CacheMode.CACHE_MODE_UNSPECIFIED,
-) -> Traversal:
+) -> PagedRead:
     """Read a query of at most so many partitions with one call after another."""
-    traversal = Traversal(page_size)
+    paged_read = PagedRead(page_size)
     while True:
         page = await caller.query(
             QueryRequest(
@@ -99,9 +99,9 @@ async def by_pages(
         if budget is not None and budget.HasField("max_scanned_items"):
             # Progress takes an item of each partition.
             assert page.stats.items_scanned <= max(budget.max_scanned_items, partitions)
-        traversal.add(page, token)
+        paged_read.add(page, token)
         if not token:
-            return traversal
+            return paged_read
 
 
 async def by_stream(
@@ -112,27 +112,27 @@ async def by_stream(
     token: str = "",
     mode: CacheMode.ValueType = CacheMode.CACHE_MODE_UNSPECIFIED,
     stop_after: int | None = None,
-) -> Traversal:
+) -> PagedRead:
     """Read a query as a stream; cut it after `stop_after` messages if that is given."""
     request = StreamQueryRequest(
         query=query, page_size=page_size, resume_token=token, cache=CachePolicy(mode=mode)
     )
-    traversal = Traversal(page_size)
+    paged_read = PagedRead(page_size)
     last: StreamQueryResponse | None = None
     async with aclosing(caller.stream(request)) as messages:
         async for message in messages:
             assert last is None or not last.last, "a message after the last one"
-            traversal.add(message, message.resume_token)
-            assert message.sequence == len(traversal.tokens)
-            assert message.cumulative.items_returned == len(traversal.items)
-            assert message.cumulative.items_scanned == traversal.scanned
+            paged_read.add(message, message.resume_token)
+            assert message.sequence == len(paged_read.tokens)
+            assert message.cumulative.items_returned == len(paged_read.items)
+            assert message.cumulative.items_scanned == paged_read.scanned
             last = message
             if message.sequence == stop_after:
-                return traversal
+                return paged_read
     assert last is not None
     assert last.last, "a stream that ends without a last message"
     assert last.resume_token == ""
-    return traversal
+    return paged_read
 
 
 def joined(*parts: Sequence[WireItem]) -> list[WireItem]:
