@@ -1,4 +1,4 @@
-"""The `dynamodb-processor` command: its sub-commands, what they print and their exit codes."""
+"""The `dynamodb-processor` command: its sub-commands, their output and their exit codes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_config_shows_settings_and_tables(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Everything in force, secrets masked, and what each table is."""
+    """The output has all effective settings, with secrets masked, and the schema of each table."""
     secret = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE"
     monkeypatch.setenv("DYNAMODB_PROCESSOR_TOKEN_KEYS", f"first:{secret}")
     flags = [*files(tmp_path, {"events": {"table": table}}), f"--endpoint-url={dynamodb_local}"]
@@ -77,10 +77,10 @@ def test_config_shows_settings_and_tables(
     assert "notes" not in shown
 
 
-def test_config_tells_of_missing_tables(
+def test_config_reports_missing_tables(
     tmp_path: Path, dynamodb_local: str, table: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit code 1, and the other tables are looked at all the same."""
+    """The exit code is 1, and the other tables are described all the same."""
     tables = {"gone": {"table": "main-never-there"}, "events": {"table": table}}
     flags = [*files(tmp_path, tables), f"--endpoint-url={dynamodb_local}"]
     assert main(["config", *flags]) == 1
@@ -92,30 +92,30 @@ def test_config_tells_of_missing_tables(
     assert shown["tables"]["events"].startswith("ok")
 
 
-def test_config_tells_of_an_unreachable_dynamodb(
+def test_config_reports_an_unreachable_dynamodb(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit code 1, too."""
+    """The exit code is 1."""
     flags = [*files(tmp_path, {"events": None}), f"--endpoint-url={_NO_ENDPOINT}"]
     assert main(["config", *flags, "--backend-attempts=1"]) == 1
-    told = yaml.safe_load(capsys.readouterr().out)["tables"]["events"]
-    assert told.startswith("events cannot be reached")
-    assert told.endswith(f"DynamoDB table events in {REGION} at {_NO_ENDPOINT}")
+    output = yaml.safe_load(capsys.readouterr().out)["tables"]["events"]
+    assert output.startswith("events cannot be reached")
+    assert output.endswith(f"DynamoDB table events in {REGION} at {_NO_ENDPOINT}")
 
 
-def test_config_tells_of_a_stream_that_is_not_there(
+def test_config_reports_a_missing_stream(
     tmp_path: Path, dynamodb_local: str, table: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The server would serve, and invalidate the whole table again and again."""
-    declared = {"table": table, "invalidate_from_stream": True}
-    flags = [*files(tmp_path, {"events": declared}), f"--endpoint-url={dynamodb_local}"]
+    """The server would serve, and invalidate the whole table repeatedly."""
+    config = {"table": table, "invalidate_from_stream": True}
+    flags = [*files(tmp_path, {"events": config}), f"--endpoint-url={dynamodb_local}"]
     assert main(["config", *flags, "--single-replica"]) == 1
-    told = yaml.safe_load(capsys.readouterr().out)["tables"]["events"]
-    assert told.startswith("invalidate_from_stream: the table has no stream")
+    output = yaml.safe_load(capsys.readouterr().out)["tables"]["events"]
+    assert output.startswith("invalidate_from_stream: the table has no stream")
 
 
 @pytest.mark.parametrize(
-    ("declared", "noted"),
+    ("config", "noted"),
     [
         ({}, True),
         ({"keys": {"placed_at": "{day}#{number}"}, "expose_keys": False}, True),
@@ -123,20 +123,20 @@ def test_config_tells_of_a_stream_that_is_not_there(
         ({"sparse": "allow"}, False),
     ],
 )
-def test_config_tells_which_index_is_not_used_and_what_helps(
+def test_config_reports_an_unused_index_and_its_remedy(
     tmp_path: Path,
     dynamodb_local: str,
     capsys: pytest.CaptureFixture[str],
-    declared: dict[str, Any],
+    config: dict[str, Any],
     noted: bool,
 ) -> None:
-    """Before anybody asks, in words that the catalog takes: an operator may see all of it."""
+    """The remedy comes before any query, in the catalog's words: an operator may see all of it."""
     name = f"main-{uuid.uuid4().hex[:8]}"
     index = Index("by_status", False, ("status",), ("placed_at",))
     client = open_client(dynamodb_local)
     types = {"order_id": "S", "status": "S", "placed_at": "S"}
     create_table(client, Schema(name, "order_id", None, (index,), types))
-    flags = [*files(tmp_path, {"orders": {"table": name} | declared}),
+    flags = [*files(tmp_path, {"orders": {"table": name} | config}),
              f"--endpoint-url={dynamodb_local}"]  # fmt: skip
     assert main(["config", *flags]) == 0
     client.delete_table(TableName=name)
@@ -154,12 +154,12 @@ def test_config_tells_which_index_is_not_used_and_what_helps(
         )
 
 
-def test_config_tells_which_index_has_a_key_that_callers_do_not_see(
+def test_config_reports_an_index_with_a_key_hidden_from_callers(
     tmp_path: Path, dynamodb_local: str, table: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Then no condition helps, and neither `required` nor `sparse` does."""
-    declared = {"table": table, "attributes": ["user_id", "at"], "sparse": "allow"}
-    flags = [*files(tmp_path, {"events": declared}), f"--endpoint-url={dynamodb_local}"]
+    """No condition helps then, and neither `required` nor `sparse` does."""
+    config = {"table": table, "attributes": ["user_id", "at"], "sparse": "allow"}
+    flags = [*files(tmp_path, {"events": config}), f"--endpoint-url={dynamodb_local}"]
     assert main(["config", *flags]) == 0
     notes = yaml.safe_load(capsys.readouterr().out)["notes"]
     (note,) = notes[1:]
@@ -169,10 +169,10 @@ def test_config_tells_which_index_has_a_key_that_callers_do_not_see(
     )
 
 
-def test_config_tells_of_tables_that_the_catalog_discovers(
+def test_config_reports_discovered_tables(
     tmp_path: Path, dynamodb_local: str, table: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each as if it were named; a table that is named is not told twice."""
+    """Each is reported as if it were named; a table that is named is not reported twice."""
     flags = [*files(tmp_path, {}), f"--endpoint-url={dynamodb_local}"]
     write_catalog(tmp_path / "catalog.yaml", {"discover": [f"{table[:-1]}?"]})
     assert main(["config", *flags]) == 0
@@ -185,11 +185,11 @@ def test_config_tells_of_tables_that_the_catalog_discovers(
     assert yaml.safe_load(capsys.readouterr().out)["discovered"] == {}
     flags[-1] = f"--endpoint-url={_NO_ENDPOINT}"
     assert main(["config", *flags, "--backend-attempts=1"]) == 1
-    told = yaml.safe_load(capsys.readouterr().out)["discovered"]["discover"]
-    assert told.startswith("the tables cannot be listed: ")
+    output = yaml.safe_load(capsys.readouterr().out)["discovered"]["discover"]
+    assert output.startswith("the tables cannot be listed: ")
 
 
-def test_config_tells_of_keys_that_are_good_for_nothing(
+def test_config_reports_keys_without_effect(
     tmp_path: Path, dynamodb_local: str, table: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A table's name was mistyped, or the table left the catalog."""
@@ -211,7 +211,7 @@ def test_settings_with_old_names_end_each_command(
     monkeypatch: pytest.MonkeyPatch,
     command: str,
 ) -> None:
-    """Exit code 2, and a line for each that names its new name."""
+    """The exit code is 2, and a line for each old name has its new name."""
     prefix = "DYNAMODB_PROCESSOR_"
     monkeypatch.setenv(f"{prefix}REDIS_LOST", "bypass")
     arguments = [command, *files(tmp_path, {"events": None}), "--breaker-cool-down=5"]
@@ -236,7 +236,7 @@ def test_settings_with_old_names_end_each_command(
     ],
 )
 @pytest.mark.parametrize("command", ["config", "serve"])
-def test_a_mistake_in_a_file_is_told_with_its_place(
+def test_an_error_in_a_file_is_reported_with_its_line(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     command: str,
@@ -244,22 +244,22 @@ def test_a_mistake_in_a_file_is_told_with_its_place(
     text: str,
     words: str,
 ) -> None:
-    """Exit code 2, on standard error, without a traceback."""
+    """The exit code is 2, and standard error has the line without a traceback."""
     flags = [*files(tmp_path, {"events": None}), f"--endpoint-url={_NO_ENDPOINT}"]
     (tmp_path / f"{file}.yaml").write_text(text)
     if command == "serve":
         server = start_command(["serve", *flags])
-        code, told = server.wait(), server.output
+        code, output = server.wait(), server.output
     else:
-        code, told = main(["config", *flags]), capsys.readouterr().err
+        code, output = main(["config", *flags]), capsys.readouterr().err
     assert code == 2
-    assert words in told
-    assert "Traceback" not in told
+    assert words in output
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize("command", ["config", "serve"])
-def test_bad_token_keys_are_told(tmp_path: Path, command: str) -> None:
-    """By the checking command as well as by the server."""
+def test_bad_token_keys_are_reported(tmp_path: Path, command: str) -> None:
+    """The checking command and the server both report them."""
     server = start_command(
         [command, *files(tmp_path, {"events": None})],
         env={"DYNAMODB_PROCESSOR_TOKEN_KEYS": "first:not-a-key-but-secret"},
@@ -270,8 +270,8 @@ def test_bad_token_keys_are_told(tmp_path: Path, command: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["config", "serve"])
-def test_shared_limits_without_redis_are_told(tmp_path: Path, command: str) -> None:
-    """By the checking command as well as by the server."""
+def test_shared_limits_without_redis_are_reported(tmp_path: Path, command: str) -> None:
+    """The checking command and the server both report them."""
     flags = [*files(tmp_path, {"events": None}), "--rate-limit-store=redis"]
     server = start_command([command, *flags])
     assert server.wait() == 2
@@ -292,7 +292,7 @@ def test_shared_limits_without_redis_are_told(tmp_path: Path, command: str) -> N
 def test_misspelt_flags_have_candidates(
     arguments: tuple[str, ...], meant: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A flag that there is not is answered with the one that is spelt like it."""
+    """An unknown flag is answered with the one of similar spelling."""
     with pytest.raises(SystemExit) as raised:
         main(arguments)
     assert raised.value.code == 2
@@ -303,8 +303,8 @@ def test_misspelt_flags_have_candidates(
 
 
 @pytest.mark.parametrize("setting", ["listen", "metrics-listen"])
-def test_a_taken_port_is_told(tmp_path: Path, setting: str) -> None:
-    """Exit code 2, naming setting and address; two servers on one port would share the calls."""
+def test_a_port_in_use_is_reported(tmp_path: Path, setting: str) -> None:
+    """The exit code is 2, and the error names setting and address."""
     addresses = {"listen": "127.0.0.1:0", "metrics-listen": "127.0.0.1:0"}
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -320,8 +320,8 @@ def test_a_taken_port_is_told(tmp_path: Path, setting: str) -> None:
     assert "Traceback" not in server.output
 
 
-def test_what_settings_allow_but_hardly_mean_is_warned_of(tmp_path: Path) -> None:
-    """In the server's log, before anything else can go wrong."""
+def test_unlikely_settings_are_warned_of(tmp_path: Path) -> None:
+    """The server logs the warning before any other failure."""
     flags = [*files(tmp_path, {"events": None}), "--listen=127.0.0.1:0", "--metrics-listen="]
     server = start_command(
         ["serve", *flags, f"--endpoint-url={_NO_ENDPOINT}"],
@@ -335,8 +335,8 @@ def test_what_settings_allow_but_hardly_mean_is_warned_of(tmp_path: Path) -> Non
     assert "mistyped-secret" not in server.output
 
 
-def test_a_bad_setting_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 2, and nothing is served."""
+def test_a_bad_setting_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    """The exit code is 2, and the server does not start."""
     assert main(["serve", "--catalog=c", "--keys=k", "--listen=everywhere"]) == 2
     assert "listen: must be HOST:PORT" in capsys.readouterr().err
 
@@ -347,23 +347,23 @@ def test_a_bad_setting_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 async def test_health_asks_a_server(
     tmp_path: Path, dynamodb_local: str, table: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """0 for SERVING, 1 for everything else; what was said is printed."""
+    """The exit code is 0 for SERVING, 1 for all else; the answer is printed."""
     catalog = {"tables": {"events": {"table": table}, "gone": {"table": "main-never-there"}}}
     async with open_service(tmp_path, dynamodb_local, catalog) as service:
         address = service.app.address
-        for name, code, told in (
+        for name, code, output in (
             ("liveness", 0, "SERVING"),
             ("readiness", 1, f"{address}: NOT_SERVING"),
             ("nonsense", 1, f"{address}: NOT_FOUND"),
         ):
             assert await check_health(address, name) == code
-            assert capsys.readouterr().out.splitlines()[-1] == told
+            assert capsys.readouterr().out.splitlines()[-1] == output
 
 
 async def test_health_can_wait_for_a_server(
     tmp_path: Path, dynamodb_local: str, table: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whoever has just started one asks until it serves; only the last answer is printed."""
+    """With a timeout the command asks until the server serves, and prints the last answer."""
     address = free_address()
     async with AsyncExitStack() as stack:
         starts: list[float] = []
@@ -382,7 +382,7 @@ async def test_health_can_wait_for_a_server(
     assert capsys.readouterr().out == f"{address}: UNAVAILABLE\n"
 
 
-def test_health_of_nobody_is_bad(capsys: pytest.CaptureFixture[str]) -> None:
+def test_health_without_a_server_fails(capsys: pytest.CaptureFixture[str]) -> None:
     """A server that is not there does not serve."""
     assert main(["health", "--target", "127.0.0.1:9"]) == 1
     assert capsys.readouterr().out == "127.0.0.1:9: UNAVAILABLE\n"
@@ -392,8 +392,8 @@ def test_health_of_nobody_is_bad(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["dance"], ["serve", "--colour=red"], ["demo", "--x"]])
-def test_a_wrong_use_is_told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 2 and the usage."""
+def test_wrong_usage_is_reported(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The exit code is 2, and the usage is printed."""
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
@@ -402,7 +402,7 @@ def test_a_wrong_use_is_told(arguments: list[str], capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize("command", ["serve", "config", "catalog", "keys", "health", "demo"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """With `--help`."""
+    """Every command has a `--help`."""
     with pytest.raises(SystemExit) as caught:
         main([command, "--help"])
     assert caught.value.code == 0
@@ -411,15 +411,15 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     assert "token-keys" not in output
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    """That of the distribution."""
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """The version is that of the distribution."""
     with pytest.raises(SystemExit) as caught:
         main(["--version"])
     assert caught.value.code == 0
     assert capsys.readouterr().out == f"dynamodb-processor {version('dynamodb-processor')}\n"
 
 
-# What each of these may import, of what is dear or of the server.
+# The costly packages, and modules of the server, that each of these may import.
 _FOREIGN = ("aioboto3", "botocore", "cryptography", "lark", "prometheus_client", "pydantic",
             "pydantic_settings", "redis", "structlog", "uvloop", "yaml")  # fmt: skip
 
@@ -438,7 +438,7 @@ _FOREIGN = ("aioboto3", "botocore", "cryptography", "lark", "prometheus_client",
 def test_a_small_command_imports_no_server(
     arguments: list[str], own: set[str] | None, foreign: set[str]
 ) -> None:
-    """A probe every few seconds, or a key for a script, does not pay for what it does not use."""
+    """A probe every few seconds, or a key for a script, imports no unused package."""
     program = (
         "import sys\n"
         "from dynamodb_processor_server.__main__ import main\n"
@@ -457,7 +457,7 @@ def test_a_small_command_imports_no_server(
     assert modules & set(_FOREIGN) <= foreign
 
 
-# not installed, interrupted
+# Not installed, interrupted
 
 _IMPORTING = """
 import signal, sys
@@ -476,7 +476,7 @@ sys.exit(main())
 
 @pytest.mark.parametrize("command", ["serve", "config", "keys", "catalog", "demo"])
 def test_a_client_without_the_server_says_how_to_get_it(command: str) -> None:
-    """The command is there without the extra that it needs, and then says so in a sentence."""
+    """The command exists without the extra that it needs, and names it in one sentence."""
     action = "raise ModuleNotFoundError(f'No module named {name!r}', name=name)"
     program = _IMPORTING.format(action=action)
     arguments = {"keys": ("create", "--id", "a", "--principal", "b", "--table", "c")}
@@ -493,8 +493,8 @@ def test_a_client_without_the_server_says_how_to_get_it(command: str) -> None:
 
 
 def test_ctrl_c_while_it_is_imported_leaves_no_traceback() -> None:
-    """An interruption that comes before anything runs has the usual status."""
-    action = "raise KeyboardInterrupt"  # as its handler does
+    """An interruption before any command runs has the usual status."""
+    action = "raise KeyboardInterrupt"  # As its handler does.
     done = subprocess.run(
         [sys.executable, "-c", _IMPORTING.format(action=action), "config"],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Settings: each one by flag and by environment, and what is refused."""
+"""Settings by flag and by environment, and refused settings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PREFIX = "DYNAMODB_PROCESSOR_"
 _FILES = {"catalog": "catalog.yaml", "keys": "keys.yaml"}
 _SECRET = base64.urlsafe_b64encode(bytes(range(32))).decode().rstrip("=")
 
-# Every setting, as text, and what it means.
+# Every setting as text, and its value.
 GIVEN: dict[str, tuple[str, Any]] = {
     "catalog": ("/etc/c.yaml", Path("/etc/c.yaml")),
     "keys": ("/etc/k.yaml", Path("/etc/k.yaml")),
@@ -107,15 +107,15 @@ def by_flags(**given: str) -> Settings:
     return settings_of(_parser(["serve"]).parse_args(["serve", *flags]))
 
 
-def mistake(**given: str) -> str:
-    """Return the words with which flags are refused."""
+def error_for(**given: str) -> str:
+    """Return the error for refused flags."""
     with pytest.raises(ConfigurationError) as caught:
         by_flags(**given)
     return str(caught.value)
 
 
-def key_mistake(text: str) -> str:
-    """Return the words with which token keys are refused."""
+def key_error_for(text: str) -> str:
+    """Return the error for refused token keys."""
     settings = Settings(catalog=Path("c"), keys=Path("k"), token_keys=SecretStr(text))
     with pytest.raises(ConfigurationError) as caught:
         settings.token_key_ring()
@@ -123,20 +123,20 @@ def key_mistake(text: str) -> str:
 
 
 def test_every_setting_is_tried_here() -> None:
-    """A new one cannot be forgotten."""
+    """Every setting has a case in this module."""
     assert GIVEN.keys() == Settings.model_fields.keys()
 
 
 @pytest.mark.parametrize("name", GIVEN.keys() - _SECRETS)
 def test_a_setting_is_given_by_a_flag(name: str) -> None:
-    """`--its-name`."""
+    """A flag is `--its-name`."""
     text, value = GIVEN[name]
     assert getattr(by_flags(**{name: text}), name) == value
 
 
 @pytest.mark.parametrize("name", GIVEN)
 def test_a_setting_is_given_by_the_environment(name: str, environment: pytest.MonkeyPatch) -> None:
-    """`DYNAMODB_PROCESSOR_ITS_NAME`; none needs a flag."""
+    """A variable is `DYNAMODB_PROCESSOR_ITS_NAME`; no setting needs a flag."""
     for each, text in (_FILES | {name: GIVEN[name][0]}).items():
         environment.setenv(_PREFIX + each.upper(), text)
     settings = settings_of(_parser(["serve"]).parse_args(["serve"]))
@@ -145,7 +145,7 @@ def test_a_setting_is_given_by_the_environment(name: str, environment: pytest.Mo
 
 @pytest.mark.parametrize("name", DURATIONS)
 def test_a_duration_may_have_a_unit(name: str, environment: pytest.MonkeyPatch) -> None:
-    """By flag and by environment; without a unit it means seconds."""
+    """A duration has a unit by flag and by environment; without one it is in seconds."""
     assert getattr(by_flags(**{name: "1000ms"}), name) == 1.0
     environment.setenv(_PREFIX + name.upper(), "1s")
     assert getattr(by_flags(), name) == getattr(by_flags(**{name: "1"}), name) == 1.0
@@ -158,13 +158,13 @@ def test_the_description_of_a_duration_names_its_unit(name: str) -> None:
 
 
 def test_the_flag_wins(environment: pytest.MonkeyPatch) -> None:
-    """What is typed is meant."""
+    """A flag overrides the variable."""
     environment.setenv(f"{_PREFIX}REGION", "us-east-1")
     assert by_flags(region="eu-west-1").region == "eu-west-1"
 
 
 def test_secrets_have_no_flag(capsys: pytest.CaptureFixture[str]) -> None:
-    """Command lines are seen by everyone on a machine."""
+    """Command lines are visible to all users of a machine."""
     with pytest.raises(SystemExit) as caught:
         by_flags(token_keys="a:b")
     assert caught.value.code == 2
@@ -172,7 +172,7 @@ def test_secrets_have_no_flag(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_defaults_are_for_one_machine() -> None:
-    """Nothing is served to other machines, and no endpoint but AWS's is asked, unless said."""
+    """By default the server listens on this machine alone, and uses AWS's endpoint."""
     settings = by_flags()
     assert settings.listen == "127.0.0.1:50051"
     assert settings.metrics_listen == "127.0.0.1:9464"
@@ -180,21 +180,21 @@ def test_defaults_are_for_one_machine() -> None:
 
 
 def test_metrics_can_be_off(environment: pytest.MonkeyPatch) -> None:
-    """An empty address serves none."""
+    """With an empty address no metrics are served."""
     assert by_flags(metrics_listen="").metrics_listen is None
     environment.setenv(f"{_PREFIX}METRICS_LISTEN", "")
     assert by_flags().metrics_listen is None
 
 
 def test_an_empty_endpoint_is_none(environment: pytest.MonkeyPatch) -> None:
-    """As a deployment file sets a variable that it has no value for."""
+    """A deployment file may set a variable that has no value."""
     environment.setenv(f"{_PREFIX}ENDPOINT_URL", "")
     assert by_flags(streams_endpoint_url="").endpoint_url is None
     assert by_flags(streams_endpoint_url="").streams_endpoint_url is None
 
 
 def test_a_switch_needs_no_value() -> None:
-    """`--single-replica` is enough, and `--single-replica false` says no."""
+    """`--single-replica` is enough, and `--single-replica false` turns it off."""
     parser = _parser(["serve"])
     files = [f"--{name}={text}" for name, text in _FILES.items()]
     for given, meant in (
@@ -215,7 +215,7 @@ def test_streams_are_reached_as_tables_are_unless_said() -> None:
 
 
 def test_settings_do_not_change() -> None:
-    """Whoever holds them can rely on them."""
+    """Settings are immutable, so that other modules can rely on them."""
     with pytest.raises(ValueError, match="frozen"):
         by_flags().listen = "0.0.0.0:1"  # type: ignore[misc]
 
@@ -271,18 +271,18 @@ def test_settings_do_not_change() -> None:
 def test_a_bad_setting_is_named(
     name: str, text: str, way: str, environment: pytest.MonkeyPatch
 ) -> None:
-    """The error begins with the setting, and is for the person who wrote it."""
+    """The error begins with the setting, and is written for the operator."""
     if way == "flag":
-        words = mistake(**{name: text})
+        words = error_for(**{name: text})
     else:
         environment.setenv(_PREFIX + name.upper(), text)
-        words = mistake()
+        words = error_for()
     assert words.startswith(name)
     assert len(words.splitlines()) == 1
 
 
-def test_all_mistakes_are_told_at_once() -> None:
-    """One line each; and the two files are required."""
+def test_all_errors_are_reported_at_once() -> None:
+    """Each error has a line; and the two files are required."""
     with pytest.raises(ConfigurationError) as caught:
         settings_of(_parser(["serve"]).parse_args(["serve", "--listen", "here"]))
     lines = str(caught.value).splitlines()
@@ -290,30 +290,32 @@ def test_all_mistakes_are_told_at_once() -> None:
     assert lines[0] == ("catalog: is required: give --catalog or DYNAMODB_PROCESSOR_CATALOG")
 
 
-def test_mistakes_are_told_without_the_validators_own_words() -> None:
-    """Each says what the setting must be; neither input nor value error is a word for operators."""
-    assert mistake(listen="here") == "listen: must be HOST:PORT, such as 127.0.0.1:50051"
-    assert mistake(unary_deadline="soon") == (
+def test_errors_are_reported_without_the_validators_own_words() -> None:
+    """Each error says the valid values, in an operator's words and not in pydantic's."""
+    assert error_for(listen="here") == "listen: must be HOST:PORT, such as 127.0.0.1:50051"
+    assert error_for(unary_deadline="soon") == (
         "unary_deadline: must be a number of seconds, such as 300, or a duration such as 300s, 5m"
     )
-    assert mistake(stream_max_lag="4s") == "stream_max_lag: must be 5 to 3600 seconds"
-    assert mistake(backend_attempts="11") == ("backend_attempts: must be less than or equal to 10")
-    assert mistake(endpoint_url="127.0.0.1:8000") == (
+    assert error_for(stream_max_lag="4s") == "stream_max_lag: must be 5 to 3600 seconds"
+    assert error_for(backend_attempts="11") == (
+        "backend_attempts: must be less than or equal to 10"
+    )
+    assert error_for(endpoint_url="127.0.0.1:8000") == (
         "endpoint_url: must be an HTTP URL, such as http://127.0.0.1:8000"
     )
-    assert mistake(log_format="xml") == "log_format: must be 'json' or 'console'"
-    assert mistake(rate_classes="{") == (
+    assert error_for(log_format="xml") == "log_format: must be 'json' or 'console'"
+    assert error_for(rate_classes="{") == (
         'rate_classes: must be JSON, such as {"default": {"calls_per_second": 1000}}'
     )
-    assert "rate_classes.default.calls_per_second: is required" in mistake(
+    assert "rate_classes.default.calls_per_second: is required" in error_for(
         rate_classes='{"default": {}}'
     )
     for name, text in (("single_replica", "perhaps"), ("rate_classes", "[]"), ("max_streams", "1")):
-        assert not {"Input", "input", "Value error"} & set(mistake(**{name: text}).split(" "))
+        assert not {"Input", "input", "Value error"} & set(error_for(**{name: text}).split(" "))
 
 
 def test_variables_that_name_no_setting_are_warned_of(environment: pytest.MonkeyPatch) -> None:
-    """With the setting that was probably meant; the demo's own variables are not for this one."""
+    """The warning suggests a setting; the demo's own variables belong to the demo."""
     environment.setenv(f"{_PREFIX}TOKEN_KEY", "a")
     environment.setenv(f"{_PREFIX}COLOUR", "red")
     environment.setenv(f"{_PREFIX}DEMO_REGION", "x")
@@ -334,7 +336,7 @@ def test_a_flag_with_an_old_name_is_refused_naming_the_new_one(old: str, new: st
     """The flag is refused with a value and without one."""
     flag = f"--{new.replace('_', '-')}"
     words = f"--{old.replace('_', '-')} was renamed: give {flag} instead"
-    assert mistake(**{old: GIVEN[new][0]}) == words
+    assert error_for(**{old: GIVEN[new][0]}) == words
     files = [f"--{name}={text}" for name, text in _FILES.items()]
     arguments = ["serve", *files, f"--{old.replace('_', '-')}"]
     with pytest.raises(ConfigurationError, match=f"^{words}$"):
@@ -349,13 +351,13 @@ def test_a_variable_with_an_old_name_is_refused_naming_the_new_one(
     variable = f"{_PREFIX}{old.upper()}"
     environment.setenv(variable, GIVEN[new][0])
     environment.setenv(f"{_PREFIX}{new.upper()}", GIVEN[new][0])
-    assert mistake() == f"{variable} was renamed: set {_PREFIX}{new.upper()} instead"
+    assert error_for() == f"{variable} was renamed: set {_PREFIX}{new.upper()} instead"
 
 
-def test_old_names_are_reported_with_other_mistakes(environment: pytest.MonkeyPatch) -> None:
-    """An operator mends everything in one go."""
+def test_old_names_are_reported_with_other_errors(environment: pytest.MonkeyPatch) -> None:
+    """An operator can correct everything at once."""
     environment.setenv(f"{_PREFIX}REDIS_LOST", "bypass")
-    lines = mistake(sole_replica="true", listen="here").splitlines()
+    lines = error_for(sole_replica="true", listen="here").splitlines()
     assert [line.split(maxsplit=1)[0] for line in lines] == [
         "--sole-replica",
         f"{_PREFIX}REDIS_LOST",
@@ -364,7 +366,7 @@ def test_old_names_are_reported_with_other_mistakes(environment: pytest.MonkeyPa
 
 
 def test_no_setting_has_an_old_name() -> None:
-    """A name that came back would be refused for ever."""
+    """A setting with a former name would always be refused."""
     assert not RENAMED.keys() & Settings.model_fields.keys()
     assert RENAMED.keys().isdisjoint(RENAMED.values())
     assert set(RENAMED.values()) <= Settings.model_fields.keys()
@@ -374,7 +376,7 @@ def test_no_setting_has_an_old_name() -> None:
 
 
 def test_token_keys_are_read_newest_first() -> None:
-    """With or without the padding of base64."""
+    """Keys are read with or without the padding of base64."""
     text = f"new:{_SECRET}=, old:{base64.urlsafe_b64encode(bytes(32)).decode()}"
     ring = Settings(catalog=Path("c"), keys=Path("k"), token_keys=SecretStr(text)).token_key_ring()
     assert [(key.key_id, key.secret) for key in ring] == [
@@ -384,13 +386,13 @@ def test_token_keys_are_read_newest_first() -> None:
 
 
 def test_a_shared_cache_needs_token_keys_that_others_have() -> None:
-    """Keys of one process's own would open nothing of another's."""
+    """With keys of its own, a process could not decrypt the pages of others."""
     with pytest.raises(ConfigurationError, match="redis_url: needs token_keys"):
         by_flags().shared_cache_keys()
 
 
 def test_shared_limits_need_somewhere_to_be_counted() -> None:
-    """Unless each replica counts for itself, as it does by default."""
+    """Only shared limits need Redis; by default each replica counts for itself."""
     assert by_flags().shared_limits_url() is None
     with pytest.raises(ConfigurationError, match="rate_limit_store: redis needs redis_url"):
         by_flags(rate_limit_store="redis").shared_limits_url()
@@ -406,15 +408,15 @@ def test_shared_limits_need_somewhere_to_be_counted() -> None:
 @pytest.mark.parametrize(
     "url", ["localhost", "http://:hush@localhost", "redis://:hush@localhost:x"]
 )
-def test_a_redis_url_that_is_none_is_refused_without_telling_it(url: str) -> None:
-    """It may hold a password."""
+def test_an_invalid_redis_url_is_refused_without_showing_it(url: str) -> None:
+    """A Redis URL may contain a password, so the error does not show it."""
     with pytest.raises(ConfigurationError, match=r"^redis_url: must be redis:") as refused:
         RedisStore(url, 0.1, "p:", 10.0)
     assert "hush" not in str(refused.value)
 
 
 def test_without_token_keys_a_process_has_its_own() -> None:
-    """A new one each time, so that tokens do not outlive the process by accident."""
+    """The keys are new each time, so that tokens do not outlive the process by accident."""
     settings = by_flags()
     (one,), (other,) = settings.token_key_ring(), settings.token_key_ring()
     assert len(one.secret) == 32
@@ -439,24 +441,24 @@ def test_without_token_keys_a_process_has_its_own() -> None:
     ],
 )
 def test_bad_token_keys_are_refused_without_showing_them(text: str, words: str) -> None:
-    """The entry is told by its number."""
-    told = key_mistake(text)
-    assert told.startswith("token_keys: ")
-    assert words in told
-    assert _SECRET[:10] not in told
+    """The error names the entry by its number."""
+    shown = key_error_for(text)
+    assert shown.startswith("token_keys: ")
+    assert words in shown
+    assert _SECRET[:10] not in shown
 
 
 def test_secrets_do_not_show_in_errors_or_in_print(environment: pytest.MonkeyPatch) -> None:
-    """Wherever settings are printed."""
+    """Secrets are masked wherever settings are printed."""
     environment.setenv(f"{_PREFIX}TOKEN_KEYS", f"a:{_SECRET}")
     settings = by_flags()
     assert _SECRET not in repr(settings)
     assert _SECRET not in str(settings.model_dump())
-    assert _SECRET not in mistake(listen="here")
+    assert _SECRET not in error_for(listen="here")
 
 
 def test_the_client_of_dynamodb_gets_its_settings() -> None:
-    """With a connection for each read that admission lets in."""
+    """The client has a connection for each read that admission allows."""
     given = {name: text for name, (text, _) in GIVEN.items() if name not in _SECRETS}
     assert by_flags(**given).client_settings() == ClientSettings(
         endpoint_url="http://127.0.0.1:8000",
@@ -487,7 +489,7 @@ def test_the_client_of_dynamodb_gets_its_settings() -> None:
 def test_the_region_comes_from_several_places(
     variables: dict[str, str], region: str | None, environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The setting, then what other SDKs read, then what botocore does."""
+    """The setting is first, then the variables of other SDKs, then botocore's own sources."""
     environment.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
         environment.delenv(name, raising=False)
@@ -505,10 +507,10 @@ def test_the_region_comes_from_several_places(
         ("AWS_PROFILE", "nobody", "AWS configuration: The config profile (nobody) could not be"),
     ],
 )
-def test_what_is_wrong_with_aws_is_told_at_the_start(
+def test_errors_of_the_aws_setup_are_reported_at_the_start(
     variable: str, value: str, words: str, environment: pytest.MonkeyPatch
 ) -> None:
-    """As a sentence."""
+    """The error is a sentence."""
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         environment.delenv(name, raising=False)
     environment.setenv(variable, value)
