@@ -128,7 +128,7 @@ class Settings(CacheSettings, DynamoDBSettings, ServingSettings):
     def catalog_context(self) -> dict[str, object]:
         """Return the context that a catalog is validated with, beside its own rules."""
         return {
-            "may_follow": self.single_replica or self.redis_url is not None,
+            "may_consume_streams": self.single_replica or self.redis_url is not None,
             "has_region": self.effective_region() is not None,
         }
 

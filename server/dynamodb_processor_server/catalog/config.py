@@ -168,13 +168,13 @@ class TableOptions(StrictModel):
 
     @field_validator("invalidate_from_stream")
     @classmethod
-    def _has_shared_invalidations(cls, follows: bool, info: ValidationInfo) -> bool:
-        if follows and info.context is not None and not info.context.get("may_follow"):
+    def _has_shared_invalidations(cls, consumes: bool, info: ValidationInfo) -> bool:
+        if consumes and info.context is not None and not info.context.get("may_consume_streams"):
             raise validation_error(
-                "needs the setting redis_url, or single_replica: replicas that share nothing could "
-                "not be told by the one which follows the stream"
+                "needs the setting redis_url, or single_replica: without Redis, other replicas do "
+                "not get the invalidations of the one that consumes the stream"
             )
-        return follows
+        return consumes
 
     @property
     def view(self) -> LogicalView:

@@ -267,8 +267,8 @@ def test_a_table_without_any_region_is_refused_with_the_remedy(text: str, issue:
     """A table needs a region if neither the settings nor AWS's variables have one."""
     document = ConfigDocument(Path("catalog.yaml"), text.encode())
     with pytest.raises(ConfigFileError) as caught:
-        document.parse(CatalogConfig, {"may_follow": True, "has_region": False})
+        document.parse(CatalogConfig, {"may_consume_streams": True, "has_region": False})
     assert issue in str(caught.value)
     assert "set --region, AWS_REGION or AWS_DEFAULT_REGION" in str(caught.value)
     named = ConfigDocument(Path("catalog.yaml"), b"tables: {events: {region: eu-west-1}}")
-    named.parse(CatalogConfig, {"may_follow": True, "has_region": False})
+    named.parse(CatalogConfig, {"may_consume_streams": True, "has_region": False})

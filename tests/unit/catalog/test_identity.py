@@ -35,5 +35,5 @@ def test_without_an_id_the_time_of_creation_counts(created: object) -> None:
 
 
 def test_a_description_may_have_neither() -> None:
-    """Then the identity is made of endpoint, region and name."""
+    """The identity then has only the endpoint, the region and the name."""
     assert identity_of({"TableName": "t"}, "", "r") == TableIdentity("t", "", "r")

@@ -276,7 +276,7 @@ def test_several_paths_in_one(path: str) -> None:
 
 
 def test_a_parameter_that_is_not_used_is_an_error() -> None:
-    """As in DynamoDB: it may have been meant as a restriction."""
+    """DynamoDB refuses it too, because it may have been meant as a restriction."""
     with pytest.raises(ExpressionError, match=r"^:x, :y is given but not used$"):
         parse("a = :z", x=ONE.value, y=ONE.value, z=ONE.value)
 

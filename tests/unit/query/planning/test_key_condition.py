@@ -190,7 +190,7 @@ def test_partitions_of_several_attributes_are_all_combinations() -> None:
     ],
 )
 def test_a_key_is_complete_when_every_attribute_has_one_value(text: str, complete: bool) -> None:
-    """Then it names at most one item of the base table."""
+    """A complete key names at most one item of the base table."""
     assert key_condition_of(text).complete is complete
 
 

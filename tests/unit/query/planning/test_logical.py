@@ -136,7 +136,7 @@ def test_a_missing_time_compares_with_none(form: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "stored_text"),
     [
         ("at > '2026-01-01'", "at > '2026-01-01T00:00:00Z'"),
         ("at > '2026-01-01T02:00:00+02:00'", "at > '2026-01-01T00:00:00Z'"),
@@ -165,14 +165,14 @@ def test_a_missing_time_compares_with_none(form: str, text: str) -> None:
         ("x = '2026-01-01'", "x = '2026-01-01'"),
     ],
 )
-def test_times_are_converted_to_their_stored_form(text: str, said: str | None) -> None:
+def test_times_are_converted_to_their_stored_form(text: str, stored_text: str | None) -> None:
     """Rounding changes no result; None means that forms differ and the condition is refused."""
     timestamps = {"at": "iso8601", "seen": "epoch_seconds"}
-    if said is None:
+    if stored_text is None:
         with pytest.raises(ExpressionError, match="do not store times alike"):
             translated(text, timestamps=timestamps)
         return
-    assert translated(text, timestamps=timestamps) == condition_of(said)
+    assert translated(text, timestamps=timestamps) == condition_of(stored_text)
 
 
 @pytest.mark.parametrize(

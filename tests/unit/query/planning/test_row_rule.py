@@ -226,8 +226,8 @@ def test_as_a_filter_any_path_may_be_read() -> None:
     assert refusal("", "owner = 'me'", as_filter=True).reason == "SCAN_NOT_ALLOWED"
 
 
-def test_as_a_filter_too_a_key_condition_is_taken_where_it_narrows_most() -> None:
-    """Then nothing needs to be hidden."""
+def test_a_filter_rule_prefers_the_key_condition_that_narrows_most() -> None:
+    """Such a read skips no hidden item, so its cost is not hidden."""
     assert not plan("at > 5", as_filter=True).hides_cost
 
 
