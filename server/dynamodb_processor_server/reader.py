@@ -1,10 +1,11 @@
-"""The Reader port: what everything above reading is written in.
+"""The reader port, in terms of which everything above a read is written.
 
-A Reader gives pages of a planned query. `DynamoDBReader` reads them; wrappers of the same port add
-caching and resilience. One contract suite (`tests/contract/`) runs against every implementation.
+A `PageReader` returns one page for a `PageRead`. `DynamoDBReader` reads it from DynamoDB; the other
+readers wrap the next one and add a cache, single flight or admission. One contract suite
+(`tests/contract/`) runs against every implementation.
 
-What is made for each call is a named tuple: as immutable as a frozen dataclass, and made in a third
-of its time.
+Values that are made for each call are named tuples: as immutable as a frozen dataclass, and made in
+a third of the time.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, Protocol
 
+from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.plan import Plan, ResultProjection
 from dynamodb_processor_server.query.planning.row_rule import RowRule
+from dynamodb_processor_server.snapshot import GenerationSnapshot
 
 #: Where a page begins: opaque bytes of `cursor`; empty means from the start.
 Cursor = bytes
@@ -61,7 +64,7 @@ class CacheStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CachePolicy:
-    """Which cached pages are welcome. `max_staleness` is in seconds."""
+    """The cached pages that a caller accepts: none older than `max_staleness` seconds."""
 
     mode: CacheMode = CacheMode.DEFAULT
     max_staleness: float | None = None
@@ -72,7 +75,7 @@ DEFAULT_CACHE_POLICY = CachePolicy()
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What reading took of DynamoDB. `backend_time` is in seconds."""
+    """The use of DynamoDB by a read. `backend_time` is in seconds."""
 
     items_scanned: int = 0
     read_units: float = 0.0
@@ -95,7 +98,7 @@ NO_USAGE = Usage()
 
 @dataclass(frozen=True, slots=True)
 class PageContent:
-    """What a page holds, whoever asked for it.
+    """The content of a page, the same for every caller.
 
     `items` is the wire form of `repeated Item items = 1`, ready to be put in front of the rest of
     a response. `next` is None when nothing follows. `read_at` is when the read began, in seconds
@@ -111,6 +114,32 @@ class PageContent:
     valid_until: float | None = None
 
 
+class BufferedItems(Protocol):
+    """Items that a reader has read and not delivered, with their places in the query."""
+
+    @property
+    def read_at(self) -> float | None:
+        """When the oldest of them was read, in seconds since the epoch; None if there are none."""
+        ...
+
+
+@dataclass(slots=True)
+class ReadAhead:
+    """Items that were read beyond a page, with which the next page of the same call can begin.
+
+    They follow `cursor`, and were read under `snapshot`, which is None outside the cache.
+    """
+
+    cursor: Cursor
+    items: BufferedItems | None
+    snapshot: GenerationSnapshot | None = None
+
+    def take(self, cursor: Cursor) -> BufferedItems | None:
+        """Return the items to the first page that asks, if that begins at their cursor."""
+        items, self.items = self.items, None
+        return items if cursor == self.cursor else None
+
+
 class Page(NamedTuple):
     """A page as one caller gets it. `age` and `expires_in` are in seconds."""
 
@@ -119,98 +148,135 @@ class Page(NamedTuple):
     status: CacheStatus = CacheStatus.BYPASSED
     age: float = 0.0
     expires_in: float | None = None
+    read_ahead: ReadAhead | None = None
 
 
 @dataclass(slots=True)
 class PartialRead:
-    """How far a read under way has come, for those who may not be able to wait for its end.
+    """The progress of a read under way, for callers that cannot wait for its end.
 
-    `partial_page` returns what has been read so far as a page that ends with TIME_BUDGET; it is
-    None until there is something to show. `stop_requested` asks the read to end so at its next
-    chance.
+    `partial_page` returns the items read so far as a page that ends with TIME_BUDGET; it is None
+    until there are any. `stop_requested` asks the read to end with such a page as soon as it can.
     """
 
     partial_page: Callable[[], Page] | None = None
     stop_requested: bool = False
 
 
-@dataclass(slots=True)
-class ReadAheadBuffer:
-    """What one call has read beyond its last page, for its next page to begin with.
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The bounds that a caller sets to one call or page; None means no limit.
 
-    `fetched` is the reader's own; it stands for what follows `cursor`. `snapshot` is the
-    cache's own, and says what was in force when that was read.
+    `max_duration` is in seconds.
     """
 
-    cursor: Cursor | None = None
-    fetched: object = None
-    snapshot: object = None
+    max_scanned_items: int | None = None
+    max_read_units: float | None = None
+    max_duration: float | None = None
 
-    def move_from(self, other: ReadAheadBuffer) -> None:
-        """Become what `other` is, and leave it empty."""
-        self.cursor, self.fetched, self.snapshot = (
-            other.cursor,
-            other.fetched,
-            other.snapshot,
+    @property
+    def meters_reads(self) -> bool:
+        """Whether it bounds items or read units, and not only the time."""
+        return self.max_scanned_items is not None or self.max_read_units is not None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether a page may end early for a reason that is this caller's alone."""
+        return self.max_duration is not None or self.meters_reads
+
+    def spent_by(self, usage: Usage) -> PageEnd | None:
+        """Return the bound that a use has reached, None if there is some left of each."""
+        scanned, units = self.max_scanned_items, self.max_read_units
+        if scanned is not None and usage.items_scanned >= scanned:
+            return PageEnd.SCAN_BUDGET
+        if units is not None and usage.read_units >= units:
+            return PageEnd.READ_UNIT_BUDGET
+        return None
+
+    def after(self, usage: Usage) -> Budget:
+        """Return the part of the budget that a use leaves; the duration stays as it is."""
+        scanned, units = self.max_scanned_items, self.max_read_units
+        return Budget(
+            None if scanned is None else scanned - usage.items_scanned,
+            None if units is None else units - usage.read_units,
+            self.max_duration,
         )
-        other.cursor = other.fetched = other.snapshot = None
+
+
+NO_BUDGET = Budget()
 
 
 class ReadOptions(NamedTuple):
-    """How much one page may hold and take.
+    """The size of one page, and the time and budget for reading it.
 
-    `soft_deadline` and `hard_deadline` are times of the event loop's clock. After `soft_deadline` a
-    read ends at its next chance with what it has; at `hard_deadline` it ends at once, and fails if
-    it has nothing. The budgets are the caller's own; None means no limit.
+    Deadlines are times of the event loop's clock. After `soft_deadline` a read ends as soon as it
+    can with the items it has; at `hard_deadline` it ends at once, and fails if it has none.
+    `reads_on` says that the call goes on with the next page, which can use items read beyond this
+    one.
     """
 
     page_size: int
     soft_deadline: float
     hard_deadline: float
-    max_scanned_items: int | None = None
-    max_read_units: float | None = None
-    has_duration: bool = False
+    budget: Budget = NO_BUDGET
     cache: CachePolicy = DEFAULT_CACHE_POLICY
+    reads_on: bool = False
+
+
+class Caller(NamedTuple):
+    """The principal for whom a page is read, who is admitted and charged.
+
+    `deadline` is the end of its call, a time of the event loop's clock. A read that several calls
+    share is that of the call that started it.
+    """
+
+    principal: Principal
+    deadline: float
+
+
+class PageRead(NamedTuple):
+    """One page to read: the page of `plan` that begins at `cursor`.
+
+    Each reader adds to it for the next one. The cache adds `snapshot`, the generations under which
+    the read began, and `progress` where callers may share the read. `read_ahead` are the items that
+    the same call read beyond its last page; the pager keeps them from page to page.
+    """
+
+    plan: Plan
+    cursor: Cursor
+    options: ReadOptions
+    caller: Caller
+    snapshot: GenerationSnapshot | None = None
+    read_ahead: ReadAhead | None = None
     progress: PartialRead | None = None
-    surplus: ReadAheadBuffer | None = None
 
     def should_stop(self, now: float) -> bool:
-        """Whether a read that has something to show is to end with it."""
-        return now >= self.soft_deadline or (
+        """Return whether a read that has items is to end with them."""
+        return now >= self.options.soft_deadline or (
             self.progress is not None and self.progress.stop_requested
         )
-
-    @property
-    def meters_reads(self) -> bool:
-        """Whether what is read is bounded, and not only the time."""
-        return self.max_scanned_items is not None or self.max_read_units is not None
-
-    @property
-    def budgeted(self) -> bool:
-        """Whether the page may end early for reasons that are this caller's alone."""
-        return self.has_duration or self.meters_reads
 
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """How many items there are; as many or more if it is not `exact`."""
+    """The number of items of a query; that number or more if it is not `exact`."""
 
     value: int
     exact: bool
 
 
 def total_of(counted: int, bound: int, *, exhausted: bool) -> Total:
-    """Return what a count up to `bound` (0 for none) says; answers may bring more than that."""
+    """Return the total of a count up to `bound` (0 for none), which a last answer may exceed."""
     over = 0 < bound < counted
     return Total(bound if over else counted, exhausted and not over)
 
 
 @dataclass(frozen=True, slots=True)
 class BatchGetRequest:
-    """Primary keys to get of one table, in wire form, distinct; and what to ask for of each item.
+    """Items to get from one table, by distinct primary keys in wire form.
 
-    `request` holds BatchGetItem's parameters for the table besides the keys. What `rule` hides is
-    found to be missing.
+    `request` holds BatchGetItem's parameters for the table besides the keys. An item that `rule`
+    hides counts as missing.
     """
 
     table: Table
@@ -223,9 +289,9 @@ class BatchGetRequest:
 
 @dataclass(frozen=True, slots=True)
 class BatchGetResult:
-    """What became of a lookup: for each key, in order, its item, or None where there is none.
+    """The items of a batch by the place of their key, None for an item that does not exist.
 
-    A key that is left out of `items` was not read in time. `read_at` is in seconds since the epoch.
+    A key that is absent from `items` was not read in time. `read_at` is in seconds since the epoch.
     """
 
     items: Mapping[int, WireItem | None]
@@ -236,8 +302,10 @@ class BatchGetResult:
 class ItemReader(Protocol):
     """Gets items by their primary keys."""
 
-    async def get_items(self, lookup: BatchGetRequest, limits: ReadOptions) -> BatchGetResult:
-        """Return what could be read within `limits`.
+    async def get_items(
+        self, request: BatchGetRequest, options: ReadOptions, caller: Caller
+    ) -> BatchGetResult:
+        """Return the items that could be read within the deadlines and the budget.
 
         Raises BackendUnavailable, DeadlineExceeded (with nothing to show) and TableNotFound.
         """
@@ -245,10 +313,10 @@ class ItemReader(Protocol):
 
 
 class PageReader(Protocol):
-    """Gives pages."""
+    """Reads pages."""
 
-    async def read_page(self, plan: Plan, at: Cursor, limits: ReadOptions) -> Page:
-        """Return the page that begins at `at`.
+    async def read_page(self, request: PageRead) -> Page:
+        """Return the page that begins at the request's cursor.
 
         Raises BackendUnavailable, DeadlineExceeded (with nothing to show), PreconditionFailed
         (index gone; not cached) and TableNotFound.

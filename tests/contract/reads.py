@@ -1,8 +1,7 @@
-"""Plans, read options and complete reads for the contract tests of a Reader."""
+"""Plans of the contract tests' table, requests for its pages, and whole traversals."""
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from typing import Any
 
@@ -11,8 +10,9 @@ from dynamodb_processor_server.query.expression.parser import parse_expression, 
 from dynamodb_processor_server.query.expression.values import Value
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.query.planning.planner import plan_query
-from dynamodb_processor_server.reader import START, Cursor, Page, PageReader, ReadOptions
+from dynamodb_processor_server.reader import START, Cursor, Page, PageRead, PageReader, ReadAhead
 from tests.contract.stores import Store
+from tests.support import reads
 from tests.support.fake_reader import items_of
 from tests.support.oracle import canonical_item
 
@@ -27,21 +27,22 @@ def plan_for(
     return plan_query(query, store.table)
 
 
-def make_limits(page_size: int = 100, **fields: Any) -> ReadOptions:
-    """Return read options with a deadline in half a minute."""
-    until = asyncio.get_running_loop().time() + 30.0
-    return ReadOptions(page_size, until, until)._replace(**fields)
+def make_read(plan: Plan, cursor: Cursor = START, page_size: int = 100, **fields: Any) -> PageRead:
+    """Return the request for a page; `fields` are those of `tests.support.reads.make_read`."""
+    return reads.make_read(plan, cursor, page_size, **fields)
 
 
 async def read_all(
-    reader: PageReader, plan: Plan, page_size: int, at: Cursor = START, **fields: Any
+    reader: PageReader, plan: Plan, page_size: int, cursor: Cursor = START, **fields: Any
 ) -> list[Page]:
-    """Return every page from a cursor on."""
+    """Return every page from a cursor on; with `reads_on`, as those of one call."""
     pages: list[Page] = []
-    following: Cursor | None = at
+    following: Cursor | None = cursor
+    read_ahead: ReadAhead | None = None
     while following is not None:
-        pages.append(await reader.read_page(plan, following, make_limits(page_size, **fields)))
-        following = pages[-1].content.next
+        request = make_read(plan, following, page_size, read_ahead=read_ahead, **fields)
+        pages.append(await reader.read_page(request))
+        following, read_ahead = pages[-1].content.next, pages[-1].read_ahead
         assert len(pages) < 500, "a traversal that never ends"
     return pages
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.page_store import PageStore
-from dynamodb_processor_server.cache.reader import CachingReader
+from dynamodb_processor_server.cache.reader import cached_reader
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.dynamodb.backend import Backend
 from dynamodb_processor_server.dynamodb.reader import DynamoDBReader
 from dynamodb_processor_server.limits.admission import Admission
-from dynamodb_processor_server.limits.admission_reader import AdmissionGate, AdmissionReader, Caller
+from dynamodb_processor_server.limits.admission_reader import AdmissionReader
 from dynamodb_processor_server.reader import PageReader
 from tests.contract.readings import SCHEMA, make_items
 from tests.support.dynamodb import put_items
@@ -76,9 +76,8 @@ class DynamoDBStore(Store):
         if not self._cached:
             return reader
         store = PageStore(10_000_000, time.time)
-        admittance = AdmissionGate(Admission(100, 0), lambda: Caller("tester", None))
-        admitted = AdmissionReader(reader, admittance)
-        return CachingReader(admitted, store, Generations(), read_timeout=20.0)
+        admitted = AdmissionReader(reader, Admission(100, 0))
+        return cached_reader(admitted, store, Generations(), read_timeout=20.0)
 
     def put(self, item: dict[str, Any]) -> None:
         """Write an item."""

@@ -7,7 +7,7 @@ import pytest
 from dynamodb_processor_server.query.planning.plan import Operation
 from dynamodb_processor_server.reader import NO_PAGE_LIMIT, START, PageEnd
 from tests.contract.readings import FAN_OUTS, QUERIES, expected, make_items
-from tests.contract.reads import make_limits, plan_for, read_all
+from tests.contract.reads import make_read, plan_for, read_all
 from tests.contract.stores import Store
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -49,12 +49,12 @@ async def test_counting_everything_is_a_scan(store: Store) -> None:
     """Everything is counted by a scan where the catalog allows scans."""
     plan = plan_for(store, None, counts=True)
     assert plan.operation is Operation.SCAN
-    page = await store.reader().read_page(plan, START, make_limits(NO_PAGE_LIMIT))
+    page = await store.reader().read_page(make_read(plan, START, NO_PAGE_LIMIT))
     assert (page.content.count, page.content.next) == (100, None)
 
 
 async def test_an_impossible_condition_is_counted_without_a_read(store: Store) -> None:
     """A condition that no item can meet counts zero without a request."""
     plan = plan_for(store, "device = 'd1' AND at > 3 AND at < 2", counts=True)
-    page = await store.reader().read_page(plan, START, make_limits(NO_PAGE_LIMIT))
+    page = await store.reader().read_page(make_read(plan, START, NO_PAGE_LIMIT))
     assert (page.content.count, page.content.next, page.usage.backend_calls) == (0, None, 0)

@@ -25,11 +25,12 @@ from dynamodb_processor_server.query.expression.ast import Query
 from dynamodb_processor_server.query.expression.parser import parse_expression, parse_path
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.query.planning.planner import plan_query
-from dynamodb_processor_server.reader import START, Page, ReadOptions
+from dynamodb_processor_server.reader import START, Page
 from tests.contract.readings import SCHEMA
 from tests.support.datasets import Schema
 from tests.support.dynamodb import CREDENTIALS, REGION, create_table
 from tests.support.fake_reader import items_of
+from tests.support.reads import make_read
 from tests.unit.query.tables import make_schema, make_table
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -58,12 +59,6 @@ ITEMS: Final[list[dict[str, Any]]] = [
 ]
 
 
-def make_limits() -> ReadOptions:
-    """Return read options with a deadline in half a minute."""
-    until = asyncio.get_running_loop().time() + 30.0
-    return ReadOptions(100, until, until)
-
-
 def plan_for(text: str, schema: Schema = SCHEMA, **fields: Any) -> Plan:
     """Return the plan of a query as the planner makes it of a table that exists."""
     query = Query(schema.table, parse_expression(text, {}), **fields)
@@ -72,7 +67,7 @@ def plan_for(text: str, schema: Schema = SCHEMA, **fields: Any) -> Plan:
 
 async def read(backend: Backend, plan: Plan) -> Page:
     """Read one page."""
-    return await DynamoDBReader(backend, 1_000_000).read_page(plan, START, make_limits())
+    return await DynamoDBReader(backend, 1_000_000).read_page(make_read(plan, START, 100))
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from dynamodb_processor_server.query.expression.values import parse_number
 from dynamodb_processor_server.query.planning.request_builder import build_batch
 from dynamodb_processor_server.reader import BatchGetRequest
 from tests.contract.facts import Ground, MakeGround, values
-from tests.contract.reads import make_limits
 from tests.support.datasets import Index, Schema
+from tests.support.reads import CALLER, make_options
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -263,7 +263,7 @@ async def test_a_batch_has_at_most_100_keys_and_none_twice(ground: Ground) -> No
     assert len(batch(*keys[:100])["Responses"][ground.schema.table]) == 5
     request, shape = build_batch((), ground.table)
     lookup = BatchGetRequest(ground.table, tuple(keys[99:1:-1]), request, shape, consistent=False)
-    found = await DynamoDBItemReader(ground.backend).get_items(lookup, make_limits())
+    found = await DynamoDBItemReader(ground.backend).get_items(lookup, make_options(), CALLER)
     assert sorted(index for index, item in found.items.items() if item) == [95, 96, 97]
     assert len(found.items) == 98
 
@@ -281,7 +281,7 @@ async def test_a_batch_answers_with_at_most_16_megabytes(make_ground: MakeGround
     assert 0 < len(found) < 45 == len(found) + len(left)
     request, shape = build_batch((), ground.table)
     lookup = BatchGetRequest(ground.table, keys, request, shape, consistent=False)
-    complete = await DynamoDBItemReader(ground.backend).get_items(lookup, make_limits())
+    complete = await DynamoDBItemReader(ground.backend).get_items(lookup, make_options(), CALLER)
     assert all(complete.items[index] == item for index, item in enumerate(items))
     ground.client.delete_table(TableName=BULK.table)
 

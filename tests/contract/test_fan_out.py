@@ -9,9 +9,9 @@ from typing import Any, Final
 import pytest
 
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
-from dynamodb_processor_server.reader import START, PageEnd, ReadAheadBuffer
+from dynamodb_processor_server.reader import START, PageEnd
 from tests.contract.readings import FAN_OUTS, make_items, projected
-from tests.contract.reads import counted, joined, make_limits, plan_for, read_all
+from tests.contract.reads import counted, joined, make_read, plan_for, read_all
 from tests.contract.stores import Store
 from tests.support.fake_reader import items_of
 from tests.support.oracle import canonical_item, sort_value
@@ -93,7 +93,7 @@ async def test_one_call_gets_the_same_pages_and_reads_each_item_once(
     """Items left over from a page begin the next page."""
     plan = plan_of(store, text)
     alone = await read_all(store.reader(), plan, 3)
-    together = await read_all(store.reader(), plan, 3, surplus=ReadAheadBuffer())
+    together = await read_all(store.reader(), plan, 3, reads_on=True)
     assert joined(together) == joined(alone)
     assert all(page.content.count == 3 for page in together[:-1])
     whole = await read_all(store.reader(), plan, 100)
@@ -104,11 +104,13 @@ async def test_one_call_gets_the_same_pages_and_reads_each_item_once(
 async def test_left_over_items_serve_no_other_cursor(store: Store) -> None:
     """A call that continues from another cursor gets the items that follow that cursor."""
     plan = plan_of(store, next(iter(FAN_OUTS)))
-    surplus, reader = ReadAheadBuffer(), store.reader()
-    first = await reader.read_page(plan, START, make_limits(4, surplus=surplus))
-    again = await reader.read_page(plan, START, make_limits(5, surplus=surplus))
+    reader = store.reader()
+    first = await reader.read_page(make_read(plan, START, 4, reads_on=True))
+    again = await reader.read_page(
+        make_read(plan, START, 5, reads_on=True, read_ahead=first.read_ahead)
+    )
     assert items_of(again)[:4] == items_of(first)
-    rest = await read_all(reader, plan, 6, again.content.next or b"", surplus=surplus)
+    rest = await read_all(reader, plan, 6, again.content.next or b"", reads_on=True)
     assert items_of(again) + joined(rest) == await merged(store, plan)
 
 
@@ -131,7 +133,7 @@ async def test_the_scan_budget_bounds_each_page(store: Store, text: str, most: i
     [
         {"max_scanned_items": 1},
         {"max_read_units": 0.01},
-        {"soft_deadline": 0.0, "has_duration": True},
+        {"soft_deadline": 0.0, "max_duration": 60.0},
     ],
     ids=lambda limits: next(iter(limits)),
 )
@@ -172,7 +174,7 @@ async def test_a_full_key_gets_its_item(
     """The item is returned if it exists and matches the rest of the condition; nothing follows."""
     plan = plan_for(store, text, consistent=consistent)
     assert plan.operation is Operation.GET
-    page = await store.reader().read_page(plan, START, make_limits(5))
+    page = await store.reader().read_page(make_read(plan, START, 5))
     assert counted(items_of(page)) == counted(make_items()[:1] * found)
     assert (page.content.next, page.content.end) == (None, PageEnd.EXHAUSTED)
     assert page.usage.backend_calls == 1
@@ -183,7 +185,7 @@ async def test_a_get_returns_only_requested_attributes(store: Store) -> None:
     """Attributes that only the service needed are left out."""
     text = "device = 'd1' AND at = -10 AND doc.list[0] = 1"
     plan = plan_for(store, text, projection=("doc.n", "note"))
-    page = await store.reader().read_page(plan, START, make_limits())
+    page = await store.reader().read_page(make_read(plan))
     assert items_of(page) == [{"doc": {"M": {"n": {"N": "0"}}}, "note": {"S": ""}}]
 
 
@@ -199,7 +201,7 @@ async def test_impossible_partitions_are_not_read(store: Store, text: str) -> No
     """The answer of impossible partitions is empty and costs nothing."""
     plan = plan_for(store, text)
     assert plan.operation is Operation.NOTHING
-    page = await store.reader().read_page(plan, START, make_limits())
+    page = await store.reader().read_page(make_read(plan))
     assert (page.content.items, page.content.next) == (b"", None)
     assert page.usage.backend_calls == 0
 

@@ -8,9 +8,9 @@ from typing import Any, Final
 import pytest
 
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
-from dynamodb_processor_server.reader import START, PageEnd, ReadAheadBuffer
+from dynamodb_processor_server.reader import PageEnd
 from tests.contract.readings import HYDRATED, make_items
-from tests.contract.reads import counted, joined, make_limits, plan_for, read_all
+from tests.contract.reads import counted, joined, make_read, plan_for, read_all
 from tests.contract.stores import Store
 from tests.support.fake_reader import items_of
 from tests.support.oracle import canonical_item, sort_value
@@ -74,7 +74,7 @@ async def test_one_call_gets_the_same_pages(store: Store, text: str) -> None:
     """Items left over from a page begin the next page, and are evaluated once."""
     plan = plan_of(store, text)
     alone = await read_all(store.reader(), plan, 3)
-    together = await read_all(store.reader(), plan, 3, surplus=ReadAheadBuffer())
+    together = await read_all(store.reader(), plan, 3, reads_on=True)
     assert joined(together) == joined(alone)
     whole = await read_all(store.reader(), plan, 100)
     evaluated = sum(page.usage.items_scanned for page in whole)
@@ -89,7 +89,7 @@ async def test_one_call_gets_the_same_pages(store: Store, text: str) -> None:
         {"max_scanned_items": 9},
         {"max_read_units": 0.01},
         {"max_read_units": 2.0},
-        {"soft_deadline": 0.0, "has_duration": True},
+        {"soft_deadline": 0.0, "max_duration": 60.0},
     ],
     ids=str,
 )
@@ -168,8 +168,6 @@ async def test_a_single_large_item_makes_progress(store: Store) -> None:
 
 async def test_an_answer_without_items_gets_nothing(store: Store) -> None:
     """An empty answer is final, and no item is read from the table."""
-    page = await store.reader().read_page(
-        plan_of(store, "site = 'moon' AND floor = 1"), START, make_limits()
-    )
+    page = await store.reader().read_page(make_read(plan_of(store, "site = 'moon' AND floor = 1")))
     assert (page.content.items, page.content.next) == (b"", None)
     assert page.usage.backend_calls == 1

@@ -16,7 +16,7 @@ from dynamodb_processor_server.errors import DeadlineExceeded
 from dynamodb_processor_server.query.planning.plan import Operation
 from dynamodb_processor_server.reader import START, PageEnd
 from tests.contract.readings import QUERIES, expected, make_items, meets, projected
-from tests.contract.reads import counted, joined, make_limits, plan_for, read_all
+from tests.contract.reads import counted, joined, make_read, plan_for, read_all
 from tests.contract.stores import Store
 from tests.support.fake_reader import items_of
 from tests.support.oracle import canonical, canonical_item
@@ -79,9 +79,7 @@ async def test_scans_return_everything(store: Store) -> None:
 
 async def test_an_empty_answer_is_one_page(store: Store) -> None:
     """An empty answer is one final page."""
-    page = await store.reader().read_page(
-        plan_for(store, "device = 'nobody'"), START, make_limits()
-    )
+    page = await store.reader().read_page(make_read(plan_for(store, "device = 'nobody'")))
     assert (page.content.items, page.content.count) == (b"", 0)
     assert page.content.end is PageEnd.EXHAUSTED
     assert page.content.next is None
@@ -91,7 +89,7 @@ async def test_a_contradiction_is_not_read(store: Store) -> None:
     """A contradictory condition costs nothing."""
     plan = plan_for(store, "device = 'd1' AND at > 5 AND at < 5")
     assert plan.operation is Operation.NOTHING
-    page = await store.reader().read_page(plan, START, make_limits())
+    page = await store.reader().read_page(make_read(plan))
     assert page.content.end is PageEnd.EXHAUSTED
     assert page.content.next is None
     assert page.usage.backend_calls == 0
@@ -127,7 +125,7 @@ async def test_the_read_unit_budget_bounds_each_page(store: Store) -> None:
 async def test_a_late_page_ends_with_its_progress(store: Store) -> None:
     """Past its soft deadline a page ends as soon as it has made progress."""
     plan = plan_for(store, QUERIES[3])
-    pages = await read_all(store.reader(), plan, 5, soft_deadline=0.0, has_duration=True)
+    pages = await read_all(store.reader(), plan, 5, soft_deadline=0.0, max_duration=60.0)
     assert PageEnd.TIME_BUDGET in {page.content.end for page in pages}
     assert len({page.content.next for page in pages}) == len(pages)
     assert counted(joined(pages)) == expected(QUERIES[3])
@@ -138,7 +136,7 @@ async def test_a_deadline_that_has_passed_is_an_error(store: Store) -> None:
     loop = asyncio.get_running_loop()
     with pytest.raises(DeadlineExceeded):
         await store.reader().read_page(
-            plan_for(store, QUERIES[0]), START, make_limits(hard_deadline=loop.time() - 1.0)
+            make_read(plan_for(store, QUERIES[0]), hard_deadline=loop.time() - 1.0)
         )
 
 
@@ -172,9 +170,7 @@ async def test_only_requested_attributes_are_returned(store: Store) -> None:
 
 async def test_consistent_reads_are_answered(store: Store) -> None:
     """A consistent read returns the same items at twice the cost."""
-    strong = await store.reader().read_page(
-        plan_for(store, QUERIES[0], consistent=True), START, make_limits()
-    )
+    strong = await store.reader().read_page(make_read(plan_for(store, QUERIES[0], consistent=True)))
     assert counted(items_of(strong)) == expected(QUERIES[0])
 
 
@@ -182,7 +178,7 @@ async def test_cursors_outlive_their_item(store: Store) -> None:
     """Paging continues after the item that a cursor points at was deleted."""
     plan = plan_for(store, QUERIES[0])
     reader = store.reader()
-    first = await reader.read_page(plan, START, make_limits(5))
+    first = await reader.read_page(make_read(plan, START, 5))
     deleted = canonical_item(items_of(first)[-1])
     last = next(item for item in ITEMS if canonical_item(item) == deleted)
     store.remove(last)
@@ -196,7 +192,7 @@ async def test_cursors_outlive_their_item(store: Store) -> None:
 async def test_pages_report_their_cost(store: Store) -> None:
     """A page has its evaluated items, read units and requests, and the start of its read."""
     before = time.time()
-    page = await store.reader().read_page(plan_for(store, QUERIES[3]), START, make_limits())
+    page = await store.reader().read_page(make_read(plan_for(store, QUERIES[3])))
     assert page.usage.items_scanned == 45
     assert page.usage.read_units > 0
     assert page.usage.backend_calls >= 1

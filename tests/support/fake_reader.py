@@ -29,7 +29,7 @@ from dynamodb_processor_server.reader import (
     Page,
     PageContent,
     PageEnd,
-    ReadOptions,
+    PageRead,
     Usage,
 )
 from tests.support.messages import from_item, to_value
@@ -57,14 +57,15 @@ class InMemoryReader:
         self._max_page_bytes = max_page_bytes
         self._now = now
 
-    async def read_page(self, plan: Plan, at: Cursor, limits: ReadOptions) -> Page:
-        """Return the page that begins at `at`; see `Reader`."""
-        self.calls.append(at)
-        page = _PageInTheMaking(plan, at, limits, self._max_page_bytes, self._now())
+    async def read_page(self, request: PageRead) -> Page:
+        """Return the page that begins at the request's cursor; see `PageReader`."""
+        plan = request.plan
+        self.calls.append(request.cursor)
+        page = _PageInTheMaking(request, self._max_page_bytes, self._now())
         if plan.operation is Operation.NOTHING:
             return page.ended(PageEnd.EXHAUSTED)
         await asyncio.sleep(0)
-        if asyncio.get_running_loop().time() >= limits.hard_deadline:
+        if asyncio.get_running_loop().time() >= request.options.hard_deadline:
             raise DeadlineExceeded("too late")
         for branch, item in _in_order(plan, page.branches_of(self.items)):
             end = page.take(branch, item)
@@ -74,17 +75,16 @@ class InMemoryReader:
 
 
 class _PageInTheMaking:
-    def __init__(
-        self, plan: Plan, at: Cursor, limits: ReadOptions, max_bytes: int, read_at: float
-    ) -> None:
+    def __init__(self, request: PageRead, max_bytes: int, read_at: float) -> None:
+        plan = request.plan
         self._plan = plan
-        self._limits = limits
+        self._options = request.options
         self._max_bytes = max_bytes
         self._read_at = read_at
         self._items: list[bytes] = []
         self._count = 0
         self._scanned = 0
-        self._positions = decode_cursor(at, len(plan.requests))
+        self._positions = decode_cursor(request.cursor, len(plan.requests))
         self._left: list[int] = []  # How many items of each partition lie ahead.
 
     def branches_of(self, items: Iterable[WireItem]) -> list[list[WireItem]]:
@@ -120,16 +120,16 @@ class _PageInTheMaking:
         return None
 
     def _limit_reached(self) -> PageEnd | None:
-        limits, scanned = self._limits, self._scanned
-        if self._count == limits.page_size:
+        options, budget, scanned = self._options, self._options.budget, self._scanned
+        if self._count == options.page_size:
             return PageEnd.PAGE_FULL
         if not scanned:
             return None  # Some progress is always made.
-        if limits.max_scanned_items is not None and scanned >= limits.max_scanned_items:
+        if budget.max_scanned_items is not None and scanned >= budget.max_scanned_items:
             return PageEnd.SCAN_BUDGET
-        if limits.max_read_units is not None and scanned * UNITS_PER_ITEM >= limits.max_read_units:
+        if budget.max_read_units is not None and scanned * UNITS_PER_ITEM >= budget.max_read_units:
             return PageEnd.READ_UNIT_BUDGET
-        late = asyncio.get_running_loop().time() >= limits.soft_deadline
+        late = asyncio.get_running_loop().time() >= options.soft_deadline
         return PageEnd.TIME_BUDGET if late else None
 
     def ended(self, end: PageEnd) -> Page:

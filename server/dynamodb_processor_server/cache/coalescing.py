@@ -1,63 +1,74 @@
-"""Single flight: concurrent callers for the same page share one read.
-
-A flight is a task of its own. A caller who leaves (deadline, cancellation) disturbs nobody; with
-the last one the flight is cancelled.
-"""
+"""The reader that lets concurrent misses of one page share one read."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
+from math import inf
 from typing import Any, Final
 
-from dynamodb_processor_server.errors import DeadlineExceeded
-from dynamodb_processor_server.reader import Page, PartialRead, ReadOptions
+from dynamodb_processor_server.cache.generations import Generations
+from dynamodb_processor_server.cache.page_store import page_key
+from dynamodb_processor_server.cache.quarantine import Quarantine
+from dynamodb_processor_server.cache.redis.invalidation_log import FRESH_SECONDS
+from dynamodb_processor_server.cache.redis.shared_cache import SharedPageCache
+from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded, Overloaded
+from dynamodb_processor_server.reader import (
+    DEFAULT_CACHE_POLICY,
+    NO_USAGE,
+    CacheMode,
+    CachePolicy,
+    CacheStatus,
+    Page,
+    PageRead,
+    PageReader,
+    PartialRead,
+    ReadOptions,
+)
+from dynamodb_processor_server.runtime.single_flight import Flight, SingleFlight
+from dynamodb_processor_server.snapshot import GenerationSnapshot
 
-# A caller past its `answer_by` takes the first progress there is; this is how soon it notices.
+_MAX_REVALIDATING: Final = 20  # at once; nobody waits for these reads
+_MAX_READ_AHEAD_AGE: Final = 10.0  # seconds for which items read ahead count as fresh
+# A caller past its soft deadline takes the first progress there is; this is how soon it notices.
 _RECHECK_SECONDS: Final = 0.1
+_NO_SHARED_PAGE: Final = CachePolicy(CacheMode.REFRESH)
 
 
-class _Flight:
+class PageFlight(Flight[Page]):
+    """A read of one page that callers share. `began` is when its oldest data may have been read."""
+
     def __init__(self, task: asyncio.Task[Page], progress: PartialRead, began: float) -> None:
-        self.task = task
+        super().__init__(task)
         self.progress = progress
         self.began = began
-        self.waiters = 0
 
 
-class Flights:
-    """The reads under way, by key. Times are of the event loop's clock."""
+class PageFlights:
+    """The reads of pages under way, by key. Times are of the event loop's clock."""
 
     def __init__(self) -> None:
-        self._flights: dict[Hashable, _Flight] = {}
-        self._tasks: set[asyncio.Task[Page]] = set()  # those of unlisted flights as well
+        self._flights: SingleFlight[Hashable, PageFlight] = SingleFlight()
 
-    def __len__(self) -> int:
-        return len(self._flights)
+    def joinable(self, key: Hashable, not_before: float) -> PageFlight | None:
+        """Return the flight for `key` if there is one that began at `not_before` or later."""
+        flight = self._flights.find(key)
+        if flight is None or flight.began < not_before or flight.progress.stop_requested:
+            return None
+        return flight
 
-    def can_join(self, key: Hashable, not_before: float) -> bool:
-        """Return whether a flight for `key` is under way that began at `not_before` or later."""
-        flight = self._flights.get(key)
-        return (
-            flight is not None and flight.began >= not_before and not flight.progress.stop_requested
-        )
+    async def join(self, key: Hashable, flight: PageFlight, options: ReadOptions) -> Page:
+        """Wait for a flight until the deadlines of a caller.
 
-    async def join(self, key: Hashable, limits: ReadOptions) -> Page:
-        """Wait for the flight of `key` as long as `limits` allow.
-
-        When they do not, what the flight has read so far is returned as a TIME_BUDGET page; with
-        nothing to show, DeadlineExceeded is raised. The flight goes on for the others; where there
-        are none it gets a moment to end by itself, so that what it has read in advance is not lost.
+        After them, the items that the flight has read so far are returned as a TIME_BUDGET page;
+        without any, DeadlineExceeded is raised. The flight goes on for the others. A caller without
+        others gives it a moment to end by itself, so that items read ahead are not lost.
         """
-        flight = self._flights[key]
-        flight.waiters += 1
+        self._flights.join(flight)
         try:
-            return await _await_page(flight, limits)
+            return await _await_page(flight, options)
         finally:
-            flight.waiters -= 1
-            if not flight.waiters and not flight.task.done():
-                self._remove(key, flight)
-                flight.task.cancel()
+            self._flights.leave(key, flight)
 
     def start(
         self,
@@ -66,50 +77,214 @@ class Flights:
         began: float,
         *,
         attended: bool = True,
-    ) -> None:
+    ) -> PageFlight:
         """Begin a flight; the caller joins it at once. A flight it replaces goes on unlisted.
 
-        `began` is when the oldest of what it gives may have been read. One that is not `attended`
-        goes on even if nobody waits for it.
+        One that is not `attended` goes on even if nobody waits for it.
         """
         progress = PartialRead()
         task = asyncio.create_task(read(progress), name="flight")
-        self._tasks.add(task)
-        flight = _Flight(task, progress, began)
-        flight.waiters = 0 if attended else 1
-        self._flights[key] = flight
-        task.add_done_callback(lambda _: self._on_done(key, flight))
+        flight = self._flights.start(key, PageFlight(task, progress, began))
+        if not attended:
+            self._flights.join(flight)
+        return flight
 
     async def close(self) -> None:
-        """Cancel what is under way, and wait for its end."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-
-    def _on_done(self, key: Hashable, flight: _Flight) -> None:
-        self._tasks.discard(flight.task)
-        self._remove(key, flight)
-        if not flight.task.cancelled():
-            flight.task.exception()  # marks it as seen: every waiter may have left by now
-
-    def _remove(self, key: Hashable, flight: _Flight) -> None:
-        if self._flights.get(key) is flight:
-            del self._flights[key]
+        """Cancel the flights under way, and wait for their end."""
+        await self._flights.close()
 
 
-async def _await_page(flight: _Flight, limits: ReadOptions) -> Page:
+class CoalescingReader:
+    """Lets concurrent misses under the same generations share one read.
+
+    It takes the generation snapshot of every read that may be stored, before anything is read. A
+    shared read is bounded by `read_timeout` seconds of its own; the deadline of a caller bounds
+    only that caller's wait. REFRESH, ONLY_IF_CACHED and reads with a budget share nothing.
+    """
+
+    def __init__(
+        self,
+        reader: PageReader,
+        generations: Generations,
+        quarantine: Quarantine,
+        shared: SharedPageCache | None,
+        read_timeout: float,
+    ) -> None:
+        self._reader = reader
+        self._generations = generations
+        self._quarantine = quarantine
+        self._shared = shared
+        self._read_timeout = read_timeout
+        self._flights = PageFlights()
+        self._revalidating = 0
+
+    async def read_page(self, request: PageRead) -> Page:
+        """Return a page, read together with the other callers of it; see `PageReader`."""
+        request = self._begin(request)
+        options = request.options
+        if options.cache.mode is not CacheMode.DEFAULT or options.budget.is_limited:
+            return await self._reader.read_page(request)
+        return await self._read_coalesced(request, options.cache)
+
+    def revalidate(self, request: PageRead) -> None:
+        """Read a page again for later callers, unless many pages are being read so."""
+        options = ReadOptions(request.options.page_size, inf, inf)
+        request = self._begin(request._replace(options=options, read_ahead=None))
+        key = self._key(request, DEFAULT_CACHE_POLICY)
+        joinable = self._flights.joinable(key, -inf) is not None
+        if joinable or self._revalidating >= _MAX_REVALIDATING:
+            return
+        self._revalidating += 1
+        flight = self._start(key, request, DEFAULT_CACHE_POLICY, attended=False)
+        flight.task.add_done_callback(self._revalidated)
+
+    async def close(self) -> None:
+        """End the reads that nobody waits for."""
+        await self._flights.close()
+
+    def _begin(self, request: PageRead) -> PageRead:
+        """Return a read with its snapshot.
+
+        Items that its call has read ahead stay part of the read, which then keeps their snapshot,
+        or are dropped. In quarantine the plan reads consistently, where DynamoDB offers that: twice
+        the read units once, instead of some for every caller until the quarantine is over. A budget
+        is for the plan that was asked for.
+        """
+        plan, options, read_ahead = request.plan, request.options, request.read_ahead
+        snapshot = self._generations.begin(plan.tags)
+        if read_ahead is not None:
+            earlier = read_ahead.snapshot
+            if earlier is not None and self._can_reuse(request, earlier, snapshot):
+                snapshot = earlier
+            else:
+                read_ahead = None
+        if not (
+            options.budget.is_limited
+            or options.cache.mode is CacheMode.ONLY_IF_CACHED
+            or self._is_past_quarantine(request, snapshot)
+        ):
+            plan = plan.with_consistent_reads()
+        return request._replace(plan=plan, snapshot=snapshot, read_ahead=read_ahead)
+
+    def _can_reuse(
+        self, request: PageRead, earlier: GenerationSnapshot, snapshot: GenerationSnapshot
+    ) -> bool:
+        """Return whether items read under an earlier snapshot may be part of a page now."""
+        staleness = request.options.cache.max_staleness
+        max_age = min(
+            _MAX_READ_AHEAD_AGE if self._invalidations_up_to_date else FRESH_SECONDS,
+            request.plan.table.config.cache_ttl,
+            inf if staleness is None else staleness,
+        )
+        return (
+            earlier.generations == snapshot.generations
+            and snapshot.began - earlier.began < max_age
+            # A read that began in quarantine is consistent to its end.
+            and self._is_past_quarantine(request, earlier)
+            == self._is_past_quarantine(request, snapshot)
+        )
+
+    def _is_past_quarantine(self, request: PageRead, snapshot: GenerationSnapshot) -> bool:
+        return snapshot.is_past_quarantine(self._quarantine.of(request.plan))
+
+    @property
+    def _invalidations_up_to_date(self) -> bool:
+        """Whether no invalidation of another replica can have been missed here."""
+        return self._shared is None or self._shared.may_serve_local
+
+    def _key(self, request: PageRead, cache: CachePolicy) -> Hashable:
+        """Return the key of flights that a read may join.
+
+        A request made after quarantine does not join a read that started during it.
+        """
+        assert request.snapshot is not None, "the read has not begun"
+        past_quarantine = self._is_past_quarantine(request, request.snapshot)
+        accepted = None if self._shared is None else (cache.mode, cache.max_staleness)
+        return page_key(request), request.snapshot.generations, past_quarantine, accepted
+
+    async def _read_coalesced(
+        self, request: PageRead, cache: CachePolicy, *, again: bool = False
+    ) -> Page:
+        """Read a page together with all callers under the same generations.
+
+        While local generations cannot be trusted, only a read is joined that began after all
+        invalidations acknowledged by now were received here. A caller whose shared read was refused
+        by admission asks once more, together with the others if possible. `cache` says which pages
+        of the shared cache the read may return.
+        """
+        options = request.options
+        key = self._key(request, cache)
+        staleness = options.cache.max_staleness
+        flight = self._flights.joinable(key, self._not_before(staleness))
+        if flight is not None:
+            try:
+                page = await self._flights.join(key, flight, options)
+            except Overloaded:
+                # The refused principal is that of another caller, and had a load of its own.
+                if not again:
+                    return await self._read_coalesced(request, cache, again=True)
+                raise
+            page = page._replace(usage=NO_USAGE, read_ahead=None)
+            status = CacheStatus.COALESCED
+        else:
+            page = await self._flights.join(key, self._start(key, request, cache), options)
+            status = CacheStatus.MISS
+        if page.status is not CacheStatus.SHARED_HIT:
+            return page._replace(status=status)
+        if staleness is not None and page.age > staleness:
+            # Young enough for another caller, or aged on its way.
+            return await self._read_coalesced(request, _NO_SHARED_PAGE)
+        return page
+
+    def _not_before(self, staleness: float | None) -> float:
+        """Return when a flight must have begun for a caller to join it."""
+        if staleness is None and self._invalidations_up_to_date:
+            return -inf
+        now = asyncio.get_running_loop().time()
+        not_before = -inf if staleness is None else now - staleness
+        if not self._invalidations_up_to_date:
+            not_before = max(not_before, now - FRESH_SECONDS)
+        return not_before
+
+    def _start(
+        self, key: Hashable, request: PageRead, cache: CachePolicy, *, attended: bool = True
+    ) -> PageFlight:
+        """Start the read of a page with a time bound of its own."""
+        began = asyncio.get_running_loop().time()
+        until = began + self._read_timeout
+        asked = request.options
+        options = ReadOptions(asked.page_size, until, until, cache=cache, reads_on=asked.reads_on)
+
+        async def read(progress: PartialRead) -> Page:
+            try:
+                return await self._reader.read_page(
+                    request._replace(options=options, progress=progress)
+                )
+            except DeadlineExceeded:  # the flight's, which is none of the callers'
+                message = f"{request.plan.table.name} is read too slowly"
+                raise BackendUnavailable(message) from None
+
+        if request.read_ahead is not None:
+            began = -inf
+        return self._flights.start(key, read, began, attended=attended)
+
+    def _revalidated(self, _task: asyncio.Task[Page]) -> None:
+        self._revalidating -= 1
+
+
+async def _await_page(flight: PageFlight, options: ReadOptions) -> Page:
     loop = asyncio.get_running_loop()
-    moment = min(limits.soft_deadline, limits.hard_deadline)
+    moment = min(options.soft_deadline, options.hard_deadline)
     while True:
         await asyncio.wait((flight.task,), timeout=max(0.0, moment - loop.time()))
         if flight.task.done():
             return flight.task.result()
         progress = flight.progress
         if progress.partial_page is not None:
-            if flight.waiters > 1 or progress.stop_requested or loop.time() >= limits.hard_deadline:
+            late = loop.time() >= options.hard_deadline
+            if flight.waiters > 1 or progress.stop_requested or late:
                 return progress.partial_page()
             progress.stop_requested = True
-        elif loop.time() >= limits.hard_deadline:
+        elif loop.time() >= options.hard_deadline:
             raise DeadlineExceeded("the deadline passed before anything was read")
-        moment = min(loop.time() + _RECHECK_SECONDS, limits.hard_deadline)
+        moment = min(loop.time() + _RECHECK_SECONDS, options.hard_deadline)

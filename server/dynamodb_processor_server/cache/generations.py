@@ -10,47 +10,21 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
 from math import inf
 from typing import Final
 
+from dynamodb_processor_server.snapshot import Generation, GenerationSnapshot
+
 _MOST_GENERATIONS: Final = 200_000
-
-
-class Generation:
-    """One tag between two moves. `since` is when the earlier one was, -inf if there was none."""
-
-    __slots__ = ("since", "superseded")
-
-    def __init__(self, since: float) -> None:
-        self.superseded = False
-        self.since = since
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationSnapshot:
-    """What a read was begun under, and when, by the clock of the generations."""
-
-    generations: tuple[Generation, ...]
-    began: float
-
-    @property
-    def is_current(self) -> bool:
-        """Whether no tag has moved since the read began."""
-        return not any(generation.superseded for generation in self.generations)
-
-    def is_past_quarantine(self, delay: float) -> bool:
-        """Return whether every tag's last move lay `delay` seconds back when the read began."""
-        return all(self.began - generation.since >= delay for generation in self.generations)
 
 
 class Generations:
     """The generations of the tags that this process knows, the latest `most` of them.
 
-    A generation that is given up counts as moved, so its loss costs no more than misses. Of tags
-    that nobody has asked for, no more is known than when they moved, of the latest `most` of those
-    as well: what is written and not read costs nothing of what is read. `clock` gives seconds and
-    never goes back.
+    A generation that is dropped counts as superseded, so its loss causes no more than misses. Of a
+    tag that nobody has read, only the time of its invalidation is kept, for the latest `most` of
+    those as well: writes to data that nobody reads cost nothing of the data that is read. `clock`
+    gives seconds and never goes back.
     """
 
     def __init__(
@@ -59,15 +33,15 @@ class Generations:
         self._clock = clock
         self._most = most
         self._known: OrderedDict[Hashable, Generation] = OrderedDict()
-        self._moves: OrderedDict[Hashable, float] = OrderedDict()  # of tags that are not known
-        # Of the moves that were given up, the latest: any unknown tag may be one of those.
-        self._latest_lost = -inf
+        self._invalidated: OrderedDict[Hashable, float] = OrderedDict()  # of tags not in `_known`
+        # The latest invalidation that was dropped: it may be of any unknown tag.
+        self._latest_dropped = -inf
 
     def __len__(self) -> int:
         return len(self._known)
 
     def begin(self, tags: Iterable[Hashable]) -> GenerationSnapshot:
-        """Return what a read that begins now is begun under."""
+        """Return the snapshot of a read that begins now."""
         generations = tuple([self._current(tag) for tag in tags])
         return GenerationSnapshot(generations, self._clock())
 
@@ -75,9 +49,9 @@ class Generations:
         """End the generations of `tags`: nothing read before now is to be served from now on."""
         now = self._clock()
         for tag in tags:
-            over = self._known.pop(tag, None)
-            if over is not None:
-                over.superseded = True
+            ended = self._known.pop(tag, None)
+            if ended is not None:
+                ended.superseded = True
             self._note(tag, now)
 
     def invalidate_all(self) -> None:
@@ -85,26 +59,27 @@ class Generations:
         for generation in self._known.values():
             generation.superseded = True
         self._known.clear()
-        self._moves.clear()
-        self._latest_lost = self._clock()
+        self._invalidated.clear()
+        self._latest_dropped = self._clock()
 
     def _current(self, tag: Hashable) -> Generation:
         generation = self._known.get(tag)
         if generation is not None:
             self._known.move_to_end(tag)
             return generation
-        generation = self._known[tag] = Generation(self._moves.pop(tag, self._latest_lost))
+        since = self._invalidated.pop(tag, self._latest_dropped)
+        generation = self._known[tag] = Generation(since)
         if len(self._known) > self._most:
-            given_up, lost = self._known.popitem(last=False)
-            lost.superseded = True
-            if lost.since > self._latest_lost:
-                self._note(given_up, lost.since)
+            dropped_tag, dropped = self._known.popitem(last=False)
+            dropped.superseded = True
+            if dropped.since > self._latest_dropped:
+                self._note(dropped_tag, dropped.since)
         return generation
 
-    def _note(self, tag: Hashable, moved: float) -> None:
-        """Remember when a tag moved that is not known any more."""
-        self._moves[tag] = moved
-        self._moves.move_to_end(tag)
-        if len(self._moves) > self._most:
-            _, lost = self._moves.popitem(last=False)
-            self._latest_lost = max(self._latest_lost, lost)
+    def _note(self, tag: Hashable, invalidated: float) -> None:
+        """Keep the time of the invalidation of a tag that is not known any more."""
+        self._invalidated[tag] = invalidated
+        self._invalidated.move_to_end(tag)
+        if len(self._invalidated) > self._most:
+            _, dropped = self._invalidated.popitem(last=False)
+            self._latest_dropped = max(self._latest_dropped, dropped)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from cachetools import LRUCache
 
-from dynamodb_processor_server.cache.generations import Generation
-from dynamodb_processor_server.reader import PageContent
+from dynamodb_processor_server.reader import Cursor, PageContent, PageRead
+from dynamodb_processor_server.snapshot import Generation
+
+#: A plan's cache key, the cursor at which the page begins, and the page size.
+PageKey: TypeAlias = tuple[bytes, Cursor, int]
 
 # A page larger than this share of the store is not kept: it would push out too much else.
 _LARGEST_SHARE: Final = 1 / 8
@@ -173,3 +176,8 @@ def _size(stored: CachedPage) -> int:
     generations = sys.getsizeof(stored.generations)
     held = position + generations + stored.key_bytes
     return sys.getsizeof(content.items) + held + _ENTRY_OVERHEAD
+
+
+def page_key(request: PageRead) -> PageKey:
+    """Return the key under which the page of a request is stored."""
+    return request.plan.cache_key, request.cursor, request.options.page_size

@@ -1,4 +1,4 @@
-"""For how long after an invalidation what is read eventually is not cached."""
+"""The time after an invalidation in which eventually consistent reads are not cached."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from dynamodb_processor_server.query.planning.plan import Plan
 
 @dataclass(frozen=True, slots=True)
 class Quarantine:
-    """For how many seconds after an invalidation eventual reads are not stored.
+    """Seconds after an invalidation in which eventually consistent reads are not stored.
 
-    They may still show what was there before the write. `index` is for global indexes, which follow
-    their table with a delay.
+    Such a read may still return the value from before the write. `index` is for global indexes,
+    which follow their table with a delay.
     """
 
     table: float = 2.0
     index: float = 10.0
 
     def of(self, plan: Plan) -> float:
-        """Return the seconds for a plan's path."""
+        """Return the seconds for a plan's reads: none for consistent ones."""
+        if plan.consistent:
+            return 0.0
         return self.index if plan.path.kind is PathKind.GLOBAL else self.table
 
     @property

@@ -14,9 +14,9 @@ from cachetools import LRUCache, TTLCache
 
 from dynamodb_processor_server.catalog.config import CatalogConfig, TableConfig
 from dynamodb_processor_server.catalog.schema import Table, TableSchema
+from dynamodb_processor_server.catalog.shared_calls import SharedCalls
 from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable, TableNotFound
 from dynamodb_processor_server.runtime.fair_semaphore import FairSemaphore
-from dynamodb_processor_server.runtime.single_flight import SingleFlight
 
 _log = structlog.get_logger(__name__)
 
@@ -83,12 +83,12 @@ class Catalog:
         self._listed: TTLCache[str, Sequence[str]] = TTLCache(1, _LIST_SECONDS, clock)
         # The two lists that `names` was last built from, and its result.
         self._names: tuple[Sequence[str], Sequence[str], Sequence[str]] | None = None
-        self._first_describes = SingleFlight[None](timeout)
-        self._repeated_describes = SingleFlight[None](timeout)
+        self._first_describes = SharedCalls[None](timeout)
+        self._repeated_describes = SharedCalls[None](timeout)
         self._described_recently: TTLCache[str, None] = TTLCache(
             _ABSENT_NAMES, _REPEAT_SECONDS, clock
         )
-        self._lists = SingleFlight[Sequence[str]](timeout)
+        self._lists = SharedCalls[Sequence[str]](timeout)
         self._current_principal = current_principal
         self._describe_permits = FairSemaphore(_CONCURRENT_DESCRIBES, _DESCRIBES_OF_ONE_CALLER)
         if not self.missing:

@@ -1,8 +1,8 @@
-"""The one way to ask DynamoDB anything: attempts are bounded, failures understood, all counted.
+"""Requests to DynamoDB: each attempt is bounded in time, its failure classified, and all counted.
 
-Each attempt at a table's data passes the table's breaker, and its partition's if that was found
-hot. Nothing below retries: botocore makes one attempt. Nothing above does either, so a request is
-made again for one reason in one place.
+Each attempt at a table's data passes the circuit breaker of the table, and that of the partition if
+the partition was throttled before. Nothing below retries: botocore makes one attempt. Nothing above
+does either, so a request is made again for one reason in one place.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from dynamodb_processor_server.dynamodb.clients import Clients
 from dynamodb_processor_server.dynamodb.error_classification import (
@@ -23,6 +22,7 @@ from dynamodb_processor_server.dynamodb.error_classification import (
     classify,
 )
 from dynamodb_processor_server.errors import BackendUnavailable
+from dynamodb_processor_server.reader import Caller
 from dynamodb_processor_server.runtime.circuit_breaker import (
     BreakerSettings,
     CircuitBreakers,
@@ -36,20 +36,20 @@ if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
 
 Content: TypeAlias = Mapping[str, Any]
-#: Is told of a logical table and the read units that one request has taken of it.
-Meter: TypeAlias = Callable[[str, float], None]
+#: Charges a caller the read units that one request has used of a logical table.
+Meter: TypeAlias = Callable[[Caller, str, float], None]
 Request: TypeAlias = "Callable[[DynamoDBClient], Awaitable[Content]]"
 
 # A retry with less time than this before the call's deadline is not worth its load.
 _LEAST_TIME: Final = 0.01
-# What `grpc-retry-pushback-ms` says to clients who are not to come again by themselves.
-_STOP: Final = -1.0
-# An attempt that is given up says nothing of DynamoDB, unless it had no answer for so long.
+# The value of `grpc-retry-pushback-ms` for clients that are not to retry by themselves.
+_NO_RETRY: Final = -1.0
+# A cancelled attempt counts as a failure of the table if it had no answer for so many seconds.
 _SLOW: Final = 1.0
 
-_WELL: Final = (Outcome.SUCCESS, Outcome.SUCCESS)
-# What a failure says of the table, and of the partition.
-_VERDICTS: Final[Mapping[FailureScope, tuple[Outcome, Outcome]]] = {
+_SUCCESS: Final = (Outcome.SUCCESS, Outcome.SUCCESS)
+# The outcome of a failed attempt for the table's breaker, and for the partition's.
+_OUTCOMES: Final[Mapping[FailureScope, tuple[Outcome, Outcome]]] = {
     FailureScope.NOBODY: (Outcome.IGNORED, Outcome.IGNORED),
     FailureScope.PARTITION: (Outcome.IGNORED, Outcome.FAILURE),
     FailureScope.TABLE: (Outcome.FAILURE, Outcome.IGNORED),
@@ -58,11 +58,11 @@ _VERDICTS: Final[Mapping[FailureScope, tuple[Outcome, Outcome]]] = {
 
 @dataclass(frozen=True, slots=True)
 class BackendSettings:
-    """How DynamoDB is treated.
+    """The bounds on requests.
 
     `attempts` at one request count the first; none of them takes longer than `attempt_timeout`
-    seconds. So many reads as there are `connections` are under way at once: what waits for one
-    here is not mistaken for what DynamoDB is slow to answer.
+    seconds. As many reads as there are `connections` are under way at once: a read that waits for
+    one here is not mistaken for one that DynamoDB is slow to answer.
     """
 
     attempts: int = 3
@@ -73,10 +73,10 @@ class BackendSettings:
 
 @dataclass(frozen=True, slots=True)
 class RequestTarget:
-    """What a request is for: a logical table, and where its client comes from.
+    """The logical table of a request, and the region and role of its client.
 
-    `partition` says which one the request reads, of which path; None if it reads several.
-    `query` tells what is asked from other questions, as far as that is known.
+    `partition` is the partition that the request reads, and its path; None if it reads several.
+    `query` identifies the query that the request is part of, None where that is not known.
     """
 
     table: str
@@ -88,7 +88,7 @@ class RequestTarget:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What DynamoDB said, after how many attempts and, pauses included, how many seconds."""
+    """An answer of DynamoDB, after so many attempts and seconds, pauses included."""
 
     content: Content
     attempts: int
@@ -98,7 +98,7 @@ class Answer:
 
 @dataclass(slots=True)
 class TableStats:
-    """What became of a table's requests: attempts by outcome, and how many were retries.
+    """The requests to a table: attempts by outcome, retries among them, and the retry budget.
 
     `rejected_by_breaker` are the requests that a breaker did not let through.
     """
@@ -109,22 +109,19 @@ class TableStats:
     budget: RetryBudget = field(default_factory=RetryBudget)
 
 
-_Attempt: TypeAlias = Callable[[TableStats, RequestTarget], Awaitable[Content | BackendFailure]]
-
-
 def _loop_time() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _unmetered(table: str, units: float) -> None:
+def _unmetered(caller: Caller, table: str, units: float) -> None:
     pass
 
 
 class Backend:
     """Makes requests to DynamoDB.
 
-    `meter` is told what each answer took, in the task that asked, whoever still waits for it.
-    `clock` is the event loop's unless a test says otherwise, `jitter` gives a number from 0 to 1.
+    `meter` charges each answer to the caller of its request, whoever still waits for it. `clock` is
+    the event loop's unless a test gives another one, `jitter` gives a number from 0 to 1.
     """
 
     def __init__(
@@ -146,68 +143,81 @@ class Backend:
         self._sleep = sleep
         self._jitter = jitter
         self._tables: dict[str, TableStats] = {}
-        self._control = TableStats()
+        self._control_plane = TableStats()
 
     def tables(self) -> Iterator[tuple[str, TableStats]]:
-        """Yield what was recorded of each table's data; safe in another thread."""
+        """Yield the requests to each table's data; safe in another thread."""
         yield from list(self._tables.items())
 
-    async def read(self, target: RequestTarget, request: Request, deadline: float) -> Answer:
-        """Return what a read of a table's data gives.
+    async def read(
+        self, target: RequestTarget, request: Request, deadline: float, caller: Caller
+    ) -> Answer:
+        """Return the answer to a read of a table's data, charged to `caller`.
 
-        `deadline` is a time of `clock`: no retry is begun that could not end before it. It is for
-        the caller to end the call then.
+        `deadline` is a time of `clock`: no retry is begun that could not end before it. The
+        caller's own code ends the call then.
 
         Raises BackendUnavailable, BackendRefused, PreconditionFailed and TableNotFound.
         """
-        record = self._record(target.table)
-        answer = await self._call(record, target, partial(self._guarded, request), deadline)
+        answer = await self._call(request, target, self._stats(target.table), deadline)
         if answer.read_units:
-            self._meter(target.table, answer.read_units)
+            self._meter(caller, target.table, answer.read_units)
         return answer
 
     async def call_control_plane(self, target: RequestTarget, request: Request) -> Answer:
-        """Return what a request about tables gives; their names may be a caller's guesses.
+        """Return the answer to a request about tables; their names may be a caller's guesses.
 
         Raises as `read`.
         """
-        return await self._call(self._control, target, partial(self._attempt, request), math.inf)
+        return await self._call(request, target, self._control_plane, math.inf)
 
     async def backoff_before_unprocessed(
         self, target: RequestTarget, request: int, *, idle: bool
     ) -> bool:
-        """Wait before asking for what DynamoDB left undone in its answer to the nth request.
+        """Wait before asking for the keys that DynamoDB left unprocessed in the nth answer.
 
-        An `idle` answer, which did nothing at all, is throttling by another name. Then False is
-        returned, at once, if the table's budget allows no retry.
+        An `idle` answer, which processed nothing at all, is throttling by another name. Then False
+        is returned, at once, if the table's budget allows no retry.
         """
-        if idle and not self._record(target.table).budget.spend():
+        if idle and not self._stats(target.table).budget.spend():
             return False
         await self._sleep(backoff_delay(request, self._jitter))
         return True
 
-    def _record(self, table: str) -> TableStats:
-        record = self._tables.get(table)
-        if record is None:
-            record = self._tables[table] = TableStats()
-        return record
+    def _stats(self, table: str) -> TableStats:
+        stats = self._tables.get(table)
+        if stats is None:
+            stats = self._tables[table] = TableStats()
+        return stats
 
     async def _call(
-        self, record: TableStats, target: RequestTarget, attempt: _Attempt, deadline: float
+        self, request: Request, target: RequestTarget, stats: TableStats, deadline: float
     ) -> Answer:
+        """Make a request until it succeeds, or fails for good.
+
+        Requests to the control plane pass no breakers and wait for no connection.
+        """
         began = self._clock()
         attempts = 1
-        while isinstance(outcome := await attempt(record, target), BackendFailure):
+        while True:
+            if stats is self._control_plane:
+                outcome = await self._attempt(request, target, stats)
+            else:
+                async with self._connections:
+                    with self._breaker_call(target, stats) as call:
+                        outcome = call.outcome = await self._attempt(request, target, stats)
+            if not isinstance(outcome, BackendFailure):
+                break
             if outcome.credentials_expired:
                 self._clients.renew_credentials(target.region, target.role_arn)
-            await self._before_retry(record, outcome, attempts, deadline)
+            await self._before_retry(stats, outcome, attempts, deadline)
             attempts += 1
-            record.retries += 1
-        record.budget.refill()
+            stats.retries += 1
+        stats.budget.refill()
         return Answer(outcome, attempts, self._clock() - began, _read_units(outcome))
 
     async def _before_retry(
-        self, record: TableStats, failure: BackendFailure, attempts: int, deadline: float
+        self, stats: TableStats, failure: BackendFailure, attempts: int, deadline: float
     ) -> None:
         """Wait until the next attempt; raise the failure when there is to be none."""
         error = failure.error
@@ -216,49 +226,24 @@ class Backend:
         pause = backoff_delay(attempts, self._jitter)
         if self._clock() + pause + _LEAST_TIME > deadline:
             raise error
-        if not record.budget.spend():
+        if not stats.budget.spend():
             if isinstance(error, BackendUnavailable):
-                error.pushback = _STOP
+                error.pushback = _NO_RETRY
             raise error
         await self._sleep(pause)
 
-    async def _guarded(
-        self, request: Request, record: TableStats, target: RequestTarget
-    ) -> Content | BackendFailure:
-        """Make an attempt if the breakers let it through, and tell them what became of it."""
-        async with self._connections:
-            return await self._entered(request, record, target)
-
-    async def _entered(
-        self, request: Request, record: TableStats, target: RequestTarget
-    ) -> Content | BackendFailure:
-        entry = self._enter(record, target)
-        began = self._clock()
-        verdicts = _VERDICTS[FailureScope.NOBODY]
-        cause: Hashable = None
+    def _breaker_call(self, target: RequestTarget, stats: TableStats) -> _BreakerCall:
+        """Return an attempt that the breakers let through, or raise BackendUnavailable."""
         try:
-            outcome = await self._attempt(request, record, target)
-            verdicts = _VERDICTS[outcome.blame] if isinstance(outcome, BackendFailure) else _WELL
-            if isinstance(outcome, BackendFailure) and outcome.may_be_request_fault:
-                cause = target.query
-        except asyncio.CancelledError:
-            if self._clock() - began >= _SLOW:
-                verdicts = _VERDICTS[FailureScope.TABLE]
-            raise
-        finally:
-            entry.record(*verdicts, cause)
-        return outcome
-
-    def _enter(self, record: TableStats, target: RequestTarget) -> Entry:
-        try:
-            return self.breakers.enter(target.table, target.partition)
+            entry = self.breakers.enter(target.table, target.partition)
         except CircuitOpenError as error:
-            record.rejected_by_breaker += 1
+            stats.rejected_by_breaker += 1
             text = f"{target.table} has been failing: its circuit breaker is open"
             raise BackendUnavailable(text, error.retry_after, error.retry_after) from None
+        return _BreakerCall(entry, target.query, self._clock)
 
     async def _attempt(
-        self, request: Request, record: TableStats, target: RequestTarget
+        self, request: Request, target: RequestTarget, stats: TableStats
     ) -> Content | BackendFailure:
         kind = "abandoned"
         try:
@@ -268,18 +253,48 @@ class Backend:
                 content = await request(client)
             kind = "ok"
             return content
-        except Exception as error:  # noqa: BLE001 - told apart, and raised if it is none of ours
+        except Exception as error:  # noqa: BLE001 - classified, and raised if nothing is known of it
             failure = classify(error, target.table)
             if failure.error is not error:
                 failure.error.__cause__ = error
             kind = failure.kind
             return failure
         finally:
-            record.outcomes[kind] += 1
+            stats.outcomes[kind] += 1
+
+
+class _BreakerCall:
+    """One attempt, whose outcome the breakers learn at the end of its `with`.
+
+    `query` is the cause of a failure that may be the query's own; see `CircuitBreaker.record`.
+    """
+
+    def __init__(self, entry: Entry, query: Hashable, clock: Callable[[], float]) -> None:
+        self.outcome: Content | BackendFailure | None = None
+        self._entry = entry
+        self._query = query
+        self._clock = clock
+        self._began = clock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
+        outcomes, cause = _SUCCESS, None
+        if isinstance(self.outcome, BackendFailure):
+            outcomes = _OUTCOMES[self.outcome.blame]
+            cause = self._query if self.outcome.may_be_request_fault else None
+        elif error is not None:
+            cancelled = isinstance(error, asyncio.CancelledError)
+            slow = cancelled and self._clock() - self._began >= _SLOW
+            outcomes = _OUTCOMES[FailureScope.TABLE if slow else FailureScope.NOBODY]
+        self._entry.record(*outcomes, cause)
 
 
 def _read_units(content: Content) -> float:
-    """Return what an answer says it took: of one table, or of each of several."""
+    """Return the read units that an answer has used: of one table, or of each of several."""
     used = content.get("ConsumedCapacity", ())
     each = (used,) if isinstance(used, Mapping) else used
-    return sum((one.get("CapacityUnits", 0.0) for one in each), 0.0)
+    return sum([one.get("CapacityUnits", 0.0) for one in each], 0.0)

@@ -1,9 +1,9 @@
-"""Gets as many items as one answer has room for, and hardly any beyond.
+"""Gets as many items as one response has room for, and hardly any beyond.
 
-DynamoDB answers one request with up to 16 MB. What an answer has no room for would be read, paid
-for and thrown away; so keys are asked for in parts, each as large as the room that is left, going
-by the size of the items so far. Items are kept as the bytes of messages, which take a tenth of what
-they take as Python objects.
+DynamoDB answers one request with up to 16 MB. Items beyond the room of a response would be read,
+paid for and thrown away. So keys are asked for in parts, each as large as the room that is left, as
+estimated from the size of the items so far. Items are kept as the bytes of messages, which take a
+tenth of the room of Python objects.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from dynamodb_processor_server.query.planning.projection import apply_projection
 from dynamodb_processor_server.reader import (
     NO_USAGE,
     BatchGetRequest,
+    Budget,
+    Caller,
     ItemReader,
     ReadOptions,
     Usage,
@@ -48,9 +50,9 @@ _MAX_REMEMBERED: Final = 1_000  # tables and projections whose item sizes are kn
 
 @dataclass(frozen=True, slots=True)
 class BoundedBatch:
-    """What became of a lookup: for each key, in order, its `Item` message, or None where none is.
+    """The `Item` messages of a batch by the place of their key, None for an absent item.
 
-    A key that is left out of `items` was not read. `read_at` is in seconds since the epoch.
+    A key that is absent from `items` was not read. `read_at` is in seconds since the epoch.
     """
 
     items: Mapping[int, bytes | None]
@@ -70,66 +72,71 @@ class BoundedBatches:
         self._sizes: LRUCache[Hashable, float] = LRUCache(_MAX_REMEMBERED)
 
     async def get_items(
-        self, lookup: BatchGetRequest, limits: ReadOptions, reserved: int = 0
+        self,
+        request: BatchGetRequest,
+        options: ReadOptions,
+        caller: Caller,
+        reserved: int = 0,
     ) -> BoundedBatch:
-        """Return what could be read within `limits` and fits, less `reserved` bytes of the room.
+        """Return the items that could be read in time and fit, with `reserved` bytes left free.
 
         Raises what `ItemReader` raises, if nothing could be read, and ItemTooLarge for the first
         item that is too large where there is no other one.
         """
         room = self._max_bytes - reserved
-        reading = _Reading(lookup, room, self._max_item_bytes, self._expected(lookup))
-        while (part := reading.next_part()) and not reading.is_over(limits):
+        batch = _BatchBuilder(request, room, self._max_item_bytes, self._expected(request))
+        while (part := batch.next_part()) and not batch.should_stop(options):
             try:
                 found = await self._items.get_items(
-                    replace(lookup, keys=tuple(lookup.keys[place] for place in part)),
-                    reading.limits(limits),
+                    replace(request, keys=tuple(request.keys[place] for place in part)),
+                    batch.part_options(options),
+                    caller,
                 )
             except (BackendUnavailable, DeadlineExceeded, Overloaded):
-                if not reading.began:
+                if not batch.began:
                     raise
-                break  # what came before is not lost
-            if reading.began and not found.items:
+                break  # the parts so far are not lost
+            if batch.began and not found.items:
                 break
-            reading.add(part, found.items, found.usage, found.read_at)
-        if not reading.count and reading.too_large is not None:
-            raise reading.too_large
-        if reading.count:
-            self._sizes[_asked(lookup)] = reading.average
-        return BoundedBatch(reading.items, reading.usage, reading.read_at)
+            batch.add(part, found.items, found.usage, found.read_at)
+        if not batch.count and batch.too_large is not None:
+            raise batch.too_large
+        if batch.count:
+            self._sizes[_size_key(request)] = batch.average
+        return BoundedBatch(batch.items, batch.usage, batch.read_at)
 
-    def _expected(self, lookup: BatchGetRequest) -> float:
+    def _expected(self, request: BatchGetRequest) -> float:
         """Return how large an item is likely to be.
 
         Under a row rule the size of other items must not be felt, not even in how many requests
         are made.
         """
-        remembered = self._sizes.get(_asked(lookup))
-        average = lookup.table.schema.item_bytes if lookup.rule is None else None
+        remembered = self._sizes.get(_size_key(request))
+        average = request.table.schema.item_bytes if request.rule is None else None
         return remembered or average or _MAX_ITEM_BYTES
 
 
-def _asked(lookup: BatchGetRequest) -> Hashable:
+def _size_key(request: BatchGetRequest) -> Hashable:
     """Return what the size of items depends on: the table, what is asked for, and of which."""
-    return lookup.table.schema.identity, hash(str(lookup.request)), lookup.rule
+    return request.table.schema.identity, hash(str(request.request)), request.rule
 
 
-class _Reading:
-    """One batch in the making. `count` items were found, with `average` bytes."""
+class _BatchBuilder:
+    """Builds one batch. `count` items were found, with `average` bytes."""
 
-    def __init__(self, lookup: BatchGetRequest, room: int, max_item: int, expected: float) -> None:
+    def __init__(self, request: BatchGetRequest, room: int, max_item: int, expected: float) -> None:
         self.items: dict[int, bytes | None] = {}
         self.usage = NO_USAGE
         self.read_at = 0.0
         self.too_large: ItemTooLarge | None = None
         self._parts = 0
         self.count = 0
-        self._lookup = lookup
+        self._request = request
         self._room = room
         self._max_item = max_item
         self._expected = expected
         self._bytes = 0
-        self._pending: list[int] = list(range(len(lookup.keys)))
+        self._pending: list[int] = list(range(len(request.keys)))
 
     @property
     def began(self) -> bool:
@@ -154,29 +161,29 @@ class _Reading:
         """Return how many bytes of items one part may hold, which then become bytes."""
         if not self.count:
             return _MAX_FIRST_PART
-        if self._lookup.rule is not None:  # the units would tell of hidden items
+        if self._request.rule is not None:  # the units would tell of hidden items
             return _MAX_DENSE_PART
-        stored = self.usage.read_units * _BYTES_PER_GET * (1 if self._lookup.consistent else 2)
+        stored = self.usage.read_units * _BYTES_PER_GET * (1 if self._request.consistent else 2)
         return _MAX_DENSE_PART if self._bytes > _DENSE * stored else self._room
 
-    def is_over(self, limits: ReadOptions) -> bool:
-        """Return whether the call's own limits end the batch here."""
+    def should_stop(self, options: ReadOptions) -> bool:
+        """Return whether the call's own deadline or budget ends the batch here."""
         if not self.began:
             return False
-        units = limits.max_read_units
-        spent = units is not None and self.usage.read_units >= units
-        return spent or asyncio.get_running_loop().time() >= limits.soft_deadline
+        late = asyncio.get_running_loop().time() >= options.soft_deadline
+        return late or options.budget.spent_by(self.usage) is not None
 
-    def limits(self, limits: ReadOptions) -> ReadOptions:
-        """Return the limits of the next part, which leaves unprocessed what has no room.
+    def part_options(self, options: ReadOptions) -> ReadOptions:
+        """Return the options of the next part, in which keys without room stay unprocessed.
 
         So a part that was taken for one of small items ends after the answer that shows otherwise.
         """
-        left = max(self._room - self._bytes, self.average)
-        units = left / _BYTES_PER_GET * (1.0 if self._lookup.consistent else 0.5)
-        if limits.max_read_units is not None:
-            units = min(units, limits.max_read_units - self.usage.read_units)
-        return limits._replace(max_read_units=units)
+        room = max(self._room - self._bytes, self.average)
+        units = room / _BYTES_PER_GET * (1.0 if self._request.consistent else 0.5)
+        left = options.budget.after(self.usage).max_read_units
+        if left is not None:
+            units = min(units, left)
+        return options._replace(budget=Budget(max_read_units=units))
 
     def add(
         self,
@@ -185,7 +192,7 @@ class _Reading:
         usage: Usage,
         read_at: float,
     ) -> None:
-        """Take in what was found of a part."""
+        """Take in the items of a part."""
         self.usage += usage
         if not self.began:
             self.read_at = read_at
@@ -193,7 +200,7 @@ class _Reading:
         for place, item in found.items():
             self._pending.remove(part[place])
             message = (
-                None if item is None else item_message(apply_projection(item, self._lookup.shape))
+                None if item is None else item_message(apply_projection(item, self._request.shape))
             )
             if item is not None and message is not None:
                 if len(message) > self._max_item:
@@ -207,5 +214,5 @@ class _Reading:
 
     def _note_too_large(self, item: WireItem, size: int) -> None:
         if self.too_large is None:
-            name = key_text(self._lookup.table, item)
+            name = key_text(self._request.table, item)
             self.too_large = ItemTooLarge(name, size, self._max_item)

@@ -22,16 +22,15 @@ from dynamodb_processor_server.cursor import (
     encode_cursor,
 )
 from dynamodb_processor_server.dynamodb.item_expiry import EarliestExpiry
+from dynamodb_processor_server.dynamodb.partition_merge import next_request
 from dynamodb_processor_server.query.expression.evaluator import evaluate
 from dynamodb_processor_server.query.expression.values import WireItem
-from dynamodb_processor_server.query.planning.plan import Operation, Plan
 from dynamodb_processor_server.reader import (
     NO_PAGE_LIMIT,
-    Cursor,
     Page,
     PageContent,
     PageEnd,
-    ReadOptions,
+    PageRead,
     Usage,
 )
 from dynamodb_processor_server.runtime.time_slices import TimeSlice
@@ -65,14 +64,14 @@ class CountedPartition:
 class _Unfiltered:
     """An answer of which `seen` items have been looked at."""
 
-    branch: CountedPartition
+    partition: CountedPartition
     content: Mapping[str, Any]
     seen: int = 0
     matches: list[WireItem] = field(default_factory=list)
 
 
 class CountBuilder:
-    """One count in the making, of up to `limits.page_size` items; the rest as in `PageBuilder`.
+    """Builds one count, of up to the page size of items; the rest as in `PageBuilder`.
 
     A bounded count that does not reach its bound takes the requests of the exact count and hardly
     one more: DynamoDB rounds each up to 4 KB, and many small ones take long. So each `Limit` is as
@@ -81,20 +80,15 @@ class CountBuilder:
     then as many at the same time as the bound is likely to need.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        at: Cursor,
-        limits: ReadOptions,
-        now: float,
-        pause_after: float = math.inf,
-    ) -> None:
+    def __init__(self, request: PageRead, now: float, pause_after: float = math.inf) -> None:
+        plan, options = request.plan, request.options
         self.usage = Usage()
         self.paused = False
         self._slice = TimeSlice(pause_after)
         self._unfiltered: deque[_Unfiltered] = deque()
         self._plan = plan
-        self._limits = limits
+        self._page_size = options.page_size
+        self._budget = options.budget
         self._read_at = now
         self._lifetime = EarliestExpiry(plan, now)
         self._count = 0
@@ -102,10 +96,10 @@ class CountBuilder:
         self._whole_answers = 0  # the others
         # Where items are hidden, the bound is reached only once one item more is known: whether
         # there is one must not be told by what happens to be evaluated.
-        self._enough = limits.page_size + plan.hides_cost
-        positions = decode_cursor(at, len(plan.requests))
+        self._enough = options.page_size + plan.hides_cost
+        positions = decode_cursor(request.cursor, len(plan.requests))
         self._began = positions
-        self._branches = [
+        self._partitions = [
             CountedPartition(request, position)
             for request, position in zip(plan.requests, positions, strict=True)
         ]
@@ -113,7 +107,7 @@ class CountBuilder:
     @property
     def has_progress(self) -> bool:
         """Whether the count stands further than where it began."""
-        return [branch.position for branch in self._branches] != self._began
+        return [partition.position for partition in self._partitions] != self._began
 
     def next_requests(self) -> list[tuple[CountedPartition, dict[str, Any]]]:
         """Return the partitions to go on with, all at the same time, each with its request.
@@ -121,28 +115,30 @@ class CountBuilder:
         A budget is kept to the item: when it is down to fewer items than there are partitions, the
         last ones wait. Nothing has to be merged, so any of them makes progress.
         """
-        waiting = [branch for branch in self._branches if branch.position is not EXHAUSTED]
-        budget = self._limits.max_scanned_items
-        left = sys.maxsize if budget is None else budget - self.usage.items_scanned
+        waiting = [one for one in self._partitions if one.position is not EXHAUSTED]
+        scans = self._budget.after(self.usage).max_scanned_items
+        left = sys.maxsize if scans is None else scans
         waiting = waiting[: min(self._breadth(), left)]
         limit = min(self._request_limit(), left // max(1, len(waiting)))
-        needless = _MAX_LIMIT if budget is None else _MOST_ITEMS
-        for branch in waiting:
-            branch.limit = limit if limit <= needless else None
-        return [(branch, self._request(branch)) for branch in waiting]
+        needless = _MAX_LIMIT if scans is None else _MOST_ITEMS
+        for partition in waiting:
+            partition.limit = limit if limit <= needless else None
+        return [
+            (one, next_request(self._plan, one.request, one.position, one.limit)) for one in waiting
+        ]
 
-    def add(self, branch: CountedPartition, answer: Mapping[str, Any], usage: Usage) -> None:
+    def add(self, partition: CountedPartition, answer: Mapping[str, Any], usage: Usage) -> None:
         """Take in the answer to a request of `next_requests`."""
         self.usage += usage
-        if "LastEvaluatedKey" in answer and branch.limit == usage.items_scanned:
+        if "LastEvaluatedKey" in answer and partition.limit == usage.items_scanned:
             self._cut_answers += 1
         else:
             self._whole_answers += 1
         if self._plan.local_filter is not None:
-            self._unfiltered.append(_Unfiltered(branch, answer))
+            self._unfiltered.append(_Unfiltered(partition, answer))
         else:
             self._count += answer["Count"]
-            branch.position = answer.get("LastEvaluatedKey") or EXHAUSTED
+            partition.position = answer.get("LastEvaluatedKey") or EXHAUSTED
 
     def fill(self) -> PageEnd | None:
         """Count what was read; return why counting ends, None when more must be read.
@@ -157,16 +153,11 @@ class CountBuilder:
                 self.paused = True
                 return None
             self._unfiltered.popleft()
-        limits, usage = self._limits, self.usage
-        if all(branch.position is EXHAUSTED for branch in self._branches):
+        if all(partition.position is EXHAUSTED for partition in self._partitions):
             return PageEnd.EXHAUSTED
         if self._count >= self._enough:
             return PageEnd.PAGE_FULL
-        if limits.max_scanned_items is not None and usage.items_scanned >= limits.max_scanned_items:
-            return PageEnd.SCAN_BUDGET
-        if limits.max_read_units is not None and usage.read_units >= limits.max_read_units:
-            return PageEnd.READ_UNIT_BUDGET
-        return None
+        return self._budget.spent_by(self.usage)
 
     def _filter(self, answer: _Unfiltered) -> bool:
         """Count the items of an answer that match; return False if the slice is over before."""
@@ -183,12 +174,12 @@ class CountBuilder:
         for item in answer.matches:
             self._lifetime.add(item)
         # The count stands behind an answer when all of it has been counted.
-        answer.branch.position = answer.content.get("LastEvaluatedKey") or EXHAUSTED
+        answer.partition.position = answer.content.get("LastEvaluatedKey") or EXHAUSTED
         return True
 
     def partial_page(self, end: PageEnd) -> Page:
         """Return what has been counted so far."""
-        positions = [branch.position for branch in self._branches]
+        positions = [partition.position for partition in self._partitions]
         following = None if end is PageEnd.EXHAUSTED else encode_cursor(positions)
         until = self._lifetime.until
         content = PageContent(b"", self._count, following, end, self._read_at, until)
@@ -196,20 +187,12 @@ class CountBuilder:
 
     finish = partial_page
 
-    def _request(self, branch: CountedPartition) -> dict[str, Any]:
-        request = dict(branch.request)
-        if branch.limit is not None and self._plan.operation is not Operation.GET:
-            request["Limit"] = branch.limit
-        if isinstance(branch.position, Mapping):
-            request["ExclusiveStartKey"] = branch.position
-        return request
-
     def _breadth(self) -> int:
         """Return how many partitions to ask at the same time.
 
         Where nothing matches, the number doubles with each round.
         """
-        if self._limits.page_size >= NO_PAGE_LIMIT:
+        if self._page_size >= NO_PAGE_LIMIT:
             return sys.maxsize
         if not self._whole_answers:
             return 1

@@ -22,6 +22,7 @@ from dynamodb_processor_server.reader import (
     NO_USAGE,
     BatchGetRequest,
     BatchGetResult,
+    Caller,
     ItemReader,
     ReadOptions,
     Usage,
@@ -132,9 +133,13 @@ class Hydrator:
         self._items = items
 
     async def get(
-        self, plan: Plan, keys: Mapping[PrimaryKey, WireItem], limits: ReadOptions
+        self,
+        plan: Plan,
+        keys: Mapping[PrimaryKey, WireItem],
+        options: ReadOptions,
+        caller: Caller,
     ) -> tuple[Got, Usage]:
-        """Return the items that could be got within `limits`, and their usage without scans.
+        """Return the items that could be got in time, and the usage, with no item scanned.
 
         Raises as `ItemReader.get_items`, and DeadlineExceeded when no request could be completed.
         """
@@ -150,7 +155,8 @@ class Hydrator:
                     shape=plan.projection,
                     consistent=False,
                 ),
-                limits,
+                options,
+                caller,
             )
             for request in requests
         )
@@ -164,10 +170,12 @@ class Hydrator:
                 usage += replace(found.usage, items_scanned=0)
         return got, usage
 
-    async def _found(self, lookup: BatchGetRequest, limits: ReadOptions) -> BatchGetResult | None:
+    async def _found(
+        self, request: BatchGetRequest, options: ReadOptions, caller: Caller
+    ) -> BatchGetResult | None:
         """Return None if the deadline left no time: other requests may have found items."""
         try:
-            return await self._items.get_items(lookup, limits)
+            return await self._items.get_items(request, options, caller)
         except DeadlineExceeded:
             return None
 

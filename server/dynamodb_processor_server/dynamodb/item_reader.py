@@ -1,4 +1,4 @@
-"""Gets items by key: what BatchGetItem leaves unprocessed is asked for again, and nothing is lost.
+"""Gets items by key, and asks again for the keys that BatchGetItem leaves unprocessed.
 
 DynamoDB answers in any order, at most 16 MB, and gives back the keys it had no room or capacity
 for.
@@ -19,6 +19,7 @@ from dynamodb_processor_server.reader import (
     NO_USAGE,
     BatchGetRequest,
     BatchGetResult,
+    Caller,
     ReadOptions,
     Usage,
 )
@@ -33,34 +34,38 @@ class DynamoDBItemReader:
         self._backend = backend
         self._now = now
 
-    async def get_items(self, lookup: BatchGetRequest, limits: ReadOptions) -> BatchGetResult:
-        """Return what could be read within `limits`; see `ItemReader`."""
-        names = lookup.table.schema.base.cursor_attributes
-        places = {_key(key, names): place for place, key in enumerate(lookup.keys)}
-        target = _target(lookup)
+    async def get_items(
+        self, request: BatchGetRequest, options: ReadOptions, caller: Caller
+    ) -> BatchGetResult:
+        """Return the items that could be read in time; see `ItemReader`."""
+        names = request.table.schema.base.cursor_attributes
+        places = {_key(key, names): place for place, key in enumerate(request.keys)}
+        target = _target(request)
         usage, read_at, rounds = NO_USAGE, self._now(), 0
-        pending, found = _admitted(lookup)
+        pending, found = _admitted(request)
+        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout_at(limits.hard_deadline):
+            async with asyncio.timeout_at(options.hard_deadline):
                 while pending:
-                    answer, used = await self._ask(target, lookup, pending, limits.hard_deadline)
+                    answer, used = await self._ask(target, request, pending, options, caller)
                     usage += used
                     rounds += 1
-                    unprocessed = _unprocessed(answer, lookup)
+                    unprocessed = _unprocessed(answer, request)
                     idle = len(unprocessed) == len(pending)
-                    found.update(_outcomes(answer, lookup, places, pending, unprocessed, read_at))
+                    found.update(_outcomes(answer, request, places, pending, unprocessed, read_at))
                     pending = unprocessed
-                    if not pending or _spent(usage, limits):
+                    late = loop.time() >= options.soft_deadline
+                    if not pending or late or options.budget.spent_by(usage) is not None:
                         break
                     if not await self._backend.backoff_before_unprocessed(
                         target, rounds, idle=idle
                     ):
-                        break  # what it did give is not lost
+                        break  # the items of earlier answers are not lost
         except TimeoutError:
             if not usage.backend_calls:
                 raise DeadlineExceeded("the deadline passed before anything was read") from None
         except BackendUnavailable:
-            # A throttled DynamoDB has refused what it left before; what it did give is not lost.
+            # DynamoDB throttles the keys that it left before; the items so far are not lost.
             if not usage.backend_calls:
                 raise
         return BatchGetResult(found, usage, read_at)
@@ -68,23 +73,25 @@ class DynamoDBItemReader:
     async def _ask(
         self,
         target: RequestTarget,
-        lookup: BatchGetRequest,
+        request: BatchGetRequest,
         keys: Sequence[WireItem],
-        deadline: float,
+        options: ReadOptions,
+        caller: Caller,
     ) -> tuple[Content, Usage]:
-        request: Any = {**lookup.request, "Keys": list(keys)}
-        if lookup.consistent:
-            request["ConsistentRead"] = True
+        table = request.table.schema.name
+        parameters: Any = {**request.request, "Keys": list(keys)}
+        if request.consistent:
+            parameters["ConsistentRead"] = True
 
         async def ask(client: Any) -> Content:
             answer = await client.batch_get_item(
-                RequestItems={lookup.table.schema.name: request}, ReturnConsumedCapacity="TOTAL"
+                RequestItems={table: parameters}, ReturnConsumedCapacity="TOTAL"
             )
             return cast("Content", answer)
 
-        answer = await self._backend.read(target, ask, deadline)
+        answer = await self._backend.read(target, ask, options.hard_deadline, caller)
         content = answer.content
-        items = content["Responses"].get(lookup.table.schema.name, ())
+        items = content["Responses"].get(table, ())
         return content, Usage(
             items_scanned=len(items),
             read_units=answer.read_units,
@@ -94,55 +101,49 @@ class DynamoDBItemReader:
         )
 
 
-def _target(lookup: BatchGetRequest) -> RequestTarget:
-    declaration = lookup.table.config
-    return RequestTarget(lookup.table.name, declaration.region, declaration.role_arn)
+def _target(request: BatchGetRequest) -> RequestTarget:
+    config = request.table.config
+    return RequestTarget(request.table.name, config.region, config.role_arn)
 
 
-def _admitted(lookup: BatchGetRequest) -> tuple[Sequence[WireItem], dict[int, WireItem | None]]:
-    """Return the keys to ask for, and None for those that say themselves that they are hidden."""
-    rule = lookup.rule
+def _admitted(request: BatchGetRequest) -> tuple[Sequence[WireItem], dict[int, WireItem | None]]:
+    """Return the keys to ask for, and None for each key that the row rule hides by itself."""
+    rule = request.rule
     if rule is None:
-        return lookup.keys, {}
+        return request.keys, {}
     hidden: dict[int, WireItem | None] = {
         place: None
-        for place, key in enumerate(lookup.keys)
-        if not rule.admits_key(lookup.table.view.expanded(key, 0.0))
+        for place, key in enumerate(request.keys)
+        if not rule.admits_key(request.table.view.expanded(key, 0.0))
     }
-    return [key for place, key in enumerate(lookup.keys) if place not in hidden], hidden
+    return [key for place, key in enumerate(request.keys) if place not in hidden], hidden
 
 
 def _key(item: WireItem, names: Sequence[str]) -> _Key:
     return tuple(from_wire(item[name]) for name in names)
 
 
-def _unprocessed(answer: Mapping[str, Any], lookup: BatchGetRequest) -> list[WireItem]:
-    left = answer.get("UnprocessedKeys", {}).get(lookup.table.schema.name, {})
+def _unprocessed(answer: Mapping[str, Any], request: BatchGetRequest) -> list[WireItem]:
+    left = answer.get("UnprocessedKeys", {}).get(request.table.schema.name, {})
     return list(left.get("Keys", ()))
 
 
 def _outcomes(
     answer: Mapping[str, Any],
-    lookup: BatchGetRequest,
+    request: BatchGetRequest,
     places: Mapping[_Key, int],
     asked: Sequence[WireItem],
     unprocessed: Sequence[WireItem],
     now: float,
 ) -> dict[int, WireItem | None]:
-    """Return what one answer says: items, and None for keys that it neither has nor put off."""
-    names = lookup.table.schema.base.cursor_attributes
+    """Return the items of one answer, and None for keys that it neither has nor put off."""
+    names = request.table.schema.base.cursor_attributes
     put_off = {_key(key, names) for key in unprocessed}
     outcomes: dict[int, WireItem | None] = {
         places[key]: None for key in (_key(key, names) for key in asked) if key not in put_off
     }
-    for stored in answer["Responses"].get(lookup.table.schema.name, ()):
-        item = lookup.table.view.expanded(stored, now)
-        if not has_expired(item) and (lookup.rule is None or lookup.rule.admits(item)):
+    for stored in answer["Responses"].get(request.table.schema.name, ()):
+        item = request.table.view.expanded(stored, now)
+        if not has_expired(item) and (request.rule is None or request.rule.admits(item)):
             outcomes[places[_key(item, names)]] = item
     return outcomes
-
-
-def _spent(usage: Usage, limits: ReadOptions) -> bool:
-    units = limits.max_read_units
-    late = asyncio.get_running_loop().time() >= limits.soft_deadline
-    return late or (units is not None and usage.read_units >= units)

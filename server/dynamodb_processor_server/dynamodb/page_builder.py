@@ -22,18 +22,22 @@ from dynamodb_processor_server.dynamodb.hydration import (
 from dynamodb_processor_server.dynamodb.item_encoding import encode_item
 from dynamodb_processor_server.dynamodb.item_expiry import EarliestExpiry
 from dynamodb_processor_server.dynamodb.oversized_items import MAX_ITEM_BYTES, key_text
-from dynamodb_processor_server.dynamodb.partition_merge import PartitionMerge, PartitionStream
+from dynamodb_processor_server.dynamodb.partition_merge import (
+    PartitionMerge,
+    PartitionStream,
+    next_request,
+)
 from dynamodb_processor_server.errors import ItemTooLarge
 from dynamodb_processor_server.query.expression.evaluator import evaluate
 from dynamodb_processor_server.query.expression.values import WireItem
-from dynamodb_processor_server.query.planning.plan import Operation, Plan
 from dynamodb_processor_server.query.planning.projection import apply_projection
 from dynamodb_processor_server.reader import (
-    Cursor,
+    Budget,
     Page,
     PageContent,
     PageEnd,
-    ReadOptions,
+    PageRead,
+    ReadAhead,
     Usage,
 )
 from dynamodb_processor_server.runtime.time_slices import TimeSlice
@@ -50,18 +54,17 @@ _FREE_BYTES: Final = 4096
 _MAX_FREE: Final = 100
 
 
-def _branches_at(plan: Plan, at: Cursor, limits: ReadOptions) -> PartitionMerge:
-    """Return the partitions where `at` says they stand, with what the call has read beyond it."""
-    surplus = limits.surplus
-    if surplus is not None:
-        fetched, surplus.fetched = surplus.fetched, None
-        if isinstance(fetched, PartitionMerge) and surplus.cursor == at:
-            return fetched
-    return PartitionMerge(plan, decode_cursor(at, len(plan.requests)))
+def _partitions_of(request: PageRead) -> PartitionMerge:
+    """Return the partitions at the request's cursor, with the items that were read ahead of it."""
+    plan, cursor, read_ahead = request.plan, request.cursor, request.read_ahead
+    items = None if read_ahead is None else read_ahead.take(cursor)
+    if isinstance(items, PartitionMerge):
+        return items
+    return PartitionMerge(plan, decode_cursor(cursor, len(plan.requests)))
 
 
 class PageBuilder:
-    """One page in the making, from position `at`.
+    """Builds the page that begins at the cursor of a request.
 
     `max_bytes` bounds the encoded items, but a page always takes one, if it has no more than
     `max_item_bytes`. `now` is when the read began, in seconds since the epoch. `fill` pauses after
@@ -70,19 +73,20 @@ class PageBuilder:
 
     def __init__(
         self,
-        plan: Plan,
-        at: Cursor,
-        limits: ReadOptions,
+        request: PageRead,
         max_bytes: int,
         now: float,
         max_item_bytes: int = MAX_ITEM_BYTES,
         pause_after: float = math.inf,
     ) -> None:
+        plan = request.plan
         self.usage = Usage()
+        self._request = request
         self._plan = plan
-        self._branches = _branches_at(plan, at, limits)
+        self._page_size = request.options.page_size
+        self._budget = request.options.budget
+        self._branches = _partitions_of(request)
         self._began = self._branches.positions
-        self._limits = limits
         self._max_bytes = max_bytes
         self._max_item_bytes = max_item_bytes
         self._read_at = now
@@ -116,7 +120,12 @@ class PageBuilder:
         return [
             (
                 branch,
-                self._request(branch, min(max(share, self._ahead(branch), branch.in_vain), most)),
+                next_request(
+                    self._plan,
+                    branch.request,
+                    branch.position,
+                    min(max(share, self._ahead(branch), branch.in_vain), most),
+                ),
             )
             for branch in waiting
         ]
@@ -138,15 +147,15 @@ class PageBuilder:
         branches, base = self._branches, self._branches.base
         if base is None or branches.waiting():
             return {}
-        wanted = base.selected(max(1, self._limits.page_size - self._count), branches.delivered)
+        wanted = base.selected(max(1, self._page_size - self._count), branches.delivered)
         size = self._item_bytes
         if self._bytes:
             wanted = min(wanted, self._fitting)
         elif size is not None:
             wanted = min(wanted, int(self._max_bytes / size) + 1)
-        if self._limits.max_read_units is not None:
-            left = self._limits.max_read_units - self.usage.read_units
-            wanted = min(wanted, int(left / UNITS_PER_GET))
+        units = self._budget.after(self.usage).max_read_units
+        if units is not None:
+            wanted = min(wanted, int(units / UNITS_PER_GET))
         return base.missing(branches.upcoming(), base.batch_size(max(1, wanted)))
 
     def hydrate(self, got: Got, usage: Usage) -> None:
@@ -182,7 +191,7 @@ class PageBuilder:
                 return None
         if self._is_full:
             return PageEnd.PAGE_FULL
-        return self._spent_budget()
+        return self._budget.spent_by(self.usage)
 
     def partial_page(self, end: PageEnd) -> Page:
         """Return what has been gathered so far as a page that ends for a reason."""
@@ -199,20 +208,13 @@ class PageBuilder:
         return Page(content, self.usage)
 
     def finish(self, end: PageEnd) -> Page:
-        """Return the page, and leave what was read beyond it to the same call's next one."""
+        """Return the page, with the items read beyond it for the same call's next page."""
         page = self.partial_page(end)
-        surplus = self._limits.surplus
-        if surplus is not None:
-            surplus.cursor, surplus.fetched = page.content.next, self._branches
-        return page
-
-    def _request(self, branch: PartitionStream, limit: int) -> dict[str, Any]:
-        request = dict(branch.request)
-        if self._plan.operation is not Operation.GET:
-            request["Limit"] = limit
-        if isinstance(branch.position, Mapping):
-            request["ExclusiveStartKey"] = branch.position
-        return request
+        following = page.content.next
+        if following is None or not self._request.options.reads_on:
+            return page
+        read_ahead = ReadAhead(following, self._branches, self._request.snapshot)
+        return page._replace(read_ahead=read_ahead)
 
     def _share(self) -> int:
         """Return how many items of each partition are likely to fill the page.
@@ -222,7 +224,7 @@ class PageBuilder:
         requests and a common one wastes little. Several partitions share the number, and each
         brings one more, so that the merge seldom waits for a single one.
         """
-        wanted = missing = max(1, self._limits.page_size - self._count)
+        wanted = missing = max(1, self._page_size - self._count)
         if self._bytes:
             wanted = missing = min(missing, self._fitting)
         if not self._plan.exact_limit:
@@ -240,8 +242,8 @@ class PageBuilder:
         return (self._max_bytes - self._bytes) * self._count // self._bytes + 1
 
     def _scans_left(self) -> int:
-        budget = self._limits.max_scanned_items
-        return sys.maxsize if budget is None else budget - self.usage.items_scanned
+        scans = self._budget.after(self.usage).max_scanned_items
+        return sys.maxsize if scans is None else scans
 
     @property
     def _item_bytes(self) -> float | None:
@@ -265,18 +267,17 @@ class PageBuilder:
         pages, is asked ever more seldom. What is read beyond the page is kept for the next one; so
         where there may be none, or a budget is counted, a single partition is not read ahead.
         """
-        limits = self._limits
         if len(self._plan.requests) > 1:
             return min(branch.evaluated, _MAX_AHEAD)
-        metered = limits.max_scanned_items is not None or limits.max_read_units is not None
-        if limits.surplus is None or metered or not branch.evaluated:
+        reads_on = self._request.options.reads_on
+        if not reads_on or self._budget.meters_reads or not branch.evaluated:
             return 0
         affordable = _MAX_UNITS_AHEAD * branch.evaluated / max(branch.units, 0.5)
         return min(branch.evaluated, _MAX_STREAM_AHEAD, int(affordable))
 
     def _deliver(self, item: WireItem, branch: PartitionStream) -> PageEnd | None:
         """Put an item on the page, or return why it cannot be."""
-        if self._count == self._limits.page_size:
+        if self._count == self._page_size:
             return PageEnd.PAGE_FULL
         if not self._plan.counts:
             chunk = encode_item(apply_projection(item, self._plan.projection))
@@ -312,7 +313,7 @@ class PageBuilder:
         Where items are hidden it ends only before the next item that is returned: whether there is
         one must not be told by what happens to be evaluated.
         """
-        return self._count == self._limits.page_size and not self._plan.hides_cost
+        return self._count == self._page_size and not self._plan.hides_cost
 
     def _end_before_gets(self) -> PageEnd | None:
         """Return why a page ends before more items are got, None when they are.
@@ -321,14 +322,5 @@ class PageBuilder:
         """
         if self._is_full:
             return PageEnd.PAGE_FULL
-        units = self._limits.max_read_units
-        spent = units is not None and self.usage.read_units >= units
-        return PageEnd.READ_UNIT_BUDGET if spent and self.has_progress else None
-
-    def _spent_budget(self) -> PageEnd | None:
-        limits, usage = self._limits, self.usage
-        if limits.max_scanned_items is not None and usage.items_scanned >= limits.max_scanned_items:
-            return PageEnd.SCAN_BUDGET
-        if limits.max_read_units is not None and usage.read_units >= limits.max_read_units:
-            return PageEnd.READ_UNIT_BUDGET
-        return None
+        units = Budget(max_read_units=self._budget.max_read_units)
+        return units.spent_by(self.usage) if self.has_progress else None

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 from dynamodb_processor_server.cursor import EXHAUSTED, PartitionCursor, key_of
 from dynamodb_processor_server.dynamodb.hydration import HydratedItems
 from dynamodb_processor_server.query.expression.values import WireItem, from_wire
-from dynamodb_processor_server.query.planning.plan import Plan
+from dynamodb_processor_server.query.planning.plan import Operation, Plan
 
 _SortKey: TypeAlias = tuple[Any, ...]
 _ORDER: Final = attrgetter("order")
@@ -183,3 +183,15 @@ def _sort_key(plan: Plan) -> Callable[[WireItem], _SortKey]:
         return lambda item: ()
     names = [attribute.name for attribute in plan.path.key.sort]
     return lambda item: tuple(from_wire(item[name]).order for name in names)
+
+
+def next_request(
+    plan: Plan, request: Mapping[str, Any], position: PartitionCursor, limit: int | None
+) -> dict[str, Any]:
+    """Return the request for a partition's items from a position on; None is no `Limit`."""
+    parameters = dict(request)
+    if limit is not None and plan.operation is not Operation.GET:
+        parameters["Limit"] = limit
+    if isinstance(position, Mapping):
+        parameters["ExclusiveStartKey"] = position
+    return parameters

@@ -1,4 +1,4 @@
-"""The Reader that asks DynamoDB."""
+"""The reader that asks DynamoDB."""
 
 from __future__ import annotations
 
@@ -15,28 +15,18 @@ from dynamodb_processor_server.dynamodb.item_reader import DynamoDBItemReader
 from dynamodb_processor_server.dynamodb.oversized_items import MAX_ITEM_BYTES
 from dynamodb_processor_server.dynamodb.page_builder import PageBuilder
 from dynamodb_processor_server.errors import DeadlineExceeded
+from dynamodb_processor_server.limits.planning_time import PlanningTimeLimits
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
 from dynamodb_processor_server.query.planning.request_builder import PARTITION_ALIASES
-from dynamodb_processor_server.reader import (
-    Cursor,
-    ItemReader,
-    Page,
-    PageEnd,
-    ReadOptions,
-    Usage,
-)
+from dynamodb_processor_server.reader import Budget, Page, PageEnd, PageRead, Usage
 from dynamodb_processor_server.runtime.concurrency import gather_or_cancel
-from dynamodb_processor_server.runtime.time_slices import (
-    SLICE,
-    EvaluationLimits,
-    Unlimited,
-)
+from dynamodb_processor_server.runtime.time_slices import SLICE
 
-_Need: TypeAlias = tuple[Any, Mapping[str, Any]]  # a branch of the builder's, and its request
+_Next: TypeAlias = tuple[Any, Mapping[str, Any]]  # a partition of the builder's, and its request
 
 
 class _Builder(Protocol):
-    """What `PageBuilder` and `CountBuilder` have in common; a branch is the builder's own."""
+    """The methods of `PageBuilder` and `CountBuilder`; a partition is the builder's own."""
 
     usage: Usage
     paused: bool
@@ -44,9 +34,9 @@ class _Builder(Protocol):
     @property
     def has_progress(self) -> bool: ...
 
-    def next_requests(self) -> Sequence[_Need]: ...
+    def next_requests(self) -> Sequence[_Next]: ...
 
-    def add(self, branch: Any, answer: Mapping[str, Any], usage: Usage) -> None: ...
+    def add(self, partition: Any, answer: Mapping[str, Any], usage: Usage) -> None: ...
 
     def fill(self) -> PageEnd | None: ...
 
@@ -59,8 +49,8 @@ class DynamoDBReader:
     """Reads pages from DynamoDB.
 
     `max_page_bytes` bounds the encoded items of a page, `max_item_bytes` a single one. `now` gives
-    seconds since the epoch. What an index does not hold is got by `items`. What evaluating takes is
-    charged to `evaluation`.
+    seconds since the epoch. The processor time of evaluating conditions is charged to the caller in
+    `planning`.
     """
 
     def __init__(
@@ -68,112 +58,110 @@ class DynamoDBReader:
         backend: Backend,
         max_page_bytes: int,
         now: Callable[[], float] = time.time,
-        items: ItemReader | None = None,
         max_item_bytes: int = MAX_ITEM_BYTES,
-        evaluation: EvaluationLimits | None = None,
+        planning: PlanningTimeLimits | None = None,
     ) -> None:
         self._backend = backend
-        self._hydrator = Hydrator(items or DynamoDBItemReader(backend))
+        self._hydrator = Hydrator(DynamoDBItemReader(backend))
         self._max_page_bytes = max_page_bytes
         self._max_item_bytes = max_item_bytes
         self._now = now
-        self._evaluation = evaluation or Unlimited()
+        self._planning = planning or PlanningTimeLimits({})
 
-    async def read_page(self, plan: Plan, at: Cursor, limits: ReadOptions) -> Page:
-        """Return the page that begins at `at`; see `Reader`."""
-        builder = self._builder(plan, at, limits)
+    async def read_page(self, request: PageRead) -> Page:
+        """Return a page, read from DynamoDB; see `PageReader`."""
+        builder = self._builder(request)
+        progress, deadline = request.progress, request.options.hard_deadline
         loop = asyncio.get_running_loop()
-        if plan.local_filter is not None:
-            self._evaluation.check()
-        while (end := self._fill(plan, builder)) is None:
+        if request.plan.local_filter is not None:
+            self._planning.check(request.caller.principal, begun=True)
+        while (end := self._fill(request, builder)) is None:
             if builder.has_progress:
-                # What has been read is looked at to its end, in however many slices.
-                if not builder.paused and limits.should_stop(loop.time()):
+                # Items that were read are evaluated to the last one, in however many slices.
+                if not builder.paused and request.should_stop(loop.time()):
                     end = PageEnd.TIME_BUDGET
                     break
-                if limits.progress is not None:
-                    limits.progress.partial_page = lambda: builder.partial_page(PageEnd.TIME_BUDGET)
+                if progress is not None:
+                    progress.partial_page = lambda: builder.partial_page(PageEnd.TIME_BUDGET)
             try:
                 if builder.paused:
                     await asyncio.sleep(0)  # others take their turns
-                elif not await self._hydrate(plan, builder, limits):
-                    async with asyncio.timeout_at(limits.hard_deadline):
-                        await self._read_more(plan, builder, limits.hard_deadline)
+                elif not await self._hydrate(request, builder):
+                    async with asyncio.timeout_at(deadline):
+                        await self._read_more(request, builder)
             except (TimeoutError, DeadlineExceeded):
                 if builder.has_progress:
                     return builder.partial_page(PageEnd.TIME_BUDGET)
                 raise DeadlineExceeded("the deadline passed before anything was read") from None
         return builder.finish(end)
 
-    def _fill(self, plan: Plan, builder: _Builder) -> PageEnd | None:
-        if plan.local_filter is None:
+    def _fill(self, request: PageRead, builder: _Builder) -> PageEnd | None:
+        if request.plan.local_filter is None:
             return builder.fill()
         began = time.thread_time()
         try:
             return builder.fill()
         finally:
-            self._evaluation.charge(time.thread_time() - began)
+            self._planning.charge(request.caller.principal, time.thread_time() - began)
 
-    def _builder(self, plan: Plan, at: Cursor, limits: ReadOptions) -> _Builder:
+    def _builder(self, request: PageRead) -> _Builder:
+        plan = request.plan
         if plan.counts and plan.hydration is None:
-            return CountBuilder(plan, at, limits, self._now(), SLICE)
-        return PageBuilder(
-            plan, at, limits, self._max_page_bytes, self._now(), self._max_item_bytes, SLICE
-        )
+            return CountBuilder(request, self._now(), SLICE)
+        return PageBuilder(request, self._max_page_bytes, self._now(), self._max_item_bytes, SLICE)
 
-    async def _hydrate(self, plan: Plan, builder: _Builder, limits: ReadOptions) -> bool:
+    async def _hydrate(self, request: PageRead, builder: _Builder) -> bool:
         """Get the items that the page waits for; return whether there were any."""
         if not isinstance(builder, PageBuilder):
             return False
         keys = builder.missing()
         if not keys:
             return False
-        units = limits.max_read_units
-        left = None if units is None else units - builder.usage.read_units
-        late = asyncio.get_running_loop().time() >= limits.soft_deadline
-        if late or (left is not None and left <= 0):
+        options = request.options
+        units = options.budget.after(builder.usage).max_read_units
+        late = asyncio.get_running_loop().time() >= options.soft_deadline
+        if late or (units is not None and units <= 0):
             # Nothing has been delivered, or the page had ended: one item must be, if it can.
             keys = dict(islice(keys.items(), 1))
-            limits = limits._replace(soft_deadline=limits.hard_deadline, max_read_units=None)
-        else:
-            limits = limits._replace(max_read_units=left)
-        builder.hydrate(*await self._hydrator.get(plan, keys, limits))
+            options = options._replace(soft_deadline=options.hard_deadline)
+            units = None
+        options = options._replace(budget=Budget(max_read_units=units))
+        builder.hydrate(*await self._hydrator.get(request.plan, keys, options, request.caller))
         return True
 
-    async def _read_more(self, plan: Plan, builder: _Builder, deadline: float) -> None:
+    async def _read_more(self, request: PageRead, builder: _Builder) -> None:
         """Ask all partitions that must be read, at the same time."""
-        needs = builder.next_requests()
-        if len(needs) > 1 and not self._backend.breakers.is_closed(plan.table.name):
+        nexts = builder.next_requests()
+        if len(nexts) > 1 and not self._backend.breakers.is_closed(request.plan.table.name):
             # The first is the probe; beside it the others would be refused, and end the page.
-            await self._read(plan, builder, needs[:1], deadline)
-            needs = needs[1:]
-        await self._read(plan, builder, needs, deadline)
+            await self._read(request, builder, nexts[:1])
+            nexts = nexts[1:]
+        await self._read(request, builder, nexts)
 
-    async def _read(
-        self, plan: Plan, builder: _Builder, needs: Sequence[_Need], deadline: float
-    ) -> None:
-        if len(needs) == 1:
-            ((branch, request),) = needs
-            builder.add(branch, *await self._ask(plan, request, deadline))
+    async def _read(self, request: PageRead, builder: _Builder, nexts: Sequence[_Next]) -> None:
+        if len(nexts) == 1:
+            ((partition, parameters),) = nexts
+            builder.add(partition, *await self._ask(request, parameters))
             return
-        answers = await gather_or_cancel(self._ask(plan, request, deadline) for _, request in needs)
-        for (branch, _), (content, usage) in zip(needs, answers, strict=True):
-            builder.add(branch, content, usage)
+        answers = await gather_or_cancel(self._ask(request, parameters) for _, parameters in nexts)
+        for (partition, _), (content, usage) in zip(nexts, answers, strict=True):
+            builder.add(partition, content, usage)
 
-    async def _ask(
-        self, plan: Plan, request: Mapping[str, Any], deadline: float
-    ) -> tuple[Content, Usage]:
+    async def _ask(self, request: PageRead, parameters: Mapping[str, Any]) -> tuple[Content, Usage]:
+        plan = request.plan
+
         async def ask(client: Any) -> Content:
             match plan.operation:
                 case Operation.GET:
-                    return _as_page(await client.get_item(**request))
+                    return _as_page(await client.get_item(**parameters))
                 case Operation.SCAN:
-                    answer = await client.scan(**request)
+                    answer = await client.scan(**parameters)
                 case _:
-                    answer = await client.query(**request)
+                    answer = await client.query(**parameters)
             return cast("Content", answer)
 
-        answer = await self._backend.read(_target(plan, request), ask, deadline)
+        target, deadline = _target(plan, parameters), request.options.hard_deadline
+        answer = await self._backend.read(target, ask, deadline, request.caller)
         content = answer.content
         view = plan.table.view
         if not view.is_identity and "Items" in content:
@@ -189,7 +177,7 @@ class DynamoDBReader:
 
 
 def _target(plan: Plan, request: Mapping[str, Any]) -> RequestTarget:
-    declaration = plan.table.config
+    config = plan.table.config
     names = plan.path.key.partition
     match plan.operation:
         case Operation.GET:
@@ -202,9 +190,7 @@ def _target(plan: Plan, request: Mapping[str, Any]) -> RequestTarget:
     # Wire values are of one entry each: a type and a text or bytes, as keys have no others.
     key = tuple(entry for value in values for entry in value.items())
     partition = (plan.path.index, key) if key else None
-    return RequestTarget(
-        plan.table.name, declaration.region, declaration.role_arn, partition, plan.cache_key
-    )
+    return RequestTarget(plan.table.name, config.region, config.role_arn, partition, plan.cache_key)
 
 
 def _as_page(answer: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -10,7 +10,6 @@ from typing import Any, cast
 import grpc
 
 from dynamodb_processor_server.auth.principal import Principal
-from dynamodb_processor_server.limits.admission_reader import Caller
 from dynamodb_processor_server.limits.calls_in_flight import Share
 from dynamodb_processor_server.reader import NO_USAGE, Usage
 from dynamodb_processor_server.rpc.table_access import TableAccess
@@ -85,12 +84,6 @@ def current_caller() -> str:
     """Return the name of the current call's principal, empty where there is none."""
     call = _current.get(None)
     return "" if call is None or call.principal is None else call.principal.name
-
-
-def current_claim() -> Caller:
-    """Return the caller of the current call and the longest time it may wait."""
-    call = _current.get()
-    return Caller(call.caller.name, call.time_remaining())
 
 
 def enter_call(call: Call) -> None:

@@ -10,7 +10,6 @@ from typing import Final, TypeVar
 
 from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.limits.planning_time import PlanningTimeLimits
-from dynamodb_processor_server.rpc.call_context import current_call
 
 _T = TypeVar("_T")
 
@@ -72,21 +71,3 @@ class PlanningWork:
             return await asyncio.get_running_loop().run_in_executor(self._thread, measured)
         finally:
             self._limits.charge(principal, seconds - reserved)
-
-
-class EvaluationCharges:
-    """Charges the evaluation of conditions to the caller of the current call.
-
-    A task that reads for several callers belongs to the call that started it.
-    """
-
-    def __init__(self, limits: PlanningTimeLimits) -> None:
-        self._limits = limits
-
-    def check(self) -> None:
-        """Raise RateLimited for a caller with a large debt of planning time."""
-        self._limits.check(current_call().caller, begun=True)
-
-    def charge(self, seconds: float) -> None:
-        """Charge the processor seconds of an evaluation."""
-        self._limits.charge(current_call().caller, seconds)

@@ -1,89 +1,73 @@
-"""Questions that many callers have at the same time: each is asked once, and waited for in bounds.
+"""Single flight: concurrent callers of equal calls share one execution.
 
-A question is a task of its own. A caller who leaves (deadline, cancellation) disturbs nobody; with
-the last one the question is given up.
+A flight is one execution, a task of its own. A caller that leaves (deadline, cancellation) does not
+disturb the others; when the last one leaves, the flight is cancelled.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Coroutine
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from dynamodb_processor_server.errors import DeadlineExceeded, Overloaded, RateLimited
-
-_MOST_WAITING: Final = 1_000  # callers, for all questions
-_RETRY_AFTER: Final = 1.0  # seconds
-
-_T = TypeVar("_T")
+V = TypeVar("V")
+K = TypeVar("K")
+F = TypeVar("F", bound="Flight[Any]")
 
 
-class _Flight(Generic[_T]):
-    def __init__(self, task: asyncio.Task[_T]) -> None:
+class Flight(Generic[V]):
+    """One execution under way, and the number of callers that wait for it."""
+
+    def __init__(self, task: asyncio.Task[V]) -> None:
         self.task = task
         self.waiters = 0
 
 
-class SingleFlight(Generic[_T]):
-    """The questions under way, by name.
+class SingleFlight(Generic[K, F]):
+    """The flights under way, by key."""
 
-    A caller waits for `patience` seconds at most, by the event loop's clock, or until its deadline,
-    with which it is cancelled.
-    """
+    def __init__(self) -> None:
+        self._flights: dict[K, F] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()  # those of unlisted flights as well
 
-    def __init__(self, patience: float) -> None:
-        self._patience = patience
-        self._questions: dict[str, _Flight[_T]] = {}
-        self._waiting = 0
-        self._by_asker: Counter[str] = Counter()
+    def find(self, key: K) -> F | None:
+        """Return the flight that a call with this key may join."""
+        return self._flights.get(key)
 
-    async def call(
-        self, name: str, question: Callable[[], Coroutine[Any, Any, _T]], asker: str = ""
-    ) -> _T:
-        """Return the answer to a question, which is asked now unless it is under way.
+    def start(self, key: K, flight: F) -> F:
+        """List a flight for others to join. A flight that it replaces goes on unlisted."""
+        self._flights[key] = flight
+        self._tasks.add(flight.task)
+        flight.task.add_done_callback(lambda _: self._on_done(key, flight))
+        return flight
 
-        Raises what it raises, Overloaded if too many wait already, RateLimited if half of those are
-        the asker's own, and DeadlineExceeded.
-        """
-        if asker and self._by_asker[asker] >= _MOST_WAITING // 2:
-            message = "too many calls of this principal wait for descriptions of tables"
-            raise RateLimited(asker, message, _RETRY_AFTER)
-        if self._waiting >= _MOST_WAITING:
-            raise Overloaded("too many calls wait for descriptions of tables", _RETRY_AFTER)
-        asked = self._questions.get(name) or self._start(name, question)
-        self._waiting += 1
-        self._by_asker[asker] += 1
-        asked.waiters += 1
-        try:
-            await asyncio.wait((asked.task,), timeout=self._patience)
-            if not asked.task.done():
-                raise DeadlineExceeded("the deadline passed before DynamoDB described its tables")
-            return asked.task.result()
-        finally:
-            self._waiting -= 1
-            self._by_asker[asker] -= 1
-            if not self._by_asker[asker]:
-                del self._by_asker[asker]
-            asked.waiters -= 1
-            if not asked.waiters and not asked.task.done():
-                self._remove(name, asked)
-                asked.task.cancel()
+    def join(self, flight: F) -> None:
+        """Count a caller that waits for a flight; it must leave."""
+        flight.waiters += 1
+
+    def leave(self, key: K, flight: F) -> None:
+        """Count off a caller; the last one cancels a flight that is still under way."""
+        flight.waiters -= 1
+        if not flight.waiters and not flight.task.done():
+            self._remove(key, flight)
+            flight.task.cancel()
 
     def forget(self) -> None:
-        """Have nobody else wait for what is under way, as its answer may be out of date."""
-        self._questions.clear()
+        """Let no further caller join the flights under way: their results may be out of date."""
+        self._flights.clear()
 
-    def _start(self, name: str, question: Callable[[], Coroutine[Any, Any, _T]]) -> _Flight[_T]:
-        asked = self._questions[name] = _Flight(asyncio.create_task(question(), name=name))
-        asked.task.add_done_callback(lambda _: self._on_done(name, asked))
-        return asked
+    async def close(self) -> None:
+        """Cancel all flights, unlisted ones too, and wait for their end."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
-    def _on_done(self, name: str, asked: _Flight[_T]) -> None:
-        self._remove(name, asked)
-        if not asked.task.cancelled():
-            asked.task.exception()  # marks it as seen: every waiter may have left by now
+    def _on_done(self, key: K, flight: F) -> None:
+        self._tasks.discard(flight.task)
+        self._remove(key, flight)
+        if not flight.task.cancelled():
+            flight.task.exception()  # marks it as seen: every waiter may have left by now
 
-    def _remove(self, name: str, asked: _Flight[_T]) -> None:
-        if self._questions.get(name) is asked:
-            del self._questions[name]
+    def _remove(self, key: K, flight: F) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]

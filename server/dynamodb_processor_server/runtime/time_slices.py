@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Final, Protocol
+from typing import Final
 
 #: Seconds for which a builder evaluates before the event loop may run other tasks.
 SLICE: Final = 0.005
@@ -28,25 +28,3 @@ class TimeSlice:
     def over(self) -> bool:
         """Whether it is time to pause."""
         return self._until < math.inf and time.perf_counter() > self._until
-
-
-class EvaluationLimits(Protocol):
-    """The limits to which the evaluation of the current call is charged."""
-
-    def check(self) -> None:
-        """Raise RateLimited if the caller is deep in debt."""
-        ...
-
-    def charge(self, seconds: float) -> None:
-        """Charge the seconds of processor time of an evaluation."""
-        ...
-
-
-class Unlimited:
-    """Limits that allow any amount of evaluation."""
-
-    def check(self) -> None:
-        """Do nothing."""
-
-    def charge(self, seconds: float) -> None:
-        """Do nothing."""

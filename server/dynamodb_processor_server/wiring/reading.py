@@ -1,4 +1,4 @@
-"""Builds the way from a call to DynamoDB: caches, admission, readers, stream consumers."""
+"""Builds the read path: the readers from the cache to DynamoDB, and stream consumers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.invalidator import Invalidator
 from dynamodb_processor_server.cache.page_store import PageStore
-from dynamodb_processor_server.cache.reader import CachingReader
+from dynamodb_processor_server.cache.reader import CachingReader, cached_reader
 from dynamodb_processor_server.catalog.catalog import Catalog
 from dynamodb_processor_server.catalog.config import CatalogConfig
 from dynamodb_processor_server.change_streams.invalidation_sink import InvalidationSink
@@ -24,14 +24,10 @@ from dynamodb_processor_server.dynamodb.reader import DynamoDBReader
 from dynamodb_processor_server.dynamodb.streams import STREAMS, DynamoDBStreams
 from dynamodb_processor_server.dynamodb.table_describer import TableDescriber
 from dynamodb_processor_server.limits.admission import Admission
-from dynamodb_processor_server.limits.admission_reader import (
-    AdmissionGate,
-    AdmissionItemReader,
-    AdmissionReader,
-)
+from dynamodb_processor_server.limits.admission_reader import AdmissionItemReader, AdmissionReader
 from dynamodb_processor_server.limits.read_units import ReadUnitLimits
-from dynamodb_processor_server.rpc.call_context import current_call, current_caller, current_claim
-from dynamodb_processor_server.rpc.planning import EvaluationCharges
+from dynamodb_processor_server.reader import Caller
+from dynamodb_processor_server.rpc.call_context import current_caller
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.telemetry.metrics import CallMetrics
 from dynamodb_processor_server.wiring.redis import Limits, share_leases, share_pages
@@ -39,7 +35,7 @@ from dynamodb_processor_server.wiring.redis import Limits, share_leases, share_p
 
 @dataclass(frozen=True, slots=True)
 class ReadPath:
-    """What reads DynamoDB, keeps what was read, and takes it back when it changes."""
+    """The parts that read DynamoDB, cache pages, and invalidate pages when data changes."""
 
     backend: Backend
     catalog: Catalog
@@ -59,7 +55,7 @@ async def open_read_path(
     registry: CollectorRegistry,
     stack: AsyncExitStack,
 ) -> ReadPath:
-    """Return the way to DynamoDB, which is closed with `stack`."""
+    """Return the read path, which is closed with `stack`."""
     clients = await stack.enter_async_context(Clients(settings.client_settings()))
     backend = Backend(clients, settings.backend_settings(), _meter(metrics, limits.read_units))
     catalog = Catalog(
@@ -71,16 +67,15 @@ async def open_read_path(
     store = PageStore(settings.cache_max_bytes, time.time)
     generations = Generations()
     admission = Admission(settings.max_concurrent_reads, settings.admission_queue)
-    admittance = AdmissionGate(admission, current_claim)
     shared, invalidator = share_pages(settings, generations, registry, stack)
     pages = DynamoDBReader(
         backend,
         settings.max_page_bytes,
         max_item_bytes=settings.max_item_bytes,
-        evaluation=EvaluationCharges(limits.planning),
+        planning=limits.planning,
     )
-    reader = CachingReader(
-        AdmissionReader(pages, admittance),
+    reader = cached_reader(
+        AdmissionReader(pages, admission),
         store,
         generations,
         settings.shared_read_timeout,
@@ -89,7 +84,7 @@ async def open_read_path(
     )
     stack.push_async_callback(reader.close)
     batches = BoundedBatches(
-        AdmissionItemReader(DynamoDBItemReader(backend), admittance),
+        AdmissionItemReader(DynamoDBItemReader(backend), admission),
         settings.max_page_bytes,
         settings.max_item_bytes,
     )
@@ -108,14 +103,10 @@ async def open_read_path(
 
 
 def _meter(metrics: CallMetrics, read_units: ReadUnitLimits) -> Meter:
-    """Return what charges each answer of DynamoDB to whose call asked for it.
+    """Return the meter that charges each answer of DynamoDB to the caller of its request."""
 
-    A task that reads for several callers goes on with the call that began it.
-    """
-
-    def charge(table: str, units: float) -> None:
-        caller = current_call().caller
-        read_units.charge(caller, table, units)
-        metrics.consumed(table, caller.name, units)
+    def charge(caller: Caller, table: str, units: float) -> None:
+        read_units.charge(caller.principal, table, units)
+        metrics.consumed(table, caller.principal.name, units)
 
     return charge

@@ -31,7 +31,12 @@ from dynamodb_processor_server.rpc.server import (
 from dynamodb_processor_server.rpc.services.cache import CacheServicer
 from dynamodb_processor_server.rpc.services.catalog import CatalogServicer
 from dynamodb_processor_server.rpc.services.health import Health
-from dynamodb_processor_server.rpc.services.query import Deadlines, QueryServicer
+from dynamodb_processor_server.rpc.services.query import (
+    CallBounds,
+    CallLimits,
+    QueryServicer,
+    Readers,
+)
 from dynamodb_processor_server.rpc.table_calls import TableCalls
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.telemetry.metrics import CallMetrics
@@ -116,18 +121,19 @@ def _services(
     health: Health,
     draining: asyncio.Event,
 ) -> Services:
-    preparation = QueryPreparer(path.catalog, planning)
+    preparer = QueryPreparer(path.catalog, planning)
     tokens = PageTokens(cipher, end_with_process=settings.token_keys is None)
     query = QueryServicer(
-        preparation,
-        ResumePointCache(preparation, tokens),
-        tokens,
-        path.reader,
-        path.batches,
-        limits.calls,
-        limits.read_units,
-        Deadlines(settings.unary_deadline, settings.stream_deadline, settings.stream_interval),
-        settings.max_page_bytes,
+        preparer,
+        ResumePointCache(preparer, tokens),
+        Readers(path.reader, path.batches),
+        CallLimits(limits.calls, limits.read_units),
+        CallBounds(
+            settings.unary_deadline,
+            settings.stream_deadline,
+            settings.stream_interval,
+            settings.max_page_bytes,
+        ),
         draining,
     )
     calls = TableCalls(path.catalog, limits.calls)

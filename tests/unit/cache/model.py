@@ -17,7 +17,7 @@ from typing import Any, Final
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.page_store import PageStore
 from dynamodb_processor_server.cache.quarantine import Quarantine
-from dynamodb_processor_server.cache.reader import CachingReader
+from dynamodb_processor_server.cache.reader import CachingReader, cached_reader
 from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.errors import (
     BackendUnavailable,
@@ -28,18 +28,21 @@ from dynamodb_processor_server.query.expression.values import Value
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
 from dynamodb_processor_server.query.planning.tags import Tag, tags_of_partitions, tags_of_table
 from dynamodb_processor_server.reader import (
+    NO_BUDGET,
     START,
+    Budget,
     CacheMode,
     CachePolicy,
-    Cursor,
     Page,
     PageContent,
     PageEnd,
+    PageRead,
     PartialRead,
     ReadOptions,
     Usage,
 )
 from tests.support.datasets import Index, Schema
+from tests.support.reads import CALLER
 from tests.unit.dynamodb.small_table import make_plan
 
 DEVICES: Final = ("d", "e", "f")
@@ -126,7 +129,7 @@ class Model:
         self._plans = setting.plans()
         self._lags = setting.quarantine
         self._generations = Generations(self._loop.time, setting.most_generations)
-        self.reader = CachingReader(
+        self.reader = cached_reader(
             self,
             PageStore(setting.store_bytes, self._loop.time),
             self._generations,
@@ -182,16 +185,17 @@ class Model:
     def _reader_for(self, step: Step) -> CachingReader:
         return self.reader
 
-    async def read_page(self, plan: Plan, at: Cursor, limits: ReadOptions) -> Page:
+    async def read_page(self, request: PageRead) -> Page:
         """Read as DynamoDB would: what is seen is that of some moment, less a lag."""
         assert self._step is not None
+        plan = request.plan
         step, began = self._step, self._loop.time()
         await asyncio.sleep(step.takes * step.looks_at)
         looked = self._loop.time()
         lag = 0.0 if plan.consistent else step.lag * 0.999 * self._lags.of(plan)
         seen = {device: self._version(device, looked - lag) for device in _devices(plan)}
         try:
-            async with asyncio.timeout_at(limits.hard_deadline):
+            async with asyncio.timeout_at(request.options.hard_deadline):
                 await asyncio.sleep(step.takes * (1 - step.looks_at))
         except TimeoutError:
             raise DeadlineExceeded("too late") from None
@@ -209,17 +213,17 @@ class Model:
         claims = {device: tuple(self._claims[device]) for device in DEVICES}
         plan = self._plans[step.which % len(self._plans)]
         deadline = began + (1e6 if step.leaves_after is None else step.leaves_after)
-        limits = ReadOptions(
+        options = ReadOptions(
             10,
             deadline,
             deadline,
-            max_scanned_items=100 if step.budgeted else None,
-            cache=CachePolicy(step.mode, step.staleness),
-            progress=PartialRead(),
+            Budget(max_scanned_items=100) if step.budgeted else NO_BUDGET,
+            CachePolicy(step.mode, step.staleness),
         )
+        request = PageRead(plan, START, options, CALLER, progress=PartialRead())
         self._step = step
         try:
-            page = await self._reader_for(step).read_page(plan, START, limits)
+            page = await self._reader_for(step).read_page(request)
         except (BackendUnavailable, DeadlineExceeded, PreconditionFailed):
             return
         self.answers[page.status.value] += 1

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, TypeVar
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.invalidator import SharedInvalidator
 from dynamodb_processor_server.cache.page_store import PageStore
-from dynamodb_processor_server.cache.reader import CachingReader
+from dynamodb_processor_server.cache.reader import CachingReader, cached_reader
 from dynamodb_processor_server.cache.redis.encryption import PageCipher
 from dynamodb_processor_server.cache.redis.invalidation_log import InvalidationLogFollower
 from dynamodb_processor_server.cache.redis.port import (
@@ -155,7 +155,7 @@ class Replica:
             jitter=random.random,
         )
         self.invalidator = SharedInvalidator(generations, self.line, _SEALER, TIMEOUT)
-        self.reader = CachingReader(
+        self.reader = cached_reader(
             model,
             PageStore(setting.store_bytes, loop.time),
             generations,

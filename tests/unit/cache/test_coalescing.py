@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from dynamodb_processor_server.cache.coalescing import Flights
+from dynamodb_processor_server.cache.coalescing import PageFlights
 from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded
 from dynamodb_processor_server.reader import Page, PageContent, PageEnd, PartialRead, ReadOptions
+from tests.support.reads import make_options
 from tests.support.warped_time import warped
-from tests.unit.dynamodb.small_table import make_limits
 
 PAGE = Page(PageContent(b"whole", 10, None, PageEnd.EXHAUSTED, 0.0))
 PART = Page(PageContent(b"part", 3, b"next", PageEnd.TIME_BUDGET, 0.0))
@@ -49,11 +49,10 @@ def clock() -> float:
     return asyncio.get_running_loop().time()
 
 
-def board(flights: Flights, read: Read, limits: ReadOptions) -> asyncio.Task[Page]:
+def board(flights: PageFlights, read: Read, options: ReadOptions) -> asyncio.Task[Page]:
     """Join the flight of "key", starting it if there is none, as a caller of its own."""
-    if not flights.can_join("key", float("-inf")):
-        flights.start("key", read, clock())
-    return asyncio.create_task(flights.join("key", limits))
+    flight = flights.joinable("key", float("-inf")) or flights.start("key", read, clock())
+    return asyncio.create_task(flights.join("key", flight, options))
 
 
 async def turns(count: int = 3) -> None:
@@ -65,23 +64,25 @@ async def turns(count: int = 3) -> None:
 @warped
 async def test_a_hundred_callers_share_one_read() -> None:
     """Each gets the very same page, and afterwards nothing is left."""
-    flights, read = Flights(), Read()
-    callers = [board(flights, read, make_limits()) for _ in range(100)]
-    assert len(flights) == 1
+    flights, read = PageFlights(), Read()
+    callers = [board(flights, read, make_options()) for _ in range(100)]
+    assert flights.joinable("key", float("-inf")) is not None
     assert await asyncio.gather(*callers) == [PAGE] * 100
     assert read.begun == 1
     await turns()
-    assert len(flights) == 0
+    assert flights.joinable("key", float("-inf")) is None
 
 
 @warped
 async def test_flights_of_different_keys_are_apart() -> None:
     """One may fail and the other not."""
-    flights = Flights()
-    flights.start("a", Read(error=BackendUnavailable("broken")), clock())
-    flights.start("b", Read(), clock())
+    flights = PageFlights()
+    one = flights.start("a", Read(error=BackendUnavailable("broken")), clock())
+    other = flights.start("b", Read(), clock())
     results = await asyncio.gather(
-        flights.join("a", make_limits()), flights.join("b", make_limits()), return_exceptions=True
+        flights.join("a", one, make_options()),
+        flights.join("b", other, make_options()),
+        return_exceptions=True,
     )
     assert isinstance(results[0], BackendUnavailable)
     assert results[1] is PAGE
@@ -91,8 +92,8 @@ async def test_flights_of_different_keys_are_apart() -> None:
 @warped
 async def test_a_cancelled_caller_disturbs_nobody(leaver: int) -> None:
     """Not even the one who started the flight."""
-    flights, read = Flights(), Read()
-    callers = [board(flights, read, make_limits()) for _ in range(5)]
+    flights, read = PageFlights(), Read()
+    callers = [board(flights, read, make_options()) for _ in range(5)]
     await asyncio.sleep(0.5)
     callers[leaver].cancel()
     results = await asyncio.gather(*callers, return_exceptions=True)
@@ -104,49 +105,49 @@ async def test_a_cancelled_caller_disturbs_nobody(leaver: int) -> None:
 @warped
 async def test_the_last_caller_takes_the_flight_along() -> None:
     """Nobody waits for the read any more, so it is cancelled, and the next caller starts anew."""
-    flights, read = Flights(), Read()
-    callers = [board(flights, read, make_limits()) for _ in range(5)]
+    flights, read = PageFlights(), Read()
+    callers = [board(flights, read, make_options()) for _ in range(5)]
     await asyncio.sleep(0.5)
     for caller in callers:
         caller.cancel()
     await turns()
     assert all(caller.cancelled() for caller in callers)
     assert read.cancelled == 1
-    assert len(flights) == 0
-    assert await board(flights, read, make_limits()) is PAGE
+    assert flights.joinable("key", float("-inf")) is None
+    assert await board(flights, read, make_options()) is PAGE
     assert read.begun == 2
 
 
 @warped
 async def test_a_flight_that_fails_fails_for_all_once() -> None:
     """The error is everybody's, and nobody's afterwards: the next caller reads again."""
-    flights, read = Flights(), Read(error=BackendUnavailable("broken"))
-    callers = [board(flights, read, make_limits()) for _ in range(10)]
+    flights, read = PageFlights(), Read(error=BackendUnavailable("broken"))
+    callers = [board(flights, read, make_options()) for _ in range(10)]
     results = await asyncio.gather(*callers, return_exceptions=True)
     assert all(isinstance(result, BackendUnavailable) for result in results)
     assert read.begun == 1
     await turns()
-    assert await board(flights, Read(), make_limits()) is PAGE
+    assert await board(flights, Read(), make_options()) is PAGE
 
 
 @warped
 async def test_an_error_that_nobody_waits_for_is_not_reported() -> None:
     """A flight that was replaced goes on, and may fail when all of its callers have left."""
-    flights, read = Flights(), Read(error=BackendUnavailable("broken"))
-    early = board(flights, read, make_limits(seconds=0.5))
+    flights, read = PageFlights(), Read(error=BackendUnavailable("broken"))
+    early = board(flights, read, make_options(seconds=0.5))
     with pytest.raises(DeadlineExceeded):
         await early
     flights.start("key", read, clock())
     await asyncio.sleep(5.0)
-    assert len(flights) == 0
+    assert flights.joinable("key", float("-inf")) is None
 
 
 @warped
 async def test_a_deadline_bounds_only_its_owner() -> None:
     """With nothing to show it is an error for one; the others get the page in time."""
-    flights, read = Flights(), Read()
-    hasty = board(flights, read, make_limits(seconds=0.3))
-    patient = board(flights, read, make_limits())
+    flights, read = PageFlights(), Read()
+    hasty = board(flights, read, make_options(seconds=0.3))
+    patient = board(flights, read, make_options())
     loop = asyncio.get_running_loop()
     began = loop.time()
     with pytest.raises(DeadlineExceeded):
@@ -159,9 +160,9 @@ async def test_a_deadline_bounds_only_its_owner() -> None:
 @warped
 async def test_a_deadline_with_progress_is_an_answer() -> None:
     """What the flight has read so far, as a TIME_BUDGET page; the others get all of it."""
-    flights, read = Flights(), Read(part_after=0.2)
-    hasty = board(flights, read, make_limits(seconds=0.3))
-    patient = board(flights, read, make_limits())
+    flights, read = PageFlights(), Read(part_after=0.2)
+    hasty = board(flights, read, make_options(seconds=0.3))
+    patient = board(flights, read, make_options())
     assert (await hasty) is PART
     assert (await hasty).content.end is PageEnd.TIME_BUDGET
     assert await patient is PAGE
@@ -170,10 +171,10 @@ async def test_a_deadline_with_progress_is_an_answer() -> None:
 @warped
 async def test_who_should_answer_takes_the_first_progress() -> None:
     """Past `answer_by`, and before the deadline, a caller looks every tenth of a second."""
-    flights, read = Flights(), Read(seconds=5.0, part_after=1.0)
+    flights, read = PageFlights(), Read(seconds=5.0, part_after=1.0)
     loop = asyncio.get_running_loop()
     began = loop.time()
-    caller = board(flights, read, make_limits(soft_deadline=began + 0.35))
+    caller = board(flights, read, make_options(soft_deadline=began + 0.35))
     assert await caller is PART
     assert loop.time() - began == pytest.approx(1.15)
     assert read.cancelled == 1, "it was the only one, and the read did not end when it was asked to"
@@ -182,7 +183,7 @@ async def test_who_should_answer_takes_the_first_progress() -> None:
 @warped
 async def test_who_is_alone_asks_the_read_to_end() -> None:
     """So that what it has read in advance is not lost; nobody else joins it then."""
-    flights = Flights()
+    flights = PageFlights()
     seen: list[bool] = []
 
     async def read(progress: PartialRead) -> Page:
@@ -191,10 +192,12 @@ async def test_who_is_alone_asks_the_read_to_end() -> None:
         seen.append(progress.stop_requested)
         return PAGE
 
-    flights.start("key", read, clock())
-    caller = asyncio.create_task(flights.join("key", make_limits(soft_deadline=clock() + 0.35)))
+    flight = flights.start("key", read, clock())
+    caller = asyncio.create_task(
+        flights.join("key", flight, make_options(soft_deadline=clock() + 0.35))
+    )
     await asyncio.sleep(0.37)
-    assert not flights.can_join("key", float("-inf"))
+    assert flights.joinable("key", float("-inf")) is None
     assert await caller is PAGE
     assert seen == [True]
 
@@ -202,11 +205,11 @@ async def test_who_is_alone_asks_the_read_to_end() -> None:
 @warped
 async def test_closing_ends_flights_that_were_replaced_too() -> None:
     """Nobody can join them any more, but they are under way."""
-    flights, old, new = Flights(), Read(seconds=10.0), Read(seconds=10.0)
-    callers = [board(flights, old, make_limits())]
+    flights, old, new = PageFlights(), Read(seconds=10.0), Read(seconds=10.0)
+    callers = [board(flights, old, make_options())]
     await turns()
-    flights.start("key", new, clock())
-    callers.append(asyncio.create_task(flights.join("key", make_limits())))
+    replacing = flights.start("key", new, clock())
+    callers.append(asyncio.create_task(flights.join("key", replacing, make_options())))
     await turns()
     await flights.close()
     assert (old.cancelled, new.cancelled) == (1, 1)
@@ -216,12 +219,13 @@ async def test_closing_ends_flights_that_were_replaced_too() -> None:
 @warped
 async def test_a_page_that_is_there_is_taken_however_late() -> None:
     """A deadline that has passed is no reason to throw away what one has."""
-    flights, read = Flights(), Read(seconds=0.0)
-    flights.start("key", read, clock())
+    flights, read = PageFlights(), Read(seconds=0.0)
+    flight = flights.start("key", read, clock())
     await asyncio.sleep(0)
-    limits = make_limits(seconds=-1.0)
     results = await asyncio.gather(
-        flights.join("key", limits), flights.join("key", make_limits()), return_exceptions=True
+        flights.join("key", flight, make_options(seconds=-1.0)),
+        flights.join("key", flight, make_options()),
+        return_exceptions=True,
     )
     assert list(results) == [PAGE, PAGE]
 
@@ -229,15 +233,15 @@ async def test_a_page_that_is_there_is_taken_however_late() -> None:
 @warped
 async def test_only_young_flights_are_joined_by_who_asks_for_fresh_data() -> None:
     """A flight is as old as its beginning; one that replaces it is joined from then on."""
-    flights, old, new = Flights(), Read(seconds=10.0), Read()
+    flights, old, new = PageFlights(), Read(seconds=10.0), Read()
     loop = asyncio.get_running_loop()
-    first = board(flights, old, make_limits())
+    first = board(flights, old, make_options())
     await asyncio.sleep(2.0)
-    assert flights.can_join("key", loop.time() - 3.0)
-    assert not flights.can_join("key", loop.time() - 1.0)
-    assert not flights.can_join("another key", float("-inf"))
-    flights.start("key", new, clock())
-    assert flights.can_join("key", loop.time())
-    assert await flights.join("key", make_limits()) is PAGE
+    assert flights.joinable("key", loop.time() - 3.0) is not None
+    assert flights.joinable("key", loop.time() - 1.0) is None
+    assert flights.joinable("another key", float("-inf")) is None
+    flight = flights.start("key", new, clock())
+    assert flights.joinable("key", loop.time()) is flight
+    assert await flights.join("key", flight, make_options()) is PAGE
     assert await first is PAGE
     assert (old.begun, new.begun) == (1, 1)

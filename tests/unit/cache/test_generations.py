@@ -7,7 +7,8 @@ from collections.abc import Hashable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamodb_processor_server.cache.generations import Generations, GenerationSnapshot
+from dynamodb_processor_server.cache.generations import Generations
+from dynamodb_processor_server.snapshot import GenerationSnapshot
 
 
 class World:

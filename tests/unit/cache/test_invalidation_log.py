@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import structlog
 
-from dynamodb_processor_server.cache.generations import Generations, GenerationSnapshot
+from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.redis.encryption import PageCipher
 from dynamodb_processor_server.cache.redis.invalidation_log import (
     FRESH_SECONDS,
@@ -19,6 +19,7 @@ from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.query.page_token import TokenKey
 from dynamodb_processor_server.query.planning.tags import tags_of_table
 from dynamodb_processor_server.runtime.guarded_store import StoreError
+from dynamodb_processor_server.snapshot import GenerationSnapshot
 from tests.support.shared_cache import MemorySharedCache
 
 KEY = TokenKey("one", bytes(range(32)))

@@ -8,15 +8,20 @@ from typing import Any
 import pytest
 
 from dynamodb_processor_server.catalog.identity import TableIdentity
-from dynamodb_processor_server.errors import PreconditionFailed
+from dynamodb_processor_server.errors import DeadlineExceeded, PreconditionFailed
 from dynamodb_processor_server.query.expression.values import Value
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.query.planning.tags import tags_of_partitions, tags_of_table
-from dynamodb_processor_server.reader import CachePolicy, CacheStatus, Page, ReadAheadBuffer
+from dynamodb_processor_server.reader import (
+    CachePolicy,
+    CacheStatus,
+    Page,
+    ReadAhead,
+)
 from tests.support.fake_reader import items_of
 from tests.support.warped_time import warped
-from tests.unit.cache.world import ONLY, REFRESH, TTL, World
-from tests.unit.dynamodb.small_table import make_limits, make_plan
+from tests.unit.cache.world import AHEAD, ONLY, REFRESH, TTL, World
+from tests.unit.dynamodb.small_table import make_plan
 
 TABLE = make_plan().table
 OTHERS = make_plan("device = 'e'")
@@ -171,20 +176,19 @@ async def test_a_flight_of_the_quarantine_is_not_joined_after_it() -> None:
 async def test_what_a_call_has_read_in_advance_ends_too(limits: dict[str, Any]) -> None:
     """The next page of a stream is made of it only if nothing has been written to it."""
     world = World()
-    surplus = ReadAheadBuffer()
+    world.reads_ahead = True
 
-    async def turn(at: bytes = b"") -> Page:
-        own = make_limits(surplus=surplus, **limits)
-        page = await world.reader.read_page(make_plan(), at, own)
-        assert surplus.snapshot is not None
-        surplus.cursor, surplus.fetched = page.content.next, "read in advance"
+    async def turn(at: bytes = b"", ahead: ReadAhead | None = None) -> Page:
+        page = await world.get(at=at, reads_on=True, read_ahead=ahead, **limits)
+        assert page.read_ahead is not None
+        assert page.read_ahead.snapshot is not None
         return page
 
     page = await turn()
-    await turn(page.content.next or b"")
+    second = await turn(page.content.next or b"", page.read_ahead)
     invalidate(world)
-    await turn(page.content.next or b"")
-    assert world.in_advance == [None, "read in advance", None]
+    await turn(page.content.next or b"", second.read_ahead)
+    assert world.in_advance == [None, AHEAD, None]
 
 
 @pytest.mark.parametrize(
@@ -202,26 +206,23 @@ async def test_what_a_call_has_read_in_advance_grows_old(
 ) -> None:
     """A page says that it has just been read."""
     world = World()
-    surplus = ReadAheadBuffer()
-    limits = make_limits(surplus=surplus, cache=policy)
-    page = await world.reader.read_page(make_plan(), b"", limits)
-    surplus.cursor, surplus.fetched = page.content.next, "read in advance"
+    world.reads_ahead = True
+    page = await world.get(reads_on=True, cache=policy)
     world.now += seconds
-    await world.reader.read_page(make_plan(), page.content.next or b"", limits)
-    assert world.in_advance == [None, "read in advance" if goes_on else None]
+    following, ahead = page.content.next or b"", page.read_ahead
+    await world.get(at=following, read_ahead=ahead, reads_on=True, cache=policy)
+    assert world.in_advance == [None, AHEAD if goes_on else None]
 
 
 @warped
 async def test_a_call_that_began_in_quarantine_reads_strongly_no_longer_than_it_must() -> None:
     """What it has read in advance by then is read again."""
     world = World()
-    surplus = ReadAheadBuffer()
-    limits = make_limits(surplus=surplus)
+    world.reads_ahead = True
     invalidate(world)
-    page = await world.reader.read_page(make_plan(), b"", limits)
-    surplus.cursor, surplus.fetched = page.content.next, "read in advance"
+    page = await world.get(reads_on=True)
     world.now += 2.0
-    await world.reader.read_page(make_plan(), page.content.next or b"", limits)
+    await world.get(at=page.content.next or b"", read_ahead=page.read_ahead, reads_on=True)
     assert world.in_advance == [None, None]
     assert world.strong == [True, False]
 
@@ -231,14 +232,14 @@ async def test_a_flight_that_outlasts_its_call_leaves_it_nothing() -> None:
     """What it reads in advance belongs to a page that the call never got."""
     world = World()
     world.seconds = 5.0
-    surplus = ReadAheadBuffer(fetched="read before")
-    early = asyncio.create_task(world.get(surplus=surplus, seconds=1.0))
+    world.reads_ahead = True
+    early = asyncio.create_task(world.get(reads_on=True, seconds=1.0))
     await asyncio.sleep(0)
-    other = asyncio.create_task(world.get())
-    await asyncio.gather(early, return_exceptions=True)
-    assert surplus.fetched is None
-    assert (await other).status is CacheStatus.COALESCED
-    assert surplus == ReadAheadBuffer()
+    other = asyncio.create_task(world.get(reads_on=True))
+    (failure,) = await asyncio.gather(early, return_exceptions=True)
+    assert isinstance(failure, DeadlineExceeded)
+    page = await other
+    assert (page.status, page.read_ahead) == (CacheStatus.COALESCED, None)
 
 
 @warped

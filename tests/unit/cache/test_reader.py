@@ -182,7 +182,7 @@ async def test_staleness_is_the_callers_choice() -> None:
     [
         ({"max_scanned_items": 4}, PageEnd.SCAN_BUDGET, False),
         ({"max_read_units": 1.0}, PageEnd.READ_UNIT_BUDGET, False),
-        ({"has_duration": True, "soft_deadline": 0.0}, PageEnd.TIME_BUDGET, False),
+        ({"max_duration": 60.0, "soft_deadline": 0.0}, PageEnd.TIME_BUDGET, False),
         ({"max_scanned_items": 400}, PageEnd.PAGE_FULL, True),
         ({"max_read_units": 100.0, "page_size": 50}, PageEnd.EXHAUSTED, True),
     ],

@@ -14,7 +14,7 @@ import pytest
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.invalidator import SharedInvalidator
 from dynamodb_processor_server.cache.page_store import PageStore
-from dynamodb_processor_server.cache.reader import CachingReader
+from dynamodb_processor_server.cache.reader import CachingReader, cached_reader
 from dynamodb_processor_server.cache.redis.encryption import PageCipher
 from dynamodb_processor_server.cache.redis.invalidation_log import (
     FRESH_SECONDS,
@@ -23,15 +23,15 @@ from dynamodb_processor_server.cache.redis.invalidation_log import (
 from dynamodb_processor_server.cache.redis.shared_cache import SharedPageCache
 from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.query.page_token import TokenKey
-from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.query.planning.tags import tags_of_table
-from dynamodb_processor_server.reader import START, CacheStatus, Cursor, Page, ReadOptions
+from dynamodb_processor_server.reader import CacheStatus, Page, PageRead
 from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings, CircuitBreaker
 from dynamodb_processor_server.runtime.guarded_store import GuardedStore
 from tests.support.fake_reader import InMemoryReader
+from tests.support.reads import make_read
 from tests.support.shared_cache import MemorySharedCache
 from tests.support.warped_time import warped
-from tests.unit.dynamodb.small_table import make_items, make_limits, make_plan
+from tests.unit.dynamodb.small_table import make_items, make_plan
 
 TIMEOUT: Final = 0.1
 PLAN: Final = make_plan()
@@ -46,10 +46,10 @@ class Table:
         self.consistent_reads: list[bool] = []
         self._reader = InMemoryReader(make_items(25), now=asyncio.get_running_loop().time)
 
-    async def read_page(self, plan: Plan, at: Cursor, limits: ReadOptions) -> Page:
+    async def read_page(self, request: PageRead) -> Page:
         """Read as DynamoDB would."""
-        self.consistent_reads.append(plan.consistent)
-        page = await self._reader.read_page(plan, at, limits)
+        self.consistent_reads.append(request.plan.consistent)
+        page = await self._reader.read_page(request)
         await asyncio.sleep(self.seconds)
         return page
 
@@ -64,7 +64,7 @@ class Replica:
 
     async def get(self, **limits: Any) -> Page:
         """Read the page."""
-        return await self.reader.read_page(PLAN, START, make_limits(**limits))
+        return await self.reader.read_page(make_read(PLAN, **limits))
 
 
 @asynccontextmanager
@@ -81,7 +81,7 @@ async def replica(
     shared = SharedPageCache(
         store, CIPHER, log, GuardedStore(breaker, TIMEOUT), when_unavailable, now, lambda: 0.5
     )
-    reader = CachingReader(
+    reader = cached_reader(
         table,
         PageStore(1_000_000, now),
         generations,

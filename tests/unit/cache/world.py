@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.page_store import PageStore
-from dynamodb_processor_server.cache.reader import CachingReader
+from dynamodb_processor_server.cache.reader import cached_reader
 from dynamodb_processor_server.errors import (
     DeadlineExceeded,
 )
@@ -19,10 +19,12 @@ from dynamodb_processor_server.reader import (
     CachePolicy,
     Cursor,
     Page,
-    ReadOptions,
+    PageRead,
+    ReadAhead,
 )
 from tests.support.fake_reader import InMemoryReader
-from tests.unit.dynamodb.small_table import make_items, make_limits, make_plan
+from tests.support.reads import make_read
+from tests.unit.dynamodb.small_table import make_items, make_plan
 
 PLAN: Final = make_plan()
 TTL: Final = 300.0
@@ -31,11 +33,19 @@ BYPASS, REFRESH, ONLY = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    read_at: float | None = 1_000.0
+
+
+AHEAD: Final = _Ahead()
+
+
 class World:
     """A table of 25 items, a cached reader of it, and a clock. Reads take `seconds`.
 
-    `in_advance` is what each read was given of what its call had read before, `strong` whether it
-    was a strong one.
+    With `reads_ahead`, each page comes with AHEAD. `in_advance` are the items that each read of a
+    call that reads on was given, `strong` whether it was a strong one.
     """
 
     def __init__(
@@ -45,12 +55,13 @@ class World:
         self.seconds = 0.0
         self.error: Exception | None = None
         self.valid_until: float | None = None
+        self.reads_ahead = False
         self.in_advance: list[object] = []
         self.strong: list[bool] = []
         self.table = InMemoryReader(make_items(25), now=lambda: self.now)
         self.store = PageStore(store_bytes, lambda: self.now)
         self.generations = Generations(lambda: self.now)
-        self.reader = CachingReader(
+        self.reader = cached_reader(
             self,
             self.store,
             self.generations,
@@ -59,24 +70,28 @@ class World:
             jitter=lambda: jitter,
         )
 
-    async def read_page(self, plan: Plan, at: Cursor, limits: ReadOptions) -> Page:
+    async def read_page(self, request: PageRead) -> Page:
         """Read as DynamoDB would: the data is that of the beginning."""
-        self.strong.append(plan.consistent)
-        if limits.surplus is not None:
-            self.in_advance.append(limits.surplus.fetched)
-        page = await self.table.read_page(plan, at, limits)
+        self.strong.append(request.plan.consistent)
+        if request.options.reads_on:
+            ahead = request.read_ahead
+            self.in_advance.append(None if ahead is None else ahead.items)
+        page = await self.table.read_page(request)
         try:
-            async with asyncio.timeout_at(limits.hard_deadline):
+            async with asyncio.timeout_at(request.options.hard_deadline):
                 await asyncio.sleep(self.seconds)
         except TimeoutError:
             raise DeadlineExceeded("too late") from None
         if self.error is not None:
             raise self.error
+        if self.reads_ahead:
+            ahead = ReadAhead(page.content.next or b"", AHEAD, request.snapshot)
+            page = page._replace(read_ahead=ahead)
         return page._replace(content=replace(page.content, valid_until=self.valid_until))
 
-    async def get(self, plan: Plan = PLAN, at: Cursor = START, **limits: Any) -> Page:
+    async def get(self, plan: Plan = PLAN, at: Cursor = START, **options: Any) -> Page:
         """Ask the cached reader for a page."""
-        return await self.reader.read_page(plan, at, make_limits(**limits))
+        return await self.reader.read_page(make_read(plan, at, **options))
 
     @property
     def reads(self) -> int:

@@ -10,8 +10,8 @@ from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.reader import START, Cursor, Page
 from tests.support.fake_reader import items_of
+from tests.support.reads import make_options
 from tests.unit.dynamodb.lagging_index import LaggingIndex, job, plan_for
-from tests.unit.dynamodb.small_table import make_limits
 
 OPEN: Final = plan_for("state = 'open'")
 BACKWARDS: Final = plan_for("state = 'open'", descending=True)
@@ -28,7 +28,7 @@ async def traverse(index: LaggingIndex, plan: Plan, size: int, at: Cursor = STAR
     pages: list[Page] = []
     following: Cursor | None = at
     while following is not None:
-        pages.append(await index.page(plan, following, make_limits(size)))
+        pages.append(await index.page(plan, following, make_options(size)))
         assert pages[-1].content.next != following, "no progress"
         following = pages[-1].content.next
     return pages

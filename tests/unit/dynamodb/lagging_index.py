@@ -15,8 +15,9 @@ from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.query.planning.planner import plan_query
 from dynamodb_processor_server.query.planning.row_rule import RowRule
-from dynamodb_processor_server.reader import Cursor, Page, ReadOptions
+from dynamodb_processor_server.reader import Cursor, Page, PageRead, ReadOptions
 from tests.support.datasets import Index, Schema
+from tests.support.reads import CALLER
 from tests.unit.query.tables import make_table
 
 SCHEMA: Final = Schema(
@@ -137,9 +138,9 @@ class LaggingIndex:
         backend = Backend(cast("Clients", self), jitter=lambda: 1.0)
         return DynamoDBReader(backend, max_page_bytes, lambda: 1_000.0)
 
-    async def page(self, plan: Plan, at: Cursor, limits: ReadOptions) -> Page:
+    async def page(self, plan: Plan, at: Cursor, options: ReadOptions) -> Page:
         """Return one page, read without a cache."""
-        return await self.reader().read_page(plan, at, limits)
+        return await self.reader().read_page(PageRead(plan, at, options, CALLER))
 
 
 def _sort_key(key: Mapping[str, Any]) -> tuple[int, str]:

@@ -17,6 +17,7 @@ from dynamodb_processor_server.dynamodb.backend import (
 )
 from dynamodb_processor_server.dynamodb.clients import Clients
 from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings
+from tests.support.reads import CALLER
 
 EVENTS = RequestTarget("events", "eu-west-1", "a role")
 CONTENT = {"Items": ()}
@@ -75,4 +76,4 @@ class Script:
 async def read(script: Script, backend: Backend | None = None, seconds: float = 60.0) -> Answer:
     """Read with a deadline in so many seconds."""
     deadline = asyncio.get_running_loop().time() + seconds
-    return await (backend or script.backend()).read(EVENTS, script.play, deadline)
+    return await (backend or script.backend()).read(EVENTS, script.play, deadline, CALLER)

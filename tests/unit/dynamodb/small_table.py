@@ -1,15 +1,13 @@
-"""A small table, plans of queries of it, and read options without effective limits."""
+"""A small table, and plans to read it with."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Final
 
 from dynamodb_processor_server.query.expression.ast import Query
 from dynamodb_processor_server.query.expression.parser import parse_expression, parse_path
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.query.planning.planner import plan_query
-from dynamodb_processor_server.reader import ReadOptions
 from tests.support.datasets import Index, Schema
 from tests.unit.query.tables import make_table
 
@@ -59,11 +57,3 @@ def make_plan(
 
 # The service checks both conditions on `seq`, which is a key of the index.
 LOCAL: Final = make_plan("level = 'low' AND seq <> 1 AND seq <> 2", index="by_level")
-
-
-def make_limits(page_size: int = 10, seconds: float = 60.0, **fields: Any) -> ReadOptions:
-    """Return read options with a minute of the running loop's time."""
-    until = asyncio.get_running_loop().time() + seconds
-    return ReadOptions(
-        **{"page_size": page_size, "soft_deadline": until, "hard_deadline": until, **fields}
-    )

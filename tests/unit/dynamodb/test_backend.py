@@ -11,6 +11,8 @@ from botocore.exceptions import ReadTimeoutError
 from dynamodb_processor_server.dynamodb.backend import Backend, BackendSettings, RequestTarget
 from dynamodb_processor_server.dynamodb.clients import Clients
 from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable, TableNotFound
+from dynamodb_processor_server.reader import Caller
+from tests.support.reads import CALLER
 from tests.support.warped_time import warped
 from tests.unit.dynamodb.scripted_client import CONTENT, EVENTS, THROTTLED, Script, read, refusal
 
@@ -104,7 +106,7 @@ async def test_a_spent_budget_is_one_table_s_own() -> None:
         with pytest.raises(BackendUnavailable):
             await read(script, backend)
     deadline = asyncio.get_running_loop().time() + 60.0
-    other = await backend.read(RequestTarget("other"), script.play, deadline)
+    other = await backend.read(RequestTarget("other"), script.play, deadline, CALLER)
     assert other.attempts == 3
 
 
@@ -169,14 +171,14 @@ async def test_a_request_that_waits_for_a_connection_is_not_slow() -> None:
 )
 @warped
 async def test_the_cost_of_an_answer_is_metered(used: Any) -> None:
-    """Usage is metered for requests of one table or several, once, in the task of the request."""
-    shown: list[tuple[str, float]] = []
+    """Usage is metered for requests of one table or several, once, to the caller of the request."""
+    shown: list[tuple[Caller, str, float]] = []
 
     async def ask(client: Any) -> dict[str, Any]:
         return {"ConsumedCapacity": used}
 
-    meter = lambda table, units: shown.append((table, units))  # noqa: E731
+    meter = lambda *charge: shown.append(charge)  # noqa: E731
     backend = Backend(cast("Clients", Script()), meter=meter)
-    answer = await backend.read(EVENTS, ask, asyncio.get_running_loop().time() + 1.0)
-    assert shown == [("events", 1.5)]
+    answer = await backend.read(EVENTS, ask, asyncio.get_running_loop().time() + 1.0, CALLER)
+    assert shown == [(CALLER, "events", 1.5)]
     assert answer.read_units == 1.5

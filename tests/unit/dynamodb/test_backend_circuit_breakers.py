@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from dynamodb_processor_server.dynamodb.backend import Answer, Backend
 from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable
 from dynamodb_processor_server.runtime.circuit_breaker import CircuitState
+from tests.support.reads import CALLER
 from tests.support.warped_time import warped
 from tests.unit.dynamodb.scripted_client import EVENTS, THROTTLED, Script, read, refusal
 
@@ -119,11 +120,11 @@ async def test_a_hot_partition_does_not_open_its_tables_breaker() -> None:
     deadline = asyncio.get_running_loop().time() + 60.0
     for _ in range(4):
         with pytest.raises(BackendUnavailable, match="throttled"):
-            await backend.read(HOT, script.play, deadline)
+            await backend.read(HOT, script.play, deadline, CALLER)
     with pytest.raises(BackendUnavailable, match="circuit breaker is open"):
-        await backend.read(HOT, script.play, deadline)
+        await backend.read(HOT, script.play, deadline, CALLER)
     for partition in (None, ("by_day", "tuesday"), (None, "monday")):
-        await backend.read(replace(EVENTS, partition=partition), script.play, deadline)
+        await backend.read(replace(EVENTS, partition=partition), script.play, deadline, CALLER)
     assert table_state(backend) is CircuitState.CLOSED
 
 

@@ -13,9 +13,16 @@ from dynamodb_processor.v1.value_pb2 import Item
 from dynamodb_processor_server.dynamodb.bounded_batches import BoundedBatch, BoundedBatches
 from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded, Overloaded
 from dynamodb_processor_server.query.planning.request_builder import build_batch
-from dynamodb_processor_server.reader import BatchGetRequest, BatchGetResult, ReadOptions, Usage
+from dynamodb_processor_server.reader import (
+    BatchGetRequest,
+    BatchGetResult,
+    Caller,
+    ReadOptions,
+    Usage,
+)
 from tests.support.messages import from_item
-from tests.unit.dynamodb.small_table import SCHEMA, make_limits
+from tests.support.reads import CALLER, make_options
+from tests.unit.dynamodb.small_table import SCHEMA
 from tests.unit.query.tables import make_table
 
 _ROOM = 3_500_000
@@ -34,9 +41,11 @@ class Shelf:
     seconds: float = 0.0
     parts: list[list[int]] = field(default_factory=list)
 
-    async def get_items(self, lookup: BatchGetRequest, limits: ReadOptions) -> BatchGetResult:
+    async def get_items(
+        self, request: BatchGetRequest, options: ReadOptions, caller: Caller
+    ) -> BatchGetResult:
         """Return the items that one request finds."""
-        numbers = [int(key["seq"]["N"]) for key in lookup.keys]
+        numbers = [int(key["seq"]["N"]) for key in request.keys]
         self.parts.append(numbers)
         await asyncio.sleep(self.seconds)
         if len(self.parts) - 1 in self.failures:
@@ -60,7 +69,7 @@ async def get(
     keys = tuple({"device": {"S": "d"}, "seq": {"N": str(number)}} for number in numbers)
     lookup = BatchGetRequest(table, keys, *build_batch((), table), False)
     batches = batches or BoundedBatches(shelf, _ROOM)
-    return await batches.get_items(lookup, make_limits(**limits))
+    return await batches.get_items(lookup, make_options(**limits), CALLER)
 
 
 def found(batch: BoundedBatch) -> list[int]:
@@ -143,7 +152,7 @@ async def test_a_batch_begins_with_the_average_size_from_dynamodb() -> None:
     assert schema == table.schema
     keys = tuple({"device": {"S": "d"}, "seq": {"N": str(number)}} for number in range(100))
     lookup = BatchGetRequest(replace(table, schema=schema), keys, *build_batch((), table), False)
-    await BoundedBatches(shelf, _ROOM).get_items(lookup, make_limits())
+    await BoundedBatches(shelf, _ROOM).get_items(lookup, make_options(), CALLER)
     assert [len(part) for part in shelf.parts] == [100]
 
 
@@ -151,9 +160,11 @@ async def test_dense_items_are_read_in_smaller_parts() -> None:
     """Their messages are much larger than the stored items, and as objects larger still."""
 
     class Dense(Shelf):
-        async def get_items(self, lookup: BatchGetRequest, limits: ReadOptions) -> BatchGetResult:
+        async def get_items(
+            self, request: BatchGetRequest, options: ReadOptions, caller: Caller
+        ) -> BatchGetResult:
             """Return the items that one request finds, at a tenth of the units."""
-            answer = await super().get_items(lookup, limits)
+            answer = await super().get_items(request, options, caller)
             units = answer.usage.read_units / 10
             return replace(answer, usage=replace(answer.usage, read_units=units))
 

@@ -11,7 +11,8 @@ from dynamodb_processor_server.query.expression.parser import parse_expression
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.query.planning.planner import plan_query
 from dynamodb_processor_server.reader import NO_PAGE_LIMIT, START, PageEnd, Usage
-from tests.unit.dynamodb.small_table import SCHEMA, make_limits
+from tests.support.reads import make_read
+from tests.unit.dynamodb.small_table import SCHEMA
 from tests.unit.query.tables import make_table
 
 _TWO = "device IN ('a', 'b')"
@@ -25,7 +26,7 @@ def plan_of(text: str) -> Plan:
 
 def builder_of(text: str, page_size: int = NO_PAGE_LIMIT, **limits: Any) -> CountBuilder:
     """Return a count that has not begun."""
-    return CountBuilder(plan_of(text), START, make_limits(page_size, **limits), now=0.0)
+    return CountBuilder(make_read(plan_of(text), START, page_size, **limits), now=0.0)
 
 
 def limits_of(builder: CountBuilder) -> list[int | None]:
@@ -104,8 +105,7 @@ async def test_a_count_that_is_cut_goes_on_in_every_partition() -> None:
     assert builder.fill() is PageEnd.READ_UNIT_BUDGET
     page = builder.partial_page(PageEnd.READ_UNIT_BUDGET)
     assert page.content.next is not None
-    limits = make_limits(NO_PAGE_LIMIT)
-    rest = CountBuilder(plan_of(_TWO), page.content.next, limits, now=0.0)
+    rest = CountBuilder(make_read(plan_of(_TWO), page.content.next, NO_PAGE_LIMIT), now=0.0)
     ((_, request),) = rest.next_requests()
     assert request["ExpressionAttributeValues"][":p0"] == {"S": "b"}
     assert request["ExclusiveStartKey"] == key

@@ -16,7 +16,15 @@ from dynamodb_processor_server.dynamodb.page_builder import PageBuilder
 from dynamodb_processor_server.query.expression.ast import Query
 from dynamodb_processor_server.query.expression.parser import parse_expression
 from dynamodb_processor_server.query.planning.planner import plan_query
-from dynamodb_processor_server.reader import NO_PAGE_LIMIT, START, PageEnd, ReadOptions, Usage
+from dynamodb_processor_server.reader import (
+    NO_PAGE_LIMIT,
+    START,
+    PageEnd,
+    PageRead,
+    ReadOptions,
+    Usage,
+)
+from tests.support.reads import CALLER
 from tests.unit.dynamodb.small_table import SCHEMA
 from tests.unit.query.tables import make_table
 
@@ -50,7 +58,9 @@ def count(partitions: Sequence[Sequence[bool]], bound: int) -> Counted:
     condition = parse_expression(f"device IN ({names}) AND value = 1", {})
     plan = plan_query(Query("readings", condition, counts=True), make_table(SCHEMA))
     assert len(plan.requests) == len(partitions)
-    builder = CountBuilder(plan, START, _LIMITS._replace(page_size=bound), now=0.0)
+    builder = CountBuilder(
+        PageRead(plan, START, _LIMITS._replace(page_size=bound), CALLER), now=0.0
+    )
     while (end := builder.fill()) is None:
         for branch, request in builder.next_requests():
             device = int(request["ExpressionAttributeValues"][":p0"]["S"])
@@ -108,7 +118,9 @@ def test_the_last_items_of_a_page_take_few_requests() -> None:
     """Requests still grow if 99 of 100 items were soon found and no more items match."""
     condition = parse_expression("device = 'd' AND value = 1", {})
     plan = plan_query(Query("readings", condition), make_table(SCHEMA))
-    builder = PageBuilder(plan, START, _LIMITS._replace(page_size=100), 10**6, now=0.0)
+    builder = PageBuilder(
+        PageRead(plan, START, _LIMITS._replace(page_size=100), CALLER), 10**6, now=0.0
+    )
     evaluated = requests = 0
     while builder.fill() is None:
         ((branch, request),) = builder.next_requests()

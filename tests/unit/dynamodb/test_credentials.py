@@ -18,6 +18,7 @@ from dynamodb_processor_server.dynamodb.clients import Clients, ClientSettings
 from dynamodb_processor_server.dynamodb.credentials import Credentials, CredentialsFailed
 from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable
 from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings, CircuitState
+from tests.support.reads import CALLER
 from tests.support.warped_time import warped
 from tests.unit.dynamodb.aws import (
     FAR_FUTURE,
@@ -182,12 +183,12 @@ async def test_a_failure_of_sts_is_not_blamed_on_the_table(
     backend, target = Backend(clients, _ONCE), RequestTarget("events", None, role)
     aws.expiration = expiring()
     if began:
-        await backend.read(target, list_tables, math.inf)
+        await backend.read(target, list_tables, math.inf, CALLER)
     aws.refusal, aws.expiration = refusal, expiration
     with pytest.raises(BackendUnavailable, match="for want of credentials"):
-        await backend.read(target, list_tables, math.inf)
+        await backend.read(target, list_tables, math.inf, CALLER)
     aws.refusal, aws.expiration = None, FAR_FUTURE
-    await backend.read(target, list_tables, math.inf)
+    await backend.read(target, list_tables, math.inf, CALLER)
     assert dict(backend.breakers.states()) == {"events": CircuitState.CLOSED}
 
 
@@ -198,7 +199,7 @@ async def test_one_request_to_sts_serves_all_waiting_callers(
     monkeypatch.setattr(module, "_FAILURE_SECONDS", 60.0)
     aws.refusal = Refusal("Internal", 503)
     backend, target = Backend(clients, _ONCE), RequestTarget("events", None, ROLE)
-    reads = (backend.read(target, list_tables, math.inf) for _ in range(10))
+    reads = (backend.read(target, list_tables, math.inf, CALLER) for _ in range(10))
     failures = await asyncio.gather(*reads, return_exceptions=True)
     assert [type(failure) for failure in failures] == [BackendUnavailable] * 10
     assert len(aws.asked["sts"]) == 1
@@ -209,7 +210,7 @@ async def test_a_role_that_may_not_be_assumed_is_refused(aws: Aws, clients: Clie
     aws.refusal = Refusal("AccessDenied", 403)
     with pytest.raises(BackendRefused, match="AccessDenied while reading events: why"):
         await Backend(clients, _ONCE).read(
-            RequestTarget("events", None, ROLE), list_tables, math.inf
+            RequestTarget("events", None, ROLE), list_tables, math.inf, CALLER
         )
 
 

@@ -16,7 +16,8 @@ from dynamodb_processor_server.query.planning.plan import Plan, ResultProjection
 from dynamodb_processor_server.query.planning.planner import plan_query
 from dynamodb_processor_server.query.planning.row_rule import RowRule
 from dynamodb_processor_server.reader import START, BatchGetRequest, BatchGetResult, PageEnd, Usage
-from tests.unit.dynamodb.small_table import SCHEMA, make_items, make_limits
+from tests.support.reads import CALLER, make_options, make_read
+from tests.unit.dynamodb.small_table import SCHEMA, make_items
 from tests.unit.query.tables import make_table
 
 _TABLE = make_table(SCHEMA)
@@ -38,7 +39,7 @@ async def counted(*answers: tuple[int, bool], up_to: int) -> tuple[PageEnd | Non
 
     Answers are how many items are counted and whether there is more to read.
     """
-    builder = CountBuilder(count_plan(), START, make_limits(up_to), now=0.0)
+    builder = CountBuilder(make_read(count_plan(), START, up_to), now=0.0)
     end = None
     for count, more in answers:
         assert end is None
@@ -86,7 +87,7 @@ async def found(client: Client, text: str, count: int) -> BatchGetResult:
         _TABLE, keys, {}, ResultProjection(), consistent=False, rule=rule(text)
     )
     backend = Backend(cast("Clients", client))
-    return await DynamoDBItemReader(backend).get_items(lookup, make_limits(1))
+    return await DynamoDBItemReader(backend).get_items(lookup, make_options(1), CALLER)
 
 
 async def test_a_hidden_item_is_found_to_be_missing() -> None:

@@ -11,8 +11,15 @@ from dynamodb_processor_server.errors import BackendUnavailable
 from dynamodb_processor_server.query.expression.parser import parse_expression
 from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.row_rule import RowRule
-from dynamodb_processor_server.reader import NO_PAGE_LIMIT, START, Cursor, PageEnd, ReadAheadBuffer
+from dynamodb_processor_server.reader import (
+    NO_PAGE_LIMIT,
+    START,
+    Cursor,
+    PageEnd,
+    PageRead,
+)
 from tests.support.fake_reader import items_of
+from tests.support.reads import CALLER, make_options, make_read
 from tests.support.warped_time import warped
 from tests.unit.dynamodb.hydrated_pages import (
     BACKWARDS,
@@ -24,7 +31,6 @@ from tests.unit.dynamodb.hydrated_pages import (
     traverse,
 )
 from tests.unit.dynamodb.lagging_index import LaggingIndex, job, plan_for
-from tests.unit.dynamodb.small_table import make_limits
 
 
 @SIZES
@@ -50,18 +56,18 @@ async def test_cursors_have_the_keys_of_the_index_entries() -> None:
     """That holds if the item has another key by now, and if it is gone."""
     index, _ = lagging()
     plan = plan_for("state = 'open' AND kind = 'odd'")
-    page = await index.page(plan, START, make_limits(4))
+    page = await index.page(plan, START, make_options(4))
     assert [item["job"]["S"] for item in items_of(page)] == ["j001", "j002", "j009", "j010"]
     assert b'"due":{"N":"5"},"job":{"S":"j010"},"state":{"S":"open"}' in (page.content.next or b"")
     middle = LaggingIndex(jobs(4), [job("j001", 9), *jobs(4)[2:]])
-    page = await middle.page(OPEN, START, make_limits(1))
+    page = await middle.page(OPEN, START, make_options(1))
     assert b'"due":{"N":"1"},"job":{"S":"j002"}' in (page.content.next or b"")
 
 
 async def test_a_partition_without_items_is_exhausted() -> None:
     """The number of its index entries does not matter."""
     index = LaggingIndex(jobs(30), [])
-    page = await index.page(OPEN, START, make_limits(7))
+    page = await index.page(OPEN, START, make_options(7))
     assert (page.content.count, page.content.end) == (0, PageEnd.EXHAUSTED)
     assert page.usage.items_scanned == 30
 
@@ -70,7 +76,7 @@ async def test_a_partition_without_items_is_exhausted() -> None:
 async def test_no_more_items_are_got_than_fit_on_the_page(size: int) -> None:
     """Here each index entry is a result."""
     index = LaggingIndex(jobs(100))
-    page = await index.page(OPEN, START, make_limits(size))
+    page = await index.page(OPEN, START, make_options(size))
     assert items_of(page) == jobs(100)[:size]
     assert [len(names) for names in index.gets] == [size]
 
@@ -78,7 +84,7 @@ async def test_no_more_items_are_got_than_fit_on_the_page(size: int) -> None:
 async def test_excess_matches_of_a_filter_are_not_got() -> None:
     """A query asks for more entries than the page holds, as some may not match; here all match."""
     index = LaggingIndex(jobs(100))
-    page = await index.page(plan_for("state = 'open' AND kind = 'odd'"), START, make_limits(7))
+    page = await index.page(plan_for("state = 'open' AND kind = 'odd'"), START, make_options(7))
     assert page.usage.items_scanned == 14
     assert [len(names) for names in index.gets] == [7]
 
@@ -87,7 +93,7 @@ async def test_entries_that_the_index_rules_out_are_not_got() -> None:
     """The service evaluates conditions on the attributes that the index holds first."""
     index = LaggingIndex(jobs(20))
     plan = plan_for("state = 'open' AND NOT due IN (2, 3) AND NOT kind BETWEEN 'z' AND 'a'")
-    page = await index.page(plan, START, make_limits(20))
+    page = await index.page(plan, START, make_options(20))
     right = [item for item in jobs(20) if item["due"]["N"] not in ("2", "3")]
     assert items_of(page) == right
     assert index.gets == [[item["job"]["S"] for item in right]]
@@ -97,7 +103,7 @@ async def test_a_rare_match_is_found_in_few_gets() -> None:
     """The share of matches so far determines how many items are got."""
     items = [{**item, "rare": {"BOOL": n % 50 == 49}} for n, item in enumerate(jobs(1_000))]
     index = LaggingIndex(items)
-    page = await index.page(plan_for("state = 'open' AND rare = true"), START, make_limits(5))
+    page = await index.page(plan_for("state = 'open' AND rare = true"), START, make_options(5))
     assert items_of(page) == items[49:250:50]
     assert len(index.gets) <= 12
     assert sum(map(len, index.gets)) <= 600
@@ -108,7 +114,7 @@ async def test_large_pages_are_got_several_requests_at_a_time() -> None:
     """One request of 100 keys shows the size of items; then four run at a time."""
     index = LaggingIndex(jobs(1_000), seconds=1.0)
     began = asyncio.get_running_loop().time()
-    page = await index.page(OPEN, START, make_limits(1_000))
+    page = await index.page(OPEN, START, make_options(1_000))
     assert items_of(page) == jobs(1_000)
     assert {len(names) for names in index.gets} == {100}
     assert len(index.gets) == 10
@@ -122,7 +128,7 @@ async def test_large_items_are_got_few_at_a_time() -> None:
     """After the first request has shown their size, at most 16 MB are got at a time."""
     items = jobs(300, note={"S": "x" * 200_000}, rare={"BOOL": False})
     index = LaggingIndex(items)
-    await index.page(plan_for("state = 'open' AND rare = true"), START, make_limits(100))
+    await index.page(plan_for("state = 'open' AND rare = true"), START, make_options(100))
     assert len(index.gets[0]) == 100
     assert max(map(len, index.gets[1:])) <= 80
 
@@ -131,7 +137,7 @@ async def test_items_that_do_not_fit_on_the_page_are_not_got() -> None:
     """A second request asks for as many as fit, judged by the size of those before."""
     index = LaggingIndex(jobs(1_000, note={"S": "x" * 1_000}))
     reader = index.reader(max_page_bytes=120_000)
-    page = await reader.read_page(OPEN, START, make_limits(1_000))
+    page = await reader.read_page(make_read(OPEN, START, 1_000))
     assert page.content.end is PageEnd.RESPONSE_BYTES
     assert 100 < page.content.count < 120
     assert sum(map(len, index.gets)) <= page.content.count + 3
@@ -166,11 +172,13 @@ async def test_partitions_are_merged_as_the_index_shows_them(size: int, descendi
     right = sorted((item for n, item in enumerate(shown) if n % 7), key=rank)
     assert joined(await traverse(index, plan, size)) == right
     index.gets.clear()
-    surplus, reader, pages = ReadAheadBuffer(), index.reader(), []
+    reader, pages = index.reader(), []
     at: Cursor | None = START
+    read_ahead = None
     while at is not None:
-        pages.append(await reader.read_page(plan, at, make_limits(size, surplus=surplus)))
-        at = pages[-1].content.next
+        request = make_read(plan, at, size, reads_on=True, read_ahead=read_ahead)
+        pages.append(await reader.read_page(request))
+        at, read_ahead = pages[-1].content.next, pages[-1].read_ahead
     assert joined(pages) == right
     assert sum(map(len, index.gets)) == len(shown)
 
@@ -178,7 +186,7 @@ async def test_partitions_are_merged_as_the_index_shows_them(size: int, descendi
 async def test_items_that_may_sort_later_are_not_got() -> None:
     """One partition fills the page, and has to be queried again for it."""
     index = LaggingIndex([*jobs(50), *(job(f"n{n}", 100 + n, state="new") for n in range(50))])
-    page = await index.page(plan_for("state IN ('open', 'new')"), START, make_limits(20))
+    page = await index.page(plan_for("state IN ('open', 'new')"), START, make_options(20))
     assert items_of(page) == jobs(20)
     assert len(index.queries) > 2
     assert sum(map(len, index.gets)) == 20
@@ -188,13 +196,16 @@ async def test_items_that_may_sort_later_are_not_got() -> None:
 async def test_items_got_ahead_of_order_are_kept() -> None:
     """They serve the rest of the call: each item is got once, whichever keys stay unprocessed."""
     index = LaggingIndex(jobs(30), at_once=4, seconds=1.0, from_end=True)
-    reader, surplus, pages = index.reader(), ReadAheadBuffer(), []
+    reader, pages = index.reader(), []
     at: Cursor | None = START
+    read_ahead = None
     while at is not None:
         until = asyncio.get_running_loop().time() + 2.5
-        limits = make_limits(15, soft_deadline=until, surplus=surplus)
-        pages.append(await reader.read_page(OPEN, at, limits))
-        at = pages[-1].content.next
+        options = make_options(15, soft_deadline=until, reads_on=True)
+        pages.append(
+            await reader.read_page(PageRead(OPEN, at, options, CALLER, read_ahead=read_ahead))
+        )
+        at, read_ahead = pages[-1].content.next, pages[-1].read_ahead
     assert joined(pages) == jobs(30)
     assert PageEnd.TIME_BUDGET in {page.content.end for page in pages}
     assert sum(page.usage.read_units for page in pages) == len(index.queries) * 0.5 + 30 * 0.5
@@ -211,7 +222,7 @@ async def test_counting_checks_attributes_that_the_index_lacks(size: int) -> Non
     assert sum(page.content.count for page in pages) == 19
     assert all(page.content.count == size for page in pages[:-1])
     assert not any(page.content.items for page in pages)
-    whole = await index.page(plan, START, make_limits(NO_PAGE_LIMIT))
+    whole = await index.page(plan, START, make_options(NO_PAGE_LIMIT))
     assert (whole.content.count, whole.content.end) == (19, PageEnd.EXHAUSTED)
 
 
@@ -239,4 +250,4 @@ async def test_a_backend_that_fails_the_gets_fails_the_page() -> None:
             raise TimeoutError
 
     with pytest.raises(BackendUnavailable):
-        await Failing(jobs(3)).page(BACKWARDS, START, make_limits(3))
+        await Failing(jobs(3)).page(BACKWARDS, START, make_options(3))

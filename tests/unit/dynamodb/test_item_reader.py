@@ -22,8 +22,9 @@ from dynamodb_processor_server.errors import (
 from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.request_builder import build_batch
 from dynamodb_processor_server.reader import BatchGetRequest, BatchGetResult
+from tests.support.reads import CALLER, make_options
 from tests.support.warped_time import warped
-from tests.unit.dynamodb.small_table import SCHEMA, make_items, make_limits
+from tests.unit.dynamodb.small_table import SCHEMA, make_items
 from tests.unit.query.tables import make_table
 
 _TABLE = SCHEMA.table
@@ -92,7 +93,7 @@ async def get(
     lookup = BatchGetRequest(table, keys(numbers), *build_batch((), table), consistent)
     backend = Backend(cast("Clients", dynamodb), sleep=sleep, jitter=jitter)
     reader = DynamoDBItemReader(backend, now=lambda: 1_000.0)
-    return await reader.get_items(lookup, make_limits(**limits))
+    return await reader.get_items(lookup, make_options(**limits), CALLER)
 
 
 def sequence(found: BatchGetResult) -> dict[int, int | None]:

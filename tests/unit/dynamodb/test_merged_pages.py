@@ -18,13 +18,14 @@ from dynamodb_processor_server.reader import (
     Cursor,
     Page,
     PageEnd,
-    ReadAheadBuffer,
-    ReadOptions,
+    PageRead,
+    ReadAhead,
     Usage,
 )
 from tests.support.fake_reader import items_of
+from tests.support.reads import CALLER, far_options
 from tests.unit.dynamodb.answers import AnsweringTable
-from tests.unit.dynamodb.small_table import FAR, make_plan
+from tests.unit.dynamodb.small_table import make_plan
 
 DEVICES: Final = ("a", "b", "c")
 PLAN: Final = make_plan("device IN ('a', 'b', 'c')")
@@ -54,26 +55,27 @@ def build(
     plan: Plan = PLAN,
     max_bytes: int = 1_000_000,
     now: float = 1_000.0,
-    **limits: Any,
+    read_ahead: ReadAhead | None = None,
+    **options: Any,
 ) -> Page:
-    """Return the page that begins at a cursor."""
-    builder = PageBuilder(
-        plan, at, ReadOptions(**{"page_size": 10, "soft_deadline": FAR, "hard_deadline": FAR,
-        **limits}), max_bytes, now,
-    )  # fmt: skip
+    """Return the page that begins at a cursor, in a call that reads on."""
+    request = PageRead(plan, at, far_options(reads_on=True, **options), CALLER, None, read_ahead)
+    builder = PageBuilder(request, max_bytes, now)
     return builder.finish(table.fill(builder))
 
 
 def traverse(
-    table: AnsweringTable, plan: Plan = PLAN, surplus: ReadAheadBuffer | None = None, **limits: Any
+    table: AnsweringTable, plan: Plan = PLAN, *, one_call: bool = False, **options: Any
 ) -> list[Page]:
-    """Return all pages; with `surplus`, a prefetch buffer, as those of one call."""
+    """Return all pages, a prefetch buffer, as those of one call or each of a call of its own."""
     pages: list[Page] = []
     at: Cursor | None = START
+    read_ahead: ReadAhead | None = None
     while at is not None:
-        pages.append(build(table, at, plan, surplus=surplus or ReadAheadBuffer(), **limits))
+        pages.append(build(table, at, plan, read_ahead=read_ahead, **options))
         assert pages[-1].content.next != at, "no progress"
         at = pages[-1].content.next
+        read_ahead = pages[-1].read_ahead if one_call else None
     return pages
 
 
@@ -112,8 +114,8 @@ PLANS: Final = pytest.mark.parametrize(
 @pytest.mark.parametrize("page_size", [1, 2, 3, 7, 100])
 def test_pages_put_together_are_the_merge(plan: Plan, page_size: int) -> None:
     """Each page alone and all in one call are the same; every page but the last is full."""
-    for surplus in (None, ReadAheadBuffer()):
-        pages = traverse(table_for(plan), plan, surplus, page_size=page_size)
+    for one_call in (False, True):
+        pages = traverse(table_for(plan), plan, one_call=one_call, page_size=page_size)
         assert joined(pages) == expected(plan)
         assert {page.content.end for page in pages[:-1]} <= {PageEnd.PAGE_FULL}
         assert all(page.content.count == page_size for page in pages[:-1])
@@ -124,9 +126,8 @@ def test_pages_put_together_are_the_merge(plan: Plan, page_size: int) -> None:
 @pytest.mark.parametrize("page_size", [1, 3, 7])
 def test_one_call_reads_nothing_twice(plan: Plan, page_size: int) -> None:
     """Items read beyond a page begin the next page: each item is evaluated once in all."""
-    assert scanned(traverse(table_for(plan), plan, ReadAheadBuffer(), page_size=page_size)) == len(
-        ITEMS
-    )
+    pages = traverse(table_for(plan), plan, one_call=True, page_size=page_size)
+    assert scanned(pages) == len(ITEMS)
 
 
 def test_an_item_withheld_leaves_its_partition_where_it_was() -> None:
@@ -231,7 +232,7 @@ def test_a_partition_that_is_read_again_is_read_further() -> None:
 def test_prefetched_items_are_bounded() -> None:
     """Small pages of one call take few requests, and at most 200 items of each partition."""
     table = AnsweringTable([item for d in DEVICES for item in numbered(d, range(1_000))])
-    pages = traverse(table, surplus=ReadAheadBuffer(), page_size=7)
+    pages = traverse(table, one_call=True, page_size=7)
     assert len(pages) == math.ceil(3_000 / 7)
     assert scanned(pages) == 3_000
     for device in DEVICES:
@@ -245,7 +246,7 @@ def test_a_full_key_is_one_get_without_a_limit() -> None:
     """The answer, present or missing, is complete."""
     plan = make_plan("device = 'a' AND seq = 1")
     assert plan.operation is Operation.GET
-    builder = PageBuilder(plan, START, ReadOptions(10, FAR, FAR), 1_000_000, 1_000.0)
+    builder = PageBuilder(PageRead(plan, START, far_options(), CALLER), 1_000_000, 1_000.0)
     ((branch, request),) = builder.next_requests()
     assert request == plan.requests[0]
     branch.add({"Items": []}, 1_000.0)
@@ -259,7 +260,7 @@ def test_a_full_key_is_filtered_by_the_service() -> None:
     item: WireItem = {"device": {"S": "a"}, "seq": {"N": "1"}, "level": {"S": "low"}}
     for level, count in (("low", 1), ("high", 0)):
         plan = make_plan(f"device = 'a' AND seq = 1 AND level = '{level}'")
-        builder = PageBuilder(plan, START, ReadOptions(10, FAR, FAR), 1_000_000, 1_000.0)
+        builder = PageBuilder(PageRead(plan, START, far_options(), CALLER), 1_000_000, 1_000.0)
         ((branch, _),) = builder.next_requests()
         builder.add(branch, {"Items": [item]}, Usage(1, 0.5, 1))
         assert builder.fill() is PageEnd.EXHAUSTED
@@ -268,9 +269,10 @@ def test_a_full_key_is_filtered_by_the_service() -> None:
 
 def test_left_over_items_are_as_old_as_their_read() -> None:
     """The read time of a page is that of the oldest item that it may hold."""
-    table, surplus = AnsweringTable(ITEMS), ReadAheadBuffer()
-    first = build(table, surplus=surplus, page_size=2, now=1_000.0)
-    second = build(table, first.content.next or b"", surplus=surplus, page_size=2, now=1_007.0)
+    table = AnsweringTable(ITEMS)
+    first = build(table, page_size=2, now=1_000.0)
+    following, ahead = first.content.next or b"", first.read_ahead
+    second = build(table, following, read_ahead=ahead, page_size=2, now=1_007.0)
     assert first.content.read_at == second.content.read_at == 1_000.0
     later = build(table, second.content.next or b"", page_size=2, now=1_009.0)
     assert later.content.read_at == 1_009.0
@@ -278,10 +280,10 @@ def test_left_over_items_are_as_old_as_their_read() -> None:
 
 def test_a_page_of_left_over_items_costs_nothing() -> None:
     """A page of left-over items sends no request."""
-    table, surplus = AnsweringTable(ITEMS), ReadAheadBuffer()
-    first = build(table, surplus=surplus, page_size=2)
+    table = AnsweringTable(ITEMS)
+    first = build(table, page_size=2)
     asked = len(table.requests)
-    second = build(table, first.content.next or b"", surplus=surplus, page_size=1)
+    second = build(table, first.content.next or b"", read_ahead=first.read_ahead, page_size=1)
     assert len(table.requests) == asked
     assert second.usage == Usage()
     assert joined([first, second]) == expected(PLAN)[:3]
@@ -289,24 +291,29 @@ def test_a_page_of_left_over_items_costs_nothing() -> None:
 
 def test_left_over_items_serve_their_own_cursor_alone() -> None:
     """At another cursor the builder reads, and drops its buffer."""
-    table, surplus = AnsweringTable(ITEMS), ReadAheadBuffer()
-    first = build(table, surplus=surplus, page_size=4)
-    again = build(table, START, surplus=surplus, page_size=4)
+    table = AnsweringTable(ITEMS)
+    first = build(table, page_size=4)
+    assert first.read_ahead is not None
+    again = build(table, START, read_ahead=first.read_ahead, page_size=4)
     assert items_of(again) == items_of(first)
     assert again.usage.backend_calls > 0
-    assert surplus.cursor == first.content.next
+    assert first.read_ahead.items is None
+    assert again.read_ahead is not None
+    assert again.read_ahead.cursor == first.content.next
     build(table, first.content.next or b"", page_size=4)
-    elsewhere = build(table, again.content.next or b"", surplus=ReadAheadBuffer(), page_size=4)
+    elsewhere = build(table, again.content.next or b"", page_size=4)
     assert items_of(elsewhere) == expected(PLAN)[4:8]
 
 
 def test_left_over_items_are_used_once() -> None:
     """Two pages from one cursor read twice."""
-    table, surplus = AnsweringTable(ITEMS), ReadAheadBuffer()
-    first = build(table, surplus=surplus, page_size=1)
-    at = first.content.next or b""
-    one = PageBuilder(PLAN, at, ReadOptions(1, FAR, FAR, surplus=surplus), 1_000_000, 1_000.0)
-    other = PageBuilder(PLAN, at, ReadOptions(1, FAR, FAR, surplus=surplus), 1_000_000, 1_000.0)
+    table = AnsweringTable(ITEMS)
+    first = build(table, page_size=1)
+    request = PageRead(
+        PLAN, first.content.next or b"", far_options(1), CALLER, None, first.read_ahead
+    )
+    one = PageBuilder(request, 1_000_000, 1_000.0)
+    other = PageBuilder(request, 1_000_000, 1_000.0)
     assert one.next_requests() == []
     assert len(other.next_requests()) == len(DEVICES)
     table.fill(one)
@@ -318,13 +325,10 @@ def test_left_over_items_are_used_once() -> None:
 
 def test_a_page_that_was_not_finished_leaves_nothing() -> None:
     """Other callers may still wait for such a page."""
-    table, surplus = AnsweringTable(ITEMS), ReadAheadBuffer()
-    builder = PageBuilder(
-        PLAN, START, ReadOptions(2, FAR, FAR, surplus=surplus), 1_000_000, 1_000.0
-    )
-    builder.partial_page(table.fill(builder))
-    assert surplus.cursor is None
-    assert surplus.fetched is None
+    table = AnsweringTable(ITEMS)
+    request = PageRead(PLAN, START, far_options(2, reads_on=True), CALLER)
+    builder = PageBuilder(request, 1_000_000, 1_000.0)
+    assert builder.partial_page(table.fill(builder)).read_ahead is None
 
 
 def test_the_share_of_matches_is_that_of_the_call() -> None:
@@ -333,12 +337,9 @@ def test_the_share_of_matches_is_that_of_the_call() -> None:
         {"device": {"S": "a"}, "seq": {"N": str(number)}, "hit": {"BOOL": number % 4 > 0}}
         for number in range(1_000)
     ]
-    table, surplus = (
-        AnsweringTable(items, lambda item: bool(item["hit"]["BOOL"])),
-        ReadAheadBuffer(),
-    )
+    table = AnsweringTable(items, lambda item: bool(item["hit"]["BOOL"]))
     plan = make_plan("device = 'a' AND hit = true")
-    pages = traverse(table, plan, surplus, page_size=100)
+    pages = traverse(table, plan, one_call=True, page_size=100)
     assert sum(page.content.count for page in pages) == 750
     assert scanned(pages) == len(items)
     assert sum(page.usage.backend_calls for page in pages) <= 2 * len(pages)

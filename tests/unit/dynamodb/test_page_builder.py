@@ -15,9 +15,10 @@ from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.query.planning.planner import plan_query
 from dynamodb_processor_server.query.planning.row_rule import RowRule
-from dynamodb_processor_server.reader import START, Page, PageEnd, ReadOptions, Usage
+from dynamodb_processor_server.reader import START, Page, PageEnd, PageRead, Usage
 from tests.support.fake_reader import items_of
-from tests.unit.dynamodb.small_table import FAR, LOCAL, make_items, make_plan
+from tests.support.reads import CALLER, far_options
+from tests.unit.dynamodb.small_table import LOCAL, make_items, make_plan
 
 ITEMS = make_items(30)
 PLAIN = make_plan()
@@ -28,7 +29,9 @@ def make_builder(
     plan: Plan = PLAIN, page_size: int = 10, max_bytes: int = 1_000_000, **fields: Any
 ) -> PageBuilder:
     """Return a page builder that begins at the start."""
-    return PageBuilder(plan, START, ReadOptions(page_size, FAR, FAR, **fields), max_bytes, 1_000.0)
+    return PageBuilder(
+        PageRead(plan, START, far_options(page_size, **fields), CALLER), max_bytes, 1_000.0
+    )
 
 
 def feed(

@@ -13,14 +13,16 @@ from dynamodb_processor_server.dynamodb.count_builder import CountBuilder
 from dynamodb_processor_server.dynamodb.page_builder import PageBuilder
 from dynamodb_processor_server.dynamodb.reader import DynamoDBReader
 from dynamodb_processor_server.errors import RateLimited
+from dynamodb_processor_server.limits.call_rate import RateClass
+from dynamodb_processor_server.limits.planning_time import PlanningTimeLimits
 from dynamodb_processor_server.query.expression.ast import Query
 from dynamodb_processor_server.query.expression.evaluator import evaluate
 from dynamodb_processor_server.query.expression.parser import parse_expression
 from dynamodb_processor_server.query.planning.planner import plan_query
-from dynamodb_processor_server.reader import START, Page, PageEnd, ReadOptions, Usage
-from dynamodb_processor_server.runtime import time_slices as evaluation
+from dynamodb_processor_server.reader import START, Page, PageEnd, PageRead, Usage
+from tests.support.reads import CALLER, far_options
 from tests.support.work import counted_work
-from tests.unit.dynamodb.small_table import FAR, LOCAL, SCHEMA, make_items
+from tests.unit.dynamodb.small_table import LOCAL, SCHEMA, make_items
 from tests.unit.query.tables import make_table
 
 _ITEMS = make_items(30)
@@ -61,10 +63,15 @@ def _finish(builder: Any) -> tuple[Page, int]:
 def test_a_page_is_the_same_in_slices() -> None:
     """The page continues after the last item that it evaluated."""
     whole, never = _finish(
-        PageBuilder(LOCAL, START, ReadOptions(100, FAR, FAR), 1_000_000, 1_000.0)
+        PageBuilder(PageRead(LOCAL, START, far_options(100), CALLER), 1_000_000, 1_000.0)
     )
     sliced, often = _finish(
-        PageBuilder(LOCAL, START, ReadOptions(100, FAR, FAR), 1_000_000, 1_000.0, pause_after=0.005)
+        PageBuilder(
+            PageRead(LOCAL, START, far_options(100), CALLER),
+            1_000_000,
+            1_000.0,
+            pause_after=0.005,
+        )
     )
     assert never == 0
     assert often >= len(_ITEMS) - 1
@@ -74,8 +81,10 @@ def test_a_page_is_the_same_in_slices() -> None:
 @pytest.mark.usefixtures("always_over")
 def test_the_cursor_of_a_count_moves_after_all_of_an_answer() -> None:
     """A count cancelled in a pause keeps its cursor, so no item is lost or counted twice."""
-    whole, never = _finish(CountBuilder(_COUNTING, START, ReadOptions(100, FAR, FAR), 1_000.0))
-    builder = CountBuilder(_COUNTING, START, ReadOptions(100, FAR, FAR), 1_000.0, 0.005)
+    whole, never = _finish(
+        CountBuilder(PageRead(_COUNTING, START, far_options(100), CALLER), 1_000.0)
+    )
+    builder = CountBuilder(PageRead(_COUNTING, START, far_options(100), CALLER), 1_000.0, 0.005)
     assert builder.fill() is None
     ((branch, _),) = builder.next_requests()
     builder.add(branch, {"Items": _ITEMS, "Count": len(_ITEMS)}, Usage(30, 15.0, 1))
@@ -90,14 +99,11 @@ def test_the_cursor_of_a_count_moves_after_all_of_an_answer() -> None:
 
 async def test_evaluating_is_refused_to_a_caller_in_debt() -> None:
     """It is refused before a request; a query that DynamoDB filters by itself is unaffected."""
-
-    class InDebt(evaluation.Unlimited):
-        def check(self) -> None:
-            raise RateLimited("p", "over the limit", 1.0)
-
-    reader = DynamoDBReader(cast(Backend, None), 1_000_000, evaluation=InDebt())
+    planning = PlanningTimeLimits({"default": RateClass(1, planning_seconds_per_second=0.1)})
+    planning.charge(CALLER.principal, 3_600.0)
+    reader = DynamoDBReader(cast(Backend, None), 1_000_000, planning=planning)
     with pytest.raises(RateLimited):
-        await reader.read_page(LOCAL, START, ReadOptions(10, FAR, FAR))
+        await reader.read_page(PageRead(LOCAL, START, far_options(10), CALLER))
 
 
 def test_a_large_attribute_is_read_once_for_a_condition() -> None:

@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, cast
 
 import pytest
 
 from dynamodb_processor_server.errors import BackendUnavailable, Overloaded
 from dynamodb_processor_server.limits.admission import Admission
-from dynamodb_processor_server.limits.admission_reader import (
-    AdmissionGate,
-    AdmissionItemReader,
-    AdmissionReader,
-    Caller,
-)
-from dynamodb_processor_server.query.planning.plan import Plan
+from dynamodb_processor_server.limits.admission_reader import AdmissionItemReader, AdmissionReader
 from dynamodb_processor_server.reader import (
     NO_USAGE,
-    START,
     BatchGetRequest,
     BatchGetResult,
-    Cursor,
+    Caller,
     Page,
     PageContent,
     PageEnd,
+    PageRead,
     ReadOptions,
 )
+from tests.support.reads import PRINCIPAL, make_options, make_read
 from tests.support.warped_time import warped
-from tests.unit.dynamodb.small_table import make_limits, make_plan
+from tests.unit.dynamodb.small_table import make_plan
 
 _PAGE = Page(PageContent(b"", 0, None, PageEnd.EXHAUSTED, 0.0))
 
@@ -51,27 +47,29 @@ class _Slow:
         if self.error is not None:
             raise self.error
 
-    async def read_page(self, plan: Plan, at: Cursor, limits: ReadOptions) -> Page:
+    async def read_page(self, request: PageRead) -> Page:
         await self._read()
         return _PAGE
 
-    async def get_items(self, lookup: BatchGetRequest, limits: ReadOptions) -> BatchGetResult:
+    async def get_items(
+        self, request: BatchGetRequest, options: ReadOptions, caller: Caller
+    ) -> BatchGetResult:
         await self._read()
         return BatchGetResult({}, NO_USAGE, 0.0)
 
 
-def _readers(
-    slow: _Slow, admission: Admission, seconds: float | None = None
-) -> tuple[AdmissionReader, AdmissionItemReader]:
-    admittance = AdmissionGate(admission, lambda: Caller("someone", seconds))
-    return AdmissionReader(slow, admittance), AdmissionItemReader(slow, admittance)
+def _readers(slow: _Slow, admission: Admission) -> tuple[AdmissionReader, AdmissionItemReader]:
+    return AdmissionReader(slow, admission), AdmissionItemReader(slow, admission)
 
 
-async def _read(reader: AdmissionReader | AdmissionItemReader, **limits: Any) -> None:
+async def _read(
+    reader: AdmissionReader | AdmissionItemReader, call_seconds: float = inf, **options: Any
+) -> None:
+    caller = Caller(PRINCIPAL, asyncio.get_running_loop().time() + call_seconds)
     if isinstance(reader, AdmissionReader):
-        await reader.read_page(make_plan(), START, make_limits(**limits))
+        await reader.read_page(make_read(make_plan(), caller=caller, **options))
     else:
-        await reader.get_items(cast("BatchGetRequest", None), make_limits(**limits))
+        await reader.get_items(cast("BatchGetRequest", None), make_options(**options), caller)
 
 
 @warped
@@ -106,18 +104,18 @@ async def test_a_place_is_given_back_whatever_happens(which: int) -> None:
     assert admission.active == 0
 
 
-@pytest.mark.parametrize(("call", "read"), [(0.25, 30.0), (30.0, 0.25), (None, 0.25)])
+@pytest.mark.parametrize(("call", "read"), [(0.25, 30.0), (30.0, 0.25), (inf, 0.25)])
 @warped
-async def test_nobody_waits_past_a_deadline(call: float | None, read: float) -> None:
+async def test_nobody_waits_past_a_deadline(call: float, read: float) -> None:
     """Neither the call's on whose behalf it is read, nor the read's own."""
     slow, admission = _Slow(), Admission(1, 5)
-    reader, _ = _readers(slow, admission, call)
+    reader, _ = _readers(slow, admission)
     first = asyncio.create_task(_read(reader))
     await asyncio.sleep(0)
     loop = asyncio.get_running_loop()
     began = loop.time()
     with pytest.raises(Overloaded):
-        await _read(reader, seconds=read)
+        await _read(reader, call, seconds=read)
     assert 0.2 <= loop.time() - began <= 0.3
     slow.gate.set()
     await first

@@ -1,31 +1,43 @@
-"""One call's walk over pages: its account, its end, and one page read ahead."""
+"""The pages of one call: its budget, its end, and one page read ahead."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, Final
 
 import pytest
 
 from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded
-from dynamodb_processor_server.pager.pager import Budget, CallOptions, Pager, PageResult
-from dynamodb_processor_server.query.planning.plan import Plan
+from dynamodb_processor_server.pager.pager import CallOptions, Pager, PageResult, PagingStart
 from dynamodb_processor_server.reader import (
     NO_USAGE,
     START,
+    Budget,
+    Caller,
     Cursor,
     Page,
     PageEnd,
+    PageRead,
     PageReader,
-    ReadOptions,
+    ReadAhead,
 )
 from tests.support.fake_reader import UNITS_PER_ITEM, InMemoryReader, items_of
+from tests.support.reads import PRINCIPAL
 from tests.support.warped_time import warped
 from tests.unit.dynamodb.small_table import make_items, make_plan
 
 ITEMS: Final = make_items(25)
 PLAN: Final = make_plan()
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    read_at: float | None = 1_000.0
+
+
+AHEAD: Final = _Ahead()
 
 
 class ScriptedReader:
@@ -38,37 +50,42 @@ class ScriptedReader:
         error: Exception | None = None,
     ) -> None:
         self.inner = InMemoryReader(ITEMS)
-        self.limits: list[ReadOptions] = []
+        self.requests: list[PageRead] = []
         self.cancelled = 0
         self._seconds = seconds
         self._fails_at = fails_at
         self._error = error or BackendUnavailable("broken")
 
-    async def read_page(self, plan: Plan, at: Cursor, limits: ReadOptions) -> Page:
-        """Return the next page, in time."""
-        self.limits.append(limits)
+    async def read_page(self, request: PageRead) -> Page:
+        """Return the next page, in time, with AHEAD if the call reads on."""
+        self.requests.append(request)
         try:
             await asyncio.sleep(self._seconds)
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
-        if len(self.limits) == self._fails_at:
+        if len(self.requests) == self._fails_at:
             raise self._error
-        return await self.inner.read_page(plan, at, limits)
+        page = await self.inner.read_page(request)
+        if not request.options.reads_on or page.content.next is None:
+            return page
+        return page._replace(read_ahead=ReadAhead(page.content.next, AHEAD))
 
 
-def walk(
-    reader: PageReader, *, returned: int = 0, max_items: int | None = None, **terms: Any
+def open_pager(
+    reader: PageReader,
+    *,
+    returned: int = 0,
+    max_items: int | None = None,
+    page_size: int = 10,
+    seconds: float = 60.0,
+    cursor: Cursor = START,
+    **options: Any,
 ) -> Pager:
-    """Return a walk from the start, in pages of 10 and with a minute's time unless said."""
-    return Pager(
-        reader,
-        PLAN,
-        CallOptions(**{"page_size": 10, "seconds": 60.0, **terms}),
-        START,
-        returned,
-        max_items,
-    )
+    """Return the pager of a call, from the start and with a minute's time unless given."""
+    caller = Caller(PRINCIPAL, asyncio.get_running_loop().time() + seconds)
+    start = PagingStart(PLAN, cursor, returned, max_items)
+    return Pager(reader, start, CallOptions(page_size, caller, **options))
 
 
 async def collect(traversal: Pager) -> list[PageResult]:
@@ -89,7 +106,7 @@ def delivered(steps: list[PageResult]) -> list[dict[str, Any]]:
 @warped
 async def test_all_pages_come_and_the_last_says_so() -> None:
     """The account is of this call, but for `returned`, which is of the whole traversal."""
-    steps = await collect(walk(InMemoryReader(ITEMS), returned=100))
+    steps = await collect(open_pager(InMemoryReader(ITEMS), returned=100))
     assert delivered(steps) == ITEMS
     assert ends(steps) == [PageEnd.PAGE_FULL, PageEnd.PAGE_FULL, PageEnd.EXHAUSTED]
     assert [step.last for step in steps] == [False, False, True]
@@ -103,11 +120,11 @@ async def test_all_pages_come_and_the_last_says_so() -> None:
 async def test_a_unary_call_takes_one_step() -> None:
     """The next page begins where it ended, and nothing is read ahead."""
     reader = InMemoryReader(ITEMS)
-    step = await walk(reader).next_page()
+    step = await open_pager(reader).next_page()
     assert items_of(step.page) == ITEMS[:10]
     assert not step.last
     assert len(reader.calls) == 1
-    follow = Pager(reader, PLAN, CallOptions(20, 60.0), step.page.content.next or b"", 10, None)
+    follow = open_pager(reader, page_size=20, cursor=step.page.content.next or b"", returned=10)
     step = await follow.next_page()
     assert items_of(step.page) == ITEMS[10:]
     assert step.last
@@ -123,7 +140,7 @@ async def test_a_traversal_ends_at_its_most_items(
 ) -> None:
     """Over all of its calls; the last page is no larger than what is left, and nothing follows."""
     steps = await collect(
-        walk(InMemoryReader(make_items(99)), returned=returned, max_items=max_items)
+        open_pager(InMemoryReader(make_items(99)), returned=returned, max_items=max_items)
     )
     assert [step.page.content.count for step in steps] == sizes
     assert steps[-1].returned == max_items
@@ -145,18 +162,18 @@ async def test_a_traversal_ends_at_its_most_items(
 async def test_a_spent_budget_is_the_last_page(budget: Budget, reason: PageEnd, items: int) -> None:
     """Budgets are the whole call's, the stream ends well, and there is a place to go on from."""
     reader = InMemoryReader(ITEMS)
-    steps = await collect(walk(reader, budget=budget))
+    steps = await collect(open_pager(reader, budget=budget))
     assert delivered(steps) == ITEMS[:items]
     assert steps[-1].page.content.end is reason
     assert steps[-1].last
-    follow = Pager(reader, PLAN, CallOptions(50, 60.0), steps[-1].page.content.next or b"", 0, None)
+    follow = open_pager(reader, page_size=50, cursor=steps[-1].page.content.next or b"")
     assert items_of((await follow.next_page()).page) == ITEMS[items:]
 
 
 @warped
 async def test_a_spent_duration_is_the_last_page() -> None:
     """Reading stops when it is over, though the caller's deadline is far away."""
-    steps = await collect(walk(ScriptedReader(seconds=1.0), budget=Budget(max_duration=1.5)))
+    steps = await collect(open_pager(ScriptedReader(seconds=1.0), budget=Budget(max_duration=1.5)))
     assert ends(steps) == [PageEnd.PAGE_FULL, PageEnd.TIME_BUDGET]
     assert steps[-1].last
     assert steps[-1].page.content.next is not None
@@ -165,7 +182,7 @@ async def test_a_spent_duration_is_the_last_page() -> None:
 @warped
 async def test_near_the_deadline_progress_is_an_answer() -> None:
     """What was read is sent while there is time to, with a token."""
-    steps = await collect(walk(ScriptedReader(seconds=1.0), page_size=2, seconds=3.2))
+    steps = await collect(open_pager(ScriptedReader(seconds=1.0), page_size=2, seconds=3.2))
     assert ends(steps) == [PageEnd.PAGE_FULL, PageEnd.PAGE_FULL, PageEnd.TIME_BUDGET]
     assert [step.last for step in steps] == [False, False, True]
 
@@ -177,10 +194,10 @@ async def test_limits_leave_time_to_answer() -> None:
     for seconds, margin in ((1.0, 0.1), (60.0, 0.25)):
         reader = ScriptedReader()
         now = loop.time()
-        await walk(reader, seconds=seconds).next_page()
-        assert reader.limits[0].soft_deadline == pytest.approx(now + seconds - margin)
-        assert reader.limits[0].hard_deadline == pytest.approx(now + seconds - margin / 2)
-        assert not reader.limits[0].budgeted
+        await open_pager(reader, seconds=seconds).next_page()
+        assert reader.requests[0].options.soft_deadline == pytest.approx(now + seconds - margin)
+        assert reader.requests[0].options.hard_deadline == pytest.approx(now + seconds - margin / 2)
+        assert not reader.requests[0].options.budget.is_limited
 
 
 @warped
@@ -189,26 +206,53 @@ async def test_limits_are_what_is_left() -> None:
     reader = ScriptedReader(seconds=1.0)
     budget = Budget(max_scanned_items=100, max_read_units=50.0, max_duration=30.0)
     now = asyncio.get_running_loop().time()
-    await collect(walk(reader, budget=budget, interval=5.0, max_items=12))
-    first, second = reader.limits
-    assert (first.max_scanned_items, second.max_scanned_items) == (100, 90)
-    assert (first.max_read_units, second.max_read_units) == (50.0, 50.0 - 10 * UNITS_PER_ITEM)
+    await collect(open_pager(reader, budget=budget, interval=5.0, max_items=12))
+    first, second = (request.options for request in reader.requests)
+    budgets = first.budget, second.budget
+    assert [budget.max_scanned_items for budget in budgets] == [100, 90]
+    assert [budget.max_read_units for budget in budgets] == [50.0, 50.0 - 10 * UNITS_PER_ITEM]
     assert (first.soft_deadline, second.soft_deadline) == (now + 5.0, now + 6.0)
     assert (first.page_size, second.page_size) == (10, 2)
-    assert first.has_duration
-    assert first.budgeted
+    assert [budget.max_duration for budget in budgets] == [30.0, 30.0]
+    assert all(budget.is_limited for budget in budgets)
 
 
 @warped
 async def test_one_page_is_read_ahead() -> None:
     """While a page is being written the next one is read, and not the one after it."""
     reader = ScriptedReader(seconds=1.0)
-    async with aclosing(walk(reader, page_size=5).pages()) as pages:
+    async with aclosing(open_pager(reader, page_size=5).pages()) as pages:
         for number in range(1, 4):
             await anext(pages)
             await asyncio.sleep(10.0)
-            assert len(reader.limits) == number + 1
+            assert len(reader.requests) == number + 1
             assert len(reader.inner.calls) == number + 1
+
+
+@warped
+async def test_items_read_ahead_begin_the_next_page() -> None:
+    """The pager passes them on once; a unary call has no next page to read ahead for."""
+    reader = ScriptedReader()
+    await collect(open_pager(reader, page_size=10))
+    given = [request.read_ahead for request in reader.requests]
+    assert [None if ahead is None else ahead.items for ahead in given] == [None, AHEAD, AHEAD]
+    unary = ScriptedReader()
+    await open_pager(unary).next_page()
+    assert not unary.requests[0].options.reads_on
+
+
+@warped
+async def test_items_read_ahead_do_not_outlive_a_failure() -> None:
+    """A page that failed may still be using them."""
+    reader = ScriptedReader(fails_at=2)
+    pager = open_pager(reader)
+    pages = pager.pages()
+    await anext(pages)
+    with pytest.raises(BackendUnavailable):
+        await anext(pages)
+    await pager.next_page()
+    given = [request.read_ahead for request in reader.requests]
+    assert [ahead is not None for ahead in given] == [False, True, False]
 
 
 @warped
@@ -216,7 +260,7 @@ async def test_reading_ahead_saves_the_wait() -> None:
     """A caller who takes as long as a page does waits for the first one only."""
     loop = asyncio.get_running_loop()
     began = loop.time()
-    async for _ in walk(ScriptedReader(seconds=1.0), page_size=5).pages():
+    async for _ in open_pager(ScriptedReader(seconds=1.0), page_size=5).pages():
         await asyncio.sleep(1.0)
     assert loop.time() - began == pytest.approx(6.0)
 
@@ -225,7 +269,7 @@ async def test_reading_ahead_saves_the_wait() -> None:
 async def test_a_walk_that_is_given_up_stops_reading() -> None:
     """Closing the generator ends the read ahead; no task is left behind (see `warped`)."""
     reader = ScriptedReader(seconds=1.0)
-    pages = walk(reader).pages()
+    pages = open_pager(reader).pages()
     await anext(pages)
     await asyncio.sleep(0.5)
     await pages.aclose()
@@ -239,7 +283,7 @@ async def test_a_cancelled_call_stops_reading() -> None:
         reader = ScriptedReader(seconds=1.0)
 
         async def consume(reader: PageReader = reader, pause: float = pause) -> None:
-            async with aclosing(walk(reader).pages()) as pages:
+            async with aclosing(open_pager(reader).pages()) as pages:
                 async for _ in pages:
                     await asyncio.sleep(pause)
 
@@ -258,7 +302,7 @@ async def test_an_error_comes_after_the_pages_before_it(fails_at: int) -> None:
     steps: list[PageResult] = []
 
     async def consume() -> None:
-        async for step in walk(ScriptedReader(fails_at=fails_at)).pages():
+        async for step in open_pager(ScriptedReader(fails_at=fails_at)).pages():
             steps.append(step)
             await asyncio.sleep(1.0)
 
@@ -272,7 +316,7 @@ async def test_an_error_comes_after_the_pages_before_it(fails_at: int) -> None:
 async def test_a_deadline_after_pages_is_the_end_of_a_stream_not_an_error() -> None:
     """A stream whose time is up while nothing more was found ends OK, with where it stands."""
     reader = ScriptedReader(fails_at=2, error=DeadlineExceeded("nothing to show"))
-    first, last = await collect(walk(reader))
+    first, last = await collect(open_pager(reader))
     assert (last.last, last.page.content.end) == (True, PageEnd.TIME_BUDGET)
     assert (last.page.content.items, last.page.usage) == (b"", NO_USAGE)
     assert last.page.content.next == first.page.content.next
@@ -282,7 +326,7 @@ async def test_a_deadline_after_pages_is_the_end_of_a_stream_not_an_error() -> N
 @warped
 async def test_an_error_that_nobody_waits_for_is_not_reported() -> None:
     """The caller has left; that the page ahead failed as well is nobody's business."""
-    pages = walk(ScriptedReader(fails_at=2)).pages()
+    pages = open_pager(ScriptedReader(fails_at=2)).pages()
     await anext(pages)
     await asyncio.sleep(1.0)
     await pages.aclose()
@@ -291,7 +335,7 @@ async def test_an_error_that_nobody_waits_for_is_not_reported() -> None:
 @warped
 async def test_an_empty_range_is_one_last_page() -> None:
     """A stream always has a message."""
-    steps = await collect(walk(InMemoryReader([])))
+    steps = await collect(open_pager(InMemoryReader([])))
     assert ends(steps) == [PageEnd.EXHAUSTED]
     assert steps[0].last
     assert steps[0].items == 0

@@ -89,7 +89,7 @@ async def test_a_token_opens_until_the_moment_it_expires(opened: Opened) -> None
     begun = await opened(request())
     asked = request(opened.tokens.seal(begun, _CALLER, b"[1]", 7))
     index = await opened(asked)
-    assert (index.at, index.returned) == (b"[1]", 7)
+    assert (index.cursor, index.returned) == (b"[1]", 7)
     opened.now += _LIFETIME - 1
     assert await opened(asked) is index
     opened.now += 1

@@ -189,7 +189,7 @@ async def test_a_cursor_is_encrypted_once_a_minute(prepare: Prepared) -> None:
     assert again != first
     for token in (first, again):
         opened = tokens.open(token, "page_token", prepared, _CALLER)
-        assert (opened.at, opened.returned) == (b"[1]", 1)
+        assert (opened.cursor, opened.returned) == (b"[1]", 1)
 
 
 def ruled(text: str, *, as_filter: bool = False, attributes: Sequence[str] = ()) -> Grant:
@@ -240,7 +240,7 @@ async def test_a_token_does_not_tell_how_long_a_hidden_key_is(prepare: Prepared)
         found = [tokens.seal(ResumePoint(prepared), _CALLER, cursor, 1) for cursor in cursors]
         for cursor, token in zip(cursors, found, strict=True):
             opened = tokens.open(token, "page_token", prepared, _CALLER)
-            assert (opened.prepared, opened.at, opened.returned) == (prepared, cursor, 1)
+            assert (opened.prepared, opened.cursor, opened.returned) == (prepared, cursor, 1)
         return found
 
     hiding = await sealed(ruled("tenant_id = 'acme'", as_filter=True))

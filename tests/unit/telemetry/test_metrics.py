@@ -21,6 +21,7 @@ from dynamodb_processor_server.telemetry.metrics import (
 )
 from dynamodb_processor_server.telemetry.metrics_server import MetricsServer
 from tests.support.lengths import PATIENCE
+from tests.support.reads import CALLER
 from tests.unit.dynamodb.scripted_client import EVENTS, THROTTLED, Script
 
 
@@ -73,7 +74,7 @@ async def test_requests_to_dynamodb_are_counted_by_outcome(
     backend = script.backend(jitter=0.0)
     BackendMetrics(registry, backend)
     assert value(registry, "backend_retries_total", table="events") is None
-    await backend.read(EVENTS, script.play, math.inf)
+    await backend.read(EVENTS, script.play, math.inf, CALLER)
     for outcome in ("ok", "throttled"):
         assert value(registry, "backend_calls_total", table="events", outcome=outcome) == 1
     assert value(registry, "backend_retries_total", table="events") == 1
@@ -86,7 +87,7 @@ async def test_breakers_show_their_state(registry: CollectorRegistry) -> None:
     BackendMetrics(registry, backend)
     for _ in range(12):
         with pytest.raises(BackendUnavailable):
-            await backend.read(EVENTS, script.play, math.inf)
+            await backend.read(EVENTS, script.play, math.inf, CALLER)
     assert value(registry, "breaker_state", table="events") == 2
     assert value(registry, "breaker_refusals_total", table="events") == 2
     assert value(registry, "open_partition_breakers") == 0

@@ -10,8 +10,7 @@ from typing import Any, Final
 from dynamodb_processor.v1.query_pb2 import QuerySpec
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest, StreamQueryRequest
 from dynamodb_processor_server.errors import FieldViolation
-from dynamodb_processor_server.pager.pager import Budget
-from dynamodb_processor_server.reader import CachePolicy
+from dynamodb_processor_server.reader import Budget, CachePolicy
 from dynamodb_processor_server.rpc.decode.query import parse_call_options, parse_total
 from dynamodb_processor_server.rpc.decode.violations import Violations
 

@@ -23,7 +23,6 @@ from dynamodb_processor.v1.query_service_pb2 import (
 )
 from dynamodb_processor.v1.value_pb2 import AttributeValue
 from dynamodb_processor_server.errors import InvalidRequest
-from dynamodb_processor_server.pager.pager import NO_BUDGET, Budget
 from dynamodb_processor_server.query.expression.ast import Condition, Path, Query
 from dynamodb_processor_server.query.expression.parser import (
     ExpressionError,
@@ -33,7 +32,13 @@ from dynamodb_processor_server.query.expression.parser import (
 from dynamodb_processor_server.query.expression.values import Value
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.query.planning.projection import conflicting
-from dynamodb_processor_server.reader import DEFAULT_CACHE_POLICY, CacheMode, CachePolicy
+from dynamodb_processor_server.reader import (
+    DEFAULT_CACHE_POLICY,
+    NO_BUDGET,
+    Budget,
+    CacheMode,
+    CachePolicy,
+)
 from dynamodb_processor_server.rpc.decode.values import TooManyValues, ValueCounter, value_of
 from dynamodb_processor_server.rpc.decode.violations import Violations, check_unknown, truncated
 

@@ -1,4 +1,4 @@
-"""`QueryService`: turn the message into a walk, take its steps, answer."""
+"""`QueryService`: turns a request into a pager, and its pages into responses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import grpc
 
@@ -30,8 +30,12 @@ from dynamodb_processor_server.errors import (
 from dynamodb_processor_server.limits.call_rate import Limiter
 from dynamodb_processor_server.limits.read_units import ReadUnitLimits
 from dynamodb_processor_server.pager.counting_pager import CountingPager
-from dynamodb_processor_server.pager.pager import CallOptions, Pager, PageResult
-from dynamodb_processor_server.reader import NO_PAGE_LIMIT, PageReader
+from dynamodb_processor_server.pager.pager import (
+    CallOptions,
+    Pager,
+    PageResult,
+)
+from dynamodb_processor_server.reader import NO_PAGE_LIMIT, Caller, PageReader
 from dynamodb_processor_server.rpc.call_context import Call, current_call
 from dynamodb_processor_server.rpc.decode.page_request import PageRequest, RawQuerySpec
 from dynamodb_processor_server.rpc.decode.query import (
@@ -48,7 +52,7 @@ from dynamodb_processor_server.rpc.encode.pages import (
     query_response,
     stream_response,
 )
-from dynamodb_processor_server.rpc.page_cursors import PageTokens, ResumePoint, ResumePointCache
+from dynamodb_processor_server.rpc.page_cursors import ResumePoint, ResumePointCache
 from dynamodb_processor_server.rpc.prepared_queries import QueryPreparer
 from dynamodb_processor_server.rpc.services.batch_get import (
     ParsedBatch,
@@ -58,48 +62,65 @@ from dynamodb_processor_server.rpc.services.batch_get import (
 )
 from dynamodb_processor_server.rpc.table_access import TableAccess
 
+_R = TypeVar("_R")
 _T = TypeVar("_T")
 
 _MAX_ERROR_TOKEN: Final = 2_000  # characters: all trailers of a call have about 8 KB
 _REMAINING: Final = "x-read-units-remaining"
-# What DynamoDB says when a table or index is no longer what the catalog knows of it.
+# DynamoDB's errors when a table or index has changed since the catalog described it.
 _OUTDATED: Final = (IndexGone, RequestInvalid, TableNotFound)
 
 
 @dataclass(frozen=True, slots=True)
-class Deadlines:
-    """Seconds: for calls at most, and between a stream's messages."""
+class CallBounds:
+    """The longest calls and the largest pages.
 
-    unary: float = 30.0
-    stream: float = 3600.0
+    The deadlines are in seconds, as is `stream_interval`, the longest time between two messages of
+    a stream. `max_page_bytes` bounds the encoded items of a response.
+    """
+
+    unary_deadline: float = 30.0
+    stream_deadline: float = 3600.0
     stream_interval: float = 2.0
+    max_page_bytes: int = 3_500_000
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """What reads pages, and what reads batches of items."""
+
+    pages: PageReader
+    batches: BoundedBatches
+
+
+@dataclass(frozen=True, slots=True)
+class CallLimits:
+    """The limits of callers: on calls per second, and on read units per minute."""
+
+    calls: Limiter
+    read_units: ReadUnitLimits
 
 
 class QueryServicer:
-    """Serves pages. `draining` is set when streams are to end because the server is going."""
+    """Serves pages. `draining` is set when the server shuts down, so that streams end."""
 
     def __init__(
         self,
-        preparation: QueryPreparer,
-        openings: ResumePointCache,
-        tokens: PageTokens,
-        reader: PageReader,
-        items: BoundedBatches,
-        calls: Limiter,
-        read_units: ReadUnitLimits,
-        deadlines: Deadlines,
-        max_page_bytes: int,
+        preparer: QueryPreparer,
+        resume_points: ResumePointCache,
+        readers: Readers,
+        limits: CallLimits,
+        bounds: CallBounds,
         draining: asyncio.Event,
     ) -> None:
-        self._preparation = preparation
-        self._openings = openings
-        self._tokens = tokens
-        self._reader = reader
-        self._items = items
-        self._calls = calls
-        self._read_units = read_units
-        self._max_page_bytes = max_page_bytes
-        self._deadlines = deadlines
+        self._preparer = preparer
+        self._resume_points = resume_points
+        self._tokens = resume_points.tokens
+        self._pages = readers.pages
+        self._batches = readers.batches
+        self._calls = limits.calls
+        self._read_units = limits.read_units
+        self._bounds = bounds
         self._draining = draining
 
     async def Query(  # noqa: N802 - the method's name in the contract
@@ -107,64 +128,44 @@ class QueryServicer:
     ) -> bytes:
         """Return one page."""
         call = current_call()
-
-        async def read() -> tuple[ResumePoint, PageResult]:
-            opening, walk = await self._open_pager(request, call, self._deadlines.unary)
-            try:
-                return opening, await walk.next_page()
-            except ItemTooLarge as error:
-                raise self._with_token(error, opening, walk, call) from None
-
-        opening, step = await self._planned_anew(call, read)
-        self._record_usage(call, step)
+        start, result = await self._planned_anew(self._read_one, request, call)
+        self._record_usage(call, result)
         self._add_remaining_trailer(call)
-        return query_response(step, opening.prepared.plan, self._token(opening, call, step))
+        return query_response(result, start.prepared.plan, self._token(start, call, result))
 
     async def StreamQuery(  # noqa: N802 - the method's name in the contract
         self, request: PageRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[bytes]:
         """Yield every page."""
         call = current_call()
-        times = self._deadlines.stream, self._deadlines.stream_interval
-
-        async def begin() -> tuple[ResumePoint, Pager, AsyncGenerator[PageResult], PageResult]:
-            opening, walk = await self._open_pager(request, call, *times)
-            steps = walk.pages()
-            return opening, walk, steps, await self._step(anext(steps), opening, walk, call)
-
-        opening, walk, steps, step = await self._planned_anew(call, begin)
+        start, pager, pages, result = await self._planned_anew(self._begin_stream, request, call)
         sequence = 1
-        async with aclosing(steps):
+        async with aclosing(pages):
             while True:
-                self._record_usage(call, step)
-                token = self._token(opening, call, step)
-                yield stream_response(step, opening.prepared.plan, token, sequence)
-                if step.last:
+                self._record_usage(call, result)
+                token = self._token(start, call, result)
+                yield stream_response(result, start.prepared.plan, token, sequence)
+                if result.last:
                     break
                 if self._draining.is_set():
                     raise Draining("the server is shutting down; resume on another")
                 self._read_units.check(call.caller, call.table)  # resumed from the token just sent
-                step = await self._step(anext(steps), opening, walk, call)
+                result = await self._page(anext(pages), start, pager, call)
                 sequence += 1
         self._add_remaining_trailer(call)
 
     async def CountItems(  # noqa: N802 - the method's name in the contract
         self, request: CountItemsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> CountItemsResponse:
-        """Count what a query matches."""
+        """Count the items that a query matches."""
         call = current_call()
         call.table = request.query.table
-
-        async def read() -> tuple[ResumePoint, int, PageResult]:
-            opening, walk, bound = await self._counting_walk(request, call)
-            return opening, bound, await walk.next_page()
-
-        opening, bound, step = await self._planned_anew(call, read)
-        self._record_usage(call, step)
+        start, bound, result = await self._planned_anew(self._count, request, call)
+        self._record_usage(call, result)
         self._add_remaining_trailer(call)
         call.items = 0  # none is returned
-        token = self._token(opening, call, step)
-        return count_response(step, bound, opening.prepared.plan, token)
+        token = self._token(start, call, result)
+        return count_response(result, bound, start.prepared.plan, token)
 
     async def BatchGetItems(  # noqa: N802 - the method's name in the contract
         self, request: BatchGetItemsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -172,14 +173,8 @@ class QueryServicer:
         """Get items by their keys."""
         call = current_call()
         call.table = request.table
-        echoed = sum(key.ByteSize() for key in request.keys)
-
-        async def read() -> tuple[ParsedBatch, FoundItems]:
-            batch, terms = await self._batch(request, call)
-            return batch, await self._items.get_items(batch.lookup, terms.read_options(), echoed)
-
-        batch, found = await self._planned_anew(call, read)
-        response = batch_response(request, batch, found, self._max_page_bytes - echoed)
+        batch, found, echoed = await self._planned_anew(self._get_items, request, call)
+        response = batch_response(request, batch, found, self._bounds.max_page_bytes - echoed)
         call.usage, call.messages, call.items = found.usage, 1, response.stats.items_returned
         self._add_remaining_trailer(call)
         return response
@@ -187,88 +182,108 @@ class QueryServicer:
     async def ExplainQuery(  # noqa: N802 - the method's name in the contract
         self, request: ExplainQueryRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> ExplainQueryResponse:
-        """Tell how a query would be read."""
+        """Explain how a query would be read."""
         call = current_call()
         call.table = request.query.table
-        prepared = await self._preparation.prepare(RawQuerySpec.of(request.query), call.caller, ())
+        prepared = await self._preparer.prepare(RawQuerySpec.of(request.query), call.caller, ())
         call.access = prepared.access
         if (waiting := self._calls.charge(call.caller, call.table)) is not None:
             await waiting
         return explain(prepared.query, prepared.plan)
 
+    async def _read_one(self, request: PageRequest, call: Call) -> tuple[ResumePoint, PageResult]:
+        """Return where a call begins, and its one page."""
+        start, pager = await self._open_pager(request, call, self._bounds.unary_deadline)
+        try:
+            return start, await pager.next_page()
+        except ItemTooLarge as error:
+            raise self._with_token(error, start, pager, call) from None
+
+    async def _begin_stream(
+        self, request: PageRequest, call: Call
+    ) -> tuple[ResumePoint, Pager, AsyncGenerator[PageResult], PageResult]:
+        """Return where a stream begins, its pager, its pages, and the first of them."""
+        times = self._bounds.stream_deadline, self._bounds.stream_interval
+        start, pager = await self._open_pager(request, call, *times)
+        pages = pager.pages()
+        return start, pager, pages, await self._page(anext(pages), start, pager, call)
+
     async def _open_pager(
         self, request: PageRequest, call: Call, limit: float, interval: float | None = None
     ) -> tuple[ResumePoint, Pager]:
-        """Return where the call begins, and the walk that it takes from there."""
+        """Return where the call begins, and its pager, with `limit` seconds for the call."""
         call.table = request.spec.table
-        opening = self._openings.known(request, call.caller)
-        if opening is None:
-            opening = await self._openings.open(request, call.caller)
-        if (waiting := self._begin(call, opening.prepared.access)) is not None:
+        start = self._resume_points.known(request, call.caller)
+        if start is None:
+            start = await self._resume_points.open(request, call.caller)
+        prepared = start.prepared
+        if (waiting := self._begin(call, prepared.access)) is not None:
             await waiting
-        plan, max_items = opening.prepared.plan, opening.prepared.query.max_items
-        sizes = plan.table.config.page_size
-        terms = CallOptions(
-            page_size=min(request.page_size or sizes.default, sizes.maximum),
-            seconds=_seconds(call, limit),
-            budget=request.budget,
-            cache=request.cache,
-            interval=interval,
+        sizes = prepared.plan.table.config.page_size
+        options = CallOptions(
+            min(request.page_size or sizes.default, sizes.maximum),
+            _caller(call, limit),
+            request.budget,
+            request.cache,
+            interval,
         )
-        at, returned = opening.at, opening.returned
         if request.total is None:
-            return opening, Pager(self._reader, plan, terms, at, returned, max_items)
-        counting = await self._preparation.counting(opening.prepared, call.caller)
-        return opening, CountingPager(
-            self._reader, plan, terms, at, returned, max_items, counting, request.total
-        )
+            return start, Pager(self._pages, start.paging, options)
+        counting = await self._preparer.counting(prepared, call.caller)
+        return start, CountingPager(self._pages, start.paging, options, counting, request.total)
 
-    async def _counting_walk(
+    async def _count(
         self, request: CountItemsRequest, call: Call
-    ) -> tuple[ResumePoint, Pager, int]:
-        """Return where a count begins, its walk, and its bound, which is 0 for none."""
+    ) -> tuple[ResumePoint, int, PageResult]:
+        """Return where a count begins, its bound, which is 0 for none, and the count."""
         violations = Violations()
         budget, cache = parse_budget(request, violations), parse_cache(request, violations)
         bound = parse_bound(request, violations)
         if request.query.HasField("max_items"):
             violations.add("query.max_items", "makes no difference to a count")
-        prepared = await self._preparation.prepare(
+        prepared = await self._preparer.prepare(
             RawQuerySpec.of(request.query), call.caller, violations.found, counts=True
         )
         check_budget(budget, prepared.plan)
         check_cache(cache, prepared.plan)
         if (waiting := self._begin(call, prepared.access)) is not None:
             await waiting
-        opening = self._tokens.open(request.page_token, "page_token", prepared, call.caller)
-        plan, counted = opening.prepared.plan, opening.returned
-        terms = CallOptions(
-            page_size=bound - counted if bound else NO_PAGE_LIMIT,
-            seconds=_seconds(call, self._deadlines.unary),
-            budget=budget,
-            cache=cache,
+        start = self._tokens.open(request.page_token, "page_token", prepared, call.caller)
+        counted = start.returned
+        options = CallOptions(
+            bound - counted if bound else NO_PAGE_LIMIT,
+            _caller(call, self._bounds.unary_deadline),
+            budget,
+            cache,
         )
-        return opening, Pager(self._reader, plan, terms, opening.at, counted, None), bound
+        return start, bound, await Pager(self._pages, start.paging, options).next_page()
 
-    async def _batch(
+    async def _get_items(
         self, request: BatchGetItemsRequest, call: Call
-    ) -> tuple[ParsedBatch, CallOptions]:
-        """Return what a request for items by key looks up, and within which limits."""
+    ) -> tuple[ParsedBatch, FoundItems, int]:
+        """Return the parsed batch of a request, its items, and the bytes of the keys sent back."""
         violations = Violations()
         budget = parse_budget(request, violations)
         check_batch(request, violations)
-        access = await self._preparation.table(request.table, call.caller, violations)
-        batch = self._preparation.work.run(
+        access = await self._preparer.table(request.table, call.caller, violations)
+        batch = self._preparer.work.run(
             call.caller,
             lambda: parse_batch(request, access.table, access.rule, violations),
         )
         if (waiting := self._begin(call, access)) is not None:
             await waiting
-        return batch, CallOptions(1, _seconds(call, self._deadlines.unary), budget)
+        options = CallOptions(1, _caller(call, self._bounds.unary_deadline), budget)
+        echoed = sum(key.ByteSize() for key in request.keys)
+        found = await self._batches.get_items(
+            batch.lookup, options.read_options(), options.caller, echoed
+        )
+        return batch, found, echoed
 
     def _begin(self, call: Call, access: TableAccess) -> Awaitable[None] | None:
-        """Let a call read under an access; return what it has to wait for.
+        """Let a call read under an access; return what it has to wait for, if anything.
 
-        A read is refused to who has none left, else counted; one that is planned anew was counted.
+        A caller without read units left is refused, else the call is counted. A call that is
+        planned anew was counted before.
         """
         is_new, call.access = call.access is None, access
         if not is_new:
@@ -276,49 +291,52 @@ class QueryServicer:
         self._read_units.check(call.caller, call.table)
         return self._calls.charge(call.caller, call.table)
 
-    async def _planned_anew(self, call: Call, read: Callable[[], Awaitable[_T]]) -> _T:
-        """Return what `read` plans and reads; once more where DynamoDB contradicts the catalog."""
+    async def _planned_anew(
+        self, read: Callable[[_R, Call], Awaitable[_T]], request: _R, call: Call
+    ) -> _T:
+        """Return the result of `read`; of a second one where DynamoDB contradicts the catalog."""
         try:
-            return await read()
+            return await read(request, call)
         except _OUTDATED:
-            if call.access is None or not await self._preparation.is_outdated(call.access):
+            if call.access is None or not await self._preparer.is_outdated(call.access):
                 raise
-        return await read()
+        return await read(request, call)
 
-    async def _step(
-        self, reading: Awaitable[PageResult], opening: ResumePoint, walk: Pager, call: Call
+    async def _page(
+        self, reading: Awaitable[PageResult], start: ResumePoint, pager: Pager, call: Call
     ) -> PageResult:
-        """Return what a walk reads; an ItemTooLarge gets the token that goes on behind its item."""
+        """Return a page; an ItemTooLarge gets the token that goes on behind its item."""
         try:
             return await reading
         except ItemTooLarge as error:
-            raise self._with_token(error, opening, walk, call) from None
+            raise self._with_token(error, start, pager, call) from None
 
     def _with_token(
-        self, error: ItemTooLarge, opening: ResumePoint, walk: Pager, call: Call
+        self, error: ItemTooLarge, start: ResumePoint, pager: Pager, call: Call
     ) -> ItemTooLarge:
         """Return the error with the token that goes on behind its item, if an error has room."""
-        token = self._tokens.seal(opening, call.caller, error.behind, walk.returned)
+        token = self._tokens.seal(start, call.caller, error.behind, pager.returned)
         return error.with_token(token if len(token) <= _MAX_ERROR_TOKEN else "")
 
-    def _record_usage(self, call: Call, step: PageResult) -> None:
-        """Leave what the access log and the metrics say."""
-        call.items = step.items
-        call.usage = step.usage
+    def _record_usage(self, call: Call, result: PageResult) -> None:
+        """Set the fields of the call that the access log and the metrics show."""
+        call.items = result.items
+        call.usage = result.usage
         call.messages += 1
-        call.cache = step.page.status
+        call.cache = result.page.status
 
     def _add_remaining_trailer(self, call: Call) -> None:
-        """Leave in the trailers what is left of the caller's read units, where that is limited."""
+        """Add the caller's remaining read units to the trailers, where they are limited."""
         left = self._read_units.remaining(call.caller, call.table)
         if left is not None:
             call.trailing.append((_REMAINING, str(left)))
 
-    def _token(self, opening: ResumePoint, call: Call, step: PageResult) -> str:
-        return self._tokens.seal(opening, call.caller, step.page.content.next, step.returned)
+    def _token(self, start: ResumePoint, call: Call, result: PageResult) -> str:
+        return self._tokens.seal(start, call.caller, result.page.content.next, result.returned)
 
 
-def _seconds(call: Call, limit: float) -> float:
-    """Return the time left for a call, `limit` at most, whatever deadline its caller sets."""
-    left = cast("float | None", call.context.time_remaining())
-    return limit if left is None else min(left, limit)
+def _caller(call: Call, limit: float) -> Caller:
+    """Return the caller, with `limit` seconds for the call at most, whatever deadline it sets."""
+    left = call.time_remaining()
+    seconds = limit if left is None or left > limit else left
+    return Caller(call.caller, asyncio.get_running_loop().time() + seconds)

@@ -7,9 +7,9 @@ import gc
 
 import pytest
 
+from dynamodb_processor_server.catalog import shared_calls as questions
+from dynamodb_processor_server.catalog.shared_calls import SharedCalls
 from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded, Overloaded
-from dynamodb_processor_server.runtime import single_flight as questions
-from dynamodb_processor_server.runtime.single_flight import SingleFlight
 from tests.support.warped_time import warped
 
 
@@ -37,7 +37,7 @@ class Oracle:
 
 
 def asking(
-    asked: SingleFlight[int], oracle: Oracle, callers: int, name: str = "q"
+    asked: SharedCalls[int], oracle: Oracle, callers: int, name: str = "q"
 ) -> list[asyncio.Task[int]]:
     """Ask as so many callers, each a task of its own."""
     return [asyncio.create_task(asked.call(name, oracle)) for _ in range(callers)]
@@ -52,7 +52,7 @@ async def turns(count: int = 3) -> None:
 @warped
 async def test_all_who_ask_meanwhile_get_one_answer() -> None:
     """The next who asks gets one of its own, and so does another question."""
-    asked, oracle = SingleFlight[int](10.0), Oracle()
+    asked, oracle = SharedCalls[int](10.0), Oracle()
     first = asking(asked, oracle, 20)
     await asyncio.sleep(0.5)
     late, other = asking(asked, oracle, 5), asking(asked, oracle, 1, "other")
@@ -63,7 +63,7 @@ async def test_all_who_ask_meanwhile_get_one_answer() -> None:
 @warped
 async def test_nobody_waits_longer_than_patience() -> None:
     """Whoever came later waits on for the same answer."""
-    asked, oracle = SingleFlight[int](2.0), Oracle(3.0)
+    asked, oracle = SharedCalls[int](2.0), Oracle(3.0)
     (early,) = asking(asked, oracle, 1)
     await asyncio.sleep(1.5)
     (late,) = asking(asked, oracle, 1)
@@ -77,7 +77,7 @@ async def test_nobody_waits_longer_than_patience() -> None:
 @warped
 async def test_a_question_ends_with_the_last_who_waits_for_it() -> None:
     """Leaving before that disturbs nobody; who asks afterwards asks anew."""
-    asked, oracle = SingleFlight[int](10.0), Oracle()
+    asked, oracle = SharedCalls[int](10.0), Oracle()
     one, other = asking(asked, oracle, 2)
     await turns()
     one.cancel()
@@ -93,7 +93,7 @@ async def test_a_question_ends_with_the_last_who_waits_for_it() -> None:
 @warped
 async def test_a_failure_is_everybodys_and_is_not_remembered() -> None:
     """Each gets it, and the next who asks gets an answer."""
-    asked, error = SingleFlight[int](10.0), BackendUnavailable("throttled")
+    asked, error = SharedCalls[int](10.0), BackendUnavailable("throttled")
     ends = await asyncio.gather(*asking(asked, Oracle(error=error), 3), return_exceptions=True)
     assert ends == [error] * 3
     assert await asked.call("q", Oracle()) == 1
@@ -107,7 +107,7 @@ async def test_a_failure_that_nobody_waits_for_any_more_is_silent() -> None:
         caller.cancel()
         raise BackendUnavailable("throttled")
 
-    caller = asyncio.create_task(SingleFlight[int](1.0).call("q", fail))
+    caller = asyncio.create_task(SharedCalls[int](1.0).call("q", fail))
     with pytest.raises(asyncio.CancelledError):
         await caller
     gc.collect()
@@ -117,7 +117,7 @@ async def test_a_failure_that_nobody_waits_for_any_more_is_silent() -> None:
 async def test_only_so_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """More are refused at once, whatever they ask, until one of them has gone."""
     monkeypatch.setattr(questions, "_MOST_WAITING", 3)
-    asked, oracle = SingleFlight[int](10.0), Oracle()
+    asked, oracle = SharedCalls[int](10.0), Oracle()
     waiting = [*asking(asked, oracle, 2), *asking(asked, oracle, 1, "other")]
     await turns()
     for name in ("q", "another"):
@@ -132,7 +132,7 @@ async def test_only_so_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 @warped
 async def test_nobody_joins_what_is_forgotten() -> None:
     """Those who wait get its answer all the same, and do not put an end to the new one."""
-    asked, oracle = SingleFlight[int](10.0), Oracle()
+    asked, oracle = SharedCalls[int](10.0), Oracle()
     (early,) = asking(asked, oracle, 1)
     await asyncio.sleep(0.5)
     asked.forget()

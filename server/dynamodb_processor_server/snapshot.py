@@ -1,0 +1,43 @@
+"""The generations under which a page was read.
+
+A tag has one generation from each invalidation of it to the next one. Whatever holds a generation
+sees at once that an invalidation has ended it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class Generation:
+    """The state of one tag between two invalidations.
+
+    `since` is the time of the earlier one, -inf if there was none. `superseded` says that the later
+    one has happened.
+    """
+
+    __slots__ = ("since", "superseded")
+
+    def __init__(self, since: float) -> None:
+        self.superseded = False
+        self.since = since
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationSnapshot:
+    """The generations of a read's tags when the read began.
+
+    `began` is that time, by the clock of the generations.
+    """
+
+    generations: tuple[Generation, ...]
+    began: float
+
+    @property
+    def is_current(self) -> bool:
+        """Whether no tag has been invalidated since the read began."""
+        return not any(generation.superseded for generation in self.generations)
+
+    def is_past_quarantine(self, seconds: float) -> bool:
+        """Return whether every tag's last invalidation is that far before the read's beginning."""
+        return all(self.began - generation.since >= seconds for generation in self.generations)
