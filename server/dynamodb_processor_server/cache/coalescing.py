@@ -50,8 +50,8 @@ class PageFlights:
     def __init__(self) -> None:
         self._flights: SingleFlight[Hashable, PageFlight] = SingleFlight()
 
-    def joinable(self, key: Hashable, not_before: float) -> PageFlight | None:
-        """Return the flight for `key` if there is one that began at `not_before` or later."""
+    def find(self, key: Hashable, not_before: float) -> PageFlight | None:
+        """Return the flight to join for `key`, if one began at `not_before` or later."""
         flight = self._flights.find(key)
         if flight is None or flight.began < not_before or flight.progress.stop_requested:
             return None
@@ -131,8 +131,8 @@ class CoalescingReader:
         options = ReadOptions(request.options.page_size, inf, inf)
         request = self._begin(request._replace(options=options, read_ahead=None))
         key = self._key(request, DEFAULT_CACHE_POLICY)
-        joinable = self._flights.joinable(key, -inf) is not None
-        if joinable or self._revalidating >= _MAX_REVALIDATING:
+        is_read = self._flights.find(key, -inf) is not None
+        if is_read or self._revalidating >= _MAX_REVALIDATING:
             return
         self._revalidating += 1
         flight = self._start(key, request, DEFAULT_CACHE_POLICY, attended=False)
@@ -215,7 +215,7 @@ class CoalescingReader:
         options = request.options
         key = self._key(request, cache)
         staleness = options.cache.max_staleness
-        flight = self._flights.joinable(key, self._not_before(staleness))
+        flight = self._flights.find(key, self._not_before(staleness))
         if flight is not None:
             try:
                 page = await self._flights.join(key, flight, options)
@@ -260,7 +260,7 @@ class CoalescingReader:
                 return await self._reader.read_page(
                     request._replace(options=options, progress=progress)
                 )
-            except DeadlineExceeded:  # the flight's, which is none of the callers'
+            except DeadlineExceeded:  # of the flight, not of a caller
                 message = f"{request.plan.table.name} is read too slowly"
                 raise BackendUnavailable(message) from None
 

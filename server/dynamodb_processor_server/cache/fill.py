@@ -28,7 +28,7 @@ from dynamodb_processor_server.reader import (
 )
 from dynamodb_processor_server.snapshot import GenerationSnapshot
 
-# Pages cut by one caller's budget are not what another one asks for.
+# A page cut by one caller's budget is not stored: another caller did not ask for a short page.
 _STORABLE: Final = frozenset({PageEnd.PAGE_FULL, PageEnd.EXHAUSTED, PageEnd.RESPONSE_BYTES})
 _JITTER: Final = 0.05  # a page lives up to this share shorter, so that pages do not expire at once
 
@@ -82,7 +82,7 @@ class FillingReader:
                 self._shared.release(lease)
 
     def _lookup(self, request: PageRead, lifetime: float) -> SharedLookup:
-        """Return what to look up in the shared cache.
+        """Return the look-up in the shared cache.
 
         REFRESH accepts no page of it, but stores one. Only a read that callers share waits for the
         same read of another replica.
@@ -139,7 +139,7 @@ class FillingReader:
         valid_until = inf if page.content.valid_until is None else page.content.valid_until
         kept_until = min(page.expires + grace, valid_until)
         generations = _snapshot(request).generations
-        stats, key_bytes = self._store.tally(table.name), len(request.cursor)
+        stats, key_bytes = self._store.stats(table.name), len(request.cursor)
         cached = CachedPage(page.content, page.expires, kept_until, generations, stats, key_bytes)
         return self._store.put(page_key(request), cached)
 

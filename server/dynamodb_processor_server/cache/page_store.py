@@ -17,15 +17,15 @@ PageKey: TypeAlias = tuple[bytes, Cursor, int]
 
 # A page larger than this share of the store is not kept: it would push out too much else.
 _LARGEST_SHARE: Final = 1 / 8
-_USED_SHARE: Final = 4 / 5
+_PROTECTED_SHARE: Final = 4 / 5
 _ENTRY_OVERHEAD: Final = 400  # bytes: the key, the dataclasses and the dict entries of one page
 
 
 @dataclass(slots=True)
 class TableCacheStats:
-    """How the store is used, for one table: now, and since it was made.
+    """The use of the store by one table: now, and since it was made.
 
-    `evictions` are of pages that made room for others; `hits` and `misses` are its users' to count.
+    `evictions` are of pages that made room for others. The readers count `hits` and `misses`.
     """
 
     pages: int = 0
@@ -43,37 +43,37 @@ class TableCacheStats:
             self.evictions + other.evictions,
         )
 
-    def left(self, stored: CachedPage) -> None:
-        """Count a page that is not stored any more."""
+    def remove(self, page: CachedPage) -> None:
+        """Count off a page that is not stored any more."""
         self.pages -= 1
-        self.bytes -= _size(stored)
+        self.bytes -= _size(page)
 
 
 @dataclass(frozen=True, slots=True)
 class CachedPage:
-    """A page, and until when it may be served.
+    """A page with the times until which it may be served.
 
-    Until `expires`, a time of the store's clock, or as the table allows until `kept_until`; and as
-    long as none of the generations that it was read under has moved. `tally` is that of the page's
-    table, `key_bytes` what is large of the key that it is stored under.
+    It is served until `expires`, a time of the store's clock, or as the table allows until
+    `kept_until`; and as long as none of its generations is superseded. `stats` are those of the
+    page's table, `key_bytes` is the size of the cursor in its key.
     """
 
     content: PageContent
     expires: float
     kept_until: float
     generations: tuple[Generation, ...] = ()
-    tally: TableCacheStats = field(default_factory=TableCacheStats)
+    stats: TableCacheStats = field(default_factory=TableCacheStats)
     key_bytes: int = 0
 
 
 class _Segment(LRUCache[Hashable, CachedPage]):
-    """The pages, which count those that make room."""
+    """One segment of the store, which counts the pages that it evicts."""
 
     def popitem(self) -> tuple[Hashable, CachedPage]:
-        key, stored = super().popitem()
-        stored.tally.left(stored)
-        stored.tally.evictions += 1
-        return key, stored
+        key, page = super().popitem()
+        page.stats.remove(page)
+        page.stats.evictions += 1
+        return key, page
 
     def oldest(self) -> tuple[Hashable, CachedPage]:
         """Take out the page that was used least recently."""
@@ -81,10 +81,11 @@ class _Segment(LRUCache[Hashable, CachedPage]):
 
 
 class PageStore:
-    """Keeps the most recently used pages that fit in `max_bytes`.
+    """A segmented LRU cache of pages, of `max_bytes` in all.
 
-    Pages that nobody has asked for again make room first, so that a stream or scan through much
-    does not push out what is in use; pages in use have up to `_USED_SHARE` for themselves.
+    Pages that were requested once are in the probation segment, and are evicted first. A page that
+    is requested again moves to the protected segment, which has up to `_PROTECTED_SHARE`. So a
+    stream or scan through many pages does not evict the pages in use.
 
     Expiry is in the entry, so that one store serves tables of different times to live. `now` gives
     seconds since the epoch.
@@ -92,9 +93,9 @@ class PageStore:
 
     def __init__(self, max_bytes: int, now: Callable[[], float]) -> None:
         self._max_bytes = max_bytes
-        self._used = _Segment(max_bytes, getsizeof=_size)
-        self._new = _Segment(max_bytes, getsizeof=_size)
-        self._tallies: dict[str, TableCacheStats] = {}
+        self._protected = _Segment(max_bytes, getsizeof=_size)
+        self._probation = _Segment(max_bytes, getsizeof=_size)
+        self._stats: dict[str, TableCacheStats] = {}
         self._now = now
 
     @property
@@ -104,78 +105,77 @@ class PageStore:
 
     @property
     def bytes_used(self) -> int:
-        """The size of what is stored."""
-        return int(self._used.currsize + self._new.currsize)
+        """The size of all stored pages."""
+        return int(self._protected.currsize + self._probation.currsize)
 
     def __len__(self) -> int:
-        return len(self._used) + len(self._new)
+        return len(self._protected) + len(self._probation)
 
-    def tally(self, table: str) -> TableCacheStats:
-        """Return how the store is used for the table of a name."""
+    def stats(self, table: str) -> TableCacheStats:
+        """Return the use of the store by the table of a name."""
         try:
-            return self._tallies[table]
+            return self._stats[table]
         except KeyError:
-            return self._tallies.setdefault(table, TableCacheStats())
+            return self._stats.setdefault(table, TableCacheStats())
 
     @property
-    def tallies(self) -> Mapping[str, TableCacheStats]:
-        """How the store is used, by table."""
-        return self._tallies
+    def all_stats(self) -> Mapping[str, TableCacheStats]:
+        """The use of the store, by table."""
+        return self._stats
 
     def get(self, key: Hashable) -> CachedPage | None:
         """Return the page stored under `key` unless it must not be served any more."""
         try:
-            stored = self._used[key]  # `.get` of cachetools costs three times as much
+            page = self._protected[key]  # `.get` of cachetools costs three times as much
         except KeyError:
-            if key not in self._new:
+            if key not in self._probation:
                 return None
-            stored = self._promote(key)
-        for generation in stored.generations:
+            page = self._promote(key)
+        for generation in page.generations:
             if generation.superseded:
                 self._remove(key)
                 return None
-        if stored.kept_until <= self._now():
+        if page.kept_until <= self._now():
             self._remove(key)
             return None
-        return stored
+        return page
 
-    def put(self, key: Hashable, stored: CachedPage) -> bool:
-        """Store a page; return whether it was taken. A page never replaces one read after it."""
-        pages = self._used if key in self._used else self._new
-        known = self.get(key) if key in pages else None
-        if known is not None and known.content.read_at > stored.content.read_at:
+    def put(self, key: Hashable, page: CachedPage) -> bool:
+        """Store a page; return whether it was stored. A page never replaces one read after it."""
+        segment = self._protected if key in self._protected else self._probation
+        known = self.get(key) if key in segment else None
+        if known is not None and known.content.read_at > page.content.read_at:
             return False
         if known is not None:
-            self._remove(key)  # even if its successor does not fit: it is older than what was read
-        size = _size(stored)
+            self._remove(key)  # even if its successor does not fit: it is the older one
+        size = _size(page)
         if size > self._max_bytes * _LARGEST_SHARE:
             return False
         while self.bytes_used + size > self._max_bytes:
-            (self._new or self._used).popitem()
-        pages[key] = stored
-        stored.tally.pages += 1
-        stored.tally.bytes += size
+            (self._probation or self._protected).popitem()
+        segment[key] = page
+        page.stats.pages += 1
+        page.stats.bytes += size
         return True
 
     def _promote(self, key: Hashable) -> CachedPage:
-        """Move a page that is asked for again to those in use, where the oldest may fall back."""
-        stored = self._new.pop(key)
-        self._used[key] = stored
-        while self._used.currsize > self._max_bytes * _USED_SHARE:
-            self._new.update((self._used.oldest(),))
-        return stored
+        """Move a page to the protected segment, whose oldest pages may return to probation."""
+        page = self._probation.pop(key)
+        self._protected[key] = page
+        while self._protected.currsize > self._max_bytes * _PROTECTED_SHARE:
+            self._probation.update((self._protected.oldest(),))
+        return page
 
     def _remove(self, key: Hashable) -> None:
-        stored = (self._used if key in self._used else self._new).pop(key)
-        stored.tally.left(stored)
+        page = (self._protected if key in self._protected else self._probation).pop(key)
+        page.stats.remove(page)
 
 
-def _size(stored: CachedPage) -> int:
-    content = stored.content
-    position = 0 if content.next is None else sys.getsizeof(content.next)
-    generations = sys.getsizeof(stored.generations)
-    held = position + generations + stored.key_bytes
-    return sys.getsizeof(content.items) + held + _ENTRY_OVERHEAD
+def _size(page: CachedPage) -> int:
+    content = page.content
+    cursor = 0 if content.next is None else sys.getsizeof(content.next)
+    others = cursor + sys.getsizeof(page.generations) + page.key_bytes
+    return sys.getsizeof(content.items) + others + _ENTRY_OVERHEAD
 
 
 def page_key(request: PageRead) -> PageKey:

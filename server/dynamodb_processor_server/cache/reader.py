@@ -66,7 +66,7 @@ class CachingReader:
                 if page.status is CacheStatus.STALE and mode is CacheMode.DEFAULT:
                     self._misses.revalidate(request)
                 return page
-            self._store.tally(plan.table.name).misses += 1
+            self._store.stats(plan.table.name).misses += 1
         try:
             return await self._misses.read_page(request)
         except (BackendUnavailable, DeadlineExceeded, Overloaded):
@@ -97,7 +97,7 @@ class CachingReader:
         left = cached.expires - now
         if left <= -grace:
             return None
-        cached.tally.hits += 1
+        cached.stats.hits += 1
         if left > 0:
             return Page(cached.content, NO_USAGE, CacheStatus.HIT, age, left)
         return Page(cached.content, NO_USAGE, CacheStatus.STALE, age)

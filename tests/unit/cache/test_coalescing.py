@@ -51,7 +51,7 @@ def clock() -> float:
 
 def board(flights: PageFlights, read: Read, options: ReadOptions) -> asyncio.Task[Page]:
     """Join the flight of "key", starting it if there is none, as a caller of its own."""
-    flight = flights.joinable("key", float("-inf")) or flights.start("key", read, clock())
+    flight = flights.find("key", float("-inf")) or flights.start("key", read, clock())
     return asyncio.create_task(flights.join("key", flight, options))
 
 
@@ -66,11 +66,11 @@ async def test_a_hundred_callers_share_one_read() -> None:
     """Each gets the very same page, and afterwards nothing is left."""
     flights, read = PageFlights(), Read()
     callers = [board(flights, read, make_options()) for _ in range(100)]
-    assert flights.joinable("key", float("-inf")) is not None
+    assert flights.find("key", float("-inf")) is not None
     assert await asyncio.gather(*callers) == [PAGE] * 100
     assert read.begun == 1
     await turns()
-    assert flights.joinable("key", float("-inf")) is None
+    assert flights.find("key", float("-inf")) is None
 
 
 @warped
@@ -113,7 +113,7 @@ async def test_the_last_caller_takes_the_flight_along() -> None:
     await turns()
     assert all(caller.cancelled() for caller in callers)
     assert read.cancelled == 1
-    assert flights.joinable("key", float("-inf")) is None
+    assert flights.find("key", float("-inf")) is None
     assert await board(flights, read, make_options()) is PAGE
     assert read.begun == 2
 
@@ -139,7 +139,7 @@ async def test_an_error_that_nobody_waits_for_is_not_reported() -> None:
         await early
     flights.start("key", read, clock())
     await asyncio.sleep(5.0)
-    assert flights.joinable("key", float("-inf")) is None
+    assert flights.find("key", float("-inf")) is None
 
 
 @warped
@@ -197,7 +197,7 @@ async def test_who_is_alone_asks_the_read_to_end() -> None:
         flights.join("key", flight, make_options(soft_deadline=clock() + 0.35))
     )
     await asyncio.sleep(0.37)
-    assert flights.joinable("key", float("-inf")) is None
+    assert flights.find("key", float("-inf")) is None
     assert await caller is PAGE
     assert seen == [True]
 
@@ -237,11 +237,11 @@ async def test_only_young_flights_are_joined_by_who_asks_for_fresh_data() -> Non
     loop = asyncio.get_running_loop()
     first = board(flights, old, make_options())
     await asyncio.sleep(2.0)
-    assert flights.joinable("key", loop.time() - 3.0) is not None
-    assert flights.joinable("key", loop.time() - 1.0) is None
-    assert flights.joinable("another key", float("-inf")) is None
+    assert flights.find("key", loop.time() - 3.0) is not None
+    assert flights.find("key", loop.time() - 1.0) is None
+    assert flights.find("another key", float("-inf")) is None
     flight = flights.start("key", new, clock())
-    assert flights.joinable("key", loop.time()) is flight
+    assert flights.find("key", loop.time()) is flight
     assert await flights.join("key", flight, make_options()) is PAGE
     assert await first is PAGE
     assert (old.begun, new.begun) == (1, 1)

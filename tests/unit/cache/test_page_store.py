@@ -154,17 +154,17 @@ def test_pages_are_counted_by_table() -> None:
     """What is there, and what had to make room."""
     clock = Clock()
     store = PageStore(20_000, clock)
-    tally = store.tally("events")
-    assert store.tally("events") is tally
-    kept = CachedPage(page(1_000), 2_000.0, 2_000.0, (), tally)
+    stats = store.stats("events")
+    assert store.stats("events") is stats
+    kept = CachedPage(page(1_000), 2_000.0, 2_000.0, (), stats)
     for key in range(20):
         assert store.put(key, kept)
-    assert tally.pages == len(store)
-    assert tally.bytes == store.bytes_used
-    assert tally.evictions == 20 - len(store)
+    assert stats.pages == len(store)
+    assert stats.bytes == store.bytes_used
+    assert stats.evictions == 20 - len(store)
     assert store.put(19, kept), "one replaces another"
-    assert tally.pages == len(store)
+    assert stats.pages == len(store)
     clock.now = 2_000.0
     assert not any(store.get(key) for key in range(20))
-    assert (tally.pages, tally.bytes) == (0, 0)
-    assert store.tallies == {"events": tally}
+    assert (stats.pages, stats.bytes) == (0, 0)
+    assert store.all_stats == {"events": stats}

@@ -66,7 +66,7 @@ class CacheServicer:
         grant = current_call().caller.grant
         visible = [
             (name, stats)
-            for name, stats in sorted(self._store.tallies.items())
+            for name, stats in sorted(self._store.all_stats.items())
             if (given := grant(name)) is not None and given.rule is None
         ]
         return pb.GetCacheStatsResponse(
