@@ -1,4 +1,4 @@
-"""Positions: where each partition of a read stands, as bytes and back.
+"""Cursors as bytes: the point in each partition at which a page begins.
 
 The bytes are JSON of a list with one entry for each partition: DynamoDB's start key in its own wire
 form (binary in base64), null for the start, true when there is nothing more. They are part of page
@@ -27,44 +27,44 @@ _PARTITION_BYTES: Final = 512
 PartitionCursor: TypeAlias = Mapping[str, Any] | _Exhausted | None
 
 
-def encode_cursor(positions: Sequence[PartitionCursor]) -> Cursor:
-    """Return the position that stands for where each partition stands."""
-    return json_text.dumps([_encoded(position) for position in positions])
+def encode_cursor(partitions: Sequence[PartitionCursor]) -> Cursor:
+    """Return the cursor of a read from those of its partitions."""
+    return json_text.dumps([_encoded(cursor) for cursor in partitions])
 
 
-def decode_cursor(position: Cursor, partitions: int) -> list[PartitionCursor]:
-    """Return where each of `partitions` stands."""
-    if position == START:
+def decode_cursor(cursor: Cursor, partitions: int) -> list[PartitionCursor]:
+    """Return the cursors of that many partitions."""
+    if cursor == START:
         return [None] * partitions
-    return [_decoded(entry) for entry in json_text.loads(position)]
+    return [_decoded(entry) for entry in json_text.loads(cursor)]
 
 
-def padded(position: Cursor, partitions: int) -> Cursor:
-    """Return a position whose length does not tell how long the keys in it are.
+def padded(cursor: Cursor, partitions: int) -> Cursor:
+    """Return a cursor whose length does not reveal the lengths of the keys in it.
 
-    It is a multiple of a size that holds the keys of one partition whatever they are, short of a
-    few kilobytes, and half a kilobyte for each further one. Spaces are no part of the JSON.
+    It is a multiple of a size that holds any keys of one partition, short of a few kilobytes, and
+    half a kilobyte for each further one. Spaces are no part of the JSON.
     """
     block = _FIRST_PARTITION_BYTES + _PARTITION_BYTES * (partitions - 1)
-    return position.ljust(-(-len(position) // block) * block)
+    return cursor.ljust(-(-len(cursor) // block) * block)
 
 
-def unpadded(position: Cursor) -> Cursor:
-    """Return a position as it was before `padded`."""
-    return position.rstrip(b" ")
+def unpadded(cursor: Cursor) -> Cursor:
+    """Return a cursor as it was before `padded`."""
+    return cursor.rstrip(b" ")
 
 
 def key_of(item: WireItem, attributes: Iterable[str]) -> Mapping[str, Any]:
-    """Return the start key that stands right behind an item on a path with these attributes."""
+    """Return the start key that follows an item on a path with these attributes."""
     return {name: item[name] for name in attributes}
 
 
-def _encoded(position: PartitionCursor) -> Any:
-    if position is None or position is EXHAUSTED:
-        return None if position is None else True
+def _encoded(cursor: PartitionCursor) -> Any:
+    if cursor is None or cursor is EXHAUSTED:
+        return None if cursor is None else True
     return {
         name: {"B": base64.b64encode(value["B"]).decode()} if "B" in value else dict(value)
-        for name, value in position.items()
+        for name, value in cursor.items()
     }
 
 

@@ -224,7 +224,7 @@ class ReadOptions(NamedTuple):
 
 
 class Caller(NamedTuple):
-    """The principal for whom a page is read, who is admitted and charged.
+    """The principal for whom a page is read: it is admitted and charged.
 
     `deadline` is the end of its call, a time of the event loop's clock. A read that several calls
     share is that of the call that started it.

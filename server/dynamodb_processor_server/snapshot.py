@@ -1,7 +1,7 @@
 """The generations under which a page was read.
 
-A tag has one generation from each invalidation of it to the next one. Whatever holds a generation
-sees at once that an invalidation has ended it.
+A tag has one generation from each invalidation of it to the next one. Pages and reads hold their
+generations, so an invalidation is visible to them at once.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, Final
 
 from dynamodb_processor_server.catalog.key_templates import KeyTemplate
@@ -43,7 +44,7 @@ def has_expired(item: Mapping[str, Any]) -> bool:
     return isinstance(item, ExpandedItem) and item.has_expired
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, which leave no room for a value that is computed once
 class LogicalView:
     """The logical view of one table's items.
 
@@ -63,7 +64,7 @@ class LogicalView:
     hidden: frozenset[str] = frozenset()
     time_to_live: str | None = None
 
-    @property
+    @cached_property
     def is_identity(self) -> bool:
         """Whether the view leaves items as they are stored."""
         return not (self.templates or self.timestamps or self.hidden or self.time_to_live)

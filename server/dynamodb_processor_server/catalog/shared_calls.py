@@ -34,7 +34,7 @@ class SharedCalls(Generic[_V]):
     ) -> _V:
         """Return the result of a request, which is made now unless it is under way.
 
-        Raises what the request raises, Overloaded if too many callers wait already, RateLimited if
+        Raises as the request does, Overloaded if too many callers wait already, RateLimited if
         half of those are the principal's own, and DeadlineExceeded.
         """
         if principal and self._by_principal[principal] >= _MOST_WAITING // 2:

@@ -61,8 +61,8 @@ class BackendSettings:
     """The bounds on requests.
 
     `attempts` at one request count the first; none of them takes longer than `attempt_timeout`
-    seconds. As many reads as there are `connections` are under way at once: a read that waits for
-    one here is not mistaken for one that DynamoDB is slow to answer.
+    seconds. As many reads as there are `connections` are under way at once: so a read that waits
+    for one here does not count as slow.
     """
 
     attempts: int = 3
@@ -120,8 +120,9 @@ def _unmetered(caller: Caller, table: str, units: float) -> None:
 class Backend:
     """Makes requests to DynamoDB.
 
-    `meter` charges each answer to the caller of its request, whoever still waits for it. `clock` is
-    the event loop's unless a test gives another one, `jitter` gives a number from 0 to 1.
+    `meter` charges each answer to the caller of its request, also if nobody waits for it any more.
+    `clock` is the event loop's unless a test gives another one. `jitter` gives a number from 0 to
+    1.
     """
 
     def __init__(

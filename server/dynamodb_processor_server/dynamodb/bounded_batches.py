@@ -40,7 +40,7 @@ _MAX_ITEM_BYTES: Final = 400 * 1024
 # Bytes that half a read unit pays for, eventually consistent; a strong read takes twice the units.
 _BYTES_PER_GET: Final = 4096
 # Bytes of items asked for at once, which are held as Python objects: while sizes are only guessed,
-# and where messages are much larger than what is stored. Lists of small numbers are: as objects
+# and where messages are much larger than the stored items. Lists of small numbers are: as objects
 # they take a hundred times as much.
 _MAX_FIRST_PART: Final = 512 * 1024
 _MAX_DENSE_PART: Final = 1024 * 1024
@@ -80,7 +80,7 @@ class BoundedBatches:
     ) -> BoundedBatch:
         """Return the items that could be read in time and fit, with `reserved` bytes left free.
 
-        Raises what `ItemReader` raises, if nothing could be read, and ItemTooLarge for the first
+        Raises as `ItemReader`, if nothing could be read, and ItemTooLarge for the first
         item that is too large where there is no other one.
         """
         room = self._max_bytes - reserved
@@ -117,7 +117,7 @@ class BoundedBatches:
 
 
 def _size_key(request: BatchGetRequest) -> Hashable:
-    """Return what the size of items depends on: the table, what is asked for, and of which."""
+    """Return a key for the size of items: the table, the request and the row rule."""
     return request.table.schema.identity, hash(str(request.request)), request.rule
 
 

@@ -1,9 +1,9 @@
 """Counts, in the form of pages: a page of a counting plan holds a number and no items.
 
-So a count is cached, shared, budgeted and resumed as any page is. What DynamoDB can filter, it
-counts itself (`Select=COUNT`); where the service has a say, the attributes it checks are read. Both
-cost the same read units. Items that must be got from the table to be checked are counted by
-`PageBuilder`.
+So a count is cached, shared, budgeted and resumed as any page is. DynamoDB counts by itself where
+it evaluates the whole condition (`Select=COUNT`). Otherwise the attributes that the service checks
+are read. Both cost the same read units. `PageBuilder` counts items that must be got from the table
+to be checked.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from dynamodb_processor_server.runtime.time_slices import TimeSlice
 _MAX_LIMIT: Final = 10_000
 # No answer holds more items than 1 MB has bytes.
 _MOST_ITEMS: Final = 1024 * 1024
-# Items that the first request evaluates beyond twice what is wanted: up to 4 KB they cost nothing.
+# Items that the first request evaluates beyond twice the wanted number: up to 4 KB cost nothing.
 _FIRST_MARGIN: Final = 32
-# From so many matches on their share says how many items more are needed; it may err once.
+# From so many matches on their share predicts how many more items are needed; it may err once.
 _TELLING_MATCHES: Final = 4
 _MAX_CUT_ANSWERS: Final = 1
 # Items that an excluded end of a range brings, at either end.
@@ -49,14 +49,14 @@ _RANGE_ENDS: Final = 2
 
 
 class CountedPartition:
-    """One partition that is counted, and where counting stands in it.
+    """One partition that is counted; `cursor` follows the items that have been counted.
 
-    `limit` is the `Limit` of the last request, None for as much as an answer holds.
+    `limit` is the `Limit` of the last request, None for as many items as an answer holds.
     """
 
-    def __init__(self, request: Mapping[str, Any], position: PartitionCursor) -> None:
+    def __init__(self, request: Mapping[str, Any], cursor: PartitionCursor) -> None:
         self.request = request
-        self.position = position
+        self.cursor = cursor
         self.limit: int | None = None
 
 
@@ -75,8 +75,8 @@ class CountBuilder:
 
     A bounded count that does not reach its bound takes the requests of the exact count and hardly
     one more: DynamoDB rounds each up to 4 KB, and many small ones take long. So each `Limit` is as
-    large as the bound needs by itself, going by the share of matches so far; where that does not
-    tell, or was wrong, a request takes as much as an answer holds. One partition is asked at first,
+    large as the bound needs by itself, by the share of matches so far. Where that share is unknown,
+    or was wrong, a request takes as many items as an answer holds. One partition is read at first,
     then as many at the same time as the bound is likely to need.
     """
 
@@ -90,24 +90,24 @@ class CountBuilder:
         self._page_size = options.page_size
         self._budget = options.budget
         self._read_at = now
-        self._lifetime = EarliestExpiry(plan, now)
+        self._expiry = EarliestExpiry(plan, now)
         self._count = 0
         self._cut_answers = 0  # those that a `Limit` cut short
         self._whole_answers = 0  # the others
-        # Where items are hidden, the bound is reached only once one item more is known: whether
-        # there is one must not be told by what happens to be evaluated.
+        # Where items are hidden, the bound is reached only once one item more is known: the items
+        # that happen to be evaluated must not reveal whether there is one.
         self._enough = options.page_size + plan.hides_cost
-        positions = decode_cursor(request.cursor, len(plan.requests))
-        self._began = positions
+        cursors = decode_cursor(request.cursor, len(plan.requests))
+        self._began = cursors
         self._partitions = [
-            CountedPartition(request, position)
-            for request, position in zip(plan.requests, positions, strict=True)
+            CountedPartition(request, cursor)
+            for request, cursor in zip(plan.requests, cursors, strict=True)
         ]
 
     @property
     def has_progress(self) -> bool:
-        """Whether the count stands further than where it began."""
-        return [partition.position for partition in self._partitions] != self._began
+        """Whether the count ends further than where it began."""
+        return [partition.cursor for partition in self._partitions] != self._began
 
     def next_requests(self) -> list[tuple[CountedPartition, dict[str, Any]]]:
         """Return the partitions to go on with, all at the same time, each with its request.
@@ -115,7 +115,7 @@ class CountBuilder:
         A budget is kept to the item: when it is down to fewer items than there are partitions, the
         last ones wait. Nothing has to be merged, so any of them makes progress.
         """
-        waiting = [one for one in self._partitions if one.position is not EXHAUSTED]
+        waiting = [one for one in self._partitions if one.cursor is not EXHAUSTED]
         scans = self._budget.after(self.usage).max_scanned_items
         left = sys.maxsize if scans is None else scans
         waiting = waiting[: min(self._breadth(), left)]
@@ -124,11 +124,11 @@ class CountBuilder:
         for partition in waiting:
             partition.limit = limit if limit <= needless else None
         return [
-            (one, next_request(self._plan, one.request, one.position, one.limit)) for one in waiting
+            (one, next_request(self._plan, one.request, one.cursor, one.limit)) for one in waiting
         ]
 
     def add(self, partition: CountedPartition, answer: Mapping[str, Any], usage: Usage) -> None:
-        """Take in the answer to a request of `next_requests`."""
+        """Add the answer to a request of `next_requests`."""
         self.usage += usage
         if "LastEvaluatedKey" in answer and partition.limit == usage.items_scanned:
             self._cut_answers += 1
@@ -138,13 +138,13 @@ class CountBuilder:
             self._unfiltered.append(_Unfiltered(partition, answer))
         else:
             self._count += answer["Count"]
-            partition.position = answer.get("LastEvaluatedKey") or EXHAUSTED
+            partition.cursor = answer.get("LastEvaluatedKey") or EXHAUSTED
 
     def fill(self) -> PageEnd | None:
-        """Count what was read; return why counting ends, None when more must be read.
+        """Count the items that were read; return why counting ends, None when more must be read.
 
-        None is also returned, and `paused` set, when its time is over between two items: then the
-        next call goes on behind them.
+        None is also returned, and `paused` set, when the time slice is over between two items: then
+        the next call goes on behind them.
         """
         self.paused = False
         self._slice.begin()
@@ -153,7 +153,7 @@ class CountBuilder:
                 self.paused = True
                 return None
             self._unfiltered.popleft()
-        if all(partition.position is EXHAUSTED for partition in self._partitions):
+        if all(partition.cursor is EXHAUSTED for partition in self._partitions):
             return PageEnd.EXHAUSTED
         if self._count >= self._enough:
             return PageEnd.PAGE_FULL
@@ -172,16 +172,16 @@ class CountBuilder:
                 return False
         self._count += len(answer.matches)
         for item in answer.matches:
-            self._lifetime.add(item)
+            self._expiry.add(item)
         # The count stands behind an answer when all of it has been counted.
-        answer.partition.position = answer.content.get("LastEvaluatedKey") or EXHAUSTED
+        answer.partition.cursor = answer.content.get("LastEvaluatedKey") or EXHAUSTED
         return True
 
     def partial_page(self, end: PageEnd) -> Page:
-        """Return what has been counted so far."""
-        positions = [partition.position for partition in self._partitions]
-        following = None if end is PageEnd.EXHAUSTED else encode_cursor(positions)
-        until = self._lifetime.until
+        """Return the count so far as a page that ends for a reason."""
+        cursors = [partition.cursor for partition in self._partitions]
+        following = None if end is PageEnd.EXHAUSTED else encode_cursor(cursors)
+        until = self._expiry.until
         content = PageContent(b"", self._count, following, end, self._read_at, until)
         return Page(content, self.usage)
 
@@ -217,5 +217,5 @@ class CountBuilder:
             return 2 * wanted + _FIRST_MARGIN
         if self._count < _TELLING_MATCHES:
             return sys.maxsize
-        # Three standard deviations of what the matches so far may mean.
+        # Three standard deviations of the share of matches so far.
         return math.ceil(self._items_needed() * (1 + 3 / math.sqrt(self._count)))

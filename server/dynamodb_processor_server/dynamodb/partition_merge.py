@@ -1,7 +1,7 @@
 """The partitions that one page is read from, merged in sort-key order.
 
-Most queries have one partition, and merging one is nothing. With several, an item can be taken only
-when every partition that is not exhausted has shown its next one.
+Most queries have one partition, which needs no merging. With several, an item can be taken only
+when the next item of every partition that is not exhausted is known.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ _FIRST: Final = itemgetter(0)
 
 
 class PartitionStream:
-    """One partition: its request, what was read of it and not yet taken, and where it stands.
+    """One partition: its request, the items read and not yet taken, and its cursor.
 
-    `position` is the furthest place before which everything was taken: the key to go on from, None
-    for the start, or EXHAUSTED. `read_at` is when `items` were read. `order` is the `sort_key` of
-    the first of them, and `evaluated` how many items DynamoDB has looked at in this call, for
-    `units` read units; `in_vain` counts those since the last item that was returned.
+    `cursor` is the furthest point before which everything was taken: the key to go on from, None
+    for the start, or EXHAUSTED. `read_at` is when `items` were read, and `order` is the `sort_key`
+    of the first of them. `evaluated` is the number of items that DynamoDB has evaluated in this
+    call, for `units` read units; `in_vain` counts those since the last item that was returned.
     """
 
     def __init__(
         self,
         request: Mapping[str, Any],
-        position: PartitionCursor,
+        cursor: PartitionCursor,
         sort_key: Callable[[WireItem], _SortKey],
     ) -> None:
         self.request = request
-        self.position = position
+        self.cursor = cursor
         self.items: deque[WireItem] = deque()
         self.read_at = 0.0
         self.order: _SortKey = ()
@@ -46,12 +46,12 @@ class PartitionStream:
         self.in_vain = 0
         self.units = 0.0
         self._sort_key = sort_key
-        self._behind: PartitionCursor = position  # where it stands when `items` are all taken
+        self._behind: PartitionCursor = cursor  # the cursor when all `items` are taken
 
     @property
     def waiting(self) -> bool:
-        """Whether nothing can be said before more has been read."""
-        return not self.items and self.position is not EXHAUSTED
+        """Whether its next item is unknown until more is read."""
+        return not self.items and self.cursor is not EXHAUSTED
 
     @property
     def unread(self) -> bool:
@@ -59,18 +59,18 @@ class PartitionStream:
         return self._behind is not EXHAUSTED
 
     def add(self, answer: Mapping[str, Any], read_at: float) -> None:
-        """Take in an answer to `request` from `position`."""
+        """Add an answer to `request` from `cursor` on."""
         self.read_at = read_at
         self.items.extend(answer["Items"])
         self._behind = answer.get("LastEvaluatedKey") or EXHAUSTED
         if not self.items:
-            self.position = self._behind
+            self.cursor = self._behind
         self._show()
 
     def take(self, key_attributes: Iterable[str]) -> WireItem:
         """Take the next item."""
         item = self.items.popleft()
-        self.position = key_of(item, key_attributes) if self.items else self._behind
+        self.cursor = key_of(item, key_attributes) if self.items else self._behind
         self._show()
         return item
 
@@ -92,15 +92,15 @@ class PartitionStream:
 class PartitionMerge:
     """All partitions of a plan. `delivered` counts the items that went on pages.
 
-    `base` are the items of the table behind those that the partitions show, None where what they
-    show is what is returned.
+    `base` are the items of the table behind those that the partitions show, None where those are
+    returned themselves.
     """
 
-    def __init__(self, plan: Plan, positions: Sequence[PartitionCursor]) -> None:
+    def __init__(self, plan: Plan, cursors: Sequence[PartitionCursor]) -> None:
         sort_key = _sort_key(plan)
         self._all = [
-            PartitionStream(request, position, sort_key)
-            for request, position in zip(plan.requests, positions, strict=True)
+            PartitionStream(request, cursor, sort_key)
+            for request, cursor in zip(plan.requests, cursors, strict=True)
         ]
         self._key_attributes = plan.path.cursor_attributes
         self.base = None if plan.hydration is None else HydratedItems(plan, plan.hydration)
@@ -109,76 +109,76 @@ class PartitionMerge:
         self._choose = max if plan.descending else min
 
     @property
-    def positions(self) -> list[PartitionCursor]:
-        """Where each partition stands."""
-        return [branch.position for branch in self._all]
+    def cursors(self) -> list[PartitionCursor]:
+        """The cursor of each partition."""
+        return [partition.cursor for partition in self._all]
 
     @property
     def exhausted(self) -> bool:
         """Whether everything has been taken."""
-        return all(branch.position is EXHAUSTED for branch in self._all)
+        return all(partition.cursor is EXHAUSTED for partition in self._all)
 
     @property
     def unread(self) -> int:
-        """Of how many partitions there may be more to read."""
-        return sum(branch.unread for branch in self._all)
+        """The number of partitions of which there may be more to read."""
+        return sum(partition.unread for partition in self._all)
 
     @property
     def evaluated(self) -> int:
-        """How many items DynamoDB has looked at in this call."""
-        return sum(branch.evaluated for branch in self._all)
+        """The number of items that DynamoDB has evaluated in this call."""
+        return sum(partition.evaluated for partition in self._all)
 
     @property
     def matches(self) -> int:
-        """How many items were delivered or, for all that is known before, will be."""
-        return self.delivered + sum(len(branch.items) for branch in self._all)
+        """The number of items that were delivered or, as far as is known, will be."""
+        return self.delivered + sum(len(partition.items) for partition in self._all)
 
     @property
     def read_at(self) -> float | None:
         """When the oldest item that is shown was read, None if none is."""
-        return min((branch.read_at for branch in self._all if branch.items), default=None)
+        return min((partition.read_at for partition in self._all if partition.items), default=None)
 
     def waiting(self) -> list[PartitionStream]:
         """Return the partitions of which more must be read before an item can be taken."""
-        return [branch for branch in self._all if branch.waiting]
+        return [partition for partition in self._all if partition.waiting]
 
     def next(self) -> PartitionStream | None:
         """Return the partition whose item comes next, None if there is none. None may be waiting.
 
         Ties go to the earlier partition; within one the order is DynamoDB's own.
         """
-        showing = [branch for branch in self._all if branch.items]
+        showing = [partition for partition in self._all if partition.items]
         if len(showing) < 2:
             return showing[0] if showing else None
         # Both `min` and `max` give the first of equals.
         return self._choose(showing, key=_ORDER)
 
     def upcoming(self) -> Iterator[WireItem]:
-        """Yield the items that will be taken, in order, as far as that can be told."""
-        entries = (branch.ahead() for branch in self._all)
+        """Yield the items that will be taken, in order, as far as that is known."""
+        entries = (partition.ahead() for partition in self._all)
         # Of equals, too, those of the earlier partition come first, in either direction.
         for _, item in merge(*entries, key=_FIRST, reverse=self._descending):
             if item is None:
                 return
             yield item
 
-    def note_returned(self, branch: PartitionStream) -> None:
+    def note_returned(self, partition: PartitionStream) -> None:
         """Note that the next item of a partition is returned."""
         self.delivered += 1
-        branch.in_vain = 0
+        partition.in_vain = 0
         if self.base is not None:
             self.base.dropped_in_a_row = 0
 
-    def pop(self, branch: PartitionStream) -> WireItem:
+    def pop(self, partition: PartitionStream) -> WireItem:
         """Take the next item of a partition."""
-        item = branch.take(self._key_attributes)
+        item = partition.take(self._key_attributes)
         if self.base is not None:
             self.base.take(item)
         return item
 
 
 def _sort_key(plan: Plan) -> Callable[[WireItem], _SortKey]:
-    """Return what an item is merged by; nothing where there is nothing to merge."""
+    """Return the key by which items are merged; an empty one for a single partition."""
     if len(plan.requests) < 2:
         return lambda item: ()
     names = [attribute.name for attribute in plan.path.key.sort]
@@ -186,12 +186,12 @@ def _sort_key(plan: Plan) -> Callable[[WireItem], _SortKey]:
 
 
 def next_request(
-    plan: Plan, request: Mapping[str, Any], position: PartitionCursor, limit: int | None
+    plan: Plan, request: Mapping[str, Any], cursor: PartitionCursor, limit: int | None
 ) -> dict[str, Any]:
-    """Return the request for a partition's items from a position on; None is no `Limit`."""
+    """Return the request for a partition's items from a cursor on; None is no `Limit`."""
     parameters = dict(request)
     if limit is not None and plan.operation is not Operation.GET:
         parameters["Limit"] = limit
-    if isinstance(position, Mapping):
-        parameters["ExclusiveStartKey"] = position
+    if isinstance(cursor, Mapping):
+        parameters["ExclusiveStartKey"] = cursor
     return parameters

@@ -160,7 +160,7 @@ class Pager:
         yield result
 
     def _page_options(self) -> ReadOptions:
-        """Return the options of the next page: with what is left of the call's items and budget."""
+        """Return the options of the next page, with the rest of the call's items and budget."""
         options = self._options
         page_size, budget, stop = options.page_size, options.budget, self._stop
         if self._max_items is not None:

@@ -85,7 +85,7 @@ class PageTokens:
     ) -> None:
         self._cipher = cipher
         self._now = now
-        # One text whatever is wrong with a token, so that nothing is learnt by trying.
+        # One text for every refused token, so that nothing is learnt by trying.
         self._refused = _NOT_OURS + (_ENDED_WITH_PROCESS if end_with_process else "")
 
     def seal(

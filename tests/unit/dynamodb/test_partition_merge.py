@@ -147,7 +147,7 @@ def test_the_merge_waits_for_the_next_item_of_every_partition() -> None:
     first.add({"Items": [], "LastEvaluatedKey": key}, 1.0)
     third.add({"Items": [make_item("c", 0)]}, 2.0)
     assert branches.waiting() == [first]
-    assert branches.positions == [key, EXHAUSTED, None]
+    assert branches.cursors == [key, EXHAUSTED, None]
     assert branches.read_at == 2.0
     first.add({"Items": []}, 3.0)
     assert branches.waiting() == []
@@ -169,7 +169,7 @@ def test_each_partition_continues_after_its_popped_items() -> None:
         branch = branches.next()
         assert branch is not None
         branches.pop(branch)
-        seen.append(branches.positions)
+        seen.append(branches.cursors)
     key = {"id": {"S": "a-0"}, "zone": {"S": "a"}, "rank": {"N": "1"}}
     assert seen == [[key, None], [key, EXHAUSTED], [end, EXHAUSTED]]
     assert branches.waiting() == [first]
@@ -183,7 +183,7 @@ def test_answers_are_added_behind_each_other() -> None:
     branch.add({"Items": [one], "LastEvaluatedKey": {"id": one["id"]}}, 1.0)
     branch.add({"Items": [two]}, 2.0)
     assert [branch.take(["id"])["id"]["S"] for _ in range(2)] == ["a-0", "a-1"]
-    assert branch.position is EXHAUSTED
+    assert branch.cursor is EXHAUSTED
 
 
 _ranks = st.lists(st.integers(-3, 3), max_size=6)

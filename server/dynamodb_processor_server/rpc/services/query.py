@@ -87,7 +87,7 @@ class CallBounds:
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """What reads pages, and what reads batches of items."""
+    """The readers of pages and of batches of items."""
 
     pages: PageReader
     batches: BoundedBatches
@@ -280,7 +280,7 @@ class QueryServicer:
         return batch, found, echoed
 
     def _begin(self, call: Call, access: TableAccess) -> Awaitable[None] | None:
-        """Let a call read under an access; return what it has to wait for, if anything.
+        """Let a call read under an access; return an awaitable if it has to wait.
 
         A caller without read units left is refused, else the call is counted. A call that is
         planned anew was counted before.
@@ -336,7 +336,7 @@ class QueryServicer:
 
 
 def _caller(call: Call, limit: float) -> Caller:
-    """Return the caller, with `limit` seconds for the call at most, whatever deadline it sets."""
+    """Return the caller, with the time until its deadline, and `limit` seconds at most."""
     left = call.time_remaining()
     seconds = limit if left is None or left > limit else left
     return Caller(call.caller, asyncio.get_running_loop().time() + seconds)
