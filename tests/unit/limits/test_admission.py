@@ -1,4 +1,4 @@
-"""Admission: the bound, the queue, its fairness, and that no place is ever lost."""
+"""Admission: its bound, its queue, its fairness, and that no slot is ever lost."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from dynamodb_processor_server.errors import Overloaded
 from dynamodb_processor_server.limits.admission import Admission
 
 
-async def _turns(count: int = 5) -> None:
+async def _run_tasks(count: int = 5) -> None:
     for _ in range(count):
         await asyncio.sleep(0)
 
 
-async def test_nobody_has_every_place() -> None:
-    """One of eight is for others, however long one principal's reads take."""
+async def test_no_principal_has_every_slot() -> None:
+    """One slot of eight is for others, however long one principal's reads take."""
     admission = Admission(16, 10)
     noisy = [asyncio.create_task(admission.enter("noisy")) for _ in range(20)]
-    await _turns()
+    await _run_tasks()
     assert (admission.active, admission.waiting) == (14, 6)
     for _ in range(2):
         await admission.enter("quiet")
     late = asyncio.create_task(admission.enter("quiet"))
-    await _turns()
+    await _run_tasks()
     assert (admission.active, admission.waiting) == (16, 7)
     admission.leave("quiet")
     await late
     admission.leave("noisy")
-    await _turns()
+    await _run_tasks()
     assert sum(task.done() for task in noisy) == 15
     for principal in ["noisy"] * 19 + ["quiet"] * 2:
         admission.leave(principal)
-        await _turns()
+        await _run_tasks()
     assert (admission.active, admission.waiting) == (0, 0)
 
 
-async def test_over_limit_and_queue_is_refused_at_once() -> None:
-    """With all places taken and the queue full, the next one is told so and when to come again."""
+async def test_a_call_beyond_limit_and_queue_is_refused_at_once() -> None:
+    """The refusal says when to come again."""
     admission = Admission(1, 1, retry_after=0.5)
     await admission.enter("a")
     waiter = asyncio.create_task(admission.enter("a"))
-    await _turns()
+    await _run_tasks()
     assert admission.waiting == 1
     with pytest.raises(Overloaded) as caught:
         await admission.enter("a")
@@ -58,7 +58,7 @@ async def test_over_limit_and_queue_is_refused_at_once() -> None:
 
 
 async def test_the_queue_is_served_in_order() -> None:
-    """Whoever waits longest is next, and nobody passes the queue."""
+    """The call that has waited longest is next, and no other passes it."""
     admission = Admission(1, 3)
     await admission.enter("a")
     order: list[int] = []
@@ -68,7 +68,7 @@ async def test_the_queue_is_served_in_order() -> None:
             order.append(number)
 
     readers = [asyncio.create_task(read(number)) for number in range(3)]
-    await _turns()
+    await _run_tasks()
     admission.leave("a")
     readers.append(asyncio.create_task(read(3)))
     await asyncio.gather(*readers)
@@ -76,8 +76,8 @@ async def test_the_queue_is_served_in_order() -> None:
     assert admission.active == 0
 
 
-async def test_principals_take_turns() -> None:
-    """Whoever has how many calls waiting, the next to be served is another principal's."""
+async def test_principals_are_served_in_rotation() -> None:
+    """The next call is another principal's, however many calls each has waiting."""
     admission = Admission(1, 10)
     await admission.enter("a")
     order: list[str] = []
@@ -87,20 +87,20 @@ async def test_principals_take_turns() -> None:
             order.append(principal)
 
     readers = [asyncio.create_task(read(principal)) for principal in "aaaabcb"]
-    await _turns()
+    await _run_tasks()
     admission.leave("a")
     await asyncio.gather(*readers)
     assert "".join(order) == "abcabaa"
 
 
-async def test_a_full_queue_makes_room_for_who_has_less() -> None:
-    """The latest call of whoever has most is refused for it, down to an equal share."""
+async def test_a_full_queue_makes_room_for_a_principal_with_fewer_calls() -> None:
+    """The latest call of the principal with the most is refused, down to an equal share."""
     admission = Admission(1, 4)
     await admission.enter("a")
     noisy = [asyncio.create_task(admission.enter("noisy")) for _ in range(4)]
-    await _turns()
+    await _run_tasks()
     quiet = [asyncio.create_task(admission.enter("quiet")) for _ in range(3)]
-    await _turns()
+    await _run_tasks()
     assert [task.done() for task in noisy] == [False, False, True, True]
     assert [task.done() for task in quiet] == [False, False, True]
     for refused in (*noisy[2:], quiet[2]):
@@ -112,20 +112,20 @@ async def test_a_full_queue_makes_room_for_who_has_less() -> None:
     assert (admission.active, admission.waiting) == (0, 0)
 
 
-async def test_a_turn_that_would_come_too_late_is_refused_at_once() -> None:
-    """The pace of the turns before tells when a call's own would come."""
+async def test_a_call_that_would_be_served_too_late_is_refused_at_once() -> None:
+    """The service rate so far gives the time at which a call would be served."""
     now = [100.0]
     admission = Admission(1, 100, wait=60.0, clock=lambda: now[0])
     await admission.enter("a")
     waiting = [asyncio.create_task(admission.enter("a")) for _ in range(3)]
-    await _turns()
+    await _run_tasks()
     now[0] += 2.0
     admission.leave("a")  # a turn takes 2 s, and two calls wait
     with pytest.raises(Overloaded):
         await admission.enter("a", 5.9)
     in_time = asyncio.create_task(admission.enter("a", 6.1))
     other = asyncio.create_task(admission.enter("another", 4.1))  # only one is served before it
-    await _turns()
+    await _run_tasks()
     assert admission.waiting == 4
     now[0] += 10.0  # the next turn is overdue, which says more than those before
     with pytest.raises(Overloaded):
@@ -137,17 +137,17 @@ async def test_a_turn_that_would_come_too_late_is_refused_at_once() -> None:
 
 
 async def test_a_slow_spell_does_not_close_the_queue_for_good() -> None:
-    """Whoever finds the queue empty may wait, and from its turn the pace is learned anew."""
+    """A call may always wait in an empty queue, and its service renews the rate."""
     now = [0.0]
     admission = Admission(1, 10, wait=1.0, clock=lambda: now[0])
     await admission.enter("a")
     first = asyncio.create_task(admission.enter("a"))
-    await _turns()
+    await _run_tasks()
     now[0] += 50.0
     admission.leave("a")
     await first
     second = asyncio.create_task(admission.enter("a"))
-    await _turns()
+    await _run_tasks()
     assert admission.waiting == 1
     admission.leave("a")
     await second
@@ -155,7 +155,7 @@ async def test_a_slow_spell_does_not_close_the_queue_for_good() -> None:
 
 
 async def test_waiting_has_an_end() -> None:
-    """Who waits too long is refused, and leaves no trace in the queue."""
+    """A call that waits too long is refused, and leaves no trace in the queue."""
     admission = Admission(1, 1, wait=0.005)
     await admission.enter("a")
     with pytest.raises(Overloaded):
@@ -163,13 +163,13 @@ async def test_waiting_has_an_end() -> None:
     assert (admission.active, admission.waiting) == (1, 0)
 
 
-async def test_a_place_handed_to_a_cancelled_waiter_goes_on() -> None:
-    """A waiter cancelled in the moment of its turn passes the place to the next."""
+async def test_a_slot_handed_to_a_cancelled_call_is_passed_on() -> None:
+    """A call may be cancelled in the moment that it gets its slot."""
     admission = Admission(1, 2)
     await admission.enter("a")
     first = asyncio.create_task(admission.enter("a"))
     second = asyncio.create_task(admission.enter("a"))
-    await _turns()
+    await _run_tasks()
     admission.leave("a")
     first.cancel()
     await second
@@ -177,8 +177,8 @@ async def test_a_place_handed_to_a_cancelled_waiter_goes_on() -> None:
     assert (admission.active, admission.waiting) == (1, 0)
 
 
-async def test_a_failed_read_gives_its_place_back() -> None:
-    """The context manager leaves whatever happened inside."""
+async def test_a_failed_read_gives_its_slot_back() -> None:
+    """The context manager leaves after any error."""
     admission = Admission(1, 0)
     with pytest.raises(KeyError):
         async with admission.place("a"):
@@ -187,14 +187,14 @@ async def test_a_failed_read_gives_its_place_back() -> None:
 
 
 def test_leaving_without_having_entered_is_a_defect() -> None:
-    """A place too many is never made."""
+    """No slot is ever added."""
     with pytest.raises(RuntimeError):
         Admission(1, 0).leave("a")
 
 
 @pytest.mark.parametrize(("limit", "queue"), [(0, 0), (-1, 1), (1, -1)])
-def test_senseless_bounds_are_refused(limit: int, queue: int) -> None:
-    """There is at least one place, and no negative queue."""
+def test_invalid_bounds_are_refused(limit: int, queue: int) -> None:
+    """There is at least one slot, and no negative queue."""
     with pytest.raises(ValueError, match="limit must be"):
         Admission(limit, queue)
 
@@ -204,7 +204,7 @@ def test_senseless_bounds_are_refused(limit: int, queue: int) -> None:
     queue=st.integers(1, 12),
 )
 def test_every_queue_is_shared_and_served_fairly(arrivals: list[str], queue: int) -> None:
-    """Nobody is refused for who has more waiting, nor served twice before another is once."""
+    """No call is refused for a principal with more waiting, and none is served out of rotation."""
 
     async def run() -> tuple[list[str], list[str]]:
         admission = Admission(1, queue, wait=3_600)
@@ -220,7 +220,7 @@ def test_every_queue_is_shared_and_served_fairly(arrivals: list[str], queue: int
                 refused.append(principal)
 
         readers = [asyncio.create_task(read(principal)) for principal in arrivals]
-        await _turns()
+        await _run_tasks()
         assert admission.waiting == min(queue, len(arrivals))
         admission.leave("a")
         await asyncio.gather(*readers)
@@ -231,9 +231,9 @@ def test_every_queue_is_shared_and_served_fairly(arrivals: list[str], queue: int
     assert sorted(served + refused) == sorted(arrivals)
     kept = Counter(served)
     assert all(kept[principal] >= max(kept.values()) - 1 for principal in refused)
-    for place, principal in enumerate(served):
-        until = served[:place]
-        for other in set(served[place:]) - {principal}:
+    for index, principal in enumerate(served):
+        until = served[:index]
+        for other in set(served[index:]) - {principal}:
             assert until.count(principal) <= until.count(other)
 
 
@@ -243,7 +243,7 @@ _QUEUE = 4
 
 
 class AdmissionMachine(RuleBasedStateMachine):
-    """Enters, leaves and cancels in any order, and counts for itself who holds a place."""
+    """Enters, leaves and cancels in any order, and counts the holders of slots itself."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -253,10 +253,10 @@ class AdmissionMachine(RuleBasedStateMachine):
         self.holders: Counter[str] = Counter()
 
     def teardown(self) -> None:
-        """Cancel who waits and let everyone leave: all places must be free again."""
+        """Cancel all waiting calls and leave every slot: all must be free again."""
         for task in self.tasks:
             task.cancel()
-        self.settle()
+        self.run_until_idle()
         for principal in self.holders.elements():
             self.admission.leave(principal)
         assert (self.admission.active, self.admission.waiting) == (0, 0)
@@ -264,13 +264,13 @@ class AdmissionMachine(RuleBasedStateMachine):
 
     @rule(principal=st.sampled_from("abc"))
     def enter(self, principal: str) -> None:
-        """Begin to enter; the loop does not turn yet."""
+        """Start to enter; the event loop does not run yet."""
         self.tasks[self.loop.create_task(self.admission.enter(principal))] = principal
 
     @precondition(lambda self: self.holders.total())
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
-        """Give a place back; the loop does not turn yet."""
+        """Give a slot back; the event loop does not run yet."""
         principal = data.draw(st.sampled_from(sorted(self.holders.elements())))
         self.holders[principal] -= 1
         self.admission.leave(principal)
@@ -278,19 +278,19 @@ class AdmissionMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.tasks)
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
-        """Cancel someone who enters, at whatever point it is."""
+        """Cancel a call that enters, at any point."""
         data.draw(st.sampled_from(list(self.tasks))).cancel()
 
-    @rule(turns=st.integers(1, 2))
-    def turn(self, turns: int) -> None:
-        """Let the loop turn, perhaps not often enough for everyone."""
-        self.loop.run_until_complete(_turns(turns))
+    @rule(times=st.integers(1, 2))
+    def run_loop(self, times: int) -> None:
+        """Run the event loop, perhaps not often enough for every call."""
+        self.loop.run_until_complete(_run_tasks(times))
         self.collect()
 
     @rule()
-    def settle(self) -> None:
-        """Let everyone come to rest: then no place is free that someone waiting may have."""
-        self.loop.run_until_complete(_turns(10))
+    def run_until_idle(self) -> None:
+        """Run the loop until idle: then no slot is free that a waiting call may have."""
+        self.loop.run_until_complete(_run_tasks(10))
         self.collect()
         assert self.admission.active == self.holders.total()
         assert self.admission.waiting == len(self.tasks) <= _QUEUE
@@ -299,7 +299,7 @@ class AdmissionMachine(RuleBasedStateMachine):
         )
 
     def collect(self) -> None:
-        """Count who got in; forget who was refused or cancelled."""
+        """Count the calls that entered; forget those that were refused or cancelled."""
         for task in [task for task in self.tasks if task.done()]:
             principal = self.tasks.pop(task)
             if task.cancelled():
@@ -310,7 +310,7 @@ class AdmissionMachine(RuleBasedStateMachine):
 
     @invariant()
     def bounded(self) -> None:
-        """There are never more places taken than there are, and never fewer than are held."""
+        """No more slots are taken than exist, and no fewer than are held."""
         assert self.holders.total() <= self.admission.active <= _LIMIT
         assert max(self.holders.values(), default=0) <= _MOST
         assert self.admission.waiting <= _QUEUE

@@ -1,4 +1,4 @@
-"""Breakers: nothing passes while open, one probe at a time passes after, and all recovers."""
+"""Circuit breakers: no request passes while open, then one probe at a time, and they recover."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SETTINGS = BreakerSettings(failure_rate=0.5, open_seconds=2.0, minimum_calls=4, 
 
 @dataclass
 class Clock:
-    """A clock that stands still until it is moved."""
+    """A clock that a test sets."""
 
     now: float = 1_000.0
 
@@ -43,14 +43,14 @@ def make_breaker(clock: Clock, jitter: float = 0.0) -> CircuitBreaker:
 
 
 def state_of(breaker: CircuitBreaker) -> CircuitState:
-    """Return the state, which the type checker believes not to change."""
+    """Return the state, which the type checker would otherwise narrow."""
     return breaker.state
 
 
-def play(breaker: CircuitBreaker, *verdicts: Outcome) -> None:
-    """Make requests that end so."""
-    for verdict in verdicts:
-        breaker.enter().record(verdict)
+def play(breaker: CircuitBreaker, *outcomes: Outcome) -> None:
+    """Make requests with these outcomes."""
+    for outcome in outcomes:
+        breaker.enter().record(outcome)
 
 
 def opened(clock: Clock, jitter: float = 0.0) -> CircuitBreaker:
@@ -61,15 +61,15 @@ def opened(clock: Clock, jitter: float = 0.0) -> CircuitBreaker:
     return breaker
 
 
-def test_a_few_failures_open_nothing() -> None:
-    """A rate says little of three requests."""
+def test_too_few_failures_do_not_open_it() -> None:
+    """Three requests are too few for a rate."""
     breaker = make_breaker(Clock())
     play(breaker, *[Outcome.FAILURE] * 3)
     assert state_of(breaker) is CircuitState.CLOSED
 
 
-def test_it_opens_at_the_rate() -> None:
-    """Half of the requests, with the one that fails; those that say nothing do not count."""
+def test_it_opens_at_the_failure_rate() -> None:
+    """The failing request counts; requests with an ignored outcome do not."""
     breaker = make_breaker(Clock())
     play(breaker, *[Outcome.SUCCESS] * 4, *[Outcome.FAILURE] * 3, *[Outcome.IGNORED] * 9)
     assert state_of(breaker) is CircuitState.CLOSED
@@ -77,7 +77,7 @@ def test_it_opens_at_the_rate() -> None:
     assert state_of(breaker) is CircuitState.OPEN
 
 
-def test_what_is_long_past_is_forgotten() -> None:
+def test_old_failures_are_forgotten() -> None:
     """The window slides."""
     clock = Clock()
     breaker = make_breaker(clock)
@@ -91,8 +91,8 @@ def test_what_is_long_past_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize(("jitter", "seconds"), [(0.0, 2.0), (1.0, 2.5)])
-def test_the_cool_down_has_jitter(jitter: float, seconds: float) -> None:
-    """Replicas that opened together must not probe together."""
+def test_the_open_time_has_jitter(jitter: float, seconds: float) -> None:
+    """Replicas whose breakers opened together must not probe together."""
     clock = Clock()
     breaker = opened(clock, jitter)
     clock.now += seconds - 0.5
@@ -104,8 +104,8 @@ def test_the_cool_down_has_jitter(jitter: float, seconds: float) -> None:
     assert state_of(breaker) is CircuitState.CLOSED
 
 
-def test_one_probe_of_many_is_let_through() -> None:
-    """All others are told to come back soon."""
+def test_one_probe_passes_at_a_time() -> None:
+    """All other requests are refused with a time to wait."""
     clock = Clock()
     breaker = opened(clock)
     clock.now += 2.0
@@ -117,8 +117,8 @@ def test_one_probe_of_many_is_let_through() -> None:
     assert state_of(breaker) is CircuitState.OPEN
 
 
-def test_a_probe_that_says_nothing_makes_way() -> None:
-    """Its caller left: the next request is the probe."""
+def test_a_probe_with_an_ignored_outcome_is_replaced() -> None:
+    """Its caller was cancelled: the next request is the probe."""
     clock = Clock()
     breaker = opened(clock)
     clock.now += 2.0
@@ -127,8 +127,8 @@ def test_a_probe_that_says_nothing_makes_way() -> None:
     assert state_of(breaker) is CircuitState.CLOSED
 
 
-def test_what_began_before_does_not_count() -> None:
-    """A slow success from before cannot close the breaker, nor a slow failure open it again."""
+def test_requests_from_before_the_last_change_do_not_count() -> None:
+    """A late success cannot close the breaker, nor a late failure open it again."""
     clock = Clock()
     breaker = make_breaker(clock)
     slow = [breaker.enter() for _ in range(20)]
@@ -146,7 +146,7 @@ def test_what_began_before_does_not_count() -> None:
 
 
 class BreakerSchedules(RuleBasedStateMachine):
-    """Any order of requests, their ends and time passing, seen from outside."""
+    """Requests, outcomes and passing time in any order, seen from outside."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -155,58 +155,58 @@ class BreakerSchedules(RuleBasedStateMachine):
         self.under_way: list[Permit] = []
         self.probes: list[Permit] = []
         self.opened_at: float | None = None
-        self.told_to_wait = 1.0
+        self.retry_after = 1.0
 
     @rule()
-    def ask(self) -> None:
-        """A request comes."""
+    def start(self) -> None:
+        """Start a request."""
         before = self.breaker.state
         try:
             permit = self.breaker.enter()
         except CircuitOpenError as refused:
             assert before is not CircuitState.CLOSED
-            self.told_to_wait = refused.retry_after
+            self.retry_after = refused.retry_after
             return
         if before is CircuitState.CLOSED:
             self.under_way.append(permit)
             return
         assert not self.probes, "two probes at once"
         assert self.opened_at is not None
-        assert self.clock.now >= self.opened_at + SETTINGS.open_seconds, "let through while open"
+        assert self.clock.now >= self.opened_at + SETTINGS.open_seconds, "passed while open"
         self.probes.append(permit)
 
     @precondition(lambda self: self.under_way or self.probes)
-    @rule(data=st.data(), verdict=st.sampled_from(Outcome))
-    def end(self, data: st.DataObject, verdict: Outcome) -> None:
-        """A request ends, or is given up."""
+    @rule(data=st.data(), outcome=st.sampled_from(Outcome))
+    def end(self, data: st.DataObject, outcome: Outcome) -> None:
+        """End a request with any outcome."""
         waiting = self.under_way + self.probes
         permit = waiting[data.draw(st.integers(0, len(waiting) - 1))]
         before = self.breaker.state
-        permit.record(verdict)
+        permit.record(outcome)
         if permit in self.probes:
             self.probes.remove(permit)
             expected = {Outcome.SUCCESS: CircuitState.CLOSED, Outcome.FAILURE: CircuitState.OPEN}
-            assert self.breaker.state is expected.get(verdict, CircuitState.HALF_OPEN)
+            assert self.breaker.state is expected.get(outcome, CircuitState.HALF_OPEN)
         else:
             self.under_way.remove(permit)
             assert before is CircuitState.CLOSED or self.breaker.state is before
-            assert verdict is Outcome.FAILURE or self.breaker.state is before
+            assert outcome is Outcome.FAILURE or self.breaker.state is before
         if self.breaker.state is CircuitState.OPEN and before is not CircuitState.OPEN:
             self.opened_at = self.clock.now
 
     @rule(seconds=st.floats(0.0, 6.0))
     def wait(self, seconds: float) -> None:
-        """Time passes."""
+        """Let time pass."""
         self.clock.now += seconds
 
     @invariant()
-    def one_probe_is_the_most(self) -> None:
-        """Whatever happened."""
+    def there_is_at_most_one_probe(self) -> None:
+        """There is never more than one probe, and the time to wait is never zero."""
         assert len(self.probes) <= 1
-        assert self.told_to_wait > 0
+        assert self.retry_after > 0
 
     def teardown(self) -> None:
-        """Whatever happened, it recovers once requests succeed."""
+        """The breaker recovers from any state once requests succeed."""
         for permit in self.under_way + self.probes:
             permit.record(Outcome.IGNORED)
         if self.breaker.state is not CircuitState.CLOSED:
@@ -226,7 +226,7 @@ def make_breakers(clock: Clock) -> CircuitBreakers:
 
 @contextmanager
 def quickly_switching() -> Iterator[None]:
-    """Let threads take turns at every chance."""
+    """Switch threads as often as possible."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
@@ -241,7 +241,7 @@ def heat(breakers: CircuitBreakers, partition: str | None, times: int = 4) -> No
         breakers.enter("events", partition).record(Outcome.IGNORED, Outcome.FAILURE)
 
 
-def test_a_hot_partition_is_left_alone_by_itself() -> None:
+def test_the_breaker_of_a_hot_partition_is_its_own() -> None:
     """Its table, and all other partitions, are read as before."""
     breakers = make_breakers(Clock())
     heat(breakers, "hot")
@@ -253,8 +253,8 @@ def test_a_hot_partition_is_left_alone_by_itself() -> None:
     assert dict(breakers.states()) == {"events": CircuitState.CLOSED, "other": CircuitState.CLOSED}
 
 
-def test_a_table_that_fails_is_left_alone_in_all_its_partitions() -> None:
-    """A request that its table's breaker refuses is no probe of its partition."""
+def test_the_breaker_of_a_table_covers_all_its_partitions() -> None:
+    """A request that the table's breaker refuses is no probe of its partition."""
     clock = Clock()
     breakers = make_breakers(clock)
     heat(breakers, "hot")
@@ -270,7 +270,7 @@ def test_a_table_that_fails_is_left_alone_in_all_its_partitions() -> None:
 
 
 def test_partitions_take_bounded_memory() -> None:
-    """Callers can name as many as they like, and heat as many as DynamoDB lets them."""
+    """Callers can name any number of partitions, and DynamoDB may throttle many of them."""
     breakers = make_breakers(Clock())
     for number in range(3_000):
         breakers.enter("events", str(number)).record(Outcome.SUCCESS, Outcome.SUCCESS)
@@ -280,8 +280,8 @@ def test_partitions_take_bounded_memory() -> None:
     assert len(breakers._partitions) == 1_000
 
 
-def test_counting_partitions_is_no_use_of_them() -> None:
-    """A scrape leaves alone which of them is forgotten next."""
+def test_counting_partitions_does_not_count_as_use() -> None:
+    """A scrape does not change the partition that is forgotten next."""
     breakers = make_breakers(Clock())
     for number in range(1_000):
         heat(breakers, str(number), times=1)
@@ -294,7 +294,7 @@ def test_counting_partitions_is_no_use_of_them() -> None:
 
 
 def test_partitions_are_counted_while_they_change() -> None:
-    """In another thread, as the metrics' is, whatever comes in between."""
+    """The metrics count them in another thread, at any moment."""
     breakers = make_breakers(Clock())
     with quickly_switching(), ThreadPoolExecutor(1) as scraper:
         counting = scraper.submit(lambda: [breakers.open_partitions() for _ in range(3_000)])
@@ -306,7 +306,7 @@ def test_partitions_are_counted_while_they_change() -> None:
 
 
 def test_throttling_of_an_unknown_partition_opens_nothing() -> None:
-    """A scan met it: the table is well, and which partition it was cannot be told."""
+    """A scan was throttled: its table is healthy, and the hot partition is unknown."""
     breakers = make_breakers(Clock())
     heat(breakers, None, times=100)
     breakers.enter("events", None).record(Outcome.SUCCESS, Outcome.SUCCESS)
@@ -314,18 +314,18 @@ def test_throttling_of_an_unknown_partition_opens_nothing() -> None:
 
 
 def test_one_cause_counts_once_in_the_window() -> None:
-    """A question that always fails says nothing of others; many different ones do."""
+    """One request that always fails does not open it; many different ones do."""
     now = [0.0]
     breaker = CircuitBreaker(BreakerSettings(minimum_calls=4), lambda: now[0], lambda: 0.0)
     states = []
-    for cause in (*["one question"] * 100, 1, 2, 3):
+    for cause in (*["one request"] * 100, 1, 2, 3):
         breaker.enter().record(Outcome.FAILURE, cause)
         states.append(breaker.state)
     assert states == [*[CircuitState.CLOSED] * 102, CircuitState.OPEN]
 
 
 def test_a_cause_counts_again_when_the_window_has_passed() -> None:
-    """And causes are forgotten with it."""
+    """Causes are forgotten with their window."""
     now = [0.0]
     breaker = CircuitBreaker(
         BreakerSettings(minimum_calls=1, window=10.0), lambda: now[0], lambda: 0.0

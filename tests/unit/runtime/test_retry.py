@@ -1,4 +1,4 @@
-"""How soon and how often a request may be made again."""
+"""The pauses between retries, and the budget of retries."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from dynamodb_processor_server.runtime.retry import RetryBudget, backoff_delay
 
 
-def test_pauses_grow_and_end_growing() -> None:
-    """From 25 ms by doubling up to a second, however many retries there are."""
+def test_pauses_grow_up_to_a_limit() -> None:
+    """They double from 25 ms up to a second, for any number of retries."""
     pauses = [backoff_delay(retry, lambda: 1.0) for retry in (1, 2, 3, 4, 5, 6, 7, 8, 5_000)]
     assert pauses == [0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0]
 
 
 def test_jitter_is_full() -> None:
-    """Those who failed together come back spread over all of the pause."""
+    """Requests that failed together are retried spread over the whole pause."""
     seeded = random.Random(7)
     pauses = [backoff_delay(7, seeded.random) for _ in range(1_000)]
     assert min(pauses) < 0.01
@@ -26,7 +26,7 @@ def test_jitter_is_full() -> None:
 
 @given(st.lists(st.booleans(), max_size=400))
 def test_retries_are_a_tenth_of_the_successes_and_ten(successes: list[bool]) -> None:
-    """Whatever the order in which calls succeed and want to be made again."""
+    """That holds for any order of successes and retries."""
     budget = RetryBudget()
     taken = given_back = 0
     for success in successes:
@@ -38,7 +38,7 @@ def test_retries_are_a_tenth_of_the_successes_and_ten(successes: list[bool]) -> 
     assert 10 * taken <= 100 + given_back
 
 
-def test_a_spent_budget_comes_back() -> None:
+def test_a_spent_budget_is_refilled() -> None:
     """Ten successes are worth a retry."""
     budget = RetryBudget()
     assert [budget.spend() for _ in range(11)] == [True] * 10 + [False]
