@@ -134,7 +134,7 @@ def _classify_credentials(error: CredentialsFailed, table: str) -> BackendFailur
         failure = classify(cause, table)
         if isinstance(failure.error, BackendRefused):  # a wrong configuration stays wrong
             return replace(failure, kind="credentials")
-    text = f"{table} cannot be read at the moment, for want of credentials"
+    text = f"{table} cannot be read at the moment: there are no AWS credentials"
     return BackendFailure(BackendUnavailable(text), "credentials", retryable=True)
 
 

@@ -45,11 +45,11 @@ class ItemResponseParser(AioJSONParser):  # type: ignore[misc]  # aiobotocore sh
         """Return a response in the form that botocore expects."""
         stated = response["headers"].get(_CHECKSUM)
         if stated is not None and stated != str(zlib.crc32(response["body"])):
-            raise CorruptAnswer("the checksum of an answer is wrong")
+            raise CorruptAnswer("the checksum of a response is wrong")
         try:
             return await super().parse(response, shape)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise CorruptAnswer("an answer makes no sense") from error
+            raise CorruptAnswer("a response cannot be parsed") from error
 
     def _do_error_parse(self, response: dict[str, Any], shape: Any) -> Any:
         parsed = super()._do_error_parse(response, shape)
@@ -65,7 +65,7 @@ class ItemResponseParser(AioJSONParser):  # type: ignore[misc]  # aiobotocore sh
         parsed = json_text.loads(body)
         needed = _ITEM_SHAPES[shape.name]
         if needed is not None and needed not in parsed:
-            raise CorruptAnswer(f"an answer is without {needed}")
+            raise CorruptAnswer(f"a response lacks {needed}")
         if b'"B"' in body or b'"BS"' in body:  # may be an attribute's name, which is harmless
             _decode_binary(parsed)
         parsed["ResponseMetadata"] = {"RequestId": response["headers"].get("x-amzn-requestid", "")}

@@ -110,7 +110,7 @@ class DynamoDBStreams:
                 raise
             raise failure from error
         if _REQUIRED[operation] not in answer:  # botocore accepts any JSON object
-            raise BackendUnavailable(f"an answer is without {_REQUIRED[operation]}")
+            raise BackendUnavailable(f"a response lacks {_REQUIRED[operation]}")
         return answer
 
 

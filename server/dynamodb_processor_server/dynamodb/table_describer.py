@@ -88,5 +88,5 @@ def _listing(start: dict[str, str]) -> Any:
 def _with(name: str, content: Content) -> Content:
     """Return a response if it has a member; botocore parses any JSON object."""
     if name not in content:
-        raise CorruptAnswer(f"an answer is without {name}")
+        raise CorruptAnswer(f"a response lacks {name}")
     return content

@@ -125,7 +125,7 @@ async def test_a_server_may_start_before_its_credentials_exist(
     )
     aws.metadata = False
     for _ in range(2):
-        with pytest.raises(BackendUnavailable, match="for want of credentials"):
+        with pytest.raises(BackendUnavailable, match="there are no AWS credentials"):
             await backend.call_control_plane(target, list_tables)
     aws.metadata = True
     await backend.call_control_plane(target, list_tables)
@@ -185,7 +185,7 @@ async def test_a_failure_of_sts_is_not_blamed_on_the_table(
     if began:
         await backend.read(target, list_tables, math.inf, CALLER)
     aws.refusal, aws.expiration = refusal, expiration
-    with pytest.raises(BackendUnavailable, match="for want of credentials"):
+    with pytest.raises(BackendUnavailable, match="there are no AWS credentials"):
         await backend.read(target, list_tables, math.inf, CALLER)
     aws.refusal, aws.expiration = None, FAR_FUTURE
     await backend.read(target, list_tables, math.inf, CALLER)
