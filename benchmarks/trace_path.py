@@ -39,6 +39,7 @@ from dynamodb_processor_server.settings import Settings
 
 _SERVER: Final = str(Path(dynamodb_processor_server.__file__).parent) + "/"
 _METHOD: Final = "QueryServicer.Query"
+_HOOKS: Final = "rpc/interceptors/"
 _TABLE: Final = "events"
 _TIMEOUT: Final = 10.0
 _WARM_CALLS: Final = 3
@@ -68,8 +69,8 @@ class Trace:
     _end: int = 0
 
     def enter(self, file: str, function: str) -> None:
-        """Add a step, unless the servicer's method has not started."""
-        if self.steps or function == _METHOD:
+        """Add a step, unless the servicer's method has not started; hooks wait around it."""
+        if (self.steps or function == _METHOD) and not file.startswith(_HOOKS):
             self.steps.append((file, function))
 
     def leave(self, function: str) -> None:

@@ -120,17 +120,20 @@ class CoalescingReader:
 
     async def read_page(self, request: PageRead) -> Page:
         """Return a page, read together with the other callers of it; see `PageReader`."""
-        request = self._begin(request)
-        options = request.options
-        if options.cache.mode is not CacheMode.DEFAULT or options.budget.is_limited:
+        cache = request.options.cache
+        limited = request.options.budget.is_limited
+        may_strengthen = not limited and cache.mode is not CacheMode.ONLY_IF_CACHED
+        request, past_quarantine = self._begin(request, may_strengthen=may_strengthen)
+        if limited or cache.mode is not CacheMode.DEFAULT:
             return await self._reader.read_page(request)
-        return await self._read_coalesced(request, options.cache)
+        return await self._read_coalesced(request, cache, past_quarantine)
 
     def revalidate(self, request: PageRead) -> None:
         """Read a page again for later callers, unless many pages are being read so."""
         options = ReadOptions(request.options.page_size, inf, inf)
-        request = self._begin(request._replace(options=options, read_ahead=None))
-        key = self._key(request, DEFAULT_CACHE_POLICY)
+        request = request._replace(options=options, read_ahead=None)
+        request, past_quarantine = self._begin(request, may_strengthen=True)
+        key = self._key(request, DEFAULT_CACHE_POLICY, past_quarantine)
         is_read = self._flights.find(key, -inf) is not None
         if is_read or self._revalidating >= _MAX_REVALIDATING:
             return
@@ -142,15 +145,15 @@ class CoalescingReader:
         """End the reads that nobody waits for."""
         await self._flights.close()
 
-    def _begin(self, request: PageRead) -> PageRead:
-        """Return a read with its snapshot.
+    def _begin(self, request: PageRead, *, may_strengthen: bool) -> tuple[PageRead, bool]:
+        """Return a read with its snapshot, and whether its page shows the latest invalidation.
 
         Items that its call has read ahead stay part of the read, which then keeps their snapshot,
         or are dropped. In quarantine the plan reads consistently, where DynamoDB offers that: twice
-        the read units once, instead of some for every caller until the quarantine is over. A budget
-        is for the plan that was asked for.
+        the read units once, instead of some for every caller until the quarantine is over. It does
+        not under a budget, which is for the plan that was asked for.
         """
-        plan, options, read_ahead = request.plan, request.options, request.read_ahead
+        plan, read_ahead = request.plan, request.read_ahead
         snapshot = self._generations.begin(plan.tags)
         if read_ahead is not None:
             earlier = read_ahead.snapshot
@@ -158,13 +161,12 @@ class CoalescingReader:
                 snapshot = earlier
             else:
                 read_ahead = None
-        if not (
-            options.budget.is_limited
-            or options.cache.mode is CacheMode.ONLY_IF_CACHED
-            or self._is_past_quarantine(request, snapshot)
-        ):
+        past_quarantine = self._is_past_quarantine(request, snapshot)
+        if may_strengthen and not past_quarantine:
             plan = plan.with_consistent_reads()
-        return request._replace(plan=plan, snapshot=snapshot, read_ahead=read_ahead)
+            past_quarantine = plan.consistent
+        request = request._replace(plan=plan, snapshot=snapshot, read_ahead=read_ahead)
+        return request, past_quarantine
 
     def _can_reuse(
         self, request: PageRead, earlier: GenerationSnapshot, snapshot: GenerationSnapshot
@@ -192,18 +194,22 @@ class CoalescingReader:
         """Whether no invalidation of another replica can have been missed here."""
         return self._shared is None or self._shared.may_serve_local
 
-    def _key(self, request: PageRead, cache: CachePolicy) -> Hashable:
+    def _key(self, request: PageRead, cache: CachePolicy, past_quarantine: bool) -> Hashable:
         """Return the key of flights that a read may join.
 
         A request made after quarantine does not join a read that started during it.
         """
         assert request.snapshot is not None, "the read has not begun"
-        past_quarantine = self._is_past_quarantine(request, request.snapshot)
         accepted = None if self._shared is None else (cache.mode, cache.max_staleness)
         return page_key(request), request.snapshot.generations, past_quarantine, accepted
 
     async def _read_coalesced(
-        self, request: PageRead, cache: CachePolicy, *, again: bool = False
+        self,
+        request: PageRead,
+        cache: CachePolicy,
+        past_quarantine: bool,
+        *,
+        again: bool = False,
     ) -> Page:
         """Read a page together with all callers under the same generations.
 
@@ -213,7 +219,7 @@ class CoalescingReader:
         of the shared cache the read may return.
         """
         options = request.options
-        key = self._key(request, cache)
+        key = self._key(request, cache, past_quarantine)
         staleness = options.cache.max_staleness
         flight = self._flights.find(key, self._not_before(staleness))
         if flight is not None:
@@ -222,7 +228,7 @@ class CoalescingReader:
             except Overloaded:
                 # The refused principal is that of another caller, and had a load of its own.
                 if not again:
-                    return await self._read_coalesced(request, cache, again=True)
+                    return await self._read_coalesced(request, cache, past_quarantine, again=True)
                 raise
             page = page._replace(usage=NO_USAGE, read_ahead=None)
             status = CacheStatus.COALESCED
@@ -233,7 +239,7 @@ class CoalescingReader:
             return page._replace(status=status)
         if staleness is not None and page.age > staleness:
             # Young enough for another caller, or aged on its way.
-            return await self._read_coalesced(request, _NO_SHARED_PAGE)
+            return await self._read_coalesced(request, _NO_SHARED_PAGE, past_quarantine)
         return page
 
     def _not_before(self, staleness: float | None) -> float:

@@ -33,6 +33,7 @@ from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.plan import ResultProjection
 from dynamodb_processor_server.query.planning.projection import apply_projection
 from dynamodb_processor_server.reader import (
+    NO_USAGE,
     Budget,
     Page,
     PageContent,
@@ -82,7 +83,7 @@ class PageBuilder:
         pause_after: float = math.inf,
     ) -> None:
         plan = request.plan
-        self.usage = Usage()
+        self.usage = NO_USAGE
         self._request = request
         self._plan = plan
         self._page_size = request.options.page_size
@@ -136,7 +137,7 @@ class PageBuilder:
 
     def add(self, partition: PartitionStream, answer: Mapping[str, Any], usage: Usage) -> None:
         """Add the answer to a request of `next_requests`."""
-        self.usage += usage
+        self.usage = usage if self.usage is NO_USAGE else self.usage + usage
         partition.evaluated += usage.items_scanned
         partition.in_vain += usage.items_scanned
         partition.units += usage.read_units
@@ -246,8 +247,8 @@ class PageBuilder:
         return (self._max_bytes - self._bytes) * self._count // self._bytes + 1
 
     def _scans_left(self) -> int:
-        scans = self._budget.after(self.usage).max_scanned_items
-        return sys.maxsize if scans is None else scans
+        scans = self._budget.max_scanned_items
+        return sys.maxsize if scans is None else scans - self.usage.items_scanned
 
     @property
     def _item_bytes(self) -> float | None:

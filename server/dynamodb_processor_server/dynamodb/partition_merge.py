@@ -25,10 +25,10 @@ _FIRST: Final = itemgetter(0)
 class PartitionStream:
     """One partition: its request, the items read and not yet taken, and its cursor.
 
-    `cursor` is the furthest point before which everything was taken: the key to go on from, None
-    for the start, or EXHAUSTED. `read_at` is when `items` were read, and `order` is the `sort_key`
-    of the first of them. `evaluated` is the number of items that DynamoDB has evaluated in this
-    call, for `units` read units; `in_vain` counts those since the last item that was returned.
+    `cursor` is the key to go on from, None for the start, or EXHAUSTED. `read_at` is when `items`
+    were read, and `order` is the `sort_key` of the first of them. `evaluated` is the number of
+    items that DynamoDB has evaluated in this call, for `units` read units; `in_vain` counts those
+    since the last item that was returned.
     """
 
     def __init__(
@@ -38,7 +38,6 @@ class PartitionStream:
         sort_key: Callable[[WireItem], _SortKey],
     ) -> None:
         self.request = request
-        self.cursor = cursor
         self.items: deque[WireItem] = deque()
         self.read_at = 0.0
         self.order: _SortKey = ()
@@ -46,12 +45,22 @@ class PartitionStream:
         self.in_vain = 0
         self.units = 0.0
         self._sort_key = sort_key
+        self._cursor: PartitionCursor = cursor
         self._behind: PartitionCursor = cursor  # the cursor when all `items` are taken
+        # The last item taken, while there are others, and the attributes of its key: the cursor is
+        # needed once a page, and not once an item.
+        self._last: WireItem | None = None
+        self._names: Iterable[str] = ()
+
+    @property
+    def cursor(self) -> PartitionCursor:
+        """The furthest point before which everything was taken."""
+        return self._cursor if self._last is None else key_of(self._last, self._names)
 
     @property
     def waiting(self) -> bool:
         """Whether its next item is unknown until more is read."""
-        return not self.items and self.cursor is not EXHAUSTED
+        return not self.items and self._cursor is not EXHAUSTED
 
     @property
     def unread(self) -> bool:
@@ -64,13 +73,16 @@ class PartitionStream:
         self.items.extend(answer["Items"])
         self._behind = answer.get("LastEvaluatedKey") or EXHAUSTED
         if not self.items:
-            self.cursor = self._behind
+            self._cursor = self._behind
         self._show()
 
     def take(self, key_attributes: Iterable[str]) -> WireItem:
         """Take the next item."""
         item = self.items.popleft()
-        self.cursor = key_of(item, key_attributes) if self.items else self._behind
+        if self.items:
+            self._last, self._names = item, key_attributes
+        else:
+            self._last, self._cursor = None, self._behind
         self._show()
         return item
 

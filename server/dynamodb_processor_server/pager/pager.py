@@ -135,7 +135,9 @@ class Pager:
         content = page.content
         self._returned += content.count
         self._items += content.count
-        if page.usage is not NO_USAGE:  # as it is at each hit
+        if self._usage is NO_USAGE:
+            self._usage = page.usage
+        elif page.usage is not NO_USAGE:  # as it is at each hit
             self._usage += page.usage
         if self._max_items is not None and self._returned >= self._max_items:
             content = replace(content, next=None, end=PageEnd.MAX_ITEMS)
