@@ -122,7 +122,7 @@ async def test_freshness_counts_from_the_sending_of_the_poll(world: World) -> No
 @pytest.mark.parametrize("kind", ["timeout", "unreachable", "garbage", "defect"])
 async def test_a_failed_poll_does_not_extend_freshness(world: World, kind: str) -> None:
     """Nothing is invalidated, and the next poll continues. A defect counts as a failure."""
-    reading = world.begin(A)
+    snapshot = world.begin(A)
     world.store.error = RuntimeError("a bug") if kind == "defect" else StoreError(kind)
     await world.log.poll()
     assert world.log.fresh, "it was, a moment ago"
@@ -134,7 +134,7 @@ async def test_a_failed_poll_does_not_extend_freshness(world: World, kind: str) 
     world.store.error = None
     await world.log.poll()
     assert world.log.fresh
-    assert reading.is_current
+    assert snapshot.is_current
 
 
 @pytest.mark.parametrize(
@@ -153,12 +153,12 @@ async def test_a_possible_gap_invalidates_all_generations(
     world: World, reason: str, answer: dict[str, Any]
 ) -> None:
     """They are invalidated now, so that quarantine applies; then the log is fresh again."""
-    reading = world.begin(A)
+    snapshot = world.begin(A)
     world.now += 100.0
     world.store.answer = answer
     await world.log.poll()
     assert world.log.resets[reason] == 1
-    assert not reading.is_current
+    assert not snapshot.is_current
     again = world.begin(A + B)
     assert again.is_current
     assert not again.is_past_quarantine(0.1)
@@ -193,22 +193,22 @@ async def test_events_that_time_out_in_one_poll_come_in_several(world: World) ->
 
 async def test_a_flushed_store_invalidates_all_generations(world: World) -> None:
     """It is in another epoch."""
-    reading = world.begin(A)
+    snapshot = world.begin(A)
     world.store.flush()
     await world.log.poll()
-    assert not reading.is_current
+    assert not snapshot.is_current
     assert world.log.epoch == world.store.epoch
 
 
 async def test_an_undecryptable_event_ends_the_epoch(world: World) -> None:
     """Its tags are unknown, so no page of the shared cache is used again."""
     earlier = world.store.epoch
-    reading = world.begin(B)
+    snapshot = world.begin(B)
     stranger = PageCipher((TokenKey("two", bytes(32)),))
     await world.invalidate(A, stranger)
     await world.log.poll()
     assert world.store.epoch != earlier
-    assert not reading.is_current
+    assert not snapshot.is_current
     assert not world.log.fresh
     await world.log.poll()
     assert world.log.fresh
@@ -220,10 +220,10 @@ async def test_an_undecryptable_event_is_read_again(world: World) -> None:
     world.store.keeps_epoch = True
     await world.invalidate(A, PageCipher((TokenKey("two", bytes(32)),)))
     for _ in range(3):
-        reading = world.begin(B)
+        snapshot = world.begin(B)
         await world.log.poll()
         assert not world.log.fresh
-        assert not reading.is_current
+        assert not snapshot.is_current
     world.store.keeps_epoch = False
     await world.log.poll()
     assert not world.log.fresh
@@ -242,7 +242,7 @@ async def test_replicas_between_two_steps_of_a_key_rotation_share_invalidations(
     for one, another in ((other, ours), (ours, other)):
         assert set(one.tag_names(A)) < set(another.all_tag_names(A))
         assert one.decrypt_event(another.encrypt_event(A)) == list(A)
-    reading = world.begin(A)
+    snapshot = world.begin(A)
     await world.invalidate(A)
     await world.log.poll()
-    assert not reading.is_current
+    assert not snapshot.is_current

@@ -120,11 +120,11 @@ async def test_a_slow_read_of_another_replica_is_not_awaited() -> None:
     store, table = new_store(), Table(seconds=2.0)
     async with replica(store, table) as first, replica(store, table) as second:
         began = asyncio.get_running_loop().time()
-        reading = asyncio.create_task(first.get())
+        slow = asyncio.create_task(first.get())
         await asyncio.sleep(0.01)
         page = await second.get()
         took = asyncio.get_running_loop().time() - began
-        await reading
+        await slow
     assert page.status is CacheStatus.MISS
     assert len(table.consistent_reads) == 2
     assert 2.3 <= took < 2.4

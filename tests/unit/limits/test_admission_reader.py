@@ -1,4 +1,4 @@
-"""Places in admission: one for each page or lookup, given back whatever comes of it."""
+"""Admission slots of reads: one for each page or lookup, and always given back."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PAGE = Page(PageContent(b"", 0, None, PageEnd.EXHAUSTED, 0.0))
 
 @dataclass
 class _Slow:
-    """Reads that end when they are let, and how many were under way at most."""
+    """Reads that end when the test lets them, and the most that ran at once."""
 
     error: Exception | None = None
     gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -73,8 +73,8 @@ async def _read(
 
 
 @warped
-async def test_pages_and_lookups_share_the_places() -> None:
-    """No more of them are read at once than there are places; the others have their turn."""
+async def test_pages_and_lookups_share_the_slots() -> None:
+    """No more of them are read at once than there are slots; the others wait."""
     slow, admission = _Slow(), Admission(2, 10)
     readers = _readers(slow, admission)
     reads = [asyncio.create_task(_read(reader)) for reader in readers * 3]
@@ -87,8 +87,8 @@ async def test_pages_and_lookups_share_the_places() -> None:
 
 @pytest.mark.parametrize("which", [0, 1], ids=["page", "lookup"])
 @warped
-async def test_a_place_is_given_back_whatever_happens(which: int) -> None:
-    """Failure and cancellation included."""
+async def test_a_slot_is_always_given_back(which: int) -> None:
+    """Failed and cancelled reads give it back, too."""
     slow, admission = _Slow(BackendUnavailable("no")), Admission(1, 0)
     reader = _readers(slow, admission)[which]
     cancelled = asyncio.create_task(_read(reader))
@@ -106,8 +106,8 @@ async def test_a_place_is_given_back_whatever_happens(which: int) -> None:
 
 @pytest.mark.parametrize(("call", "read"), [(0.25, 30.0), (30.0, 0.25), (inf, 0.25)])
 @warped
-async def test_nobody_waits_past_a_deadline(call: float, read: float) -> None:
-    """Neither the call's on whose behalf it is read, nor the read's own."""
+async def test_no_read_waits_past_a_deadline(call: float, read: float) -> None:
+    """Neither the deadline of the caller nor that of the read may pass."""
     slow, admission = _Slow(), Admission(1, 5)
     reader, _ = _readers(slow, admission)
     first = asyncio.create_task(_read(reader))
