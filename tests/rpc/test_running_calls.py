@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +13,6 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from dynamodb_processor.v1 import query_pb2
 from dynamodb_processor.v1.catalog_service_pb2 import GetTableRequest, ListTablesRequest
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest, StreamQueryRequest
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
@@ -22,14 +20,20 @@ from dynamodb_processor_client import Query, QueryClient
 from dynamodb_processor_server.auth.api_keys import KeyRing
 from dynamodb_processor_server.auth.keys_file import KeysFile
 from dynamodb_processor_server.rpc.interceptors.authentication import Authentication
-from tests.faults.stub import Ask, Reply, Stub, open_stub, reply_with
+from tests.faults.stub import Ask, Reply, open_stub, reply_with
 from tests.rpc.hooked import Context, hooked
 from tests.rpc.logged import Logged
+from tests.rpc.running_calls import (
+    OF_ULRIKE,
+    RunningService,
+    catalog_of,
+    remaining,
+    with_grants,
+)
 from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import create_table, open_client, put_items
 from tests.support.running import (
     Key,
-    Refusal,
     Service,
     eventually,
     make_key,
@@ -44,8 +48,6 @@ Code = grpc.StatusCode
 
 _COUNT: Final = 30
 _RULE: Final = "owner = 'ulrike'"
-_OF_ULRIKE: Final = query_spec("events", "owner = 'ulrike'")
-_BYPASS: Final = query_pb2.CachePolicy(mode=query_pb2.CACHE_MODE_BYPASS)
 
 
 @pytest.fixture(scope="module")
@@ -74,95 +76,33 @@ def table(dynamodb_local: str) -> Iterator[str]:
     client.close()
 
 
-def _catalog(table: str, **more: Any) -> dict[str, Any]:
-    return {"tables": {"events": {"table": table, **more}}}
-
-
-def _granted(key: Key, *tables: Any, **more: Any) -> Key:
-    """Return the same key with another entry in the file."""
-    return Key(key.text, {**key.entry, "tables": list(tables), **more})
-
-
-@dataclass
-class _Running:
-    """A service, its DynamoDB, which answers no read while `stub.gate` is closed, and its log."""
-
-    service: Service
-    stub: Stub
-    logged: Logged
-    table: str
-    reader: Key
-
-    async def stream(self) -> Any:
-        """Return a stream that has given one message and waits for DynamoDB."""
-        self.stub.script = self._close_gate
-        stream = self.service.stream(_OF_ULRIKE, page_size=10, cache=_BYPASS)
-        message: Any = await stream.read()
-        assert numbers(message.items, "at") == list(range(1, 11))
-        return stream
-
-    def _close_gate(self, number: int, body: bytes) -> None:
-        self.stub.gate.clear()
-
-    async def reads(self, count: int) -> None:
-        """Wait until so many reads have come to DynamoDB."""
-        await eventually(lambda: self.stub.reads >= count)
-
-    async def force(self, *keys: Key) -> None:
-        """Put keys in force, beside one that nobody has."""
-        await self._reloaded(lambda: self.service.write_keys(*keys, make_key("nobody")))
-
-    async def declare(self, **declaration: Any) -> None:
-        """Put another declaration of the table in force."""
-        catalog = _catalog(self.table, **declaration)
-        await self._reloaded(lambda: write_catalog(self.service.catalog_file, catalog))
-
-    async def _reloaded(self, change: Callable[[], None]) -> None:
-        before = len(self.logged.of("document_reloaded"))
-        change()
-        await eventually(lambda: len(self.logged.of("document_reloaded")) > before)
-        self.stub.script = lambda number, body: None
-        self.stub.gate.set()
-
-
 @pytest_asyncio.fixture
 async def running(
     tmp_path: Path, dynamodb_local: str, table: str, logged: Logged
-) -> AsyncIterator[_Running]:
+) -> AsyncIterator[RunningService]:
     """A service of the table."""
     reader = make_key("reader")
     async with open_stub(dynamodb_local) as stub:
         url = f"http://127.0.0.1:{stub.port}"
-        catalog = _catalog(table, required=["kind"])
+        catalog = catalog_of(table, required=["kind"])
         async with open_service(tmp_path, url, catalog, [reader], stream_interval=600.0) as service:
-            yield _Running(service, stub, logged, table, reader)
-
-
-async def _rest(stream: Any) -> tuple[list[Any], Refusal | None]:
-    """Return the messages that still come, and how the stream fails, if it does."""
-    messages: list[Any] = []
-    try:
-        while (message := await stream.read()) is not grpc.aio.EOF:
-            messages.append(message)
-    except grpc.aio.AioRpcError as error:
-        return messages, refusal_of(error)
-    return messages, None
+            yield RunningService(service, stub, logged, table, reader)
 
 
 def _elsewhere(key: Key) -> Key:
-    return _granted(key, "other")
+    return with_grants(key, "other")
 
 
 def _without_role(key: Key) -> Key:
-    return _granted(key, "*", roles=["admin"])
+    return with_grants(key, "*", roles=["admin"])
 
 
 def _expired(key: Key) -> Key:
-    return _granted(key, "*", expires="2020-01-01T00:00:00Z")
+    return with_grants(key, "*", expires="2020-01-01T00:00:00Z")
 
 
 def _somebody_elses(key: Key) -> Key:
-    return _granted(key, "*", principal="somebody-else")
+    return with_grants(key, "*", principal="somebody-else")
 
 
 @pytest.mark.parametrize(
@@ -177,13 +117,13 @@ def _somebody_elses(key: Key) -> Key:
     ids=["removed", "expired", "another principal's", "without the table", "without the role"],
 )
 async def test_a_stream_ends_with_the_right_to_it(
-    running: _Running, change: Callable[[Key], Key | None], code: grpc.StatusCode
+    running: RunningService, change: Callable[[Key], Key | None], code: grpc.StatusCode
 ) -> None:
     """The page that was being read for it does not go out."""
     stream = await running.stream()
     changed = change(running.reader)
     await running.force(*([changed] if changed else []))
-    messages, refusal = await _rest(stream)
+    messages, refusal = await remaining(stream)
     assert refusal is not None
     assert refusal.code is code
     assert messages == []
@@ -191,54 +131,58 @@ async def test_a_stream_ends_with_the_right_to_it(
 
 @pytest.mark.parametrize("pattern", ["events", "eve*"])
 async def test_a_stream_whose_grant_shrinks_goes_on_within_it(
-    running: _Running, pattern: str
+    running: RunningService, pattern: str
 ) -> None:
     """It is UNAVAILABLE; what is resumed from the last token shows what is granted now."""
     stream = await running.stream()
-    await running.force(_granted(running.reader, {"table": pattern, "attributes": ["owner", "at"]}))
-    messages, refusal = await _rest(stream)
+    await running.force(
+        with_grants(running.reader, {"table": pattern, "attributes": ["owner", "at"]})
+    )
+    messages, refusal = await remaining(stream)
     assert messages == []
     assert refusal is not None
     assert (refusal.code, refusal.reason) == (Code.UNAVAILABLE, "ACCESS_CHANGED")
     assert refusal.details["RetryInfo"].retry_delay.ToMilliseconds() == 0
 
 
-async def test_a_stream_whose_grant_gets_a_rule_has_to_start_again(running: _Running) -> None:
+async def test_a_stream_whose_grant_gets_a_rule_has_to_start_again(running: RunningService) -> None:
     """Its tokens are bound to the rule, so resuming would not do."""
     stream = await running.stream()
-    await running.force(_granted(running.reader, {"table": "events", "rule": _RULE}))
-    messages, refusal = await _rest(stream)
+    await running.force(with_grants(running.reader, {"table": "events", "rule": _RULE}))
+    messages, refusal = await remaining(stream)
     assert messages == []
     assert refusal is not None
     assert (refusal.code, refusal.reason) == (Code.FAILED_PRECONDITION, "ACCESS_CHANGED")
     assert "start again without a token" in refusal.message
 
 
-async def test_a_stream_ends_when_the_catalog_withdraws_an_attribute(running: _Running) -> None:
+async def test_a_stream_ends_when_the_catalog_withdraws_an_attribute(
+    running: RunningService,
+) -> None:
     """What is hidden from everybody does not go out any more."""
     stream = await running.stream()
     await running.declare(attributes=["owner", "at"])
-    messages, refusal = await _rest(stream)
+    messages, refusal = await remaining(stream)
     assert messages == []
     assert refusal is not None
     assert (refusal.code, refusal.reason) == (Code.UNAVAILABLE, "ACCESS_CHANGED")
 
 
-async def test_changes_that_leave_the_access_as_it_was_end_nothing(running: _Running) -> None:
+async def test_changes_that_leave_the_access_as_it_was_end_nothing(running: RunningService) -> None:
     """Other keys, other tables and other patterns do not matter to a stream."""
     stream = await running.stream()
-    await running.force(make_key("new"), _granted(running.reader, "events", "more-*"))
-    both = _catalog(running.table, required=["kind"])
+    await running.force(make_key("new"), with_grants(running.reader, "events", "more-*"))
+    both = catalog_of(running.table, required=["kind"])
     both["tables"]["others"] = {"table": running.table}
     before = len(running.logged.of("document_reloaded"))
     write_catalog(running.service.catalog_file, both)
     await eventually(lambda: len(running.logged.of("document_reloaded")) > before)
-    messages, refusal = await _rest(stream)
+    messages, refusal = await remaining(stream)
     assert refusal is None
     assert [n for m in messages for n in numbers(m.items, "at")] == list(range(11, _COUNT + 1))
 
 
-async def test_the_python_client_goes_on_by_itself(running: _Running) -> None:
+async def test_the_python_client_goes_on_by_itself(running: RunningService) -> None:
     """Its stream has every item once, and from the change on those attributes that are left."""
     running.stub.script = running._close_gate
     address = running.service.app.address
@@ -246,7 +190,7 @@ async def test_the_python_client_goes_on_by_itself(running: _Running) -> None:
         stream = client.stream(Query("events", "owner = 'ulrike'"), page_size=10)
         items = [await anext(stream)]
         await running.force(
-            _granted(running.reader, {"table": "events", "attributes": ["owner", "at"]})
+            with_grants(running.reader, {"table": "events", "attributes": ["owner", "at"]})
         )
         items += [item async for item in stream]
     assert [item["at"] for item in items] == list(range(1, _COUNT + 1))
@@ -256,8 +200,8 @@ async def test_the_python_client_goes_on_by_itself(running: _Running) -> None:
 
 _KEYS: Final = [Item(attributes={"owner": AttributeValue(s="ulrike"), "at": AttributeValue(n="1")})]
 _UNARY: Final[Mapping[str, Callable[[Service], Awaitable[object]]]] = {
-    "Query": lambda service: service.query(_OF_ULRIKE),
-    "CountItems": lambda service: service.count(_OF_ULRIKE),
+    "Query": lambda service: service.query(OF_ULRIKE),
+    "CountItems": lambda service: service.count(OF_ULRIKE),
     "BatchGetItems": lambda service: service.get("events", _KEYS),
 }
 
@@ -266,18 +210,18 @@ _UNARY: Final[Mapping[str, Callable[[Service], Awaitable[object]]]] = {
     ("change", "code"),
     [
         (lambda key: None, Code.UNAUTHENTICATED),
-        (lambda key: _granted(key, "other"), Code.PERMISSION_DENIED),
+        (lambda key: with_grants(key, "other"), Code.PERMISSION_DENIED),
         (
-            lambda key: _granted(key, {"table": "events", "attributes": ["owner", "at"]}),
+            lambda key: with_grants(key, {"table": "events", "attributes": ["owner", "at"]}),
             Code.UNAVAILABLE,
         ),
-        (lambda key: _granted(key, {"table": "events", "rule": _RULE}), Code.UNAVAILABLE),
+        (lambda key: with_grants(key, {"table": "events", "rule": _RULE}), Code.UNAVAILABLE),
     ],
     ids=["removed", "without the table", "fewer attributes", "a rule"],
 )
 @pytest.mark.parametrize("method", _UNARY)
 async def test_a_unary_call_answers_under_the_grant_of_its_end(
-    running: _Running, method: str, change: Callable[[Key], Key | None], code: grpc.StatusCode
+    running: RunningService, method: str, change: Callable[[Key], Key | None], code: grpc.StatusCode
 ) -> None:
     """What was read under another one is dropped; where the call may be repeated it says so."""
     running.stub.gate.clear()
@@ -332,7 +276,7 @@ async def test_a_call_that_waits_for_descriptions_answers_under_the_grant_of_its
         async with open_service(tmp_path, url, {"discover": ["running-*"]}, [key]) as service:
             call = asyncio.ensure_future(_WITHOUT_READS[method](service, table))
             await asked.wait()
-            service.write_keys(_granted(key, *granted), make_key("nobody"))
+            service.write_keys(with_grants(key, *granted), make_key("nobody"))
             await eventually(lambda: logged.of("document_reloaded"))
             gate.set()
             with pytest.raises(grpc.aio.AioRpcError) as caught:

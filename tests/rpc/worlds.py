@@ -23,7 +23,8 @@ from dynamodb_processor.v1.query_service_pb2 import (
     BatchGetItemsRequest,
     ExplainQueryRequest,
 )
-from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
+from dynamodb_processor.v1.value_pb2 import Item
+from tests.rpc.tenant_requests import at_most, backwards, bounded, key_lists, specs
 from tests.support.conditions import WireItem
 from tests.support.datasets import Index, Schema
 from tests.support.lengths import PATIENCE
@@ -104,26 +105,26 @@ class Witness:
 
     async def ask_all(self) -> None:
         """Try every probe."""
-        for spec in _specs():
+        for spec in specs():
             await self._see("explain", self._explain, spec)
             for size, cache in ((2, _BYPASS), (7, _BYPASS), (7, _CACHED), (100, _BYPASS)):
                 await self._see(f"pages of {size}", self._walk, spec, size, cache)
             await self._see("stream", self._stream, spec, 5)
-            await self._see("backwards", self._walk, _backwards(spec), 6, _BYPASS)
+            await self._see("backwards", self._walk, backwards(spec), 6, _BYPASS)
             for up_to in (0, 1, 6, 7, 8):
                 await self._see(f"count {up_to}", self._count, spec, up_to)
-            await self._see("max", self._walk, _at_most(spec, 7), 5, _BYPASS)
+            await self._see("max", self._walk, at_most(spec, 7), 5, _BYPASS)
             await self._see("total", self._walk, spec, 7, _CACHED, None, _EXACT)
             await self._see("total", self._stream, spec, 5, None, _EXACT)
             for up_to in (1, 7, 8):
-                await self._see("total", self._walk, spec, 4, _BYPASS, None, _bounded(up_to))
-            await self._see("total", self._stream, _at_most(spec, 7), 3, None, _bounded(9))
+                await self._see("total", self._walk, spec, 4, _BYPASS, None, bounded(up_to))
+            await self._see("total", self._stream, at_most(spec, 7), 3, None, bounded(9))
             for budget in _BUDGETS[1:]:
                 await self._see("budget", self._walk, spec, 3, _BYPASS, budget)
                 await self._see("budget", self._walk, spec, 3, _BYPASS, budget, _EXACT)
                 await self._see("budget", self._stream, spec, 3, budget)
                 await self._see("budget", self._count, spec, 0, budget)
-        for keys, budget in product(_key_lists(), _BUDGETS):
+        for keys, budget in product(key_lists(), _BUDGETS):
             await self._see("get", self._get, keys, budget)
         await self._see("table", self._table)
 
@@ -213,7 +214,7 @@ class Witness:
         budget: query_pb2.Budget | None = None,
         cache: query_pb2.CachePolicy | None = None,
     ) -> None:
-        total = _bounded(up_to) if up_to else query_pb2.TotalOptions()
+        total = bounded(up_to) if up_to else query_pb2.TotalOptions()
         token = ""
         for _ in range(_LONGEST_WALK):
             answer = await self.service.count(
@@ -263,67 +264,6 @@ _BUDGETS: Final[tuple[query_pb2.Budget | None, ...]] = (
     query_pb2.Budget(max_scanned_items=1),
     query_pb2.Budget(max_read_units=0.5),
 )
-
-
-def _specs() -> Iterator[QuerySpec]:
-    """Yield questions whose answers lie among, beside and inside what belongs to others."""
-    for text in (
-        "user_id = 'u-1'",
-        "user_id = 'u-other'",
-        "user_id IN ('u-1', 'u-2', 'u-other', 'u-nobody')",
-        "user_id = 'u-1' AND event_id > 'e-05'",
-        "user_id = 'u-1' AND at BETWEEN 5 AND 45",
-        "user_id = 'u-1' AND event_id = 'e-10'",
-        "user_id = 'u-1' AND event_id = 'e-01-long-long!'",
-        "user_id = 'u-1' AND contains(note, 'secret')",
-        "user_id = 'u-2' AND kind = 'logout'",
-        "kind = 'login'",
-        "kind = 'login' AND at < 30",
-        "tenant_id = 'acme'",
-        "tenant_id = 'competitor'",
-        "tenant_id IN ('acme', 'competitor')",
-        "tenant_id = 'acme' AND at >= 20 AND user_id = 'u-3'",
-        "tenant_id <> 'acme'",
-        "at > 10",
-        "note = 'x'",
-        "",
-    ):
-        yield query_spec("events", text)
-    yield query_spec("events", "user_id = 'u-1'", projection=["event_id"])
-    for index, text in product(
-        ("@table", "by_at", "by_kind", "by_owner"), ("user_id = 'u-1'", "kind = 'login'")
-    ):
-        yield query_spec("events", text, index=index)
-
-
-def _backwards(spec: QuerySpec) -> QuerySpec:
-    changed = QuerySpec()
-    changed.CopyFrom(spec)
-    changed.order = query_pb2.ORDER_DESCENDING
-    return changed
-
-
-def _at_most(spec: QuerySpec, items: int) -> QuerySpec:
-    changed = QuerySpec()
-    changed.CopyFrom(spec)
-    changed.max_items = items
-    return changed
-
-
-def _bounded(up_to: int) -> query_pb2.TotalOptions:
-    return query_pb2.TotalOptions(mode=query_pb2.TOTAL_MODE_BOUNDED, up_to=up_to)
-
-
-def _key_lists() -> Iterator[list[Item]]:
-    own = [_key("u-1", f"e-{number}0") for number in range(7)]
-    hidden = [_key("u-1", "e-01-long-long!"), _key("u-other", "e-01-long-long!")]
-    missing = [_key("u-1", "nothing"), _key("u-nobody", "e-00")]
-    yield from (own, hidden, missing, [*hidden, *own, *missing], hidden[:1], missing[:1])
-
-
-def _key(user: str, event_id: str) -> Item:
-    values = {"user_id": AttributeValue(s=user), "event_id": AttributeValue(s=event_id)}
-    return Item(attributes=values)
 
 
 def _name(args: Sequence[Any]) -> str:

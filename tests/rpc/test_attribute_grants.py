@@ -1,0 +1,131 @@
+"""Tests of attribute grants: each caller sees only the granted attributes of a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+
+from dynamodb_processor.v1 import query_pb2
+from dynamodb_processor.v1.query_service_pb2 import (
+    ExplainQueryRequest,
+)
+from tests.rpc.data import VIKTOR, events_catalog
+from tests.rpc.granting import KEYS, get_items, get_table, of, refused
+from tests.support.lengths import PATIENCE
+from tests.support.running import (
+    Service,
+    make_key,
+    open_service,
+    query_spec,
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+Code = grpc.StatusCode
+_BYPASS = query_pb2.CachePolicy(mode=query_pb2.CACHE_MODE_BYPASS)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def doors(tmp_path_factory: pytest.TempPathFactory, dynamodb_local: str, events: str) -> Any:
+    """A server with a key for each kind of grant."""
+    directory = tmp_path_factory.mktemp("grants")
+    async with open_service(directory, dynamodb_local, events_catalog(events), KEYS) as running:
+        yield running
+
+
+async def test_items_hold_what_is_granted(doors: Service) -> None:
+    """In pages and in gets, whatever the table holds."""
+    page = await doors.query(of(VIKTOR), key="plain")
+    (first, *_), found = page.items, await get_items(doors, "plain", 1)
+    granted = {"user_id", "at", "level"}
+    assert set(first.attributes) == set(found.results[0].item.attributes) == granted
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "words"),
+    [
+        ({"expression": "user_id = 'u' AND note = 'n'"}, "query.expression", "has no note"),
+        ({"expression": "size(note) > 3"}, "query.expression", "column 6: events has no note"),
+        ({"projection": ["user_id", "note"]}, "query.projection[1]", "events has no note"),
+        ({"index": "by_system"}, "query.index", "events has no index 'by_system'"),
+        ({"index": "by_none"}, "query.index", "events has no index 'by_none'"),
+    ],
+)
+async def test_what_is_not_granted_does_not_exist(
+    doors: Service, fields: dict[str, Any], field: str, words: str
+) -> None:
+    """In conditions, projections and indexes: refused as what never was."""
+    spec = query_pb2.QuerySpec(**{"table": "events", "expression": "user_id = 'u'", **fields})
+    refusal = await refused(doors.query(spec, key="plain"))
+    assert refusal.code is Code.INVALID_ARGUMENT
+    assert words in refusal.descriptions[field]
+
+
+async def test_refusals_and_explanations_name_no_hidden_key(doors: Service) -> None:
+    """Neither as advice nor as a reason."""
+    refusal = await refused(doors.query(query_spec("events", "level > 3"), key="plain"))
+    assert refusal.reason == "SCAN_NOT_ALLOWED"
+    request = ExplainQueryRequest(query=of(VIKTOR))
+    told = await doors.queries.ExplainQuery(
+        request, metadata=doors.metadata("plain"), timeout=PATIENCE
+    )
+    for hidden in ("system", "kind"):
+        assert hidden not in refusal.message
+        assert hidden not in str(told)
+    assert [other.index for other in told.rejected] == ["by_level"]
+
+
+async def test_a_table_is_described_as_far_as_it_is_granted(doors: Service) -> None:
+    """Its key, its indexes, what they hold, and what every item has."""
+    table = await get_table(doors, "plain")
+    assert set(table.visible_attributes) == {"user_id", "at", "level"}
+    assert [index.name for index in table.indexes] == ["by_level"]
+    assert list(table.required_attributes) == ["level"]
+    keyless = await get_table(doors, "keyless")
+    assert [attribute.name for attribute in keyless.key.partition] == ["user_id"]
+    assert not keyless.key.sort
+    assert [index.name for index in keyless.indexes] == ["by_level"]
+
+
+async def test_without_the_whole_key_nothing_is_got_by_key(doors: Service) -> None:
+    """The key's attributes are not named; queries by what is granted of it are answered."""
+    refusal = await refused(get_items(doors, "keyless", 1))
+    assert (refusal.code, refusal.message) == (
+        Code.PERMISSION_DENIED,
+        "the key of table events is not granted",
+    )
+    page = await doors.query(of(VIKTOR), key="keyless")
+    assert {name for item in page.items for name in item.attributes} == {
+        "user_id", "level", "note",
+    }  # fmt: skip
+
+
+async def test_what_is_declared_of_an_attribute_goes_through_the_grant(
+    tmp_path: Path, dynamodb_local: str, events: str
+) -> None:
+    """That it is a time to live or a timestamp is not told to a key without it."""
+    narrow = [{"table": "events", "attributes": ["user_id", "at"]}]
+    keys = [make_key("all"), make_key("narrow", tables=narrow, roles=["reader", "admin"])]
+    declared = {
+        "table": events,
+        "time_to_live": "gone_at",
+        "hide_expired": True,
+        "timestamps": {"made_at": "iso8601"},
+    }
+    async with open_service(
+        tmp_path, dynamodb_local, {"tables": {"events": declared}}, keys
+    ) as own:
+        assert (await get_table(own, "all")).time_to_live_attribute == "gone_at"
+        shown = await get_table(own, "narrow")
+        assert shown.time_to_live_attribute == ""
+        assert not shown.timestamp_attributes
+        refusals = [
+            await refused(own.invalidate("events", key="narrow", **{name: "no time"}))
+            for name in ("made_at", "nothing")
+        ]
+        told, untold = [refusal.message.partition(" ")[2] for refusal in refusals]
+        assert told.replace("made_at", "nothing") == untold
