@@ -48,14 +48,14 @@ def of(user: str, more: str = "") -> query_pb2.QuerySpec:
 
 
 async def refused(call: Any) -> Refusal:
-    """Return how a call fails."""
+    """Return the failure of a call."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     return refusal_of(caught.value)
 
 
 async def get_table(service: Service, key: str) -> Table:
-    """Return the events table as a key's holder sees it."""
+    """Return the events table as the holder of a key sees it."""
     request = GetTableRequest(table="events")
     answer = await service.catalog.GetTable(
         request, metadata=service.metadata(key), timeout=PATIENCE
@@ -64,7 +64,7 @@ async def get_table(service: Service, key: str) -> Table:
 
 
 async def get_items(service: Service, key: str, *at: int, **fields: Any) -> BatchGetItemsResponse:
-    """Return what is found of a user's events with these numbers."""
+    """Return the response for a user's events with these numbers."""
     keys = [
         Item(attributes={"user_id": AttributeValue(s=VIKTOR), "at": AttributeValue(n=str(number))})
         for number in at

@@ -48,7 +48,7 @@ class RunningService:
     reader: Key
 
     async def stream(self) -> Any:
-        """Return a stream that has given one message and waits for DynamoDB."""
+        """Return a stream that has sent one message and waits for DynamoDB."""
         self.stub.script = self._close_gate
         stream = self.service.stream(OF_ULRIKE, page_size=10, cache=BYPASS)
         message: Any = await stream.read()
@@ -59,15 +59,15 @@ class RunningService:
         self.stub.gate.clear()
 
     async def reads(self, count: int) -> None:
-        """Wait until so many reads have come to DynamoDB."""
+        """Wait until DynamoDB has received so many reads."""
         await eventually(lambda: self.stub.reads >= count)
 
     async def force(self, *keys: Key) -> None:
-        """Put keys in force, beside one that nobody has."""
+        """Load these keys, and one that no caller has."""
         await self._reloaded(lambda: self.service.write_keys(*keys, make_key("nobody")))
 
     async def declare(self, **declaration: Any) -> None:
-        """Put another declaration of the table in force."""
+        """Load a catalog with another configuration of the table."""
         catalog = catalog_of(self.table, **declaration)
         await self._reloaded(lambda: write_catalog(self.service.catalog_file, catalog))
 
@@ -80,7 +80,7 @@ class RunningService:
 
 
 async def remaining(stream: Any) -> tuple[list[Any], Refusal | None]:
-    """Return the messages that still come, and how the stream fails, if it does."""
+    """Return the messages that still come, and the failure of the stream, if any."""
     messages: list[Any] = []
     try:
         while (message := await stream.read()) is not grpc.aio.EOF:

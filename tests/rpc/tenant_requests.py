@@ -12,7 +12,7 @@ from tests.support.running import query_spec
 
 
 def specs() -> Iterator[QuerySpec]:
-    """Yield questions whose answers lie among, beside and inside what belongs to others."""
+    """Yield queries whose results lie among, beside and inside other tenants' items."""
     for text in (
         "user_id = 'u-1'",
         "user_id = 'u-other'",

@@ -1,4 +1,4 @@
-"""Who may call what, how often and how many at once."""
+"""Tests of authentication, roles, grants of tables, and reloaded keys."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SPEC = query_spec("events", "user_id = :u", parameters={"u": VIKTOR})
 
 
 async def refused(service: Service, metadata: Sequence[tuple[str, str]]) -> Refusal:
-    """Return how a call with this metadata fails."""
+    """Return the failure of a call with this metadata."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await service.queries.Query(
             QueryRequest(query=_SPEC), metadata=tuple(metadata), timeout=PATIENCE
@@ -42,7 +42,7 @@ async def refused(service: Service, metadata: Sequence[tuple[str, str]]) -> Refu
 
 
 async def query_refused(service: Service, key: str, spec: Any) -> Refusal:
-    """Return how a query fails."""
+    """Return the failure of a query."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await service.query(spec, key=key)
     return refusal_of(caught.value)
@@ -56,8 +56,10 @@ async def query_refused(service: Service, key: str, spec: Any) -> Refusal:
     [("x-api-key", "{}"), ("authorization", "Bearer {}"), ("authorization", "bearer {}")],
     ids=["x-api-key", "bearer", "bearer in small letters"],
 )
-async def test_a_key_is_good_in_either_header(service: Service, header: tuple[str, str]) -> None:
-    """Callers take the one that their tools know."""
+async def test_a_key_is_accepted_in_either_header(
+    service: Service, header: tuple[str, str]
+) -> None:
+    """Callers may use the header that their tools support."""
     name, form = header
     metadata = ((name, form.format(service.keys["reports"].text)),)
     answer = await service.queries.Query(
@@ -77,10 +79,10 @@ async def test_a_key_is_good_in_either_header(service: Service, header: tuple[st
         ((("x-api-key", "one"), ("authorization", "Bearer two")), "more than one API key"),
     ],
 )
-async def test_without_a_good_key_nobody_gets_in(
+async def test_without_a_valid_key_calls_are_refused(
     service: Service, metadata: Sequence[tuple[str, str]], words: str
 ) -> None:
-    """Missing, wrong, of another scheme, ambiguous: UNAUTHENTICATED, with no hint at good ones."""
+    """A missing, wrong, ambiguous or foreign key is UNAUTHENTICATED, without further hints."""
     refusal = await refused(service, metadata)
     assert (refusal.code, refusal.reason) == (Code.UNAUTHENTICATED, "UNAUTHENTICATED")
     assert words in refusal.message
@@ -88,8 +90,8 @@ async def test_without_a_good_key_nobody_gets_in(
 
 
 @pytest.mark.parametrize("method", ["Query", "StreamQuery", "ListTables", "GetTable"])
-async def test_every_method_asks_for_a_key(service: Service, method: str) -> None:
-    """Also the bytes of a request are not looked at before."""
+async def test_every_method_needs_a_key(service: Service, method: str) -> None:
+    """A call without a key is refused before its request is decoded."""
     owner = "Catalog" if "Table" in method else "Query"
     call: Any = service.channel.unary_unary(f"/dynamodb_processor.v1.{owner}Service/{method}")
     with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -115,7 +117,7 @@ async def doors(tmp_path_factory: pytest.TempPathFactory, dynamodb_local: str, e
 
 
 async def test_an_expired_key_is_refused_like_a_wrong_one(doors: Service) -> None:
-    """Who tries keys does not learn that this one was good once."""
+    """The refusal does not reveal that the key was valid once."""
     refusal = await refused(doors, doors.metadata("expired"))
     assert refusal.code is Code.UNAUTHENTICATED
     assert refusal.message == "the API key is not valid"
@@ -125,7 +127,7 @@ async def test_an_expired_key_is_refused_like_a_wrong_one(doors: Service) -> Non
 
 
 async def test_a_key_without_the_reader_role_reads_nothing(doors: Service) -> None:
-    """Neither items nor the catalog."""
+    """Such a key may read neither items nor the catalog."""
     refusal = await query_refused(doors, "operator", _SPEC)
     assert (refusal.code, refusal.reason) == (Code.PERMISSION_DENIED, "PERMISSION_DENIED")
     assert refusal.message == "this method needs the role reader"
@@ -151,15 +153,15 @@ async def test_a_key_without_the_reader_role_reads_nothing(doors: Service) -> No
 async def test_a_table_that_is_not_granted_is_refused_before_anything_else(
     doors: Service, spec: Any
 ) -> None:
-    """Whether it exists, and whether the query is sound, stays unsaid."""
+    """The refusal reveals neither whether the table exists nor whether the query is valid."""
     refusal = await query_refused(doors, "flyer", spec)
     assert refusal.code is Code.PERMISSION_DENIED
     assert refusal.message == f"table {spec.table[:255]} is not granted to flyer"
     assert refusal.details.keys() == {"ErrorInfo"}
 
 
-async def test_get_table_keeps_the_same_silence(doors: Service) -> None:
-    """The catalog says no more than the queries."""
+async def test_get_table_reveals_no_more_than_queries(doors: Service) -> None:
+    """GetTable of a table that is not granted fails as a query does."""
     for name, code in {"events": Code.PERMISSION_DENIED, "gone": Code.NOT_FOUND}.items():
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await doors.catalog.GetTable(
@@ -169,7 +171,7 @@ async def test_get_table_keeps_the_same_silence(doors: Service) -> None:
 
 
 async def test_a_granted_table_that_does_not_exist_is_not_found(doors: Service) -> None:
-    """In the catalog but not in DynamoDB, and in neither, look alike."""
+    """A table missing in DynamoDB and one missing in the catalog give the same error."""
     for name in ("gone", "flown"):
         refusal = await query_refused(doors, "flyer", query_spec(name, "a = 1"))
         assert (refusal.code, refusal.reason) == (Code.NOT_FOUND, "TABLE_NOT_FOUND")
@@ -179,10 +181,10 @@ async def test_a_granted_table_that_does_not_exist_is_not_found(doors: Service) 
 # Reloading
 
 
-async def test_the_keys_file_is_followed(
+async def test_the_keys_file_is_reloaded(
     tmp_path: Path, dynamodb_local: str, events: str, logged: Logged
 ) -> None:
-    """New keys work and removed ones do not, without a restart; a bad file changes nothing."""
+    """New keys work and removed ones do not, without a restart; an invalid file changes nothing."""
     old, new = make_key("old"), make_key("new")
     async with open_service(tmp_path, dynamodb_local, events_catalog(events), [old]) as service:
 
@@ -199,9 +201,9 @@ async def test_the_keys_file_is_followed(
         await eventually(lambda: works(new))
         assert not await works(old)
 
-        service.keys_file.write_text("keys: [{id: broken, digest: plain-key-by-mistake}]")
+        service.keys_file.write_text("keys: [{id: broken, digest: plain-key-by-error}]")
         await eventually(lambda: logged.of("document_refused"))
         assert await works(new)
-        assert "plain-key-by-mistake" not in logged.text
+        assert "plain-key-by-error" not in logged.text
         (record,) = logged.of("document_refused")
-        assert all("keys.yaml:1" in mistake for mistake in record["mistakes"])
+        assert all("keys.yaml:1" in error for error in record["mistakes"])

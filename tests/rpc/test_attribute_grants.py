@@ -30,17 +30,19 @@ _BYPASS = query_pb2.CachePolicy(mode=query_pb2.CACHE_MODE_BYPASS)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def doors(tmp_path_factory: pytest.TempPathFactory, dynamodb_local: str, events: str) -> Any:
+async def service(
+    tmp_path_factory: pytest.TempPathFactory, dynamodb_local: str, events: str
+) -> Any:
     """A server with a key for each kind of grant."""
     directory = tmp_path_factory.mktemp("grants")
     async with open_service(directory, dynamodb_local, events_catalog(events), KEYS) as running:
         yield running
 
 
-async def test_items_hold_what_is_granted(doors: Service) -> None:
-    """In pages and in gets, whatever the table holds."""
-    page = await doors.query(of(VIKTOR), key="plain")
-    (first, *_), found = page.items, await get_items(doors, "plain", 1)
+async def test_items_have_only_granted_attributes(service: Service) -> None:
+    """Pages and gets have only granted attributes, even if the table has others."""
+    page = await service.query(of(VIKTOR), key="plain")
+    (first, *_), found = page.items, await get_items(service, "plain", 1)
     granted = {"user_id", "at", "level"}
     assert set(first.attributes) == set(found.results[0].item.attributes) == granted
 
@@ -55,70 +57,68 @@ async def test_items_hold_what_is_granted(doors: Service) -> None:
         ({"index": "by_none"}, "query.index", "events has no index 'by_none'"),
     ],
 )
-async def test_what_is_not_granted_does_not_exist(
-    doors: Service, fields: dict[str, Any], field: str, words: str
+async def test_hidden_attributes_do_not_exist_for_callers(
+    service: Service, fields: dict[str, Any], field: str, words: str
 ) -> None:
-    """In conditions, projections and indexes: refused as what never was."""
+    """In conditions, projections and indexes they are refused like attributes that do not exist."""
     spec = query_pb2.QuerySpec(**{"table": "events", "expression": "user_id = 'u'", **fields})
-    refusal = await refused(doors.query(spec, key="plain"))
+    refusal = await refused(service.query(spec, key="plain"))
     assert refusal.code is Code.INVALID_ARGUMENT
     assert words in refusal.descriptions[field]
 
 
-async def test_refusals_and_explanations_name_no_hidden_key(doors: Service) -> None:
-    """Neither as advice nor as a reason."""
-    refusal = await refused(doors.query(query_spec("events", "level > 3"), key="plain"))
+async def test_refusals_and_explanations_name_no_hidden_key(service: Service) -> None:
+    """Hidden keys are named neither as advice nor as a reason."""
+    refusal = await refused(service.query(query_spec("events", "level > 3"), key="plain"))
     assert refusal.reason == "SCAN_NOT_ALLOWED"
     request = ExplainQueryRequest(query=of(VIKTOR))
-    told = await doors.queries.ExplainQuery(
-        request, metadata=doors.metadata("plain"), timeout=PATIENCE
+    text = await service.queries.ExplainQuery(
+        request, metadata=service.metadata("plain"), timeout=PATIENCE
     )
     for hidden in ("system", "kind"):
         assert hidden not in refusal.message
-        assert hidden not in str(told)
-    assert [other.index for other in told.rejected] == ["by_level"]
+        assert hidden not in str(text)
+    assert [other.index for other in text.rejected] == ["by_level"]
 
 
-async def test_a_table_is_described_as_far_as_it_is_granted(doors: Service) -> None:
-    """Its key, its indexes, what they hold, and what every item has."""
-    table = await get_table(doors, "plain")
+async def test_a_table_is_described_as_far_as_it_is_granted(service: Service) -> None:
+    """Keys, indexes, projections and required attributes are described as far as granted."""
+    table = await get_table(service, "plain")
     assert set(table.visible_attributes) == {"user_id", "at", "level"}
     assert [index.name for index in table.indexes] == ["by_level"]
     assert list(table.required_attributes) == ["level"]
-    keyless = await get_table(doors, "keyless")
+    keyless = await get_table(service, "keyless")
     assert [attribute.name for attribute in keyless.key.partition] == ["user_id"]
     assert not keyless.key.sort
     assert [index.name for index in keyless.indexes] == ["by_level"]
 
 
-async def test_without_the_whole_key_nothing_is_got_by_key(doors: Service) -> None:
-    """The key's attributes are not named; queries by what is granted of it are answered."""
-    refusal = await refused(get_items(doors, "keyless", 1))
+async def test_without_the_whole_key_nothing_is_got_by_key(service: Service) -> None:
+    """The refusal does not name the key's attributes; queries by granted attributes work."""
+    refusal = await refused(get_items(service, "keyless", 1))
     assert (refusal.code, refusal.message) == (
         Code.PERMISSION_DENIED,
         "the key of table events is not granted",
     )
-    page = await doors.query(of(VIKTOR), key="keyless")
+    page = await service.query(of(VIKTOR), key="keyless")
     assert {name for item in page.items for name in item.attributes} == {
         "user_id", "level", "note",
     }  # fmt: skip
 
 
-async def test_what_is_declared_of_an_attribute_goes_through_the_grant(
+async def test_properties_of_hidden_attributes_are_hidden(
     tmp_path: Path, dynamodb_local: str, events: str
 ) -> None:
-    """That it is a time to live or a timestamp is not told to a key without it."""
+    """A key without the attribute does not learn that it is a time to live or a timestamp."""
     narrow = [{"table": "events", "attributes": ["user_id", "at"]}]
     keys = [make_key("all"), make_key("narrow", tables=narrow, roles=["reader", "admin"])]
-    declared = {
+    entry = {
         "table": events,
         "time_to_live": "gone_at",
         "hide_expired": True,
         "timestamps": {"made_at": "iso8601"},
     }
-    async with open_service(
-        tmp_path, dynamodb_local, {"tables": {"events": declared}}, keys
-    ) as own:
+    async with open_service(tmp_path, dynamodb_local, {"tables": {"events": entry}}, keys) as own:
         assert (await get_table(own, "all")).time_to_live_attribute == "gone_at"
         shown = await get_table(own, "narrow")
         assert shown.time_to_live_attribute == ""
@@ -127,5 +127,5 @@ async def test_what_is_declared_of_an_attribute_goes_through_the_grant(
             await refused(own.invalidate("events", key="narrow", **{name: "no time"}))
             for name in ("made_at", "nothing")
         ]
-        told, untold = [refusal.message.partition(" ")[2] for refusal in refusals]
-        assert told.replace("made_at", "nothing") == untold
+        text, other = [refusal.message.partition(" ")[2] for refusal in refusals]
+        assert text.replace("made_at", "nothing") == other

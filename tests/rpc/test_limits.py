@@ -32,7 +32,7 @@ _SPEC = query_spec("events", "user_id = :u", parameters={"u": VIKTOR})
 
 
 async def query_refused(service: Service, key: str, spec: Any) -> Refusal:
-    """Return how a query fails."""
+    """Return the failure of a query."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await service.query(spec, key=key)
     return refusal_of(caught.value)
@@ -60,7 +60,7 @@ async def limited(
 
 
 async def test_calls_over_the_rate_are_refused_with_advice(limited: Service) -> None:
-    """The limit is the principal's, whichever of its keys it shows; others do not feel it."""
+    """The limit is the principal's, for all of its keys; other principals are not affected."""
     for key in ("slow-1", "slow-2", "slow-1"):
         await limited.query(_SPEC, key=key)
     refusal = await query_refused(limited, "slow-2", _SPEC)
@@ -94,10 +94,10 @@ _ABOUT_A_TABLE: Final[Mapping[str, Callable[[Service, str], Awaitable[object]]]]
 }
 
 
-async def test_calls_about_a_table_may_have_a_limit_of_their_own(
+async def test_calls_for_a_table_may_have_their_own_limit(
     tmp_path: Path, dynamodb_local: str, events: str
 ) -> None:
-    """Of whichever method, each counts once; a table that is not there is never counted."""
+    """A call of each method counts once; calls for a missing table are never counted."""
     window, most = 1_000_000, len(_ABOUT_A_TABLE)
     rates = {"calls_per_second": 1_000, "window": window, "table_calls_per_second": most / window}
     keys = [make_key("tester", roles=["admin", "reader"])]
@@ -114,8 +114,8 @@ async def test_calls_about_a_table_may_have_a_limit_of_their_own(
             assert (refusal.code, refusal.reason) == (Code.RESOURCE_EXHAUSTED, "RATE_LIMITED")
             (violation,) = refusal.details["QuotaFailure"].violations
             assert violation.subject == "tester/events"
-            told = f"over the limit of {most} calls in {window} s on events"
-            assert violation.description == told
+            description = f"over the limit of {most} calls in {window} s on events"
+            assert violation.description == description
             wait = refusal.details["RetryInfo"].retry_delay.ToMilliseconds()
             assert 0 < wait <= 2_000 * window
             assert refusal.trailing["grpc-retry-pushback-ms"] == str(wait)
@@ -126,7 +126,7 @@ async def test_calls_about_a_table_may_have_a_limit_of_their_own(
             await call(service, "uncached")
 
 
-async def test_read_units_are_charged_told_and_limited(
+async def test_read_units_are_charged_reported_and_limited(
     tmp_path: Path, dynamodb_local: str, events: str
 ) -> None:
     """A read in debt is refused, a stream between two messages; a cached page costs nothing."""
@@ -173,10 +173,8 @@ async def test_read_units_are_charged_told_and_limited(
         assert refusal_of(caught.value).reason == "RATE_LIMITED"
 
 
-async def test_reads_wait_their_turn_where_there_is_a_queue(
-    tmp_path: Path, dynamodb_local: str, events: str
-) -> None:
-    """A short queue takes the peaks."""
+async def test_reads_wait_in_a_queue(tmp_path: Path, dynamodb_local: str, events: str) -> None:
+    """A short queue absorbs bursts."""
     async with open_service(
         tmp_path, dynamodb_local, events_catalog(events), max_concurrent_reads=1, admission_queue=4
     ) as service:
@@ -186,7 +184,7 @@ async def test_reads_wait_their_turn_where_there_is_a_queue(
 
 
 async def test_a_message_over_a_mebibyte_is_refused(service: Service) -> None:
-    """By gRPC itself, before it is read."""
+    """GRPC itself refuses it before it is received."""
     spec = query_spec("events", "user_id = :u", parameters={"u": "x" * (1024 * 1024)})
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await service.query(spec)

@@ -1,4 +1,4 @@
-"""What becomes of calls that are running when keys, grants or the catalog change."""
+"""Tests of running calls while keys, grants or the catalog change."""
 
 from __future__ import annotations
 
@@ -116,10 +116,10 @@ def _somebody_elses(key: Key) -> Key:
     ],
     ids=["removed", "expired", "another principal's", "without the table", "without the role"],
 )
-async def test_a_stream_ends_with_the_right_to_it(
+async def test_a_stream_ends_with_its_grant(
     running: RunningService, change: Callable[[Key], Key | None], code: grpc.StatusCode
 ) -> None:
-    """The page that was being read for it does not go out."""
+    """The page that was being read for the stream is not sent."""
     stream = await running.stream()
     changed = change(running.reader)
     await running.force(*([changed] if changed else []))
@@ -133,7 +133,7 @@ async def test_a_stream_ends_with_the_right_to_it(
 async def test_a_stream_whose_grant_shrinks_goes_on_within_it(
     running: RunningService, pattern: str
 ) -> None:
-    """It is UNAVAILABLE; what is resumed from the last token shows what is granted now."""
+    """The stream ends UNAVAILABLE; resuming from its last token gives the still granted part."""
     stream = await running.stream()
     await running.force(
         with_grants(running.reader, {"table": pattern, "attributes": ["owner", "at"]})
@@ -146,7 +146,7 @@ async def test_a_stream_whose_grant_shrinks_goes_on_within_it(
 
 
 async def test_a_stream_whose_grant_gets_a_rule_has_to_start_again(running: RunningService) -> None:
-    """Its tokens are bound to the rule, so resuming would not do."""
+    """The stream cannot be resumed, because tokens are bound to the rule."""
     stream = await running.stream()
     await running.force(with_grants(running.reader, {"table": "events", "rule": _RULE}))
     messages, refusal = await remaining(stream)
@@ -156,10 +156,10 @@ async def test_a_stream_whose_grant_gets_a_rule_has_to_start_again(running: Runn
     assert "start again without a token" in refusal.message
 
 
-async def test_a_stream_ends_when_the_catalog_withdraws_an_attribute(
+async def test_a_stream_ends_when_the_catalog_hides_an_attribute(
     running: RunningService,
 ) -> None:
-    """What is hidden from everybody does not go out any more."""
+    """An attribute that is hidden from all callers is no longer sent."""
     stream = await running.stream()
     await running.declare(attributes=["owner", "at"])
     messages, refusal = await remaining(stream)
@@ -169,7 +169,7 @@ async def test_a_stream_ends_when_the_catalog_withdraws_an_attribute(
 
 
 async def test_changes_that_leave_the_access_as_it_was_end_nothing(running: RunningService) -> None:
-    """Other keys, other tables and other patterns do not matter to a stream."""
+    """Changes of other keys, tables and patterns do not affect a stream."""
     stream = await running.stream()
     await running.force(make_key("new"), with_grants(running.reader, "events", "more-*"))
     both = catalog_of(running.table, required=["kind"])
@@ -183,7 +183,7 @@ async def test_changes_that_leave_the_access_as_it_was_end_nothing(running: Runn
 
 
 async def test_the_python_client_goes_on_by_itself(running: RunningService) -> None:
-    """Its stream has every item once, and from the change on those attributes that are left."""
+    """Its stream has every item once, after the change with the remaining attributes."""
     running.stub.script = running._close_gate
     address = running.service.app.address
     async with QueryClient(address, api_key=running.reader.text) as client:
@@ -223,7 +223,7 @@ _UNARY: Final[Mapping[str, Callable[[Service], Awaitable[object]]]] = {
 async def test_a_unary_call_answers_under_the_grant_of_its_end(
     running: RunningService, method: str, change: Callable[[Key], Key | None], code: grpc.StatusCode
 ) -> None:
-    """What was read under another one is dropped; where the call may be repeated it says so."""
+    """A page from another grant is dropped; the error says if the call may be repeated."""
     running.stub.gate.clear()
     call = asyncio.ensure_future(_UNARY[method](running.service))
     await running.reads(1)
@@ -253,7 +253,7 @@ _WITHOUT_READS: Final[Mapping[str, Callable[[Service, str], Awaitable[object]]]]
     ids=["without the table", "fewer attributes", "a rule"],
 )
 @pytest.mark.parametrize("method", _WITHOUT_READS)
-async def test_a_call_that_waits_for_descriptions_answers_under_the_grant_of_its_end(
+async def test_a_call_that_waits_for_descriptions_uses_the_last_grant(
     tmp_path: Path,
     dynamodb_local: str,
     table: str,
@@ -261,7 +261,7 @@ async def test_a_call_that_waits_for_descriptions_answers_under_the_grant_of_its
     method: str,
     granted: list[Any],
 ) -> None:
-    """The first use of a discovered table, or the list of all, may take as long as a read."""
+    """Describing a discovered table, or listing all, may take as long as a read."""
     asked, gate = asyncio.Event(), asyncio.Event()
 
     async def hold(request: dict[str, Any], ask: Ask) -> Reply:
@@ -289,7 +289,7 @@ async def test_a_call_that_waits_for_descriptions_answers_under_the_grant_of_its
 
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_a_key_that_expires_during_a_call_ends_it(streaming: bool) -> None:
-    """At the moment that the file names, whoever looks at the file."""
+    """The call ends at the time in the file, even if the file is not read again."""
     key = make_key("brief", expires="2030-01-01T00:00:00Z")
     ring = KeyRing.of(KeysFile.model_validate({"keys": [dict(key.entry)]}))
     end = datetime(2030, 1, 1, tzinfo=UTC).timestamp()

@@ -1,7 +1,8 @@
 """Two worlds that one tenant must not be able to tell apart: with and without other tenants.
 
-The probes are everything that the tenant can ask; what it sees is kept as text, without what no
-two calls have in common: moments, and the sealed content of tokens (not their length).
+The probes are all requests that the tenant can make. Their responses are kept as text, without the
+parts that differ between any two calls: times, and the encrypted content of tokens (not their
+length).
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ _SHARED: Final = ("u-1", "u-2", "u-3")
 _TOKENS: Final = ("next_page_token", "resume_token")
 _MOMENTS: Final = ("read_time", "stats.backend_time", "cumulative.backend_time", "cache.age",
                    "cache.expires_in")  # fmt: skip
-_LONGEST_WALK: Final = 40
+_MAX_PAGES: Final = 40
 
 
 def world_schema(table: str) -> Schema:
-    """Return a table whose own key says nothing of tenants, and indexes that do or do not."""
+    """Return a table whose own key has no tenant, with indexes with and without the tenant."""
     return Schema(
         table=table,
         partition="user_id",
@@ -56,9 +57,9 @@ def world_schema(table: str) -> Schema:
 
 
 def world_catalog(table: str) -> dict[str, Any]:
-    """Return a catalog that allows everything but what rules forbid."""
-    declared = {"table": table, "allow_scan": True, "required": ["at", "kind", "tenant_id"]}
-    return {"tables": {"events": declared}}
+    """Return a catalog that allows everything that rules do not forbid."""
+    entry = {"table": table, "allow_scan": True, "required": ["at", "kind", "tenant_id"]}
+    return {"tables": {"events": entry}}
 
 
 def _event(tenant: str, user: str, event_id: str, at: int, note: str) -> WireItem:
@@ -81,7 +82,7 @@ def own_items() -> Iterator[WireItem]:
 def others_items() -> Iterator[WireItem]:
     """Yield items before, between and behind the tenant's own, with keys of other lengths.
 
-    Many, long and large, so that whatever is told of what is read tells of them.
+    They are many, long and large, so that any figure about the read items would reveal them.
     """
     for user, number in product((*_SHARED, "u-other"), range(-2, 70, 3)):
         event_id = f"e-{number:02d}" + "-long" * (2 * number % 60) + "!"
@@ -96,7 +97,7 @@ def hidden_item(number: int) -> WireItem:
 
 @dataclass
 class Witness:
-    """Asks everything as one caller, and keeps what it sees."""
+    """Sends all requests as one caller, and keeps the responses."""
 
     service: Service
     key: str
@@ -108,20 +109,20 @@ class Witness:
         for spec in specs():
             await self._see("explain", self._explain, spec)
             for size, cache in ((2, _BYPASS), (7, _BYPASS), (7, _CACHED), (100, _BYPASS)):
-                await self._see(f"pages of {size}", self._walk, spec, size, cache)
+                await self._see(f"pages of {size}", self._read_pages, spec, size, cache)
             await self._see("stream", self._stream, spec, 5)
-            await self._see("backwards", self._walk, backwards(spec), 6, _BYPASS)
+            await self._see("backwards", self._read_pages, backwards(spec), 6, _BYPASS)
             for up_to in (0, 1, 6, 7, 8):
                 await self._see(f"count {up_to}", self._count, spec, up_to)
-            await self._see("max", self._walk, at_most(spec, 7), 5, _BYPASS)
-            await self._see("total", self._walk, spec, 7, _CACHED, None, _EXACT)
+            await self._see("max", self._read_pages, at_most(spec, 7), 5, _BYPASS)
+            await self._see("total", self._read_pages, spec, 7, _CACHED, None, _EXACT)
             await self._see("total", self._stream, spec, 5, None, _EXACT)
             for up_to in (1, 7, 8):
-                await self._see("total", self._walk, spec, 4, _BYPASS, None, bounded(up_to))
+                await self._see("total", self._read_pages, spec, 4, _BYPASS, None, bounded(up_to))
             await self._see("total", self._stream, at_most(spec, 7), 3, None, bounded(9))
             for budget in _BUDGETS[1:]:
-                await self._see("budget", self._walk, spec, 3, _BYPASS, budget)
-                await self._see("budget", self._walk, spec, 3, _BYPASS, budget, _EXACT)
+                await self._see("budget", self._read_pages, spec, 3, _BYPASS, budget)
+                await self._see("budget", self._read_pages, spec, 3, _BYPASS, budget, _EXACT)
                 await self._see("budget", self._stream, spec, 3, budget)
                 await self._see("budget", self._count, spec, 0, budget)
         for keys, budget in product(key_lists(), _BUDGETS):
@@ -129,7 +130,7 @@ class Witness:
         await self._see("table", self._table)
 
     async def ask_while_others_write(self, write: Callable[[], Awaitable[None]]) -> None:
-        """Ask twice or more what may be cached; something may be written before each question."""
+        """Send cacheable requests twice or more; there may be a write before each."""
         for spec in (
             query_spec("events", "user_id = 'u-1'"),
             query_spec("events", "kind = 'login' AND at < 30"),
@@ -140,17 +141,17 @@ class Witness:
                 for mode, name in query_pb2.CacheMode.items():
                     policy = query_pb2.CachePolicy(mode=name)
                     await write()
-                    await self._see(f"{mode} {number}", self._walk, spec, 7, policy)
+                    await self._see(f"{mode} {number}", self._read_pages, spec, 7, policy)
                 probes: list[tuple[Callable[..., Awaitable[None]], Any]] = [
-                    (self._walk, (spec, 7, _RECENT)),
-                    (self._walk, (spec, 4, _CACHED, None, _EXACT)),
+                    (self._read_pages, (spec, 7, _RECENT)),
+                    (self._read_pages, (spec, 4, _CACHED, None, _EXACT)),
                     (self._stream, (spec, 5, None, None, _CACHED)),
                     (self._stream, (spec, 5, None, _EXACT, _CACHED)),
                     (self._count, (spec, 0, None, _CACHED)),
                     (self._count, (spec, 3, None, _CACHED)),
                 ]
                 for budget in _BUDGETS[1:]:
-                    probes.append((self._walk, (spec, 3, _CACHED, budget)))
+                    probes.append((self._read_pages, (spec, 3, _CACHED, budget)))
                     probes.append((self._stream, (spec, 3, budget, None, _CACHED)))
                     probes.append((self._count, (spec, 0, budget, _CACHED)))
                 for probe, args in probes:
@@ -170,7 +171,7 @@ class Witness:
         self.seen.append(("", seen if isinstance(seen, str) else _blanked(seen)))
         self.items += 0 if isinstance(seen, str) else len(getattr(seen, "items", ()))
 
-    async def _walk(
+    async def _read_pages(
         self,
         spec: QuerySpec,
         size: int,
@@ -179,7 +180,7 @@ class Witness:
         total: query_pb2.TotalOptions | None = None,
     ) -> None:
         token = ""
-        for _ in range(_LONGEST_WALK):
+        for _ in range(_MAX_PAGES):
             page = await self.service.query(
                 spec,
                 key=self.key,
@@ -216,7 +217,7 @@ class Witness:
     ) -> None:
         total = bounded(up_to) if up_to else query_pb2.TotalOptions()
         token = ""
-        for _ in range(_LONGEST_WALK):
+        for _ in range(_MAX_PAGES):
             answer = await self.service.count(
                 spec,
                 key=self.key,
@@ -271,7 +272,7 @@ def _name(args: Sequence[Any]) -> str:
 
 
 def _blanked(message: Message) -> str:
-    """Return what a message says, with its size, less what differs between any two calls."""
+    """Return the text and size of a message, without parts that differ between any two calls."""
     copy = type(message)()
     copy.CopyFrom(message)
     for name in _TOKENS:
