@@ -1,4 +1,4 @@
-"""A running service, and eyes on what it logs."""
+"""Fixtures of a running service and of the lines that it logs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def service(
 
 @pytest.fixture(scope="module", autouse=True)
 def log_output() -> Iterator[Logged]:
-    """Where everything that a file's tests and servers log ends up."""
+    """A file's collector of all lines that its tests and servers log."""
     output = Logged()
     before = structlog.get_config()
     with pytest.MonkeyPatch.context() as patch:
@@ -60,9 +60,9 @@ def log_output() -> Iterator[Logged]:
 
 @pytest.fixture(autouse=True)
 def logged(log_output: Logged) -> Iterator[Logged]:
-    """What is logged during the test; it fails if a secret is among it.
+    """The lines logged during the test; the test fails if they contain a secret.
 
-    Secrets are the sample's values and whatever a test adds.
+    Secrets are the sample's values and any that a test adds.
     """
     log_output.clear()
     log_output.secrets = {ULRIKE, VIKTOR, NOTE, "ddbp_"}

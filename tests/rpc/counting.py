@@ -1,4 +1,4 @@
-"""Counts that nobody has asked for yet, and what their answers say."""
+"""Counts that are not cached yet, and the parts of their responses."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ lows = itertools.count(-1_000_000)
 
 
 def fresh(user: str = ULRIKE, more: str = "", /, table: str = "events", **fields: Any) -> QuerySpec:
-    """Return a query that nobody has asked yet: all of a user's events, said in another way."""
+    """Return a query that is not cached yet: all of a user's events, in another spelling."""
     parameters = {"u": user, "low": next(lows)}
     return query_spec(table, f"user_id = :u AND at > :low {more}", parameters=parameters, **fields)
 
 
 def up_to(number: int) -> TotalOptions:
-    """Return what asks for a bounded count."""
+    """Return the options of a bounded count."""
     return TotalOptions(mode=TOTAL_MODE_BOUNDED, up_to=number)
 
 
 def said(answer: CountItemsResponse) -> tuple[int, str, str]:
-    """Return the number, what it says of the truth, and why counting ended."""
+    """Return the number, its relation to the true number, and the reason why counting ended."""
     relation = TotalRelation.Name(answer.total.relation).removeprefix("TOTAL_RELATION_")
     return answer.total.value, relation, PageEnd.Name(answer.end).removeprefix("PAGE_END_")
 
 
 def status(answer: CountItemsResponse | QueryResponse) -> str:
-    """Return how the cache took part."""
+    """Return the cache status of a response."""
     return CacheStatus.Name(answer.cache.status).removeprefix("CACHE_STATUS_")
 
 
 async def every_call(
     service: Service, spec: QuerySpec, **fields: Any
 ) -> Sequence[CountItemsResponse]:
-    """Return the answers of a whole chain of tokens."""
+    """Return the responses of a whole chain of tokens."""
     answers, token = [], ""
     while True:
         answers.append(await service.count(spec, page_token=token, **fields))

@@ -1,4 +1,4 @@
-"""The tables that the tests of this folder read, and the catalog they are served by."""
+"""The tables that the tests of this folder read, and the catalog that serves them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server whose handlers and hooks note what happens to them."""
+"""A server whose handlers and hooks record their events."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def nothing(context: Context) -> None:
 
 @dataclass
 class Handlers:
-    """A service that notes what happens, and does in the middle of a call what a test says.
+    """A service that records its events, and runs a test's action in the middle of a call.
 
     A stream has `messages` of `chunk` bytes before that, and one after it.
     """
@@ -75,7 +75,7 @@ class Handlers:
 
 @dataclass
 class Recorder(CallHook):
-    """A hook that notes its calls and may refuse them."""
+    """A hook that records its calls and may refuse them."""
 
     name: str
     log: list[str]
@@ -83,17 +83,17 @@ class Recorder(CallHook):
     methods: Sequence[str] = (QUERY, STREAM)
 
     def applies_to(self, method: str) -> bool:
-        """Only the methods it is for."""
+        """Return True for the hook's own methods."""
         return method in self.methods
 
     async def on_start(self, call: Call) -> None:
-        """Note the start."""
+        """Record the start."""
         self.log.append(f"{self.name} starts")
         if self.refusal is not None:
             raise self.refusal
 
     def on_end(self, call: Call) -> None:
-        """Note the end."""
+        """Record the end."""
         self.log.append(f"{self.name} ends {call.code.name}")
 
 
@@ -129,7 +129,7 @@ async def hooked(
     decoded: list[object] | None = None,
     options: Sequence[tuple[str, int]] = (),
 ) -> AsyncIterator[Hooked]:
-    """Run the handlers inside hooks for the time of the `async with`.
+    """Run the handlers inside hooks during the `async with`.
 
     Every request that is decoded is appended to `decoded`.
     """
@@ -163,6 +163,6 @@ async def recorded(refusal: Exception | None = None) -> AsyncIterator[Hooked]:
 
 
 def around(code: str, *, handler: bool = True) -> list[str]:
-    """Return what is noted of a call that ends with a status."""
+    """Return the record of a call that ends with a status."""
     inside = ["handler", "handler ends"] if handler else []
     return ["outer starts", "inner starts", *inside, f"inner ends {code}", f"outer ends {code}"]

@@ -1,4 +1,4 @@
-"""What the server logs while a test runs."""
+"""Collects the lines that the server logs while a test runs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from dynamodb_processor_server.telemetry.logs import flush_logs
 
 @dataclass(slots=True)
 class Logged:
-    """A stand-in for standard error that keeps what is written, and what must never be."""
+    """A stand-in for standard error that keeps the written text, and the secrets to look for."""
 
     buffer: io.BytesIO = field(default_factory=io.BytesIO)
     secrets: set[str] = field(default_factory=set)
 
     @property
     def text(self) -> str:
-        """Everything logged so far."""
+        """All text logged so far."""
         flush_logs()
         return self.buffer.getvalue().decode()
 
@@ -33,16 +33,16 @@ class Logged:
         return [record for record in self.records if record["event"] == event]
 
     def call(self, request_id: str) -> dict[str, Any]:
-        """Return the access log's one line about a request."""
+        """Return the one line of the access log about a request."""
         (record,) = [r for r in self.of("call") if r.get("request_id") == request_id]
         return record
 
     def clear(self) -> None:
-        """Forget what was logged."""
+        """Drop the logged text."""
         flush_logs()
         self.buffer.seek(0)
         self.buffer.truncate()
 
     def isatty(self) -> bool:
-        """No terminal, no colours."""
+        """Return that it is no terminal, so that lines have no colours."""
         return False

@@ -1,4 +1,4 @@
-"""The bytes of every answer of every method, in every cache status, as strict parsers read them."""
+"""Tests the bytes of all methods' responses, in every cache status, with a strict parser."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _DETAILS: Final[dict[str, Any]] = {
 
 
 class Reader:
-    """Calls the methods of two replicas and looks at the bytes of what comes back.
+    """Calls the methods of two replicas and checks the bytes of their responses.
 
     `statuses` are the cache statuses seen so far, with the name of the method.
     """
@@ -66,7 +66,7 @@ class Reader:
         self.methods: set[str] = set()
 
     async def __call__(self, method: Any, request: Message, *, replica: int = 0) -> list[Any]:
-        """Return the answers to a call, none if it is refused, after a look at their bytes."""
+        """Return the responses to a call, none if it is refused, after checking their bytes."""
         service = self._replicas[replica]
         path = f"/{method.containing_service.full_name}/{method.name}"
         data = request.SerializeToString()
@@ -135,7 +135,7 @@ async def reader(
 
 
 def fresh(user: str = ULRIKE, table: str = "events") -> QuerySpec:
-    """Return a query that nobody has asked yet."""
+    """Return a query that is not cached yet: all of a user's events, in another spelling."""
     parameters = {"u": user, "low": next(_lows)}
     return query_spec(table, "user_id = :u AND at > :low", parameters=parameters)
 
@@ -146,7 +146,7 @@ _TOTAL: Final = TotalOptions(mode=TOTAL_MODE_BOUNDED, up_to=20)
 
 @pytest.mark.parametrize("name", ["Query", "StreamQuery", "CountItems"])
 async def test_no_field_occurs_twice_in_any_cache_status(reader: Reader, name: str) -> None:
-    """Pages, streams and counts that were read, cached, shared, joined, stale and bypassed."""
+    """Pages, streams and counts are read, cached, shared, joined, stale and bypassed."""
     method = METHODS[name]
     make = GetMessageClass(method.input_type)
     extras: list[dict[str, Any]] = [{}, {"budget": Budget(max_scanned_items=5)}, {"total": _TOTAL}]
@@ -168,11 +168,11 @@ async def test_no_field_occurs_twice_in_any_cache_status(reader: Reader, name: s
     assert seen == {"HIT", "SHARED_HIT", "MISS", "COALESCED", "STALE", "BYPASSED"}
 
 
-async def test_no_field_occurs_twice_in_other_answers(reader: Reader) -> None:
-    """Nor in those of the methods that no cache takes part in, nor in errors."""
+async def test_no_field_occurs_twice_in_other_responses(reader: Reader) -> None:
+    """Responses of methods without a cache, and errors, are strict as well."""
     keys = [
-        Item(attributes={"user_id": AttributeValue(s=ULRIKE), "at": AttributeValue(n=place)})
-        for place in ("1", "2", "999")
+        Item(attributes={"user_id": AttributeValue(s=ULRIKE), "at": AttributeValue(n=index)})
+        for index in ("1", "2", "999")
     ]
     whole = cache_service_pb2.WholeTable()
     for method, request in (

@@ -1,7 +1,7 @@
-"""Row rules against a tenant who asks everything: it learns nothing of other tenants' items.
+"""Tests that a tenant under a row rule learns nothing of other tenants' items from any request.
 
-The same questions go to a table that holds other tenants' items too and to one that holds only the
-tenant's own. Whatever differs between the answers, moments apart, would be something learnt.
+The same requests go to a table that has other tenants' items too and to one that has only the
+tenant's own. Any difference between the responses, apart from times, would reveal something.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ async def worlds(
 
 @pytest.mark.parametrize("key", ["keyed", "filtered", "blinkered"])
 async def test_a_tenant_cannot_tell_whether_it_is_alone(worlds: list[Service], key: str) -> None:
-    """No answer, statistic, page end, token length, count, refusal or explanation differs."""
+    """No response, statistic, page end, token length, count, refusal or explanation differs."""
     crowded, alone = [Witness(service, key) for service in worlds]
     await crowded.ask_all()
     await alone.ask_all()
@@ -92,9 +92,9 @@ async def test_a_tenant_cannot_tell_whether_it_is_alone(worlds: list[Service], k
     assert differing[:1] == []
     assert len(crowded.seen) == len(alone.seen) > 500
     assert crowded.items > 500  # the tenant does see its own
-    told = "".join(text for _, text in crowded.seen)
-    assert SECRET not in told
-    if key == "blinkered":  # nor what the rule says, or that there is such an attribute
+    seen = "".join(text for _, text in crowded.seen)
+    assert SECRET not in seen
+    if key == "blinkered":  # neither the rule nor its attribute is revealed
         unasked = [text for what, text in crowded.seen if "tenant" not in what]
         assert [text for text in unasked if "tenant" in text or TENANT in text] == []
 
@@ -103,7 +103,7 @@ async def test_a_tenant_cannot_tell_whether_it_is_alone(worlds: list[Service], k
 async def test_a_tenant_cannot_tell_whether_others_write(
     worlds: list[Service], dynamodb_local: str, tables: tuple[str, str], key: str
 ) -> None:
-    """Nothing that is told of the cache differs when hidden items are written and invalidated."""
+    """No cache information differs when hidden items are written and invalidated."""
     crowded, alone = [Witness(service, key) for service in worlds]
     client = open_client(dynamodb_local)
     numbers = itertools.count()
@@ -129,16 +129,16 @@ async def test_a_tenant_cannot_tell_whether_others_write(
 
 
 def _keys_of(item: WireItem) -> list[tuple[str, Any]]:
-    """Return the attributes that partitions are known by."""
+    """Return the attributes that identify partitions."""
     return [(name, item[name]) for name in ("user_id", "kind", "tenant_id")]
 
 
 async def test_a_tenant_cannot_tell_how_large_others_items_are(
     tmp_path: Path, dynamodb_local: str
 ) -> None:
-    """Neither the table's average nor what others have got decides in how many requests it reads.
+    """Neither the table's average size nor others' items decide in how many requests it reads.
 
-    The rule is part of the key, so what reads cost is told.
+    The rule is part of the key, so the cost of reads is returned.
     """
     others, seen = "competitor", []
     rule = {"table": "events", "rule": _RULE}

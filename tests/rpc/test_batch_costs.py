@@ -1,4 +1,4 @@
-"""`BatchGetItems` reads what it can send: following deferred keys costs one pass."""
+"""Tests the cost of `BatchGetItems`: following deferred keys to the end costs one pass."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _keys(kind: str = "large", count: int = _ITEMS) -> list[Item]:
 
 
 async def _follow(service: Service, table: str) -> tuple[int, float, int]:
-    """Return how many items came, the read units and the calls until no key was deferred."""
+    """Return the number of items, the read units and the calls until no key was deferred."""
     pending, found, units, calls = _keys(), 0, 0.0, 0
     while pending:
         answer = await service.get(table, pending)
@@ -90,7 +90,7 @@ async def _follow(service: Service, table: str) -> tuple[int, float, int]:
 async def test_deferred_keys_cost_one_pass(
     batches: Service, table: str, show_line: Callable[[str], None]
 ) -> None:
-    """A hundred items of 390 KB followed to the end take what reading each once takes."""
+    """Following a hundred items of 390 KB costs as much as reading each once."""
     found, units, calls = await _follow(batches, table)
     show_line(
         f"BatchGetItems of {_ITEMS} x 390 KB, size {table}: {units} units in {calls} calls "
@@ -103,7 +103,7 @@ async def test_deferred_keys_cost_one_pass(
 async def test_large_items_among_small_ones_are_read_in_vain_once(
     batches: Service, show_line: Callable[[str], None]
 ) -> None:
-    """One answer of DynamoDB's 16 MB tells how large they are; the next calls know it."""
+    """One 16 MB answer of DynamoDB shows their size; the next calls use it."""
     found, units, calls = await _follow(batches, "mixed")
     show_line(
         f"BatchGetItems of {_ITEMS} x 390 KB among small items: {units} units in {calls} calls"
@@ -123,7 +123,7 @@ async def test_the_client_follows_at_the_same_cost(batches: Service, key: Key) -
 
 
 async def test_small_items_take_one_request(batches: Service) -> None:
-    """Whose table's average is known, or was learnt."""
+    """The table's average size is known from its description or from earlier reads."""
     await batches.get("mixed", _keys("small"))
     answer = await batches.get("mixed", _keys("small"))
     assert answer.stats.items_returned == _ITEMS

@@ -1,4 +1,4 @@
-"""`BatchGetItems`: one result for each key, in the order of the request."""
+"""Tests of `BatchGetItems`: one result for each key, in the order of the request."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def key(user: str, at: Any) -> Item:
 
 
 def kinds(answer: BatchGetItemsResponse) -> list[str | None]:
-    """Return what became of each key."""
+    """Return the kind of each key's result."""
     return [result.WhichOneof("result") for result in answer.results]
 
 
@@ -68,7 +68,7 @@ def parcels(dynamodb_local: str) -> Iterator[str]:
 async def small(
     tmp_path_factory: pytest.TempPathFactory, dynamodb_local: str, parcels: str
 ) -> AsyncIterator[Service]:
-    """A server whose answers hold half a megabyte of items."""
+    """A server whose responses hold half a megabyte of items."""
     directory = tmp_path_factory.mktemp("small")
     catalog = {"tables": {"parcels": {"table": parcels}}}
     async with open_service(directory, dynamodb_local, catalog, max_page_bytes=500_000) as service:
@@ -81,17 +81,17 @@ def parcel(name: str) -> Item:
 
 
 async def test_results_come_in_the_order_of_the_keys(service: Service) -> None:
-    """DynamoDB answers in any order; items are whole."""
-    places = [250, 3, 117, 1, 42]
-    answer = await service.get("events", [key(ULRIKE, place) for place in places])
+    """DynamoDB answers in any order; items are complete."""
+    indexes = [250, 3, 117, 1, 42]
+    answer = await service.get("events", [key(ULRIKE, index) for index in indexes])
     assert kinds(answer) == ["item"] * 5
     assert [from_item(result.item) for result in answer.results] == [
-        event(ULRIKE, place) for place in places
+        event(ULRIKE, index) for index in indexes
     ]
 
 
-async def test_the_answer_says_what_it_took(service: Service) -> None:
-    """Items found, one request to DynamoDB, its price, and when it was read."""
+async def test_the_response_has_its_cost(service: Service) -> None:
+    """It has the found items, one request to DynamoDB, its cost, and the read time."""
     keys = [key(VIKTOR, 1), key(VIKTOR, 77), key(VIKTOR, 2), key(VIKTOR, 1)]
     answer = await service.get("events", keys)
     stats = answer.stats
@@ -103,7 +103,7 @@ async def test_the_answer_says_what_it_took(service: Service) -> None:
 
 
 async def test_a_key_may_come_twice(service: Service) -> None:
-    """DynamoDB refuses that; `1` and `1.0` are one key, which is given as it was asked for."""
+    """DynamoDB refuses that; `1` and `1.0` are one key, which is returned as it was requested."""
     texts = ["2", "1", "2.0", "1E0", "1"]
     answer = await service.get("events", [key(VIKTOR, text) for text in texts])
     assert kinds(answer) == ["item"] * 5
@@ -113,24 +113,24 @@ async def test_a_key_may_come_twice(service: Service) -> None:
     assert [r.missing_key.attributes["at"].n for r in missing.results] == ["99", "9.90E1"]
 
 
-async def test_what_is_not_there_is_said_with_its_key(service: Service) -> None:
-    """Among those that are."""
+async def test_missing_items_are_reported_with_their_keys(service: Service) -> None:
+    """Missing keys are returned among the found items."""
     keys = [key("nobody", 1), key(VIKTOR, 5), key(VIKTOR, 6)]
     answer = await service.get("events", keys)
     assert kinds(answer) == ["missing_key", "item", "missing_key"]
-    assert [answer.results[place].missing_key for place in (0, 2)] == [keys[0], keys[2]]
+    assert [answer.results[index].missing_key for index in (0, 2)] == [keys[0], keys[2]]
 
 
 async def test_a_hundred_keys_are_one_request(service: Service) -> None:
-    """DynamoDB's limit is the contract's."""
-    keys = [key(ULRIKE, place) for place in range(100, 0, -1)]
+    """DynamoDB's limit is the contract's limit."""
+    keys = [key(ULRIKE, index) for index in range(100, 0, -1)]
     answer = await service.get("events", keys)
     assert list(map(when, answer.results)) == list(range(100, 0, -1))
     assert answer.stats.backend_calls == 1
 
 
 async def test_a_projection_picks_paths(service: Service) -> None:
-    """Those that were asked for and nothing else, the key included only if it was."""
+    """The result has the requested paths only; the key is there only if it was requested."""
     projection = ["at", "address.lines[1]", '"address".city', "nothing"]
     answer = await service.get("events", [key(VIKTOR, 2)], projection=projection)
     item = answer.results[0].item
@@ -144,14 +144,14 @@ async def test_a_projection_picks_paths(service: Service) -> None:
 
 
 async def test_only_visible_attributes_come(service: Service) -> None:
-    """Where the catalog lists them, the rest is as if it were not there."""
+    """If the catalog lists attributes, the others are left out as if they did not exist."""
     answer = await service.get("narrow", [key(VIKTOR, 2)], key="narrow")
     assert answer.results[0].item.attributes.keys() == {"user_id", "at", "level"}
 
 
-async def test_a_strong_get_costs_twice(service: Service) -> None:
-    """As it does everywhere."""
-    keys = [key(ULRIKE, place) for place in range(1, 11)]
+async def test_a_consistent_get_costs_twice(service: Service) -> None:
+    """Consistent reads cost twice in every call."""
+    keys = [key(ULRIKE, index) for index in range(1, 11)]
     eventual = await service.get("events", keys)
     strong = await service.get("events", keys, consistency=CONSISTENCY_STRONG)
     assert strong.stats.read_units == 2 * eventual.stats.read_units
@@ -159,7 +159,7 @@ async def test_a_strong_get_costs_twice(service: Service) -> None:
 
 
 async def test_items_that_find_no_room_are_deferred(small: Service) -> None:
-    """Asking again for those gives them all in time; what is missing takes no room."""
+    """Repeated requests get all of them; missing items take no space."""
     names = [f"p-{number}" for number in range(10)]
     pending = [parcel("missing"), *map(parcel, names)]
     found: list[str] = []
@@ -180,7 +180,7 @@ async def test_items_that_find_no_room_are_deferred(small: Service) -> None:
 
 
 async def test_one_large_item_always_has_room(small: Service) -> None:
-    """Otherwise it could never be had; those before it and behind it may have to wait."""
+    """Otherwise it could never be read; the items around it may be deferred."""
     answer = await small.get("parcels", [parcel("missing"), parcel("large"), parcel("p-1")])
     assert kinds(answer) == ["missing_key", "item", "deferred_key"]
     assert answer.results[1].ByteSize() > 500_000
@@ -191,16 +191,14 @@ async def test_one_large_item_always_has_room(small: Service) -> None:
 @pytest.mark.parametrize(
     "budget", [Budget(max_read_units=0.01), Budget(max_duration=Duration(nanos=1))]
 )
-async def test_a_small_budget_gets_what_one_request_brings(
-    service: Service, budget: Budget
-) -> None:
-    """The last request may overshoot; progress is always made."""
-    answer = await service.get("events", [key(VIKTOR, place) for place in (1, 2, 9)], budget=budget)
+async def test_a_small_budget_gets_one_request(service: Service, budget: Budget) -> None:
+    """The last request may exceed the budget; each call makes progress."""
+    answer = await service.get("events", [key(VIKTOR, index) for index in (1, 2, 9)], budget=budget)
     assert kinds(answer) == ["item", "item", "missing_key"]
 
 
 def with_key(**attributes: AttributeValue) -> dict[str, Any]:
-    """Return the keys of a request with one good key and another one."""
+    """Return the keys of a request with one valid key and another one."""
     return {"keys": [key(VIKTOR, 1), Item(attributes=attributes)]}
 
 
@@ -258,7 +256,7 @@ _BAD: Final[dict[str, tuple[dict[str, Any], str, str]]] = {
 async def test_a_bad_batch_is_refused_with_its_field(
     service: Service, row: tuple[dict[str, Any], str, str]
 ) -> None:
-    """The violation names the field's path and says what was expected, before any read."""
+    """The violation has the field's path and the expected form, before any read."""
     fields, field, words = row
     request = BatchGetItemsRequest(**({"table": "events", "keys": [key(VIKTOR, 1)]} | fields))
     found = await refusal(service, request)
@@ -266,8 +264,8 @@ async def test_a_bad_batch_is_refused_with_its_field(
     assert any(words in violation for violation in found.message.split("; " + field))
 
 
-async def test_all_that_is_wrong_is_told_at_once(service: Service) -> None:
-    """With every key's own mistakes."""
+async def test_all_violations_of_a_batch_are_reported_at_once(service: Service) -> None:
+    """The violations of every key are included."""
     request = BatchGetItemsRequest(
         table="events",
         keys=[Item(attributes={"at": _S}), key(VIKTOR, 1), Item(attributes={"user_id": _N})],
@@ -290,7 +288,7 @@ async def test_all_that_is_wrong_is_told_at_once(service: Service) -> None:
 async def test_permission_comes_before_existence(
     service: Service, table: str, caller: str, code: Code
 ) -> None:
-    """And before whatever else may be wrong."""
+    """Permission is also checked before any other violation."""
     keys = [key(VIKTOR, 1)] * (101 if code is Code.PERMISSION_DENIED else 1)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await service.get(table, keys, key=caller)
@@ -298,7 +296,7 @@ async def test_permission_comes_before_existence(
 
 
 async def test_a_batch_has_one_line_in_the_access_log(service: Service, logged: Logged) -> None:
-    """With the items that it returned, and what it took."""
+    """The line has the number of returned items and the cost."""
     answer = await service.get("events", [key(VIKTOR, 1), key(VIKTOR, 9), key(VIKTOR, 1)])
     (record,) = await eventually(lambda: logged.of("call"))
     assert record["method"].endswith("/BatchGetItems")
@@ -307,7 +305,7 @@ async def test_a_batch_has_one_line_in_the_access_log(service: Service, logged: 
 
 
 async def test_a_backend_out_of_reach_is_unavailable(tmp_path: Any, events: str) -> None:
-    """As it is for queries."""
+    """The status is the same as for queries."""
     catalog = events_catalog(events)
     async with open_service(
         tmp_path, "http://127.0.0.1:1", catalog, [make_key("tester")], backend_attempts=1

@@ -1,4 +1,4 @@
-"""What one client can make the server hold: requests, calls, answers, connections."""
+"""Tests the bounds on a client's requests, calls, responses and connections."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_nothing_of_a_request_without_a_key_is_kept(bounded: Service) -> N
 
 
 async def test_probes_that_do_not_end_make_room_for_those_that_do(bounded: Service) -> None:
-    """Of half-sent probes few are received at once, and whole ones are answered beside them."""
+    """Few incomplete probes are received at once, and complete ones are answered beside them."""
     async with AsyncExitStack() as stack:
         clients = [
             await stack.enter_async_context(slow_client(bounded.app.address)) for _ in range(4)
@@ -86,8 +86,8 @@ async def test_probes_that_do_not_end_make_room_for_those_that_do(bounded: Servi
     assert _bounds(bounded).receiver.given_up >= 68
 
 
-async def test_a_request_that_does_not_come_whole_is_given_up(bounded: Service) -> None:
-    """A caller with a key has a time to send its request, and gets its place back after it."""
+async def test_an_incomplete_request_is_given_up(bounded: Service) -> None:
+    """A caller with a key has a time to send its request, and frees its place afterwards."""
     key = bounded.keys["loud"].text
     async with slow_client(bounded.app.address) as client:
         for _ in range(5):
@@ -99,7 +99,7 @@ async def test_a_request_that_does_not_come_whole_is_given_up(bounded: Service) 
 
 
 async def test_half_of_the_calls_are_for_one_principal(bounded: Service) -> None:
-    """A principal with half of all calls under way is refused, and others are not."""
+    """A principal with half of all calls in flight is refused, and others are not."""
     key = bounded.keys["loud"].text
     async with slow_client(bounded.app.address) as client:
         for _ in range(10):
@@ -117,7 +117,7 @@ async def test_half_of_the_calls_are_for_one_principal(bounded: Service) -> None
 
 
 async def test_answers_that_are_not_taken_are_bounded_in_bytes(bounded: Service) -> None:
-    """Once a principal has not taken half of all bytes, its answers are refused instead of sent."""
+    """If a principal has not taken half of all bytes, its responses are refused instead of sent."""
     under_way = _bounds(bounded).under_way
     share = under_way.enter("loud")
     under_way.sending(share, 2 * 1024 * 1024)
@@ -141,7 +141,7 @@ async def _ask(peer: SilentPeer, calls: int, key: str) -> None:
 
 
 async def test_an_answer_is_under_way_until_it_is_taken(bounded: Service) -> None:
-    """Answers of calls whose handlers have returned count until their caller has gone."""
+    """Calls whose handlers have returned count until their caller has taken the response."""
     under_way = _bounds(bounded).under_way
     async with silent_peer(bounded.app.address) as peer:
         await _ask(peer, 10, bounded.keys["loud"].text)
@@ -149,8 +149,8 @@ async def test_an_answer_is_under_way_until_it_is_taken(bounded: Service) -> Non
     await eventually(lambda: (under_way.calls, under_way.unsent_bytes) == (0, 0))
 
 
-async def test_who_takes_no_answer_loses_the_connection(bounded: Service) -> None:
-    """A caller without a deadline cannot leave its answer with the server for good."""
+async def test_a_client_that_takes_no_answer_is_disconnected(bounded: Service) -> None:
+    """A caller without a deadline cannot leave its response with the server forever."""
     bounds = _bounds(bounded)
     async with silent_peer(bounded.app.address) as peer:
         await _ask(peer, 1, bounded.keys["loud"].text)
@@ -160,7 +160,7 @@ async def test_who_takes_no_answer_loses_the_connection(bounded: Service) -> Non
 
 
 async def test_one_address_has_half_of_the_connections(bounded: Service) -> None:
-    """Of an address with more, those are closed that have been silent for the longest time."""
+    """If an address has more, its connections with the longest silence are closed."""
     async with AsyncExitStack() as stack:
         clients = [
             await stack.enter_async_context(slow_client(bounded.app.address, "127.0.0.2"))
@@ -181,7 +181,7 @@ async def test_there_are_no_more_connections_than_set(bounded: Service) -> None:
 
 
 async def test_unknown_methods_and_keys_count_as_unauthenticated(bounded: Service) -> None:
-    """Calls of nobody are counted until their refusals have been sent."""
+    """Unauthenticated calls are counted until their refusals have been sent."""
     make: Any = bounded.channel.unary_unary("/no.such.Service/Method")
     assert await _refused(make(b"")) is grpc.StatusCode.UNIMPLEMENTED
     stats: Any = bounded.cache.GetCacheStats
@@ -190,7 +190,7 @@ async def test_unknown_methods_and_keys_count_as_unauthenticated(bounded: Servic
 
 
 async def test_a_connection_has_few_probes_at_once(bounded: Service) -> None:
-    """Answers of probes that nobody takes are few on one connection, and do not stop others."""
+    """Few untaken responses of probes are held for one connection, and others are served."""
     async with silent_peer(bounded.app.address) as peer:
         for _ in range(50):
             await peer.call(_CHECK, b"")
@@ -201,7 +201,7 @@ async def test_a_connection_has_few_probes_at_once(bounded: Service) -> None:
 async def test_too_many_unauthenticated_calls_cost_the_connection_with_most(
     bounded: Service,
 ) -> None:
-    """Where probes are not taken on many connections, those with most of them are closed."""
+    """If probes are not taken on many connections, those with most of them are closed."""
     async with AsyncExitStack() as stack:
         for _ in range(7):
             peer = await stack.enter_async_context(silent_peer(bounded.app.address))
@@ -213,7 +213,7 @@ async def test_too_many_unauthenticated_calls_cost_the_connection_with_most(
 
 
 async def test_a_call_without_a_request_is_refused(bounded: Service) -> None:
-    """A stream that ends before its request is no call that waits for ever."""
+    """A stream that ends before its request does not wait forever."""
     make: Any = bounded.channel.stream_unary(_QUERY)
 
     async def nothing() -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""The cache at the wire: where an answer came from, and what it cost."""
+"""Tests of the cache through gRPC: the cache status of responses, and their cost."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ _numbers = itertools.count(-1_000_000)
 
 
 def fresh(table: str = "events", user: str = VIKTOR, **fields: Any) -> QuerySpec:
-    """Return a query that nobody has asked yet: all of a user's events, said in another way."""
+    """Return a query that is not cached yet: all of a user's events, in another spelling."""
     parameters = {"u": user, "low": next(_numbers)}
     return query_spec(table, "user_id = :u AND at > :low", parameters=parameters, **fields)
 
 
 def status(page: Any) -> str:
-    """Return how the cache took part."""
+    """Return the cache status of a response."""
     return CacheStatus.Name(page.cache.status).removeprefix("CACHE_STATUS_")
 
 
 def costs_nothing(page: QueryResponse) -> bool:
-    """Return whether a page took nothing of DynamoDB."""
+    """Return whether a page needed no request to DynamoDB."""
     stats = page.stats
     taken = (stats.items_scanned, stats.read_units, stats.backend_calls, stats.throttle_retries)
     return not any(taken) and not stats.backend_time.ToNanoseconds()
@@ -63,7 +63,7 @@ async def absent(service: Service, spec: QuerySpec, **fields: Any) -> bool:
 
 
 async def test_the_second_answer_comes_from_the_cache(service: Service) -> None:
-    """The same items and the time they were read, at no cost."""
+    """It has the same items and read time, at no cost."""
     spec = fresh()
     miss = await service.query(spec)
     hit = await service.query(spec)
@@ -79,8 +79,8 @@ async def test_the_second_answer_comes_from_the_cache(service: Service) -> None:
     assert 280 < hit.cache.expires_in.ToSeconds() <= miss.cache.expires_in.ToSeconds() <= 300
 
 
-async def test_what_makes_the_page_makes_the_entry(service: Service) -> None:
-    """Order, projection and page size are other pages; the spelling and `max_items` are not."""
+async def test_an_entry_depends_on_order_projection_and_page_size(service: Service) -> None:
+    """The spelling of the query and `max_items` make no difference."""
     spec = fresh(user=ULRIKE)
     assert status(await service.query(spec, page_size=10)) == "MISS"
     assert status(await service.query(spec, page_size=11)) == "MISS"
@@ -97,7 +97,7 @@ async def test_what_makes_the_page_makes_the_entry(service: Service) -> None:
 
 
 async def test_further_pages_are_cached_as_well(service: Service) -> None:
-    """Each under its own position, whatever token led there, for streams and queries alike."""
+    """Each page is cached under its cursor, for streams and queries, from any token."""
     spec = fresh(user=ULRIKE)
     streamed = await service.messages(spec, page_size=100)
     assert [status(message) for message in streamed] == ["MISS"] * 3
@@ -112,7 +112,7 @@ async def test_further_pages_are_cached_as_well(service: Service) -> None:
 
 
 async def test_a_principals_hit_may_be_anothers_read(service: Service) -> None:
-    """Pages are the same for all who may read the table; tokens are each caller's own."""
+    """Pages are shared by all callers that may read the table; tokens are each caller's own."""
     spec = fresh(user=ULRIKE)
     mine = await service.query(spec, key="reports", page_size=10)
     theirs = await service.query(spec, key="other", page_size=10)
@@ -123,7 +123,7 @@ async def test_a_principals_hit_may_be_anothers_read(service: Service) -> None:
 
 
 async def test_only_if_cached_reads_nothing(service: Service) -> None:
-    """It answers or fails."""
+    """The call returns a cached page or fails."""
     spec = fresh()
     assert await absent(service, spec)
     await service.query(spec)
@@ -132,7 +132,7 @@ async def test_only_if_cached_reads_nothing(service: Service) -> None:
 
 
 async def test_bypass_neither_looks_nor_stores(service: Service) -> None:
-    """And says so."""
+    """The response says that the cache was bypassed."""
     spec = fresh()
     page = await service.query(spec, cache=_BYPASS)
     assert status(page) == "BYPASSED"
@@ -143,7 +143,7 @@ async def test_bypass_neither_looks_nor_stores(service: Service) -> None:
 
 
 async def test_refresh_reads_and_stores(service: Service) -> None:
-    """Others have the new page from then on."""
+    """Other callers get the new page afterwards."""
     spec = fresh()
     old = await service.query(spec)
     new = await service.query(spec, cache=_REFRESH)
@@ -155,7 +155,7 @@ async def test_refresh_reads_and_stores(service: Service) -> None:
 
 
 async def test_max_staleness_bounds_the_age(service: Service) -> None:
-    """Zero takes only what is read now; more takes what is cached."""
+    """Zero accepts only a new read; a larger bound accepts a cached page."""
     spec = fresh()
     old = await service.query(spec)
     hit = await service.query(spec, cache=CachePolicy(max_staleness=Duration(seconds=60)))
@@ -170,19 +170,19 @@ async def test_max_staleness_bounds_the_age(service: Service) -> None:
 
 
 async def test_concurrent_identical_misses_share_one_read(service: Service) -> None:
-    """One of them pays, the others say that they did not."""
+    """One caller pays for the read, the others' responses have no cost."""
     spec = fresh(user=ULRIKE)
     pages = await asyncio.gather(*(service.query(spec, page_size=200) for _ in range(30)))
     statuses = Counter(map(status, pages))
     assert statuses["MISS"] == 1
-    # Those who come before the read has ended join it; how many that are is the machine's to say.
+    # Calls before the end of the read join it; their number depends on the machine.
     assert statuses["COALESCED"] + statuses["HIT"] == 29
     assert all(costs_nothing(page) for page in pages if status(page) != "MISS")
     assert all(page.items == pages[0].items for page in pages)
 
 
-async def test_a_caller_who_leaves_does_not_take_the_read_along(service: Service) -> None:
-    """The others who wait for it get it."""
+async def test_a_cancelled_caller_does_not_cancel_the_shared_read(service: Service) -> None:
+    """The other callers that wait for the read get its page."""
     spec = fresh(user=ULRIKE)
     calls = [asyncio.ensure_future(service.query(spec, page_size=200)) for _ in range(10)]
     await asyncio.sleep(0)
@@ -192,7 +192,7 @@ async def test_a_caller_who_leaves_does_not_take_the_read_along(service: Service
 
 
 async def test_a_table_may_keep_nothing(service: Service) -> None:
-    """With a time to live of zero every answer is read."""
+    """With a time to live of zero every page is read."""
     spec = fresh("uncached")
     for _ in range(2):
         page = await service.query(spec)
@@ -202,13 +202,13 @@ async def test_a_table_may_keep_nothing(service: Service) -> None:
 
 
 async def test_an_empty_page_is_cached_like_any_other(service: Service) -> None:
-    """That there is nothing is worth knowing too."""
+    """An empty result is cached, too."""
     spec = fresh(user="nobody")
     assert [status(await service.query(spec)) for _ in range(2)] == ["MISS", "HIT"]
 
 
 async def test_a_page_cut_by_a_budget_is_not_kept(service: Service) -> None:
-    """Another caller did not ask for that one."""
+    """Another caller did not set that budget."""
     spec = fresh(user=ULRIKE)
     budget = {"max_scanned_items": 10}
     page = await service.query(spec, page_size=50, budget=budget)

@@ -1,4 +1,4 @@
-"""`CatalogService`: what can be read, by whom, and how it follows the file and DynamoDB."""
+"""Tests of `CatalogService`: granted tables, and changes of the file and of DynamoDB."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def get_table(service: Service, name: str, key: str | None = None) -> pb.T
 
 
 async def refused(service: Service, method: str, request: Any, key: str | None = None) -> Refusal:
-    """Return how a call fails."""
+    """Return the failure of a call."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await getattr(service.catalog, method)(
             request, metadata=service.metadata(key), timeout=PATIENCE
@@ -81,7 +81,7 @@ async def refused(service: Service, method: str, request: Any, key: str | None =
 
 
 async def test_tables_are_listed_by_name_with_their_descriptions(service: Service) -> None:
-    """In one page where they fit."""
+    """They are on one page if they fit."""
     page = await list_page(service)
     assert [table.name for table in page.tables] == ["events", "narrow", "scannable", "uncached"]
     assert page.tables[0].description == "What users did."
@@ -104,27 +104,27 @@ async def test_a_listing_is_paged(service: Service, size: int, pages: list[int])
 
 
 async def test_only_granted_tables_are_listed(service: Service) -> None:
-    """The rest does not show, not even in the paging."""
+    """Other tables are not visible, not even in the paging."""
     page = await list_page(service, "narrow", page_size=1)
     assert ([table.name for table in page.tables], page.next_page_token) == (["narrow"], "")
 
 
 async def test_a_negative_page_size_is_refused(service: Service) -> None:
-    """As in the queries."""
+    """It is refused as in queries."""
     refusal = await refused(service, "ListTables", pb.ListTablesRequest(page_size=-1))
     assert refusal.code is Code.INVALID_ARGUMENT
     assert refusal.descriptions == {"page_size": "must not be negative, is -1"}
 
 
 async def test_a_table_must_be_named(service: Service) -> None:
-    """`GetTable` of nothing is a mistake of the caller's."""
+    """`GetTable` without a name is a violation."""
     refusal = await refused(service, "GetTable", pb.GetTableRequest())
     assert refusal.code is Code.INVALID_ARGUMENT
     assert refusal.descriptions == {"table": "is required"}
 
 
 async def test_a_table_is_described(service: Service) -> None:
-    """Keys and indexes are DynamoDB's, rules are the catalog's."""
+    """Keys and indexes come from DynamoDB, rules from the catalog."""
     table = await get_table(service, "events")
     assert (table.name, table.description) == ("events", "What users did.")
     assert [(a.name, a.type) for a in table.key.partition] == [("user_id", pb.KEY_TYPE_STRING)]
@@ -149,8 +149,8 @@ async def test_a_table_is_described(service: Service) -> None:
     assert not system.projected_attributes
 
 
-async def test_the_catalogs_rules_are_told(service: Service) -> None:
-    """So that callers need not find out by being refused."""
+async def test_the_catalogs_rules_are_described(service: Service) -> None:
+    """Callers need not learn the rules by refused calls."""
     narrow = await get_table(service, "narrow", "narrow")
     assert list(narrow.visible_attributes) == ["user_id", "at", "level"]
     scannable = await get_table(service, "scannable")
@@ -159,8 +159,8 @@ async def test_the_catalogs_rules_are_told(service: Service) -> None:
     assert (await get_table(service, "uncached")).cache_ttl.ToNanoseconds() == 0
 
 
-async def test_attributes_that_are_not_visible_are_not_told(service: Service) -> None:
-    """An index is described only where all of its key may be named, and with what may be seen."""
+async def test_hidden_attributes_are_not_described(service: Service) -> None:
+    """An index is described only if its whole key is visible, with its visible attributes."""
     table = await get_table(service, "narrow")
     assert [index.name for index in table.indexes] == ["by_level"]
     text = str(table)
@@ -171,7 +171,7 @@ async def test_attributes_that_are_not_visible_are_not_told(service: Service) ->
 async def test_patterns_discover_tables(
     tmp_path: Path, dynamodb_local: str, events: str, found: list[str]
 ) -> None:
-    """They are served under their own names, to those who are granted them, with the defaults."""
+    """Granted tables are served under their own names, with the defaults."""
     catalog = events_catalog(events) | {"discover": [f"{FOUND_PREFIX}*"]}
     keys = [make_key("all"), make_key("some", tables=[f"{FOUND_PREFIX}b-*"])]
     async with open_service(tmp_path, dynamodb_local, catalog, keys) as service:
@@ -195,7 +195,7 @@ async def test_patterns_discover_tables(
 async def test_a_catalog_of_patterns_alone_is_ready(
     tmp_path: Path, dynamodb_local: str, found: list[str]
 ) -> None:
-    """There is no table it could wait for."""
+    """There is no named table to wait for."""
     catalog = {"discover": [f"{FOUND_PREFIX}*"]}
     async with open_service(tmp_path, dynamodb_local, catalog) as service:
         assert await service.check() == "SERVING"
@@ -204,13 +204,13 @@ async def test_a_catalog_of_patterns_alone_is_ready(
 
 @dataclass
 class Silence:
-    """A DynamoDB that says nothing; `connections` are open, `most` were at the same time."""
+    """A DynamoDB that sends nothing; `connections` are open, `most` were at the same time."""
 
     connections: int = 0
     most: int = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Listen until the other side has gone."""
+        """Listen until the client has disconnected."""
         self.connections += 1
         self.most = max(self.most, self.connections)
         while await reader.read(65_536):
@@ -221,7 +221,7 @@ class Silence:
 
 @asynccontextmanager
 async def unheard(directory: Path, **settings: Any) -> AsyncIterator[tuple[Service, Silence]]:
-    """Run a server whose DynamoDB says nothing."""
+    """Run a server whose DynamoDB sends nothing."""
     silence = Silence()
     dynamodb = await asyncio.start_server(silence.serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{dynamodb.sockets[0].getsockname()[1]}"
@@ -231,7 +231,7 @@ async def unheard(directory: Path, **settings: Any) -> AsyncIterator[tuple[Servi
 
 
 def wanting(service: Service) -> list[Any]:
-    """Return calls without a deadline that want to know of tables: all of the same."""
+    """Return calls without a deadline that need the description of the same table."""
     spec = query_spec("found-1", "user_id = :u", parameters={"u": VIKTOR})
     how: Any = {"metadata": service.metadata()}
     return [
@@ -246,15 +246,15 @@ def wanting(service: Service) -> list[Any]:
     ]
 
 
-async def test_no_call_waits_for_ever_to_hear_of_tables(tmp_path: Path) -> None:
-    """Without a deadline of its own it has the server's, be it a stream."""
+async def test_no_call_waits_forever_for_descriptions(tmp_path: Path) -> None:
+    """Without its own deadline a call has the server's, and so has a stream."""
     async with unheard(tmp_path, unary_deadline=0.5) as (service, _):
         codes = await asyncio.gather(*(call.code() for call in wanting(service)))
     assert set(codes) == {Code.DEADLINE_EXCEEDED}
 
 
-async def test_calls_that_want_to_know_the_same_ask_once(tmp_path: Path) -> None:
-    """And when they have all gone, as at their deadlines, DynamoDB is asked no longer."""
+async def test_calls_share_one_description(tmp_path: Path) -> None:
+    """When all of the calls have ended, the request to DynamoDB is cancelled."""
     async with unheard(tmp_path) as (service, silence):
         calls = wanting(service)
         await eventually(lambda: silence.connections == 2)
@@ -265,10 +265,10 @@ async def test_calls_that_want_to_know_the_same_ask_once(tmp_path: Path) -> None
     assert silence.most == 2, "one for the list, one for the table"
 
 
-async def test_the_catalog_file_is_followed(
+async def test_the_catalog_file_is_reloaded(
     tmp_path: Path, dynamodb_local: str, events: str, logged: Logged
 ) -> None:
-    """Tables come, go and change their rules without a restart."""
+    """Tables are added, removed and changed without a restart."""
     catalog = events_catalog(events)
     async with open_service(tmp_path, dynamodb_local, catalog) as service:
         spec = query_spec("scannable", "user_id = :u", parameters={"u": VIKTOR})
@@ -289,7 +289,7 @@ async def test_the_catalog_file_is_followed(
 
 
 @pytest.mark.parametrize(
-    ("text", "mistake"),
+    ("text", "error"),
     [
         ("tables: {events: {cache_tll: 3}}", "cache_tll"),
         ("tables: [", "is not YAML"),
@@ -298,16 +298,16 @@ async def test_the_catalog_file_is_followed(
     ],
 )
 async def test_a_bad_catalog_changes_nothing(
-    tmp_path: Path, dynamodb_local: str, events: str, logged: Logged, text: str, mistake: str
+    tmp_path: Path, dynamodb_local: str, events: str, logged: Logged, text: str, error: str
 ) -> None:
-    """It is refused with the reason, told once, and a good one is taken up later."""
+    """It is refused, the reason is logged once, and a later valid one is loaded."""
     catalog = events_catalog(events)
     async with open_service(tmp_path, dynamodb_local, catalog, reload_interval=0.02) as service:
         service.catalog_file.write_text(text)
         await eventually(lambda: logged.of("document_refused"))
         await asyncio.sleep(0.1)  # some more looks at the same bad file
         (record,) = logged.of("document_refused")
-        assert mistake in " ".join(record["mistakes"])
+        assert error in " ".join(record["mistakes"])
         assert await listed(service) == ["events", "narrow", "scannable", "uncached"]
         del catalog["tables"]["narrow"]
         write_catalog(service.catalog_file, catalog)

@@ -1,4 +1,4 @@
-"""Compression of responses, where the operator wants it."""
+"""Tests the compression of responses, if the operator enables it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.running import open_service, query_spec
 async def test_pages_are_compressed_if_that_is_set(
     tmp_path: Path, dynamodb_local: str, events: str, compression: str, smaller: bool
 ) -> None:
-    """Callers get the same page, in fewer bytes on the wire; a hit as well as a miss."""
+    """Callers get the same page, in fewer bytes on the wire, for a hit and a miss."""
     spec = query_spec("events", "user_id = :u", parameters={"u": ULRIKE})
     async with open_service(
         tmp_path, dynamodb_local, events_catalog(events), compression=compression

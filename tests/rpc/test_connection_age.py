@@ -1,4 +1,4 @@
-"""Connections end at their age, and streams that outlast it break without a last message."""
+"""Tests that connections end at their age, and break streams that outlast it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.running import open_service
 
 
 async def test_a_stream_that_outlasts_its_connection_breaks() -> None:
-    """It ends with UNAVAILABLE after the age and its grace, and no message said `last`."""
+    """It ends with UNAVAILABLE after the age and its grace, and no message has `last`."""
 
     async def go_on(context: Context) -> None:
         await asyncio.Event().wait()
@@ -44,7 +44,7 @@ async def _read_into(messages: list[Any], call: Any) -> None:
 async def test_a_server_ends_connections_at_their_age(
     tmp_path: Path, dynamodb_local: str, events: str
 ) -> None:
-    """An idle one is ended at `max_connection_age`, again and again."""
+    """An idle connection is ended at `max_connection_age`, again and again."""
     age: dict[str, Any] = {"max_connection_age": 0.2}
     async with open_service(tmp_path, dynamodb_local, events_catalog(events), **age) as service:
         ended = 0
@@ -57,7 +57,7 @@ async def test_a_server_ends_connections_at_their_age(
 
 
 def test_an_age_of_zero_keeps_connections() -> None:
-    """GRPC is then told of no age at all; else of both, in whole milliseconds."""
+    """GRPC then gets no age; else it gets both, in whole milliseconds."""
     assert ConnectionSettings(0.0, 5.0).options == ()
     assert dict(ConnectionSettings(1.5, 0.0001).options) == {
         "grpc.max_connection_age_ms": 1_500,

@@ -1,4 +1,4 @@
-"""Bounded counts cost no more than exact ones, whatever matches and wherever it lies."""
+"""Tests that bounded counts cost no more than exact ones, for matches of any number and place."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def counted(
 async def test_a_bounded_count_costs_the_exact_one_and_a_request_at_most(
     counted: Service, partitions: int, show_line: Callable[[str], None]
 ) -> None:
-    """For filters that match none, 1 %, half and all: by CountItems and as a page's `total`."""
+    """Filters match none, 1 %, half and all, in CountItems and in a page's `total`."""
     names = ["one"] if partitions == 1 else [f"p-{number}" for number in range(partitions)]
     for (share, (condition, matches)), bound in itertools.product(_FILTERS.items(), _BOUNDS):
         listed = ", ".join(f"'{name}'" for name in names)

@@ -1,4 +1,4 @@
-"""`CountItems`: the cache, tokens, mistakes and the access log."""
+"""Tests of `CountItems`: the cache, tokens, violations and the access log."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_the_second_count_comes_from_the_cache(service: Service) -> None:
-    """For everyone who may read the table, with its time, at no cost."""
+    """All callers that may read the table get it, with its read time, at no cost."""
     spec = fresh()
     miss = await service.count(spec)
     hit = await service.count(spec, key="other")
@@ -42,7 +42,7 @@ async def test_the_second_count_comes_from_the_cache(service: Service) -> None:
 
 
 async def test_a_count_and_a_page_are_different_entries(service: Service) -> None:
-    """One holds a number, the other items."""
+    """One entry has a number, the other items."""
     spec = fresh(VIKTOR)
     assert len((await service.query(spec, page_size=100)).items) == 5
     assert said(await service.count(spec)) == (5, "EXACT", "EXHAUSTED")
@@ -52,7 +52,7 @@ async def test_a_count_and_a_page_are_different_entries(service: Service) -> Non
 
 
 async def test_a_count_cut_by_a_budget_is_not_kept(service: Service) -> None:
-    """Another caller did not ask for that one."""
+    """Another caller did not set that budget."""
     spec = fresh()
     cut = await service.count(spec, budget=Budget(max_scanned_items=10))
     assert not cut.cache.HasField("expires_in")
@@ -60,7 +60,7 @@ async def test_a_count_cut_by_a_budget_is_not_kept(service: Service) -> None:
 
 
 async def test_tokens_of_pages_and_of_counts_are_not_each_others(service: Service) -> None:
-    """They hold different things, so each is worthless to the other method."""
+    """They have different contents, so the other method refuses each."""
     spec = fresh()
     page = await service.query(spec, page_size=10)
     count = await service.count(spec, budget=Budget(max_scanned_items=10))
@@ -72,9 +72,9 @@ async def test_tokens_of_pages_and_of_counts_are_not_each_others(service: Servic
     for call, token in calls:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call(spec, page_token=token)
-        (told,) = refusal_of(caught.value).descriptions.items()
-        assert told[0] == "page_token"
-        assert told[1].startswith("is not a token of this query and caller")
+        (text,) = refusal_of(caught.value).descriptions.items()
+        assert text[0] == "page_token"
+        assert text[1].startswith("is not a token of this query and caller")
     request = CountItemsRequest(query=spec, page_token="nonsense")
     assert (await refusal(service, request)).fields == ["page_token"]
 
@@ -107,15 +107,15 @@ _BAD: Final[dict[str, tuple[dict[str, Any], str, str]]] = {
 async def test_a_bad_count_is_refused_with_its_field(
     service: Service, row: tuple[dict[str, Any], str, str]
 ) -> None:
-    """The violation names the field's path and says what is wrong with it."""
+    """The violation has the field's path and the reason."""
     fields, field, words = row
     found = await refusal(service, CountItemsRequest(**({"query": good()} | fields)))
     assert found.fields == [field]
     assert words in found.descriptions[field]
 
 
-async def test_all_that_is_wrong_is_told_at_once(service: Service) -> None:
-    """So that a caller need not come back for the next mistake."""
+async def test_all_violations_of_a_count_are_reported_at_once(service: Service) -> None:
+    """A caller need not repeat the call for the next violation."""
     request = CountItemsRequest(
         query=good(max_items=3, order=77),
         total=TotalOptions(up_to=5),
@@ -128,7 +128,7 @@ async def test_all_that_is_wrong_is_told_at_once(service: Service) -> None:
 
 
 async def test_a_count_has_one_line_in_the_access_log(service: Service, logged: Logged) -> None:
-    """It returns no items, and what it took is in it."""
+    """The line has no items, and the cost."""
     answer = await service.count(fresh())
     (record,) = await eventually(lambda: logged.of("call"))
     assert record["method"].endswith("/CountItems")

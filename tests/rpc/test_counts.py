@@ -1,4 +1,4 @@
-"""`CountItems`: the number, how exact it is, and what it cost."""
+"""Tests of `CountItems`: the number, its relation to the true number, and its cost."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _EVENTS: Final = [event(user, at) for user, n in COUNTS.items() for at in range(
 
 
 def at(item: WireItem) -> int:
-    """Return when an event was."""
+    """Return the time of an event."""
     return int(item["at"]["N"])
 
 
-_QUESTIONS: Final[dict[str, tuple[str, str, Callable[[WireItem], bool]]]] = {
+_QUERIES: Final[dict[str, tuple[str, str, Callable[[WireItem], bool]]]] = {
     "partition": ("events", f"user_id = '{ULRIKE}'", lambda e: e["user_id"]["S"] == ULRIKE),
     "both ends excluded": (
         "events", f"user_id = '{ULRIKE}' AND at > 10 AND at < 20",
@@ -83,12 +83,12 @@ _QUESTIONS: Final[dict[str, tuple[str, str, Callable[[WireItem], bool]]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("question", _QUESTIONS.values(), ids=_QUESTIONS)
-async def test_a_count_is_what_looking_at_every_item_gives(
-    service: Service, question: tuple[str, str, Callable[[WireItem], bool]]
+@pytest.mark.parametrize("counted", _QUERIES.values(), ids=_QUERIES)
+async def test_a_count_equals_the_number_of_items(
+    service: Service, counted: tuple[str, str, Callable[[WireItem], bool]]
 ) -> None:
-    """Whoever checks the condition: at once, in budgeted steps, and with a bound beyond it."""
-    table, text, matches = question
+    """The count is right at once, in budgeted steps, and with a bound beyond it."""
+    table, text, matches = counted
     right = sum(map(matches, _EVENTS))
     spec = query_spec(table, text)
     whole = await service.count(spec, cache=BYPASS)
@@ -102,10 +102,10 @@ async def test_a_count_is_what_looking_at_every_item_gives(
     assert bounded.total == whole.total
 
 
-async def test_what_is_asked_for_besides_the_condition_makes_no_difference(
+async def test_order_and_projection_make_no_difference(
     service: Service,
 ) -> None:
-    """Order and projection are another way to ask for the same number, and the same entry."""
+    """Queries that differ in them have the same count and the same cache entry."""
     spec = fresh()
     assert said(await service.count(spec)) == (250, "EXACT", "EXHAUSTED")
     for fields in ({"order": "ORDER_DESCENDING"}, {"projection": ["at", "address.city"]}):
@@ -121,14 +121,14 @@ async def test_what_is_asked_for_besides_the_condition_makes_no_difference(
 async def test_an_index_that_holds_too_little_for_the_items_can_count_them(
     service: Service,
 ) -> None:
-    """Nothing but the condition's attributes is read."""
+    """Only the condition's attributes are read."""
     answer = await service.count(query_spec("events", "kind = 'login'"))
     assert said(answer) == (25, "EXACT", "EXHAUSTED")
     assert answer.stats.index_used == "by_kind"
 
 
-async def test_a_strong_count_is_read_anew(service: Service) -> None:
-    """At twice the price."""
+async def test_a_consistent_count_is_not_cached(service: Service) -> None:
+    """It is read anew, at twice the cost."""
     eventual = await service.count(fresh(), cache=BYPASS)
     for _ in range(2):
         strong = await service.count(fresh(consistency="CONSISTENCY_STRONG"))
@@ -149,7 +149,7 @@ async def test_a_strong_count_is_read_anew(service: Service) -> None:
 async def test_a_bounded_count_stops_at_its_bound(
     service: Service, bound: int, answer: tuple[int, str, str]
 ) -> None:
-    """It reads no further, and there is no going on."""
+    """It reads no further, and returns no token."""
     counted = await service.count(fresh(), total=up_to(bound))
     assert said(counted) == answer
     assert counted.next_page_token == ""
@@ -163,7 +163,7 @@ async def test_a_bounded_count_stops_at_its_bound(
 async def test_a_bounded_count_is_never_over_its_bound(
     service: Service, bound: int, more: str
 ) -> None:
-    """However much the last answers bring at once: several partitions are asked together."""
+    """Several partitions are read at once, and their last answers may have more items."""
     spec = query_spec("events", f"user_id IN ('{ULRIKE}', '{VIKTOR}') {more}")
     right = 255 - ("17" in more)
     answer = await service.count(spec, total=up_to(bound))
@@ -201,7 +201,7 @@ async def test_a_budgeted_count_goes_on_from_its_token(
 
 @pytest.mark.parametrize("budget", [1, 2, 3, 5, 16])
 async def test_a_budget_holds_for_all_partitions_together(service: Service, budget: int) -> None:
-    """No call evaluates more, and every one gets further."""
+    """No call evaluates more items, and each one makes progress."""
     users = ", ".join(f"'{user}'" for user in (ULRIKE, "nobody", VIKTOR, "no one"))
     spec = query_spec("events", f"user_id IN ({users}) AND at < 60 AND at > :low",
                       parameters={"low": next(lows)})  # fmt: skip
@@ -213,7 +213,7 @@ async def test_a_budget_holds_for_all_partitions_together(service: Service, budg
 
 
 async def test_a_chain_may_change_its_bound(service: Service) -> None:
-    """What was counted before stays counted; a bound below it is reached without a read."""
+    """Earlier items stay counted; a bound below their number is reached without a read."""
     spec = fresh()
     first = await service.count(spec, budget=Budget(max_scanned_items=100))
     assert said(first) == (100, "AT_LEAST", "SCAN_BUDGET")

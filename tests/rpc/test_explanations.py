@@ -1,4 +1,4 @@
-"""`ExplainQuery`: how a query would be read, in the words of the expression language."""
+"""Tests of `ExplainQuery`: the plan of a query, in terms of the expression language."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Code = grpc.StatusCode
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A query and what is said of it; `warnings` are the words that the warnings begin with."""
+    """A query and its explanation; `warnings` are the first words of the warnings."""
 
     spec: QuerySpec
     path: str
@@ -205,13 +205,13 @@ _ROWS: Final = {
 
 
 def path_of(answer: ExplainQueryResponse) -> str:
-    """Return how the items are reached."""
+    """Return the access path of a query."""
     return AccessPath.Name(answer.path).removeprefix("ACCESS_PATH_")
 
 
 @pytest.mark.parametrize("row", _ROWS.values(), ids=_ROWS)
 async def test_a_query_is_explained(service: Service, row: Row) -> None:
-    """Its path, who checks which part of the condition, the other paths and what may be dear."""
+    """The explanation has the path, the parts of the condition, other paths and warnings."""
     answer = await service.explain(row.spec)
     assert path_of(answer) == row.path
     assert answer.index == row.index
@@ -229,13 +229,13 @@ async def test_a_query_is_explained(service: Service, row: Row) -> None:
 
 
 async def test_every_way_to_reach_items_is_explained_above() -> None:
-    """A new one cannot be forgotten."""
+    """The test fails if a new access path has no row."""
     names = {name.removeprefix("ACCESS_PATH_") for name in AccessPath.keys()}  # noqa: SIM118 - not a dict
     assert {row.path for row in _ROWS.values()} == names - {"UNSPECIFIED"}
 
 
-async def test_what_is_explained_is_what_is_done(service: Service) -> None:
-    """The page comes from the path that was told."""
+async def test_the_explained_path_is_used(service: Service) -> None:
+    """The page comes from the explained path."""
     for row in _ROWS.values():
         answer = await service.explain(row.spec)
         page = await service.query(row.spec)
@@ -244,7 +244,7 @@ async def test_what_is_explained_is_what_is_done(service: Service) -> None:
 
 
 async def test_values_that_cannot_be_written_out_have_a_name(service: Service) -> None:
-    """Everything else is told as the language writes it."""
+    """All other values are written as literals of the language."""
     text = "user_id = :u AND at > :at AND note IN (:bytes, :null, :true) AND size(note) < 5"
     values = {
         "u": "u's",
@@ -261,7 +261,7 @@ async def test_values_that_cannot_be_written_out_have_a_name(service: Service) -
 async def test_nothing_is_read(
     tmp_path: Path, dynamodb_local: str, events: str, logged: Logged
 ) -> None:
-    """No call to DynamoDB but the description of a table that is seen for the first time."""
+    """The only request to DynamoDB is the description of a table at its first use."""
     async with open_service(tmp_path, dynamodb_local, events_catalog(events)) as service:
         for row in _ROWS.values():
             await service.explain(row.spec)
@@ -289,10 +289,10 @@ _SCAN: Final = query_spec("events", "contains(note, 'x')")
         (query_spec("events", "user_id ="), "reports", Code.INVALID_ARGUMENT, "INVALID_REQUEST"),
     ],
 )
-async def test_what_could_not_be_read_is_refused_in_the_same_way(
+async def test_an_unreadable_query_is_refused_in_the_same_way(
     service: Service, spec: QuerySpec, caller: str, code: Code, reason: str
 ) -> None:
-    """As `Query` refuses it, with the same words."""
+    """`Query` refuses it with the same text."""
     said = []
     for call in (service.explain, service.query):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -304,13 +304,13 @@ async def test_what_could_not_be_read_is_refused_in_the_same_way(
 
 
 async def test_a_bad_query_is_refused_with_its_fields(service: Service) -> None:
-    """All at once."""
+    """All violations are reported at once."""
     found = await refusal(service, ExplainQueryRequest(query=good(order=77, max_items=0)))
     assert found.fields == ["query.order", "query.max_items"]
 
 
-async def test_keys_that_are_not_shown_are_not_told(service: Service) -> None:
-    """An index is not named to those who cannot name what it is about."""
+async def test_hidden_keys_are_not_named(service: Service) -> None:
+    """An index is not named to callers that may not see its key."""
     for user in (ULRIKE, VIKTOR):
         spec = query_spec("narrow", "user_id = :u", parameters={"u": user})
         text = str(await service.explain(spec, key="narrow"))

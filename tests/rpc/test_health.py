@@ -1,4 +1,4 @@
-"""Health: what lives, what is ready, and when that changes."""
+"""Tests of health: liveness, readiness, and their changes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SPEC = query_spec("late", "user_id = :u", parameters={"u": VIKTOR})
 
 @pytest.fixture
 def late() -> str:
-    """A name that no table has yet."""
+    """The name of a table that does not exist yet."""
     return f"rpc-late-{uuid.uuid4().hex[:8]}"
 
 
@@ -56,12 +56,12 @@ def delete(endpoint_url: str, table: str) -> None:
 
 
 def watch(service: Service, name: str) -> Any:
-    """Return a call that gives the status of a name whenever it changes."""
+    """Return a call that yields the status of a name whenever it changes."""
     return service.health.Watch(health_pb2.HealthCheckRequest(service=name), timeout=PATIENCE)
 
 
 async def status(call: Any) -> str:
-    """Return the next status that a watch gives."""
+    """Return the next status of a watch."""
     answer = await asyncio.wait_for(call.read(), PATIENCE)
     return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
 
@@ -69,7 +69,7 @@ async def status(call: Any) -> str:
 async def test_a_server_whose_tables_are_there_is_ready(
     tmp_path: Path, dynamodb_local: str, events: str
 ) -> None:
-    """Every name says so as soon as it serves, and needs no key; other names are unknown."""
+    """Every name is SERVING at once and needs no key; other names are unknown."""
     async with open_service(tmp_path, dynamodb_local, events_catalog(events)) as service:
         for name in (*_FOLLOWING, "liveness"):
             assert await service.check(name) == "SERVING"
@@ -81,7 +81,7 @@ async def test_a_server_whose_tables_are_there_is_ready(
 async def test_a_missing_table_keeps_a_server_from_being_ready(
     tmp_path: Path, dynamodb_local: str, late: str, logged: Logged
 ) -> None:
-    """It lives, names the table in the log, and becomes ready when the table appears."""
+    """It is live, logs the table's name, and becomes ready when the table appears."""
     catalog = {"tables": {"late": {"table": late}}}
     async with open_service(tmp_path, dynamodb_local, catalog, catalog_refresh=0.05) as service:
         assert await service.check("liveness") == "SERVING"
@@ -106,7 +106,7 @@ async def test_a_missing_table_keeps_a_server_from_being_ready(
 async def test_a_table_deleted_later_leaves_a_server_ready(
     tmp_path: Path, dynamodb_local: str, events: str, late: str, logged: Logged
 ) -> None:
-    """One table must not take the fleet down; only its own queries fail."""
+    """One table must not make all replicas unready; only its own queries fail."""
     create(dynamodb_local, late)
     catalog = events_catalog(events)
     catalog["tables"]["late"] = {"table": late}
@@ -137,7 +137,7 @@ async def test_a_catalog_that_gains_a_missing_table_leaves_a_server_ready(
 async def test_a_server_that_cannot_reach_dynamodb_lives_but_is_not_ready(
     tmp_path: Path, logged: Logged
 ) -> None:
-    """An outage at start-up is no crash."""
+    """An outage at start-up does not end the server."""
     catalog = {"tables": {"late": None}}
     nowhere = "http://127.0.0.1:9"
     async with open_service(tmp_path, nowhere, catalog, backend_attempts=1) as service:
@@ -154,7 +154,7 @@ async def test_a_server_that_cannot_reach_dynamodb_lives_but_is_not_ready(
         assert logged.of("table_not_described")
 
 
-async def test_a_leaving_server_says_so_before_it_stops_serving(
+async def test_a_draining_server_is_unready_before_it_stops(
     tmp_path: Path, dynamodb_local: str, events: str
 ) -> None:
     """Between the end of readiness and the end of service, balancers have the drain delay."""
@@ -175,10 +175,10 @@ async def test_a_leaving_server_says_so_before_it_stops_serving(
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_a_watch_does_not_hold_a_leaving_server_up(
+async def test_a_watch_does_not_delay_a_draining_server(
     tmp_path: Path, dynamodb_local: str, events: str
 ) -> None:
-    """Balancers that watch have heard all there is to hear once readiness has ended."""
+    """Balancers that watch need nothing more once readiness has ended."""
     async with open_service(
         tmp_path, dynamodb_local, events_catalog(events), drain_grace=10 * PATIENCE
     ) as service:

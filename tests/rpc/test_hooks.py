@@ -1,4 +1,4 @@
-"""The adapter that runs hooks around calls, on a server with handlers of the tests' own."""
+"""Tests of the adapter that runs hooks around calls, with handlers of the tests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def test_hooks_start_in_order_and_end_in_reverse_around_a_unary_call() -> 
 
 
 async def test_hooks_surround_all_of_a_stream() -> None:
-    """They end after its last message, not after its creation."""
+    """Hooks end after the last message, not after the stream's creation."""
     async with recorded() as server:
         got = [message.sequence async for message in server.stub.StreamQuery(StreamQueryRequest())]
         assert got == [1, 2, 3]
@@ -48,7 +48,7 @@ async def test_a_refusal_ends_only_the_hooks_that_let_the_call_in(streaming: boo
 
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_a_handlers_failure_ends_every_hook(streaming: bool, logged: Logged) -> None:
-    """What is not known leaves as INTERNAL with a fixed text, and is logged in full."""
+    """An unknown error becomes INTERNAL with a fixed text, and is logged completely."""
 
     async def fail(context: Context) -> None:
         raise ZeroDivisionError(_SECRET)
@@ -69,8 +69,8 @@ async def test_a_handlers_failure_ends_every_hook(streaming: bool, logged: Logge
     assert f"ZeroDivisionError: {_SECRET}" in record["exception"]
 
 
-async def test_what_was_sent_before_a_failure_arrives(logged: Logged) -> None:
-    """A stream that breaks does so after whole messages."""
+async def test_messages_before_a_failure_arrive(logged: Logged) -> None:
+    """A stream breaks only after complete messages."""
 
     async def fail(context: Context) -> None:
         raise PermissionDenied("no more")
@@ -89,7 +89,7 @@ async def test_what_was_sent_before_a_failure_arrives(logged: Logged) -> None:
 
 
 async def test_a_status_that_a_handler_sets_itself_is_kept() -> None:
-    """`abort` of gRPC passes through, and the hooks hear its code."""
+    """`abort` of gRPC is not changed, and the hooks get its code."""
 
     async def abort(context: Context) -> None:
         await context.abort(grpc.StatusCode.NOT_FOUND, "no such thing")
@@ -106,7 +106,7 @@ async def test_a_status_that_a_handler_sets_itself_is_kept() -> None:
         assert server.log == around("NOT_FOUND")
 
 
-async def test_a_caller_who_leaves_a_waiting_call_ends_its_hooks() -> None:
+async def test_cancelling_a_waiting_call_ends_its_hooks() -> None:
     """Cancellation reaches the handler first, then the hooks from inside out."""
 
     async def wait(context: Context) -> None:
@@ -120,7 +120,7 @@ async def test_a_caller_who_leaves_a_waiting_call_ends_its_hooks() -> None:
         await eventually(lambda: server.log == around("CANCELLED"))
 
 
-async def test_a_caller_who_leaves_mid_stream_ends_its_hooks() -> None:
+async def test_cancelling_a_stream_ends_its_hooks() -> None:
     """The handler is closed before the hooks that protect it end."""
 
     async def wait(context: Context) -> None:
@@ -135,8 +135,8 @@ async def test_a_caller_who_leaves_mid_stream_ends_its_hooks() -> None:
         await eventually(lambda: server.log == around("CANCELLED"))
 
 
-async def test_a_caller_who_leaves_while_a_message_is_written_ends_its_hooks() -> None:
-    """A generator that is suspended at a yield is closed just as well."""
+async def test_cancelling_a_write_ends_the_hooks() -> None:
+    """A generator that is suspended at a yield is closed as well."""
     async with recorded() as server:
         server.handlers.messages, server.handlers.chunk = 100, 1_000_000
         call = server.stub.StreamQuery(StreamQueryRequest())
@@ -149,7 +149,7 @@ async def test_a_caller_who_leaves_while_a_message_is_written_ends_its_hooks() -
 
 
 async def test_a_deadline_ends_the_call_on_the_server_too() -> None:
-    """Nothing goes on for a caller who has gone."""
+    """The server does no more work for a call after its deadline."""
 
     async def wait(context: Context) -> None:
         await asyncio.Event().wait()
@@ -164,7 +164,7 @@ async def test_a_deadline_ends_the_call_on_the_server_too() -> None:
 
 @pytest.mark.parametrize("method", [QUERY, STREAM])
 async def test_bytes_that_are_no_message_are_refused(method: str) -> None:
-    """Garbage is the caller's mistake, found inside the hooks, and no INTERNAL."""
+    """Invalid bytes are a violation, found inside the hooks, and no INTERNAL."""
     async with recorded() as server:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await server.call(method, b"\xff\xff\xff")
@@ -176,7 +176,7 @@ async def test_bytes_that_are_no_message_are_refused(method: str) -> None:
 
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_a_refused_callers_request_is_not_decoded(streaming: bool) -> None:
-    """Work that grows with a request is done only when every hook has let its caller through."""
+    """Work that grows with a request begins after every hook has accepted the call."""
     decoded: list[object] = []
     refusing = Recorder("outer", [], PermissionDenied("not today"))
     async with hooked(refusing, log=refusing.log, decoded=decoded) as server:
@@ -190,7 +190,7 @@ async def test_a_refused_callers_request_is_not_decoded(streaming: bool) -> None
 
 
 async def test_a_string_that_is_not_utf_8_is_refused() -> None:
-    """So is a message whose text is no text."""
+    """A message with an invalid string is refused, too."""
     async with recorded() as server:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await server.call(QUERY, b"\x1a\x02\xc3\x28")
@@ -198,7 +198,7 @@ async def test_a_string_that_is_not_utf_8_is_refused() -> None:
 
 
 async def test_unknown_methods_leave_nothing_behind() -> None:
-    """They are UNIMPLEMENTED, and the names callers invent are not remembered."""
+    """They are UNIMPLEMENTED, and invented names are not cached."""
     async with recorded() as server:
         for number in range(50):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -208,7 +208,7 @@ async def test_unknown_methods_leave_nothing_behind() -> None:
         assert list(server.inside._wrapped) == [QUERY]
 
 
-async def test_a_hook_is_not_told_of_methods_that_it_is_not_for() -> None:
+async def test_a_hook_is_not_called_for_other_methods() -> None:
     """`applies_to` decides, once for each method."""
     log: list[str] = []
     async with hooked(
@@ -228,8 +228,8 @@ async def test_a_hook_is_not_told_of_methods_that_it_is_not_for() -> None:
         ("", False),
     ],
 )
-async def test_a_sound_request_id_is_taken_over(given: str, kept: bool) -> None:
-    """Every answer carries its request's id: the caller's, or a new one in place of a bad one."""
+async def test_a_valid_request_id_is_adopted(given: str, kept: bool) -> None:
+    """Every response has its request's id: the caller's, or a new one for an invalid one."""
     async with hooked(RequestIds(), log=[]) as server:
         call = server.stub.Query(QueryRequest(), metadata=(("x-request-id", given),))
         answer = await call
@@ -240,7 +240,7 @@ async def test_a_sound_request_id_is_taken_over(given: str, kept: bool) -> None:
 
 
 async def test_the_server_is_idle_when_every_hook_has_ended() -> None:
-    """Who stops the server can wait for what the calls still have to clean up."""
+    """A stopping server can wait until all calls have cleaned up."""
     go = asyncio.Event()
 
     async def wait(context: Context) -> None:

@@ -1,4 +1,4 @@
-"""Tables whose description cannot be read as a whole: an index or the table is being deleted."""
+"""Tests of tables with incomplete descriptions: an index or the table is being deleted."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def _lose_projection(table: dict[str, Any]) -> None:
 
 
 def _lose_projection_only(table: dict[str, Any]) -> None:
-    """Leave the status as it was, too."""
+    """Remove the projection, and leave the status as it was."""
     del table["GlobalSecondaryIndexes"][0]["Projection"]
 
 
 def _lose_everything(table: dict[str, Any]) -> None:
-    """Leave an index nothing but its name."""
+    """Remove everything of an index but its name."""
     name = table["GlobalSecondaryIndexes"][0]["IndexName"]
     table["GlobalSecondaryIndexes"][0] = {"IndexName": name}
 
@@ -62,7 +62,7 @@ def _delete_table(table: dict[str, Any]) -> None:
 
 
 def _lose_key(table: dict[str, Any]) -> None:
-    """Leave out the table's own key, although it is not being deleted."""
+    """Remove the table's own key, although it is not being deleted."""
     del table["KeySchema"]
 
 
@@ -71,7 +71,7 @@ _TABLE_FORMS = [_delete_table, _lose_key]
 
 
 @dataclass
-class Places:
+class Tables:
     """Two tables in DynamoDB; descriptions of the first are changed by `change`."""
 
     first: str
@@ -80,7 +80,7 @@ class Places:
 
     @property
     def acts(self) -> dict[str, Act]:
-        """What the stub answers in DynamoDB's place."""
+        """The operations that the stub answers in place of DynamoDB."""
         return {"DescribeTable": self._describe}
 
     async def _describe(self, request: dict[str, Any], ask: Ask) -> Reply:
@@ -91,10 +91,10 @@ class Places:
 
 
 @pytest.fixture
-def places(dynamodb_local: str) -> Iterator[Places]:
+def tables(dynamodb_local: str) -> Iterator[Tables]:
     """Two tables with two indexes each and three items."""
     suffix = uuid.uuid4().hex[:8]
-    made = Places(f"rpc-first-{suffix}", f"rpc-second-{suffix}")
+    made = Tables(f"rpc-first-{suffix}", f"rpc-second-{suffix}")
     client = open_client(dynamodb_local)
     for table in (made.first, made.second):
         indexes = (Index("by_city", False, ("city",), ()), Index("by_land", False, ("land",), ()))
@@ -123,13 +123,13 @@ async def _check_first(service: Service, table: str) -> None:
 
 @pytest.mark.parametrize("change", _INDEX_FORMS)
 async def test_a_server_starts_while_an_index_is_deleted(
-    change: _Change, places: Places, tmp_path: Path, dynamodb_local: str, logged: Logged
+    change: _Change, tables: Tables, tmp_path: Path, dynamodb_local: str, logged: Logged
 ) -> None:
-    """It is ready, serves the table by its other paths, and logs once what it skips."""
-    places.change = change
-    catalog = {"tables": {"first": {"table": places.first}, "second": {"table": places.second}}}
+    """It is ready, serves the table by its other paths, and logs the skipped index once."""
+    tables.change = change
+    catalog = {"tables": {"first": {"table": tables.first}, "second": {"table": tables.second}}}
     async with (
-        open_stub(dynamodb_local, places.acts) as stub,
+        open_stub(dynamodb_local, tables.acts) as stub,
         open_service(tmp_path, f"http://127.0.0.1:{stub.port}", catalog, [_ADMIN]) as service,
     ):
         assert await service.check() == "SERVING"
@@ -147,19 +147,19 @@ async def test_a_server_starts_while_an_index_is_deleted(
 
 @pytest.mark.parametrize("change", _INDEX_FORMS)
 async def test_a_running_server_goes_on_while_an_index_is_deleted(
-    change: _Change, places: Places, tmp_path: Path, dynamodb_local: str, logged: Logged
+    change: _Change, tables: Tables, tmp_path: Path, dynamodb_local: str, logged: Logged
 ) -> None:
     """The next refresh leaves the index out and describes every other table."""
-    catalog = {"tables": {"first": {"table": places.first}, "second": {"table": places.second}}}
+    catalog = {"tables": {"first": {"table": tables.first}, "second": {"table": tables.second}}}
     async with (
-        open_stub(dynamodb_local, places.acts) as stub,
+        open_stub(dynamodb_local, tables.acts) as stub,
         open_service(tmp_path, f"http://127.0.0.1:{stub.port}", catalog) as service,
     ):
         assert await _count(service, "first", "city = 'Bern'") == 3
-        places.change = change
+        tables.change = change
         await service.app._service.catalog.refresh()
         await _check_first(service, "first")
-        places.change = None
+        tables.change = None
         await service.app._service.catalog.refresh()
         assert await _count(service, "first", "city = 'Bern'") == 3
         assert not logged.of("table_not_described")
@@ -167,26 +167,26 @@ async def test_a_running_server_goes_on_while_an_index_is_deleted(
 
 @pytest.mark.parametrize("change", _INDEX_FORMS)
 async def test_a_table_is_first_used_while_an_index_is_deleted(
-    change: _Change, places: Places, tmp_path: Path, dynamodb_local: str
+    change: _Change, tables: Tables, tmp_path: Path, dynamodb_local: str
 ) -> None:
-    """A discovered table is described by a caller's question, and answers it."""
-    places.change = change
+    """A caller's query makes the server describe a discovered table, and is answered."""
+    tables.change = change
     async with (
-        open_stub(dynamodb_local, places.acts) as stub,
+        open_stub(dynamodb_local, tables.acts) as stub,
         open_service(tmp_path, f"http://127.0.0.1:{stub.port}", {"discover": ["rpc-*"]}) as service,
     ):
-        await _check_first(service, places.first)
+        await _check_first(service, tables.first)
 
 
 @pytest.mark.parametrize("change", _TABLE_FORMS)
 async def test_a_table_without_its_key_keeps_no_other_from_being_served(
-    change: _Change, places: Places, tmp_path: Path, dynamodb_local: str, logged: Logged
+    change: _Change, tables: Tables, tmp_path: Path, dynamodb_local: str, logged: Logged
 ) -> None:
-    """A server starts beside it, and describes it when it can."""
-    places.change = change
-    catalog = {"tables": {"first": {"table": places.first}, "second": {"table": places.second}}}
+    """A server starts without it, and describes it when it can."""
+    tables.change = change
+    catalog = {"tables": {"first": {"table": tables.first}, "second": {"table": tables.second}}}
     async with (
-        open_stub(dynamodb_local, places.acts) as stub,
+        open_stub(dynamodb_local, tables.acts) as stub,
         open_service(tmp_path, f"http://127.0.0.1:{stub.port}", catalog) as service,
     ):
         assert await _count(service, "second", "city = 'Bern'") == 3
@@ -197,7 +197,7 @@ async def test_a_table_without_its_key_keeps_no_other_from_being_served(
         await service.app._service.catalog.refresh()
         (record,) = [*logged.of("table_missing"), *logged.of("table_not_described")]
         assert record["table"] == "first"
-        places.change = None
+        tables.change = None
         await service.app._service.catalog.refresh()
         await eventually(lambda: _is_ready(service))
         assert await _count(service, "first", "city = 'Bern'") == 3
@@ -209,19 +209,19 @@ async def _is_ready(service: Service) -> bool:
 
 @pytest.mark.parametrize("change", _TABLE_FORMS)
 async def test_a_table_that_loses_its_key_ends_no_refresh(
-    change: _Change, places: Places, tmp_path: Path, dynamodb_local: str
+    change: _Change, tables: Tables, tmp_path: Path, dynamodb_local: str
 ) -> None:
-    """Tables behind it in the round are described all the same."""
-    catalog = {"tables": {"first": {"table": places.first}, "second": {"table": places.second}}}
+    """Tables after it in the refresh are described all the same."""
+    catalog = {"tables": {"first": {"table": tables.first}, "second": {"table": tables.second}}}
     async with (
-        open_stub(dynamodb_local, places.acts) as stub,
+        open_stub(dynamodb_local, tables.acts) as stub,
         open_service(tmp_path, f"http://127.0.0.1:{stub.port}", catalog) as service,
     ):
         assert await _count(service, "first", "city = 'Bern'") == 3
-        places.change = change
+        tables.change = change
         client = open_client(dynamodb_local)
         update = {"Delete": {"IndexName": "by_city"}}
-        client.update_table(TableName=places.second, GlobalSecondaryIndexUpdates=[update])
+        client.update_table(TableName=tables.second, GlobalSecondaryIndexUpdates=[update])
         client.close()
         await eventually(lambda: _lacks_city(service))
 

@@ -1,4 +1,4 @@
-"""`CacheService`: after an invalidation the answers are fresh, and only admins may make one."""
+"""Tests of `CacheService`: fresh responses after an invalidation, which needs the role admin."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Put = Callable[..., None]
 
 @pytest.fixture(scope="module")
 def tables(dynamodb_local: str) -> Iterator[tuple[str, str, Put]]:
-    """A table of events, one of composed keys, and what writes to the first."""
+    """A table of events, one of composed keys, and a writer of the first."""
     suffix = uuid.uuid4().hex[:8]
     events, composed = f"rpc-written-{suffix}", f"rpc-composed-{suffix}"
     client = open_client(dynamodb_local)
@@ -125,7 +125,7 @@ def of_system(system: str) -> QuerySpec:
 
 
 async def refused(call: Any) -> Refusal:
-    """Return how a call fails."""
+    """Return the failure of a call."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     return refusal_of(caught.value)
@@ -141,10 +141,10 @@ async def is_cached(service: Service, spec: QuerySpec) -> bool:
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["table", "partition"])
-async def test_what_was_written_is_seen(
+async def test_writes_are_seen_after_an_invalidation(
     written: Service, tables: tuple[str, str, Put], whole: bool
 ) -> None:
-    """On the table and on an index: cached until said, and fresh from then on."""
+    """Pages of the table and of an index are cached until then, and fresh afterwards."""
     user, system = f"user-{whole}", f"system-{whole}"
     _, _, put = tables
     put(user, 1, system_id={"S": system})
@@ -166,10 +166,10 @@ async def test_what_was_written_is_seen(
         await eventually(partial(_kept, written, spec))
 
 
-async def test_other_names_of_the_table_are_meant_as_well(
+async def test_all_names_of_a_table_are_invalidated(
     written: Service, tables: tuple[str, str, Put]
 ) -> None:
-    """What was written is no matter of names; other partitions stay."""
+    """Catalog names make no difference; other partitions stay cached."""
     _, _, put = tables
     put("named", 1)
     put("spared", 1)
@@ -188,20 +188,20 @@ async def _kept(service: Service, spec: QuerySpec) -> bool:
 
 
 async def test_a_read_under_way_is_not_kept(written: Service, tables: tuple[str, str, Put]) -> None:
-    """Whenever the invalidation comes, nothing that was read before it is there after it."""
+    """A page that was read before the invalidation is not cached after it."""
     _, _, put = tables
     put("racer", 1)
     spec = of_user("racer")
-    for turn in range(20):
+    for wait in range(20):
         reads = [asyncio.ensure_future(written.query(spec)) for _ in range(5)]
-        await asyncio.sleep(turn * 0.001)
+        await asyncio.sleep(wait * 0.001)
         await written.invalidate("events", user_id="racer")
         await asyncio.gather(*reads)
         assert not await is_cached(written, spec)
 
 
-async def test_fields_of_keys_and_times_are_said_as_in_queries(written: Service) -> None:
-    """A composed key by its fields or as it is stored, a time in RFC 3339."""
+async def test_partitions_are_named_by_fields_and_times(written: Service) -> None:
+    """A composed key is given by its fields or as it is stored, a time in RFC 3339."""
     by_user = query_spec("composed", "user_id = :u", parameters={"u": "a"})
     by_day = query_spec(
         "composed", "day = :d", parameters={"d": "2026-01-01T00:00:00Z"}, index="by_day"
@@ -233,10 +233,10 @@ async def test_fields_of_keys_and_times_are_said_as_in_queries(written: Service)
         ("composed", {"user_id": ""}, "partition_key.user_id", "never empty"),
     ],
 )
-async def test_what_names_no_partition_is_refused(
+async def test_a_request_without_a_partition_is_refused(
     written: Service, table: str, partition: dict[str, Any], field: str, text: str
 ) -> None:
-    """Nothing is ended by half; the error names the attribute."""
+    """Nothing is invalidated in part; the error names the attribute."""
     refusal = await refused(written.invalidate(table, **partition))
     assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
     assert text in refusal.descriptions[field]
@@ -253,13 +253,13 @@ async def test_what_names_no_partition_is_refused(
 async def test_an_incomplete_request_is_refused(
     written: Service, request_: InvalidateCacheRequest, field: str
 ) -> None:
-    """A scope must be said: a client that knows another one must not end less than it means."""
+    """A scope is required: a client of a newer contract must not invalidate too little."""
     call = written.cache.InvalidateCache(request_, metadata=written.metadata(), timeout=PATIENCE)
     assert (await refused(call)).fields == [field]
 
 
-async def test_who_may(written: Service) -> None:
-    """Admins, of the tables and attributes that are granted to them."""
+async def test_an_invalidation_needs_a_grant(written: Service) -> None:
+    """Admins may invalidate the tables and attributes that are granted to them."""
     for key, table in (("reader", "events"), ("few", "events"), ("few", "unheard-of")):
         refusal = await refused(written.invalidate(table, key=key))
         assert refusal.code is grpc.StatusCode.PERMISSION_DENIED
@@ -280,10 +280,10 @@ async def test_who_may(written: Service) -> None:
     )
 
 
-async def test_an_index_that_an_admin_may_not_see_is_meant_as_well(
+async def test_indexes_hidden_from_an_admin_are_invalidated(
     written: Service, tables: tuple[str, str, Put]
 ) -> None:
-    """Its sort key is hidden from the admin, and what others have cached of it ends."""
+    """The sort key is hidden from the admin, and other callers' cached pages end."""
     _, _, put = tables
     put("unseen", 1, system_id={"S": "unseen"})
     spec = of_system("unseen")
@@ -296,7 +296,7 @@ async def test_an_index_that_an_admin_may_not_see_is_meant_as_well(
 async def test_nothing_is_cached_past_its_time_to_live(
     written: Service, projection: list[str]
 ) -> None:
-    """The first of the items to expire says how long; it need not be asked for to be looked at."""
+    """The first item to expire bounds the lifetime, even if its time is not projected."""
     spec = query_spec(
         "composed", "user_id = :u", parameters={"u": "b"}, projection=projection, max_items=9
     )
@@ -307,8 +307,8 @@ async def test_nothing_is_cached_past_its_time_to_live(
     assert 0 < page.cache.expires_in.ToSeconds() <= 100
 
 
-async def test_the_numbers(written: Service, tables: tuple[str, str, Put]) -> None:
-    """They count what happened; of tables, only the caller's are shown."""
+async def test_cache_statistics(written: Service, tables: tuple[str, str, Put]) -> None:
+    """They count events, and show only the caller's tables."""
 
     async def stats(key: str) -> GetCacheStatsResponse:
         return await written.cache.GetCacheStats(

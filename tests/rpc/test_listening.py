@@ -1,4 +1,4 @@
-"""Where a server listens: on all addresses of its host, or not at all."""
+"""Tests that a server listens on all addresses of its host, or on none."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def both(_: str) -> Sequence[Address]:
 async def listening(
     address: str, resolve: Callable[[str], Awaitable[Sequence[Address]]] = addresses_of
 ) -> AsyncIterator[int]:
-    """Serve on an address for the time of the `async with`, and give the port."""
+    """Serve on an address during the `async with`, and yield the port."""
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
     port = await listen(server, address, resolve)
     await server.start()
@@ -41,14 +41,14 @@ async def listening(
 
 
 def connects(family: socket.AddressFamily, address: str, port: int) -> bool:
-    """Return whether somebody listens there."""
+    """Return whether a server listens there."""
     with socket.socket(family) as client:
         client.settimeout(10)
         return client.connect_ex((address, port)) == 0
 
 
 async def test_a_name_is_served_on_all_its_addresses() -> None:
-    """With one port, also if it is picked."""
+    """All have one port, also if it was chosen."""
     async with listening("both.test:0", both) as port:
         assert [connects(family, address, port) for family, address in _LOOPBACK] == [True, True]
 
@@ -57,7 +57,7 @@ async def test_a_name_is_served_on_all_its_addresses() -> None:
 async def test_a_name_of_which_one_address_is_taken_is_refused(
     family: socket.AddressFamily, taken: str
 ) -> None:
-    """On the other one it would serve half of its callers, and say nothing."""
+    """Otherwise the server would serve half of its callers, without an error."""
     with socket.socket(family) as other:
         other.bind((taken, 0))
         other.listen()
@@ -69,7 +69,7 @@ async def test_a_name_of_which_one_address_is_taken_is_refused(
 
 @pytest.mark.parametrize("host", _WILDCARDS)
 async def test_a_wildcard_of_which_an_address_is_taken_is_refused(host: str) -> None:
-    """Who listens on one address gets its calls."""
+    """The process that listens on one address would get its calls."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(ConfigurationError, match="in use"):
@@ -79,14 +79,14 @@ async def test_a_wildcard_of_which_an_address_is_taken_is_refused(host: str) -> 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", *_WILDCARDS, "localhost"])
 async def test_every_form_of_an_address_is_served(host: str) -> None:
-    """And its port is told."""
+    """The start returns the port."""
     async with listening(f"{host}:0") as port:
         family, address = _LOOPBACK[host == "[::1]"]
         assert connects(family, address, port)
 
 
 async def test_an_address_that_this_machine_does_not_have_is_left_out() -> None:
-    """As `::1` where IPv6 is off; with no other one, nothing is served."""
+    """Such as `::1` where IPv6 is off; if there is no other address, the start fails."""
     found = [(socket.AF_INET, address) for address in ("192.0.2.1", "127.0.0.1")]
 
     async def resolve(_: str) -> Sequence[Address]:
@@ -101,14 +101,14 @@ async def test_an_address_that_this_machine_does_not_have_is_left_out() -> None:
 
 
 async def test_an_unknown_host_is_refused() -> None:
-    """In words of its own."""
+    """The error has its own text."""
     with pytest.raises(ConfigurationError, match="the host has no known address"):
         async with listening("no-such-host.invalid:0"):
             pass
 
 
 async def test_a_port_that_is_picked_is_free_on_all_addresses() -> None:
-    """However many are taken on one of them."""
+    """It is free even if many ports are taken on one of them."""
     with ExitStack() as stack:
         for _ in range(50):
             stack.enter_context(socket.create_server(("::1", 0), family=socket.AF_INET6))

@@ -1,4 +1,4 @@
-"""A single-table design, asked about by its logical attributes in every RPC."""
+"""Tests a single-table design, queried by its logical attributes in every RPC."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TIMES: Final = tuple(f"2026-01-0{day}T08:00:00Z" for day in range(1, 6))
 
 
 def row(at: str, event: str, expires_in: int | None = None) -> dict[str, Any]:
-    """Return what is stored of one event of the user u1."""
+    """Return the stored form of one event of the user u1."""
     key = {"S": f"{at}#{event}"}
     item = {"PK": {"S": "USER#u1"}, "SK": key, "GS_PK": {"S": "SYSTEM#crm"}, "GS_SK": key}
     seen = {"seen": {"N": "1767225600"}}
@@ -34,21 +34,21 @@ def row(at: str, event: str, expires_in: int | None = None) -> dict[str, Any]:
 
 
 def shown(at: str, event: str) -> dict[str, Any]:
-    """Return what a caller gets of it, but for when it expires."""
+    """Return a caller's view of the event, without its time to live."""
     texts = {"user_id": "u1", "system_id": "crm", "occurred_at": at, "event_id": event}
     seen = {"seen": {"S": "2026-01-01T00:00:00Z"}}
     return {name: {"S": text} for name, text in texts.items()} | seen
 
 
 def key(user: str = "u1", at: str = TIMES[0], event: str = "e0", **more: str) -> Item:
-    """Return a primary key, said by its fields."""
+    """Return a primary key, given by its fields."""
     said = {"user_id": user, "occurred_at": at, "event_id": event, **more}
     return Item(attributes={name: AttributeValue(s=text) for name, text in said.items()})
 
 
 @pytest.fixture(scope="module")
 def activity(dynamodb_local: str) -> Iterator[str]:
-    """A table of five events of one user, an item of another kind, and of what has expired."""
+    """A table of five events of one user, an item of another kind, and expired items."""
     table = f"rpc-activity-{uuid.uuid4().hex[:8]}"
     schema = Schema(
         table, "PK", "SK", (Index("by_system", False, ("GS_PK",), ("GS_SK",), "KEYS_ONLY"),),
@@ -69,9 +69,9 @@ def activity(dynamodb_local: str) -> Iterator[str]:
 async def service(
     tmp_path_factory: pytest.TempPathFactory, dynamodb_local: str, activity: str
 ) -> AsyncIterator[Service]:
-    """A server of the table, which hides what has expired or, as `all`, does not."""
+    """A server of the table, which hides expired items or, as `all`, shows them."""
     moment = "{occurred_at}#{event_id}"
-    declared = {
+    entry = {
         "table": activity,
         "keys": {
             "PK": "USER#{user_id}", "SK": moment, "GS_PK": "SYSTEM#{system_id}", "GS_SK": moment,
@@ -81,19 +81,19 @@ async def service(
         "sparse": "allow",
         "time_to_live": "gone_at",
     }  # fmt: skip
-    tables = {"activity": {**declared, "hide_expired": True}, "all": declared}
+    tables = {"activity": {**entry, "hide_expired": True}, "all": entry}
     directory = tmp_path_factory.mktemp("logical")
     async with open_service(directory, dynamodb_local, {"tables": tables}) as running:
         yield running
 
 
 def events_of(items: Any) -> list[str]:
-    """Return the events' ids; empty for what is none."""
+    """Return the events' ids; empty for other items."""
     return [from_item(item).get("event_id", {"S": ""})["S"] for item in items]
 
 
 async def test_items_are_as_callers_know_them(service: Service) -> None:
-    """Fields and times, whatever order, page size or path; no stored key."""
+    """Items have fields and times but no stored key, for any order, page size and path."""
     for condition in ("user_id = 'u1'", "system_id = 'crm'"):
         spec = query_spec("activity", f"{condition} AND occurred_at <= '2026-01-04T09:00:00+01:00'")
         page = await service.query(spec, page_size=3)
@@ -104,15 +104,15 @@ async def test_items_are_as_callers_know_them(service: Service) -> None:
 
 
 async def test_items_of_other_kinds_are_there_too(service: Service) -> None:
-    """Where nothing is asked that they lack."""
+    """They are found if the query needs no attribute that they lack."""
     items = (await service.query(query_spec("activity", "user_id = 'u1'"))).items
     assert events_of(items) == ["e0", "e1", "e2", "e3", "ancient", "e4", "staying", ""]
     assert from_item(items[-1]) == {"user_id": {"S": "u1"}, "name": {"S": "Ulrike"}}
 
 
 @pytest.mark.parametrize("condition", ["user_id = 'u1'", "system_id = 'crm'"])
-async def test_what_has_expired_is_hidden_in_every_call(service: Service, condition: str) -> None:
-    """Trap 24: DynamoDB returns it for days; where the catalog does not say so it is shown."""
+async def test_expired_items_are_hidden_in_every_call(service: Service, condition: str) -> None:
+    """DynamoDB returns them for days; they are shown if the catalog does not hide them."""
     condition += " AND occurred_at >= '2026-01-05'"
     spec, whole = query_spec("activity", condition), query_spec("all", condition)
     left = ["ancient", "e4", "staying"]
@@ -123,8 +123,8 @@ async def test_what_has_expired_is_hidden_in_every_call(service: Service, condit
     assert (await service.count(whole)).total.value == 4
 
 
-async def test_keys_are_said_by_their_fields(service: Service) -> None:
-    """In the order of the request; what has expired is missing; times in any spelling."""
+async def test_keys_are_given_by_their_fields(service: Service) -> None:
+    """Results have the order of the request; expired items are missing; times have any spelling."""
     keys = [
         key(at="2026-01-02T09:00:00+01:00", event="e1"),
         key(at=TIMES[4], event="gone"),
@@ -136,7 +136,7 @@ async def test_keys_are_said_by_their_fields(service: Service) -> None:
     kinds = [result.WhichOneof("result") for result in answer.results]
     assert kinds == ["item", "missing_key", "missing_key", "item", "item"]
     assert from_item(answer.results[0].item) == shown(TIMES[1], "e1")
-    assert [answer.results[place].missing_key for place in (1, 2)] == keys[1:3]
+    assert [answer.results[index].missing_key for index in (1, 2)] == keys[1:3]
     whole = await service.get("all", keys[1:2], projection=["event_id"])
     assert from_item(whole.results[0].item) == {"event_id": {"S": "gone"}}
 
@@ -152,10 +152,10 @@ async def test_keys_are_said_by_their_fields(service: Service) -> None:
         (key(user="u" * 2_044), "keys[0]", "is a key of 1 to 2048 bytes"),
     ],
 )
-async def test_mistaken_keys_are_told_by_their_fields(
+async def test_invalid_keys_are_named_by_their_fields(
     service: Service, bad: Item, field: str, words: str
 ) -> None:
-    """And never by the stored keys."""
+    """The stored keys are never named."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await service.get("activity", [bad])
     found = refusal_of(caught.value)
@@ -165,7 +165,7 @@ async def test_mistaken_keys_are_told_by_their_fields(
 
 
 async def test_a_field_is_a_string_in_keys(service: Service) -> None:
-    """Whatever else it looks like."""
+    """It is a string even if it looks like another type."""
     bad = key()
     bad.attributes["event_id"].n = "5"
     with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -176,7 +176,7 @@ async def test_a_field_is_a_string_in_keys(service: Service) -> None:
 
 
 async def test_hidden_keys_are_unknown(service: Service) -> None:
-    """In conditions and projections, as attributes that no item has; DynamoDB is not asked."""
+    """Conditions and projections treat them as attributes that no item has, without a read."""
     for spec in (
         query_spec("activity", "PK = 'USER#u1'"),
         query_spec("activity", "user_id = 'u1'", projection=["SK"]),

@@ -1,4 +1,4 @@
-"""What was written is named by as many keys as an item can have, all as long as they can be."""
+"""Tests an invalidation with as many keys as an item can have, all of the greatest length."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def table(dynamodb_local: str) -> Iterator[str]:
 async def test_an_invalidation_names_every_partition_of_an_item(
     tmp_path: Path, dynamodb_local: str, table: str
 ) -> None:
-    """Keys of more than 64 KB are taken, and the pages of table and indexes are read anew."""
+    """Keys of more than 64 KB are accepted, and the pages of table and indexes are read anew."""
     keys = [make_key("admin", roles=["reader", "admin"])]
     catalog = {"tables": {"long": {"table": table, "required": list(_KEYS)}}}
     first = {name: value for name, value in _KEYS.items() if name in _names(0)}

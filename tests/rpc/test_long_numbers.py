@@ -1,4 +1,4 @@
-"""Numbers that are short in DynamoDB are short on the wire, and come back in as they went out."""
+"""Tests that numbers that are short in DynamoDB are short on the wire, in both directions."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _key(at: str) -> Item:
 
 
 async def test_numbers_are_sent_short(numbers: Service) -> None:
-    """In every place, with up to 20 characters as they are, and the same by every method."""
+    """Numbers of up to 20 characters are sent unchanged, in every place and by every method."""
     spec = query_spec("numbers", "id = 'keys'")
     page = await numbers.query(spec)
     sent = sorted(_SENT, key=Decimal)
@@ -98,7 +98,7 @@ async def test_numbers_are_sent_short(numbers: Service) -> None:
 
 
 async def test_numbers_that_went_out_come_back(numbers: Service, key: Key) -> None:
-    """As parameters, literals, keys, sort keys of tokens, and keys of invalidations."""
+    """They are accepted in parameters, literals, keys, sort keys of tokens, and invalidations."""
     spec = query_spec("numbers", "id = 'keys'")
     items = (await numbers.query(spec)).items
     seen: list[Item] = []
@@ -130,7 +130,7 @@ async def test_numbers_that_went_out_come_back(numbers: Service, key: Key) -> No
 
 
 async def test_an_item_of_very_many_long_numbers_is_read(numbers: Service) -> None:
-    """It has 166 KB in DynamoDB, and had 4.4 MB on the wire, which gRPC does not take."""
+    """It has 166 KB in DynamoDB, and had 4.4 MB on the wire, which gRPC refuses."""
     spec = query_spec("numbers", "id = 'large'")
     page: Any = await numbers.query(spec)
     messages = await numbers.messages(spec)

@@ -1,4 +1,4 @@
-"""Tokens of many partitions with long keys go out, and come back."""
+"""Tests tokens of many partitions with long keys."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def table(dynamodb_local: str) -> Iterator[str]:
 async def test_a_token_of_fifty_long_keys_comes_back(
     tmp_path: Path, dynamodb_local: str, table: str
 ) -> None:
-    """It has more than 64 KiB, which was all that was taken back; pages and streams go on."""
+    """It has more than 64 KiB, the earlier limit; pages and streams continue from it."""
     listed = ", ".join(f":p{number}" for number in range(len(_PARTITIONS)))
     parameters = {f"p{number}": value for number, value in enumerate(_PARTITIONS)}
     spec = query_spec("long", f"id IN ({listed})", parameters=parameters)

@@ -1,4 +1,4 @@
-"""What an operator sees of calls: the access log and the metrics, and what they never show."""
+"""Tests of the access log and the metrics of calls, and that they contain no secrets."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def fail(service: Service, spec: Any, metadata: Any = None) -> str:
 
 
 async def test_a_call_has_one_line_in_the_access_log(service: Service, logged: Logged) -> None:
-    """Who, what, how it went, how long it took and what it used."""
+    """The line has the caller, the method, the status, the duration and the cost."""
     metadata = (*service.metadata("reports"), ("x-request-id", "trace-1"))
     request = QueryRequest(query=_SPEC)
     page = await service.queries.Query(request, metadata=metadata, timeout=PATIENCE)
@@ -69,7 +69,7 @@ async def test_a_call_has_one_line_in_the_access_log(service: Service, logged: L
 async def test_a_stream_has_one_line_for_all_of_its_messages(
     service: Service, logged: Logged
 ) -> None:
-    """With the sum of what they took."""
+    """The line has the sum of their costs."""
     spec = query_spec("uncached", "user_id = :u", parameters={"u": ULRIKE})
     messages = await service.messages(spec, page_size=100)
     (record,) = await eventually(lambda: logged.of("call"))
@@ -79,7 +79,7 @@ async def test_a_stream_has_one_line_for_all_of_its_messages(
 
 
 async def test_refused_calls_are_logged_with_their_reason(service: Service, logged: Logged) -> None:
-    """Also those of nobody."""
+    """Unauthenticated calls are logged as well."""
     wrong = "ddbp_" + "w" * 43
     record = logged.call(await fail(service, _SPEC, (("x-api-key", wrong),)))
     assert (record["status"], record["principal"]) == ("UNAUTHENTICATED", "")
@@ -92,21 +92,21 @@ async def test_refused_calls_are_logged_with_their_reason(service: Service, logg
 async def test_a_name_that_a_caller_invents_is_cut_in_the_log(
     service: Service, logged: Logged
 ) -> None:
-    """A megabyte of it stays out."""
+    """A name of a megabyte is not logged completely."""
     record = logged.call(await fail(service, query_spec("x" * 500_000, "a = 1")))
     assert record["table"] == "x" * 255
 
 
 async def test_probes_are_not_logged(service: Service, logged: Logged) -> None:
-    """They come every few seconds and say nothing."""
+    """They come every few seconds and report nothing new."""
     await service.check()
     assert not logged.of("call")
 
 
 async def test_no_secret_is_ever_logged(service: Service, logged: Logged) -> None:
-    """Neither keys nor parameters nor items, whatever goes wrong with them.
+    """Keys, parameters and items are not logged, in any failure.
 
-    The fixture that gives the log checks it, after every test of this folder.
+    The fixture that yields the log checks it after every test of this folder.
     """
     logged.secrets |= {key.text for key in service.keys.values()} | {"Lund", "wrong-key-4711"}
     secret = {"u": ULRIKE}
@@ -141,14 +141,14 @@ async def scrape(service: Service) -> dict[tuple[str, frozenset[tuple[str, str]]
 
 
 def labels(**given: str) -> frozenset[tuple[str, str]]:
-    """Return labels as `scrape` has them."""
+    """Return labels in the form of `scrape`."""
     return frozenset(given.items())
 
 
 async def test_calls_are_counted_by_method_and_code(
     tmp_path: Path, dynamodb_local: str, events: str
 ) -> None:
-    """Refused ones too, and what reading took by table."""
+    """Refused calls count too, and the cost of reads is counted by table."""
     keys = [make_key("reports"), make_key("narrow", tables=["narrow"])]
     async with open_service(
         tmp_path, dynamodb_local, events_catalog(events), keys, metrics_listen="127.0.0.1:0"
@@ -209,7 +209,7 @@ async def test_calls_are_counted_by_method_and_code(
 async def test_names_that_callers_invent_do_not_become_metrics(
     tmp_path: Path, dynamodb_local: str, events: str
 ) -> None:
-    """The number of time series is the catalog's to decide."""
+    """The catalog alone decides the number of time series."""
     async with open_service(
         tmp_path, dynamodb_local, events_catalog(events), metrics_listen="127.0.0.1:0"
     ) as service:
@@ -225,5 +225,5 @@ async def test_names_that_callers_invent_do_not_become_metrics(
 
 
 async def test_there_need_be_no_metrics(service: Service) -> None:
-    """Without an address none are served."""
+    """Without an address, metrics are not served."""
     assert service.app.metrics_port is None

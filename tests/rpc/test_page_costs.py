@@ -1,4 +1,4 @@
-"""Small pages cost hardly more than large ones: of streams, and of several filtered partitions."""
+"""Tests that small pages cost hardly more than large ones, in streams and in several partitions."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _expression(partitions: int, condition: str) -> str:
 async def test_a_stream_of_small_pages_costs_little_more_than_one_of_large_ones(
     service: Service, partitions: int, show_line: Callable[[str], None]
 ) -> None:
-    """Pages of 1 and of 10 items, in both orders: what is read beyond one is kept for the next."""
+    """Items read beyond a page of 1 or 10 are kept for the next, in both orders."""
     for (share, condition), order in itertools.product(_CONDITIONS.items(), _ORDERS):
         spec = query_spec("costs", _expression(partitions, condition), order=order)
         *_, whole = await service.messages(spec, page_size=_ITEMS, cache=BYPASS)

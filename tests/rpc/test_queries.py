@@ -1,4 +1,4 @@
-"""`Query`: what one page holds and why it ends."""
+"""Tests of `Query`: the items of a page and the reason of its end."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def of(user: str, more: str = "", /, table: str = "events", **fields: Any) -> Qu
 
 
 def end_of(page: QueryResponse) -> str:
-    """Return why a page ends."""
+    """Return the reason why a page ends."""
     return PageEnd.Name(page.end).removeprefix("PAGE_END_")
 
 
@@ -50,14 +50,14 @@ async def every_page(service: Service, spec: QuerySpec, **fields: Any) -> list[Q
 
 
 async def refusal(service: Service, spec: QuerySpec, **fields: Any) -> Refusal:
-    """Return how a query is refused."""
+    """Return the refusal of a query."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await service.query(spec, **fields)
     return refusal_of(caught.value)
 
 
 async def test_pages_give_each_item_once_and_in_order(service: Service) -> None:
-    """Full pages, and one that ends the range."""
+    """Pages are full, and the last one ends the range."""
     pages = await every_page(service, of(ULRIKE), page_size=80)
     assert [len(page.items) for page in pages] == [80, 80, 80, 10]
     assert [end_of(page) for page in pages] == ["PAGE_FULL"] * 3 + ["EXHAUSTED"]
@@ -69,7 +69,7 @@ async def test_pages_give_each_item_once_and_in_order(service: Service) -> None:
 
 
 async def test_descending_is_the_reverse(service: Service) -> None:
-    """Across pages as well."""
+    """The order is kept across pages."""
     pages = await every_page(service, of(ULRIKE, order="ORDER_DESCENDING"), page_size=100)
     assert [n for page in pages for n in numbers(page.items, "at")] == _EVERY[::-1]
 
@@ -90,13 +90,13 @@ async def test_descending_is_the_reverse(service: Service) -> None:
 async def test_the_page_size_follows_the_catalog(
     service: Service, table: str, asked: int, given: int
 ) -> None:
-    """0 is the table's default, more than its maximum is lowered to it."""
+    """0 means the table's default, and a size over its maximum is lowered to it."""
     page = await service.query(of(ULRIKE, table=table), page_size=asked)
     assert len(page.items) == given
 
 
 async def test_a_page_counts_items_that_match(service: Service) -> None:
-    """Not those that DynamoDB evaluates: a filter does not make pages short."""
+    """Evaluated items do not count: a filter does not make pages short."""
     pages = await every_page(service, of(ULRIKE, "AND contains(note, '0')"), page_size=10)
     expected = [n for n in _EVERY if "0" in str(n)]
     assert [len(page.items) for page in pages[:-1]] == [10] * (len(expected) // 10)
@@ -104,14 +104,14 @@ async def test_a_page_counts_items_that_match(service: Service) -> None:
 
 
 async def test_an_empty_range_costs_nothing(service: Service) -> None:
-    """What cannot match is not asked for."""
+    """A condition that cannot match needs no request."""
     page = await service.query(of(ULRIKE, "AND at > 5 AND at < 3"))
     assert (len(page.items), end_of(page), page.next_page_token) == (0, "EXHAUSTED", "")
     assert (page.stats.backend_calls, page.stats.read_units) == (0, 0)
 
 
 async def test_the_planner_takes_an_index(service: Service) -> None:
-    """Where the condition fixes its partition key, and says which."""
+    """The index is used if the condition fixes its partition key, and the response names it."""
     page = await service.query(query_spec("events", "system_id = 'crm' AND at < 20"))
     assert page.stats.index_used == "by_system"
     assert set(numbers(page.items, "at")) == set(range(1, 20, 2))
@@ -124,7 +124,7 @@ async def test_the_planner_takes_an_index(service: Service) -> None:
 async def test_an_index_can_be_forced(
     service: Service, index: str, used: str, scanned: int
 ) -> None:
-    """The base table too, although it has to read more; the items are the same."""
+    """The base table can be forced too, although it reads more; the items are the same."""
     spec = of(ULRIKE, "AND level = 3", index=index)
     page = await service.query(spec, page_size=1_000, cache=_BYPASS)
     assert page.stats.index_used == used
@@ -134,7 +134,7 @@ async def test_an_index_can_be_forced(
 
 
 async def test_an_index_that_cannot_serve_is_refused(service: Service) -> None:
-    """Forced means use it or fail."""
+    """A forced index is used, or the query fails."""
     refused = await refusal(service, of(ULRIKE, index="by_system"))
     assert (refused.code, refused.reason) == (Code.FAILED_PRECONDITION, "INDEX_NOT_USABLE")
     (violation,) = refused.details["PreconditionFailure"].violations
@@ -143,7 +143,7 @@ async def test_an_index_that_cannot_serve_is_refused(service: Service) -> None:
 
 
 async def test_a_scan_is_refused_with_the_keys_that_would_help(service: Service) -> None:
-    """Unless the catalog allows scans; keys that the caller may not name are not told."""
+    """The catalog may allow scans; keys that the caller may not see are not named."""
     spec = query_spec("events", "contains(note, 'x')")
     refused = await refusal(service, spec)
     assert (refused.code, refused.reason) == (Code.FAILED_PRECONDITION, "SCAN_NOT_ALLOWED")
@@ -156,10 +156,10 @@ async def test_a_scan_is_refused_with_the_keys_that_would_help(service: Service)
     assert sum(len(page.items) for page in pages) == 255
 
 
-async def test_a_strong_read_of_a_global_index_is_refused_before_any_read(
+async def test_a_consistent_read_of_a_global_index_is_refused(
     service: Service, logged: Logged
 ) -> None:
-    """It is the caller's mistake, and costs nothing."""
+    """It is a violation, and costs nothing."""
     spec = query_spec(
         "events", "system_id = 'crm'", index="by_system", consistency="CONSISTENCY_STRONG"
     )
@@ -169,8 +169,8 @@ async def test_a_strong_read_of_a_global_index_is_refused_before_any_read(
     assert (record["messages"], record["read_units"]) == (0, 0)
 
 
-async def test_a_strong_read_costs_twice_and_is_not_cached(service: Service) -> None:
-    """On the base table and on local indexes."""
+async def test_a_consistent_read_costs_twice_and_is_not_cached(service: Service) -> None:
+    """This holds on the base table and on local indexes."""
     eventual = await service.query(of(ULRIKE), cache=_BYPASS)
     for _ in range(2):
         strong = await service.query(of(ULRIKE, consistency="CONSISTENCY_STRONG"))
@@ -181,7 +181,7 @@ async def test_a_strong_read_costs_twice_and_is_not_cached(service: Service) -> 
 
 
 async def test_a_projection_picks_paths(service: Service) -> None:
-    """Nested ones keep their place in the document."""
+    """Nested paths keep their place in the document."""
     spec = of(VIKTOR, projection=["at", "address.lines[1]", '"address".city', "nothing"])
     item = (await service.query(spec, page_size=1)).items[0]
     assert item.attributes.keys() == {"at", "address"}
@@ -191,16 +191,16 @@ async def test_a_projection_picks_paths(service: Service) -> None:
 
 
 async def test_only_visible_attributes_come(service: Service) -> None:
-    """Where the catalog lists them, the rest is as if it were not there."""
+    """If the catalog lists attributes, the others are left out as if they did not exist."""
     item = (await service.query(of(VIKTOR, table="narrow"), page_size=1)).items[0]
     assert item.attributes.keys() == {"user_id", "at", "level"}
 
 
 @pytest.mark.parametrize(("maximum", "sizes"), [(7, [3, 3, 1]), (3, [3]), (6, [3, 3]), (1, [1])])
-async def test_max_items_ends_the_whole_traversal(
+async def test_max_items_bounds_all_pages_together(
     service: Service, maximum: int, sizes: list[int]
 ) -> None:
-    """The token carries what is left, page by page."""
+    """The token has the number of items that are left, page by page."""
     pages = await every_page(service, of(ULRIKE, max_items=maximum), page_size=3)
     assert [len(page.items) for page in pages] == sizes
     assert [end_of(page) for page in pages] == ["PAGE_FULL"] * (len(sizes) - 1) + ["MAX_ITEMS"]
@@ -208,7 +208,7 @@ async def test_max_items_ends_the_whole_traversal(
 
 
 async def test_more_max_items_than_there_are_is_no_end_of_its_own(service: Service) -> None:
-    """The range ends first, and says so."""
+    """The range ends first, and the response says so."""
     page = await service.query(of(VIKTOR, max_items=6))
     assert (len(page.items), end_of(page)) == (5, "EXHAUSTED")
 
@@ -225,7 +225,7 @@ async def test_more_max_items_than_there_are_is_no_end_of_its_own(service: Servi
 async def test_a_budget_ends_a_page_with_progress(
     service: Service, budget: Budget, reason: str
 ) -> None:
-    """Nothing is lost on the way, and every call gets further, although hardly anything matches."""
+    """No item is lost, and each call makes progress, although hardly anything matches."""
     spec = of(ULRIKE, "AND contains(note, '77')")
     pages = await every_page(service, spec, page_size=5, budget=budget)
     assert [n for page in pages for n in numbers(page.items, "at")] == [77, 177]
@@ -239,7 +239,7 @@ async def test_a_budget_ends_a_page_with_progress(
 
 
 async def test_stats_are_this_calls_own(service: Service) -> None:
-    """One request to DynamoDB, for as many items as were asked for, and the time it took."""
+    """They have one request to DynamoDB, the number of requested items, and the time."""
     page = await service.query(of(ULRIKE), page_size=10, cache=_BYPASS)
     stats = page.stats
     assert (stats.items_scanned, stats.backend_calls, stats.throttle_retries) == (10, 1, 0)

@@ -1,4 +1,4 @@
-"""Reflection: who may ask for the contract."""
+"""Tests of reflection: the contract, and its modes."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _SERVICES = {
 }
 
 
-async def ask(service: Service, *, with_key: bool, **question: Any) -> Any:
-    """Return the answer to one question."""
+async def ask(service: Service, *, with_key: bool, **request: Any) -> Any:
+    """Return the response to one request."""
 
-    async def questions() -> AsyncIterator[Any]:
-        yield reflection_pb2.ServerReflectionRequest(**question)
+    async def requests() -> AsyncIterator[Any]:
+        yield reflection_pb2.ServerReflectionRequest(**request)
 
     channel: Any = service.channel  # the stubs know only channels of the other kind
     stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
     metadata = service.metadata() if with_key else ()
-    call = stub.ServerReflectionInfo(questions(), metadata=metadata, timeout=PATIENCE)
+    call = stub.ServerReflectionInfo(requests(), metadata=metadata, timeout=PATIENCE)
     answers = [answer async for answer in call]
     return answers[0]
 
@@ -64,7 +64,7 @@ async def test_open_reflection_needs_no_key(
 async def test_authenticated_reflection_needs_a_key(
     tmp_path: Path, dynamodb_local: str, events: str
 ) -> None:
-    """Any good one."""
+    """Any valid key is accepted."""
     catalog = events_catalog(events)
     async with open_service(
         tmp_path, dynamodb_local, catalog, reflection="authenticated"
@@ -76,7 +76,7 @@ async def test_authenticated_reflection_needs_a_key(
 
 
 async def test_reflection_can_be_off(tmp_path: Path, dynamodb_local: str, events: str) -> None:
-    """Then there is no such service, key or not."""
+    """The service then does not exist, with or without a key."""
     catalog = events_catalog(events)
     async with open_service(tmp_path, dynamodb_local, catalog, reflection="off") as service:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -87,7 +87,7 @@ async def test_reflection_can_be_off(tmp_path: Path, dynamodb_local: str, events
 async def test_a_reflection_stream_ends_with_its_key(
     tmp_path: Path, dynamodb_local: str, events: str
 ) -> None:
-    """A question that is asked after the key was removed is not answered."""
+    """A request after the key was removed is not answered."""
     catalog = events_catalog(events)
     async with open_service(
         tmp_path, dynamodb_local, catalog, reflection="authenticated"
@@ -95,12 +95,12 @@ async def test_a_reflection_stream_ends_with_its_key(
         channel: Any = service.channel
         stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
         call = stub.ServerReflectionInfo(metadata=service.metadata(), timeout=30)
-        question = reflection_pb2.ServerReflectionRequest(list_services="")
-        await call.write(question)
+        request = reflection_pb2.ServerReflectionRequest(list_services="")
+        await call.write(request)
         assert (await call.read()).list_services_response.service
         service.write_keys(make_key("another"))
         await eventually(lambda: _is_refused(service))
-        await call.write(question)
+        await call.write(request)
         assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
 
 

@@ -1,4 +1,4 @@
-"""Requests that break the contract: every rule of its comments, at the wire."""
+"""Tests of requests that violate the contract, for every rule of its comments."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def with_value(value: AttributeValue) -> QuerySpec:
 
 
 def nested(levels: int) -> AttributeValue:
-    """Return lists in lists, so many levels of values deep."""
+    """Return lists in lists, nested to a number of levels."""
     value = AttributeValue(s="x")
     for _ in range(levels - 1):
         value = AttributeValue(l=ListValue(values=[value]))
@@ -152,7 +152,7 @@ async def test_a_bad_query_is_refused_with_its_field(
     row: tuple[QuerySpec, str, str],
     kind: type[QueryRequest | StreamQueryRequest],
 ) -> None:
-    """The violation names the field's path and says what is wrong with it."""
+    """The violation has the field's path and the reason."""
     spec, field, words = row
     found = await refusal(service, kind(query=spec))
     assert found.fields == [field]
@@ -189,7 +189,7 @@ def unknown_at(where: str) -> QuerySpec:
 async def test_unknown_fields_are_found_at_any_depth(
     service: Service, where: str, path: str
 ) -> None:
-    """An older server must never ignore a restriction, wherever it stands."""
+    """An older server must never ignore a restriction, at any place."""
     found = await refusal(service, QueryRequest(query=unknown_at(where)))
     assert found.fields == [path]
     assert "has field 1007, which this server does not know" in found.message
@@ -221,13 +221,13 @@ async def test_a_kind_of_value_of_a_newer_contract_is_refused(service: Service) 
     ids=lambda value: str(value.WhichOneof("value")),
 )
 async def test_every_kind_of_value_is_a_parameter(service: Service, value: AttributeValue) -> None:
-    """Also empty ones and deep ones, where DynamoDB has them."""
+    """Empty and deep values are accepted where DynamoDB has them."""
     page = await service.query(with_value(value))
     assert page.stats.items_returned == 0
 
 
-async def test_what_is_wrong_is_told_without_the_values(service: Service) -> None:
-    """An error quotes the caller's names, cut, and nothing that is stored."""
+async def test_violations_contain_no_values(service: Service) -> None:
+    """An error quotes the caller's names, shortened, and no stored value."""
     name = "n" * 100_000
     spec = with_value(AttributeValue(m=MapValue(fields={name: unknown(AttributeValue(s=ULRIKE))})))
     found = await refusal(service, QueryRequest(query=spec))

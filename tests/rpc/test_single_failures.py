@@ -1,4 +1,4 @@
-"""What one caller's input brings about is no sickness of its table: others are served on."""
+"""Tests that one caller's failing input is no failure of its table: other callers are served."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BYPASS: Final = CachePolicy(mode=CACHE_MODE_BYPASS)
 
 @pytest.fixture
 def table(dynamodb_local: str) -> Iterator[str]:
-    """A table of three items, of which two hold what is no text."""
+    """A table of three items, of which two have bytes that are no text."""
     name = f"rpc-single-{uuid.uuid4().hex[:8]}"
     client = open_client(dynamodb_local)
     create_table(client, Schema(name, "p", "s", (), {"p": "S", "s": "S"}))
@@ -38,10 +38,10 @@ def table(dynamodb_local: str) -> Iterator[str]:
     client.close()
 
 
-async def test_what_is_no_text_is_shown_as_its_bytes(
+async def test_invalid_text_is_returned_as_bytes(
     table: str, tmp_path: Path, dynamodb_local: str
 ) -> None:
-    """Page by page, by stream and by key; nothing is lost and nothing retried."""
+    """Pages, streams and gets return it; no item is lost and no request retried."""
     catalog = {"tables": {"t": {"table": table}}}
     half = _HALF.encode("utf-8", "surrogatepass")
     async with open_service(tmp_path, dynamodb_local, catalog) as service:
@@ -71,7 +71,7 @@ async def test_what_is_no_text_is_shown_as_its_bytes(
 async def test_a_number_that_is_none_keeps_no_other_item_from_being_found(
     table: str, tmp_path: Path, dynamodb_local: str
 ) -> None:
-    """Where the service evaluates the condition, the rule or the time to live, and in gets."""
+    """This holds for evaluated conditions, rules and times to live, and in gets."""
 
     async def read(request: dict[str, Any], ask: Ask) -> Reply:
         answer = await ask(request)
@@ -81,14 +81,14 @@ async def test_a_number_that_is_none_keeps_no_other_item_from_being_found(
                 item["gone"] = {"N": "soon"}
         return reply_with(answer)
 
-    declared = {"table": table, "time_to_live": "gone", "hide_expired": True}
+    entry = {"table": table, "time_to_live": "gone", "hide_expired": True}
     ruled = make_key("ruled", tables=[{"table": "t", "rule": "NOT v = 5", "rule_as_filter": True}])
     async with (
         open_stub(dynamodb_local, {"Query": read, "BatchGetItem": read}) as stub,
         open_service(
             tmp_path,
             f"http://127.0.0.1:{stub.port}",
-            {"tables": {"t": declared}},
+            {"tables": {"t": entry}},
             [make_key("reader"), ruled],
         ) as service,
     ):
@@ -101,8 +101,8 @@ async def test_a_number_that_is_none_keeps_no_other_item_from_being_found(
             assert len(answer.items) == 3
             (odd,) = (item for item in answer.items if item.attributes["s"].s == "b")
             assert odd.attributes["v"].n == "1" * 50
-            upside_down = "p = 'x' AND (v BETWEEN 9 AND 1 OR s <> '1')"  # only the service says so
-            assert len((await service.query(query_spec("t", upside_down), key=key)).items) == 2
+            inverted = "p = 'x' AND (v BETWEEN 9 AND 1 OR s <> '1')"  # only the service says so
+            assert len((await service.query(query_spec("t", inverted), key=key)).items) == 2
             got = await service.get("t", keys, key=key)
             assert [result.WhichOneof("result") for result in got.results] == ["item", "item"]
 
@@ -110,7 +110,7 @@ async def test_a_number_that_is_none_keeps_no_other_item_from_being_found(
 async def test_a_request_that_always_fails_opens_no_breaker(
     table: str, tmp_path: Path, dynamodb_local: str
 ) -> None:
-    """Its caller is told each time; the table's other queries go on."""
+    """Its caller gets the error each time; the table's other queries are served."""
 
     def script(number: int, body: bytes) -> Reply | None:
         return refusal("InternalServerError", 500) if b"poison" in body else None

@@ -1,4 +1,4 @@
-"""The error table: what each of the domain's errors is on the wire."""
+"""Tests of the error table: the status of each of the domain's errors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Raising:
 
 
 async def failure(error: BaseException) -> Refusal:
-    """Return how a call that raises `error` fails for its caller."""
+    """Return the failure that the caller of a call gets if it raises `error`."""
     raising = service_handler(QUERY_SERVICE, Raising(error))
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
     server.add_generic_rpc_handlers((InterceptedHandlers((raising,), (RequestIds(),)),))
@@ -67,7 +67,7 @@ class Row:
 
 
 def retry_in(refusal: Refusal) -> float:
-    """Return the seconds after which a caller may try again."""
+    """Return the seconds after which a caller may repeat the call."""
     return float(refusal.details["RetryInfo"].retry_delay.ToMilliseconds() / 1000)
 
 
@@ -152,7 +152,7 @@ ROWS = [
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: type(row.error).__name__)
 async def test_each_error_has_its_status_and_details(row: Row) -> None:
-    """One status, always ErrorInfo, the details of its kind, and the request's id."""
+    """Each has one status, ErrorInfo, the details of its kind, and the request's id."""
     refusal = await failure(row.error)
     assert refusal.code is row.code
     assert refusal.message == row.error.message
@@ -165,7 +165,7 @@ async def test_each_error_has_its_status_and_details(row: Row) -> None:
 
 
 def test_every_error_of_the_domain_has_a_row() -> None:
-    """A new error cannot be forgotten."""
+    """The test fails if a new error has no row."""
     assert {type(row.error) for row in ROWS} == set(errors.ProcessorError.__subclasses__())
 
 
@@ -181,8 +181,8 @@ def test_every_error_of_the_domain_has_a_row() -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-async def test_what_is_not_in_the_table_leaves_as_internal(error: Exception) -> None:
-    """With a fixed text and the request's id, and nothing of its own."""
+async def test_an_unknown_error_becomes_internal(error: Exception) -> None:
+    """It has a fixed text and the request's id, and nothing of its own."""
     refusal = await failure(error)
     assert refusal.code is Code.INTERNAL
     assert refusal.message == f"internal error; request id {_ID}"
@@ -194,7 +194,7 @@ async def test_what_is_not_in_the_table_leaves_as_internal(error: Exception) -> 
 @pytest.mark.parametrize("letter", ["x", "ö", "😀", "\n"], ids=["one", "two", "four", "control"])
 @pytest.mark.parametrize("count", [1, 1_000])
 async def test_details_stay_small(letter: str, count: int) -> None:
-    """Headers over 8 KB may be lost on the way: however much is wrong, it is told in under 4 KB."""
+    """Headers over 8 KB may be lost on the way, so any number of violations fits in 4 KB."""
     long = letter * 5_000
     violations = [errors.FieldViolation(f"query.{n}.{long}", long) for n in range(count)]
     refusal = await failure(errors.InvalidRequest(violations))
@@ -205,22 +205,22 @@ async def test_details_stay_small(letter: str, count: int) -> None:
     assert len(refusal.message.encode()) * 3 < 3_000  # percent-encoded at worst
 
 
-async def test_many_small_violations_are_mostly_told() -> None:
-    """A form with a dozen mistakes hears of all of them at once."""
+async def test_many_small_violations_are_mostly_reported() -> None:
+    """A form with a dozen violations gets all of them at once."""
     violations = [errors.FieldViolation(f"query.projection[{n}]", "is wrong") for n in range(12)]
     refusal = await failure(errors.InvalidRequest(violations))
     assert refusal.fields == [violation.field for violation in violations]
 
 
 async def test_long_texts_of_other_details_are_cut_too() -> None:
-    """Subjects and descriptions of preconditions as well."""
+    """Subjects and descriptions of preconditions are cut as well."""
     refusal = await failure(errors.PreconditionFailed("SCAN_NOT_ALLOWED", "t" * 9_000, "é" * 9_000))
     details = refusal.trailing["grpc-status-details-bin"]
     assert len(details) * 4 / 3 < 4_096
 
 
 async def test_a_precondition_is_described_as_fully_as_in_the_message() -> None:
-    """What helps stands behind the reason, and is not cut off."""
+    """The remedy stands behind the reason, and is not cut off."""
     text = "x" * 400 + "; ways out"
     refusal = await failure(errors.PreconditionFailed("SCAN_NOT_ALLOWED", "t", text))
     (violation,) = refusal.details["PreconditionFailure"].violations

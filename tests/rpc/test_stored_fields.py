@@ -1,4 +1,4 @@
-"""Attributes whose names the catalog or the service uses for something else: nothing is lost."""
+"""Tests that attributes whose names the catalog or the service uses otherwise are not lost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ITEMS: Final[list[dict[str, Any]]] = [
 
 @pytest.fixture(scope="module")
 def table(dynamodb_local: str) -> Iterator[str]:
-    """A single-table design in which some items store what others have in their keys."""
+    """A single-table design in which some items store attributes that others have in their keys."""
     name = f"rpc-stored-{uuid.uuid4().hex[:8]}"
     client = open_client(dynamodb_local)
     indexes = (Index("gs1", False, ("GS1",), (), "INCLUDE", ("user_id",)),)
@@ -41,14 +41,14 @@ def table(dynamodb_local: str) -> Iterator[str]:
 @pytest_asyncio.fixture
 async def service(table: str, tmp_path: Path, dynamodb_local: str) -> AsyncIterator[Service]:
     """A server of the table."""
-    declared = {
+    entry = {
         "table": table,
         "keys": {"PK": "USER#{user_id}", "SK": "USER#{user_id}"},
         "allow_scan": True,
         "time_to_live": "gone_at",
         "hide_expired": True,
     }
-    async with open_service(tmp_path, dynamodb_local, {"tables": {"people": declared}}) as running:
+    async with open_service(tmp_path, dynamodb_local, {"tables": {"people": entry}}) as running:
         yield running
 
 
@@ -61,7 +61,7 @@ async def _rows(service: Service, expression: str, **fields: Any) -> dict[str, d
 
 
 async def test_a_stored_attribute_with_the_name_of_a_field_is_shown(service: Service) -> None:
-    """Where the item's keys do not give the field; where they do, the key says what it is."""
+    """It is shown if the item's keys do not have the field; otherwise the key has the value."""
     rows = await _rows(service, "")
     assert rows["1"]["user_id"] == "u1", "no template fits the key"
     assert (rows["USER#u1"]["user_id"], rows["ORDER#1"]["user_id"]) == ("u1", "u1")
@@ -75,7 +75,7 @@ async def test_a_stored_attribute_with_the_name_of_a_field_is_shown(service: Ser
 
 
 async def test_a_condition_on_a_field_is_about_the_key_on_every_path(service: Service) -> None:
-    """A stored copy in an item of another kind is shown and not found, scanned or not."""
+    """A stored copy in an item of another kind is shown but not found, by any path."""
     for index in ("", "@table"):
         assert (await _rows(service, "user_id = 'u1'", index=index)).keys() == {
             "USER#u1", "ORDER#1",
@@ -85,7 +85,7 @@ async def test_a_condition_on_a_field_is_about_the_key_on_every_path(service: Se
 
 
 async def test_an_attribute_of_any_name_hides_no_item(service: Service) -> None:
-    """Items and counts agree, and only what has expired is left out."""
+    """Items and counts agree, and only expired items are left out."""
     rows = await _rows(service, "PK = 'SYSTEM#s'")
     assert rows.keys() == {"1", "2"}
     counted = await service.count(query_spec("people", "PK = 'SYSTEM#s'"))
@@ -97,8 +97,8 @@ async def test_an_attribute_of_any_name_hides_no_item(service: Service) -> None:
 async def test_config_notes_stored_attributes_with_the_names_of_fields(
     service: Service, dynamodb_local: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Before anybody wonders which of the two is shown."""
+    """The note explains which of the two values is shown."""
     settings = server_settings(service.catalog_file, service.keys_file, endpoint_url=dynamodb_local)
     assert await show_config(settings) == 0
-    told = " ".join(capsys.readouterr().out.split())
-    assert "table people: items store an attribute user_id, which is a field of a key" in told
+    text = " ".join(capsys.readouterr().out.split())
+    assert "table people: items store an attribute user_id, which is a field of a key" in text

@@ -1,4 +1,4 @@
-"""`StreamQuery`: every message whole, every message a place to go on from."""
+"""Tests of `StreamQuery`: every message is complete, and can be resumed from."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def of(user: str, more: str = "", /, table: str = "events", **fields: Any) -> Qu
 
 
 def ends(messages: list[StreamQueryResponse]) -> list[str]:
-    """Return why each message ends."""
+    """Return the reason of each message's end."""
     return [PageEnd.Name(message.end).removeprefix("PAGE_END_") for message in messages]
 
 
@@ -56,7 +56,7 @@ def items(messages: list[StreamQueryResponse]) -> list[int]:
 
 @pytest.mark.parametrize("cache", [CachePolicy(), _BYPASS], ids=["cached", "bypassing"])
 async def test_a_stream_gives_every_page(service: Service, cache: CachePolicy) -> None:
-    """Numbered from 1, with running totals, and `last` on the last message alone."""
+    """Messages are numbered from 1, with running totals, and only the last one has `last`."""
     messages = await service.messages(of(ULRIKE), page_size=80, cache=cache)
     assert items(messages) == _EVERY
     assert [message.sequence for message in messages] == [1, 2, 3, 4]
@@ -74,7 +74,7 @@ async def test_a_stream_gives_every_page(service: Service, cache: CachePolicy) -
 
 
 async def test_a_stream_without_items_has_one_message(service: Service) -> None:
-    """OK without a last message does not exist."""
+    """A stream does not end OK without a last message."""
     (message,) = await service.messages(of("nobody"))
     assert (message.sequence, message.last, message.resume_token) == (1, True, "")
     assert not message.items
@@ -82,7 +82,7 @@ async def test_a_stream_without_items_has_one_message(service: Service) -> None:
 
 
 async def test_a_stream_resumes_behind_any_message(service: Service) -> None:
-    """`sequence` and `cumulative` begin anew, the items go on."""
+    """`sequence` and `cumulative` start again, the items continue."""
     whole = await service.messages(of(ULRIKE), page_size=30)
     for cut, message in enumerate(whole[:-1], 1):
         rest = await service.messages(of(ULRIKE), page_size=30, resume_token=message.resume_token)
@@ -92,7 +92,7 @@ async def test_a_stream_resumes_behind_any_message(service: Service) -> None:
 
 
 async def test_max_items_ends_a_stream(service: Service) -> None:
-    """With the reason, and nothing to resume."""
+    """The end has its reason, and no token."""
     messages = await service.messages(of(ULRIKE, max_items=100), page_size=40)
     assert [len(message.items) for message in messages] == [40, 40, 20]
     assert ends(messages)[-1] == "MAX_ITEMS"
@@ -109,7 +109,7 @@ async def test_max_items_ends_a_stream(service: Service) -> None:
     ids=["scanned items", "read units", "time"],
 )
 async def test_a_budget_ends_a_stream_well(service: Service, budget: Budget, reason: str) -> None:
-    """OK, `last`, and a token from which the rest comes."""
+    """It ends OK with `last`, and a token for the rest."""
     spec = of(ULRIKE)
     messages = await service.messages(spec, page_size=40, budget=budget)
     assert ends(messages)[-1] == reason
@@ -122,7 +122,7 @@ async def test_a_budget_ends_a_stream_well(service: Service, budget: Budget, rea
 async def test_a_long_search_reports_progress(
     tmp_path: Path, dynamodb_local: str, events: str
 ) -> None:
-    """Messages without items say how far it has come, and can be resumed from."""
+    """Messages without items show the progress, and can be resumed from."""
     catalog = events_catalog(events)
     spec = of(ULRIKE, "AND note = 'there is none such'")
     async with open_service(tmp_path, dynamodb_local, catalog, stream_interval=0.001) as service:
@@ -151,7 +151,7 @@ async def test_nothing_is_sent_before_the_first_page(service: Service) -> None:
 
 
 async def test_a_streams_trailers_have_its_request_id(service: Service) -> None:
-    """Also of one that ends well."""
+    """A successful stream has it, too."""
     call = service.stream(of(VIKTOR))
     async for _ in call:
         pass
@@ -161,7 +161,7 @@ async def test_a_streams_trailers_have_its_request_id(service: Service) -> None:
 async def test_a_draining_server_ends_streams_after_a_whole_message(
     tmp_path: Path, dynamodb_local: str, events: str, logged: Logged
 ) -> None:
-    """With UNAVAILABLE; another replica goes on without loss, unary calls under way finish."""
+    """It ends UNAVAILABLE; another replica continues without loss, and unary calls finish."""
     key = make_key("tester")
     token_keys = "shared:" + base64.urlsafe_b64encode(os.urandom(32)).decode()
     logged.secrets.add(token_keys.partition(":")[2])
@@ -197,7 +197,7 @@ async def test_a_draining_server_ends_streams_after_a_whole_message(
 
 
 async def test_a_cancelled_stream_stops_reading(service: Service, logged: Logged) -> None:
-    """Its read-ahead too, and the access log says how far it came."""
+    """The read ahead stops too, and the access log has the progress."""
     call = service.stream(of(ULRIKE, table="uncached"), page_size=1)
     first: Any = await call.read()
     assert first.sequence == 1

@@ -1,4 +1,4 @@
-"""What tells tables apart: where they are and which one they are, not how they are declared."""
+"""Tests that endpoint, region and creation identify a table, not its configuration."""
 
 from __future__ import annotations
 
@@ -99,9 +99,9 @@ async def test_fleets_share_only_what_is_of_the_same_table(
     token_keys: str,
     difference: str,
 ) -> None:
-    """With another region or endpoint in effect, neither pages nor tokens go across.
+    """With another region or endpoint in effect, neither pages nor tokens are shared.
 
-    Where pages may be larger they do not go across either, but tokens do. One fleet declares the
+    With another bound on pages, pages are not shared, but tokens are. One fleet declares the
     region that the other one has by default, which makes no difference.
     """
     key = make_key("tester")
@@ -117,14 +117,19 @@ async def test_fleets_share_only_what_is_of_the_same_table(
         elsewhere = f"http://127.0.0.1:{stub.port}"
 
         async def fleet(
-            directory: str, url: str, region: str, declared: str | None, *, smaller: bool = False
+            directory: str,
+            url: str,
+            region: str,
+            declared_region: str | None,
+            *,
+            smaller: bool = False,
         ) -> Service:
             (tmp_path / directory).mkdir()
             return await enter(
                 open_service(
                     tmp_path / directory,
                     url,
-                    _catalog(table, **({"region": declared} if declared else {})),
+                    _catalog(table, **({"region": declared_region} if declared_region else {})),
                     [key],
                     region=region,
                     max_page_bytes=500_000 if smaller else 3_500_000,
@@ -166,7 +171,7 @@ async def test_fleets_share_only_what_is_of_the_same_table(
 async def test_a_table_that_is_created_anew_is_another_table(
     tmp_path: Path, dynamodb_local: str, client: Any, table: str
 ) -> None:
-    """No page of the deleted one is served once the catalog has looked, and no token opens."""
+    """After the next description, neither pages nor tokens of the deleted table are used."""
     catalog = _catalog(table)
     async with open_service(tmp_path, dynamodb_local, catalog, catalog_refresh=0.1) as service:
         page = await service.query(_SPEC, page_size=3)
@@ -188,7 +193,7 @@ async def test_a_table_that_is_created_anew_is_another_table(
 async def test_a_stream_does_not_go_on_in_a_table_that_was_created_anew(
     tmp_path: Path, dynamodb_local: str, client: Any, table: str
 ) -> None:
-    """Its place is one in the deleted table."""
+    """Its cursor belongs to the deleted table."""
     catalog = _catalog(table, cache_ttl=0)
     async with (
         open_stub(dynamodb_local) as stub,
@@ -230,7 +235,7 @@ _KEY: Final = Item(attributes={"owner": AttributeValue(n="7"), "at": AttributeVa
 async def test_a_key_of_another_type_is_noticed_at_once(
     tmp_path: Path, dynamodb_local: str, client: Any, table: str, method: str
 ) -> None:
-    """The first call that DynamoDB refuses has the table described again, and is planned anew."""
+    """After DynamoDB's first refusal, the table is described and the call planned anew."""
     catalog = _catalog(table)
     async with open_service(tmp_path, dynamodb_local, catalog, catalog_refresh=3_600) as service:
         assert await _ats(service) == [1, 2, 3, 4, 5]
@@ -253,7 +258,7 @@ async def test_a_key_of_another_type_is_noticed_at_once(
 async def test_after_an_index_is_deleted_queries_go_by_another_path(
     tmp_path: Path, dynamodb_local: str, client: Any, logged: Logged
 ) -> None:
-    """At once, and without an answer in between that they cannot be served."""
+    """They do so at once, without a failed call in between."""
     name = f"identity-{uuid.uuid4().hex[:8]}"
     index = Index("by_kind", False, ("kind",), ("at",))
     create_table(client, _schema(name, "S", index))

@@ -1,4 +1,4 @@
-"""Page tokens at the wire: whose they are, what they are good for and for how long."""
+"""Tests of page tokens through gRPC: their owner, their query and their lifetime."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 Code = grpc.StatusCode
 _EVERY = list(range(1, 251))
 _NOT_OURS = "is not a token of this query and caller"
-# What a server without token keys adds, whatever is wrong with a token.
+# The text that a server without token keys adds to each error of a token.
 _OF_A_PROCESS = (
     f"{_NOT_OURS}; tokens of this server end with its process, as its operator has not set "
     "token_keys"
@@ -50,7 +50,7 @@ async def token_of(service: Service, spec: QuerySpec, *, key: str | None = None)
 
 
 async def refusal(service: Service, spec: QuerySpec, token: str, key: str | None = None) -> Refusal:
-    """Return how a query with a token is refused."""
+    """Return the refusal of a query with a token."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await service.query(spec, key=key, page_token=token)
     return refusal_of(caught.value)
@@ -73,7 +73,7 @@ async def replica(
 
 
 async def test_a_token_goes_on_with_another_page_size(service: Service) -> None:
-    """The place is all that it holds."""
+    """The token has only the cursor."""
     page = await service.query(of(ULRIKE), page_size=10)
     seen = numbers(page.items, "at")
     for size in (1, 50, 3, 1_000):
@@ -84,7 +84,7 @@ async def test_a_token_goes_on_with_another_page_size(service: Service) -> None:
 
 
 async def test_a_token_goes_from_query_to_stream_and_back(service: Service) -> None:
-    """The items returned before count against `max_items` wherever they were returned."""
+    """All items returned earlier count against `max_items`."""
     spec = of(ULRIKE, max_items=50)
     page = await service.query(spec, page_size=10)
     seen = numbers(page.items, "at")
@@ -99,7 +99,7 @@ async def test_a_token_goes_from_query_to_stream_and_back(service: Service) -> N
 
 
 async def test_a_token_stays_on_its_index(service: Service) -> None:
-    """A traversal ends on the index that it began on, in its order."""
+    """All pages of a query come from the first one's index, in its order."""
     spec = query_spec("events", "system_id = 'billing' AND at > 200")
     page = await service.query(spec, page_size=10)
     assert page.stats.index_used == "by_system"
@@ -122,14 +122,14 @@ async def test_a_token_stays_on_its_index(service: Service) -> None:
     ids=["parameter", "condition", "order", "max_items", "consistency", "projection", "index"],
 )
 async def test_another_querys_token_is_refused(service: Service, spec: QuerySpec) -> None:
-    """Whatever differs in the query."""
+    """Any difference of the query makes it another one."""
     refused = await refusal(service, spec, await token_of(service, of(ULRIKE)))
     assert refused.code is Code.INVALID_ARGUMENT
     assert refused.descriptions == {"page_token": _OF_A_PROCESS}
 
 
 async def test_another_spelling_of_the_same_query_is_the_same_query(service: Service) -> None:
-    """A literal for a parameter, other blanks: what is asked for counts."""
+    """A literal for a parameter, or other blanks, make no difference."""
     token = await token_of(service, of(ULRIKE))
     spec = query_spec("events", f"( user_id='{ULRIKE}' )")
     page = await service.query(spec, page_size=1, page_token=token)
@@ -137,7 +137,7 @@ async def test_another_spelling_of_the_same_query_is_the_same_query(service: Ser
 
 
 async def test_another_principals_token_is_refused(service: Service) -> None:
-    """In the same words: whose it is stays unsaid."""
+    """The text is the same, so that it does not reveal the owner."""
     token = await token_of(service, of(ULRIKE), key="other")
     refused = await refusal(service, of(ULRIKE), token, "reports")
     assert refused.code is Code.INVALID_ARGUMENT
@@ -147,7 +147,7 @@ async def test_another_principals_token_is_refused(service: Service) -> None:
 async def test_another_tables_token_is_refused(
     tmp_path: Path, dynamodb_local: str, events: str
 ) -> None:
-    """Also where the query and the keys are alike."""
+    """It is refused even if the query and the keys are the same."""
     client = open_client(dynamodb_local)
     create_table(client, events_schema(f"{events}-copy"))
     client.close()
@@ -160,7 +160,7 @@ async def test_another_tables_token_is_refused(
 
 
 async def test_a_streams_bad_token_is_named_as_its_own_field(service: Service) -> None:
-    """`resume_token`, not `page_token`."""
+    """The field is `resume_token`, not `page_token`."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await service.messages(of(ULRIKE), resume_token="nonsense")
     assert refusal_of(caught.value).descriptions == {"resume_token": _OF_A_PROCESS}
@@ -168,24 +168,24 @@ async def test_a_streams_bad_token_is_named_as_its_own_field(service: Service) -
 
 @pytest.mark.parametrize("garbage", ["x", "====", "a" * 70_000, "ö", "AQ", "A" * 43, " ", "\x00"])
 async def test_garbage_is_refused(service: Service, garbage: str) -> None:
-    """Like every other token that is not ours."""
+    """It is refused like every other foreign token."""
     refused = await refusal(service, of(ULRIKE), garbage)
     assert refused.code is Code.INVALID_ARGUMENT
     assert refused.descriptions == {"page_token": _OF_A_PROCESS}
 
 
 async def test_an_altered_token_is_refused(service: Service) -> None:
-    """Whichever character is another one."""
+    """A change of any character is found."""
     token = await token_of(service, of(ULRIKE))
     random = Random(1)
-    for place in range(len(token)):
-        letter = random.choice([c for c in "AZaz09-_" if c != token[place]])
-        refused = await refusal(service, of(ULRIKE), token[:place] + letter + token[place + 1 :])
+    for index in range(len(token)):
+        letter = random.choice([c for c in "AZaz09-_" if c != token[index]])
+        refused = await refusal(service, of(ULRIKE), token[:index] + letter + token[index + 1 :])
         assert refused.descriptions == {"page_token": _OF_A_PROCESS}
 
 
-async def test_a_token_says_nothing(service: Service) -> None:
-    """Where a traversal stands is the service's business."""
+async def test_a_token_reveals_nothing(service: Service) -> None:
+    """The content of the cursor is not readable."""
     token = await token_of(service, of(ULRIKE))
     clear = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
     assert ULRIKE.encode() not in clear
@@ -195,29 +195,29 @@ async def test_a_token_says_nothing(service: Service) -> None:
 async def test_replicas_share_tokens_by_sharing_keys(
     tmp_path: Path, dynamodb_local: str, events: str, logged: Logged
 ) -> None:
-    """Old keys still open, new ones seal, unknown ones are refused; none is ever logged."""
+    """Old keys still decrypt, new ones encrypt, unknown ones are refused; none is ever logged."""
     key = make_key("tester")
     logged.secrets |= {part.split(":")[1] for part in sealing("old", "new", "alien").split(",")}
-    places = [tmp_path / name for name in ("old", "both", "alien")]
-    for place in places:
-        place.mkdir()
-    async with replica(places[0], dynamodb_local, events, key, token_keys=sealing("old")) as old:
+    folders = [tmp_path / name for name in ("old", "both", "alien")]
+    for folder in folders:
+        folder.mkdir()
+    async with replica(folders[0], dynamodb_local, events, key, token_keys=sealing("old")) as old:
         token = await token_of(old, of(ULRIKE))
         async with replica(
-            places[1], dynamodb_local, events, key, token_keys=sealing("new", "old")
+            folders[1], dynamodb_local, events, key, token_keys=sealing("new", "old")
         ) as both:
             page = await both.query(of(ULRIKE), page_size=5, page_token=token)
             assert numbers(page.items, "at") == [11, 12, 13, 14, 15]
             refused = await refusal(old, of(ULRIKE), page.next_page_token)
             assert refused.descriptions == {"page_token": _NOT_OURS}
     async with replica(
-        places[2], dynamodb_local, events, key, token_keys=sealing("alien")
+        folders[2], dynamodb_local, events, key, token_keys=sealing("alien")
     ) as alien:
         refused = await refusal(alien, of(ULRIKE), token)
         assert refused.descriptions == {"page_token": _NOT_OURS}
 
 
-async def test_an_expired_token_is_told_from_a_wrong_one(
+async def test_an_expired_token_has_its_own_error(
     tmp_path: Path, dynamodb_local: str, events: str
 ) -> None:
     """Its owner can start again; a change of the query would not help."""

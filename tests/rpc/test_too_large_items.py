@@ -1,4 +1,4 @@
-"""An item that no message takes is named in an error, and a token goes on behind it."""
+"""Tests that an item too large for a message is named in an error with a token to continue."""
 
 from __future__ import annotations
 
@@ -72,20 +72,20 @@ SPEC: Final = query_spec("items", "id = 'a'")
 
 
 async def refused(service: Service, **fields: Any) -> Refusal:
-    """Return how a query is refused."""
+    """Return the refusal of a query."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await service.query(SPEC, **fields)
     return refusal_of(caught.value)
 
 
 def token_of(refusal: Refusal) -> str:
-    """Return the token that an error brings."""
+    """Return the token of an error."""
     metadata: dict[str, str] = dict(refusal.details["ErrorInfo"].metadata)
     return metadata.get("next_page_token", "")
 
 
 async def test_the_pages_around_a_large_item_are_read(service: Service, logged: Logged) -> None:
-    """Those before it, the error with its key, those behind it; the log tells the real status."""
+    """The item's error has its key; the items around it are read; the log has the real status."""
     page = await service.query(SPEC)
     assert numbers(page.items, "at") == [0, 1]
     assert page.end == 7  # RESPONSE_BYTES
@@ -107,7 +107,7 @@ async def test_the_pages_around_a_large_item_are_read(service: Service, logged: 
 
 
 async def test_a_stream_ends_before_a_large_item(service: Service, key: Key) -> None:
-    """After what comes before it, with the token; in the Python client as well."""
+    """The items before it are sent, then the error with the token, also in the Python client."""
     async with QueryClient(service.app.address, api_key=key.text) as client:
         pages = client.pages(Query("items", "id = :i", i="a"))
         seen: list[int] = []
@@ -133,7 +133,7 @@ async def _read_into(seen: list[int], pages: PageStream) -> None:
 
 
 async def test_a_projection_reads_it(service: Service) -> None:
-    """As the error says."""
+    """The error recommends a projection."""
     page = await service.query(query_spec("items", "id = 'a'", projection=["at"]))
     assert numbers(page.items, "at") == list(range(7))
 
@@ -155,7 +155,7 @@ async def test_a_batch_names_it_when_nothing_else_is_left(service: Service) -> N
 
 
 async def test_a_key_that_is_not_granted_is_not_named(service: Service) -> None:
-    """Only what the caller may see of it."""
+    """The error has only the visible part of the key."""
     page = await service.query(SPEC, key="narrow")
     refusal = await refused(service, key="narrow", page_token=page.next_page_token)
     assert "id = 'a' has" in refusal.message

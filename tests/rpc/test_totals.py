@@ -1,4 +1,4 @@
-"""`total`: how many items a query matches in all, with its pages."""
+"""Tests of `total`: the number of items that a query matches, with its pages."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ _lows = itertools.count(-2_000_000)
 
 
 def fresh(more: str = "", **fields: Any) -> QuerySpec:
-    """Return a query that nobody has asked yet: all of a user's events, said in another way."""
+    """Return a query that is not cached yet: all of a user's events, in another spelling."""
     parameters = {"u": ULRIKE, "low": next(_lows)}
     text = f"user_id = :u AND at > :low {more}"
     return query_spec("events", text, parameters=parameters, **fields)
 
 
 def up_to(number: int) -> TotalOptions:
-    """Return what asks for a bounded total."""
+    """Return the options of a bounded total."""
     return TotalOptions(mode=TOTAL_MODE_BOUNDED, up_to=number)
 
 
 def said(answer: Any) -> tuple[int, str]:
-    """Return the number, and what it says of the truth."""
+    """Return the number, and its relation to the true number."""
     relation = TotalRelation.Name(answer.total.relation).removeprefix("TOTAL_RELATION_")
     return answer.total.value, relation
 
 
 async def test_a_page_has_the_total_of_the_whole_query(service: Service) -> None:
-    """Whatever its size, `max_items`, order and place; a page in the middle has it too."""
+    """Page size, `max_items` and order make no difference; a page in the middle has it too."""
     spec = fresh("AND at <> 7", order="ORDER_DESCENDING", max_items=30)
     first = await service.query(spec, page_size=10, total=_EXACT)
     assert (len(first.items), said(first)) == (10, (249, "EXACT"))
@@ -65,8 +65,8 @@ async def test_a_page_has_the_total_of_the_whole_query(service: Service) -> None
     assert (len(second.items), said(second)) == (10, (249, "EXACT"))
 
 
-async def test_without_the_wish_there_is_no_total(service: Service) -> None:
-    """Nor with the wish for none; its tokens are the same."""
+async def test_without_the_option_there_is_no_total(service: Service) -> None:
+    """The option "none" gives no total either; the tokens are the same."""
     spec = fresh()
     without = await service.query(spec, page_size=10)
     page = await service.query(spec, page_size=10, total=TotalOptions(mode=TOTAL_MODE_NONE))
@@ -83,12 +83,12 @@ async def test_without_the_wish_there_is_no_total(service: Service) -> None:
 async def test_a_total_may_have_a_bound(
     service: Service, bound: int, answer: tuple[int, str]
 ) -> None:
-    """It is never over it, also where more was returned."""
+    """It is never over its bound, even if more items were returned."""
     assert said(await service.query(fresh(), page_size=100, total=up_to(bound))) == answer
 
 
 async def test_a_total_and_a_count_are_one_entry(service: Service) -> None:
-    """Whichever comes first, the other costs nothing; the page has an entry of its own."""
+    """After one of them, the other costs nothing; the page has its own entry."""
     spec = fresh()
     await service.count(spec)
     page = await service.query(spec, page_size=10, total=_EXACT)
@@ -105,7 +105,7 @@ async def test_a_total_and_a_count_are_one_entry(service: Service) -> None:
 
 
 async def test_the_cost_of_counting_is_the_calls(service: Service, logged: Logged) -> None:
-    """In its statistics and in the access log."""
+    """It is in the call's statistics and in the access log."""
     spec = fresh()
     page = await service.query(spec, page_size=10, cache=_BYPASS)
     count = await service.count(spec, cache=_BYPASS)
@@ -132,7 +132,7 @@ async def test_a_stream_counts_once(service: Service, mode: CachePolicy | None) 
 
 @pytest.mark.parametrize("budget", [20, 100, 269, 270, 1_000])
 async def test_a_budget_covers_the_page_and_the_total(service: Service, budget: int) -> None:
-    """The page comes first; a count that is cut short says so, and knows of what was returned."""
+    """The page is read first; a count that is cut short says so, and includes returned items."""
     spec = fresh()
     page = await service.query(
         spec, page_size=20, total=_EXACT, cache=_BYPASS, budget=Budget(max_scanned_items=budget)
@@ -145,14 +145,14 @@ async def test_a_budget_covers_the_page_and_the_total(service: Service, budget: 
 
 
 async def test_a_page_that_says_it_all_needs_no_count(service: Service) -> None:
-    """Under a budget, where every item counts."""
+    """This matters under a budget, in which every item counts."""
     budget = Budget(max_scanned_items=300)
     page = await service.query(fresh(), page_size=1_000, total=_EXACT, cache=_BYPASS, budget=budget)
     assert (said(page), page.stats.items_scanned) == ((250, "EXACT"), 250)
 
 
 async def test_a_budgeted_stream_ends_when_page_and_total_have_spent_it(service: Service) -> None:
-    """No message evaluates what the count has used up."""
+    """No message evaluates items beyond the budget that the count has used up."""
     messages = await service.messages(
         fresh(), page_size=50, cache=_BYPASS, total=_EXACT, budget=Budget(max_scanned_items=330)
     )
@@ -163,7 +163,7 @@ async def test_a_budgeted_stream_ends_when_page_and_total_have_spent_it(service:
 
 
 async def test_a_total_that_runs_out_of_time_is_at_least(service: Service) -> None:
-    """What could be counted, and no less than was returned."""
+    """It is the number counted so far, and at least that of the returned items."""
     page = await service.query(
         fresh(), page_size=20, total=_EXACT, budget=Budget(max_duration=Duration(nanos=1))
     )
@@ -171,15 +171,15 @@ async def test_a_total_that_runs_out_of_time_is_at_least(service: Service) -> No
     assert 20 <= value <= 250
 
 
-async def test_a_strong_query_has_a_strong_total(service: Service) -> None:
-    """On the path of its pages, whatever it costs."""
+async def test_a_consistent_query_has_a_consistent_total(service: Service) -> None:
+    """It is counted on the path of the pages, at any cost."""
     for index in ("", "by_level"):
         spec = fresh("AND level = 3", consistency="CONSISTENCY_STRONG", index=index)
         page = await service.query(spec, page_size=5, total=_EXACT)
         assert said(page) == (sum(at % 7 == 3 for at in range(1, 251)), "EXACT")
 
 
-async def test_a_forced_index_counts_what_it_holds(service: Service) -> None:
+async def test_a_forced_index_counts_its_items(service: Service) -> None:
     """The total is that of the pages: a sparse index does not have every item."""
     spec = query_spec("events", "kind = 'login'", index="by_kind")
     assert said(await service.query(spec, page_size=5, total=_EXACT)) == (25, "EXACT")
@@ -203,7 +203,7 @@ async def test_a_bad_total_is_refused_with_its_field(
     row: tuple[dict[str, Any], str],
     kind: type[QueryRequest | StreamQueryRequest],
 ) -> None:
-    """As everything else is."""
+    """It is refused like other invalid options."""
     options, field = row
     found = await refusal(service, kind(query=good(), total=TotalOptions(**options)))
     assert found.fields == [field]

@@ -1,4 +1,4 @@
-"""Requests that break the contract, and how they are refused."""
+"""Requests that violate the contract, and their refusals."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _UNKNOWN_FIELD = b"\xfa\x3e\x01x"  # field 1007, a string
 
 
 async def refusal(service: Service, request: Request) -> Refusal:
-    """Return how a request is refused, which must be as an invalid argument."""
+    """Return the refusal of a request, which must be INVALID_ARGUMENT."""
     method: Any = getattr(service.queries, type(request).__name__.removesuffix("Request"))
     call = method(request, metadata=service.metadata(), timeout=PATIENCE)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -42,10 +42,10 @@ async def refusal(service: Service, request: Request) -> Refusal:
 
 
 def good(**fields: Any) -> QuerySpec:
-    """Return a query that is good but for `fields`."""
+    """Return a query that is valid but for `fields`."""
     return query_spec("events", "user_id = :u", parameters={"u": VIKTOR}, **fields)
 
 
 def unknown(message: Any) -> Any:
-    """Return a message of the same type that has a field this server does not know as well."""
+    """Return a message of the same type with an additional field that this server does not know."""
     return type(message).FromString(message.SerializeToString() + _UNKNOWN_FIELD)

@@ -1,4 +1,4 @@
-"""What a call asks for besides the query: page size, budget, cache; and all mistakes at once."""
+"""Tests of page size, budget and cache policy of a call, and of all violations at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.running import Service
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 HOUR = Duration(seconds=3600)
-TERMS: dict[str, tuple[dict[str, Any], str]] = {
+OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "page size": ({"page_size": -1}, "page_size"),
     "no scanned items": ({"budget": Budget(max_scanned_items=0)}, "budget.max_scanned_items"),
     "negative scanned": ({"budget": Budget(max_scanned_items=-1)}, "budget.max_scanned_items"),
@@ -46,21 +46,21 @@ TERMS: dict[str, tuple[dict[str, Any], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("row", TERMS.values(), ids=TERMS)
+@pytest.mark.parametrize("row", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("kind", [QueryRequest, StreamQueryRequest], ids=["Query", "StreamQuery"])
-async def test_bad_terms_are_refused_with_their_field(
+async def test_invalid_options_are_refused_with_their_field(
     service: Service,
     row: tuple[dict[str, Any], str],
     kind: type[QueryRequest | StreamQueryRequest],
 ) -> None:
-    """What a call asks for besides the query has rules as well."""
+    """The options of a call besides the query have rules as well."""
     fields, path = row
     found = await refusal(service, kind(query=good(), **fields))
     assert found.fields == [path]
 
 
-async def test_all_violations_are_told_at_once(service: Service) -> None:
-    """Those of the terms and those of the query, in one answer."""
+async def test_all_violations_are_reported_at_once(service: Service) -> None:
+    """Violations of the options and of the query come in one error."""
     spec = good(order=77, consistency=78, max_items=0, projection=["a..b"])
     spec.expression = "user_id ="
     request = QueryRequest(
@@ -83,8 +83,8 @@ async def test_all_violations_are_told_at_once(service: Service) -> None:
     }
 
 
-async def test_a_query_answered_before_does_not_excuse_bad_terms(service: Service) -> None:
-    """That its plan is remembered makes no difference to the rest of the request."""
+async def test_a_cached_plan_does_not_excuse_invalid_options(service: Service) -> None:
+    """A cached plan makes no difference to the rest of the request."""
     await service.query(good())
     found = await refusal(service, QueryRequest(query=good(), page_size=-3))
     assert found.descriptions == {"page_size": "must not be negative, is -3"}
@@ -100,7 +100,7 @@ async def test_a_query_answered_before_does_not_excuse_bad_terms(service: Servic
         {"page_size": 2**31 - 1},
     ],
 )
-async def test_the_ends_of_the_ranges_are_good(service: Service, fields: dict[str, Any]) -> None:
-    """What the contract allows is served, however large."""
+async def test_the_ends_of_the_ranges_are_valid(service: Service, fields: dict[str, Any]) -> None:
+    """All values that the contract allows are accepted, even large ones."""
     page = await service.query(good(), **fields)
     assert page.stats.items_returned == 5
