@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class CacheServiceStub:
-    """Tells the cache of writes, and shows what is in it. Needs the role `admin`.
+    """Invalidates cached pages after writes, and shows how the cache is used. Needs the role `admin`.
     """
 
     def __init__(self, channel):
@@ -48,21 +48,21 @@ class CacheServiceStub:
 
 
 class CacheServiceServicer:
-    """Tells the cache of writes, and shows what is in it. Needs the role `admin`.
+    """Invalidates cached pages after writes, and shows how the cache is used. Needs the role `admin`.
     """
 
     def InvalidateCache(self, request, context):
-        """Ends cached answers that a write has made untrue. A read that begins after this has returned is
-        not answered with anything that was read before, by the replica that was asked or any that shares
-        its cache with it. Where replicas do, this takes half a second longer, and it fails with UNAVAILABLE
-        if the others may not have heard.
+        """Invalidates cached answers that a write has made outdated. A read that begins after this has
+        returned gets no earlier answer, from this replica or from any that shares its cache. If replicas
+        share one, this takes half a second longer, and it fails with UNAVAILABLE if the others may not
+        have received the invalidation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCacheStats(self, request, context):
-        """Shows how the cache of the replica that is asked is used.
+        """Shows how the cache of the called replica is used.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -90,7 +90,7 @@ def add_CacheServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CacheService:
-    """Tells the cache of writes, and shows what is in it. Needs the role `admin`.
+    """Invalidates cached pages after writes, and shows how the cache is used. Needs the role `admin`.
     """
 
     @staticmethod

@@ -38,24 +38,24 @@ class QueryRequest(_message.Message):
     negative is an error. May change from page to page.
     """
     page_token: _builtins.str
-    """Where to go on: a `next_page_token` or `resume_token` of the same query and caller. Empty means
-    from the start.
+    """The token to continue from: a `next_page_token` or `resume_token` of the same query and caller.
+    Empty means from the start.
     """
     @_builtins.property
     def query(self) -> _query_pb2.QuerySpec:
-        """Which records. Required."""
+        """The query. Required."""
 
     @_builtins.property
     def budget(self) -> _query_pb2.Budget:
-        """What this call may cost. Absent means no limits but the deadline."""
+        """Limits on the cost of this call. Absent means no limits but the deadline."""
 
     @_builtins.property
     def cache(self) -> _query_pb2.CachePolicy:
-        """Which cached answers are welcome. Absent means the defaults."""
+        """The cached answers that the caller accepts. Absent means the defaults."""
 
     @_builtins.property
     def total(self) -> _query_pb2.TotalOptions:
-        """Whether to count everything that the query matches as well. Absent means not to."""
+        """Whether to count all items that the query matches as well. Absent means not to."""
 
     def __init__(
         self,
@@ -89,32 +89,32 @@ class QueryResponse(_message.Message):
     TOTAL_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Where the next page begins. Empty only when there is none: a short or empty page with a token
-    is not the end.
+    """The token of the next page. Empty only when there is none: a short or empty page with a token is
+    not the end.
     """
     end: _query_pb2.PageEnd.ValueType
-    """Why the page ends here."""
+    """The reason why the page ends here."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[_value_pb2.Item]:
         """The items, in order."""
 
     @_builtins.property
     def stats(self) -> _query_pb2.PageStats:
-        """What the page took."""
+        """The cost of the page."""
 
     @_builtins.property
     def cache(self) -> _query_pb2.CacheInfo:
-        """Where the page came from."""
+        """The source of the page: the cache or DynamoDB."""
 
     @_builtins.property
     def total(self) -> _query_pb2.Total:
-        """How many items the query's condition matches, whatever the page and `max_items`. Present when it
-        was asked for. Its cost is part of `stats`; `cache` tells of the page alone.
+        """The number of items that the query's condition matches, on all pages and without `max_items`.
+        Present if it was requested. Its cost is part of `stats`; `cache` is that of the page only.
         """
 
     @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp:
-        """When the page's items were read from DynamoDB; absent where `cache` is."""
+        """The time when the page's items were read from DynamoDB; absent where `cache` is."""
 
     def __init__(
         self,
@@ -152,24 +152,24 @@ class StreamQueryRequest(_message.Message):
     negative is an error.
     """
     resume_token: _builtins.str
-    """Where to go on: a `resume_token` or `next_page_token` of the same query and caller. Empty means
-    from the start.
+    """The token to continue from: a `resume_token` or `next_page_token` of the same query and caller.
+    Empty means from the start.
     """
     @_builtins.property
     def query(self) -> _query_pb2.QuerySpec:
-        """Which records. Required."""
+        """The query. Required."""
 
     @_builtins.property
     def budget(self) -> _query_pb2.Budget:
-        """What this call may cost. A stream ended by its budget is OK, with `last` and a token."""
+        """Limits on the cost of this call. A stream that its budget ends is OK, with `last` and a token."""
 
     @_builtins.property
     def cache(self) -> _query_pb2.CachePolicy:
-        """Which cached answers are welcome. Absent means the defaults."""
+        """The cached answers that the caller accepts. Absent means the defaults."""
 
     @_builtins.property
     def total(self) -> _query_pb2.TotalOptions:
-        """Whether to count everything that the query matches as well. Absent means not to."""
+        """Whether to count all items that the query matches as well. Absent means not to."""
 
     def __init__(
         self,
@@ -206,41 +206,41 @@ class StreamQueryResponse(_message.Message):
     CUMULATIVE_FIELD_NUMBER: _builtins.int
     LAST_FIELD_NUMBER: _builtins.int
     resume_token: _builtins.str
-    """Where to go on after this message. Empty when everything has been delivered."""
+    """The token that continues after this message. Empty when everything has been delivered."""
     end: _query_pb2.PageEnd.ValueType
-    """Why the message ends here."""
+    """The reason why the message ends here."""
     sequence: _builtins.int
     """The number of this message in the call, from 1."""
     last: _builtins.bool
-    """True on the final message. A stream that ends without one is not complete, whatever its status or
-    a gateway's HTTP code says.
+    """True on the final message. A stream that ends without one is not complete, even if its status or
+    a gateway's HTTP code is a success.
     """
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[_value_pb2.Item]:
-        """The items, in order, whole."""
+        """The items, in order, complete."""
 
     @_builtins.property
     def stats(self) -> _query_pb2.PageStats:
-        """What this message took."""
+        """The cost of this message."""
 
     @_builtins.property
     def cache(self) -> _query_pb2.CacheInfo:
-        """Where this message's items came from."""
+        """The source of this message's items: the cache or DynamoDB."""
 
     @_builtins.property
     def total(self) -> _query_pb2.Total:
-        """How many items the query's condition matches, whatever the page and `max_items`. Present when it
-        was asked for: counted once, before the first message, and repeated in all others. Its cost is
-        part of the first message's `stats`; `cache` tells of the page alone.
+        """The number of items that the query's condition matches, on all pages and without `max_items`.
+        Present if it was requested: counted once, before the first message, and repeated in all others.
+        Its cost is part of the first message's `stats`; `cache` is that of the page only.
         """
 
     @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp:
-        """When this message's items were read from DynamoDB; absent where `cache` is."""
+        """The time when this message's items were read from DynamoDB; absent where `cache` is."""
 
     @_builtins.property
     def cumulative(self) -> _query_pb2.PageStats:
-        """What the call took so far, this message included."""
+        """The cost of the call so far, this message included."""
 
     def __init__(
         self,
@@ -266,7 +266,7 @@ Global___StreamQueryResponse: _TypeAlias = StreamQueryResponse  # noqa: Y015
 
 @_typing.final
 class CountItemsRequest(_message.Message):
-    """Asks how many items a query matches."""
+    """Asks for the number of items that a query matches."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -276,14 +276,12 @@ class CountItemsRequest(_message.Message):
     BUDGET_FIELD_NUMBER: _builtins.int
     CACHE_FIELD_NUMBER: _builtins.int
     page_token: _builtins.str
-    """Where to go on: the `next_page_token` of a count of the same query and caller. Empty means from
-    the start.
+    """The token to continue from: the `next_page_token` of a count of the same query and caller. Empty
+    means from the start.
     """
     @_builtins.property
     def query(self) -> _query_pb2.QuerySpec:
-        """Which records. Required. `order` and `projection` make no difference; `max_items` is not
-        allowed.
-        """
+        """The query. Required. `order` and `projection` make no difference; `max_items` is not allowed."""
 
     @_builtins.property
     def total(self) -> _query_pb2.TotalOptions:
@@ -291,11 +289,11 @@ class CountItemsRequest(_message.Message):
 
     @_builtins.property
     def budget(self) -> _query_pb2.Budget:
-        """What this call may cost. Absent means no limits but the deadline."""
+        """Limits on the cost of this call. Absent means no limits but the deadline."""
 
     @_builtins.property
     def cache(self) -> _query_pb2.CachePolicy:
-        """Which cached answers are welcome. Absent means the defaults."""
+        """The cached answers that the caller accepts. Absent means the defaults."""
 
     def __init__(
         self,
@@ -316,7 +314,7 @@ Global___CountItemsRequest: _TypeAlias = CountItemsRequest  # noqa: Y015
 
 @_typing.final
 class CountItemsResponse(_message.Message):
-    """How many items a query matches."""
+    """The number of items that a query matches."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -327,24 +325,24 @@ class CountItemsResponse(_message.Message):
     CACHE_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Where to go on counting. Empty when everything, or up to the bound, has been counted."""
+    """The token that continues the count. Empty when all items, or those up to the bound, are counted."""
     end: _query_pb2.PageEnd.ValueType
-    """Why counting ends here: exhausted, the bound (PAGE_END_PAGE_FULL), or a budget."""
+    """The reason why counting ends here: exhausted, the bound (PAGE_END_PAGE_FULL), or a budget."""
     @_builtins.property
     def total(self) -> _query_pb2.Total:
         """The number counted so far, over all calls of the chain of tokens."""
 
     @_builtins.property
     def stats(self) -> _query_pb2.PageStats:
-        """What this call took."""
+        """The cost of this call."""
 
     @_builtins.property
     def cache(self) -> _query_pb2.CacheInfo:
-        """Where the number came from."""
+        """The source of the number: the cache or DynamoDB."""
 
     @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp:
-        """When counting began; absent where `cache` is."""
+        """The time when counting began; absent where `cache` is."""
 
     def __init__(
         self,
@@ -381,9 +379,7 @@ class BatchGetItemsRequest(_message.Message):
     """Unspecified means eventual."""
     @_builtins.property
     def keys(self) -> _containers.RepeatedCompositeFieldContainer[_value_pb2.Item]:
-        """Primary keys, each an item of the key attributes alone; 1 to 100, the same one more than once if
-        need be.
-        """
+        """Primary keys, each an item of the key attributes only; 1 to 100. A key may occur more than once."""
 
     @_builtins.property
     def projection(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -393,8 +389,8 @@ class BatchGetItemsRequest(_message.Message):
 
     @_builtins.property
     def budget(self) -> _query_pb2.Budget:
-        """What this call may cost. Absent means no limits but the deadline. `max_scanned_items` is not
-        allowed.
+        """Limits on the cost of this call. Absent means no limits but the deadline. `max_scanned_items` is
+        not allowed.
         """
 
     def __init__(
@@ -429,11 +425,11 @@ class BatchGetItemsResponse(_message.Message):
 
     @_builtins.property
     def stats(self) -> _query_pb2.PageStats:
-        """What the call took."""
+        """The cost of the call."""
 
     @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp:
-        """When the items were read."""
+        """The time when the items were read."""
 
     def __init__(
         self,
@@ -452,7 +448,7 @@ Global___BatchGetItemsResponse: _TypeAlias = BatchGetItemsResponse  # noqa: Y015
 
 @_typing.final
 class GetResult(_message.Message):
-    """What became of one key."""
+    """The result of one key."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -469,7 +465,7 @@ class GetResult(_message.Message):
 
     @_builtins.property
     def deferred_key(self) -> _value_pb2.Item:
-        """The key was not read in time, or the response has no room for its item: ask again for it."""
+        """The key was not read in time, or the response has no space for its item: request it again."""
 
     def __init__(
         self,
@@ -497,7 +493,7 @@ class ExplainQueryRequest(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def query(self) -> _query_pb2.QuerySpec:
-        """Which records. Required."""
+        """The query. Required."""
 
     def __init__(
         self,
@@ -514,8 +510,8 @@ Global___ExplainQueryRequest: _TypeAlias = ExplainQueryRequest  # noqa: Y015
 
 @_typing.final
 class ExplainQueryResponse(_message.Message):
-    """How a query would be read. Conditions are written as `QuerySpec.expression` has them; values that
-    cannot be written out (binary ones, sets, lists, maps) stand as `:v1`, `:v2` and so on.
+    """The plan of a query. Conditions are written in the language of `QuerySpec.expression`. Values that
+    it cannot express (binary values, sets, lists, maps) are written as `:v1`, `:v2` and so on.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -529,24 +525,24 @@ class ExplainQueryResponse(_message.Message):
     BRANCHES_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     path: _query_pb2.AccessPath.ValueType
-    """How the items are reached."""
+    """The access path to the items."""
     index: _builtins.str
     """The index; empty for the base table."""
     key_condition: _builtins.str
-    """What DynamoDB is told of the key; empty for a scan. Several partitions are shown as IN."""
+    """The condition on the key that DynamoDB gets; empty for a scan. Several partitions are shown as IN."""
     filter_expression: _builtins.str
-    """What DynamoDB filters by, after reading; empty for nothing."""
+    """The condition by which DynamoDB filters after reading; empty for none."""
     local_filter: _builtins.str
-    """What the service filters by, after DynamoDB; empty for nothing."""
+    """The condition by which the service filters after DynamoDB; empty for none."""
     branches: _builtins.int
-    """How many partitions are read and merged."""
+    """The number of partitions that are read and merged."""
     @_builtins.property
     def rejected(self) -> _containers.RepeatedCompositeFieldContainer[_query_pb2.RejectedPath]:
-        """The ways that were not taken, and why; without those whose keys the caller may not name."""
+        """The other access paths, with the reasons; without those whose keys the caller may not see."""
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What may cost more than it seems, or may be meant otherwise."""
+        """Warnings of hidden costs, and of expressions that may be meant otherwise."""
 
     def __init__(
         self,

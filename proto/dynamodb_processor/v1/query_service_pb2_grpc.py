@@ -28,9 +28,9 @@ if _version_not_supported:
 class QueryServiceStub:
     """Reads records of the tables in the catalog.
 
-    For items that are not written during a traversal, none is lost and none comes twice, whichever
-    of the two methods gives the pages and however often the page size changes on the way. Each page
-    is a read of its own time.
+    Over all pages of a query, no item is lost and none comes twice, except items that are written
+    meanwhile. This holds for both methods, and if the page size changes from page to page. Each page
+    is read at its own time.
     """
 
     def __init__(self, channel):
@@ -69,21 +69,21 @@ class QueryServiceStub:
 class QueryServiceServicer:
     """Reads records of the tables in the catalog.
 
-    For items that are not written during a traversal, none is lost and none comes twice, whichever
-    of the two methods gives the pages and however often the page size changes on the way. Each page
-    is a read of its own time.
+    Over all pages of a query, no item is lost and none comes twice, except items that are written
+    meanwhile. This holds for both methods, and if the page size changes from page to page. Each page
+    is read at its own time.
     """
 
     def Query(self, request, context):
-        """Returns one page. An item that no message takes is FAILED_PRECONDITION, reason ITEM_TOO_LARGE, with
-        a `next_page_token` in the metadata of the ErrorInfo that goes on behind it.
+        """Returns one page. An item too large for a message is FAILED_PRECONDITION, reason ITEM_TOO_LARGE,
+        with a `next_page_token` in the metadata of the ErrorInfo, which continues behind the item.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CountItems(self, request, context):
-        """Counts the items that a query matches. A count cut short by a budget goes on from its token.
+        """Counts the items that a query matches. A count that a budget ended continues from its token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -97,15 +97,15 @@ class QueryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExplainQuery(self, request, context):
-        """Tells how a query would be read, and reads nothing.
+        """Describes how a query would be read, and reads nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StreamQuery(self, request, context):
-        """Returns every page, each as one message, reading ahead while the caller works. A broken stream
-        goes on from the `resume_token` of the last message received.
+        """Returns every page, each as one message, and reads ahead while the caller works. A broken stream
+        continues from the `resume_token` of the last message received.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -150,9 +150,9 @@ def add_QueryServiceServicer_to_server(servicer, server):
 class QueryService:
     """Reads records of the tables in the catalog.
 
-    For items that are not written during a traversal, none is lost and none comes twice, whichever
-    of the two methods gives the pages and however often the page size changes on the way. Each page
-    is a read of its own time.
+    Over all pages of a query, no item is lost and none comes twice, except items that are written
+    meanwhile. This holds for both methods, and if the page size changes from page to page. Each page
+    is read at its own time.
     """
 
     @staticmethod

@@ -15,33 +15,33 @@ GRPC_VERSION: str
 class QueryServiceStub:
     """Reads records of the tables in the catalog.
 
-    For items that are not written during a traversal, none is lost and none comes twice, whichever
-    of the two methods gives the pages and however often the page size changes on the way. Each page
-    is a read of its own time.
+    Over all pages of a query, no item is lost and none comes twice, except items that are written
+    meanwhile. This holds for both methods, and if the page size changes from page to page. Each page
+    is read at its own time.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Query: _aio.UnaryUnaryMultiCallable[_query_service_pb2.QueryRequest, _query_service_pb2.QueryResponse]
-    """Returns one page. An item that no message takes is FAILED_PRECONDITION, reason ITEM_TOO_LARGE, with
-    a `next_page_token` in the metadata of the ErrorInfo that goes on behind it.
+    """Returns one page. An item too large for a message is FAILED_PRECONDITION, reason ITEM_TOO_LARGE,
+    with a `next_page_token` in the metadata of the ErrorInfo, which continues behind the item.
     """
     CountItems: _aio.UnaryUnaryMultiCallable[_query_service_pb2.CountItemsRequest, _query_service_pb2.CountItemsResponse]
-    """Counts the items that a query matches. A count cut short by a budget goes on from its token."""
+    """Counts the items that a query matches. A count that a budget ended continues from its token."""
     BatchGetItems: _aio.UnaryUnaryMultiCallable[_query_service_pb2.BatchGetItemsRequest, _query_service_pb2.BatchGetItemsResponse]
     """Gets up to 100 items by their primary keys."""
     ExplainQuery: _aio.UnaryUnaryMultiCallable[_query_service_pb2.ExplainQueryRequest, _query_service_pb2.ExplainQueryResponse]
-    """Tells how a query would be read, and reads nothing."""
+    """Describes how a query would be read, and reads nothing."""
     StreamQuery: _aio.UnaryStreamMultiCallable[_query_service_pb2.StreamQueryRequest, _query_service_pb2.StreamQueryResponse]
-    """Returns every page, each as one message, reading ahead while the caller works. A broken stream
-    goes on from the `resume_token` of the last message received.
+    """Returns every page, each as one message, and reads ahead while the caller works. A broken stream
+    continues from the `resume_token` of the last message received.
     """
 
 class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads records of the tables in the catalog.
 
-    For items that are not written during a traversal, none is lost and none comes twice, whichever
-    of the two methods gives the pages and however often the page size changes on the way. Each page
-    is a read of its own time.
+    Over all pages of a query, no item is lost and none comes twice, except items that are written
+    meanwhile. This holds for both methods, and if the page size changes from page to page. Each page
+    is read at its own time.
     """
 
     @_abc_1.abstractmethod
@@ -50,8 +50,8 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _query_service_pb2.QueryRequest,
         context: _aio.ServicerContext[_query_service_pb2.QueryRequest, _abc.Awaitable[_query_service_pb2.QueryResponse]],
     ) -> _abc.Awaitable[_query_service_pb2.QueryResponse]:
-        """Returns one page. An item that no message takes is FAILED_PRECONDITION, reason ITEM_TOO_LARGE, with
-        a `next_page_token` in the metadata of the ErrorInfo that goes on behind it.
+        """Returns one page. An item too large for a message is FAILED_PRECONDITION, reason ITEM_TOO_LARGE,
+        with a `next_page_token` in the metadata of the ErrorInfo, which continues behind the item.
         """
 
     @_abc_1.abstractmethod
@@ -60,7 +60,7 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _query_service_pb2.CountItemsRequest,
         context: _aio.ServicerContext[_query_service_pb2.CountItemsRequest, _abc.Awaitable[_query_service_pb2.CountItemsResponse]],
     ) -> _abc.Awaitable[_query_service_pb2.CountItemsResponse]:
-        """Counts the items that a query matches. A count cut short by a budget goes on from its token."""
+        """Counts the items that a query matches. A count that a budget ended continues from its token."""
 
     @_abc_1.abstractmethod
     def BatchGetItems(
@@ -76,7 +76,7 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _query_service_pb2.ExplainQueryRequest,
         context: _aio.ServicerContext[_query_service_pb2.ExplainQueryRequest, _abc.Awaitable[_query_service_pb2.ExplainQueryResponse]],
     ) -> _abc.Awaitable[_query_service_pb2.ExplainQueryResponse]:
-        """Tells how a query would be read, and reads nothing."""
+        """Describes how a query would be read, and reads nothing."""
 
     @_abc_1.abstractmethod
     def StreamQuery(
@@ -84,8 +84,8 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _query_service_pb2.StreamQueryRequest,
         context: _aio.ServicerContext[_query_service_pb2.StreamQueryRequest, _abc.AsyncIterator[_query_service_pb2.StreamQueryResponse]],
     ) -> _abc.AsyncIterator[_query_service_pb2.StreamQueryResponse]:
-        """Returns every page, each as one message, reading ahead while the caller works. A broken stream
-        goes on from the `resume_token` of the last message received.
+        """Returns every page, each as one message, and reads ahead while the caller works. A broken stream
+        continues from the `resume_token` of the last message received.
         """
 
 def add_QueryServiceServicer_to_server(servicer: QueryServiceServicer, server: _aio.Server) -> None: ...
