@@ -1,0 +1,25 @@
+"""The table that tests of the commands describe."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.datasets import Index, Schema
+from tests.support.dynamodb import create_table, open_client
+
+_INDEX = Index("by_kind", local=False, partition=("kind",), sort=())
+
+
+@pytest.fixture
+def table(dynamodb_local: str) -> Iterator[str]:
+    """The name of an empty table with an index."""
+    name = f"main-{uuid.uuid4().hex[:8]}"
+    types = {"user_id": "S", "at": "N", "kind": "S"}
+    client = open_client(dynamodb_local)
+    create_table(client, Schema(name, "user_id", "at", (_INDEX,), types))
+    yield name
+    client.delete_table(TableName=name)
+    client.close()
