@@ -1,4 +1,4 @@
-"""Invalidations, heard by every replica where there is a shared tier."""
+"""Invalidations, which reach every replica where there is a shared cache."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from dynamodb_processor_server.errors import BackendUnavailable
 from dynamodb_processor_server.query.planning.tags import Tag
 from dynamodb_processor_server.runtime.guarded_store import StoreError
 
-_TAGS_AT_ONCE: Final = 200
+_MAX_TAGS: Final = 200
 
 
 class Invalidator(Protocol):
-    """Moves tags."""
+    """Invalidates tags."""
 
     async def invalidate(self, tags: Sequence[Tag]) -> None:
-        """Return when no replica serves what was read before.
+        """Invalidate tags; return when no replica serves pages that were read before.
 
         Raises BackendUnavailable if that is not certain; it is of this replica.
         """
         ...
 
     async def invalidate_async(self, tags: Sequence[Tag]) -> None:
-        """Return when every replica will have heard of it within the freshness bound.
+        """Invalidate tags; return when every replica will receive that within `FRESH_SECONDS`.
 
         Raises BackendUnavailable if that is not certain; it is of this replica.
         """
@@ -38,56 +38,56 @@ class Invalidator(Protocol):
 
 
 class LocalInvalidator:
-    """For a replica that shares nothing."""
+    """Invalidates the pages of a replica that shares nothing."""
 
     def __init__(self, generations: Generations) -> None:
         self._generations = generations
 
     async def invalidate(self, tags: Sequence[Tag]) -> None:
-        """Move tags."""
+        """Invalidate tags."""
         self._generations.invalidate(tags)
 
     async def invalidate_async(self, tags: Sequence[Tag]) -> None:
-        """Move tags."""
+        """Invalidate tags."""
         self._generations.invalidate(tags)
 
 
 class SharedInvalidator:
-    """For replicas that share a tier. `outcomes` counts announcements by what became of them."""
+    """Invalidates the pages of all replicas that share a cache. `outcomes` counts invalidations."""
 
     def __init__(
         self,
         generations: Generations,
         store: SharedCacheStore,
-        sealer: PageCipher,
+        cipher: PageCipher,
         timeout: float,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self._generations = generations
         self._store = store
-        self._sealer = sealer
+        self._cipher = cipher
         self._timeout = timeout
         self._sleep = sleep
 
     async def invalidate(self, tags: Sequence[Tag]) -> None:
-        """Move tags everywhere, and wait until no replica's view is older than that."""
+        """Invalidate tags everywhere, and wait until every replica has received that."""
         await self.invalidate_async(tags)
         await self._sleep(FRESH_SECONDS)
 
     async def invalidate_async(self, tags: Sequence[Tag]) -> None:
-        """Move tags here and in the tier.
+        """Invalidate tags here and in the shared cache.
 
-        Here a second time, because in between a page of the tier's earlier generations may have
-        been taken over under the new local ones.
+        Here a second time, because in between a page of the shared cache's earlier generations may
+        have been stored under the new local ones.
         """
         self._generations.invalidate(tags)
         left = iter(tags)
         try:
-            while some := tuple(islice(left, _TAGS_AT_ONCE)):
+            while some := tuple(islice(left, _MAX_TAGS)):
                 async with asyncio.timeout(self._timeout):
                     await self._store.invalidate(
-                        self._sealer.all_tag_names(some), self._sealer.encrypt_event(some)
+                        self._cipher.all_tag_names(some), self._cipher.encrypt_event(some)
                     )
         except (StoreError, TimeoutError) as error:
             kind = error.kind if isinstance(error, StoreError) else "timeout"

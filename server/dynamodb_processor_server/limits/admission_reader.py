@@ -56,4 +56,4 @@ def _slot(
     """Return a slot to enter, for which the read waits no longer than it can use it."""
     until = min(options.hard_deadline, caller.deadline)
     left = until - asyncio.get_running_loop().time()
-    return admission.place(caller.principal.name, left)
+    return admission.slot(caller.principal.name, left)

@@ -1,9 +1,9 @@
-"""Breakers: what has been failing is left alone for a moment, then tried by one request alone.
+"""Circuit breakers: no requests for a moment after many failures, then a single one as a probe.
 
 A breaker is closed until, within a sliding window, enough requests were made and enough of them
-failed. Open, it lets nothing through until its cool-down has passed. Then it is half-open: one
-request, the probe, goes through, and what becomes of it closes or opens the breaker. A probe that
-ends without saying anything, because its caller left, makes way for another.
+failed. Open, it rejects every request until `open_seconds` have passed. Then it is half-open: one
+request, the probe, goes through, and its outcome closes or opens the breaker. A probe that ends
+without an outcome, because its caller left, makes way for another.
 
 The public breakers that were tried let every request that comes while half-open through as a probe.
 """
@@ -18,8 +18,8 @@ from enum import Enum
 from typing import Final, TypeVar
 
 _SLOTS: Final = 10  # parts of the window that are forgotten one by one
-_JITTER: Final = 0.25  # so much longer a cool-down may be, so that replicas do not probe at once
-_SOON: Final = 0.25  # seconds to come back in while a probe is under way
+_JITTER: Final = 0.25  # a breaker is open up to so much longer, lest replicas probe at once
+_SOON: Final = 0.25  # seconds until a retry while a probe is under way
 _MOST_PARTITIONS: Final = 1_000
 _MOST_CAUSES: Final = 1_000
 
@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 
 
 class CircuitState(Enum):
-    """What a breaker does with requests; the values are those of its metric."""
+    """The state of a breaker; the values are those of its metric."""
 
     CLOSED = 0
     HALF_OPEN = 1
@@ -35,16 +35,16 @@ class CircuitState(Enum):
 
 
 class Outcome(Enum):
-    """What a request that was let through says of the health of what it asked."""
+    """The outcome of a request that was let through; IGNORED counts neither way."""
 
-    SUCCESS = "well"
-    FAILURE = "sick"
-    IGNORED = "nothing"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    IGNORED = "ignored"
 
 
 @dataclass(frozen=True, slots=True)
 class BreakerSettings:
-    """When breakers open and for how long.
+    """The failures at which breakers open, and the time for which they stay open.
 
     One opens when at least `minimum_calls` requests were made within `window` seconds and
     `failure_rate` of them failed, from 0 to 1. It stays open for `open_seconds` seconds or a little
@@ -76,11 +76,13 @@ class CircuitBreaker:
         self._clock = clock
         self._jitter = jitter
         self._window: deque[list[int]] = deque()  # slot, calls, failures
-        self._failed: dict[Hashable, int] = {}  # what failed in the window, and in which slot
+        self._failed: dict[
+            Hashable, int
+        ] = {}  # causes of failures in the window, each with its slot
         self._until = 0.0
         self._probing = False
-        # What began before the breaker last changed says nothing of how things are now.
-        self._era = 0
+        # Counts the changes of state. A request that began before the last one is out of date.
+        self._generation = 0
 
     def enter(self) -> Permit:
         """Let a request through, which must record its outcome; raise CircuitOpenError if open."""
@@ -90,29 +92,29 @@ class CircuitBreaker:
                 raise CircuitOpenError(max(wait, _SOON))
             self.state = CircuitState.HALF_OPEN
             self._probing = True
-        return Permit(self, self._era)
+        return Permit(self, self._generation)
 
-    def record(self, era: int, verdict: Outcome, cause: Hashable = None) -> None:
-        """Take note of how a request ended that was let through in `era`.
+    def record(self, generation: int, outcome: Outcome, cause: Hashable = None) -> None:
+        """Record the outcome of a request that was let through in `generation`.
 
-        The same `cause` counts once in the window: a request that always fails says nothing of
+        The same `cause` counts once in the window: a request that always fails predicts nothing of
         others, however often it is made. None stands for a cause of its own each time.
         """
-        if era != self._era:
+        if generation != self._generation:
             return
         if self.state is CircuitState.HALF_OPEN:
             self._probing = False
-            if verdict is Outcome.FAILURE:
+            if outcome is Outcome.FAILURE:
                 self._open()
-            elif verdict is Outcome.SUCCESS:
+            elif outcome is Outcome.SUCCESS:
                 self._change(CircuitState.CLOSED)
-        elif verdict is Outcome.FAILURE and cause is not None and self._has_failed(cause):
+        elif outcome is Outcome.FAILURE and cause is not None and self._has_failed(cause):
             return
-        elif verdict is not Outcome.IGNORED and self._is_too_much(verdict is Outcome.FAILURE):
+        elif outcome is not Outcome.IGNORED and self._is_too_much(outcome is Outcome.FAILURE):
             self._open()
 
     def _has_failed(self, cause: Hashable) -> bool:
-        """Return whether a cause has failed in the window, and note that it has by now."""
+        """Return whether a cause has failed in the window, and record that it has by now."""
         slot = self._slot()
         if self._failed.get(cause, -_SLOTS) > slot - _SLOTS:
             return True
@@ -148,21 +150,21 @@ class CircuitBreaker:
 
     def _change(self, state: CircuitState) -> None:
         self.state = state
-        self._era += 1
+        self._generation += 1
         self._window.clear()
         self._failed.clear()
 
 
 @dataclass(slots=True)
 class Permit:
-    """Leave to make one request."""
+    """The right to make one request."""
 
     breaker: CircuitBreaker
-    era: int
+    generation: int
 
-    def record(self, verdict: Outcome, cause: Hashable = None) -> None:
-        """Record how the request ended, once; `cause` is as in `CircuitBreaker.record`."""
-        self.breaker.record(self.era, verdict, cause)
+    def record(self, outcome: Outcome, cause: Hashable = None) -> None:
+        """Record the outcome of the request, once; `cause` is as in `CircuitBreaker.record`."""
+        self.breaker.record(self.generation, outcome, cause)
 
 
 async def call_through(
@@ -171,34 +173,34 @@ async def call_through(
     ask: Callable[[], Awaitable[_T]],
     failure: type[Exception],
 ) -> _T:
-    """Ask once through a breaker, for so many seconds at most, and return the answer.
+    """Make one request through a breaker, within some seconds, and return the answer.
 
-    Too late and `failure` speak against what is asked, any other error is an answer as well.
+    A late answer and an error of type `failure` count as failures, any other error as success.
 
     Raises:
         CircuitOpenError: The breaker lets nothing through.
         TimeoutError: There was no answer in time.
     """
     permit = breaker.enter()
-    verdict = Outcome.IGNORED  # where the caller leaves
+    outcome = Outcome.IGNORED  # if the caller leaves
     try:
         async with asyncio.timeout(seconds):
             answer = await ask()
-        verdict = Outcome.SUCCESS
+        outcome = Outcome.SUCCESS
         return answer
     except Exception as error:
-        sick = isinstance(error, failure | TimeoutError)
-        verdict = Outcome.FAILURE if sick else Outcome.SUCCESS
+        failed = isinstance(error, failure | TimeoutError)
+        outcome = Outcome.FAILURE if failed else Outcome.SUCCESS
         raise
     finally:
-        permit.record(verdict)
+        permit.record(outcome)
 
 
 class CircuitBreakers:
-    """The breakers of all tables, and of those partitions of their paths that were found hot.
+    """The breakers of all tables, and of the partitions of their paths that were throttled.
 
     A partition has none before it is first throttled, and the least used ones are forgotten, so
-    that memory is bounded whatever callers ask for.
+    that memory is bounded for any requests.
     """
 
     def __init__(
@@ -241,13 +243,13 @@ class CircuitBreakers:
         yield from [(table, breaker.state) for table, breaker in list(self._tables.items())]
 
     def open_partitions(self) -> int:
-        """Return how many partitions are left alone or probed; safe in another thread."""
+        """Return the number of partitions whose breaker is not closed; safe in another thread."""
         return sum(
             breaker.state is not CircuitState.CLOSED for breaker in list(self._partitions.values())
         )
 
     def add_partition(self, key: tuple[str, Hashable]) -> None:
-        """Take note of the first throttling of a partition."""
+        """Record the first throttling of a partition."""
         if key not in self._partitions:
             if len(self._partitions) >= _MOST_PARTITIONS:
                 del self._partitions[next(iter(self._partitions))]
@@ -260,7 +262,7 @@ class CircuitBreakers:
 
 @dataclass(slots=True)
 class Entry:
-    """Leave to make one request to a table, and to a partition of it if `hot` is a permit."""
+    """The right to make one request to a table, and to a partition of it if `hot` is a permit."""
 
     breakers: CircuitBreakers
     key: tuple[str, Hashable]
@@ -268,7 +270,7 @@ class Entry:
     hot: Permit | None
 
     def record(self, table: Outcome, partition: Outcome, cause: Hashable = None) -> None:
-        """Say how the request ended, once; `cause` is that of the table's failure."""
+        """Record the outcome of the request, once; `cause` is that of the table's failure."""
         self.table.record(table, cause)
         if self.hot is not None:
             self.hot.record(partition)

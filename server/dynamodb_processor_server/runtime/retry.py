@@ -26,7 +26,7 @@ def backoff_delay(retry: int, jitter: Callable[[], float]) -> float:
 
 
 class RetryBudget:
-    """What may be spent on retries. Each takes one; each success gives a tenth back, up to ten."""
+    """Retries left. Each retry takes one; each success gives a tenth back, up to ten."""
 
     def __init__(self) -> None:
         self._tenths = _MOST_TENTHS

@@ -64,7 +64,7 @@ async def test_the_queue_is_served_in_order() -> None:
     order: list[int] = []
 
     async def read(number: int) -> None:
-        async with admission.place("a"):
+        async with admission.slot("a"):
             order.append(number)
 
     readers = [asyncio.create_task(read(number)) for number in range(3)]
@@ -83,7 +83,7 @@ async def test_principals_are_served_in_rotation() -> None:
     order: list[str] = []
 
     async def read(principal: str) -> None:
-        async with admission.place(principal):
+        async with admission.slot(principal):
             order.append(principal)
 
     readers = [asyncio.create_task(read(principal)) for principal in "aaaabcb"]
@@ -181,7 +181,7 @@ async def test_a_failed_read_gives_its_slot_back() -> None:
     """The context manager leaves after any error."""
     admission = Admission(1, 0)
     with pytest.raises(KeyError):
-        async with admission.place("a"):
+        async with admission.slot("a"):
             raise KeyError
     assert admission.active == 0
 
@@ -214,7 +214,7 @@ def test_every_queue_is_shared_and_served_fairly(arrivals: list[str], queue: int
 
         async def read(principal: str) -> None:
             try:
-                async with admission.place(principal):
+                async with admission.slot(principal):
                     served.append(principal)
             except Overloaded:
                 refused.append(principal)
