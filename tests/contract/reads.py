@@ -1,4 +1,4 @@
-"""Plans of the contract tests' table, requests for its pages, and whole traversals."""
+"""Plans of the contract tests' table, requests for its pages, and complete reads."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def make_real_setting(random: Random) -> Setting:
         "stale_while_revalidate": random.choice([0.0, 2.0]),
         "stale_if_error": random.choice([0.0, 60.0]),
     }
-    return replace(setting, declared=config, quarantine=QUARANTINE)
+    return replace(setting, config=config, quarantine=QUARANTINE)
 
 
 def make_real_steps(random: Random) -> list[Step]:

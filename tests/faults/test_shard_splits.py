@@ -99,12 +99,12 @@ async def followed(tmp_path: Path, dynamodb_local: str) -> AsyncIterator[Followe
         acts=tree.acts,
         **_SETTINGS,
     ) as ground:
-        world = Followed(ground, tree, client, table)
-        await eventually(lambda: world.invalidations("started"))
+        followed = Followed(ground, tree, client, table)
+        await eventually(lambda: followed.invalidations("started"))
         for user in _USERS:
-            await world.is_cached(user)
-            assert await world.is_cached(user)
-        yield world
+            await followed.is_cached(user)
+            assert await followed.is_cached(user)
+        yield followed
     client.close()
 
 

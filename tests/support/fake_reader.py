@@ -84,7 +84,7 @@ class _PageInTheMaking:
         self._items: list[bytes] = []
         self._count = 0
         self._scanned = 0
-        self._positions = decode_cursor(request.cursor, len(plan.requests))
+        self._cursors = decode_cursor(request.cursor, len(plan.requests))
         self._left: list[int] = []  # How many items of each partition lie ahead.
 
     def branches_of(self, items: Iterable[WireItem]) -> list[list[WireItem]]:
@@ -95,8 +95,8 @@ class _PageInTheMaking:
             for values in self._plan.key.branches
         ]
         ahead = [
-            _behind(self._plan, position, branch)
-            for position, branch in zip(self._positions, branches, strict=True)
+            _behind(self._plan, cursor, branch)
+            for cursor, branch in zip(self._cursors, branches, strict=True)
         ]
         self._left = list(map(len, ahead))
         return ahead
@@ -116,7 +116,7 @@ class _PageInTheMaking:
             self._count += 1
         self._scanned += 1
         self._left[branch] -= 1
-        self._positions[branch] = key_of(item, self._plan.path.cursor_attributes)
+        self._cursors[branch] = key_of(item, self._plan.path.cursor_attributes)
         return None
 
     def _limit_reached(self) -> PageEnd | None:
@@ -134,11 +134,11 @@ class _PageInTheMaking:
 
     def ended(self, end: PageEnd) -> Page:
         """Return the page."""
-        positions = (
-            position if left else EXHAUSTED
-            for position, left in zip(self._positions, self._left, strict=False)
+        cursors = (
+            cursor if left else EXHAUSTED
+            for cursor, left in zip(self._cursors, self._left, strict=False)
         )
-        following = None if end is PageEnd.EXHAUSTED else encode_cursor([*positions])
+        following = None if end is PageEnd.EXHAUSTED else encode_cursor([*cursors])
         content = PageContent(b"".join(self._items), self._count, following, end, self._read_at)
         calls = 0 if self._plan.operation is Operation.NOTHING else 1
         return Page(content, Usage(self._scanned, self._scanned * UNITS_PER_ITEM, calls))
@@ -153,23 +153,23 @@ def _is_in(plan: Plan, partition: tuple[Value, ...], item: WireItem) -> bool:
     )
 
 
-def _behind(plan: Plan, position: PartitionCursor, items: list[WireItem]) -> list[WireItem]:
+def _behind(plan: Plan, cursor: PartitionCursor, items: list[WireItem]) -> list[WireItem]:
     """Return a partition's items after a cursor, in order."""
 
-    def place(key: Mapping[str, Any]) -> tuple[Any, ...]:
+    def order(key: Mapping[str, Any]) -> tuple[Any, ...]:
         names = (
             *(attribute.name for attribute in plan.path.key.sort),
             *plan.path.cursor_attributes,
         )
         return tuple(from_wire(key[name]).order for name in names)
 
-    if position is EXHAUSTED:
+    if cursor is EXHAUSTED:
         return []
-    found = sorted(items, key=place, reverse=plan.descending)
-    if not isinstance(position, Mapping):
+    found = sorted(items, key=order, reverse=plan.descending)
+    if not isinstance(cursor, Mapping):
         return found
-    start = place(position)
-    return [i for i in found if (place(i) < start if plan.descending else place(i) > start)]
+    start = order(cursor)
+    return [i for i in found if (order(i) < start if plan.descending else order(i) > start)]
 
 
 def _in_order(plan: Plan, branches: list[list[WireItem]]) -> Iterator[tuple[int, WireItem]]:
@@ -180,7 +180,7 @@ def _in_order(plan: Plan, branches: list[list[WireItem]]) -> Iterator[tuple[int,
 
     entries = [(number, item) for number, branch in enumerate(branches) for item in branch]
     if len(branches) > 1:
-        entries.sort(key=sort_key, reverse=plan.descending)  # stable in both directions
+        entries.sort(key=sort_key, reverse=plan.descending)  # Stable in both directions.
     yield from entries
 
 

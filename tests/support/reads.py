@@ -1,4 +1,4 @@
-"""Requests for pages, with options that do not limit and a caller who may do everything."""
+"""Requests for pages, with options that do not limit and a caller that may do everything."""
 
 from __future__ import annotations
 

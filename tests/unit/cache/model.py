@@ -1,8 +1,8 @@
 """A model of writers, readers and a lagging DynamoDB, on simulated time.
 
 The table has a few partitions; each holds one item, whose version grows with each write. Reads see
-the version of some moment while they go on, less the lag of their path. Each page tells which
-versions it shows and when they were looked at, so that every answer can be judged by itself.
+the version of some moment while they go on, less the lag of their path. Each page has the versions
+it shows and the time of its look at them, so that every answer can be judged by itself.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ _SCHEMA: Final = Schema(
 )
 
 
-def _plans(**declared: Any) -> tuple[Plan, ...]:
-    """Return questions about one partition, several, an index, completed items and everything."""
+def _make_plans(**config: Any) -> tuple[Plan, ...]:
+    """Return plans of one partition, several, an index, hydrated items and everything."""
 
     def plan(text: str, index: str | None = None) -> Plan:
-        return make_plan(text, schema=_SCHEMA, index=index, allow_scan=True, **declared)
+        return make_plan(text, schema=_SCHEMA, index=index, allow_scan=True, **config)
 
     return (
         *(plan(f"device = '{device}'") for device in DEVICES),
@@ -76,33 +76,33 @@ def _plans(**declared: Any) -> tuple[Plan, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What does not change during one schedule; `declared` is of the catalog.
+    """The constants of one schedule; `config` is the table's in the catalog.
 
     No read lags behind the writes for longer than the quarantine.
     """
 
-    declared: Mapping[str, float]
+    config: Mapping[str, float]
     most_generations: int
     store_bytes: int
     quarantine: Quarantine = LAGS
 
     def plans(self) -> tuple[Plan, ...]:
-        """Return the questions."""
-        return _plans(**self.declared)
+        """Return the plans."""
+        return _make_plans(**self.config)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something that happens `after` so many seconds; what `act` says decides on the rest."""
+    """An event `after` so many seconds; `act` decides which other fields apply."""
 
     after: float
     act: str  # write, invalidate, invalidate_table, read
     which: int
     mode: CacheMode
     staleness: float | None
-    takes: float  # seconds of a read
-    looks_at: float  # when a read looks, as a share of the time it takes
-    lag: float  # of what it sees, as a share of the longest
+    takes: float  # Seconds of a read.
+    looks_at: float  # The moment of a read's look, as a share of its time.
+    lag: float  # The lag of a read, as a share of the longest.
     fails: bool
     leaves_after: float | None
     budgeted: bool
@@ -118,7 +118,7 @@ class Claim:
 
 
 class Model:
-    """One schedule, and a judge of what its readers get."""
+    """One schedule, and a judge of its readers' answers."""
 
     def __init__(self, setting: Setting) -> None:
         self._loop = asyncio.get_running_loop()
@@ -126,7 +126,7 @@ class Model:
         self._claims: dict[str, list[Claim]] = defaultdict(list)
         self._step: Step | None = None
         self.answers: Counter[str] = Counter()
-        self._plans = setting.plans()
+        self._make_plans = setting.plans()
         self._lags = setting.quarantine
         self._generations = Generations(self._loop.time, setting.most_generations)
         self.reader = cached_reader(
@@ -140,7 +140,7 @@ class Model:
         )
 
     async def run(self, steps: Sequence[Step]) -> None:
-        """Let everything happen, and everybody who asks get an answer."""
+        """Run every step, and let every reader get an answer."""
         readers: list[asyncio.Task[None]] = []
         try:
             for step in steps:
@@ -154,7 +154,7 @@ class Model:
             await self.close()
 
     async def close(self) -> None:
-        """End what is still under way."""
+        """End all reads that are still under way."""
         await self.reader.close()
 
     def _act(self, step: Step) -> None:
@@ -167,13 +167,13 @@ class Model:
             self._acknowledge(claims)
 
     def _invalidation(self, step: Step) -> tuple[tuple[Tag, ...], dict[str, Claim]]:
-        """Return the tags of an invalidation, and what holds once it has been acknowledged."""
+        """Return the tags of an invalidation, and the claim that holds once it is acknowledged."""
         devices: tuple[str, ...] = (DEVICES[step.which % len(DEVICES)],)
         if step.act == "invalidate_table":
             devices, tags = DEVICES, tags_of_table(TableIdentity("readings"))
         else:
             key = (Value("S", devices[0]),)
-            paths = self._plans[0].table.schema.paths
+            paths = self._make_plans[0].table.schema.paths
             tags = tags_of_partitions(TableIdentity("readings"), [(path, key) for path in paths])
         now = self._loop.time()
         return tags, {device: Claim(now, self._writes[device][-1][1]) for device in devices}
@@ -186,7 +186,7 @@ class Model:
         return self.reader
 
     async def read_page(self, request: PageRead) -> Page:
-        """Read as DynamoDB would: what is seen is that of some moment, less a lag."""
+        """Read as DynamoDB would: the state of some moment, less a lag."""
         assert self._step is not None
         plan = request.plan
         step, began = self._step, self._loop.time()
@@ -211,7 +211,7 @@ class Model:
     async def _read(self, step: Step) -> None:
         began = self._loop.time()
         claims = {device: tuple(self._claims[device]) for device in DEVICES}
-        plan = self._plans[step.which % len(self._plans)]
+        plan = self._make_plans[step.which % len(self._make_plans)]
         deadline = began + (1e6 if step.leaves_after is None else step.leaves_after)
         options = ReadOptions(
             10,
@@ -238,9 +238,9 @@ class Model:
                     assert version >= claim.version, (device, page, claim, began)
 
     def _lag_of(self, step: Step, plan: Plan) -> float:
-        """Return for how long after an invalidation an answer may lack what was written.
+        """Return for how long after an invalidation an answer may lack a write.
 
-        What may be cached is read strongly in that time, where that is possible.
+        Reads of cacheable pages are consistent in that time, where that is possible.
         """
         eventual = step.budgeted or step.mode is CacheMode.BYPASS or not _has_strong_reads(plan)
         return self._lags.of(plan) if eventual else 0.0

@@ -1,4 +1,4 @@
-"""What the models of `model.py` and `shared_model.py` are made to play, drawn at random."""
+"""Random schedules for the models of `model.py` and `shared_model.py`."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _SHARED_ACTS: Final = {
 
 
 def make_setting(random: Random) -> Setting:
-    """Return what one schedule is played on."""
+    """Return the setting of one schedule."""
     return Setting(
-        declared={
+        config={
             "cache_ttl": random.choice([5.0, 5.0, 30.0, 300.0]),
             "stale_while_revalidate": random.choice([0.0, 20.0, 20.0]),
             "stale_if_error": random.choice([0.0, 60.0]),
@@ -45,7 +45,7 @@ def make_setting(random: Random) -> Setting:
 
 
 def make_shared_setting(random: Random) -> Setting:
-    """Return what one schedule of several replicas is played on.
+    """Return the setting of one schedule of several replicas.
 
     It lasts some seconds only; with a longer quarantine little would be cached by its end.
     """
@@ -57,7 +57,7 @@ def make_shared_setting(random: Random) -> Setting:
 def drawn_schedules(
     make_setting: Callable[[Random], Setting], make_step: Callable[[Random], Step], most: int
 ) -> st.SearchStrategy[tuple[Setting, list[Step], Random]]:
-    """Draw what is played, and the chance of everything else; fewer steps are the simpler ones."""
+    """Draw a schedule, and the source of all other chance; fewer steps are the simpler ones."""
 
     def draw(make: Callable[[Random], _T]) -> st.SearchStrategy[_T]:
         return st.integers(0, 2**64 - 1).map(lambda seed: make(Random(seed)))
@@ -78,11 +78,11 @@ def drawn_schedules(
 def with_late_indexes(
     step: Step, random: Random, around_quarantines: Sequence[tuple[float, float]]
 ) -> list[Step]:
-    """Return the step or, now and then, what would be rare by chance.
+    """Return the step or, sometimes, events that would be rare by chance.
 
-    An index is read while it lags, and once more later; what the first read saw must not have been
-    kept. `around_quarantines` are seconds to a moment between two quarantines, and from there to
-    one after both.
+    An index is read while it lags, and once more later; the page of the first read must not have
+    been stored. `around_quarantines` are seconds to a moment between two quarantines, and from
+    there to one after both.
     """
     if random.random() >= _LATE_INDEX:
         return [step]
@@ -100,7 +100,7 @@ def with_late_indexes(
 
 
 def make_step(random: Random) -> Step:
-    """Return something that happens on one replica."""
+    """Return an event on one replica."""
     return Step(
         after=random.choice([0.0, 0.0, 0.1, 0.5, 1.0, 2.0, 9.0]),
         act=random.choice(["write", "write", "invalidate", "invalidate"] + ["read"] * 10)
@@ -119,7 +119,7 @@ def make_step(random: Random) -> Step:
 
 
 def make_shared_step(random: Random) -> Step:
-    """Return something that happens on one of several replicas or between them."""
+    """Return an event on one of several replicas or between them."""
     step = replace(
         make_step(random),
         after=random.choice([0.0, 0.0, 0.02, 0.05, 0.1, 0.3, 0.6, 2.0]),
@@ -127,7 +127,7 @@ def make_shared_step(random: Random) -> Step:
         replica=random.randrange(REPLICAS),
     )
     if step.act == "read" and random.random() < 0.8:
-        # Most of what is asked is asked again, and soon, so that there is something to share.
-        which = random.choice([0, 0, 1, 4])  # two partitions, and the index's view of the first
+        # Most reads are repeated, and soon, so that there are pages to share.
+        which = random.choice([0, 0, 1, 4])  # Two partitions, and the index's view of the first.
         return replace(step, which=which, takes=min(step.takes, 0.3), fails=False)
     return step

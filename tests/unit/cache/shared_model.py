@@ -1,4 +1,4 @@
-"""The model of `model.py` with two replicas; their tier loses things and is cut off."""
+"""The model of `model.py` with two replicas; their shared cache loses data and is cut off."""
 
 from __future__ import annotations
 
@@ -30,40 +30,40 @@ from tests.unit.cache.model import Model, Setting, Step
 
 TIMEOUT: Final = 0.1
 REPLICAS: Final = 2
-_SEALER: Final = PageCipher((TokenKey("one", bytes(range(32))),))
+_CIPHER: Final = PageCipher((TokenKey("one", bytes(range(32))),))
 _DELAYS: Final = (*(0.0,) * 12, 0.01, 0.02, 0.04, 0.2)
 
 _T = TypeVar("_T")
 
 
-class FragileTier(Protocol):
-    """What replicas share, and what may become of it."""
+class FragileSharedCache(Protocol):
+    """The replicas' shared store, and its faults."""
 
     def store(self, replica: int) -> SharedCacheStore:
-        """Return what a replica reaches it by."""
+        """Return the store of one replica."""
         ...
 
     async def evict(self) -> None:
-        """Lose generations, of which nobody can tell that they were there."""
+        """Lose generations, without a trace of their loss."""
         ...
 
     async def flush(self) -> None:
-        """Lose what makes an epoch."""
+        """Lose the data of an epoch."""
         ...
 
     async def disconnect(self, replica: int) -> None:
-        """Break a replica's connections, whatever is under way on them."""
+        """Break a replica's connections, with any commands under way on them."""
         ...
 
 
 class FragileMemory:
-    """The tier in memory, to which there are no connections."""
+    """The shared cache in memory, to which there are no connections."""
 
     def __init__(self, tier: MemorySharedCache) -> None:
         self._tier = tier
 
     def store(self, replica: int) -> SharedCacheStore:
-        """Return the tier itself."""
+        """Return the shared cache itself."""
         return self._tier
 
     async def evict(self) -> None:
@@ -79,9 +79,9 @@ class FragileMemory:
 
 
 class Line:
-    """One replica's way to the tier: slow at times, and cut off until `cut_until`.
+    """One replica's connection to the shared cache: slow at times, and cut off until `cut_until`.
 
-    What is asked may have been done although no answer comes.
+    A command may have been executed although no answer comes.
     """
 
     def __init__(self, tier: SharedCacheStore, random: Random) -> None:
@@ -90,36 +90,36 @@ class Line:
         self._random = random
 
     async def connect(self) -> None:
-        """The line is there from the first."""
+        """The connection exists from the start."""
 
     async def lookup(self, asked: LookupRequest) -> LookupResult:
-        """As the tier does."""
+        """Call the shared cache."""
         return await self._over(lambda: self._tier.lookup(asked))
 
     async def store(
         self, asked: LookupRequest, generations: tuple[bytes, ...], value: bytes, lifetime: float
     ) -> None:
-        """As the tier does."""
+        """Call the shared cache."""
         await self._over(lambda: self._tier.store(asked, generations, value, lifetime))
 
     async def release(self, asked: LookupRequest, generations: tuple[bytes, ...]) -> None:
-        """As the tier does."""
+        """Call the shared cache."""
         await self._over(lambda: self._tier.release(asked, generations))
 
     async def invalidate(self, tags: Sequence[bytes], event: bytes) -> None:
-        """As the tier does."""
+        """Call the shared cache."""
         await self._over(lambda: self._tier.invalidate(tags, event))
 
     async def poll(self, epoch: bytes, after: int, most: int) -> PollResult:
-        """As the tier does."""
+        """Call the shared cache."""
         return await self._over(lambda: self._tier.poll(epoch, after, most))
 
     async def renew(self, epoch: bytes) -> None:
-        """As the tier does."""
+        """Call the shared cache."""
         await self._over(lambda: self._tier.renew(epoch))
 
     async def close(self) -> None:
-        """Leave the tier to the other."""
+        """Leave the shared cache to the other replica."""
 
     async def _over(self, ask: Callable[[], Awaitable[_T]]) -> _T:
         await self._wait()
@@ -136,7 +136,7 @@ class Line:
 
 
 class Replica:
-    """What one replica holds."""
+    """The caches of one replica."""
 
     def __init__(
         self, model: Model, setting: Setting, tier: SharedCacheStore, random: Random
@@ -144,17 +144,17 @@ class Replica:
         loop = asyncio.get_running_loop()
         generations = Generations(loop.time, setting.most_generations)
         self.line = Line(tier, random)
-        self.view = InvalidationLogFollower(self.line, _SEALER, generations, TIMEOUT, loop.time)
+        self.view = InvalidationLogFollower(self.line, _CIPHER, generations, TIMEOUT, loop.time)
         breaker = CircuitBreaker(BreakerSettings(open_seconds=0.5), loop.time, random.random)
         self.tier = SharedPageCache(
             self.line,
-            _SEALER,
+            _CIPHER,
             self.view,
             GuardedStore(breaker, TIMEOUT),
             now=loop.time,
             jitter=random.random,
         )
-        self.invalidator = SharedInvalidator(generations, self.line, _SEALER, TIMEOUT)
+        self.invalidator = SharedInvalidator(generations, self.line, _CIPHER, TIMEOUT)
         self.reader = cached_reader(
             model,
             PageStore(setting.store_bytes, loop.time),
@@ -171,7 +171,7 @@ class Replica:
 class SharedModel(Model):
     """One schedule for two replicas."""
 
-    def __init__(self, setting: Setting, tier: FragileTier, random: Random) -> None:
+    def __init__(self, setting: Setting, tier: FragileSharedCache, random: Random) -> None:
         super().__init__(setting)
         self._tier = tier
         self.replicas = [
@@ -211,11 +211,11 @@ class SharedModel(Model):
         return self.replicas[step.replica].reader
 
     def _lag_of(self, step: Step, plan: Plan) -> float:
-        """A replica that is cut off has not heard that it should read strongly."""
+        """A replica that is cut off does not know that it should read consistently."""
         return self._lags.of(plan)
 
     async def close(self) -> None:
-        """End what is still under way."""
+        """End all reads that are still under way."""
         await super().close()
         await asyncio.gather(*self._under_way)
         for replica in self.replicas:

@@ -1,4 +1,4 @@
-"""Single flight: one read for all, and nobody's leaving is anybody else's trouble."""
+"""Single flight: one read for all callers, and a caller that leaves disturbs no other."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def clock() -> float:
     return asyncio.get_running_loop().time()
 
 
-def board(flights: PageFlights, read: Read, options: ReadOptions) -> asyncio.Task[Page]:
+def join(flights: PageFlights, read: Read, options: ReadOptions) -> asyncio.Task[Page]:
     """Join the flight of "key", starting it if there is none, as a caller of its own."""
     flight = flights.find("key", float("-inf")) or flights.start("key", read, clock())
     return asyncio.create_task(flights.join("key", flight, options))
 
 
-async def turns(count: int = 3) -> None:
+async def run_ready_tasks(count: int = 3) -> None:
     """Let the tasks that are ready run."""
     for _ in range(count):
         await asyncio.sleep(0)
@@ -63,13 +63,13 @@ async def turns(count: int = 3) -> None:
 
 @warped
 async def test_a_hundred_callers_share_one_read() -> None:
-    """Each gets the very same page, and afterwards nothing is left."""
+    """Each gets the very same page, and afterwards no flight is left."""
     flights, read = PageFlights(), Read()
-    callers = [board(flights, read, make_options()) for _ in range(100)]
+    callers = [join(flights, read, make_options()) for _ in range(100)]
     assert flights.find("key", float("-inf")) is not None
     assert await asyncio.gather(*callers) == [PAGE] * 100
     assert read.begun == 1
-    await turns()
+    await run_ready_tasks()
     assert flights.find("key", float("-inf")) is None
 
 
@@ -90,10 +90,10 @@ async def test_flights_of_different_keys_are_apart() -> None:
 
 @pytest.mark.parametrize("leaver", range(5))
 @warped
-async def test_a_cancelled_caller_disturbs_nobody(leaver: int) -> None:
-    """Not even the one who started the flight."""
+async def test_a_cancelled_caller_disturbs_no_other(leaver: int) -> None:
+    """The others get their page, also if the leader was cancelled."""
     flights, read = PageFlights(), Read()
-    callers = [board(flights, read, make_options()) for _ in range(5)]
+    callers = [join(flights, read, make_options()) for _ in range(5)]
     await asyncio.sleep(0.5)
     callers[leaver].cancel()
     results = await asyncio.gather(*callers, return_exceptions=True)
@@ -103,38 +103,38 @@ async def test_a_cancelled_caller_disturbs_nobody(leaver: int) -> None:
 
 
 @warped
-async def test_the_last_caller_takes_the_flight_along() -> None:
-    """Nobody waits for the read any more, so it is cancelled, and the next caller starts anew."""
+async def test_the_last_caller_cancels_the_flight() -> None:
+    """No caller waits for the read any more, so it is cancelled, and the next one starts anew."""
     flights, read = PageFlights(), Read()
-    callers = [board(flights, read, make_options()) for _ in range(5)]
+    callers = [join(flights, read, make_options()) for _ in range(5)]
     await asyncio.sleep(0.5)
     for caller in callers:
         caller.cancel()
-    await turns()
+    await run_ready_tasks()
     assert all(caller.cancelled() for caller in callers)
     assert read.cancelled == 1
     assert flights.find("key", float("-inf")) is None
-    assert await board(flights, read, make_options()) is PAGE
+    assert await join(flights, read, make_options()) is PAGE
     assert read.begun == 2
 
 
 @warped
-async def test_a_flight_that_fails_fails_for_all_once() -> None:
-    """The error is everybody's, and nobody's afterwards: the next caller reads again."""
+async def test_a_failure_reaches_all_callers_once() -> None:
+    """Every caller of the flight gets the error; the next caller reads again."""
     flights, read = PageFlights(), Read(error=BackendUnavailable("broken"))
-    callers = [board(flights, read, make_options()) for _ in range(10)]
+    callers = [join(flights, read, make_options()) for _ in range(10)]
     results = await asyncio.gather(*callers, return_exceptions=True)
     assert all(isinstance(result, BackendUnavailable) for result in results)
     assert read.begun == 1
-    await turns()
-    assert await board(flights, Read(), make_options()) is PAGE
+    await run_ready_tasks()
+    assert await join(flights, Read(), make_options()) is PAGE
 
 
 @warped
-async def test_an_error_that_nobody_waits_for_is_not_reported() -> None:
+async def test_an_error_without_callers_is_not_reported() -> None:
     """A flight that was replaced goes on, and may fail when all of its callers have left."""
     flights, read = PageFlights(), Read(error=BackendUnavailable("broken"))
-    early = board(flights, read, make_options(seconds=0.5))
+    early = join(flights, read, make_options(seconds=0.5))
     with pytest.raises(DeadlineExceeded):
         await early
     flights.start("key", read, clock())
@@ -144,10 +144,10 @@ async def test_an_error_that_nobody_waits_for_is_not_reported() -> None:
 
 @warped
 async def test_a_deadline_bounds_only_its_owner() -> None:
-    """With nothing to show it is an error for one; the others get the page in time."""
+    """Without progress one caller gets an error; the others get the page in time."""
     flights, read = PageFlights(), Read()
-    hasty = board(flights, read, make_options(seconds=0.3))
-    patient = board(flights, read, make_options())
+    hasty = join(flights, read, make_options(seconds=0.3))
+    patient = join(flights, read, make_options())
     loop = asyncio.get_running_loop()
     began = loop.time()
     with pytest.raises(DeadlineExceeded):
@@ -159,30 +159,30 @@ async def test_a_deadline_bounds_only_its_owner() -> None:
 
 @warped
 async def test_a_deadline_with_progress_is_an_answer() -> None:
-    """What the flight has read so far, as a TIME_BUDGET page; the others get all of it."""
+    """One caller gets the progress so far as a TIME_BUDGET page; the others get the whole page."""
     flights, read = PageFlights(), Read(part_after=0.2)
-    hasty = board(flights, read, make_options(seconds=0.3))
-    patient = board(flights, read, make_options())
+    hasty = join(flights, read, make_options(seconds=0.3))
+    patient = join(flights, read, make_options())
     assert (await hasty) is PART
     assert (await hasty).content.end is PageEnd.TIME_BUDGET
     assert await patient is PAGE
 
 
 @warped
-async def test_who_should_answer_takes_the_first_progress() -> None:
-    """Past `answer_by`, and before the deadline, a caller looks every tenth of a second."""
+async def test_a_caller_past_its_soft_deadline_takes_the_first_progress() -> None:
+    """Between soft and hard deadline a caller checks every tenth of a second."""
     flights, read = PageFlights(), Read(seconds=5.0, part_after=1.0)
     loop = asyncio.get_running_loop()
     began = loop.time()
-    caller = board(flights, read, make_options(soft_deadline=began + 0.35))
+    caller = join(flights, read, make_options(soft_deadline=began + 0.35))
     assert await caller is PART
     assert loop.time() - began == pytest.approx(1.15)
     assert read.cancelled == 1, "it was the only one, and the read did not end when it was asked to"
 
 
 @warped
-async def test_who_is_alone_asks_the_read_to_end() -> None:
-    """So that what it has read in advance is not lost; nobody else joins it then."""
+async def test_a_caller_without_followers_stops_the_read() -> None:
+    """Its prefetched items are kept; no other caller joins the read from then on."""
     flights = PageFlights()
     seen: list[bool] = []
 
@@ -204,21 +204,21 @@ async def test_who_is_alone_asks_the_read_to_end() -> None:
 
 @warped
 async def test_closing_ends_flights_that_were_replaced_too() -> None:
-    """Nobody can join them any more, but they are under way."""
+    """New callers cannot join them, but they are under way."""
     flights, old, new = PageFlights(), Read(seconds=10.0), Read(seconds=10.0)
-    callers = [board(flights, old, make_options())]
-    await turns()
+    callers = [join(flights, old, make_options())]
+    await run_ready_tasks()
     replacing = flights.start("key", new, clock())
     callers.append(asyncio.create_task(flights.join("key", replacing, make_options())))
-    await turns()
+    await run_ready_tasks()
     await flights.close()
     assert (old.cancelled, new.cancelled) == (1, 1)
     await asyncio.wait(callers)
 
 
 @warped
-async def test_a_page_that_is_there_is_taken_however_late() -> None:
-    """A deadline that has passed is no reason to throw away what one has."""
+async def test_a_complete_page_is_returned_however_late() -> None:
+    """A page that is complete is returned even past the deadline."""
     flights, read = PageFlights(), Read(seconds=0.0)
     flight = flights.start("key", read, clock())
     await asyncio.sleep(0)
@@ -231,11 +231,11 @@ async def test_a_page_that_is_there_is_taken_however_late() -> None:
 
 
 @warped
-async def test_only_young_flights_are_joined_by_who_asks_for_fresh_data() -> None:
+async def test_callers_for_fresh_data_join_only_young_flights() -> None:
     """A flight is as old as its beginning; one that replaces it is joined from then on."""
     flights, old, new = PageFlights(), Read(seconds=10.0), Read()
     loop = asyncio.get_running_loop()
-    first = board(flights, old, make_options())
+    first = join(flights, old, make_options())
     await asyncio.sleep(2.0)
     assert flights.find("key", loop.time() - 3.0) is not None
     assert flights.find("key", loop.time() - 1.0) is None

@@ -32,9 +32,9 @@ class _ScriptedStore(MemorySharedCache):
     A poll with more than `fits` events times out. While `keeps_epoch`, no epoch ends.
     """
 
-    def __init__(self, world: World) -> None:
-        super().__init__(lambda: world.now, Random(1))
-        self._world = world
+    def __init__(self, followed: FollowedLog) -> None:
+        super().__init__(lambda: followed.now, Random(1))
+        self._world = followed
         self.takes = 0.0
         self.fits = MAX_EVENTS
         self.keeps_epoch = False
@@ -62,7 +62,7 @@ class _ScriptedStore(MemorySharedCache):
         await super().renew(epoch)
 
 
-class World:
+class FollowedLog:
     """A follower of the invalidation log, its store, and a clock set by hand."""
 
     def __init__(self) -> None:
@@ -85,55 +85,55 @@ class World:
 
 
 @pytest.fixture
-async def world() -> World:
+async def followed() -> FollowedLog:
     """A follower that has polled once."""
-    world = World()
-    assert not world.log.fresh
-    await world.log.poll()
-    assert world.log.fresh
-    assert dict(world.log.resets) == {"started": 1}
-    return world
+    followed = FollowedLog()
+    assert not followed.log.fresh
+    await followed.log.poll()
+    assert followed.log.fresh
+    assert dict(followed.log.resets) == {"started": 1}
+    return followed
 
 
-async def test_invalidations_of_other_replicas_are_applied_here(world: World) -> None:
+async def test_invalidations_of_other_replicas_are_applied_here(followed: FollowedLog) -> None:
     """Each affects its own tags alone, and once."""
-    first, second = world.begin(A), world.begin(B)
-    await world.invalidate(A)
+    first, second = followed.begin(A), followed.begin(B)
+    await followed.invalidate(A)
     assert first.is_current
-    await world.log.poll()
+    await followed.log.poll()
     assert not first.is_current
     assert second.is_current
-    third = world.begin(A)
-    await world.log.poll()
+    third = followed.begin(A)
+    await followed.log.poll()
     assert third.is_current
 
 
-async def test_freshness_counts_from_the_sending_of_the_poll(world: World) -> None:
+async def test_freshness_counts_from_the_sending_of_the_poll(followed: FollowedLog) -> None:
     """Events that were appended after Redis answered are not in the result."""
-    world.store.takes = 0.3
-    await world.log.poll()
-    assert world.log.fresh
-    world.now += FRESH_SECONDS - 0.3 - 0.01
-    assert world.log.fresh
-    world.now += 0.02
-    assert not world.log.fresh
+    followed.store.takes = 0.3
+    await followed.log.poll()
+    assert followed.log.fresh
+    followed.now += FRESH_SECONDS - 0.3 - 0.01
+    assert followed.log.fresh
+    followed.now += 0.02
+    assert not followed.log.fresh
 
 
 @pytest.mark.parametrize("kind", ["timeout", "unreachable", "garbage", "defect"])
-async def test_a_failed_poll_does_not_extend_freshness(world: World, kind: str) -> None:
+async def test_a_failed_poll_does_not_extend_freshness(followed: FollowedLog, kind: str) -> None:
     """Nothing is invalidated, and the next poll continues. A defect counts as a failure."""
-    snapshot = world.begin(A)
-    world.store.error = RuntimeError("a bug") if kind == "defect" else StoreError(kind)
-    await world.log.poll()
-    assert world.log.fresh, "it was, a moment ago"
-    world.now += FRESH_SECONDS
-    await world.log.poll()
-    assert not world.log.fresh
-    assert dict(world.log.failures) == {kind: 2}
-    await world.invalidate(B)
-    world.store.error = None
-    await world.log.poll()
-    assert world.log.fresh
+    snapshot = followed.begin(A)
+    followed.store.error = RuntimeError("a bug") if kind == "defect" else StoreError(kind)
+    await followed.log.poll()
+    assert followed.log.fresh, "it was, a moment ago"
+    followed.now += FRESH_SECONDS
+    await followed.log.poll()
+    assert not followed.log.fresh
+    assert dict(followed.log.failures) == {kind: 2}
+    await followed.invalidate(B)
+    followed.store.error = None
+    await followed.log.poll()
+    assert followed.log.fresh
     assert snapshot.is_current
 
 
@@ -150,90 +150,90 @@ async def test_a_failed_poll_does_not_extend_freshness(world: World, kind: str) 
     ],
 )
 async def test_a_possible_gap_invalidates_all_generations(
-    world: World, reason: str, answer: dict[str, Any]
+    followed: FollowedLog, reason: str, answer: dict[str, Any]
 ) -> None:
     """They are invalidated now, so that quarantine applies; then the log is fresh again."""
-    snapshot = world.begin(A)
-    world.now += 100.0
-    world.store.answer = answer
-    await world.log.poll()
-    assert world.log.resets[reason] == 1
+    snapshot = followed.begin(A)
+    followed.now += 100.0
+    followed.store.answer = answer
+    await followed.log.poll()
+    assert followed.log.resets[reason] == 1
     assert not snapshot.is_current
-    again = world.begin(A + B)
+    again = followed.begin(A + B)
     assert again.is_current
     assert not again.is_past_quarantine(0.1)
-    assert world.log.fresh
+    assert followed.log.fresh
 
 
-async def test_a_defect_is_logged_with_its_traceback(world: World) -> None:
+async def test_a_defect_is_logged_with_its_traceback(followed: FollowedLog) -> None:
     """It is logged once, however many polls fail on it."""
-    world.store.error = RuntimeError("a bug")
+    followed.store.error = RuntimeError("a bug")
     with structlog.testing.capture_logs() as logs:
         for _ in range(3):
-            await world.log.poll()
+            await followed.log.poll()
     assert [(line["reason"], line["exc_info"]) for line in logs] == [("defect", True)]
 
 
-async def test_events_that_time_out_in_one_poll_come_in_several(world: World) -> None:
+async def test_events_that_time_out_in_one_poll_come_in_several(followed: FollowedLog) -> None:
     """The log is fresh after the last one, and no other tag is invalidated."""
-    world.now += FRESH_SECONDS
-    invalidated, other = world.begin(A), world.begin(B)
-    world.store.fits = 200
+    followed.now += FRESH_SECONDS
+    invalidated, other = followed.begin(A), followed.begin(B)
+    followed.store.fits = 200
     for _ in range(MAX_EVENTS):
-        await world.invalidate(A)
+        await followed.invalidate(A)
     polls = 0
-    while not world.log.fresh:
-        await world.log.poll()
+    while not followed.log.fresh:
+        await followed.log.poll()
         polls += 1
         assert polls < 15
-    assert world.log.sequence == len(world.store.events)
-    assert dict(world.log.resets) == {"started": 1}
+    assert followed.log.sequence == len(followed.store.events)
+    assert dict(followed.log.resets) == {"started": 1}
     assert (invalidated.is_current, other.is_current) == (False, True)
 
 
-async def test_a_flushed_store_invalidates_all_generations(world: World) -> None:
+async def test_a_flushed_store_invalidates_all_generations(followed: FollowedLog) -> None:
     """It is in another epoch."""
-    snapshot = world.begin(A)
-    world.store.flush()
-    await world.log.poll()
+    snapshot = followed.begin(A)
+    followed.store.flush()
+    await followed.log.poll()
     assert not snapshot.is_current
-    assert world.log.epoch == world.store.epoch
+    assert followed.log.epoch == followed.store.epoch
 
 
-async def test_an_undecryptable_event_ends_the_epoch(world: World) -> None:
+async def test_an_undecryptable_event_ends_the_epoch(followed: FollowedLog) -> None:
     """Its tags are unknown, so no page of the shared cache is used again."""
-    earlier = world.store.epoch
-    snapshot = world.begin(B)
+    earlier = followed.store.epoch
+    snapshot = followed.begin(B)
     stranger = PageCipher((TokenKey("two", bytes(32)),))
-    await world.invalidate(A, stranger)
-    await world.log.poll()
-    assert world.store.epoch != earlier
+    await followed.invalidate(A, stranger)
+    await followed.log.poll()
+    assert followed.store.epoch != earlier
     assert not snapshot.is_current
-    assert not world.log.fresh
-    await world.log.poll()
-    assert world.log.fresh
-    assert world.log.epoch == world.store.epoch
+    assert not followed.log.fresh
+    await followed.log.poll()
+    assert followed.log.fresh
+    assert followed.log.epoch == followed.store.epoch
 
 
-async def test_an_undecryptable_event_is_read_again(world: World) -> None:
+async def test_an_undecryptable_event_is_read_again(followed: FollowedLog) -> None:
     """Until the epoch ends, superseded pages may be found in it; none is used."""
-    world.store.keeps_epoch = True
-    await world.invalidate(A, PageCipher((TokenKey("two", bytes(32)),)))
+    followed.store.keeps_epoch = True
+    await followed.invalidate(A, PageCipher((TokenKey("two", bytes(32)),)))
     for _ in range(3):
-        snapshot = world.begin(B)
-        await world.log.poll()
-        assert not world.log.fresh
+        snapshot = followed.begin(B)
+        await followed.log.poll()
+        assert not followed.log.fresh
         assert not snapshot.is_current
-    world.store.keeps_epoch = False
-    await world.log.poll()
-    assert not world.log.fresh
-    await world.log.poll()
-    assert world.log.fresh
-    assert dict(world.log.resets) == {"started": 1, "unreadable": 4, "epoch": 1}
+    followed.store.keeps_epoch = False
+    await followed.log.poll()
+    assert not followed.log.fresh
+    await followed.log.poll()
+    assert followed.log.fresh
+    assert dict(followed.log.resets) == {"started": 1, "unreadable": 4, "epoch": 1}
 
 
 async def test_replicas_between_two_steps_of_a_key_rotation_share_invalidations(
-    world: World,
+    followed: FollowedLog,
 ) -> None:
     """Each makes names with its own first key, and invalidates the names of both keys."""
     other = PageCipher((TokenKey("two", bytes(32)), KEY))
@@ -242,7 +242,7 @@ async def test_replicas_between_two_steps_of_a_key_rotation_share_invalidations(
     for one, another in ((other, ours), (ours, other)):
         assert set(one.tag_names(A)) < set(another.all_tag_names(A))
         assert one.decrypt_event(another.encrypt_event(A)) == list(A)
-    snapshot = world.begin(A)
-    await world.invalidate(A)
-    await world.log.poll()
+    snapshot = followed.begin(A)
+    await followed.invalidate(A)
+    await followed.log.poll()
     assert not snapshot.is_current

@@ -1,4 +1,4 @@
-"""The caching Reader when tables are written to: nothing older than an invalidation is served."""
+"""The caching reader under writes: no page older than an invalidation is served."""
 
 from __future__ import annotations
 
@@ -9,112 +9,100 @@ import pytest
 
 from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.errors import DeadlineExceeded, PreconditionFailed
-from dynamodb_processor_server.query.expression.values import Value
 from dynamodb_processor_server.query.planning.plan import Plan
-from dynamodb_processor_server.query.planning.tags import tags_of_partitions, tags_of_table
+from dynamodb_processor_server.query.planning.tags import tags_of_table
 from dynamodb_processor_server.reader import (
     CachePolicy,
     CacheStatus,
     Page,
     ReadAhead,
 )
-from tests.support.fake_reader import items_of
 from tests.support.warped_time import warped
-from tests.unit.cache.world import AHEAD, ONLY, REFRESH, TTL, World
+from tests.unit.cache.cached_table import (
+    AHEAD,
+    ONLY,
+    REFRESH,
+    TTL,
+    CachedTable,
+    invalidate,
+    value,
+    write,
+)
 from tests.unit.dynamodb.small_table import make_plan
 
-TABLE = make_plan().table
 OTHERS = make_plan("device = 'e'")
 BY_LEVEL = make_plan("level = 'low'")
 SCAN = make_plan("", allow_scan=True)
 
 
-def write(world: World, number: int = 99) -> None:
-    """Change the first item, which is device d's and low."""
-    world.table.items[0] |= {"value": {"N": str(number)}, "level": {"S": "low"}}
-
-
-def invalidate(world: World, device: str = "d") -> None:
-    """Say that a device was written to."""
-    key = (Value("S", device),)
-    world.generations.invalidate(
-        tags_of_partitions(TableIdentity("readings"), [(TABLE.schema.base, key)])
-    )
-
-
-def value(page: Page) -> int:
-    """Return what the first item of a page says."""
-    return int(items_of(page)[0]["value"]["N"])
-
-
 @warped
-async def test_after_an_invalidation_nothing_older_is_served() -> None:
-    """To nobody, whatever they accept."""
-    world = World()
-    assert value(await world.get()) == 0
-    write(world)
-    assert value(await world.get()) == 0, "nobody has said anything yet"
-    invalidate(world)
+async def test_after_an_invalidation_no_older_page_is_served() -> None:
+    """No cache policy returns an older page."""
+    cached = CachedTable()
+    assert value(await cached.get()) == 0
+    write(cached)
+    assert value(await cached.get()) == 0, "nobody has said anything yet"
+    invalidate(cached)
     with pytest.raises(PreconditionFailed):
-        await world.get(cache=ONLY)
-    page = await world.get()
+        await cached.get(cache=ONLY)
+    page = await cached.get()
     assert (page.status, value(page)) == (CacheStatus.MISS, 99)
 
 
 @warped
 async def test_other_partitions_stay_cached() -> None:
-    """Those of the same table; a scan is of all of them."""
-    world = World()
+    """Other partitions of the table stay cached; a scan reads all partitions."""
+    cached = CachedTable()
     for plan in (OTHERS, SCAN):
-        await world.get(plan)
-    invalidate(world)
-    assert (await world.get(OTHERS)).status is CacheStatus.HIT
-    assert (await world.get(SCAN)).status is CacheStatus.MISS
+        await cached.get(plan)
+    invalidate(cached)
+    assert (await cached.get(OTHERS)).status is CacheStatus.HIT
+    assert (await cached.get(SCAN)).status is CacheStatus.MISS
 
 
 @warped
 async def test_a_whole_table_ends_every_page() -> None:
-    """Of that table."""
-    world = World()
+    """Every page of that table ends."""
+    cached = CachedTable()
     for plan in (OTHERS, SCAN, BY_LEVEL):
-        await world.get(plan)
-    world.generations.invalidate(tags_of_table(TableIdentity("another")))
-    assert (await world.get(OTHERS)).status is CacheStatus.HIT
-    world.generations.invalidate(tags_of_table(TableIdentity("readings")))
+        await cached.get(plan)
+    cached.generations.invalidate(tags_of_table(TableIdentity("another")))
+    assert (await cached.get(OTHERS)).status is CacheStatus.HIT
+    cached.generations.invalidate(tags_of_table(TableIdentity("readings")))
     for plan in (OTHERS, SCAN, BY_LEVEL):
-        assert (await world.get(plan)).status is CacheStatus.MISS
+        assert (await cached.get(plan)).status is CacheStatus.MISS
 
 
 @pytest.mark.parametrize("limits", [{}, {"cache": REFRESH}, {"max_scanned_items": 50}])
 @warped
 async def test_a_read_under_way_is_not_stored(limits: dict[str, Any]) -> None:
-    """It may have seen what was there before; its own caller, who asked before, gets it."""
-    world = World()
-    world.seconds = 1.0
-    early = asyncio.create_task(world.get(**limits))
+    """The page may lack the write; only the caller from before the invalidation gets it."""
+    cached = CachedTable()
+    cached.seconds = 1.0
+    early = asyncio.create_task(cached.get(**limits))
     await asyncio.sleep(0.5)
-    write(world)
-    invalidate(world)
+    write(cached)
+    invalidate(cached)
     page = await early
     assert (value(page), page.expires_in) == (0, None)
-    world.now += 60.0
-    assert value(await world.get()) == 99
-    assert len(world.store) == 1
+    cached.now += 60.0
+    assert value(await cached.get()) == 99
+    assert len(cached.store) == 1
 
 
 @warped
 async def test_a_flight_from_before_is_not_joined() -> None:
-    """Who asks after an invalidation gets what is read after it."""
-    world = World()
-    world.seconds = 1.0
-    early = asyncio.create_task(world.get())
+    """A call after an invalidation gets a page that is read after it."""
+    cached = CachedTable()
+    cached.seconds = 1.0
+    early = asyncio.create_task(cached.get())
     await asyncio.sleep(0.5)
-    write(world)
-    invalidate(world)
-    late = [asyncio.create_task(world.get()) for _ in range(10)]
+    write(cached)
+    invalidate(cached)
+    late = [asyncio.create_task(cached.get()) for _ in range(10)]
     assert value(await early) == 0
     assert [value(await page) for page in late] == [99] * 10
-    assert world.reads == 2
+    assert cached.reads == 2
 
 
 @pytest.mark.parametrize(
@@ -123,72 +111,72 @@ async def test_a_flight_from_before_is_not_joined() -> None:
     ids=["index", "scan", "budgeted"],
 )
 @warped
-async def test_for_a_moment_eventual_reads_are_not_stored(
+async def test_during_quarantine_eventual_reads_are_not_stored(
     plan: Plan, limits: dict[str, Any], seconds: float
 ) -> None:
-    """They may still show what was there before the write."""
-    world = World()
-    world.generations.invalidate(tags_of_table(TableIdentity("readings")))
+    """Such pages may still lack the write."""
+    cached = CachedTable()
+    cached.generations.invalidate(tags_of_table(TableIdentity("readings")))
     for moment in (0.0, seconds - 0.01):
-        world.now = 1_000.0 + moment
-        page = await world.get(plan, **limits)
+        cached.now = 1_000.0 + moment
+        page = await cached.get(plan, **limits)
         assert (page.status, page.expires_in) == (CacheStatus.MISS, None)
-    world.now = 1_000.0 + seconds
-    assert (await world.get(plan, **limits)).expires_in is not None
-    assert (await world.get(plan, **limits)).status is CacheStatus.HIT
-    assert not any(world.strong)
+    cached.now = 1_000.0 + seconds
+    assert (await cached.get(plan, **limits)).expires_in is not None
+    assert (await cached.get(plan, **limits)).status is CacheStatus.HIT
+    assert not any(cached.strong)
 
 
 @pytest.mark.parametrize("limits", [{}, {"cache": REFRESH}])
 @warped
-async def test_in_that_moment_reads_are_strong_and_stored(limits: dict[str, Any]) -> None:
-    """Once: they show what was written, and cost no more than a few of those that do not."""
-    world = World()
-    await world.get()
-    invalidate(world)
-    page = await world.get(**limits)
+async def test_during_quarantine_consistent_reads_are_stored(limits: dict[str, Any]) -> None:
+    """Such a read has the write, and costs no more than several eventual reads."""
+    cached = CachedTable()
+    await cached.get()
+    invalidate(cached)
+    page = await cached.get(**limits)
     assert (page.status, page.expires_in) == (CacheStatus.MISS, TTL)
-    assert (await world.get()).status is CacheStatus.HIT
-    world.now += 2.0
-    await world.get(cache=REFRESH)
-    assert world.strong == [False, True, False]
+    assert (await cached.get()).status is CacheStatus.HIT
+    cached.now += 2.0
+    await cached.get(cache=REFRESH)
+    assert cached.strong == [False, True, False]
 
 
 @warped
 async def test_a_flight_of_the_quarantine_is_not_joined_after_it() -> None:
-    """What an eventual read shows may be older than what anybody else would get by then."""
-    world = World()
-    world.seconds = 5.0
-    world.generations.invalidate(tags_of_table(TableIdentity("readings")))
-    first = asyncio.create_task(world.get(BY_LEVEL))
+    """An eventual read may be older than the read of a later caller."""
+    cached = CachedTable()
+    cached.seconds = 5.0
+    cached.generations.invalidate(tags_of_table(TableIdentity("readings")))
+    first = asyncio.create_task(cached.get(BY_LEVEL))
     await asyncio.sleep(1.0)
-    second = asyncio.create_task(world.get(BY_LEVEL))
+    second = asyncio.create_task(cached.get(BY_LEVEL))
     await asyncio.sleep(1.0)
-    world.now += 10.0
-    third = asyncio.create_task(world.get(BY_LEVEL))
+    cached.now += 10.0
+    third = asyncio.create_task(cached.get(BY_LEVEL))
     statuses = [(await page).status for page in (first, second, third)]
     assert statuses == [CacheStatus.MISS, CacheStatus.COALESCED, CacheStatus.MISS]
-    assert world.reads == 2
+    assert cached.reads == 2
 
 
 @pytest.mark.parametrize("limits", [{}, {"max_scanned_items": 500}])
 @warped
-async def test_what_a_call_has_read_in_advance_ends_too(limits: dict[str, Any]) -> None:
-    """The next page of a stream is made of it only if nothing has been written to it."""
-    world = World()
-    world.reads_ahead = True
+async def test_an_invalidation_ends_prefetched_items(limits: dict[str, Any]) -> None:
+    """Items prefetched by a stream begin its next page only if there was no invalidation."""
+    cached = CachedTable()
+    cached.reads_ahead = True
 
-    async def turn(at: bytes = b"", ahead: ReadAhead | None = None) -> Page:
-        page = await world.get(at=at, reads_on=True, read_ahead=ahead, **limits)
+    async def next_page(at: bytes = b"", ahead: ReadAhead | None = None) -> Page:
+        page = await cached.get(at=at, reads_on=True, read_ahead=ahead, **limits)
         assert page.read_ahead is not None
         assert page.read_ahead.snapshot is not None
         return page
 
-    page = await turn()
-    second = await turn(page.content.next or b"", page.read_ahead)
-    invalidate(world)
-    await turn(page.content.next or b"", second.read_ahead)
-    assert world.in_advance == [None, AHEAD, None]
+    page = await next_page()
+    second = await next_page(page.content.next or b"", page.read_ahead)
+    invalidate(cached)
+    await next_page(page.content.next or b"", second.read_ahead)
+    assert cached.in_advance == [None, AHEAD, None]
 
 
 @pytest.mark.parametrize(
@@ -201,41 +189,41 @@ async def test_what_a_call_has_read_in_advance_ends_too(limits: dict[str, Any]) 
     ],
 )
 @warped
-async def test_what_a_call_has_read_in_advance_grows_old(
+async def test_prefetched_items_grow_old(
     policy: CachePolicy, seconds: float, goes_on: bool
 ) -> None:
-    """A page says that it has just been read."""
-    world = World()
-    world.reads_ahead = True
-    page = await world.get(reads_on=True, cache=policy)
-    world.now += seconds
+    """Old items are not used, since a page counts as just read."""
+    cached = CachedTable()
+    cached.reads_ahead = True
+    page = await cached.get(reads_on=True, cache=policy)
+    cached.now += seconds
     following, ahead = page.content.next or b"", page.read_ahead
-    await world.get(at=following, read_ahead=ahead, reads_on=True, cache=policy)
-    assert world.in_advance == [None, AHEAD if goes_on else None]
+    await cached.get(at=following, read_ahead=ahead, reads_on=True, cache=policy)
+    assert cached.in_advance == [None, AHEAD if goes_on else None]
 
 
 @warped
-async def test_a_call_that_began_in_quarantine_reads_strongly_no_longer_than_it_must() -> None:
-    """What it has read in advance by then is read again."""
-    world = World()
-    world.reads_ahead = True
-    invalidate(world)
-    page = await world.get(reads_on=True)
-    world.now += 2.0
-    await world.get(at=page.content.next or b"", read_ahead=page.read_ahead, reads_on=True)
-    assert world.in_advance == [None, None]
-    assert world.strong == [True, False]
+async def test_a_call_from_quarantine_reads_consistently_only_during_it() -> None:
+    """Items prefetched by then are read again."""
+    cached = CachedTable()
+    cached.reads_ahead = True
+    invalidate(cached)
+    page = await cached.get(reads_on=True)
+    cached.now += 2.0
+    await cached.get(at=page.content.next or b"", read_ahead=page.read_ahead, reads_on=True)
+    assert cached.in_advance == [None, None]
+    assert cached.strong == [True, False]
 
 
 @warped
-async def test_a_flight_that_outlasts_its_call_leaves_it_nothing() -> None:
-    """What it reads in advance belongs to a page that the call never got."""
-    world = World()
-    world.seconds = 5.0
-    world.reads_ahead = True
-    early = asyncio.create_task(world.get(reads_on=True, seconds=1.0))
+async def test_a_flight_that_outlasts_its_call_prefetches_nothing_for_it() -> None:
+    """Its prefetched items belong to a page that the call never got."""
+    cached = CachedTable()
+    cached.seconds = 5.0
+    cached.reads_ahead = True
+    early = asyncio.create_task(cached.get(reads_on=True, seconds=1.0))
     await asyncio.sleep(0)
-    other = asyncio.create_task(world.get(reads_on=True))
+    other = asyncio.create_task(cached.get(reads_on=True))
     (failure,) = await asyncio.gather(early, return_exceptions=True)
     assert isinstance(failure, DeadlineExceeded)
     page = await other
@@ -243,16 +231,16 @@ async def test_a_flight_that_outlasts_its_call_leaves_it_nothing() -> None:
 
 
 @warped
-async def test_a_thousand_misses_make_one_read_whoever_leaves() -> None:
-    """Any of those who wait may be cancelled, the one who began it included."""
-    world = World()
-    world.seconds = 1.0
-    callers = [asyncio.create_task(world.get()) for _ in range(1_000)]
+async def test_a_thousand_misses_make_one_read_if_some_leave() -> None:
+    """Any of the waiting callers may be cancelled, the leader included."""
+    cached = CachedTable()
+    cached.seconds = 1.0
+    callers = [asyncio.create_task(cached.get()) for _ in range(1_000)]
     await asyncio.sleep(0.5)
     leavers = callers[::7]
     for caller in leavers:
         caller.cancel()
     pages = await asyncio.gather(*callers, return_exceptions=True)
-    assert world.reads == 1
+    assert cached.reads == 1
     assert sum(isinstance(page, asyncio.CancelledError) for page in pages) == len(leavers)
     assert sum(isinstance(page, Page) for page in pages) == 1_000 - len(leavers)

@@ -19,12 +19,12 @@ SCHEDULES = at_length(500, 5_000)
 
 
 @pytest.mark.timeout(1_200)
-def test_nothing_older_than_an_invalidation_is_served(
+def test_no_page_older_than_an_invalidation_is_served(
     report: Callable[[str, str, str], None],
 ) -> None:
-    """No read that began after an invalidation was acknowledged shows what was read before it.
+    """No read after an acknowledged invalidation shows data that was read before it.
 
-    And none that began after the quarantine shows what was there before the write.
+    No read that began after the quarantine lacks the write.
     """
     answers: Counter[str] = Counter()
 

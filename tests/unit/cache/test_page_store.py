@@ -1,4 +1,4 @@
-"""The page store: bounded in bytes, least recently used out first, nothing past its time."""
+"""The page store: bounded in bytes, least recently used pages out first, no expired page."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def page(size: int, read_at: float = 1_000.0, following: bytes | None = None) ->
 
 
 def put(store: PageStore, key: object, content: PageContent, expires: float) -> bool:
-    """Store a page that no invalidation is going to end."""
+    """Store a page under a current snapshot."""
     return store.put(key, CachedPage(content, expires, expires))
 
 
-def test_what_is_put_is_got() -> None:
-    """Under its own key, with the time until which it may be served."""
+def test_a_stored_page_is_returned() -> None:
+    """A page has its own key, and the time until which it may be served."""
     store = PageStore(100_000, Clock())
     content = page(1_000)
     assert put(store, "a", content, 1_300.0)
@@ -43,7 +43,7 @@ def test_what_is_put_is_got() -> None:
 
 
 def test_a_page_is_gone_when_its_time_is_over() -> None:
-    """And takes no room any more."""
+    """An expired page takes no room any more."""
     clock = Clock()
     store = PageStore(100_000, clock)
     put(store, "a", page(1_000), 1_300.0)
@@ -68,7 +68,7 @@ def test_the_least_recently_used_page_makes_room() -> None:
 
 
 def test_a_page_that_would_push_out_much_is_not_kept() -> None:
-    """An eighth of the store is the most that one page may take."""
+    """One page may take at most an eighth of the store."""
     store = PageStore(80_000, Clock())
     assert put(store, "small", page(9_000), 2_000.0)
     assert not put(store, "large", page(10_001), 2_000.0)
@@ -77,7 +77,7 @@ def test_a_page_that_would_push_out_much_is_not_kept() -> None:
 
 
 def test_a_page_grown_too_large_leaves_nothing_older_behind() -> None:
-    """What was under its key is known to be out of date."""
+    """The page that was under its key is known to be out of date."""
     store = PageStore(80_000, Clock())
     put(store, "a", page(100), 2_000.0)
     assert not put(store, "a", page(20_000, read_at=1_001.0), 2_000.0)
@@ -85,7 +85,7 @@ def test_a_page_grown_too_large_leaves_nothing_older_behind() -> None:
 
 
 def test_a_page_never_replaces_one_read_after_it() -> None:
-    """A slow read may come back after a later one was stored."""
+    """A slow read may end after a later one was stored."""
     clock = Clock()
     store = PageStore(80_000, clock)
     newer, older = page(100, read_at=1_005.0), page(100, read_at=1_001.0)
@@ -107,7 +107,7 @@ def test_a_page_never_replaces_one_read_after_it() -> None:
 def test_the_bound_holds_and_nothing_is_mixed_up(
     actions: list[tuple[int, int, int, bool]],
 ) -> None:
-    """After any puts and gets at any times: bytes within the bound, each key its own page."""
+    """Any puts and gets at any times keep the bound, and each key has its own page."""
     clock = Clock()
     store = PageStore(16_000, clock)
     newest: dict[int, PageContent] = {}
@@ -126,7 +126,7 @@ def test_the_bound_holds_and_nothing_is_mixed_up(
 
 
 def test_pages_in_use_stay_when_much_is_read_once() -> None:
-    """A stream through a large table takes the room of what nobody has asked for again."""
+    """A stream through a large table evicts only pages without a second request."""
     store = PageStore(100_000, Clock())
     for key in range(20):
         put(store, key, page(1_000), 2_000.0)
@@ -140,7 +140,7 @@ def test_pages_in_use_stay_when_much_is_read_once() -> None:
 
 
 def test_new_pages_have_room_however_much_is_in_use() -> None:
-    """What was in use longest ago falls back among them, and is not lost at once."""
+    """The protected page used longest ago falls back to probation, and is not lost at once."""
     store = PageStore(100_000, Clock())
     for key in range(60):
         put(store, key, page(1_000), 2_000.0)
@@ -151,7 +151,7 @@ def test_new_pages_have_room_however_much_is_in_use() -> None:
 
 
 def test_pages_are_counted_by_table() -> None:
-    """What is there, and what had to make room."""
+    """The statistics have the stored pages and the evicted ones."""
     clock = Clock()
     store = PageStore(20_000, clock)
     stats = store.stats("events")

@@ -22,13 +22,13 @@ KINDS = ("HIT", "SHARED_HIT", "COALESCED", "STALE", "from the tier", "look-ups f
 
 
 @pytest.mark.timeout(1_200)
-def test_nothing_older_than_an_acknowledged_invalidation_is_served(
+def test_no_page_older_than_an_acknowledged_invalidation_is_served(
     report: Callable[[str, str, str], None],
 ) -> None:
-    """By either replica, to no read that began after an invalidation at either was acknowledged.
+    """A read after an acknowledged invalidation at either replica shows nothing older.
 
-    And none that began after the quarantine shows what was there before the write. The tier loses
-    generations or everything; each replica's way to it is slow at times, and cut off.
+    No read that began after the quarantine lacks the write. The shared cache loses generations or
+    everything; each replica's connection to it is slow at times, and cut off.
     """
     answers: Counter[str] = Counter()
 

@@ -1,4 +1,4 @@
-"""The caching Reader past a page's time: who still gets it, who reads it again, and who never."""
+"""The caching reader after a page's expiry: stale pages, renewed pages, and missing ones."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pytest
 from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded
 from dynamodb_processor_server.reader import NO_USAGE, CachePolicy, CacheStatus
 from tests.support.warped_time import warped
-from tests.unit.cache.test_invalidator import invalidate, value, write
-from tests.unit.cache.world import ONLY, REFRESH, TTL, World
+from tests.unit.cache.cached_table import ONLY, REFRESH, TTL, CachedTable, invalidate, value, write
 from tests.unit.dynamodb.small_table import make_plan
 
 WHILE = make_plan(stale_while_revalidate=60.0)
@@ -19,96 +18,96 @@ IF_ERROR = make_plan(stale_if_error=600.0)
 BROKEN = BackendUnavailable("broken")
 
 
-async def expired(plan: Any, seconds: float = 1.0) -> World:
-    """Return a world whose page expired so many seconds ago, and was written to since it was read.
+async def expired(plan: Any, seconds: float = 1.0) -> CachedTable:
+    """Return a cached table whose page expired so many seconds ago, and was written to since.
 
-    Nobody has said anything of that.
+    The write was not announced.
     """
-    world = World()
-    await world.get(plan)
-    write(world)
-    world.now += TTL + seconds
-    return world
+    cached = CachedTable()
+    await cached.get(plan)
+    write(cached)
+    cached.now += TTL + seconds
+    return cached
 
 
 @warped
 async def test_a_stale_page_is_served_while_it_is_read_again() -> None:
-    """At once, and saying so; one read brings the next ones a fresh page."""
-    world = await expired(WHILE)
-    world.seconds = 1.0
+    """It is served at once as STALE; one read brings the next callers a fresh page."""
+    cached = await expired(WHILE)
+    cached.seconds = 1.0
     for _ in range(3):
-        page = await world.get(WHILE)
+        page = await cached.get(WHILE)
         assert (page.status, value(page)) == (CacheStatus.STALE, 0)
         assert (page.age, page.expires_in, page.usage) == (TTL + 1.0, None, NO_USAGE)
     await asyncio.sleep(2.0)
-    assert world.reads == 2
-    page = await world.get(WHILE)
+    assert cached.reads == 2
+    page = await cached.get(WHILE)
     assert (page.status, value(page)) == (CacheStatus.HIT, 99)
 
 
 @warped
-async def test_in_quarantine_it_is_read_again_strongly() -> None:
-    """So that what comes of it can be stored."""
+async def test_during_quarantine_it_is_read_again_consistently() -> None:
+    """A consistent page can be stored."""
     plan = make_plan(cache_ttl=1.0, stale_while_revalidate=60.0)
-    world = World()
-    invalidate(world)
-    await world.get(plan)
-    world.now += 1.5
-    assert (await world.get(plan)).status is CacheStatus.STALE
+    cached = CachedTable()
+    invalidate(cached)
+    await cached.get(plan)
+    cached.now += 1.5
+    assert (await cached.get(plan)).status is CacheStatus.STALE
     await asyncio.sleep(1.0)
-    assert (await world.get(plan)).status is CacheStatus.HIT
-    assert world.strong == [True, True]
+    assert (await cached.get(plan)).status is CacheStatus.HIT
+    assert cached.strong == [True, True]
 
 
 @warped
-async def test_who_asks_for_less_staleness_waits_for_the_read() -> None:
-    """It joins the one that is under way."""
-    world = await expired(WHILE)
-    world.seconds = 1.0
-    await world.get(WHILE)
-    page = await world.get(WHILE, cache=CachePolicy(max_staleness=TTL))
+async def test_a_caller_for_less_staleness_waits_for_the_read() -> None:
+    """The caller joins the read that is under way."""
+    cached = await expired(WHILE)
+    cached.seconds = 1.0
+    await cached.get(WHILE)
+    page = await cached.get(WHILE, cache=CachePolicy(max_staleness=TTL))
     assert (page.status, value(page)) == (CacheStatus.COALESCED, 99)
-    assert world.reads == 2
+    assert cached.reads == 2
 
 
 @warped
-async def test_a_read_in_the_background_outlives_who_joins_it() -> None:
-    """It is not theirs to take along."""
-    world = await expired(WHILE)
-    world.seconds = 1.0
-    await world.get(WHILE)
+async def test_a_read_in_the_background_outlives_its_callers() -> None:
+    """A caller that leaves does not cancel it."""
+    cached = await expired(WHILE)
+    cached.seconds = 1.0
+    await cached.get(WHILE)
     policy = CachePolicy(max_staleness=TTL)
     with pytest.raises(DeadlineExceeded):
-        await world.get(WHILE, cache=policy, seconds=0.1)
+        await cached.get(WHILE, cache=policy, seconds=0.1)
     await asyncio.sleep(1.0)
-    assert (await world.get(WHILE)).status is CacheStatus.HIT
+    assert (await cached.get(WHILE)).status is CacheStatus.HIT
 
 
 @warped
 async def test_a_stale_page_may_be_all_that_is_cached() -> None:
-    """ONLY_IF_CACHED takes it, and reads nothing in the background either."""
-    world = await expired(WHILE)
-    assert (await world.get(WHILE, cache=ONLY)).status is CacheStatus.STALE
+    """ONLY_IF_CACHED returns it, and starts no read in the background."""
+    cached = await expired(WHILE)
+    assert (await cached.get(WHILE, cache=ONLY)).status is CacheStatus.STALE
     await asyncio.sleep(1.0)
-    assert world.reads == 1
+    assert cached.reads == 1
 
 
 @warped
 async def test_few_pages_are_read_again_at_a_time() -> None:
-    """The others are served stale as long as that lasts."""
+    """The other pages are served stale as long as those reads last."""
     plans = [make_plan(f"device = '{n}'", stale_while_revalidate=60.0) for n in range(30)]
-    world = World()
+    cached = CachedTable()
     for plan in plans:
-        await world.get(plan)
-    world.now += TTL
-    world.seconds = 1.0
-    pages = [await world.get(plan) for plan in plans]
+        await cached.get(plan)
+    cached.now += TTL
+    cached.seconds = 1.0
+    pages = [await cached.get(plan) for plan in plans]
     assert {page.status for page in pages} == {CacheStatus.STALE}
     await asyncio.sleep(0.5)
-    assert world.reads == 50
+    assert cached.reads == 50
     await asyncio.sleep(1.0)
-    assert (await world.get(plans[-1])).status is CacheStatus.STALE
-    await world.reader.close()
+    assert (await cached.get(plans[-1])).status is CacheStatus.STALE
+    await cached.reader.close()
 
 
 @pytest.mark.parametrize("error", [BROKEN, DeadlineExceeded("too late")])
@@ -117,13 +116,13 @@ async def test_few_pages_are_read_again_at_a_time() -> None:
 async def test_a_stale_page_is_better_than_an_error(
     error: Exception, limits: dict[str, Any]
 ) -> None:
-    """Only if there is one; as long as DynamoDB answers, it is asked."""
-    world = await expired(IF_ERROR)
-    world.error = error
-    page = await world.get(IF_ERROR, **limits)
+    """It is served only after an error; while DynamoDB answers, it is read."""
+    cached = await expired(IF_ERROR)
+    cached.error = error
+    page = await cached.get(IF_ERROR, **limits)
     assert (page.status, value(page)) == (CacheStatus.STALE, 0)
-    world.error = None
-    page = await world.get(IF_ERROR, **limits)
+    cached.error = None
+    page = await cached.get(IF_ERROR, **limits)
     assert (page.status, value(page)) == (CacheStatus.MISS, 99)
 
 
@@ -134,55 +133,55 @@ async def test_a_stale_page_is_better_than_an_error(
 )
 @warped
 async def test_an_error_is_better_than_some_pages(seconds: float, cache: CachePolicy) -> None:
-    """Past the table's limit, past the caller's, and for who wants none that is cached."""
-    world = await expired(IF_ERROR, seconds)
-    world.error = BROKEN
+    """The error is served past the table's limit, past the caller's, and for uncached reads."""
+    cached = await expired(IF_ERROR, seconds)
+    cached.error = BROKEN
     with pytest.raises(BackendUnavailable):
-        await world.get(IF_ERROR, cache=cache)
+        await cached.get(IF_ERROR, cache=cache)
 
 
 @pytest.mark.parametrize("plan", [WHILE, IF_ERROR], ids=["while revalidating", "if error"])
 @warped
-async def test_what_an_invalidation_ended_is_never_served(plan: Any) -> None:
-    """Not stale, not instead of an error."""
-    world = await expired(plan)
-    invalidate(world)
-    world.error = BROKEN
+async def test_an_invalidated_page_is_never_served(plan: Any) -> None:
+    """An invalidated page is served neither as stale nor instead of an error."""
+    cached = await expired(plan)
+    invalidate(cached)
+    cached.error = BROKEN
     with pytest.raises(BackendUnavailable):
-        await world.get(plan)
+        await cached.get(plan)
 
 
 @warped
-async def test_an_invalidation_ends_what_waits_for_an_error() -> None:
-    """The page was still good when the read began, and is not any more when it fails."""
-    world = await expired(IF_ERROR)
-    world.seconds, world.error = 1.0, BROKEN
-    reading = asyncio.create_task(world.get(IF_ERROR))
+async def test_an_invalidation_ends_a_page_held_for_an_error() -> None:
+    """The page was valid when the read began, and is invalidated when it fails."""
+    cached = await expired(IF_ERROR)
+    cached.seconds, cached.error = 1.0, BROKEN
+    reading = asyncio.create_task(cached.get(IF_ERROR))
     await asyncio.sleep(0.5)
-    invalidate(world)
+    invalidate(cached)
     with pytest.raises(BackendUnavailable):
         await reading
 
 
 @warped
 async def test_by_default_nothing_is_served_stale() -> None:
-    """Both are the table's to allow."""
-    world = await expired(make_plan(), 0.0)
-    world.error = BROKEN
+    """A table has to allow both."""
+    cached = await expired(make_plan(), 0.0)
+    cached.error = BROKEN
     with pytest.raises(BackendUnavailable):
-        await world.get()
+        await cached.get()
 
 
 @pytest.mark.parametrize("plan", [make_plan(), WHILE, IF_ERROR])
 @warped
-async def test_nothing_is_kept_past_an_items_time_to_live(plan: Any) -> None:
-    """Whatever the table's own times."""
-    world = World()
-    world.valid_until = world.now + 40.0
-    assert (await world.get(plan)).expires_in == 40.0
-    world.now += 39.0
-    assert (await world.get(plan)).status is CacheStatus.HIT
-    world.now += 1.0
-    page = await world.get(plan)
+async def test_no_page_is_kept_past_an_items_expiry(plan: Any) -> None:
+    """An item's expiry bounds any times of the table."""
+    cached = CachedTable()
+    cached.valid_until = cached.now + 40.0
+    assert (await cached.get(plan)).expires_in == 40.0
+    cached.now += 39.0
+    assert (await cached.get(plan)).status is CacheStatus.HIT
+    cached.now += 1.0
+    page = await cached.get(plan)
     assert (page.status, page.expires_in) == (CacheStatus.MISS, None), "its time is over"
-    assert world.reads == 2
+    assert cached.reads == 2

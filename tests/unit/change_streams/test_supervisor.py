@@ -54,7 +54,7 @@ class Describer:
         return ()
 
 
-class World:
+class Supervised:
     """A catalog of tables with streams, and their consumers."""
 
     def __init__(self, leases: Leases | None, **tables: dict[str, Any]) -> None:
@@ -79,13 +79,15 @@ class World:
 
 
 @asynccontextmanager
-async def running(leases: Leases | None = None, **tables: dict[str, Any]) -> AsyncIterator[World]:
+async def running(
+    leases: Leases | None = None, **tables: dict[str, Any]
+) -> AsyncIterator[Supervised]:
     """Run the consumers of a catalog's tables for the time of the `async with`."""
-    world = World(leases, **tables)
-    await world.catalog.refresh()
-    task = asyncio.create_task(world.supervisor.run())
+    supervised = Supervised(leases, **tables)
+    await supervised.catalog.refresh()
+    task = asyncio.create_task(supervised.supervisor.run())
     try:
-        yield world
+        yield supervised
     finally:
         task.cancel()
         await asyncio.wait((task,))
@@ -94,18 +96,18 @@ async def running(leases: Leases | None = None, **tables: dict[str, Any]) -> Asy
 @warped
 async def test_streams_are_consumed_of_tables_configured_for_it() -> None:
     """Other tables get no consumer."""
-    async with running(events=CONSUMED, other={"table": "others"}) as world:
-        assert await world.after(2) == ["table"]
-        assert [name for name, _ in world.supervisor] == ["events"]
+    async with running(events=CONSUMED, other={"table": "others"}) as supervised:
+        assert await supervised.after(2) == ["table"]
+        assert [name for name, _ in supervised.supervisor] == ["events"]
 
 
 @warped
 async def test_names_of_one_table_share_a_consumer() -> None:
     """More names must not cause more reads of a shard; another region is another table."""
     elsewhere = CONSUMED | {"region": "us-east-1"}
-    async with running(events=CONSUMED, again=CONSUMED, elsewhere=elsewhere) as world:
-        assert await world.after(2) == ["table"] * 2
-        assert [name for name, _ in world.supervisor] == ["events", "elsewhere"]
+    async with running(events=CONSUMED, again=CONSUMED, elsewhere=elsewhere) as supervised:
+        assert await supervised.after(2) == ["table"] * 2
+        assert [name for name, _ in supervised.supervisor] == ["events", "elsewhere"]
 
 
 @warped
@@ -114,38 +116,38 @@ async def test_fleets_with_different_endpoints_hold_separate_elections() -> None
     leases = MemoryLeases(asyncio.get_running_loop().time)
     async with running(leases, events=CONSUMED) as first, running(leases, events=CONSUMED) as other:
         await other.after(4)
-        assert sum(len(list(world.supervisor)) for world in (first, other)) == 1
+        assert sum(len(list(supervised.supervisor)) for supervised in (first, other)) == 1
         other.describer.endpoint = "http://localhost:8001"
         await other.catalog.refresh()
         await other.after(4)
-        assert [len(list(world.supervisor)) for world in (first, other)] == [1, 1]
+        assert [len(list(supervised.supervisor)) for supervised in (first, other)] == [1, 1]
 
 
 @warped
 async def test_consumers_follow_changes_of_the_catalog() -> None:
     """The consumer of a removed table stops; a new one starts with an invalidation."""
-    async with running(events=CONSUMED) as world:
-        await world.after(2)
-        world.catalog.replace(world.declare(events={"table": "audit-events"}))
-        await world.after(2)
-        world.stream.write("a", None, event("t", "1"))
-        assert await world.after(60) == []
-        assert list(world.supervisor) == []
-        world.catalog.replace(world.declare(events=CONSUMED))
-        await world.catalog.refresh()
-        assert await world.after(3) == ["table"]
+    async with running(events=CONSUMED) as supervised:
+        await supervised.after(2)
+        supervised.catalog.replace(supervised.declare(events={"table": "audit-events"}))
+        await supervised.after(2)
+        supervised.stream.write("a", None, event("t", "1"))
+        assert await supervised.after(60) == []
+        assert list(supervised.supervisor) == []
+        supervised.catalog.replace(supervised.declare(events=CONSUMED))
+        await supervised.catalog.refresh()
+        assert await supervised.after(3) == ["table"]
 
 
 @warped
 async def test_consumers_are_measured() -> None:
     """By table: the lag, the ages of records, the reasons for invalidating whole tables."""
-    async with running(events=CONSUMED) as world:
+    async with running(events=CONSUMED) as supervised:
         registry = CollectorRegistry()
-        StreamMetrics(registry, world.supervisor)
-        await world.after(2)
-        record = world.stream.write("a", None, event("t", "1"))
-        world.stream.shards_of_all["a"].records[-1] = replace(record, age=1.5)
-        await world.after(2)
+        StreamMetrics(registry, supervised.supervisor)
+        await supervised.after(2)
+        record = supervised.stream.write("a", None, event("t", "1"))
+        supervised.stream.shards_of_all["a"].records[-1] = replace(record, age=1.5)
+        await supervised.after(2)
 
         def value(name: str, **labels: str) -> float | None:
             labels["table"] = "events"
@@ -166,19 +168,19 @@ async def test_consumers_are_measured() -> None:
 async def test_failed_lease_requests_are_counted() -> None:
     """The leader counts them, and so do the other replicas."""
     leases = SeverableLeases(MemoryLeases(asyncio.get_running_loop().time))
-    async with running(leases, events=CONSUMED) as world:
+    async with running(leases, events=CONSUMED) as supervised:
         registry = CollectorRegistry()
-        StreamMetrics(registry, world.supervisor)
+        StreamMetrics(registry, supervised.supervisor)
 
         def failures() -> float | None:
             name = "dynamodb_processor_stream_lease_failures_total"
             return registry.get_sample_value(name, {"table": "events"})
 
-        assert set(await world.after(2)) == {"table"}
+        assert set(await supervised.after(2)) == {"table"}
         assert failures() == 0
         leases.is_cut = True
-        await world.after(20)
-        assert list(world.supervisor) == []
+        await supervised.after(20)
+        assert list(supervised.supervisor) == []
         counted = failures()
         assert counted is not None
         assert counted > 5

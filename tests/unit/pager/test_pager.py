@@ -1,4 +1,4 @@
-"""The pages of one call: its budget, its end, and one page read ahead."""
+"""The pages of one call: its budget, its end, and one prefetched page."""
 
 from __future__ import annotations
 
@@ -88,13 +88,13 @@ def open_pager(
     return Pager(reader, start, CallOptions(page_size, caller, **options))
 
 
-async def collect(traversal: Pager) -> list[PageResult]:
-    """Take every step of a walk."""
-    return [step async for step in traversal.pages()]
+async def collect(pager: Pager) -> list[PageResult]:
+    """Return every page of a call."""
+    return [step async for step in pager.pages()]
 
 
 def ends(steps: list[PageResult]) -> list[PageEnd]:
-    """Return why each page ends."""
+    """Return the end reason of each page."""
     return [step.page.content.end for step in steps]
 
 
@@ -105,7 +105,7 @@ def delivered(steps: list[PageResult]) -> list[dict[str, Any]]:
 
 @warped
 async def test_all_pages_come_and_the_last_says_so() -> None:
-    """The account is of this call, but for `returned`, which is of the whole traversal."""
+    """The statistics are of this call, but for `returned`, which counts over all calls."""
     steps = await collect(open_pager(InMemoryReader(ITEMS), returned=100))
     assert delivered(steps) == ITEMS
     assert ends(steps) == [PageEnd.PAGE_FULL, PageEnd.PAGE_FULL, PageEnd.EXHAUSTED]
@@ -117,8 +117,8 @@ async def test_all_pages_come_and_the_last_says_so() -> None:
 
 
 @warped
-async def test_a_unary_call_takes_one_step() -> None:
-    """The next page begins where it ended, and nothing is read ahead."""
+async def test_a_unary_call_reads_one_page() -> None:
+    """The next page begins where it ended, and no page is read ahead."""
     reader = InMemoryReader(ITEMS)
     step = await open_pager(reader).next_page()
     assert items_of(step.page) == ITEMS[:10]
@@ -135,10 +135,8 @@ async def test_a_unary_call_takes_one_step() -> None:
     ("returned", "max_items", "sizes"), [(0, 25, [10, 10, 5]), (7, 20, [10, 3])]
 )
 @warped
-async def test_a_traversal_ends_at_its_most_items(
-    returned: int, max_items: int, sizes: list[int]
-) -> None:
-    """Over all of its calls; the last page is no larger than what is left, and nothing follows."""
+async def test_a_call_ends_at_max_items(returned: int, max_items: int, sizes: list[int]) -> None:
+    """The bound holds over all calls; the last page has no more than the rest, and none follows."""
     steps = await collect(
         open_pager(InMemoryReader(make_items(99)), returned=returned, max_items=max_items)
     )
@@ -160,7 +158,7 @@ async def test_a_traversal_ends_at_its_most_items(
 )
 @warped
 async def test_a_spent_budget_is_the_last_page(budget: Budget, reason: PageEnd, items: int) -> None:
-    """Budgets are the whole call's, the stream ends well, and there is a place to go on from."""
+    """Budgets are the whole call's; the stream ends with OK and a token."""
     reader = InMemoryReader(ITEMS)
     steps = await collect(open_pager(reader, budget=budget))
     assert delivered(steps) == ITEMS[:items]
@@ -172,7 +170,7 @@ async def test_a_spent_budget_is_the_last_page(budget: Budget, reason: PageEnd, 
 
 @warped
 async def test_a_spent_duration_is_the_last_page() -> None:
-    """Reading stops when it is over, though the caller's deadline is far away."""
+    """Reading stops when the duration is over, though the caller's deadline is far away."""
     steps = await collect(open_pager(ScriptedReader(seconds=1.0), budget=Budget(max_duration=1.5)))
     assert ends(steps) == [PageEnd.PAGE_FULL, PageEnd.TIME_BUDGET]
     assert steps[-1].last
@@ -181,15 +179,15 @@ async def test_a_spent_duration_is_the_last_page() -> None:
 
 @warped
 async def test_near_the_deadline_progress_is_an_answer() -> None:
-    """What was read is sent while there is time to, with a token."""
+    """The items so far are sent in time, with a token."""
     steps = await collect(open_pager(ScriptedReader(seconds=1.0), page_size=2, seconds=3.2))
     assert ends(steps) == [PageEnd.PAGE_FULL, PageEnd.PAGE_FULL, PageEnd.TIME_BUDGET]
     assert [step.last for step in steps] == [False, False, True]
 
 
 @warped
-async def test_limits_leave_time_to_answer() -> None:
-    """A tenth of the time, at most a quarter of a second; half of it to end at once."""
+async def test_deadlines_leave_time_to_answer() -> None:
+    """A tenth of the time, at most 0.25 s, is left; half of it for the hard deadline."""
     loop = asyncio.get_running_loop()
     for seconds, margin in ((1.0, 0.1), (60.0, 0.25)):
         reader = ScriptedReader()
@@ -201,7 +199,7 @@ async def test_limits_leave_time_to_answer() -> None:
 
 
 @warped
-async def test_limits_are_what_is_left() -> None:
+async def test_options_have_the_remaining_budget() -> None:
     """Each page gets the rest of the budget and its own share of a stream's interval."""
     reader = ScriptedReader(seconds=1.0)
     budget = Budget(max_scanned_items=100, max_read_units=50.0, max_duration=30.0)
@@ -257,7 +255,7 @@ async def test_items_read_ahead_do_not_outlive_a_failure() -> None:
 
 @warped
 async def test_reading_ahead_saves_the_wait() -> None:
-    """A caller who takes as long as a page does waits for the first one only."""
+    """A caller as slow as a page waits for the first one only."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     async for _ in open_pager(ScriptedReader(seconds=1.0), page_size=5).pages():
@@ -266,7 +264,7 @@ async def test_reading_ahead_saves_the_wait() -> None:
 
 
 @warped
-async def test_a_walk_that_is_given_up_stops_reading() -> None:
+async def test_a_closed_pager_stops_reading() -> None:
     """Closing the generator ends the read ahead; no task is left behind (see `warped`)."""
     reader = ScriptedReader(seconds=1.0)
     pages = open_pager(reader).pages()
@@ -278,7 +276,7 @@ async def test_a_walk_that_is_given_up_stops_reading() -> None:
 
 @warped
 async def test_a_cancelled_call_stops_reading() -> None:
-    """Whether it was waiting for the page ahead or busy with the last one."""
+    """It stops while it waits for the page ahead, and while it is busy with the last one."""
     for pause in (0.0, 0.5):
         reader = ScriptedReader(seconds=1.0)
 
@@ -298,7 +296,7 @@ async def test_a_cancelled_call_stops_reading() -> None:
 @pytest.mark.parametrize("fails_at", [1, 2, 3])
 @warped
 async def test_an_error_comes_after_the_pages_before_it(fails_at: int) -> None:
-    """Whole pages that were read are delivered; the error is not lost with the task it was in."""
+    """Complete pages are delivered; the error is kept with its task."""
     steps: list[PageResult] = []
 
     async def consume() -> None:
@@ -314,7 +312,7 @@ async def test_an_error_comes_after_the_pages_before_it(fails_at: int) -> None:
 
 @warped
 async def test_a_deadline_after_pages_is_the_end_of_a_stream_not_an_error() -> None:
-    """A stream whose time is up while nothing more was found ends OK, with where it stands."""
+    """A stream that ends without further items is OK, with a token."""
     reader = ScriptedReader(fails_at=2, error=DeadlineExceeded("nothing to show"))
     first, last = await collect(open_pager(reader))
     assert (last.last, last.page.content.end) == (True, PageEnd.TIME_BUDGET)
@@ -324,8 +322,8 @@ async def test_a_deadline_after_pages_is_the_end_of_a_stream_not_an_error() -> N
 
 
 @warped
-async def test_an_error_that_nobody_waits_for_is_not_reported() -> None:
-    """The caller has left; that the page ahead failed as well is nobody's business."""
+async def test_an_error_without_a_caller_is_not_reported() -> None:
+    """The caller has left, so the error of the page ahead is not reported."""
     pages = open_pager(ScriptedReader(fails_at=2)).pages()
     await anext(pages)
     await asyncio.sleep(1.0)

@@ -1,4 +1,4 @@
-"""A cached Reader of a small table, with a clock that is set by hand."""
+"""A cached reader of a small table, with a clock that is set by hand."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typing import Any, Final
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.page_store import PageStore
 from dynamodb_processor_server.cache.reader import cached_reader
+from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.errors import (
     DeadlineExceeded,
 )
+from dynamodb_processor_server.query.expression.values import Value
 from dynamodb_processor_server.query.planning.plan import Plan
+from dynamodb_processor_server.query.planning.tags import tags_of_partitions
 from dynamodb_processor_server.reader import (
     START,
     CacheMode,
@@ -22,7 +25,7 @@ from dynamodb_processor_server.reader import (
     PageRead,
     ReadAhead,
 )
-from tests.support.fake_reader import InMemoryReader
+from tests.support.fake_reader import InMemoryReader, items_of
 from tests.support.reads import make_read
 from tests.unit.dynamodb.small_table import make_items, make_plan
 
@@ -41,11 +44,11 @@ class _Ahead:
 AHEAD: Final = _Ahead()
 
 
-class World:
+class CachedTable:
     """A table of 25 items, a cached reader of it, and a clock. Reads take `seconds`.
 
-    With `reads_ahead`, each page comes with AHEAD. `in_advance` are the items that each read of a
-    call that reads on was given, `strong` whether it was a strong one.
+    With `reads_ahead`, each page comes with AHEAD. `in_advance` are the prefetched items that each
+    read of a call that reads on got, `strong` whether it was a consistent one.
     """
 
     def __init__(
@@ -90,10 +93,28 @@ class World:
         return page._replace(content=replace(page.content, valid_until=self.valid_until))
 
     async def get(self, plan: Plan = PLAN, at: Cursor = START, **options: Any) -> Page:
-        """Ask the cached reader for a page."""
+        """Return a page of the cached reader."""
         return await self.reader.read_page(make_read(plan, at, **options))
 
     @property
     def reads(self) -> int:
-        """How often the table was read."""
+        """The number of reads of the table."""
         return len(self.table.calls)
+
+
+def write(cached: CachedTable, number: int = 99) -> None:
+    """Change the first item, which is device d's and low."""
+    cached.table.items[0] |= {"value": {"N": str(number)}, "level": {"S": "low"}}
+
+
+def invalidate(cached: CachedTable, device: str = "d") -> None:
+    """Invalidate the partition of a device."""
+    key = (Value("S", device),)
+    cached.generations.invalidate(
+        tags_of_partitions(TableIdentity("readings"), [(PLAN.table.schema.base, key)])
+    )
+
+
+def value(page: Page) -> int:
+    """Return the value of the first item of a page."""
+    return int(items_of(page)[0]["value"]["N"])
