@@ -86,7 +86,7 @@ async def test_every_form_of_an_address_is_served(host: str) -> None:
 
 
 async def test_an_address_that_this_machine_does_not_have_is_left_out() -> None:
-    """Such as `::1` where IPv6 is off; if there is no other address, the start fails."""
+    """An example is `::1` where IPv6 is off; if there is no other address, the start fails."""
     found = [(socket.AF_INET, address) for address in ("192.0.2.1", "127.0.0.1")]
 
     async def resolve(_: str) -> Sequence[Address]:

@@ -38,7 +38,7 @@ def activity(events: SampleTable) -> SampleTable:
         },
         required=tuple(_KEYS),
         items=tuple(_stored(event) for event in events.items[:_COUNT]),
-        declared={
+        config={
             "timestamps": {"occurred_at": "iso8601"},
             "keys": _KEYS,
             "expose_keys": False,

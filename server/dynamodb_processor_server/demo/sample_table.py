@@ -40,7 +40,7 @@ class SampleTable:
         required: Attributes that every item has.
         items: The items, as Python values: `str`, `Decimal`, `bytes`, `bool`, `None`, `set`,
             `list` and `dict`.
-        declared: The other fields of its catalog entry.
+        config: The other fields of its catalog entry.
     """
 
     name: str
@@ -49,7 +49,7 @@ class SampleTable:
     indexes: Mapping[str, SampleKey]
     required: tuple[str, ...]
     items: tuple[Item, ...] = field(repr=False)
-    declared: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def dynamodb_name(self) -> str:
@@ -80,5 +80,5 @@ class SampleTable:
             "table": self.dynamodb_name,
             "description": self.description,
             "required": list(self.required),
-            **self.declared,
+            **self.config,
         }

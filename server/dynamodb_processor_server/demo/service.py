@@ -71,8 +71,8 @@ async def open_service(
 
 
 def _write_catalog(file: Path, tables: Sequence[SampleTable]) -> None:
-    declared = {"tables": {table.name: table.declaration() for table in tables}}
-    file.write_text(yaml.safe_dump(declared, sort_keys=False), "utf-8")
+    catalog = {"tables": {table.name: table.declaration() for table in tables}}
+    file.write_text(yaml.safe_dump(catalog, sort_keys=False), "utf-8")
 
 
 def _write_keys(file: Path) -> str:

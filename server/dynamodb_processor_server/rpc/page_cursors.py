@@ -161,7 +161,7 @@ class ResumePointCache:
         """
         grant = granted(principal, request.spec.table)
         key = self._preparer.version, grant.version, principal.name
-        known: ResumePoint | None = request.openings.get(key)
+        known: ResumePoint | None = request.resume_points.get(key)
         return known if known is not None and self._now() < known.until else None
 
     async def open(self, request: PageRequest, principal: Principal) -> ResumePoint:
@@ -175,11 +175,11 @@ class ResumePointCache:
         check_budget(request.budget, prepared.plan)
         check_cache(request.cache, prepared.plan)
         start = self.tokens.open(request.token, request.token_field, prepared, principal)
-        if len(request.openings) >= _MAX_RESUME_POINTS:
-            request.openings.clear()
+        if len(request.resume_points) >= _MAX_RESUME_POINTS:
+            request.resume_points.clear()
         # Describing the table on first use moves the version on.
         version = self._preparer.version
-        request.openings[version, grant.version, principal.name] = start
+        request.resume_points[version, grant.version, principal.name] = start
         return start
 
 

@@ -14,7 +14,7 @@ from dynamodb_processor_server.query.page_token import PageTokenCipher, TokenKey
 from dynamodb_processor_server.rpc.decode.page_request import REQUEST_DECODERS, PageRequest
 from dynamodb_processor_server.rpc.page_cursors import PageTokens, ResumePoint, ResumePointCache
 from tests.support.running import query_spec
-from tests.unit.rpc.test_prepared_queries import Prepared
+from tests.unit.rpc.preparing import Prepared
 
 _CALLER = Principal("key-1", "reports", frozenset({"reader"}), (Grant("events"),), "default")
 _LIFETIME = 600.0
@@ -111,4 +111,4 @@ async def test_many_callers_of_one_request_take_bounded_memory(opened: Opened) -
     asked = request()
     for number in range(100):
         await opened(asked, replace(_CALLER, name=f"caller-{number}"))
-    assert 0 < len(asked.openings) <= 32
+    assert 0 < len(asked.resume_points) <= 32

@@ -17,7 +17,7 @@ from dynamodb_processor_server.rpc.planning import PlanningWork
 from tests.support.limits import Clock, principal
 from tests.support.running import eventually, query_spec
 from tests.support.work import InlineExecutor
-from tests.unit.rpc.test_prepared_queries import Prepared
+from tests.unit.rpc.preparing import Prepared
 
 _RATES = RateClass(1_000, planning_seconds_per_second=0.25)
 
@@ -108,35 +108,35 @@ async def test_large_queries_are_planned_in_a_thread(limits: PlanningTimeLimits)
         assert dict(limits.seconds())["p"] < 0.05
 
 
-def _asking(number: int) -> QuerySpec:
+def _spec_of(number: int) -> QuerySpec:
     return query_spec("events", f"user_id = 'u-{number}'")
 
 
 async def test_cached_plans_take_no_planning_time() -> None:
     """A principal in debt is refused new queries and may use cached plans."""
     prepare = Prepared(rates=_RATES)
-    known = await prepare(_asking(1))
+    known = await prepare(_spec_of(1))
     prepare.limits.charge(principal("reports"), 5.0)
     spent = dict(prepare.limits.seconds())["reports"]
-    assert await prepare(_asking(1)) is known
+    assert await prepare(_spec_of(1)) is known
     assert dict(prepare.limits.seconds())["reports"] == spent
     with pytest.raises(RateLimited):
-        await prepare(_asking(2))
+        await prepare(_spec_of(2))
     prepare.clock.now += 60
-    await prepare(_asking(2))
+    await prepare(_spec_of(2))
     assert dict(prepare.limits.seconds())["reports"] > spent
 
 
 async def test_a_call_that_has_begun_is_planned_to_its_end() -> None:
     """Parsing may use up the rest of the time; the call is then planned all the same."""
     prepare = Prepared(rates=_RATES)
-    await prepare(_asking(1))
+    await prepare(_spec_of(1))
     spent = dict(prepare.limits.seconds())["reports"]
     prepare.limits.charge(principal("reports"), 0.9999 - spent)
     conditions = " AND ".join(f"a{n}=1" for n in range(300))
     await prepare(query_spec("events", f"user_id = 'u-1' AND {conditions}"))
     with pytest.raises(RateLimited):
-        await prepare(_asking(2))
+        await prepare(_spec_of(2))
     prepare.limits.check(principal("reports"), begun=True)
     prepare.limits.charge(principal("reports"), 2.0)
     with pytest.raises(RateLimited):

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 
 import pytest
 
 from dynamodb_processor.v1.query_pb2 import QuerySpec
 from dynamodb_processor_server.auth.grants import Grant
 from dynamodb_processor_server.auth.principal import Principal
-from dynamodb_processor_server.catalog.catalog import Catalog
-from dynamodb_processor_server.catalog.config import CatalogConfig, TableConfig
-from dynamodb_processor_server.catalog.description import parse_description
-from dynamodb_processor_server.catalog.schema import TableSchema
+from dynamodb_processor_server.catalog.config import CatalogConfig
 from dynamodb_processor_server.cursor import encode_cursor
 from dynamodb_processor_server.errors import (
     ConfigurationError,
@@ -21,71 +17,13 @@ from dynamodb_processor_server.errors import (
     InvalidRequest,
     PermissionDenied,
 )
-from dynamodb_processor_server.limits.call_rate import RateClass
-from dynamodb_processor_server.limits.planning_time import PlanningTimeLimits
 from dynamodb_processor_server.query.expression.parser import parse_expression
 from dynamodb_processor_server.query.page_token import PageTokenCipher, TokenKey
 from dynamodb_processor_server.query.planning.row_rule import RowRule
 from dynamodb_processor_server.rpc.decode.page_request import RawQuerySpec
 from dynamodb_processor_server.rpc.page_cursors import PageTokens, ResumePoint
-from dynamodb_processor_server.rpc.planning import PlanningWork
-from dynamodb_processor_server.rpc.prepared_queries import PreparedQuery, QueryPreparer
-from tests.support.limits import Clock
 from tests.support.running import query_spec
-from tests.support.work import InlineExecutor
-
-_CALLER = Principal("key-1", "reports", frozenset({"reader"}), (Grant("events"),), "default")
-
-_UNLIMITED = RateClass(1_000, planning_seconds_per_second=None)
-
-
-@dataclass
-class Described:
-    """A DynamoDB with one kind of table; `sort` is its sort key."""
-
-    sort: str = "at"
-    asked: list[str] = field(default_factory=list)
-
-    async def describe(self, name: str, config: TableConfig) -> TableSchema:
-        """Describe a table."""
-        self.asked.append(name)
-        names = {"user_id": "HASH", self.sort: "RANGE"}
-        return parse_description(
-            {
-                "TableName": config.table,
-                "AttributeDefinitions": [
-                    {"AttributeName": name, "AttributeType": "S"} for name in names
-                ],
-                "KeySchema": [
-                    {"AttributeName": name, "KeyType": kind} for name, kind in names.items()
-                ],
-            }
-        )
-
-    async def list_names(self) -> Sequence[str]:
-        """Return no names."""
-        return []
-
-
-@dataclass
-class Prepared:
-    """A query preparer and the objects that it uses."""
-
-    describer: Described = field(default_factory=Described)
-    rates: RateClass = _UNLIMITED
-    clock: Clock = field(default_factory=Clock)
-
-    def __post_init__(self) -> None:
-        declaration = CatalogConfig.model_validate({"tables": {"events": None}})
-        self.catalog = Catalog(declaration, self.describer)
-        self.limits = PlanningTimeLimits({"default": self.rates}, self.clock)
-        work = PlanningWork(self.limits, InlineExecutor())
-        self.preparation = QueryPreparer(self.catalog, work)
-
-    async def __call__(self, spec: QuerySpec, *grants: Grant) -> PreparedQuery:
-        """Prepare a query, for a caller with the given grants if there are any."""
-        caller = replace(_CALLER, grants=grants) if grants else _CALLER
-        return await self.preparation.prepare(RawQuerySpec.of(spec), caller, ())
+from tests.unit.rpc.preparing import CALLER, Prepared
 
 
 @pytest.fixture
@@ -165,7 +103,7 @@ async def test_violations_besides_the_query_are_reported_with_it(prepare: Prepar
     await prepare(of("u-1"))
     violations = (FieldViolation("page_size", "must not be negative"),)
     with pytest.raises(InvalidRequest) as caught:
-        await prepare.preparation.prepare(RawQuerySpec.of(of("u-1")), _CALLER, violations)
+        await prepare.preparation.prepare(RawQuerySpec.of(of("u-1")), CALLER, violations)
     assert [violation.field for violation in caught.value.violations] == ["page_size"]
 
 
@@ -178,7 +116,7 @@ async def test_a_cursor_is_encrypted_once_a_minute(prepare: Prepared) -> None:
     resume_point = ResumePoint(prepared)
 
     def seal(at: bytes = b"[1]", returned: int = 1) -> str:
-        return tokens.seal(resume_point, _CALLER, at, returned)
+        return tokens.seal(resume_point, CALLER, at, returned)
 
     first = seal()
     assert seal() == first
@@ -188,7 +126,7 @@ async def test_a_cursor_is_encrypted_once_a_minute(prepare: Prepared) -> None:
     again = seal()
     assert again != first
     for token in (first, again):
-        opened = tokens.open(token, "page_token", prepared, _CALLER)
+        opened = tokens.open(token, "page_token", prepared, CALLER)
         assert (opened.cursor, opened.returned) == (b"[1]", 1)
 
 
@@ -237,9 +175,9 @@ async def test_a_token_does_not_tell_how_long_a_hidden_key_is(prepare: Prepared)
 
     async def sealed(grant: Grant) -> list[str]:
         prepared = await prepare(of("u-1"), grant)
-        found = [tokens.seal(ResumePoint(prepared), _CALLER, cursor, 1) for cursor in cursors]
+        found = [tokens.seal(ResumePoint(prepared), CALLER, cursor, 1) for cursor in cursors]
         for cursor, token in zip(cursors, found, strict=True):
-            opened = tokens.open(token, "page_token", prepared, _CALLER)
+            opened = tokens.open(token, "page_token", prepared, CALLER)
             assert (opened.prepared, opened.cursor, opened.returned) == (prepared, cursor, 1)
         return found
 

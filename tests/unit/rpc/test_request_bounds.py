@@ -21,7 +21,7 @@ from dynamodb_processor_server.rpc.services.batch_get import parse_batch
 from tests.support.running import query_spec
 from tests.support.work import counted_work
 from tests.unit.query.tables import make_table
-from tests.unit.rpc.test_prepared_queries import Prepared
+from tests.unit.rpc.preparing import Prepared
 
 # Calls of functions: the largest expression that is accepted takes some 350,000 to parse and plan.
 _MOST_WORK = 450_000
@@ -34,27 +34,27 @@ def _list(count: int) -> AttributeValue:
     return AttributeValue(l=ListValue(values=[_NOTHING] * count))
 
 
-def _asking(expression: str, **fields: object) -> QuerySpec:
+def _query(expression: str, **fields: object) -> QuerySpec:
     return query_spec("events", f"user_id = 'u' AND {expression}", **fields)
 
 
 def _spec_with_unknown_fields(count: int) -> QuerySpec:
-    return QuerySpec.FromString(_asking("a = 1").SerializeToString() + _UNKNOWN * count)
+    return QuerySpec.FromString(_query("a = 1").SerializeToString() + _UNKNOWN * count)
 
 
 REFUSED: dict[str, tuple[Callable[[], QuerySpec], str, str]] = {
     "400 deep paths of 2 KB": (
-        lambda: _asking("a = 1", projection=[f"a{n}" + ".b" * 1_000 for n in range(400)]),
+        lambda: _query("a = 1", projection=[f"a{n}" + ".b" * 1_000 for n in range(400)]),
         "query.projection",
         "at most 16384 bytes of paths in all",
     ),
     "a list of 240,000": (
-        lambda: _asking("a = :p", parameters={"p": _list(240_000)}),
+        lambda: _query("a = :p", parameters={"p": _list(240_000)}),
         "query.parameters",
         f"at most {MAX_VALUES} values in all",
     ),
     "a list in a list": (
-        lambda: _asking(
+        lambda: _query(
             "a = :p",
             parameters={"p": AttributeValue(l=ListValue(values=[_list(600)] * 10))},
         ),
@@ -62,7 +62,7 @@ REFUSED: dict[str, tuple[Callable[[], QuerySpec], str, str]] = {
         "values in all",
     ),
     "a map of 100,000": (
-        lambda: _asking(
+        lambda: _query(
             "a = :p",
             parameters={
                 "p": AttributeValue(m=MapValue(fields={str(n): _NOTHING for n in range(100_000)}))
@@ -72,7 +72,7 @@ REFUSED: dict[str, tuple[Callable[[], QuerySpec], str, str]] = {
         "values in all",
     ),
     "a set of 100,000": (
-        lambda: _asking(
+        lambda: _query(
             "a = :p",
             parameters={"p": AttributeValue(ns=NumberSet(values=map(str, range(100_000))))},
         ),
@@ -80,7 +80,7 @@ REFUSED: dict[str, tuple[Callable[[], QuerySpec], str, str]] = {
         "values in all",
     ),
     "100 lists of 1,000": (
-        lambda: _asking(
+        lambda: _query(
             " AND ".join(f"a = :p{n}" for n in range(100)),
             parameters={f"p{n}": _list(1_000) for n in range(100)},
         ),
@@ -88,22 +88,22 @@ REFUSED: dict[str, tuple[Callable[[], QuerySpec], str, str]] = {
         "values in all",
     ),
     "1,000 values, used 500 times": (
-        lambda: _asking(" AND ".join(["a = :p"] * 500), parameters={"p": _list(1_000)}),
+        lambda: _query(" AND ".join(["a = :p"] * 500), parameters={"p": _list(1_000)}),
         "query.expression",
         "as often as the expression uses it",
     ),
     "300 KB, used 500 times": (
-        lambda: _asking(" AND ".join(["a = :p"] * 500), parameters={"p": "x" * 300_000}),
+        lambda: _query(" AND ".join(["a = :p"] * 500), parameters={"p": "x" * 300_000}),
         "query.expression",
         "at most 2000000 bytes in all",
     ),
     "2,000 comparisons": (
-        lambda: _asking(" AND ".join(["a=1"] * 1_000)),
+        lambda: _query(" AND ".join(["a=1"] * 1_000)),
         "query.expression",
         f"at most {MAX_TOKENS} names, values, operators",
     ),
     "a number of 900,000 digits": (
-        lambda: _asking("a = :p", parameters={"p": AttributeValue(n="1" * 900_000)}),
+        lambda: _query("a = :p", parameters={"p": AttributeValue(n="1" * 900_000)}),
         "query.parameters['p']",
         "is not a number: it has 900000 characters",
     ),
@@ -130,8 +130,8 @@ async def test_expensive_requests_are_refused_early(name: str) -> None:
 
 
 ACCEPTED: dict[str, Callable[[], QuerySpec]] = {
-    "many conjuncts": lambda: _asking(" AND ".join(f"a{n}=1" for n in range(600))),
-    "many alternatives": lambda: _asking(f"({' OR '.join(f'a{n}=1' for n in range(600))})"),
+    "many conjuncts": lambda: _query(" AND ".join(f"a{n}=1" for n in range(600))),
+    "many alternatives": lambda: _query(f"({' OR '.join(f'a{n}=1' for n in range(600))})"),
     "many partitions, many conjuncts": lambda: query_spec(
         "events",
         f"user_id IN ({','.join(map(repr, map(str, range(50))))})"
@@ -142,13 +142,13 @@ ACCEPTED: dict[str, Callable[[], QuerySpec]] = {
         f"user_id IN ({','.join(map(repr, map(str, range(50))))}) AND a = :p",
         parameters={"p": _list(MAX_VALUES - 1)},
     ),
-    "as many values as there may be": lambda: _asking(
+    "as many values as there may be": lambda: _query(
         "a = :p", parameters={"p": _list(MAX_VALUES - 1)}
     ),
-    "as long paths as there may be": lambda: _asking(
+    "as long paths as there may be": lambda: _query(
         "a = 1", projection=[f"a{n}" + ".b" * 15 for n in range(400)]
     ),
-    "1 MB of text": lambda: _asking("a = :p", parameters={"p": "x" * 1_000_000}),
+    "1 MB of text": lambda: _query("a = :p", parameters={"p": "x" * 1_000_000}),
 }
 
 
@@ -164,7 +164,7 @@ async def test_accepted_queries_are_planned_in_bounded_work(name: str) -> None:
 
 def test_unknown_fields_of_a_budget_are_few_violations() -> None:
     """A bounded number of unknown fields is reported, and the rest are counted."""
-    data = QueryRequest(query=_asking("a = 1")).SerializeToString()
+    data = QueryRequest(query=_query("a = 1")).SerializeToString()
     for count, reported, words in ((3, 3, "has field 100"), (300_000, 1, "has 900000 bytes")):
         unknown = QueryRequest.FromString(data)
         unknown.budget.MergeFromString(_UNKNOWN * count)
@@ -233,7 +233,7 @@ def test_valid_requests_are_cached_within_bytes() -> None:
 
     decode = _decoder({"Query": read})
     data = [
-        QueryRequest(query=_asking(f"a = 'id-{n:04}'")).SerializeToString() for n in range(20_000)
+        QueryRequest(query=_query(f"a = 'id-{n:04}'")).SerializeToString() for n in range(20_000)
     ]
     assert decode(data[0]) is decode(data[0])
     assert len(reads) == 1
@@ -245,7 +245,7 @@ def test_valid_requests_are_cached_within_bytes() -> None:
     decode(data[0])
     assert len(reads) == 1  # the first is not
     reads.clear()
-    invalid = QueryRequest(query=_asking("a = 1"), page_size=-1).SerializeToString()
+    invalid = QueryRequest(query=_query("a = 1"), page_size=-1).SerializeToString()
     decode(invalid)
     decode(invalid)
     assert len(reads) == 2

@@ -49,7 +49,7 @@ class PageRequest:
         token_field: The field that held `token`.
         total: Bound on the number of items of the total, 0 for no bound, None for no total.
         violations: The violations found so far.
-        openings: The resume points that `rpc.page_cursors` caches with the request.
+        resume_points: The resume points that `rpc.page_cursors` caches with the request.
     """
 
     spec: RawQuerySpec
@@ -60,7 +60,7 @@ class PageRequest:
     cache: CachePolicy
     total: int | None
     violations: tuple[FieldViolation, ...]
-    openings: dict[tuple[int, bytes, str], Any] = field(
+    resume_points: dict[tuple[int, bytes, str], Any] = field(
         default_factory=dict, compare=False, repr=False
     )
 
