@@ -1,4 +1,4 @@
-"""The check of prose finds what it is meant to find, in samples written for it."""
+"""The check of prose finds the intended places, in samples written for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions: one for all who have it, and nobody's leaving is anybody else's trouble."""
+"""Shared calls: one call for all callers of a key; a caller that leaves disturbs no other."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import gc
 
 import pytest
 
-from dynamodb_processor_server.catalog import shared_calls as questions
+from dynamodb_processor_server.catalog import shared_calls
 from dynamodb_processor_server.catalog.shared_calls import SharedCalls
 from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded, Overloaded
 from tests.support.warped_time import warped
 
 
-class Oracle:
-    """Whoever is asked, who takes `seconds` to say how often that was, or fails."""
+class SlowFunction:
+    """A slow function: it takes `seconds` to return the number of its calls, or fails."""
 
     def __init__(self, seconds: float = 1.0, error: Exception | None = None) -> None:
-        self.asked = 0
+        self.called = 0
         self.given_up = 0
         self._seconds = seconds
         self._error = error
 
     async def __call__(self) -> int:
-        """Answer."""
-        self.asked += 1
-        number = self.asked
+        """Return the number of the call."""
+        self.called += 1
+        number = self.called
         try:
             await asyncio.sleep(self._seconds)
         except asyncio.CancelledError:
@@ -36,37 +36,37 @@ class Oracle:
         return number
 
 
-def asking(
-    asked: SharedCalls[int], oracle: Oracle, callers: int, name: str = "q"
+def start_callers(
+    calls: SharedCalls[int], function: SlowFunction, callers: int, name: str = "q"
 ) -> list[asyncio.Task[int]]:
-    """Ask as so many callers, each a task of its own."""
-    return [asyncio.create_task(asked.call(name, oracle)) for _ in range(callers)]
+    """Call with so many callers, each a task of its own."""
+    return [asyncio.create_task(calls.call(name, function)) for _ in range(callers)]
 
 
-async def turns(count: int = 3) -> None:
+async def run_ready_tasks(count: int = 3) -> None:
     """Let the tasks that are ready run."""
     for _ in range(count):
         await asyncio.sleep(0)
 
 
 @warped
-async def test_all_who_ask_meanwhile_get_one_answer() -> None:
-    """The next who asks gets one of its own, and so does another question."""
-    asked, oracle = SharedCalls[int](10.0), Oracle()
-    first = asking(asked, oracle, 20)
+async def test_concurrent_callers_get_one_result() -> None:
+    """The next caller gets a call of its own, and so does another key."""
+    calls, function = SharedCalls[int](10.0), SlowFunction()
+    first = start_callers(calls, function, 20)
     await asyncio.sleep(0.5)
-    late, other = asking(asked, oracle, 5), asking(asked, oracle, 1, "other")
+    late, other = start_callers(calls, function, 5), start_callers(calls, function, 1, "other")
     assert await asyncio.gather(*first, *late, *other) == [1] * 25 + [2]
-    assert await asked.call("q", oracle) == 3
+    assert await calls.call("q", function) == 3
 
 
 @warped
-async def test_nobody_waits_longer_than_patience() -> None:
-    """Whoever came later waits on for the same answer."""
-    asked, oracle = SharedCalls[int](2.0), Oracle(3.0)
-    (early,) = asking(asked, oracle, 1)
+async def test_no_caller_waits_longer_than_patience() -> None:
+    """A caller that came later waits on for the same result."""
+    calls, function = SharedCalls[int](2.0), SlowFunction(3.0)
+    (early,) = start_callers(calls, function, 1)
     await asyncio.sleep(1.5)
-    (late,) = asking(asked, oracle, 1)
+    (late,) = start_callers(calls, function, 1)
     with pytest.raises(DeadlineExceeded):
         await early
     assert asyncio.get_running_loop().time() == pytest.approx(1_002.0)
@@ -75,33 +75,35 @@ async def test_nobody_waits_longer_than_patience() -> None:
 
 
 @warped
-async def test_a_question_ends_with_the_last_who_waits_for_it() -> None:
-    """Leaving before that disturbs nobody; who asks afterwards asks anew."""
-    asked, oracle = SharedCalls[int](10.0), Oracle()
-    one, other = asking(asked, oracle, 2)
-    await turns()
+async def test_a_call_ends_with_its_last_caller() -> None:
+    """A caller that leaves before that disturbs no other; the next caller starts anew."""
+    calls, function = SharedCalls[int](10.0), SlowFunction()
+    one, other = start_callers(calls, function, 2)
+    await run_ready_tasks()
     one.cancel()
-    await turns()
-    assert oracle.given_up == 0
+    await run_ready_tasks()
+    assert function.given_up == 0
     other.cancel()
-    (next_,) = asking(asked, oracle, 1)
-    await turns()
-    assert oracle.given_up == 1
+    (next_,) = start_callers(calls, function, 1)
+    await run_ready_tasks()
+    assert function.given_up == 1
     assert await next_ == 2
 
 
 @warped
-async def test_a_failure_is_everybodys_and_is_not_remembered() -> None:
-    """Each gets it, and the next who asks gets an answer."""
-    asked, error = SharedCalls[int](10.0), BackendUnavailable("throttled")
-    ends = await asyncio.gather(*asking(asked, Oracle(error=error), 3), return_exceptions=True)
+async def test_a_failure_reaches_all_callers_and_is_not_remembered() -> None:
+    """Each caller gets the failure, and the next caller a result."""
+    calls, error = SharedCalls[int](10.0), BackendUnavailable("throttled")
+    ends = await asyncio.gather(
+        *start_callers(calls, SlowFunction(error=error), 3), return_exceptions=True
+    )
     assert ends == [error] * 3
-    assert await asked.call("q", Oracle()) == 1
+    assert await calls.call("q", SlowFunction()) == 1
 
 
 @warped
-async def test_a_failure_that_nobody_waits_for_any_more_is_silent() -> None:
-    """As when the last leaves just as it comes."""
+async def test_a_failure_without_callers_is_silent() -> None:
+    """This holds also if the last caller leaves just as the failure comes."""
 
     async def fail() -> int:
         caller.cancel()
@@ -114,29 +116,29 @@ async def test_a_failure_that_nobody_waits_for_any_more_is_silent() -> None:
 
 
 @warped
-async def test_only_so_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More are refused at once, whatever they ask, until one of them has gone."""
-    monkeypatch.setattr(questions, "_MOST_WAITING", 3)
-    asked, oracle = SharedCalls[int](10.0), Oracle()
-    waiting = [*asking(asked, oracle, 2), *asking(asked, oracle, 1, "other")]
-    await turns()
+async def test_the_number_of_callers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More callers of any key are refused at once, until one of them has gone."""
+    monkeypatch.setattr(shared_calls, "_MOST_WAITING", 3)
+    calls, function = SharedCalls[int](10.0), SlowFunction()
+    waiting = [*start_callers(calls, function, 2), *start_callers(calls, function, 1, "other")]
+    await run_ready_tasks()
     for name in ("q", "another"):
         with pytest.raises(Overloaded) as caught:
-            await asked.call(name, oracle)
+            await calls.call(name, function)
         assert caught.value.retry_after == 1.0
     waiting.pop().cancel()
-    await turns()
-    assert await asyncio.gather(*waiting, asked.call("another", oracle)) == [1, 1, 3]
+    await run_ready_tasks()
+    assert await asyncio.gather(*waiting, calls.call("another", function)) == [1, 1, 3]
 
 
 @warped
-async def test_nobody_joins_what_is_forgotten() -> None:
-    """Those who wait get its answer all the same, and do not put an end to the new one."""
-    asked, oracle = SharedCalls[int](10.0), Oracle()
-    (early,) = asking(asked, oracle, 1)
+async def test_callers_do_not_join_a_forgotten_call() -> None:
+    """The waiting callers get its result all the same, and do not end the new call."""
+    calls, function = SharedCalls[int](10.0), SlowFunction()
+    (early,) = start_callers(calls, function, 1)
     await asyncio.sleep(0.5)
-    asked.forget()
-    (late,) = asking(asked, oracle, 1)
+    calls.forget()
+    (late,) = start_callers(calls, function, 1)
     assert await early == 1
-    (later,) = asking(asked, oracle, 1)
+    (later,) = start_callers(calls, function, 1)
     assert [await late, await later] == [2, 2]
