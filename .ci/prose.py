@@ -40,27 +40,27 @@ PRONOUN: Final = r"\b(?:what|who|whoever|whatever)\b"
 # The words to use -> patterns for the words to avoid, everywhere and in names alone ("." is a space
 # or an underscore), and in how many places they may still stand: lowered as they become fewer.
 WORDS: Final = {
-    "cursor": (r"openings?|opened.to|surplus", r"places?|positions?", 11),
-    "pager, page": (r"traversals?|walk(?:s|ed|ing)?", r"turns?|terms", 14),
-    "leader, follower, request": (r"land(?:s|ed)|questions?", r"joinable|asking", 6),
+    "cursor": (r"openings?|opened.to|surplus", r"places?|positions?", 7),
+    "pager, page": (r"traversals?|walk(?:s|ed|ing)?", r"turns?|terms", 0),
+    "leader, follower, request": (r"land(?:s|ed)|questions?", r"joinable|asking", 0),
     "breaker open, failure": (
         r"(?:left|leav\w+).(?:it.)?alone|sick|verdicts?|eras?|cool.down",
         r"^well$|^guarded$|^entered$",
-        15,
+        0,
     ),
     "invalidated, superseded, current": (
         r"generations?.(?:\w+.){0,3}mov(?:e|es|ed)|settle[sd]?|heard|told",
         r"moved|(?:^|_)moves?$|intact|trusted|hears?|announced?",
-        3,
+        0,
     ),
     "pushdown, covered, selectivity": (r"upside.down", r"^carried$|^near$|narrow(?:ed|ing)", 0),
     "page cache, fill, stats": (r"keepers?|tally|tallies", r"", 0),
-    "encrypted, decrypted": (r"unsealable|sealers?", r"", 2),
+    "encrypted, decrypted": (r"unsealable|sealers?", r"", 0),
     "batcher, debit": (r"couriers?|tak(?:es?|en).(?:it.)?back", r"takings?", 0),
     "model, validation error": (
         r"mistakes?|mistaken",
         r"^declared$|^filled$|^distinct$|misfits?",
-        2,
+        0,
     ),
 }
 # (Word, files) -> the reason why it may stand there.
