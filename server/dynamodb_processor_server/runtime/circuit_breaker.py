@@ -76,9 +76,7 @@ class CircuitBreaker:
         self._clock = clock
         self._jitter = jitter
         self._window: deque[list[int]] = deque()  # slot, calls, failures
-        self._failed: dict[
-            Hashable, int
-        ] = {}  # causes of failures in the window, each with its slot
+        self._failed: dict[Hashable, int] = {}  # causes of failures, by their slot in the window
         self._until = 0.0
         self._probing = False
         # Counts the changes of state. A request that began before the last one is out of date.
