@@ -10,7 +10,15 @@ from dynamodb_processor_server.query.expression.parser import parse_expression, 
 from dynamodb_processor_server.query.expression.values import Value
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.query.planning.planner import plan_query
-from dynamodb_processor_server.reader import START, Cursor, Page, PageRead, PageReader, ReadAhead
+from dynamodb_processor_server.reader import (
+    START,
+    Cursor,
+    Page,
+    PageEnd,
+    PageRead,
+    PageReader,
+    ReadAhead,
+)
 from tests.contract.stores import Store
 from tests.support import reads
 from tests.support.fake_reader import items_of
@@ -55,3 +63,33 @@ def joined(pages: list[Page]) -> list[dict[str, Any]]:
 def counted(items: list[dict[str, Any]]) -> Counter[Any]:
     """Return items as a multiset."""
     return Counter(map(canonical_item, items))
+
+
+async def check_cursors_resume(store: Store, plan: Plan, page_size: int) -> list[Page]:
+    """Check every cursor with a fresh reader and another page size; return the pages."""
+    pages = await read_all(store.reader(), plan, page_size)
+    for number, page in enumerate(pages[:-1], 1):
+        assert page.content.next is not None
+        rest = await read_all(store.reader(), plan, 10, page.content.next)
+        assert joined(pages[:number]) + joined(rest) == joined(pages)
+    return pages
+
+
+async def check_one_call(store: Store, plan: Plan) -> list[Page]:
+    """Check that one call gets the pages of several and evaluates no item twice; return them."""
+    alone = await read_all(store.reader(), plan, 3)
+    together = await read_all(store.reader(), plan, 3, reads_on=True)
+    assert joined(together) == joined(alone)
+    whole = await read_all(store.reader(), plan, 100)
+    evaluated = sum(page.usage.items_scanned for page in whole)
+    assert sum(page.usage.items_scanned for page in together) == evaluated
+    return together
+
+
+async def check_page_bytes(store: Store, plan: Plan, most: int) -> list[Page]:
+    """Check that pages end by their bytes, with one item at least; return them."""
+    pages = await read_all(store.reader(max_page_bytes=most), plan, 100)
+    assert all(page.content.end is PageEnd.RESPONSE_BYTES for page in pages[:-1])
+    assert all(page.content.count >= 1 for page in pages[:-1])
+    assert all(len(page.content.items) <= most or page.content.count == 1 for page in pages)
+    return pages

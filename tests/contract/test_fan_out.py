@@ -11,7 +11,16 @@ import pytest
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
 from dynamodb_processor_server.reader import START, PageEnd
 from tests.contract.readings import FAN_OUTS, make_items, projected
-from tests.contract.reads import counted, joined, make_read, plan_for, read_all
+from tests.contract.reads import (
+    check_cursors_resume,
+    check_one_call,
+    check_page_bytes,
+    counted,
+    joined,
+    make_read,
+    plan_for,
+    read_all,
+)
 from tests.contract.stores import Store
 from tests.support.fake_reader import items_of
 from tests.support.oracle import canonical_item, sort_value
@@ -78,12 +87,8 @@ async def test_pages_put_together_are_the_sorted_items(
 async def test_every_cursor_resumes(store: Store, text: str, descending: bool) -> None:
     """Every cursor works with a fresh reader and another page size, for any partition progress."""
     plan = plan_of(store, text, descending=descending)
-    pages = await read_all(store.reader(), plan, 3)
+    pages = await check_cursors_resume(store, plan, 3)
     assert len(pages) > 3
-    for number, page in enumerate(pages[:-1], 1):
-        assert page.content.next is not None
-        rest = await read_all(store.reader(), plan, 10, page.content.next)
-        assert joined(pages[:number]) + joined(rest) == joined(pages)
 
 
 @TEXTS
@@ -92,13 +97,8 @@ async def test_one_call_gets_the_same_pages_and_reads_each_item_once(
 ) -> None:
     """Items left over from a page begin the next page."""
     plan = plan_of(store, text)
-    alone = await read_all(store.reader(), plan, 3)
-    together = await read_all(store.reader(), plan, 3, reads_on=True)
-    assert joined(together) == joined(alone)
-    assert all(page.content.count == 3 for page in together[:-1])
-    whole = await read_all(store.reader(), plan, 100)
-    evaluated = sum(page.usage.items_scanned for page in whole)
-    assert sum(page.usage.items_scanned for page in together) == evaluated
+    pages = await check_one_call(store, plan)
+    assert all(page.content.count == 3 for page in pages[:-1])
 
 
 async def test_left_over_items_serve_no_other_cursor(store: Store) -> None:
@@ -152,9 +152,7 @@ async def test_the_smallest_budget_makes_progress(
 async def test_the_bytes_of_a_page_are_bounded(store: Store, text: str) -> None:
     """An item that does not fit is withheld in its partition alone."""
     plan = plan_of(store, text)
-    pages = await read_all(store.reader(max_page_bytes=700), plan, 100)
-    assert all(page.content.end is PageEnd.RESPONSE_BYTES for page in pages[:-1])
-    assert all(len(page.content.items) <= 700 or page.content.count == 1 for page in pages)
+    pages = await check_page_bytes(store, plan, 700)
     assert joined(pages) == await merged(store, plan)
 
 

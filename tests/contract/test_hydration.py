@@ -10,7 +10,16 @@ import pytest
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
 from dynamodb_processor_server.reader import PageEnd
 from tests.contract.readings import HYDRATED, make_items
-from tests.contract.reads import counted, joined, make_read, plan_for, read_all
+from tests.contract.reads import (
+    check_cursors_resume,
+    check_one_call,
+    check_page_bytes,
+    counted,
+    joined,
+    make_read,
+    plan_for,
+    read_all,
+)
 from tests.contract.stores import Store
 from tests.support.fake_reader import items_of
 from tests.support.oracle import canonical_item, sort_value
@@ -62,23 +71,14 @@ async def test_whole_items_come_in_the_order_of_the_index(
 async def test_every_cursor_resumes(store: Store, text: str, descending: bool) -> None:
     """Every cursor works with a fresh reader, in pages of another size."""
     plan = plan_of(store, text, descending=descending)
-    pages = await read_all(store.reader(), plan, 1)
-    for number, page in enumerate(pages[:-1], 1):
-        assert page.content.next is not None
-        rest = await read_all(store.reader(), plan, 10, page.content.next)
-        assert joined(pages[:number]) + joined(rest) == joined(pages)
+    await check_cursors_resume(store, plan, 1)
 
 
 @TEXTS
 async def test_one_call_gets_the_same_pages(store: Store, text: str) -> None:
     """Items left over from a page begin the next page, and are evaluated once."""
     plan = plan_of(store, text)
-    alone = await read_all(store.reader(), plan, 3)
-    together = await read_all(store.reader(), plan, 3, reads_on=True)
-    assert joined(together) == joined(alone)
-    whole = await read_all(store.reader(), plan, 100)
-    evaluated = sum(page.usage.items_scanned for page in whole)
-    assert sum(page.usage.items_scanned for page in together) == evaluated
+    await check_one_call(store, plan)
 
 
 @DIRECTIONS
@@ -111,9 +111,7 @@ async def test_budgets_end_pages_and_lose_nothing(
 async def test_the_bytes_of_a_page_are_bounded(store: Store, text: str, most: int) -> None:
     """A first item of any size has room; an item without room begins the next page."""
     plan = plan_of(store, text)
-    pages = await read_all(store.reader(max_page_bytes=most), plan, 100)
-    assert all(page.content.end is PageEnd.RESPONSE_BYTES for page in pages[:-1])
-    assert all(len(page.content.items) <= most or page.content.count == 1 for page in pages)
+    pages = await check_page_bytes(store, plan, most)
     assert joined(pages) == joined(await read_all(store.reader(), plan, 100))
 
 

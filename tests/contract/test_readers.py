@@ -16,7 +16,15 @@ from dynamodb_processor_server.errors import DeadlineExceeded
 from dynamodb_processor_server.query.planning.plan import Operation
 from dynamodb_processor_server.reader import START, PageEnd
 from tests.contract.readings import QUERIES, expected, make_items, meets, projected
-from tests.contract.reads import counted, joined, make_read, plan_for, read_all
+from tests.contract.reads import (
+    check_cursors_resume,
+    check_page_bytes,
+    counted,
+    joined,
+    make_read,
+    plan_for,
+    read_all,
+)
 from tests.contract.stores import Store
 from tests.support.fake_reader import items_of
 from tests.support.oracle import canonical, canonical_item
@@ -61,11 +69,7 @@ async def test_pages_are_exact(store: Store, text: str) -> None:
 async def test_every_cursor_resumes(store: Store, text: str, descending: bool) -> None:
     """With another page size and another reader, no item is lost or repeated."""
     plan = plan_for(store, text, descending=descending)
-    pages = await read_all(store.reader(), plan, 3)
-    for number, page in enumerate(pages[:-1], 1):
-        assert page.content.next is not None
-        rest = await read_all(store.reader(), plan, 10, page.content.next)
-        assert joined(pages[:number]) + joined(rest) == joined(pages)
+    await check_cursors_resume(store, plan, 3)
 
 
 async def test_scans_return_everything(store: Store) -> None:
@@ -145,10 +149,7 @@ async def test_a_deadline_that_has_passed_is_an_error(store: Store) -> None:
 async def test_the_bytes_of_a_page_are_bounded(store: Store, text: str, most: int) -> None:
     """A first item of any size has room; an item without room begins the next page."""
     plan = plan_for(store, text)
-    pages = await read_all(store.reader(max_page_bytes=most), plan, 100)
-    assert all(page.content.end is PageEnd.RESPONSE_BYTES for page in pages[:-1])
-    assert all(page.content.count >= 1 for page in pages[:-1])
-    assert all(len(page.content.items) <= most or page.content.count == 1 for page in pages)
+    pages = await check_page_bytes(store, plan, most)
     assert joined(pages) == joined(await read_all(store.reader(), plan, 100))
 
 
