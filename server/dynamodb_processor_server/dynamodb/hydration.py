@@ -41,13 +41,14 @@ _MAX_REQUESTS: Final = 4  # at the same time
 _MAX_BYTES: Final = 16_000_000  # estimated, of items that are got at the same time
 
 
-class _Pending(Enum):
-    UNREAD = True
+class Pending(Enum):
+    """The type of `PENDING`."""
+
+    PENDING = True
 
 
 #: Stands for an item that has not been got yet.
-PENDING: Final = _Pending.UNREAD
-Unread: TypeAlias = _Pending
+PENDING: Final = Pending.PENDING
 
 
 class HydratedItems:
@@ -67,7 +68,7 @@ class HydratedItems:
         self._asked = 0
         self._units = 0.0
 
-    def resolve(self, shown: WireItem) -> WireItem | Unread | None:
+    def resolve(self, shown: WireItem) -> WireItem | Pending | None:
         """Return the table's item for an index entry; None if it is to be dropped."""
         if not _meets(self._hydration.shown, shown):
             return None

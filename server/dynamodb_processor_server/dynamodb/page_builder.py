@@ -16,8 +16,8 @@ from dynamodb_processor_server.dynamodb.hydration import (
     PENDING,
     UNITS_PER_GET,
     Got,
+    Pending,
     PrimaryKey,
-    Unread,
 )
 from dynamodb_processor_server.dynamodb.item_encoding import encode_item
 from dynamodb_processor_server.dynamodb.item_expiry import EarliestExpiry
@@ -307,7 +307,7 @@ class PageBuilder:
         name = key_text(self._plan.table, item)
         return ItemTooLarge(name, size, self._max_item_bytes, behind)
 
-    def _item(self, shown: WireItem) -> WireItem | Unread | None:
+    def _item(self, shown: WireItem) -> WireItem | Pending | None:
         """Return the item for the page for one that was read; None for one that is rejected."""
         if self._merge.base is not None:
             return self._merge.base.resolve(shown)

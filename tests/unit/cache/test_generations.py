@@ -52,7 +52,7 @@ def test_a_tag_without_reads_can_be_invalidated() -> None:
     assert reading.began == 1_002.0
     assert reading.is_past_quarantine(2.0)
     assert not reading.is_past_quarantine(2.1)
-    assert timed.begin("b").is_past_quarantine(1e9), "it has never been moved"
+    assert timed.begin("b").is_past_quarantine(1e9), "it has never been invalidated"
 
 
 def test_a_lost_generation_counts_as_invalidated() -> None:

@@ -14,7 +14,6 @@ from tests.support.processes import free_address
 from tests.support.running import open_service
 
 _INDEX = Index("by_kind", local=False, partition=("kind",), sort=())
-_NO_ENDPOINT = "http://127.0.0.1:9"
 
 
 async def test_health_asks_a_server(
