@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import Final, Protocol
 
@@ -61,19 +61,17 @@ class SharedInvalidator:
         store: SharedCacheStore,
         cipher: PageCipher,
         timeout: float,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self._generations = generations
         self._store = store
         self._cipher = cipher
         self._timeout = timeout
-        self._sleep = sleep
 
     async def invalidate(self, tags: Sequence[Tag]) -> None:
         """Invalidate tags everywhere, and wait until every replica has received that."""
         await self.invalidate_async(tags)
-        await self._sleep(FRESH_SECONDS)
+        await asyncio.sleep(FRESH_SECONDS)
 
     async def invalidate_async(self, tags: Sequence[Tag]) -> None:
         """Invalidate tags here and in the shared cache.

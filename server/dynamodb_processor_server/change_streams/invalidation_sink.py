@@ -19,9 +19,9 @@ from dynamodb_processor_server.runtime.timing import Clock
 class InvalidationSink:
     """Invalidates the cached pages of all replicas; retries without limit until that is done."""
 
-    def __init__(self, invalidator: Invalidator, clock: Clock | None = None) -> None:
+    def __init__(self, invalidator: Invalidator) -> None:
         self._invalidator = invalidator
-        self._clock = clock or Clock()
+        self._clock = Clock()
 
     async def invalidate_partitions(self, table: Table, partitions: Collection[Partition]) -> None:
         """Invalidate the pages of these partitions of the table and its indexes."""

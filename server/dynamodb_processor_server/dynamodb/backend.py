@@ -121,8 +121,7 @@ class Backend:
     """Makes requests to DynamoDB.
 
     `meter` charges each answer to the caller of its request, also if nobody waits for it any more.
-    `clock` is the event loop's unless a test gives another one. `jitter` gives a number from 0 to
-    1.
+    `jitter` gives a number from 0 to 1.
     """
 
     def __init__(
@@ -130,17 +129,15 @@ class Backend:
         clients: Clients,
         settings: BackendSettings | None = None,
         meter: Meter = _unmetered,
-        clock: Callable[[], float] = _loop_time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         settings = settings or BackendSettings()
-        self.breakers = CircuitBreakers(settings.breaker, clock, jitter)
+        self.breakers = CircuitBreakers(settings.breaker, _loop_time, jitter)
         self._clients = clients
         self._settings = settings
         self._connections = asyncio.Semaphore(settings.connections)
         self._meter = meter
-        self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
         self._tables: dict[str, TableStats] = {}
@@ -155,7 +152,7 @@ class Backend:
     ) -> Answer:
         """Return the answer to a read of a table's data, charged to `caller`.
 
-        `deadline` is a time of `clock`: no retry is begun that could not end before it. The
+        `deadline` is a time of the event loop: no retry is begun that could not end before it. The
         caller's own code ends the call then.
 
         Raises BackendUnavailable, BackendRefused, PreconditionFailed and TableNotFound.
@@ -198,7 +195,7 @@ class Backend:
 
         Requests to the control plane pass no breakers and wait for no connection.
         """
-        began = self._clock()
+        began = _loop_time()
         attempts = 1
         while True:
             if stats is self._control_plane:
@@ -215,7 +212,7 @@ class Backend:
             attempts += 1
             stats.retries += 1
         stats.budget.refill()
-        return Answer(outcome, attempts, self._clock() - began, _read_units(outcome))
+        return Answer(outcome, attempts, _loop_time() - began, _read_units(outcome))
 
     async def _before_retry(
         self, stats: TableStats, failure: BackendFailure, attempts: int, deadline: float
@@ -225,7 +222,7 @@ class Backend:
         if not failure.retryable or attempts >= self._settings.attempts:
             raise error
         pause = backoff_delay(attempts, self._jitter)
-        if self._clock() + pause + _LEAST_TIME > deadline:
+        if _loop_time() + pause + _LEAST_TIME > deadline:
             raise error
         if not stats.budget.spend():
             if isinstance(error, BackendUnavailable):
@@ -241,7 +238,7 @@ class Backend:
             stats.rejected_by_breaker += 1
             text = f"{target.table} has been failing: its circuit breaker is open"
             raise BackendUnavailable(text, error.retry_after, error.retry_after) from None
-        return _BreakerCall(entry, target.query, self._clock)
+        return _BreakerCall(entry, target.query)
 
     async def _attempt(
         self, request: Request, target: RequestTarget, stats: TableStats
@@ -270,12 +267,11 @@ class _BreakerCall:
     `query` is the cause of a failure that may be the query's own; see `CircuitBreaker.record`.
     """
 
-    def __init__(self, entry: Entry, query: Hashable, clock: Callable[[], float]) -> None:
+    def __init__(self, entry: Entry, query: Hashable) -> None:
         self.outcome: Content | BackendFailure | None = None
         self._entry = entry
         self._query = query
-        self._clock = clock
-        self._began = clock()
+        self._began = _loop_time()
 
     def __enter__(self) -> Self:
         return self
@@ -289,7 +285,7 @@ class _BreakerCall:
             cause = self._query if self.outcome.may_be_request_fault else None
         elif error is not None:
             cancelled = isinstance(error, asyncio.CancelledError)
-            slow = cancelled and self._clock() - self._began >= _SLOW
+            slow = cancelled and _loop_time() - self._began >= _SLOW
             outcomes = _OUTCOMES[FailureScope.TABLE if slow else FailureScope.NOBODY]
         self._entry.record(*outcomes, cause)
 

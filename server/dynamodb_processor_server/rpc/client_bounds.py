@@ -24,7 +24,6 @@ class BoundSettings:
             half.
         max_page_bytes: Largest size of a page.
         request_timeout: Seconds in which a request must arrive completely.
-        answer_timeout: Seconds in which a client must take the response of a unary call.
     """
 
     max_connections: int
@@ -34,7 +33,6 @@ class BoundSettings:
     max_unsent_bytes: int
     max_page_bytes: int
     request_timeout: float
-    answer_timeout: float
 
     @property
     def options(self) -> tuple[tuple[str, int], ...]:

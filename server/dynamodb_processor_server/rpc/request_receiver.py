@@ -47,19 +47,16 @@ class RequestReceiver:
         self,
         timeout: float = 10.0,
         close_connections: Callable[[Collection[str]], None] = lambda _: None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Create a receiver.
 
         Args:
             timeout: Seconds in which a request must arrive completely.
             close_connections: Closes the connections of peers that do not read their status either.
-            clock: Monotonic seconds.
         """
         self.given_up = 0
         self._timeout = timeout
         self._close_connections = close_connections
-        self._clock = clock
         self._admission = Admission(
             _MAX_RECEIVING, _MAX_QUEUED, wait=_QUEUE_SECONDS, retry_after=_RETRY_AFTER
         )
@@ -106,7 +103,7 @@ class RequestReceiver:
 
     async def _wait(self, pending: dict[Call, float], call: Call, seconds: float) -> Any:
         """Return the next message that gRPC receives for a call: bytes, or its end marker."""
-        pending[call] = self._clock() + seconds
+        pending[call] = time.monotonic() + seconds
         if len(self._unauthenticated) > _MAX_UNAUTHENTICATED:
             self._drop_oldest()
         if self._next_check is None:
@@ -129,7 +126,7 @@ class RequestReceiver:
     def _check_overdue(self) -> None:
         """Give up overdue calls, and close the connections of clients that read no status."""
         self._next_check = None
-        now = self._clock()
+        now = time.monotonic()
         silent = set()
         given_up, self._given_up = self._given_up, {}
         for call, due in (*self._authenticated.items(), *self._unauthenticated.items()):
@@ -146,7 +143,7 @@ class RequestReceiver:
             self._schedule_check()
 
     def _give_up(self, call: Call) -> None:
-        self._given_up[call] = self._clock()
+        self._given_up[call] = time.monotonic()
         self.given_up += 1
         end = asyncio.create_task(_end(call))
         self._ending.add(end)

@@ -82,5 +82,4 @@ def bound_settings(settings: Settings) -> BoundSettings:
         max_unsent_bytes=settings.max_unsent_bytes,
         max_page_bytes=settings.max_page_bytes,
         request_timeout=settings.request_timeout,
-        answer_timeout=settings.unary_deadline,
     )

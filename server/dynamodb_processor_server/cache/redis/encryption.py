@@ -11,7 +11,7 @@ import hmac
 import math
 import os
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,19 +55,18 @@ class _Key:
 class PageCipher:
     """Makes names, and encrypts and decrypts values.
 
-    `random_bytes` is `os.urandom`. `page_bounds` are the numbers of bytes that bound the pages read
+    `page_bounds` are the numbers of bytes that bound the pages read
     here: replicas with other bounds share no pages, since their pages may be too large here.
     """
 
     def __init__(
         self,
         keys: Sequence[TokenKey],
-        random_bytes: Callable[[int], bytes] = os.urandom,
         page_bounds: tuple[int, ...] = (),
     ) -> None:
         self._keys = [_Key(key) for key in keys]
         named = ((key.header, key.secret) for key in self._keys)
-        self._cipher = RotatingCipher(named, random_bytes)
+        self._cipher = RotatingCipher(named, os.urandom)
         self._page_bounds = page_bounds
 
     def page_name(self, cache_key: bytes, at: bytes, page_size: int) -> bytes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from math import inf
 from typing import Final, NoReturn
 
@@ -47,7 +47,6 @@ class InvalidationLogFollower:
         generations: Generations,
         timeout: float,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.epoch = b""
         self.sequence = 0
@@ -58,7 +57,6 @@ class InvalidationLogFollower:
         self._generations = generations
         self._timeout = timeout
         self._clock = clock
-        self._sleep = sleep
         self._fresh_until = -inf
         self._log = RedisLog("shared_cache", clock)
         self._connected = False
@@ -77,7 +75,7 @@ class InvalidationLogFollower:
         """Poll until cancelled."""
         while True:
             await self.poll()
-            await self._sleep(_POLL_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def poll(self) -> None:
         """Poll the log once. A failure is counted, and lets freshness end.

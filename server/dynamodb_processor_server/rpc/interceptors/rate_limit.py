@@ -49,7 +49,6 @@ class CallLimit(CallHook):
         answer_timeout: float,
         close_connections: Callable[[Collection[str]], None],
         streams: str,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Create the hook.
 
@@ -58,13 +57,11 @@ class CallLimit(CallHook):
             answer_timeout: Seconds that gRPC has to send the response of a unary call.
             close_connections: Closes the connections of peers.
             streams: The streaming method, whose callers may take messages slowly.
-            clock: Monotonic seconds.
         """
         self._in_flight = in_flight
         self._answer_timeout = answer_timeout
         self._close_connections = close_connections
         self._streams = streams
-        self._clock = clock
         self._answered: dict[Call, float] = {}
         self._check: asyncio.TimerHandle | None = None
 
@@ -83,7 +80,7 @@ class CallLimit(CallHook):
         self._in_flight.sending(call.share, size)
         call.unsent += size
         if call.method != self._streams:
-            self._answered[call] = self._clock()
+            self._answered[call] = time.monotonic()
             if self._check is None:
                 self._schedule_check()
 
@@ -103,7 +100,7 @@ class CallLimit(CallHook):
     def close_stuck(self) -> None:
         """Close the connections of clients that have not taken a response in time."""
         self._check = None
-        latest = self._clock() - self._answer_timeout
+        latest = time.monotonic() - self._answer_timeout
         # Ordered by the time of the response, so all behind the first recent one are recent too.
         stuck = takewhile(lambda answered: answered[1] <= latest, self._answered.items())
         peers = {call.context.peer() for call, _ in stuck}
