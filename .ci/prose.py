@@ -40,7 +40,7 @@ PRONOUN: Final = r"\b(?:what|who|whoever|whatever)\b"
 # The words to use -> patterns for the words to avoid, everywhere and in names alone ("." is a space
 # or an underscore), and in how many places they may still stand: lowered as they become fewer.
 WORDS: Final = {
-    "cursor": (r"openings?|opened.to|surplus", r"places?|positions?", 7),
+    "cursor": (r"openings?|opened.to|surplus", r"places?|positions?", 0),
     "pager, page": (r"traversals?|walk(?:s|ed|ing)?", r"turns?|terms", 0),
     "leader, follower, request": (r"land(?:s|ed)|questions?", r"joinable|asking", 0),
     "breaker open, failure": (

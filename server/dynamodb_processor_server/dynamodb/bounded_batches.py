@@ -50,7 +50,7 @@ _MAX_REMEMBERED: Final = 1_000  # tables and projections whose item sizes are kn
 
 @dataclass(frozen=True, slots=True)
 class BoundedBatch:
-    """The `Item` messages of a batch by the place of their key, None for an absent item.
+    """The `Item` messages of a batch by the index of their key, None for an absent item.
 
     A key that is absent from `items` was not read. `read_at` is in seconds since the epoch.
     """
@@ -88,7 +88,7 @@ class BoundedBatches:
         while (part := batch.next_part()) and not batch.should_stop(options):
             try:
                 found = await self._items.get_items(
-                    replace(request, keys=tuple(request.keys[place] for place in part)),
+                    replace(request, keys=tuple(request.keys[index] for index in part)),
                     batch.part_options(options),
                     caller,
                 )
@@ -147,7 +147,7 @@ class _BatchBuilder:
         return max(1.0, self._bytes / self.count if self.count else self._expected)
 
     def next_part(self) -> Sequence[int]:
-        """Return the places of the keys to ask for next; none if there is no room or no key."""
+        """Return the indexes of the keys to ask for next; none if there is no room or no key."""
         left = self._room - self._bytes
         if self.count and left < self.average:
             return ()
@@ -197,8 +197,8 @@ class _BatchBuilder:
         if not self.began:
             self.read_at = read_at
         self._parts += 1
-        for place, item in found.items():
-            self._pending.remove(part[place])
+        for index, item in found.items():
+            self._pending.remove(part[index])
             message = (
                 None if item is None else item_message(apply_projection(item, self._request.shape))
             )
@@ -210,7 +210,7 @@ class _BatchBuilder:
                     continue  # it is asked for again by the next call
                 self.count += 1
                 self._bytes += len(message)
-            self.items[part[place]] = message
+            self.items[part[index]] = message
 
     def _note_too_large(self, item: WireItem, size: int) -> None:
         if self.too_large is None:

@@ -39,7 +39,7 @@ class DynamoDBItemReader:
     ) -> BatchGetResult:
         """Return the items that could be read in time; see `ItemReader`."""
         names = request.table.schema.base.cursor_attributes
-        places = {_key(key, names): place for place, key in enumerate(request.keys)}
+        indexes = {_key(key, names): index for index, key in enumerate(request.keys)}
         target = _target(request)
         usage, read_at, rounds = NO_USAGE, self._now(), 0
         pending, found = _admitted(request)
@@ -52,7 +52,7 @@ class DynamoDBItemReader:
                     rounds += 1
                     unprocessed = _unprocessed(answer, request)
                     idle = len(unprocessed) == len(pending)
-                    found.update(_outcomes(answer, request, places, pending, unprocessed, read_at))
+                    found.update(_outcomes(answer, request, indexes, pending, unprocessed, read_at))
                     pending = unprocessed
                     late = loop.time() >= options.soft_deadline
                     if not pending or late or options.budget.spent_by(usage) is not None:
@@ -112,11 +112,11 @@ def _admitted(request: BatchGetRequest) -> tuple[Sequence[WireItem], dict[int, W
     if rule is None:
         return request.keys, {}
     hidden: dict[int, WireItem | None] = {
-        place: None
-        for place, key in enumerate(request.keys)
+        index: None
+        for index, key in enumerate(request.keys)
         if not rule.admits_key(request.table.view.expanded(key, 0.0))
     }
-    return [key for place, key in enumerate(request.keys) if place not in hidden], hidden
+    return [key for index, key in enumerate(request.keys) if index not in hidden], hidden
 
 
 def _key(item: WireItem, names: Sequence[str]) -> _Key:
@@ -131,7 +131,7 @@ def _unprocessed(answer: Mapping[str, Any], request: BatchGetRequest) -> list[Wi
 def _outcomes(
     answer: Mapping[str, Any],
     request: BatchGetRequest,
-    places: Mapping[_Key, int],
+    indexes: Mapping[_Key, int],
     asked: Sequence[WireItem],
     unprocessed: Sequence[WireItem],
     now: float,
@@ -140,10 +140,10 @@ def _outcomes(
     names = request.table.schema.base.cursor_attributes
     put_off = {_key(key, names) for key in unprocessed}
     outcomes: dict[int, WireItem | None] = {
-        places[key]: None for key in (_key(key, names) for key in asked) if key not in put_off
+        indexes[key]: None for key in (_key(key, names) for key in asked) if key not in put_off
     }
     for stored in answer["Responses"].get(request.table.schema.name, ()):
         item = request.table.view.expanded(stored, now)
         if not has_expired(item) and (request.rule is None or request.rule.admits(item)):
-            outcomes[places[_key(item, names)]] = item
+            outcomes[indexes[_key(item, names)]] = item
     return outcomes
