@@ -37,9 +37,6 @@ class Generations:
         # The latest invalidation that was dropped: it may be of any unknown tag.
         self._latest_dropped = -inf
 
-    def __len__(self) -> int:
-        return len(self._known)
-
     def begin(self, tags: Iterable[Hashable]) -> GenerationSnapshot:
         """Return the snapshot of a read that begins now."""
         generations = tuple([self._current(tag) for tag in tags])

@@ -62,7 +62,7 @@ def test_a_lost_generation_counts_as_invalidated() -> None:
     reading = timed.begin("a")
     timed.now += 1.0
     timed.begin("b", "c")
-    assert len(timed.generations) == 2
+    assert len(timed.generations._known) == 2
     assert not reading.is_current
     again = timed.begin("a")
     assert again.is_current
@@ -121,4 +121,4 @@ def test_no_invalidation_is_ever_missed(
             assert not reading.is_past_quarantine(timed.now - latest + 0.5) or not latest
             readings.append((tags, reading))
         assert not any(readings[number][1].is_current for number in over)
-        assert len(timed.generations) <= most
+        assert len(timed.generations._known) <= most

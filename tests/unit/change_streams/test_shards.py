@@ -113,7 +113,7 @@ def test_shards_that_are_gone_are_forgotten() -> None:
         shards.update([shard(parent, closed=True), shard(child, parent)])
         parent = child
     assert len(shards._parents) <= 3
-    assert readable(shards).keys() == {parent}
+    assert shards._cursors.keys() == {parent}
 
 
 @pytest.mark.parametrize(
