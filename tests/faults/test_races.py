@@ -33,7 +33,15 @@ SIDE_BY_SIDE: Final = 40
 QUARANTINE: Final = Quarantine(table=0.3, index=1.0)
 AROUND_QUARANTINES: Final = ((0.7, 0.8),)
 KINDS: Final = (
-    *("HIT", "SHARED_HIT", "COALESCED", "STALE", "from the tier", "look-ups failed", "not fresh"),
+    *(
+        "HIT",
+        "SHARED_HIT",
+        "COALESCED",
+        "STALE",
+        "from the shared cache",
+        "look-ups failed",
+        "not fresh",
+    ),
     *("acknowledged", "not acknowledged", "keys lost", "connections broken"),
 )
 
@@ -81,16 +89,16 @@ async def test_nothing_older_than_an_acknowledged_invalidation_is_served(
         random = Random(seed)
         async with slots:
             prefix = f"races-{seed}:"
-            tier = FragileRedis(redis_server.url, prefix, REPLICAS, control, random)
-            model = SharedModel(make_real_setting(random), tier, random)
+            shared = FragileRedis(redis_server.url, prefix, REPLICAS, control, random)
+            model = SharedModel(make_real_setting(random), shared, random)
             try:
                 steps = (make_real_steps(random) for _ in range(random.randrange(10, 50)))
                 await model.run(list(chain.from_iterable(steps)))
             finally:
-                await tier.close()
+                await shared.close()
         answers.update(model.answers)
-        answers["keys lost"] += tier.lost
-        answers["connections broken"] += tier.broken
+        answers["keys lost"] += shared.lost
+        answers["connections broken"] += shared.broken
 
     began = time.monotonic()
     ends = await asyncio.gather(*map(play, range(first, first + SCHEDULES)), return_exceptions=True)

@@ -59,20 +59,20 @@ class FragileSharedCache(Protocol):
 class FragileMemory:
     """The shared cache in memory, to which there are no connections."""
 
-    def __init__(self, tier: MemorySharedCache) -> None:
-        self._tier = tier
+    def __init__(self, shared: MemorySharedCache) -> None:
+        self._shared = shared
 
     def store(self, replica: int) -> SharedCacheStore:
         """Return the shared cache itself."""
-        return self._tier
+        return self._shared
 
     async def evict(self) -> None:
         """Lose every generation."""
-        self._tier.evict_generations()
+        self._shared.evict_generations()
 
     async def flush(self) -> None:
         """Lose everything."""
-        self._tier.flush()
+        self._shared.flush()
 
     async def disconnect(self, replica: int) -> None:
         """Nothing is connected."""
@@ -84,9 +84,9 @@ class Line:
     A command may have been executed although no answer comes.
     """
 
-    def __init__(self, tier: SharedCacheStore, random: Random) -> None:
+    def __init__(self, shared: SharedCacheStore, random: Random) -> None:
         self.cut_until = 0.0
-        self._tier = tier
+        self._shared = shared
         self._random = random
 
     async def connect(self) -> None:
@@ -94,29 +94,29 @@ class Line:
 
     async def lookup(self, asked: LookupRequest) -> LookupResult:
         """Call the shared cache."""
-        return await self._over(lambda: self._tier.lookup(asked))
+        return await self._over(lambda: self._shared.lookup(asked))
 
     async def store(
         self, asked: LookupRequest, generations: tuple[bytes, ...], value: bytes, lifetime: float
     ) -> None:
         """Call the shared cache."""
-        await self._over(lambda: self._tier.store(asked, generations, value, lifetime))
+        await self._over(lambda: self._shared.store(asked, generations, value, lifetime))
 
     async def release(self, asked: LookupRequest, generations: tuple[bytes, ...]) -> None:
         """Call the shared cache."""
-        await self._over(lambda: self._tier.release(asked, generations))
+        await self._over(lambda: self._shared.release(asked, generations))
 
     async def invalidate(self, tags: Sequence[bytes], event: bytes) -> None:
         """Call the shared cache."""
-        await self._over(lambda: self._tier.invalidate(tags, event))
+        await self._over(lambda: self._shared.invalidate(tags, event))
 
     async def poll(self, epoch: bytes, after: int, most: int) -> PollResult:
         """Call the shared cache."""
-        return await self._over(lambda: self._tier.poll(epoch, after, most))
+        return await self._over(lambda: self._shared.poll(epoch, after, most))
 
     async def renew(self, epoch: bytes) -> None:
         """Call the shared cache."""
-        await self._over(lambda: self._tier.renew(epoch))
+        await self._over(lambda: self._shared.renew(epoch))
 
     async def close(self) -> None:
         """Leave the shared cache to the other replica."""
@@ -139,14 +139,14 @@ class Replica:
     """The caches of one replica."""
 
     def __init__(
-        self, model: Model, setting: Setting, tier: SharedCacheStore, random: Random
+        self, model: Model, setting: Setting, shared: SharedCacheStore, random: Random
     ) -> None:
         loop = asyncio.get_running_loop()
         generations = Generations(loop.time, setting.most_generations)
-        self.line = Line(tier, random)
+        self.line = Line(shared, random)
         self.view = InvalidationLogFollower(self.line, _CIPHER, generations, TIMEOUT, loop.time)
         breaker = CircuitBreaker(BreakerSettings(open_seconds=0.5), loop.time, random.random)
-        self.tier = SharedPageCache(
+        self.shared = SharedPageCache(
             self.line,
             _CIPHER,
             self.view,
@@ -161,7 +161,7 @@ class Replica:
             generations,
             read_timeout=20.0,
             quarantine=setting.quarantine,
-            shared=self.tier,
+            shared=self.shared,
             now=loop.time,
             jitter=lambda: 0.5,
         )
@@ -171,11 +171,11 @@ class Replica:
 class SharedModel(Model):
     """One schedule for two replicas."""
 
-    def __init__(self, setting: Setting, tier: FragileSharedCache, random: Random) -> None:
+    def __init__(self, setting: Setting, shared: FragileSharedCache, random: Random) -> None:
         super().__init__(setting)
-        self._tier = tier
+        self._shared = shared
         self.replicas = [
-            Replica(self, setting, tier.store(number), random) for number in range(REPLICAS)
+            Replica(self, setting, shared.store(number), random) for number in range(REPLICAS)
         ]
         self._under_way: list[asyncio.Task[None]] = []
 
@@ -185,12 +185,12 @@ class SharedModel(Model):
             case "write":
                 super()._act(step)
             case "flush":
-                self._let(self._tier.flush())
+                self._let(self._shared.flush())
             case "evict":
-                self._let(self._tier.evict())
+                self._let(self._shared.evict())
             case "cut":
                 replica.line.cut_until = self._loop.time() + step.takes
-                self._let(self._tier.disconnect(step.replica))
+                self._let(self._shared.disconnect(step.replica))
             case _:
                 self._let(self._tell(replica, step))
 
@@ -224,9 +224,9 @@ class SharedModel(Model):
             assert replica.following.cancelled(), replica.following.exception()
             assert not replica.view.failures["defect"]
             await replica.reader.close()
-            await replica.tier.close()
-            outcomes = replica.tier.guard.outcomes
-            self.answers["from the tier"] += outcomes["look_up", "hit"]
+            await replica.shared.close()
+            outcomes = replica.shared.guard.outcomes
+            self.answers["from the shared cache"] += outcomes["look_up", "hit"]
             self.answers["look-ups failed"] += sum(
                 outcomes["look_up", kind]
                 for kind in ("timeout", "unreachable", "rejected_by_breaker")

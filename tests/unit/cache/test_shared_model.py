@@ -18,7 +18,15 @@ from tests.unit.cache.schedules import drawn_schedules, make_shared_setting, mak
 from tests.unit.cache.shared_model import FragileMemory, SharedModel
 
 SCHEDULES = at_length(500, 5_000)
-KINDS = ("HIT", "SHARED_HIT", "COALESCED", "STALE", "from the tier", "look-ups failed", "not fresh")
+KINDS = (
+    "HIT",
+    "SHARED_HIT",
+    "COALESCED",
+    "STALE",
+    "from the shared cache",
+    "look-ups failed",
+    "not fresh",
+)
 
 
 @pytest.mark.timeout(1_200)
@@ -33,8 +41,8 @@ def test_no_page_older_than_an_acknowledged_invalidation_is_served(
     answers: Counter[str] = Counter()
 
     async def play(setting: Setting, steps: list[Step], random: Random) -> None:
-        tier = FragileMemory(MemorySharedCache(asyncio.get_running_loop().time, random))
-        model = SharedModel(setting, tier, random)
+        shared = FragileMemory(MemorySharedCache(asyncio.get_running_loop().time, random))
+        model = SharedModel(setting, shared, random)
         answers["schedules"] += 1
         answers["wrong"] += 1
         await model.run(steps)
