@@ -18,6 +18,7 @@ from dynamodb_processor_server.dynamodb.clients import Clients, ClientSettings
 from dynamodb_processor_server.dynamodb.credentials import Credentials, CredentialsFailed
 from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable
 from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings, CircuitState
+from tests.support.lengths import PATIENCE
 from tests.support.reads import CALLER
 from tests.support.warped_time import warped
 from tests.unit.dynamodb.aws import (
@@ -149,7 +150,7 @@ async def test_expired_credentials_are_not_renewed_any_more(
 
 
 _BREAKER: Final = BreakerSettings(minimum_calls=1)
-_ONCE: Final = BackendSettings(attempts=1, breaker=_BREAKER)
+_ONCE: Final = BackendSettings(attempts=1, attempt_timeout=PATIENCE, breaker=_BREAKER)
 
 
 def assume_web_identity(patch: pytest.MonkeyPatch, folder: Path) -> None:
