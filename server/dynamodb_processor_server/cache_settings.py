@@ -26,12 +26,12 @@ class CacheSettings(BaseModel):
         2.0,
         description="Seconds after an invalidation during which reads use `ConsistentRead`, or are "
         "not cached where DynamoDB does not offer it. An eventually consistent read may still "
-        "return the old value.",
+        "return the old value. 0 to 3,600.",
     )
     cache_index_quarantine: _Quarantine = Field(
         10.0,
         description="Seconds of that quarantine for reads of global indexes, which are not cached "
-        "during it.",
+        "during it. 0 to 3,600.",
     )
     shared_read_timeout: Seconds = Field(
         30.0, description="Timeout in seconds for one read that several callers share."
@@ -49,8 +49,8 @@ class CacheSettings(BaseModel):
     )
     redis_timeout: Annotated[float, duration(0, 1, above=True)] = Field(
         0.1,
-        description="Timeout in seconds for one Redis command; after it the replica continues "
-        "without Redis.",
+        description="Timeout in seconds for one Redis command, at most 1; after it the replica "
+        "continues without Redis.",
     )
     redis_unavailable: Literal["bypass", "serve_until_ttl"] = Field(
         "bypass",
@@ -68,12 +68,12 @@ class CacheSettings(BaseModel):
     )
     stream_poll_interval: Annotated[float, duration(0.2, 2)] = Field(
         0.5,
-        description="Seconds between two reads of one shard of a table's stream.",
+        description="Seconds between two reads of one shard of a table's stream, 0.2 to 2.",
     )
     stream_max_lag: Annotated[float, duration(5, 3_600)] = Field(
         10.0,
         description="Seconds that the processing of a stream may be behind before the whole table "
-        "is invalidated.",
+        "is invalidated, 5 to 3,600.",
     )
 
     def quarantine(self) -> Quarantine:

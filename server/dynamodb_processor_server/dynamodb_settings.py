@@ -31,10 +31,15 @@ class DynamoDBSettings(BaseModel):
         3,
         ge=1,
         le=10,
-        description="Maximum number of attempts at one DynamoDB request, the first included.",
+        description="Maximum number of attempts at one DynamoDB request, the first included; 1 to "
+        "10.",
     )
     breaker_failure_rate: float = Field(
-        0.5, gt=0, le=1, description="Failure ratio at which a table's circuit breaker opens."
+        0.5,
+        gt=0,
+        le=1,
+        description="Failure ratio at which a table's circuit breaker opens, above 0 and at most 1."
+        " It counts the requests of the last ten seconds, if there are at least ten.",
     )
     breaker_open_seconds: Seconds = Field(
         2.0,

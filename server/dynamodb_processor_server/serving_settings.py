@@ -40,7 +40,8 @@ class ServingSettings(BaseSettings):
     listen: Address = Field(
         "127.0.0.1:50051",
         description="Address of the gRPC server, `HOST:PORT`; port 0 takes a free port. The server "
-        "listens on every address of the host, or does not start.",
+        "listens on each address of this machine that `HOST` resolves to. If one is taken, it "
+        "does not start.",
     )
     metrics_listen: OptionalAddress = Field(
         "127.0.0.1:9464",
@@ -59,13 +60,13 @@ class ServingSettings(BaseSettings):
     max_connection_age: Annotated[float, duration(0, _LONGEST_CONNECTION)] = Field(
         300.0,
         description="Seconds after which the server asks a client to reconnect, so that clients "
-        "spread over new replicas; 0 never asks.",
+        "spread over new replicas; 0 never asks. At most 2,000,000.",
     )
     max_connection_age_grace: Annotated[float, duration(0, _LONGEST_CONNECTION, above=True)] = (
         Field(
             60.0,
             description="Seconds that calls in progress then have to end. A longer stream breaks "
-            "with `UNAVAILABLE` and resumes from its `resume_token`.",
+            "with `UNAVAILABLE` and resumes from its `resume_token`. At most 2,000,000.",
         )
     )
     max_connections: int = Field(
@@ -121,7 +122,8 @@ class ServingSettings(BaseSettings):
     )
     drain_delay: Annotated[float, duration(0, LONGEST_SECONDS)] = Field(
         3.0,
-        description="Seconds for which the server keeps serving after readiness has ended.",
+        description="Seconds for which the server keeps serving after readiness has ended; 0 is "
+        "allowed.",
     )
     drain_grace: Seconds = Field(
         20.0, description="Seconds that calls in progress then have to end."
