@@ -35,12 +35,14 @@ class RejectedPath:
     """A path that was not chosen, with the reason.
 
     `unproven` are key attributes of the path that matching items may lack. It is set only if this
-    is the sole reason: the path leaves out such items.
+    is the sole reason: the path leaves out such items. `fixes_partition` is False if the reason is
+    that the condition does not fix the path's partition key.
     """
 
     path: AccessPath
     reason: str
     unproven: tuple[KeyAttribute, ...] = ()
+    fixes_partition: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from dynamodb_processor_server.query.planning.key_types import check_key_types
 from dynamodb_processor_server.query.planning.logical_attributes import stored_condition
 from dynamodb_processor_server.query.planning.plan import Operation, Plan, RejectedPath
 from dynamodb_processor_server.query.planning.refusals import (
+    NO_CONSISTENT_READS,
     index_refusal,
     omission_reason,
     refusal,
@@ -144,13 +145,14 @@ def _rejection(
     missing = missing_partition(path.key, terms)
     if missing:
         fixed = " and ".join(missing)
-        return RejectedPath(path, f"the condition does not fix {fixed} with = or IN")
+        reason = f"the condition does not fix {fixed} with = or IN"
+        return RejectedPath(path, reason, fixes_partition=False)
     partitions = partitions_needed(path.key, terms)
     if partitions > MAX_BRANCHES:
         reason = f"the condition names {partitions} partitions, more than {MAX_BRANCHES}"
         return RejectedPath(path, reason)
     if query.consistent and path.kind is PathKind.GLOBAL:
-        return RejectedPath(path, "global indexes have no consistent reads")
+        return RejectedPath(path, NO_CONSISTENT_READS)
     if query.index is None and table.config.sparse != "allow":
         proven = proven_keys(path, terms, table).union(table.config.required)
         unproven = unproven_keys(path, proven, table)

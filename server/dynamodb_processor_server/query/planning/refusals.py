@@ -16,6 +16,7 @@ from dynamodb_processor_server.query.planning.plan import RejectedPath
 from dynamodb_processor_server.query.planning.row_rule import RowRule
 from dynamodb_processor_server.query.planning.row_rule_paths import RULED_OUT
 
+NO_CONSISTENT_READS: Final = "global indexes have no consistent reads"
 # A message is cut at 800 bytes, so the advice must come before that.
 _MAX_REASONS: Final = 8
 _TYPES: Final = {"S": "a non-empty string", "N": "a number", "B": "a non-empty binary value"}
@@ -118,11 +119,15 @@ def refusal(
     )
     others = [other for other in shown if other is not nearest][:_MAX_REASONS]
     keys = dict.fromkeys(filter(None, (_keys_to_fix(other, table, rule) for other in others)))
-    advice = f"fix a partition key with = or IN: {', '.join(keys)}" if keys else "no key would do"
+    ways = [f"fix a partition key with = or IN: {', '.join(keys)}"] if keys else []
+    global_indexes = [other.path.label for other in others if other.reason == NO_CONSISTENT_READS]
+    if global_indexes:
+        ways.insert(0, f"accept eventual consistency to use {' or '.join(global_indexes)}")
+    advice = "; or ".join(ways) or "no key would do"
     if nearest is not None:
         advice = (
             f"{nearest.path.label}: {explained_reason(nearest, table)}"
-            f"{f'; or {advice}' if keys else ''}"
+            f"{f'; or {advice}' if ways else ''}"
         )
     reasons = "; ".join(f"{other.path.label}: {other.reason}" for other in others)
     because = f" ({reasons})" if reasons else ""
@@ -156,7 +161,7 @@ def _may_show(rejected: RejectedPath, table: Table) -> bool:
 
 def _keys_to_fix(rejected: RejectedPath, table: Table, rule: RowRule | None) -> str:
     """Return the partition attributes that would make a path usable; empty if none would."""
-    if rejected.reason == RULED_OUT or rejected.unproven:
+    if rejected.fixes_partition or rejected.reason == RULED_OUT:
         return ""
     names = [name for attribute in rejected.path.key.partition for name in attribute.fields]
     if rule is not None:
