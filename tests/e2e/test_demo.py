@@ -80,7 +80,7 @@ def test_walk_shows_every_step_and_ends(backend: str, show_line: Callable[[str],
     assert code == 0, output
     assert "all 11 steps showed what they promise" in output
     assert "cache HIT" in output
-    assert "FAILED_PRECONDITION: this needs a scan" in output
+    assert "FAILED_PRECONDITION (SCAN_NOT_ALLOWED): this needs a scan" in output
     assert "UNAUTHENTICATED" in output
     assert "Ctrl-C" not in output
 

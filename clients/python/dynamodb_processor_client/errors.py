@@ -76,8 +76,10 @@ class QueryError(Exception):
         self.next_page_token = ""
 
     def __str__(self) -> str:
-        """Return the status and the message, which names every violation."""
-        return f"{self.code.name}: {self.message}"
+        """Return the status, the reason and the message, which names every violation."""
+        named = self.reason not in ("", self.code.name)
+        reason = f" ({self.reason})" if named else ""
+        return f"{self.code.name}{reason}: {self.message}"
 
 
 class InvalidArgument(QueryError):

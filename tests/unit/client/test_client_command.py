@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import grpc
 import pytest
+from google.rpc.error_details_pb2 import ErrorInfo
 
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
 from dynamodb_processor_client.command import main
@@ -99,15 +100,18 @@ async def test_on_a_terminal(environment: dict[str, str], service: FakeService) 
 
 
 async def test_errors_are_one_line(run: Run, service: FakeService) -> None:
-    """A refusal of the service is one line with the status and the request ID."""
+    """A refusal of the service is one line with the status, the reason and the request ID."""
     failure = Failure(
-        grpc.StatusCode.PERMISSION_DENIED, "not\nyours", trailers=(("x-request-id", "r-1"),)
+        grpc.StatusCode.PERMISSION_DENIED,
+        "not\nyours",
+        details=(ErrorInfo(reason="ROLE_MISSING"),),
+        trailers=(("x-request-id", "r-1"),),
     )
     service.failures.append(failure)
     outcome = await run("query", "numbers")
     assert outcome.status == 1
     assert outcome.output == ""
-    assert outcome.errors == "ddbq: PERMISSION_DENIED: not yours (request r-1)\n"
+    assert outcome.errors == ("ddbq: PERMISSION_DENIED (ROLE_MISSING): not yours (request r-1)\n")
 
 
 async def test_a_broken_stream_leaves_its_token(run: Run, service: FakeService) -> None:
