@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 
 import yaml
@@ -18,6 +19,7 @@ from dynamodb_processor_server.config_files import ConfigDocument
 from dynamodb_processor_server.dynamodb.backend import Backend
 from dynamodb_processor_server.dynamodb.clients import Clients
 from dynamodb_processor_server.dynamodb.table_describer import TableDescriber
+from dynamodb_processor_server.limits.call_rate import RateClass
 from dynamodb_processor_server.settings import Settings
 
 
@@ -83,6 +85,8 @@ def _printable(value: object) -> object:
             return "********"
         case Path():
             return str(value)
+        case RateClass():
+            return {one.name: getattr(value, one.name) for one in fields(value) if one.init}
         case dict():
-            return {key: str(entry) for key, entry in value.items()}
+            return {key: _printable(entry) for key, entry in value.items()}
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from dynamodb_processor_server.__main__ import main
+from dynamodb_processor_server.settings import Settings
 from tests.support.backends import REGION
 from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import create_table, open_client
@@ -37,6 +39,11 @@ def test_config_shows_settings_and_tables(
     assert shown["settings"]["catalog"] == str(tmp_path / "catalog.yaml")
     assert shown["settings"]["endpoint_url"] == dynamodb_local
     assert shown["settings"]["drain_grace"] == 20.0
+    # In the form that the setting takes, so that it can be copied and changed.
+    classes = shown["settings"]["rate_classes"]
+    given: dict[str, Any] = {"catalog": tmp_path, "keys": tmp_path}
+    again = Settings(rate_classes=json.dumps(classes), **given)
+    assert again.rate_classes == Settings(**given).rate_classes
     assert shown["keys"] == 2
     assert shown["tables"] == {
         "events": f"ok, key user_id, at, 1 index; DynamoDB table {table} in {REGION} at "
