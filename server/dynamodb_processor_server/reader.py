@@ -115,7 +115,7 @@ class PageContent:
 
 
 class BufferedItems(Protocol):
-    """Items that a reader has read and not delivered, with their places in the query."""
+    """Items that a reader has read and not delivered, with their cursors."""
 
     @property
     def read_at(self) -> float | None:
@@ -282,14 +282,14 @@ class BatchGetRequest:
     table: Table
     keys: tuple[WireItem, ...]
     request: Mapping[str, Any]
-    shape: ResultProjection
+    projection: ResultProjection
     consistent: bool
     rule: RowRule | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BatchGetResult:
-    """The items of a batch by the place of their key, None for an item that does not exist.
+    """The items of a batch by the index of their key, None for an item that does not exist.
 
     A key that is absent from `items` was not read in time. `read_at` is in seconds since the epoch.
     """

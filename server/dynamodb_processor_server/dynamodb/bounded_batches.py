@@ -199,9 +199,9 @@ class _BatchBuilder:
         self._parts += 1
         for index, item in found.items():
             self._pending.remove(part[index])
-            message = (
-                None if item is None else item_message(apply_projection(item, self._request.shape))
-            )
+            message = None
+            if item is not None:
+                message = item_message(apply_projection(item, self._request.projection))
             if item is not None and message is not None:
                 if len(message) > self._max_item:
                     self._note_too_large(item, len(message))

@@ -153,7 +153,7 @@ class Hydrator:
                     table=plan.table,
                     keys=tuple(keys[name] for name in request),
                     request=plan.hydration.request,
-                    shape=plan.projection,
+                    projection=plan.projection,
                     consistent=False,
                 ),
                 options,

@@ -76,8 +76,8 @@ def parse_batch(
     wire = tuple(
         {name: to_wire(value) for name, value in zip(names, key, strict=True)} for key in unique
     )
-    fetched, shape = build_batch(projection, table, rule)
-    lookup = BatchGetRequest(table, wire, fetched, shape, consistent, rule)
+    fetched, kept = build_batch(projection, table, rule)
+    lookup = BatchGetRequest(table, wire, fetched, kept, consistent, rule)
     return ParsedBatch(lookup, tuple(unique[key] for key in keys), hides_cost)
 
 
