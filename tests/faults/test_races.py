@@ -24,7 +24,7 @@ from tests.unit.cache.schedules import (
     make_shared_step,
     with_late_indexes,
 )
-from tests.unit.cache.shared_model import REPLICAS, SharedModel
+from tests.unit.cache.shared_model import ANSWER_KINDS, REPLICAS, SharedModel
 
 SCHEDULES: Final = at_length(24, 240)
 # More at a time would keep the loop so busy that most commands to Redis would come too late.
@@ -32,18 +32,7 @@ SIDE_BY_SIDE: Final = 40
 # So short that many events of a few seconds happen after it.
 QUARANTINE: Final = Quarantine(table=0.3, index=1.0)
 AROUND_QUARANTINES: Final = ((0.7, 0.8),)
-KINDS: Final = (
-    *(
-        "HIT",
-        "SHARED_HIT",
-        "COALESCED",
-        "STALE",
-        "from the shared cache",
-        "look-ups failed",
-        "not fresh",
-    ),
-    *("acknowledged", "not acknowledged", "keys lost", "connections broken"),
-)
+KINDS: Final = (*ANSWER_KINDS, "keys lost", "connections broken")
 
 
 @pytest_asyncio.fixture

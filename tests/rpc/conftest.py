@@ -34,13 +34,21 @@ def events(dynamodb_local: str) -> str:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(
-    tmp_path_factory: pytest.TempPathFactory, dynamodb_local: str, events: str
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    dynamodb_local: str,
+    events: str,
 ) -> AsyncIterator[Service]:
     """A server of the events, for a whole file of tests.
 
-    Its keys are "reports" and "other", which may read everything, and "narrow", which may not.
+    Its keys are the file's `KEYS`. Without them they are "reports" and "other", which may read
+    everything, and "narrow", which may not.
     """
-    keys = [make_key("reports"), make_key("other"), make_key("narrow", tables=["narrow", "gone-*"])]
+    keys = getattr(request.module, "KEYS", None) or [
+        make_key("reports"),
+        make_key("other"),
+        make_key("narrow", tables=["narrow", "gone-*"]),
+    ]
     directory = tmp_path_factory.mktemp("service")
     async with open_service(directory, dynamodb_local, events_catalog(events), keys) as running:
         yield running

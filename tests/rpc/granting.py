@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import grpc
-import pytest
-
 from dynamodb_processor.v1 import query_pb2
 from dynamodb_processor.v1.catalog_service_pb2 import GetTableRequest, Table
 from dynamodb_processor.v1.query_service_pb2 import (
@@ -17,16 +14,14 @@ from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
 from tests.rpc.data import VIKTOR
 from tests.support.lengths import PATIENCE
 from tests.support.running import (
-    Refusal,
     Service,
     make_key,
     query_spec,
-    refusal_of,
 )
 
 RULE = "system_id = 'crm'"
 CRM = {"table": "*", "rule": RULE}
-KEYS = [
+GRANT_KEYS = [
     make_key("all"),
     make_key("crm", tables=[CRM]),
     make_key("crm-too", tables=[{**CRM, "table": "events"}]),
@@ -45,13 +40,6 @@ KEYS = [
 def of(user: str, more: str = "") -> query_pb2.QuerySpec:
     """Return a query of one user's events."""
     return query_spec("events", f"user_id = :u{more}", parameters={"u": user})
-
-
-async def refused(call: Any) -> Refusal:
-    """Return the failure of a call."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return refusal_of(caught.value)
 
 
 async def get_table(service: Service, key: str) -> Table:

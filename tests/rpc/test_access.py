@@ -23,7 +23,7 @@ from tests.support.running import (
     make_key,
     open_service,
     query_spec,
-    refusal_of,
+    refused,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -32,20 +32,10 @@ Code = grpc.StatusCode
 _SPEC = query_spec("events", "user_id = :u", parameters={"u": VIKTOR})
 
 
-async def refused(service: Service, metadata: Sequence[tuple[str, str]]) -> Refusal:
+async def refused_with(service: Service, metadata: Sequence[tuple[str, str]]) -> Refusal:
     """Return the failure of a call with this metadata."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await service.queries.Query(
-            QueryRequest(query=_SPEC), metadata=tuple(metadata), timeout=PATIENCE
-        )
-    return refusal_of(caught.value)
-
-
-async def query_refused(service: Service, key: str, spec: Any) -> Refusal:
-    """Return the failure of a query."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await service.query(spec, key=key)
-    return refusal_of(caught.value)
+    request = QueryRequest(query=_SPEC)
+    return await refused(service.queries.Query(request, metadata=tuple(metadata), timeout=PATIENCE))
 
 
 # Authentication
@@ -83,7 +73,7 @@ async def test_without_a_valid_key_calls_are_refused(
     service: Service, metadata: Sequence[tuple[str, str]], words: str
 ) -> None:
     """A missing, wrong, ambiguous or foreign key is UNAUTHENTICATED, without further hints."""
-    refusal = await refused(service, metadata)
+    refusal = await refused_with(service, metadata)
     assert (refusal.code, refusal.reason) == (Code.UNAUTHENTICATED, "UNAUTHENTICATED")
     assert words in refusal.message
     assert "wrong" not in refusal.message
@@ -118,7 +108,7 @@ async def doors(tmp_path_factory: pytest.TempPathFactory, dynamodb_local: str, e
 
 async def test_an_expired_key_is_refused_like_a_wrong_one(doors: Service) -> None:
     """The refusal does not reveal that the key was valid once."""
-    refusal = await refused(doors, doors.metadata("expired"))
+    refusal = await refused_with(doors, doors.metadata("expired"))
     assert refusal.code is Code.UNAUTHENTICATED
     assert refusal.message == "the API key is not valid"
 
@@ -128,7 +118,7 @@ async def test_an_expired_key_is_refused_like_a_wrong_one(doors: Service) -> Non
 
 async def test_a_key_without_the_reader_role_reads_nothing(doors: Service) -> None:
     """Such a key may read neither items nor the catalog."""
-    refusal = await query_refused(doors, "operator", _SPEC)
+    refusal = await refused(doors.query(_SPEC, key="operator"))
     assert (refusal.code, refusal.reason) == (Code.PERMISSION_DENIED, "PERMISSION_DENIED")
     assert refusal.message == "this method needs the role reader"
     with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -154,7 +144,7 @@ async def test_a_table_that_is_not_granted_is_refused_before_anything_else(
     doors: Service, spec: Any
 ) -> None:
     """The refusal reveals neither whether the table exists nor whether the query is valid."""
-    refusal = await query_refused(doors, "flyer", spec)
+    refusal = await refused(doors.query(spec, key="flyer"))
     assert refusal.code is Code.PERMISSION_DENIED
     assert refusal.message == f"table {spec.table[:255]} is not granted to flyer"
     assert refusal.details.keys() == {"ErrorInfo"}
@@ -173,7 +163,7 @@ async def test_get_table_reveals_no_more_than_queries(doors: Service) -> None:
 async def test_a_granted_table_that_does_not_exist_is_not_found(doors: Service) -> None:
     """A table missing in DynamoDB and one missing in the catalog give the same error."""
     for name in ("gone", "flown"):
-        refusal = await query_refused(doors, "flyer", query_spec(name, "a = 1"))
+        refusal = await refused(doors.query(query_spec(name, "a = 1"), key="flyer"))
         assert (refusal.code, refusal.reason) == (Code.NOT_FOUND, "TABLE_NOT_FOUND")
         assert refusal.message == f"table {name} does not exist"
 

@@ -7,36 +7,27 @@ from typing import Any
 
 import grpc
 import pytest
-import pytest_asyncio
 
 from dynamodb_processor.v1 import query_pb2
 from dynamodb_processor.v1.query_service_pb2 import (
     ExplainQueryRequest,
 )
-from tests.rpc.data import VIKTOR, events_catalog
-from tests.rpc.granting import KEYS, get_items, get_table, of, refused
+from tests.rpc.data import VIKTOR
+from tests.rpc.granting import GRANT_KEYS, get_items, get_table, of
 from tests.support.lengths import PATIENCE
 from tests.support.running import (
     Service,
     make_key,
     open_service,
     query_spec,
+    refused,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Code = grpc.StatusCode
+KEYS = GRANT_KEYS
 _BYPASS = query_pb2.CachePolicy(mode=query_pb2.CACHE_MODE_BYPASS)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def service(
-    tmp_path_factory: pytest.TempPathFactory, dynamodb_local: str, events: str
-) -> Any:
-    """A server with a key for each kind of grant."""
-    directory = tmp_path_factory.mktemp("grants")
-    async with open_service(directory, dynamodb_local, events_catalog(events), KEYS) as running:
-        yield running
 
 
 async def test_items_have_only_granted_attributes(service: Service) -> None:

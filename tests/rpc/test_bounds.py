@@ -23,6 +23,7 @@ from tests.support.running import (
     open_service,
     query_spec,
     refusal_of,
+    refused,
 )
 from tests.support.slow_client import slow_client
 
@@ -56,9 +57,7 @@ def _bounds(service: Service) -> Any:
 
 
 async def _refused(call: Any) -> grpc.StatusCode:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return refusal_of(caught.value).code
+    return (await refused(call)).code
 
 
 async def test_nothing_of_a_request_without_a_key_is_kept(bounded: Service) -> None:

@@ -26,7 +26,7 @@ from tests.support.running import (
     make_key,
     open_service,
     query_spec,
-    refusal_of,
+    refused,
     write_catalog,
 )
 
@@ -71,13 +71,10 @@ async def get_table(service: Service, name: str, key: str | None = None) -> pb.T
     return answer.table
 
 
-async def refused(service: Service, method: str, request: Any, key: str | None = None) -> Refusal:
+async def failure(service: Service, method: str, request: Any, key: str | None = None) -> Refusal:
     """Return the failure of a call."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await getattr(service.catalog, method)(
-            request, metadata=service.metadata(key), timeout=PATIENCE
-        )
-    return refusal_of(caught.value)
+    call = getattr(service.catalog, method)
+    return await refused(call(request, metadata=service.metadata(key), timeout=PATIENCE))
 
 
 async def test_tables_are_listed_by_name_with_their_descriptions(service: Service) -> None:
@@ -111,14 +108,14 @@ async def test_only_granted_tables_are_listed(service: Service) -> None:
 
 async def test_a_negative_page_size_is_refused(service: Service) -> None:
     """It is refused as in queries."""
-    refusal = await refused(service, "ListTables", pb.ListTablesRequest(page_size=-1))
+    refusal = await failure(service, "ListTables", pb.ListTablesRequest(page_size=-1))
     assert refusal.code is Code.INVALID_ARGUMENT
     assert refusal.descriptions == {"page_size": "must not be negative, is -1"}
 
 
 async def test_a_table_must_be_named(service: Service) -> None:
     """`GetTable` without a name is a violation."""
-    refusal = await refused(service, "GetTable", pb.GetTableRequest())
+    refusal = await failure(service, "GetTable", pb.GetTableRequest())
     assert refusal.code is Code.INVALID_ARGUMENT
     assert refusal.descriptions == {"table": "is required"}
 
@@ -185,10 +182,10 @@ async def test_patterns_discover_tables(
             query_spec(found[0], "user_id = :u", parameters={"u": VIKTOR}), key="all"
         )
         assert page.stats.items_returned == 1
-        refusal = await refused(service, "GetTable", pb.GetTableRequest(table=found[0]), "some")
+        refusal = await failure(service, "GetTable", pb.GetTableRequest(table=found[0]), "some")
         assert refusal.code is Code.PERMISSION_DENIED
         for name in (events, f"{FOUND_PREFIX}none"):  # not matched, and matched but not there
-            refusal = await refused(service, "GetTable", pb.GetTableRequest(table=name))
+            refusal = await failure(service, "GetTable", pb.GetTableRequest(table=name))
             assert refusal.code is Code.NOT_FOUND
 
 

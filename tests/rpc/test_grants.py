@@ -7,7 +7,6 @@ from typing import Any
 
 import grpc
 import pytest
-import pytest_asyncio
 
 from dynamodb_processor.v1 import query_pb2
 from dynamodb_processor.v1.cache_service_pb2 import GetCacheStatsRequest
@@ -16,7 +15,7 @@ from dynamodb_processor.v1.query_service_pb2 import (
     CountItemsRequest,
 )
 from tests.rpc.data import ULRIKE, VIKTOR, events_catalog
-from tests.rpc.granting import CRM, KEYS, RULE, get_items, get_table, of, refused
+from tests.rpc.granting import CRM, GRANT_KEYS, RULE, get_items, get_table, of
 from tests.rpc.logged import Logged
 from tests.support.lengths import PATIENCE
 from tests.support.running import (
@@ -27,22 +26,14 @@ from tests.support.running import (
     open_service,
     query_spec,
     refusal_of,
+    refused,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Code = grpc.StatusCode
+KEYS = GRANT_KEYS
 _BYPASS = query_pb2.CachePolicy(mode=query_pb2.CACHE_MODE_BYPASS)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def service(
-    tmp_path_factory: pytest.TempPathFactory, dynamodb_local: str, events: str
-) -> Any:
-    """A server with a key for each kind of grant."""
-    directory = tmp_path_factory.mktemp("grants")
-    async with open_service(directory, dynamodb_local, events_catalog(events), KEYS) as running:
-        yield running
 
 
 async def test_a_query_without_a_condition_reads_granted_items(service: Service) -> None:

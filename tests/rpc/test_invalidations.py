@@ -28,14 +28,13 @@ from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import create_table, open_client, put_items
 from tests.support.lengths import PATIENCE
 from tests.support.running import (
-    Refusal,
     Service,
     eventually,
     make_key,
     numbers,
     open_service,
     query_spec,
-    refusal_of,
+    refused,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -122,13 +121,6 @@ def of_user(user: str) -> QuerySpec:
 def of_system(system: str) -> QuerySpec:
     """Return a query of a system's events, which an index holds."""
     return query_spec("events", "system_id = :s", parameters={"s": system})
-
-
-async def refused(call: Any) -> Refusal:
-    """Return the failure of a call."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return refusal_of(caught.value)
 
 
 async def is_cached(service: Service, spec: QuerySpec) -> bool:

@@ -17,25 +17,18 @@ from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
 from tests.rpc.data import VIKTOR, events_catalog
 from tests.support.lengths import PATIENCE
 from tests.support.running import (
-    Refusal,
     Service,
     make_key,
     open_service,
     query_spec,
     refusal_of,
+    refused,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Code = grpc.StatusCode
 _SPEC = query_spec("events", "user_id = :u", parameters={"u": VIKTOR})
-
-
-async def query_refused(service: Service, key: str, spec: Any) -> Refusal:
-    """Return the failure of a query."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await service.query(spec, key=key)
-    return refusal_of(caught.value)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -63,7 +56,7 @@ async def test_calls_over_the_rate_are_refused_with_advice(limited: Service) -> 
     """The limit is the principal's, for all of its keys; other principals are not affected."""
     for key in ("slow-1", "slow-2", "slow-1"):
         await limited.query(_SPEC, key=key)
-    refusal = await query_refused(limited, "slow-2", _SPEC)
+    refusal = await refused(limited.query(_SPEC, key="slow-2"))
     assert (refusal.code, refusal.reason) == (Code.RESOURCE_EXHAUSTED, "RATE_LIMITED")
     (violation,) = refusal.details["QuotaFailure"].violations
     assert violation.subject == "slow"
@@ -120,7 +113,7 @@ async def test_calls_for_a_table_may_have_their_own_limit(
             assert 0 < wait <= 2_000 * window
             assert refusal.trailing["grpc-retry-pushback-ms"] == str(wait)
         for _ in range(2 * most):
-            refusal = await query_refused(service, "tester", _of_viktor("gone-1"))
+            refusal = await refused(service.query(_of_viktor("gone-1"), key="tester"))
             assert refusal.code is Code.NOT_FOUND
         for call in _ABOUT_A_TABLE.values():
             await call(service, "uncached")
@@ -150,7 +143,7 @@ async def test_read_units_are_charged_reported_and_limited(
         assert await remaining(_SPEC, "tester") == "0"
         for _ in range(2):
             await service.query(spec)
-        refusal = await query_refused(service, "tester", spec)
+        refusal = await refused(service.query(spec, key="tester"))
         assert (refusal.code, refusal.reason) == (Code.RESOURCE_EXHAUSTED, "RATE_LIMITED")
         (violation,) = refusal.details["QuotaFailure"].violations
         assert violation.subject == "tester"
@@ -161,7 +154,7 @@ async def test_read_units_are_charged_reported_and_limited(
 
         for _ in range(3):
             assert await remaining(spec, "ruled") is None
-        refusal = await query_refused(service, "ruled", spec)
+        refusal = await refused(service.query(spec, key="ruled"))
         assert refusal.details["RetryInfo"].retry_delay.ToMilliseconds() == 60_000
 
         stream = service.stream(spec, key="streamer", page_size=1)

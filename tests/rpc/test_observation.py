@@ -19,7 +19,7 @@ from tests.support.running import (
     make_key,
     open_service,
     query_spec,
-    refusal_of,
+    refused,
 )
 from tests.support.scraping import families
 
@@ -36,11 +36,10 @@ _FIELDS = {
 
 async def fail(service: Service, spec: Any, metadata: Any = None) -> str:
     """Make a call that fails, and return its request id."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await service.queries.Query(
-            QueryRequest(query=spec), metadata=metadata or service.metadata(), timeout=PATIENCE
-        )
-    return str(refusal_of(caught.value).trailing["x-request-id"])
+    call = service.queries.Query(
+        QueryRequest(query=spec), metadata=metadata or service.metadata(), timeout=PATIENCE
+    )
+    return str((await refused(call)).trailing["x-request-id"])
 
 
 # The access log

@@ -20,7 +20,7 @@ from dynamodb_processor.v1.query_pb2 import (
 from dynamodb_processor.v1.query_service_pb2 import QueryResponse
 from tests.rpc.data import ULRIKE, VIKTOR
 from tests.rpc.logged import Logged
-from tests.support.running import Refusal, Service, numbers, query_spec, refusal_of
+from tests.support.running import Refusal, Service, numbers, query_spec, refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -51,9 +51,7 @@ async def every_page(service: Service, spec: QuerySpec, **fields: Any) -> list[Q
 
 async def refusal(service: Service, spec: QuerySpec, **fields: Any) -> Refusal:
     """Return the refusal of a query."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await service.query(spec, **fields)
-    return refusal_of(caught.value)
+    return await refused(service.query(spec, **fields))
 
 
 async def test_pages_give_each_item_once_and_in_order(service: Service) -> None:

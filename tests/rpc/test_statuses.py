@@ -16,7 +16,7 @@ from dynamodb_processor_server.rpc.interceptors.chain import InterceptedHandlers
 from dynamodb_processor_server.rpc.interceptors.request_id import RequestIds
 from dynamodb_processor_server.rpc.method_handlers import service_handler
 from dynamodb_processor_server.rpc.server import QUERY_SERVICE
-from tests.support.running import Refusal, refusal_of
+from tests.support.running import Refusal, refused
 
 Code = grpc.StatusCode
 _ID = "request-1"
@@ -47,11 +47,9 @@ async def failure(error: BaseException) -> Refusal:
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             stub = QueryServiceStub(channel)
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await stub.Query(QueryRequest(), metadata=(("x-request-id", _ID),))
+            return await refused(stub.Query(QueryRequest(), metadata=(("x-request-id", _ID),)))
     finally:
         await server.stop(5)
-    return refusal_of(caught.value)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from tests.support.running import (
     open_service,
     query_spec,
     refusal_of,
+    refused,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -51,9 +52,7 @@ async def token_of(service: Service, spec: QuerySpec, *, key: str | None = None)
 
 async def refusal(service: Service, spec: QuerySpec, token: str, key: str | None = None) -> Refusal:
     """Return the refusal of a query with a token."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await service.query(spec, key=key, page_token=token)
-    return refusal_of(caught.value)
+    return await refused(service.query(spec, key=key, page_token=token))
 
 
 def sealing(*names: str) -> str:

@@ -26,6 +26,7 @@ from tests.support.running import (
     open_service,
     query_spec,
     refusal_of,
+    refused,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -71,11 +72,9 @@ async def service(
 SPEC: Final = query_spec("items", "id = 'a'")
 
 
-async def refused(service: Service, **fields: Any) -> Refusal:
+async def query_refused(service: Service, **fields: Any) -> Refusal:
     """Return the refusal of a query."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await service.query(SPEC, **fields)
-    return refusal_of(caught.value)
+    return await refused(service.query(SPEC, **fields))
 
 
 def token_of(refusal: Refusal) -> str:
@@ -89,7 +88,7 @@ async def test_the_pages_around_a_large_item_are_read(service: Service, logged: 
     page = await service.query(SPEC)
     assert numbers(page.items, "at") == [0, 1]
     assert page.end == 7  # RESPONSE_BYTES
-    refusal = await refused(service, page_token=page.next_page_token)
+    refusal = await query_refused(service, page_token=page.next_page_token)
     assert refusal.code is grpc.StatusCode.FAILED_PRECONDITION
     assert refusal.reason == "ITEM_TOO_LARGE"
     assert "id = 'a' AND at = 2" in refusal.message
@@ -102,7 +101,7 @@ async def test_the_pages_around_a_large_item_are_read(service: Service, logged: 
     assert records[0]["reason"] == "ITEM_TOO_LARGE"
     page = await service.query(SPEC, page_token=token_of(refusal))
     assert numbers(page.items, "at") == [3, 4, 5]
-    refusal = await refused(service, page_token=page.next_page_token)
+    refusal = await query_refused(service, page_token=page.next_page_token)
     assert "at = 6" in refusal.message
 
 
@@ -157,7 +156,7 @@ async def test_a_batch_names_it_when_nothing_else_is_left(service: Service) -> N
 async def test_a_key_that_is_not_granted_is_not_named(service: Service) -> None:
     """The error has only the visible part of the key."""
     page = await service.query(SPEC, key="narrow")
-    refusal = await refused(service, key="narrow", page_token=page.next_page_token)
+    refusal = await query_refused(service, key="narrow", page_token=page.next_page_token)
     assert "id = 'a' has" in refusal.message
     assert "at =" not in refusal.message
     behind = await service.query(SPEC, key="narrow", page_token=token_of(refusal))

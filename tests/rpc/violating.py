@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import grpc
-import pytest
 
 from dynamodb_processor.v1.query_pb2 import QuerySpec
 from dynamodb_processor.v1.query_service_pb2 import (
@@ -17,7 +16,7 @@ from dynamodb_processor.v1.query_service_pb2 import (
 )
 from tests.rpc.data import VIKTOR
 from tests.support.lengths import PATIENCE
-from tests.support.running import Refusal, Service, query_spec, refusal_of
+from tests.support.running import Refusal, Service, query_spec, refused
 
 Request = (
     QueryRequest
@@ -33,9 +32,7 @@ async def refusal(service: Service, request: Request) -> Refusal:
     """Return the refusal of a request, which must be INVALID_ARGUMENT."""
     method: Any = getattr(service.queries, type(request).__name__.removesuffix("Request"))
     call = method(request, metadata=service.metadata(), timeout=PATIENCE)
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await (call.read() if isinstance(request, StreamQueryRequest) else call)
-    found = refusal_of(caught.value)
+    found = await refused(call.read() if isinstance(request, StreamQueryRequest) else call)
     assert found.code is grpc.StatusCode.INVALID_ARGUMENT
     assert found.reason == "INVALID_REQUEST"
     return found

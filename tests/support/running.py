@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 import yaml
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
@@ -298,6 +299,13 @@ def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
             kind = next(kind for kind in _DETAILS if entry.Is(kind.DESCRIPTOR))
             details[kind.DESCRIPTOR.name] = kind.FromString(entry.value)
     return Refusal(error.code(), error.details() or "", details, trailing)
+
+
+async def refused(call: Awaitable[Any]) -> Refusal:
+    """Return the failure of a call, which must fail."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return refusal_of(caught.value)
 
 
 async def eventually(condition: Callable[[], Any], *, patience: float = PATIENCE) -> Any:

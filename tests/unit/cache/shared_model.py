@@ -30,6 +30,18 @@ from tests.unit.cache.model import Model, Setting, Step
 
 TIMEOUT: Final = 0.1
 REPLICAS: Final = 2
+#: Kinds of answers, of which every long run has many.
+ANSWER_KINDS: Final = (
+    "HIT",
+    "SHARED_HIT",
+    "COALESCED",
+    "STALE",
+    "from the shared cache",
+    "look-ups failed",
+    "not fresh",
+    "acknowledged",
+    "not acknowledged",
+)
 _CIPHER: Final = PageCipher((TokenKey("one", bytes(range(32))),))
 _DELAYS: Final = (*(0.0,) * 12, 0.01, 0.02, 0.04, 0.2)
 

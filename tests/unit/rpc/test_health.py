@@ -18,7 +18,7 @@ from dynamodb_processor_server.rpc.method_handlers import service_handler
 from dynamodb_processor_server.rpc.server import HEALTH_SERVICE
 from dynamodb_processor_server.rpc.services.health import Health
 from tests.support.http2_peer import SilentPeer, silent_peer
-from tests.support.running import Refusal, eventually, refusal_of
+from tests.support.running import eventually, refused
 
 _SERVICES: Final = ("some.v1.Service",)
 _WATCH: Final = "/grpc.health.v1.Health/Watch"
@@ -84,13 +84,6 @@ async def status(call: Any) -> str:
     return name_of(await call.read())
 
 
-async def refused(call: Any) -> Refusal:
-    """Return the status code and text with which a watch is refused."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call.read()
-    return refusal_of(caught.value)
-
-
 async def send_watch(peer: SilentPeer, name: str = "readiness") -> None:
     """Start a watch by a peer that reads nothing."""
     await peer.call(_WATCH, health_pb2.HealthCheckRequest(service=name).SerializeToString())
@@ -138,7 +131,7 @@ async def test_a_watch_of_an_unknown_name_stays_open(running: Running) -> None:
     running.health.set_ready(True)
     assert running.health.watches == 1
     running.health.end_watches()
-    assert (await refused(watching)).reason == "DRAINING"
+    assert (await refused(watching.read())).reason == "DRAINING"
 
 
 async def test_a_watcher_that_takes_nothing_delays_nobody(running: Running) -> None:
@@ -154,7 +147,7 @@ async def test_a_watcher_that_takes_nothing_delays_nobody(running: Running) -> N
             assert await status(watching) == word
             assert await running.ask("readiness") == word
         running.health.end_watches()
-        assert (await refused(watching)).code is grpc.StatusCode.UNAVAILABLE
+        assert (await refused(watching.read())).code is grpc.StatusCode.UNAVAILABLE
         await eventually(lambda: running.health.watches == 0)
 
 
@@ -166,8 +159,8 @@ async def test_the_last_status_comes_before_the_end(running: Running) -> None:
     running.health.set_ready(False)
     running.health.end_watches()
     assert await status(watching) == "NOT_SERVING"
-    assert (await refused(watching)).reason == "DRAINING"
-    assert (await refused(watch(await running.connect()))).reason == "DRAINING"
+    assert (await refused(watching.read())).reason == "DRAINING"
+    assert (await refused(watch(await running.connect()).read())).reason == "DRAINING"
 
 
 async def test_watches_are_bounded_by_connection() -> None:
@@ -177,7 +170,7 @@ async def test_watches_are_bounded_by_connection() -> None:
         watching = [watch(stub) for _ in range(16)]
         for call in watching:
             await status(call)
-        refusal = await refused(watch(stub))
+        refusal = await refused(watch(stub).read())
         assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert refusal.message == "too many health watches are open on this connection"
         assert refusal.details["RetryInfo"].retry_delay.seconds == 5
@@ -190,7 +183,7 @@ async def test_watches_are_bounded_by_address(running: Running) -> None:
     watching = [watch(await running.connect()) for _ in range(3)]
     for call in watching:
         await status(call)
-    refusal = await refused(watch(await running.connect()))
+    refusal = await refused(watch(await running.connect()).read())
     assert refusal.message == "too many health watches are open from this address"
     watching[0].cancel()
     await eventually(lambda: running.health.watches == 2)
@@ -222,6 +215,6 @@ async def test_a_watcher_that_leaves_is_no_failure(running: Running) -> None:
 
 async def test_the_request_of_a_watch_is_bounded(running: Running) -> None:
     """A name longer than any service's is refused, as the request lives as long as its call."""
-    refusal = await refused(watch(await running.connect(), "x" * 600))
+    refusal = await refused(watch(await running.connect(), "x" * 600).read())
     assert refusal.fields == ["service"]
     assert running.health.watches == 0

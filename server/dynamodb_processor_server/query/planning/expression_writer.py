@@ -9,27 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from dynamodb_processor_server.query.expression.ast import (
-    And,
-    Between,
-    Comparison,
-    Condition,
-    Function,
-    In,
-    Literal,
-    Not,
-    NotExpired,
-    Operand,
-    Or,
-    Path,
-    Size,
-)
+from dynamodb_processor_server.query.expression.ast import Path
+from dynamodb_processor_server.query.expression.condition_text import ConditionText
 from dynamodb_processor_server.query.expression.values import Value, to_wire
 
 MAX_IN_OPERANDS: Final = 100  # DynamoDB's limit
 
 
-class ExpressionWriter:
+class ExpressionWriter(ConditionText):
     """Writes the expressions of one request, which share its names and values."""
 
     def __init__(self) -> None:
@@ -52,28 +39,6 @@ class ExpressionWriter:
         """The request's ExpressionAttributeValues."""
         return {alias: to_wire(value) for value, alias in self._values.items()}
 
-    def condition(self, condition: Condition) -> str:
-        """Return a condition's text, with as few parentheses as possible."""
-        match condition:
-            case And(terms):
-                return " AND ".join(self._term(term, Or) for term in terms)
-            case Or(terms):
-                return " OR ".join(self._term(term, ()) for term in terms)
-            case Not(term):
-                return f"NOT {self._term(term, (And, Or))}"
-            case Comparison(operator, left, right):
-                return f"{self._operand(left)} {operator} {self._operand(right)}"
-            case Between(operand, low, high):
-                ends = f"{self._operand(low)} AND {self._operand(high)}"
-                return f"{self._operand(operand)} BETWEEN {ends}"
-            case In(operand, options):
-                return self._membership(operand, options)
-            case NotExpired():
-                raise ValueError("the service alone evaluates whether an item has expired")
-            case Function(name, first, argument):
-                second = "" if argument is None else f", {self._operand(argument)}"
-                return f"{name}({self._operand(first)}{second})"
-
     def path(self, path: Path) -> str:
         """Return a document path's text."""
         text = ""
@@ -84,25 +49,13 @@ class ExpressionWriter:
                 text += ("." if text else "") + self._names.setdefault(part, f"#{len(self._names)}")
         return text
 
-    def _membership(self, operand: Operand, options: tuple[Operand, ...]) -> str:
-        """Return an IN, or several if it has more options than DynamoDB allows in one."""
-        subject = self._operand(operand)
-        listed = [self._operand(option) for option in options]
-        chunks = [
-            f"{subject} IN ({', '.join(listed[first : first + MAX_IN_OPERANDS])})"
-            for first in range(0, len(listed), MAX_IN_OPERANDS)
-        ]
+    def value(self, value: Value) -> str:
+        """Return the alias of a value."""
+        return self._values.setdefault(value, f":{len(self._values)}")
+
+    def membership(self, operand: str, options: list[str]) -> str:
+        """Return the text of an IN, or of several if DynamoDB allows fewer options in one."""
+        most = MAX_IN_OPERANDS
+        parts = [options[first : first + most] for first in range(0, len(options), most)]
+        chunks = [f"{operand} IN ({', '.join(part)})" for part in parts]
         return chunks[0] if len(chunks) == 1 else f"({' OR '.join(chunks)})"
-
-    def _term(self, term: Condition, parenthesized: type | tuple[type, ...]) -> str:
-        text = self.condition(term)
-        return f"({text})" if isinstance(term, parenthesized) else text
-
-    def _operand(self, operand: Operand) -> str:
-        match operand:
-            case Path():
-                return self.path(operand)
-            case Size(subject):
-                return f"size({self._operand(subject)})"
-            case Literal(value):
-                return self._values.setdefault(value, f":{len(self._values)}")

@@ -24,6 +24,14 @@ def check(text: str) -> None:
     check_key_types(parse_expression(text, used), make_schema())
 
 
+def assert_refused(text: str, column: int, words: str) -> None:
+    """Assert that a text is refused at a column, for a reason with these words."""
+    with pytest.raises(ExpressionError) as caught:
+        check(text)
+    assert caught.value.column == column
+    assert words in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "column", "words"),
     [
@@ -58,10 +66,7 @@ def check(text: str) -> None:
 )
 def test_statically_invalid_expressions_are_refused(text: str, column: int, words: str) -> None:
     """The refusal is the same for DynamoDB's part and the service's part of the expression."""
-    with pytest.raises(ExpressionError) as caught:
-        check(text)
-    assert caught.value.column == column
-    assert words in str(caught.value)
+    assert_refused(text, column, words)
 
 
 @pytest.mark.parametrize(
@@ -116,10 +121,7 @@ def test_conditions_that_may_hold_for_some_item_are_accepted(text: str) -> None:
 )
 def test_keys_are_compared_with_their_own_type(text: str, column: int, words: str) -> None:
     """No item has another type in a key of the table or a local index, so that is an error."""
-    with pytest.raises(ExpressionError) as caught:
-        check(text)
-    assert caught.value.column == column
-    assert words in str(caught.value)
+    assert_refused(text, column, words)
 
 
 @pytest.mark.parametrize(
