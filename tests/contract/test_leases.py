@@ -6,6 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import redis
@@ -16,7 +17,7 @@ from dynamodb_processor_server.errors import BackendUnavailable
 from tests.support.leases import MemoryLeases
 from tests.support.redis_server import RedisServer
 
-CHECKPOINT = Checkpoint("events", {"a": "0001", "b": "first"}, 10.0)
+CHECKPOINT = Checkpoint("events", {"a": "0001", "b": "first", "c": None}, 10.0, 60.0)
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -66,11 +67,23 @@ async def test_the_next_holder_gets_the_checkpoint(leases: Leases) -> None:
     await leases.release("t", "one", None)
     found = await leases.acquire("t", "two", 60)
     assert found is not None
-    assert (found.fingerprint, found.progress) == (CHECKPOINT.fingerprint, CHECKPOINT.progress)
+    assert replace(found, valid_for=10.0) == CHECKPOINT
     assert 5 < found.valid_for <= 10
     await leases.release("t", "two", Checkpoint("events", {}, 0.05))
     await asyncio.sleep(0.1)
     assert await leases.acquire("t", "one", 60) == NO_CHECKPOINT
+
+
+async def test_a_checkpoint_of_an_older_version_is_read(redis_server: RedisServer) -> None:
+    """It does not name the largest lag of its writer."""
+    prefix = f"{uuid.uuid4().hex}:"
+    leases = RedisLeases(redis_server.url, 5.0, prefix)
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.set(f"{prefix}checkpoint:t", b'{"of":"x","places":{"a":"1"}}', px=10_000)
+        found = await leases.acquire("t", "one", 60)
+    assert found is not None
+    assert replace(found, valid_for=10.0) == Checkpoint("x", {"a": "1"}, 10.0)
+    await leases.close()
 
 
 async def test_foreign_values_count_as_missing(redis_server: RedisServer) -> None:
@@ -78,7 +91,15 @@ async def test_foreign_values_count_as_missing(redis_server: RedisServer) -> Non
     prefix = f"{uuid.uuid4().hex}:"
     leases = RedisLeases(redis_server.url, 5.0, prefix)
     with redis.Redis.from_url(redis_server.url) as client:
-        for number, garbage in enumerate((b"garbage", b"{}", b'{"of":"x","places":{"a":1}}')):
+        values = (
+            b"garbage",
+            b"{}",
+            b'{"of":"x","places":{"a":1}}',
+            b'{"of":"x","places":{"a":""}}',
+            b'{"of":"x","places":{"a":"1"},"max_lag":"60"}',
+            b'{"of":"x","places":{"a":"1"},"max_lag":0}',
+        )
+        for number, garbage in enumerate(values):
             client.set(f"{prefix}checkpoint:t{number}", garbage, px=60_000)
             assert await leases.acquire(f"t{number}", "one", 60) == NO_CHECKPOINT
         client.rpush(f"{prefix}lease:u", b"garbage")

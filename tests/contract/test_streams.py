@@ -31,6 +31,7 @@ from dynamodb_processor_server.dynamodb.clients import Clients, ClientSettings
 from dynamodb_processor_server.dynamodb.streams import STREAMS, DynamoDBStreams
 from dynamodb_processor_server.query.planning.tags import Partition
 from dynamodb_processor_server.runtime.timing import PollSettings
+from tests.faults.stub import Ask, Reply, open_stub, refusal, reply_with
 from tests.support.conditions import WireItem
 from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import REGION, create_table
@@ -220,6 +221,48 @@ async def test_a_stream_that_is_switched_off_and_on_is_another_one(consumed: Con
         await eventually(lambda: bool(consumed.cache.times))
         assert consumer.stats.table_invalidations[BEHIND] == 0
         assert consumer.stats.table_invalidations[LOST] == 0
+
+
+async def test_children_are_found_with_a_filter(consumed: ConsumedTable) -> None:
+    """An open shard has none; DynamoDB Local knows the filter, and its shards never end."""
+    stream = StreamLocation.of(await consumed.describe())
+    assert stream is not None
+    async with consumed.clients:
+        (shard,) = await consumed.streams.shards(stream)
+        assert await consumed.streams.children(stream, shard.shard_id) == []
+
+
+async def test_dynamodb_local_finds_no_records_by_their_time(consumed: ConsumedTable) -> None:
+    """It fails at iterators that start at a time, which is no reason to try again."""
+    stream = StreamLocation.of(await consumed.describe())
+    assert stream is not None
+    async with consumed.clients:
+        (shard,) = await consumed.streams.shards(stream)
+        cursor = ShardCursor(shard.shard_id, Start.AT_TIMESTAMP, 0.0, since=time.time())
+        with pytest.raises(RecordsLost, match="by their time"):
+            await consumed.streams.iterator(stream, cursor)
+
+
+async def test_times_are_sent_in_seconds_since_the_epoch(dynamodb_local: str) -> None:
+    """The model of botocore knows no times of iterators; the requests have them all the same."""
+    asked: list[dict[str, Any]] = []
+
+    async def answer(request: dict[str, Any], _: Ask) -> Reply:
+        asked.append(request)
+        in_future = request["Timestamp"] > time.time()
+        return refusal("ValidationException") if in_future else reply_with({"ShardIterator": "i"})
+
+    async with open_stub(dynamodb_local, {"GetShardIterator": answer}) as stub:
+        settings = ClientSettings(endpoint_url=f"http://127.0.0.1:{stub.port}", region=REGION)
+        async with Clients(settings, STREAMS) as clients:
+            cursor = ShardCursor("a", Start.AT_TIMESTAMP, 0.0, since=time.time())
+            assert await DynamoDBStreams(clients).iterator(StreamLocation("s"), cursor) == "i"
+    assert asked[-1] == {
+        "StreamArn": "s",
+        "ShardId": "a",
+        "ShardIteratorType": "AT_TIMESTAMP",
+        "Timestamp": int(cursor.since - 600),
+    }
 
 
 async def test_a_stream_or_shard_that_does_not_exist_is_lost(consumed: ConsumedTable) -> None:

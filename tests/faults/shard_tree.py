@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -31,10 +32,11 @@ class ShardTree:
     """A stream of one open shard, `root`, until it is split.
 
     `asked` are the shards whose records were requested, `early` those that were before their parent
-    had been read to its end.
+    had been read to its end. `knows_times` says whether iterators may start at a time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, knows_times: bool = True) -> None:
+        self.knows_times = knows_times
         self.asked: set[str] = set()
         self.early: set[str] = set()
         self._number = _FIRST
@@ -105,7 +107,8 @@ class ShardTree:
         self._iterators.clear()
 
     async def _describe(self, request: dict[str, Any], ask: Ask) -> Reply:
-        listed = list(self._shards)
+        parent = request.get("ShardFilter", {}).get("ShardId", "").removeprefix(_PREFIX)
+        listed = [name for name, one in self._shards.items() if not parent or one.parent == parent]
         if "ExclusiveStartShardId" in request:
             last = request["ExclusiveStartShardId"].removeprefix(_PREFIX)
             listed = listed[listed.index(last) + 1 :]
@@ -128,6 +131,11 @@ class ShardTree:
                 at = len(shard.records)
             case "TRIM_HORIZON":
                 at = shard.trimmed
+            case "AT_TIMESTAMP":
+                if not self.knows_times or request["Timestamp"] > time.time():
+                    return refusal("ValidationException")
+                times = [one["dynamodb"]["ApproximateCreationDateTime"] for one in shard.records]
+                at = max(shard.trimmed, bisect_left(times, request["Timestamp"]))
             case _:
                 numbers = [record["dynamodb"]["SequenceNumber"] for record in shard.records]
                 at = numbers.index(request["SequenceNumber"]) + 1

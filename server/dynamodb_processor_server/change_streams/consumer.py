@@ -22,6 +22,7 @@ from dynamodb_processor_server.change_streams.port import (
 )
 from dynamodb_processor_server.change_streams.records import StreamRecord, affected_partitions
 from dynamodb_processor_server.change_streams.shard_reader import ShardReader
+from dynamodb_processor_server.change_streams.shards import Resumption
 from dynamodb_processor_server.change_streams.stats import ConsumerStats
 from dynamodb_processor_server.query.expression.values import Value
 from dynamodb_processor_server.query.planning.tags import Partition
@@ -36,7 +37,7 @@ _LONGEST_PAUSE: Final = 1.0  # seconds, after which the table's description is r
 STARTED: Final = "started"  # earlier writes are unknown
 LOST: Final = "lost"  # records were trimmed, or the stream is gone
 NO_IMAGES: Final = "no_images"  # a record does not show which partitions it affects
-TAKEN_OVER: Final = "taken_over"  # the last consumer's checkpoint is of another stream
+TAKEN_OVER: Final = "taken_over"  # the last consumer's checkpoint cannot be continued from
 BEHIND: Final = "behind"  # writes of the last `max_lag` seconds are not all known
 
 
@@ -83,10 +84,14 @@ class StreamConsumer:
         self._resume = resume
         self._resumed = False
         self._processed_until = self._invalidated_at = self._clock.now()
+        self._resumption: Resumption | None = None
         if resume is not None:
             # The other consumer's lag, plus the time since during which no consumer ran.
-            self._processed_until -= max(0.0, poll_settings.max_lag - resume.valid_for)
+            lag = max(0.0, (resume.max_lag or poll_settings.max_lag) - resume.valid_for)
+            self._processed_until -= lag
             self._invalidated_at = -inf
+            since = self._clock.wall() - lag
+            self._resumption = Resumption(resume.progress, self._processed_until, since)
 
     @property
     def lag(self) -> float:
@@ -99,8 +104,8 @@ class StreamConsumer:
         progress = self._reader.progress if self._reader and self._started else None
         if self._table is None or progress is None:
             return None
-        valid_for = self._poll_settings.max_lag - self.lag
-        return Checkpoint(_fingerprint(self._table), progress, valid_for)
+        max_lag = self._poll_settings.max_lag
+        return Checkpoint(_fingerprint(self._table), progress, max_lag - self.lag, max_lag)
 
     async def run(self) -> NoReturn:
         """Consume the stream until cancelled."""
@@ -150,7 +155,7 @@ class StreamConsumer:
         if resume is None:
             self._restart()
         elif resume.fingerprint == _fingerprint(table):
-            self._restart(resume)
+            self._restart(self._resumption)
         else:
             self._pending_invalidation_reason = TAKEN_OVER
             self._restart()
@@ -168,9 +173,9 @@ class StreamConsumer:
             self._table = None
             self._restart()
 
-    def _restart(self, resume: Checkpoint | None = None) -> None:
+    def _restart(self, resumption: Resumption | None = None) -> None:
         self._started = False
-        self._resumed = resume is not None
+        self._resumed = resumption is not None
         stream = StreamLocation.of(self._table) if self._table else None
         self._reader = None
         if stream is not None:
@@ -181,14 +186,15 @@ class StreamConsumer:
                 self._note_failure,
                 self._poll_settings,
                 self._clock,
-                None if resume is None else resume.progress,
-                self._processed_until,
+                resumption,
             )
 
     def _restart_after_loss(self) -> None:
         """Start again after records were lost."""
         if self._started:  # otherwise the start invalidates the table in any case
             self._pending_invalidation_reason = LOST
+        elif self._resumed:  # pages have been served for the lag of two consumers already
+            self._pending_invalidation_reason = TAKEN_OVER
         self._restarts += 1
         self._restart()
 

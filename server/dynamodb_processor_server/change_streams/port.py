@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.change_streams.records import StreamRecord
-from dynamodb_processor_server.change_streams.shards import Shard, ShardCursor
+from dynamodb_processor_server.change_streams.shards import Progress, Shard, ShardCursor
 from dynamodb_processor_server.query.planning.tags import Partition
 
 
@@ -56,8 +56,19 @@ class StreamSource(Protocol):
         """Return all shards that still exist, closed ones included."""
         ...
 
+    async def children(self, stream: StreamLocation, shard_id: str) -> Sequence[Shard]:
+        """Return the children of a closed shard.
+
+        Return none where they are not listed yet, or where the endpoint can only list all shards.
+        """
+        ...
+
     async def iterator(self, stream: StreamLocation, cursor: ShardCursor) -> str:
-        """Return an iterator that begins at a cursor."""
+        """Return an iterator that begins at a cursor.
+
+        A cursor that starts at a time gets an iterator that begins with an earlier record, because
+        clocks differ. RecordsLost says that the endpoint cannot find records by their time.
+        """
         ...
 
     async def records(self, stream: StreamLocation, iterator: str) -> RecordBatch:
@@ -69,13 +80,15 @@ class StreamSource(Protocol):
 class Checkpoint:
     """A consumer's progress: pages that earlier writes affect have been invalidated everywhere.
 
-    `fingerprint` identifies the stream and the keys of its table. `progress` says, by shard ID, how
-    far each shard was read. In `valid_for` seconds the checkpoint is more than `max_lag` behind.
+    `fingerprint` identifies the stream and the keys of its table. `progress` says how far each
+    shard was read. In `valid_for` seconds the checkpoint is more than `max_lag` seconds behind:
+    the setting of the consumer that made it, None if a replica of an older version did.
     """
 
     fingerprint: str
-    progress: Mapping[str, str]
+    progress: Progress
     valid_for: float
+    max_lag: float | None = None
 
 
 #: The checkpoint of a table without a known one.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import orjson
 
@@ -65,7 +65,13 @@ class RedisLeases:
         text, lifetime = b"", 0
         if checkpoint is not None and checkpoint.valid_for > 0:
             # The stored format, which replicas of other versions read and write.
-            text = orjson.dumps({"of": checkpoint.fingerprint, "places": dict(checkpoint.progress)})
+            text = orjson.dumps(
+                {
+                    "of": checkpoint.fingerprint,
+                    "places": dict(checkpoint.progress),
+                    "max_lag": checkpoint.max_lag,
+                }
+            )
             lifetime = max(1, int(checkpoint.valid_for * 1_000))
         arguments = (holder, int(seconds * 1_000), text, lifetime)
         return bool(await self._run(self._renew, name, *arguments) == 1)
@@ -91,12 +97,21 @@ class RedisLeases:
         return answer
 
 
+def _is_lag(seconds: object) -> TypeGuard[float | None]:
+    return seconds is None or (isinstance(seconds, int | float) and seconds > 0)
+
+
+def _is_state(state: object) -> bool:
+    return state is None or (isinstance(state, str) and state != "")
+
+
 def _parse(text: bytes, valid_for: float) -> Checkpoint:
     try:
         match orjson.loads(text):
-            case {"of": str() as fingerprint, "places": dict() as progress} if valid_for > 0:
-                if all(isinstance(state, str) and state for state in progress.values()):
-                    return Checkpoint(fingerprint, progress, valid_for)
+            case {"of": str() as fingerprint, "places": dict() as progress, **more}:
+                max_lag = more.get("max_lag")  # replicas of older versions do not write it
+                if valid_for > 0 and _is_lag(max_lag) and all(map(_is_state, progress.values())):
+                    return Checkpoint(fingerprint, progress, valid_for, max_lag)
     except ValueError:
         pass
     return NO_CHECKPOINT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from math import inf
 from typing import Final
 
@@ -14,15 +14,20 @@ from dynamodb_processor_server.change_streams.port import (
     StreamSource,
 )
 from dynamodb_processor_server.change_streams.records import StreamRecord
-from dynamodb_processor_server.change_streams.shards import ShardCursor, Shards
+from dynamodb_processor_server.change_streams.shards import (
+    Progress,
+    Resumption,
+    ShardCursor,
+    Shards,
+)
 from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable
 from dynamodb_processor_server.runtime.concurrency import gather_or_cancel
 from dynamodb_processor_server.runtime.timing import Clock, PollSettings
 
 # Seconds. DynamoDB answers five reads of a shard per second, for all of its readers together.
 _SHORTEST_POLL: Final = 0.25
-# Seconds. Shards are listed at once when one ends; this is for a second child that is listed later
-# than the first.
+# Seconds. The children of a shard are listed at once when it ends; this is for a second child that
+# is listed later than the first.
 _LISTING_INTERVAL: Final = 10.0
 _LISTING_RETRY: Final = 1.0
 _CONCURRENT_READS: Final = 16
@@ -40,9 +45,7 @@ class ShardReader:
             of failures in a row.
         poll_settings: How often to read a shard.
         clock: Clock, sleep and random numbers.
-        progress: The progress of a checkpoint to continue from; None to start with the latest
-            records.
-        processed_until: The time up to which every write has been processed, for `progress`.
+        resume: The progress to continue from; None to start with the latest records.
     """
 
     def __init__(
@@ -53,8 +56,7 @@ class ShardReader:
         on_failure: Callable[[Exception, int], None],
         poll_settings: PollSettings,
         clock: Clock,
-        progress: Mapping[str, str] | None = None,
-        processed_until: float = -inf,
+        resume: Resumption | None = None,
     ) -> None:
         self._source = source
         self._stream = stream
@@ -62,10 +64,11 @@ class ShardReader:
         self._on_failure = on_failure
         self._poll_settings = poll_settings
         self._clock = clock
-        self._resume_from = progress
-        self._processed_until = processed_until
+        self._resume = resume
         self._shards: Shards | None = None
+        self._ended: list[str] = []  # shards whose children were not requested yet
         self._next_listing = -inf
+        self._next_full_listing = -inf
         self._listing_failures = 0
         self._slots = asyncio.Semaphore(_CONCURRENT_READS)
 
@@ -75,7 +78,7 @@ class ShardReader:
         return self._shards is not None and self._shards.established
 
     @property
-    def progress(self) -> dict[str, str] | None:
+    def progress(self) -> Progress | None:
         """How far each shard was read, for a checkpoint; None while it is unknown."""
         return None if self._shards is None else self._shards.progress
 
@@ -103,21 +106,37 @@ class ShardReader:
     async def _list_shards(self) -> None:
         began = self._clock.now()
         try:
-            found = await self._source.shards(self._stream)
+            if not await self._list_children(began):
+                await self._list_all(began)
         except (BackendUnavailable, BackendRefused) as error:
             self._listing_failures += 1
             self._next_listing = self._clock.now() + self._clock.backoff(self._listing_failures)
             self._on_failure(error, self._listing_failures)
             return
         self._listing_failures = 0
-        if self._shards is None and self._resume_from is not None:
-            self._shards = Shards.resume(found, self._resume_from, self._processed_until)
-        elif self._shards is None:
-            self._shards = Shards(found, began)
-        else:
+
+    async def _list_children(self, now: float) -> bool:
+        """Add the children of shards that ended; return False if all shards are to be listed."""
+        ended, self._ended = self._ended, []
+        shards = self._shards
+        if shards is None or not ended or now >= self._next_full_listing:
+            return False
+        for shard_id in ended:
+            shards.add(await self._source.children(self._stream, shard_id))
+        self._next_listing = self._next_full_listing
+        return not shards.incomplete
+
+    async def _list_all(self, now: float) -> None:
+        found = await self._source.shards(self._stream)
+        if self._shards is not None:
             self._shards.update(found)
+        elif self._resume is not None:
+            self._shards = Shards.resume(found, self._resume)
+        else:
+            self._shards = Shards(found, now)
         pause = _LISTING_RETRY if self._shards.incomplete else _LISTING_INTERVAL
-        self._next_listing = began + pause
+        self._next_listing = now + pause
+        self._next_full_listing = now + _LISTING_INTERVAL
 
     async def _read(self, cursor: ShardCursor, shards: Shards) -> None:
         async with self._slots:
@@ -143,14 +162,19 @@ class ShardReader:
         if batch.records:
             cursor.sequence = batch.records[-1].sequence
         if batch.iterator is None:
-            # Writes have gone to its children since it was closed, which was before this read.
-            shards.finish(cursor)
-            if shards.incomplete:
-                self._next_listing = began
+            self._finish(cursor, shards, began)
             return
         if not batch.full:
             cursor.read_until = began
         cursor.due = began + (_SHORTEST_POLL if batch.full else self._poll_settings.interval)
+
+    def _finish(self, cursor: ShardCursor, shards: Shards, now: float) -> None:
+        # Writes have gone to its children since it was closed, which was before this read.
+        shards.finish(cursor)
+        if cursor.shard_id in shards.childless:
+            self._ended.append(cursor.shard_id)
+        if shards.incomplete:
+            self._next_listing = now
 
     def _postpone(self, cursor: ShardCursor, error: Exception) -> None:
         cursor.failures += 1

@@ -6,16 +6,21 @@ DynamoDB closes shards and continues them in child shards as the table's partiti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from math import inf
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
 # Progress in a shard that is no record's sequence number.
 _FIRST: Final = "first"  # nothing was read; the first record is next
 _ENDED: Final = "ended"
 _AWAITED: Final = "awaited"  # ended, and its children are not listed yet
+
+#: How far shards were read, by shard ID: after the record with a sequence number, or one of the
+#: words above. None is for a shard without a record since its reading started at the latest one:
+#: only the time finds its cursor again. Replicas of older versions ignore a checkpoint with None.
+Progress: TypeAlias = Mapping[str, str | None]
 
 
 class Start(Enum):
@@ -23,6 +28,23 @@ class Start(Enum):
 
     LATEST = "LATEST"
     TRIM_HORIZON = "TRIM_HORIZON"
+    AT_TIMESTAMP = "AT_TIMESTAMP"
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """The progress from which a consumer continues another one's work.
+
+    Attributes:
+        progress: How far each shard was read.
+        processed_until: The time up to which every write has been processed, by the consumer's
+            clock.
+        since: The same time in seconds since the epoch, by the clock of this machine.
+    """
+
+    progress: Progress
+    processed_until: float
+    since: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +67,8 @@ class ShardCursor:
         due: When to read next.
         iterator: DynamoDB's iterator for the next read, None to request a new one.
         sequence: The sequence number of the last processed record, None before the first.
+        since: The time of the first record for start AT_TIMESTAMP, in seconds since the epoch by
+            the clock of this machine.
         failures: The number of failed requests in a row.
         established: Whether the shard was read at least once.
     """
@@ -55,6 +79,7 @@ class ShardCursor:
     due: float = -inf
     iterator: str | None = None
     sequence: str | None = None
+    since: float = 0.0
     failures: int = 0
     established: bool = False
 
@@ -64,7 +89,7 @@ class ShardCursor:
 
         Only the record that was the latest at some earlier time cannot be found again.
         """
-        return self.sequence is not None or self.start is Start.TRIM_HORIZON or not self.established
+        return self.sequence is not None or self.start is not Start.LATEST or not self.established
 
 
 class Shards:
@@ -92,22 +117,26 @@ class Shards:
                 self._cursors[shard.shard_id] = ShardCursor(shard.shard_id, start, now)
 
     @classmethod
-    def resume(cls, found: Iterable[Shard], progress: Mapping[str, str], until: float) -> Self:
-        """Return the shards as they are now, to be read from a checkpoint's `progress` on.
+    def resume(cls, found: Iterable[Shard], resumption: Resumption) -> Self:
+        """Return the shards as they are now, to be read from a checkpoint on.
 
-        Every write up to `until` has been processed. Shards that no longer exist are read all the
-        same: the read fails and so reports that their unread records are lost.
+        Shards that no longer exist are read all the same: the read fails and so reports that their
+        unread records are lost.
         """
         found = list(found)
         parents = {shard.shard_id: shard.parent for shard in found}
+        until = resumption.processed_until
         shards = cls((), until)
-        for shard_id, state in progress.items():
+        for shard_id, state in resumption.progress.items():
             shards._parents[shard_id] = parents.get(shard_id)
             if state in {_ENDED, _AWAITED}:
                 shards._finished[shard_id] = until
             else:
+                start = Start.AT_TIMESTAMP if state is None else Start.TRIM_HORIZON
                 sequence = None if state == _FIRST else state
-                cursor = ShardCursor(shard_id, Start.TRIM_HORIZON, until, sequence=sequence)
+                cursor = ShardCursor(
+                    shard_id, start, until, sequence=sequence, since=resumption.since
+                )
                 shards._cursors[shard_id] = cursor
             if state == _AWAITED:
                 shards._childless.add(shard_id)
@@ -115,24 +144,31 @@ class Shards:
         return shards
 
     @property
-    def progress(self) -> dict[str, str] | None:
-        """How far each shard was read, for `resume`.
-
-        None while a shard that is read from its latest record has had no record since: no sequence
-        number names its start.
-        """
-        states = {}
+    def progress(self) -> dict[str, str | None]:
+        """How far each shard was read, for `resume`. It counts once the shards are established."""
+        states: dict[str, str | None] = {}
         for cursor in self._cursors.values():
-            if cursor.sequence is None and cursor.start is Start.LATEST:
-                return None
-            states[cursor.shard_id] = cursor.sequence or _FIRST
+            begun = None if cursor.start is not Start.TRIM_HORIZON else _FIRST
+            states[cursor.shard_id] = cursor.sequence or begun
         for shard_id in self._finished:
             states[shard_id] = _AWAITED if shard_id in self._childless else _ENDED
         return states
 
+    @property
+    def childless(self) -> frozenset[str]:
+        """The shards that were read to their end and whose children are not listed yet."""
+        return frozenset(self._childless)
+
     def update(self, found: Iterable[Shard]) -> None:
-        """Add the shards that are new in a listing, and forget those that no longer exist."""
+        """Add the shards that are new in a full listing, and forget those that no longer exist."""
         found = list(found)
+        self.add(found)
+        kept = {shard.shard_id for shard in found} | self._childless
+        for gone in self._finished.keys() - kept:
+            del self._finished[gone], self._parents[gone]
+
+    def add(self, found: Collection[Shard]) -> None:
+        """Add the shards that are new among some of the stream's."""
         for shard in found:
             if shard.shard_id in self._parents:
                 continue
@@ -140,9 +176,6 @@ class Shards:
             until = self._finished.get(shard.parent or "", self.read_until)
             self._cursors[shard.shard_id] = ShardCursor(shard.shard_id, Start.TRIM_HORIZON, until)
         self._childless -= {shard.parent for shard in found if shard.parent is not None}
-        kept = {shard.shard_id for shard in found} | self._childless
-        for gone in self._finished.keys() - kept:
-            del self._finished[gone], self._parents[gone]
 
     def finish(self, cursor: ShardCursor) -> None:
         """Record that a shard was read to its end; its children are next."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Self
 
 import aioboto3
@@ -32,6 +33,10 @@ class Service:
     name: str
     parser: type[ItemResponseParser]
 
+
+# Parameters that botocore's models lack. botocore reads such files itself ("sdk-extras" of its
+# loader), and fails at parameters that are in no model.
+_MODEL_EXTRAS: Final = Path(__file__).parent / "botocore_extras"
 
 DYNAMODB: Final = Service("dynamodb", ItemResponseParser)
 
@@ -103,6 +108,7 @@ class Clients:
         session._credentials = credentials  # noqa: SLF001
         parsers = ItemResponseParserFactory(self._service.parser)
         session.register_component("response_parser_factory", parsers)
+        session.get_component("data_loader").search_paths.append(str(_MODEL_EXTRAS))
         context = aioboto3.Session(botocore_session=session).client(
             self._service.name,
             region_name=region or settings.region,

@@ -24,11 +24,15 @@ class PollSettings:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The source of time: `now` gives seconds and never goes back; `random` gives 0 to 1."""
+    """The source of time: `now` gives seconds and never goes back; `random` gives 0 to 1.
+
+    `wall` gives seconds since the epoch, and may differ from the clocks of other machines.
+    """
 
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     random: Callable[[], float] = random.random
+    wall: Callable[[], float] = time.time
 
     def backoff(self, failures: int) -> float:
         """Return the seconds to wait after so many failures in a row: a minimum and full jitter."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -52,10 +53,14 @@ class ScriptedStream:
     """A stream with one open shard, `a`, until the script says otherwise.
 
     `fault` may return an error for an operation and a shard (the stream's own operations name
-    none). With `late_latest`, "latest" is the end of the shard when it is first read.
+    none). With `late_latest`, "latest" is the end of the shard when it is first read. `times` are
+    those of all records, by the loop's clock. `knows_times` says whether iterators may start at a
+    time, `filters` whether the children of a shard can be requested alone.
     """
 
     def __init__(self, *, batch: int = 1_000, late_latest: bool = False) -> None:
+        self.times: dict[str, float] = {}
+        self.knows_times = self.filters = True
         self.shards_of_all: dict[str, _Shard] = {"a": _Shard(None)}
         self.fault: Callable[[str, str], Exception | None] = lambda *_: None
         self.asked: list[tuple[str, str]] = []
@@ -79,7 +84,13 @@ class ScriptedStream:
         implied: Change = "INSERT" if old is None else "REMOVE" if new is None else "MODIFY"
         record = StreamRecord(f"{self.written:04}", change or implied, old, new)
         shard.records.append(record)
+        self.times[record.sequence] = asyncio.get_running_loop().time()
         return record
+
+    def open(self, *shard_ids: str) -> None:
+        """Add open shards without a parent."""
+        for shard_id in shard_ids:
+            self.shards_of_all[shard_id] = _Shard(None)
 
     def split(self, shard_id: str, *children: str, listed: bool = True) -> None:
         """Close a shard and add its children."""
@@ -105,6 +116,17 @@ class ScriptedStream:
             if shard.listed
         ]
 
+    async def children(self, stream: StreamLocation, shard_id: str) -> Sequence[Shard]:
+        """Return the children of a shard that are listed."""
+        if not self.filters:
+            return ()
+        self._ask("children", shard_id)
+        return [
+            Shard(name, shard.parent, shard.closed)
+            for name, shard in self.shards_of_all.items()
+            if shard.listed and shard.parent == shard_id
+        ]
+
     async def iterator(self, stream: StreamLocation, cursor: ShardCursor) -> str:
         """Return an iterator that begins at a cursor."""
         self._ask("iterator", cursor.shard_id)
@@ -114,7 +136,17 @@ class ScriptedStream:
             at = [record.sequence for record in shard.records].index(cursor.sequence) + 1
         elif cursor.start is Start.LATEST:
             at = None if self._late_latest else len(shard.records)
+        elif cursor.start is Start.AT_TIMESTAMP:
+            at = self.index_at(cursor.shard_id, cursor.since)
         return self._iterator(cursor.shard_id, at)
+
+    def index_at(self, shard_id: str, since: float) -> int:
+        """Return how many records a shard had before a time, or how many are trimmed."""
+        if not self.knows_times:
+            raise RecordsLost("the records of a shard cannot be found by their time")
+        shard = self.shards_of_all[shard_id]
+        times = [self.times[record.sequence] for record in shard.records]
+        return max(shard.trimmed, bisect_left(times, since))
 
     async def records(self, stream: StreamLocation, iterator: str) -> RecordBatch:
         """Return the next records of a shard."""
@@ -185,7 +217,8 @@ class ConsumedStream:
         self.stream = stream
         self.table = table
         self.cache = RecordingCache()
-        clock = Clock(asyncio.get_running_loop().time, asyncio.sleep, lambda: 0.5)
+        now = asyncio.get_running_loop().time
+        clock = Clock(now, asyncio.sleep, lambda: 0.5, now)
         self.consumer = StreamConsumer(lambda: self.table, stream, self.cache, poll_settings, clock)
 
     @property

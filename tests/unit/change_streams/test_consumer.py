@@ -92,6 +92,27 @@ async def test_children_are_read_after_their_parent_from_their_first_record() ->
 
 
 @warped
+async def test_the_children_of_a_shard_are_found_without_a_full_listing() -> None:
+    """All shards are listed where the endpoint cannot filter, and every ten seconds."""
+    for filters in (True, False):
+        stream = ScriptedStream()
+        stream.filters = filters
+        async with consuming(stream) as consumed:
+            await consumed.after(1.1)
+            stream.asked.clear()
+            stream.split("a", "b", "c")
+            stream.write("c", None, event("t", "1"))
+            assert await consumed.after(1) == invalidations_of("t")
+            listings = [operation for operation, _ in stream.asked if operation != "records"]
+            found = ["children"] if filters else ["shards"]
+            assert listings == [*found, "iterator", "iterator"]
+            stream.asked.clear()
+            await consumed.after(10)
+            assert stream.asked.count(("shards", "")) == 1
+            assert consumed.table_invalidations == {STARTED: 1}
+
+
+@warped
 async def test_children_that_are_not_listed_yet_are_awaited() -> None:
     """The list of shards may lag behind the end of their parent."""
     async with consuming() as consumed:

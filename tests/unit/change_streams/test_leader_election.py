@@ -64,7 +64,7 @@ class Fleet:
 
     def __init__(self) -> None:
         clock = asyncio.get_running_loop().time
-        self.clock = Clock(clock, asyncio.sleep, lambda: 0.5)
+        self.clock = Clock(clock, asyncio.sleep, lambda: 0.5, clock)
         self.leases = MemoryLeases(clock)
         self.stream = ScriptedStream()
         self.cache = RecordingCache()
@@ -219,9 +219,32 @@ async def test_without_a_valid_checkpoint_the_whole_table_is_invalidated() -> No
 
 
 @warped
-async def test_a_leader_without_a_record_leaves_no_checkpoint() -> None:
+async def test_the_next_leader_continues_at_the_time_of_one_without_a_record() -> None:
     """A shard without a record since the start has no sequence number to continue from."""
     async with elected() as fleet:
+        fleet.stream.open("b")
+        fleet.stream.write("a", None, event("early", "1"))
+        await asyncio.sleep(4)
+        assert await fleet.after(0) == ["table"] * 2
+        await fleet.replicas[0].die()
+        fleet.stream.write("a", None, event("between", "1"))
+        fleet.replicas.append(Replica(fleet))
+        assert await fleet.after(LEASE_SECONDS + 2) == invalidations_of("between")
+        # The third continues after the record of one shard and at the time of the other.
+        await fleet.replicas[1].stop()
+        fleet.stream.write("a", None, event("again-a", "1"))
+        fleet.stream.write("b", None, event("again-b", "1"))
+        fleet.replicas.append(Replica(fleet))
+        assert await fleet.after(4) == sorted(
+            [*invalidations_of("again-a"), *invalidations_of("again-b")]
+        )
+
+
+@warped
+async def test_where_times_are_unknown_a_leader_without_a_record_hands_nothing_on() -> None:
+    """The whole table is invalidated as soon as the next leader finds it out."""
+    async with elected() as fleet:
+        fleet.stream.knows_times = False
         await asyncio.sleep(4)
         assert await fleet.after(0) == ["table"] * 2
         await fleet.replicas[0].die()

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from dynamodb_processor_server.change_streams.shards import Shard, ShardCursor, Shards, Start
+from dynamodb_processor_server.change_streams.shards import (
+    Resumption,
+    Shard,
+    ShardCursor,
+    Shards,
+    Start,
+)
 
 NOW = 100.0
 
@@ -137,23 +143,50 @@ def test_progress_says_how_far_each_shard_was_read() -> None:
     """Shards resumed from it are the same: the ended, the awaited, and the next record of each."""
     found = [Shard("a", None, True), Shard("b", "a", False), Shard("c", None, False)]
     shards = Shards(found, 0.0)
-    before = shards.progress
-    assert before is None  # no sequence number names the start of a shard that is read from LATEST
+    # No sequence number names the start of a shard that is read from LATEST.
+    assert shards.progress == {"a": "ended", "b": None, "c": None}
     for cursor in list(shards.readable()):
         cursor.sequence, cursor.established, cursor.read_until = f"{cursor.shard_id}-7", True, 5.0
     shards.update([*found, Shard("d", "b", False)])
     progress = shards.progress
-    assert progress is not None
     assert progress == {"a": "ended", "b": "b-7", "c": "c-7", "d": "first"}
-    again = Shards.resume([*found, Shard("d", "b", False)], progress, 5.0)
+    resumption = Resumption(progress, 5.0, since=1_005.0)
+    again = Shards.resume([*found, Shard("d", "b", False)], resumption)
     assert again.progress == progress
     assert again.established
     assert again.read_until == 5.0
     reading = {cursor.shard_id: cursor for cursor in again.readable()}
     assert {name: cursor.sequence for name, cursor in reading.items()} == {"b": "b-7", "c": "c-7"}
     again.finish(reading["c"])
-    awaiting = Shards.resume(found, again.progress or {}, 6.0)
+    awaiting = Shards.resume(found, Resumption(again.progress, 6.0, since=1_006.0))
     assert awaiting.incomplete
     assert awaiting.progress == progress | {"c": "awaited"}
-    gone = Shards.resume([Shard("c", None, False)], progress, 5.0)
+    gone = Shards.resume([Shard("c", None, False)], resumption)
     assert {cursor.shard_id for cursor in gone.readable()} == {"b", "c", "d"}
+
+
+def test_a_shard_without_a_record_is_resumed_at_a_time() -> None:
+    """It counts as established, and its place is handed on until it has had a record."""
+    shards = Shards.resume([shard("a")], Resumption({"a": None}, 5.0, since=1_005.0))
+    assert shards.established
+    assert shards.read_until == 5.0
+    cursor = readable(shards)["a"]
+    assert (cursor.start, cursor.since) == (Start.AT_TIMESTAMP, 1_005.0)
+    cursor.established = True
+    assert cursor.can_resume
+    assert shards.progress == {"a": None}
+    cursor.sequence = "7"
+    assert shards.progress == {"a": "7"}
+
+
+def test_children_are_added_without_forgetting_other_shards() -> None:
+    """Only a full listing shows that a shard no longer exists."""
+    shards = Shards([shard("a"), shard("z", closed=True)], NOW)
+    shards.finish(readable(shards)["a"])
+    assert shards.childless == {"a"}
+    shards.add([shard("b", "a")])
+    assert not shards.childless
+    assert readable(shards).keys() == {"b"}
+    assert shards.progress == {"a": "ended", "z": "ended", "b": "first"}
+    shards.update([shard("b", "a")])
+    assert shards.progress == {"b": "first"}

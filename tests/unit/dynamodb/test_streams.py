@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError
@@ -16,11 +16,19 @@ from dynamodb_processor_server.change_streams.port import (
 )
 from dynamodb_processor_server.change_streams.shards import Shard, ShardCursor, Start
 from dynamodb_processor_server.dynamodb.clients import Clients, ClientSettings
+from dynamodb_processor_server.dynamodb.credentials import Credentials
 from dynamodb_processor_server.dynamodb.response_parser import ItemResponseParserFactory
 from dynamodb_processor_server.dynamodb.streams import STREAMS, DynamoDBStreams
 from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable
 
 STREAM = StreamLocation("arn:stream")
+REFUSAL = ClientError({"Error": {"Code": "ValidationException"}}, "GetShardIterator")
+NOW = 1_800_000_000
+
+
+def cursor_since(since: float) -> ShardCursor:
+    """Return a cursor that starts at a time."""
+    return ShardCursor("a", Start.AT_TIMESTAMP, 0.0, since=since)
 
 
 class Client:
@@ -85,6 +93,115 @@ async def test_an_iterator_begins_at_its_cursor() -> None:
         "AFTER_SEQUENCE_NUMBER",
     ]
     assert client.requests[1]["SequenceNumber"] == "7"
+
+
+async def test_children_are_requested_with_a_filter() -> None:
+    """The other shards of the stream are not listed."""
+    child = {"ShardId": "b", "ParentShardId": "a", "SequenceNumberRange": {}}
+    client = Client({"StreamDescription": {"Shards": [child]}})
+    assert await streams(client).children(STREAM, "a") == [Shard("b", "a", closed=False)]
+    assert client.requests == [
+        {"StreamArn": "arn:stream", "ShardFilter": {"Type": "CHILD_SHARDS", "ShardId": "a"}}
+    ]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        REFUSAL,
+        {"StreamDescription": {"Shards": [{"ShardId": "a", "SequenceNumberRange": {}}]}},
+    ],
+    ids=["refused", "ignored"],
+)
+async def test_an_endpoint_that_cannot_filter_shards_is_asked_once(
+    answer: dict[str, Any] | Exception,
+) -> None:
+    """Children are then found in full listings."""
+    client = Client(answer)
+    source = streams(client)
+    for _ in range(3):
+        assert await source.children(STREAM, "a") == ()
+    assert len(client.requests) == 1
+
+
+async def test_an_iterator_at_a_time_begins_earlier() -> None:
+    """Whether the endpoint knows times is found out once, our clock is checked each time."""
+    known = [{"ShardIterator": "past"}, REFUSAL]
+    check, found = {"ShardIterator": "now"}, {"ShardIterator": "i"}
+    client = Client(*known, check, found, check, found)
+    source = streams(client, NOW)
+    for _ in range(2):
+        assert await source.iterator(STREAM, cursor_since(NOW - 7.5)) == "i"
+    assert {request["ShardIteratorType"] for request in client.requests} == {"AT_TIMESTAMP"}
+    day, wanted = 86_400, [NOW - 300, NOW - 608]
+    assert [request["Timestamp"] for request in client.requests] == [
+        NOW - day,
+        NOW + day,
+        *wanted,
+        *wanted,
+    ]
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [[REFUSAL], [{"ShardIterator": "past"}, {"ShardIterator": "future"}]],
+    ids=["refused", "ignored"],
+)
+async def test_an_endpoint_that_knows_no_times_is_asked_once(answers: list[Any]) -> None:
+    """Records that have to be found by their time are lost then."""
+    client = Client(*answers)
+    source = streams(client, NOW)
+    for _ in range(3):
+        with pytest.raises(RecordsLost):
+            await source.iterator(STREAM, cursor_since(NOW))
+    assert len(client.requests) == len(answers)
+
+
+async def test_a_failed_request_says_nothing_about_the_endpoint() -> None:
+    """It is asked again."""
+    throttled = ClientError({"Error": {"Code": "ThrottlingException"}}, "GetShardIterator")
+    iterators = [{"ShardIterator": name} for name in ("past", "now", "i")]
+    client = Client(throttled, iterators[0], REFUSAL, *iterators[1:])
+    source = streams(client, NOW)
+    with pytest.raises(BackendUnavailable):
+        await source.iterator(STREAM, cursor_since(NOW))
+    assert await source.iterator(STREAM, cursor_since(NOW)) == "i"
+
+
+async def test_a_clock_that_is_too_fast_finds_no_records() -> None:
+    """DynamoDB refuses the future, and so five minutes ago by such a clock; that may change."""
+    client = Client({"ShardIterator": "past"}, REFUSAL, REFUSAL, {"ShardIterator": "now"}, REFUSAL)
+    source = streams(client, NOW)
+    for _ in range(2):
+        with pytest.raises(RecordsLost):
+            await source.iterator(STREAM, cursor_since(NOW))
+    assert client.answers == []
+
+
+async def test_records_that_may_have_been_trimmed_are_lost() -> None:
+    """DynamoDB would begin with the first one that it still has."""
+    client = Client()
+    with pytest.raises(RecordsLost):
+        await streams(client, NOW).iterator(STREAM, cursor_since(NOW - 86_400 + 1_100))
+    assert client.requests == []
+
+
+async def test_expired_credentials_are_loaded_again() -> None:
+    """The next request is signed with them."""
+    expired = ClientError({"Error": {"Code": "ExpiredTokenException"}}, "GetRecords")
+    source = streams(Client(expired, {"Records": []}))
+    renewed: list[str] = []
+
+    class Renewed:
+        def renew(self) -> None:
+            renewed.append("now")
+
+    source._clients._credentials[None, None] = cast("Credentials", Renewed())
+    with pytest.raises(BackendRefused):
+        await source.records(STREAM, "i")
+    assert renewed == ["now"]
+    await source.records(STREAM, "i")
+    assert renewed == ["now"]
 
 
 async def test_records_are_aged_by_their_time() -> None:
