@@ -37,7 +37,7 @@ _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
     ),
     (("tests/faults/test_flood.py", "tests/faults/test_untaken_answers.py"),),
     (
-        ("tests/e2e/test_stream_invalidation.py",),
+        ("tests/e2e/test_stream_invalidation.py", "tests/e2e/test_tokens.py"),
         (
             "tests/faults/test_races.py",
             *_SCRIPTED,
@@ -54,7 +54,6 @@ _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
     (
         ("tests/faults/test_soak.py",),
         (
-            "tests/e2e/test_tokens.py",
             "tests/faults/test_fuzzing.py",
             "tests/unit/cache/test_model.py",
             "tests/unit/cache/test_shared_model.py",

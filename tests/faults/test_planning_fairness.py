@@ -26,7 +26,7 @@ from tests.support.redis_server import RedisServer
 
 _HEAVY: Final = ApiKey("heavy")
 _QUIET: Final = ApiKey("quiet")
-_SECONDS: Final = at_length(1, 14)
+_SECONDS: Final = at_length(1, 10)
 _MOST_ROUNDS: Final = 60  # A slow machine needs several to use its planning time up.
 _CALLERS: Final = 8
 _PER_SECOND: Final = 100.0  # The default class allows ten times as many.

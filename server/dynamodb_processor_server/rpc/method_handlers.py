@@ -77,7 +77,7 @@ def service_handler(
     readers: Mapping[str, Callable[[Any], object]] = MappingProxyType({}),
     is_kept: Callable[[Any], bool] = lambda request: True,
     max_bytes: int = MAX_REQUEST_BYTES,
-    read_large: Callable[[Callable[[], Any]], Any] = lambda read: read(),
+    read_large: Callable[[int, Callable[[], Any]], Any] = lambda size, read: read(),
 ) -> grpc.GenericRpcHandler:
     """Return the handler of all methods of a service, which `servicer` has under their names.
 
@@ -89,7 +89,8 @@ def service_handler(
             be changed.
         is_kept: Returns whether the result of a reader is cached.
         max_bytes: Bytes of a request; a larger one is refused before it is decoded.
-        read_large: Runs the function that reads a request too large to be cached.
+        read_large: Runs the function that reads a request too large to be cached, given its size in
+            bytes. It returns the function's result or a coroutine of it.
     """
     handlers = {}
     for method in service.methods:
@@ -129,14 +130,16 @@ def _by_size(
     read_small: Callable[[bytes], Any],
     decode: Callable[[bytes], Any],
     reader: Callable[[Any], object] | None,
-    read_large: Callable[[Callable[[], Any]], Any],
+    read_large: Callable[[int, Callable[[], Any]], Any],
 ) -> Callable[[bytes], Any]:
     """Return a function that reads a request, small or large."""
 
     def read(data: bytes) -> Any:
         if len(data) <= _MAX_CACHED_BYTES:
             return read_small(data)
-        return read_large(lambda: decode(data) if reader is None else reader(decode(data)))
+        return read_large(
+            len(data), lambda: decode(data) if reader is None else reader(decode(data))
+        )
 
     return read
 

@@ -53,6 +53,12 @@ class PlanningWork:
         """
         if size <= _MAX_INLINE_BYTES:
             return self.run(principal, work, begun=begun)
+        return await self.run_in_thread(principal, size, work, begun=begun)
+
+    async def run_in_thread(
+        self, principal: Principal, size: int, work: Callable[[], _T], *, begun: bool = False
+    ) -> _T:
+        """Run `work` on a request of `size` bytes in the thread. Raises as `run`."""
         self._limits.check(principal, begun=begun)
         # Reserved, so that many calls cannot begin before the first one is charged.
         reserved = min(size * _SECONDS_PER_BYTE, _MAX_RESERVED_SECONDS)

@@ -14,6 +14,7 @@ import asyncio
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from types import CoroutineType
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -73,11 +74,14 @@ class RequestReceiver:
         """The number of requests that are not complete."""
         return len(self._authenticated) + len(self._unauthenticated)
 
-    async def receive(self, decode: Callable[[bytes], Request], call: Call) -> Request:
+    async def receive(
+        self, decode: Callable[[bytes], Request | CoroutineType[Any, Any, Request]], call: Call
+    ) -> Request:
         """Return the one request of a call, decoded.
 
-        Raises Overloaded where too many others are being received, InvalidRequest if the call has
-        no request, and any exception of `decode`.
+        `decode` returns a coroutine for a request that is decoded beside the event loop. Raises
+        Overloaded where too many others are being received, InvalidRequest if the call has no
+        request, and any exception of `decode`.
         """
         principal = call.principal
         if principal is None:
@@ -94,7 +98,8 @@ class RequestReceiver:
             # gRPC also reports a disconnected caller this way, a little before it ends the call.
             await asyncio.sleep(_CHECK_SECONDS)
             raise InvalidRequest.of("request", "is missing: send one message")
-        return decode(data)
+        request = decode(data)
+        return await request if isinstance(request, CoroutineType) else request
 
     async def next(self, call: Call) -> bytes | None:
         """Return the next request of a stream, without a time bound; None at its end."""

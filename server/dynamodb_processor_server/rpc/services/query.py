@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -189,7 +190,12 @@ class QueryServicer:
         call.access = prepared.access
         if (waiting := self._calls.charge(call.caller, call.table)) is not None:
             await waiting
-        return explain(prepared.query, prepared.plan)
+        return await self._preparer.work.run_sized(
+            call.caller,
+            prepared.size,
+            partial(explain, prepared.query, prepared.plan),
+            begun=True,
+        )
 
     async def _read_one(self, request: PageRequest, call: Call) -> tuple[ResumePoint, PageResult]:
         """Return where a call begins, and its one page."""
