@@ -21,13 +21,12 @@ from dynamodb_processor_server.dynamodb.error_classification import (
     FailureScope,
     classify,
 )
+from dynamodb_processor_server.dynamodb.table_breakers import CircuitBreakers, Entry
 from dynamodb_processor_server.errors import BackendUnavailable
 from dynamodb_processor_server.reader import Caller
 from dynamodb_processor_server.runtime.circuit_breaker import (
     BreakerSettings,
-    CircuitBreakers,
     CircuitOpenError,
-    Entry,
     Outcome,
 )
 from dynamodb_processor_server.runtime.retry import RetryBudget, backoff_delay
