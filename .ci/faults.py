@@ -27,6 +27,7 @@ _SCRIPTED: Final = (
     "tests/faults/test_filtered_megabytes.py",
     "tests/faults/test_lagging_indexes.py",
     "tests/faults/test_shard_splits.py",
+    "tests/faults/test_throttled_index.py",
 )
 
 #: Paths of tests, by lane, by stage.

@@ -160,6 +160,10 @@ class BackendUnavailable(ProcessorError):
 
     `retry_after` is in seconds, and so is `pushback`: the pause for clients that retry by
     themselves. A negative one forbids retries, None leaves it to the clients.
+
+    `reasons` are DynamoDB's reasons for throttling, and `resource` the global index that they name,
+    or "@table"; None if they name none. Callers may learn them only where they may see the index.
+    `is_out_of_time` says that the deadline left no time for another attempt.
     """
 
     reason = "BACKEND_UNAVAILABLE"
@@ -170,6 +174,9 @@ class BackendUnavailable(ProcessorError):
         super().__init__(message)
         self.retry_after = retry_after
         self.pushback = pushback
+        self.resource: str | None = None
+        self.reasons: tuple[str, ...] = ()
+        self.is_out_of_time = False
 
 
 class Draining(ProcessorError):

@@ -10,6 +10,7 @@ a third of the time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -157,10 +158,12 @@ class PartialRead:
 
     `partial_page` returns the items read so far as a page that ends with TIME_BUDGET; it is None
     until there are any. `stop_requested` asks the read to end with such a page as soon as it can.
+    `awaited_until` is the latest hard deadline of a caller, infinite where nobody waits.
     """
 
     partial_page: Callable[[], Page] | None = None
     stop_requested: bool = False
+    awaited_until: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +258,15 @@ class PageRead(NamedTuple):
         return now >= self.options.soft_deadline or (
             self.progress is not None and self.progress.stop_requested
         )
+
+    def retry_until(self, *, has_items: bool) -> float:
+        """Return when a failed request must have been made again, of the event loop's clock.
+
+        With items a read ends rather than wait past the soft deadline. A shared one does not wait
+        longer than its callers do.
+        """
+        until = self.options.soft_deadline if has_items else self.options.hard_deadline
+        return until if self.progress is None else min(until, self.progress.awaited_until)
 
 
 @dataclass(frozen=True, slots=True)

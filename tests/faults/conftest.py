@@ -33,13 +33,13 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _logs_as_in_production() -> Iterator[None]:
+def logged() -> Iterator[Logged]:
     """Log as in production: tracebacks drawn for a terminal would block the loop for too long."""
-    before = structlog.get_config()
+    before, output = structlog.get_config(), Logged()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "stderr", Logged())
+        patch.setattr(sys, "stderr", output)
         configure_logs("json", "INFO")
-    yield
+    yield output
     structlog.configure(**before)
 
 

@@ -65,6 +65,8 @@ class PageFlights:
         others gives it a moment to end by itself, so that items read ahead are not lost.
         """
         self._flights.join(flight)
+        progress = flight.progress
+        progress.awaited_until = max(progress.awaited_until, options.hard_deadline)
         try:
             return await _await_page(flight, options)
         finally:
@@ -82,7 +84,7 @@ class PageFlights:
 
         One that is not `attended` goes on even if nobody waits for it.
         """
-        progress = PartialRead()
+        progress = PartialRead(awaited_until=-inf if attended else inf)
         task = asyncio.create_task(read(progress), name="flight")
         flight = self._flights.start(key, PageFlight(task, progress, began))
         if not attended:

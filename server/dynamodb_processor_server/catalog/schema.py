@@ -98,6 +98,12 @@ class AccessPath:
         """The name to use in messages and in `QuerySpec.index`."""
         return self.index or BASE_TABLE
 
+    @property
+    def resource(self) -> str:
+        """The resource whose read capacity it uses: a global index has its own, others share."""
+        is_global = self.kind is PathKind.GLOBAL
+        return self.label if is_global else BASE_TABLE
+
 
 @dataclass(frozen=True, slots=True)
 class TableSchema:

@@ -1,8 +1,8 @@
 """Requests to DynamoDB: each attempt is bounded in time, its failure classified, and all counted.
 
-Each attempt at a table's data passes the circuit breaker of the table, and that of the partition if
-the partition was throttled before. Nothing below retries: botocore makes one attempt. Nothing above
-does either, so a request is made again for one reason in one place.
+Each attempt at a table's data passes the circuit breaker of the table, and those of the index and
+the partition that it reads if they were throttled before. Nothing below retries: botocore makes one
+attempt. Nothing above does either, so a request is made again for one reason in one place.
 """
 
 from __future__ import annotations
@@ -10,26 +10,25 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from dynamodb_processor_server.catalog.schema import BASE_TABLE
+from dynamodb_processor_server.dynamodb.breaker_call import BreakerCall
 from dynamodb_processor_server.dynamodb.clients import Clients
-from dynamodb_processor_server.dynamodb.error_classification import (
-    BackendFailure,
-    FailureScope,
-    classify,
-)
-from dynamodb_processor_server.dynamodb.table_breakers import CircuitBreakers, Entry
+from dynamodb_processor_server.dynamodb.error_classification import BackendFailure, classify
+from dynamodb_processor_server.dynamodb.table_breakers import TableBreakers
+from dynamodb_processor_server.dynamodb.table_stats import TableStats
+from dynamodb_processor_server.dynamodb.throttle_log import ThrottleLog
 from dynamodb_processor_server.errors import BackendUnavailable
 from dynamodb_processor_server.reader import Caller
 from dynamodb_processor_server.runtime.circuit_breaker import (
     BreakerSettings,
     CircuitOpenError,
-    Outcome,
+    CircuitState,
 )
-from dynamodb_processor_server.runtime.retry import RetryBudget, backoff_delay
+from dynamodb_processor_server.runtime.retry import backoff_delay
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -43,16 +42,6 @@ Request: TypeAlias = "Callable[[DynamoDBClient], Awaitable[Content]]"
 _LEAST_TIME: Final = 0.01
 # The value of `grpc-retry-pushback-ms` for clients that are not to retry by themselves.
 _NO_RETRY: Final = -1.0
-# A cancelled attempt counts as a failure of the table if it had no answer for so many seconds.
-_SLOW: Final = 1.0
-
-_SUCCESS: Final = (Outcome.SUCCESS, Outcome.SUCCESS)
-# The outcome of a failed attempt for the table's breaker, and for the partition's.
-_OUTCOMES: Final[Mapping[FailureScope, tuple[Outcome, Outcome]]] = {
-    FailureScope.NOBODY: (Outcome.IGNORED, Outcome.IGNORED),
-    FailureScope.PARTITION: (Outcome.IGNORED, Outcome.FAILURE),
-    FailureScope.TABLE: (Outcome.FAILURE, Outcome.IGNORED),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +65,7 @@ class RequestTarget:
 
     `partition` is the partition that the request reads, and its path; None if it reads several.
     `query` identifies the query that the request is part of, None where that is not known.
+    `resource` is the global index that is read, or `BASE_TABLE`, whose capacity local indexes use.
     """
 
     table: str
@@ -83,6 +73,7 @@ class RequestTarget:
     role_arn: str | None = None
     partition: Hashable = None
     query: Hashable = None
+    resource: str = BASE_TABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +84,6 @@ class Answer:
     attempts: int
     seconds: float
     read_units: float
-
-
-@dataclass(slots=True)
-class TableStats:
-    """The requests to a table: attempts by outcome, retries among them, and the retry budget.
-
-    `rejected_by_breaker` are the requests that a breaker did not let through.
-    """
-
-    outcomes: Counter[str] = field(default_factory=Counter)
-    retries: int = 0
-    rejected_by_breaker: int = 0
-    budget: RetryBudget = field(default_factory=RetryBudget)
 
 
 def _loop_time() -> float:
@@ -132,7 +110,8 @@ class Backend:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         settings = settings or BackendSettings()
-        self.breakers = CircuitBreakers(settings.breaker, _loop_time, jitter)
+        self.breakers = TableBreakers(settings.breaker, _loop_time, jitter, self._breaker_changed)
+        self._log = ThrottleLog(_loop_time)
         self._clients = clients
         self._settings = settings
         self._connections = asyncio.Semaphore(settings.connections)
@@ -169,16 +148,20 @@ class Backend:
         return await self._call(request, target, self._control_plane, math.inf)
 
     async def backoff_before_unprocessed(
-        self, target: RequestTarget, request: int, *, idle: bool
+        self, target: RequestTarget, request: int, deadline: float, *, idle: bool
     ) -> bool:
         """Wait before asking for the keys that DynamoDB left unprocessed in the nth answer.
 
         An `idle` answer, which processed nothing at all, is throttling by another name. Then False
-        is returned, at once, if the table's budget allows no retry.
+        is returned, at once, if the table's budget allows no retry. So it is if the wait would not
+        end before `deadline`, a time of the event loop.
         """
+        pause = backoff_delay(request, self._jitter, throttled=idle)
+        if _loop_time() + pause > deadline:
+            return False
         if idle and not self._stats(target.table).budget.spend():
             return False
-        await self._sleep(backoff_delay(request, self._jitter))
+        await self._sleep(pause)
         return True
 
     def _stats(self, table: str) -> TableStats:
@@ -210,7 +193,7 @@ class Backend:
             await self._before_retry(stats, outcome, attempts, deadline)
             attempts += 1
             stats.retries += 1
-        stats.budget.refill()
+        stats.refill(target.resource)
         return Answer(outcome, attempts, _loop_time() - began, _read_units(outcome))
 
     async def _before_retry(
@@ -220,24 +203,42 @@ class Backend:
         error = failure.error
         if not failure.retryable or attempts >= self._settings.attempts:
             raise error
-        pause = backoff_delay(attempts, self._jitter)
+        throttled = failure.throttling is not None
+        pause = backoff_delay(
+            attempts, self._jitter, throttled=throttled, at_least=failure.retry_after
+        )
         if _loop_time() + pause + _LEAST_TIME > deadline:
+            if isinstance(error, BackendUnavailable):
+                error.is_out_of_time = True
             raise error
-        if not stats.budget.spend():
+        if not stats.spend_retry(failure.throttling):
             if isinstance(error, BackendUnavailable):
                 error.pushback = _NO_RETRY
             raise error
         await self._sleep(pause)
 
-    def _breaker_call(self, target: RequestTarget, stats: TableStats) -> _BreakerCall:
+    def _breaker_call(self, target: RequestTarget, stats: TableStats) -> BreakerCall:
         """Return an attempt that the breakers let through, or raise BackendUnavailable."""
         try:
-            entry = self.breakers.enter(target.table, target.partition)
+            entry = self.breakers.enter(target.table, target.resource, target.partition)
         except CircuitOpenError as error:
             stats.rejected_by_breaker += 1
-            text = f"{target.table} has been failing: its circuit breaker is open"
-            raise BackendUnavailable(text, error.retry_after, error.retry_after) from None
-        return _BreakerCall(entry, target.query)
+            raise self._rejection(target, stats, error.retry_after) from None
+        return BreakerCall(entry, target.query)
+
+    def _rejection(
+        self, target: RequestTarget, stats: TableStats, seconds: float
+    ) -> BackendUnavailable:
+        """Return the error of a request that an open breaker rejects for some seconds."""
+        text = f"{target.table} has been failing: its circuit breaker is open"
+        error = BackendUnavailable(text, seconds, seconds)
+        if self.breakers.is_throttled(target.table, target.resource):
+            error.resource, error.reasons = target.resource, stats.reasons(target.resource)
+        return error
+
+    def _breaker_changed(self, table: str, resource: str, state: CircuitState) -> None:
+        reasons = self._stats(table).reasons(resource)
+        self._log.breaker_changed(table, resource, state, reasons)
 
     async def _attempt(
         self, request: Request, target: RequestTarget, stats: TableStats
@@ -251,42 +252,16 @@ class Backend:
             kind = "ok"
             return content
         except Exception as error:  # noqa: BLE001 - classified, and raised if nothing is known of it
-            failure = classify(error, target.table)
+            failure = classify(error, target.table, target.resource)
             if failure.error is not error:
                 failure.error.__cause__ = error
             kind = failure.kind
+            if failure.throttling is not None and stats is not self._control_plane:
+                stats.count_throttling(failure.throttling)
+                self._log.throttled(target.table, failure.throttling)
             return failure
         finally:
             stats.outcomes[kind] += 1
-
-
-class _BreakerCall:
-    """One attempt, whose outcome the breakers learn at the end of its `with`.
-
-    `query` is the cause of a failure that may be the query's own; see `CircuitBreaker.record`.
-    """
-
-    def __init__(self, entry: Entry, query: Hashable) -> None:
-        self.outcome: Content | BackendFailure | None = None
-        self._entry = entry
-        self._query = query
-        self._began = _loop_time()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: object
-    ) -> None:
-        outcomes, cause = _SUCCESS, None
-        if isinstance(self.outcome, BackendFailure):
-            outcomes = _OUTCOMES[self.outcome.blame]
-            cause = self._query if self.outcome.may_be_request_fault else None
-        elif error is not None:
-            cancelled = isinstance(error, asyncio.CancelledError)
-            slow = cancelled and _loop_time() - self._began >= _SLOW
-            outcomes = _OUTCOMES[FailureScope.TABLE if slow else FailureScope.NOBODY]
-        self._entry.record(*outcomes, cause)
 
 
 def _read_units(content: Content) -> float:

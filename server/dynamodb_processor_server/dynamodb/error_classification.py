@@ -1,7 +1,7 @@
 """Classifies botocore's exceptions: the error to raise, and whether to retry and to count them.
 
 Sources: the DynamoDB developer guide's "Error handling" and "Diagnosing throttling", and botocore's
-exceptions.
+exceptions. The reasons for throttling are read in `throttling.py`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as NoConnection
 
+from dynamodb_processor_server.catalog.schema import BASE_TABLE
 from dynamodb_processor_server.dynamodb.credentials import CredentialsFailed
 from dynamodb_processor_server.dynamodb.response_parser import CorruptAnswer
+from dynamodb_processor_server.dynamodb.throttling import Throttling, retry_after, throttling_of
 from dynamodb_processor_server.errors import (
     BackendRefused,
     BackendUnavailable,
@@ -32,10 +34,15 @@ from dynamodb_processor_server.errors import (
 
 
 class FailureScope(Enum):
-    """The scope whose circuit breaker counts a failure; NOBODY for a request that is invalid."""
+    """The scope whose circuit breaker counts a failure; NOBODY for a request that is invalid.
+
+    A RESOURCE is a global index, or the table with its local indexes, as far as it has capacity of
+    its own; TABLE is the table with all of its indexes.
+    """
 
     NOBODY = "nobody"
     PARTITION = "partition"
+    RESOURCE = "resource"
     TABLE = "table"
 
 
@@ -50,6 +57,9 @@ class BackendFailure:
         blame: The scope whose circuit breaker counts it.
         credentials_expired: Whether credentials have to be loaded again.
         may_be_request_fault: Whether the request itself may make DynamoDB fail.
+        throttling: The reasons for throttling; None for another failure. Its `resource` is that of
+            the request, or None.
+        retry_after: The seconds that DynamoDB asks to wait before another attempt.
     """
 
     error: Exception
@@ -58,6 +68,8 @@ class BackendFailure:
     blame: FailureScope = FailureScope.NOBODY
     credentials_expired: bool = False
     may_be_request_fault: bool = False
+    throttling: Throttling | None = None
+    retry_after: float = 0.0
 
 
 _THROTTLES: Final = frozenset(
@@ -80,16 +92,17 @@ _TRANSIENT: Final = frozenset(
     }
 )
 _EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
-# The suffix of reasons that concern one partition; others concern a table, an index or the account.
-_HOT_PARTITION: Final = "KeyRangeThroughputExceeded"
 _NO_SUCH_INDEX: Final = "The table does not have the specified index"
 
 
-def classify(error: Exception, table: str) -> BackendFailure:
-    """Return the failure for an exception that was raised during a read of logical `table`."""
+def classify(error: Exception, table: str, resource: str = BASE_TABLE) -> BackendFailure:
+    """Return the failure for an exception that was raised during a read of logical `table`.
+
+    `resource` is the one that the request reads: a global index, or `BASE_TABLE`.
+    """
     match error:
         case ClientError():
-            return _classify_answer(error, table)
+            return _after(retry_after(error.response), _classify_answer(error, table, resource))
         case CorruptAnswer():
             return _transient(f"{table} cannot be read at the moment", "corrupt")
         case HTTPClientError() | NoConnection() | OSError():  # timeouts among them
@@ -102,14 +115,13 @@ def classify(error: Exception, table: str) -> BackendFailure:
     return BackendFailure(error, "bug")
 
 
-def _classify_answer(error: ClientError, table: str) -> BackendFailure:
+def _classify_answer(error: ClientError, table: str, resource: str) -> BackendFailure:
     answer: Mapping[str, Any] = error.response
     code = str(answer.get("Error", {}).get("Code", ""))
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     text = answer.get("Error", {}).get("Message", "")
     if code in _THROTTLES:
-        blame = FailureScope.PARTITION if _is_hot_partition(answer) else FailureScope.TABLE
-        return _transient(f"{table} is being throttled by DynamoDB", "throttled", blame)
+        return _throttled(table, throttling_of(answer), resource)
     if code == "ResourceNotFoundException":
         return BackendFailure(TableNotFound(f"table {table} does not exist"), "refused")
     if code == "ValidationException" and _NO_SUCH_INDEX in text:
@@ -142,8 +154,21 @@ def _transient(message: str, kind: str, blame: FailureScope = FailureScope.TABLE
     return BackendFailure(BackendUnavailable(message), kind, retryable=True, blame=blame)
 
 
-def _is_hot_partition(answer: Mapping[str, Any]) -> bool:
-    """Return whether each reason for throttling is a hot partition."""
-    given = answer.get("ThrottlingReasons") or answer.get("throttlingReasons") or ()
-    reasons = [str(reason.get("reason", "")) for reason in given]
-    return bool(reasons) and all(reason.endswith(_HOT_PARTITION) for reason in reasons)
+def _throttled(table: str, throttling: Throttling, resource: str) -> BackendFailure:
+    """Return the failure for throttling; what else DynamoDB names is not what the request reads."""
+    if throttling.resource != resource:
+        throttling = replace(throttling, resource=None)
+    blame = FailureScope.TABLE if throttling.resource is None else FailureScope.RESOURCE
+    if throttling.is_hot_partition:
+        blame = FailureScope.PARTITION
+    error = BackendUnavailable(f"{table} is being throttled by DynamoDB")
+    error.resource, error.reasons = throttling.resource, throttling.reasons
+    return BackendFailure(error, "throttled", retryable=True, blame=blame, throttling=throttling)
+
+
+def _after(seconds: float | None, failure: BackendFailure) -> BackendFailure:
+    """Return a failure with the pause that DynamoDB asks for, which its callers keep as well."""
+    if seconds is None or not isinstance(failure.error, BackendUnavailable):
+        return failure
+    failure.error.retry_after = failure.error.pushback = seconds
+    return replace(failure, retry_after=seconds)

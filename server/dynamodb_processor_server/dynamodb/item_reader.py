@@ -47,7 +47,10 @@ class DynamoDBItemReader:
         try:
             async with asyncio.timeout_at(options.hard_deadline):
                 while pending:
-                    answer, used = await self._ask(target, request, pending, options, caller)
+                    # With items the call ends rather than wait past its soft deadline.
+                    has_answer = usage.backend_calls > 0
+                    until = options.soft_deadline if has_answer else options.hard_deadline
+                    answer, used = await self._ask(target, request, pending, until, caller)
                     usage += used
                     rounds += 1
                     unprocessed = _unprocessed(answer, request)
@@ -58,7 +61,7 @@ class DynamoDBItemReader:
                     if not pending or late or options.budget.spent_by(usage) is not None:
                         break
                     if not await self._backend.backoff_before_unprocessed(
-                        target, rounds, idle=idle
+                        target, rounds, options.soft_deadline, idle=idle
                     ):
                         break  # the items of earlier answers are not lost
         except TimeoutError:
@@ -75,7 +78,7 @@ class DynamoDBItemReader:
         target: RequestTarget,
         request: BatchGetRequest,
         keys: Sequence[WireItem],
-        options: ReadOptions,
+        retry_until: float,
         caller: Caller,
     ) -> tuple[Content, Usage]:
         table = request.table.schema.name
@@ -89,7 +92,7 @@ class DynamoDBItemReader:
             )
             return cast("Content", answer)
 
-        answer = await self._backend.read(target, ask, options.hard_deadline, caller)
+        answer = await self._backend.read(target, ask, retry_until, caller)
         content = answer.content
         items = content["Responses"].get(table, ())
         return content, Usage(

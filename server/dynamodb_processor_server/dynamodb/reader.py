@@ -14,7 +14,7 @@ from dynamodb_processor_server.dynamodb.hydration import Hydrator
 from dynamodb_processor_server.dynamodb.item_reader import DynamoDBItemReader
 from dynamodb_processor_server.dynamodb.oversized_items import MAX_ITEM_BYTES
 from dynamodb_processor_server.dynamodb.page_builder import PageBuilder
-from dynamodb_processor_server.errors import DeadlineExceeded
+from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded
 from dynamodb_processor_server.limits.planning_time import PlanningTimeLimits
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
 from dynamodb_processor_server.query.planning.request_builder import PARTITION_ALIASES
@@ -89,10 +89,8 @@ class DynamoDBReader:
                 elif not await self._hydrate(request, builder):
                     async with asyncio.timeout_at(deadline):
                         await self._read_more(request, builder)
-            except (TimeoutError, DeadlineExceeded):
-                if builder.has_progress:
-                    return builder.partial_page(PageEnd.TIME_BUDGET)
-                raise DeadlineExceeded("the deadline passed before anything was read") from None
+            except (TimeoutError, DeadlineExceeded, BackendUnavailable) as error:
+                return _page_so_far(builder, error)
         return builder.finish(end)
 
     def _fill(self, request: PageRead, builder: _Builder) -> PageEnd | None:
@@ -131,23 +129,30 @@ class DynamoDBReader:
 
     async def _read_more(self, request: PageRead, builder: _Builder) -> None:
         """Ask all partitions that must be read, at the same time."""
-        nexts = builder.next_requests()
-        if len(nexts) > 1 and not self._backend.breakers.is_closed(request.plan.table.name):
+        nexts, plan = builder.next_requests(), request.plan
+        if len(nexts) > 1 and not self._backend.breakers.is_closed(
+            plan.table.name, plan.path.resource
+        ):
             # The first is the probe; beside it the others would be refused, and end the page.
             await self._read(request, builder, nexts[:1])
             nexts = nexts[1:]
         await self._read(request, builder, nexts)
 
     async def _read(self, request: PageRead, builder: _Builder, nexts: Sequence[_Next]) -> None:
+        retry_until = request.retry_until(has_items=builder.has_progress)
         if len(nexts) == 1:
             ((partition, parameters),) = nexts
-            builder.add(partition, *await self._ask(request, parameters))
+            builder.add(partition, *await self._ask(request, parameters, retry_until))
             return
-        answers = await gather_or_cancel(self._ask(request, parameters) for _, parameters in nexts)
+        answers = await gather_or_cancel(
+            self._ask(request, parameters, retry_until) for _, parameters in nexts
+        )
         for (partition, _), (content, usage) in zip(nexts, answers, strict=True):
             builder.add(partition, content, usage)
 
-    async def _ask(self, request: PageRead, parameters: Mapping[str, Any]) -> tuple[Content, Usage]:
+    async def _ask(
+        self, request: PageRead, parameters: Mapping[str, Any], retry_until: float
+    ) -> tuple[Content, Usage]:
         plan = request.plan
 
         async def ask(client: Any) -> Content:
@@ -160,8 +165,8 @@ class DynamoDBReader:
                     answer = await client.query(**parameters)
             return cast("Content", answer)
 
-        target, deadline = _target(plan, parameters), request.options.hard_deadline
-        answer = await self._backend.read(target, ask, deadline, request.caller)
+        target = _target(plan, parameters)
+        answer = await self._backend.read(target, ask, retry_until, request.caller)
         content = answer.content
         view = plan.table.view
         if not view.is_identity and "Items" in content:
@@ -174,6 +179,17 @@ class DynamoDBReader:
             retries=answer.attempts - 1,
             backend_time=answer.seconds,
         )
+
+
+def _page_so_far(builder: _Builder, error: Exception) -> Page:
+    """Return the items so far where time ended a read; raise the error where there are none."""
+    if isinstance(error, BackendUnavailable) and not error.is_out_of_time:
+        raise error
+    if builder.has_progress:
+        return builder.partial_page(PageEnd.TIME_BUDGET)
+    if isinstance(error, BackendUnavailable):
+        raise error
+    raise DeadlineExceeded("the deadline passed before anything was read") from None
 
 
 def _target(plan: Plan, request: Mapping[str, Any]) -> RequestTarget:
@@ -190,7 +206,14 @@ def _target(plan: Plan, request: Mapping[str, Any]) -> RequestTarget:
     # Wire values are of one entry each: a type and a text or bytes, as keys have no others.
     key = tuple(entry for value in values for entry in value.items())
     partition = (plan.path.index, key) if key else None
-    return RequestTarget(plan.table.name, config.region, config.role_arn, partition, plan.cache_key)
+    return RequestTarget(
+        plan.table.name,
+        config.region,
+        config.role_arn,
+        partition,
+        plan.cache_key,
+        plan.path.resource,
+    )
 
 
 def _as_page(answer: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,10 +1,11 @@
-"""Circuit breakers of tables, and of the partitions that DynamoDB throttles."""
+"""Circuit breakers of tables, and of the resources and partitions that DynamoDB throttles."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
 from dynamodb_processor_server.runtime.circuit_breaker import (
     BreakerSettings,
@@ -18,51 +19,86 @@ from dynamodb_processor_server.runtime.circuit_breaker import (
 _MOST_PARTITIONS: Final = 1_000
 
 
-class CircuitBreakers:
-    """The breakers of all tables, and of the partitions of their paths that were throttled.
+class Outcomes(NamedTuple):
+    """The outcome of one request for each of the breakers that it passed."""
 
-    A partition has none before it is first throttled, and the least used ones are forgotten, so
-    that memory is bounded for any requests.
+    table: Outcome = Outcome.IGNORED
+    resource: Outcome = Outcome.IGNORED
+    partition: Outcome = Outcome.IGNORED
+
+
+def _ignore(table: str, resource: str, state: CircuitState) -> None:
+    pass
+
+
+class TableBreakers:
+    """The breakers of all tables, and of their resources and partitions that were throttled.
+
+    A resource has read capacity of its own: a global index, or the table itself with its local
+    indexes. A resource or a partition has no breaker before it is first throttled. The catalog
+    bounds the number of resources. Of partitions the least used ones are forgotten, so that memory
+    is bounded for any requests.
+
+    `changed` is called with table, resource and state when a breaker opens, and when it closes
+    again. The resource is empty for the breaker of the whole table. Partitions are left out.
     """
 
     def __init__(
-        self, settings: BreakerSettings, clock: Callable[[], float], jitter: Callable[[], float]
+        self,
+        settings: BreakerSettings,
+        clock: Callable[[], float],
+        jitter: Callable[[], float],
+        changed: Callable[[str, str, CircuitState], None] = _ignore,
     ) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._jitter = jitter
+        self._new = partial(CircuitBreaker, settings, clock, jitter)
+        self._changed = changed
         self._tables: dict[str, CircuitBreaker] = {}
+        self._resources: dict[tuple[str, str], CircuitBreaker] = {}
         # The least used first. It is counted in another thread: a cachetools.LRUCache would take
         # that for use, and break if it changed meanwhile.
         self._partitions: dict[tuple[str, Hashable], CircuitBreaker] = {}
 
-    def enter(self, table: str, partition: Hashable) -> Entry:
+    def enter(self, table: str, resource: str, partition: Hashable) -> Entry:
         """Let a request through; raise CircuitOpenError where an open breaker rejects it.
 
         `partition` is None for a request that reads more than one of them.
         """
         breaker = self._tables.get(table)
         if breaker is None:
-            breaker = self._tables[table] = self._new()
-        hot, key = None, (table, partition)
-        if partition is not None and key in self._partitions:
-            used = self._partitions[key] = self._partitions.pop(key)
-            hot = used.enter()
+            breaker = self._tables[table] = self._new(partial(self._changed, table, ""))
+        entry = Entry(self, table, resource, partition)
         try:
-            return Entry(self, key, breaker.enter(), hot)
+            key = (table, partition)
+            if partition is not None and key in self._partitions:
+                used = self._partitions[key] = self._partitions.pop(key)
+                entry.partition_permit = used.enter()
+            throttled = self._resources.get((table, resource))
+            if throttled is not None:
+                entry.resource_permit = throttled.enter()
+            entry.table_permit = breaker.enter()
         except CircuitOpenError:
-            if hot is not None:
-                hot.record(Outcome.IGNORED)
+            entry.record(Outcomes())
             raise
+        return entry
 
-    def is_closed(self, table: str) -> bool:
-        """Return whether more than one request at a time may go to a table."""
+    def is_closed(self, table: str, resource: str) -> bool:
+        """Return whether more than one request at a time may go to a resource of a table."""
         breaker = self._tables.get(table)
-        return breaker is None or breaker.state is CircuitState.CLOSED
+        is_closed = breaker is None or breaker.state is CircuitState.CLOSED
+        return is_closed and not self.is_throttled(table, resource)
 
-    def states(self) -> Iterator[tuple[str, CircuitState]]:
-        """Yield the state of each table's breaker; safe in another thread."""
-        yield from [(table, breaker.state) for table, breaker in list(self._tables.items())]
+    def is_throttled(self, table: str, resource: str) -> bool:
+        """Return whether the breaker of a resource is open or half-open."""
+        breaker = self._resources.get((table, resource))
+        return breaker is not None and breaker.state is not CircuitState.CLOSED
+
+    def states(self) -> Iterator[tuple[str, str, CircuitState]]:
+        """Yield table, resource and state of each breaker, without those of partitions.
+
+        The resource is empty for the breaker of a whole table. Safe in another thread.
+        """
+        yield from [(table, "", breaker.state) for table, breaker in list(self._tables.items())]
+        yield from [(*key, breaker.state) for key, breaker in list(self._resources.items())]
 
     def open_partitions(self) -> int:
         """Return the number of partitions whose breaker is not closed; safe in another thread."""
@@ -70,31 +106,50 @@ class CircuitBreakers:
             breaker.state is not CircuitState.CLOSED for breaker in list(self._partitions.values())
         )
 
-    def add_partition(self, key: tuple[str, Hashable]) -> None:
-        """Record the first throttling of a partition."""
-        if key not in self._partitions:
+    def fail_resource(self, table: str, resource: str) -> None:
+        """Record the throttling of a resource that had no breaker when the request began."""
+        breaker = self._resources.get((table, resource))
+        if breaker is None:
+            changed = partial(self._changed, table, resource)
+            breaker = self._resources[table, resource] = self._new(changed)
+        _fail(breaker)
+
+    def fail_partition(self, table: str, partition: Hashable) -> None:
+        """Record the throttling of a partition that had no breaker when the request began."""
+        breaker = self._partitions.get((table, partition))
+        if breaker is None:
             if len(self._partitions) >= _MOST_PARTITIONS:
                 del self._partitions[next(iter(self._partitions))]
-            breaker = self._partitions[key] = self._new()
-            breaker.enter().record(Outcome.FAILURE)
+            breaker = self._partitions[table, partition] = self._new()
+        _fail(breaker)
 
-    def _new(self) -> CircuitBreaker:
-        return CircuitBreaker(self._settings, self._clock, self._jitter)
+
+def _fail(breaker: CircuitBreaker) -> None:
+    if breaker.state is CircuitState.CLOSED:
+        breaker.enter().record(Outcome.FAILURE)
 
 
 @dataclass(slots=True)
 class Entry:
-    """The right to make one request to a table, and to a partition of it if `hot` is a permit."""
+    """The right to make one request, with a permit of each breaker that there is on its way."""
 
-    breakers: CircuitBreakers
-    key: tuple[str, Hashable]
-    table: Permit
-    hot: Permit | None
+    breakers: TableBreakers
+    table: str
+    resource: str
+    partition: Hashable
+    table_permit: Permit | None = None
+    resource_permit: Permit | None = None
+    partition_permit: Permit | None = None
 
-    def record(self, table: Outcome, partition: Outcome, cause: Hashable = None) -> None:
-        """Record the outcome of the request, once; `cause` is that of the table's failure."""
-        self.table.record(table, cause)
-        if self.hot is not None:
-            self.hot.record(partition)
-        elif partition is Outcome.FAILURE and self.key[1] is not None:
-            self.breakers.add_partition(self.key)
+    def record(self, outcomes: Outcomes, cause: Hashable = None) -> None:
+        """Record the outcomes of the request, once; `cause` is that of the table's failure."""
+        if self.table_permit is not None:
+            self.table_permit.record(outcomes.table, cause)
+        if self.resource_permit is not None:
+            self.resource_permit.record(outcomes.resource)
+        elif outcomes.resource is Outcome.FAILURE:
+            self.breakers.fail_resource(self.table, self.resource)
+        if self.partition_permit is not None:
+            self.partition_permit.record(outcomes.partition)
+        elif outcomes.partition is Outcome.FAILURE and self.partition is not None:
+            self.breakers.fail_partition(self.table, self.partition)

@@ -64,13 +64,26 @@ class CircuitOpenError(Exception):
         self.retry_after = retry_after
 
 
+def _ignore(state: CircuitState) -> None:
+    pass
+
+
 class CircuitBreaker:
-    """One breaker. `clock` gives seconds, `jitter` a number from 0 to 1."""
+    """One breaker. `clock` gives seconds, `jitter` a number from 0 to 1.
+
+    `changed` is called with OPEN when the breaker opens, and with CLOSED when it closes again; not
+    for the probes between the two.
+    """
 
     def __init__(
-        self, settings: BreakerSettings, clock: Callable[[], float], jitter: Callable[[], float]
+        self,
+        settings: BreakerSettings,
+        clock: Callable[[], float],
+        jitter: Callable[[], float],
+        changed: Callable[[CircuitState], None] = _ignore,
     ) -> None:
         self.state = CircuitState.CLOSED
+        self._changed = changed
         self._settings = settings
         self._clock = clock
         self._jitter = jitter
@@ -105,6 +118,7 @@ class CircuitBreaker:
                 self._open()
             elif outcome is Outcome.SUCCESS:
                 self._change(CircuitState.CLOSED)
+                self._changed(CircuitState.CLOSED)
         elif outcome is Outcome.FAILURE and cause is not None and self._has_failed(cause):
             return
         elif outcome is not Outcome.IGNORED and self._is_too_much(outcome is Outcome.FAILURE):
@@ -141,9 +155,12 @@ class CircuitBreaker:
         return calls >= settings.minimum_calls and failures >= settings.failure_rate * calls
 
     def _open(self) -> None:
+        was_closed = self.state is CircuitState.CLOSED
         self._change(CircuitState.OPEN)
         longer = 1.0 + _JITTER * self._jitter()
         self._until = self._clock() + self._settings.open_seconds * longer
+        if was_closed:
+            self._changed(CircuitState.OPEN)
 
     def _change(self, state: CircuitState) -> None:
         self.state = state

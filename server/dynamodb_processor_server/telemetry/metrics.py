@@ -124,10 +124,17 @@ class BackendMetrics(Collector):
         rejected = {table: record.rejected_by_breaker for table, record in tables}
         refused = "Requests that a breaker rejected."
         yield _counter("breaker_refusals", refused, ("table",), rejected)
-        text = "Circuit breaker of the table: 0 closed, 1 half-open, 2 open."
-        state = GaugeMetricFamily(f"{_PREFIX}breaker_state", text, labels=("table",))
-        for table, each in self._backend.breakers.states():
-            state.add_metric((table,), each.value)
+        throttles = {
+            (table, *key): count
+            for table, record in tables
+            for key, count in list(record.throttles.items())
+        }
+        text = "Reasons of DynamoDB for throttling a request, by the index that they name."
+        yield _counter("throttles", text, ("table", "index", "reason"), throttles)
+        text = "Circuit breaker of a table, or of a throttled index: 0 closed, 1 half-open, 2 open."
+        state = GaugeMetricFamily(f"{_PREFIX}breaker_state", text, labels=("table", "index"))
+        for table, resource, each in self._backend.breakers.states():
+            state.add_metric((table, resource), each.value)
         yield state
         text = "Partitions whose own breaker is not closed."
         yield GaugeMetricFamily(

@@ -158,6 +158,20 @@ async def test_a_deadline_bounds_only_its_owner() -> None:
 
 
 @warped
+async def test_a_read_knows_how_long_its_callers_wait() -> None:
+    """It is the latest hard deadline; a read that nobody waits for has time."""
+    flights, read = PageFlights(), Read()
+    callers = [join(flights, read, make_options(seconds=seconds)) for seconds in (5.0, 9.0, 2.0)]
+    await run_ready_tasks()
+    flight = flights.find("key", float("-inf"))
+    assert flight is not None
+    assert flight.progress.awaited_until == clock() + 9.0
+    unattended = flights.start("other", read, clock(), attended=False)
+    assert unattended.progress.awaited_until == float("inf")
+    await asyncio.gather(*callers, unattended.task)
+
+
+@warped
 async def test_a_deadline_with_progress_is_an_answer() -> None:
     """One caller gets the progress so far as a TIME_BUDGET page; the others get the whole page."""
     flights, read = PageFlights(), Read(part_after=0.2)

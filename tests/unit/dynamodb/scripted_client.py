@@ -16,23 +16,41 @@ from dynamodb_processor_server.dynamodb.backend import (
     RequestTarget,
 )
 from dynamodb_processor_server.dynamodb.clients import Clients
-from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings
+from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings, CircuitState
 from tests.support.reads import CALLER
 
 EVENTS = RequestTarget("events", "eu-west-1", "a role")
 CONTENT = {"Items": ()}
 
 
-def refusal(code: str, status: int = 400) -> ClientError:
-    """Return an error that DynamoDB answers with."""
+def refusal(code: str, status: int = 400, **headers: str) -> ClientError:
+    """Return an error that DynamoDB answers with; `_` stands for `-` in names of headers."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
     response: Any = {
         "Error": {"Code": code, "Message": ""},
-        "ResponseMetadata": {"HTTPStatusCode": status},
+        "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": named},
     }
     return ClientError(response, "Query")
 
 
+def throttled_by(reason: str, *resources: str, **headers: str) -> ClientError:
+    """Return a throttling error whose reason names resources, such as `table/t/index/i`."""
+    error = refusal("ThrottlingException", 400, **headers)
+    response: Any = error.response
+    response["throttlingReasons"] = [
+        {"reason": reason, "resource": f"arn:aws:dynamodb:eu-west-1:123456789012:{resource}"}
+        for resource in resources
+    ]
+    return error
+
+
 THROTTLED = refusal("ThrottlingException")
+FAILED = refusal("ServiceUnavailable", 503)
+
+
+def state_of(backend: Backend, table: str, resource: str = "") -> CircuitState:
+    """Return the state of the breaker of a table, or of one of its resources."""
+    return {(name, each): state for name, each, state in backend.breakers.states()}[table, resource]
 
 
 @dataclass

@@ -14,13 +14,21 @@ from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable,
 from dynamodb_processor_server.reader import Caller
 from tests.support.reads import CALLER
 from tests.support.warped_time import warped
-from tests.unit.dynamodb.scripted_client import CONTENT, EVENTS, THROTTLED, Script, read, refusal
+from tests.unit.dynamodb.scripted_client import (
+    CONTENT,
+    EVENTS,
+    FAILED,
+    THROTTLED,
+    Script,
+    read,
+    refusal,
+)
 
 
 @warped
 async def test_a_transient_failure_is_not_seen() -> None:
     """The answer has the number of attempts, and the time with the pauses between them."""
-    script = Script([THROTTLED, ReadTimeoutError(endpoint_url="")])
+    script = Script([FAILED, ReadTimeoutError(endpoint_url="")])
     answer = await read(script)
     assert (answer.content, answer.attempts) == (CONTENT, 3)
     assert script.asked == pytest.approx([0.0, 0.025, 0.075])
@@ -67,7 +75,7 @@ async def test_a_bug_stays_what_it_is() -> None:
 @warped
 async def test_no_retry_begins_without_time_to_finish() -> None:
     """The caller receives the failure before its deadline."""
-    script = Script([THROTTLED] * 9)
+    script = Script([FAILED] * 9)
     with pytest.raises(BackendUnavailable):
         await read(script, script.backend(attempts=9), seconds=0.08)
     assert script.asked == pytest.approx([0.0, 0.025])

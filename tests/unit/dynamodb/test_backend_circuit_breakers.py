@@ -14,7 +14,15 @@ from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable
 from dynamodb_processor_server.runtime.circuit_breaker import CircuitState
 from tests.support.reads import CALLER
 from tests.support.warped_time import warped
-from tests.unit.dynamodb.scripted_client import EVENTS, THROTTLED, Script, read, refusal
+from tests.unit.dynamodb.scripted_client import (
+    EVENTS,
+    FAILED,
+    THROTTLED,
+    Script,
+    read,
+    refusal,
+    state_of,
+)
 
 HOT = replace(EVENTS, partition=("by_day", "monday"))
 
@@ -29,7 +37,7 @@ def too_hot() -> ClientError:
 
 def table_state(backend: Backend) -> CircuitState:
     """Return the state of the breaker of the events."""
-    return dict(backend.breakers.states())["events"]
+    return state_of(backend, "events")
 
 
 @warped
@@ -53,7 +61,7 @@ async def test_the_breaker_of_a_failing_table_opens() -> None:
 @warped
 async def test_retries_pass_the_breaker_too() -> None:
     """A breaker that opens between two attempts ends the call."""
-    script = Script([THROTTLED] * 9)
+    script = Script([FAILED] * 9)
     with pytest.raises(BackendUnavailable, match="circuit breaker is open"):
         await read(script, script.backend(attempts=9, breaks_at=4))
     assert len(script.asked) == 4

@@ -190,7 +190,7 @@ async def test_a_failure_of_sts_is_not_blamed_on_the_table(
         await backend.read(target, list_tables, math.inf, CALLER)
     aws.refusal, aws.expiration = None, FAR_FUTURE
     await backend.read(target, list_tables, math.inf, CALLER)
-    assert dict(backend.breakers.states()) == {"events": CircuitState.CLOSED}
+    assert list(backend.breakers.states()) == [("events", "", CircuitState.CLOSED)]
 
 
 async def test_one_request_to_sts_serves_all_waiting_callers(

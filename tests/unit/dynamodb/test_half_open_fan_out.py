@@ -15,7 +15,7 @@ from dynamodb_processor_server.reader import PageEnd
 from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings, CircuitState
 from tests.support.reads import make_read
 from tests.support.warped_time import warped
-from tests.unit.dynamodb.scripted_client import refusal
+from tests.unit.dynamodb.scripted_client import refusal, state_of
 from tests.unit.dynamodb.small_table import make_plan
 
 PLAN = make_plan("device IN ('a', 'b', 'c')")
@@ -57,10 +57,10 @@ async def test_a_recovered_table_is_read() -> None:
         failing = make_plan(f"device IN ('a', 'b', '{name}')")
         with pytest.raises(BackendUnavailable):
             await reader.read_page(make_read(failing))
-    assert dict(backend.breakers.states())["readings"] is CircuitState.OPEN
+    assert state_of(backend, "readings") is CircuitState.OPEN
     await asyncio.sleep(3.0)
     table.broken, table.requests, table.most = False, 0, 0
     page = await reader.read_page(make_read(PLAN))
     assert page.content.end is PageEnd.EXHAUSTED
-    assert dict(backend.breakers.states())["readings"] is CircuitState.CLOSED
+    assert state_of(backend, "readings") is CircuitState.CLOSED
     assert (table.requests, table.most) == (3, 2)

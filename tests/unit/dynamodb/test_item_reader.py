@@ -166,10 +166,15 @@ async def test_no_answer_in_time_is_an_error() -> None:
 
 @warped
 async def test_a_dynamodb_that_processes_nothing_leaves_everything_open() -> None:
-    """DynamoDB did answer, so no key has a result and the call succeeds."""
-    found = await get(StingyDynamoDB(at_once=0), [1, 2], seconds=3.0)
+    """DynamoDB did answer, so no key has a result and the call succeeds.
+
+    The pauses are those after throttling, and none ends after the soft deadline.
+    """
+    dynamodb, started = StingyDynamoDB(at_once=0), asyncio.get_running_loop().time()
+    found = await get(dynamodb, [1, 2], jitter=lambda: 0.5, seconds=3.0)
     assert found.items == {}
-    assert found.usage.backend_calls > 2
+    assert found.usage.backend_calls == 3
+    assert asyncio.get_running_loop().time() - started == pytest.approx(1.5)
 
 
 @warped

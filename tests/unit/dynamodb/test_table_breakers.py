@@ -1,4 +1,4 @@
-"""Circuit breakers of tables, and of partitions that are throttled: none covers what works."""
+"""Circuit breakers of tables, and of throttled indexes and partitions: none covers what works."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from dynamodb_processor_server.dynamodb.table_breakers import CircuitBreakers
+from dynamodb_processor_server.catalog.schema import BASE_TABLE
+from dynamodb_processor_server.dynamodb.table_breakers import Outcomes, TableBreakers
 from dynamodb_processor_server.runtime.circuit_breaker import (
     BreakerSettings,
     CircuitOpenError,
@@ -19,6 +20,10 @@ from dynamodb_processor_server.runtime.circuit_breaker import (
 )
 
 SETTINGS = BreakerSettings(failure_rate=0.5, open_seconds=2.0, minimum_calls=4, window=10.0)
+GOOD = Outcomes(Outcome.SUCCESS, Outcome.SUCCESS, Outcome.SUCCESS)
+FAILED = Outcomes(table=Outcome.FAILURE)
+THROTTLED = Outcomes(resource=Outcome.FAILURE)
+TOO_HOT = Outcomes(partition=Outcome.FAILURE)
 
 
 @dataclass
@@ -32,9 +37,9 @@ class Clock:
         return self.now
 
 
-def make_breakers(clock: Clock) -> CircuitBreakers:
+def make_breakers(clock: Clock) -> TableBreakers:
     """Return breakers of `SETTINGS`."""
-    return CircuitBreakers(SETTINGS, clock, lambda: 0.0)
+    return TableBreakers(SETTINGS, clock, lambda: 0.0)
 
 
 @contextmanager
@@ -48,10 +53,10 @@ def quickly_switching() -> Iterator[None]:
         sys.setswitchinterval(interval)
 
 
-def heat(breakers: CircuitBreakers, partition: str | None, times: int = 4) -> None:
+def heat(breakers: TableBreakers, partition: str | None, times: int = 4) -> None:
     """Throttle a partition of "events"."""
     for _ in range(times):
-        breakers.enter("events", partition).record(Outcome.IGNORED, Outcome.FAILURE)
+        breakers.enter("events", BASE_TABLE, partition).record(TOO_HOT)
 
 
 def test_the_breaker_of_a_hot_partition_is_its_own() -> None:
@@ -59,11 +64,14 @@ def test_the_breaker_of_a_hot_partition_is_its_own() -> None:
     breakers = make_breakers(Clock())
     heat(breakers, "hot")
     with pytest.raises(CircuitOpenError):
-        breakers.enter("events", "hot")
+        breakers.enter("events", BASE_TABLE, "hot")
     for table, partition in (("events", "cold"), ("events", None), ("other", "hot")):
-        breakers.enter(table, partition).record(Outcome.SUCCESS, Outcome.SUCCESS)
+        breakers.enter(table, BASE_TABLE, partition).record(GOOD)
     assert breakers.open_partitions() == 1
-    assert dict(breakers.states()) == {"events": CircuitState.CLOSED, "other": CircuitState.CLOSED}
+    assert set(breakers.states()) == {
+        ("events", "", CircuitState.CLOSED),
+        ("other", "", CircuitState.CLOSED),
+    }
 
 
 def test_the_breaker_of_a_table_covers_all_its_partitions() -> None:
@@ -72,13 +80,13 @@ def test_the_breaker_of_a_table_covers_all_its_partitions() -> None:
     breakers = make_breakers(clock)
     heat(breakers, "hot")
     for _ in range(4):
-        breakers.enter("events", None).record(Outcome.FAILURE, Outcome.IGNORED)
+        breakers.enter("events", BASE_TABLE, None).record(FAILED)
     clock.now += 2.0
-    table_probe = breakers.enter("events", None)
+    table_probe = breakers.enter("events", BASE_TABLE, None)
     with pytest.raises(CircuitOpenError):
-        breakers.enter("events", "hot")
-    table_probe.record(Outcome.SUCCESS, Outcome.SUCCESS)
-    breakers.enter("events", "hot").record(Outcome.SUCCESS, Outcome.SUCCESS)
+        breakers.enter("events", BASE_TABLE, "hot")
+    table_probe.record(GOOD)
+    breakers.enter("events", BASE_TABLE, "hot").record(GOOD)
     assert breakers.open_partitions() == 0
 
 
@@ -86,7 +94,7 @@ def test_partitions_take_bounded_memory() -> None:
     """Callers can name any number of partitions, and DynamoDB may throttle many of them."""
     breakers = make_breakers(Clock())
     for number in range(3_000):
-        breakers.enter("events", str(number)).record(Outcome.SUCCESS, Outcome.SUCCESS)
+        breakers.enter("events", BASE_TABLE, str(number)).record(GOOD)
     assert breakers.open_partitions() == len(breakers._partitions) == 0
     for number in range(3_000):
         heat(breakers, str(number), times=1)
@@ -103,7 +111,7 @@ def test_counting_partitions_does_not_count_as_use() -> None:
     heat(breakers, "one more", times=1)
     assert breakers.open_partitions() == 1
     with pytest.raises(CircuitOpenError):
-        breakers.enter("events", "0")
+        breakers.enter("events", BASE_TABLE, "0")
 
 
 def test_partitions_are_counted_while_they_change() -> None:
@@ -122,5 +130,84 @@ def test_throttling_of_an_unknown_partition_opens_nothing() -> None:
     """A scan was throttled: its table is healthy, and the hot partition is unknown."""
     breakers = make_breakers(Clock())
     heat(breakers, None, times=100)
-    breakers.enter("events", None).record(Outcome.SUCCESS, Outcome.SUCCESS)
+    breakers.enter("events", BASE_TABLE, None).record(GOOD)
     assert breakers.open_partitions() == 0
+
+
+def throttle(breakers: TableBreakers, index: str, times: int = 4) -> None:
+    """Throttle a resource of "events"."""
+    for _ in range(times):
+        breakers.enter("events", index, "monday").record(THROTTLED)
+
+
+def test_the_breaker_of_a_throttled_index_is_its_own() -> None:
+    """The table, its other indexes and other tables are read as before, and closed."""
+    clock = Clock()
+    breakers = make_breakers(clock)
+    throttle(breakers, "by_day")
+    with pytest.raises(CircuitOpenError):
+        breakers.enter("events", "by_day", None)
+    for table, resource in (("events", BASE_TABLE), ("events", "by_user"), ("other", "by_day")):
+        breakers.enter(table, resource, "monday").record(GOOD)
+        assert breakers.is_closed(table, resource)
+    assert not breakers.is_closed("events", "by_day")
+    assert ("events", "by_day", CircuitState.OPEN) in breakers.states()
+    assert ("events", "", CircuitState.CLOSED) in breakers.states()
+    clock.now += 2.0
+    breakers.enter("events", "by_day", None).record(GOOD)
+    assert breakers.is_closed("events", "by_day")
+
+
+def test_a_throttled_table_does_not_close_off_its_indexes() -> None:
+    """A global index has capacity of its own, and so has the table without it."""
+    breakers = make_breakers(Clock())
+    throttle(breakers, BASE_TABLE)
+    with pytest.raises(CircuitOpenError):
+        breakers.enter("events", BASE_TABLE, None)
+    breakers.enter("events", "by_user", None).record(GOOD)
+
+
+def test_the_breaker_of_a_table_covers_all_its_indexes() -> None:
+    """A request that the table's breaker refuses is no probe of its index."""
+    clock = Clock()
+    breakers = make_breakers(clock)
+    throttle(breakers, "by_day")
+    for _ in range(4):
+        breakers.enter("events", BASE_TABLE, None).record(FAILED)
+    clock.now += 2.0
+    table_probe = breakers.enter("events", BASE_TABLE, None)
+    with pytest.raises(CircuitOpenError):
+        breakers.enter("events", "by_day", None)
+    table_probe.record(GOOD)
+    breakers.enter("events", "by_day", None).record(GOOD)
+    assert breakers.is_closed("events", "by_day")
+
+
+def test_requests_that_were_throttled_together_all_count() -> None:
+    """Those that began before the first of them had failed open the breaker as well."""
+    breakers = make_breakers(Clock())
+    for resource, partition, failed in (("by_day", None, THROTTLED), (BASE_TABLE, "hot", TOO_HOT)):
+        for entry in [breakers.enter("events", resource, partition) for _ in range(4)]:
+            entry.record(failed)
+    assert not breakers.is_closed("events", "by_day")
+    assert breakers.open_partitions() == 1
+
+
+def test_each_change_of_state_is_reported_once() -> None:
+    """Probes that fail in between are not, and partitions are not at all."""
+    clock, reported = Clock(), []
+    breakers = TableBreakers(SETTINGS, clock, lambda: 0.0, lambda *change: reported.append(change))
+    throttle(breakers, "by_day")
+    heat(breakers, "hot")
+    for _ in range(3):
+        clock.now += 2.0
+        breakers.enter("events", "by_day", None).record(THROTTLED)
+    clock.now += 2.0
+    breakers.enter("events", "by_day", None).record(GOOD)
+    for _ in range(3):
+        breakers.enter("events", BASE_TABLE, None).record(FAILED)
+    assert reported == [
+        ("events", "by_day", CircuitState.OPEN),
+        ("events", "by_day", CircuitState.CLOSED),
+        ("events", "", CircuitState.OPEN),
+    ]

@@ -16,6 +16,18 @@ def test_pauses_grow_up_to_a_limit() -> None:
     assert pauses == [0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0]
 
 
+def test_pauses_after_throttling_are_longer() -> None:
+    """They double from a second up to twenty, as those of AWS's SDKs."""
+    pauses = [backoff_delay(n, lambda: 1.0, throttled=True) for n in (1, 2, 3, 4, 5, 6, 7, 5_000)]
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 20.0, 20.0, 20.0]
+
+
+def test_a_pause_that_was_asked_for_is_the_least() -> None:
+    """It does not shorten a longer one."""
+    pauses = [backoff_delay(1, lambda: 0.5, throttled=True, at_least=s) for s in (0.2, 7.0)]
+    assert pauses == [0.5, 7.0]
+
+
 def test_jitter_is_full() -> None:
     """Requests that failed together are retried spread over the whole pause."""
     seeded = random.Random(7)

@@ -8,6 +8,7 @@ import threading
 import urllib.error
 import urllib.request
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -22,7 +23,7 @@ from dynamodb_processor_server.telemetry.metrics import (
 from dynamodb_processor_server.telemetry.metrics_server import MetricsServer
 from tests.support.lengths import PATIENCE
 from tests.support.reads import CALLER
-from tests.unit.dynamodb.scripted_client import EVENTS, THROTTLED, Script
+from tests.unit.dynamodb.scripted_client import EVENTS, THROTTLED, Script, throttled_by
 
 
 @pytest.fixture
@@ -88,9 +89,25 @@ async def test_breakers_show_their_state(registry: CollectorRegistry) -> None:
     for _ in range(12):
         with pytest.raises(BackendUnavailable):
             await backend.read(EVENTS, script.play, math.inf, CALLER)
-    assert value(registry, "breaker_state", table="events") == 2
+    assert value(registry, "breaker_state", table="events", index="") == 2
     assert value(registry, "breaker_refusals_total", table="events") == 2
     assert value(registry, "open_partition_breakers") == 0
+
+
+async def test_throttling_is_shown_by_index_and_reason(registry: CollectorRegistry) -> None:
+    """The breaker of the index is beside that of its table."""
+    reason = "IndexReadAccountLimitExceeded"
+    script = Script([throttled_by(reason, "table/events/index/by_day")] * 10)
+    backend = script.backend(attempts=1, breaks_at=10)
+    BackendMetrics(registry, backend)
+    target = replace(EVENTS, resource="by_day")
+    for _ in range(10):
+        with pytest.raises(BackendUnavailable):
+            await backend.read(target, script.play, math.inf, CALLER)
+    labels = {"table": "events", "index": "by_day"}
+    assert value(registry, "throttles_total", **labels, reason=reason) == 10
+    assert value(registry, "breaker_state", **labels) == 2
+    assert value(registry, "breaker_state", table="events", index="") == 0
 
 
 def test_a_gauge_is_read_when_it_is_scraped(registry: CollectorRegistry) -> None:

@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from dynamodb_processor_server import errors
+from dynamodb_processor_server.catalog.schema import BASE_TABLE, Table
 
 DOMAIN: Final = "dynamodb-processor"
 _DETAILS_KEY: Final = "grpc-status-details-bin"
@@ -63,18 +64,23 @@ class RpcError:
     metadata: tuple[tuple[str, str], ...] = ()
 
 
-def rpc_error_of(error: BaseException, request_id: str) -> RpcError:
-    """Return the failure of a call that raised `error`."""
+def rpc_error_of(error: BaseException, request_id: str, table: Table | None = None) -> RpcError:
+    """Return the failure of a call that raised `error`.
+
+    `table` is the table of the call as its caller may see it, None where that is not known.
+    """
     if isinstance(error, errors.ProcessorError):
         for kind, code in CODES:
             if isinstance(error, kind):
-                return _domain_error(error, code)
+                return _domain_error(error, code, table)
     return RpcError(
         grpc.StatusCode.INTERNAL, "INTERNAL", f"internal error; request id {request_id}"
     )
 
 
-def _domain_error(error: errors.ProcessorError, code: grpc.StatusCode) -> RpcError:
+def _domain_error(
+    error: errors.ProcessorError, code: grpc.StatusCode, table: Table | None
+) -> RpcError:
     details: list[Message] = []
     retry_after: float | None = getattr(error, "retry_after", None)
     if retry_after is not None:
@@ -95,14 +101,34 @@ def _domain_error(error: errors.ProcessorError, code: grpc.StatusCode) -> RpcErr
             quota = error_details_pb2.QuotaFailure()
             quota.violations.add(subject=_cut(error.subject), description=_cut(error.message))
             details.append(quota)
-    message = _cut(error.message, _MAX_MESSAGE)
+    message = error.message
     pushback = retry_after if code is grpc.StatusCode.RESOURCE_EXHAUSTED else None
+    metadata: tuple[tuple[str, str], ...] = ()
     if isinstance(error, errors.BackendUnavailable):
         pushback = error.pushback
-    metadata: tuple[tuple[str, str], ...] = ()
+        metadata = _throttling(error, table)
+        if metadata:
+            message += f" ({', '.join(value for _, value in metadata)})"
     if isinstance(error, errors.ItemTooLarge) and error.token:
         metadata = (("next_page_token", error.token),)
-    return RpcError(code, error.reason, message, tuple(details), pushback, metadata)
+    text = _cut(message, _MAX_MESSAGE)
+    return RpcError(code, error.reason, text, tuple(details), pushback, metadata)
+
+
+def _throttling(
+    error: errors.BackendUnavailable, table: Table | None
+) -> tuple[tuple[str, str], ...]:
+    """Return the throttled index and the reasons; nothing where the caller may not see the index.
+
+    Callers share reads, and their errors. So the index may be one that this caller does not see.
+    """
+    if error.resource is None or table is None:
+        return ()
+    path = table.schema.path(error.resource)
+    if path is None or not (path.label == BASE_TABLE or table.may_show_path(path)):
+        return ()
+    reasons = (("throttling_reasons", ",".join(error.reasons)),) if error.reasons else ()
+    return (("throttled_index", path.label), *reasons)
 
 
 def _bad_request(error: errors.InvalidRequest) -> error_details_pb2.BadRequest:

@@ -299,7 +299,8 @@ class _CallLifecycle:
             call.code = _status_code(call.context.code())
             self._end_hooks()
         else:
-            failure = rpc_error_of(error, call.request_id)
+            table = None if call.access is None else call.access.table
+            failure = rpc_error_of(error, call.request_id, table)
             call.code, call.reason = failure.code, failure.reason
             if not isinstance(error, ProcessorError):
                 _log.error("call_failed", method=call.method, exc_info=error)

@@ -1,0 +1,61 @@
+"""Counts the requests to a table, its throttling by resource and reason, and its retries left."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from dynamodb_processor_server.dynamodb.throttling import Throttling
+from dynamodb_processor_server.runtime.retry import RetryBudget
+
+
+@dataclass(slots=True)
+class ResourceStats:
+    """The retry budget of a resource that was throttled, and the last reasons for it."""
+
+    budget: RetryBudget = field(default_factory=RetryBudget)
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class TableStats:
+    """The requests to a table: attempts by outcome, retries among them, and the retry budget.
+
+    `rejected_by_breaker` are the requests that a breaker did not let through. `throttles` are the
+    reasons for throttling, by the resource that they name and the reason; the resource is empty
+    where they name none. `resources` has an entry for each resource that was throttled.
+    """
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    retries: int = 0
+    rejected_by_breaker: int = 0
+    budget: RetryBudget = field(default_factory=RetryBudget)
+    throttles: Counter[tuple[str, str]] = field(default_factory=Counter)
+    resources: dict[str, ResourceStats] = field(default_factory=dict)
+
+    def count_throttling(self, throttling: Throttling) -> None:
+        """Count one throttled request by each of its reasons."""
+        self.throttles.update((throttling.resource or "", one) for one in throttling.labels)
+        if throttling.resource is not None:
+            resource = self.resources.setdefault(throttling.resource, ResourceStats())
+            resource.reasons = throttling.reasons
+
+    def spend_retry(self, throttling: Throttling | None) -> bool:
+        """Take a retry from the budget of the throttled resource, else from the table's own.
+
+        Returns False where there is none left to take.
+        """
+        resource = None if throttling is None else throttling.resource
+        found = None if resource is None else self.resources.get(resource)
+        return (self if found is None else found).budget.spend()
+
+    def refill(self, resource: str) -> None:
+        """Note the success of a request to a resource."""
+        self.budget.refill()
+        if resource in self.resources:
+            self.resources[resource].budget.refill()
+
+    def reasons(self, resource: str) -> tuple[str, ...]:
+        """Return the last reasons for which a resource was throttled."""
+        found = self.resources.get(resource)
+        return () if found is None else found.reasons
