@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import secrets
 import sys
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -95,9 +98,12 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
 
 def make_token_key(args: argparse.Namespace, out: TextIO | None = None) -> int:
     """Print a new entry of the setting `token_keys`; return the exit code."""
-    print(
-        f"{args.id}:{urlsafe_b64encode(secrets.token_bytes(32)).decode()}", file=out or sys.stdout
-    )
+    key = urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    try:
+        _show(f"{args.id}:{key}", out or sys.stdout)
+    except _NotShown as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 
@@ -111,26 +117,44 @@ def run(args: argparse.Namespace, out: TextIO | None = None, err: TextIO | None 
     """Create a key: print the key to `out`, everything else to `err`; return the exit code.
 
     The default streams are those of the process. On an error nothing is created or changed, and the
-    code is 2.
+    code is 2, or 1 if the key cannot be printed.
     """
     out, err = out or sys.stdout, err or sys.stderr
     text, digest = new_key()
+
+    def show(line: str) -> None:
+        # Flushed so that standard error comes first even if only one of the streams is buffered.
+        print(f"{line}The key, shown this once:", file=err, flush=True)
+        _show(text, out)
+
     try:
         entry = _entry(args, digest, args.id or _free_id(args))
         if args.append:
-            _append(args.append, entry)
+            # Nobody could use the entry of a key that nobody has seen.
+            _append(args.append, entry, lambda: show(f"Adding {entry.id} to {args.append}. "))
+        else:
+            show(f"Add this to the keys file, under `keys:`\n\n{render_entry(entry)}\n")
     except ConfigurationError as error:
         print(error, file=err)
         return 2
-    if args.append:
-        print(f"Added {entry.id} to {args.append}. The key, shown this once:", file=err)
-    else:
-        print(f"Add this to the keys file, under `keys:`\n\n{render_entry(entry)}", file=err)
-        print("The key, shown this once:", file=err)
-    # Flushed so that standard error comes first even if only one of the streams is buffered.
-    err.flush()
-    print(text, file=out)
+    except _NotShown as error:
+        print(f"{error}: no key was created", file=err)
+        return 1
     return 0
+
+
+class _NotShown(Exception):
+    """Standard output takes no text."""
+
+
+def _show(text: str, out: TextIO) -> None:
+    try:
+        print(text, file=out, flush=True)
+    except OSError as error:
+        with suppress(OSError), Path(os.devnull).open("w") as null:
+            # The interpreter would fail at the same text when it ends.
+            os.dup2(null.fileno(), out.fileno())
+        raise _NotShown(f"standard output cannot be written: {error.strerror}") from None
 
 
 def _parse_time(text: str) -> datetime:
@@ -176,7 +200,7 @@ def _entry(args: argparse.Namespace, digest: str, key_id: str) -> KeyEntry:
         raise ConfigurationError("\n".join(lines)) from None
 
 
-def _append(path: Path, entry: KeyEntry) -> None:
+def _append(path: Path, entry: KeyEntry, before_adding: Callable[[], None]) -> None:
     """Add an entry to the file, or change nothing and raise `ConfigurationError`."""
     before: tuple[KeyEntry, ...] = ()
     text = f"keys:\n{render_entry(entry)}"
@@ -190,7 +214,7 @@ def _append(path: Path, entry: KeyEntry) -> None:
     if _keys_in(path, text) != (*before, entry):
         reason = "cannot be appended to; run without --append, and add the entry by hand"
         raise ConfigurationError(f"{path}: {reason}")
-    replace_file(path, text)
+    replace_file(path, text, before_adding)
 
 
 def _keys_in(path: Path, text: str) -> tuple[KeyEntry, ...] | None:

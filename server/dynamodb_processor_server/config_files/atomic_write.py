@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from dynamodb_processor_server.errors import ConfigurationError
 
 
-def replace_file(path: Path, text: str) -> None:
+def replace_file(
+    path: Path, text: str, before_replacing: Callable[[], None] = lambda: None
+) -> None:
     """Write `text` to a file so that a reader sees the old or the new content, never a mixture.
 
-    The file keeps its mode; a new file gets 0644.
+    The file keeps its mode; a new file gets 0644. `before_replacing` runs when the new content is
+    on the disk; the file stays as it is if that raises, which must not be an OSError.
     Raises ConfigurationError if the file cannot be written.
     """
     target = path.resolve()
@@ -25,6 +29,7 @@ def replace_file(path: Path, text: str) -> None:
                 file.flush()
                 os.fsync(file.fileno())
                 os.fchmod(file.fileno(), mode)
+                before_replacing()
                 Path(file.name).replace(target)
             except BaseException:
                 Path(file.name).unlink(missing_ok=True)

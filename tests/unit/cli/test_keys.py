@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from dynamodb_processor_server.auth.keys_file import KeyEntry, KeysFile
 from dynamodb_processor_server.cli import keys as command
 from dynamodb_processor_server.config_files import ConfigDocument
 from dynamodb_processor_server.settings import Settings
+from tests.support.processes import clean_environment
 
 _ARGS = ("--id", "r-1", "--principal", "reports", "--table", "flights")
 
@@ -60,7 +64,7 @@ def test_appending_keeps_the_rest_of_the_file(tmp_path: Path) -> None:
         "--id", "r-2", "--principal", "x", "--table", "*", "--append", str(path),
         "--expires", "2999-01-01", "--rate-class", "large",
     )  # fmt: skip
-    assert (code, err) == (0, f"Added r-2 to {path}. The key, shown this once:\n")
+    assert (code, err) == (0, f"Adding r-2 to {path}. The key, shown this once:\n")
     assert real.read_text().startswith(before.rstrip())
     assert path.is_symlink()
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
@@ -133,6 +137,30 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     code, out, err = create(*_ARGS, "--append", str(tmp_path / "none" / "keys.yaml"))
     assert (code, out) == (2, "")
     assert "cannot be written: No such file or directory" in err
+
+
+@pytest.mark.parametrize("action", ["create", "token-key"])
+def test_a_key_that_nobody_reads_is_not_created(tmp_path: Path, action: str) -> None:
+    """The reader of the pipe has ended, as `true` does: the file stays as it is."""
+    path = tmp_path / "keys.yaml"
+    options = [*_ARGS, "--append", str(path)] if action == "create" else []
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "dynamodb_processor_server", "keys", action, *options],
+        env=clean_environment(),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+    assert done.returncode == 1
+    assert "standard output cannot be written: Broken pipe" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_invalid_options_are_named() -> None:
