@@ -21,6 +21,7 @@ from dynamodb_processor_server.dynamodb.clients import Clients
 from dynamodb_processor_server.dynamodb.table_describer import TableDescriber
 from dynamodb_processor_server.limits.call_rate import RateClass
 from dynamodb_processor_server.settings import Settings
+from dynamodb_processor_server.telemetry.logs import configure_logs
 
 
 async def show_config(settings: Settings) -> int:
@@ -32,6 +33,7 @@ async def show_config(settings: Settings) -> int:
     Returns 0 when everything named can be read, else 1. Raises ConfigurationError for errors in the
     settings and the files.
     """
+    configure_logs("console", "ERROR")  # the report says all that a log line would
     shown = {name: _printable(getattr(settings, name)) for name in Settings.model_fields}
     print(yaml.safe_dump({"settings": shown}, sort_keys=False), end="")
     settings.token_key_ring()

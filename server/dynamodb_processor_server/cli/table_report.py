@@ -9,6 +9,7 @@ from typing import Final
 from dynamodb_processor_server.catalog.config import CatalogConfig, TableConfig
 from dynamodb_processor_server.catalog.schema import Table, TableSchema
 from dynamodb_processor_server.dynamodb.clients import Clients
+from dynamodb_processor_server.dynamodb.remedies import NO_CREDENTIALS, NO_REGION, remedy_for
 from dynamodb_processor_server.dynamodb.table_describer import TableDescriber
 from dynamodb_processor_server.errors import BackendRefused, ProcessorError
 from dynamodb_processor_server.query.planning.refusals import index_note, unproven_keys
@@ -36,12 +37,19 @@ async def report_on(
         schema = await describer.describe(name, config)
         _check(Table(name, config, schema))
     except (ProcessorError, BackendRefused) as error:
-        return TableReport(f"{error}; {where}", (), ok=False)
+        return TableReport(f"{_explained(error)}; {where}", (), ok=False)
     keys = ", ".join(attribute.name for attribute in schema.base.key.attributes)
     indexes = len(schema.paths) - 1
     text = f"ok, key {keys}, {indexes} index{'' if indexes == 1 else 'es'}; {where}"
     notes = [*_notes(name, config, schema), *await _field_notes(config, describer)]
     return TableReport(text, [f"table {name}: {note}" for note in notes], True)
+
+
+def _explained(error: Exception) -> str:
+    remedy = remedy_for(error)
+    if remedy in {NO_REGION, NO_CREDENTIALS}:
+        return remedy
+    return f"{error}: {remedy}" if remedy else str(error)
 
 
 async def _field_notes(config: TableConfig, describer: TableDescriber) -> Sequence[str]:
@@ -67,7 +75,9 @@ async def discovered(
     try:
         listed = await describer.list_names()
     except (ProcessorError, BackendRefused) as error:
-        return {"discover": TableReport(f"the tables cannot be listed: {error}", (), False)}, ""
+        return {
+            "discover": TableReport(f"the tables cannot be listed: {_explained(error)}", (), False)
+        }, ""
     found = {
         name: config
         for name in listed

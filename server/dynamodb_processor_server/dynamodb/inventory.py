@@ -8,6 +8,7 @@ from typing import Any
 
 from dynamodb_processor_server.dynamodb.backend import Answer, Backend, Content, RequestTarget
 from dynamodb_processor_server.dynamodb.clients import Clients
+from dynamodb_processor_server.dynamodb.remedies import NO_CREDENTIALS, NO_REGION, remedy_for
 from dynamodb_processor_server.dynamodb.table_describer import TableDescriber
 from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable, TableNotFound
 from dynamodb_processor_server.query.expression.values import WireItem
@@ -93,19 +94,11 @@ class TableInventory:
 
     async def _explained(self, error: Exception, operation: str) -> InventoryError:
         """Return an error that names the cause and the setting that an operator can change."""
-        cause = error.__cause__
-        kinds = {type(one).__name__ for one in (cause, getattr(cause, "__cause__", None))}
-        if "NoRegionError" in kinds:
-            return InventoryError(
-                "no AWS region is set: give --region, AWS_REGION or AWS_DEFAULT_REGION "
-                "(DynamoDB Local takes any, such as us-east-1)"
-            )
-        if "NoCredentialsError" in kinds:
-            return InventoryError(
-                "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-                "or AWS_PROFILE, or run with a role (DynamoDB Local takes any two words)"
-            )
+        remedy = remedy_for(error)
+        if remedy in {NO_REGION, NO_CREDENTIALS}:
+            return InventoryError(remedy)
         if "AccessDenied" in str(error):
             return OperationDenied(f"the credentials do not allow dynamodb:{operation}")
         endpoint = await self._clients.endpoint()
-        return InventoryError(f"DynamoDB in {endpoint} did not answer {operation}: {error}")
+        reason = remedy or error
+        return InventoryError(f"DynamoDB in {endpoint} did not answer {operation}: {reason}")

@@ -1,4 +1,4 @@
-"""The table that tests of the commands describe."""
+"""The table that tests of the commands describe, and the logs that commands configure."""
 
 from __future__ import annotations
 
@@ -6,11 +6,22 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
+from dynamodb_processor_server.telemetry.logs import close_logs
 from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import create_table, open_client
 
 _INDEX = Index("by_kind", local=False, partition=("kind",), sort=())
+
+
+@pytest.fixture(autouse=True)
+def _logs_of_the_process() -> Iterator[None]:
+    """Restore the logs that a command configures for its process."""
+    before = structlog.get_config()
+    yield
+    close_logs()
+    structlog.configure(**before)
 
 
 @pytest.fixture

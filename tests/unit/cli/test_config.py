@@ -70,12 +70,28 @@ def test_config_reports_missing_tables(
 def test_config_reports_an_unreachable_dynamodb(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The exit code is 1."""
+    """The exit code is 1, and the cause and the settings to look at are named."""
     flags = [*files(tmp_path, {"events": None}), f"--endpoint-url={NO_ENDPOINT}"]
     assert main(["config", *flags, "--backend-attempts=1"]) == 1
     output = yaml.safe_load(capsys.readouterr().out)["tables"]["events"]
-    assert output.startswith("events cannot be reached")
+    assert output.startswith(
+        "events cannot be reached at the moment: Connection refused: check that DynamoDB answers "
+        "there, --endpoint-url and --region, and the network; "
+    )
     assert output.endswith(f"DynamoDB table events in {REGION} at {NO_ENDPOINT}")
+
+
+def test_config_reports_missing_credentials(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the variables that give them."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    flags = [*files(tmp_path, {"events": None}), f"--endpoint-url={NO_ENDPOINT}"]
+    assert main(["config", *flags, "--backend-attempts=1"]) == 1
+    output = yaml.safe_load(capsys.readouterr().out)["tables"]["events"]
+    assert output.startswith("no AWS credentials were found: set AWS_ACCESS_KEY_ID and")
 
 
 def test_config_reports_a_missing_stream(
