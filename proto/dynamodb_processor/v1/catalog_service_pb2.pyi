@@ -57,7 +57,7 @@ class _IndexKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_IndexKind.V
     INDEX_KIND_UNSPECIFIED: _IndexKind.ValueType  # 0
     """Never sent."""
     INDEX_KIND_LOCAL: _IndexKind.ValueType  # 1
-    """Shares the table's partition key; strong reads are possible."""
+    """Shares the table's partition key; consistent reads are possible."""
     INDEX_KIND_GLOBAL: _IndexKind.ValueType  # 2
     """Has its own keys; eventually consistent."""
 
@@ -67,7 +67,7 @@ class IndexKind(_IndexKind, metaclass=_IndexKindEnumTypeWrapper):
 INDEX_KIND_UNSPECIFIED: IndexKind.ValueType  # 0
 """Never sent."""
 INDEX_KIND_LOCAL: IndexKind.ValueType  # 1
-"""Shares the table's partition key; strong reads are possible."""
+"""Shares the table's partition key; consistent reads are possible."""
 INDEX_KIND_GLOBAL: IndexKind.ValueType  # 2
 """Has its own keys; eventually consistent."""
 Global___IndexKind: _TypeAlias = IndexKind  # noqa: Y015

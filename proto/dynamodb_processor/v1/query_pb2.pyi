@@ -341,7 +341,7 @@ class QuerySpec(_message.Message):
     order: Global___Order.ValueType
     """The direction, by sort key. Unspecified means ascending."""
     consistency: Global___Consistency.ValueType
-    """Unspecified means eventual. Strong reads are not possible on a global secondary index, cost
+    """Unspecified means eventual. Consistent reads are not possible on a global secondary index, cost
     twice as much, and are never answered from the cache.
     """
     max_items: _builtins.int
@@ -516,7 +516,7 @@ class PageStats(_message.Message):
     items_scanned: _builtins.int
     """Items that DynamoDB evaluated for it, returned or not."""
     read_units: _builtins.float
-    """Read capacity units consumed: one is a strong read of 4 KB, or eventual reads of 8 KB."""
+    """Read capacity units consumed: one is a consistent read of 4 KB, or eventual reads of 8 KB."""
     backend_calls: _builtins.int
     """Requests made to DynamoDB."""
     throttle_retries: _builtins.int

@@ -37,7 +37,8 @@ from dynamodb_processor_server.reader import (
 
 # Of a table of which nothing is known every item may have as many bytes as DynamoDB allows.
 _MAX_ITEM_BYTES: Final = 400 * 1024
-# Bytes that half a read unit pays for, eventually consistent; a strong read takes twice the units.
+# Bytes that half a read unit pays for, read eventually consistent; a consistent read takes twice as
+# many units.
 _BYTES_PER_GET: Final = 4096
 # Bytes of items asked for at once, which are held as Python objects: while sizes are only guessed,
 # and where messages are much larger than the stored items. Lists of small numbers are: as objects
