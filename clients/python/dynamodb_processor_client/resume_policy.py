@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from dynamodb_processor_client.errors import QueryError
 
+_MAX_DOUBLINGS = 1_000  # a float overflows at 1,024
+
 
 @dataclass(frozen=True, slots=True)
 class ResumePolicy:
@@ -41,5 +43,6 @@ class ResumePolicy:
 
     def backoff_delay(self, attempt: int, error: QueryError) -> float:
         """Return the seconds to wait before an attempt, counted from 1, with full jitter."""
-        ceiling = min(self.initial_backoff * 2.0 ** (attempt - 1), self.max_backoff)
+        doublings = min(attempt - 1, _MAX_DOUBLINGS)
+        ceiling = min(self.initial_backoff * 2.0**doublings, self.max_backoff)
         return max(0.0, error.retry_after or 0.0) + self.uniform() * ceiling

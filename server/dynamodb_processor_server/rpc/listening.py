@@ -19,6 +19,7 @@ import grpc
 from dynamodb_processor_server.errors import ConfigurationError
 
 _RESOLVE_SECONDS: Final = 5.0
+_REMEDY: Final = "give another address with --listen, port 0 for any port that is free"
 _ATTEMPTS: Final = 20  # to find a port that is free on all addresses
 # A name may have addresses that this machine lacks, such as `::1` where IPv6 is off.
 _MISSING_ADDRESS: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
@@ -48,7 +49,7 @@ async def listen(
             addresses = await resolve(host.strip("[]"))
     except (OSError, UnicodeError):  # TimeoutError is an OSError
         raise ConfigurationError(
-            f"listen: cannot serve on {host_and_port}: the host has no known address"
+            f"listen: cannot serve on {host_and_port}: the host has no known address; {_REMEDY}"
         ) from None
     try:
         addresses, port = _choose_port(addresses, int(text))
@@ -57,10 +58,10 @@ async def listen(
             server.add_insecure_port(f"{name}:{port}")
     except OSError as error:
         raise ConfigurationError(
-            f"listen: cannot serve on {host_and_port}: {error.strerror}"
+            f"listen: cannot serve on {host_and_port}: {error.strerror}; {_REMEDY}"
         ) from None
     except RuntimeError:
-        raise ConfigurationError(f"listen: cannot serve on {host_and_port}") from None
+        raise ConfigurationError(f"listen: cannot serve on {host_and_port}; {_REMEDY}") from None
     return port
 
 

@@ -39,8 +39,8 @@ class MetricsServer:
             address = f"{self._host}:{self._port}"
             reason = error.strerror or "no such address"
             raise ConfigurationError(
-                f"metrics_listen: cannot serve on {address}: {reason}; give another port, 0 for "
-                "any, or '' for none"
+                f"metrics_listen: cannot serve on {address}: {reason}; give another address "
+                "with --metrics-listen, port 0 for any port that is free, or '' for none"
             ) from None
         server.set_app(make_wsgi_app(self._registry))
         threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()

@@ -71,7 +71,7 @@ def test_a_signal_before_there_is_a_loop_is_handled(number: signal.Signals) -> N
 
 @pytest.mark.parametrize("setting", ["listen", "metrics-listen"])
 def test_a_port_in_use_is_reported(tmp_path: Path, setting: str) -> None:
-    """The exit code is 2, and the error names setting and address."""
+    """The exit code is 2, and the error names setting, address and the flag to give."""
     addresses = {"listen": "127.0.0.1:0", "metrics-listen": "127.0.0.1:0"}
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -83,7 +83,7 @@ def test_a_port_in_use_is_reported(tmp_path: Path, setting: str) -> None:
         assert server.wait() == 2
     name = setting.replace("-", "_")
     assert f"{name}: cannot serve on {addresses[setting]}: " in server.output
-    assert "in use" in server.output
+    assert f"in use; give another address with --{setting}, port 0 for" in server.output
     assert "Traceback" not in server.output
 
 

@@ -329,6 +329,7 @@ def test_pauses_grow_up_to_a_bound() -> None:
     policy = ResumePolicy(initial_backoff=1.0, max_backoff=5.0, uniform=lambda: 1.0)
     error = Unavailable("broken")
     assert [policy.backoff_delay(attempt, error) for attempt in range(1, 6)] == [1, 2, 4, 5, 5]
+    assert policy.backoff_delay(1_000_000, error) == 5
     error.retry_after = 10.0
     assert policy.backoff_delay(1, error) == 11.0
     assert ResumePolicy(uniform=lambda: 0.0).backoff_delay(9, Unavailable("broken")) == 0.0
