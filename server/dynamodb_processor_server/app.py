@@ -71,7 +71,7 @@ class App:
 
     def reload(self) -> None:
         """Check the catalog and the keys file now instead of after `reload_interval`."""
-        _log.info("reload_asked_for")
+        _log.info("reload_requested")
         self._service.catalog_file.check_now()
         self._service.keys_file.check_now()
 

@@ -31,10 +31,10 @@ def test_a_service_reloads_its_files(
     (keys,) = tmp_path.rglob("keys.yaml")
     keys.write_text("keys: [", "utf-8")
     server.signal(signal.SIGHUP)
-    assert "keys.yaml" in str(server.wait_for_event("document_refused")["mistakes"])
+    assert "keys.yaml" in str(server.wait_for_event("config_file_refused")["errors"])
     keys.write_text(yaml.safe_dump(keys_file()), "utf-8")
     server.signal(signal.SIGHUP)
-    assert server.wait_for_event("document_reloaded")["file"].endswith("keys.yaml")
+    assert server.wait_for_event("config_file_reloaded")["file"].endswith("keys.yaml")
     assert server.returncode is None
     assert server.stop() == 0
 

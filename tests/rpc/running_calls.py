@@ -72,9 +72,9 @@ class RunningService:
         await self._reloaded(lambda: write_catalog(self.service.catalog_file, catalog))
 
     async def _reloaded(self, change: Callable[[], None]) -> None:
-        before = len(self.logged.of("document_reloaded"))
+        before = len(self.logged.of("config_file_reloaded"))
         change()
-        await eventually(lambda: len(self.logged.of("document_reloaded")) > before)
+        await eventually(lambda: len(self.logged.of("config_file_reloaded")) > before)
         self.stub.script = lambda number, body: None
         self.stub.gate.set()
 

@@ -192,8 +192,8 @@ async def test_the_keys_file_is_reloaded(
         assert not await works(old)
 
         service.keys_file.write_text("keys: [{id: broken, digest: plain-key-by-error}]")
-        await eventually(lambda: logged.of("document_refused"))
+        await eventually(lambda: logged.of("config_file_refused"))
         assert await works(new)
         assert "plain-key-by-error" not in logged.text
-        (record,) = logged.of("document_refused")
-        assert all("keys.yaml:1" in error for error in record["mistakes"])
+        (record,) = logged.of("config_file_refused")
+        assert all("keys.yaml:1" in error for error in record["errors"])

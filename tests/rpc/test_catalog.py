@@ -274,7 +274,7 @@ async def test_the_catalog_file_is_reloaded(
         catalog["tables"]["scannable"]["page_size"] = {"default": 2}
         catalog["tables"]["added"] = {"table": events}
         write_catalog(service.catalog_file, catalog)
-        await eventually(lambda: logged.of("document_reloaded"))
+        await eventually(lambda: logged.of("config_file_reloaded"))
         assert await listed(service) == ["added", "events", "scannable", "uncached"]
         assert (await service.query(spec)).stats.items_returned == 2
         added = query_spec("added", "user_id = :u", parameters={"u": VIKTOR})
@@ -301,12 +301,12 @@ async def test_a_bad_catalog_changes_nothing(
     catalog = events_catalog(events)
     async with open_service(tmp_path, dynamodb_local, catalog, reload_interval=0.02) as service:
         service.catalog_file.write_text(text)
-        await eventually(lambda: logged.of("document_refused"))
+        await eventually(lambda: logged.of("config_file_refused"))
         await asyncio.sleep(0.1)  # some more looks at the same bad file
-        (record,) = logged.of("document_refused")
-        assert error in " ".join(record["mistakes"])
+        (record,) = logged.of("config_file_refused")
+        assert error in " ".join(record["errors"])
         assert await listed(service) == ["events", "narrow", "scannable", "uncached"]
         del catalog["tables"]["narrow"]
         write_catalog(service.catalog_file, catalog)
-        await eventually(lambda: logged.of("document_reloaded"))
+        await eventually(lambda: logged.of("config_file_reloaded"))
         assert await listed(service) == ["events", "scannable", "uncached"]

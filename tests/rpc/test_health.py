@@ -130,7 +130,7 @@ async def test_a_catalog_that_gains_a_missing_table_leaves_a_server_ready(
     async with open_service(tmp_path, dynamodb_local, catalog) as service:
         catalog["tables"]["late"] = {"table": late}
         write_catalog(service.catalog_file, catalog)
-        await eventually(lambda: logged.of("document_reloaded"))
+        await eventually(lambda: logged.of("config_file_reloaded"))
         assert await service.check() == "SERVING"
 
 

@@ -174,9 +174,9 @@ async def test_changes_that_leave_the_access_as_it_was_end_nothing(running: Runn
     await running.force(make_key("new"), with_grants(running.reader, "events", "more-*"))
     both = catalog_of(running.table, required=["kind"])
     both["tables"]["others"] = {"table": running.table}
-    before = len(running.logged.of("document_reloaded"))
+    before = len(running.logged.of("config_file_reloaded"))
     write_catalog(running.service.catalog_file, both)
-    await eventually(lambda: len(running.logged.of("document_reloaded")) > before)
+    await eventually(lambda: len(running.logged.of("config_file_reloaded")) > before)
     messages, refusal = await remaining(stream)
     assert refusal is None
     assert [n for m in messages for n in numbers(m.items, "at")] == list(range(11, _COUNT + 1))
@@ -277,7 +277,7 @@ async def test_a_call_that_waits_for_descriptions_uses_the_last_grant(
             call = asyncio.ensure_future(_WITHOUT_READS[method](service, table))
             await asked.wait()
             service.write_keys(with_grants(key, *granted), make_key("nobody"))
-            await eventually(lambda: logged.of("document_reloaded"))
+            await eventually(lambda: logged.of("config_file_reloaded"))
             gate.set()
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await call

@@ -73,7 +73,7 @@ class ReloadableFile(Generic[T]):
             try:
                 await self.poll(on_change)
             except Exception:  # noqa: BLE001 - there may be no free thread now; poll again later
-                _log.exception("file_not_looked_at", file=str(self._path))
+                _log.exception("config_file_check_failed", file=str(self._path))
 
     def check_now(self) -> None:
         """Make `watch` poll the file now instead of after its pause."""
@@ -112,14 +112,14 @@ class ReloadableFile(Generic[T]):
             self._refuse(document.version, whole_file(self._path, reason))
         else:
             self.current, self.version, self._refused_version = value, document.version, None
-            _log.info("document_reloaded", file=str(self._path), version=self.version[:12])
+            _log.info("config_file_reloaded", file=str(self._path), version=self.version[:12])
 
     def _refuse(self, version: str, error: ConfigurationError) -> None:
         """Log a refused version once."""
         if version != self._refused_version:
             self._refused_version = version
             _log.error(
-                "document_refused",
+                "config_file_refused",
                 kept="the version in force",
-                mistakes=str(error).splitlines(),
+                errors=str(error).splitlines(),
             )

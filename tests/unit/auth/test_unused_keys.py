@@ -57,6 +57,6 @@ async def test_a_server_warns_of_unused_keys_at_start_and_after_changes(
     valid = make_key("valid", tables=["team-a"])
     keys = tmp_path / "server-1" / "keys.yaml"
     keys.write_text(yaml.safe_dump({"keys": [dict(valid.entry)]}))
-    server.wait_for_event("document_reloaded")
+    server.wait_for_event("config_file_reloaded")
     keys.with_name("catalog.yaml").write_text("tables: {flights: }")
     await eventually(lambda: any(record.get("key_id") == "valid" for record in server.records))

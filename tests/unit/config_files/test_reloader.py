@@ -50,7 +50,7 @@ def logs() -> Iterator[Logs]:
 
 def refusals(logs: Logs) -> list[str]:
     """Return the error texts of the refusals that were logged."""
-    return ["\n".join(log["mistakes"]) for log in logs if log["event"] == "document_refused"]
+    return ["\n".join(log["errors"]) for log in logs if log["event"] == "config_file_refused"]
 
 
 class RecordingReloader:
@@ -227,7 +227,7 @@ async def test_watching_outlives_an_error_of_a_poll(
         patch.setattr(asyncio, "to_thread", refuse)
         with pytest.raises(asyncio.CancelledError):
             await reloader.value.watch(reloader.changes.append, sleep=sleep)
-    assert [line["event"] for line in logs] == ["file_not_looked_at", "document_reloaded"]
+    assert [line["event"] for line in logs] == ["config_file_check_failed", "config_file_reloaded"]
     assert reloader.changes == ["b"]
 
 
@@ -241,13 +241,13 @@ async def test_changes_and_refusals_are_logged(write: Write) -> None:
             await value.poll(lambda _: None)
     assert logs == [
         {
-            "event": "document_refused",
+            "event": "config_file_refused",
             "log_level": "error",
             "kept": "the version in force",
-            "mistakes": [f"{path}:2: cages: must be a mapping of names to values"],
+            "errors": [f"{path}:2: cages: must be a mapping of names to values"],
         },
         {
-            "event": "document_reloaded",
+            "event": "config_file_reloaded",
             "log_level": "info",
             "file": str(path),
             "version": value.version[:12],
