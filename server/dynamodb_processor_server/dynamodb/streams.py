@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -61,6 +62,7 @@ class DynamoDBStreams:
         # By region, as an endpoint is the same for all roles.
         self._ignores_filters: set[str | None] = set()
         self._knows_times: dict[str | None, bool] = {}
+        self._testing = asyncio.Lock()
 
     async def shards(self, stream: StreamLocation) -> Sequence[Shard]:
         """Return all shards that still exist, closed ones included."""
@@ -151,13 +153,14 @@ class DynamoDBStreams:
 
         One that does not know AT_TIMESTAMP refuses both, or accepts both because it ignores them.
         """
-        knows = self._knows_times.get(stream.region)
-        if knows is None:
-            past, future = (self._now() + seconds for seconds in (-_RETENTION, _RETENTION))
-            knows = await self._iterator_at(stream, shard_id, past) is not None
-            knows = knows and await self._iterator_at(stream, shard_id, future) is None
-            self._knows_times[stream.region] = knows
-        return knows
+        async with self._testing:  # many shards are resumed at once
+            knows = self._knows_times.get(stream.region)
+            if knows is None:
+                past, future = (self._now() + seconds for seconds in (-_RETENTION, _RETENTION))
+                knows = await self._iterator_at(stream, shard_id, past) is not None
+                knows = knows and await self._iterator_at(stream, shard_id, future) is None
+                self._knows_times[stream.region] = knows
+            return knows
 
     async def _iterator_at(self, stream: StreamLocation, shard_id: str, at: float) -> str | None:
         """Return an iterator for a time in seconds since the epoch, None if it is refused."""

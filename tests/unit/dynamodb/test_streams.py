@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from typing import Any, cast
@@ -41,6 +42,7 @@ class Client:
     async def _answer(self, **request: Any) -> dict[str, Any]:
         self.requests.append(request)
         answer = self.answers.pop(0)
+        await asyncio.sleep(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -155,6 +157,14 @@ async def test_an_endpoint_that_knows_no_times_is_asked_once(answers: list[Any])
         with pytest.raises(RecordsLost):
             await source.iterator(STREAM, cursor_since(NOW))
     assert len(client.requests) == len(answers)
+
+
+async def test_an_endpoint_is_tested_once_for_shards_that_are_resumed_together() -> None:
+    """Every further shard takes the check of our clock and its own iterator."""
+    client = Client({"ShardIterator": "past"}, REFUSAL, *[{"ShardIterator": "i"}] * 10)
+    source = streams(client, NOW)
+    await asyncio.gather(*(source.iterator(STREAM, cursor_since(NOW)) for _ in range(5)))
+    assert client.answers == []
 
 
 async def test_a_failed_request_says_nothing_about_the_endpoint() -> None:
