@@ -52,7 +52,12 @@ class App:
         self._set_ready(not self._service.catalog.missing)
         gc.collect()
         gc.freeze()  # objects that live as long as the process need no further collections
-        _log.info("serving", address=self.address, metrics_port=self.metrics_port)
+        _log.info(
+            "serving",
+            address=self.address,
+            metrics_port=self.metrics_port,
+            cache_max_bytes=self._settings.cache_max_bytes,
+        )
 
     async def become_ready(self) -> None:
         """Wait for the tables that were missing at start-up, then become ready.

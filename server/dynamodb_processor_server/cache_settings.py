@@ -9,7 +9,12 @@ from pydantic import BaseModel, Field, SecretStr
 from dynamodb_processor_server.cache.quarantine import Quarantine
 from dynamodb_processor_server.config_files import duration
 from dynamodb_processor_server.runtime.timing import PollSettings
-from dynamodb_processor_server.setting_types import MEBIBYTE, OptionalUrl, Seconds
+from dynamodb_processor_server.setting_types import (
+    MEBIBYTE,
+    BytesOrShare,
+    OptionalUrl,
+    Seconds,
+)
 
 _Quarantine = Annotated[float, duration(0, 3_600)]
 
@@ -17,10 +22,12 @@ _Quarantine = Annotated[float, duration(0, 3_600)]
 class CacheSettings(BaseModel):
     """How pages are cached and invalidated. Durations are in seconds, sizes in bytes."""
 
-    cache_max_bytes: int = Field(
+    cache_max_bytes: BytesOrShare = Field(
         256 * MEBIBYTE,
         ge=0,
-        description="Maximum bytes of pages that this replica caches; 0 caches none.",
+        description="Maximum bytes of pages that this replica caches; 0 caches none. `25%` is a "
+        "quarter of the memory limit of the process's cgroup, or of the machine's memory if there "
+        "is no lower limit; it is read at the start.",
     )
     cache_quarantine: _Quarantine = Field(
         2.0,

@@ -58,7 +58,7 @@ class ServingSettings(BaseSettings):
         "saves traffic and costs CPU.",
     )
     max_connection_age: Annotated[float, duration(0, _LONGEST_CONNECTION)] = Field(
-        300.0,
+        60.0,
         description="Seconds after which the server asks a client to reconnect, so that clients "
         "spread over new replicas; 0 never asks. At most 2,000,000.",
     )

@@ -15,11 +15,13 @@ from dynamodb_processor_server.config_files import duration
 from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.limits.call_rate import RateClass
 from dynamodb_processor_server.query.page_token import TokenKey
+from dynamodb_processor_server.runtime.memory_limit import memory_limit, physical_memory
 
 MEBIBYTE: Final = 1024 * 1024
 LONGEST_SECONDS: Final = 315_360_000  # ten years: more overflows timers and tokens
 _MAKE_ONE: Final = "`dynamodb-processor keys token-key` makes one"
 _REGION: Final = re.compile("[A-Za-z0-9-]{1,63}")
+_SHARE: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]+)?) ?%", re.ASCII)
 
 
 def _address(text: str) -> str:
@@ -60,6 +62,21 @@ def _from_json(value: object) -> object:
         raise ValueError(f"must be JSON, such as {example}") from None
 
 
+def _bytes_or_share(value: object) -> object:
+    """Return the bytes that a share of the memory limit, such as `25%`, comes to."""
+    if not isinstance(value, str) or "%" not in value:
+        return value
+    parts = _SHARE.fullmatch(value.strip())
+    if parts is None or not 0 < (percent := float(parts[1])) <= 100:
+        raise ValueError("must be bytes, or a share of the memory above 0% and at most 100%")
+    limit = memory_limit(physical_memory())
+    if limit is None:
+        raise ValueError("must be bytes: the memory of this machine is not known")
+    return int(limit * percent / 100)
+
+
+#: A number of bytes, which may be given as a share of the memory that the process may use.
+BytesOrShare = Annotated[int, BeforeValidator(_bytes_or_share)]
 #: A duration above zero, in seconds.
 Seconds = Annotated[float, duration(0, LONGEST_SECONDS, above=True)]
 OptionalRegion = Annotated[

@@ -64,7 +64,7 @@ def test_an_age_of_zero_keeps_connections() -> None:
         "grpc.max_connection_age_grace_ms": 1,
     }
     assert dict(ConnectionSettings().options) == {
-        "grpc.max_connection_age_ms": 300_000,
+        "grpc.max_connection_age_ms": 60_000,
         "grpc.max_connection_age_grace_ms": 60_000,
     }
 

@@ -76,7 +76,7 @@ class ConnectionSettings:
     0 keeps connections indefinitely.
     """
 
-    max_age: float = 300.0
+    max_age: float = 60.0
     max_age_grace: float = 60.0
 
     @property

@@ -6,6 +6,7 @@ import pytest
 
 from dynamodb_processor_server.__main__ import _parser
 from dynamodb_processor_server.cli.setting_flags import settings_of
+from dynamodb_processor_server.runtime.memory_limit import memory_limit, physical_memory
 from dynamodb_processor_server.settings import Settings
 from tests.unit.settings.setting_cases import DURATIONS, FILES, GIVEN, PREFIX, SECRETS, by_flags
 
@@ -65,6 +66,14 @@ def test_defaults_are_for_one_machine() -> None:
     assert settings.listen == "127.0.0.1:50051"
     assert settings.metrics_listen == "127.0.0.1:9464"
     assert (settings.endpoint_url, settings.region, settings.token_keys) == (None, None, None)
+
+
+@pytest.mark.parametrize(("text", "share"), [("25%", 0.25), ("12.5 %", 0.125), ("100%", 1)])
+def test_the_cache_may_have_a_share_of_the_memory(text: str, share: float) -> None:
+    """The setting is then the bytes that the share comes to, as if they had been given."""
+    limit = memory_limit(physical_memory())
+    assert limit is not None
+    assert by_flags(cache_max_bytes=text).cache_max_bytes == int(limit * share)
 
 
 def test_metrics_can_be_off(environment: pytest.MonkeyPatch) -> None:
