@@ -1,23 +1,45 @@
-"""Encodes DynamoDB's items as protobuf messages.
+"""Encodes DynamoDB's items as protobuf messages, written in the wire format.
 
-Values are set in place: building messages from constructors costs 2.5 times as much, and
-`json_format` 14 times.
+Google's library takes 2.5 times as long for the same bytes; see decision 0024. An `Item` and a
+`MapValue` have the same wire format, a map in field 1, and each type of an `AttributeValue` is one
+field. So an attribute is a head (tags, lengths and the name) in front of the payload of its value.
+Heads are remembered by name, type and length of the payload.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, TypeAlias
 
-from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
 from dynamodb_processor_server.query.expression.values import WireItem, WireValue, utf8
 
-_ITEMS_TAG = b"\x0a"  # field 1, length-delimited: `repeated Item items = 1` of every page message
+_DELIMITED: Final = 2  # the wire type of fields with a length
+_FIELD_1: Final = b"\x0a"  # length-delimited; of page messages it is `repeated Item items = 1`
+_FIELD_2: Final = b"\x12"  # length-delimited
+_LEAST_ALIKE: Final = 4  # items for which it pays to look whether they are alike
+_MAX_HEAD_BYTES: Final = 4 * 1024 * 1024
+# Bytes besides the text: objects, and their entries in dictionaries.
+_HEAD_OVERHEAD: Final = 120
+_NAME_OVERHEAD: Final = 450
+
+
+def encode_items(items: Sequence[WireItem]) -> list[bytes]:
+    """Return each item as one element of `repeated Item items = 1`, tag and length included.
+
+    Items with the same attributes, of the same types, are encoded attribute by attribute, which
+    takes two thirds of the time.
+    """
+    if len(items) >= _LEAST_ALIKE and {*map(len, items)} == {len(items[0]) or None}:
+        try:
+            return _alike(items)
+        except (KeyError, UnicodeEncodeError):
+            pass  # another attribute or type, or text that needs a closer look
+    return list(map(encode_item, items))
 
 
 def encode_item(item: WireItem) -> bytes:
     """Return an item as one element of `repeated Item items = 1`, tag and length included."""
-    data = item_message(item)
-    return _ITEMS_TAG + _varint(len(data)) + data
+    return _field(item_message(item))
 
 
 def item_message(item: WireItem) -> bytes:
@@ -27,17 +49,158 @@ def item_message(item: WireItem) -> bytes:
     value, and in a name the half is written out, as in `\ud83d`.
     """
     try:
-        return _message(item).SerializeToString()
+        return _map(item)
     except UnicodeEncodeError:
-        return _message(_sendable_members(item)).SerializeToString()
+        return _map(_sendable_members(item))
 
 
-def _message(item: WireItem) -> Item:
-    message = Item()
-    attributes = message.attributes
-    for name, value in item.items():
-        _set(attributes[name], value)
-    return message
+def _alike(items: Sequence[WireItem]) -> list[bytes]:
+    """Return items that all have the attributes of the first; raise KeyError if they do not."""
+    columns: list[list[bytes]] = []
+    for name, value in items[0].items():
+        ((kind, _),) = value.items()
+        payload_of, heads, _ = _KINDS[kind]
+        payloads = [payload_of(item[name][kind]) for item in items]
+        columns.append([*map(heads[name].__getitem__, map(len, payloads))])
+        columns.append(payloads)
+    return [_field(b"".join(parts)) for parts in zip(*columns, strict=True)]
+
+
+def _map(members: WireItem) -> bytes:
+    """Return the bytes of an `Item` or a `MapValue`."""
+    kinds, parts = _KINDS, []
+    for name, value in members.items():
+        ((kind, data),) = value.items()
+        payload_of, heads, _ = kinds[kind]
+        payload = payload_of(data)
+        parts.append(heads[name][len(payload)])
+        parts.append(payload)
+    return b"".join(parts)
+
+
+def _list(elements: Iterable[WireValue]) -> bytes:
+    """Return the bytes of a `ListValue`."""
+    kinds, parts = _KINDS, []
+    for value in elements:
+        ((kind, data),) = value.items()
+        payload_of, _, heads = kinds[kind]
+        payload = payload_of(data)
+        parts.append(heads[len(payload)])
+        parts.append(payload)
+    return b"".join(parts)
+
+
+def _texts(texts: Iterable[str]) -> bytes:
+    return b"".join([_field(text.encode()) for text in texts])
+
+
+def _binaries(binaries: Iterable[bytes]) -> bytes:
+    return b"".join([_field(bytes(binary)) for binary in binaries])
+
+
+def _field(payload: bytes) -> bytes:
+    return _FIELD_HEADS[len(payload)] + payload
+
+
+def _varint(number: int) -> bytes:
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+class _Heads(dict[int, bytes]):
+    """The heads of one type, by the length of the payload; `name` is that of a map's member."""
+
+    __slots__ = ("_name", "_tag")
+
+    def __init__(self, tag: bytes, name: str | None) -> None:
+        super().__init__()
+        self._tag = tag
+        self._name = None if name is None else _field(name.encode())
+
+    def __missing__(self, size: int) -> bytes:
+        head = self._tag
+        if head and head[0] & 7 == _DELIMITED:
+            head += _varint(size)
+        if self._name is not None:
+            head = self._name + _FIELD_2 + _varint(len(head) + size) + head
+        head = _FIELD_1 + _varint(len(head) + size) + head
+        _memory.add(len(head) + _HEAD_OVERHEAD)
+        self[size] = head
+        return head
+
+
+class _MemberHeads(dict[str, _Heads]):
+    """The heads of one type for the members of maps, by name."""
+
+    __slots__ = ("_tag",)
+
+    def __init__(self, tag: bytes) -> None:
+        super().__init__()
+        self._tag = tag
+
+    def __missing__(self, name: str) -> _Heads:
+        heads = _Heads(self._tag, name)
+        _memory.add(2 * len(name) + _NAME_OVERHEAD)
+        self[name] = heads
+        return heads
+
+
+class _HeadMemory:
+    """The bytes of all heads; when they reach their bound, all are forgotten."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+
+    def add(self, size: int) -> None:
+        """Count heads that will be remembered."""
+        self._bytes += size
+        if self._bytes > _MAX_HEAD_BYTES:
+            for _, members, elements in (*_KINDS.values(), _UNKNOWN):
+                members.clear()
+                elements.clear()
+            _FIELD_HEADS.clear()
+            self._bytes = size
+
+
+_memory: Final = _HeadMemory()
+
+# The encoder of a type's payloads, and its heads in maps and in lists.
+_Payload: TypeAlias = Callable[[Any], bytes]
+_Kind: TypeAlias = tuple[_Payload, _MemberHeads, _Heads]
+
+
+def _kind(payload_of: _Payload, tag: bytes) -> _Kind:
+    return payload_of, _MemberHeads(tag), _Heads(tag, None)
+
+
+class _Kinds(dict[str, _Kind]):
+    """The kinds by type. A type that the contract does not have is a value without a type."""
+
+    def __missing__(self, kind: str) -> _Kind:
+        return _UNKNOWN
+
+
+# The tags are those of the fields of `AttributeValue`.
+_KINDS: Final = _Kinds(
+    {
+        "S": _kind(str.encode, b"\x0a"),
+        "N": _kind(str.encode, b"\x12"),
+        "B": _kind(bytes, b"\x1a"),
+        "BOOL": _kind({False: b"\x00", True: b"\x01"}.__getitem__, b"\x20"),
+        "NULL": _kind(lambda _: b"\x01", b"\x28"),
+        "SS": _kind(_texts, b"\x32"),
+        "NS": _kind(_texts, b"\x3a"),
+        "BS": _kind(_binaries, b"\x42"),
+        "L": _kind(_list, b"\x4a"),
+        "M": _kind(_map, b"\x52"),
+    }
+)
+_UNKNOWN: Final = _kind(lambda _: b"", b"")
+_FIELD_HEADS: Final = _Heads(b"", None)  # of members of sets, and of items
 
 
 def _sendable_members(members: WireItem) -> WireItem:
@@ -67,49 +230,3 @@ def _is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _set(target: AttributeValue, value: WireValue) -> None:
-    ((tag, data),) = value.items()
-    match tag:
-        case "S":
-            target.s = data
-        case "N":
-            target.n = data
-        case "B":
-            target.b = bytes(data)
-        case "BOOL":
-            target.bool = data
-        case "NULL":
-            target.null = True
-        case "M":
-            target.m.SetInParent()
-            fields = target.m.fields
-            for name, element in data.items():
-                _set(fields[name], element)
-        case "L":
-            target.l.SetInParent()
-            values = target.l.values
-            for element in data:
-                _set(values.add(), element)
-        case _:
-            _set_members(target, tag, data)
-
-
-def _set_members(target: AttributeValue, tag: str, data: Any) -> None:
-    match tag:
-        case "SS":
-            target.ss.values.extend(data)
-        case "NS":
-            target.ns.values.extend(data)
-        case "BS":
-            target.bs.values.extend(map(bytes, data))
-
-
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
-from operator import attrgetter, itemgetter
+from operator import gt, itemgetter, lt
 from typing import Any, Final, TypeAlias
 
 from dynamodb_processor_server.cursor import EXHAUSTED, PartitionCursor, key_of
@@ -18,7 +18,6 @@ from dynamodb_processor_server.query.expression.values import WireItem, from_wir
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
 
 _SortKey: TypeAlias = tuple[Any, ...]
-_ORDER: Final = attrgetter("order")
 _FIRST: Final = itemgetter(0)
 
 
@@ -76,9 +75,11 @@ class PartitionStream:
             self._cursor = self._behind
         self._show()
 
-    def take(self, key_attributes: Iterable[str]) -> WireItem:
-        """Take the next item."""
-        item = self.items.popleft()
+    def take(self, key_attributes: Iterable[str], count: int = 1) -> WireItem:
+        """Take the next `count` items; return the last of them."""
+        item = self.items[count - 1]
+        for _ in range(count):
+            self.items.popleft()
         if self.items:
             self._last, self._names = item, key_attributes
         else:
@@ -118,7 +119,7 @@ class PartitionMerge:
         self.base = None if plan.hydration is None else HydratedItems(plan, plan.hydration)
         self.delivered = 0
         self._descending = plan.descending
-        self._choose = max if plan.descending else min
+        self._precedes = gt if plan.descending else lt
 
     @property
     def cursors(self) -> list[PartitionCursor]:
@@ -155,15 +156,18 @@ class PartitionMerge:
         return [partition for partition in self._all if partition.waiting]
 
     def next(self) -> PartitionStream | None:
-        """Return the partition whose item comes next, None if there is none. None may be waiting.
+        """Return the partition whose item comes next, None if there is none or one is waiting.
 
         Ties go to the earlier partition; within one the order is DynamoDB's own.
         """
-        showing = [partition for partition in self._all if partition.items]
-        if len(showing) < 2:
-            return showing[0] if showing else None
-        # Both `min` and `max` give the first of equals.
-        return self._choose(showing, key=_ORDER)
+        following: PartitionStream | None = None
+        for partition in self._all:
+            if not partition.items:
+                if partition.waiting:
+                    return None
+            elif following is None or self._precedes(partition.order, following.order):
+                following = partition
+        return following
 
     def upcoming(self) -> Iterator[WireItem]:
         """Yield the items that will be taken, in order, as far as that is known."""
@@ -174,16 +178,16 @@ class PartitionMerge:
                 return
             yield item
 
-    def note_returned(self, partition: PartitionStream) -> None:
-        """Note that the next item of a partition is returned."""
-        self.delivered += 1
+    def note_returned(self, partition: PartitionStream, count: int = 1) -> None:
+        """Note that the next `count` items of a partition are returned."""
+        self.delivered += count
         partition.in_vain = 0
         if self.base is not None:
             self.base.dropped_in_a_row = 0
 
-    def pop(self, partition: PartitionStream) -> WireItem:
-        """Take the next item of a partition."""
-        item = partition.take(self._key_attributes)
+    def pop(self, partition: PartitionStream, count: int = 1) -> WireItem:
+        """Take the next items of a partition; return the last. Hydrated ones are taken singly."""
+        item = partition.take(self._key_attributes, count)
         if self.base is not None:
             self.base.take(item)
         return item

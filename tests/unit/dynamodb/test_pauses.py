@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from typing import Any, cast
 
@@ -22,7 +23,7 @@ from dynamodb_processor_server.query.planning.planner import plan_query
 from dynamodb_processor_server.reader import START, Page, PageEnd, PageRead, Usage
 from tests.support.reads import CALLER, far_options
 from tests.support.work import counted_work
-from tests.unit.dynamodb.small_table import LOCAL, SCHEMA, make_items
+from tests.unit.dynamodb.small_table import LOCAL, SCHEMA, make_items, make_plan
 from tests.unit.query.tables import make_table
 
 _ITEMS = make_items(30)
@@ -76,6 +77,24 @@ def test_a_page_is_the_same_in_slices() -> None:
     assert never == 0
     assert often >= len(_ITEMS) - 1
     assert sliced.content == whole.content
+
+
+@pytest.mark.usefixtures("always_over")
+def test_a_page_of_whole_answers_pauses_between_batches() -> None:
+    """Items that need no evaluation are encoded in batches, and pages are the same."""
+    items = make_items(1_000)
+    pages, pauses = [], 0
+    for pause_after in (math.inf, 0.005):
+        request = PageRead(make_plan(), START, far_options(1_000), CALLER)
+        builder = PageBuilder(request, 1_000_000, 1_000.0, pause_after=pause_after)
+        ((partition, _),) = builder.next_requests()
+        builder.add(partition, {"Items": items}, Usage(1_000, 500.0, 1))
+        while (end := builder.fill()) is None:
+            assert builder.paused
+            pauses += 1
+        pages.append(builder.partial_page(end))
+    assert pauses >= 10
+    assert pages[0] == pages[1]
 
 
 @pytest.mark.usefixtures("always_over")
