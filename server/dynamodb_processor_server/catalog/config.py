@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, StrictBool, ValidationInfo, field_va
 
 from dynamodb_processor_server.catalog.key_templates import KeyTemplate
 from dynamodb_processor_server.catalog.logical_view import LogicalView
+from dynamodb_processor_server.catalog.table_arn import TABLE_ARN, region_of
 from dynamodb_processor_server.catalog.timestamps import FORMS
 from dynamodb_processor_server.config_files import (
     StrictModel,
@@ -36,8 +37,13 @@ _PATTERN: Final = re.compile(r"[A-Za-z0-9_.*?\[\]!-]{1,255}")
 LogicalName = Annotated[
     str, matching(r"[A-Za-z0-9_.-]{1,255}", "1 to 255 of the characters A-Z a-z 0-9 _ . -")
 ]
-DynamoDBName = Annotated[
-    str, matching(_DYNAMODB_NAME.pattern, "3 to 255 of the characters A-Z a-z 0-9 _ . -")
+TableReference = Annotated[
+    str,
+    matching(
+        f"{_DYNAMODB_NAME.pattern}|{TABLE_ARN}",
+        "3 to 255 of the characters A-Z a-z 0-9 _ . -, or the ARN of a table, "
+        "arn:aws:dynamodb:REGION:ACCOUNT:table/NAME",
+    ),
 ]
 TablePattern = Annotated[
     str,
@@ -191,18 +197,24 @@ class TableConfig(TableOptions):
     """One table: its name and place in DynamoDB, and its options.
 
     Attributes:
-        table: The name in DynamoDB.
-        region: The AWS region; None means the region of the process.
+        table: The name in DynamoDB, or the ARN, by which tables of other accounts are read.
+        region: The AWS region, which is that of the ARN where there is one; None means the region
+            of the process.
         role_arn: The IAM role to assume for reading; None means the role of the process.
     """
 
-    table: DynamoDBName
+    table: TableReference
     region: _Region | None = Field(None, validate_default=True)
     role_arn: _RoleArn | None = None
 
     @field_validator("region")
     @classmethod
     def _known(cls, region: str | None, info: ValidationInfo) -> str | None:
+        of_arn = region_of(info.data.get("table", ""))
+        if of_arn is not None:
+            if region not in (None, of_arn):
+                raise validation_error(f"is {of_arn} by the table's ARN: leave it out")
+            return of_arn
         if region is None and not _has_default_region(info):
             raise validation_error(f"is needed: {_SET_A_REGION}, or name one here")
         return region

@@ -13,6 +13,7 @@ from typing import Any, Final
 from dynamodb_processor_server.catalog.config import CatalogConfig
 from dynamodb_processor_server.catalog.description import DescriptionError, parse_description
 from dynamodb_processor_server.catalog.schema import TableSchema
+from dynamodb_processor_server.catalog.table_arn import name_of, region_of
 from dynamodb_processor_server.cli.catalog_text import FoundTable, catalog_text, units
 from dynamodb_processor_server.cli.proposals import propose
 from dynamodb_processor_server.cli.setting_flags import settings_of
@@ -52,7 +53,8 @@ def add_actions(parser: argparse.ArgumentParser, run: Run) -> None:
     init.add_argument("--region", dest="setting_region", metavar="REGION", help="the AWS region")
     init.add_argument(
         "--table", action="append", metavar="PATTERN",
-        help="a table's name, or a pattern such as 'orders-*'; may be repeated (default: all)",
+        help="a table's name or ARN, or a pattern such as 'orders-*'; may be repeated "
+        "(default: all)",
     )  # fmt: skip
     init.add_argument(
         "--sample", type=_sample_size, default=100, metavar="N",
@@ -85,7 +87,8 @@ async def _init(args: argparse.Namespace) -> int:
         inventory = TableInventory(clients, Backend(clients, settings.backend_settings()))
         try:
             names = await _names(inventory, args.table or ["*"])
-            endpoint = await clients.endpoint()
+            regions = dict.fromkeys(map(region_of, names))
+            endpoint = " and ".join([await clients.endpoint(region) for region in regions])
             tables = [await _inspect(inventory, name, args.sample) for name in names]
         except InventoryError as error:
             raise ConfigurationError(str(error)) from None
@@ -101,15 +104,19 @@ async def _init(args: argparse.Namespace) -> int:
 
 
 async def _names(inventory: TableInventory, patterns: Sequence[str]) -> list[str]:
-    """Return the tables that patterns match; names without wildcards need no ListTables."""
+    """Return the tables that patterns match, by name or ARN, each with another name.
+
+    Names and ARNs without wildcards need no ListTables.
+    """
     plain = [pattern for pattern in patterns if _WILDCARDS.isdisjoint(pattern)]
     if len(plain) == len(patterns):
-        return list(dict.fromkeys(plain))
+        return _unique(plain)
     try:
         listed = await inventory.names()
     except OperationDenied as error:
         raise InventoryError(f"{error}; name the tables with --table NAME, without * ? [") from None
     found = [name for name in listed if any(fnmatchcase(name, one) for one in patterns)]
+    found += [table for table in plain if region_of(table) is not None]
     if not found:
         there = f"of {len(listed)} tables" if listed else "there is no table here"
         raise InventoryError(f"no table matches {' or '.join(patterns)}: {there}")
@@ -117,7 +124,19 @@ async def _names(inventory: TableInventory, patterns: Sequence[str]) -> list[str
         raise InventoryError(
             f"{len(found)} tables match, more than {_MAX_TABLES}; choose some with --table PATTERN"
         )
-    return found
+    return _unique(found)
+
+
+def _unique(tables: Sequence[str]) -> list[str]:
+    """Return tables without repetitions; raise InventoryError for two with the same name."""
+    by_name: dict[str, str] = {}
+    for table in tables:
+        if by_name.setdefault(name_of(table), table) != table:
+            raise InventoryError(
+                f"two tables are called {name_of(table)}: write a catalog of each, and give one "
+                "another name"
+            )
+    return list(by_name.values())
 
 
 async def _inspect(inventory: TableInventory, name: str, size: int) -> FoundTable:
@@ -205,7 +224,7 @@ def _print_next_steps(
         f"{len(tables)} table{'s' if len(tables) != 1 else ''} written"
         f"{f' to {output}' if output else ''}. Next: confirm its proposals, then\n"
         "  dynamodb-processor keys create --principal NAME --table "
-        f"'{tables[0].name}' --append keys.yaml\n"
+        f"'{tables[0].logical_name}' --append keys.yaml\n"
         f"  dynamodb-processor config --catalog {file} --keys keys.yaml{flags}\n"
         f"  dynamodb-processor serve --catalog {file} --keys keys.yaml{flags}",
         file=sys.stderr,

@@ -14,6 +14,7 @@ from typing import Any, Final
 import yaml
 
 from dynamodb_processor_server.catalog.schema import AccessPath, PathKind, TableSchema
+from dynamodb_processor_server.catalog.table_arn import name_of
 from dynamodb_processor_server.cli.proposals import Proposals
 
 _TYPES: Final = {"S": "string", "N": "number", "B": "binary"}
@@ -25,7 +26,7 @@ class FoundTable:
     """The facts about one table, and the proposals from its sample.
 
     Attributes:
-        name: Its name in DynamoDB.
+        name: Its name in DynamoDB, or its ARN.
         schema: Its keys and indexes; None if DynamoDB describes none, as during a deletion.
         description: The `Table` of a DescribeTable answer.
         time_to_live: The attribute of DynamoDB's time to live, if any.
@@ -43,6 +44,11 @@ class FoundTable:
     read_units: float
     proposals: Proposals | None
     notes: Sequence[str] = ()
+
+    @property
+    def logical_name(self) -> str:
+        """The name for callers: that in DynamoDB."""
+        return name_of(self.name)
 
 
 def catalog_text(tables: Sequence[FoundTable], header: Sequence[str]) -> str:
@@ -64,7 +70,7 @@ def _table(table: FoundTable) -> Iterator[str]:
     if table.schema is None:
         yield from (f"  # {name}: {note}" for note in table.notes)
         return
-    yield f"  {name}:"
+    yield f"  {_scalar(table.logical_name)}:"
     yield f"    table: {name}    # in DynamoDB; callers use the name above, which may be another"
     yield from (f"    # {line}" for line in _facts(table))
     yield from (f"    # {note}" for note in table.notes)

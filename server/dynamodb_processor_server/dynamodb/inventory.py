@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dynamodb_processor_server.catalog.table_arn import region_of
 from dynamodb_processor_server.dynamodb.backend import Answer, Backend, Content, RequestTarget
 from dynamodb_processor_server.dynamodb.clients import Clients
 from dynamodb_processor_server.dynamodb.remedies import NO_CREDENTIALS, NO_REGION, remedy_for
@@ -31,9 +32,10 @@ class Sample:
 
 
 class TableInventory:
-    """Describes tables in the region and with the credentials of the process.
+    """Describes tables with the credentials of the process.
 
-    Every method raises InventoryError.
+    A table is given by its name, in the region of the process, or by its ARN. Every method raises
+    InventoryError.
     """
 
     def __init__(self, clients: Clients, backend: Backend) -> None:
@@ -45,7 +47,7 @@ class TableInventory:
         try:
             return await TableDescriber(self._backend).list_names()
         except (BackendRefused, BackendUnavailable) as error:
-            raise await self._explained(error, "ListTables") from None
+            raise await self._explained(error, "ListTables", None) from None
 
     async def describe(self, table: str) -> Mapping[str, Any]:
         """Return the `Table` of a DescribeTable answer."""
@@ -85,20 +87,23 @@ class TableInventory:
         return (await self._answer(table, operation, request)).content
 
     async def _answer(self, table: str, operation: str, request: Any) -> Answer:
+        region = region_of(table)
         try:
-            return await self._backend.call_control_plane(RequestTarget(table), request)
+            return await self._backend.call_control_plane(RequestTarget(table, region), request)
         except TableNotFound:
             raise InventoryError(f"table {table} does not exist") from None
         except (BackendRefused, BackendUnavailable) as error:
-            raise await self._explained(error, operation) from None
+            raise await self._explained(error, operation, region) from None
 
-    async def _explained(self, error: Exception, operation: str) -> InventoryError:
+    async def _explained(
+        self, error: Exception, operation: str, region: str | None
+    ) -> InventoryError:
         """Return an error that names the cause and the setting that an operator can change."""
         remedy = remedy_for(error)
         if remedy in {NO_REGION, NO_CREDENTIALS}:
             return InventoryError(remedy)
         if "AccessDenied" in str(error):
             return OperationDenied(f"the credentials do not allow dynamodb:{operation}")
-        endpoint = await self._clients.endpoint()
+        endpoint = await self._clients.endpoint(region)
         reason = remedy or error
         return InventoryError(f"DynamoDB in {endpoint} did not answer {operation}: {reason}")

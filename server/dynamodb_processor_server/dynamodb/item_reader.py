@@ -81,7 +81,7 @@ class DynamoDBItemReader:
         retry_until: float,
         caller: Caller,
     ) -> tuple[Content, Usage]:
-        table = request.table.schema.name
+        table = request.table.config.table
         parameters: Any = {**request.request, "Keys": list(keys)}
         if request.consistent:
             parameters["ConsistentRead"] = True
@@ -94,7 +94,7 @@ class DynamoDBItemReader:
 
         answer = await self._backend.read(target, ask, retry_until, caller)
         content = answer.content
-        items = content["Responses"].get(table, ())
+        items = _of_table(content["Responses"], request) or ()
         return content, Usage(
             items_scanned=len(items),
             read_units=answer.read_units,
@@ -127,8 +127,17 @@ def _key(item: WireItem, names: Sequence[str]) -> _Key:
 
 
 def _unprocessed(answer: Mapping[str, Any], request: BatchGetRequest) -> list[WireItem]:
-    left = answer.get("UnprocessedKeys", {}).get(request.table.schema.name, {})
+    left = _of_table(answer.get("UnprocessedKeys", {}), request) or {}
     return list(left.get("Keys", ()))
+
+
+def _of_table(answers: Mapping[str, Any], request: BatchGetRequest) -> Any:
+    """Return the part of an answer about the request's one table, None if there is none.
+
+    A table that was named by its ARN may be answered by the ARN or by the name.
+    """
+    found = answers.get(request.table.config.table)
+    return answers.get(request.table.schema.name) if found is None else found
 
 
 def _outcomes(
@@ -145,7 +154,7 @@ def _outcomes(
     outcomes: dict[int, WireItem | None] = {
         indexes[key]: None for key in (_key(key, names) for key in asked) if key not in put_off
     }
-    for stored in answer["Responses"].get(request.table.schema.name, ()):
+    for stored in _of_table(answer["Responses"], request) or ():
         item = request.table.view.expanded(stored, now)
         if not has_expired(item) and (request.rule is None or request.rule.admits(item)):
             outcomes[indexes[_key(item, names)]] = item

@@ -13,6 +13,8 @@ from dynamodb_processor_server.catalog.config import (
 )
 from dynamodb_processor_server.config_files import ConfigDocument, ConfigFileError
 
+_ARN = "arn:aws:dynamodb:eu-central-1:123456789012:table/shared-events"
+
 
 def parse(text: str) -> CatalogConfig:
     """Parse the text of a catalog file."""
@@ -88,6 +90,16 @@ def test_a_name_alone_has_the_defaults(text: str) -> None:
     assert not table.allow_scan
 
 
+@pytest.mark.parametrize("region", ["", "region: eu-central-1"])
+def test_a_table_may_be_named_by_its_arn(region: str) -> None:
+    """Its region is that of the ARN, so the server needs no region of its own."""
+    text = f"tables: {{shared: {{table: '{_ARN}', {region}}}}}"
+    document = ConfigDocument(Path("catalog.yaml"), text.encode())
+    catalog = document.parse(CatalogConfig, {"has_region": False})
+    found = catalog.tables["shared"]
+    assert (found.table, found.region) == (_ARN, "eu-central-1")
+
+
 def test_durations_may_have_units() -> None:
     """The catalog's durations have the same units as those of the settings."""
     table = parse(
@@ -107,6 +119,12 @@ def test_the_default_page_fits_a_small_maximum() -> None:
     [
         ("table: ab", "1: tables.t_1.table: must be 3 to 255 of the characters"),
         ("table: a/b", "1: tables.t_1.table: must be 3 to 255 of the characters"),
+        (f"table: '{_ARN}/index/i'", "1: tables.t_1.table: must be 3 to 255 of the characters"),
+        ("table: 'arn:aws:s3:::events'", "1: tables.t_1.table: must be 3 to 255 of the characters"),
+        (
+            f"table: '{_ARN}', region: eu-west-1",
+            "1: tables.t_1.region: is eu-central-1 by the table's ARN: leave it out",
+        ),
         ("region: 'eu west'", "1: tables.t_1.region: must be the name of an AWS region"),
         ("role_arn: 'arn:aws:s3:::x'", "1: tables.t_1.role_arn: must be the ARN of an IAM role"),
         ("page_size: {default: 0}", "1: tables.t_1.page_size.default: must be greater than"),

@@ -160,6 +160,31 @@ def test_patterns_choose_tables(orders: Orders, capsys: pytest.CaptureFixture[st
     assert "no table matches none-*: of " in capsys.readouterr().err
 
 
+def test_tables_of_other_accounts_are_named_by_their_arn(
+    orders: Orders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The ARN has the region, and callers use the name; patterns may stand beside it."""
+    arn = f"arn:aws:dynamodb:eu-central-1:123456789012:table/{orders.name}"
+    for more in ([], ["--table", "none-*"]):
+        assert init(orders.flags[0], f"--region={REGION}", "--table", arn, *more) == 0
+        output = capsys.readouterr()
+        assert config_of(output.out, orders.name) == TableConfig(table=arn)
+        assert config_of(output.out, orders.name).region == "eu-central-1"
+        assert f"from eu-central-1 at {orders.endpoint_url}." in output.out
+        assert f"--table '{orders.name}' --append keys.yaml" in output.err
+
+
+def test_two_tables_of_one_name_need_two_catalogs(
+    orders: Orders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one catalog they would have one name for callers."""
+    arn = f"arn:aws:dynamodb:eu-central-1:123456789012:table/{orders.name}"
+    assert init(*orders.flags, "--table", arn, "--table", orders.name) == 2
+    assert f"two tables are called {orders.name}" in capsys.readouterr().err
+    assert init(*orders.flags, "--table", arn, "--table", f"{orders.name}*") == 2
+    assert f"two tables are called {orders.name}" in capsys.readouterr().err
+
+
 def test_a_file_is_replaced_only_by_force(
     orders: Orders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,11 +28,14 @@ from tests.unit.dynamodb.small_table import SCHEMA, make_items
 from tests.unit.query.tables import make_table
 
 _TABLE = SCHEMA.table
+_ARN = f"arn:aws:dynamodb:eu-west-1:123456789012:table/{_TABLE}"
 
 
 @dataclass
 class StingyDynamoDB:
     """A client and its provider; it processes the first `at_once` keys of each request.
+
+    It is asked for `table`, and its answers are about `answers_by`.
 
     A request takes `seconds` of the loop's time and one read unit. `failures` are raised in place
     of answers, by the number of the request from 0.
@@ -42,6 +45,8 @@ class StingyDynamoDB:
     seconds: float = 0.0
     failures: Mapping[int, Exception] = field(default_factory=dict)
     requests: list[dict[str, Any]] = field(default_factory=list)
+    table: str = _TABLE
+    answers_by: str = _TABLE
 
     async def client(self, region: str | None, role_arn: str | None) -> StingyDynamoDB:
         """Return the client."""
@@ -53,7 +58,7 @@ class StingyDynamoDB:
         ReturnConsumedCapacity: str,  # noqa: N803 - AWS's name
     ) -> dict[str, Any]:
         """Return the items of the first keys, last one first, and the other keys as unprocessed."""
-        request = RequestItems[_TABLE]
+        request = RequestItems[self.table]
         number = len(self.requests)
         self.requests.append(request)
         await asyncio.sleep(self.seconds)
@@ -61,9 +66,9 @@ class StingyDynamoDB:
             raise self.failures[number]
         processed, left = request["Keys"][: self.at_once], request["Keys"][self.at_once :]
         held = [item for item in make_items(10) if _key_of(item) in processed]
-        unprocessed = {_TABLE: {**request, "Keys": left}} if left else {}
+        unprocessed = {self.answers_by: {**request, "Keys": left}} if left else {}
         return {
-            "Responses": {_TABLE: held[::-1]},
+            "Responses": {self.answers_by: held[::-1]},
             "UnprocessedKeys": unprocessed,
             "ConsumedCapacity": [{"TableName": _TABLE, "CapacityUnits": 1.0}],
             "ResponseMetadata": {},
@@ -89,7 +94,7 @@ async def get(
     **limits: Any,
 ) -> BatchGetResult:
     """Get readings."""
-    table = make_table(SCHEMA)
+    table = make_table(SCHEMA, table=dynamodb.table)
     lookup = BatchGetRequest(table, keys(numbers), *build_batch((), table), consistent)
     backend = Backend(cast("Clients", dynamodb), sleep=sleep, jitter=jitter)
     reader = DynamoDBItemReader(backend, now=lambda: 1_000.0)
@@ -125,6 +130,20 @@ async def test_unprocessed_keys_are_requested_again() -> None:
     assert all(request["ConsistentRead"] for request in dynamodb.requests)
     assert (found.usage.backend_calls, found.usage.read_units, found.usage.retries) == (3, 3.0, 0)
     assert found.usage.backend_time == 1.5
+
+
+@pytest.mark.parametrize("answers_by", [_ARN, _TABLE], ids=["ARN", "name"])
+def test_a_table_may_be_named_by_its_arn(answers_by: str) -> None:
+    """Answers and unprocessed keys are found under the ARN, and under the name."""
+
+    @warped
+    async def run() -> None:
+        dynamodb = StingyDynamoDB(at_once=2, table=_ARN, answers_by=answers_by)
+        found = await get(dynamodb, [5, 77, 3, 4])
+        assert sequence(found) == {0: 5, 1: None, 2: 3, 3: 4}
+        assert len(dynamodb.requests) == 2
+
+    run()
 
 
 @warped

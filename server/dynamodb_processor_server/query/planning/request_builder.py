@@ -73,7 +73,7 @@ def build_plan(
         hydration = _hydration(fetched, rest, shown, selective=len(shown) < len(checked))
         fetched = stored_paths((*path.cursor_attributes, *attributes(shown)), path, table.view)
     request = _Request(query, path, operation, key, pushed, fetched)
-    requests = request.for_each_branch(table.schema.name)
+    requests = request.for_each_branch(table.config.table)
     local_filter = conjunction(checked)
     # A role may see other items: its policy can restrict the partition keys that it reads.
     source = (table.schema.identity, table.config.role_arn)
