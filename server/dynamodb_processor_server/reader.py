@@ -324,6 +324,20 @@ class ItemReader(Protocol):
         ...
 
 
+class PageLookup(Protocol):
+    """Finds pages that need no read."""
+
+    def cached_page(
+        self, plan: Plan, cursor: Cursor, page_size: int, policy: CachePolicy
+    ) -> Page | None:
+        """Return a page that is cached and fresh, None if it has to be read.
+
+        It is the page that `PageReader.read_page` would return at once, for a read without a
+        budget.
+        """
+        ...
+
+
 class PageReader(Protocol):
     """Reads pages."""
 

@@ -19,6 +19,7 @@ from dynamodb_processor_server.reader import (
     CacheMode,
     CachePolicy,
     CacheStatus,
+    Cursor,
     Page,
     PageRead,
     PageReader,
@@ -48,6 +49,17 @@ class CachingReader:
         self._store = store
         self._shared = shared
         self._now = now
+
+    def cached_page(
+        self, plan: Plan, cursor: Cursor, page_size: int, policy: CachePolicy
+    ) -> Page | None:
+        """Return a page of the store that has not expired; see `PageLookup`."""
+        mode = policy.mode
+        if mode is not CacheMode.DEFAULT and mode is not CacheMode.ONLY_IF_CACHED:
+            return None
+        if plan.consistent or not plan.table.config.cache_ttl:
+            return None
+        return self._find((plan.cache_key, cursor, page_size), policy, 0.0)
 
     async def read_page(self, request: PageRead) -> Page:
         """Return a page, from the store if the caller and the table allow; see `PageReader`."""

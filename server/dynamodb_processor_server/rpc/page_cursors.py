@@ -20,7 +20,7 @@ from dynamodb_processor_server.query.page_token import (
     TokenTooLong,
 )
 from dynamodb_processor_server.query.planning.planner import plan_query
-from dynamodb_processor_server.reader import START, Cursor
+from dynamodb_processor_server.reader import START, Cursor, PageEnd
 from dynamodb_processor_server.rpc.decode.page_request import PageRequest
 from dynamodb_processor_server.rpc.decode.query import check_budget, check_cache
 from dynamodb_processor_server.rpc.prepared_queries import PreparedQuery, QueryPreparer
@@ -43,7 +43,7 @@ class ResumePoint:
 
     `returned` items came before the cursor. It is valid until its token expires: `until` is in
     seconds since the epoch. `last_issued_token` is the token that was last made for a page from
-    here. `paging` is where the pager begins.
+    here, and `head` is remembered for `rpc.encode.pages`. `paging` is where the pager begins.
     """
 
     prepared: PreparedQuery
@@ -51,11 +51,24 @@ class ResumePoint:
     returned: int = 0
     until: float = inf
     last_issued_token: _IssuedToken | None = None
+    head: RememberedHead | None = None
     paging: PagingStart = field(init=False)
 
     def __post_init__(self) -> None:
         plan, max_items = self.prepared.plan, self.prepared.query.max_items
         self.paging = PagingStart(plan, self.cursor, self.returned, max_items)
+
+
+@dataclass(frozen=True, slots=True)
+class RememberedHead:
+    """Fields of a response as bytes, and what they were made of."""
+
+    token: str
+    read_at: float
+    count: int
+    end: PageEnd
+    shows_cache_info: bool
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)

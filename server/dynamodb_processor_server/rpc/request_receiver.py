@@ -87,13 +87,18 @@ class RequestReceiver:
         if principal is None:
             data = await self._wait(self._unauthenticated, call, self._timeout)
         else:
+            name, pending = principal.name, self._authenticated
             # Most calls are admitted at once, and then need no coroutine for the wait.
-            if not self._admission.try_enter(principal.name):
-                await self._admission.enter(principal.name)
-            try:
-                data = await self._wait(self._authenticated, call, self._timeout)
+            if not self._admission.try_enter(name):
+                await self._admission.enter(name)
+            pending[call] = time.monotonic() + self._timeout
+            if self._next_check is None:
+                self._schedule_check()
+            try:  # as `_wait` does, without its coroutine
+                data = await call.context.read()
             finally:
-                self._admission.leave(principal.name)
+                del pending[call]
+                self._admission.leave(name)
         if data is grpc.aio.EOF:
             # gRPC also reports a disconnected caller this way, a little before it ends the call.
             await asyncio.sleep(_CHECK_SECONDS)

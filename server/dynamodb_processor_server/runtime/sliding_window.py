@@ -30,7 +30,10 @@ class SlidingWindowCounter:
         """Count a call if that stays within `limit` in `length` seconds; return whether it did."""
         now = self._clock() / length
         window = self._at(key, now)
-        if floor(window.previous * (1 - now % 1)) + window.current >= limit:
+        if (
+            window.previous + window.current >= limit  # as for few calls, for which this is enough
+            and floor(window.previous * (1 - now % 1)) + window.current >= limit
+        ):
             return False
         window.current += 1
         return True

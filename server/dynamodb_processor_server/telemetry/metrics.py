@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import accumulate
 from typing import Any, Final
@@ -22,42 +22,62 @@ _SECONDS: Final = (
 )  # fmt: skip
 
 
+class _MethodCounts:
+    """The calls of one method: running ones, ended ones by status, and their durations."""
+
+    __slots__ = ("active", "buckets", "codes", "seconds")
+
+    def __init__(self) -> None:
+        self.active = 0
+        self.codes: dict[str, int] = defaultdict(int)
+        self.buckets = [0] * (len(_SECONDS) + 1)
+        self.seconds = 0.0
+
+
+class _TableCounts:
+    """The reads of one table by cache status, and the items returned and evaluated."""
+
+    __slots__ = ("items", "reads", "scanned")
+
+    def __init__(self) -> None:
+        self.reads: dict[str, int] = defaultdict(int)
+        self.items = 0
+        self.scanned = 0
+
+
 class CallMetrics(Collector):
     """Calls and their cost. Names of tables are the catalog's, so their number is bounded.
 
-    Counted in plain dicts by the event loop and turned into metrics when they are scraped:
+    Counted in plain objects by the event loop and turned into metrics when they are scraped:
     prometheus_client's own counters lock and look up labels on each call.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._active: dict[str, int] = defaultdict(int)
-        self._calls: dict[tuple[str, str], int] = defaultdict(int)
-        self._buckets: dict[str, list[int]] = defaultdict(lambda: [0] * (len(_SECONDS) + 1))
-        self._seconds: dict[str, float] = defaultdict(float)
-        self._reads: dict[tuple[str, str], int] = defaultdict(int)
-        self._items: dict[str, int] = defaultdict(int)
-        self._scanned: dict[str, int] = defaultdict(int)
+        self._methods: dict[str, _MethodCounts] = defaultdict(_MethodCounts)
+        self._tables: dict[str, _TableCounts] = defaultdict(_TableCounts)
         self._units: dict[str, float] = defaultdict(float)
         self._principal_units: dict[str, float] = defaultdict(float)
         registry.register(self)
 
     def started(self, method: str) -> None:
         """Count a call in."""
-        self._active[method] += 1
+        self._methods[method].active += 1
 
     def ended(self, method: str, code: str, seconds: float) -> None:
         """Count a call out."""
-        self._active[method] -= 1
-        self._calls[method, code] += 1
-        self._buckets[method][bisect_left(_SECONDS, seconds)] += 1
-        self._seconds[method] += seconds
+        counts = self._methods[method]
+        counts.active -= 1
+        counts.codes[code] += 1
+        counts.buckets[bisect_left(_SECONDS, seconds)] += 1
+        counts.seconds += seconds
 
     def read(self, table: str, cache_status: str, items: int, scanned: int) -> None:
         """Count the items of a call, returned and evaluated."""
-        self._reads[table, cache_status] += 1
-        self._items[table] += items
+        counts = self._tables[table]
+        counts.reads[cache_status] += 1
+        counts.items += items
         if scanned:
-            self._scanned[table] += scanned
+            counts.scanned += scanned
 
     def consumed(self, table: str, principal: str, units: float) -> None:
         """Count the read units of a request, also if the call it was made for has failed."""
@@ -66,40 +86,50 @@ class CallMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield everything counted so far; runs in the thread that is scraped."""
-        yield _counter("calls", "Ended calls, by gRPC status.", ("method", "code"), self._calls)
-        yield self._histogram()
+        methods, tables = list(self._methods.items()), list(self._tables.items())
+        calls = {
+            (method, code): count
+            for method, counts in methods
+            for code, count in list(counts.codes.items())
+        }
+        yield _counter("calls", "Ended calls, by gRPC status.", ("method", "code"), calls)
+        yield _histogram(methods)
         active = GaugeMetricFamily(
             f"{_PREFIX}active_calls", "Calls whose handler is running.", labels=("method",)
         )
-        for method, count in list(self._active.items()):
-            active.add_metric((method,), count)
+        for method, counts in methods:
+            active.add_metric((method,), counts.active)
         yield active
-        reads = "Calls that read, by the cache status of their last page."
-        yield _counter("reads", reads, ("table", "cache"), self._reads)
-        yield _counter(
-            "items_returned",
-            "Items returned, from the cache or from DynamoDB.",
-            ("table",),
-            self._items,
-        )
-        yield _counter("items_scanned", "Items that DynamoDB evaluated.", ("table",), self._scanned)
+        text = "Calls that read, by the cache status of their last page."
+        reads = {
+            (table, status): count
+            for table, counts in tables
+            for status, count in list(counts.reads.items())
+        }
+        yield _counter("reads", text, ("table", "cache"), reads)
+        text = "Items returned, from the cache or from DynamoDB."
+        items = {table: counts.items for table, counts in tables}
+        yield _counter("items_returned", text, ("table",), items)
+        scanned = {table: counts.scanned for table, counts in tables if counts.scanned}
+        yield _counter("items_scanned", "Items that DynamoDB evaluated.", ("table",), scanned)
         yield _counter("read_units", "Read capacity consumed.", ("table",), self._units)
         by_principal = "Read capacity consumed, by the principal that pays."
         units = self._principal_units
         yield _counter("principal_read_units", by_principal, ("principal",), units)
 
-    def _histogram(self) -> Metric:
-        family = HistogramMetricFamily(
-            f"{_PREFIX}call_seconds",
-            "Time from the headers of a call to its end.",
-            labels=("method",),
-        )
-        for method, counts in list(self._buckets.items()):
-            cumulative = accumulate(counts)
-            bounds = (*map(floatToGoString, _SECONDS), "+Inf")
-            buckets = list(zip(bounds, cumulative, strict=True))
-            family.add_metric((method,), buckets, self._seconds[method])
-        return family
+
+def _histogram(methods: Iterable[tuple[str, _MethodCounts]]) -> Metric:
+    family = HistogramMetricFamily(
+        f"{_PREFIX}call_seconds",
+        "Time from the headers of a call to its end.",
+        labels=("method",),
+    )
+    bounds = (*map(floatToGoString, _SECONDS), "+Inf")
+    for method, counts in methods:
+        if counts.codes:
+            buckets = list(zip(bounds, accumulate(counts.buckets), strict=True))
+            family.add_metric((method,), buckets, counts.seconds)
+    return family
 
 
 class BackendMetrics(Collector):

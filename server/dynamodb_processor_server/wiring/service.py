@@ -126,7 +126,7 @@ def _services(
     query = QueryServicer(
         preparer,
         ResumePointCache(preparer, tokens),
-        Readers(path.reader, path.batches),
+        Readers(path.reader, path.reader, path.batches),
         CallLimits(limits.calls, limits.read_units),
         CallBounds(
             settings.unary_deadline,

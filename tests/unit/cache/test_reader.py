@@ -15,13 +15,15 @@ from dynamodb_processor_server.errors import (
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.reader import (
     NO_USAGE,
+    START,
     CachePolicy,
     CacheStatus,
+    Page,
     PageEnd,
 )
 from tests.support.fake_reader import items_of
 from tests.support.warped_time import warped
-from tests.unit.cache.cached_table import BYPASS, ONLY, REFRESH, TTL, CachedTable
+from tests.unit.cache.cached_table import BYPASS, ONLY, PLAN, REFRESH, TTL, CachedTable
 from tests.unit.dynamodb.small_table import make_plan
 
 
@@ -54,6 +56,27 @@ async def test_a_page_is_read_again_when_its_time_is_over() -> None:
     cached.now += 1
     assert (await cached.get()).status is CacheStatus.MISS
     assert cached.reads == 2
+
+
+@warped
+@pytest.mark.parametrize("policy", [CachePolicy(), ONLY, CachePolicy(max_staleness=100.0)])
+async def test_a_fresh_page_is_found_without_a_read(policy: CachePolicy) -> None:
+    """The look-up returns the page that a read would return at once, and only that."""
+    cached = CachedTable()
+
+    def look_up(policy: CachePolicy = policy) -> Page | None:
+        return cached.reader.cached_page(PLAN, START, 10, policy)
+
+    assert look_up() is None
+    await cached.get()
+    cached.now += 40.0
+    assert look_up() == await cached.get(cache=policy)
+    for unused in (BYPASS, REFRESH, CachePolicy(max_staleness=39.0)):
+        assert look_up(unused) is None
+    assert cached.reader.cached_page(PLAN.with_consistent_reads(), START, 10, policy) is None
+    cached.now += TTL
+    assert look_up() is None
+    assert cached.reads == 1
 
 
 @warped

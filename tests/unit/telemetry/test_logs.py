@@ -138,7 +138,7 @@ def test_a_traceback_shows_no_local_variables(configure: Configure, log_format: 
 async def test_the_level_is_the_least_that_is_logged(configure: Configure) -> None:
     """Lines below the level are not logged, which can turn off the access log, at INFO."""
     output = configure(level="WARNING")
-    get_access_log().write({})
+    get_access_log().write(dict, {})
     assert output.text == ""
     structlog.get_logger().warning("slow")
     assert output.record["level"] == "warning"
@@ -149,7 +149,7 @@ async def test_access_lines_of_a_moment_are_written_together(configure: Configur
     output = configure()
     log = get_access_log()
     for number in range(100):
-        log.write({"number": number})
+        log.write(dict, {"number": number})
     assert output.buffer.getvalue() == b""
     await eventually(output.buffer.getvalue)
     assert len(output.text.splitlines()) == 100
@@ -163,7 +163,7 @@ async def test_access_lines_have_the_form_of_other_lines(configure: Configure) -
     """The short way gives the same form: event, level, request id, time."""
     output = configure()
     set_request_id("r-1")
-    get_access_log().write({"request_id": "r-1", "status": "OK"})
+    get_access_log().write(dict, {"request_id": "r-1", "status": "OK"})
     structlog.get_logger().info("call", status="OK")
     short, usual = map(json.loads, output.text.splitlines())
     assert short.keys() == usual.keys()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import Any, Final
 
 import grpc
 
+from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.rpc.call_context import Call
 from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
 from dynamodb_processor_server.rpc.interceptors.unauthenticated import HEALTH
@@ -14,6 +15,9 @@ from dynamodb_processor_server.telemetry.logs import get_access_log
 from dynamodb_processor_server.telemetry.metrics import CallMetrics
 
 _MAX_TABLE: Final = 255  # characters of a table's name, which a caller may have invented
+
+# What the log keeps of a call until its line is written, in the order of `_fields`.
+_Record = tuple[str, str, Principal | None, str, str, str, float, str, int, int, float]
 
 
 class AccessLogAndMetrics(CallHook):
@@ -42,20 +46,40 @@ class AccessLogAndMetrics(CallHook):
         # A probe comes every few seconds and reports nothing new. A failed probe is reported by the
         # orchestrator that sent it.
         if not call.method.startswith(HEALTH):
-            principal = call.principal
             self._log.write(
-                {
-                    "request_id": call.request_id,
-                    "method": call.method,
-                    "principal": principal.name if principal else "",
-                    "key_id": principal.key_id if principal else "",
-                    "table": call.table[:_MAX_TABLE],
-                    "status": code,
-                    "reason": call.reason,
-                    "duration_ms": round(seconds * 1000, 3),
-                    "cache": call.cache,
-                    "items": call.items,
-                    "messages": call.messages,
-                    "read_units": call.usage.read_units,
-                }
+                _fields,
+                (
+                    call.request_id,
+                    call.method,
+                    call.principal,
+                    call.table,
+                    code,
+                    call.reason,
+                    seconds,
+                    call.cache,
+                    call.items,
+                    call.messages,
+                    call.usage.read_units,
+                ),
             )
+
+
+def _fields(record: _Record) -> dict[str, Any]:
+    """Return the fields of a call's line, which is made later; see `AccessLog.write`."""
+    request_id, method, principal, table, code, reason, seconds, cache, items, messages, units = (
+        record
+    )
+    return {
+        "request_id": request_id,
+        "method": method,
+        "principal": principal.name if principal else "",
+        "key_id": principal.key_id if principal else "",
+        "table": table[:_MAX_TABLE],
+        "status": code,
+        "reason": reason,
+        "duration_ms": round(seconds * 1000, 3),
+        "cache": cache,
+        "items": items,
+        "messages": messages,
+        "read_units": units,
+    }

@@ -9,8 +9,6 @@ from functools import partial
 from itertools import takewhile
 from typing import Any
 
-import grpc
-
 from dynamodb_processor_server.limits.call_rate import Limiter
 from dynamodb_processor_server.limits.calls_in_flight import CallsInFlight
 from dynamodb_processor_server.limits.open_streams import OpenStreams
@@ -72,8 +70,12 @@ class CallLimit(CallHook):
     def on_start(self, call: Call) -> None:
         """Count a call in, or raise RateLimited or Overloaded."""
         call.share = self._in_flight.enter(call.caller.name)
-        done: Any = partial(self._done, call)  # the stubs do not accept plain functions
-        call.context.add_done_callback(done)
+        # gRPC's task for a call ends when gRPC has sent the status. A callback of the context would
+        # run at that time, too, but makes a cycle that holds all objects of the call until the next
+        # garbage collection.
+        task = asyncio.current_task()
+        assert task is not None, "hooks run in gRPC's task"
+        task.add_done_callback(partial(self._done, call))
 
     def on_send(self, call: Call, size: int) -> None:
         """Count the bytes of a response in, or raise RateLimited or Overloaded."""
@@ -89,7 +91,7 @@ class CallLimit(CallHook):
         self._in_flight.sent(call.share, size)
         call.unsent -= size
 
-    def _done(self, call: Call, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    def _done(self, call: Call, _task: asyncio.Task[Any]) -> None:
         self._answered.pop(call, None)
         self._in_flight.leave(call.share, call.unsent)
 

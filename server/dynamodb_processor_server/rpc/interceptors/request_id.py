@@ -15,7 +15,7 @@ _VALID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 def _new_id() -> str:
-    return f"{random.getrandbits(128):032x}"  # an identifier, not a secret
+    return random.getrandbits(128).to_bytes(16).hex()  # an identifier, not a secret
 
 
 class RequestIds(CallHook):
