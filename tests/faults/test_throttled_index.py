@@ -6,6 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,11 +21,11 @@ from tests.faults.stub import Reply, refusal
 from tests.rpc.logged import Logged
 from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import create_table, open_client, put_items
-from tests.support.lengths import PATIENCE, at_length
+from tests.support.lengths import PATIENCE, at_length, timely
 from tests.support.running import Refusal, Service, make_key, numbers, query_spec, refused
 
 _SECONDS: Final = at_length(3.0, 30.0)  # Of throttling.
-_AT_ONCE: Final = 3  # Callers of each kind.
+_AT_ONCE: Final = 4  # Callers of each kind.
 _PAUSE: Final = 0.02  # Seconds between one caller's calls.
 _JOBS: Final = list(range(1, 9))
 _BYPASS: Final = query_pb2.CachePolicy(mode=query_pb2.CACHE_MODE_BYPASS)
@@ -114,13 +115,15 @@ def _calls(service: Service) -> dict[str, Callable[[], Awaitable[list[int]]]]:
     }
 
 
-async def _load(service: Service, seconds: float) -> dict[str, Outcome]:
-    """Make all calls for so many seconds, and return their outcomes."""
+async def _load(
+    service: Service, seconds: float, enough: Callable[[], bool] = lambda: True
+) -> dict[str, Outcome]:
+    """Make all calls for so many seconds, longer until it is enough; return their outcomes."""
     outcomes = {name: Outcome() for name in _calls(service)}
     until = time.monotonic() + seconds
 
     async def repeat(name: str, call: Callable[[], Awaitable[list[int]]]) -> None:
-        while time.monotonic() < until:
+        while time.monotonic() < until or not enough():
             await measure(outcomes[name], call(), lambda seen: seen == _JOBS)
             await asyncio.sleep(_PAUSE)
 
@@ -144,9 +147,10 @@ async def test_a_throttled_index_leaves_the_rest_of_its_table_alone(
     service, labels = ground.service, {"table": "events", "index": "by_state"}
     before = await _load(service, 0.3)
     ground.stub.script = throttle(jobs)
-    loading = asyncio.create_task(_load(service, _SECONDS))
+    highest = 0.0
+    # On a slow machine it takes longer until ten requests have failed within ten seconds.
+    loading = asyncio.create_task(_load(service, _SECONDS, lambda: highest == 2))
     async with asyncio.timeout(_SECONDS + PATIENCE):
-        highest = 0.0
         while not loading.done():
             highest = max(highest, await ground.metric("breaker_state", **labels))
             await asyncio.sleep(0.1)
@@ -199,3 +203,18 @@ async def test_a_caller_that_does_not_see_the_index_learns_nothing_of_it(
         assert failure.code.name == "UNAVAILABLE"
         assert _named(failure) == {}
         assert "by_state" not in f"{failure.message}{failure.details}"
+
+
+async def test_the_pause_that_dynamodb_asks_for_reaches_the_caller(
+    jobs: str, ground: Ground
+) -> None:
+    """It is longer than the call may take, so the call ends at once and gives it as advice."""
+    reply = refusal("ThrottlingException")
+    reply = replace(reply, headers={**reply.headers, "x-amz-retry-after": "60000"})
+    ground.stub.script = lambda number, body: reply
+    began = time.monotonic()
+    failure = await refused(_calls(ground.service)["the table"]())
+    assert ground.stub.reads == 1
+    assert timely(time.monotonic() - began, 1.0)
+    assert failure.details["RetryInfo"].retry_delay.ToMilliseconds() == 60_000
+    assert failure.trailing["grpc-retry-pushback-ms"] == "60000"
