@@ -38,8 +38,9 @@ class DynamoDBSettings(BaseModel):
         0.5,
         gt=0,
         le=1,
-        description="Failure ratio at which a table's circuit breaker opens, above 0 and at most 1."
-        " It counts the requests of the last ten seconds, if there are at least ten.",
+        description="Failure ratio at which the circuit breaker of a table or of a throttled index "
+        "opens, above 0 and at most 1. It counts the requests of the last ten seconds, if there "
+        "are at least ten.",
     )
     breaker_open_seconds: Seconds = Field(
         2.0,

@@ -1,4 +1,4 @@
-"""The causes and remedies that an operator is told of when DynamoDB cannot be read."""
+"""The causes and remedies that an operator reads when DynamoDB cannot be read."""
 
 from __future__ import annotations
 
