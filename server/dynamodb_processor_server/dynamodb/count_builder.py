@@ -171,8 +171,7 @@ class CountBuilder:
             if self._slice.over:
                 return False
         self._count += len(answer.matches)
-        for item in answer.matches:
-            self._expiry.add(item)
+        self._expiry.add(answer.matches)
         # The count stands behind an answer when all of it has been counted.
         answer.partition.cursor = answer.content.get("LastEvaluatedKey") or EXHAUSTED
         return True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from dynamodb_processor_server.catalog.logical_view import expiry
 from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.plan import Plan
@@ -19,10 +21,13 @@ class EarliestExpiry:
         self._attribute = plan.table.config.time_to_live
         self._now = now
 
-    def add(self, item: WireItem) -> None:
-        """Take an item into account."""
-        if self._attribute is None:
+    def add(self, items: Iterable[WireItem]) -> None:
+        """Take items into account."""
+        name, now, until = self._attribute, self._now, self.until
+        if name is None:
             return
-        moment = expiry(item.get(self._attribute), self._now)
-        if moment is not None and (self.until is None or moment < self.until):
-            self.until = moment
+        for item in items:
+            moment = expiry(item.get(name), now)
+            if moment is not None and (until is None or moment < until):
+                until = moment
+        self.until = until

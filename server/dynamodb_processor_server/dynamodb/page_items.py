@@ -114,8 +114,7 @@ class PageItems:
         self._bytes += size
         self.count += len(chunks)
         if self._expiry is not None:
-            for item in items:
-                self._expiry.add(item)
+            self._expiry.add(items)
         return None
 
     def _add(self, item: WireItem, chunk: bytes) -> PageEnd | None:
@@ -126,6 +125,6 @@ class PageItems:
             self._chunks.append(chunk)
             self._bytes += size
         if self._expiry is not None:
-            self._expiry.add(item)
+            self._expiry.add((item,))
         self.count += 1
         return None

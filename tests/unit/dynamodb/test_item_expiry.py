@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from dynamodb_processor_server.dynamodb.item_expiry import EarliestExpiry
+from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.plan import Plan
 from tests.support.datasets import Index, Schema
 from tests.unit.dynamodb.small_table import make_plan
@@ -43,15 +44,16 @@ def plan(text: str = "device = 'd'", *projection: str, **fields: Any) -> Plan:
 def test_the_earliest_expiry_counts(values: list[Any], until: float | None) -> None:
     """DynamoDB expires items by numbers that are at most five years past."""
     lifetime = EarliestExpiry(plan(), NOW)
-    for value in values:
-        lifetime.add({} if value is None else {"gone_at": value})
+    items: list[WireItem] = [{} if value is None else {"gone_at": value} for value in values]
+    lifetime.add(items[:1])
+    lifetime.add(items[1:])
     assert lifetime.until == until
 
 
 def test_items_of_a_table_without_ttl_never_expire() -> None:
     """The catalog names no TTL attribute for it."""
     lifetime = EarliestExpiry(plan(time_to_live=None), NOW)
-    lifetime.add({"gone_at": {"N": "1000000100"}})
+    lifetime.add([{"gone_at": {"N": "1000000100"}}])
     assert lifetime.until is None
 
 
