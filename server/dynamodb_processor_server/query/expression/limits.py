@@ -7,8 +7,10 @@ longer: they include literals, and the service evaluates the conditions that Dyn
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
+from dynamodb_processor_server.query.expression.symbolic import decide
 from dynamodb_processor_server.query.expression.validation import ExpressionError
 from dynamodb_processor_server.query.expression.values import Value, size_of
 
@@ -27,6 +29,10 @@ TOO_DEEP: Final = f"an expression is at most {MAX_DEPTH} levels deep"
 TOO_MANY_VALUES: Final = (
     f"parameters hold at most {MAX_VALUES} values in all, with those inside lists, maps and sets, "
     "and each as often as the expression uses it"
+)
+_TOO_MANY_BYTES: Final = (
+    f"parameters hold at most {MAX_VALUE_BYTES} bytes in all, each as often as the expression uses "
+    "it"
 )
 
 _OPEN: Final = "("
@@ -65,26 +71,41 @@ class ParameterUse:
     """
 
     def __init__(self) -> None:
-        self._sizes: dict[str, tuple[int, int]] = {}
-        self._values = self._bytes = 0
+        self._values: dict[str, Value] = {}
+        self._uses: list[tuple[str, int]] = []
 
     @property
     def names(self) -> frozenset[str]:
         """The names of the parameters used so far."""
-        return frozenset(self._sizes)
+        return frozenset(self._values)
 
     def add(self, name: str, value: Value, column: int) -> None:
-        """Count one use; raise ExpressionError if it exceeds a limit."""
-        size = self._sizes.get(name)
-        if size is None:
-            size = self._sizes[name] = size_of(value)
-        self._values += size[0]
-        self._bytes += size[1]
-        if self._values > MAX_VALUES:
-            raise ExpressionError(TOO_MANY_VALUES, column)
-        if self._bytes > MAX_VALUE_BYTES:
-            raise ExpressionError(
-                f"parameters hold at most {MAX_VALUE_BYTES} bytes in all, each as often as the "
-                "expression uses it",
-                column,
-            )
+        """Note one use."""
+        self._values[name] = value
+        self._uses.append((name, column))
+
+    def check(self) -> None:
+        """Raise ExpressionError for the first use that exceeds a limit."""
+        names, values = tuple(self._values), tuple(self._values.values())
+        error = decide(_first_excess, tuple(self._uses), names, values)
+        if error is not None:
+            raise ExpressionError(*error)
+
+
+def _first_excess(
+    uses: Iterable[tuple[str, int]], names: Iterable[str], values: Iterable[Value]
+) -> tuple[str, int] | None:
+    """Return the error of the first use, by name and column, that exceeds a limit, and its column.
+
+    `values` are the parameters called `names`.
+    """
+    sizes = dict(zip(names, map(size_of, values), strict=True))
+    total = total_bytes = 0
+    for name, column in uses:
+        count, size = sizes[name]
+        total, total_bytes = total + count, total_bytes + size
+        if total > MAX_VALUES:
+            return TOO_MANY_VALUES, column
+        if total_bytes > MAX_VALUE_BYTES:
+            return _TOO_MANY_BYTES, column
+    return None

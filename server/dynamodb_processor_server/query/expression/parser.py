@@ -102,6 +102,7 @@ def parse_expression(text: str, parameters: Mapping[str, Value]) -> Condition:
     check_tokens(text)
     builder = _Builder(parameters)
     condition, _ = _parse(text, "start", builder)
+    builder.parameter_use.check()
     unused = parameters.keys() - builder.parameter_use.names
     if unused:
         names = ", ".join(f":{name}" for name in sorted(unused)[:5])

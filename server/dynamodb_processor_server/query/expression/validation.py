@@ -20,7 +20,13 @@ from dynamodb_processor_server.query.expression.ast import (
     leaves,
     operands,
 )
-from dynamodb_processor_server.query.expression.values import ORDERED_TYPES, TYPE_NAMES, TYPES
+from dynamodb_processor_server.query.expression.symbolic import decide
+from dynamodb_processor_server.query.expression.values import (
+    ORDERED_TYPES,
+    TYPE_NAMES,
+    TYPES,
+    Value,
+)
 
 
 class ExpressionError(Exception):
@@ -88,10 +94,14 @@ def _check_function(leaf: Function) -> None:
             raise ExpressionError("attribute_type needs a type's name, such as 'S'", leaf.column)
         return
     value = argument.value
-    if leaf.name == "attribute_type" and (value.type != "S" or value.data not in TYPES):
+    if leaf.name == "attribute_type" and (value.type != "S" or not decide(_names_type, value)):
         raise ExpressionError(
             f"attribute_type needs one of {', '.join(sorted(TYPES))}", argument.column
         )
+
+
+def _names_type(value: Value) -> bool:
+    return value.data in TYPES
 
 
 def _is_constant(operand: Operand) -> bool:

@@ -21,6 +21,7 @@ from dynamodb_processor_server.query.expression.ast import (
     Literal,
     Path,
 )
+from dynamodb_processor_server.query.expression.symbolic import decide
 from dynamodb_processor_server.query.expression.values import Value
 
 # DynamoDB's limits on the size of key values.
@@ -40,13 +41,13 @@ class Bound:
         """Return whether a value of the same type satisfies the bound."""
         match self.operator:
             case "<":
-                return bool(value.order < self.value.order)
+                return sorts_before(value, self.value)
             case "<=":
-                return bool(value.order <= self.value.order)
+                return not sorts_before(self.value, value)
             case ">":
-                return bool(value.order > self.value.order)
+                return sorts_before(self.value, value)
             case ">=":
-                return bool(value.order >= self.value.order)
+                return not sorts_before(value, self.value)
         return value == self.value
 
 
@@ -157,7 +158,20 @@ def is_key_value(value: Value, limit: int) -> bool:
     """Return whether DynamoDB accepts a value in a key condition: not empty and not too long."""
     if value.type == "N":
         return True
-    return value.type in ("S", "B") and 0 < len(value.order) <= limit
+    return value.type in ("S", "B") and decide(_has_key_length, value, limit)
+
+
+def _has_key_length(value: Value, limit: int) -> bool:
+    return 0 < len(value.order) <= limit
+
+
+def sorts_before(value: Value, other: Value) -> bool:
+    """Return whether DynamoDB sorts a value before another one of the same ordered type."""
+    return decide(_sorts_before, value, other)
+
+
+def _sorts_before(value: Value, other: Value) -> bool:
+    return bool(value.order < other.order)
 
 
 def _narrowest(bounds: list[Bound]) -> Bound | None:
@@ -167,9 +181,8 @@ def _narrowest(bounds: list[Bound]) -> Bound | None:
     upper = bounds[0].operator in ("<", "<=")
     best = bounds[0]
     for bound in bounds[1:]:
-        inside = (
-            bound.value.order < best.value.order if upper else bound.value.order > best.value.order
-        )
+        low, high = (bound, best) if upper else (best, bound)
+        inside = sorts_before(low.value, high.value)
         if inside or (bound.value == best.value and bound.operator in ("<", ">")):
             best = bound
     return best

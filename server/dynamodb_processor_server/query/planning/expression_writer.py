@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from dynamodb_processor_server.query.expression.ast import Path
 from dynamodb_processor_server.query.expression.condition_text import ConditionText
+from dynamodb_processor_server.query.expression.symbolic import derive
 from dynamodb_processor_server.query.expression.values import Value, to_wire
 
 MAX_IN_OPERANDS: Final = 100  # DynamoDB's limit
@@ -37,7 +38,7 @@ class ExpressionWriter(ConditionText):
     @property
     def values(self) -> Mapping[str, dict[str, Any]]:
         """The request's ExpressionAttributeValues."""
-        return {alias: to_wire(value) for value, alias in self._values.items()}
+        return {alias: derive(to_wire, value) for value, alias in self._values.items()}
 
     def path(self, path: Path) -> str:
         """Return a document path's text."""

@@ -16,6 +16,7 @@ from dynamodb_processor_server.query.expression.ast import (
     leaves,
     operands,
 )
+from dynamodb_processor_server.query.expression.symbolic import decide, derive
 from dynamodb_processor_server.query.expression.values import Value, size_of
 from dynamodb_processor_server.query.planning.expression_writer import (
     MAX_IN_OPERANDS,
@@ -40,7 +41,7 @@ class PushedFilter:
 
     def __init__(self, branches: int) -> None:
         self._branches = branches
-        self._literal_totals = (0, 0)
+        self._totals = (0, 0)  # of the values: their number, and their bytes
         self.terms: list[Condition] = []
         self._writer = ExpressionWriter()
         self._bytes = 0
@@ -59,18 +60,30 @@ class PushedFilter:
             size += len(" AND ")
         if size > _MAX_EXPRESSION_BYTES:
             return False
-        values, value_bytes = self._literal_totals
+        totals = self._totals
         if self._branches > 1:
-            for count, literal_bytes in map(size_of, _literals(term)):
-                values, value_bytes = values + count, value_bytes + literal_bytes
-            if self._branches * values > _MAX_SENT_VALUES:
+            totals = derive(_with_sizes, totals, *_literals(term))
+            if not decide(_can_send, self._branches, totals):
                 return False
-            if self._branches * value_bytes > _MAX_SENT_BYTES:
-                return False
-        self._literal_totals = values, value_bytes
+        self._totals = totals
         self.terms.append(term)
         self._writer, self._bytes, self._operators = writer, size, operators
         return True
+
+
+def _with_sizes(totals: tuple[int, int], *values: Value) -> tuple[int, int]:
+    """Return the number and the bytes of values, with some more values."""
+    count, size = totals
+    for value in values:
+        more, bytes_more = size_of(value)
+        count, size = count + more, size + bytes_more
+    return count, size
+
+
+def _can_send(branches: int, totals: tuple[int, int]) -> bool:
+    """Return whether as many values, with as many bytes, can be sent to so many partitions."""
+    count, size = totals
+    return branches * count <= _MAX_SENT_VALUES and branches * size <= _MAX_SENT_BYTES
 
 
 def _literals(term: Condition) -> Iterator[Value]:

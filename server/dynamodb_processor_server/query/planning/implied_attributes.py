@@ -30,6 +30,8 @@ from dynamodb_processor_server.query.expression.ast import (
     Size,
     operands,
 )
+from dynamodb_processor_server.query.expression.symbolic import decide
+from dynamodb_processor_server.query.expression.values import Value
 from dynamodb_processor_server.query.planning.attribute_bounds import (
     MAX_PARTITION_BYTES,
     MAX_SORT_BYTES,
@@ -100,8 +102,12 @@ def _implies_key(condition: Condition, attribute: KeyAttribute, limit: int) -> b
                 for option in options
             )
         case Function("attribute_type", Path((name,)), Literal(value)) if name == attribute.name:
-            return attribute.type == "N" and value.data == "N"
+            return attribute.type == "N" and decide(_names_numbers, value)
     return False
+
+
+def _names_numbers(value: Value) -> bool:
+    return bool(value.data == "N")
 
 
 def _comparison_implies_key(
@@ -133,23 +139,29 @@ def _implies_composed_key(
         table.view.sources(name) == (attribute.name,) for name in implied
     ):
         return False
-    length = _max_bytes(template, terms)
-    return length is not None and length <= limit
+    return _is_composed_within(template, limit, terms)
 
 
-def _max_bytes(template: KeyTemplate, terms: Sequence[Condition]) -> int | None:
-    """Return the maximum bytes of a composed key, None if a field may have any length."""
-    total = 0
+def _is_composed_within(template: KeyTemplate, limit: int, terms: Sequence[Condition]) -> bool:
+    """Return whether a composed key has `limit` bytes at most; a field may have any length."""
+    choices: list[tuple[Value, ...]] = []
     for part in template.parts:
         if isinstance(part, str):
-            total += len(part.encode())
+            limit -= len(part.encode())
         elif (choice := choice_of(part.name, terms, "S")) is not None:
-            total += max((len(value.order) for value in choice.values), default=0)
+            choices.append(choice.values)
         elif part.width is not None:
-            total += part.width * _UTF8_BYTES
+            limit -= part.width * _UTF8_BYTES
         else:
-            return None
-    return total
+            return False
+    return decide(_are_within, limit, *choices)
+
+
+def _are_within(limit: int, *choices: tuple[Value, ...]) -> bool:
+    """Return whether the longest values of all choices have `limit` bytes at most together."""
+    return limit >= sum(
+        max((len(value.order) for value in values), default=0) for values in choices
+    )
 
 
 def implied_attributes(condition: Condition | None) -> frozenset[str]:

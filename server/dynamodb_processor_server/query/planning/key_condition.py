@@ -32,6 +32,7 @@ from dynamodb_processor_server.query.planning.attribute_bounds import (
     choice_of,
     each_bound,
     prefix_of,
+    sorts_before,
 )
 from dynamodb_processor_server.query.planning.key_templates import (
     DerivedKeyCondition,
@@ -201,7 +202,7 @@ def _with_range(
             frozenset(),
             max(selectivity, Selectivity.HALF_OPEN),
         )
-    if lower.value.order > upper.value.order or (
+    if sorts_before(upper.value, lower.value) or (
         lower.value == upper.value and (lower.operator == ">" or upper.operator == "<")
     ):
         return None

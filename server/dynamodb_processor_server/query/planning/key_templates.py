@@ -5,10 +5,11 @@ They only narrow the read: the conditions on the fields are still evaluated on e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
+from typing import TypeAlias
 
 from dynamodb_processor_server.catalog.key_templates import KeyTemplate, TemplateField
 from dynamodb_processor_server.catalog.schema import KeySchema
@@ -21,6 +22,7 @@ from dynamodb_processor_server.query.expression.ast import (
     Literal,
     Path,
 )
+from dynamodb_processor_server.query.expression.symbolic import decide, derive
 from dynamodb_processor_server.query.expression.values import Value
 from dynamodb_processor_server.query.planning.attribute_bounds import (
     MAX_SORT_BYTES,
@@ -34,6 +36,9 @@ from dynamodb_processor_server.query.planning.attribute_bounds import (
 # More combinations than this exceed the partitions of a query, so they are not composed.
 _MAX_COMPOSED = 1_000
 _LAST_CHARACTER = chr(0x10FFFF)
+
+# The beginning of a stored key: texts of the template, and values of its fields.
+_Texts: TypeAlias = tuple[str | Value, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +91,36 @@ def _derived_choice(template: KeyTemplate, terms: Sequence[Condition]) -> Derive
     fixed = [choice for choice in choices if choice is not None]
     if len(fixed) < len(choices) or prod(len(choice.values) for choice in fixed) > _MAX_COMPOSED:
         return DerivedKeyCondition()
-    names = [field.name for field in template.fields]
-    keys = [
-        dict(zip(names, (value.data for value in values), strict=True))
+    options = tuple(
+        Literal(derive(_composed, template, *values))
         for values in product(*(choice.values for choice in fixed))
-    ]
-    options = tuple(_literal(template.compose(key)) for key in keys if _can_compose(template, key))
+        if _can_compose(template, values)
+    )
     sources = frozenset().union(*(choice.sources for choice in fixed))
     return DerivedKeyCondition((In(Path((template.attribute,)), options),), sources, is_exact=True)
 
 
-def _can_compose(template: KeyTemplate, values: Mapping[str, str]) -> bool:
+def _can_compose(template: KeyTemplate, values: Iterable[Value]) -> bool:
     return all(
-        template.rejection_reason(field, values[field.name]) is None for field in template.fields
+        rejection_reason(template, field, value) is None
+        for field, value in zip(template.fields, values, strict=True)
     )
+
+
+def _composed(template: KeyTemplate, *values: Value) -> Value:
+    """Return the stored key that has these values in the template's fields."""
+    names = (field.name for field in template.fields)
+    texts = (value.data for value in values)
+    return Value("S", template.compose(dict(zip(names, texts, strict=True))))
+
+
+def rejection_reason(template: KeyTemplate, field: TemplateField, value: Value) -> str | None:
+    """Return the reason why a field of a template cannot have a value, None if it can."""
+    return decide(_rejection_reason, template, field, value)
+
+
+def _rejection_reason(template: KeyTemplate, field: TemplateField, value: Value) -> str | None:
+    return template.rejection_reason(field, value.data)
 
 
 def _derived_range(template: KeyTemplate, terms: Sequence[Condition]) -> DerivedKeyCondition:
@@ -108,17 +129,17 @@ def _derived_range(template: KeyTemplate, terms: Sequence[Condition]) -> Derived
     Fields are followed from left to right while each has one value. If one has no value, the key's
     conditions contradict each other, as the field's conditions do.
     """
-    prefix = ""
+    prefix: _Texts = ()
     sources: set[Condition] = set()
     for part in template.parts:
         if isinstance(part, str):
-            prefix += part
+            prefix += (part,)
             continue
         choice = choice_of(part.name, terms, "S")
         if choice is None or len(choice.values) != 1:
             if choice is not None and not choice.values:
                 return DerivedKeyCondition(
-                    (_comparison(template, "=", "0"), _comparison(template, "=", "1"))
+                    (_comparison(template, "=", ("0",)), _comparison(template, "=", ("1",)))
                 )
             # A prefix without a field must not narrow the read: items of other kinds lack it, and
             # the query includes them unless it has a condition on this field.
@@ -126,7 +147,7 @@ def _derived_range(template: KeyTemplate, terms: Sequence[Condition]) -> Derived
                 return DerivedKeyCondition()
             bounds = _range_of_field(template, part, prefix, terms)
             return DerivedKeyCondition(bounds.terms, bounds.sources | sources)
-        prefix += choice.values[0].data
+        prefix += choice.values
         sources |= choice.sources
     return DerivedKeyCondition(
         (_comparison(template, "=", prefix),), frozenset(sources), is_exact=True
@@ -142,7 +163,7 @@ def _is_bounded(field: TemplateField, terms: Sequence[Condition]) -> bool:
 
 
 def _range_of_field(
-    template: KeyTemplate, field: TemplateField, prefix: str, terms: Sequence[Condition]
+    template: KeyTemplate, field: TemplateField, prefix: _Texts, terms: Sequence[Condition]
 ) -> DerivedKeyCondition:
     """Return the range of keys that begin with `prefix`, followed by a field within its bounds.
 
@@ -151,33 +172,41 @@ def _range_of_field(
     """
     begins = prefix_of(field.name, terms, "S")
     if begins is not None and isinstance(begins.argument, Literal):
-        text = prefix + begins.argument.value.data
-        return DerivedKeyCondition((_begins_with(template, text),), frozenset((begins,)))
+        texts = (*prefix, begins.argument.value)
+        return DerivedKeyCondition((_begins_with(template, texts),), frozenset((begins,)))
     is_last = template.parts[-1] == field
     bounds = bounds_of(field.name, terms, "S")
     if not (field.width or is_last) or not (bounds.lower or bounds.upper):
         return DerivedKeyCondition((_begins_with(template, prefix),) if prefix else ())
     found: list[Condition] = []
     if bounds.lower is not None:
-        text = prefix + _text(bounds.lower.value)
-        found.append(_comparison(template, bounds.lower.operator, text))
+        texts = (*prefix, bounds.lower.value)
+        found.append(_comparison(template, bounds.lower.operator, texts))
     elif prefix:
         found.append(_comparison(template, ">=", prefix))
     if bounds.upper is not None:
         found.append(_upper(template, field, bounds.upper, prefix))
     elif prefix:
-        found.append(_comparison(template, "<", _successor(prefix)))
+        found.append(_before_successor(template, prefix))
     return DerivedKeyCondition(tuple(found), frozenset(bounds.sources))
 
 
-def _upper(template: KeyTemplate, field: TemplateField, upper: Bound, prefix: str) -> Condition:
-    operator, value = upper.operator, _text(upper.value)
-    if field.width is not None and len(value) > field.width:
+def _upper(template: KeyTemplate, field: TemplateField, upper: Bound, prefix: _Texts) -> Condition:
+    operator, value = upper.operator, upper.value
+    if field.width is not None and decide(_is_longer, value, field.width):
         # A value truncated here comes before the bound, with any text after it in the key.
-        operator, value = "<=", value[: field.width]
+        operator, value = "<=", derive(_truncated, value, field.width)
     if operator == "<" or template.parts[-1] == field:
-        return _comparison(template, operator, prefix + value)
-    return _comparison(template, "<", _successor(prefix + value))
+        return _comparison(template, operator, (*prefix, value))
+    return _before_successor(template, (*prefix, value))
+
+
+def _is_longer(value: Value, characters: int) -> bool:
+    return len(value.data) > characters
+
+
+def _truncated(value: Value, characters: int) -> Value:
+    return Value("S", value.data[:characters])
 
 
 def _successor(text: str) -> str:
@@ -189,17 +218,23 @@ def _successor(text: str) -> str:
     return head[:-1] + chr(0xE000 if code == 0xD800 else code)  # surrogates are not characters
 
 
-def _comparison(template: KeyTemplate, operator: ComparisonOperator, text: str) -> Condition:
-    return Comparison(operator, Path((template.attribute,)), _literal(text))
+def _comparison(template: KeyTemplate, operator: ComparisonOperator, texts: _Texts) -> Condition:
+    return Comparison(operator, Path((template.attribute,)), Literal(derive(_joined, *texts)))
 
 
-def _begins_with(template: KeyTemplate, text: str) -> Condition:
-    return Function("begins_with", Path((template.attribute,)), _literal(text))
+def _before_successor(template: KeyTemplate, texts: _Texts) -> Condition:
+    """Return the condition that a key comes before, or begins with, the joined texts."""
+    successor = Literal(derive(_joined_successor, *texts))
+    return Comparison("<", Path((template.attribute,)), successor)
 
 
-def _literal(text: str) -> Literal:
-    return Literal(Value("S", text))
+def _begins_with(template: KeyTemplate, texts: _Texts) -> Condition:
+    return Function("begins_with", Path((template.attribute,)), Literal(derive(_joined, *texts)))
 
 
-def _text(value: Value) -> str:
-    return str(value.data)
+def _joined(*texts: str | Value) -> Value:
+    return Value("S", "".join(text if isinstance(text, str) else text.data for text in texts))
+
+
+def _joined_successor(*texts: str | Value) -> Value:
+    return Value("S", _successor(_joined(*texts).data))

@@ -21,6 +21,7 @@ from dynamodb_processor_server.query.expression.ast import (
     leaves,
     paths,
 )
+from dynamodb_processor_server.query.expression.symbolic import decide
 from dynamodb_processor_server.query.expression.validation import ExpressionError
 from dynamodb_processor_server.query.expression.values import TYPE_NAMES, Value
 
@@ -60,9 +61,9 @@ def _check_comparison(
             f"{path.attribute} is a {TYPE_NAMES[expected]} key, not a {TYPE_NAMES[value.type]}",
             literal.column,
         )
-    if not ordered and _is_empty(value):
+    if not ordered and value.type in ("S", "B") and decide(_is_empty, value):
         raise ExpressionError(f"{path.attribute} is a key and never empty", literal.column)
 
 
 def _is_empty(value: Value) -> bool:
-    return value.type in ("S", "B") and not value.data
+    return not value.data

@@ -31,8 +31,10 @@ from dynamodb_processor_server.query.expression.ast import (
     operands,
     paths,
 )
+from dynamodb_processor_server.query.expression.symbolic import decide, derive
 from dynamodb_processor_server.query.expression.validation import ExpressionError
 from dynamodb_processor_server.query.expression.values import TYPE_NAMES, Value
+from dynamodb_processor_server.query.planning.key_templates import rejection_reason
 
 # The operator that is equivalent for a time between two storable ones, rounded down.
 _ROUNDED: Final[dict[ComparisonOperator, ComparisonOperator]] = {
@@ -102,7 +104,7 @@ class _Translator:
         for template in self._view.templates:
             for field in template.fields:
                 if field.name == name:
-                    reason = template.rejection_reason(field, literal.value.data)
+                    reason = rejection_reason(template, field, literal.value)
                     if reason is not None:
                         raise ExpressionError(f"{name} {reason}", literal.column)
 
@@ -151,10 +153,13 @@ def _end(
     """Return `end operator literal`; of two literals it always holds, for any `path`, or never."""
     if not isinstance(end, Literal):
         return _comparison(operator, end, literal, form)
-    one, other = _instant(end), _instant(literal)
-    holds = {"=": one == other, "<=": one <= other, ">=": one >= other}[operator]
+    holds = decide(_holds, operator, _instant(end), _instant(literal))
     constant = (Function("attribute_exists", path), Function("attribute_not_exists", path))
     return Or(constant) if holds else And(constant)
+
+
+def _holds(operator: ComparisonOperator, one: int, other: int) -> bool:
+    return {"=": one == other, "<=": one <= other, ">=": one >= other}[operator]
 
 
 def _comparison(
@@ -187,17 +192,31 @@ def _choice(path: Path, options: tuple[Operand, ...], form: TimestampForm) -> Co
 
 
 def _stored(literal: Literal, form: TimestampForm) -> tuple[Literal, bool]:
-    stored, exact = form.to_stored(_instant(literal))
-    return Literal(Value(form.type, stored), literal.column), exact
+    """Return the stored form of a time, and whether it represents the time exactly."""
+    instant = _instant(literal)
+    is_exact = not form.is_text or decide(_is_exact, form, instant)
+    return Literal(derive(_stored_value, form, instant), literal.column), is_exact
+
+
+def _stored_value(form: TimestampForm, instant: int) -> Value:
+    return Value(form.type, form.to_stored(instant)[0])
+
+
+def _is_exact(form: TimestampForm, instant: int) -> bool:
+    return form.to_stored(instant)[1]
 
 
 def _instant(literal: Literal) -> int:
     try:
         if literal.value.type != "S":
             raise ValueError("is no RFC 3339 time, such as '2026-01-31T08:00:00Z'")
-        return parse_instant(literal.value.data)
+        return derive(_parsed_instant, literal.value)
     except ValueError as error:
         raise ExpressionError(f"compares a timestamp with what {error}", literal.column) from None
+
+
+def _parsed_instant(value: Value) -> int:
+    return parse_instant(value.data)
 
 
 def _check_timestamp(

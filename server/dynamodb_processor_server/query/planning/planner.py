@@ -6,11 +6,13 @@ query. The cheapest candidate is chosen.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
 from dynamodb_processor_server.catalog.schema import BASE_TABLE, AccessPath, PathKind, Table
 from dynamodb_processor_server.errors import FieldViolation, InvalidRequest, PreconditionFailed
+from dynamodb_processor_server.query.expression import canonical
 from dynamodb_processor_server.query.expression.ast import (
     Condition,
     Path,
@@ -53,8 +55,15 @@ from dynamodb_processor_server.query.planning.row_rule_paths import (
 _WHOLE_PATH: Final = KeyCondition(((),), (), frozenset(), frozenset(), Selectivity.PARTITION)
 
 
-def plan_query(query: Query, table: Table, rule: RowRule | None = None) -> Plan:
+def plan_query(
+    query: Query,
+    table: Table,
+    rule: RowRule | None = None,
+    digest: Callable[[object], bytes] = canonical.digest,
+) -> Plan:
     """Return the plan for a query of a caller with the row rule `rule`.
+
+    `digest` makes the plan's cache key from data that identify the items which are read.
 
     Raises InvalidRequest for a query that no state of the table could serve. Raises
     PreconditionFailed, with the partition keys that would help, if no path can serve it.
@@ -87,7 +96,7 @@ def plan_query(query: Query, table: Table, rule: RowRule | None = None) -> Plan:
         if candidate is not best
     ]
     rejected = [other for other in rejected if other.path is not best.path]
-    return build_plan(query, table, best, tuple(rejected), terms, rule)
+    return build_plan(query, table, best, tuple(rejected), terms, rule, digest)
 
 
 def stored_query(query: Query, table: Table) -> Query:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
@@ -21,7 +21,9 @@ from dynamodb_processor_server.query.expression.ast import (
     conjunction,
     leaves,
 )
+from dynamodb_processor_server.query.expression.symbolic import derive
 from dynamodb_processor_server.query.expression.values import Value, to_wire
+from dynamodb_processor_server.query.planning.attribute_bounds import sorts_before
 from dynamodb_processor_server.query.planning.candidate import Candidate
 from dynamodb_processor_server.query.planning.expression_writer import ExpressionWriter
 from dynamodb_processor_server.query.planning.filter_pushdown import PushedFilter
@@ -54,8 +56,12 @@ def build_plan(
     rejected: tuple[RejectedPath, ...],
     terms: Sequence[Condition],
     rule: RowRule | None = None,
+    digest: Callable[[object], bytes] = canonical.digest,
 ) -> Plan:
-    """Return the plan that reads the chosen path; `terms` include the conjuncts of a rule."""
+    """Return the plan that reads the chosen path; `terms` include the conjuncts of a rule.
+
+    `digest` makes its cache key.
+    """
     path, operation, key, hydrates = chosen.path, chosen.operation, chosen.key, chosen.hydrates
     rest = tuple(term for term in terms if term not in key.covered)
     pushed, local = _split_filters(rest, path, operation, table.view, len(key.branches))
@@ -97,7 +103,7 @@ def build_plan(
         counts=query.counts,
         rejected=rejected,
         # The requests of all partitions differ only in the partitions' values.
-        cache_key=canonical.digest(
+        cache_key=digest(
             (
                 *(source, *kind, requests[:1], key.branches),
                 *(local_filter, hydration, projection, query.counts, seen),
@@ -173,7 +179,7 @@ def _is_inverted_range(term: Condition) -> bool:
         isinstance(leaf, Between)
         and isinstance(leaf.low, Literal)
         and isinstance(leaf.high, Literal)
-        and leaf.low.value.order > leaf.high.value.order
+        and sorts_before(leaf.high.value, leaf.low.value)
         for leaf in leaves(term)
     )
 
@@ -237,9 +243,11 @@ class _Request:
         if self.operation is Operation.GET:
             sort = [term.right.value for term in self.key.sort_conditions]  # type: ignore[union-attr]
             names = [attribute.name for attribute in self.path.key.attributes]
-            return {"Key": {n: to_wire(v) for n, v in zip(names, [*values, *sort], strict=True)}}
+            key = zip(names, [*values, *sort], strict=True)
+            return {"Key": {name: derive(to_wire, value) for name, value in key}}
         fixed = {
-            alias: to_wire(value) for alias, value in zip(PARTITION_ALIASES, values, strict=False)
+            alias: derive(to_wire, value)
+            for alias, value in zip(PARTITION_ALIASES, values, strict=False)
         }
         request: dict[str, Any] = {}
         _set_if_any(request, "ExpressionAttributeValues", {**fixed, **shared})

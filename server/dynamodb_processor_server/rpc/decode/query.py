@@ -21,7 +21,6 @@ from dynamodb_processor.v1.query_service_pb2 import (
     QueryRequest,
     StreamQueryRequest,
 )
-from dynamodb_processor.v1.value_pb2 import AttributeValue
 from dynamodb_processor_server.errors import InvalidRequest
 from dynamodb_processor_server.query.expression.ast import Condition, Path, Query
 from dynamodb_processor_server.query.expression.parser import (
@@ -82,12 +81,16 @@ _Cached = QueryRequest | StreamQueryRequest | CountItemsRequest
 WITHHELD: Final = "is not allowed: under the access rules here it would tell of hidden items"
 
 
-def parse_query(message: query_pb2.QuerySpec, violations: Violations) -> Query:
-    """Return the query of a `QuerySpec`.
+def parse_query(
+    message: query_pb2.QuerySpec,
+    violations: Violations,
+    values: Mapping[str, Value] | None = None,
+) -> Query:
+    """Return the query of a `QuerySpec`, with other `values` of its parameters if they are given.
 
     Raises InvalidRequest for the violations of the message and those already in `violations`.
     """
-    parameters = _parameters(message.parameters)
+    parameters = parse_parameters(message) if values is None else Parameters(values, {})
     _check_paths(message.projection, "query.projection")
     # The search for unknown fields is bounded by the two lines before.
     check_unknown(message, "query", violations)
@@ -158,18 +161,19 @@ def parse_cache(request: _Cached, violations: Violations) -> CachePolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class _Parameters:
+class Parameters:
     """Valid parameters by name, and the errors of the others by name."""
 
     values: Mapping[str, Value]
     errors: Mapping[str, str]
 
 
-def _parameters(messages: Mapping[str, AttributeValue]) -> _Parameters:
+def parse_parameters(message: query_pb2.QuerySpec) -> Parameters:
     """Return the parameters of a query.
 
     Raises InvalidRequest at once if there are too many parameters or values in them.
     """
+    messages = message.parameters
     if len(messages) > _MAX_PARAMETERS:
         raise InvalidRequest.of("query.parameters", f"are at most {_MAX_PARAMETERS}")
     values: dict[str, Value] = {}
@@ -184,12 +188,10 @@ def _parameters(messages: Mapping[str, AttributeValue]) -> _Parameters:
             raise InvalidRequest.of("query.parameters", str(error)) from None
         except ValueError as error:
             errors[name] = str(error)
-    return _Parameters(values, errors)
+    return Parameters(values, errors)
 
 
-def _condition(
-    expression: str, parameters: _Parameters, violations: Violations
-) -> Condition | None:
+def _condition(expression: str, parameters: Parameters, violations: Violations) -> Condition | None:
     for name, text in parameters.errors.items():
         violations.add(f"query.parameters[{truncated(name)}]", text)
     if not expression.strip():
