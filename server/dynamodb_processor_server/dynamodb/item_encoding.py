@@ -8,6 +8,7 @@ Heads are remembered by name, type and length of the payload.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -20,7 +21,7 @@ _LEAST_ALIKE: Final = 4  # items for which it pays to look whether they are alik
 _MAX_HEAD_BYTES: Final = 4 * 1024 * 1024
 # Bytes besides the text: objects, and their entries in dictionaries.
 _HEAD_OVERHEAD: Final = 120
-_NAME_OVERHEAD: Final = 450
+_NAME_OVERHEAD: Final = 350
 
 
 def encode_items(items: Sequence[WireItem]) -> list[bytes]:
@@ -144,7 +145,7 @@ class _MemberHeads(dict[str, _Heads]):
 
     def __missing__(self, name: str) -> _Heads:
         heads = _Heads(self._tag, name)
-        _memory.add(2 * len(name) + _NAME_OVERHEAD)
+        _memory.add(2 * sys.getsizeof(name) + _NAME_OVERHEAD)
         self[name] = heads
         return heads
 
