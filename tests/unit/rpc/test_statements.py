@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,9 @@ from dynamodb_processor_server.query.expression.parser import parse_expression
 from dynamodb_processor_server.query.planning.row_rule import RowRule
 from dynamodb_processor_server.rpc.decode.page_request import RawQuerySpec
 from dynamodb_processor_server.rpc.decode.query_shape import shaped
-from dynamodb_processor_server.rpc.prepared_queries import PreparedQuery
+from dynamodb_processor_server.rpc.planning import PlanningWork
+from dynamodb_processor_server.rpc.prepared_queries import PreparedQuery, QueryPreparer
+from tests.support.work import InlineExecutor
 from tests.unit.rpc.preparing import CALLER, Prepared
 
 TEXT = "user_id = :u AND at BETWEEN :a AND :b AND note = :n"
@@ -182,6 +185,33 @@ async def test_binding_is_charged_and_refused_in_debt() -> None:
     with pytest.raises(RateLimited):
         await prepare(spec(u="u-5"))
     await prepare(spec(u="u-4"))  # its plan is cached
+
+
+class CountingExecutor(InlineExecutor):
+    """Runs its calls at once, and counts them."""
+
+    calls = 0
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call a function and return its outcome."""
+        self.calls += 1
+        return super().submit(fn, *args, **kwargs)
+
+
+async def test_long_queries_are_bound_in_the_thread() -> None:
+    """Planning takes to the thread from 512 bytes on; binding is faster, and from 2 KiB on."""
+    prepare, executor = Prepared(), CountingExecutor()
+    work = PlanningWork(prepare.limits, executor)
+    preparer = QueryPreparer(prepare.catalog, work)
+    used = []
+    for length in (1_000, 3_000):
+        for user in ("u-1", "u-2", "u-3"):
+            before = executor.calls
+            query = spec(f"{TEXT} AND title <> :t", u=user, t="t" * length)
+            await preparer.prepare(RawQuerySpec.of(query), CALLER, ())
+            used.append(executor.calls - before)
+    assert used[:3] == [2, 1, 0]
+    assert used[3:] == [2, 2, 2]  # decoding of the parameters, and binding
 
 
 async def test_a_statement_counts_the_memory_of_its_plans() -> None:

@@ -40,7 +40,7 @@ from dynamodb_processor_server.query.planning.row_rule import RowRule
 ParseQuery = Callable[[Mapping[str, Value]], Query]
 
 # Steps of one plan, which bounds its memory; most plans have less than 200.
-_MAX_STEPS: Final = 10_000
+_MAX_STEPS: Final = 5_000
 # The types in which a plan or query holds values.
 _PARTS: Final = frozenset(
     {

@@ -317,6 +317,16 @@ def test_conditions_on_a_key_and_its_field_are_planned_each_time() -> None:
     assert case.prepared.size == 0
 
 
+def test_a_plan_of_very_many_steps_is_not_kept() -> None:
+    """The memory of one plan is bounded; such a query is planned for each of its values."""
+    names = [f"p{number}" for number in range(1_000)]
+    case = case_of(f"user = :p0 AND note IN ({', '.join(f':{name}' for name in names)})")
+    values = {name: text(name) for name in names}
+    assert case.planned(values) == case.anew(values)
+    assert case.bound(values) is None
+    assert case.prepared.size == 0
+
+
 def test_an_error_makes_no_plan() -> None:
     """Values with an error get the error, and other values can still be planned for."""
     case = case_of("seen = :t AND user = :u", timestamps={"seen": "epoch_seconds"})
