@@ -11,7 +11,7 @@ from typing import Final
 from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.cursor import padded, unpadded
 from dynamodb_processor_server.errors import InvalidRequest, PreconditionFailed
-from dynamodb_processor_server.pager.pager import PagingStart
+from dynamodb_processor_server.pager.pager import PageResult, PagingStart
 from dynamodb_processor_server.query.page_token import (
     ExpiredToken,
     InvalidToken,
@@ -43,7 +43,8 @@ class ResumePoint:
 
     `returned` items came before the cursor. It is valid until its token expires: `until` is in
     seconds since the epoch. `last_issued_token` is the token that was last made for a page from
-    here, and `head` is remembered for `rpc.encode.pages`. `paging` is where the pager begins.
+    here, and `head` are the fields of the last response that may be repeated. `paging` is where
+    the pager begins.
     """
 
     prepared: PreparedQuery
@@ -61,14 +62,38 @@ class ResumePoint:
 
 @dataclass(frozen=True, slots=True)
 class RememberedHead:
-    """Fields of a response as bytes, and what they were made of."""
+    """The fields of a response that are the same for each hit of a page, as bytes.
 
-    token: str
-    read_at: float
+    They are those of a page that ends at `cursor` and was read at `read_at`, with a token for
+    `returned` items so far. They are used as long as the token.
+    """
+
+    cursor: Cursor | None
+    returned: int
     count: int
     end: PageEnd
-    shows_cache_info: bool
+    read_at: float
+    until: float
     data: bytes
+
+    @classmethod
+    def of(cls, result: PageResult, token: _IssuedToken | None, data: bytes) -> RememberedHead:
+        """Return the fields of a page with a token that was issued, if it has one."""
+        content, until = result.page.content, inf if token is None else token.until
+        end = content.end
+        return cls(content.next, result.returned, content.count, end, content.read_at, until, data)
+
+    def fits(self, result: PageResult, now: float) -> bool:
+        """Return whether the fields are also those of another page."""
+        content = result.page.content
+        return (
+            now < self.until
+            and content.read_at == self.read_at
+            and content.next == self.cursor
+            and result.returned == self.returned
+            and content.count == self.count
+            and content.end is self.end
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +122,7 @@ class PageTokens:
         end_with_process: bool = False,
     ) -> None:
         self._cipher = cipher
-        self._now = now
+        self.now = now
         # One text for every refused token, so that nothing is learnt by trying.
         self._refused = _NOT_OURS + (_ENDED_WITH_PROCESS if end_with_process else "")
 
@@ -110,7 +135,7 @@ class PageTokens:
         """
         if cursor is None:
             return ""
-        known, now = start.last_issued_token, self._now()
+        known, now = start.last_issued_token, self.now()
         if (
             known is not None
             and now < known.until

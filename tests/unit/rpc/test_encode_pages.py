@@ -21,7 +21,11 @@ from dynamodb_processor_server.reader import (
     Total,
     Usage,
 )
-from dynamodb_processor_server.rpc.encode.pages import query_response, stream_response
+from dynamodb_processor_server.rpc.encode.pages import (
+    query_response,
+    response_head,
+    stream_response,
+)
 from tests.support.wire_format import oddities
 from tests.unit.dynamodb.small_table import make_items, make_plan
 
@@ -48,7 +52,7 @@ def test_the_bytes_of_every_page_are_strict() -> None:
     """Each combination of a page's fields is parsed byte by byte and has the expected values."""
     for step, token, withheld in product(steps(), _TOKENS, (False, True)):
         plan = replace(_PLAN, hides_cost=withheld)
-        data = query_response(step, plan, token)
+        data = query_response(step, plan, response_head(step, plan, token))
         assert oddities(data, QueryResponse.DESCRIPTOR) == []
         said = QueryResponse.FromString(data)
         parsed = NO_USAGE if withheld else step.page.usage

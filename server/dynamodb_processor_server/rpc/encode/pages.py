@@ -20,16 +20,10 @@ from dynamodb_processor_server.reader import (
     NO_USAGE,
     CacheStatus,
     Page,
-    PageContent,
     PageEnd,
     Total,
     Usage,
     total_of,
-)
-from dynamodb_processor_server.rpc.page_cursors import (
-    LONGEST_REMEMBERED_TOKEN,
-    RememberedHead,
-    ResumePoint,
 )
 
 _ENDS: Final = {end: query_pb2.PageEnd.Value(f"PAGE_END_{end.value}") for end in PageEnd}
@@ -47,18 +41,10 @@ _STATUS_FIELDS: Final = {status: bytes((1 << 3, value)) for status, value in _ST
 _MILLISECONDS: Final = [Duration(nanos=n * 1_000_000).SerializeToString() for n in range(1_000)]
 
 
-def query_response(
-    result: PageResult, plan: Plan, token: str, start: ResumePoint | None = None
-) -> bytes:
-    """Return the bytes of a `QueryResponse`.
-
-    The fields that are the same for each hit of a cached page are remembered with `start`, the
-    resume point of the request, if there is one.
-    """
+def query_response(result: PageResult, plan: Plan, head: bytes) -> bytes:
+    """Return the bytes of a `QueryResponse` with the fields of `response_head`."""
     page = result.page
-    shows = plan.rule is None or page.status is CacheStatus.BYPASSED  # see `_shows_cache_info`
-    head = _remembered_head(result, plan, token, start, shows)
-    cache = _cache_field(page) if shows else b""
+    cache = _cache_field(page) if _shows_cache_info(result, plan) else b""
     if result.total is None:
         return b"".join((page.content.items, head, cache))
     rest = QueryResponse()
@@ -66,36 +52,18 @@ def query_response(
     return b"".join((page.content.items, head, cache, rest.SerializeToString()))
 
 
-def _remembered_head(
-    result: PageResult, plan: Plan, token: str, start: ResumePoint | None, shows: bool
-) -> bytes:
-    """Return the fields of a `QueryResponse` that are the same for each hit of a cached page."""
-    content, usage = result.page.content, result.page.usage
-    if start is None or usage.backend_calls or len(token) > LONGEST_REMEMBERED_TOKEN:
-        # Those of a page that was just read are not remembered: it may never be requested again.
-        return _head(content, plan, token, usage if shows else NO_USAGE, shows)
-    known = start.head
-    if (
-        known is not None
-        and known.token == token
-        and known.read_at == content.read_at
-        and known.count == content.count
-        and known.end is content.end
-        and known.shows_cache_info is shows
-    ):
-        return known.data
-    data = _head(content, plan, token, NO_USAGE, shows)
-    start.head = RememberedHead(token, content.read_at, content.count, content.end, shows, data)
-    return data
+def response_head(result: PageResult, plan: Plan, token: str) -> bytes:
+    """Return the fields of a `QueryResponse` that are the same for each hit of a cached page.
 
-
-def _head(content: PageContent, plan: Plan, token: str, usage: Usage, shows: bool) -> bytes:
-    # The parts of a response have no field in common but the repeated `items`: some parsers merge
-    # the two halves of a field that occurs twice, and some keep the second only.
+    The parts of a response have no field in common but the repeated `items`: some parsers merge the
+    two halves of a field that occurs twice, and some keep the second only.
+    """
+    content, usage = result.page.content, NO_USAGE
     response = QueryResponse(end=_ENDS[content.end], next_page_token=token)
-    _set_stats(response.stats, content.count, _visible_usage(usage, plan), plan.path.index)
-    if shows:
+    if _shows_cache_info(result, plan):
+        usage = _visible_usage(result.page.usage, plan)
         set_seconds(response.read_time, content.read_at)
+    _set_stats(response.stats, content.count, usage, plan.path.index)
     return response.SerializeToString()
 
 

@@ -59,9 +59,15 @@ from dynamodb_processor_server.rpc.encode.explanation import explain
 from dynamodb_processor_server.rpc.encode.pages import (
     count_response,
     query_response,
+    response_head,
     stream_response,
 )
-from dynamodb_processor_server.rpc.page_cursors import ResumePoint, ResumePointCache
+from dynamodb_processor_server.rpc.page_cursors import (
+    LONGEST_REMEMBERED_TOKEN,
+    RememberedHead,
+    ResumePoint,
+    ResumePointCache,
+)
 from dynamodb_processor_server.rpc.prepared_queries import QueryPreparer
 from dynamodb_processor_server.rpc.services.batch_get import (
     ParsedBatch,
@@ -150,8 +156,7 @@ class QueryServicer:
         start, result = found
         self._record_usage(call, result)
         self._add_remaining_trailer(call)
-        token = self._token(start, call, result)
-        return query_response(result, start.prepared.plan, token, start)
+        return query_response(result, start.prepared.plan, self._head(start, call, result))
 
     async def StreamQuery(  # noqa: N802 - the method's name in the contract
         self, request: PageRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -372,6 +377,22 @@ class QueryServicer:
         left = self._read_units.remaining(call.caller, call.table)
         if left is not None:
             call.trailing.append((_REMAINING, str(left)))
+
+    def _head(self, start: ResumePoint, call: Call, result: PageResult) -> bytes:
+        """Return the fields of a response that are the same for each hit, remembered if they fit.
+
+        Those of a page that was just read are not remembered: it may never be requested again.
+        """
+        known, now = start.head, self._tokens.now()
+        is_read = result.page.usage.backend_calls
+        if known is not None and not is_read and known.fits(result, now):
+            return known.data
+        token = self._token(start, call, result)
+        data = response_head(result, start.prepared.plan, token)
+        if not is_read and len(token) <= LONGEST_REMEMBERED_TOKEN:
+            start.head = RememberedHead.of(result, start.last_issued_token, data)
+            start.last_issued_token = None  # it is part of the head
+        return data
 
     def _token(self, start: ResumePoint, call: Call, result: PageResult) -> str:
         return self._tokens.seal(start, call.caller, result.page.content.next, result.returned)
