@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import Any, Final
 
 import pytest
-from aiobotocore.awsrequest import AioAWSResponse
 from aiobotocore.session import get_session
 
 from dynamodb_processor_server.catalog.config import TableConfig
@@ -27,6 +25,7 @@ from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.query.planning.planner import plan_query
 from dynamodb_processor_server.reader import START, Page
 from tests.contract.readings import SCHEMA
+from tests.faults.stub import open_stub, refusal
 from tests.support.datasets import Schema
 from tests.support.dynamodb import CREDENTIALS, REGION, create_table
 from tests.support.fake_reader import items_of
@@ -101,10 +100,10 @@ def types(dynamodb: Any) -> str:
         ),
     ],
 )
-async def test_the_fast_parser_agrees_with_botocores_own(
+async def test_answers_are_those_of_aiobotocore(
     clients: Clients, types: str, dynamodb_local: str, operation: str, request_: dict[str, Any]
 ) -> None:
-    """Both parsers agree on all types, nested values, keys, odd names and empty answers."""
+    """They agree on all types, nested values, keys, odd names and empty answers."""
     fast = await getattr(await clients.client(), operation)(TableName=types, **request_)
     credentials = {name.lower(): value for name, value in CREDENTIALS.items() if "KEY" in name}
     async with get_session().create_client(
@@ -119,8 +118,8 @@ async def test_the_fast_parser_agrees_with_botocores_own(
     assert fast == slow
 
 
-async def test_the_fast_parser_leaves_batches_as_they_are(clients: Clients, types: str) -> None:
-    """The fast parser leaves items of several tables grouped by table."""
+async def test_batches_stay_as_they_are(clients: Clients, types: str) -> None:
+    """Items of several tables stay grouped by table."""
     client = await clients.client()
     keys: list[Any] = [{name: item[name] for name in ("id", "sort")} for item in ITEMS]
     answer = await client.batch_get_item(RequestItems={types: {"Keys": keys}})
@@ -169,18 +168,16 @@ async def test_an_unreachable_dynamodb_is_unavailable() -> None:
     assert caught.value.message == f"{SCHEMA.table} cannot be reached at the moment"
 
 
-async def test_a_handler_answers_in_place_of_dynamodb(dynamodb: Any, dynamodb_local: str) -> None:
-    """Throttling that is injected before a request is sent is classified like any other."""
-    throttling = asyncio.StreamReader()
-    throttling.feed_data(b'{"__type": "com.amazonaws.dynamodb.v20120810#ThrottlingException"}')
-    throttling.feed_eof()
-    answers = iter([AioAWSResponse(dynamodb_local, 400, {}, throttling)])
-
-    async with Clients(ClientSettings(endpoint_url=dynamodb_local, region=REGION)) as clients:
-        events = (await clients.client()).meta.events
-        events.register("before-send.dynamodb.*", lambda **_: next(answers, None))
-        backend = Backend(clients)
-        page = await read(backend, plan_for("device = 'd1'"))
+async def test_throttling_in_place_of_an_answer_is_retried(
+    dynamodb: Any, dynamodb_local: str
+) -> None:
+    """Throttling, which DynamoDB Local lacks, is classified like any other failure."""
+    async with open_stub(dynamodb_local) as stub:
+        stub.script = lambda number, _: refusal("ThrottlingException") if number == 1 else None
+        settings = ClientSettings(endpoint_url=f"http://127.0.0.1:{stub.port}", region=REGION)
+        async with Clients(settings) as clients:
+            backend = Backend(clients)
+            page = await read(backend, plan_for("device = 'd1'"))
     ((_, record),) = backend.tables()
     assert dict(record.outcomes) == {"throttled": 1, "ok": 1}
     assert (page.content.count, page.usage.retries) == (45, 1)

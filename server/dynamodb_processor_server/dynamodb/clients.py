@@ -6,9 +6,9 @@ A client per request leaks connections, and the default pool of 10 connections q
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Self
 
 import aioboto3
@@ -17,10 +17,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from dynamodb_processor_server.dynamodb.credentials import Credentials
-from dynamodb_processor_server.dynamodb.response_parser import (
-    ItemResponseParser,
-    ItemResponseParserFactory,
-)
+from dynamodb_processor_server.dynamodb.data_plane import DataPlaneClient, Operation
+from dynamodb_processor_server.dynamodb.item_responses import parse_items
+from dynamodb_processor_server.dynamodb.response_parser import CheckedResponseParserFactory
 from dynamodb_processor_server.errors import ConfigurationError
 
 _Source = tuple[str | None, str | None]  # region, role
@@ -28,17 +27,24 @@ _Source = tuple[str | None, str | None]  # region, role
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """An AWS service, by its name in botocore, and the parser of its responses."""
+    """An AWS service, by its name in botocore, and its operations that read data.
+
+    The operations have the names of the methods of boto3's clients.
+    """
 
     name: str
-    parser: type[ItemResponseParser]
+    operations: Mapping[str, Operation]
 
 
-# Parameters that botocore's models lack. botocore reads such files itself ("sdk-extras" of its
-# loader), and fails at parameters that are in no model.
-_MODEL_EXTRAS: Final = Path(__file__).parent / "botocore_extras"
-
-DYNAMODB: Final = Service("dynamodb", ItemResponseParser)
+DYNAMODB: Final = Service(
+    "dynamodb",
+    {
+        "query": Operation("Query", parse_items, required="ScannedCount"),
+        "scan": Operation("Scan", parse_items, required="ScannedCount"),
+        "get_item": Operation("GetItem", parse_items),
+        "batch_get_item": Operation("BatchGetItem", parse_items, required="Responses"),
+    },
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +112,15 @@ class Clients:
         session = aiobotocore.session.get_session()
         # There is no public way to set these.
         session._credentials = credentials  # noqa: SLF001
-        parsers = ItemResponseParserFactory(self._service.parser)
-        session.register_component("response_parser_factory", parsers)
-        session.get_component("data_loader").search_paths.append(str(_MODEL_EXTRAS))
+        session.register_component("response_parser_factory", CheckedResponseParserFactory())
         context = aioboto3.Session(botocore_session=session).client(
             self._service.name,
             region_name=region or settings.region,
             endpoint_url=settings.endpoint_url,
             config=_config(settings),
         )
-        return await self._stack.enter_async_context(context)
+        client = await self._stack.enter_async_context(context)
+        return DataPlaneClient(client, credentials, self._service.operations)
 
 
 def default_region() -> str | None:

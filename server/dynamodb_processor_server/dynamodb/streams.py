@@ -21,8 +21,8 @@ from dynamodb_processor_server.change_streams.port import (
 from dynamodb_processor_server.change_streams.records import StreamRecord
 from dynamodb_processor_server.change_streams.shards import Shard, ShardCursor, Start
 from dynamodb_processor_server.dynamodb.clients import Clients, Service
+from dynamodb_processor_server.dynamodb.data_plane import Operation
 from dynamodb_processor_server.dynamodb.error_classification import classify
-from dynamodb_processor_server.dynamodb.response_parser import ItemResponseParser
 from dynamodb_processor_server.errors import BackendUnavailable, RequestInvalid
 
 _RETENTION: Final = 24 * 3_600.0  # seconds, of the records of every stream
@@ -216,28 +216,30 @@ def _record(record: Mapping[str, Any], now: float) -> StreamRecord:
     )
 
 
-class _RecordResponseParser(ItemResponseParser):
-    """Parses records with orjson: botocore's parser would block the event loop for long.
+def _parse_records(body: bytes) -> dict[str, Any]:
+    """Return the response of GetRecords.
 
-    It decodes only the binary values that may be keys: an image's own, none inside other values.
+    Only the binary values that may be keys are decoded: an image's own, none inside other values.
     """
-
-    def _do_parse(self, response: dict[str, Any], shape: Any) -> Any:
-        if shape is None or shape.name != "GetRecordsOutput":
-            return super()._do_parse(response, shape)
-        parsed = orjson.loads(response["body"])
-        if b'"B"' in response["body"]:
-            for record in parsed.get("Records", ()):
-                for image in ("OldImage", "NewImage"):
-                    _decode_binary(record["dynamodb"].get(image, {}))
-        parsed["ResponseMetadata"] = {"RequestId": response["headers"].get("x-amzn-requestid", "")}
-        return parsed
-
-
-STREAMS: Final = Service("dynamodbstreams", _RecordResponseParser)
+    parsed: dict[str, Any] = orjson.loads(body)
+    if b'"B":' in body:
+        for record in parsed.get("Records", ()):
+            for image in ("OldImage", "NewImage"):
+                _decode_binary(record["dynamodb"].get(image, {}))
+    return parsed
 
 
 def _decode_binary(image: Mapping[str, dict[str, Any]]) -> None:
     for value in image.values():
         if "B" in value:
             value["B"] = base64.b64decode(value["B"])
+
+
+STREAMS: Final = Service(
+    "dynamodbstreams",
+    {
+        "describe_stream": Operation("DescribeStream", orjson.loads),
+        "get_records": Operation("GetRecords", _parse_records),
+        "get_shard_iterator": Operation("GetShardIterator", orjson.loads),
+    },
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from dynamodb_processor_server.dynamodb.clients import Clients, ClientSettings
-from dynamodb_processor_server.dynamodb.response_parser import ItemResponseParserFactory
+from dynamodb_processor_server.dynamodb.response_parser import CheckedResponseParserFactory
 
 SETTINGS = ClientSettings(endpoint_url="http://127.0.0.1:1", region="eu-west-1", pool_size=7)
 
@@ -31,4 +31,4 @@ async def test_clients_have_the_configured_settings() -> None:
         assert config.max_pool_connections == 7
         assert (config.connect_timeout, config.read_timeout) == (3.0, 5.0)
         parsers = client._endpoint._response_parser_factory
-        assert isinstance(parsers, ItemResponseParserFactory)
+        assert isinstance(parsers, CheckedResponseParserFactory)

@@ -18,7 +18,6 @@ from dynamodb_processor_server.change_streams.port import (
 from dynamodb_processor_server.change_streams.shards import Shard, ShardCursor, Start
 from dynamodb_processor_server.dynamodb.clients import Clients, ClientSettings
 from dynamodb_processor_server.dynamodb.credentials import Credentials
-from dynamodb_processor_server.dynamodb.response_parser import ItemResponseParserFactory
 from dynamodb_processor_server.dynamodb.streams import STREAMS, DynamoDBStreams
 from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable
 
@@ -269,9 +268,6 @@ async def test_binary_keys_are_decoded() -> None:
     text = base64.b64encode(b"\xff\x00").decode()
     image = {"id": {"B": text}, "deep": {"M": {"x": {"B": text}}}}
     body = {"Records": [record("1", NewImage=image)], "NextShardIterator": "j"}
-    parser: Any = ItemResponseParserFactory(STREAMS.parser).create_parser("json")
-    shape = type("Shape", (), {"name": "GetRecordsOutput"})
-    answer = {"body": json.dumps(body).encode(), "headers": {}, "status_code": 200}
-    parsed = parser._do_parse(answer, shape)
+    parsed = STREAMS.operations["get_records"].parse(json.dumps(body).encode())
     assert parsed["Records"][0]["dynamodb"]["NewImage"]["id"] == {"B": b"\xff\x00"}
     assert parsed["NextShardIterator"] == "j"

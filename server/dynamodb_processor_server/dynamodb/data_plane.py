@@ -1,0 +1,222 @@
+"""Reads data of DynamoDB: each request is one signed POST.
+
+aiobotocore spends most of a request on its service model and event system. Reads of items need
+neither. So they are sent here, over the connections of an aioboto3 client, which keeps all that is
+not on the path of an item: endpoints, proxies, certificates, credentials, and requests about
+tables. Errors are parsed by botocore, so they are its own exceptions.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from functools import partial
+from typing import Any, Final
+
+import orjson
+import structlog
+from aiohttp import ClientResponse
+
+from dynamodb_processor_server.dynamodb.connection_errors import translated_errors
+from dynamodb_processor_server.dynamodb.credentials import Credentials
+from dynamodb_processor_server.dynamodb.endpoints import Endpoints
+from dynamodb_processor_server.dynamodb.response_parser import (
+    CorruptAnswer,
+    StrictResponseParser,
+    checksum_is_wrong,
+)
+from dynamodb_processor_server.dynamodb.sigv4 import CONTENT_TYPE
+
+_log = structlog.get_logger(__name__)
+
+# AWS accepts signatures whose time differs from its own by five minutes at most.
+_LEAST_SKEW: Final = 240.0
+_SKEW_CODES: Final = frozenset(
+    {
+        "InvalidSignatureException",
+        "RequestExpired",
+        "RequestInTheFuture",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+    }
+)
+_GZIP: Final = zlib.MAX_WBITS | 16
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation that reads data: its name, the parser of its responses, and a required member.
+
+    `parse` gets the bytes of a response. Whatever it raises says that the response is damaged.
+    """
+
+    name: str
+    parse: Callable[[bytes], dict[str, Any]]
+    required: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Response:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class DataPlaneClient:
+    """A client of DynamoDB that sends `operations` itself, and others by an aioboto3 client.
+
+    Each operation is a method, by its name in boto3, with boto3's arguments and results. It raises
+    botocore's exceptions, CredentialsFailed, and CorruptAnswer for a damaged response. `now` gives
+    seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        credentials: Credentials,
+        operations: Mapping[str, Operation],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._client = client
+        self._credentials = credentials
+        self._endpoints = Endpoints(client)
+        self._now = now
+        self._skew = 0.0
+        self._target_prefix = client.meta.service_model.metadata["targetPrefix"]
+        self._headers = {
+            "Content-Type": CONTENT_TYPE,
+            # As aiobotocore: a compressed response costs more time than it saves in one region.
+            "Accept-Encoding": "identity",
+            "User-Agent": client._user_agent_creator.to_string(),  # noqa: SLF001 - no public way
+        }
+        for method, operation in operations.items():
+            setattr(self, method, partial(self._call, operation))
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the aioboto3 client has by a name, such as `meta` or `describe_table`."""
+        return getattr(self._client, name)
+
+    async def _call(self, operation: Operation, /, **request: Any) -> dict[str, Any]:
+        body = _encode(request)
+        response = await self._send(operation, request, body)
+        if response.status >= 300:
+            refusal = await self._refusal(operation, response)
+            if not self._corrects_skew(refusal, response.headers):
+                raise refusal
+            response = await self._send(operation, request, body)
+            if response.status >= 300:
+                raise await self._refusal(operation, response)
+        parsed = _parse(operation, response.body)
+        parsed["ResponseMetadata"] = {
+            "RequestId": response.headers.get("x-amzn-requestid", ""),
+            "HTTPStatusCode": response.status,
+            "HTTPHeaders": response.headers,
+            "RetryAttempts": 0,
+        }
+        return parsed
+
+    async def _send(
+        self, operation: Operation, request: Mapping[str, Any], body: bytes
+    ) -> _Response:
+        credentials = await self._credentials.get_frozen_credentials()
+        endpoint = await self._endpoints.resolve(operation.name, request, credentials.account_id)
+        target = f"{self._target_prefix}.{operation.name}"
+        signed = endpoint.signer.headers(credentials, target, body, self._now() + self._skew)
+        http = self._client._endpoint.http_session  # noqa: SLF001 - no public way to share it
+        with translated_errors(endpoint.url, endpoint.proxy):
+            session = await http._get_session(endpoint.proxy)  # noqa: SLF001 - as above
+            async with session.post(
+                endpoint.url,
+                data=body,
+                headers=self._headers | signed,
+                proxy=endpoint.proxy,
+                allow_redirects=False,  # DynamoDB has none; a signed request is for one address
+            ) as response:
+                return _checked(response, await response.read())
+
+    async def _refusal(self, operation: Operation, response: _Response) -> Exception:
+        """Return botocore's exception for an error response."""
+        client = self._client
+        model = client.meta.service_model.operation_model(operation.name)
+        parser = StrictResponseParser()
+        answer = {
+            "headers": response.headers,
+            "status_code": response.status,
+            "body": response.body,
+            "context": {},
+        }
+        parsed = await parser.parse(answer, model.output_shape)
+        await client._endpoint._add_modeled_error_fields(answer, parsed, model, parser)  # noqa: SLF001 - no public way
+        parsed["ResponseMetadata"]["RetryAttempts"] = 0
+        kind = client.exceptions.from_code(parsed.get("Error", {}).get("Code"))
+        error: Exception = kind(parsed, operation.name)
+        return error
+
+    def _corrects_skew(self, refusal: Any, headers: Mapping[str, str]) -> bool:
+        """Adopt DynamoDB's time if a request was refused for its own; return whether it was."""
+        if refusal.response.get("Error", {}).get("Code") not in _SKEW_CODES:
+            return False
+        try:
+            theirs = parsedate_to_datetime(headers.get("date", "")).timestamp()
+        except ValueError:
+            return False
+        skew = theirs - self._now()
+        if abs(skew - self._skew) < _LEAST_SKEW:
+            return False
+        self._skew = skew
+        _log.warning("clock_skew_corrected", seconds=round(skew))
+        return True
+
+
+def _checked(response: ClientResponse, body: bytes) -> _Response:
+    """Return a response whose checksum is right; raise CorruptAnswer if it is wrong."""
+    headers = {
+        name.decode("utf-8").lower(): value.decode("utf-8") for name, value in response.raw_headers
+    }
+    wrong = checksum_is_wrong(headers, body)
+    if headers.get("content-encoding", "").lower() == "gzip":
+        body = _decompress(body)
+        # DynamoDB's checksum is of the compressed bytes; a proxy compresses after DynamoDB's.
+        wrong = wrong and checksum_is_wrong(headers, body)
+    if wrong:
+        raise CorruptAnswer("the checksum of a response is wrong")
+    return _Response(response.status, headers, body)
+
+
+def _decompress(body: bytes) -> bytes:
+    unzip = zlib.decompressobj(_GZIP)
+    try:
+        plain = unzip.decompress(body) + unzip.flush()
+    except zlib.error as error:
+        raise CorruptAnswer("a response cannot be decompressed") from error
+    if not unzip.eof:
+        raise CorruptAnswer("a compressed response is cut")
+    return plain
+
+
+def _parse(operation: Operation, body: bytes) -> dict[str, Any]:
+    try:
+        parsed = operation.parse(body)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise CorruptAnswer("a response cannot be parsed") from error
+    if not isinstance(parsed, dict):
+        raise CorruptAnswer("a response is no JSON object")
+    if operation.required is not None and operation.required not in parsed:
+        raise CorruptAnswer(f"a response lacks {operation.required}")
+    return parsed
+
+
+def _encode(request: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(request, default=_to_base64)
+    except orjson.JSONEncodeError:  # such as half of a surrogate pair, which is no UTF-8
+        return json.dumps(request, default=_to_base64).encode()
+
+
+def _to_base64(value: Any) -> str:
+    return base64.b64encode(value).decode("ascii")
