@@ -17,8 +17,9 @@ PIP := "$(BIN)/python" -m pip --disable-pip-version-check --no-input
 PROTOS := $(wildcard proto/dynamodb_processor/v1/*.proto)
 SCRIPTS := .ci/run .ci/test-deep .ci/generate .ci/breaking
 
-# Options of `make demo`, `make test` and `make test-deep`.
+# Options of `make demo`, `make bench`, `make test` and `make test-deep`.
 ONCE ?=
+DOCUMENT ?=
 BACKEND ?= embedded
 PYTEST ?=
 SEED ?=
@@ -74,8 +75,8 @@ settings: $(VENV)/.dev ## Write the table of settings into docs/operations/setti
 	@"$(BIN)/python" .ci/settings.py
 
 .PHONY: bench
-bench: $(VENV)/.dev ## Measure the server on this machine
-	@PATH="$(BIN):$$PATH" "$(BIN)/python" benchmarks/run.py
+bench: $(VENV)/bench/.installed ## Measure the service beside its peers, in at most 20 minutes (DOCUMENT=1 writes docs/performance.md)
+	@"$(VENV)/bench/bin/python" benchmarks/run.py $(if $(filter-out 0,$(DOCUMENT)),--document)
 
 .PHONY: lock
 lock: $(VENV)/.dev ## Resolve the dependencies anew and lock them with hashes
@@ -119,3 +120,12 @@ $(VENV)/.dev: requirements/dev.txt requirements/demo-data.txt pyproject.toml | $
 	@$(PIP) install -qq --require-hashes --no-deps --no-build-isolation -r requirements/demo-data.txt
 	@$(PIP) install -qq --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/.demo
+
+# Peers of the service have an environment of their own: they are no part of the others.
+$(VENV)/bench/.installed: PIP = "$(VENV)/bench/bin/python" -m pip --disable-pip-version-check --no-input
+$(VENV)/bench/.installed: requirements/bench.txt pyproject.toml | $(VENV)/bin/python
+	@echo 'installing what the benchmark needs: several minutes, once'
+	@"$(BIN)/python" -m venv "$(VENV)/bench"
+	$(call install_locked,requirements/bench.txt)
+	@$(PIP) install -qq --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -29,13 +29,10 @@ from typing import Any, Final
 import grpc
 import uvloop
 import workload
-import yaml
 from frames import Call as Load
 from frames import make_calls
-from servers import REGION
+from servers import REGION, peer, write_files
 
-from dynamodb_processor_server.auth.keys_file import new_key
-from dynamodb_processor_server.demo.dynamodb_local import dynamodb_local
 from dynamodb_processor_server.limits.call_rate import CallRateLimits, RateClass
 from dynamodb_processor_server.rpc.interceptors.chain import InterceptedHandlers
 from dynamodb_processor_server.rpc.method_handlers import method_handler
@@ -65,25 +62,22 @@ def main() -> int:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise SystemExit("two cores are needed: one for the servers, one for the load")
-    with tempfile.TemporaryDirectory(prefix="dynamodb-processor-ladder-") as name:
-        directory = Path(name)
-        key = _write_files(directory)
-        os.sched_setaffinity(0, {cores[1]})
-        with dynamodb_local() as endpoint_url:
-            workload.load_table(endpoint_url, REGION)
-            with _servers(directory, endpoint_url, key, cores[0]) as (process, targets):
-                _print_ladder(_measure(process.pid, targets, key))
+    os.sched_setaffinity(0, {cores[1]})
+    print_ladder(measure(cores[0], cores[1]))
     return 0
 
 
-def _write_files(directory: Path) -> str:
-    """Write the catalog and the keys file; return the key."""
-    key, digest = new_key()
-    entry = {"id": "ladder-1", "principal": "ladder", "digest": digest, "tables": ["bench_*"]}
-    catalog = {"tables": {workload.TABLE: {"cache_ttl": 3_600}}}
-    (directory / "catalog.yaml").write_text(yaml.safe_dump(catalog))
-    (directory / "keys.yaml").write_text(yaml.safe_dump({"keys": [entry]}))
-    return key
+def measure(server_core: int, load_core: int) -> dict[str, list[float]]:
+    """Return the microseconds of CPU per call of each rung, one figure for each round."""
+    with (
+        tempfile.TemporaryDirectory(prefix="dynamodb-processor-ladder-") as name,
+        peer("stub.py", core=load_core) as stub,
+    ):
+        directory = Path(name)
+        _, _, key = write_files(directory)
+        endpoint_url = f"http://{stub.target}"
+        with _servers(directory, endpoint_url, key, server_core) as (process, targets):
+            return _measure(process.pid, targets, key)
 
 
 @contextmanager
@@ -135,7 +129,8 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS
 
 
-def _print_ladder(figures: Mapping[str, list[float]]) -> None:
+def print_ladder(figures: Mapping[str, list[float]]) -> None:
+    """Print the medians, and the cost that each rung adds."""
     medians = {name: median(values) for name, values in figures.items()}
     first = before = next(iter(medians.values()))
     print(f"{'':40}{'us/call':>9}{'added':>8}{'share':>8}{'first/this':>12}")

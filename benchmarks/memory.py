@@ -15,57 +15,69 @@ from pathlib import Path
 from typing import Final
 
 import grpc
-import uvloop
 import workload
-from servers import REGION, Server, service
+from figures import Figure, Ratio
+from servers import peer, service
 
-from dynamodb_processor.v1.query_service_pb2 import QueryRequest
-from dynamodb_processor_server.demo.dynamodb_local import dynamodb_local
-
+_WARM_PAGES: Final = 2_000  # for the memory that does not grow with the pages
+_PAGES: Final = 3_000
+_SERVERS: Final = 3
 _METHOD: Final = "/dynamodb_processor.v1.QueryService/Query"
-_PAGE_SIZES: Final = (98, 99, 100)  # three different pages for each query of the workload
-_WARM_PAGE_SIZES: Final = (91, 92)  # for the memory that does not grow with the pages
 
 
 def main() -> int:
     """Measure and print; return the exit code."""
-    core = min(os.sched_getaffinity(0))
+    core, load_core = sorted(os.sched_getaffinity(0))[:2]
     with (
         tempfile.TemporaryDirectory(prefix="dynamodb-processor-memory-") as name,
-        dynamodb_local() as endpoint_url,
+        peer("stub.py", core=load_core) as stub,
     ):
-        workload.load_table(endpoint_url, REGION)
-        with service(endpoint_url, Path(name), core) as (server, key):
-            uvloop.run(_fill(server, key, _WARM_PAGE_SIZES))
-            before = _resident_bytes(server)
-            wire, pages = uvloop.run(_fill(server, key, _PAGE_SIZES))
-            growth = _resident_bytes(server) - before
-    print(f"pages                  {pages:10,}")
-    print(f"response bytes a page  {wire / pages:10,.0f}")
-    print(f"resident bytes a page  {growth / pages:10,.0f}")
-    print(f"beside each page       {(growth - wire) / pages:10,.0f}")
-    print(f"resident_vs_wire       {growth / wire:10.3f}")
+        figures = measure(f"http://{stub.target}", Path(name), core)
+    resident = figures["cached_page_resident_bytes"]
+    wire = figures["cached_page_wire_bytes"]
+    print(f"pages                  {_PAGES:10,}")
+    print(f"response bytes a page  {wire.median:10,.0f}")
+    print(f"resident bytes a page  {resident.median:10,.0f}")
+    print(f"beside each page       {resident.median - wire.median:10,.0f}")
+    print(f"resident_vs_wire       {Ratio(resident, wire).value:10.3f}")
     return 0
 
 
-def _resident_bytes(server: Server) -> int:
-    pages = int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+def measure(endpoint_url: str, directory: Path, core: int) -> dict[str, Figure]:
+    """Return the bytes of resident memory and on the wire for each page.
+
+    Each value is of a process of its own.
+    """
+    resident, wire = [], []
+    for _ in range(_SERVERS):
+        with (
+            tempfile.TemporaryDirectory(dir=directory) as own,
+            service(endpoint_url, Path(own), core) as (server, key),
+        ):
+            _request_twice(server.target, key, range(_WARM_PAGES))
+            before = server.resident_bytes()
+            users = range(_WARM_PAGES, _WARM_PAGES + _PAGES)
+            wire.append(_request_twice(server.target, key, users) / _PAGES)
+            resident.append((server.resident_bytes() - before) / _PAGES)
+    return {
+        "cached_page_resident_bytes": Figure(resident),
+        "cached_page_wire_bytes": Figure(wire),
+    }
 
 
-async def _fill(server: Server, key: str, page_sizes: Sequence[int]) -> tuple[int, int]:
-    """Request every page twice; return the bytes of the responses of each, and their number."""
+def _request_twice(target: str, key: str, users: Sequence[int]) -> int:
+    """Request a page of each user twice; return the bytes of the second responses."""
+    template = workload.first_pages()[0]
     metadata = (("x-api-key", key),)
-    wire = pages = 0
-    async with grpc.aio.insecure_channel(server.target) as channel:
-        query = channel.unary_unary(_METHOD, QueryRequest.SerializeToString)
-        for size in page_sizes:
-            for request in workload.first_pages():
-                request.page_size = size
-                await query(request, metadata=metadata)
-                wire += len(await query(request, metadata=metadata))
-                pages += 1
-    return wire, pages
+    size = 0
+    with grpc.insecure_channel(target) as channel:
+        query = channel.unary_unary(_METHOD)  # exchanges bytes
+        for number in users:
+            template.query.parameters["user"].s = workload.user(number)
+            request = template.SerializeToString()
+            query(request, metadata=metadata)
+            size += len(query(request, metadata=metadata))
+    return size
 
 
 if __name__ == "__main__":

@@ -1,12 +1,10 @@
-"""The two compared servers, as processes on one core, and their used CPU."""
+"""The compared servers and libraries, as processes on one core, and their used CPU."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-import secrets
 import subprocess
 import sys
 import time
@@ -15,25 +13,27 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from workload import TABLE
 
+from dynamodb_processor_server.auth.keys_file import new_key
+
 REGION: Final = "eu-west-1"
 _CLOCK_TICKS: Final = os.sysconf("SC_CLK_TCK")
-_START_TIMEOUT: Final = 30.0
+_START_TIMEOUT: Final = 60.0
 _STOP_TIMEOUT: Final = 30.0
 _NO_LIMITS: Final = {"calls_per_second": 1_000_000, "planning_seconds_per_second": None}
+_HERE: Final = Path(__file__).resolve().parent
 _READS: Final = "dynamodb_processor_reads_total"
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server process. `metrics_port` is the port of its metrics, None for the floor."""
+    """A measured process. `metrics_port` is the port of its metrics, None if it has none."""
 
-    name: str
     process: subprocess.Popen[Any]
     target: str
     metrics_port: int | None = None
@@ -43,6 +43,12 @@ class Server:
         stat = Path(f"/proc/{self.process.pid}/stat").read_text()
         fields = stat.rpartition(")")[2].split()  # The name before it may have any characters.
         return (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS
+
+    def resident_bytes(self) -> int:
+        """Return the memory that the process holds now."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+        return int(line.split()[1]) * 1024
 
     def reads(self) -> Counter[str]:
         """Return the number of read calls by cache status."""
@@ -64,24 +70,20 @@ def service(endpoint_url: str, directory: Path, core: int) -> Iterator[tuple[Ser
     """Run `dynamodb-processor serve` and give it with an API key.
 
     Everything is as shipped but for the ports, the endpoint and a rate that refuses no call. The
-    access log, in JSON, goes to a file.
+    access log, in JSON, goes to a file. `directory` is empty and belongs to this server.
     """
-    key = "ddbp_" + secrets.token_urlsafe(32)
+    catalog, keys, key = write_files(directory)
     command = [
-        str(Path(sys.executable).parent / "dynamodb-processor"),
+        *(sys.executable, "-m", "dynamodb_processor_server"),
         *("serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"),
         *("--endpoint-url", endpoint_url, "--region", REGION),
-        *("--catalog", str(_write(directory / "catalog.yaml", _catalog()))),
-        *("--keys", str(_write(directory / "keys.yaml", _keys(key)))),
+        *("--catalog", str(catalog), "--keys", str(keys)),
         *("--rate-classes", json.dumps({"default": _NO_LIMITS})),
     ]
-    own = "DYNAMODB_PROCESSOR_"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-    environment |= {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench"}
     log = directory / "access.log"
-    with log.open("wb") as errors, _pinned(command, core, environment, stderr=errors) as process:
+    with log.open("wb") as errors, pinned(command, core, stderr=errors) as process:
         said = _serving(process, log)
-        yield Server("service", process, said["address"], said["metrics_port"]), key
+        yield Server(process, said["address"], said["metrics_port"]), key
 
 
 @contextlib.contextmanager
@@ -89,25 +91,41 @@ def floor(payload: bytes, directory: Path, core: int) -> Iterator[Server]:
     """Run the bare server that answers with `payload`."""
     file = directory / "payload"
     file.write_bytes(payload)
-    command = [sys.executable, str(Path(__file__).with_name("floor.py")), str(file)]
-    with _pinned(command, core, dict(os.environ), stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        yield Server("floor", process, f"127.0.0.1:{int(process.stdout.readline())}")
+    with peer("floor.py", str(file), core=core) as server:
+        yield server
 
 
 @contextlib.contextmanager
-def _pinned(
-    command: Sequence[str],
-    core: int,
-    environment: dict[str, str],
-    stdout: int | None = None,
-    stderr: IO[bytes] | None = None,
-) -> Iterator[subprocess.Popen[Any]]:
+def peer(script: str, *arguments: str, core: int) -> Iterator[Server]:
+    """Run a script of this folder that prints its port."""
+    command = [sys.executable, str(_HERE / script), *arguments]
+    with pinned(command, core, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        yield Server(process, f"127.0.0.1:{int(process.stdout.readline())}")
+
+
+@contextlib.contextmanager
+def library(name: str, endpoint_url: str, core: int) -> Iterator[Server]:
+    """Run a process that reads DynamoDB with a library, at the word of its standard input."""
+    command = [sys.executable, str(_HERE / "peers" / "callers.py"), name, endpoint_url, TABLE]
+    with pinned(command, core, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        yield Server(process, "")
+
+
+@contextlib.contextmanager
+def pinned(command: Sequence[str], core: int, **files: Any) -> Iterator[subprocess.Popen[Any]]:
     """Run a process that has had one core from its first instruction on."""
+    own = "DYNAMODB_PROCESSOR_"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    environment |= {
+        "AWS_ACCESS_KEY_ID": "bench",
+        "AWS_SECRET_ACCESS_KEY": "bench",
+        "AWS_DEFAULT_REGION": REGION,
+    }
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
-        process = subprocess.Popen(command, env=environment, stdout=stdout, stderr=stderr)
+        process = subprocess.Popen(command, env=environment, **files)
     finally:
         os.sched_setaffinity(0, before)
     with process:
@@ -132,17 +150,12 @@ def _serving(process: subprocess.Popen[Any], log: Path) -> dict[str, Any]:
     raise SystemExit(f"the service does not start:\n{log.read_text()}")
 
 
-def _catalog() -> dict[str, Any]:
-    # No page may expire while it is measured.
-    return {"tables": {TABLE: {"cache_ttl": 3_600}}}
-
-
-def _keys(key: str) -> dict[str, Any]:
-    digest = "sha256:" + hashlib.sha256(key.encode()).hexdigest()
+def write_files(directory: Path) -> tuple[Path, Path, str]:
+    """Write a catalog and a keys file; return their paths, and an API key for the table."""
+    key, digest = new_key()
     entry = {"id": "bench-1", "principal": "bench", "digest": digest, "tables": ["bench_*"]}
-    return {"keys": [entry]}
-
-
-def _write(file: Path, content: dict[str, Any]) -> Path:
-    file.write_text(yaml.safe_dump(content))
-    return file
+    catalog, keys = directory / "catalog.yaml", directory / "keys.yaml"
+    # No page may expire while it is measured.
+    catalog.write_text(yaml.safe_dump({"tables": {TABLE: {"cache_ttl": 3_600}}}))
+    keys.write_text(yaml.safe_dump({"keys": [entry]}))
+    return catalog, keys, key

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from typing import Any, Final
-
-import boto3
 
 from dynamodb_processor.v1.query_pb2 import QuerySpec
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest
@@ -27,39 +25,29 @@ _STEP: Final = 4  # Items between the starts of two ranges.
 _EVENTS: Final = 300  # Of each user: two pages from the start of the last range on.
 _ACTIONS: Final = ("login", "logout", "read", "update", "delete", "export", "share")
 _SYSTEMS: Final = ("crm", "billing", "warehouse", "support", "identity")
-
-
-def load_table(endpoint_url: str, region: str) -> None:
-    """Create the table at an endpoint and fill it. Always the same items."""
-    resource = boto3.resource(
-        "dynamodb",
-        endpoint_url=endpoint_url,
-        region_name=region,
-        aws_access_key_id="bench",
-        aws_secret_access_key="bench",  # noqa: S106 - a local one accepts any
-    )
-    table = resource.create_table(
-        TableName=TABLE,
-        KeySchema=[
-            {"AttributeName": "user_id", "KeyType": "HASH"},
-            {"AttributeName": "occurred_at", "KeyType": "RANGE"},
-        ],
-        AttributeDefinitions=[
-            {"AttributeName": name, "AttributeType": "S"} for name in ("user_id", "occurred_at")
-        ],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    table.wait_until_exists()
-    with table.batch_writer() as writer:
-        for item in _items():
-            writer.put_item(Item=item)
+#: The table as DynamoDB describes it.
+DESCRIPTION: Final[dict[str, Any]] = {
+    "TableName": TABLE,
+    "KeySchema": [
+        {"AttributeName": "user_id", "KeyType": "HASH"},
+        {"AttributeName": "occurred_at", "KeyType": "RANGE"},
+    ],
+    "AttributeDefinitions": [
+        {"AttributeName": name, "AttributeType": "S"} for name in ("user_id", "occurred_at")
+    ],
+    "TableArn": f"arn:aws:dynamodb:eu-west-1:000000000000:table/{TABLE}",
+    "TableId": "00000000-0000-0000-0000-000000000000",
+    "TableStatus": "ACTIVE",
+    "ItemCount": 12_000,
+    "TableSizeBytes": 3_000_000,
+}
 
 
 def first_pages() -> list[QueryRequest]:
     """Return the first page's request of every query, the most popular one first."""
-    queries = [(user, first) for user in range(_USERS) for first in range(_RANGES)]
+    queries = [(owner, first) for owner in range(_USERS) for first in range(_RANGES)]
     random.Random(SEED).shuffle(queries)
-    return [_request(_user(user), _time(first * _STEP), _time(_EVENTS)) for user, first in queries]
+    return [_request(user(owner), _time(first * _STEP), _time(_EVENTS)) for owner, first in queries]
 
 
 def second_page_ranks() -> frozenset[int]:
@@ -87,8 +75,8 @@ def _weights() -> Iterator[float]:
     return (1 / rank**ZIPF for rank in range(1, REQUESTS + 1))
 
 
-def _request(user: str, start: str, end: str) -> QueryRequest:
-    parameters = {"user": user, "start": start, "end": end}
+def _request(owner: str, start: str, end: str) -> QueryRequest:
+    parameters = {"user": owner, "start": start, "end": end}
     query = QuerySpec(
         table=TABLE,
         expression="user_id = :user AND occurred_at BETWEEN :start AND :end",
@@ -97,26 +85,42 @@ def _request(user: str, start: str, end: str) -> QueryRequest:
     return QueryRequest(query=query, page_size=PAGE_SIZE)
 
 
-def _items() -> Iterator[dict[str, Any]]:
-    """Yield the events: ten attributes each, of the usual types."""
-    source = random.Random(SEED)
-    for user in range(_USERS):
-        for event in range(_EVENTS):
-            yield {
-                "user_id": _user(user),
-                "occurred_at": _time(event),
-                "event_id": f"{source.getrandbits(64):016x}",
-                "system_id": source.choice(_SYSTEMS),
-                "action": source.choice(_ACTIONS),
-                "resource": f"document/{source.randrange(100_000):06d}",
-                "address": f"10.{source.randrange(256)}.{source.randrange(256)}.7",
-                "duration_ms": source.randrange(1, 5_000),
-                "succeeded": source.random() < 0.95,
-                "tags": {"audit", source.choice(("web", "mobile", "batch"))},
-            }
+def items(count: int, owner: int = 0) -> Iterator[dict[str, Any]]:
+    """Yield events of a user: ten attributes each, of the usual types. Always the same ones."""
+    source = random.Random(SEED + owner)
+    for event in range(count):
+        yield {
+            "user_id": user(owner),
+            "occurred_at": _time(event),
+            "event_id": f"{source.getrandbits(64):016x}",
+            "system_id": source.choice(_SYSTEMS),
+            "action": source.choice(_ACTIONS),
+            "resource": f"document/{source.randrange(100_000):06d}",
+            "address": f"10.{source.randrange(256)}.{source.randrange(256)}.7",
+            "duration_ms": source.randrange(1, 5_000),
+            "succeeded": source.random() < 0.95,
+            "tags": {"audit", source.choice(("web", "mobile", "batch"))},
+        }
 
 
-def _user(number: int) -> str:
+def as_dynamodb_json(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an event in the form in which DynamoDB sends it."""
+    return {name: _typed(value) for name, value in item.items()}
+
+
+def _typed(value: Any) -> dict[str, Any]:
+    match value:
+        case bool():
+            return {"BOOL": value}
+        case int():
+            return {"N": str(value)}
+        case set():
+            return {"SS": sorted(value)}
+    return {"S": value}
+
+
+def user(number: int) -> str:
+    """Return the key of a user."""
     return f"user-{number:04d}"
 
 
