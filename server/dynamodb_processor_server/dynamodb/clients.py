@@ -21,6 +21,10 @@ from dynamodb_processor_server.dynamodb.data_plane import DataPlaneClient, Opera
 from dynamodb_processor_server.dynamodb.item_responses import parse_items
 from dynamodb_processor_server.dynamodb.response_parser import CheckedResponseParserFactory
 from dynamodb_processor_server.errors import ConfigurationError
+from dynamodb_processor_server.runtime.byte_budget import ByteBudget
+
+# Bytes of large responses that are received at once.
+_MAX_RECEIVED: Final = 128 * 1024 * 1024
 
 _Source = tuple[str | None, str | None]  # region, role
 
@@ -71,6 +75,7 @@ class Clients:
         self._stack = AsyncExitStack()
         self._clients: dict[_Source, Any] = {}
         self._credentials: dict[_Source, Credentials] = {}
+        self._received = ByteBudget(_MAX_RECEIVED)
         self._lock = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -120,7 +125,7 @@ class Clients:
             config=_config(settings),
         )
         client = await self._stack.enter_async_context(context)
-        return DataPlaneClient(client, credentials, self._service.operations)
+        return DataPlaneClient(client, credentials, self._service.operations, self._received)
 
 
 def default_region() -> str | None:

@@ -31,6 +31,7 @@ from dynamodb_processor_server.dynamodb.response_parser import (
     checksum_is_wrong,
 )
 from dynamodb_processor_server.dynamodb.sigv4 import CONTENT_TYPE
+from dynamodb_processor_server.runtime.byte_budget import ByteBudget
 
 _log = structlog.get_logger(__name__)
 
@@ -45,6 +46,11 @@ _SKEW_CODES: Final = frozenset(
         "SignatureDoesNotMatch",
     }
 )
+# Bytes of a response that is received at once, and those reserved for one of unknown size. DynamoDB
+# answers with 1 MB of items, or 16 MB for a batch, as it stores them. A number of 2 bytes can take
+# 126 characters of JSON.
+_SMALL_RESPONSE: Final = 2 * 1024 * 1024
+_UNKNOWN_SIZE: Final = 16 * 1024 * 1024
 _GZIP: Final = zlib.MAX_WBITS | 16
 
 
@@ -71,8 +77,9 @@ class DataPlaneClient:
     """A client of DynamoDB that sends `operations` itself, and others by an aioboto3 client.
 
     Each operation is a method, by its name in boto3, with boto3's arguments and results. It raises
-    botocore's exceptions, CredentialsFailed, and CorruptAnswer for a damaged response. `now` gives
-    seconds since the epoch.
+    botocore's exceptions, CredentialsFailed, and CorruptAnswer for a damaged response. `received`
+    bounds the bytes of large responses that are received at once. `now` gives seconds since the
+    epoch.
     """
 
     def __init__(
@@ -80,11 +87,13 @@ class DataPlaneClient:
         client: Any,
         credentials: Credentials,
         operations: Mapping[str, Operation],
+        received: ByteBudget,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._client = client
         self._credentials = credentials
         self._endpoints = Endpoints(client)
+        self._received = received
         self._now = now
         self._skew = 0.0
         self._target_prefix = client.meta.service_model.metadata["targetPrefix"]
@@ -137,7 +146,18 @@ class DataPlaneClient:
                 proxy=endpoint.proxy,
                 allow_redirects=False,  # DynamoDB has none; a signed request is for one address
             ) as response:
-                return _checked(response, await response.read())
+                return await self._receive(response)
+
+    async def _receive(self, response: ClientResponse) -> _Response:
+        """Return a response; a large one waits until there is room, as its sender does meanwhile.
+
+        It is parsed as soon as it is complete, so that its bytes are soon free again.
+        """
+        size = response.content_length
+        if size is not None and size <= _SMALL_RESPONSE:
+            return _checked(response, await response.read())
+        async with self._received.reserve(_UNKNOWN_SIZE if size is None else size):
+            return _checked(response, await response.read())
 
     async def _refusal(self, operation: Operation, response: _Response) -> Exception:
         """Return botocore's exception for an error response."""
