@@ -22,7 +22,7 @@ def parse_items(body: bytes) -> dict[str, Any]:
     body = shorten_numbers(body)
     parsed: dict[str, Any] = json_text.loads(body)
     # Either may be an attribute's name, or stand inside a string, which is harmless.
-    if b'"B":' in body or b'"BS":' in body:
+    if b'"B"' in body or b'"BS"' in body:
         _decode_binary(parsed)
     return parsed
 
