@@ -10,7 +10,7 @@ from typing import Final
 
 from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.cursor import padded, unpadded
-from dynamodb_processor_server.errors import InvalidRequest, PreconditionFailed
+from dynamodb_processor_server.errors import InvalidRequest, ItemTooLarge, PreconditionFailed
 from dynamodb_processor_server.pager.pager import PageResult, PagingStart
 from dynamodb_processor_server.query.page_token import (
     ExpiredToken,
@@ -23,12 +23,14 @@ from dynamodb_processor_server.query.planning.planner import plan_query
 from dynamodb_processor_server.reader import START, Cursor, PageEnd
 from dynamodb_processor_server.rpc.decode.page_request import PageRequest
 from dynamodb_processor_server.rpc.decode.query import check_budget, check_cache
+from dynamodb_processor_server.rpc.encode.pages import response_head
 from dynamodb_processor_server.rpc.prepared_queries import PreparedQuery, QueryPreparer
 from dynamodb_processor_server.rpc.table_access import granted
 
 _MAX_RESUME_POINTS: Final = 32  # of one request: one for each principal that makes it
 #: Characters of a token that is kept beside its cursor; few are longer.
-LONGEST_REMEMBERED_TOKEN: Final = 1_024
+_LONGEST_REMEMBERED_TOKEN: Final = 1_024
+_MAX_ERROR_TOKEN: Final = 2_000  # characters: all trailers of a call have about 8 KB
 _REUSE_SECONDS: Final = 60.0  # by so much may a token expire sooner than it might
 
 _NOT_OURS: Final = "is not a token of this query and caller"
@@ -156,7 +158,7 @@ class PageTokens:
                 f"the cursors of {len(plan.requests)} partitions are too long for a page "
                 "token: ask for fewer partitions at once, or for larger pages",
             ) from None
-        if len(token) <= LONGEST_REMEMBERED_TOKEN:
+        if len(token) <= _LONGEST_REMEMBERED_TOKEN:
             start.last_issued_token = _IssuedToken(cursor, returned, token, now + _REUSE_SECONDS)
         return token
 
@@ -242,3 +244,37 @@ def _pinned(prepared: PreparedQuery, index: str | None) -> PreparedQuery:
             "the index of this token can no longer serve the query; start again without a token",
         ) from None
     return replace(prepared, plan=pinned)
+
+
+class ResponseHeads:
+    """The fields of responses beside their items, of calls that begin at resume points."""
+
+    def __init__(self, tokens: PageTokens) -> None:
+        self._tokens = tokens
+
+    def head(self, start: ResumePoint, principal: Principal, result: PageResult) -> bytes:
+        """Return the fields of a response that are the same for each hit, remembered if they fit.
+
+        Those of a page that was just read are not remembered: it may never be requested again.
+        """
+        known, now = start.head, self._tokens.now()
+        is_read = result.page.usage.backend_calls
+        if known is not None and not is_read and known.fits(result, now):
+            return known.data
+        token = self.token(start, principal, result)
+        data = response_head(result, start.prepared.plan, token)
+        if not is_read and len(token) <= _LONGEST_REMEMBERED_TOKEN:
+            start.head = RememberedHead.of(result, start.last_issued_token, data)
+            start.last_issued_token = None  # it is part of the head
+        return data
+
+    def token(self, start: ResumePoint, principal: Principal, result: PageResult) -> str:
+        """Return the token of the page that follows a result; see `PageTokens.seal`."""
+        return self._tokens.seal(start, principal, result.page.content.next, result.returned)
+
+    def with_token(
+        self, error: ItemTooLarge, start: ResumePoint, principal: Principal, returned: int
+    ) -> ItemTooLarge:
+        """Return the error with the token that goes on behind its item, if an error has room."""
+        token = self._tokens.seal(start, principal, error.behind, returned)
+        return error.with_token(token if len(token) <= _MAX_ERROR_TOKEN else "")

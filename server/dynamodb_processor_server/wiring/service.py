@@ -16,6 +16,7 @@ from dynamodb_processor_server.change_streams.supervisor import ConsumerSupervis
 from dynamodb_processor_server.config_files import ReloadableFile
 from dynamodb_processor_server.query.expression.parser import prepare_parser
 from dynamodb_processor_server.query.page_token import PageTokenCipher
+from dynamodb_processor_server.rpc.call_limits import CallBounds, CallLimits
 from dynamodb_processor_server.rpc.client_bounds import Bounds
 from dynamodb_processor_server.rpc.page_cursors import PageTokens, ResumePointCache
 from dynamodb_processor_server.rpc.planning import PlanningWork
@@ -32,8 +33,6 @@ from dynamodb_processor_server.rpc.services.cache import CacheServicer
 from dynamodb_processor_server.rpc.services.catalog import CatalogServicer
 from dynamodb_processor_server.rpc.services.health import Health
 from dynamodb_processor_server.rpc.services.query import (
-    CallBounds,
-    CallLimits,
     QueryServicer,
     Readers,
 )

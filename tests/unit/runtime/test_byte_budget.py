@@ -11,7 +11,7 @@ from dynamodb_processor_server.runtime.byte_budget import ByteBudget
 
 
 class _Work:
-    """Tasks that each reserve bytes and hold them until they are told to end."""
+    """Tasks that each reserve bytes and hold them until they may end."""
 
     def __init__(self, limit: int) -> None:
         self.budget = ByteBudget(limit)

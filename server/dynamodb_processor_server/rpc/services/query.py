@@ -28,8 +28,6 @@ from dynamodb_processor_server.errors import (
     RequestInvalid,
     TableNotFound,
 )
-from dynamodb_processor_server.limits.call_rate import Limiter
-from dynamodb_processor_server.limits.read_units import ReadUnitLimits
 from dynamodb_processor_server.pager.counting_pager import CountingPager
 from dynamodb_processor_server.pager.pager import (
     CallOptions,
@@ -46,6 +44,7 @@ from dynamodb_processor_server.reader import (
     PageReader,
 )
 from dynamodb_processor_server.rpc.call_context import Call, current_call
+from dynamodb_processor_server.rpc.call_limits import CallBounds, CallLimits
 from dynamodb_processor_server.rpc.decode.page_request import PageRequest, RawQuerySpec
 from dynamodb_processor_server.rpc.decode.query import (
     check_budget,
@@ -59,15 +58,9 @@ from dynamodb_processor_server.rpc.encode.explanation import explain
 from dynamodb_processor_server.rpc.encode.pages import (
     count_response,
     query_response,
-    response_head,
     stream_response,
 )
-from dynamodb_processor_server.rpc.page_cursors import (
-    LONGEST_REMEMBERED_TOKEN,
-    RememberedHead,
-    ResumePoint,
-    ResumePointCache,
-)
+from dynamodb_processor_server.rpc.page_cursors import ResponseHeads, ResumePoint, ResumePointCache
 from dynamodb_processor_server.rpc.prepared_queries import QueryPreparer
 from dynamodb_processor_server.rpc.services.batch_get import (
     ParsedBatch,
@@ -75,29 +68,12 @@ from dynamodb_processor_server.rpc.services.batch_get import (
     check_batch,
     parse_batch,
 )
-from dynamodb_processor_server.rpc.table_access import TableAccess
 
 _R = TypeVar("_R")
 _T = TypeVar("_T")
 
-_MAX_ERROR_TOKEN: Final = 2_000  # characters: all trailers of a call have about 8 KB
-_REMAINING: Final = "x-read-units-remaining"
 # DynamoDB's errors when a table or index has changed since the catalog described it.
 _OUTDATED: Final = (IndexGone, RequestInvalid, TableNotFound)
-
-
-@dataclass(frozen=True, slots=True)
-class CallBounds:
-    """The longest calls and the largest pages.
-
-    The deadlines are in seconds, as is `stream_interval`, the longest time between two messages of
-    a stream. `max_page_bytes` bounds the encoded items of a response.
-    """
-
-    unary_deadline: float = 30.0
-    stream_deadline: float = 3600.0
-    stream_interval: float = 2.0
-    max_page_bytes: int = 3_500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +83,6 @@ class Readers:
     pages: PageReader
     cached_pages: PageLookup
     batches: BoundedBatches
-
-
-@dataclass(frozen=True, slots=True)
-class CallLimits:
-    """The limits of callers: on calls per second, and on read units per minute."""
-
-    calls: Limiter
-    read_units: ReadUnitLimits
 
 
 class QueryServicer:
@@ -132,11 +100,11 @@ class QueryServicer:
         self._preparer = preparer
         self._resume_points = resume_points
         self._tokens = resume_points.tokens
+        self._heads = ResponseHeads(resume_points.tokens)
         self._pages = readers.pages
         self._cached_pages = readers.cached_pages
         self._batches = readers.batches
-        self._calls = limits.calls
-        self._read_units = limits.read_units
+        self._limits = limits
         self._bounds = bounds
         self._draining = draining
 
@@ -148,15 +116,17 @@ class QueryServicer:
         call.table = request.spec.table
         known, found = self._resume_points.known(request, call.caller), None
         if known is not None and _is_plain(request, known):
-            if (waiting := self._begin(call, known.prepared.access)) is not None:
+            if (waiting := self._limits.begin(call, known.prepared.access)) is not None:
                 await waiting
             found = self._cached(request, known)
         if found is None:
             found = await self._planned_anew(self._read_one, request, call)
         start, result = found
         self._record_usage(call, result)
-        self._add_remaining_trailer(call)
-        return query_response(result, start.prepared.plan, self._head(start, call, result))
+        self._limits.add_remaining_trailer(call)
+        return query_response(
+            result, start.prepared.plan, self._heads.head(start, call.caller, result)
+        )
 
     async def StreamQuery(  # noqa: N802 - the method's name in the contract
         self, request: PageRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -168,16 +138,16 @@ class QueryServicer:
         async with aclosing(pages):
             while True:
                 self._record_usage(call, result)
-                token = self._token(start, call, result)
+                token = self._heads.token(start, call.caller, result)
                 yield stream_response(result, start.prepared.plan, token, sequence)
                 if result.last:
                     break
                 if self._draining.is_set():
                     raise Draining("the server is shutting down; resume on another")
-                self._read_units.check(call.caller, call.table)  # resumed from the token just sent
+                self._limits.check_read_units(call)  # resumed from the token just sent
                 result = await self._page(anext(pages), start, pager, call)
                 sequence += 1
-        self._add_remaining_trailer(call)
+        self._limits.add_remaining_trailer(call)
 
     async def CountItems(  # noqa: N802 - the method's name in the contract
         self, request: CountItemsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -187,9 +157,9 @@ class QueryServicer:
         call.table = request.query.table
         start, bound, result = await self._planned_anew(self._count, request, call)
         self._record_usage(call, result)
-        self._add_remaining_trailer(call)
+        self._limits.add_remaining_trailer(call)
         call.items = 0  # none is returned
-        token = self._token(start, call, result)
+        token = self._heads.token(start, call.caller, result)
         return count_response(result, bound, start.prepared.plan, token)
 
     async def BatchGetItems(  # noqa: N802 - the method's name in the contract
@@ -201,7 +171,7 @@ class QueryServicer:
         batch, found, echoed = await self._planned_anew(self._get_items, request, call)
         response = batch_response(request, batch, found, self._bounds.max_page_bytes - echoed)
         call.usage, call.messages, call.items = found.usage, 1, response.stats.items_returned
-        self._add_remaining_trailer(call)
+        self._limits.add_remaining_trailer(call)
         return response
 
     async def ExplainQuery(  # noqa: N802 - the method's name in the contract
@@ -212,7 +182,7 @@ class QueryServicer:
         call.table = request.query.table
         prepared = await self._preparer.prepare(RawQuerySpec.of(request.query), call.caller, ())
         call.access = prepared.access
-        if (waiting := self._calls.charge(call.caller, call.table)) is not None:
+        if (waiting := self._limits.count(call)) is not None:
             await waiting
         return await self._preparer.work.run_sized(
             call.caller,
@@ -245,7 +215,7 @@ class QueryServicer:
         try:
             return start, await pager.next_page()
         except ItemTooLarge as error:
-            raise self._with_token(error, start, pager, call) from None
+            raise self._heads.with_token(error, start, call.caller, pager.returned) from None
 
     async def _begin_stream(
         self, request: PageRequest, call: Call
@@ -265,7 +235,7 @@ class QueryServicer:
         if start is None:
             start = await self._resume_points.open(request, call.caller)
         prepared = start.prepared
-        if (waiting := self._begin(call, prepared.access)) is not None:
+        if (waiting := self._limits.begin(call, prepared.access)) is not None:
             await waiting
         options = CallOptions(
             _page_size(request, prepared.plan),
@@ -293,7 +263,7 @@ class QueryServicer:
         )
         check_budget(budget, prepared.plan)
         check_cache(cache, prepared.plan)
-        if (waiting := self._begin(call, prepared.access)) is not None:
+        if (waiting := self._limits.begin(call, prepared.access)) is not None:
             await waiting
         start = self._tokens.open(request.page_token, "page_token", prepared, call.caller)
         counted = start.returned
@@ -317,7 +287,7 @@ class QueryServicer:
             call.caller,
             lambda: parse_batch(request, access.table, access.rule, violations),
         )
-        if (waiting := self._begin(call, access)) is not None:
+        if (waiting := self._limits.begin(call, access)) is not None:
             await waiting
         options = CallOptions(1, _caller(call, self._bounds.unary_deadline), budget)
         echoed = sum(key.ByteSize() for key in request.keys)
@@ -325,18 +295,6 @@ class QueryServicer:
             batch.lookup, options.read_options(), options.caller, echoed
         )
         return batch, found, echoed
-
-    def _begin(self, call: Call, access: TableAccess) -> Awaitable[None] | None:
-        """Let a call read under an access; return an awaitable if it has to wait.
-
-        A caller without read units left is refused, else the call is counted. A call that is
-        planned anew was counted before.
-        """
-        is_new, call.access = call.access is None, access
-        if not is_new:
-            return None
-        self._read_units.check(call.caller, call.table)
-        return self._calls.charge(call.caller, call.table)
 
     async def _planned_anew(
         self, read: Callable[[_R, Call], Awaitable[_T]], request: _R, call: Call
@@ -356,14 +314,7 @@ class QueryServicer:
         try:
             return await reading
         except ItemTooLarge as error:
-            raise self._with_token(error, start, pager, call) from None
-
-    def _with_token(
-        self, error: ItemTooLarge, start: ResumePoint, pager: Pager, call: Call
-    ) -> ItemTooLarge:
-        """Return the error with the token that goes on behind its item, if an error has room."""
-        token = self._tokens.seal(start, call.caller, error.behind, pager.returned)
-        return error.with_token(token if len(token) <= _MAX_ERROR_TOKEN else "")
+            raise self._heads.with_token(error, start, call.caller, pager.returned) from None
 
     def _record_usage(self, call: Call, result: PageResult) -> None:
         """Set the fields of the call that the access log and the metrics show."""
@@ -371,31 +322,6 @@ class QueryServicer:
         call.usage = result.usage
         call.messages += 1
         call.cache = result.page.status
-
-    def _add_remaining_trailer(self, call: Call) -> None:
-        """Add the caller's remaining read units to the trailers, where they are limited."""
-        left = self._read_units.remaining(call.caller, call.table)
-        if left is not None:
-            call.trailing.append((_REMAINING, str(left)))
-
-    def _head(self, start: ResumePoint, call: Call, result: PageResult) -> bytes:
-        """Return the fields of a response that are the same for each hit, remembered if they fit.
-
-        Those of a page that was just read are not remembered: it may never be requested again.
-        """
-        known, now = start.head, self._tokens.now()
-        is_read = result.page.usage.backend_calls
-        if known is not None and not is_read and known.fits(result, now):
-            return known.data
-        token = self._token(start, call, result)
-        data = response_head(result, start.prepared.plan, token)
-        if not is_read and len(token) <= LONGEST_REMEMBERED_TOKEN:
-            start.head = RememberedHead.of(result, start.last_issued_token, data)
-            start.last_issued_token = None  # it is part of the head
-        return data
-
-    def _token(self, start: ResumePoint, call: Call, result: PageResult) -> str:
-        return self._tokens.seal(start, call.caller, result.page.content.next, result.returned)
 
 
 def _is_plain(request: PageRequest, start: ResumePoint) -> bool:
