@@ -1,4 +1,7 @@
-"""Fixtures of the contract tests: one small table, in DynamoDB Local and in memory."""
+"""Fixtures of the contract tests: a table, and compared clients of the data plane.
+
+The table is small, and is in DynamoDB Local and in memory.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,12 @@ from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.dynamodb.backend import Backend
 from dynamodb_processor_server.dynamodb.clients import Clients, ClientSettings
 from dynamodb_processor_server.dynamodb.table_describer import TableDescriber
+from tests.contract.compared_clients import Pair, local, open_pair
 from tests.contract.facts import Ground
 from tests.contract.readings import SCHEMA, make_items
 from tests.contract.stores import DynamoDBStore, MemoryStore, Store
 from tests.support.dynamodb import REGION, create_table, open_client, put_items
+from tests.support.raw_http import RawServer, open_raw_server
 
 
 @pytest.fixture(scope="session")
@@ -61,3 +66,30 @@ async def store(
         yield MemoryStore(table)
     else:
         yield DynamoDBStore(table, dynamodb, backend, cached=request.param == "cached")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def server() -> AsyncIterator[RawServer]:
+    """A server without TLS."""
+    async with open_raw_server() as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def compared() -> AsyncIterator[tuple[RawServer, Pair]]:
+    """A server and both clients of it; clients take half a second to open."""
+    async with open_raw_server() as opened, open_pair(local(opened)) as clients:
+        yield opened, clients
+
+
+@pytest.fixture
+def pair(compared: tuple[RawServer, Pair]) -> Pair:
+    """Both clients of the shared server."""
+    return compared[1]
+
+
+@pytest.fixture
+def peer(compared: tuple[RawServer, Pair]) -> RawServer:
+    """The shared server, which has received nothing yet."""
+    compared[0].requests.clear()
+    return compared[0]
