@@ -21,6 +21,7 @@ from tests.support.running import (
 
 RULE = "system_id = 'crm'"
 CRM = {"table": "*", "rule": RULE}
+OWN = {"table": "*", "rule": "system_id = ${principal}"}
 GRANT_KEYS = [
     make_key("all"),
     make_key("crm", tables=[CRM]),
@@ -29,6 +30,9 @@ GRANT_KEYS = [
     make_key("filtered", tables=[{**CRM, "rule_as_filter": True}]),
     make_key("plain", tables=[{"table": "events", "attributes": ["user_id", "at", "level"]}]),
     make_key("keyless", tables=[{"table": "events", "attributes": ["user_id", "level", "note"]}]),
+    make_key("own-crm", principal="crm", tables=[OWN]),
+    make_key("own-billing", principal="billing", tables=[OWN]),
+    make_key("own-unfit", tables=[{**OWN, "rule": "at = ${principal}"}]),
     make_key("unfit", tables=[{"table": "events", "rule": "at = 'yesterday'"}]),
     make_key(
         "owner",

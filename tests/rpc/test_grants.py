@@ -127,6 +127,24 @@ async def test_pages_are_shared_under_equal_rules_only(service: Service, logged:
 
     assert [await status(key) for key in ("crm", "billing", "filtered", "owner")] == ["MISS"] * 4
     assert [await status(key) for key in ("crm-too", "billing")] == ["HIT"] * 2
+    assert [await status(key) for key in ("own-crm", "own-billing")] == ["HIT"] * 2
+
+
+async def test_a_rule_may_name_the_principal(service: Service) -> None:
+    """Its value is a constant of the key condition, so no other item is read."""
+    for key, system in (("own-crm", "crm"), ("own-billing", "billing")):
+        page = await service.query(query_spec("events"), key=key, cache=_BYPASS, page_size=1_000)
+        assert page.stats.index_used == "by_system"
+        assert page.stats.items_scanned == page.stats.items_returned > 100
+        assert {item.attributes["system_id"].s for item in page.items} == {system}
+
+
+async def test_a_name_that_does_not_fit_the_rule_is_denied(service: Service) -> None:
+    """The rule is not shown; another principal's name might fit it."""
+    for call in (service.query(of(VIKTOR), key="own-unfit"), get_items(service, "own-unfit", 1)):
+        refusal = await refused(call)
+        assert refusal.code is Code.PERMISSION_DENIED
+        assert "do not fit the access rule of table events" in refusal.message
 
 
 async def test_a_rule_may_be_about_a_hidden_attribute(service: Service) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 
 from dynamodb_processor_server.auth.keys_file import KeyEntry, KeysFile
 from dynamodb_processor_server.auth.principal import Principal
+from dynamodb_processor_server.auth.rule_template import Subject
 from dynamodb_processor_server.config_files import ConfigDocument
 from dynamodb_processor_server.errors import Unauthenticated
 
@@ -123,11 +124,12 @@ def _credential_in(name: str, value: str | bytes) -> str | None:
 
 
 def _key_of(entry: KeyEntry) -> _Key:
+    subject = Subject(entry.principal)
     principal = Principal(
         key_id=entry.id,
         name=entry.principal,
         roles=frozenset(entry.roles),
-        grants=tuple(table.grant for table in entry.tables),
+        grants=tuple(table.template.bind(subject) for table in entry.tables),
         rate_class=entry.rate_class,
         expires=entry.expires.timestamp() if entry.expires else math.inf,
     )

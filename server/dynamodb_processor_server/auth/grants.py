@@ -21,6 +21,7 @@ class Grant:
         table: A logical name, or a case-sensitive `fnmatch` pattern for logical names.
         attributes: The attributes that may be named and seen; None means all that the table shows.
         rule: The condition that items must meet; None means all items.
+        bound: Whether the rule has values of the caller, so that it may fit some callers only.
         version: A digest that is equal for grants with equal attributes and rule, in every process;
             empty if the grant restricts neither.
     """
@@ -28,6 +29,7 @@ class Grant:
     table: str
     attributes: frozenset[str] | None = None
     rule: RowRule | None = None
+    bound: bool = field(default=False, repr=False, compare=False)
     version: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

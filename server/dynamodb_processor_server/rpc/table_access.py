@@ -61,13 +61,19 @@ def granted(principal: Principal, table: str) -> Grant:
 def restricted_to_grant(table: Table, grant: Grant) -> Table:
     """Return a table restricted to the attributes and indexes that a grant shows.
 
-    Raises PermissionDenied where no attribute is left.
+    Raises PermissionDenied where no attribute is left, or where the caller's values do not fit the
+    row rule.
     """
     rule = grant.rule
     if rule is not None:
         try:
             check_key_types(rule.on_stored_items(table.view).condition, table.schema)
         except ExpressionError as error:
+            if grant.bound:  # the rule may fit the values of other callers
+                raise PermissionDenied(
+                    f"the claims or the name of the caller do not fit the access rule of table "
+                    f"{table.name}: ask its operator"
+                ) from None
             raise ConfigurationError(f"a row rule does not fit {table.name}: {error}") from None
     table = table.restricted_to(grant.attributes, rule.fixed if rule else frozenset())
     if table.config.attributes == ():

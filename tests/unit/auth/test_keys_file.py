@@ -8,6 +8,7 @@ import pytest
 
 from dynamodb_processor_server.auth.grants import Grant
 from dynamodb_processor_server.auth.keys_file import KeyEntry, KeysFile, digest_of, render_entry
+from dynamodb_processor_server.auth.rule_template import Subject
 from dynamodb_processor_server.config_files import ConfigDocument, ConfigFileError
 from dynamodb_processor_server.query.expression.parser import parse_expression
 from dynamodb_processor_server.query.planning.row_rule import RowRule
@@ -45,7 +46,7 @@ def test_a_table_may_be_granted_in_part() -> None:
         "  rule_as_filter: true",
     )
     rule = RowRule(parse_expression("tenant_id = 'acme'", {}), as_filter=True)
-    assert [table.grant for table in found.tables] == [
+    assert [table.template.bind(Subject("p")) for table in found.tables] == [
         Grant("flights"),
         Grant("audit_*", frozenset({"user_id", "tenant_id"}), rule),
     ]
@@ -54,8 +55,9 @@ def test_a_table_may_be_granted_in_part() -> None:
 def test_a_rule_is_no_filter_by_default() -> None:
     """A rule is strict unless the operator allows it as a filter."""
     (table,) = entry("- {table: a, rule: x = 1}").tables
-    assert table.grant.rule is not None
-    assert not table.grant.rule.as_filter
+    rule = table.template.bind(Subject("p")).rule
+    assert rule is not None
+    assert not rule.as_filter
 
 
 @pytest.mark.parametrize(
@@ -79,6 +81,11 @@ def test_a_rule_is_no_filter_by_default() -> None:
         ),
         (["- a", "- {table: a, rule: b = 1}"], "tables[1]: repeats entry 0"),
         (
+            ["- {table: a, rule: 't = ${claims.t}'}"],
+            "tables[0].rule: ${claims.t}: an API key has no claims; its rules know ${principal}",
+        ),
+        (["- {table: a, rule: 't = ${user}'}"], "tables[0].rule: column 5: a variable is ${princ"),
+        (
             ["- '*'", "- {table: a*, rule: b = 1}"],
             "tables[1]: never counts: entry 0, *, matches all that it does; list the narrower",
         ),
@@ -90,6 +97,13 @@ def test_errors_name_line_and_field(lines: list[str], issue: str) -> None:
     location, _, rest = found.partition(": keys[0].")
     assert location == f"keys.yaml:{5 + len(lines)}"
     assert rest.startswith(issue)
+
+
+def test_a_rule_may_name_the_principal() -> None:
+    """Its value is the name of the key's principal."""
+    (table,) = entry("- {table: a, rule: 'owner = ${principal}'}").tables
+    rule = table.template.bind(Subject("p")).rule
+    assert rule == RowRule(parse_expression("owner = 'p'", {}))
 
 
 def test_an_entry_is_written_as_it_was_read() -> None:
