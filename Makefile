@@ -17,12 +17,13 @@ PIP := "$(BIN)/python" -m pip --disable-pip-version-check --no-input
 PROTOS := $(wildcard proto/dynamodb_processor/v1/*.proto)
 SCRIPTS := .ci/run .ci/test-deep .ci/generate .ci/breaking
 
-# Options of `make demo`, `make bench`, `make test` and `make test-deep`.
+# Options of `make demo`, `make bench`, `make test`, `make test-deep` and `make check-deploy`.
 ONCE ?=
 DOCUMENT ?=
 BACKEND ?= embedded
 PYTEST ?=
 SEED ?=
+ONLY ?=
 
 .PHONY: help
 help: ## Say what can be made
@@ -61,6 +62,10 @@ check: $(VENV)/.dev ## Lint, type-check and compare the contract with what is ge
 	@echo '==> hadolint';              "$(BIN)/hadolint" Dockerfile
 	@echo '==> bash';                  for script in $(SCRIPTS); do bash -n "$$script" || exit 1; done
 	@echo 'make check: clean'
+
+.PHONY: check-deploy
+check-deploy: $(VENV)/.dev $(VENV)/deploy/.installed ## Check the deployment files with the tools of their formats (ONLY=cfn-lint runs one check)
+	@PATH="$(BIN):$$PATH" "$(BIN)/python" .ci/check_deploy.py $(ONLY)
 
 .PHONY: format
 format: $(VENV)/.dev ## Format Python and proto files
@@ -133,4 +138,12 @@ $(VENV)/bench/.installed: requirements/bench.txt pyproject.toml | $(VENV)/bin/py
 	@"$(BIN)/python" -m venv "$(VENV)/bench"
 	$(call install_locked,requirements/bench.txt)
 	@$(PIP) install -qq --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Tools that check deployment files have environments of their own: some pin what others need newer.
+$(VENV)/deploy/.installed: PIP = "$(VENV)/deploy/bin/python" -m pip --disable-pip-version-check --no-input
+$(VENV)/deploy/.installed: requirements/deploy.txt | $(VENV)/bin/python
+	@echo 'installing what checks deployment files: a minute, once'
+	@"$(BIN)/python" -m venv "$(VENV)/deploy"
+	$(call install_locked,requirements/deploy.txt)
 	@touch $@

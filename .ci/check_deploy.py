@@ -1,0 +1,93 @@
+"""Checks the deployment files with the tools of their formats, and with checks of our own.
+
+Run by `make check-deploy`. An argument is the name of one check, which then runs alone. Each check
+prints its tool's version, and "clean" or the tool's output.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_ROOT: Final = Path(__file__).resolve().parent.parent
+_TIMEOUT: Final = 300.0  # seconds for one check
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A command that prints its findings, and ends with 0 if there are none.
+
+    Both commands run in the root of the repository. The first line that `version_command` prints is
+    the version of `tool`.
+    """
+
+    name: str
+    tool: str
+    version_command: Sequence[str]
+    command: Sequence[str]
+
+
+CHECKS: Final[tuple[Check, ...]] = ()
+
+
+def run(check: Check) -> bool:
+    """Run a check and print its result; return whether it is clean."""
+    version = _version(check)
+    print(f"==> {check.name} ({check.tool} {version})", flush=True)
+    status, output = _run(check.command)
+    if status == 0:
+        print("clean", flush=True)
+        return True
+    print(output or f"{check.tool} ended with {status}, and printed nothing", flush=True)
+    return False
+
+
+def _version(check: Check) -> str:
+    """Return the version of a check's tool, without the tool's name."""
+    status, output = _run(check.version_command)
+    words = output.splitlines()[0].split() if status == 0 and output else []
+    return next((word for word in words if any(map(str.isdigit, word))), "of unknown version")
+
+
+def _run(command: Sequence[str]) -> tuple[int, str]:
+    """Return the status and the output of a command; a tool that is missing is a failure."""
+    try:
+        done = subprocess.run(
+            command,
+            cwd=_ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=_TIMEOUT,
+            check=False,
+        )
+    except FileNotFoundError:
+        return 127, f"{command[0]} is not installed: run make check-deploy"
+    except subprocess.TimeoutExpired:
+        return 124, f"{command[0]} took more than {_TIMEOUT:g} seconds"
+    return done.returncode, done.stdout.strip()
+
+
+def main(arguments: Sequence[str], checks: Sequence[Check] = CHECKS) -> int:
+    """Run all checks, or those that the arguments name; return 0 if all of them are clean."""
+    known = {check.name for check in checks}
+    if unknown := [name for name in arguments if name not in known]:
+        print(f"no check {unknown[0]!r}; there are: {', '.join(sorted(known))}", file=sys.stderr)
+        return 2
+    chosen = [check for check in checks if not arguments or check.name in arguments]
+    failed = [check.name for check in chosen if not run(check)]
+    if failed:
+        print(f"make check-deploy: FAILED: {', '.join(failed)}", file=sys.stderr)
+        return 1
+    print("make check-deploy: clean")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
