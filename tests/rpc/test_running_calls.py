@@ -19,7 +19,10 @@ from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
 from dynamodb_processor_client import Query, QueryClient
 from dynamodb_processor_server.auth.api_keys import KeyRing
 from dynamodb_processor_server.auth.keys_file import KeysFile
-from dynamodb_processor_server.rpc.interceptors.authentication import Authentication
+from dynamodb_processor_server.rpc.interceptors.authentication import (
+    ApiKeyAuthenticator,
+    Authentication,
+)
 from tests.faults.stub import Ask, Reply, open_stub, reply_with
 from tests.rpc.hooked import Context, hooked
 from tests.rpc.logged import Logged
@@ -299,7 +302,8 @@ async def test_a_key_that_expires_during_a_call_ends_it(streaming: bool) -> None
         now[0] = end
 
     log: list[str] = []
-    async with hooked(Authentication(lambda: ring, lambda: now[0], True), log=log) as server:
+    authentication = Authentication([ApiKeyAuthenticator(lambda: ring)], lambda: now[0], True)
+    async with hooked(authentication, log=log) as server:
         server.handlers.act = expire
         call: Any = (
             server.stub.StreamQuery(StreamQueryRequest(), metadata=key.metadata)

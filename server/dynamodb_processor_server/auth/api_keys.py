@@ -18,7 +18,6 @@ from dynamodb_processor_server.errors import Unauthenticated
 
 _MAX_KEY_LENGTH: Final = 512
 _HEADERS: Final = frozenset({"x-api-key", "authorization"})
-_MISSING: Final = "no API key: send x-api-key or authorization: Bearer"
 # Unknown, malformed and expired keys get one text, so that trying keys reveals nothing.
 _INVALID: Final = "the API key is not valid"
 _AMBIGUOUS: Final = "more than one API key: send one"
@@ -74,18 +73,16 @@ class KeyRing:
         """The principals of the keys, one for each key, in the order of the file."""
         return tuple(key.principal for key in self._by_digest.values())
 
-    def authenticate(self, text: str | None, now: float) -> Principal:
+    def authenticate(self, text: str, now: float) -> Principal:
         """Return the principal of a key.
 
         Args:
-            text: The key as the caller sent it; None if the call had none.
+            text: The key as the caller sent it.
             now: Seconds since the epoch.
 
         Raises:
-            Unauthenticated: There is no key, or the key is unknown or expired.
+            Unauthenticated: The key is unknown or expired.
         """
-        if text is None:
-            raise Unauthenticated(_MISSING)
         if len(text) > _MAX_KEY_LENGTH:
             raise Unauthenticated(_INVALID)
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -25,7 +25,7 @@ class Call:
         started: Seconds of the monotonic clock.
         unsent: Bytes of the response that gRPC has been given and has not sent. They are counted in
             the `share` of the principal.
-        principal: The caller, as `authenticator` found it.
+        principal: The caller, as `authenticator` found it in the version `credentials`.
         authorized: The principal whose role and access were checked.
         access: The access under which the call reads, once it is known.
         code: The status, set when the call has ended.
@@ -43,7 +43,8 @@ class Call:
     principal: Principal | None = None
     #: The same as `principal`, for code that runs after authentication, where it is always set.
     caller: Principal = field(init=False, repr=False)
-    authenticator: object = None
+    authenticator: Any = None
+    credentials: object = None
     authorized: Principal | None = None
     access: TableAccess | None = None
     table: str = ""
@@ -66,10 +67,11 @@ class Call:
         """Return the seconds until the deadline that the caller set, None where it set none."""
         return cast("float | None", self.context.time_remaining())
 
-    def authenticated(self, principal: Principal, authenticator: object) -> None:
-        """Record the principal of the call and the authenticator that found it."""
+    def authenticated(self, principal: Principal, authenticator: Any, credentials: object) -> None:
+        """Record the caller, and the authenticator that found it in a version `credentials`."""
         self.principal = self.caller = principal
         self.authenticator = authenticator
+        self.credentials = credentials
 
 
 _current: ContextVar[Call] = ContextVar("call")

@@ -13,7 +13,10 @@ from dynamodb_processor_server.limits.call_rate import Limiter
 from dynamodb_processor_server.limits.open_streams import OpenStreams
 from dynamodb_processor_server.rpc.client_bounds import Bounds, BoundSettings
 from dynamodb_processor_server.rpc.interceptors.access_log import AccessLogAndMetrics
-from dynamodb_processor_server.rpc.interceptors.authentication import Authentication
+from dynamodb_processor_server.rpc.interceptors.authentication import (
+    ApiKeyAuthenticator,
+    Authentication,
+)
 from dynamodb_processor_server.rpc.interceptors.authorization import Authorization
 from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
 from dynamodb_processor_server.rpc.interceptors.rate_limit import (
@@ -47,7 +50,10 @@ def ordered_hooks(
         AccessLogAndMetrics(metrics),  # so that refusals are counted and logged
         ExemptCallLimit(bounds.unauthenticated, open_reflection),
         Authentication(
-            lambda: keys.current, time.time, open_reflection, bounds.unauthenticated.enter
+            [ApiKeyAuthenticator(lambda: keys.current)],
+            time.time,
+            open_reflection,
+            bounds.unauthenticated.enter,
         ),
         CallLimit(  # before the hooks that may wait
             bounds.under_way, settings.unary_deadline, bounds.connections.close, streams

@@ -1,13 +1,13 @@
-"""Authenticates the caller of each call by its API key."""
+"""Authenticates the caller of each call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import grpc
 
-from dynamodb_processor_server.auth.api_keys import credential_of
+from dynamodb_processor_server.auth.api_keys import KeyRing, credential_of
 from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.errors import Unauthenticated
 from dynamodb_processor_server.rpc.call_context import Call
@@ -16,19 +16,60 @@ from dynamodb_processor_server.rpc.interceptors.unauthenticated import exempt_me
 
 
 class Authenticator(Protocol):
-    """Finds the principal of an API key."""
+    """Identifies callers by one kind of credential, such as API keys.
 
-    def authenticate(self, text: str | None, now: float) -> Principal:
-        """Return the principal, or raise Unauthenticated."""
+    Attributes:
+        missing: The error text for calls without such a credential.
+    """
+
+    missing: str
+
+    @property
+    def version(self) -> object:
+        """An object that is replaced whenever a credential may have been removed or changed.
+
+        Running calls are then authenticated again.
+        """
+        ...
+
+    def authenticate(self, call: Call, now: float) -> Principal | None:
+        """Return the caller; None if the call has no credential of this kind.
+
+        `now` is in seconds since the epoch. Raises Unauthenticated for an invalid credential.
+        """
         ...
 
 
+class ApiKeyAuthenticator:
+    """Identifies callers by the API key in a call's metadata."""
+
+    missing = "no API key: send x-api-key or authorization: Bearer"
+
+    def __init__(self, keys: Callable[[], KeyRing]) -> None:
+        """Create an authenticator; `keys` returns the current keys, as they are reloaded."""
+        self._keys = keys
+
+    @property
+    def version(self) -> object:
+        """The current keys."""
+        return self._keys()
+
+    def authenticate(self, call: Call, now: float) -> Principal | None:
+        """Return the principal of the key, None without a key; raise Unauthenticated."""
+        key = credential_of(call.metadata)
+        return None if key is None else self._keys().authenticate(key, now)
+
+
 class Authentication(CallHook):
-    """Refuses unauthenticated calls, except of health and, if it is open, of reflection."""
+    """Refuses unauthenticated calls, except of health and, if it is open, of reflection.
+
+    The authenticators are tried in order. The first one that finds a credential of its kind decides
+    alone: if that credential is invalid the call is refused, whatever else it has.
+    """
 
     def __init__(
         self,
-        authenticator: Callable[[], Authenticator],
+        authenticators: Sequence[Authenticator],
         now: Callable[[], float],
         open_reflection: bool,
         note_refused: Callable[[grpc.aio.ServicerContext[Any, Any]], object] = lambda _: None,
@@ -36,12 +77,13 @@ class Authentication(CallHook):
         """Create the hook.
 
         Args:
-            authenticator: Returns the current authenticator, as keys are reloaded.
+            authenticators: The ways to identify a caller, in the order in which they are tried.
             now: Returns the seconds since the epoch.
             open_reflection: Whether unauthenticated callers may use reflection.
             note_refused: Called with the context of each refused call.
         """
-        self._authenticator = authenticator
+        self._authenticators = tuple(authenticators)
+        self._missing = "; ".join(one.missing for one in authenticators)
         self._now = now
         self._exempt = exempt_methods(open_reflection)
         self._note_refused = note_refused
@@ -59,15 +101,20 @@ class Authentication(CallHook):
             raise
 
     def on_response(self, call: Call) -> None:
-        """Raise Unauthenticated if the key has expired, was removed or changed its owner."""
-        if call.authenticator is self._authenticator() and self._now() < call.caller.expires:
+        """Raise Unauthenticated if the credential has expired, was removed or changed its owner."""
+        authenticator: Authenticator = call.authenticator
+        if authenticator.version is call.credentials and self._now() < call.caller.expires:
             return
         name = call.caller.name
         self._authenticate(call)
         if call.caller.name != name:  # the call's tokens and limits belong to the first principal
-            raise Unauthenticated("the API key belongs to another principal now")
+            raise Unauthenticated("the credential belongs to another principal now")
 
     def _authenticate(self, call: Call) -> None:
-        key = credential_of(call.metadata)
-        authenticator = self._authenticator()
-        call.authenticated(authenticator.authenticate(key, self._now()), authenticator)
+        now = self._now()
+        for authenticator in self._authenticators:
+            principal = authenticator.authenticate(call, now)
+            if principal is not None:
+                call.authenticated(principal, authenticator, authenticator.version)
+                return
+        raise Unauthenticated(self._missing)
