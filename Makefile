@@ -15,7 +15,7 @@ VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 PIP := "$(BIN)/python" -m pip --disable-pip-version-check --no-input
 PROTOS := $(wildcard proto/dynamodb_processor/v1/*.proto)
-SCRIPTS := .ci/run .ci/test-deep .ci/generate .ci/breaking
+SCRIPTS := .ci/run .ci/test-deep .ci/generate .ci/breaking .ci/debian_tool
 
 # Options of `make demo`, `make bench`, `make test`, `make test-deep` and `make check-deploy`.
 ONCE ?=
