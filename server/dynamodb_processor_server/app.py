@@ -137,6 +137,7 @@ def _keep_up_to_date(settings: Settings, service: Service, stack: AsyncExitStack
     interval = settings.reload_interval
     for work in (
         service.bounds.connections.watch(),
+        service.loop_lag.watch(),
         service.catalog.refresh_periodically(settings.catalog_refresh),
         catalog.watch(adopt_catalog, every=interval),
         keys.watch(lambda ring: log_keys_without_tables(ring, catalog.current), every=interval),

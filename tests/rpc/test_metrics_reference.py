@@ -22,6 +22,7 @@ _PAGE: Final = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 _ROW: Final = re.compile(r"^\| `(\w+)` \| (\w+) \| ((?:`\w+`(?:, )?)*) \| [^|]*\w[^|]* \| (.+) \|$")
 # Nothing happens here that would give them a sample: Redis does not answer, and DynamoDB does.
 _WITHOUT_SAMPLES: Final = {
+    "dynamodb_processor_failures_total",
     "dynamodb_processor_shared_cache_resets_total",
     "dynamodb_processor_throttles_total",
 }

@@ -158,6 +158,7 @@ async def test_calls_are_counted_by_method_and_code(
         await fail(service, _SPEC, (("x-api-key", "nobody's"),))
         await fail(service, _SPEC, service.metadata("narrow"))
         await fail(service, query_spec("events", "no expression"))
+        await refused(service.query(_SPEC, page_token="not-a-token"))
         with pytest.raises(grpc.aio.AioRpcError):
             await service.catalog.GetTable(GetTableRequest(table="events"), timeout=PATIENCE)
         waiting = service.stream(query_spec("scannable"), page_size=1)
@@ -178,19 +179,19 @@ async def test_calls_are_counted_by_method_and_code(
     calls = {
         (dict(where)["method"].rpartition("/")[2], dict(where)["code"]): value
         for (name, where), value in found.items()
-        if name == "calls_total"
+        if name == "calls_total" and value
     }
     assert calls == {
         ("Query", "OK"): 2,
         ("Query", "UNAUTHENTICATED"): 1,
         ("Query", "PERMISSION_DENIED"): 1,
-        ("Query", "INVALID_ARGUMENT"): 1,
+        ("Query", "INVALID_ARGUMENT"): 2,
         ("StreamQuery", "OK"): 1,
         ("StreamQuery", "CANCELLED"): 1,
         ("GetTable", "UNAUTHENTICATED"): 1,
         ("Check", "OK"): 1,
     }
-    assert found["call_seconds_count", labels(method=_QUERY)] == 5
+    assert found["call_seconds_count", labels(method=_QUERY)] == 6
     assert found["active_calls", labels(method=_QUERY)] == 0
     assert found["active_reads", labels()] == 0
     assert found["waiting_reads", labels()] == 0
@@ -198,8 +199,26 @@ async def test_calls_are_counted_by_method_and_code(
     assert found["reads_total", labels(table="events", cache="HIT")] == 1
     assert found["items_returned_total", labels(table="events")] == 10
     assert found["items_scanned_total", labels(table="events")] == 5
-    assert found["read_units_total", labels(table="events")] == page.stats.read_units
+    units = found["read_units_total", labels(table="events", index="@table")]
+    assert units == page.stats.read_units
     assert found["backend_calls_total", labels(table="events", outcome="ok")] == 1
+    assert found["backend_call_seconds_count", labels(table="events")] == 1
+    failures = {
+        (dict(where)["principal"], dict(where)["reason"]): value
+        for (name, where), value in found.items()
+        if name == "failures_total"
+    }
+    assert failures == {
+        ("", "UNAUTHENTICATED"): 2,
+        ("narrow", "PERMISSION_DENIED"): 1,
+        ("reports", "INVALID_REQUEST"): 2,
+    }
+    assert found["tokens_refused_total", labels(reason="invalid")] == 1
+    assert found["tokens_refused_total", labels(reason="expired")] == 0
+    assert found["cache_lookups_total", labels(table="events", result="hit")] == 1
+    assert found["cache_lookups_total", labels(table="events", result="miss")] == 1
+    assert found["ready", labels()] == 1
+    assert found["bound", labels(setting="max_concurrent_reads")] > 0
     assert found["cached_pages", labels()] >= 1
     assert found["cached_bytes", labels()] > 0
     assert found["process_cpu_seconds_total", labels()] > 0

@@ -135,8 +135,10 @@ class Backend:
 
         Raises BackendUnavailable, BackendRefused, PreconditionFailed and TableNotFound.
         """
-        answer = await self._call(request, target, self._stats(target.table), deadline)
+        stats = self._stats(target.table)
+        answer = await self._call(request, target, stats, deadline)
         if answer.read_units:
+            stats.count_read_units(target.resource, answer.read_units)
             self._meter(caller, target.table, answer.read_units)
         return answer
 
@@ -244,6 +246,7 @@ class Backend:
         self, request: Request, target: RequestTarget, stats: TableStats
     ) -> Content | BackendFailure:
         kind = "abandoned"
+        began = _loop_time()
         try:
             # The client's own timeout is for each read of its socket: an answer could drip forever.
             async with asyncio.timeout(self._settings.attempt_timeout):
@@ -262,6 +265,7 @@ class Backend:
             return failure
         finally:
             stats.outcomes[kind] += 1
+            stats.seconds.observe(_loop_time() - began)
 
 
 def _read_units(content: Content) -> float:

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from dynamodb_processor_server.dynamodb.throttling import Throttling
+from dynamodb_processor_server.runtime.histogram import Histogram
 from dynamodb_processor_server.runtime.retry import RetryBudget
 
 
@@ -21,17 +22,25 @@ class ResourceStats:
 class TableStats:
     """The requests to a table: attempts by outcome, retries among them, and the retry budget.
 
+    `seconds` are the durations of all attempts, and `read_units` the units of successful ones by
+    the resource that was read.
     `rejected_by_breaker` are the requests that a breaker did not let through. `throttles` are the
     reasons for throttling, by the resource that they name and the reason; the resource is empty
     where they name none. `resources` has an entry for each resource that was throttled.
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
+    seconds: Histogram = field(default_factory=Histogram)
+    read_units: dict[str, float] = field(default_factory=dict)
     retries: int = 0
     rejected_by_breaker: int = 0
     budget: RetryBudget = field(default_factory=RetryBudget)
     throttles: Counter[tuple[str, str]] = field(default_factory=Counter)
     resources: dict[str, ResourceStats] = field(default_factory=dict)
+
+    def count_read_units(self, resource: str, units: float) -> None:
+        """Count the read units of a request to a resource."""
+        self.read_units[resource] = self.read_units.get(resource, 0.0) + units
 
     def count_throttling(self, throttling: Throttling) -> None:
         """Count one throttled request by each of its reasons."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -114,6 +115,8 @@ class PageTokens:
 
     A cursor that was encrypted within the last minute is not encrypted anew: the same page of the
     cache goes out with the same token.
+
+    `refused` counts the tokens that were refused: `invalid` or `expired`.
     """
 
     def __init__(
@@ -125,8 +128,9 @@ class PageTokens:
     ) -> None:
         self._cipher = cipher
         self.now = now
-        # One text for every refused token, so that nothing is learnt by trying.
-        self._refused = _NOT_OURS + (_ENDED_WITH_PROCESS if end_with_process else "")
+        self.refused = Counter(invalid=0, expired=0)
+        # One text for every invalid token, so that nothing is learnt by trying.
+        self._refusal = _NOT_OURS + (_ENDED_WITH_PROCESS if end_with_process else "")
 
     def seal(
         self, start: ResumePoint, principal: Principal, cursor: Cursor | None, returned: int
@@ -175,8 +179,10 @@ class PageTokens:
         try:
             payload = self._cipher.decrypt(token, _context(prepared, principal))
         except InvalidToken:
-            raise InvalidRequest.of(field, self._refused) from None
+            self.refused["invalid"] += 1
+            raise InvalidRequest.of(field, self._refusal) from None
         except ExpiredToken:
+            self.refused["expired"] += 1
             raise PreconditionFailed(
                 "TOKEN_EXPIRED", field, "the token has expired; start again without one"
             ) from None

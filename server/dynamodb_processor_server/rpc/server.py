@@ -67,6 +67,14 @@ _MAX_INLINE_REQUEST: Final = 32 * 1024
 _COMPRESSIONS: Final = {"off": None, "gzip": grpc.Compression.Gzip}
 
 
+def all_methods() -> list[str]:
+    """Return the methods of the contract, as gRPC names them."""
+    services = (QUERY_SERVICE, CATALOG_SERVICE, CACHE_SERVICE)
+    return [
+        f"/{service.full_name}/{method.name}" for service in services for method in service.methods
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class ConnectionSettings:
     """The age, in seconds, at which the server ends connections.

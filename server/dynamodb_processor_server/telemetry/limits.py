@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Metric
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from dynamodb_processor_server.limits.call_rate import CallRateLimits
 from dynamodb_processor_server.limits.planning_time import PlanningTimeLimits
 from dynamodb_processor_server.limits.read_units import ReadUnitLimits
 from dynamodb_processor_server.runtime.guarded_store import GuardedStore
+from dynamodb_processor_server.telemetry.families import counter, gauge
+from dynamodb_processor_server.telemetry.labels import Labels
 
-_PREFIX: Final = "dynamodb_processor_rate_limit_"
+_PREFIX: Final = "rate_limit_"
 
 
 class LimitMetrics(Collector):
@@ -26,49 +27,43 @@ class LimitMetrics(Collector):
         calls: CallRateLimits,
         read_units: ReadUnitLimits,
         planning: PlanningTimeLimits,
+        labels: Labels | None = None,
     ) -> None:
         self._calls = calls
         self._read_units = read_units
         self._planning = planning
+        self._labels = labels or Labels()
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
         """Yield everything as it is now; runs in the thread that is scraped."""
-        calls = GaugeMetricFamily(
-            f"{_PREFIX}calls_used",
+        principal = self._labels.principals.of
+        text = (
             "Part of a window's calls that the principal has made at this replica; table is "
-            "empty for the limit over all tables.",
-            labels=("principal", "table"),
+            "empty for the limit over all tables."
         )
-        for principal, table, used in self._calls.used():
-            calls.add_metric((principal, table), used)
-        yield calls
-        units = GaugeMetricFamily(
-            f"{_PREFIX}read_units_used",
+        yield self._used("calls_used", text, self._calls.used())
+        text = (
             "Part of its read units that the principal has used; over 1 is debt, and table is "
-            "empty for the limit over all tables.",
-            labels=("principal", "table"),
+            "empty for the limit over all tables."
         )
-        for principal, table, used in self._read_units.used():
-            units.add_metric((principal, table), used)
-        yield units
-        planning = GaugeMetricFamily(
-            f"{_PREFIX}planning_used",
-            "Part of its planning time that the principal has used at this replica; over 1 is "
-            "debt.",
-            labels=("principal",),
+        yield self._used("read_units_used", text, self._read_units.used())
+        text = (
+            "Part of its planning time that the principal has used at this replica; over 1 is debt."
         )
-        for principal, used in self._planning.used():
-            planning.add_metric((principal,), used)
-        yield planning
-        seconds = CounterMetricFamily(
-            "dynamodb_processor_planning_seconds",
-            "Processor time for decoding, parsing and planning the principal's requests.",
-            labels=("principal",),
-        )
-        for principal, spent in self._planning.seconds():
-            seconds.add_metric((principal,), spent)
-        yield seconds
+        planned = [((principal(name),), used) for name, used in self._planning.used()]
+        yield gauge(f"{_PREFIX}planning_used", text, ("principal",), planned)
+        text = "Processor time for decoding, parsing and planning the principal's requests."
+        spent = [((principal(name),), seconds) for name, seconds in self._planning.seconds()]
+        yield counter("planning_seconds", text, ("principal",), spent)
+
+    def _used(self, name: str, text: str, used: Iterable[tuple[str, str, float]]) -> Metric:
+        labels = self._labels
+        values = [
+            ((labels.principals.of(principal), labels.tables.of(table)), part)
+            for principal, table, part in used
+        ]
+        return gauge(f"{_PREFIX}{name}", text, ("principal", "table"), values)
 
 
 class SharedLimitMetrics(Collector):
@@ -80,17 +75,12 @@ class SharedLimitMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield everything as it is now; runs in the thread that is scraped."""
-        operations = CounterMetricFamily(
-            f"{_PREFIX}operations",
-            "Operations on limits in Redis, by outcome, with rate_limit_store=redis.",
-            labels=("operation", "outcome"),
-        )
-        for labels, count in list(self._guard.outcomes.items()):
-            operations.add_metric(labels, count)
-        yield operations
-        yield GaugeMetricFamily(
-            f"{_PREFIX}breaker_state",
+        text = "Operations on limits in Redis, by outcome, with rate_limit_store=redis."
+        outcomes = list(self._guard.outcomes.items())
+        yield counter(f"{_PREFIX}operations", text, ("operation", "outcome"), outcomes)
+        text = (
             "Circuit breaker of shared limits: 0 closed, 1 half-open, 2 open. It needs "
-            "rate_limit_store=redis.",
-            value=self._guard.breaker.state.value,
+            "rate_limit_store=redis."
         )
+        state = float(self._guard.breaker.state.value)
+        yield gauge(f"{_PREFIX}breaker_state", text, (), [((), state)])

@@ -1,37 +1,37 @@
-"""Prometheus metrics of calls and of requests to DynamoDB."""
+"""Prometheus metrics of calls."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
-from itertools import accumulate
-from typing import Any, Final
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Gauge, Metric
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
-from dynamodb_processor_server.dynamodb.backend import Backend
+from dynamodb_processor_server.runtime.histogram import DURATION_BOUNDS, Histogram
+from dynamodb_processor_server.telemetry.families import PREFIX, counter, gauge, histogram
+from dynamodb_processor_server.telemetry.labels import Labels
 
-_PREFIX: Final = "dynamodb_processor_"
-_SECONDS: Final = (
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+#: Statuses that are exported from the start, at 0: `rate` and `increase` do not count the event
+#: with which a series begins, so an alert would miss the first failures of a replica.
+_EXPECTED_CODES: Final = (
+    "OK", "DEADLINE_EXCEEDED", "INTERNAL", "RESOURCE_EXHAUSTED", "UNAVAILABLE",
 )  # fmt: skip
 
 
 class _MethodCounts:
     """The calls of one method: running ones, ended ones by status, and their durations."""
 
-    __slots__ = ("active", "buckets", "codes", "seconds")
+    __slots__ = ("active", "codes", "seconds")
 
     def __init__(self) -> None:
         self.active = 0
         self.codes: dict[str, int] = defaultdict(int)
-        self.buckets = [0] * (len(_SECONDS) + 1)
-        self.seconds = 0.0
+        self.seconds = Histogram(DURATION_BOUNDS)
 
 
 class _TableCounts:
@@ -46,17 +46,30 @@ class _TableCounts:
 
 
 class CallMetrics(Collector):
-    """Calls and their cost. Names of tables are the catalog's, so their number is bounded.
+    """Calls and their cost.
 
     Counted in plain objects by the event loop and turned into metrics when they are scraped:
     prometheus_client's own counters lock and look up labels on each call.
+
+    Args:
+        registry: Registers the metrics.
+        methods: Methods whose series exist before their first call.
+        labels: The bounds on tables and principals.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        methods: Collection[str] = (),
+        labels: Labels | None = None,
+    ) -> None:
         self._methods: dict[str, _MethodCounts] = defaultdict(_MethodCounts)
+        for method in methods:
+            self._methods[method].codes.update(dict.fromkeys(_EXPECTED_CODES, 0))
         self._tables: dict[str, _TableCounts] = defaultdict(_TableCounts)
-        self._units: dict[str, float] = defaultdict(float)
         self._principal_units: dict[str, float] = defaultdict(float)
+        self._failures: dict[tuple[str, str], int] = defaultdict(int)
+        self._labels = labels or Labels()
         registry.register(self)
 
     def started(self, method: str) -> None:
@@ -68,8 +81,13 @@ class CallMetrics(Collector):
         counts = self._methods[method]
         counts.active -= 1
         counts.codes[code] += 1
-        counts.buckets[bisect_left(_SECONDS, seconds)] += 1
-        counts.seconds += seconds
+        durations = counts.seconds  # counted here: a method of its own would take as long again
+        durations.counts[bisect_left(DURATION_BOUNDS, seconds)] += 1
+        durations.sum += seconds
+
+    def failed(self, principal: str, reason: str) -> None:
+        """Count a call that ended with an error; `principal` is empty if it is unknown."""
+        self._failures[self._labels.principals.of(principal), reason] += 1
 
     def read(self, table: str, cache_status: str, items: int, scanned: int) -> None:
         """Count the items of a call, returned and evaluated."""
@@ -79,115 +97,55 @@ class CallMetrics(Collector):
         if scanned:
             counts.scanned += scanned
 
-    def consumed(self, table: str, principal: str, units: float) -> None:
+    def consumed(self, principal: str, units: float) -> None:
         """Count the read units of a request, also if the call it was made for has failed."""
-        self._units[table] += units
-        self._principal_units[principal] += units
+        self._principal_units[self._labels.principals.of(principal)] += units
 
     def collect(self) -> Iterator[Metric]:
         """Yield everything counted so far; runs in the thread that is scraped."""
-        methods, tables = list(self._methods.items()), list(self._tables.items())
-        calls = {
-            (method, code): count
+        methods = list(self._methods.items())
+        calls = [
+            ((method, code), count)
             for method, counts in methods
             for code, count in list(counts.codes.items())
-        }
-        yield _counter("calls", "Ended calls, by gRPC status.", ("method", "code"), calls)
-        yield _histogram(methods)
-        active = GaugeMetricFamily(
-            f"{_PREFIX}active_calls", "Calls whose handler is running.", labels=("method",)
-        )
-        for method, counts in methods:
-            active.add_metric((method,), counts.active)
-        yield active
-        text = "Calls that read, by the cache status of their last page."
-        reads = {
-            (table, status): count
+        ]
+        yield counter("calls", "Ended calls, by gRPC status.", ("method", "code"), calls)
+        text = "Time from the headers of a call to its end."
+        durations = [((method,), counts.seconds) for method, counts in methods]
+        yield histogram("call_seconds", text, ("method",), durations)
+        text = "Calls whose handler is running."
+        active = [((method,), counts.active) for method, counts in methods]
+        yield gauge("active_calls", text, ("method",), active)
+        text = "Calls that ended with an error of the service, by its reason."
+        failures = list(self._failures.items())
+        yield counter("failures", text, ("principal", "reason"), failures)
+        yield from self._reads()
+        text = "Read capacity consumed, by the principal that pays."
+        units = [((principal,), count) for principal, count in list(self._principal_units.items())]
+        yield counter("principal_read_units", text, ("principal",), units)
+
+    def _reads(self) -> Iterator[Metric]:
+        name = self._labels.tables.of
+        tables = [(name(table), counts) for table, counts in list(self._tables.items())]
+        reads = [
+            ((table, status), count)
             for table, counts in tables
             for status, count in list(counts.reads.items())
-        }
-        yield _counter("reads", text, ("table", "cache"), reads)
+        ]
+        text = "Calls that read, by the cache status of their last page."
+        yield counter("reads", text, ("table", "cache"), reads)
+        items = [((table,), counts.items) for table, counts in tables]
         text = "Items returned, from the cache or from DynamoDB."
-        items = {table: counts.items for table, counts in tables}
-        yield _counter("items_returned", text, ("table",), items)
-        scanned = {table: counts.scanned for table, counts in tables if counts.scanned}
-        yield _counter("items_scanned", "Items that DynamoDB evaluated.", ("table",), scanned)
-        yield _counter("read_units", "Read capacity consumed.", ("table",), self._units)
-        by_principal = "Read capacity consumed, by the principal that pays."
-        units = self._principal_units
-        yield _counter("principal_read_units", by_principal, ("principal",), units)
-
-
-def _histogram(methods: Iterable[tuple[str, _MethodCounts]]) -> Metric:
-    family = HistogramMetricFamily(
-        f"{_PREFIX}call_seconds",
-        "Time from the headers of a call to its end.",
-        labels=("method",),
-    )
-    bounds = (*map(floatToGoString, _SECONDS), "+Inf")
-    for method, counts in methods:
-        if counts.codes:
-            buckets = list(zip(bounds, accumulate(counts.buckets), strict=True))
-            family.add_metric((method,), buckets, counts.seconds)
-    return family
-
-
-class BackendMetrics(Collector):
-    """Requests to DynamoDB by outcome, also those whose callers have left."""
-
-    def __init__(self, registry: CollectorRegistry, backend: Backend) -> None:
-        self._backend = backend
-        registry.register(self)
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield the backend's counts; runs in the thread that is scraped."""
-        tables = list(self._backend.tables())
-        calls = {
-            (table, outcome): count
-            for table, record in tables
-            for outcome, count in list(record.outcomes.items())
-        }
-        retries = {table: record.retries for table, record in tables}
-        made = "Requests to DynamoDB, retries included."
-        yield _counter("backend_calls", made, ("table", "outcome"), calls)
-        yield _counter("backend_retries", "Requests that were made again.", ("table",), retries)
-        rejected = {table: record.rejected_by_breaker for table, record in tables}
-        refused = "Requests that a breaker rejected."
-        yield _counter("breaker_refusals", refused, ("table",), rejected)
-        throttles = {
-            (table, *key): count
-            for table, record in tables
-            for key, count in list(record.throttles.items())
-        }
-        text = "Reasons of DynamoDB for throttling a request, by the index that they name."
-        yield _counter("throttles", text, ("table", "index", "reason"), throttles)
-        text = "Circuit breaker of a table, or of a throttled index: 0 closed, 1 half-open, 2 open."
-        state = GaugeMetricFamily(f"{_PREFIX}breaker_state", text, labels=("table", "index"))
-        for table, resource, each in self._backend.breakers.states():
-            state.add_metric((table, resource), each.value)
-        yield state
-        text = "Partitions whose own breaker is not closed."
-        yield GaugeMetricFamily(
-            f"{_PREFIX}open_partition_breakers",
-            text,
-            value=self._backend.breakers.open_partitions(),
-        )
-
-
-def _counter(
-    name: str, text: str, labels: tuple[str, ...], counts: Mapping[Any, float]
-) -> CounterMetricFamily:
-    family = CounterMetricFamily(f"{_PREFIX}{name}", text, labels=labels)
-    for values, count in list(counts.items()):
-        family.add_metric((values,) if isinstance(values, str) else values, count)
-    return family
+        yield counter("items_returned", text, ("table",), items)
+        scanned = [((table,), counts.scanned) for table, counts in tables if counts.scanned]
+        yield counter("items_scanned", "Items that DynamoDB evaluated.", ("table",), scanned)
 
 
 def register_gauge(
     registry: CollectorRegistry, name: str, help_text: str, read: Callable[[], float]
 ) -> None:
     """Add a gauge that is read when it is scraped."""
-    Gauge(f"{_PREFIX}{name}", help_text, registry=registry).set_function(read)
+    Gauge(f"{PREFIX}{name}", help_text, registry=registry).set_function(read)
 
 
 class CallbackCounter(Collector):
@@ -196,10 +154,30 @@ class CallbackCounter(Collector):
     def __init__(
         self, registry: CollectorRegistry, name: str, help_text: str, read: Callable[[], float]
     ) -> None:
-        self._family = partial(CounterMetricFamily, f"{_PREFIX}{name}", help_text)
+        self._family = partial(CounterMetricFamily, f"{PREFIX}{name}", help_text)
         self._read = read
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
         """Yield the counter; runs in the thread that is scraped."""
         yield self._family(value=self._read())
+
+
+class LabelledCounter(Collector):
+    """A counter with one label that another object keeps, read when it is scraped."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        name: str,
+        help_text: str,
+        label: str,
+        counts: Mapping[str, int],
+    ) -> None:
+        self._family = partial(counter, name, help_text, (label,))
+        self._counts = counts
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the counter; runs in the thread that is scraped."""
+        yield self._family([((value,), count) for value, count in list(self._counts.items())])

@@ -9,14 +9,21 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 
 from dynamodb_processor_server.rpc.client_bound_metrics import BoundMetrics
 from dynamodb_processor_server.rpc.client_bounds import Bounds
+from dynamodb_processor_server.rpc.page_cursors import PageTokens
 from dynamodb_processor_server.rpc.services.health import Health
+from dynamodb_processor_server.runtime.loop_lag import LoopLag
+from dynamodb_processor_server.settings import Settings
+from dynamodb_processor_server.telemetry.backend import BackendMetrics
+from dynamodb_processor_server.telemetry.cache import CacheMetrics
 from dynamodb_processor_server.telemetry.config_files import ConfigFileMetrics
+from dynamodb_processor_server.telemetry.labels import Labels
 from dynamodb_processor_server.telemetry.logs import dropped_log_lines
 from dynamodb_processor_server.telemetry.metrics import (
-    BackendMetrics,
     CallbackCounter,
+    LabelledCounter,
     register_gauge,
 )
+from dynamodb_processor_server.telemetry.process import ProcessMetrics
 from dynamodb_processor_server.telemetry.streams import StreamMetrics
 from dynamodb_processor_server.wiring.reading import ReadPath
 
@@ -32,29 +39,30 @@ def new_registry() -> CollectorRegistry:
 
 def register_metrics(
     registry: CollectorRegistry,
+    settings: Settings,
     path: ReadPath,
     health: Health,
     bounds: Bounds,
+    tokens: PageTokens,
+    lag: LoopLag,
     files_in_force: Mapping[str, Callable[[], bool]],
+    labels: Labels,
 ) -> None:
-    """Register the metrics of the read path, the bounds on clients and the files.
+    """Register the metrics of the read path, the bounds on clients, the process and the files.
 
     `files_in_force` returns, by name of a file, whether its last content is in use. To be called on
     the event loop, whose tasks are counted.
     """
-    store, admission = path.store, path.admission
+    admission = path.admission
     loop = asyncio.get_running_loop()
     BoundMetrics(registry, bounds)
-    BackendMetrics(registry, path.backend)
+    BackendMetrics(registry, path.backend, labels)
+    CacheMetrics(registry, path.store, labels)
     ConfigFileMetrics(registry, files_in_force)
     StreamMetrics(registry, path.consumers)
-    register_gauge(
-        registry,
-        "cached_bytes",
-        "Size of the cached pages, of cache_max_bytes.",
-        lambda: store.bytes_used,
-    )
-    register_gauge(registry, "cached_pages", "Number of cached pages.", lambda: len(store))
+    ProcessMetrics(registry, lag, lambda: health.is_ready, _bounds(settings))
+    text = "Page tokens that were refused, by reason."
+    LabelledCounter(registry, "tokens_refused", text, "reason", tokens.refused)
     register_gauge(
         registry,
         "active_reads",
@@ -78,3 +86,15 @@ def register_metrics(
     )
     text = "Log lines that could not be written."
     CallbackCounter(registry, "log_lines_dropped", text, dropped_log_lines)
+
+
+def _bounds(settings: Settings) -> dict[str, float]:
+    """Return the settings that bound a gauge, by name."""
+    return {
+        "admission_queue": settings.admission_queue,
+        "cache_max_bytes": settings.cache_max_bytes,
+        "max_calls": settings.max_calls,
+        "max_concurrent_reads": settings.max_concurrent_reads,
+        "max_unsent_bytes": settings.max_unsent_bytes,
+        "stream_max_lag": settings.stream_max_lag,
+    }

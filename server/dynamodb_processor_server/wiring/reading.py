@@ -107,6 +107,6 @@ def _meter(metrics: CallMetrics, read_units: ReadUnitLimits) -> Meter:
 
     def charge(caller: Caller, table: str, units: float) -> None:
         read_units.charge(caller.principal, table, units)
-        metrics.consumed(table, caller.principal.name, units)
+        metrics.consumed(caller.principal.name, units)
 
     return charge

@@ -32,6 +32,7 @@ from dynamodb_processor_server.runtime.circuit_breaker import BreakerSettings, C
 from dynamodb_processor_server.runtime.guarded_store import GuardedStore
 from dynamodb_processor_server.runtime.redis_log import RedisLog
 from dynamodb_processor_server.settings import Settings
+from dynamodb_processor_server.telemetry.labels import Labels
 from dynamodb_processor_server.telemetry.limits import LimitMetrics, SharedLimitMetrics
 from dynamodb_processor_server.telemetry.shared_cache import SharedCacheMetrics
 
@@ -85,7 +86,9 @@ class Limits:
     planning: PlanningTimeLimits
 
 
-def share_limits(settings: Settings, registry: CollectorRegistry, stack: AsyncExitStack) -> Limits:
+def share_limits(
+    settings: Settings, registry: CollectorRegistry, labels: Labels, stack: AsyncExitStack
+) -> Limits:
     """Return the limits, shared by all replicas or of this replica alone."""
     classes = settings.rate_classes
     calls, planning = CallRateLimits(classes), PlanningTimeLimits(classes)
@@ -103,5 +106,5 @@ def share_limits(settings: Settings, registry: CollectorRegistry, stack: AsyncEx
         stack.push_async_callback(buckets.flush)
         SharedLimitMetrics(registry, guard)
         limits = Limits(shared, ReadUnitLimits(classes, buckets.open), planning)
-    LimitMetrics(registry, calls, limits.read_units, planning)
+    LimitMetrics(registry, calls, limits.read_units, planning, labels)
     return limits

@@ -28,6 +28,7 @@ from dynamodb_processor_server.rpc.server import (
     ConnectionSettings,
     RpcServer,
     Services,
+    all_methods,
 )
 from dynamodb_processor_server.rpc.services.cache import CacheServicer
 from dynamodb_processor_server.rpc.services.catalog import CatalogServicer
@@ -37,7 +38,9 @@ from dynamodb_processor_server.rpc.services.query import (
     Readers,
 )
 from dynamodb_processor_server.rpc.table_calls import TableCalls
+from dynamodb_processor_server.runtime.loop_lag import LoopLag
 from dynamodb_processor_server.settings import Settings
+from dynamodb_processor_server.telemetry.labels import Labels
 from dynamodb_processor_server.telemetry.metrics import CallMetrics
 from dynamodb_processor_server.wiring.hooks import bound_settings, ordered_hooks
 from dynamodb_processor_server.wiring.metrics import new_registry, register_metrics
@@ -58,6 +61,7 @@ class Service:
     draining: asyncio.Event  # set when calls that may last long must end
     server: RpcServer
     registry: CollectorRegistry
+    loop_lag: LoopLag
 
 
 async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
@@ -71,9 +75,11 @@ async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
     keys = ReloadableFile(settings.keys, lambda file: KeyRing.build(file, settings.rate_classes))
     prepare_parser()
     cipher = PageTokenCipher(settings.token_key_ring(), settings.token_lifetime)
+    tokens = PageTokens(cipher, end_with_process=settings.token_keys is None)
     registry = new_registry()
-    metrics = CallMetrics(registry)
-    limits = share_limits(settings, registry, stack)
+    labels, lag = Labels(), LoopLag()
+    metrics = CallMetrics(registry, all_methods(), labels)
+    limits = share_limits(settings, registry, labels, stack)
     path = await open_read_path(settings, declaration.current, limits, metrics, registry, stack)
     draining = asyncio.Event()
     health = Health(
@@ -85,7 +91,7 @@ async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
     planning = PlanningWork(limits.planning, thread)
     bounds = Bounds(bound_settings(settings))
     server = RpcServer(
-        _services(settings, path, limits, planning, cipher, health, draining),
+        _services(settings, path, limits, planning, tokens, health, draining),
         ordered_hooks(settings, metrics, keys, path.catalog, limits.calls, bounds),
         settings.reflection,
         settings.compression,
@@ -97,7 +103,7 @@ async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
         "catalog": lambda: declaration.is_up_to_date,
         "keys": lambda: keys.is_up_to_date,
     }
-    register_metrics(registry, path, health, bounds, files_in_force)
+    register_metrics(registry, settings, path, health, bounds, tokens, lag, files_in_force, labels)
     return Service(
         declaration,
         keys,
@@ -108,6 +114,7 @@ async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
         draining,
         server,
         registry,
+        lag,
     )
 
 
@@ -116,12 +123,11 @@ def _services(
     path: ReadPath,
     limits: Limits,
     planning: PlanningWork,
-    cipher: PageTokenCipher,
+    tokens: PageTokens,
     health: Health,
     draining: asyncio.Event,
 ) -> Services:
     preparer = QueryPreparer(path.catalog, planning)
-    tokens = PageTokens(cipher, end_with_process=settings.token_keys is None)
     query = QueryServicer(
         preparer,
         ResumePointCache(preparer, tokens),

@@ -15,11 +15,9 @@ from prometheus_client import CollectorRegistry
 
 from dynamodb_processor_server.errors import BackendUnavailable, ConfigurationError
 from dynamodb_processor_server.telemetry import metrics_server
-from dynamodb_processor_server.telemetry.metrics import (
-    BackendMetrics,
-    CallMetrics,
-    register_gauge,
-)
+from dynamodb_processor_server.telemetry.backend import BackendMetrics
+from dynamodb_processor_server.telemetry.labels import OTHER, Labels
+from dynamodb_processor_server.telemetry.metrics import CallMetrics, register_gauge
 from dynamodb_processor_server.telemetry.metrics_server import MetricsServer
 from tests.support.lengths import PATIENCE
 from tests.support.reads import CALLER
@@ -52,18 +50,53 @@ def test_calls_are_counted_in_and_out(registry: CollectorRegistry) -> None:
     assert value(registry, "call_seconds_bucket", method="/Query", le="0.005") == 1
 
 
+def test_the_series_of_a_method_begin_at_zero(registry: CollectorRegistry) -> None:
+    """An alert on a rate sees the first failure, because its series existed before it."""
+    metrics = CallMetrics(registry, ["/Query"])
+    assert value(registry, "calls_total", method="/Query", code="INTERNAL") == 0
+    assert value(registry, "call_seconds_count", method="/Query") == 0
+    metrics.started("/Query")
+    metrics.ended("/Query", "INTERNAL", 0.1)
+    assert value(registry, "calls_total", method="/Query", code="INTERNAL") == 1
+
+
+def test_failures_are_counted_by_principal_and_reason(registry: CollectorRegistry) -> None:
+    """Failures of calls without a known principal count under an empty name."""
+    metrics = CallMetrics(registry)
+    metrics.failed("reports", "RATE_LIMITED")
+    metrics.failed("reports", "RATE_LIMITED")
+    metrics.failed("", "UNAUTHENTICATED")
+    assert value(registry, "failures_total", principal="reports", reason="RATE_LIMITED") == 2
+    assert value(registry, "failures_total", principal="", reason="UNAUTHENTICATED") == 1
+
+
+def test_principals_beyond_the_bound_share_a_series(registry: CollectorRegistry) -> None:
+    """The number of series is bounded for any number of principals and tables."""
+    metrics = CallMetrics(registry, labels=Labels(max_tables=1, max_principals=2))
+    for number in range(5):
+        metrics.consumed(f"tenant-{number}", 1.0)
+        metrics.failed(f"tenant-{number}", "OVERLOADED")
+        metrics.read(f"table-{number}", "HIT", 10, 0)
+    assert value(registry, "principal_read_units_total", principal="tenant-1") == 1
+    assert value(registry, "principal_read_units_total", principal="tenant-2") is None
+    assert value(registry, "principal_read_units_total", principal=OTHER) == 3
+    assert value(registry, "failures_total", principal=OTHER, reason="OVERLOADED") == 3
+    assert value(registry, "items_returned_total", table="table-0") == 10
+    assert value(registry, "items_returned_total", table=OTHER) == 40
+    assert value(registry, "reads_total", table=OTHER, cache="HIT") == 4
+
+
 def test_the_cost_of_reads_is_counted_by_table(registry: CollectorRegistry) -> None:
     """Items count whether read or cached, the other figures only for requests to DynamoDB."""
     metrics = CallMetrics(registry)
     metrics.read("events", "MISS", 10, 40)
     metrics.read("events", "HIT", 10, 0)
-    metrics.consumed("events", "reports", 1.0)
-    metrics.consumed("events", "reports", 0.5)
+    metrics.consumed("reports", 1.0)
+    metrics.consumed("reports", 0.5)
     assert value(registry, "reads_total", table="events", cache="MISS") == 1
     assert value(registry, "reads_total", table="events", cache="HIT") == 1
     assert value(registry, "items_returned_total", table="events") == 20
     assert value(registry, "items_scanned_total", table="events") == 40
-    assert value(registry, "read_units_total", table="events") == 1.5
     assert value(registry, "principal_read_units_total", principal="reports") == 1.5
 
 
@@ -79,6 +112,38 @@ async def test_requests_to_dynamodb_are_counted_by_outcome(
     for outcome in ("ok", "throttled"):
         assert value(registry, "backend_calls_total", table="events", outcome=outcome) == 1
     assert value(registry, "backend_retries_total", table="events") == 1
+    assert value(registry, "backend_call_seconds_count", table="events") == 2
+
+
+async def test_read_units_are_counted_by_index(registry: CollectorRegistry) -> None:
+    """A table and its global indexes have capacities of their own."""
+    script = Script([])
+    backend = script.backend()
+    BackendMetrics(registry, backend)
+    for resource, units in (("@table", 0.5), ("by_day", 2.0), ("by_day", 1.0)):
+
+        async def request(_: object, units: float = units) -> dict[str, object]:
+            return {"ConsumedCapacity": {"CapacityUnits": units}}
+
+        await backend.read(replace(EVENTS, resource=resource), request, math.inf, CALLER)
+    assert value(registry, "read_units_total", table="events", index="@table") == 0.5
+    assert value(registry, "read_units_total", table="events", index="by_day") == 3
+
+
+async def test_tables_beyond_the_bound_share_a_series(registry: CollectorRegistry) -> None:
+    """Counters add the tables, and the state of breakers is that of the worst."""
+    script = Script([THROTTLED] * 99)
+    backend = script.backend(attempts=1, breaks_at=10)
+    BackendMetrics(registry, backend, Labels(max_tables=1))
+    for table, times in (("events", 1), ("orders", 10), ("users", 1)):
+        for _ in range(times):
+            with pytest.raises(BackendUnavailable):
+                await backend.read(replace(EVENTS, table=table), script.play, math.inf, CALLER)
+    assert value(registry, "backend_calls_total", table="events", outcome="throttled") == 1
+    assert value(registry, "backend_calls_total", table=OTHER, outcome="throttled") == 11
+    assert value(registry, "backend_call_seconds_count", table=OTHER) == 11
+    assert value(registry, "breaker_state", table=OTHER, index="") == 2
+    assert value(registry, "breaker_state", table="events", index="") == 0
 
 
 async def test_breakers_show_their_state(registry: CollectorRegistry) -> None:

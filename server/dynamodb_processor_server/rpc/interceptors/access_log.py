@@ -41,6 +41,8 @@ class AccessLogAndMetrics(CallHook):
         code = "OK" if call.code is grpc.StatusCode.OK else call.code.name  # `.name` is no field
         table = call.table if call.code is not grpc.StatusCode.PERMISSION_DENIED else ""
         self._metrics.ended(call.method, code, seconds)
+        if call.reason:
+            self._metrics.failed(call.principal.name if call.principal else "", call.reason)
         if call.messages:
             self._metrics.read(table, call.cache, call.items, call.usage.items_scanned)
         # A probe comes every few seconds and reports nothing new. A failed probe is reported by the

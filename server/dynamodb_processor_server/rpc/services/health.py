@@ -53,6 +53,11 @@ class Health:
         """The number of open Watch calls."""
         return len(self._watches)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the server is ready for calls."""
+        return bool(self._statuses["readiness"] == _CheckResponse.SERVING)
+
     def set_ready(self, ready: bool) -> None:
         """Publish whether the server is ready for calls."""
         status = _CheckResponse.SERVING if ready else _CheckResponse.NOT_SERVING
