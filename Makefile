@@ -15,7 +15,7 @@ VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 PIP := "$(BIN)/python" -m pip --disable-pip-version-check --no-input
 PROTOS := $(wildcard proto/dynamodb_processor/v1/*.proto)
-SCRIPTS := .ci/run .ci/test-deep .ci/generate .ci/breaking .ci/debian_tool
+SCRIPTS := .ci/run .ci/test-deep .ci/generate .ci/breaking .ci/debian_tool deploy/cloudformation/deploy
 
 # Options of `make demo`, `make bench`, `make test`, `make test-deep` and `make check-deploy`.
 ONCE ?=
@@ -57,14 +57,13 @@ check: $(VENV)/.dev ## Lint, type-check and compare the contract with what is ge
 	@echo '==> buf breaking';          PATH="$(BIN):$$PATH" .ci/breaking
 	@echo '==> generated code';        PATH="$(BIN):$$PATH" .ci/generate --check
 	@echo '==> table of settings';     "$(BIN)/python" .ci/settings.py --check
-	@echo '==> API reference';         "$(BIN)/python" .ci/api_reference.py --check
 	@echo '==> prose';                 "$(BIN)/python" .ci/prose.py
 	@echo '==> hadolint';              "$(BIN)/hadolint" Dockerfile
 	@echo '==> bash';                  for script in $(SCRIPTS); do bash -n "$$script" || exit 1; done
 	@echo 'make check: clean'
 
 .PHONY: check-deploy
-check-deploy: $(VENV)/.dev $(VENV)/deploy/.installed ## Check the deployment files with the tools of their formats (ONLY=cfn-lint runs one check)
+check-deploy: $(VENV)/.dev $(VENV)/deploy/.installed $(VENV)/checkov/.installed ## Check the deployment files with the tools of their formats (ONLY=cfn-lint runs one check)
 	@PATH="$(BIN):$$PATH" "$(BIN)/python" .ci/check_deploy.py $(ONLY)
 
 .PHONY: format
@@ -79,10 +78,6 @@ proto: $(VENV)/.dev ## Generate Python from the contract
 .PHONY: settings
 settings: $(VENV)/.dev ## Write the table of settings into docs/operations/settings.md
 	@"$(BIN)/python" .ci/settings.py
-
-.PHONY: api
-api: $(VENV)/.dev ## Write the API reference from the comments of the contract
-	@"$(BIN)/python" .ci/api_reference.py
 
 .PHONY: bench
 bench: $(VENV)/bench/.installed ## Measure the service beside its peers, in at most 20 minutes (DOCUMENT=1 writes docs/performance.md)
@@ -146,4 +141,11 @@ $(VENV)/deploy/.installed: requirements/deploy.txt | $(VENV)/bin/python
 	@echo 'installing what checks deployment files: a minute, once'
 	@"$(BIN)/python" -m venv "$(VENV)/deploy"
 	$(call install_locked,requirements/deploy.txt)
+	@touch $@
+
+$(VENV)/checkov/.installed: PIP = "$(VENV)/checkov/bin/python" -m pip --disable-pip-version-check --no-input
+$(VENV)/checkov/.installed: requirements/checkov.txt | $(VENV)/bin/python
+	@echo 'installing checkov: two minutes, once'
+	@"$(BIN)/python" -m venv "$(VENV)/checkov"
+	$(call install_locked,requirements/checkov.txt)
 	@touch $@

@@ -14,6 +14,10 @@ from pathlib import Path
 from typing import Final
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
+_VENV: Final = Path(sys.prefix)
+# Tools with many dependencies of their own have environments of their own.
+_DEPLOY: Final = _VENV / "deploy" / "bin"
+_CHECKOV: Final = _VENV / "checkov" / "bin"
 _TIMEOUT: Final = 300.0  # seconds for one check
 
 
@@ -31,7 +35,35 @@ class Check:
     command: Sequence[str]
 
 
-CHECKS: Final[tuple[Check, ...]] = ()
+def _templates() -> list[str]:
+    folder = Path("deploy/cloudformation/templates")
+    return [str(folder / file.name) for file in sorted((_ROOT / folder).glob("*.yaml"))]
+
+
+CHECKS: Final = (
+    Check(
+        "cfn-lint",
+        "cfn-lint",
+        (str(_DEPLOY / "cfn-lint"), "--version"),
+        (str(_DEPLOY / "cfn-lint"), "--include-checks", "I", "--", *_templates()),
+    ),
+    Check(
+        "checkov",
+        "checkov",
+        (str(_CHECKOV / "checkov"), "--version"),
+        (
+            *(str(_CHECKOV / "checkov"), "--directory", "deploy/cloudformation/templates"),
+            *("--framework", "cloudformation", "--compact", "--quiet"),
+            "--skip-download",  # of its vendor's texts on findings
+        ),
+    ),
+    Check(
+        "cloudformation",
+        "Python",
+        (sys.executable, "--version"),
+        (sys.executable, ".ci/deploy/cloudformation.py"),
+    ),
+)
 
 
 def run(check: Check) -> bool:

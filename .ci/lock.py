@@ -47,7 +47,7 @@ def main() -> int:
     _compile(Path("requirements/server.txt"), server, seed=dev)
     _compile(Path("requirements/demo.txt"), [*demo, *build], seed=dev)
     _compile(_BENCH, [*server, *_group(project, "bench")], seed=dev)
-    for tools in ("deploy",):
+    for tools in ("deploy", "checkov"):
         # Their environment has nothing else, so no other lock has to agree with it.
         _compile(Path(f"requirements/{tools}.txt"), list(_group(project, tools)), seed=None)
     _compile_alone(Path("requirements/demo-data.txt"), list(_group(project, "demo-data")))

@@ -1,0 +1,107 @@
+"""The values in deploy/cloudformation work with the real server and a real table."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import pytest
+import yaml
+from cfn_template import FOLDER, Template, load, resources
+from grpc_health.v1 import health_pb2
+
+from tests.support.access import ApiKey, keys_file
+from tests.support.dynamodb import open_client
+from tests.support.processes import ServerProcess, clean_environment
+
+# Those that CreateTable does not know, or that DynamoDB Local has not.
+_OTHERS: Final = (
+    "DeletionProtectionEnabled",
+    "PointInTimeRecoverySpecification",
+    "SSESpecification",
+    "Tags",
+    "TimeToLiveSpecification",
+)
+
+
+@pytest.fixture(scope="module")
+def templates() -> dict[str, Template]:
+    """Every template."""
+    return load()
+
+
+@pytest.fixture
+def table(dynamodb_local: str, templates: dict[str, Template]) -> Iterator[str]:
+    """The name of the example table, which is made as the template says."""
+    ((_, resource),) = resources(templates["data"], "AWS::DynamoDB::Table")
+    name = templates["data"]["Parameters"]["TableName"]["Default"]
+    definition = resource["Properties"] | {"TableName": name}
+    definition["StreamSpecification"] = definition["StreamSpecification"] | {"StreamEnabled": True}
+    client = open_client(dynamodb_local)
+    client.create_table(**{key: definition[key] for key in definition if key not in _OTHERS})
+    yield name
+    client.delete_table(TableName=name)
+    client.close()
+
+
+def containers(templates: dict[str, Template]) -> dict[str, dict[str, Any]]:
+    """Return the containers of the task by their names."""
+    ((_, task),) = resources(templates["service"], "AWS::ECS::TaskDefinition")
+    return {each["Name"]: each for each in task["Properties"]["ContainerDefinitions"]}
+
+
+async def test_the_load_balancer_finds_a_healthy_target(
+    service: ServerProcess, templates: dict[str, Template]
+) -> None:
+    """A call without a message to the health path, as load balancers make it, has the code."""
+    ((_, group),) = resources(templates["service"], "AWS::ElasticLoadBalancingV2::TargetGroup")
+    async with grpc.aio.insecure_channel(service.address) as channel:
+        method: Any = channel.unary_unary(group["Properties"]["HealthCheckPath"])
+        call = method(b"")
+        answer = health_pb2.HealthCheckResponse.FromString(await call)
+        code = (await call.code()).value[0]
+    assert str(code) == group["Properties"]["Matcher"]["GrpcCode"]
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_the_container_is_healthy(service: ServerProcess, templates: dict[str, Template]) -> None:
+    """The health command of the task ends with 0 beside a server that is ready."""
+    kind, program, *arguments = containers(templates)["server"]["HealthCheck"]["Command"]
+    assert (kind, program) == ("CMD", "dynamodb-processor")
+    arguments[-1] = service.address
+    command = [sys.executable, "-m", "dynamodb_processor_server", *arguments]
+    assert subprocess.run(command, env=clean_environment(), check=False).returncode == 0
+
+
+def test_the_example_catalog_serves_the_example_table(
+    table: str, dynamodb_local: str, tmp_path: Path
+) -> None:
+    """`config` accepts both, and has no index to note."""
+    keys = tmp_path / "keys.yaml"
+    keys.write_text(yaml.safe_dump(keys_file(ApiKey("reader"))), "utf-8")
+    command = [sys.executable, "-m", "dynamodb_processor_server", "config"]
+    command += ["--catalog", str(FOLDER / "catalog.yaml"), "--keys", str(keys)]
+    command += ["--endpoint-url", dynamodb_local, "--single-replica"]
+    done = subprocess.run(
+        command, env=clean_environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ok, key user_id, occurred_at, 2 indexes" in done.stdout
+    assert f"table {table}: index" not in done.stdout
+
+
+def test_the_files_arrive_unchanged(tmp_path: Path, templates: dict[str, Template]) -> None:
+    """The first container writes both files byte by byte, up to the size of a secret."""
+    container = containers(templates)["files"]
+    (script,) = container["Command"]
+    catalog = "# 100 % \\n \"quoted\" 'text' $HOME `x`\n" + "ü" * 32_000 + "\n"
+    command = [*container["EntryPoint"], script.replace("/etc/dynamodb-processor", str(tmp_path))]
+    environment = {"CATALOG": catalog, "KEYS": "keys: []\n"}
+    subprocess.run(command, env=environment, check=True)
+    assert (tmp_path / "catalog.yaml").read_text("utf-8") == catalog
+    assert (tmp_path / "keys.yaml").read_text("utf-8") == "keys: []\n"
+    assert (tmp_path / "keys.yaml").stat().st_mode & 0o444 == 0o444
