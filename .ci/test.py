@@ -22,6 +22,10 @@ FLOOR: Final = 90  # Per cent of the server's lines that all tests together must
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _DATA: Final = _ROOT / "build" / "coverage"
 _LOGS: Final = _ROOT / "build" / "test"
+# Each process of the tests imports the module in the first folder, which records the AWS actions
+# that the product's requests need in files in the second one.
+_RECORDER: Final = _ROOT / "tests" / "support" / "action_recorder"
+_ACTIONS: Final = _ROOT / "build" / "actions"
 _LANES: Final = 3
 _COVERAGE: Final = (sys.executable, "-m", "coverage")
 _NONE_SELECTED: Final = 5  # pytest's status, which is no failure when the caller selects tests
@@ -53,10 +57,17 @@ class _Suite:
             return subprocess.Popen(
                 [sys.executable, *command],
                 cwd=_ROOT,
-                env=os.environ | measured,
+                env=os.environ | _recording() | measured,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
+
+
+def _recording() -> dict[str, str]:
+    """Return the variables with which a process records its actions."""
+    others = os.environ.get("PYTHONPATH", "")
+    path = os.pathsep.join(filter(None, (str(_RECORDER), others)))
+    return {"PYTHONPATH": path, "RECORDED_ACTIONS": str(_ACTIONS)}
 
 
 # Coverage can triple the processor time of the server's code, so it is measured where tests are
@@ -81,12 +92,13 @@ _SUITES: Final = (
 
 def main(arguments: list[str]) -> int:
     """Run every suite and report; return 0 if all is well, else 1."""
-    for folder in (_DATA, _LOGS):
+    for folder in (_DATA, _LOGS, _ACTIONS):
         shutil.rmtree(folder, ignore_errors=True)
-    for folder in (_DATA / "unit", _DATA / "integration", _LOGS):
+    for folder in (_DATA / "unit", _DATA / "integration", _LOGS, _ACTIONS):
         folder.mkdir(parents=True)
     allowed = {0, _NONE_SELECTED} if arguments else {0}
     passed = set(_Lanes(arguments).run()) <= allowed
+    passed = _compare_actions(["--some"] if arguments else []) and passed
     passed = _report(0 if arguments else FLOOR) and passed
     if not passed:
         print("make test: FAILED", file=sys.stderr)
@@ -133,6 +145,13 @@ class _Lanes:
                     return status
                 self._fill()
                 time.sleep(0.5)
+
+
+def _compare_actions(options: list[str]) -> bool:
+    """Compare the recorded actions with those of the roles; return whether they are the same."""
+    print("==> AWS actions of the roles in deploy/cloudformation", flush=True)
+    command = [sys.executable, ".ci/deploy/cfn_actions.py", str(_ACTIONS), *options]
+    return subprocess.run(command, cwd=_ROOT, check=False).returncode == 0
 
 
 def _report(floor: int) -> bool:
