@@ -38,7 +38,11 @@ _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
     ),
     (("tests/faults/test_flood.py", "tests/faults/test_untaken_answers.py"),),
     (
-        ("tests/e2e/test_stream_invalidation.py", "tests/e2e/test_tokens.py"),
+        (
+            "tests/e2e/test_stream_invalidation.py",
+            "tests/e2e/test_tokens.py",
+            "tests/e2e/test_tenants.py",
+        ),
         (
             "tests/faults/test_races.py",
             *_SCRIPTED,

@@ -79,10 +79,10 @@ class App:
         self._service.health.set_ready(ready)
 
     def reload(self) -> None:
-        """Check the catalog and the keys file now instead of after `reload_interval`."""
+        """Check the catalog and the files of callers now instead of after `reload_interval`."""
         _log.info("reload_requested")
         self._service.catalog_file.check_now()
-        self._service.keys_file.check_now()
+        self._service.identity.check_now()
 
     async def drain(self) -> None:
         """End readiness, continue to serve for the drain delay, then let calls end.
@@ -117,7 +117,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             app.metrics_port = stack.enter_context(served).port
         # Started first, so that it ends last: the cache serves pages until the server has drained.
         run_in_background(service.consumers.run(), stack)
-        log_keys_without_tables(service.keys_file.current, service.catalog_file.current)
+        log_keys_without_tables(service.identity.keys_file.current, service.catalog_file.current)
         stack.callback(flush_access_log)
         stack.push_async_callback(app.drain)  # also when the start is cancelled
         await app.start()
@@ -128,7 +128,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
 
 def _keep_up_to_date(settings: Settings, service: Service, stack: AsyncExitStack) -> None:
     """Check files, schemas and connections at intervals, until `stack` is closed."""
-    catalog, keys = service.catalog_file, service.keys_file
+    catalog, keys = service.catalog_file, service.identity.keys_file
 
     def adopt_catalog(config: CatalogConfig) -> None:
         service.catalog.replace(config)
@@ -141,5 +141,6 @@ def _keep_up_to_date(settings: Settings, service: Service, stack: AsyncExitStack
         service.catalog.refresh_periodically(settings.catalog_refresh),
         catalog.watch(adopt_catalog, every=interval),
         keys.watch(lambda ring: log_keys_without_tables(ring, catalog.current), every=interval),
+        *service.identity.watches(interval),
     ):
         run_in_background(work, stack)

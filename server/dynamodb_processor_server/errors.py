@@ -6,7 +6,7 @@ messages are written for callers and reach them. For any other exception callers
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -21,6 +21,18 @@ PreconditionReason = Literal[
     "SCAN_NOT_ALLOWED",
     "TOKEN_EXPIRED",
     "TOKEN_TOO_LONG",
+]
+
+
+#: Every reason of a `BearerTokenRefused`.
+BearerTokenReason = Literal[
+    "BEARER_TOKEN_AUDIENCE",
+    "BEARER_TOKEN_CLAIM",
+    "BEARER_TOKEN_EXPIRED",
+    "BEARER_TOKEN_INVALID",
+    "BEARER_TOKEN_ISSUER",
+    "BEARER_TOKEN_KEY",
+    "BEARER_TOKEN_NOT_YET_VALID",
 ]
 
 
@@ -72,9 +84,27 @@ class InvalidRequest(ProcessorError):
 
 
 class Unauthenticated(ProcessorError):
-    """The caller sent no API key, or one that is unknown, removed or expired."""
+    """The caller sent no credential, or one that is unknown, removed or expired.
+
+    `retry_after_wait` waits until the same credential may be accepted, if that is possible.
+    """
 
     reason = "UNAUTHENTICATED"
+    retry_after_wait: Callable[[], Awaitable[None]] | None = None
+
+
+class BearerTokenRefused(Unauthenticated):
+    """The caller sent a bearer token that is not valid here. The message never has the token."""
+
+    def __init__(
+        self,
+        reason: BearerTokenReason,
+        message: str,
+        retry_after_wait: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        super().__init__(f"the bearer token {message}")
+        self.reason = reason
+        self.retry_after_wait = retry_after_wait
 
 
 class PermissionDenied(ProcessorError):

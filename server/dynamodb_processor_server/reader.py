@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.catalog.schema import Table
@@ -26,6 +26,9 @@ from dynamodb_processor_server.snapshot import GenerationSnapshot
 #: Where a page begins: opaque bytes of `cursor`; empty means from the start.
 Cursor = bytes
 START: Cursor = b""
+
+#: Identifies a page for every caller; see `page_key`.
+PageKey: TypeAlias = bytes
 
 #: The page size of a count without a bound.
 NO_PAGE_LIMIT: Final = 2**62
@@ -242,7 +245,8 @@ class PageRead(NamedTuple):
 
     Each reader adds to it for the next one. The cache adds `snapshot`, the generations under which
     the read began, and `progress` where callers may share the read. `read_ahead` are the items that
-    the same call read beyond its last page; the pager keeps them from page to page.
+    the same call read beyond its last page; the pager keeps them from page to page. `known_key` is
+    the page's key, None where the caller does not know it.
     """
 
     plan: Plan
@@ -252,6 +256,13 @@ class PageRead(NamedTuple):
     snapshot: GenerationSnapshot | None = None
     read_ahead: ReadAhead | None = None
     progress: PartialRead | None = None
+    known_key: PageKey | None = None
+
+    @property
+    def key(self) -> PageKey:
+        """The key under which the page is cached and shared."""
+        known = self.known_key
+        return page_key(self.plan, self.cursor, self.options.page_size) if known is None else known
 
     def should_stop(self, now: float) -> bool:
         """Return whether a read that has items is to end with them."""
@@ -324,12 +335,19 @@ class ItemReader(Protocol):
         ...
 
 
+def page_key(plan: Plan, cursor: Cursor, page_size: int) -> PageKey:
+    """Return the key of a plan's page that begins at `cursor`.
+
+    The plan's key and the size have fixed lengths, so no two pages have the same key. One string of
+    bytes takes half of the memory that a tuple of them takes.
+    """
+    return b"".join((plan.cache_key, page_size.to_bytes(8, "big", signed=True), cursor))
+
+
 class PageLookup(Protocol):
     """Finds pages that need no read."""
 
-    def cached_page(
-        self, plan: Plan, cursor: Cursor, page_size: int, policy: CachePolicy
-    ) -> Page | None:
+    def cached_page(self, key: PageKey, policy: CachePolicy) -> Page | None:
         """Return a page that is cached and fresh, None if it has to be read.
 
         It is the page that `PageReader.read_page` would return at once, for a read without a

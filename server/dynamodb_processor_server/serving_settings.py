@@ -14,6 +14,7 @@ from dynamodb_processor_server.setting_types import (
     MEBIBYTE,
     Address,
     OptionalAddress,
+    OptionalPath,
     Seconds,
 )
 
@@ -33,6 +34,26 @@ class ServingSettings(BaseSettings):
     )
     keys: Path = Field(
         description="Path of the keys file: digests of API keys, and the tables each may read."
+    )
+    identity: OptionalPath = Field(
+        None,
+        description="Path of the identity file: issuers of bearer tokens (JSON Web Tokens), and "
+        "the tables that each role in a token may read. Absent: no bearer tokens.",
+    )
+    key_set_interval: Seconds = Field(
+        300.0,
+        description="Seconds between two reads of an issuer's key set at an address. A token with "
+        "an unknown key causes a read at once; key sets in files are read every "
+        "`reload_interval`.",
+    )
+    key_set_timeout: Seconds = Field(
+        5.0, description="Timeout in seconds for one read of a key set at an address."
+    )
+    grants: Literal["enforce", "warn"] = Field(
+        "enforce",
+        description="What happens to calls about a table that no grant of the caller names: "
+        "`enforce` refuses them, `warn` serves the whole table, logs and counts the call, for "
+        "introducing grants. Credentials, roles, and grants that name the table hold in both.",
     )
     reload_interval: Seconds = Field(
         5.0, description="Seconds between two checks of the catalog and keys files for changes."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
@@ -85,6 +86,7 @@ OptionalRegion = Annotated[
 Address = Annotated[str, AfterValidator(_address)]
 _Url = Annotated[str, AfterValidator(_http_url)]
 OptionalUrl = Annotated[_Url | None, BeforeValidator(lambda given: given or None)]
+OptionalPath = Annotated[Path | None, BeforeValidator(lambda given: given or None)]
 OptionalAddress = Annotated[Address | None, BeforeValidator(lambda given: given or None)]
 RateClasses = Annotated[dict[str, RateClass], NoDecode, BeforeValidator(_from_json)]
 

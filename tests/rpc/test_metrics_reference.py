@@ -14,8 +14,16 @@ import pytest
 from dynamodb_processor_server.limits.call_rate import RateClass
 from tests.rpc.data import ULRIKE, event, events_schema
 from tests.support.dynamodb import create_table, open_client, put_items
-from tests.support.running import Service, eventually, make_key, open_service, query_spec
+from tests.support.running import (
+    Service,
+    eventually,
+    make_key,
+    open_service,
+    query_spec,
+    refused,
+)
 from tests.support.scraping import families, metric
+from tests.support.tokens import SigningKey, key_set, write_identity
 
 _PAGE: Final = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 # The name, type, labels and meaning of a metric; the unit is not empty.
@@ -68,11 +76,15 @@ def options(tmp_path: Path, dynamodb_local: str) -> dict[str, Any]:
         create_table(client, events_schema(table), stream_view="NEW_AND_OLD_IMAGES")
         put_items(client, table, [event(ULRIKE, 1)])
     served = {"table": table, "invalidate_from_stream": True}
+    (tmp_path / "keys.json").write_bytes(key_set(SigningKey()))
+    write_identity(tmp_path / "identity.yaml", {"all": {"tables": ["*"]}}, jwks_file="keys.json")
     return {
         "directory": tmp_path,
         "endpoint_url": dynamodb_local,
         "catalog": {"tables": {"events": served}},
-        "keys": [make_key("reports")],
+        "keys": [make_key("reports"), make_key("stranger", tables=["another"])],
+        "identity": tmp_path / "identity.yaml",
+        "grants": "warn",
         "metrics_listen": "127.0.0.1:0",
         "rate_classes": {"default": RateClass(1_000, read_units_per_minute=1_000)},
     }
@@ -81,7 +93,12 @@ def options(tmp_path: Path, dynamodb_local: str) -> dict[str, Any]:
 async def _after_a_read(options: dict[str, Any], until: str) -> dict[str, Described]:
     """Return the metrics of a server that has read, once one of them is above zero."""
     async with open_service(**options) as service:
-        await service.query(query_spec("events", "user_id = :u", parameters={"u": ULRIKE}))
+        spec = query_spec("events", "user_id = :u", parameters={"u": ULRIKE})
+        await service.query(spec)
+        await service.query(spec, key="stranger")
+        service.keys["unknown"] = make_key("unknown")
+        await refused(service.query(spec, key="unknown"))
+        await eventually(lambda: metric(service, "bearer_key_reads_total"))
         await eventually(lambda: metric(service, until))
         return await exported(service)
 

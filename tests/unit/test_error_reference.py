@@ -9,7 +9,12 @@ from typing import Final, get_args
 
 import pytest
 
-from dynamodb_processor_server.errors import PreconditionFailed, PreconditionReason
+from dynamodb_processor_server.errors import (
+    BearerTokenReason,
+    BearerTokenRefused,
+    PreconditionFailed,
+    PreconditionReason,
+)
 from dynamodb_processor_server.rpc.encode.status import CODES
 
 _ROOT: Final = Path(__file__).parents[2]
@@ -17,6 +22,8 @@ _PAGE: Final = (_ROOT / "docs" / "reference" / "errors.md").read_text(encoding="
 _ROWS: Final = re.findall(
     r"^\| \[`([A-Z_]+)`\]\(#([a-z_]+)\) \| `([A-Z_]+)` \| \S.* \|$", _PAGE, re.MULTILINE
 )
+# Errors whose reasons are those of a type, and not one of their own.
+_REASONS: Final = {PreconditionFailed: PreconditionReason, BearerTokenRefused: BearerTokenReason}
 _INTERNAL: Final = ("INTERNAL", "INTERNAL")  # for every error that is not in the table
 
 
@@ -25,9 +32,7 @@ def sent() -> set[tuple[str, str]]:
     return {_INTERNAL} | {
         (reason, status.name)
         for kind, status in CODES
-        for reason in (
-            get_args(PreconditionReason) if kind is PreconditionFailed else (kind.reason,)
-        )
+        for reason in (get_args(_REASONS[kind]) if kind in _REASONS else (kind.reason,))
     }
 
 

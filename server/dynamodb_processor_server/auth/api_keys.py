@@ -6,10 +6,11 @@ import hashlib
 import hmac
 import math
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from dynamodb_processor_server.auth.grants import Grant
 from dynamodb_processor_server.auth.keys_file import KeyEntry, KeysFile
 from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.auth.rule_template import Subject
@@ -45,17 +46,23 @@ class KeyRing:
         self._dummy = _Key(secrets.token_bytes(32), nobody)
 
     @classmethod
-    def of(cls, file: KeysFile) -> KeyRing:
-        """Return the key ring of a parsed keys file."""
-        return cls(_key_of(entry) for entry in file.keys)
+    def of(cls, file: KeysFile, further: Sequence[Grant] = ()) -> KeyRing:
+        """Return the key ring of a parsed keys file; each principal has `further` grants, too."""
+        return cls(_key_of(entry, further) for entry in file.keys)
 
     @classmethod
-    def build(cls, document: ConfigDocument, rate_classes: Iterable[str] | None = None) -> KeyRing:
+    def build(
+        cls,
+        document: ConfigDocument,
+        rate_classes: Iterable[str] | None = None,
+        further: Sequence[Grant] = (),
+    ) -> KeyRing:
         """Return the key ring of a keys file's content, as `ReloadableFile` needs it.
 
         Args:
             document: The file.
             rate_classes: The allowed names of rate classes; None allows any name.
+            further: Grants that each principal has behind its own.
 
         Raises:
             ConfigurationError: The content has errors; all of them are listed.
@@ -63,7 +70,7 @@ class KeyRing:
         context: Mapping[str, frozenset[str]] | None = None
         if rate_classes is not None:
             context = {"rate_classes": frozenset(rate_classes)}
-        return cls.of(document.parse(KeysFile, context))
+        return cls.of(document.parse(KeysFile, context), further)
 
     def __len__(self) -> int:
         return len(self._by_digest)
@@ -120,13 +127,13 @@ def _credential_in(name: str, value: str | bytes) -> str | None:
     return credential.strip() if scheme.lower() == "bearer" else None
 
 
-def _key_of(entry: KeyEntry) -> _Key:
+def _key_of(entry: KeyEntry, further: Sequence[Grant]) -> _Key:
     subject = Subject(entry.principal)
     principal = Principal(
         key_id=entry.id,
         name=entry.principal,
         roles=frozenset(entry.roles),
-        grants=tuple(table.template.bind(subject) for table in entry.tables),
+        grants=(*(table.template.bind(subject) for table in entry.tables), *further),
         rate_class=entry.rate_class,
         expires=entry.expires.timestamp() if entry.expires else math.inf,
     )

@@ -21,6 +21,7 @@ class Grant:
         table: A logical name, or a case-sensitive `fnmatch` pattern for logical names.
         attributes: The attributes that may be named and seen; None means all that the table shows.
         rule: The condition that items must meet; None means all items.
+        warn_only: Whether it stands for grants that are missing, which are only to be logged.
         bound: Whether the rule has values of the caller, so that it may fit some callers only.
         version: A digest that is equal for grants with equal attributes and rule, in every process;
             empty if the grant restricts neither.
@@ -29,6 +30,7 @@ class Grant:
     table: str
     attributes: frozenset[str] | None = None
     rule: RowRule | None = None
+    warn_only: bool = False
     bound: bool = field(default=False, repr=False, compare=False)
     version: bytes = field(init=False, repr=False, compare=False)
 
@@ -45,6 +47,10 @@ class Grant:
     def covers(self, table: str) -> bool:
         """Return whether the grant is for the table of that logical name, existing or not."""
         return fnmatchcase(table, self.table) if self.is_pattern else table == self.table
+
+
+#: The last grant of every principal while grants only warn: it covers what no other one does.
+WARN_ONLY: Final = Grant("*", warn_only=True)
 
 
 def grant_for(table: str, grants: Sequence[Grant]) -> Grant | None:

@@ -11,7 +11,7 @@ from dynamodb_processor_server.auth.grants import Grant, grant_for
 # Callers choose the names. A name too long for a catalog is granted to nobody, and at most this
 # many decisions are cached.
 _MAX_NAME_LENGTH: Final = 255
-_MAX_DECISIONS: Final = 1_024
+_MAX_DECISIONS: Final = 128
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,9 @@ def keys_without_tables(ring: KeyRing, catalog: CatalogConfig) -> list[str]:
     return [
         principal.key_id
         for principal in ring.principals
-        if not any(_grants_a_table(grant, catalog) for grant in principal.grants)
+        if not any(
+            _grants_a_table(grant, catalog) for grant in principal.grants if not grant.warn_only
+        )
     ]
 
 

@@ -8,7 +8,6 @@ from math import inf
 from typing import Any, Final
 
 from dynamodb_processor_server.cache.generations import Generations
-from dynamodb_processor_server.cache.page_store import page_key
 from dynamodb_processor_server.cache.quarantine import Quarantine
 from dynamodb_processor_server.cache.redis.invalidation_log import FRESH_SECONDS
 from dynamodb_processor_server.cache.redis.shared_cache import SharedPageCache
@@ -25,6 +24,7 @@ from dynamodb_processor_server.reader import (
     PartialRead,
     ReadOptions,
 )
+from dynamodb_processor_server.runtime.concurrency import wait_until
 from dynamodb_processor_server.runtime.single_flight import Flight, SingleFlight
 from dynamodb_processor_server.snapshot import GenerationSnapshot
 
@@ -203,7 +203,7 @@ class CoalescingReader:
         """
         assert request.snapshot is not None, "the read has not begun"
         accepted = None if self._shared is None else (cache.mode, cache.max_staleness)
-        return page_key(request), request.snapshot.generations, past_quarantine, accepted
+        return request.key, request.snapshot.generations, past_quarantine, accepted
 
     async def _read_coalesced(
         self,
@@ -284,8 +284,7 @@ async def _await_page(flight: PageFlight, options: ReadOptions) -> Page:
     loop = asyncio.get_running_loop()
     moment = min(options.soft_deadline, options.hard_deadline)
     while True:
-        await asyncio.wait((flight.task,), timeout=max(0.0, moment - loop.time()))
-        if flight.task.done():
+        if await wait_until(flight.task, moment):
             return flight.task.result()
         progress = flight.progress
         if progress.partial_page is not None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Final
 
-from dynamodb_processor_server.cache.page_store import CachedPage, PageStore, page_key
+from dynamodb_processor_server.cache.page_store import CachedPage, PageStore
 from dynamodb_processor_server.cache.quarantine import Quarantine
 from dynamodb_processor_server.cache.redis.encryption import ExpiringPage
 from dynamodb_processor_server.cache.redis.shared_cache import (
@@ -94,7 +94,16 @@ class FillingReader:
             oldest = inf
         waits = mode is CacheMode.DEFAULT and not options.budget.is_limited
         quarantine = self._quarantine.of(plan)
-        return SharedLookup(*page_key(request), plan.tags, quarantine, oldest, lifetime, waits)
+        return SharedLookup(
+            plan.cache_key,
+            request.cursor,
+            options.page_size,
+            plan.tags,
+            quarantine,
+            oldest,
+            lifetime,
+            waits,
+        )
 
     def _is_young(self, page: ExpiringPage, max_age: float | None) -> bool:
         """Return whether a page is no older than wanted, now that it is here."""
@@ -136,12 +145,14 @@ class FillingReader:
     def _put(self, request: PageRead, page: ExpiringPage) -> bool:
         table = request.plan.table
         grace = max(table.config.stale_while_revalidate, table.config.stale_if_error)
-        valid_until = inf if page.content.valid_until is None else page.content.valid_until
-        kept_until = min(page.expires + grace, valid_until)
+        kept_until = page.expires
+        if grace:
+            valid_until = inf if page.content.valid_until is None else page.content.valid_until
+            kept_until = min(kept_until + grace, valid_until)
         generations = _snapshot(request).generations
         stats, key_bytes = self._store.stats(table.name), len(request.cursor)
         cached = CachedPage(page.content, page.expires, kept_until, generations, stats, key_bytes)
-        return self._store.put(page_key(request), cached)
+        return self._store.put(request.key, cached)
 
 
 def not_cached() -> PreconditionFailed:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final
 
-from cachetools import LRUCache
-
-from dynamodb_processor_server.reader import Cursor, PageContent, PageRead
+from dynamodb_processor_server.reader import PageContent
 from dynamodb_processor_server.snapshot import Generation
-
-#: A plan's cache key, the cursor at which the page begins, and the page size.
-PageKey: TypeAlias = tuple[bytes, Cursor, int]
 
 # A page larger than this share of the store is not kept: it would push out too much else.
 _LARGEST_SHARE: Final = 1 / 8
 _PROTECTED_SHARE: Final = 4 / 5
-# Bytes beside the items and the cursor: the key, the dataclasses, the generation of a partition,
-# and the entries of four dicts, which have room for more. Measured: 700 to 1,100 a page.
+# Bytes beside the items and the cursors: the key, the dataclasses, the generation of a partition,
+# and the entries of two dicts, which have room for more. Measured: 600 to 800 a page.
 _ENTRY_OVERHEAD: Final = 800
 
 
@@ -68,18 +64,31 @@ class CachedPage:
     key_bytes: int = 0
 
 
-class _Segment(LRUCache[Hashable, CachedPage]):
-    """One segment of the store, which counts the pages that it evicts."""
+class _Segment:
+    """One segment of the store: `pages`, least recently used first, and their `size` in bytes."""
 
-    def popitem(self) -> tuple[Hashable, CachedPage]:
-        key, page = super().popitem()
-        page.stats.remove(page)
-        page.stats.evictions += 1
+    __slots__ = ("pages", "size")
+
+    def __init__(self) -> None:
+        self.pages: OrderedDict[Hashable, CachedPage] = OrderedDict()
+        self.size = 0
+
+    def add(self, key: Hashable, page: CachedPage) -> None:
+        """Add a page as the one that was used most recently."""
+        self.pages[key] = page
+        self.size += _size(page)
+
+    def remove(self, key: Hashable) -> CachedPage:
+        """Take a page out."""
+        page = self.pages.pop(key)
+        self.size -= _size(page)
+        return page
+
+    def remove_oldest(self) -> tuple[Hashable, CachedPage]:
+        """Take out the page that was used least recently; return it with its key."""
+        key, page = self.pages.popitem(last=False)
+        self.size -= _size(page)
         return key, page
-
-    def oldest(self) -> tuple[Hashable, CachedPage]:
-        """Take out the page that was used least recently."""
-        return super().popitem()
 
 
 class PageStore:
@@ -95,8 +104,8 @@ class PageStore:
 
     def __init__(self, max_bytes: int, now: Callable[[], float]) -> None:
         self._max_bytes = max_bytes
-        self._protected = _Segment(max_bytes, getsizeof=_size)
-        self._probation = _Segment(max_bytes, getsizeof=_size)
+        self._protected = _Segment()
+        self._probation = _Segment()
         self._stats: dict[str, TableCacheStats] = {}
         self._now = now
 
@@ -108,10 +117,10 @@ class PageStore:
     @property
     def bytes_used(self) -> int:
         """The size of all stored pages."""
-        return int(self._protected.currsize + self._probation.currsize)
+        return self._protected.size + self._probation.size
 
     def __len__(self) -> int:
-        return len(self._protected) + len(self._probation)
+        return len(self._protected.pages) + len(self._probation.pages)
 
     def stats(self, table: str) -> TableCacheStats:
         """Return the use of the store by the table of a name."""
@@ -127,12 +136,14 @@ class PageStore:
 
     def get(self, key: Hashable) -> CachedPage | None:
         """Return the page stored under `key` unless it must not be served any more."""
-        try:
-            page = self._protected[key]  # `.get` of cachetools costs three times as much
-        except KeyError:
-            if key not in self._probation:
-                return None
+        protected = self._protected.pages
+        page = protected.get(key)
+        if page is not None:
+            protected.move_to_end(key)
+        elif key in self._probation.pages:
             page = self._promote(key)
+        else:
+            return None
         for generation in page.generations:
             if generation.superseded:
                 self._remove(key)
@@ -144,8 +155,8 @@ class PageStore:
 
     def put(self, key: Hashable, page: CachedPage) -> bool:
         """Store a page; return whether it was stored. A page never replaces one read after it."""
-        segment = self._protected if key in self._protected else self._probation
-        known = self.get(key) if key in segment else None
+        segment = self._segment_of(key)
+        known = self.get(key) if key in segment.pages else None
         if known is not None and known.content.read_at > page.content.read_at:
             return False
         if known is not None:
@@ -154,22 +165,31 @@ class PageStore:
         if size > self._max_bytes * _LARGEST_SHARE:
             return False
         while self.bytes_used + size > self._max_bytes:
-            (self._probation or self._protected).popitem()
-        segment[key] = page
+            self._evict()
+        segment.add(key, page)
         page.stats.pages += 1
         page.stats.bytes += size
         return True
 
+    def _segment_of(self, key: Hashable) -> _Segment:
+        return self._protected if key in self._protected.pages else self._probation
+
     def _promote(self, key: Hashable) -> CachedPage:
         """Move a page to the protected segment, whose oldest pages may return to probation."""
-        page = self._probation.pop(key)
-        self._protected[key] = page
-        while self._protected.currsize > self._max_bytes * _PROTECTED_SHARE:
-            self._probation.update((self._protected.oldest(),))
+        page = self._probation.remove(key)
+        self._protected.add(key, page)
+        while self._protected.size > self._max_bytes * _PROTECTED_SHARE:
+            self._probation.add(*self._protected.remove_oldest())
         return page
 
+    def _evict(self) -> None:
+        segment = self._probation if self._probation.pages else self._protected
+        _, page = segment.remove_oldest()
+        page.stats.remove(page)
+        page.stats.evictions += 1
+
     def _remove(self, key: Hashable) -> None:
-        page = (self._protected if key in self._protected else self._probation).pop(key)
+        page = self._segment_of(key).remove(key)
         page.stats.remove(page)
 
 
@@ -178,8 +198,3 @@ def _size(page: CachedPage) -> int:
     cursor = 0 if content.next is None else sys.getsizeof(content.next)
     others = cursor + sys.getsizeof(page.generations) + page.key_bytes
     return sys.getsizeof(content.items) + others + _ENTRY_OVERHEAD
-
-
-def page_key(request: PageRead) -> PageKey:
-    """Return the key under which the page of a request is stored."""
-    return request.plan.cache_key, request.cursor, request.options.page_size

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dynamodb_processor_server.cache.coalescing import CoalescingReader
 from dynamodb_processor_server.cache.fill import FillingReader, not_cached
 from dynamodb_processor_server.cache.generations import Generations
-from dynamodb_processor_server.cache.page_store import PageKey, PageStore
+from dynamodb_processor_server.cache.page_store import PageStore
 from dynamodb_processor_server.cache.quarantine import DEFAULT_QUARANTINE, Quarantine
 from dynamodb_processor_server.cache.redis.shared_cache import SharedPageCache
 from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded, Overloaded
@@ -19,8 +19,8 @@ from dynamodb_processor_server.reader import (
     CacheMode,
     CachePolicy,
     CacheStatus,
-    Cursor,
     Page,
+    PageKey,
     PageRead,
     PageReader,
     ReadOptions,
@@ -50,20 +50,16 @@ class CachingReader:
         self._shared = shared
         self._now = now
 
-    def cached_page(
-        self, plan: Plan, cursor: Cursor, page_size: int, policy: CachePolicy
-    ) -> Page | None:
+    def cached_page(self, key: PageKey, policy: CachePolicy) -> Page | None:
         """Return a page of the store that has not expired; see `PageLookup`."""
         mode = policy.mode
         if mode is not CacheMode.DEFAULT and mode is not CacheMode.ONLY_IF_CACHED:
             return None
-        if plan.consistent or not plan.table.config.cache_ttl:
-            return None
-        return self._find((plan.cache_key, cursor, page_size), policy, 0.0)
+        return self._find(key, policy, 0.0)
 
     async def read_page(self, request: PageRead) -> Page:
         """Return a page, from the store if the caller and the table allow; see `PageReader`."""
-        plan, cursor, options = request[:3]  # faster than by name, three times
+        plan, _, options = request[:3]  # faster than by name, twice
         policy = options.cache
         mode = policy.mode
         if _bypasses(plan, options):
@@ -71,7 +67,7 @@ class CachingReader:
                 raise not_cached()
             return await self._uncached.read_page(request)
         config = plan.table.config
-        key = (plan.cache_key, cursor, options.page_size)
+        key = request.key
         if mode is not CacheMode.REFRESH:
             page = self._find(key, policy, config.stale_while_revalidate)
             if page is not None:
@@ -143,7 +139,6 @@ def _bypasses(plan: Plan, options: ReadOptions) -> bool:
     """
     return (
         options.cache.mode is CacheMode.BYPASS
-        or plan.consistent
-        or not plan.table.config.cache_ttl
+        or not plan.is_cached
         or (plan.rule is not None and options.budget.meters_reads)
     )

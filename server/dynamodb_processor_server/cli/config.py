@@ -10,8 +10,10 @@ import yaml
 from pydantic import SecretStr
 
 from dynamodb_processor_server.auth.api_keys import KeyRing
+from dynamodb_processor_server.auth.bearer.identity_file import IdentityFile
 from dynamodb_processor_server.auth.unused_keys import keys_without_tables
 from dynamodb_processor_server.catalog.config import CatalogConfig
+from dynamodb_processor_server.cli.issuer_report import report_on_issuers
 from dynamodb_processor_server.cli.redis_report import report_on_redis
 from dynamodb_processor_server.cli.setting_warnings import setting_warnings
 from dynamodb_processor_server.cli.table_report import TableReport, discovered, report_on
@@ -43,12 +45,19 @@ async def show_config(settings: Settings) -> int:
     catalog = ConfigDocument.read(settings.catalog).parse(CatalogConfig, settings.catalog_context())
     keys = KeyRing.build(ConfigDocument.read(settings.keys), settings.rate_classes)
     print(f"keys: {len(keys)}")
+    issuers = None
+    if settings.identity is not None:
+        issuers = await report_on_issuers(
+            IdentityFile.build(ConfigDocument.read(settings.identity), settings.rate_classes),
+            settings.key_set_timeout,
+        )
+        _print_yaml({"issuers": issuers.texts})
     notes = setting_warnings(settings)
     notes += [
         f"key {key_id} grants no table of the catalog: its tables match none"
         for key_id in keys_without_tables(keys, catalog)
     ]
-    ok = True
+    ok = issuers is None or issuers.ok
     if settings.redis_url is not None:
         redis = await report_on_redis(settings.redis_url.get_secret_value(), settings.redis_prefix)
         _print_yaml({"redis": redis.text})

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dynamodb_processor_server.errors import Overloaded, RateLimited
+from dynamodb_processor_server.runtime.bounded_state import SweptDict
 
 _RETRY_AFTER: Final = 1.0  # seconds
 
@@ -26,8 +27,7 @@ class CallsInFlight:
     of it, which waits for the caller's flow control. No principal may have more than half of
     either; a response larger than that passes while its principal has no other.
 
-    A call looks up its principal's share once. Shares are kept: there is one for each principal
-    that has, or had, a key.
+    A call looks up its principal's share once. Shares are kept until many are idle.
     """
 
     def __init__(self, max_calls: int, max_unsent_bytes: int, page_bytes: int = 0) -> None:
@@ -50,7 +50,7 @@ class CallsInFlight:
         self._half_of_calls = max_calls // 2
         self._half_of_bytes = max_unsent_bytes // 2
         self._room = min(page_bytes, max_unsent_bytes // 16)
-        self._shares: dict[str, Share] = {}
+        self._shares: SweptDict[str, Share] = SweptDict(lambda share: not share.calls)
 
     def enter(self, principal: str) -> Share:
         """Count a call in, and return its principal's share.
@@ -59,7 +59,7 @@ class CallsInFlight:
         """
         share = self._shares.get(principal)
         if share is None:
-            share = self._shares[principal] = Share(principal)
+            share = self._shares.add(principal, Share(principal))
         if self.unsent_bytes:
             self._check_bytes(share, self._room)
         if share.calls >= self._half_of_calls:

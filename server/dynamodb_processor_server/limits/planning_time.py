@@ -12,7 +12,8 @@ from typing import Final
 
 from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.limits.call_rate import RateClass, over_limit
-from dynamodb_processor_server.runtime.token_bucket import LocalBucket
+from dynamodb_processor_server.runtime.bounded_state import BoundedNames, SweptDict
+from dynamodb_processor_server.runtime.token_bucket import LocalBucket, is_full
 
 _PERIOD: Final = 4.0  # seconds; their planning time may be used at once
 
@@ -40,7 +41,8 @@ class PlanningTimeLimits:
             if (share := one.planning_seconds_per_second) is not None
         }
         self._clock = clock
-        self._buckets: dict[tuple[str, str], LocalBucket] = {}
+        self._buckets: SweptDict[tuple[str, str], LocalBucket] = SweptDict(is_full)
+        self._names = BoundedNames()
         self._seconds: dict[str, float] = {}
 
     def check(self, principal: Principal, *, begun: bool = False) -> None:
@@ -60,7 +62,7 @@ class PlanningTimeLimits:
 
     def charge(self, principal: Principal, seconds: float) -> None:
         """Charge seconds of work, even beyond the balance; a negative number returns them."""
-        name = principal.name
+        name = self._names(principal.name)
         self._seconds[name] = self._seconds.get(name, 0.0) + seconds
         share = self._shares.get(principal.rate_class)
         if share is not None:
@@ -75,7 +77,7 @@ class PlanningTimeLimits:
             yield principal, 1 - bucket.balance() / bucket.capacity
 
     def seconds(self) -> Iterator[tuple[str, float]]:
-        """Yield principals and the seconds of their planning so far.
+        """Yield principals and the seconds of their planning so far, by `BoundedNames`.
 
         Safe in another thread.
         """
@@ -85,5 +87,5 @@ class PlanningTimeLimits:
         key = principal.rate_class, principal.name
         bucket = self._buckets.get(key)
         if bucket is None:
-            bucket = self._buckets[key] = LocalBucket(share * _PERIOD, self._clock, _PERIOD)
+            bucket = self._buckets.add(key, LocalBucket(share * _PERIOD, self._clock, _PERIOD))
         return bucket

@@ -8,10 +8,12 @@ from typing import Final
 
 from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.limits.call_rate import RateClass, over_limit
+from dynamodb_processor_server.runtime.bounded_state import SweptDict
 from dynamodb_processor_server.runtime.token_bucket import (
     Bucket,
     BucketName,
     LocalBucket,
+    is_full,
     seconds_to_pay,
 )
 
@@ -54,7 +56,7 @@ class ReadUnitLimits:
             if (limits := (one.read_units_per_minute, one.table_read_units_per_minute))
             != (None, None)
         }
-        self._buckets: dict[BucketName, Bucket] = {}
+        self._buckets: SweptDict[BucketName, Bucket] = SweptDict(is_full)
 
     def check(self, principal: Principal, table: str) -> None:
         """Raise RateLimited if the principal is in debt, in all or on the table.
@@ -106,7 +108,7 @@ class ReadUnitLimits:
                 key = principal.rate_class, principal.name, name
                 bucket = self._buckets.get(key)
                 if bucket is None:
-                    bucket = self._buckets[key] = self._open(key, limit)
+                    bucket = self._buckets.add(key, self._open(key, limit))
                 found.append((name, bucket))
         return found
 

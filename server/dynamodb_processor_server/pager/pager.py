@@ -24,12 +24,14 @@ from dynamodb_processor_server.reader import (
     Cursor,
     Page,
     PageEnd,
+    PageKey,
     PageRead,
     PageReader,
     ReadAhead,
     ReadOptions,
     Total,
     Usage,
+    page_key,
 )
 
 _MAX_MARGIN: Final = 0.25  # seconds of a call that are left for its response to travel
@@ -72,12 +74,14 @@ class PagingStart(NamedTuple):
     """The point in a query at which a call begins.
 
     `returned` items of the query came before `cursor`; at most `max_items` are returned in all.
+    `key` is the key of the first page, if it is known.
     """
 
     plan: Plan
     cursor: Cursor = START
     returned: int = 0
     max_items: int | None = None
+    key: PageKey | None = None
 
 
 class PageResult(NamedTuple):
@@ -105,6 +109,7 @@ class Pager:
         self._cursor: Cursor | None = start.cursor
         self._returned = start.returned
         self._max_items = start.max_items
+        self._key = start.key
         self._options = options
         self._items = 0
         self._usage = NO_USAGE
@@ -121,17 +126,7 @@ class Pager:
     async def next_page(self) -> PageResult:
         """Read the next page."""
         assert self._cursor is not None, "the query has ended"
-        read_ahead, self._read_ahead = self._read_ahead, None  # which only one page can use
-        page = await self._reader.read_page(
-            PageRead(
-                self._plan,
-                self._cursor,
-                self._page_options(),
-                self._options.caller,
-                None,
-                read_ahead,
-            )
-        )
+        page = await self._reader.read_page(self._page_read(self._cursor))
         content = page.content
         self._returned += content.count
         self._items += content.count
@@ -160,6 +155,15 @@ class Pager:
             finally:
                 await cancel_and_wait(ahead)
         yield result
+
+    def _page_read(self, cursor: Cursor) -> PageRead:
+        """Return the read of the next page; what is known of it is for that page alone."""
+        options, caller = self._page_options(), self._options.caller
+        read_ahead, self._read_ahead = self._read_ahead, None
+        key, self._key = self._key, None
+        if key is None:
+            key = page_key(self._plan, cursor, options.page_size)
+        return PageRead(self._plan, cursor, options, caller, None, read_ahead, None, key)
 
     def _page_options(self) -> ReadOptions:
         """Return the options of the next page, with the rest of the call's items and budget."""

@@ -32,9 +32,9 @@ _MAX_UNCOUNTED_BYTES: Final = 32 * 1024
 # Bytes of the largest request that is cached; the memory of a cached request with all that is
 # cached with it, per byte of the request and per request; and the memory for one method's cache.
 _MAX_CACHED_BYTES: Final = 1_024
-_BYTES_PER_BYTE: Final = 40
-_BYTES_PER_REQUEST: Final = 2_048
-_MAX_CACHE_BYTES: Final = 32 * 1024 * 1024
+_BYTES_PER_BYTE: Final = 4
+_BYTES_PER_REQUEST: Final = 1_024
+_MAX_CACHE_BYTES: Final = 6 * 1024 * 1024
 
 
 _HANDLERS: Final = {

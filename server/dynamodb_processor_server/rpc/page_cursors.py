@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 
 from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.cursor import padded, unpadded
@@ -20,17 +20,18 @@ from dynamodb_processor_server.query.page_token import (
     TokenPayload,
     TokenTooLong,
 )
+from dynamodb_processor_server.query.planning.plan import Disclosure
 from dynamodb_processor_server.query.planning.planner import plan_query
-from dynamodb_processor_server.reader import START, Cursor, PageEnd
+from dynamodb_processor_server.reader import START, Cursor, PageEnd, PageKey, page_key
 from dynamodb_processor_server.rpc.decode.page_request import PageRequest
 from dynamodb_processor_server.rpc.decode.query import check_budget, check_cache
 from dynamodb_processor_server.rpc.encode.pages import response_head
 from dynamodb_processor_server.rpc.prepared_queries import PreparedQuery, QueryPreparer
-from dynamodb_processor_server.rpc.table_access import granted
+from dynamodb_processor_server.rpc.table_access import TableAccess, granted
 
-_MAX_RESUME_POINTS: Final = 32  # of one request: one for each principal that makes it
 #: Characters of a token that is kept beside its cursor; few are longer.
 _LONGEST_REMEMBERED_TOKEN: Final = 1_024
+_MAX_RESUME_POINTS: Final = 32  # of one request: one for each principal that makes it
 _MAX_ERROR_TOKEN: Final = 2_000  # characters: all trailers of a call have about 8 KB
 _REUSE_SECONDS: Final = 60.0  # by so much may a token expire sooner than it might
 
@@ -42,25 +43,59 @@ _ENDED_WITH_PROCESS: Final = (
 
 @dataclass(slots=True)
 class ResumePoint:
-    """A planned query, on the index that its first page was read from, and a cursor in it.
+    """A cursor in a query, with what the pages from there need besides the plan.
 
-    `returned` items came before the cursor. It is valid until its token expires: `until` is in
-    seconds since the epoch. `last_issued_token` is the token that was last made for a page from
-    here, and `head` are the fields of the last response that may be repeated. `paging` is where
-    the pager begins.
+    It is remembered with the request, so that a cached page needs no plan. Plans are remembered
+    elsewhere: they take ten times as much memory.
+
+    Attributes:
+        access: The access under which the query was planned.
+        identity: That of the `PreparedQuery`.
+        partitions: The number of partitions that are read.
+        disclosure: The parts of the plan that the caller may see; the index is the one that the
+            first page was read from.
+        returned: The number of items before the cursor.
+        until: When its token expires, in seconds since the epoch.
+        principal: The name of the principal that begins here.
+        page_key: The key of the page that begins here, None where a pager must read it.
+        last_issued_token: The token that was last made for a page from here.
+        head: The fields of the last response that may be repeated.
     """
 
-    prepared: PreparedQuery
+    access: TableAccess
+    identity: bytes
+    partitions: int
+    disclosure: Disclosure
     cursor: Cursor = START
     returned: int = 0
     until: float = inf
+    principal: str = ""
+    page_key: PageKey | None = None
     last_issued_token: _IssuedToken | None = None
     head: RememberedHead | None = None
-    paging: PagingStart = field(init=False)
 
-    def __post_init__(self) -> None:
-        plan, max_items = self.prepared.plan, self.prepared.query.max_items
-        self.paging = PagingStart(plan, self.cursor, self.returned, max_items)
+    @classmethod
+    def of(
+        cls, prepared: PreparedQuery, cursor: Cursor = START, returned: int = 0, until: float = inf
+    ) -> ResumePoint:
+        """Return the resume point of a cursor in a planned query."""
+        plan = prepared.plan
+        partitions, shown = len(plan.requests), plan.disclosure
+        return cls(prepared.access, prepared.identity, partitions, shown, cursor, returned, until)
+
+
+class OpenedQuery(NamedTuple):
+    """A planned query and the point in it at which a call begins."""
+
+    start: ResumePoint
+    prepared: PreparedQuery
+
+    @property
+    def paging(self) -> PagingStart:
+        """The point at which a pager begins."""
+        prepared, start = self.prepared, self.start
+        max_items = prepared.query.max_items
+        return PagingStart(prepared.plan, start.cursor, start.returned, max_items, start.page_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,17 +184,17 @@ class PageTokens:
             and known.cursor == cursor
         ):
             return known.token
-        plan = start.prepared.plan
+        disclosure, partitions = start.disclosure, start.partitions
         # The cursor may name a hidden item, whose key has a length of its own.
-        shown = padded(cursor, len(plan.requests)) if plan.hides_cost else cursor
-        payload = TokenPayload(shown, plan.path.index, returned)
+        shown = padded(cursor, partitions) if disclosure.hides_cost else cursor
+        payload = TokenPayload(shown, disclosure.index, returned)
         try:
-            token = self._cipher.encrypt(payload, _context(start.prepared, principal))
+            token = self._cipher.encrypt(payload, _context(start.identity, principal))
         except TokenTooLong:
             raise PreconditionFailed(
                 "TOKEN_TOO_LONG",
-                plan.table.name,
-                f"the cursors of {len(plan.requests)} partitions are too long for a page "
+                start.access.table.name,
+                f"the cursors of {partitions} partitions are too long for a page "
                 "token: ask for fewer partitions at once, or for larger pages",
             ) from None
         if len(token) <= _LONGEST_REMEMBERED_TOKEN:
@@ -168,16 +203,16 @@ class PageTokens:
 
     def open(
         self, token: str, field: str, prepared: PreparedQuery, principal: Principal
-    ) -> ResumePoint:
-        """Return the resume point of a token; an empty token is the start.
+    ) -> OpenedQuery:
+        """Return the resume point of a token, with its plan; an empty token is the start.
 
         Raises InvalidRequest, naming `field`, for every token that is not this query's and this
         caller's, and PreconditionFailed for one that has expired or whose index is gone.
         """
         if not token:
-            return ResumePoint(prepared)
+            return OpenedQuery(ResumePoint.of(prepared), prepared)
         try:
-            payload = self._cipher.decrypt(token, _context(prepared, principal))
+            payload = self._cipher.decrypt(token, _context(prepared.identity, principal))
         except InvalidToken:
             self.refused["invalid"] += 1
             raise InvalidRequest.of(field, self._refusal) from None
@@ -186,8 +221,9 @@ class PageTokens:
             raise PreconditionFailed(
                 "TOKEN_EXPIRED", field, "the token has expired; start again without one"
             ) from None
-        pinned = _pinned(prepared, payload.index)
-        return ResumePoint(pinned, unpadded(payload.cursor), payload.returned, payload.expires)
+        pinned, cursor = _pinned(prepared, payload.index), unpadded(payload.cursor)
+        start = ResumePoint.of(pinned, cursor, payload.returned, payload.expires)
+        return OpenedQuery(start, pinned)
 
 
 class ResumePointCache:
@@ -205,32 +241,48 @@ class ResumePointCache:
 
         Raises PermissionDenied where nothing of its table is granted.
         """
-        grant = granted(principal, request.spec.table)
-        key = self._preparer.version, grant.version, principal.name
-        known: ResumePoint | None = request.resume_points.get(key)
-        return known if known is not None and self._now() < known.until else None
+        grant, version = granted(principal, request.spec.table).version, self._preparer.version
+        name = principal.name
+        for start in request.resume_points:
+            access = start.access
+            if (
+                start.principal == name
+                and access.version == version
+                and access.grant.version == grant
+            ):
+                return start if self._now() < start.until else None
+        return None
 
-    async def open(self, request: PageRequest, principal: Principal) -> ResumePoint:
-        """Return where a request begins for a principal, and remember it.
+    async def open(self, request: PageRequest, principal: Principal) -> OpenedQuery:
+        """Return where a request begins for a principal, with its plan, and remember the former.
 
         Raises as `QueryPreparer.prepare` and `PageTokens.open`, and InvalidRequest for a budget or
         a cache mode that would reveal hidden items.
         """
-        grant = granted(principal, request.spec.table)
         prepared = await self._preparer.prepare(request.spec, principal, request.violations)
+        known = self.known(request, principal)
+        if known is not None:
+            return OpenedQuery(known, _pinned(prepared, known.disclosure.index))
         check_budget(request.budget, prepared.plan)
         check_cache(request.cache, prepared.plan)
-        start = self.tokens.open(request.token, request.token_field, prepared, principal)
-        if len(request.resume_points) >= _MAX_RESUME_POINTS:
-            request.resume_points.clear()
-        # Describing the table on first use moves the version on.
-        version = self._preparer.version
-        request.resume_points[version, grant.version, principal.name] = start
-        return start
+        opened = self.tokens.open(request.token, request.token_field, prepared, principal)
+        start, plan = opened.start, opened.prepared.plan
+        start.principal = principal.name
+        if plan.is_cached and request.is_plain and prepared.query.max_items is None:
+            start.page_key = page_key(plan, start.cursor, request.page_size_on(plan.table))
+        _remember(request, start)
+        return opened
 
 
-def _context(prepared: PreparedQuery, principal: Principal) -> bytes:
-    return prepared.identity + principal.name.encode()
+def _remember(request: PageRequest, start: ResumePoint) -> None:
+    """Keep a resume point, and drop the oldest of too many, or those of an earlier catalog."""
+    version = start.access.version
+    known = [other for other in request.resume_points if other.access.version == version]
+    request.resume_points = (start, *known[: _MAX_RESUME_POINTS - 1])
+
+
+def _context(identity: bytes, principal: Principal) -> bytes:
+    return identity + principal.name.encode()
 
 
 def _pinned(prepared: PreparedQuery, index: str | None) -> PreparedQuery:
@@ -268,7 +320,7 @@ class ResponseHeads:
         if known is not None and not is_read and known.fits(result, now):
             return known.data
         token = self.token(start, principal, result)
-        data = response_head(result, start.prepared.plan, token)
+        data = response_head(result, start.disclosure, token)
         if not is_read and len(token) <= _LONGEST_REMEMBERED_TOKEN:
             start.head = RememberedHead.of(result, start.last_issued_token, data)
             start.last_issued_token = None  # it is part of the head

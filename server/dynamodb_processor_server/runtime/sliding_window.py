@@ -6,14 +6,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import floor
 
+from dynamodb_processor_server.runtime.bounded_state import SweptDict
+
 #: The calls that are counted together: rate class, principal, and table, empty for all of them.
 Key = tuple[str, str, str]
 
 
 @dataclass(slots=True)
 class _Window:
-    """The calls of two adjacent windows, of which the later is the `index`-th since the epoch."""
+    """The calls of two adjacent windows, of which the later is the `index`-th since the epoch.
 
+    Each has `length` seconds.
+    """
+
+    length: int
     index: int
     previous: int
     current: int
@@ -24,12 +30,12 @@ class SlidingWindowCounter:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._by_key: dict[Key, _Window] = {}
+        self._by_key: SweptDict[Key, _Window] = SweptDict(self._is_over)
 
     def acquire(self, key: Key, limit: int, length: int) -> bool:
         """Count a call if that stays within `limit` in `length` seconds; return whether it did."""
         now = self._clock() / length
-        window = self._at(key, now)
+        window = self._at(key, now, length)
         if (
             window.previous + window.current >= limit  # as for few calls, for which this is enough
             and floor(window.previous * (1 - now % 1)) + window.current >= limit
@@ -40,12 +46,12 @@ class SlidingWindowCounter:
 
     def add(self, key: Key, length: int) -> None:
         """Count a call, even beyond a limit."""
-        self._at(key, self._clock() / length).current += 1
+        self._at(key, self._clock() / length, length).current += 1
 
     def wait_for(self, key: Key, limit: int, length: int) -> float:
         """Return the seconds until a call can be counted, if no other call is counted before."""
         now = self._clock() / length
-        window = self._at(key, now)
+        window = self._at(key, now, length)
         return length * windows_until(limit, window.previous, window.current, now % 1)
 
     def counts(self, length_of: Callable[[str], int]) -> Iterator[tuple[Key, int]]:
@@ -64,12 +70,16 @@ class SlidingWindowCounter:
                 case _:
                     yield key, 0
 
-    def _at(self, key: Key, now: float) -> _Window:
+    def _is_over(self, window: _Window) -> bool:
+        """Return whether the calls of both windows count no more."""
+        return floor(self._clock() / window.length) > window.index + 1
+
+    def _at(self, key: Key, now: float, length: int) -> _Window:
         """Return the key's windows at time `now`, which is counted in windows."""
         index = floor(now)
         window = self._by_key.get(key)
         if window is None:
-            window = self._by_key[key] = _Window(index, 0, 0)
+            window = self._by_key.add(key, _Window(length, index, 0, 0))
         elif window.index != index:
             window.previous = window.current if window.index == index - 1 else 0
             window.index, window.current = index, 0

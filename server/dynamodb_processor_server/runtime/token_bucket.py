@@ -71,6 +71,11 @@ class LocalBucket:
         self._left, self._at = balance, self._clock()
 
 
+def is_full(bucket: Bucket) -> bool:
+    """Return whether a bucket is as a new one would be."""
+    return bucket.balance() >= bucket.capacity
+
+
 def seconds_to_pay(balance: float, capacity: float) -> float:
     """Return the seconds until a debt is refilled."""
     return -balance * _MINUTE / capacity

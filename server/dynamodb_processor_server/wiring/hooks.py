@@ -6,19 +6,15 @@ import time
 
 import structlog
 
-from dynamodb_processor_server.auth.api_keys import KeyRing
 from dynamodb_processor_server.catalog.catalog import Catalog
-from dynamodb_processor_server.config_files import ReloadableFile
 from dynamodb_processor_server.limits.call_rate import Limiter
 from dynamodb_processor_server.limits.open_streams import OpenStreams
 from dynamodb_processor_server.rpc.client_bounds import Bounds, BoundSettings
 from dynamodb_processor_server.rpc.interceptors.access_log import AccessLogAndMetrics
-from dynamodb_processor_server.rpc.interceptors.authentication import (
-    ApiKeyAuthenticator,
-    Authentication,
-)
+from dynamodb_processor_server.rpc.interceptors.authentication import Authentication
 from dynamodb_processor_server.rpc.interceptors.authorization import Authorization
 from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
+from dynamodb_processor_server.rpc.interceptors.grant_warnings import GrantWarnings
 from dynamodb_processor_server.rpc.interceptors.rate_limit import (
     CallLimit,
     RateLimiting,
@@ -30,6 +26,7 @@ from dynamodb_processor_server.rpc.server import CACHE_SERVICE, CATALOG_SERVICE,
 from dynamodb_processor_server.runtime.descriptors import connections_that_fit
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.telemetry.metrics import CallMetrics
+from dynamodb_processor_server.wiring.identity import Identity
 
 _log = structlog.get_logger(__name__)
 
@@ -37,7 +34,7 @@ _log = structlog.get_logger(__name__)
 def ordered_hooks(
     settings: Settings,
     metrics: CallMetrics,
-    keys: ReloadableFile[KeyRing],
+    identity: Identity,
     catalog: Catalog,
     calls: Limiter,
     bounds: Bounds,
@@ -50,11 +47,12 @@ def ordered_hooks(
         AccessLogAndMetrics(metrics),  # so that refusals are counted and logged
         ExemptCallLimit(bounds.unauthenticated, open_reflection),
         Authentication(
-            [ApiKeyAuthenticator(lambda: keys.current)],
+            tuple(identity.authenticators()),
             time.time,
             open_reflection,
             bounds.unauthenticated.enter,
         ),
+        *((GrantWarnings(identity.metrics.warnings),) if settings.grants == "warn" else ()),
         CallLimit(  # before the hooks that may wait
             bounds.under_way, settings.unary_deadline, bounds.connections.close, streams
         ),

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
-from dynamodb_processor_server.auth.api_keys import KeyRing
 from dynamodb_processor_server.catalog.catalog import Catalog
 from dynamodb_processor_server.catalog.config import CatalogConfig
 from dynamodb_processor_server.change_streams.supervisor import ConsumerSupervisor
@@ -43,6 +42,7 @@ from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.telemetry.labels import Labels
 from dynamodb_processor_server.telemetry.metrics import CallMetrics
 from dynamodb_processor_server.wiring.hooks import bound_settings, ordered_hooks
+from dynamodb_processor_server.wiring.identity import Identity, open_identity
 from dynamodb_processor_server.wiring.metrics import new_registry, register_metrics
 from dynamodb_processor_server.wiring.reading import ReadPath, open_read_path
 from dynamodb_processor_server.wiring.redis import Limits, share_limits
@@ -53,7 +53,7 @@ class Service:
     """A gRPC server that has not started, and the parts to start, reload and end with it."""
 
     catalog_file: ReloadableFile[CatalogConfig]
-    keys_file: ReloadableFile[KeyRing]
+    identity: Identity
     catalog: Catalog
     consumers: ConsumerSupervisor
     health: Health
@@ -72,7 +72,6 @@ async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
     declaration = ReloadableFile(
         settings.catalog, lambda file: file.parse(CatalogConfig, settings.catalog_context())
     )
-    keys = ReloadableFile(settings.keys, lambda file: KeyRing.build(file, settings.rate_classes))
     prepare_parser()
     cipher = PageTokenCipher(settings.token_key_ring(), settings.token_lifetime)
     tokens = PageTokens(cipher, end_with_process=settings.token_keys is None)
@@ -80,6 +79,7 @@ async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
     labels, lag = Labels(), LoopLag()
     metrics = CallMetrics(registry, all_methods(), labels)
     limits = share_limits(settings, registry, labels, stack)
+    identity = open_identity(settings, registry, labels)
     path = await open_read_path(settings, declaration.current, limits, metrics, registry, stack)
     draining = asyncio.Event()
     health = Health(
@@ -92,7 +92,7 @@ async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
     bounds = Bounds(bound_settings(settings))
     server = RpcServer(
         _services(settings, path, limits, planning, tokens, health, draining),
-        ordered_hooks(settings, metrics, keys, path.catalog, limits.calls, bounds),
+        ordered_hooks(settings, metrics, identity, path.catalog, limits.calls, bounds),
         settings.reflection,
         settings.compression,
         planning,
@@ -101,12 +101,14 @@ async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
     )
     files_in_force = {
         "catalog": lambda: declaration.is_up_to_date,
-        "keys": lambda: keys.is_up_to_date,
+        "keys": lambda: identity.keys_file.is_up_to_date,
     }
+    if (file := identity.identity_file) is not None:
+        files_in_force["identity"] = lambda: file.is_up_to_date
     register_metrics(registry, settings, path, health, bounds, tokens, lag, files_in_force, labels)
     return Service(
         declaration,
-        keys,
+        identity,
         path.catalog,
         path.consumers,
         health,

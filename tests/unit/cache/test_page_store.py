@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.page_store import CachedPage, PageStore
 from dynamodb_processor_server.reader import PageContent, PageEnd
 
@@ -168,3 +171,23 @@ def test_pages_are_counted_by_table() -> None:
     assert not any(store.get(key) for key in range(20))
     assert (stats.pages, stats.bytes) == (0, 0)
     assert store.all_stats == {"events": stats}
+
+
+def test_the_bound_counts_everything_that_a_page_takes() -> None:
+    """The counted bytes cover keys, generations, cursors and objects, and are not twice as many."""
+    count, store, generations = 2_000, PageStore(100_000_000, Clock()), Generations()
+    tracemalloc.start()
+    try:
+        for number in range(count):
+            name = number.to_bytes(16, "big")
+            content = page(1_000, read_at=float(number), following=b"[%090d]" % number)
+            known = generations.begin((b"table", name)).generations
+            cached = CachedPage(content, number + 9e9, number + 1e10, known, store.stats("events"))
+            assert store.put(name * 3, cached)
+        for number in range(count):
+            assert store.get(number.to_bytes(16, "big") * 3) is not None
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    beside = (taken - count * 1_000) / count
+    assert 400 < beside < store.bytes_used / count - 1_000 < 2 * beside

@@ -20,6 +20,7 @@ from dynamodb_processor_server.reader import (
     CacheStatus,
     Page,
     PageEnd,
+    page_key,
 )
 from tests.support.fake_reader import items_of
 from tests.support.warped_time import warped
@@ -65,7 +66,7 @@ async def test_a_fresh_page_is_found_without_a_read(policy: CachePolicy) -> None
     cached = CachedTable()
 
     def look_up(policy: CachePolicy = policy) -> Page | None:
-        return cached.reader.cached_page(PLAN, START, 10, policy)
+        return cached.reader.cached_page(page_key(PLAN, START, 10), policy)
 
     assert look_up() is None
     await cached.get()
@@ -73,7 +74,7 @@ async def test_a_fresh_page_is_found_without_a_read(policy: CachePolicy) -> None
     assert look_up() == await cached.get(cache=policy)
     for unused in (BYPASS, REFRESH, CachePolicy(max_staleness=39.0)):
         assert look_up(unused) is None
-    assert cached.reader.cached_page(PLAN.with_consistent_reads(), START, 10, policy) is None
+    assert not PLAN.with_consistent_reads().is_cached
     cached.now += TTL
     assert look_up() is None
     assert cached.reads == 1

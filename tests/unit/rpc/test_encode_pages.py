@@ -51,8 +51,8 @@ def steps() -> list[PageResult]:
 def test_the_bytes_of_every_page_are_strict() -> None:
     """Each combination of a page's fields is parsed byte by byte and has the expected values."""
     for step, token, withheld in product(steps(), _TOKENS, (False, True)):
-        plan = replace(_PLAN, hides_cost=withheld)
-        data = query_response(step, plan, response_head(step, plan, token))
+        shown = replace(_PLAN, hides_cost=withheld).disclosure
+        data = query_response(step, shown, response_head(step, shown, token))
         assert oddities(data, QueryResponse.DESCRIPTOR) == []
         said = QueryResponse.FromString(data)
         parsed = NO_USAGE if withheld else step.page.usage
@@ -65,7 +65,7 @@ def test_the_bytes_of_every_page_are_strict() -> None:
         assert said.stats.index_used == "by_level"
         assert said.next_page_token == token
         assert said.HasField("total") == (step.total is not None)
-        message = stream_response(step, plan, token, 3)
+        message = stream_response(step, shown, token, 3)
         assert oddities(message, StreamQueryResponse.DESCRIPTOR) == []
 
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import dataclass, field, replace
 
 import pytest
 
+from dynamodb_processor.v1.query_pb2 import (
+    CONSISTENCY_STRONG,
+    TOTAL_MODE_EXACT,
+    Budget,
+    TotalOptions,
+)
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest
 from dynamodb_processor_server.auth.grants import Grant
 from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.errors import InvalidRequest, PermissionDenied, PreconditionFailed
 from dynamodb_processor_server.query.page_token import PageTokenCipher, TokenKey
+from dynamodb_processor_server.query.planning.plan import Plan
+from dynamodb_processor_server.reader import START, page_key
 from dynamodb_processor_server.rpc.decode.page_request import REQUEST_DECODERS, PageRequest
 from dynamodb_processor_server.rpc.page_cursors import PageTokens, ResumePoint, ResumePointCache
 from tests.support.running import query_spec
@@ -36,9 +46,12 @@ class Opened:
 
     async def __call__(self, request: PageRequest, caller: Principal = _CALLER) -> ResumePoint:
         """Return the resume point of a request."""
-        return self.resume_points.known(request, caller) or await self.resume_points.open(
-            request, caller
-        )
+        known = self.resume_points.known(request, caller)
+        return known or (await self.resume_points.open(request, caller)).start
+
+    async def plan(self, request: PageRequest, caller: Principal = _CALLER) -> Plan:
+        """Return the plan of a request."""
+        return (await self.resume_points.open(request, caller)).prepared.plan
 
 
 @pytest.fixture
@@ -72,16 +85,18 @@ async def test_a_cached_resume_point_ends_with_the_grant(opened: Opened) -> None
         await opened(asked, replace(_CALLER, grants=(Grant("others"),)))
     fewer = Grant("events", frozenset({"user_id", "at"}))
     restricted = await opened(asked, replace(_CALLER, grants=(fewer,)))
-    assert restricted.prepared.plan.table.config.attributes is not None
+    assert restricted.access.table.config.attributes is not None
 
 
 async def test_a_changed_table_is_opened_anew(opened: Opened) -> None:
     """A cached plan for the earlier schema is not used."""
     asked = request()
-    first = await opened(asked)
+    first, plan = await opened(asked), await opened.plan(asked)
     opened.prepared.describer.sort = "seq"
     await opened.prepared.catalog.refresh()
-    assert (await opened(asked)).prepared is not first.prepared
+    assert await opened(asked) is not first
+    assert await opened.plan(asked) is not plan
+    assert len(asked.resume_points) == 1, "that of the earlier schema is dropped"
 
 
 async def test_a_token_opens_until_the_moment_it_expires(opened: Opened) -> None:
@@ -112,3 +127,40 @@ async def test_many_callers_of_one_request_take_bounded_memory(opened: Opened) -
     for number in range(100):
         await opened(asked, replace(_CALLER, name=f"caller-{number}"))
     assert 0 < len(asked.resume_points) <= 32
+
+
+async def test_a_remembered_point_keeps_no_plan(opened: Opened) -> None:
+    """A plan takes ten times the memory of a resume point; it is bound again where it is needed."""
+    asked = request()
+    start = await opened(asked)
+    first = weakref.ref(await opened.plan(asked))
+    plans = opened.prepared.preparation._plans
+    plans.clear()
+    gc.collect()
+    assert first() is None
+    known, prepared = await opened.resume_points.open(asked, _CALLER)
+    assert known is start
+    assert prepared.identity == start.identity
+
+
+async def test_pages_that_cannot_be_cached_have_no_page_key(opened: Opened) -> None:
+    """A total, a budget, a bound on items and strong reads take a pager."""
+    plain = query_spec("events", "user_id = :u", parameters={"u": "u-1"})
+    strong = query_spec(
+        "events", "user_id = :u", parameters={"u": "u-1"}, consistency=CONSISTENCY_STRONG
+    )
+    bounded = query_spec("events", "user_id = :u", parameters={"u": "u-1"}, max_items=5)
+    keys = []
+    for message in (
+        QueryRequest(query=plain),
+        QueryRequest(query=plain, page_size=7),
+        QueryRequest(query=plain, total=TotalOptions(mode=TOTAL_MODE_EXACT)),
+        QueryRequest(query=plain, budget=Budget(max_read_units=5.0)),
+        QueryRequest(query=strong),
+        QueryRequest(query=bounded),
+    ):
+        read = REQUEST_DECODERS["Query"](message)
+        assert isinstance(read, PageRequest)
+        keys.append((await opened(read)).page_key)
+    plan = await opened.plan(request())
+    assert keys == [page_key(plan, START, 100), page_key(plan, START, 7), None, None, None, None]

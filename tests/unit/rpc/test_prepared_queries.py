@@ -113,7 +113,7 @@ async def test_a_cursor_is_encrypted_once_a_minute(prepare: Prepared) -> None:
     cipher = PageTokenCipher([TokenKey("k", bytes(32))], lifetime=600.0)
     tokens = PageTokens(cipher, now=lambda: clock[0])
     prepared = await prepare(of("u-1"))
-    resume_point = ResumePoint(prepared)
+    resume_point = ResumePoint.of(prepared)
 
     def seal(at: bytes = b"[1]", returned: int = 1) -> str:
         return tokens.seal(resume_point, CALLER, at, returned)
@@ -126,7 +126,7 @@ async def test_a_cursor_is_encrypted_once_a_minute(prepare: Prepared) -> None:
     again = seal()
     assert again != first
     for token in (first, again):
-        opened = tokens.open(token, "page_token", prepared, CALLER)
+        opened = tokens.open(token, "page_token", prepared, CALLER).start
         assert (opened.cursor, opened.returned) == (b"[1]", 1)
 
 
@@ -175,10 +175,10 @@ async def test_a_token_does_not_tell_how_long_a_hidden_key_is(prepare: Prepared)
 
     async def sealed(grant: Grant) -> list[str]:
         prepared = await prepare(of("u-1"), grant)
-        found = [tokens.seal(ResumePoint(prepared), CALLER, cursor, 1) for cursor in cursors]
+        found = [tokens.seal(ResumePoint.of(prepared), CALLER, cursor, 1) for cursor in cursors]
         for cursor, token in zip(cursors, found, strict=True):
-            opened = tokens.open(token, "page_token", prepared, CALLER)
-            assert (opened.prepared, opened.cursor, opened.returned) == (prepared, cursor, 1)
+            start, planned = tokens.open(token, "page_token", prepared, CALLER)
+            assert (planned, start.cursor, start.returned) == (prepared, cursor, 1)
         return found
 
     hiding = await sealed(ruled("tenant_id = 'acme'", as_filter=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -83,6 +83,25 @@ class Hydration:
     selective: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Disclosure:
+    """The parts of a plan that a caller may see with each page.
+
+    `index` is the index that is read, None for the table. `hides_writes` says that a row rule hides
+    items: a cache hit or a miss would then tell whether any item was written, hidden ones included.
+    `hides_cost` is the plan's.
+    """
+
+    index: str | None
+    hides_writes: bool
+    hides_cost: bool
+
+
+@lru_cache(maxsize=1_000)  # one object for many plans; there are at most four for an index
+def _disclosure(index: str | None, hides_writes: bool, hides_cost: bool) -> Disclosure:
+    return Disclosure(index, hides_writes, hides_cost)
+
+
 @dataclass(frozen=True)  # no slots: a cached property needs the instance's dictionary
 class Plan:
     """How a query is read: one path, and the conditions that DynamoDB and the service evaluate.
@@ -119,6 +138,16 @@ class Plan:
     cache_key: bytes
     rule: RowRule | None = None
     hides_cost: bool = False
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether pages of the plan are stored, and looked up."""
+        return not self.consistent and self.table.config.cache_ttl > 0
+
+    @property
+    def disclosure(self) -> Disclosure:
+        """The parts of the plan that a caller may see with each page."""
+        return _disclosure(self.path.index, self.rule is not None, self.hides_cost)
 
     @cached_property
     def tags(self) -> tuple[Tag, ...]:

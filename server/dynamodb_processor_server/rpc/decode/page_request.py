@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -9,8 +10,9 @@ from typing import Any, Final
 
 from dynamodb_processor.v1.query_pb2 import QuerySpec
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest, StreamQueryRequest
+from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.errors import FieldViolation
-from dynamodb_processor_server.reader import Budget, CachePolicy
+from dynamodb_processor_server.reader import NO_BUDGET, Budget, CachePolicy
 from dynamodb_processor_server.rpc.decode.query import parse_call_options, parse_total
 from dynamodb_processor_server.rpc.decode.violations import Violations
 
@@ -47,10 +49,11 @@ class RawQuerySpec:
         # Serializing a large message in sorted order takes longer than parsing it did.
         cached = size <= MAX_CACHED_QUERY_BYTES
         key = message.SerializeToString(deterministic=True) if cached else None
-        return cls(message.table, size, key, None if cached else message)
+        table = sys.intern(message.table) if cached else message.table
+        return cls(table, size, key, None if cached else message)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PageRequest:
     """A `Query` or `StreamQuery` request whose spec is parsed later, when it is planned.
 
@@ -58,7 +61,8 @@ class PageRequest:
         token_field: The field that held `token`.
         total: Bound on the number of items of the total, 0 for no bound, None for no total.
         violations: The violations found so far.
-        resume_points: The resume points that `rpc.page_cursors` caches with the request.
+        resume_points: The resume points that `rpc.page_cursors` remembers with the request. They
+            are the only field that changes.
     """
 
     spec: RawQuerySpec
@@ -69,9 +73,17 @@ class PageRequest:
     cache: CachePolicy
     total: int | None
     violations: tuple[FieldViolation, ...]
-    resume_points: dict[tuple[int, bytes, str], Any] = field(
-        default_factory=dict, compare=False, repr=False
-    )
+    resume_points: tuple[Any, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it asks for a page as it is cached, and for nothing else."""
+        return self.total is None and self.budget is NO_BUDGET
+
+    def page_size_on(self, table: Table) -> int:
+        """Return the number of items of a full page of a table."""
+        sizes = table.config.page_size
+        return min(self.page_size or sizes.default, sizes.maximum)
 
 
 def _read_query(request: QueryRequest) -> PageRequest:

@@ -15,7 +15,7 @@ from dynamodb_processor.v1.query_service_pb2 import (
     StreamQueryResponse,
 )
 from dynamodb_processor_server.pager.pager import PageResult
-from dynamodb_processor_server.query.planning.plan import Plan
+from dynamodb_processor_server.query.planning.plan import Disclosure
 from dynamodb_processor_server.reader import (
     NO_USAGE,
     CacheStatus,
@@ -41,10 +41,10 @@ _STATUS_FIELDS: Final = {status: bytes((1 << 3, value)) for status, value in _ST
 _MILLISECONDS: Final = [Duration(nanos=n * 1_000_000).SerializeToString() for n in range(1_000)]
 
 
-def query_response(result: PageResult, plan: Plan, head: bytes) -> bytes:
+def query_response(result: PageResult, shown: Disclosure, head: bytes) -> bytes:
     """Return the bytes of a `QueryResponse` with the fields of `response_head`."""
     page = result.page
-    cache = _cache_field(page) if _shows_cache_info(result, plan) else b""
+    cache = _cache_field(page) if _shows_cache_info(result, shown) else b""
     if result.total is None:
         return b"".join((page.content.items, head, cache))
     rest = QueryResponse()
@@ -52,7 +52,7 @@ def query_response(result: PageResult, plan: Plan, head: bytes) -> bytes:
     return b"".join((page.content.items, head, cache, rest.SerializeToString()))
 
 
-def response_head(result: PageResult, plan: Plan, token: str) -> bytes:
+def response_head(result: PageResult, shown: Disclosure, token: str) -> bytes:
     """Return the fields of a `QueryResponse` that are the same for each hit of a cached page.
 
     The parts of a response have no field in common but the repeated `items`: some parsers merge the
@@ -60,10 +60,10 @@ def response_head(result: PageResult, plan: Plan, token: str) -> bytes:
     """
     content, usage = result.page.content, NO_USAGE
     response = QueryResponse(end=_ENDS[content.end], next_page_token=token)
-    if _shows_cache_info(result, plan):
-        usage = _visible_usage(result.page.usage, plan)
+    if _shows_cache_info(result, shown):
+        usage = _visible_usage(result.page.usage, shown)
         set_seconds(response.read_time, content.read_at)
-    _set_stats(response.stats, content.count, usage, plan.path.index)
+    _set_stats(response.stats, content.count, usage, shown.index)
     return response.SerializeToString()
 
 
@@ -88,28 +88,30 @@ def _whole_seconds(seconds: int) -> bytes:
     return Duration(seconds=seconds).SerializeToString()
 
 
-def stream_response(result: PageResult, plan: Plan, token: str, sequence: int) -> bytes:
+def stream_response(result: PageResult, shown: Disclosure, token: str, sequence: int) -> bytes:
     """Return the bytes of a `StreamQueryResponse`."""
     content = result.page.content
     rest = StreamQueryResponse(
         resume_token=token, end=_ENDS[content.end], sequence=sequence, last=result.last
     )
     usage, cumulative = NO_USAGE, NO_USAGE
-    if _shows_cache_info(result, plan):
+    if _shows_cache_info(result, shown):
         usage, cumulative = (
-            _visible_usage(result.page.usage, plan),
-            _visible_usage(result.usage, plan),
+            _visible_usage(result.page.usage, shown),
+            _visible_usage(result.usage, shown),
         )
         _set_cache_info(rest.cache, result.page)
         set_seconds(rest.read_time, content.read_at)
-    _set_stats(rest.stats, content.count, usage, plan.path.index)
-    _set_stats(rest.cumulative, result.items, cumulative, plan.path.index)
+    _set_stats(rest.stats, content.count, usage, shown.index)
+    _set_stats(rest.cumulative, result.items, cumulative, shown.index)
     if result.total is not None:
         _set_total(rest.total, result.total)
     return content.items + rest.SerializeToString()
 
 
-def count_response(result: PageResult, bound: int, plan: Plan, token: str) -> CountItemsResponse:
+def count_response(
+    result: PageResult, bound: int, shown: Disclosure, token: str
+) -> CountItemsResponse:
     """Return a `CountItemsResponse`; `bound` 0 means no bound, and a count ends at its bound."""
     content = result.page.content
     reached = 0 < bound <= result.returned
@@ -119,11 +121,11 @@ def count_response(result: PageResult, bound: int, plan: Plan, token: str) -> Co
     total = total_of(result.returned, bound, exhausted=content.next is None)
     _set_total(response.total, total)
     usage = NO_USAGE
-    if _shows_cache_info(result, plan):
-        usage = _visible_usage(result.page.usage, plan)
+    if _shows_cache_info(result, shown):
+        usage = _visible_usage(result.page.usage, shown)
         _set_cache_info(response.cache, result.page)
         set_seconds(response.read_time, content.read_at)
-    _set_stats(response.stats, 0, usage, plan.path.index)
+    _set_stats(response.stats, 0, usage, shown.index)
     return response
 
 
@@ -137,18 +139,18 @@ def _set_total(message: query_pb2.Total, total: Total) -> None:
     )
 
 
-def _shows_cache_info(result: PageResult, plan: Plan) -> bool:
+def _shows_cache_info(result: PageResult, shown: Disclosure) -> bool:
     """Return whether a caller may see the read time and the cost of a page.
 
     Under a row rule, a cache hit or a miss reveals whether any item was written since, hidden items
     included. A read that bypasses the cache does not reveal that.
     """
-    return plan.rule is None or result.page.status is CacheStatus.BYPASSED
+    return not shown.hides_writes or result.page.status is CacheStatus.BYPASSED
 
 
-def _visible_usage(usage: Usage, plan: Plan) -> Usage:
+def _visible_usage(usage: Usage, shown: Disclosure) -> Usage:
     """Return the cost that a caller may see: none where hidden items are part of it."""
-    return NO_USAGE if plan.hides_cost else usage
+    return NO_USAGE if shown.hides_cost else usage
 
 
 def _set_stats(stats: query_pb2.PageStats, items: int, usage: Usage, index: str | None) -> None:

@@ -35,6 +35,7 @@ _MAX_BAD_REQUEST: Final = 1_900
 #: The status of each kind of error. The reasons are in docs/reference/errors.md.
 CODES: Final[Sequence[tuple[type[errors.ProcessorError], grpc.StatusCode]]] = (
     (errors.InvalidRequest, grpc.StatusCode.INVALID_ARGUMENT),
+    (errors.BearerTokenRefused, grpc.StatusCode.UNAUTHENTICATED),
     (errors.Unauthenticated, grpc.StatusCode.UNAUTHENTICATED),
     (errors.PermissionDenied, grpc.StatusCode.PERMISSION_DENIED),
     (errors.TableNotFound, grpc.StatusCode.NOT_FOUND),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import grpc
 
 from dynamodb_processor_server.auth.api_keys import KeyRing, credential_of
+from dynamodb_processor_server.auth.bearer.tokens import BearerTokens, token_of
 from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.errors import Unauthenticated
 from dynamodb_processor_server.rpc.call_context import Call
@@ -60,6 +61,25 @@ class ApiKeyAuthenticator:
         return None if key is None else self._keys().authenticate(key, now)
 
 
+class BearerAuthenticator:
+    """Identifies callers by a bearer token, a JSON Web Token, in a call's metadata."""
+
+    missing = "no bearer token: send authorization: Bearer"
+
+    def __init__(self, tokens: BearerTokens) -> None:
+        self._tokens = tokens
+
+    @property
+    def version(self) -> object:
+        """The issuers, keys and roles in force."""
+        return self._tokens.version
+
+    def authenticate(self, call: Call, now: float) -> Principal | None:
+        """Return the principal of the token, None without one; raise Unauthenticated."""
+        token = token_of(call.metadata)
+        return None if token is None else self._tokens.version.authenticate(token, now)
+
+
 class Authentication(CallHook):
     """Refuses unauthenticated calls, except of health and, if it is open, of reflection.
 
@@ -92,8 +112,22 @@ class Authentication(CallHook):
         """Return True for all methods that are not exempt."""
         return not method.startswith(self._exempt)
 
-    def on_start(self, call: Call) -> None:
-        """Set the call's principal, or raise Unauthenticated."""
+    def on_start(self, call: Call) -> Awaitable[None] | None:
+        """Set the call's principal, or raise Unauthenticated.
+
+        Returns an awaitable if a credential can be checked only after a wait, which is bounded.
+        """
+        try:
+            self._authenticate(call)
+        except Unauthenticated as error:
+            if error.retry_after_wait is not None:
+                return self._authenticate_after(call, error.retry_after_wait())
+            self._note_refused(call.context)
+            raise
+        return None
+
+    async def _authenticate_after(self, call: Call, wait: Awaitable[None]) -> None:
+        await wait
         try:
             self._authenticate(call)
         except Unauthenticated:

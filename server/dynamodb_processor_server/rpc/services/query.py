@@ -34,12 +34,12 @@ from dynamodb_processor_server.pager.pager import (
     Pager,
     PageResult,
 )
-from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.reader import (
-    NO_BUDGET,
     NO_PAGE_LIMIT,
     NO_USAGE,
+    CachePolicy,
     Caller,
+    PageKey,
     PageLookup,
     PageReader,
 )
@@ -115,17 +115,17 @@ class QueryServicer:
         call = current_call()
         call.table = request.spec.table
         known, found = self._resume_points.known(request, call.caller), None
-        if known is not None and _is_plain(request, known):
-            if (waiting := self._limits.begin(call, known.prepared.access)) is not None:
+        if known is not None and known.page_key is not None:
+            if (waiting := self._limits.begin(call, known.access)) is not None:
                 await waiting
-            found = self._cached(request, known)
+            found = self._cached(request.cache, known, known.page_key)
         if found is None:
             found = await self._planned_anew(self._read_one, request, call)
         start, result = found
         self._record_usage(call, result)
         self._limits.add_remaining_trailer(call)
         return query_response(
-            result, start.prepared.plan, self._heads.head(start, call.caller, result)
+            result, start.disclosure, self._heads.head(start, call.caller, result)
         )
 
     async def StreamQuery(  # noqa: N802 - the method's name in the contract
@@ -139,7 +139,7 @@ class QueryServicer:
             while True:
                 self._record_usage(call, result)
                 token = self._heads.token(start, call.caller, result)
-                yield stream_response(result, start.prepared.plan, token, sequence)
+                yield stream_response(result, start.disclosure, token, sequence)
                 if result.last:
                     break
                 if self._draining.is_set():
@@ -160,7 +160,7 @@ class QueryServicer:
         self._limits.add_remaining_trailer(call)
         call.items = 0  # none is returned
         token = self._heads.token(start, call.caller, result)
-        return count_response(result, bound, start.prepared.plan, token)
+        return count_response(result, bound, start.disclosure, token)
 
     async def BatchGetItems(  # noqa: N802 - the method's name in the contract
         self, request: BatchGetItemsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -192,16 +192,14 @@ class QueryServicer:
         )
 
     def _cached(
-        self, request: PageRequest, start: ResumePoint
+        self, policy: CachePolicy, start: ResumePoint, key: PageKey
     ) -> tuple[ResumePoint, PageResult] | None:
         """Return the page of a plain request if it is cached.
 
         A pager would return the same, but half of a hit's time in the servicer went into the
         objects and coroutines of reads: deadlines, options, the pager itself.
         """
-        plan = start.paging.plan
-        size = _page_size(request, plan)
-        page = self._cached_pages.cached_page(plan, start.cursor, size, request.cache)
+        page = self._cached_pages.cached_page(key, policy)
         if page is None:
             return None
         content = page.content
@@ -231,23 +229,21 @@ class QueryServicer:
     ) -> tuple[ResumePoint, Pager]:
         """Return where the call begins, and its pager, with `limit` seconds for the call."""
         call.table = request.spec.table
-        start = self._resume_points.known(request, call.caller)
-        if start is None:
-            start = await self._resume_points.open(request, call.caller)
-        prepared = start.prepared
+        opened = await self._resume_points.open(request, call.caller)
+        start, prepared = opened
         if (waiting := self._limits.begin(call, prepared.access)) is not None:
             await waiting
         options = CallOptions(
-            _page_size(request, prepared.plan),
+            request.page_size_on(prepared.plan.table),
             _caller(call, limit),
             request.budget,
             request.cache,
             interval,
         )
         if request.total is None:
-            return start, Pager(self._pages, start.paging, options)
+            return start, Pager(self._pages, opened.paging, options)
         counting = await self._preparer.counting(prepared, call.caller)
-        return start, CountingPager(self._pages, start.paging, options, counting, request.total)
+        return start, CountingPager(self._pages, opened.paging, options, counting, request.total)
 
     async def _count(
         self, request: CountItemsRequest, call: Call
@@ -265,15 +261,15 @@ class QueryServicer:
         check_cache(cache, prepared.plan)
         if (waiting := self._limits.begin(call, prepared.access)) is not None:
             await waiting
-        start = self._tokens.open(request.page_token, "page_token", prepared, call.caller)
-        counted = start.returned
+        opened = self._tokens.open(request.page_token, "page_token", prepared, call.caller)
+        start, counted = opened.start, opened.start.returned
         options = CallOptions(
             bound - counted if bound else NO_PAGE_LIMIT,
             _caller(call, self._bounds.unary_deadline),
             budget,
             cache,
         )
-        return start, bound, await Pager(self._pages, start.paging, options).next_page()
+        return start, bound, await Pager(self._pages, opened.paging, options).next_page()
 
     async def _get_items(
         self, request: BatchGetItemsRequest, call: Call
@@ -322,16 +318,6 @@ class QueryServicer:
         call.usage = result.usage
         call.messages += 1
         call.cache = result.page.status
-
-
-def _is_plain(request: PageRequest, start: ResumePoint) -> bool:
-    """Return whether a request is for a page as it is cached, and for nothing else."""
-    return request.total is None and request.budget is NO_BUDGET and start.paging.max_items is None
-
-
-def _page_size(request: PageRequest, plan: Plan) -> int:
-    sizes = plan.table.config.page_size
-    return min(request.page_size or sizes.default, sizes.maximum)
 
 
 def _caller(call: Call, limit: float) -> Caller:
