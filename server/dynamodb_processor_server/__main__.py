@@ -131,6 +131,12 @@ def _add_health(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_health)
 
 
+def _add_accept(parser: argparse.ArgumentParser) -> None:
+    from dynamodb_processor_server.acceptance.command import add_arguments
+
+    add_arguments(parser, _run)
+
+
 def _add_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend", choices=("embedded", "dynamodb-local", "aws"), default="embedded",
@@ -147,6 +153,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], Non
     "catalog": ("write a starting catalog from the tables that are there", _add_catalog),
     "keys": ("make API keys and token keys", _add_keys),
     "health": ("ask a server how it is; exit code 0 if it serves", _add_health),
+    "accept": ("test a running deployment, scenario by scenario", _add_accept),
     "demo": ("serve sample tables and walk through the service", _add_demo),
 }
 
