@@ -46,6 +46,7 @@ _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
         (
             "tests/faults/test_races.py",
             *_SCRIPTED,
+            "tests/faults/test_key_rotation.py",
             "tests/e2e/test_shared_limits.py",
             "tests/interop",
         ),

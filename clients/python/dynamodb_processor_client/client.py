@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from dynamodb_processor.v1.cache_service_pb2 import GetCacheStatsRequest
 from dynamodb_processor.v1.cache_service_pb2_grpc import CacheServiceStub
@@ -43,6 +44,9 @@ from dynamodb_processor_client.query import Query, query_message
 from dynamodb_processor_client.streams import ItemStream, PageStream
 from dynamodb_processor_client.tables import Table, TableSummary
 from dynamodb_processor_client.values import Value
+
+if TYPE_CHECKING:
+    from dynamodb_processor_client.streams import StreamCall
 
 
 class QueryClient(Connection):
@@ -115,12 +119,17 @@ class QueryClient(Connection):
             total=total_options(total),
         )
         method = QueryServiceStub(self._open_channel()).StreamQuery
+
+        async def open_call(rest: StreamQueryRequest, seconds: float | None) -> StreamCall:
+            return method(rest, timeout=seconds, metadata=await self._credential.metadata())
+
         return PageStream(
-            lambda rest, seconds: method(rest, timeout=seconds, metadata=self._metadata),
+            open_call,
             request,
             budget=check.instance("budget", budget, Budget),
             timeout=self._resolve_timeout(timeout),
             policy=self._resume,
+            renews_token=self._credential.is_renewed,
         )
 
     def stream(

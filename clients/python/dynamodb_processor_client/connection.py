@@ -11,6 +11,7 @@ import grpc
 
 from dynamodb_processor_client import argument_checks as check
 from dynamodb_processor_client.channel import ChannelOptions, open_channel
+from dynamodb_processor_client.credentials import CallCredential, TokenProvider
 from dynamodb_processor_client.errors import DeadlineExceeded, Internal, typed_errors
 from dynamodb_processor_client.options import Timeout, Unset
 from dynamodb_processor_client.resume_policy import ResumePolicy
@@ -26,6 +27,7 @@ class Connection:
         target: str,
         *,
         api_key: str | None = None,
+        token: str | TokenProvider | None = None,
         credentials: grpc.ChannelCredentials | None = None,
         timeout: float | None = 60.0,
         resume: ResumePolicy | None = None,
@@ -37,6 +39,10 @@ class Connection:
             target: The address of the service in a form of gRPC: `host:port`, `dns:///name:port`,
                 `ipv4:address:port,address:port`.
             api_key: The key that is sent with every call.
+            token: Instead of a key, the bearer token that is sent with every call, or a function
+                that returns it (at once or as an awaitable). The function is called before each
+                call, so that tokens can be renewed: it should keep a token until it is about to
+                expire.
             credentials: For TLS, such as `grpc.ssl_channel_credentials()`; plain text if `None`.
             timeout: The default timeout of a call in seconds; `None` for no deadline.
             resume: The policy for resuming broken streams.
@@ -44,19 +50,16 @@ class Connection:
 
         Raises:
             TypeError: An argument has the wrong type.
-            ValueError: The key has invalid characters, or the target is not an address.
+            ValueError: The key or the token has invalid characters, both are given, or the target
+                is not an address.
         """
-        if api_key is not None and not isinstance(api_key, str):
-            raise TypeError(f"api_key is a string, not a {type(api_key).__name__}")
-        if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
-            raise ValueError("the API key has characters that no API key can have")
+        self._credential = CallCredential(api_key, token)
         self._target = check.target(target)
         self._credentials = check.instance("credentials", credentials, grpc.ChannelCredentials)
         self._timeout = check.seconds("timeout", timeout)
         check.instance("resume", resume, ResumePolicy)
         self._resume = resume or ResumePolicy()
         self._options = options
-        self._metadata = (("x-api-key", api_key),) if api_key else ()
         self._channel: grpc.aio.Channel | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -95,8 +98,11 @@ class Connection:
         """Return the response of a unary method, or raise the typed error for its failure."""
         if seconds is not None and seconds <= 0:  # for gRPC 0 means no deadline
             raise DeadlineExceeded("the deadline passed", reason="DEADLINE_EXCEEDED")
+        metadata = self._credential.fixed
+        if metadata is None:
+            metadata = await self._credential.metadata()
         with typed_errors():
-            response = await method(request, timeout=seconds, metadata=self._metadata)
+            response = await method(request, timeout=seconds, metadata=metadata)
         if response is None:  # gRPC could not parse the response.
             raise Internal("the service sent a malformed response", reason="BAD_ANSWER")
         return response

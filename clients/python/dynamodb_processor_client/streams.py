@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, TypeAlias
 from grpc.aio import AioRpcError
 
 from dynamodb_processor.v1.query_service_pb2 import StreamQueryRequest, StreamQueryResponse
-from dynamodb_processor_client.errors import DeadlineExceeded, QueryError, Unavailable, typed_errors
+from dynamodb_processor_client.errors import (
+    DeadlineExceeded,
+    QueryError,
+    Unauthenticated,
+    Unavailable,
+    typed_errors,
+)
 from dynamodb_processor_client.options import Budget
 from dynamodb_processor_client.pages import Page, PageStats, Total
 from dynamodb_processor_client.progress import (
@@ -28,12 +34,14 @@ from dynamodb_processor_client.values import Item
 # Seconds within which the status of a stream must follow its last message.
 _STATUS_WITHIN = 5.0
 _MAX_IDLE_MESSAGES = 100
+# The service's reason for a bearer token that has expired, perhaps during the stream.
+_EXPIRED = "BEARER_TOKEN_EXPIRED"
 
 if TYPE_CHECKING:
     from grpc.aio import UnaryStreamCall
 
     StreamCall: TypeAlias = UnaryStreamCall[StreamQueryRequest, StreamQueryResponse]
-    OpenCall: TypeAlias = Callable[[StreamQueryRequest, float | None], StreamCall]
+    OpenCall: TypeAlias = Callable[[StreamQueryRequest, float | None], Awaitable[StreamCall]]
 
 
 class PageStream(AsyncIterator[Page]):
@@ -54,16 +62,19 @@ class PageStream(AsyncIterator[Page]):
         budget: Budget | None,
         timeout: float | None,
         policy: ResumePolicy,
+        renews_token: bool = False,
     ) -> None:
         """Prepare a stream; `QueryClient.pages` is the public way.
 
-        The request is sent, and the time of the deadline starts, with the first page.
+        The request is sent, and the time of the deadline starts, with the first page. With
+        `renews_token`, a stream whose bearer token has expired is resumed with another.
         """
         self._open_call = open_call
         self._request = request
         self._budget = budget
         self._timeout = timeout
         self._policy = policy
+        self._renews_token = renews_token
         self._call: StreamCall | None = None
         self._started_at: float | None = None
         self._has_begun = False
@@ -123,14 +134,14 @@ class PageStream(AsyncIterator[Page]):
         self._cancel_call()
 
     async def _receive(self) -> StreamQueryResponse:
-        call = self._call or self._open()
+        call = self._call or await self._open()
         with typed_errors():
             message = await call.read()
         if isinstance(message, StreamQueryResponse):
             return message
         raise Unavailable("the stream ended before its last message", reason="STREAM_INCOMPLETE")
 
-    def _open(self) -> StreamCall:
+    async def _open(self) -> StreamCall:
         now = self._policy.clock()
         if self._started_at is None:
             self._started_at = now
@@ -142,7 +153,7 @@ class PageStream(AsyncIterator[Page]):
         if budget is not None:
             self._request.budget.CopyFrom(budget.to_message())
         self._last_message_at, self._has_progressed = now, False
-        self._call = self._open_call(self._request, remaining)
+        self._call = await self._open_call(self._request, remaining)
         return self._call
 
     async def _accept(self, message: StreamQueryResponse) -> Page:
@@ -204,6 +215,8 @@ class PageStream(AsyncIterator[Page]):
         self._is_over = self._is_budget_spent()
 
     def _may_resume(self, error: QueryError) -> bool:
+        if isinstance(error, Unauthenticated):
+            return self._has_begun and self._renews_token and error.reason == _EXPIRED
         return (
             self._has_begun
             and isinstance(error, Unavailable)
