@@ -47,13 +47,14 @@ def main() -> int:
     _compile(Path("requirements/server.txt"), server, seed=dev)
     _compile(Path("requirements/demo.txt"), [*demo, *build], seed=dev)
     _compile(_BENCH, [*server, *_group(project, "bench")], seed=dev)
-    for tools in ("deploy", "checkov"):
+    for tools in ("deploy", "checkov", "audit"):
         # Their environment has nothing else, so no other lock has to agree with it.
         _compile(Path(f"requirements/{tools}.txt"), list(_group(project, tools)), seed=None)
     _compile_alone(Path("requirements/demo-data.txt"), list(_group(project, "demo-data")))
     for tool in ("java", "node"):
         _compile_alone(_TOOL_LOCKS / f"{tool}.txt", list(_group(project, tool)))
-    _lock_npm(_ROOT / "tests" / "interop" / "clients")
+    for folder in ("tests/interop/clients", ".ci/deploy/npm"):
+        _lock_npm(_ROOT / folder)
     files = [Path(f"requirements/{name}.txt") for name in ("build", "server", "demo", "bench")]
     return _compare(files, dev)
 
