@@ -1,6 +1,9 @@
 # The server alone. Nothing of the builder but its virtual environment reaches the image.
 
-FROM python:3.11-slim-bookworm AS build
+# To pin it: --build-arg PYTHON_IMAGE=python@sha256:...
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
@@ -33,7 +36,7 @@ RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /opt/whe
         -q -j 0 --invalidation-mode unchecked-hash /opt/dynamodb-processor/lib
 
 
-FROM python:3.11-slim-bookworm
+FROM ${PYTHON_IMAGE}
 
 LABEL org.opencontainers.image.title="DynamoDB Processor" \
       org.opencontainers.image.description="Read DynamoDB tables through one well-behaved gRPC QueryService" \

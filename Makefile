@@ -66,6 +66,13 @@ check: $(VENV)/.dev ## Lint, type-check and compare the contract with what is ge
 check-deploy: $(VENV)/.dev $(VENV)/deploy/.installed $(VENV)/checkov/.installed ## Check the deployment files with the tools of their formats (ONLY=cfn-lint runs one check)
 	@PATH="$(BIN):$$PATH" "$(BIN)/python" .ci/check_deploy.py $(ONLY)
 
+.PHONY: sbom
+sbom: $(VENV)/.dev $(VENV)/deploy/.installed ## Write build/sbom.json, the bill of materials of the image's packages
+	@mkdir -p build
+	@PYTHONWARNINGS=ignore::UserWarning "$(VENV)/deploy/bin/cyclonedx-py" requirements requirements/server.txt --pyproject pyproject.toml \
+		--output-reproducible --validate --output-file build/sbom.json
+	@"$(BIN)/python" .ci/deploy/sbom.py build/sbom.json requirements/server.txt
+
 .PHONY: format
 format: $(VENV)/.dev ## Format Python and proto files
 	@"$(BIN)/ruff" check --fix --exit-zero --quiet . && "$(BIN)/ruff" format .

