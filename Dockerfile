@@ -45,25 +45,28 @@ LABEL org.opencontainers.image.title="DynamoDB Processor" \
 COPY --from=build /opt/dynamodb-processor /opt/dynamodb-processor
 
 # Mount the catalog and the keys there, or name others. Token keys and AWS credentials come from the
-# platform when the container starts; the image holds none.
+# platform when the container starts; the image holds none. The server does not start without either
+# a certificate (DYNAMODB_PROCESSOR_TLS_CERTIFICATE, ..._TLS_KEY) or DYNAMODB_PROCESSOR_INSECURE=true.
+# The health check uses the port that is plain text in both cases.
 ENV PATH=/opt/dynamodb-processor/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     DYNAMODB_PROCESSOR_CATALOG=/etc/dynamodb-processor/catalog.yaml \
     DYNAMODB_PROCESSOR_KEYS=/etc/dynamodb-processor/keys.yaml \
     DYNAMODB_PROCESSOR_LISTEN=0.0.0.0:50051 \
+    DYNAMODB_PROCESSOR_HEALTH_LISTEN=0.0.0.0:50052 \
     DYNAMODB_PROCESSOR_METRICS_LISTEN=0.0.0.0:9464
 
 # A number, so that Kubernetes can see that it is not root.
 USER 10001:10001
 WORKDIR /etc/dynamodb-processor
 
-# gRPC, and Prometheus metrics.
-EXPOSE 50051 9464
+# gRPC, health checks alone, and Prometheus metrics.
+EXPOSE 50051 50052 9464
 
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
-    CMD ["dynamodb-processor", "health", "--target", "127.0.0.1:50051"]
+    CMD ["dynamodb-processor", "health", "--target", "127.0.0.1:50052"]
 
 ENTRYPOINT ["dynamodb-processor"]
 CMD ["serve"]

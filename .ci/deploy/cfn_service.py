@@ -101,6 +101,8 @@ def check_container(template: Template) -> Iterator[str]:
     mounts = {mount["ContainerPath"]: mount["ReadOnly"] for mount in server["MountPoints"]}
     (writer,) = (each for each in _containers(template) if each["Name"] == "files")
     environment = _environment(server)
+    if environment.get("insecure") != "true" and "tls_certificate" not in environment:
+        yield "server: needs DYNAMODB_PROCESSOR_INSECURE or a certificate, or it does not start"
     for setting in ("catalog", "keys"):
         folder = environment[setting].rpartition("/")[0]
         if not mounts.get(folder):

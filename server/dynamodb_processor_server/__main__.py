@@ -128,6 +128,16 @@ def _add_health(parser: argparse.ArgumentParser) -> None:
         "--wait", type=float, default=0.0, metavar="SECONDS",
         help="how long to ask again while it does not serve (default: not at all)",
     )  # fmt: skip
+    parser.add_argument(
+        "--cacert", metavar="FILE",
+        help="call with TLS, and trust the certificates in this PEM file (default: plain text)",
+    )  # fmt: skip
+    parser.add_argument("--cert", metavar="FILE", help="a client certificate in PEM")
+    parser.add_argument("--cert-key", metavar="FILE", help="its private key in PEM")
+    parser.add_argument(
+        "--server-name", default="", metavar="NAME",
+        help="the name in the server's certificate (default: the host of --target)",
+    )  # fmt: skip
     parser.set_defaults(run=_health)
 
 
@@ -173,10 +183,11 @@ def _run(work: Coroutine[Any, Any, int]) -> int:
 
 
 def _health(args: argparse.Namespace) -> int:
-    from dynamodb_processor_server.cli.health import check_health
+    from dynamodb_processor_server.cli.health import check_health, tls_options
 
+    tls = tls_options(args.cacert, args.cert, args.cert_key, args.server_name)
     # One request: not worth the import of uvloop.
-    return asyncio.run(check_health(args.target, args.service, args.wait))
+    return asyncio.run(check_health(args.target, args.service, args.wait, tls=tls))
 
 
 def _demo(args: argparse.Namespace) -> int:

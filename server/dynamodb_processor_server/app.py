@@ -28,10 +28,19 @@ _CONTAINERS_PER_COLLECTION = 10_000
 
 
 class App:
-    """A running server: gRPC at `address`, metrics at `metrics_port`, None if they are off."""
+    """A running server.
+
+    Attributes:
+        address: The address of gRPC.
+        mtls_address: The address that requires client certificates, if it is another one.
+        health_address: The address of health checks alone, empty if there is none.
+        metrics_port: The port of the metrics, None if they are off.
+    """
 
     def __init__(self, settings: Settings, service: Service) -> None:
         self.address = ""
+        self.mtls_address = ""
+        self.health_address = ""
         self.metrics_port: int | None = None
         self._settings = settings
         self._service = service
@@ -48,7 +57,10 @@ class App:
 
         Descriptions that take longer continue in the background: see `become_ready`.
         """
-        self.address = await self._service.server.start(self._settings.listen)
+        self.address, *others = await self._service.server.start(self._service.endpoints)
+        self.mtls_address = "".join(others)
+        if self._service.health_server is not None:
+            self.health_address = await self._service.health_server.start()
         with suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_DESCRIBE_SECONDS):
                 await self._service.catalog.refresh()
@@ -59,6 +71,9 @@ class App:
         _log.info(
             "serving",
             address=self.address,
+            tls=self._service.tls_identity is not None,
+            mtls_address=self.mtls_address or None,
+            health_address=self.health_address or None,
             metrics_port=self.metrics_port,
             cache_max_bytes=self._settings.cache_max_bytes,
         )
@@ -79,10 +94,12 @@ class App:
         self._service.health.set_ready(ready)
 
     def reload(self) -> None:
-        """Check the catalog and the files of callers now instead of after `reload_interval`."""
+        """Check the files now instead of after `reload_interval`."""
         _log.info("reload_requested")
         self._service.catalog_file.check_now()
         self._service.identity.check_now()
+        if self._service.tls_identity is not None:
+            self._service.tls_identity.check_now()
 
     async def drain(self) -> None:
         """End readiness, continue to serve for the drain delay, then let calls end.
@@ -99,6 +116,8 @@ class App:
         self._service.draining.set()
         self._service.health.end_watches()
         await self._service.server.stop(self._settings.drain_grace)
+        if self._service.health_server is not None:
+            await self._service.health_server.stop()
         _log.info("drained")
 
 
@@ -144,3 +163,7 @@ def _keep_up_to_date(settings: Settings, service: Service, stack: AsyncExitStack
         *service.identity.watches(interval),
     ):
         run_in_background(work, stack)
+    identity, expiry = service.tls_identity, service.certificate_expiry
+    if identity is not None and expiry is not None:
+        run_in_background(identity.watch(lambda _: None, every=interval), stack)
+        run_in_background(expiry.watch(), stack)

@@ -33,7 +33,8 @@ class ServingSettings(BaseSettings):
         description="Path of the catalog file, which names the tables that callers can read."
     )
     keys: Path = Field(
-        description="Path of the keys file: digests of API keys, and the tables each may read."
+        description="Path of the keys file: digests of API keys, names in client certificates, and "
+        "the tables that each may read."
     )
     identity: OptionalPath = Field(
         None,
@@ -56,13 +57,43 @@ class ServingSettings(BaseSettings):
         "introducing grants. Credentials, roles, and grants that name the table hold in both.",
     )
     reload_interval: Seconds = Field(
-        5.0, description="Seconds between two checks of the catalog and keys files for changes."
+        5.0,
+        description="Seconds between two checks of the catalog, the keys file and the TLS files "
+        "for changes.",
     )
     listen: Address = Field(
         "127.0.0.1:50051",
         description="Address of the gRPC server, `HOST:PORT`; port 0 takes a free port. The server "
         "listens on each address of this machine that `HOST` resolves to. If one is taken, it "
         "does not start.",
+    )
+    insecure: bool = Field(
+        False,
+        description="Whether the server may serve plain text on an address that is not loopback. "
+        "API keys then travel unencrypted, unless a proxy or a mesh beside it encrypts.",
+    )
+    tls_certificate: OptionalPath = Field(
+        None,
+        description="Path of the server's certificate in PEM, followed by the intermediate ones; "
+        "with `tls_key` it turns TLS on.",
+    )
+    tls_key: OptionalPath = Field(
+        None, description="Path of the certificate's private key in PEM, unencrypted."
+    )
+    tls_client_ca: OptionalPath = Field(
+        None,
+        description="Path of the certificates, in PEM, of the authorities that sign client "
+        "certificates. `listen` then requires one of each client, unless `mtls_listen` is set.",
+    )
+    mtls_listen: OptionalAddress = Field(
+        None,
+        description="A second address of the gRPC server, which requires client certificates; "
+        "`listen` then requires none.",
+    )
+    health_listen: OptionalAddress = Field(
+        None,
+        description="Address of a port for probes, which serves only `grpc.health.v1`, always in "
+        "plain text.",
     )
     metrics_listen: OptionalAddress = Field(
         "127.0.0.1:9464",
@@ -71,7 +102,7 @@ class ServingSettings(BaseSettings):
     reflection: Literal["open", "authenticated", "off"] = Field(
         "open",
         description="Access to server reflection: `open` to everyone, `authenticated` for callers "
-        "with an API key, or `off`.",
+        "with an API key or a known certificate, or `off`.",
     )
     compression: Literal["off", "gzip"] = Field(
         "off",

@@ -14,6 +14,7 @@ from typing import Final, Literal
 from pydantic import Field, SecretStr
 
 from dynamodb_processor_server.cache_settings import CacheSettings
+from dynamodb_processor_server.config_files.tls_files import TlsFiles
 from dynamodb_processor_server.dynamodb.clients import ClientSettings, default_region
 from dynamodb_processor_server.dynamodb_settings import DynamoDBSettings
 from dynamodb_processor_server.errors import ConfigurationError
@@ -37,6 +38,8 @@ RENAMED: Final = {
 _DEMO_PREFIX: Final = f"{ENVIRONMENT_PREFIX}DEMO_"  # variables of the demo for its servers
 _STREAM_CONNECTIONS = 32
 _REDIS_CONNECTIONS = 64
+#: Connections to `health_listen`.
+HEALTH_CONNECTIONS: Final = 128
 
 
 class Settings(CacheSettings, DynamoDBSettings, ServingSettings):
@@ -111,6 +114,27 @@ class Settings(CacheSettings, DynamoDBSettings, ServingSettings):
         except ValueError as error:
             raise ConfigurationError(f"AWS_REGION or AWS_DEFAULT_REGION: {error}") from None
 
+    def tls_files(self) -> TlsFiles | None:
+        """Return the files for TLS; None for plain text.
+
+        Raises ConfigurationError if one of the settings lacks another, or contradicts it.
+        """
+        if self.tls_certificate is None or self.tls_key is None:
+            for needing, needed, is_wrong in (
+                ("tls_key", "tls_certificate", self.tls_key and not self.tls_certificate),
+                ("tls_certificate", "tls_key", self.tls_certificate and not self.tls_key),
+                ("tls_client_ca", "tls_certificate and tls_key", self.tls_client_ca),
+                ("mtls_listen", "tls_certificate, tls_key and tls_client_ca", self.mtls_listen),
+            ):
+                if is_wrong:
+                    raise ConfigurationError(f"{needing}: needs {needed}")
+            return None
+        if self.mtls_listen is not None and self.tls_client_ca is None:
+            raise ConfigurationError("mtls_listen: needs tls_client_ca")
+        if self.insecure:
+            raise ConfigurationError("insecure: contradicts tls_certificate; give one of the two")
+        return TlsFiles(self.tls_certificate, self.tls_key, self.tls_client_ca)
+
     def client_settings(self) -> ClientSettings:
         """Return how to reach DynamoDB."""
         return ClientSettings(
@@ -122,8 +146,9 @@ class Settings(CacheSettings, DynamoDBSettings, ServingSettings):
         )
 
     def other_connections(self) -> int:
-        """Return how many connections the server may open itself, beside those of clients."""
-        return self.max_concurrent_reads + _STREAM_CONNECTIONS + _REDIS_CONNECTIONS
+        """Return how many connections there may be beside those of clients to `listen`."""
+        probes = HEALTH_CONNECTIONS if self.health_listen is not None else 0
+        return self.max_concurrent_reads + _STREAM_CONNECTIONS + _REDIS_CONNECTIONS + probes
 
     def catalog_context(self) -> dict[str, object]:
         """Return the context that a catalog is validated with, beside its own rules."""

@@ -21,7 +21,7 @@ from dynamodb_processor_server.dynamodb.clients import Clients, ClientSettings
 from dynamodb_processor_server.dynamodb.error_classification import classify
 from dynamodb_processor_server.errors import BackendUnavailable
 from tests.contract.compared_clients import QUERY, WHOLE, local, open_pair
-from tests.support.certificates import write_certificate
+from tests.support.certificates import issue
 from tests.support.dynamodb import REGION
 from tests.support.raw_http import RawServer, open_raw_server, response
 from tests.support.reads import CALLER
@@ -64,7 +64,7 @@ async def test_a_certificate_is_checked_against_the_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`AWS_CA_BUNDLE` names it; any other certificate is refused."""
-    certificate, key = write_certificate(tmp_path)
+    certificate, key = issue().write(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     async with open_raw_server(context) as server:

@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from tests.support.access import keys_file
+from tests.support.certificates import issue, presented_serial
 from tests.support.event_service import CATALOG, ENVIRONMENT, READER
 from tests.support.processes import ServerProcess, clean_environment
 
@@ -36,6 +37,31 @@ def test_a_service_reloads_its_files(
     server.signal(signal.SIGHUP)
     assert server.wait_for_event("config_file_reloaded")["file"].endswith("keys.yaml")
     assert server.returncode is None
+    assert server.stop() == 0
+
+
+def test_a_service_reloads_its_certificate(
+    serve: Callable[..., ServerProcess], events: str, tmp_path: Path
+) -> None:
+    """A tool that renews certificates may signal the server, which need not wait then."""
+    first, second = issue(), issue()
+    certificate, key = first.write(tmp_path, "server")
+    server = serve(
+        CATALOG,
+        keys_file(READER),
+        endpoint_url=events,
+        env=ENVIRONMENT,
+        args=[
+            "--reload-interval=86400",
+            f"--tls-certificate={certificate}",
+            f"--tls-key={key}",
+        ],
+    )
+    assert presented_serial(server.address) == first.x509.serial_number
+    second.write(tmp_path, "server")
+    server.signal(signal.SIGHUP)
+    assert server.wait_for_event("config_file_reloaded")["file"] == str(certificate)
+    assert presented_serial(server.address) == second.x509.serial_number
     assert server.stop() == 0
 
 

@@ -91,7 +91,7 @@ async def servers(
         make_key("reader"),
         make_key("stranger", tables=["nothing"]),
     ]
-    shared = {
+    shared: dict[str, Any] = {
         "redis_url": own_redis.url,
         "redis_timeout": 1.0,
         "token_keys": token_keys("shared"),

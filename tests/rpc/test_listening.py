@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from dynamodb_processor_server.errors import ConfigurationError
-from dynamodb_processor_server.rpc.listening import Address, addresses_of, listen
+from dynamodb_processor_server.rpc.listening import Address, Endpoint, addresses_of, listen
 
 _LOOPBACK: Final[Sequence[Address]] = (
     (socket.AF_INET, "127.0.0.1"),
@@ -28,11 +28,15 @@ async def both(_: str) -> Sequence[Address]:
 
 @asynccontextmanager
 async def listening(
-    address: str, resolve: Callable[[str], Awaitable[Sequence[Address]]] = addresses_of
+    address: str,
+    resolve: Callable[[str], Awaitable[Sequence[Address]]] = addresses_of,
+    *,
+    insecure: bool = True,
 ) -> AsyncIterator[int]:
-    """Serve on an address during the `async with`, and yield the port."""
+    """Serve plain text on an address during the `async with`, and yield the port."""
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
-    port = await listen(server, address, resolve)
+    endpoint = Endpoint("listen", address, plain_text_anywhere=insecure)
+    port = await listen(server, endpoint, resolve)
     await server.start()
     try:
         yield port
@@ -114,3 +118,38 @@ async def test_a_port_that_is_picked_is_free_on_all_addresses() -> None:
             stack.enter_context(socket.create_server(("::1", 0), family=socket.AF_INET6))
         async with listening("both.test:0", both) as port:
             assert port
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "[::1]", "localhost"])
+async def test_plain_text_is_served_on_loopback(host: str) -> None:
+    """Nobody on the network can see it."""
+    async with listening(f"{host}:0", insecure=False) as port:
+        assert port
+
+
+async def both_kinds(_: str) -> Sequence[Address]:
+    """Return a loopback address and one of the network."""
+    return [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "fe80::1%lo")]
+
+
+@pytest.mark.parametrize(
+    ("address", "shown", "resolve"),
+    [
+        ("0.0.0.0:0", "0.0.0.0", addresses_of),  # noqa: S104 - refused
+        ("[::]:0", "::", addresses_of),
+        ("192.0.2.1:0", "192.0.2.1", addresses_of),
+        ("both.test:0", "fe80::1%lo", both_kinds),
+    ],
+)
+async def test_plain_text_elsewhere_has_to_be_asked_for(
+    address: str, shown: str, resolve: Callable[[str], Awaitable[Sequence[Address]]]
+) -> None:
+    """The error names the address and the three ways out."""
+    with pytest.raises(ConfigurationError) as caught:
+        async with listening(address, resolve, insecure=False):
+            pass
+    assert str(caught.value) == (
+        f"listen: plain text on {shown}, which is no loopback address, would show API keys to the "
+        "network; give tls_certificate and tls_key, or --insecure if a proxy or a mesh encrypts, "
+        "or listen on 127.0.0.1"
+    )

@@ -67,7 +67,7 @@ async def numbers(
     """A server of that table."""
     directory = tmp_path_factory.mktemp("numbers")
     catalog = {"tables": {"numbers": {"table": numbered}}}
-    slow = {
+    slow: dict[str, Any] = {
         "backend_read_timeout": 60.0,
         "shared_read_timeout": 60.0,
     }  # DynamoDB Local writes out megabytes

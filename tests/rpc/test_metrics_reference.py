@@ -13,6 +13,7 @@ import pytest
 
 from dynamodb_processor_server.limits.call_rate import RateClass
 from tests.rpc.data import ULRIKE, event, events_schema
+from tests.rpc.tls_world import TlsWorld
 from tests.support.dynamodb import create_table, open_client, put_items
 from tests.support.running import (
     Service,
@@ -103,8 +104,10 @@ async def _after_a_read(options: dict[str, Any], until: str) -> dict[str, Descri
         return await exported(service)
 
 
-async def test_the_page_describes_every_metric_and_no_other(options: dict[str, Any]) -> None:
-    """As two servers export them: one without Redis, and one whose Redis does not answer.
+async def test_the_page_describes_every_metric_and_no_other(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    """As two servers export them: one with TLS, without Redis; and one with a Redis that is down.
 
     Type, labels and, but for Prometheus's own metrics of the process, the meaning are the same.
     """
@@ -113,7 +116,8 @@ async def test_the_page_describes_every_metric_and_no_other(options: dict[str, A
         "token_keys": f"a:{'A' * 43}",
         "rate_limit_store": "redis",
     }
-    followed = options | {"single_replica": True}
+    world = TlsWorld(tmp_path / "tls")
+    followed = options | {"single_replica": True, "connect": world.connect(), **world.settings}
     alone = await _after_a_read(followed, until="stream_table_invalidations_total")
     shared = await _after_a_read(options | redis, until="stream_lease_failures_total")
     page = written()

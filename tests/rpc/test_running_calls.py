@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import grpc
@@ -302,7 +303,8 @@ async def test_a_key_that_expires_during_a_call_ends_it(streaming: bool) -> None
         now[0] = end
 
     log: list[str] = []
-    authentication = Authentication([ApiKeyAuthenticator(lambda: ring)], lambda: now[0], True)
+    keys = ApiKeyAuthenticator(SimpleNamespace(current=ring))
+    authentication = Authentication([keys], lambda: now[0], True)
     async with hooked(authentication, log=log) as server:
         server.handlers.act = expire
         call: Any = (

@@ -171,9 +171,9 @@ class Service:
         answer = await self.health.Check(request, timeout=_CALL_TIMEOUT)
         return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
 
-    def write_keys(self, *keys: Key) -> None:
-        """Write these keys; they apply after the next read of the file."""
-        write_keys(self.keys_file, keys)
+    def write_keys(self, *keys: Key, certificates: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Write these keys and certificates; they apply after the next read of the file."""
+        write_keys(self.keys_file, keys, certificates)
 
 
 @asynccontextmanager
@@ -182,6 +182,9 @@ async def open_service(
     endpoint_url: str,
     catalog: Mapping[str, Any],
     keys: Sequence[Key] | None = None,
+    *,
+    certificates: Sequence[Mapping[str, Any]] = (),
+    connect: Callable[[str], grpc.aio.Channel] = grpc.aio.insecure_channel,
     **settings: Any,
 ) -> AsyncIterator[Service]:
     """Run a server for the time of the `async with`.
@@ -191,14 +194,16 @@ async def open_service(
         endpoint_url: DynamoDB's address.
         catalog: the content of the catalog file.
         keys: the valid keys; one that may read everything, unless given.
+        certificates: entries of the keys file for client certificates.
+        connect: opens the channel to the server's address.
         settings: those that differ from `server_settings`.
     """
     keys = keys or [make_key("tester")]
     catalog_file, keys_file = directory / "catalog.yaml", directory / "keys.yaml"
     write_catalog(catalog_file, catalog)
-    write_keys(keys_file, keys)
+    write_keys(keys_file, keys, certificates)
     ours = server_settings(catalog_file, keys_file, endpoint_url=endpoint_url, **settings)
-    async with open_app(ours) as app, grpc.aio.insecure_channel(app.address) as channel:
+    async with open_app(ours) as app, connect(app.address) as channel:
         by_id = {key.entry["id"]: key for key in keys}
         yield Service(app, channel, by_id, catalog_file, keys_file)
 
@@ -223,9 +228,14 @@ def write_catalog(file: Path, catalog: Mapping[str, Any]) -> None:
     _replace(file, yaml.safe_dump(dict(catalog), sort_keys=False))
 
 
-def write_keys(file: Path, keys: Sequence[Key]) -> None:
+def write_keys(
+    file: Path, keys: Sequence[Key], certificates: Sequence[Mapping[str, Any]] = ()
+) -> None:
     """Write a keys file atomically."""
-    _replace(file, yaml.safe_dump({"keys": [dict(key.entry) for key in keys]}, sort_keys=False))
+    content: dict[str, Any] = {"keys": [dict(key.entry) for key in keys]}
+    if certificates:
+        content["certificates"] = [dict(entry) for entry in certificates]
+    _replace(file, yaml.safe_dump(content, sort_keys=False))
 
 
 def _replace(file: Path, text: str) -> None:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         Table,
         TableSummary,
     )
+    from dynamodb_processor_client.tls import tls_credentials
     from dynamodb_processor_client.values import Item, Value
 
 _NAMES: Final = {
@@ -84,6 +85,7 @@ _NAMES: Final = {
         "Table",
         "TableSummary",
     ),
+    "tls": ("tls_credentials",),
     "values": ("Item", "Value"),
 }
 _MODULES: Final = {name: module for module, names in _NAMES.items() for name in names}
@@ -130,6 +132,7 @@ __all__ = [
     "Unavailable",
     "Value",
     "Violation",
+    "tls_credentials",
 ]
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import math
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, get_args
+from typing import Any
 
 from dynamodb_processor_client.assignments import FORMS, attribute, parameter, unique, utf8
+from dynamodb_processor_client.connection_arguments import add_connection_arguments
 from dynamodb_processor_client.options import TotalOption
-from dynamodb_processor_client.output import Form
 
-DEFAULT_TARGET = "127.0.0.1:50051"
 _TABLE_HELP = "the table's name in the catalog"
 _MAX_INT32 = 2**31 - 1
 _MAX_INT64 = 2**63 - 1
@@ -79,7 +77,7 @@ def command_parser() -> argparse.ArgumentParser:
         _add_result_arguments(command)
         _add_paging_arguments(command)
         _add_verbose_argument(command)
-        _add_connection_arguments(command, timeout=timeout)
+        add_connection_arguments(command, timeout=timeout)
     stream.add_argument(
         "--progress",
         action=argparse.BooleanOptionalAction,
@@ -90,18 +88,18 @@ def command_parser() -> argparse.ArgumentParser:
     _add_condition_arguments(count)
     count.add_argument("--up-to", metavar="N", type=_positive, help="stop counting here")
     _add_verbose_argument(count)
-    _add_connection_arguments(count, timeout=60.0)
+    add_connection_arguments(count, timeout=60.0)
     get = commands.add_parser("get", help="print items by their primary keys")
     _add_get_arguments(get)
     _add_verbose_argument(get)
-    _add_connection_arguments(get, timeout=60.0)
+    add_connection_arguments(get, timeout=60.0)
     explain = commands.add_parser("explain", help="show how a query would be read")
     _add_condition_arguments(explain)
     _add_result_arguments(explain)
-    _add_connection_arguments(explain, timeout=60.0)
+    add_connection_arguments(explain, timeout=60.0)
     tables = commands.add_parser("tables", help="list the tables, or show one table's keys")
     tables.add_argument("table", nargs="?", metavar="TABLE", type=utf8, help="the table to show")
-    _add_connection_arguments(tables, timeout=60.0)
+    add_connection_arguments(tables, timeout=60.0)
     _add_cache_commands(commands.add_parser("cache", help="invalidate or inspect the cache"))
     return parser
 
@@ -121,7 +119,7 @@ def _add_cache_commands(parser: argparse.ArgumentParser) -> None:
     )
     stats = commands.add_parser("stats", help="show the cache counters")
     for command in (invalidate, stats):
-        _add_connection_arguments(command, timeout=60.0)
+        add_connection_arguments(command, timeout=60.0)
 
 
 def _add_condition_arguments(parser: argparse.ArgumentParser) -> None:
@@ -220,36 +218,6 @@ def _add_verbose_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_output_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-o",
-        "--output",
-        choices=get_args(Form),
-        help="table: for people, with one attribute a line where the columns do not fit; vertical: "
-        "always so; jsonl: one JSON object a line; json: one JSON document (default: table on a "
-        "terminal, else jsonl)",
-    )
-
-
-def _add_connection_arguments(parser: argparse.ArgumentParser, *, timeout: float | None) -> None:
-    parser.set_defaults(parser=parser)
-    add = parser.add_argument
-    _add_output_argument(parser)
-    limit = "none" if timeout is None else f"{timeout:g}"
-    add(
-        "--timeout",
-        metavar="SECONDS",
-        type=_seconds,
-        default=timeout,
-        help=f"give up after this long (default: {limit})",
-    )
-    add(
-        "--target", metavar="ADDRESS", type=utf8, help=f"default: $DDBQ_TARGET, or {DEFAULT_TARGET}"
-    )
-    add("--api-key", metavar="KEY", help="default: $DDBQ_API_KEY, where other users cannot see it")
-    add("--tls", action="store_true", help="connect with TLS")
-
-
 def _total(argument: str) -> TotalOption:
     if argument == "exact":
         return "exact"
@@ -272,16 +240,6 @@ def _integer_between(smallest: int, largest: int) -> Callable[[str], int]:
 
 _positive = _integer_between(1, _MAX_INT64)
 _page_size = _integer_between(0, _MAX_INT32)
-
-
-def _seconds(argument: str) -> float:
-    try:
-        seconds = float(argument)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"not a number of seconds above 0: {argument!r}")
-    return seconds
 
 
 class _Version(argparse.Action):

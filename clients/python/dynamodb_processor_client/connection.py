@@ -43,7 +43,7 @@ class Connection:
                 that returns it (at once or as an awaitable). The function is called before each
                 call, so that tokens can be renewed: it should keep a token until it is about to
                 expire.
-            credentials: For TLS, such as `grpc.ssl_channel_credentials()`; plain text if `None`.
+            credentials: For TLS, such as `tls_credentials()`; plain text if `None`.
             timeout: The default timeout of a call in seconds; `None` for no deadline.
             resume: The policy for resuming broken streams.
             options: gRPC channel options; they override the client's own.

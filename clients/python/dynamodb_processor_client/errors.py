@@ -20,6 +20,8 @@ from google.rpc.error_details_pb2 import (
 from grpc.aio import AioRpcError
 from grpc_status import rpc_status
 
+from dynamodb_processor_client.connection_errors import cause_of
+
 if TYPE_CHECKING:
     from google.rpc.status_pb2 import Status
 
@@ -89,7 +91,7 @@ class InvalidArgument(QueryError):
 
 
 class Unauthenticated(QueryError):
-    """The API key is missing, wrong or no longer valid."""
+    """The API key or the client certificate is missing, unknown or no longer valid."""
 
     code = grpc.StatusCode.UNAUTHENTICATED
 
@@ -178,7 +180,7 @@ def from_rpc_error(error: AioRpcError) -> QueryError:
     pushback = _text(trailers.get("grpc-retry-pushback-ms"))
     waits = pushback is None or _is_milliseconds(pushback)
     result = _BY_CODE.get(error.code(), QueryError)(
-        error.details() or "no details were given",
+        _message(error),
         reason=info.reason,
         request_id=request.request_id or _text(trailers.get("x-request-id")),
         violations=_violations(status),
@@ -192,6 +194,12 @@ def from_rpc_error(error: AioRpcError) -> QueryError:
     result.code = error.code()
     result.next_page_token = info.metadata.get("next_page_token", "")
     return result
+
+
+def _message(error: AioRpcError) -> str:
+    details = error.details() or "no details were given"
+    cause = cause_of(details) if error.code() is grpc.StatusCode.UNAVAILABLE else None
+    return details if cause is None else f"{cause}: {details}"
 
 
 def _status(error: AioRpcError) -> Status | None:

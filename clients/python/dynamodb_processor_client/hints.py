@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from dynamodb_processor_client.arguments import DEFAULT_TARGET
 from dynamodb_processor_client.client import QueryClient
 from dynamodb_processor_client.comparisons import Comparison, comparisons, first_name, names
+from dynamodb_processor_client.connection_arguments import DEFAULT_TARGET
+from dynamodb_processor_client.connection_errors import NO_TLS, UNTRUSTED, WRONG_NAME, cause_of
 from dynamodb_processor_client.errors import (
     FailedPrecondition,
     InvalidArgument,
@@ -103,10 +104,12 @@ class Hints:
 
     def _on_connection(self, error: Unavailable) -> None:
         target = self._arguments.target
-        if self._arguments.tls and "handshake failed" in error.message:
-            self._show(f"hint: {target} may speak no TLS: try without --tls")
+        if self._arguments.tls and (hint := self._on_tls(error.message)):
+            self._show(f"hint: {hint}")
         elif "Failed parsing HTTP/2" in error.message:
             self._show(f"hint: {target} is no gRPC server, or wants --tls")
+        elif "Socket closed" in error.message and not self._arguments.tls:
+            self._show(f"hint: {target} may speak TLS: try --tls")
         elif re.fullmatch(r"[^:/\[\]]+", target):
             port = DEFAULT_TARGET.rpartition(":")[2]
             self._show(f"hint: {target} names no port; servers listen on {port} by default")
@@ -114,6 +117,22 @@ class Hints:
             self._show(
                 f"hint: is the server at {target} running? --target and $DDBQ_TARGET name another"
             )
+
+    def _on_tls(self, message: str) -> str | None:
+        """Return a hint on a connection with TLS that failed."""
+        target = self._arguments.target
+        cause = cause_of(message)
+        if cause == WRONG_NAME:
+            return f"does the certificate name {target}? --server-name gives its name"
+        if cause == UNTRUSTED:
+            return "--cacert names a file with the authority that signed the server's certificate"
+        if cause == NO_TLS or (cause is None and "handshake failed" in message):
+            return f"{target} may speak no TLS: try without --tls"
+        if cause is None and "Socket closed" in message and self._arguments.cert:
+            return f"does {target} accept the certificate of --cert, and has it not expired?"
+        if cause is None and "Socket closed" in message:
+            return f"{target} may require a client certificate: --cert names one"
+        return None
 
     async def _on_index(self, error: QueryError) -> None:
         """List the indexes if the table does not have the one that was named."""

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from dynamodb_processor_server.auth.client_certificates import CertificateRing
 from dynamodb_processor_server.auth.grants import Grant
-from dynamodb_processor_server.auth.keys_file import KeyEntry, KeysFile
+from dynamodb_processor_server.auth.keys_file import CertificateEntry, KeyEntry, KeysFile
 from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.auth.rule_template import Subject
 from dynamodb_processor_server.config_files import ConfigDocument
@@ -31,15 +32,19 @@ class _Key:
 
 
 class KeyRing:
-    """The valid API keys at one moment; immutable, and replaced when the keys file changes.
+    """The callers of a keys file at one moment; immutable, and replaced when the file changes.
 
     Only digests are stored. A plain SHA-256 is enough for keys of 32 random bytes: they cannot be
     guessed, so a slower digest would protect nothing.
+
+    Attributes:
+        certificates: The callers with client certificates; the other methods are about API keys.
     """
 
-    __slots__ = ("_by_digest", "_dummy")
+    __slots__ = ("_by_digest", "_dummy", "certificates")
 
-    def __init__(self, keys: Iterable[_Key]) -> None:
+    def __init__(self, keys: Iterable[_Key], certificates: CertificateRing) -> None:
+        self.certificates = certificates
         self._by_digest = {key.digest: key for key in keys}
         # An unknown key is compared as well, with a digest that no known text has.
         nobody = Principal("", "", frozenset(), (), "", expires=-math.inf)
@@ -48,7 +53,8 @@ class KeyRing:
     @classmethod
     def of(cls, file: KeysFile, further: Sequence[Grant] = ()) -> KeyRing:
         """Return the key ring of a parsed keys file; each principal has `further` grants, too."""
-        return cls(_key_of(entry, further) for entry in file.keys)
+        by_san = {entry.san: _principal_of(entry, further) for entry in file.certificates}
+        return cls([_key_of(entry, further) for entry in file.keys], CertificateRing(by_san))
 
     @classmethod
     def build(
@@ -77,8 +83,9 @@ class KeyRing:
 
     @property
     def principals(self) -> tuple[Principal, ...]:
-        """The principals of the keys, one for each key, in the order of the file."""
-        return tuple(key.principal for key in self._by_digest.values())
+        """The principals, one for each key and each certificate, in the order of the file."""
+        keys = tuple(key.principal for key in self._by_digest.values())
+        return keys + self.certificates.principals
 
     def authenticate(self, text: str, now: float) -> Principal:
         """Return the principal of a key.
@@ -128,8 +135,13 @@ def _credential_in(name: str, value: str | bytes) -> str | None:
 
 
 def _key_of(entry: KeyEntry, further: Sequence[Grant]) -> _Key:
+    digest = bytes.fromhex(entry.digest.removeprefix("sha256:"))
+    return _Key(digest, _principal_of(entry, further))
+
+
+def _principal_of(entry: KeyEntry | CertificateEntry, further: Sequence[Grant]) -> Principal:
     subject = Subject(entry.principal)
-    principal = Principal(
+    return Principal(
         key_id=entry.id,
         name=entry.principal,
         roles=frozenset(entry.roles),
@@ -137,4 +149,3 @@ def _key_of(entry: KeyEntry, further: Sequence[Grant]) -> _Key:
         rate_class=entry.rate_class,
         expires=entry.expires.timestamp() if entry.expires else math.inf,
     )
-    return _Key(bytes.fromhex(entry.digest.removeprefix("sha256:")), principal)

@@ -1,4 +1,4 @@
-"""The keys file: the valid API keys, each stored as a digest."""
+"""The keys file: the callers, by the digests of their API keys and the names in certificates."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import re
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC
 from typing import Annotated, Final, Literal
 
@@ -37,25 +37,32 @@ _Digest = Annotated[
     ),
     AfterValidator(str.lower),
 ]
+_San = Annotated[
+    str,
+    matching(
+        r"(?i:DNS):[A-Za-z0-9*._-]{1,253}|(?i:URI):[A-Za-z][A-Za-z0-9+.-]*:[!-~]{1,2048}",
+        "DNS: and a name, or URI: and a URI, as in the certificate's subject alternative name: "
+        "URI:spiffe://example.org/reports",
+    ),
+    AfterValidator(lambda san: normal_san(*san.split(":", 1))),
+]
 MethodRole = Literal["reader", "admin"]
 
 
-class KeyEntry(StrictModel):
-    """One API key.
+class _Caller(StrictModel):
+    """One caller.
 
     Attributes:
-        id: Its name in logs; unique in the file.
-        principal: The name of the caller that uses it.
-        digest: `sha256:` and the SHA-256 of the key's text, in hexadecimal digits.
-        roles: The kinds of methods that the key may call.
-        tables: The tables that the key may read.
+        id: The entry's name in logs; unique in the file.
+        principal: The name of the caller.
+        roles: The kinds of methods that it may call.
+        tables: The tables that it may read.
         rate_class: The name of the rate limits that apply to it.
-        expires: The time from which it is no longer valid; None means never.
+        expires: The time from which the entry is no longer valid; None means never.
     """
 
     id: Name
     principal: Name
-    digest: _Digest
     roles: Annotated[tuple[MethodRole, ...], AfterValidator(non_empty), AfterValidator(unique)] = (
         "reader",
     )
@@ -85,24 +92,81 @@ class KeyEntry(StrictModel):
         return rate_class
 
 
+class KeyEntry(_Caller):
+    """A caller that sends an API key.
+
+    Attributes:
+        digest: `sha256:` and the SHA-256 of the key's text, in hexadecimal digits.
+    """
+
+    digest: _Digest
+
+
+class CertificateEntry(_Caller):
+    """A caller that connects with a client certificate.
+
+    Attributes:
+        san: A subject alternative name of its certificates, `DNS:` and a name or `URI:` and a URI.
+            It is compared as a whole: `*` has no special meaning.
+    """
+
+    san: _San
+
+
 class KeysFile(StrictModel):
-    """The keys file as a whole; `keys: []` means that no key is valid.
+    """The keys file as a whole; `keys: []` means that no API key is valid.
 
     With the validation context `{"rate_classes": names}`, other rate classes are refused.
     """
 
     keys: tuple[KeyEntry, ...]
+    certificates: tuple[CertificateEntry, ...] = ()
+
+    @property
+    def ids(self) -> set[str]:
+        """The ids of all entries."""
+        return {entry.id for entry in (*self.keys, *self.certificates)}
 
     @field_validator("keys")
     @classmethod
-    def _are_unique(cls, keys: tuple[KeyEntry, ...]) -> tuple[KeyEntry, ...]:
-        for attribute in ("id", "digest"):
-            seen: dict[str, int] = {}
-            for index, entry in enumerate(keys):
-                first = seen.setdefault(getattr(entry, attribute), index)
-                if first != index:
-                    raise validation_error(f"is that of keys[{first}] already", index, attribute)
+    def _keys_are_unique(cls, keys: tuple[KeyEntry, ...]) -> tuple[KeyEntry, ...]:
+        _check_unique([("keys", index, entry) for index, entry in enumerate(keys)], "digest")
         return keys
+
+    @field_validator("certificates")
+    @classmethod
+    def _certificates_are_unique(
+        cls, certificates: tuple[CertificateEntry, ...], info: ValidationInfo
+    ) -> tuple[CertificateEntry, ...]:
+        keys = info.data.get("keys", ())
+        entries = [("keys", index, entry) for index, entry in enumerate(keys)]
+        entries += [("certificates", index, entry) for index, entry in enumerate(certificates)]
+        _check_unique(entries, "san")
+        return certificates
+
+
+def _check_unique(entries: Sequence[tuple[str, int, _Caller]], credential: str) -> None:
+    """Raise for an entry of the last list whose id or credential an earlier entry has."""
+    checked = entries[-1][0] if entries else ""
+    for attribute in ("id", credential):
+        seen: dict[str, tuple[str, int]] = {}
+        for name, index, entry in entries:
+            if (value := getattr(entry, attribute, None)) is None:
+                continue
+            first = seen.setdefault(value, (name, index))
+            if name == checked and first != (name, index):
+                reason = f"is that of {first[0]}[{first[1]}] already"
+                raise validation_error(reason, index, attribute)
+
+
+def normal_san(kind: str, value: str) -> str:
+    """Return a subject alternative name in the form in which two are compared.
+
+    `kind` is DNS or URI, in any case. The names of hosts have no case (RFC 4343); the paths of URIs
+    have one.
+    """
+    kind = kind.upper()
+    return f"{kind}:{value.lower() if kind == 'DNS' else value}"
 
 
 def new_key() -> tuple[str, str]:
@@ -119,6 +183,7 @@ def digest_of(text: str) -> str:
 def render_entry(entry: KeyEntry, indent: int = 2) -> str:
     """Return the YAML of one entry, as an item of the list under `keys:`."""
     stated = entry.model_dump(exclude_defaults=True, exclude={"expires"})
+    stated = {name: stated.pop(name) for name in ("id", "principal", "digest")} | stated
     fields = {name: list(v) if isinstance(v, tuple) else v for name, v in stated.items()}
     lines = yaml.safe_dump([fields], sort_keys=False, default_flow_style=None, width=1_000)
     if entry.expires is not None:

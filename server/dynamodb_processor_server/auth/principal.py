@@ -19,12 +19,12 @@ class Principal:
     """An authenticated caller.
 
     Attributes:
-        key_id: The id of the API key of the call; for logs.
+        key_id: The id of the caller's entry in the keys file; for logs.
         name: The principal's name. Page tokens are bound to it, and it may have several keys.
         roles: The kinds of methods that it may call: "reader", "admin".
         grants: The tables that it may read; `grant_for` chooses among several for a table.
         rate_class: The name of the rate limits that apply to it.
-        expires: The time when the API key expires, in seconds since the epoch.
+        expires: The time when the credential expires, in seconds since the epoch.
     """
 
     key_id: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -18,12 +19,16 @@ from dynamodb_processor_server.cli.redis_report import report_on_redis
 from dynamodb_processor_server.cli.setting_warnings import setting_warnings
 from dynamodb_processor_server.cli.table_report import TableReport, discovered, report_on
 from dynamodb_processor_server.config_files import ConfigDocument
+from dynamodb_processor_server.config_files.tls_files import ServerIdentity
 from dynamodb_processor_server.dynamodb.backend import Backend
 from dynamodb_processor_server.dynamodb.clients import Clients
 from dynamodb_processor_server.dynamodb.table_describer import TableDescriber
 from dynamodb_processor_server.limits.call_rate import RateClass
+from dynamodb_processor_server.rpc.listening import local_addresses
 from dynamodb_processor_server.settings import Settings
+from dynamodb_processor_server.telemetry.certificates import expires_soon, utc_text
 from dynamodb_processor_server.telemetry.logs import configure_logs
+from dynamodb_processor_server.wiring.tls import endpoints_of, reloadable_identity
 
 
 async def show_config(settings: Settings) -> int:
@@ -42,9 +47,12 @@ async def show_config(settings: Settings) -> int:
     if settings.redis_url is not None:
         settings.shared_cache_keys()
     settings.shared_limits_url()
+    identity = reloadable_identity(settings)
+    for endpoint in endpoints_of(settings, identity):
+        await local_addresses(endpoint)
     catalog = ConfigDocument.read(settings.catalog).parse(CatalogConfig, settings.catalog_context())
     keys = KeyRing.build(ConfigDocument.read(settings.keys), settings.rate_classes)
-    print(f"keys: {len(keys)}")
+    print(f"keys: {len(keys)}\ncertificates: {len(keys.certificates)}")
     issuers = None
     if settings.identity is not None:
         issuers = await report_on_issuers(
@@ -53,6 +61,8 @@ async def show_config(settings: Settings) -> int:
         )
         _print_yaml({"issuers": issuers.texts})
     notes = setting_warnings(settings)
+    if identity is not None:
+        notes += _show_identity(identity.current)
     notes += [
         f"key {key_id} grants no table of the catalog: its tables match none"
         for key_id in keys_without_tables(keys, catalog)
@@ -79,6 +89,14 @@ async def show_config(settings: Settings) -> int:
     if notes:
         print(yaml.safe_dump({"notes": notes}, width=100, allow_unicode=True), end="")
     return 0 if ok else 1
+
+
+def _show_identity(identity: ServerIdentity) -> list[str]:
+    """Print the names and expiries of the TLS files, and return notes on those that end soon."""
+    expiries = {file: utc_text(ends) for file, (_, ends) in identity.lifetimes.items()}
+    _print_yaml({"tls": {"names": list(identity.names), "expires": expiries}})
+    soon = [file for file, life in identity.lifetimes.items() if expires_soon(life, time.time())]
+    return [f"tls_{file}: expires at {expiries[file]}; renew it" for file in soon]
 
 
 def _print_yaml(section: Mapping[str, object]) -> None:

@@ -173,7 +173,7 @@ def _free_id(args: argparse.Namespace) -> str:
     """Return the principal's name with the first number that makes an id unused in the file."""
     taken: set[str] = set()
     if args.append and args.append.exists():
-        taken = {key.id for key in ConfigDocument.read(args.append).parse(KeysFile).keys}
+        taken = ConfigDocument.read(args.append).parse(KeysFile).ids
     names = (f"{args.principal}-{number}" for number in count(1))
     return next(name for name in names if name not in taken)
 
@@ -202,36 +202,47 @@ def _entry(args: argparse.Namespace, digest: str, key_id: str) -> KeyEntry:
 
 def _append(path: Path, entry: KeyEntry, before_adding: Callable[[], None]) -> None:
     """Add an entry to the file, or change nothing and raise `ConfigurationError`."""
-    before: tuple[KeyEntry, ...] = ()
+    before = KeysFile(keys=())
     text = f"keys:\n{render_entry(entry)}"
     if path.exists():
         document = ConfigDocument.read(path)
-        before = document.parse(KeysFile).keys
-        if any(other.id == entry.id for other in before):
+        before = document.parse(KeysFile)
+        if entry.id in before.ids:
             raise ConfigurationError(f"{path}: --id: {entry.id} is in the file already")
         text = _with_entry(document.content.decode("utf-8-sig"), entry)
     # Detects a file that cannot be edited as text, such as one with a non-empty list in brackets.
-    if _keys_in(path, text) != (*before, entry):
+    if _parsed(path, text) != before.model_copy(update={"keys": (*before.keys, entry)}):
         reason = "cannot be appended to; run without --append, and add the entry by hand"
         raise ConfigurationError(f"{path}: {reason}")
     replace_file(path, text, before_adding)
 
 
-def _keys_in(path: Path, text: str) -> tuple[KeyEntry, ...] | None:
+def _parsed(path: Path, text: str) -> KeysFile | None:
     try:
-        return ConfigDocument(path, text.encode()).parse(KeysFile).keys
+        return ConfigDocument(path, text.encode()).parse(KeysFile)
     except ConfigurationError:
         return None
 
 
 def _with_entry(text: str, entry: KeyEntry) -> str:
-    """Return the file's text with the entry after the last one, and no other change."""
-    # The file is known to be valid: a mapping that ends with the list of keys.
+    """Return the file's text with the entry after the last key, and no other change."""
+    # The file is known to be valid: a mapping that has the list of keys.
     root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
-    listed = root.value[-1][1]
+    listed = next(value for name, value in root.value if name.value == "keys")
     if listed.flow_style and not listed.value:
         # `keys: []`
         start, end = listed.start_mark.index, listed.end_mark.index
         return f"{text[:start].rstrip()}\n{render_entry(entry).rstrip()}{text[end:]}"
-    column = listed.start_mark.column
-    return f"{text.rstrip()}\n{render_entry(entry, indent=column)}"
+    rendered = render_entry(entry, indent=listed.start_mark.column)
+    if listed is root.value[-1][1]:
+        return f"{text.rstrip()}\n{rendered}"
+    end = text.find("\n", _end_of(listed)) + 1
+    return f"{text[:end]}{rendered}{text[end:]}"
+
+
+def _end_of(node: Any) -> int:
+    """Return the index behind the last text of a node; that of a block ends at the next token."""
+    while not isinstance(node, yaml.ScalarNode) and not node.flow_style:
+        last = node.value[-1]
+        node = last[1] if isinstance(last, tuple) else last
+    return int(node.end_mark.index)

@@ -16,13 +16,14 @@ from dynamodb_processor_server.config_files.model import (
     unique,
     validation_error,
 )
-from dynamodb_processor_server.config_files.reloader import ReloadableFile
+from dynamodb_processor_server.config_files.reloader import ReloadableFile, ReloadableFiles
 
 __all__ = [
     "ConfigDocument",
     "ConfigFileError",
     "ConfigIssue",
     "ReloadableFile",
+    "ReloadableFiles",
     "StrictModel",
     "duration",
     "matching",

@@ -58,6 +58,7 @@ async def open_service(
             catalog=catalog,
             keys=keys,
             listen=listen,
+            insecure=True,  # sample data, and a key for this run only
             metrics_listen="127.0.0.1:0",  # one port less that can be taken
             endpoint_url=backend.endpoint_url,
             region=backend.region,

@@ -31,7 +31,8 @@ _RECHECK_SECONDS: Final = 0.1  # after a check that closed a connection
 _MAX_SKIPPED_CHECKS: Final = 20
 # Linux's `struct tcp_info`: milliseconds since data was last received, and bytes received.
 _TCP_INFO: Final = struct.Struct("=52xI72xQ")
-# Bytes of an HTTP/2 connection preface; a client that has sent no more has made no call.
+# Bytes of an HTTP/2 connection preface; a client that has sent no more has made no call. The
+# handshake of TLS is longer, so that behind it the silence alone decides.
 _MAX_GREETING_BYTES: Final = 128
 
 Peer = tuple[str, int]
@@ -42,7 +43,7 @@ class ConnectionGuard:
 
     def __init__(self, limit: int) -> None:
         """Create a guard; no address has more than half of `limit` connections for long."""
-        self.port = 0
+        self.ports: set[int] = set()
         self.closed = 0
         self._max_per_address = max(1, limit // 2)
         self._to_close: set[Peer] = set()
@@ -68,7 +69,7 @@ class ConnectionGuard:
             changed = closed or now != seen or skipped >= _MAX_SKIPPED_CHECKS
             closed = 0
             if named or (now > limit and changed):
-                closed = await asyncio.to_thread(close_connections, self.port, named, limit)
+                closed = await asyncio.to_thread(close_connections, self.ports, named, limit)
                 seen, skipped = now - closed, 0
             if closed:
                 self.closed += closed
@@ -87,11 +88,11 @@ def descriptors_in_use() -> int:
     return len(_descriptors())
 
 
-def close_connections(port: int, named: Collection[Peer], max_per_address: int) -> int:
-    """Close connections to a port of this server, and return how many were closed.
+def close_connections(ports: Collection[int], named: Collection[Peer], max_per_address: int) -> int:
+    """Close connections to the ports of this server, and return how many were closed.
 
     Args:
-        port: The local port.
+        ports: The local ports.
         named: Peers whose connections are closed.
         max_per_address: Connections of one address that stay open. Of an address with more, those
             that have sent no call are closed first, then those that have been silent longest.
@@ -99,7 +100,7 @@ def close_connections(port: int, named: Collection[Peer], max_per_address: int) 
     idle: dict[str, list[tuple[tuple[bool, int], int, Peer]]] = defaultdict(list)
     closed = 0
     for number in _descriptors():
-        with _connection(number, port) as found:
+        with _connection(number, ports) as found:
             if found is not None and found.peer in named:
                 closed += found.close()
             elif found is not None:
@@ -107,7 +108,7 @@ def close_connections(port: int, named: Collection[Peer], max_per_address: int) 
     for connections in idle.values():
         excess = max(0, len(connections) - max_per_address)
         for _, number, peer in sorted(connections, reverse=True)[:excess]:
-            with _connection(number, port) as found:
+            with _connection(number, ports) as found:
                 if found is not None and found.peer == peer:
                     closed += found.close()
     return closed
@@ -142,15 +143,16 @@ class _Connection:
 
 
 @contextmanager
-def _connection(number: int, port: int) -> Iterator[_Connection | None]:
-    """Yield the connection of a descriptor, None if it is no connection to that local port."""
+def _connection(number: int, ports: Collection[int]) -> Iterator[_Connection | None]:
+    """Yield the connection of a descriptor, None if it is no connection to those local ports."""
     sock: socket.socket | None = None
     found: _Connection | None = None
     # The descriptor may have been closed, or reused for something else.
     with suppress(OSError):
         if stat.S_ISSOCK(os.fstat(number).st_mode):
             sock = socket.socket(fileno=os.dup(number))
-            if sock.family in (socket.AF_INET, socket.AF_INET6) and sock.getsockname()[1] == port:
+            is_tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
+            if is_tcp and sock.getsockname()[1] in ports:
                 found = _Connection(sock)
     try:
         yield found

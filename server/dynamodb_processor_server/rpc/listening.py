@@ -12,6 +12,8 @@ import errno
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Final
 
 import grpc
@@ -19,12 +21,48 @@ import grpc
 from dynamodb_processor_server.errors import ConfigurationError
 
 _RESOLVE_SECONDS: Final = 5.0
-_REMEDY: Final = "give another address with --listen, port 0 for any port that is free"
+_REMEDY: Final = "give another address with --{}, port 0 for any port that is free"
+_PLAIN_TEXT: Final = (
+    "{}: plain text on {}, which is no loopback address, would show API keys to the network; give "
+    "tls_certificate and tls_key, or --insecure if a proxy or a mesh encrypts, or listen on "
+    "127.0.0.1"
+)
 _ATTEMPTS: Final = 20  # to find a port that is free on all addresses
 # A name may have addresses that this machine lacks, such as `::1` where IPv6 is off.
 _MISSING_ADDRESS: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 Address = tuple[socket.AddressFamily, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address to listen on.
+
+    Attributes:
+        setting: The setting that names it.
+        address: HOST:PORT; port 0 takes a free port.
+        credentials: Makes the credentials of a port; None serves plain text.
+        plain_text_anywhere: Whether plain text is served on an address that is not loopback.
+    """
+
+    setting: str
+    address: str
+    credentials: Callable[[], grpc.ServerCredentials] | None = None
+    plain_text_anywhere: bool = False
+
+    def failed(self, reason: str = "") -> ConfigurationError:
+        """Return the error for an address that cannot be listened on."""
+        remedy = _REMEDY.format(self.setting.replace("_", "-"))
+        text = f"{self.setting}: cannot serve on {self.address}"
+        return ConfigurationError(f"{text}: {reason}; {remedy}" if reason else f"{text}; {remedy}")
+
+    def check_plain_text(self, addresses: Sequence[Address]) -> None:
+        """Raise ConfigurationError if plain text would be served where it is not allowed."""
+        if self.credentials is not None or self.plain_text_anywhere:
+            return
+        for _, address in addresses:
+            if not ip_address(address.partition("%")[0]).is_loopback:
+                raise ConfigurationError(_PLAIN_TEXT.format(self.setting, address))
 
 
 async def addresses_of(host: str) -> list[Address]:
@@ -34,34 +72,47 @@ async def addresses_of(host: str) -> list[Address]:
     return list(dict.fromkeys((family, str(address[0])) for family, *_, address in found))
 
 
-async def listen(
-    server: grpc.aio.Server,
-    host_and_port: str,
-    resolve: Callable[[str], Awaitable[Sequence[Address]]] = addresses_of,
-) -> int:
-    """Make a server listen on HOST:PORT and return the port; for port 0, a free one is chosen.
+async def local_addresses(
+    endpoint: Endpoint, resolve: Callable[[str], Awaitable[Sequence[Address]]] = addresses_of
+) -> Sequence[Address]:
+    """Return the addresses of an endpoint's host.
 
-    Raises ConfigurationError if the host is unknown, or one of its addresses is taken.
+    Raises ConfigurationError if the host is unknown, or if plain text is not allowed there.
     """
-    host, _, text = host_and_port.rpartition(":")
+    host = endpoint.address.rpartition(":")[0]
     try:
         async with asyncio.timeout(_RESOLVE_SECONDS):
             addresses = await resolve(host.strip("[]"))
     except (OSError, UnicodeError):  # TimeoutError is an OSError
-        raise ConfigurationError(
-            f"listen: cannot serve on {host_and_port}: the host has no known address; {_REMEDY}"
-        ) from None
+        raise endpoint.failed("the host has no known address") from None
+    endpoint.check_plain_text(addresses)
+    return addresses
+
+
+async def listen(
+    server: grpc.aio.Server,
+    endpoint: Endpoint,
+    resolve: Callable[[str], Awaitable[Sequence[Address]]] = addresses_of,
+) -> int:
+    """Make a server listen on an endpoint and return the port; for port 0, a free one is chosen.
+
+    Raises ConfigurationError if the host is unknown, if one of its addresses is taken, or if plain
+    text is not allowed there.
+    """
+    addresses = await local_addresses(endpoint, resolve)
     try:
-        addresses, port = _choose_port(addresses, int(text))
+        addresses, port = _choose_port(addresses, int(endpoint.address.rpartition(":")[2]))
         for family, address in addresses:
             name = f"[{address}]" if family is socket.AF_INET6 else address
-            server.add_insecure_port(f"{name}:{port}")
+            if endpoint.credentials is None:
+                server.add_insecure_port(f"{name}:{port}")
+            else:
+                # Each port learns of a new certificate by itself, so each has its own credentials.
+                server.add_secure_port(f"{name}:{port}", endpoint.credentials())
     except OSError as error:
-        raise ConfigurationError(
-            f"listen: cannot serve on {host_and_port}: {error.strerror}; {_REMEDY}"
-        ) from None
+        raise endpoint.failed(error.strerror or "") from None
     except RuntimeError:
-        raise ConfigurationError(f"listen: cannot serve on {host_and_port}; {_REMEDY}") from None
+        raise endpoint.failed() from None
     return port
 
 

@@ -23,7 +23,7 @@ from dynamodb_processor_server.rpc.client_bounds import Bounds
 from dynamodb_processor_server.rpc.decode.page_request import REQUEST_DECODERS, is_kept
 from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
 from dynamodb_processor_server.rpc.interceptors.chain import InterceptedHandlers
-from dynamodb_processor_server.rpc.listening import listen
+from dynamodb_processor_server.rpc.listening import Endpoint, listen
 from dynamodb_processor_server.rpc.method_handlers import MAX_REQUEST_BYTES, service_handler
 from dynamodb_processor_server.rpc.planning import PlanningWork
 from dynamodb_processor_server.rpc.services.cache import CacheServicer
@@ -40,7 +40,7 @@ CACHE_SERVICE: Final = cache_service_pb2.DESCRIPTOR.services_by_name["CacheServi
 HEALTH_SERVICE: Final = health_pb2.DESCRIPTOR.services_by_name["Health"]
 REFLECTION_SERVICE: Final = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
 
-_OPTIONS: Final = (
+OPTIONS: Final = (
     # Two servers on one port would each get some of the calls, silently.
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
@@ -57,7 +57,7 @@ _CLOSE_SECONDS: Final = 2.0
 # Bytes of a request that is no query: small ones hold names; a request of the cache service holds
 # the partition keys of a table and its twenty global indexes, each of 2 KB in up to four attributes
 # with names of 255 bytes.
-_MAX_SMALL_REQUEST: Final = 32 * 1024
+MAX_SMALL_REQUEST: Final = 32 * 1024
 _MAX_CACHE_REQUEST: Final = 128 * 1024
 
 # Bytes of a request that is decoded on the event loop: that takes 2 ms at most. A longer one is
@@ -122,7 +122,7 @@ def _charged_to_caller(planning: PlanningWork) -> Callable[[int, Callable[[], An
 
 
 class RpcServer:
-    """A gRPC server on one address. `hooks` run around every call, the first one outermost."""
+    """A gRPC server. `hooks` run around every call, the first one outermost."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class RpcServer:
             )
             if service is QUERY_SERVICE
             else service_handler(
-                service, servicer, max_bytes=max_bytes.get(service.full_name, _MAX_SMALL_REQUEST)
+                service, servicer, max_bytes=max_bytes.get(service.full_name, MAX_SMALL_REQUEST)
             )
             for service, servicer in served
         ]
@@ -163,7 +163,7 @@ class RpcServer:
             handlers, hooks, bounds.receiver, bounds.unauthenticated.enter
         )
         self._server = grpc.aio.server(
-            options=(*_OPTIONS, *connections.options, *bounds.settings.options),
+            options=(*OPTIONS, *connections.options, *bounds.settings.options),
             compression=_COMPRESSIONS[compression],
         )
         self._server.add_generic_rpc_handlers((self._handlers,))
@@ -173,15 +173,18 @@ class RpcServer:
             HEALTH_SERVICE.full_name, {"Check": self._handlers.handler(_CHECK)}
         )
 
-    async def start(self, address: str) -> str:
-        """Serve on HOST:PORT and return the address; for port 0, with the port that was chosen.
+    async def start(self, endpoints: Sequence[Endpoint]) -> list[str]:
+        """Serve on endpoints and return their addresses; for port 0, with the port that was chosen.
 
-        Raises ConfigurationError if one of the host's addresses is taken.
+        Raises ConfigurationError as `listen`.
         """
-        port = await listen(self._server, address)
-        self._bounds.connections.port = port
+        addresses = []
+        for endpoint in endpoints:
+            port = await listen(self._server, endpoint)
+            self._bounds.connections.ports.add(port)
+            addresses.append(f"{endpoint.address.rpartition(':')[0]}:{port}")
         await self._server.start()
-        return f"{address.rpartition(':')[0]}:{port}"
+        return addresses
 
     async def stop(self, grace: float) -> None:
         """Accept no more calls, give calls in flight `grace` seconds, and wait until they end.

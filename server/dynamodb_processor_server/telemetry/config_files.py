@@ -25,8 +25,8 @@ class ConfigFileMetrics(Collector):
         """Yield everything as it is now; runs in the thread that is scraped."""
         family = GaugeMetricFamily(
             f"{_PREFIX}file_in_force",
-            "1 if the catalog, keys or identity file is in force as it is; 0 if it was refused, "
-            "and an earlier version holds.",
+            "1 if the catalog, the keys file, the identity file or the TLS files are in force as "
+            "they are; 0 if they were refused, and an earlier version holds.",
             labels=("file",),
         )
         for file, in_step in self._in_force.items():

@@ -1,4 +1,4 @@
-"""Builds the ways to identify callers: API keys, and bearer tokens if there is an identity file."""
+"""Builds the ways to identify callers: API keys, bearer tokens and client certificates."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from dynamodb_processor_server.rpc.interceptors.authentication import (
     ApiKeyAuthenticator,
     Authenticator,
     BearerAuthenticator,
+    CertificateAuthenticator,
 )
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.telemetry.identity import IdentityMetrics
@@ -31,12 +32,16 @@ class Identity:
     identity_file: ReloadableFile[IdentityFile] | None
     tokens: BearerTokens | None
     metrics: IdentityMetrics
+    accepts_certificates: bool
 
     def authenticators(self) -> Iterator[Authenticator]:
         """Yield the ways to identify a caller in the order in which they are tried."""
         if self.tokens is not None:
             yield BearerAuthenticator(self.tokens)
-        yield ApiKeyAuthenticator(lambda: self.keys_file.current)
+        yield ApiKeyAuthenticator(self.keys_file)
+        # The last one: the certificate may be that of a proxy or a sidecar for many callers.
+        if self.accepts_certificates:
+            yield CertificateAuthenticator(self.keys_file)
 
     def check_now(self) -> None:
         """Check the files now instead of after their interval."""
@@ -63,4 +68,10 @@ def open_identity(settings: Settings, registry: CollectorRegistry, labels: Label
             settings.key_set_interval, settings.reload_interval, settings.key_set_timeout
         )
         tokens = BearerTokens(identity.current, reading, further)
-    return Identity(keys, identity, tokens, IdentityMetrics(registry, tokens, labels))
+    return Identity(
+        keys,
+        identity,
+        tokens,
+        IdentityMetrics(registry, tokens, labels),
+        settings.tls_client_ca is not None,
+    )

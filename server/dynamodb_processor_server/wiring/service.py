@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from dynamodb_processor_server.query.expression.parser import prepare_parser
 from dynamodb_processor_server.query.page_token import PageTokenCipher
 from dynamodb_processor_server.rpc.call_limits import CallBounds, CallLimits
 from dynamodb_processor_server.rpc.client_bounds import Bounds
+from dynamodb_processor_server.rpc.health_server import HealthServer
+from dynamodb_processor_server.rpc.listening import Endpoint
 from dynamodb_processor_server.rpc.page_cursors import PageTokens, ResumePointCache
 from dynamodb_processor_server.rpc.planning import PlanningWork
 from dynamodb_processor_server.rpc.prepared_queries import QueryPreparer
@@ -38,7 +41,8 @@ from dynamodb_processor_server.rpc.services.query import (
 )
 from dynamodb_processor_server.rpc.table_calls import TableCalls
 from dynamodb_processor_server.runtime.loop_lag import LoopLag
-from dynamodb_processor_server.settings import Settings
+from dynamodb_processor_server.settings import HEALTH_CONNECTIONS, Settings
+from dynamodb_processor_server.telemetry.certificates import CertificateExpiry
 from dynamodb_processor_server.telemetry.labels import Labels
 from dynamodb_processor_server.telemetry.metrics import CallMetrics
 from dynamodb_processor_server.wiring.hooks import bound_settings, ordered_hooks
@@ -46,6 +50,11 @@ from dynamodb_processor_server.wiring.identity import Identity, open_identity
 from dynamodb_processor_server.wiring.metrics import new_registry, register_metrics
 from dynamodb_processor_server.wiring.reading import ReadPath, open_read_path
 from dynamodb_processor_server.wiring.redis import Limits, share_limits
+from dynamodb_processor_server.wiring.tls import (
+    ReloadableIdentity,
+    endpoints_of,
+    reloadable_identity,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,10 @@ class Service:
     bounds: Bounds
     draining: asyncio.Event  # set when calls that may last long must end
     server: RpcServer
+    endpoints: Sequence[Endpoint]  # of the server, that of `listen` first
+    health_server: HealthServer | None
+    tls_identity: ReloadableIdentity | None
+    certificate_expiry: CertificateExpiry | None
     registry: CollectorRegistry
     loop_lag: LoopLag
 
@@ -69,6 +82,7 @@ async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
 
     Raises ConfigurationError for errors in the settings or the files they name.
     """
+    tls_identity = reloadable_identity(settings)
     declaration = ReloadableFile(
         settings.catalog, lambda file: file.parse(CatalogConfig, settings.catalog_context())
     )
@@ -90,21 +104,31 @@ async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
     stack.callback(thread.shutdown, wait=False, cancel_futures=True)
     planning = PlanningWork(limits.planning, thread)
     bounds = Bounds(bound_settings(settings))
+    hooks = ordered_hooks(settings, metrics, identity, path.catalog, limits.calls, bounds)
     server = RpcServer(
         _services(settings, path, limits, planning, tokens, health, draining),
-        ordered_hooks(settings, metrics, identity, path.catalog, limits.calls, bounds),
+        hooks,
         settings.reflection,
         settings.compression,
         planning,
         ConnectionSettings(settings.max_connection_age, settings.max_connection_age_grace),
         bounds,
     )
+    health_server = None
+    if settings.health_listen is not None:
+        health_server = HealthServer(
+            settings.health_listen, health, hooks, bounds, HEALTH_CONNECTIONS
+        )
     files_in_force = {
         "catalog": lambda: declaration.is_up_to_date,
         "keys": lambda: identity.keys_file.is_up_to_date,
     }
     if (file := identity.identity_file) is not None:
         files_in_force["identity"] = lambda: file.is_up_to_date
+    certificate_expiry = None
+    if tls_identity is not None:
+        files_in_force["tls"] = lambda: tls_identity.is_up_to_date
+        certificate_expiry = CertificateExpiry(registry, lambda: tls_identity.current)
     register_metrics(registry, settings, path, health, bounds, tokens, lag, files_in_force, labels)
     return Service(
         declaration,
@@ -115,6 +139,10 @@ async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
         bounds,
         draining,
         server,
+        endpoints_of(settings, tls_identity),
+        health_server,
+        tls_identity,
+        certificate_expiry,
         registry,
         lag,
     )

@@ -95,6 +95,24 @@ def test_a_list_without_indentation_can_be_appended_to(tmp_path: Path) -> None:
     assert len(keys_in(path)) == 2
 
 
+_CERTIFICATES = """\
+# callers with certificates
+certificates:
+  - {id: reports-1, principal: p, san: "DNS:a.test", tables: [t]}  # the first
+"""
+
+
+@pytest.mark.parametrize("form", ["keys: []\n{}", "{}keys: []\n", "keys:\n  - {{{key}}}\n\n{}"])
+def test_a_file_with_certificates_can_be_appended_to(tmp_path: Path, form: str) -> None:
+    """The key follows the other keys, and the rest of the file stays as it is."""
+    path = tmp_path / "keys.yaml"
+    key = f"id: a, principal: p, digest: 'sha256:{'0' * 64}', tables: [t]"
+    path.write_text(form.format(_CERTIFICATES, key=key))
+    assert create(*_ARGS[2:], "--append", str(path))[0] == 0
+    assert [key.id for key in keys_in(path)][-1] == "reports-2"
+    assert _CERTIFICATES in path.read_text()
+
+
 def test_an_id_is_given_once(tmp_path: Path) -> None:
     """A second key of the same id is refused, and the file stays as it is."""
     path = tmp_path / "keys.yaml"

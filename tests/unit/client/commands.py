@@ -32,6 +32,19 @@ class Outcome:
 Run = Callable[..., Coroutine[Any, Any, Outcome]]
 
 
+async def run_with(environment: dict[str, str], *arguments: str) -> Outcome:
+    """Run the command with its output in pipes."""
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *arguments,
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    return Outcome(await process.wait(), output.decode(), errors.decode())
+
+
 async def run_on_terminal(environment: dict[str, str], *arguments: str) -> Outcome:
     """Run the command on a terminal of its own, which shows output and errors alike."""
     ours, theirs = pty.openpty()

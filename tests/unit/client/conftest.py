@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator
 
@@ -11,7 +10,7 @@ import pytest
 from dynamodb_processor_client import QueryClient, ResumePolicy
 from tests.support.fake_server import running
 from tests.support.fake_service import FakeService, numbered
-from tests.unit.client.commands import COMMAND, Outcome, Run
+from tests.unit.client.commands import Outcome, Run, run_with
 from tests.unit.client.fake_time import FakeTime
 
 
@@ -59,14 +58,6 @@ def run(environment: dict[str, str]) -> Run:
     """A function that runs the command with its output in pipes."""
 
     async def run(*arguments: str) -> Outcome:
-        process = await asyncio.create_subprocess_exec(
-            *COMMAND,
-            *arguments,
-            env=environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        output, errors = await process.communicate()
-        return Outcome(await process.wait(), output.decode(), errors.decode())
+        return await run_with(environment, *arguments)
 
     return run

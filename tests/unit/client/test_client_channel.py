@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 
 import grpc
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from dynamodb_processor_client import Query, QueryClient
+from tests.support.certificates import issue
 from tests.support.fake_server import running
 from tests.support.fake_service import BROKEN, FakeService, numbered
 
@@ -64,41 +60,16 @@ async def test_many_calls_that_fail_at_once_are_all_retried() -> None:
 
 async def test_tls() -> None:
     """With credentials the channel is encrypted, and sends the API key as well."""
-    key, certificate = _self_signed("localhost")
+    certificate = issue("localhost")
     service = FakeService(items=numbered(10))
     async with (
-        running(service, grpc.ssl_server_credentials([(key, certificate)])),
+        running(service, grpc.ssl_server_credentials([(certificate.key, certificate.pem)])),
         QueryClient(
             service.address,
             api_key="ddbp_test",
-            credentials=grpc.ssl_channel_credentials(certificate),
+            credentials=grpc.ssl_channel_credentials(certificate.pem),
             options=[("grpc.ssl_target_name_override", "localhost")],
         ) as client,
     ):
         assert len((await client.query(Query("numbers"))).items) == 10
     assert service.metadata[0]["x-api-key"] == "ddbp_test"
-
-
-def _self_signed(host: str) -> tuple[bytes, bytes]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return (
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        ),
-        certificate.public_bytes(serialization.Encoding.PEM),
-    )

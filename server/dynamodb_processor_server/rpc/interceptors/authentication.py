@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import grpc
 
@@ -14,6 +14,8 @@ from dynamodb_processor_server.errors import Unauthenticated
 from dynamodb_processor_server.rpc.call_context import Call
 from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
 from dynamodb_processor_server.rpc.interceptors.unauthenticated import exempt_methods
+
+_PEM: Final = "x509_pem_cert"  # gRPC's name of the verified certificate of a client
 
 
 class Authenticator(Protocol):
@@ -41,24 +43,59 @@ class Authenticator(Protocol):
         ...
 
 
+class KeysSource(Protocol):
+    """The keys file, which is reloaded."""
+
+    @property
+    def current(self) -> KeyRing:
+        """The callers of the version in force."""
+        ...
+
+
 class ApiKeyAuthenticator:
     """Identifies callers by the API key in a call's metadata."""
 
     missing = "no API key: send x-api-key or authorization: Bearer"
 
-    def __init__(self, keys: Callable[[], KeyRing]) -> None:
-        """Create an authenticator; `keys` returns the current keys, as they are reloaded."""
+    def __init__(self, keys: KeysSource) -> None:
+        """Create an authenticator of the keys in a file."""
         self._keys = keys
 
     @property
     def version(self) -> object:
         """The current keys."""
-        return self._keys()
+        return self._keys.current
 
     def authenticate(self, call: Call, now: float) -> Principal | None:
         """Return the principal of the key, None without a key; raise Unauthenticated."""
         key = credential_of(call.metadata)
-        return None if key is None else self._keys().authenticate(key, now)
+        return None if key is None else self._keys.current.authenticate(key, now)
+
+
+class CertificateAuthenticator:
+    """Identifies callers by the client certificate of their connection."""
+
+    missing = "no client certificate: connect to the port that requires one"
+
+    def __init__(self, keys: KeysSource) -> None:
+        """Create an authenticator of the certificates in a keys file."""
+        self._keys = keys
+
+    @property
+    def version(self) -> object:
+        """The callers of the file."""
+        return self._keys.current
+
+    def authenticate(self, call: Call, now: float) -> Principal | None:
+        """Return the principal of the certificate, None without one; raise Unauthenticated.
+
+        It is looked up at each call. A look-up by connection is not possible: gRPC names
+        connections by the client's address alone, which the next client may have.
+        """
+        certificates: Any = call.context.auth_context().get(_PEM)
+        if not certificates:
+            return None
+        return self._keys.current.certificates.authenticate(certificates[0], now)
 
 
 class BearerAuthenticator:

@@ -1,0 +1,81 @@
+"""The options of `ddbq` that all its commands share: the form of the output, and the connection."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import get_args
+
+from dynamodb_processor_client.assignments import utf8
+from dynamodb_processor_client.output import Form
+
+DEFAULT_TARGET = "127.0.0.1:50051"
+
+
+def add_connection_arguments(parser: argparse.ArgumentParser, *, timeout: float | None) -> None:
+    """Add the options; `timeout` is the default in seconds, None for none."""
+    parser.set_defaults(parser=parser)
+    add = parser.add_argument
+    _add_output_argument(parser)
+    limit = "none" if timeout is None else f"{timeout:g}"
+    add(
+        "--timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        default=timeout,
+        help=f"give up after this long (default: {limit})",
+    )
+    add(
+        "--target", metavar="ADDRESS", type=utf8, help=f"default: $DDBQ_TARGET, or {DEFAULT_TARGET}"
+    )
+    add("--api-key", metavar="KEY", help="default: $DDBQ_API_KEY, where other users cannot see it")
+    _add_tls_arguments(parser)
+
+
+def _add_tls_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--tls",
+        action="store_true",
+        help="connect with TLS; each of the next options implies it (default: plain text)",
+    )
+    add(
+        "--cacert",
+        metavar="FILE",
+        type=utf8,
+        help="trust the certificates in this PEM file (default: those that the system trusts)",
+    )
+    add("--cert", metavar="FILE", type=utf8, help="a client certificate in PEM")
+    add(
+        "--cert-key",
+        metavar="FILE",
+        type=utf8,
+        help="its private key in PEM (default: in the file of --cert)",
+    )
+    add(
+        "--server-name",
+        metavar="NAME",
+        type=utf8,
+        help="the name that the server's certificate has (default: the host of the target)",
+    )
+
+
+def _add_output_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o",
+        "--output",
+        choices=get_args(Form),
+        help="table: for people, with one attribute a line where the columns do not fit; vertical: "
+        "always so; jsonl: one JSON object a line; json: one JSON document (default: table on a "
+        "terminal, else jsonl)",
+    )
+
+
+def _seconds(argument: str) -> float:
+    try:
+        seconds = float(argument)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"not a number of seconds above 0: {argument!r}")
+    return seconds
