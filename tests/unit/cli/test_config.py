@@ -17,6 +17,7 @@ from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import create_table, open_client
 from tests.support.processes import start_command
 from tests.support.running import make_key, write_catalog, write_keys
+from tests.support.tokens import SigningKey, key_set, write_identity
 from tests.unit.cli.server_files import NO_ENDPOINT, files
 
 
@@ -50,6 +51,44 @@ def test_config_shows_settings_and_tables(
         f"{dynamodb_local}"
     }
     assert "notes" not in shown
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "code"),
+    [
+        (key_set(SigningKey("a"), SigningKey("b")), "2 keys", 0),
+        (b"<html></html>", "the key set is not JSON", 1),
+        (None, "the key set {directory}/keys.json: cannot be read: No such file or directory", 1),
+    ],
+)
+def test_config_reads_the_key_sets_of_issuers(
+    tmp_path: Path,
+    dynamodb_local: str,
+    table: str,
+    capsys: pytest.CaptureFixture[str],
+    content: bytes | None,
+    text: str,
+    code: int,
+) -> None:
+    """The exit code is 1 if one cannot be used."""
+    if content is not None:
+        (tmp_path / "keys.json").write_bytes(content)
+    identity = tmp_path / "identity.yaml"
+    write_identity(identity, {"all": {"tables": ["*"]}}, jwks_file="keys.json")
+    flags = [*files(tmp_path, {"events": {"table": table}}), f"--endpoint-url={dynamodb_local}"]
+    assert main(["config", *flags, f"--identity={identity}"]) == code
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert shown["issuers"] == {"idp": text.format(directory=tmp_path)}
+
+
+def test_config_notes_that_grants_only_warn(
+    tmp_path: Path, dynamodb_local: str, table: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may have been meant for a while only."""
+    flags = [*files(tmp_path, {"events": {"table": table}}), f"--endpoint-url={dynamodb_local}"]
+    assert main(["config", *flags, "--grants=warn"]) == 0
+    notes = yaml.safe_load(capsys.readouterr().out)["notes"]
+    assert any(note.startswith("grants: warn serves every table") for note in notes)
 
 
 def test_config_reports_missing_tables(
