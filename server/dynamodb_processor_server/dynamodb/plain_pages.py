@@ -1,7 +1,7 @@
 """Builds the page of a plain read: one partition, and every item that is read goes on the page.
 
 Nearly every call is a plain read. It needs no filter, no merge of partitions, no items by key, and
-no account of a budget. `page_builder.py` builds all other pages; decision 0031 has the reason for
+no account of a budget. `page_builder.py` builds all other pages; decision 0032 has the reason for
 two builders. A test holds both to the same pages.
 """
 
