@@ -6,8 +6,7 @@ generations, so an invalidation is visible to them at once.
 
 from __future__ import annotations
 
-from math import inf
-from typing import NamedTuple
+from dataclasses import dataclass
 
 
 class Generation:
@@ -24,17 +23,15 @@ class Generation:
         self.since = since
 
 
-class GenerationSnapshot(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class GenerationSnapshot:
     """The generations of a read's tags when the read began.
 
-    `began` is that time, by the clock of the generations. `invalidated` is the time of the latest
-    invalidation of any of the tags before it, -inf if there was none: then nothing needs to be
-    asked about quarantine.
+    `began` is that time, by the clock of the generations.
     """
 
     generations: tuple[Generation, ...]
     began: float
-    invalidated: float = -inf
 
     @property
     def is_current(self) -> bool:
@@ -43,4 +40,4 @@ class GenerationSnapshot(NamedTuple):
 
     def is_past_quarantine(self, seconds: float) -> bool:
         """Return whether every tag's last invalidation is that far before the read's beginning."""
-        return self.began - self.invalidated >= seconds
+        return all(self.began - generation.since >= seconds for generation in self.generations)

@@ -40,8 +40,7 @@ class Generations:
     def begin(self, tags: Iterable[Hashable]) -> GenerationSnapshot:
         """Return the snapshot of a read that begins now."""
         generations = tuple([self._current(tag) for tag in tags])
-        invalidated = max([generation.since for generation in generations], default=-inf)
-        return GenerationSnapshot(generations, self._clock(), invalidated)
+        return GenerationSnapshot(generations, self._clock())
 
     def invalidate(self, tags: Iterable[Hashable]) -> None:
         """End the generations of `tags`: nothing read before now is to be served from now on."""

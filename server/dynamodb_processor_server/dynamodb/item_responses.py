@@ -8,15 +8,10 @@ numbers written out.
 from __future__ import annotations
 
 import base64
-import re
-from typing import Any, Final
+from typing import Any
 
 from dynamodb_processor_server.dynamodb.long_numbers import shorten_numbers
 from dynamodb_processor_server.runtime import json_text
-
-# Either type may also be an attribute's name, or stand inside a string, which is harmless. One
-# search takes half the time of two with `in`.
-_BINARY: Final = re.compile(rb'"BS?"')
 
 
 def parse_items(body: bytes) -> dict[str, Any]:
@@ -26,7 +21,8 @@ def parse_items(body: bytes) -> dict[str, Any]:
     """
     body = shorten_numbers(body)
     parsed: dict[str, Any] = json_text.loads(body)
-    if _BINARY.search(body):
+    # Either may be an attribute's name, or stand inside a string, which is harmless.
+    if b'"B"' in body or b'"BS"' in body:
         _decode_binary(parsed)
     return parsed
 

@@ -58,6 +58,16 @@ class RateClass:
             calls = None if rate is None else _calls_in(self.window, f"{name}_per_second", rate)
             object.__setattr__(self, f"{name}_per_window", calls)
 
+    @property
+    def limits_reads(self) -> bool:
+        """Whether calls about a table, or read units, are limited."""
+        limits = (
+            self.table_calls_per_second,
+            self.read_units_per_minute,
+            self.table_read_units_per_minute,
+        )
+        return limits != (None, None, None)
+
     def max_calls(self, table: str) -> int | None:
         """Return the most calls in a window, about a table or, without one, in all."""
         return self.table_calls_per_window if table else self.calls_per_window
@@ -138,7 +148,8 @@ class CallRateLimits:
         limit = self._classes.get(principal.rate_class)
         if limit is None:
             limit = self.limit_of(principal)  # which raises
-        max_calls = limit.max_calls(table)
+        # As `max_calls` returns it: every call comes here.
+        max_calls = limit.table_calls_per_window if table else limit.calls_per_window
         if max_calls is None:
             return
         key = principal.rate_class, principal.name, table

@@ -76,7 +76,8 @@ class CallsInFlight:
         """Count a call out, with the unsent bytes of its response."""
         self.calls -= 1
         share.calls -= 1
-        self.sent(share, unsent)
+        self.unsent_bytes -= unsent
+        share.unsent_bytes -= unsent
 
     def sending(self, share: Share, size: int) -> None:
         """Count a response's bytes in; raise RateLimited or Overloaded if there are too many."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, cast
+from functools import partial
+from typing import Any, Final, cast
 
 import grpc
 
@@ -13,6 +14,7 @@ from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.limits.calls_in_flight import Share
 from dynamodb_processor_server.reader import NO_USAGE, Usage
 from dynamodb_processor_server.rpc.table_access import TableAccess
+from dynamodb_processor_server.telemetry.logs import logged_call
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
@@ -23,6 +25,8 @@ class Call:
 
     Attributes:
         started: Seconds of the monotonic clock.
+        context: gRPC's context, set when the handler runs.
+        started_hooks: The number of hooks that let the call start, from the outermost on.
         unsent: Bytes of the response that gRPC has been given and has not sent. They are counted in
             the `share` of the principal.
         principal: The caller, as `authenticator` found it in the version `credentials`.
@@ -34,9 +38,10 @@ class Call:
     """
 
     method: str
-    context: grpc.aio.ServicerContext[Any, Any]
     started: float
     metadata: Metadata = ()
+    context: grpc.aio.ServicerContext[Any, Any] = field(init=False, repr=False)
+    started_hooks: int = 0
     request_id: str = ""
     unsent: int = 0
     share: Share = field(init=False, repr=False)
@@ -54,7 +59,7 @@ class Call:
     usage: Usage = NO_USAGE
     code: grpc.StatusCode = grpc.StatusCode.OK
     reason: str = ""
-    trailing: list[tuple[str, str | bytes]] = field(default_factory=list)
+    trailing: Metadata = ()
 
     def metadata_value(self, name: str) -> str | None:
         """Return the first text value of a metadata key, None when there is none."""
@@ -74,23 +79,22 @@ class Call:
         self.credentials = credentials
 
 
-_current: ContextVar[Call] = ContextVar("call")
+# The variable of the log, so that a call sets one and not two.
+_current: Final = cast("ContextVar[Call]", logged_call)
 
-
-def current_call() -> Call:
-    """Return the call that the running handler serves."""
-    return _current.get()
+# Methods of the variable itself: a function around each would take longer than they do.
+#: Returns the call that the running handler serves.
+current_call: Final[Callable[[], Call]] = _current.get
+#: Returns the call of this task, None where there is none.
+entered_call: Final[Callable[[], Call | None]] = partial(_current.get, None)
+#: Makes a call the current one of this task.
+enter_call: Final[Callable[[Call], object]] = _current.set
 
 
 def current_caller() -> str:
     """Return the name of the current call's principal, empty where there is none."""
-    call = _current.get(None)
+    call = entered_call()
     return "" if call is None or call.principal is None else call.principal.name
-
-
-def enter_call(call: Call) -> None:
-    """Make `call` the current call of this task."""
-    _current.set(call)
 
 
 def as_metadata(pairs: Iterable[tuple[str, str | bytes]] | None) -> Metadata:

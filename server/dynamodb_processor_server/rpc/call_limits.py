@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,10 +30,14 @@ class CallBounds:
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
-    """The limits of callers: on calls per second, and on read units per minute."""
+    """The limits of callers: on calls per second, and on read units per minute.
+
+    The rate classes in `unlimited` limit nothing but the calls in all, which a hook counts.
+    """
 
     calls: Limiter
     read_units: ReadUnitLimits
+    unlimited: Collection[str] = frozenset()
 
     def begin(self, call: Call, access: TableAccess) -> Awaitable[None] | None:
         """Let a call read under an access; return an awaitable if it has to wait.
@@ -42,7 +46,7 @@ class CallLimits:
         planned anew was counted before.
         """
         is_new, call.access = call.access is None, access
-        if not is_new:
+        if not is_new or call.caller.rate_class in self.unlimited:
             return None
         self.check_read_units(call)
         return self.count(call)
@@ -57,6 +61,8 @@ class CallLimits:
 
     def add_remaining_trailer(self, call: Call) -> None:
         """Add the caller's remaining read units to the trailers, where they are limited."""
+        if call.caller.rate_class in self.unlimited:
+            return
         left = self.read_units.remaining(call.caller, call.table)
         if left is not None:
-            call.trailing.append((_REMAINING, str(left)))
+            call.trailing += ((_REMAINING, str(left)),)

@@ -96,8 +96,11 @@ def service_handler(
     for method in service.methods:
         decode = _decoder(method.input_type, max_bytes)
         reader = readers.get(method.name)
-        read_small = decode if reader is None else _RequestCache(decode, reader, is_kept)
-        read = _by_size(read_small, decode, reader, read_large)
+        read = (
+            _by_size(decode, read_large)
+            if reader is None
+            else _RequestCache(decode, reader, is_kept, read_large)
+        )
         handlers[method.name] = method_handler(
             getattr(servicer, method.name),
             streams_requests=method.client_streaming,
@@ -127,25 +130,19 @@ def _decoder(message: Descriptor, max_bytes: int) -> Callable[[bytes], Any]:
 
 
 def _by_size(
-    read_small: Callable[[bytes], Any],
-    decode: Callable[[bytes], Any],
-    reader: Callable[[Any], object] | None,
-    read_large: Callable[[int, Callable[[], Any]], Any],
+    decode: Callable[[bytes], Any], read_large: Callable[[int, Callable[[], Any]], Any]
 ) -> Callable[[bytes], Any]:
-    """Return a function that reads a request, small or large."""
+    """Return a function that decodes a request, small or large."""
 
     def read(data: bytes) -> Any:
-        if len(data) <= _MAX_CACHED_BYTES:
-            return read_small(data)
-        return read_large(
-            len(data), lambda: decode(data) if reader is None else reader(decode(data))
-        )
+        size = len(data)
+        return decode(data) if size <= _MAX_CACHED_BYTES else read_large(size, lambda: decode(data))
 
     return read
 
 
 class _RequestCache:
-    """Reads small requests and caches them by their bytes.
+    """Reads requests, and caches small ones by their bytes.
 
     The cache has two generations. A request that is found in the older one is copied to the newer
     one. When the newer one has half of the memory, the older one is dropped. A hit is one lookup in
@@ -157,16 +154,20 @@ class _RequestCache:
         decode: Callable[[bytes], Any],
         reader: Callable[[Any], object],
         is_kept: Callable[[Any], bool],
+        read_large: Callable[[int, Callable[[], Any]], Any],
     ) -> None:
         self._decode = decode
         self._reader = reader
         self._is_kept = is_kept
+        self._read_large = read_large
         self._newer: dict[bytes, object] = {}
         self._older: dict[bytes, object] = {}
         self._bytes = 0
 
     def __call__(self, data: bytes) -> object:
-        """Return the reader's result for a request."""
+        """Return the reader's result for a request, or as `read_large` does for a large one."""
+        if len(data) > _MAX_CACHED_BYTES:
+            return self._read_large(len(data), lambda: self._reader(self._decode(data)))
         known = self._newer.get(data)
         return self._find(data) if known is None else known
 

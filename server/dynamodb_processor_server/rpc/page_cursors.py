@@ -22,7 +22,15 @@ from dynamodb_processor_server.query.page_token import (
 )
 from dynamodb_processor_server.query.planning.plan import Disclosure
 from dynamodb_processor_server.query.planning.planner import plan_query
-from dynamodb_processor_server.reader import START, Cursor, PageEnd, PageKey, page_key
+from dynamodb_processor_server.reader import (
+    START,
+    Cursor,
+    Page,
+    PageContent,
+    PageEnd,
+    PageKey,
+    page_key,
+)
 from dynamodb_processor_server.rpc.decode.page_request import PageRequest
 from dynamodb_processor_server.rpc.decode.query import check_budget, check_cache
 from dynamodb_processor_server.rpc.encode.pages import response_head
@@ -115,20 +123,20 @@ class RememberedHead:
     data: bytes
 
     @classmethod
-    def of(cls, result: PageResult, token: _IssuedToken | None, data: bytes) -> RememberedHead:
+    def of(
+        cls, content: PageContent, returned: int, token: _IssuedToken | None, data: bytes
+    ) -> RememberedHead:
         """Return the fields of a page with a token that was issued, if it has one."""
-        content, until = result.page.content, inf if token is None else token.until
-        end = content.end
-        return cls(content.next, result.returned, content.count, end, content.read_at, until, data)
+        end, until = content.end, inf if token is None else token.until
+        return cls(content.next, returned, content.count, end, content.read_at, until, data)
 
-    def fits(self, result: PageResult, now: float) -> bool:
+    def fits(self, content: PageContent, returned: int, now: float) -> bool:
         """Return whether the fields are also those of another page."""
-        content = result.page.content
         return (
             now < self.until
             and content.read_at == self.read_at
             and content.next == self.cursor
-            and result.returned == self.returned
+            and returned == self.returned
             and content.count == self.count
             and content.end is self.end
         )
@@ -233,6 +241,7 @@ class ResumePointCache:
         self, preparer: QueryPreparer, tokens: PageTokens, now: Callable[[], float] = time.time
     ) -> None:
         self._preparer = preparer
+        self._catalog = preparer.catalog
         self.tokens = tokens
         self._now = now
 
@@ -241,7 +250,7 @@ class ResumePointCache:
 
         Raises PermissionDenied where nothing of its table is granted.
         """
-        grant, version = granted(principal, request.spec.table).version, self._preparer.version
+        grant, version = granted(principal, request.spec.table).version, self._catalog.version
         name = principal.name
         for start in request.resume_points:
             access = start.access
@@ -310,19 +319,24 @@ class ResponseHeads:
     def __init__(self, tokens: PageTokens) -> None:
         self._tokens = tokens
 
-    def head(self, start: ResumePoint, principal: Principal, result: PageResult) -> bytes:
+    def head(self, start: ResumePoint, principal: Principal, page: Page, returned: int) -> bytes:
         """Return the fields of a response that are the same for each hit, remembered if they fit.
 
         Those of a page that was just read are not remembered: it may never be requested again.
+
+        Args:
+            start: The point at which the page begins.
+            principal: The caller, to whom its token is bound.
+            page: The page.
+            returned: The items of the whole query so far, those of the page included.
         """
-        known, now = start.head, self._tokens.now()
-        is_read = result.page.usage.backend_calls
-        if known is not None and not is_read and known.fits(result, now):
+        known, content, is_read = start.head, page.content, page.usage.backend_calls
+        if known is not None and not is_read and known.fits(content, returned, self._tokens.now()):
             return known.data
-        token = self.token(start, principal, result)
-        data = response_head(result, start.disclosure, token)
+        token = self._tokens.seal(start, principal, content.next, returned)
+        data = response_head(page, start.disclosure, token)
         if not is_read and len(token) <= _LONGEST_REMEMBERED_TOKEN:
-            start.head = RememberedHead.of(result, start.last_issued_token, data)
+            start.head = RememberedHead.of(content, returned, start.last_issued_token, data)
             start.last_issued_token = None  # it is part of the head
         return data
 

@@ -109,7 +109,7 @@ class QueryPreparer:
     """
 
     def __init__(self, catalog: Catalog, work: PlanningWork) -> None:
-        self._catalog = catalog
+        self.catalog = catalog
         self.work = work
         self._plans: LRUCache[tuple[int, bool, bytes, bytes], PreparedQuery] = LRUCache(
             _MAX_PAGED_QUERY_BYTES, lambda prepared: prepared.size + _OVERHEAD_PER_QUERY
@@ -125,7 +125,7 @@ class QueryPreparer:
     @property
     def version(self) -> int:
         """The version of the catalog; plans of another version must not be used any more."""
-        return self._catalog.version
+        return self.catalog.version
 
     async def prepare(
         self,
@@ -147,7 +147,7 @@ class QueryPreparer:
             await self.work.run_sized(principal, spec.size, parse)
         if spec.key is None:
             return await self._plan(spec, principal, grant, counts)
-        prepared = self._plans.get((self._catalog.version, counts, grant.version, spec.key))
+        prepared = self._plans.get((self.catalog.version, counts, grant.version, spec.key))
         if prepared is None:
             prepared = await self._bind(spec, principal, grant, counts)
             # Describing the table on its first use changes the catalog's version.
@@ -162,7 +162,7 @@ class QueryPreparer:
         query = await self.work.run_sized(principal, size, partial(shaped, spec.message))
         if query is None:
             return await self._plan(spec, principal, grant, counts)
-        key = self._catalog.version, counts, grant.version, query.shape
+        key = self.catalog.version, counts, grant.version, query.shape
         known = self._statements.get(key)
         if known is None:
             prepared = await self._plan(spec, principal, grant, counts)
@@ -185,7 +185,7 @@ class QueryPreparer:
         parse = partial(parse_query, spec.message, Violations())
         query = await self.work.run_sized(principal, spec.size, parse)
         query = replace(query, counts=counts)
-        access = await access_under(self._catalog, spec.table, grant)
+        access = await access_under(self.catalog, spec.table, grant)
         plan = partial(plan_anew, query, access.table, access.rule, access.token_scope)
         planned = await self.work.run_sized(principal, spec.size, plan, begun=True)
         return _prepared(planned, access, spec.size)
@@ -214,12 +214,12 @@ class QueryPreparer:
 
         To be called when DynamoDB has refused a plan that was made under that access.
         """
-        await self._catalog.describe_again(access.table.name)
-        return self._catalog.version != access.version
+        await self.catalog.describe_again(access.table.name)
+        return self.catalog.version != access.version
 
     async def table(self, name: str, principal: Principal, violations: Violations) -> TableAccess:
         """Return a caller's access to a table that is read without a query; raise as `prepare`."""
-        return await open_table(self._catalog, principal, name, violations)
+        return await open_table(self.catalog, principal, name, violations)
 
 
 def _prepared(planned: PlannedQuery, access: TableAccess, size: int) -> PreparedQuery:

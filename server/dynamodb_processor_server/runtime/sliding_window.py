@@ -35,7 +35,9 @@ class SlidingWindowCounter:
     def acquire(self, key: Key, limit: int, length: int) -> bool:
         """Count a call if that stays within `limit` in `length` seconds; return whether it did."""
         now = self._clock() / length
-        window = self._at(key, now, length)
+        window = self._by_key.get(key)
+        if window is None or window.index != floor(now):
+            window = self._at(key, now, length)
         if (
             window.previous + window.current >= limit  # as for few calls, for which this is enough
             and floor(window.previous * (1 - now % 1)) + window.current >= limit

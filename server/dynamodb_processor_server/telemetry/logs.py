@@ -23,7 +23,16 @@ from dynamodb_processor_server.telemetry.log_writer import LogWriter, OutputFile
 LogFormat = Literal["json", "console"]
 _Record = TypeVar("_Record")
 
-_request_id: ContextVar[str] = ContextVar("request_id")
+
+class LoggedCall(Protocol):
+    """A call, of which each log line has the id."""
+
+    request_id: str
+
+
+#: The call that runs in this task and in the tasks it starts. Its lines have its request id.
+logged_call: Final[ContextVar[LoggedCall]] = ContextVar("logged_call")
+
 _LINE: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
 _FLUSH_SECONDS: Final = 0.05
 _EXIT_SECONDS: Final = 1.0  # for the last lines
@@ -119,15 +128,10 @@ def dropped_log_lines() -> int:
     return loggers.writer.dropped if loggers else 0
 
 
-def set_request_id(request_id: str) -> None:
-    """Have all further lines of this task, and of tasks it starts, say this id."""
-    _request_id.set(request_id)
-
-
 def _add_request_id(_: Any, __: str, event: structlog.typing.EventDict) -> Any:
-    request_id = _request_id.get("")
-    if request_id:
-        event["request_id"] = request_id
+    call = logged_call.get(None)
+    if call is not None and call.request_id:
+        event["request_id"] = call.request_id
     return event
 
 

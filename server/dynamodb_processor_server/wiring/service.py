@@ -162,7 +162,13 @@ def _services(
         preparer,
         ResumePointCache(preparer, tokens),
         Readers(path.reader, path.reader, path.batches),
-        CallLimits(limits.calls, limits.read_units),
+        CallLimits(
+            limits.calls,
+            limits.read_units,
+            frozenset(
+                name for name, limit in settings.rate_classes.items() if not limit.limits_reads
+            ),
+        ),
         CallBounds(
             settings.unary_deadline,
             settings.stream_deadline,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from tests.unit.dynamodb.scripted_client import (
     state_of,
 )
 
-HOT = EVENTS._replace(partition=("by_day", "monday"))
+HOT = replace(EVENTS, partition=("by_day", "monday"))
 
 
 def too_hot() -> ClientError:
@@ -131,7 +132,7 @@ async def test_a_hot_partition_does_not_open_its_tables_breaker() -> None:
     with pytest.raises(BackendUnavailable, match="circuit breaker is open"):
         await backend.read(HOT, script.play, deadline, CALLER)
     for partition in (None, ("by_day", "tuesday"), (None, "monday")):
-        await backend.read(EVENTS._replace(partition=partition), script.play, deadline, CALLER)
+        await backend.read(replace(EVENTS, partition=partition), script.play, deadline, CALLER)
     assert table_state(backend) is CircuitState.CLOSED
 
 

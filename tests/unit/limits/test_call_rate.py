@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -158,3 +160,18 @@ def test_no_window_of_the_grid_exceeds_the_limit(pauses: list[float]) -> None:
         clock.now += pause
         counts[int(clock.now)] = counts.get(int(clock.now), 0) + accepted(limits, principal(), 2)
     assert max(counts.values()) <= 4
+
+
+@pytest.mark.parametrize(
+    ("limits", "limited"),
+    [
+        ({}, False),
+        ({"planning_seconds_per_second": None}, False),
+        ({"table_calls_per_second": 5}, True),
+        ({"read_units_per_minute": 5}, True),
+        ({"table_read_units_per_minute": 5}, True),
+    ],
+)
+def test_a_class_tells_whether_it_limits_reads(limits: dict[str, Any], limited: bool) -> None:
+    """A read asks for no limit but those that its class has."""
+    assert RateClass(10, **limits).limits_reads is limited

@@ -52,7 +52,7 @@ def test_the_bytes_of_every_page_are_strict() -> None:
     """Each combination of a page's fields is parsed byte by byte and has the expected values."""
     for step, token, withheld in product(steps(), _TOKENS, (False, True)):
         shown = replace(_PLAN, hides_cost=withheld).disclosure
-        data = query_response(step, shown, response_head(step, shown, token))
+        data = query_response(step.page, shown, response_head(step.page, shown, token), step.total)
         assert oddities(data, QueryResponse.DESCRIPTOR) == []
         said = QueryResponse.FromString(data)
         parsed = NO_USAGE if withheld else step.page.usage

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from dynamodb_processor_server.telemetry.logs import (
     dropped_log_lines,
     flush_logs,
     get_access_log,
-    set_request_id,
+    logged_call,
 )
 from tests.support.running import eventually
 
@@ -91,7 +92,7 @@ def test_a_json_line_is_for_machines(configure: Configure) -> None:
     output = configure()
 
     def serve() -> None:
-        set_request_id("r-1")
+        logged_call.set(SimpleNamespace(request_id="r-1"))
         structlog.get_logger().info("serving", address="127.0.0.1:1", units=Decimal("0.5"))
 
     contextvars.copy_context().run(serve)
@@ -162,7 +163,7 @@ async def test_access_lines_of_a_moment_are_written_together(configure: Configur
 async def test_access_lines_have_the_form_of_other_lines(configure: Configure) -> None:
     """The short way gives the same form: event, level, request id, time."""
     output = configure()
-    set_request_id("r-1")
+    logged_call.set(SimpleNamespace(request_id="r-1"))
     get_access_log().write(dict, {"request_id": "r-1", "status": "OK"})
     structlog.get_logger().info("call", status="OK")
     short, usual = map(json.loads, output.text.splitlines())

@@ -41,27 +41,26 @@ _STATUS_FIELDS: Final = {status: bytes((1 << 3, value)) for status, value in _ST
 _MILLISECONDS: Final = [Duration(nanos=n * 1_000_000).SerializeToString() for n in range(1_000)]
 
 
-def query_response(result: PageResult, shown: Disclosure, head: bytes) -> bytes:
+def query_response(page: Page, shown: Disclosure, head: bytes, total: Total | None = None) -> bytes:
     """Return the bytes of a `QueryResponse` with the fields of `response_head`."""
-    page = result.page
-    cache = _cache_field(page) if _shows_cache_info(result, shown) else b""
-    if result.total is None:
+    cache = _cache_field(page) if _shows_cache_info(page, shown) else b""
+    if total is None:
         return b"".join((page.content.items, head, cache))
     rest = QueryResponse()
-    _set_total(rest.total, result.total)
+    _set_total(rest.total, total)
     return b"".join((page.content.items, head, cache, rest.SerializeToString()))
 
 
-def response_head(result: PageResult, shown: Disclosure, token: str) -> bytes:
+def response_head(page: Page, shown: Disclosure, token: str) -> bytes:
     """Return the fields of a `QueryResponse` that are the same for each hit of a cached page.
 
     The parts of a response have no field in common but the repeated `items`: some parsers merge the
     two halves of a field that occurs twice, and some keep the second only.
     """
-    content, usage = result.page.content, NO_USAGE
+    content, usage = page.content, NO_USAGE
     response = QueryResponse(end=_ENDS[content.end], next_page_token=token)
-    if _shows_cache_info(result, shown):
-        usage = _visible_usage(result.page.usage, shown)
+    if _shows_cache_info(page, shown):
+        usage = _visible_usage(page.usage, shown)
         set_seconds(response.read_time, content.read_at)
     _set_stats(response.stats, content.count, usage, shown.index)
     return response.SerializeToString()
@@ -70,17 +69,12 @@ def response_head(result: PageResult, shown: Disclosure, token: str) -> bytes:
 def _cache_field(page: Page) -> bytes:
     """Return the field `cache` of a `QueryResponse`, with durations in whole milliseconds."""
     info = _STATUS_FIELDS[page.status]
-    if page.age:
-        info += _duration_field(_AGE_FIELD, page.age)
-    if page.expires_in is not None:
-        info += _duration_field(_EXPIRES_IN_FIELD, page.expires_in)
+    for field, seconds in ((_AGE_FIELD, page.age or None), (_EXPIRES_IN_FIELD, page.expires_in)):
+        if seconds is not None:
+            whole, milliseconds = divmod(int(seconds * 1_000), 1_000)
+            value = _whole_seconds(whole) + _MILLISECONDS[milliseconds]
+            info += bytes((field, len(value))) + value
     return bytes((_CACHE_FIELD, len(info))) + info
-
-
-def _duration_field(field: int, seconds: float) -> bytes:
-    whole, milliseconds = divmod(int(seconds * 1_000), 1_000)
-    value = _whole_seconds(whole) + _MILLISECONDS[milliseconds]
-    return bytes((field, len(value))) + value
 
 
 @lru_cache(maxsize=4_096)
@@ -95,7 +89,7 @@ def stream_response(result: PageResult, shown: Disclosure, token: str, sequence:
         resume_token=token, end=_ENDS[content.end], sequence=sequence, last=result.last
     )
     usage, cumulative = NO_USAGE, NO_USAGE
-    if _shows_cache_info(result, shown):
+    if _shows_cache_info(result.page, shown):
         usage, cumulative = (
             _visible_usage(result.page.usage, shown),
             _visible_usage(result.usage, shown),
@@ -121,7 +115,7 @@ def count_response(
     total = total_of(result.returned, bound, exhausted=content.next is None)
     _set_total(response.total, total)
     usage = NO_USAGE
-    if _shows_cache_info(result, shown):
+    if _shows_cache_info(result.page, shown):
         usage = _visible_usage(result.page.usage, shown)
         _set_cache_info(response.cache, result.page)
         set_seconds(response.read_time, content.read_at)
@@ -139,13 +133,13 @@ def _set_total(message: query_pb2.Total, total: Total) -> None:
     )
 
 
-def _shows_cache_info(result: PageResult, shown: Disclosure) -> bool:
+def _shows_cache_info(page: Page, shown: Disclosure) -> bool:
     """Return whether a caller may see the read time and the cost of a page.
 
     Under a row rule, a cache hit or a miss reveals whether any item was written since, hidden items
     included. A read that bypasses the cache does not reveal that.
     """
-    return not shown.hides_writes or result.page.status is CacheStatus.BYPASSED
+    return not shown.hides_writes or page.status is CacheStatus.BYPASSED
 
 
 def _visible_usage(usage: Usage, shown: Disclosure) -> Usage:

@@ -33,7 +33,7 @@ class Authorization(CallHook):
     def on_start(self, call: Call) -> None:
         """Raise PermissionDenied for a principal without the service's role."""
         role = self._role(call.method)
-        if not call.caller.has_role(role):
+        if role not in call.caller.roles:
             raise PermissionDenied(f"this method needs the role {role}")
         call.authorized = call.principal
 

@@ -13,7 +13,6 @@ import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from contextvars import ContextVar
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, Final
@@ -22,7 +21,7 @@ import grpc
 import structlog
 
 from dynamodb_processor_server.errors import ProcessorError
-from dynamodb_processor_server.rpc.call_context import Call, Metadata, as_metadata, enter_call
+from dynamodb_processor_server.rpc.call_context import Call, as_metadata, enter_call, entered_call
 from dynamodb_processor_server.rpc.encode.status import grpc_status, rpc_error_of
 from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook, Chain
 from dynamodb_processor_server.rpc.method_handlers import behavior_of, method_handler, serialize
@@ -31,9 +30,6 @@ from dynamodb_processor_server.rpc.request_receiver import RequestReceiver
 _log = structlog.get_logger(__name__)
 _Context = grpc.aio.ServicerContext[Any, Any]
 _Receive = Callable[[Call], Awaitable[Any]]
-
-# The metadata of a call, from the look-up of its handler to its handler: both run in its task.
-_metadata: ContextVar[Metadata] = ContextVar("metadata")
 
 
 class InterceptedHandlers(grpc.GenericRpcHandler):
@@ -78,10 +74,10 @@ class InterceptedHandlers(grpc.GenericRpcHandler):
         self, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler[Any, Any]:
         """Return the wrapped handler of a method, or one that refuses where there is none."""
-        # gRPC has converted the metadata for this look-up, and would convert it anew for its
-        # context: 10 us of a call's 250.
-        _metadata.set(handler_call_details.invocation_metadata)
         method = handler_call_details.method
+        # The handler runs in the same task. gRPC has converted the metadata for this look-up, and
+        # would convert it anew for its context: 10 us of a call's 250.
+        enter_call(Call(method, time.monotonic(), handler_call_details.invocation_metadata))
         return self._wrapped.get(method) or self._wrap(method, handler_call_details)
 
     def handler(self, method: str) -> grpc.RpcMethodHandler[Any, Any]:
@@ -131,6 +127,17 @@ def _unknown(note: Callable[[_Context], object]) -> grpc.RpcMethodHandler[Any, A
     return method_handler(refuse, streams_requests=True, streams_responses=False)
 
 
+class _Behavior(partial[Any]):
+    """A function of a handler that gRPC knows at once to be asynchronous.
+
+    gRPC asks `inspect` twice in each call whether the function is awaitable or else a coroutine
+    function. The first answer takes two Python functions, the second one five more.
+    """
+
+
+Awaitable.register(_Behavior)
+
+
 def _wrap(
     handler: grpc.RpcMethodHandler[Any, Any],
     method: str,
@@ -144,10 +151,11 @@ def _wrap(
     # A streaming handler may also be a coroutine that writes its responses, such as health's Watch.
     wrapper = _serve_responses if inspect.isasyncgenfunction(behavior) else _serve_one_response
     receive = (_request_stream if handler.request_streaming else _single_request)(handler, receiver)
+    hooks = _MethodHooks(method, chain, active)
     # gRPC exchanges bytes with the wrapper; only handlers that write need a serializer.
     serializer: Any = handler.response_serializer if handler.response_streaming else None
     return method_handler(
-        wrapper(behavior, receive, method, chain, active),
+        wrapper(behavior, receive, hooks),
         streams_requests=True,
         streams_responses=handler.response_streaming,
         serializer=serializer,
@@ -181,46 +189,42 @@ def _request_stream(
     return received
 
 
-def _serve_one_response(
-    behavior: Any, receive: _Receive, method: str, chain: Chain, active: _ActiveCalls
-) -> Any:
+def _serve_one_response(behavior: Any, receive: _Receive, hooks: _MethodHooks) -> Any:
     async def serve(requests: Any, context: _Context) -> Any:
-        lifecycle = _CallLifecycle(method, context, chain, active)
+        call = hooks.enter(context)
         try:
-            waiting = lifecycle.start()
+            waiting = hooks.start(call)
             if waiting is not None:
                 await waiting
-            response = await behavior(await receive(lifecycle.call), context)
-            response = lifecycle.checked_bytes(response)
+            response = await behavior(await receive(call), context)
+            response = hooks.checked_bytes(call, response)
         except BaseException as error:
-            await lifecycle.fail(error)
+            await hooks.fail(call, error)
             raise
-        lifecycle.finish()
+        hooks.finish(call)
         return response
 
-    return serve
+    return _Behavior(serve)
 
 
-def _serve_responses(
-    behavior: Any, receive: _Receive, method: str, chain: Chain, active: _ActiveCalls
-) -> Any:
+def _serve_responses(behavior: Any, receive: _Receive, hooks: _MethodHooks) -> Any:
     async def serve(requests: Any, context: _Context) -> AsyncIterator[Any]:
-        lifecycle = _CallLifecycle(method, context, chain, active)
+        call = hooks.enter(context)
         try:
-            waiting = lifecycle.start()
+            waiting = hooks.start(call)
             if waiting is not None:
                 await waiting
-            request = await receive(lifecycle.call)
+            request = await receive(call)
             # Closed at once when the caller leaves, not at some later garbage collection.
             async with aclosing(behavior(request, context)) as responses:
                 async for response in responses:
-                    data = lifecycle.checked_bytes(response)
+                    data = hooks.checked_bytes(call, response)
                     yield data
-                    lifecycle.sent(data)
+                    hooks.sent(call, data)
         except BaseException as error:
-            await lifecycle.fail(error)
+            await hooks.fail(call, error)
             raise
-        lifecycle.finish()
+        hooks.finish(call)
 
     return serve
 
@@ -235,89 +239,89 @@ def _status_code(code: object) -> grpc.StatusCode:
     return code if isinstance(code, grpc.StatusCode) else grpc.StatusCode.UNKNOWN
 
 
-class _CallLifecycle:
-    """Runs one call inside its hooks, and turns exceptions into statuses."""
+class _MethodHooks:
+    """Runs the calls of one method inside their hooks, and turns exceptions into statuses."""
 
-    def __init__(
-        self,
-        method: str,
-        context: _Context,
-        chain: Chain,
-        active: _ActiveCalls,
-    ) -> None:
-        metadata = _metadata.get(None)
-        if metadata is None:  # a registered method, whose handler is not looked up
-            metadata = as_metadata(context.invocation_metadata())
-        self.call = Call(method, context, time.monotonic(), metadata)
+    def __init__(self, method: str, chain: Chain, active: _ActiveCalls) -> None:
+        self._method = method
         self._chain = chain
         self._active = active
-        self._started = 0
-        active.count += 1
 
-    def start(self) -> Awaitable[None] | None:
+    def enter(self, context: _Context) -> Call:
+        """Return the call of this task, and count it until its hooks have ended."""
+        call = entered_call()
+        if call is None:  # a registered method, whose handler is not looked up
+            metadata = as_metadata(context.invocation_metadata())
+            call = Call(self._method, time.monotonic(), metadata)
+            enter_call(call)
+        call.context = context
+        self._active.count += 1
+        return call
+
+    def start(self, call: Call) -> Awaitable[None] | None:
         """Start the hooks; return an awaitable for the rest of the start if one of them waits."""
-        call = self.call
-        enter_call(call)
         starts = self._chain.starts
-        for index in range(self._started, len(starts)):
+        for index in range(call.started_hooks, len(starts)):
             waiting = starts[index](call)
             if waiting is not None:
-                return self._continue_start(waiting)
-            self._started = index + 1
+                return self._continue_start(call, waiting)
+            call.started_hooks = index + 1
         return None
 
-    async def _continue_start(self, waiting: Awaitable[None] | None) -> None:
+    async def _continue_start(self, call: Call, waiting: Awaitable[None] | None) -> None:
         while waiting is not None:
             await waiting
-            self._started += 1
-            waiting = self.start()
+            call.started_hooks += 1
+            waiting = self.start(call)
 
-    def checked_bytes(self, response: Any) -> Any:
+    def checked_bytes(self, call: Call, response: Any) -> Any:
         """Return the bytes of a response for gRPC, after the hooks have checked the call again.
 
         A handler that writes its responses itself returns None, and so does this. Raises the error
         of a hook that refuses the response, because a decision at the start may be outdated.
         """
-        call, chain = self.call, self._chain
+        chain = self._chain
         for check in chain.response_checks:
             check(call)
         if response is None:
             return None
-        data = serialize(response)
+        data = response if isinstance(response, bytes) else serialize(response)
         for send in chain.sends:
             send(call, len(data))
         return data
 
-    def sent(self, data: bytes) -> None:
+    def sent(self, call: Call, data: bytes) -> None:
         """Tell the hooks that gRPC has sent a message and the call continues."""
         for sent in self._chain.sents:
-            sent(self.call, len(data))
+            sent(call, len(data))
 
-    def finish(self) -> None:
+    def finish(self, call: Call) -> None:
         """End a successful call."""
-        self.call.context.set_trailing_metadata(tuple(self.call.trailing))
-        self._end_hooks()
+        call.context.set_trailing_metadata(call.trailing)
+        for _, end in self._chain.ends:
+            end(call)
+        self._active.leave()
 
-    async def fail(self, error: BaseException) -> None:
+    async def fail(self, call: Call, error: BaseException) -> None:
         """End a call that raised: return if `error` shall propagate, else abort with its status."""
-        call = self.call
         if isinstance(error, asyncio.CancelledError | GeneratorExit):
             call.code = grpc.StatusCode.CANCELLED
-            self._end_hooks()
+            self._end_started(call)
         elif isinstance(error, grpc.aio.AbortError):
             call.code = _status_code(call.context.code())
-            self._end_hooks()
+            self._end_started(call)
         else:
             table = None if call.access is None else call.access.table
             failure = rpc_error_of(error, call.request_id, table)
             call.code, call.reason = failure.code, failure.reason
             if not isinstance(error, ProcessorError):
                 _log.error("call_failed", method=call.method, exc_info=error)
-            self._end_hooks()
+            self._end_started(call)
             await call.context.abort_with_status(grpc_status(failure, call.trailing))
 
-    def _end_hooks(self) -> None:
+    def _end_started(self, call: Call) -> None:
+        """End the hooks that were started."""
         for index, end in self._chain.ends:
-            if index < self._started:
-                end(self.call)
+            if index < call.started_hooks:
+                end(call)
         self._active.leave()

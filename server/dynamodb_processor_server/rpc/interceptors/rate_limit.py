@@ -62,6 +62,7 @@ class CallLimit(CallHook):
         self._streams = streams
         self._answered: dict[Call, float] = {}
         self._check: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def applies_to(self, method: str) -> bool:
         """Return True for methods whose callers are always authenticated."""
@@ -73,7 +74,9 @@ class CallLimit(CallHook):
         # gRPC's task for a call ends when gRPC has sent the status. A callback of the context would
         # run at that time, too, but makes a cycle that holds all objects of the call until the next
         # garbage collection.
-        task = asyncio.current_task()
+        # The loop is looked up once: asyncio asks the kernel for the process id each time.
+        loop = self._loop = self._loop or asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         assert task is not None, "hooks run in gRPC's task"
         task.add_done_callback(partial(self._done, call))
 

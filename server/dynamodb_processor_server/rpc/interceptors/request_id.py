@@ -8,14 +8,9 @@ from typing import Final
 
 from dynamodb_processor_server.rpc.call_context import Call
 from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
-from dynamodb_processor_server.telemetry.logs import set_request_id
 
 HEADER: Final = "x-request-id"
 _VALID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-
-
-def _new_id() -> str:
-    return random.getrandbits(128).to_bytes(16).hex()  # an identifier, not a secret
 
 
 class RequestIds(CallHook):
@@ -26,8 +21,9 @@ class RequestIds(CallHook):
         return True
 
     def on_start(self, call: Call) -> None:
-        """Adopt or create the id, and send it back; the context ends with the call's task."""
+        """Adopt or create the id, and send it back."""
         given = call.metadata_value(HEADER)
-        call.request_id = given if given and _VALID.fullmatch(given) else _new_id()
-        call.trailing.append((HEADER, call.request_id))
-        set_request_id(call.request_id)
+        if given is None or not _VALID.fullmatch(given):
+            given = f"{random.getrandbits(128):032x}"  # an identifier, not a secret
+        call.request_id = given
+        call.trailing += ((HEADER, given),)

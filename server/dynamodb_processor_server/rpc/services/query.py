@@ -36,12 +36,11 @@ from dynamodb_processor_server.pager.pager import (
 )
 from dynamodb_processor_server.reader import (
     NO_PAGE_LIMIT,
-    NO_USAGE,
-    CachePolicy,
     Caller,
-    PageKey,
+    Page,
     PageLookup,
     PageReader,
+    Total,
 )
 from dynamodb_processor_server.rpc.call_context import Call, current_call
 from dynamodb_processor_server.rpc.call_limits import CallBounds, CallLimits
@@ -114,19 +113,18 @@ class QueryServicer:
         """Return one page."""
         call = current_call()
         call.table = request.spec.table
-        known, found = self._resume_points.known(request, call.caller), None
+        known = self._resume_points.known(request, call.caller)
+        # A pager would return the same page, but half of a hit's time in the servicer went into
+        # the objects and coroutines of reads: deadlines, options, the pager itself.
         if known is not None and known.page_key is not None:
             if (waiting := self._limits.begin(call, known.access)) is not None:
                 await waiting
-            found = self._cached(request.cache, known, known.page_key)
-        if found is None:
-            found = await self._planned_anew(self._read_one, request, call)
-        start, result = found
-        self._record_usage(call, result)
-        self._limits.add_remaining_trailer(call)
-        return query_response(
-            result, start.disclosure, self._heads.head(start, call.caller, result)
-        )
+            page = self._cached_pages.cached_page(known.page_key, request.cache)
+            if page is not None:
+                return self._response(call, known, page, known.returned + page.content.count)
+        start, result = await self._planned_anew(self._read_one, request, call)
+        call.usage = result.usage
+        return self._response(call, start, result.page, result.returned, result.total)
 
     async def StreamQuery(  # noqa: N802 - the method's name in the contract
         self, request: PageRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -191,21 +189,19 @@ class QueryServicer:
             begun=True,
         )
 
-    def _cached(
-        self, policy: CachePolicy, start: ResumePoint, key: PageKey
-    ) -> tuple[ResumePoint, PageResult] | None:
-        """Return the page of a plain request if it is cached.
-
-        A pager would return the same, but half of a hit's time in the servicer went into the
-        objects and coroutines of reads: deadlines, options, the pager itself.
-        """
-        page = self._cached_pages.cached_page(key, policy)
-        if page is None:
-            return None
-        content = page.content
-        count = content.count
-        is_last = content.next is None
-        return start, PageResult(page, start.returned + count, count, NO_USAGE, is_last)
+    def _response(
+        self,
+        call: Call,
+        start: ResumePoint,
+        page: Page,
+        returned: int,
+        total: Total | None = None,
+    ) -> bytes:
+        """Return the response of a call that reads one page."""
+        call.items, call.messages, call.cache = page.content.count, 1, page.status
+        self._limits.add_remaining_trailer(call)
+        head = self._heads.head(start, call.caller, page, returned)
+        return query_response(page, start.disclosure, head, total)
 
     async def _read_one(self, request: PageRequest, call: Call) -> tuple[ResumePoint, PageResult]:
         """Return where a call begins, and its one page."""
