@@ -17,7 +17,7 @@ from typing import Final
 import node_tools
 import yaml
 from kubernetes_objects import FOLDER, OVERLAYS, ROOT, Objects, RenderingFailed, parse, render
-from kubernetes_pods import pod_findings
+from kubernetes_pods import pod_findings, settings_of
 from kubernetes_references import reference_findings
 
 #: The oldest and the newest release of Kubernetes that the manifests are for.
@@ -58,6 +58,9 @@ def main(arguments: Sequence[str]) -> int:
 def overlay_findings(objects: Objects) -> Iterator[str]:
     """Yield one sentence for each fault in an overlay."""
     yield from pod_findings(objects)
+    settings, _ = settings_of(objects)
+    if settings is not None and settings.insecure and any(objects.of("HorizontalPodAutoscaler")):
+        yield "several replicas serve plain text: only the overlay for development may be insecure"
     yield from reference_findings(objects, parse(_EXAMPLE.read_text("utf-8")))
 
 

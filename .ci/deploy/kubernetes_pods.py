@@ -59,6 +59,12 @@ def settings_of(objects: Objects) -> tuple[Settings | None, list[str]]:
         ]
 
 
+def addresses_of(settings: Settings) -> dict[str, str]:
+    """Return the addresses on which the server listens, by setting."""
+    names = [name for name in Settings.model_fields if name.endswith("listen")]
+    return {name: value for name in names if (value := getattr(settings, name)) is not None}
+
+
 def _probe_faults(container: Object) -> Iterator[str]:
     ports = {port["containerPort"]: port["name"] for port in container.get("ports", ())}
     for kind in _PROBES:
@@ -145,8 +151,10 @@ def _setting_faults(objects: Objects) -> Iterator[str]:
     yield from faults
     if settings is None:
         return
+    if settings.tls_certificate is None and not settings.insecure:
+        yield "the server does not start: it has neither a certificate nor the setting insecure"
     ports = set(objects.server.ports.values())
-    for address in filter(None, (settings.listen, settings.metrics_listen)):
+    for address in addresses_of(settings).values():
         host, _, port = address.rpartition(":")
         if host != "0.0.0.0":  # noqa: S104 - the address is that of a pod
             yield f"{address} is no address that other pods reach"

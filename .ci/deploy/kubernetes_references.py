@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from kubernetes_objects import Labels, Object, Objects, Workload, count_selected, selects
@@ -25,6 +25,7 @@ def reference_findings(objects: Objects, secrets: Objects) -> Iterator[str]:
     yield from _policy_faults(objects)
     yield from _target_faults(objects)
     yield from _monitor_faults(objects)
+    yield from _certificate_faults(objects)
     for workload in objects.workloads:
         for text in _source_faults(workload, objects, secrets):
             yield f"{workload.name}: {text}"
@@ -129,6 +130,19 @@ def _monitor_faults(objects: Objects) -> Iterator[str]:
                 yield f"{_label(monitor)}: {_label(service)} has no label {spec.get('jobLabel')}"
 
 
+def _certificate_faults(objects: Objects) -> Iterator[str]:
+    """Yield each name of the server's Services that its certificate lacks."""
+    for certificate in objects.of("Certificate"):
+        named = set(certificate["spec"]["dnsNames"])
+        namespace = certificate["metadata"]["namespace"]
+        for service in objects.of("Service"):
+            if selects(service["spec"]["selector"], objects.server.labels):
+                name = f"{service['metadata']['name']}.{namespace}"
+                for wanted in (name, f"{name}.svc", f"{name}.svc.cluster.local"):
+                    if wanted not in named:
+                        yield f"{_label(certificate)} has no name {wanted}"
+
+
 def _source_faults(workload: Workload, objects: Objects, secrets: Objects) -> Iterator[str]:
     account = workload.pod.get("serviceAccountName")
     if account is not None and objects.named("ServiceAccount", account) is None:
@@ -178,9 +192,8 @@ def _file_faults(objects: Objects, secrets: Objects) -> Iterator[str]:
         return
     server = objects.server
     files = mounted_files(server, objects, secrets)
-    for name in ("catalog", "keys"):
-        path = PurePosixPath(getattr(settings, name))
-        if path not in files:
+    for name, value in settings:
+        if isinstance(value, Path) and (path := PurePosixPath(value)) not in files:
             yield f"{server.name}: the setting {name} is {path}, a file that no volume has"
 
 

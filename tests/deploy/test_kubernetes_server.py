@@ -16,6 +16,7 @@ from kubernetes_objects import FOLDER, OVERLAYS, parse, render
 from kubernetes_probes import probe_findings
 from kubernetes_references import mounted_files
 
+from tests.support.certificates import issue, presented_serial
 from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import create_table, open_client
 from tests.support.processes import ServerProcess, free_address, start_command
@@ -51,6 +52,7 @@ class Pod:
         self.objects = parse(render(kubectl(), overlay))
         self.container: dict[str, Any] = self.objects.server.containers[0]
         self.addresses: dict[int, str] = {}
+        self.certificate = issue()
         secrets = {"TOKEN_KEYS": _TOKEN_KEYS, "REDIS_URL": redis_url}
         files = self._files(folder)
         self.environment = {"DYNAMODB_PROCESSOR_ENDPOINT_URL": endpoint_url}
@@ -62,12 +64,14 @@ class Pod:
         """Write the files of ConfigMaps and Secrets, and return their paths by those in the pod."""
         written = {}
         examples = parse((FOLDER / "secret.example.yaml").read_text("utf-8"))
+        tls = {"tls.crt": self.certificate.pem.decode(), "tls.key": self.certificate.key.decode()}
         mounted = mounted_files(self.objects.server, self.objects, examples)
         for path, (kind, name, key) in mounted.items():
             found = (self.objects if kind == "ConfigMap" else examples).named(kind, name)
             assert found is not None
             file = folder / f"{kind}-{name}-{key}"
-            file.write_text((found.get("data") or found["stringData"])[key], "utf-8")
+            content = (found.get("data") or found["stringData"])[key]
+            file.write_text(tls.get(key, content), "utf-8")
             written[path] = str(file)
         return written
 
@@ -78,6 +82,11 @@ class Pod:
             return value
         self.addresses[int(port)] = address = free_address()
         return address
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether the overlay gives the server a certificate."""
+        return "DYNAMODB_PROCESSOR_TLS_CERTIFICATE" in self.environment
 
     def start(self, command: str) -> ServerProcess:
         """Start a command of the server with the pod's environment."""
@@ -98,6 +107,8 @@ async def test_the_server_answers_every_probe(pod: Pod) -> None:
     try:
         server.wait_for_event("serving")
         assert await probe_findings(pod.container, pod.addresses) == []
+        if pod.has_tls:
+            assert presented_serial(pod.addresses[50051]) == pod.certificate.x509.serial_number
         other = copy.deepcopy(pod.container)
         other["readinessProbe"]["grpc"]["service"] = "ready"
         other["livenessProbe"]["grpc"]["port"] += 1

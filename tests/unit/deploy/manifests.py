@@ -8,17 +8,19 @@ from typing import Any, Final
 import yaml
 from kubernetes_objects import FOLDER, Object, Objects, parse
 
-NAMESPACE: Final = "dynamodb-processor-test"
+NAMESPACE: Final = "dynamodb-processor-staging"
+SETTINGS: Final = "dynamodb-processor-settings"
 CATALOG: Final = "tables: {audit_events: {}}\n"
 _IMAGE: Final = "registry.example/dynamodb-processor:1.0.0"
 
 
 def base_objects() -> Objects:
-    """Return the objects of an environment, as kustomize renders them for the simplest overlay."""
+    """Return the objects of an environment without TLS, as kustomize renders them."""
     base = FOLDER / "base"
     kustomization = yaml.safe_load((base / "kustomization.yaml").read_text("utf-8"))
     files = [base / name for name in kustomization["resources"]]
-    files += [FOLDER / "fleet" / "autoscaler.yaml", FOLDER / "fleet" / "service-monitor.yaml"]
+    files += [FOLDER / "fleet" / name for name in ("autoscaler.yaml", "service-monitor.yaml")]
+    files.append(FOLDER / "overlays" / "staging" / "certificate.yaml")
     items = [copy.deepcopy(one) for file in files for one in parse(file.read_text("utf-8")).items]
     for generator in kustomization["configMapGenerator"]:
         pairs = (literal.split("=", 1) for literal in generator["literals"])
@@ -29,6 +31,7 @@ def base_objects() -> Objects:
     items.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     objects = Objects(tuple(items))
     objects.server.containers[0]["image"] = _IMAGE
+    named(objects, "ConfigMap", SETTINGS)["data"]["DYNAMODB_PROCESSOR_INSECURE"] = "true"
     return objects
 
 

@@ -9,9 +9,7 @@ import pytest
 from kubernetes_objects import Objects
 from kubernetes_pods import pod_findings
 
-from tests.unit.deploy.manifests import base_objects, container, named
-
-_SETTINGS: Final = "dynamodb-processor-settings"
+from tests.unit.deploy.manifests import SETTINGS, base_objects, container, named
 
 
 def _probe(objects: Objects, kind: str, **fields: Any) -> None:
@@ -19,7 +17,7 @@ def _probe(objects: Objects, kind: str, **fields: Any) -> None:
 
 
 def _setting(objects: Objects, name: str, value: str) -> None:
-    named(objects, "ConfigMap", _SETTINGS)["data"][name] = value
+    named(objects, "ConfigMap", SETTINGS)["data"][name] = value
 
 
 def _context(objects: Objects, **fields: Any) -> None:
@@ -56,11 +54,11 @@ FAULTS: Final[dict[str, tuple[Callable[[Objects], object], str]]] = {
         "the port of a gRPC probe has to be a number, not 'grpc'",
     ),
     "unknown port": (
-        lambda o: _probe(o, "readinessProbe", grpc=_grpc(50052, "readiness")),
-        "readinessProbe asks port 50052, which the container does not declare",
+        lambda o: _probe(o, "readinessProbe", grpc=_grpc(50053, "readiness")),
+        "readinessProbe asks port 50053, which the container does not declare",
     ),
     "other service": (
-        lambda o: _probe(o, "livenessProbe", grpc=_grpc(50051, "readiness")),
+        lambda o: _probe(o, "livenessProbe", grpc=_grpc(50052, "readiness")),
         "livenessProbe asks for the health name 'readiness' instead of 'liveness'",
     ),
     "two hooks": (
@@ -95,6 +93,10 @@ FAULTS: Final[dict[str, tuple[Callable[[Objects], object], str]]] = {
     "loopback": (
         lambda o: _setting(o, "DYNAMODB_PROCESSOR_LISTEN", "127.0.0.1:50051"),
         "127.0.0.1:50051 is no address that other pods reach",
+    ),
+    "plain text": (
+        lambda o: _setting(o, "DYNAMODB_PROCESSOR_INSECURE", "false"),
+        "it has neither a certificate nor the setting insecure",
     ),
     "undeclared port": (
         lambda o: _setting(o, "DYNAMODB_PROCESSOR_METRICS_LISTEN", "0.0.0.0:9000"),

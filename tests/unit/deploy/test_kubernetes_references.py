@@ -9,7 +9,7 @@ import pytest
 from kubernetes_objects import Objects
 from kubernetes_references import reference_findings
 
-from tests.unit.deploy.manifests import base_objects, container, example_secrets, named
+from tests.unit.deploy.manifests import SETTINGS, base_objects, container, example_secrets, named
 
 _NAME: Final = "dynamodb-processor"
 
@@ -95,6 +95,10 @@ FAULTS: Final[dict[str, tuple[Callable[[Objects], object], str]]] = {
         lambda o: _spec(o, "ServiceMonitor").update(jobLabel="app"),
         "Service dynamodb-processor-replicas has no label app",
     ),
+    "name in the certificate": (
+        lambda o: _spec(o, "Certificate")["dnsNames"].pop(1),
+        "has no name dynamodb-processor.dynamodb-processor-staging.svc",
+    ),
     "service account": (
         lambda o: o.server.pod.update(serviceAccountName="other"),
         "the service account other does not exist",
@@ -121,10 +125,17 @@ FAULTS: Final[dict[str, tuple[Callable[[Objects], object], str]]] = {
         "Secret dynamodb-processor has no key keys.yml",
     ),
     "path of a file": (
-        lambda o: named(o, "ConfigMap", "dynamodb-processor-settings")["data"].update(
+        lambda o: named(o, "ConfigMap", SETTINGS)["data"].update(
             DYNAMODB_PROCESSOR_CATALOG="/etc/catalog.yaml"
         ),
         "the setting catalog is /etc/catalog.yaml, a file that no volume has",
+    ),
+    "file of the certificate": (
+        lambda o: named(o, "ConfigMap", SETTINGS)["data"].update(
+            DYNAMODB_PROCESSOR_TLS_CERTIFICATE="/etc/tls/tls.crt",
+            DYNAMODB_PROCESSOR_TLS_KEY="/etc/tls/tls.key",
+        ),
+        "the setting tls_key is /etc/tls/tls.key, a file that no volume has",
     ),
 }
 
