@@ -63,6 +63,17 @@ def _systemd() -> Iterator[Check]:
 
 
 _KUBECTL: Final = ("/bin/sh", "-c", '"$(.ci/debian_tool kubectl)" version --client')
+
+
+def _debian(name: str, *arguments: str) -> tuple[str, ...]:
+    """Return the command that runs a program of a Debian package."""
+    run = 'program=$(.ci/debian_tool "$0") && exec "$program" "$@"'
+    return ("bash", "-c", run, name, *arguments)
+
+
+_PYTHON: Final = (sys.executable, "--version")
+_RULE_TESTS: Final = ("deploy/prometheus/rules.test.yaml", "deploy/prometheus/budget.test.yaml")
+
 CHECKS: Final = (
     Check(
         "cfn-lint",
@@ -103,7 +114,7 @@ CHECKS: Final = (
         "kubernetes-server",
         "server",
         _SERVER_VERSION,
-        (sys.executable, "-m", "pytest", "--quiet", "tests/deploy"),
+        (sys.executable, "-m", "pytest", "--quiet", "tests/deploy/test_kubernetes_server.py"),
     ),
     Check("image", "python", (sys.executable, "--version"), _script("image_build"), 900.0),
     Check(
@@ -136,6 +147,21 @@ CHECKS: Final = (
         "zizmor",
         (str(_DEPLOY / "zizmor"), "--version"),
         (str(_DEPLOY / "zizmor"), "--offline", "--no-progress", "--persona=auditor", ".github"),
+    ),
+    *(
+        Check(name, "promtool", _debian("promtool", "--version"), _debian("promtool", *arguments))
+        for name, arguments in (
+            ("prometheus-config", ("check", "config", "deploy/prometheus/prometheus.yaml")),
+            ("prometheus-rules", ("test", "rules", *_RULE_TESTS)),
+        )
+    ),
+    Check("monitoring", "Python", _PYTHON, _script("monitoring")),
+    Check("dashboard-files", "Python", _PYTHON, _script("dashboards", "--check")),
+    Check(
+        "dashboards",
+        "Prometheus",
+        _debian("prometheus", "--version"),
+        (sys.executable, "-m", "pytest", "--quiet", "tests/deploy/test_dashboards.py"),
     ),
 )
 

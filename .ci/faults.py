@@ -65,6 +65,7 @@ _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
             "tests/unit/cache/test_shared_model.py",
             "tests/faults/test_large_items.py",
         ),
+        ("tests/faults/test_outage.py",),  # five minutes, of which it waits nearly all
     ),
 )
 

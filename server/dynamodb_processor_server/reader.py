@@ -264,21 +264,6 @@ class PageRead(NamedTuple):
         known = self.known_key
         return page_key(self.plan, self.cursor, self.options.page_size) if known is None else known
 
-    def should_stop(self, now: float) -> bool:
-        """Return whether a read that has items is to end with them."""
-        return now >= self.options.soft_deadline or (
-            self.progress is not None and self.progress.stop_requested
-        )
-
-    def retry_until(self, *, has_items: bool) -> float:
-        """Return when a failed request must have been made again, of the event loop's clock.
-
-        With items a read ends rather than wait past the soft deadline. A shared one does not wait
-        longer than its callers do.
-        """
-        until = self.options.soft_deadline if has_items else self.options.hard_deadline
-        return until if self.progress is None else min(until, self.progress.awaited_until)
-
 
 @dataclass(frozen=True, slots=True)
 class Total:

@@ -6,7 +6,8 @@ generations, so an invalidation is visible to them at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple
 
 
 class Generation:
@@ -23,15 +24,17 @@ class Generation:
         self.since = since
 
 
-@dataclass(frozen=True, slots=True)
-class GenerationSnapshot:
+class GenerationSnapshot(NamedTuple):
     """The generations of a read's tags when the read began.
 
-    `began` is that time, by the clock of the generations.
+    `began` is that time, by the clock of the generations. `invalidated` is the time of the latest
+    invalidation of any of the tags before it, -inf if there was none: then nothing needs to be
+    asked about quarantine.
     """
 
     generations: tuple[Generation, ...]
     began: float
+    invalidated: float = -inf
 
     @property
     def is_current(self) -> bool:
@@ -40,4 +43,4 @@ class GenerationSnapshot:
 
     def is_past_quarantine(self, seconds: float) -> bool:
         """Return whether every tag's last invalidation is that far before the read's beginning."""
-        return all(self.began - generation.since >= seconds for generation in self.generations)
+        return self.began - self.invalidated >= seconds

@@ -12,8 +12,7 @@ from dynamodb_processor_server.cache.reader import cached_reader
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.dynamodb.backend import Backend
 from dynamodb_processor_server.dynamodb.reader import DynamoDBReader
-from dynamodb_processor_server.limits.admission import Admission
-from dynamodb_processor_server.limits.admission_reader import AdmissionReader
+from dynamodb_processor_server.limits.admission import Admission, AdmissionReader
 from dynamodb_processor_server.reader import PageReader
 from tests.contract.readings import SCHEMA, make_items
 from tests.support.dynamodb import put_items

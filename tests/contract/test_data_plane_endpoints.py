@@ -86,7 +86,7 @@ async def _addresses(pair: Pair, **request: Any) -> tuple[str, str]:
     signed = endpoint.signer.headers(credentials, "x", b"", 0.0)["Authorization"]
     theirs = seen[0].headers["Authorization"].decode()
     return (
-        f"{endpoint.url} {signed.partition('/')[2].partition(',')[0][8:]}",
+        f"{endpoint.destination.url} {signed.partition('/')[2].partition(',')[0][8:]}",
         f"{seen[0].url} {theirs.partition('/')[2].partition(',')[0][8:]}",
     )
 

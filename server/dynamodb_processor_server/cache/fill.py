@@ -22,6 +22,7 @@ from dynamodb_processor_server.reader import (
     CacheMode,
     CacheStatus,
     Page,
+    PageContent,
     PageEnd,
     PageRead,
     PageReader,
@@ -37,8 +38,8 @@ class FillingReader:
     """Returns a page of the shared cache, or reads it; and stores it for the next callers.
 
     Every request carries the snapshot under which its read began. A page is stored only if that is
-    still current and past quarantine. `now` gives seconds since the epoch, `jitter` a number from 0
-    to 1.
+    still current, which the store checks, and past quarantine. `now` gives seconds since the epoch,
+    `jitter` a number from 0 to 1.
     """
 
     def __init__(
@@ -111,47 +112,50 @@ class FillingReader:
 
     def _store_page(self, request: PageRead, page: Page, lease: FillLease | None) -> Page:
         """Store a page just read, if it may be, and give it the time until it expires."""
-        page = page._replace(status=CacheStatus.MISS)
-        snapshot, content = _snapshot(request), page.content
-        if not (
-            content.end in _STORABLE
-            and snapshot.is_current
-            and snapshot.is_past_quarantine(self._quarantine.of(request.plan))
-        ):
-            return page
+        content = page.content
+        expires = self._expiry(request, content)
+        if expires is not None:
+            if self._shared is not None and lease is not None and _snapshot(request).is_current:
+                self._shared.store(lease, content, expires)
+            if not self._put(request, content, expires):
+                expires = None
+        left = None if expires is None else max(0.0, expires - self._now())
+        return Page(content, page.usage, CacheStatus.MISS, 0.0, left, page.read_ahead)
+
+    def _expiry(self, request: PageRead, content: PageContent) -> float | None:
+        """Return when a page just read expires, None if it may not be stored."""
+        if content.end not in _STORABLE:
+            return None
+        snapshot = _snapshot(request)
+        was_invalidated = snapshot.invalidated > -inf
+        if was_invalidated and not snapshot.is_past_quarantine(self._quarantine.of(request.plan)):
+            return None
         lifetime = request.plan.table.config.cache_ttl * (1 - _JITTER * self._jitter())
         valid_until = inf if content.valid_until is None else content.valid_until
         expires = min(content.read_at + lifetime, valid_until)
-        if expires <= self._now():
-            return page
-        if self._shared is not None and lease is not None:
-            self._shared.store(lease, content, expires)
-        if not self._put(request, ExpiringPage(content, expires)):
-            return page
-        return page._replace(expires_in=max(0.0, expires - self._now()))
+        return expires if expires > self._now() else None
 
     def _store_shared_page(self, request: PageRead, page: ExpiringPage) -> Page:
         """Store a page of the shared cache, if the snapshot is still current.
 
         It need not be past quarantine: the replica that read the page saw to that.
         """
-        if _snapshot(request).is_current:
-            self._put(request, page)
+        self._put(request, page.content, page.expires)
         now = self._now()
         age = max(0.0, now - page.content.read_at)
         left = max(0.0, page.expires - now)
         return Page(page.content, NO_USAGE, CacheStatus.SHARED_HIT, age, left)
 
-    def _put(self, request: PageRead, page: ExpiringPage) -> bool:
+    def _put(self, request: PageRead, content: PageContent, expires: float) -> bool:
         table = request.plan.table
         grace = max(table.config.stale_while_revalidate, table.config.stale_if_error)
-        kept_until = page.expires
+        kept_until = expires
         if grace:
-            valid_until = inf if page.content.valid_until is None else page.content.valid_until
-            kept_until = min(kept_until + grace, valid_until)
+            valid_until = inf if content.valid_until is None else content.valid_until
+            kept_until = min(expires + grace, valid_until)
         generations = _snapshot(request).generations
         stats, key_bytes = self._store.stats(table.name), len(request.cursor)
-        cached = CachedPage(page.content, page.expires, kept_until, generations, stats, key_bytes)
+        cached = CachedPage(content, expires, kept_until, generations, stats, key_bytes)
         return self._store.put(request.key, cached)
 
 

@@ -40,7 +40,8 @@ class Generations:
     def begin(self, tags: Iterable[Hashable]) -> GenerationSnapshot:
         """Return the snapshot of a read that begins now."""
         generations = tuple([self._current(tag) for tag in tags])
-        return GenerationSnapshot(generations, self._clock())
+        invalidated = max([generation.since for generation in generations], default=-inf)
+        return GenerationSnapshot(generations, self._clock(), invalidated)
 
     def invalidate(self, tags: Iterable[Hashable]) -> None:
         """End the generations of `tags`: nothing read before now is to be served from now on."""

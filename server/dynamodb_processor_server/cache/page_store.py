@@ -154,7 +154,14 @@ class PageStore:
         return page
 
     def put(self, key: Hashable, page: CachedPage) -> bool:
-        """Store a page; return whether it was stored. A page never replaces one read after it."""
+        """Store a page; return whether it was stored.
+
+        A page of which a generation is superseded is not stored: its tag was invalidated after the
+        read began. A page never replaces one read after it.
+        """
+        for generation in page.generations:
+            if generation.superseded:
+                return False
         segment = self._segment_of(key)
         known = self.get(key) if key in segment.pages else None
         if known is not None and known.content.read_at > page.content.read_at:

@@ -85,6 +85,8 @@ class AccessPath:
 
     `index` is None for the base table. `projected` is None if the path holds every attribute.
     `cursor_attributes` are the attributes of a cursor on this path: its own key and the table's.
+    `resource` is the resource whose read capacity it uses: a global index has its own, others use
+    that of the table.
     """
 
     index: str | None
@@ -92,17 +94,16 @@ class AccessPath:
     key: KeySchema
     projected: frozenset[str] | None
     cursor_attributes: tuple[str, ...]
+    resource: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        is_global = self.kind is PathKind.GLOBAL
+        object.__setattr__(self, "resource", self.label if is_global else BASE_TABLE)
 
     @property
     def label(self) -> str:
         """The name to use in messages and in `QuerySpec.index`."""
         return self.index or BASE_TABLE
-
-    @property
-    def resource(self) -> str:
-        """The resource whose read capacity it uses: a global index has its own, others share."""
-        is_global = self.kind is PathKind.GLOBAL
-        return self.label if is_global else BASE_TABLE
 
 
 @dataclass(frozen=True, slots=True)

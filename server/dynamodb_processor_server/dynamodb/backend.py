@@ -10,15 +10,15 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.catalog.schema import BASE_TABLE
-from dynamodb_processor_server.dynamodb.breaker_call import BreakerCall
 from dynamodb_processor_server.dynamodb.clients import Clients
 from dynamodb_processor_server.dynamodb.error_classification import BackendFailure, classify
-from dynamodb_processor_server.dynamodb.table_breakers import TableBreakers
+from dynamodb_processor_server.dynamodb.table_breakers import BreakerCall, TableBreakers
 from dynamodb_processor_server.dynamodb.table_stats import TableStats
 from dynamodb_processor_server.dynamodb.throttle_log import ThrottleLog
 from dynamodb_processor_server.errors import BackendUnavailable
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
 
 Content: TypeAlias = Mapping[str, Any]
-#: Charges a caller the read units that one request has used of a logical table.
-Meter: TypeAlias = Callable[[Caller, str, float], None]
+#: Charges a principal the read units that one request has used of a logical table.
+Meter: TypeAlias = Callable[[Principal, str, float], None]
 Request: TypeAlias = "Callable[[DynamoDBClient], Awaitable[Content]]"
 
 # A retry with less time than this before the call's deadline is not worth its load.
@@ -59,8 +59,7 @@ class BackendSettings:
     breaker: BreakerSettings = field(default_factory=BreakerSettings)
 
 
-@dataclass(frozen=True, slots=True)
-class RequestTarget:
+class RequestTarget(NamedTuple):
     """The logical table of a request, and the region and role of its client.
 
     `partition` is the partition that the request reads, and its path; None if it reads several.
@@ -76,8 +75,7 @@ class RequestTarget:
     resource: str = BASE_TABLE
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """An answer of DynamoDB, after so many attempts and seconds, pauses included."""
 
     content: Content
@@ -90,22 +88,18 @@ def _loop_time() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _unmetered(caller: Caller, table: str, units: float) -> None:
-    pass
-
-
 class Backend:
     """Makes requests to DynamoDB.
 
-    `meter` charges each answer to the caller of its request, also if nobody waits for it any more.
-    `jitter` gives a number from 0 to 1.
+    The `meters` charge each answer to the caller of its request, also if nobody waits for it any
+    more. `jitter` gives a number from 0 to 1.
     """
 
     def __init__(
         self,
         clients: Clients,
         settings: BackendSettings | None = None,
-        meter: Meter = _unmetered,
+        meters: Sequence[Meter] = (),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -113,9 +107,11 @@ class Backend:
         self.breakers = TableBreakers(settings.breaker, _loop_time, jitter, self._breaker_changed)
         self._log = ThrottleLog(_loop_time)
         self._clients = clients
+        # By region and role. They live as long as the process.
+        self._opened: dict[tuple[str | None, str | None], DynamoDBClient] = {}
         self._settings = settings
         self._connections = asyncio.Semaphore(settings.connections)
-        self._meter = meter
+        self._meters = meters
         self._sleep = sleep
         self._jitter = jitter
         self._tables: dict[str, TableStats] = {}
@@ -135,11 +131,12 @@ class Backend:
 
         Raises BackendUnavailable, BackendRefused, PreconditionFailed and TableNotFound.
         """
-        stats = self._stats(target.table)
+        stats, principal = self._stats(target.table), caller.principal
         answer = await self._call(request, target, stats, deadline)
         if answer.read_units:
-            stats.count_read_units(target.resource, answer.read_units)
-            self._meter(caller, target.table, answer.read_units)
+            stats.read_units[target.resource] += answer.read_units
+            for meter in self._meters:
+                meter(principal, target.table, answer.read_units)
         return answer
 
     async def call_control_plane(self, target: RequestTarget, request: Request) -> Answer:
@@ -161,7 +158,7 @@ class Backend:
         pause = backoff_delay(request, self._jitter, throttled=idle)
         if _loop_time() + pause > deadline:
             return False
-        if idle and not self._stats(target.table).budget.spend():
+        if idle and not self._stats(target.table).spend_retry(None):
             return False
         await self._sleep(pause)
         return True
@@ -195,7 +192,8 @@ class Backend:
             await self._before_retry(stats, outcome, attempts, deadline)
             attempts += 1
             stats.retries += 1
-        stats.refill(target.resource)
+        if stats.is_spent:
+            stats.refill(target.resource)
         return Answer(outcome, attempts, _loop_time() - began, _read_units(outcome))
 
     async def _before_retry(
@@ -222,11 +220,12 @@ class Backend:
     def _breaker_call(self, target: RequestTarget, stats: TableStats) -> BreakerCall:
         """Return an attempt that the breakers let through, or raise BackendUnavailable."""
         try:
-            entry = self.breakers.enter(target.table, target.resource, target.partition)
+            return self.breakers.enter(
+                target.table, target.resource, target.partition, target.query
+            )
         except CircuitOpenError as error:
             stats.rejected_by_breaker += 1
             raise self._rejection(target, stats, error.retry_after) from None
-        return BreakerCall(entry, target.query)
 
     def _rejection(
         self, target: RequestTarget, stats: TableStats, seconds: float
@@ -250,7 +249,10 @@ class Backend:
         try:
             # The client's own timeout is for each read of its socket: an answer could drip forever.
             async with asyncio.timeout(self._settings.attempt_timeout):
-                client = await self._clients.client(target.region, target.role_arn)
+                source = target.region, target.role_arn
+                client = self._opened.get(source)
+                if client is None:
+                    client = self._opened[source] = await self._clients.client(*source)
                 content = await request(client)
             kind = "ok"
             return content

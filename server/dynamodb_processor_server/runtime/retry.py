@@ -43,6 +43,11 @@ class RetryBudget:
     def __init__(self) -> None:
         self._tenths = _MOST_TENTHS
 
+    @property
+    def is_full(self) -> bool:
+        """Whether a success gives nothing back."""
+        return self._tenths == _MOST_TENTHS
+
     def spend(self) -> bool:
         """Take one retry; return False when there is none left to take."""
         if self._tenths < _TENTHS_PER_RETRY:

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Gauge, Metric
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.runtime.histogram import DURATION_BOUNDS, Histogram
 from dynamodb_processor_server.telemetry.families import PREFIX, counter, gauge, histogram
 from dynamodb_processor_server.telemetry.labels import Labels
@@ -97,9 +98,12 @@ class CallMetrics(Collector):
         if scanned:
             counts.scanned += scanned
 
-    def consumed(self, principal: str, units: float) -> None:
+    def consumed(self, principal: Principal, _table: str, units: float) -> None:
         """Count the read units of a request, also if the call it was made for has failed."""
-        self._principal_units[self._labels.principals.of(principal)] += units
+        name = principal.name
+        if name not in self._principal_units:
+            name = self._labels.principals.of(name)
+        self._principal_units[name] += units
 
     def collect(self) -> Iterator[Metric]:
         """Yield everything counted so far; runs in the thread that is scraped."""

@@ -16,17 +16,18 @@ from dynamodb_processor_server.catalog.catalog import Catalog
 from dynamodb_processor_server.catalog.config import CatalogConfig
 from dynamodb_processor_server.change_streams.invalidation_sink import InvalidationSink
 from dynamodb_processor_server.change_streams.supervisor import ConsumerSupervisor
-from dynamodb_processor_server.dynamodb.backend import Backend, Meter
+from dynamodb_processor_server.dynamodb.backend import Backend
 from dynamodb_processor_server.dynamodb.bounded_batches import BoundedBatches
 from dynamodb_processor_server.dynamodb.clients import Clients
 from dynamodb_processor_server.dynamodb.item_reader import DynamoDBItemReader
 from dynamodb_processor_server.dynamodb.reader import DynamoDBReader
 from dynamodb_processor_server.dynamodb.streams import STREAMS, DynamoDBStreams
 from dynamodb_processor_server.dynamodb.table_describer import TableDescriber
-from dynamodb_processor_server.limits.admission import Admission
-from dynamodb_processor_server.limits.admission_reader import AdmissionItemReader, AdmissionReader
-from dynamodb_processor_server.limits.read_units import ReadUnitLimits
-from dynamodb_processor_server.reader import Caller
+from dynamodb_processor_server.limits.admission import (
+    Admission,
+    AdmissionItemReader,
+    AdmissionReader,
+)
 from dynamodb_processor_server.rpc.call_context import current_caller
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.telemetry.metrics import CallMetrics
@@ -57,7 +58,8 @@ async def open_read_path(
 ) -> ReadPath:
     """Return the read path, which is closed with `stack`."""
     clients = await stack.enter_async_context(Clients(settings.client_settings()))
-    backend = Backend(clients, settings.backend_settings(), _meter(metrics, limits.read_units))
+    meters = limits.read_units.charge, metrics.consumed
+    backend = Backend(clients, settings.backend_settings(), meters)
     catalog = Catalog(
         declaration,
         TableDescriber(backend),
@@ -100,13 +102,3 @@ async def open_read_path(
         leases=leases,
     )
     return ReadPath(backend, catalog, store, admission, invalidator, reader, batches, consumers)
-
-
-def _meter(metrics: CallMetrics, read_units: ReadUnitLimits) -> Meter:
-    """Return the meter that charges each answer of DynamoDB to the caller of its request."""
-
-    def charge(caller: Caller, table: str, units: float) -> None:
-        read_units.charge(caller.principal, table, units)
-        metrics.consumed(caller.principal.name, units)
-
-    return charge

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from math import inf
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.page_store import CachedPage, PageStore
 from dynamodb_processor_server.reader import PageContent, PageEnd
+from dynamodb_processor_server.snapshot import Generation
 
 
 class Clock:
@@ -55,6 +57,19 @@ def test_a_page_is_gone_when_its_time_is_over() -> None:
     clock.now = 1_300.0
     assert store.get("a") is None
     assert (len(store), store.bytes_used) == (0, 0)
+
+
+def test_a_superseded_page_is_not_stored() -> None:
+    """A tag was invalidated while the page was read; the stored page is no newer than it."""
+    store = PageStore(100_000, Clock())
+    generations = Generation(-inf), Generation(-inf)
+    earlier = CachedPage(page(1_000), 1_300.0, 1_300.0)
+    assert store.put("a", earlier)
+    late = CachedPage(page(1_000, read_at=1_001.0), 1_300.0, 1_300.0, generations)
+    generations[1].superseded = True
+    assert not store.put("a", late)
+    assert store.get("a") is earlier
+    assert len(store) == 1
 
 
 def test_the_least_recently_used_page_makes_room() -> None:

@@ -52,7 +52,7 @@ def test_a_fetched_program_is_used(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, f"{program}\n")
 
 
-def test_a_system_without_apt_is_told_what_to_install(tmp_path: Path) -> None:
+def test_without_apt_the_message_names_the_package_to_install(tmp_path: Path) -> None:
     """The message names the program and the oldest version that is known to do."""
     tools = tmp_path / "bin"
     tools.mkdir()

@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
+from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.dynamodb.backend import Backend, BackendSettings, RequestTarget
 from dynamodb_processor_server.dynamodb.clients import Clients
 from dynamodb_processor_server.errors import BackendRefused, BackendUnavailable, TableNotFound
-from dynamodb_processor_server.reader import Caller
 from tests.support.reads import CALLER
 from tests.support.warped_time import warped
 from tests.unit.dynamodb.scripted_client import (
@@ -179,14 +179,14 @@ async def test_a_request_that_waits_for_a_connection_is_not_slow() -> None:
 )
 @warped
 async def test_the_cost_of_an_answer_is_metered(used: Any) -> None:
-    """Usage is metered for requests of one table or several, once, to the caller of the request."""
-    shown: list[tuple[Caller, str, float]] = []
+    """Each meter gets the usage of one table or several, once, with the payer of the request."""
+    shown: list[tuple[Principal, str, float]] = []
 
     async def ask(client: Any) -> dict[str, Any]:
         return {"ConsumedCapacity": used}
 
     meter = lambda *charge: shown.append(charge)  # noqa: E731
-    backend = Backend(cast("Clients", Script()), meter=meter)
+    backend = Backend(cast("Clients", Script()), meters=(meter, meter))
     answer = await backend.read(EVENTS, ask, asyncio.get_running_loop().time() + 1.0, CALLER)
-    assert shown == [(CALLER, "events", 1.5)]
+    assert shown == [(CALLER.principal, "events", 1.5)] * 2
     assert answer.read_units == 1.5

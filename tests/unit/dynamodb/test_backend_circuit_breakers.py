@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,7 +23,7 @@ from tests.unit.dynamodb.scripted_client import (
     state_of,
 )
 
-HOT = replace(EVENTS, partition=("by_day", "monday"))
+HOT = EVENTS._replace(partition=("by_day", "monday"))
 
 
 def too_hot() -> ClientError:
@@ -132,7 +131,7 @@ async def test_a_hot_partition_does_not_open_its_tables_breaker() -> None:
     with pytest.raises(BackendUnavailable, match="circuit breaker is open"):
         await backend.read(HOT, script.play, deadline, CALLER)
     for partition in (None, ("by_day", "tuesday"), (None, "monday")):
-        await backend.read(replace(EVENTS, partition=partition), script.play, deadline, CALLER)
+        await backend.read(EVENTS._replace(partition=partition), script.play, deadline, CALLER)
     assert table_state(backend) is CircuitState.CLOSED
 
 

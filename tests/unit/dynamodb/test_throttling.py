@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ from tests.unit.dynamodb.scripted_client import (
     throttled_by,
 )
 
-BY_DAY = replace(EVENTS, resource="by_day")
+BY_DAY = EVENTS._replace(resource="by_day")
 CAPACITY = "IndexReadProvisionedThroughputExceeded"
 ACCOUNT = "TableReadAccountLimitExceeded"
 INDEX = throttled_by(CAPACITY, "table/events/index/by_day")
@@ -164,7 +163,7 @@ async def test_a_throttled_index_has_a_breaker_of_its_own() -> None:
         "events has been failing: its circuit breaker is open",
     ]
     assert {(error.resource, error.reasons) for error in errors} == {("by_day", (CAPACITY,))}
-    for target in (EVENTS, replace(EVENTS, resource="by_user")):
+    for target in (EVENTS, EVENTS._replace(resource="by_user")):
         await ask(script, backend, target)
     assert state_of(backend, "events") is CircuitState.CLOSED
     assert state_of(backend, "events", "by_day") is CircuitState.OPEN

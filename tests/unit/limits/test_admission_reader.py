@@ -10,8 +10,11 @@ from typing import Any, cast
 import pytest
 
 from dynamodb_processor_server.errors import BackendUnavailable, Overloaded
-from dynamodb_processor_server.limits.admission import Admission
-from dynamodb_processor_server.limits.admission_reader import AdmissionItemReader, AdmissionReader
+from dynamodb_processor_server.limits.admission import (
+    Admission,
+    AdmissionItemReader,
+    AdmissionReader,
+)
 from dynamodb_processor_server.reader import (
     NO_USAGE,
     BatchGetRequest,

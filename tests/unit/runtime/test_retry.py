@@ -47,13 +47,16 @@ def test_retries_are_a_tenth_of_the_successes_and_ten(successes: list[bool]) -> 
             given_back += 1
         else:
             taken += budget.spend()
+        assert not budget.is_full or 10 * taken <= given_back
     assert 10 * taken <= 100 + given_back
 
 
 def test_a_spent_budget_is_refilled() -> None:
     """Ten successes are worth a retry."""
     budget = RetryBudget()
+    assert budget.is_full
     assert [budget.spend() for _ in range(11)] == [True] * 10 + [False]
     for _ in range(10):
+        assert not budget.is_full
         budget.refill()
     assert [budget.spend(), budget.spend()] == [True, False]

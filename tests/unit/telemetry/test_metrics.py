@@ -20,7 +20,7 @@ from dynamodb_processor_server.telemetry.labels import OTHER, Labels
 from dynamodb_processor_server.telemetry.metrics import CallMetrics, register_gauge
 from dynamodb_processor_server.telemetry.metrics_server import MetricsServer
 from tests.support.lengths import PATIENCE
-from tests.support.reads import CALLER
+from tests.support.reads import CALLER, PRINCIPAL
 from tests.unit.dynamodb.scripted_client import EVENTS, THROTTLED, Script, throttled_by
 
 
@@ -74,7 +74,7 @@ def test_principals_beyond_the_bound_share_a_series(registry: CollectorRegistry)
     """The number of series is bounded for any number of principals and tables."""
     metrics = CallMetrics(registry, labels=Labels(max_tables=1, max_principals=2))
     for number in range(5):
-        metrics.consumed(f"tenant-{number}", 1.0)
+        metrics.consumed(replace(PRINCIPAL, name=f"tenant-{number}"), "events", 1.0)
         metrics.failed(f"tenant-{number}", "OVERLOADED")
         metrics.read(f"table-{number}", "HIT", 10, 0)
     assert value(registry, "principal_read_units_total", principal="tenant-1") == 1
@@ -91,8 +91,8 @@ def test_the_cost_of_reads_is_counted_by_table(registry: CollectorRegistry) -> N
     metrics = CallMetrics(registry)
     metrics.read("events", "MISS", 10, 40)
     metrics.read("events", "HIT", 10, 0)
-    metrics.consumed("reports", 1.0)
-    metrics.consumed("reports", 0.5)
+    metrics.consumed(PRINCIPAL, "events", 1.0)
+    metrics.consumed(PRINCIPAL, "notes", 0.5)
     assert value(registry, "reads_total", table="events", cache="MISS") == 1
     assert value(registry, "reads_total", table="events", cache="HIT") == 1
     assert value(registry, "items_returned_total", table="events") == 20
@@ -125,7 +125,7 @@ async def test_read_units_are_counted_by_index(registry: CollectorRegistry) -> N
         async def request(_: object, units: float = units) -> dict[str, object]:
             return {"ConsumedCapacity": {"CapacityUnits": units}}
 
-        await backend.read(replace(EVENTS, resource=resource), request, math.inf, CALLER)
+        await backend.read(EVENTS._replace(resource=resource), request, math.inf, CALLER)
     assert value(registry, "read_units_total", table="events", index="@table") == 0.5
     assert value(registry, "read_units_total", table="events", index="by_day") == 3
 
@@ -138,7 +138,7 @@ async def test_tables_beyond_the_bound_share_a_series(registry: CollectorRegistr
     for table, times in (("events", 1), ("orders", 10), ("users", 1)):
         for _ in range(times):
             with pytest.raises(BackendUnavailable):
-                await backend.read(replace(EVENTS, table=table), script.play, math.inf, CALLER)
+                await backend.read(EVENTS._replace(table=table), script.play, math.inf, CALLER)
     assert value(registry, "backend_calls_total", table="events", outcome="throttled") == 1
     assert value(registry, "backend_calls_total", table=OTHER, outcome="throttled") == 11
     assert value(registry, "backend_call_seconds_count", table=OTHER) == 11
@@ -165,7 +165,7 @@ async def test_throttling_is_shown_by_index_and_reason(registry: CollectorRegist
     script = Script([throttled_by(reason, "table/events/index/by_day")] * 10)
     backend = script.backend(attempts=1, breaks_at=10)
     BackendMetrics(registry, backend)
-    target = replace(EVENTS, resource="by_day")
+    target = EVENTS._replace(resource="by_day")
     for _ in range(10):
         with pytest.raises(BackendUnavailable):
             await backend.read(target, script.play, math.inf, CALLER)
