@@ -29,6 +29,7 @@ from rich.text import Text
 
 from dynamodb_processor_client.arguments import parse_arguments
 from dynamodb_processor_client.client import QueryClient
+from dynamodb_processor_client.command_credential import credential_of
 from dynamodb_processor_client.connection_arguments import DEFAULT_TARGET
 from dynamodb_processor_client.errors import QueryError
 from dynamodb_processor_client.hints import Hints
@@ -250,12 +251,14 @@ _MAX_VIOLATIONS = 20
 
 def _client(arguments: argparse.Namespace) -> QueryClient:
     arguments.target = arguments.target or os.environ.get("DDBQ_TARGET") or DEFAULT_TARGET
-    arguments.api_key = arguments.api_key or os.environ.get("DDBQ_API_KEY")
     name = arguments.server_name
     try:
+        api_key, token = credential_of(arguments, os.environ)
+        arguments.has_credential = bool(api_key or token)
         return QueryClient(
             arguments.target,
-            api_key=arguments.api_key,
+            api_key=api_key,
+            token=token,
             credentials=_credentials(arguments),
             timeout=arguments.timeout,
             options=[("grpc.ssl_target_name_override", name)] if name else (),

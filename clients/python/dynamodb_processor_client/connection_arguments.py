@@ -29,6 +29,13 @@ def add_connection_arguments(parser: argparse.ArgumentParser, *, timeout: float 
         "--target", metavar="ADDRESS", type=utf8, help=f"default: $DDBQ_TARGET, or {DEFAULT_TARGET}"
     )
     add("--api-key", metavar="KEY", help="default: $DDBQ_API_KEY, where other users cannot see it")
+    add(
+        "--bearer-token-file",
+        metavar="FILE",
+        type=utf8,
+        help="send the bearer token in this file instead of an API key; it is read before each "
+        "call (default: $DDBQ_BEARER_TOKEN_FILE, or the token in $DDBQ_BEARER_TOKEN)",
+    )
     _add_tls_arguments(parser)
 
 

@@ -97,8 +97,11 @@ class Hints:
         elif isinstance(error, InvalidArgument | FailedPrecondition):
             await self._on_index(error)
             await self._on_names(error.message)
-        elif isinstance(error, Unauthenticated) and not self._arguments.api_key:
-            self._show("hint: set DDBQ_API_KEY, or give --api-key")
+        elif isinstance(error, Unauthenticated) and not self._arguments.has_credential:
+            self._show(
+                "hint: set DDBQ_API_KEY or DDBQ_BEARER_TOKEN, or give --api-key or "
+                "--bearer-token-file"
+            )
         elif isinstance(error, Unavailable) and error.request_id is None:
             self._on_connection(error)
 

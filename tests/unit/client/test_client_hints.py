@@ -160,7 +160,9 @@ async def test_a_missing_api_key(
     del environment["DDBQ_API_KEY"]
     flights.failures.append(refused)
     outcome = await run("query", "flights")
-    assert outcome.errors.splitlines()[1:] == ["hint: set DDBQ_API_KEY, or give --api-key"]
+    assert outcome.errors.splitlines()[1:] == [
+        "hint: set DDBQ_API_KEY or DDBQ_BEARER_TOKEN, or give --api-key or --bearer-token-file"
+    ]
 
 
 @pytest.mark.parametrize(
