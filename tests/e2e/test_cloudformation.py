@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,10 +15,16 @@ import yaml
 from cfn_template import FOLDER, Template, load, resources
 from grpc_health.v1 import health_pb2
 
-from tests.support.access import ApiKey, keys_file
+from dynamodb_processor.v1.query_pb2 import QuerySpec
+from dynamodb_processor.v1.query_service_pb2 import QueryRequest
+from tests.support.access import ApiKey, keys_file, token_keys
+from tests.support.channels import open_caller
 from tests.support.dynamodb import open_client
-from tests.support.processes import ServerProcess, clean_environment
+from tests.support.processes import ServerProcess, clean_environment, start_command
+from tests.support.redis_server import RedisServer
 
+KEY: Final = ApiKey("reader")
+_MOUNTED: Final = "/etc/dynamodb-processor"
 # Those that CreateTable does not know, or that DynamoDB Local has not.
 _OTHERS: Final = (
     "DeletionProtectionEnabled",
@@ -68,21 +75,12 @@ async def test_the_load_balancer_finds_a_healthy_target(
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_the_container_is_healthy(service: ServerProcess, templates: dict[str, Template]) -> None:
-    """The health command of the task ends with 0 beside a server that is ready."""
-    kind, program, *arguments = containers(templates)["server"]["HealthCheck"]["Command"]
-    assert (kind, program) == ("CMD", "dynamodb-processor")
-    arguments[-1] = service.address
-    command = [sys.executable, "-m", "dynamodb_processor_server", *arguments]
-    assert subprocess.run(command, env=clean_environment(), check=False).returncode == 0
-
-
 def test_the_example_catalog_serves_the_example_table(
     table: str, dynamodb_local: str, tmp_path: Path
 ) -> None:
     """`config` accepts both, and has no index to note."""
     keys = tmp_path / "keys.yaml"
-    keys.write_text(yaml.safe_dump(keys_file(ApiKey("reader"))), "utf-8")
+    keys.write_text(yaml.safe_dump(keys_file(KEY)), "utf-8")
     command = [sys.executable, "-m", "dynamodb_processor_server", "config"]
     command += ["--catalog", str(FOLDER / "catalog.yaml"), "--keys", str(keys)]
     command += ["--endpoint-url", dynamodb_local, "--single-replica"]
@@ -94,14 +92,69 @@ def test_the_example_catalog_serves_the_example_table(
     assert f"table {table}: index" not in done.stdout
 
 
+def write_files(container: Mapping[str, Any], folder: Path, catalog: str, keys: str) -> None:
+    """Run the first container's command, with another folder for the files."""
+    (script,) = container["Command"]
+    command = [*container["EntryPoint"], script.replace(_MOUNTED, str(folder))]
+    subprocess.run(command, env={"CATALOG": catalog, "KEYS": keys}, check=True)
+
+
+@pytest.fixture
+def task(
+    table: str,
+    templates: dict[str, Template],
+    dynamodb_local: str,
+    own_redis: RedisServer,
+    tmp_path: Path,
+) -> Iterator[ServerProcess]:
+    """The two containers of the task, one after the other; the server serves the example table.
+
+    Its environment is that of the task, except for addresses, and for values that only AWS knows.
+    """
+    catalog = (FOLDER / "catalog.yaml").read_text("utf-8")
+    write_files(containers(templates)["files"], tmp_path, catalog, yaml.safe_dump(keys_file(KEY)))
+    container = containers(templates)["server"]
+    environment = {
+        entry["Name"]: entry["Value"].replace(_MOUNTED, str(tmp_path))
+        for entry in container["Environment"]
+        if isinstance(entry["Value"], str)
+    }
+    environment |= {
+        "DYNAMODB_PROCESSOR_LISTEN": "127.0.0.1:0",
+        "DYNAMODB_PROCESSOR_METRICS_LISTEN": "127.0.0.1:0",
+        "DYNAMODB_PROCESSOR_ENDPOINT_URL": dynamodb_local,
+        "DYNAMODB_PROCESSOR_TOKEN_KEYS": token_keys("task"),
+        "DYNAMODB_PROCESSOR_REDIS_URL": own_redis.url,
+    }
+    server = start_command(container["Command"], env=environment, cwd=tmp_path)
+    try:
+        server.address = str(server.wait_for_event("serving")["address"])
+        yield server
+    finally:
+        server.stop()
+
+
+async def test_the_task_serves_the_example_table(
+    task: ServerProcess, templates: dict[str, Template]
+) -> None:
+    """The container becomes healthy, and a query of an index of the example table is answered."""
+    kind, program, *arguments = containers(templates)["server"]["HealthCheck"]["Command"]
+    assert (kind, program) == ("CMD", "dynamodb-processor")
+    arguments[-1] = task.address
+    command = [sys.executable, "-m", "dynamodb_processor_server", *arguments, "--wait", "30"]
+    health = await asyncio.to_thread(subprocess.run, command, env=clean_environment(), check=False)
+    assert health.returncode == 0
+    async with open_caller(task.address, KEY.text) as caller:
+        spec = QuerySpec(table="audit_events", expression="system_id = 'crm'")
+        answer = await caller.query(QueryRequest(query=spec))
+    assert list(answer.items) == []
+    assert answer.stats.index_used == "by_system"
+
+
 def test_the_files_arrive_unchanged(tmp_path: Path, templates: dict[str, Template]) -> None:
     """The first container writes both files byte by byte, up to the size of a secret."""
-    container = containers(templates)["files"]
-    (script,) = container["Command"]
     catalog = "# 100 % \\n \"quoted\" 'text' $HOME `x`\n" + "ü" * 32_000 + "\n"
-    command = [*container["EntryPoint"], script.replace("/etc/dynamodb-processor", str(tmp_path))]
-    environment = {"CATALOG": catalog, "KEYS": "keys: []\n"}
-    subprocess.run(command, env=environment, check=True)
+    write_files(containers(templates)["files"], tmp_path, catalog, "keys: []\n")
     assert (tmp_path / "catalog.yaml").read_text("utf-8") == catalog
     assert (tmp_path / "keys.yaml").read_text("utf-8") == "keys: []\n"
     assert (tmp_path / "keys.yaml").stat().st_mode & 0o444 == 0o444
