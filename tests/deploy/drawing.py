@@ -15,6 +15,7 @@ _WIDTH, _HEIGHT = 460, 250  # of a panel, in pixels
 _LEFT, _TOP, _RIGHT, _BOTTOM = 58, 34, 14, 74
 _LEGEND_ROW: Final = 13
 _MOST_LEGENDS: Final = 8
+_LONGEST_LEGEND: Final = 34
 _COLORS: Final = (
     "#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b", "#e377c2", "#7f7f7f",
     "#bcbd22", "#17becf",
@@ -72,7 +73,8 @@ def _panel(panel: Mapping[str, Any], lines: Lines) -> list[str]:
         if number < _MOST_LEGENDS:
             x = _LEFT + number % 2 * (_WIDTH - _LEFT) / 2
             y = bottom + 18 + number // 2 * _LEGEND_ROW
-            parts.append(_text(x, y, f"— {name or 'value'}"[:36], size=10, color=color))
+            shown = (name or "value")[-_LONGEST_LEGEND:]  # methods differ at their end
+            parts.append(_text(x, y, f"— {shown}", size=10, color=color))
     return parts
 
 
@@ -84,7 +86,7 @@ def written(value: float, unit: str) -> str:
         case "s":
             return f"{1000 * value:.3g} ms" if value < 1 else f"{value:.3g} s"
         case "bytes":
-            return f"{value / 2**20:,.0f} MiB"
+            return f"{value / 2**20:.0f} MiB" if value < 2**33 else f"{value / 2**30:.3g} GiB"
         case "reqps":
             return f"{value:.3g}/s"
     return f"{value:.4g}"
