@@ -246,7 +246,7 @@ class PageRead(NamedTuple):
     Each reader adds to it for the next one. The cache adds `snapshot`, the generations under which
     the read began, and `progress` where callers may share the read. `read_ahead` are the items that
     the same call read beyond its last page; the pager keeps them from page to page. `known_key` is
-    the page's key, None where the caller does not know it.
+    the page's key, None where the caller does not know it; the cache finds it once.
     """
 
     plan: Plan

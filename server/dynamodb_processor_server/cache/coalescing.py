@@ -171,6 +171,7 @@ class CoalescingReader:
             past_quarantine = plan.consistent
         # `_replace` takes three times as long.
         _, cursor, options, caller, _, _, _, key = request
+        key = key or request.key
         begun = PageRead(plan, cursor, options, caller, snapshot, read_ahead, None, key)
         return begun, past_quarantine
 
@@ -209,7 +210,7 @@ class CoalescingReader:
         """
         assert request.snapshot is not None, "the read has not begun"
         accepted = None if self._shared is None else (cache.mode, cache.max_staleness)
-        return request.key, request.snapshot.generations, past_quarantine, accepted
+        return request.known_key, request.snapshot.generations, past_quarantine, accepted
 
     async def _read_coalesced(
         self,

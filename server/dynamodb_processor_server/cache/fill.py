@@ -156,7 +156,7 @@ class FillingReader:
         generations = _snapshot(request).generations
         stats, key_bytes = self._store.stats(table.name), len(request.cursor)
         cached = CachedPage(content, expires, kept_until, generations, stats, key_bytes)
-        return self._store.put(request.key, cached)
+        return self._store.put(request.known_key or request.key, cached)
 
 
 def not_cached() -> PreconditionFailed:

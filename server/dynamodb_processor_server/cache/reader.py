@@ -67,7 +67,7 @@ class CachingReader:
                 raise not_cached()
             return await self._uncached.read_page(request)
         config = plan.table.config
-        key = request.key
+        key = request.known_key or request.key
         if mode is not CacheMode.REFRESH:
             page = self._find(key, policy, config.stale_while_revalidate)
             if page is not None:

@@ -58,6 +58,11 @@ class ReadUnitLimits:
         }
         self._buckets: SweptDict[BucketName, Bucket] = SweptDict(is_full)
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether any rate class has a limit."""
+        return bool(self._limits)
+
     def check(self, principal: Principal, table: str) -> None:
         """Raise RateLimited if the principal is in debt, in all or on the table.
 

@@ -68,10 +68,6 @@ class Call:
                 return value
         return None
 
-    def time_remaining(self) -> float | None:
-        """Return the seconds until the deadline that the caller set, None where it set none."""
-        return cast("float | None", self.context.time_remaining())
-
     def authenticated(self, principal: Principal, authenticator: Any, credentials: object) -> None:
         """Record the caller, and the authenticator that found it in a version `credentials`."""
         self.principal = self.caller = principal

@@ -105,6 +105,11 @@ class OpenedQuery(NamedTuple):
         max_items = prepared.query.max_items
         return PagingStart(prepared.plan, start.cursor, start.returned, max_items, start.page_key)
 
+    def page_size(self, wanted: int) -> int:
+        """Return the number of items of a full page, where a request wants so many, 0 for any."""
+        sizes = self.prepared.plan.table.config.page_size
+        return min(wanted or sizes.default, sizes.maximum)
+
 
 @dataclass(frozen=True, slots=True)
 class RememberedHead:
@@ -278,7 +283,7 @@ class ResumePointCache:
         start, plan = opened.start, opened.prepared.plan
         start.principal = principal.name
         if plan.is_cached and request.is_plain and prepared.query.max_items is None:
-            start.page_key = page_key(plan, start.cursor, request.page_size_on(plan.table))
+            start.page_key = page_key(plan, start.cursor, opened.page_size(request.page_size))
         _remember(request, start)
         return opened
 

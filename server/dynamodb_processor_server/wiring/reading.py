@@ -58,7 +58,8 @@ async def open_read_path(
 ) -> ReadPath:
     """Return the read path, which is closed with `stack`."""
     clients = await stack.enter_async_context(Clients(settings.client_settings()))
-    meters = limits.read_units.charge, metrics.consumed
+    charge = (limits.read_units.charge,) if limits.read_units.is_limited else ()
+    meters = (*charge, metrics.consumed)
     backend = Backend(clients, settings.backend_settings(), meters)
     catalog = Catalog(
         declaration,

@@ -92,6 +92,8 @@ def test_without_a_limit_nothing_is_counted_or_shown() -> None:
     limits.charge(caller, "events", 1e9)
     assert refusal(limits, caller, "events") is None
     assert limits.remaining(caller, "events") is None
+    assert limits.is_limited
+    assert not limits_of(Clock()).is_limited
 
 
 def test_under_a_row_rule_no_balance_is_shown(rule: RowRule) -> None:

@@ -139,7 +139,7 @@ class Plan:
     rule: RowRule | None = None
     hides_cost: bool = False
 
-    @property
+    @cached_property
     def is_cached(self) -> bool:
         """Whether pages of the plan are stored, and looked up."""
         return not self.consistent and self.table.config.cache_ttl > 0

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from dynamodb_processor.v1.query_pb2 import QuerySpec
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest, StreamQueryRequest
-from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.errors import FieldViolation
 from dynamodb_processor_server.reader import NO_BUDGET, Budget, CachePolicy
 from dynamodb_processor_server.rpc.decode.query import parse_call_options, parse_total
@@ -79,11 +78,6 @@ class PageRequest:
     def is_plain(self) -> bool:
         """Whether it asks for a page as it is cached, and for nothing else."""
         return self.total is None and self.budget is NO_BUDGET
-
-    def page_size_on(self, table: Table) -> int:
-        """Return the number of items of a full page of a table."""
-        sizes = table.config.page_size
-        return min(self.page_size or sizes.default, sizes.maximum)
 
 
 def _read_query(request: QueryRequest) -> PageRequest:

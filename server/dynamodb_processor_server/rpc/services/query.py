@@ -230,7 +230,7 @@ class QueryServicer:
         if (waiting := self._limits.begin(call, prepared.access)) is not None:
             await waiting
         options = CallOptions(
-            request.page_size_on(prepared.plan.table),
+            opened.page_size(request.page_size),
             _caller(call, limit),
             request.budget,
             request.cache,
@@ -318,6 +318,6 @@ class QueryServicer:
 
 def _caller(call: Call, limit: float) -> Caller:
     """Return the caller, with the time until its deadline, and `limit` seconds at most."""
-    left = call.time_remaining()
+    left: float | None = call.context.time_remaining()
     seconds = limit if left is None or left > limit else left
     return Caller(call.caller, asyncio.get_running_loop().time() + seconds)
