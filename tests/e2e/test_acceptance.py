@@ -32,11 +32,12 @@ from dynamodb_processor_server.acceptance.scenario import LoadBounds
 from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.rpc.health_client import serving_status
 from tests.support.access import ApiKey, keys_file
+from tests.support.certificates import issue
 from tests.support.dynamodb import open_client
 from tests.support.events import load_events
 from tests.support.interposer import Fault, Metadata, Refused, open_interposer
 from tests.support.lengths import PATIENCE
-from tests.support.processes import ServerProcess, served
+from tests.support.processes import ServerProcess, served, start_command
 
 TABLE: Final = "accepted-events"
 CALLER: Final = ApiKey("accepting")
@@ -98,6 +99,40 @@ async def test_every_scenario_passes(server: ServerProcess) -> None:
     code, lines = await outcomes(server.address)
     assert [line for line in lines.values() if not line.startswith("passed")] == []
     assert code == 0
+
+
+@pytest.mark.parametrize("on_health_port", [False, True])
+def test_a_deployment_with_tls_passes(
+    server: ServerProcess,
+    dynamodb_local: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    on_health_port: bool,
+) -> None:
+    """The command takes the files of `ddbq`, and asks for health with them or without TLS."""
+    folder = tmp_path_factory.mktemp("acceptance-tls")
+    authority, own = issue(common_name="authority"), issue("db.test")
+    ca, _ = authority.write(folder, "ca")
+    certificate, key = own.write(folder, "server")
+    cert, cert_key = issue("tester.test", issuer=authority).write(folder, "client")
+    flags = [f"--tls-certificate={certificate}", f"--tls-key={key}", f"--tls-client-ca={ca}"]
+    with served(
+        {"tables": {TABLE: {}}},
+        keys_file(CALLER),
+        folder,
+        endpoint_url=dynamodb_local,
+        env={"DYNAMODB_PROCESSOR_RATE_CLASSES": RATE_CLASSES},
+        args=[*flags, "--health-listen=127.0.0.1:0"],
+    ) as process:
+        (started,) = (one for one in process.records if one["event"] == "serving")
+        command = ["accept", f"--target={process.address}", f"--table={TABLE}"]
+        command += [f"--expression={QUERY.expression}", "--calls=100", "--max-p95-ms=60000"]
+        command += [f"--cacert={certificate}", f"--cert={cert}", f"--cert-key={cert_key}"]
+        command += ["--server-name=db.test"]
+        if on_health_port:
+            command += [f"--health-target={started['health_address']}"]
+        done = start_command(command, env={"DDBQ_API_KEY": CALLER.text}, cwd=folder)
+        assert done.wait() == 0, done.output
+    assert "0 FAILED" in done.output
 
 
 async def test_scenarios_without_their_key_are_named(server: ServerProcess) -> None:

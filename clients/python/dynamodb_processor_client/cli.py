@@ -23,14 +23,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-import grpc
 from rich.console import Console
 from rich.text import Text
 
 from dynamodb_processor_client.arguments import parse_arguments
 from dynamodb_processor_client.client import QueryClient
 from dynamodb_processor_client.command_credential import credential_of
-from dynamodb_processor_client.connection_arguments import DEFAULT_TARGET
+from dynamodb_processor_client.connection_arguments import (
+    DEFAULT_TARGET,
+    credentials_of,
+    name_options,
+)
 from dynamodb_processor_client.errors import QueryError
 from dynamodb_processor_client.hints import Hints
 from dynamodb_processor_client.output import Output, OutputFailed, clauses, flush, note
@@ -48,7 +51,6 @@ from dynamodb_processor_client.rendering import (
 )
 from dynamodb_processor_client.stream_progress import StreamProgress
 from dynamodb_processor_client.terminal import discard_output, prepare_standard_streams
-from dynamodb_processor_client.tls import tls_credentials
 
 _FAILED = 1
 _INTERRUPTED = 130  # 128 + SIGINT
@@ -251,7 +253,6 @@ _MAX_VIOLATIONS = 20
 
 def _client(arguments: argparse.Namespace) -> QueryClient:
     arguments.target = arguments.target or os.environ.get("DDBQ_TARGET") or DEFAULT_TARGET
-    name = arguments.server_name
     try:
         api_key, token = credential_of(arguments, os.environ)
         arguments.has_credential = bool(api_key or token)
@@ -259,28 +260,15 @@ def _client(arguments: argparse.Namespace) -> QueryClient:
             arguments.target,
             api_key=api_key,
             token=token,
-            credentials=_credentials(arguments),
+            credentials=credentials_of(
+                arguments, os.environ.get("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
+            ),
             timeout=arguments.timeout,
-            options=[("grpc.ssl_target_name_override", name)] if name else (),
+            options=name_options(arguments),
         )
     except ValueError as error:
         parser: argparse.ArgumentParser = arguments.parser
         parser.error(str(error))
-
-
-def _credentials(arguments: argparse.Namespace) -> grpc.ChannelCredentials | None:
-    """Return the credentials for TLS, None for plain text; raise ValueError for a wrong file."""
-    files = arguments.cacert, arguments.cert, arguments.cert_key
-    arguments.tls = arguments.tls or arguments.server_name is not None or any(files)
-    if not arguments.tls:
-        return None
-    # The variable is gRPC's own for the trusted certificates.
-    cacert = arguments.cacert or os.environ.get("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH") or None
-    try:
-        return tls_credentials(cacert, cert=arguments.cert, cert_key=arguments.cert_key)
-    except ValueError as error:
-        name, _, reason = str(error).partition(": ")
-        raise ValueError(f"--{name.replace('_', '-')}: {reason}") from None
 
 
 def _query_of(arguments: argparse.Namespace) -> Query:

@@ -6,8 +6,12 @@ import argparse
 import math
 from typing import get_args
 
+import grpc
+
 from dynamodb_processor_client.assignments import utf8
+from dynamodb_processor_client.channel import ChannelOptions
 from dynamodb_processor_client.output import Form
+from dynamodb_processor_client.tls import tls_credentials
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 
@@ -36,10 +40,11 @@ def add_connection_arguments(parser: argparse.ArgumentParser, *, timeout: float 
         help="send the bearer token in this file instead of an API key; it is read before each "
         "call (default: $DDBQ_BEARER_TOKEN_FILE, or the token in $DDBQ_BEARER_TOKEN)",
     )
-    _add_tls_arguments(parser)
+    add_tls_arguments(parser)
 
 
-def _add_tls_arguments(parser: argparse.ArgumentParser) -> None:
+def add_tls_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of TLS."""
     add = parser.add_argument
     add(
         "--tls",
@@ -65,6 +70,32 @@ def _add_tls_arguments(parser: argparse.ArgumentParser) -> None:
         type=utf8,
         help="the name that the server's certificate has (default: the host of the target)",
     )
+
+
+def credentials_of(
+    arguments: argparse.Namespace, roots: str | None
+) -> grpc.ChannelCredentials | None:
+    """Return the credentials that the options of TLS give; None for plain text.
+
+    `roots` is a file of trusted certificates that `--cacert` overrides, the value of gRPC's own
+    variable for it. Sets `arguments.tls`. Raises ValueError for a wrong file.
+    """
+    files = arguments.cacert, arguments.cert, arguments.cert_key
+    arguments.tls = arguments.tls or arguments.server_name is not None or any(files)
+    if not arguments.tls:
+        return None
+    cacert = arguments.cacert or roots or None
+    try:
+        return tls_credentials(cacert, cert=arguments.cert, cert_key=arguments.cert_key)
+    except ValueError as error:
+        name, _, reason = str(error).partition(": ")
+        raise ValueError(f"--{name.replace('_', '-')}: {reason}") from None
+
+
+def name_options(arguments: argparse.Namespace) -> ChannelOptions:
+    """Return the options of a channel to a server whose certificate has another name."""
+    name = arguments.server_name
+    return [("grpc.ssl_target_name_override", name)] if name else ()
 
 
 def _add_output_argument(parser: argparse.ArgumentParser) -> None:

@@ -8,10 +8,15 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from dynamodb_processor_client import Query, QueryClient
+from dynamodb_processor_client.connection_arguments import (
+    add_tls_arguments,
+    credentials_of,
+    name_options,
+)
 from dynamodb_processor_server.acceptance.run import Keys, accept
 from dynamodb_processor_server.acceptance.scenario import LoadBounds
 from dynamodb_processor_server.errors import ConfigurationError
-from dynamodb_processor_server.rpc.health_client import serving_status
+from dynamodb_processor_server.rpc.health_client import TlsOptions, serving_status
 
 _HEALTH_TIMEOUT = 5.0  # seconds
 _LOAD = LoadBounds()
@@ -30,7 +35,8 @@ def add_arguments(
     add("--target", default="127.0.0.1:50051", help="the deployment, HOST:PORT")
     add("--table", required=True, help="a table of its catalog")
     add("--expression", required=True, help="a condition by key that matches 8 to 10,000 items")
-    add("--health-target", help="the port that answers health checks, if it is another")
+    add("--health-target", help="the port in plain text that answers health checks, if any")
+    add_tls_arguments(parser)
     add("--calls", type=int, default=_LOAD.calls, help="calls of the load scenario")
     add(
         "--max-p95-ms", type=float, default=_LOAD.seconds * 1e3, metavar="MS",
@@ -46,11 +52,17 @@ async def _accept(args: argparse.Namespace) -> int:
     try:
         query = Query(args.table, args.expression)
         QueryClient(args.target)
+        credentials = credentials_of(args, os.environ.get("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"))
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
+    tls = None
+    if credentials is not None and args.health_target is None:
+        tls = TlsOptions(credentials, args.server_name or "")
     return await accept(
-        lambda key: QueryClient(args.target, api_key=key),
-        lambda name: serving_status(args.health_target or args.target, name, _HEALTH_TIMEOUT),
+        lambda key: QueryClient(
+            args.target, api_key=key, credentials=credentials, options=name_options(args)
+        ),
+        lambda name: serving_status(args.health_target or args.target, name, _HEALTH_TIMEOUT, tls),
         query,
         keys,
         LoadBounds(calls=args.calls, seconds=args.max_p95_ms / 1e3),

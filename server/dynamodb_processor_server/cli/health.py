@@ -47,7 +47,7 @@ def tls_options(
         return None
     if (cert is None) != (cert_key is None):
         raise ConfigurationError("--cert and --cert-key: give both or none")
-    return TlsOptions(
+    return TlsOptions.of(
         _read("--cacert", cacert),
         _read("--cert", cert) if cert else None,
         _read("--cert-key", cert_key) if cert_key else None,

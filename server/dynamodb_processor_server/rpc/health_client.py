@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -14,16 +14,19 @@ class TlsOptions:
     """How to call a server that speaks TLS.
 
     Attributes:
-        ca: The authorities that may have signed the server's certificate, in PEM.
-        certificate: The client's certificate in PEM, None for none.
-        key: Its private key in PEM.
+        credentials: The credentials of a channel.
         server_name: The name that the server's certificate must have; empty for the target's host.
     """
 
-    ca: bytes
-    certificate: bytes | None = None
-    key: bytes | None = field(default=None, repr=False)
+    credentials: grpc.ChannelCredentials
     server_name: str = ""
+
+    @classmethod
+    def of(
+        cls, ca: bytes, certificate: bytes | None, key: bytes | None, server_name: str
+    ) -> TlsOptions:
+        """Return the options for authorities, and a client certificate with its key, in PEM."""
+        return cls(grpc.ssl_channel_credentials(ca, key, certificate), server_name)
 
 
 async def serving_status(
@@ -50,6 +53,5 @@ async def serving_status(
 def _channel(target: str, tls: TlsOptions | None) -> grpc.aio.Channel:
     if tls is None:
         return grpc.aio.insecure_channel(target)
-    credentials = grpc.ssl_channel_credentials(tls.ca, tls.key, tls.certificate)
     options = [("grpc.ssl_target_name_override", tls.server_name)] if tls.server_name else []
-    return grpc.aio.secure_channel(target, credentials, options=options)
+    return grpc.aio.secure_channel(target, tls.credentials, options=options)
