@@ -16,6 +16,7 @@ from typing import Final
 
 import node_tools
 import yaml
+from kubernetes_iam import load_policy, policy_findings, role_actions, table_findings
 from kubernetes_objects import FOLDER, OVERLAYS, ROOT, Objects, RenderingFailed, parse, render
 from kubernetes_pods import pod_findings, settings_of
 from kubernetes_references import reference_findings
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str]) -> int:
                 for overlay, text in rendered.items()
                 for finding in overlay_findings(parse(text))
             ]
+            findings += policy_findings(load_policy(), role_actions())
             print("\n".join(findings) or f"{len(rendered)} overlays agree with the server")
             return 1 if findings else 0
     print(__doc__)
@@ -62,6 +64,7 @@ def overlay_findings(objects: Objects) -> Iterator[str]:
     if settings is not None and settings.insecure and any(objects.of("HorizontalPodAutoscaler")):
         yield "several replicas serve plain text: only the overlay for development may be insecure"
     yield from reference_findings(objects, parse(_EXAMPLE.read_text("utf-8")))
+    yield from table_findings(load_policy(), objects)
 
 
 def kubectl() -> str:

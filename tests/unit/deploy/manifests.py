@@ -10,7 +10,7 @@ from kubernetes_objects import FOLDER, Object, Objects, parse
 
 NAMESPACE: Final = "dynamodb-processor-staging"
 SETTINGS: Final = "dynamodb-processor-settings"
-CATALOG: Final = "tables: {audit_events: {}}\n"
+CATALOG: Final = "tables: {audit_events: {table: audit-events}}\n"
 _IMAGE: Final = "registry.example/dynamodb-processor:1.0.0"
 
 
