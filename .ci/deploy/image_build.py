@@ -25,6 +25,14 @@ _KEPT: Final = re.compile(
     r"(?i)PATH|HOME|LANG|TMPDIR|PIP_.*|.*_PROXY|SSL_CERT_.*|REQUESTS_CA_BUNDLE"
 )
 
+# The server looks for no credentials, and asks a port of this machine that nobody serves.
+_NO_AWS: Final = {
+    "AWS_ACCESS_KEY_ID": "none",
+    "AWS_SECRET_ACCESS_KEY": "none",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+_START_SECONDS: Final = 120.0
+
 
 class StepFailed(Exception):
     """A build step failed; the text has the step and the end of its output."""
@@ -127,7 +135,7 @@ def _git_files(source: Path, name: str) -> list[str]:
 def try_server(environment: Path, folder: Path) -> Iterator[str]:
     """Start the installed server, whose table nobody has, and yield one line for each thing seen.
 
-    Raises StepFailed if it does not serve within a minute, or does not end well.
+    Raises StepFailed if it does not serve in time, or does not end well.
     """
     program = environment / "bin" / "dynamodb-processor"
     (folder / "catalog.yaml").write_text("tables: {orders: {}}\n", "utf-8")
@@ -135,9 +143,9 @@ def try_server(environment: Path, folder: Path) -> Iterator[str]:
     yield _output([str(program), "--version"])
     serve = [str(program), "serve", "--catalog", "catalog.yaml", "--keys", "keys.yaml"]
     serve += ["--listen", "127.0.0.1:0", "--metrics-listen", "", "--drain-delay", "0"]
-    serve += ["--region", "eu-west-1"]
+    serve += ["--region", "eu-west-1", "--endpoint-url", "http://127.0.0.1:9"]
     with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(serve, cwd=folder, stderr=log)
+        process = subprocess.Popen(serve, cwd=folder, stderr=log, env=os.environ | _NO_AWS)
     try:
         address = _served_address(folder / "server.log", process)
         health = [str(program), "health", "--target", address, "--service", "liveness"]
@@ -150,7 +158,7 @@ def try_server(environment: Path, folder: Path) -> Iterator[str]:
 
 
 def _served_address(log: Path, process: subprocess.Popen[bytes]) -> str:
-    until = time.monotonic() + 60
+    until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until and process.poll() is None:
         found = re.search(r'"address": ?"([^"]+)"', log.read_text("utf-8"))
         if found:
