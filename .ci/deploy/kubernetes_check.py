@@ -20,6 +20,7 @@ from kubernetes_iam import load_policy, policy_findings, role_actions, table_fin
 from kubernetes_objects import FOLDER, OVERLAYS, ROOT, Objects, RenderingFailed, parse, render
 from kubernetes_pods import pod_findings, settings_of
 from kubernetes_references import reference_findings
+from prometheus_rule import rule_findings
 
 #: The oldest and the newest release of Kubernetes that the manifests are for.
 VERSIONS: Final = ("1.32", "1.37")
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str]) -> int:
                 for overlay, text in rendered.items()
                 for finding in overlay_findings(parse(text))
             ]
+            findings += rule_findings()
             findings += policy_findings(load_policy(), role_actions())
             print("\n".join(findings) or f"{len(rendered)} overlays agree with the server")
             return 1 if findings else 0
