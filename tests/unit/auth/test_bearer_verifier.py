@@ -6,10 +6,13 @@ import base64
 import hmac
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from joserfc import jws
 from joserfc.jwk import ECKey, RSAKey
 
@@ -23,6 +26,15 @@ _KEY: Final = SigningKey()
 _RSA: Final = SigningKey("r1", "RS256", RSAKey.generate_key(2_048))
 _NOW: Final = time.time() + 600  # later than the making of any token here
 _ROLES: Final = {"reader": {"tables": ["*"]}}
+
+
+_JSON: Final = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=10)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner)
+    ),
+    max_leaves=5,
+)
 
 
 async def no_refresh() -> None:
@@ -43,6 +55,11 @@ def refusal(token: str, now: float = _NOW, **issuer: Any) -> BearerTokenRefused:
     error = caught.value
     assert not token or token not in error.message
     return error
+
+
+def signed(claims: dict[str, Any]) -> str:
+    """Return a token with some claims."""
+    return _KEY.sign(**claims)
 
 
 def unsigned(header: Any, claims: Any, signature: str = "") -> str:
@@ -165,6 +182,28 @@ def test_a_token_without_keys_may_be_tried_again() -> None:
     assert caught.value.retry_after_wait is no_refresh
     assert refusal(_KEY.sign({"kid": "new"})).retry_after_wait is no_refresh
     assert refusal(SigningKey("k1").sign()).retry_after_wait is None
+
+
+_TEXTS: Final = st.one_of(
+    st.text(max_size=60),
+    st.lists(st.text(max_size=40), min_size=3, max_size=3).map(".".join),
+    st.tuples(
+        st.dictionaries(st.text(max_size=8), _JSON), st.dictionaries(st.text(max_size=8), _JSON)
+    ).map(lambda parts: unsigned(*parts)),
+    st.fixed_dictionaries(
+        {}, optional=dict.fromkeys(("alg", "kid", "crit", "b64", "typ"), _JSON)
+    ).map(lambda header: unsigned({"alg": "ES256", **header}, {"iss": ISSUER}, "AAAA")),
+    st.fixed_dictionaries(
+        {}, optional=dict.fromkeys(("iss", "aud", "exp", "nbf", "iat"), _JSON)
+    ).map(signed),
+)
+
+
+@given(_TEXTS)
+def test_any_text_is_verified_or_refused(token: str) -> None:
+    """No text, header or signed claim raises another error."""
+    with suppress(BearerTokenRefused):
+        assert verifier().verify(token, _NOW).claims["iss"] == ISSUER
 
 
 def test_each_issuer_has_keys_of_its_own() -> None:
