@@ -136,7 +136,7 @@ async def hooked(
     handlers = Handlers(log)
     into = [] if decoded is None else decoded
 
-    def note(message: object) -> object:
+    def note(message: object, data: bytes) -> object:
         into.append(message)
         return message
 

@@ -32,9 +32,9 @@ _MAX_UNCOUNTED_BYTES: Final = 32 * 1024
 # Bytes of the largest request that is cached; the memory of a cached request with all that is
 # cached with it, per byte of the request and per request; and the memory for one method's cache.
 _MAX_CACHED_BYTES: Final = 1_024
-_BYTES_PER_BYTE: Final = 4
-_BYTES_PER_REQUEST: Final = 1_024
-_MAX_CACHE_BYTES: Final = 6 * 1024 * 1024
+_BYTES_PER_BYTE: Final = 2
+_BYTES_PER_REQUEST: Final = 800
+_MAX_CACHE_BYTES: Final = 4 * 1024 * 1024
 
 
 _HANDLERS: Final = {
@@ -74,7 +74,7 @@ def serialize(response: Message | bytes) -> bytes:
 def service_handler(
     service: ServiceDescriptor,
     servicer: object,
-    readers: Mapping[str, Callable[[Any], object]] = MappingProxyType({}),
+    readers: Mapping[str, Callable[[Any, bytes], object]] = MappingProxyType({}),
     is_kept: Callable[[Any], bool] = lambda request: True,
     max_bytes: int = MAX_REQUEST_BYTES,
     read_large: Callable[[int, Callable[[], Any]], Any] = lambda size, read: read(),
@@ -84,9 +84,9 @@ def service_handler(
     Args:
         service: The service.
         servicer: The implementation of the service.
-        readers: By method, a function that converts a message before the servicer gets it. The
-            result is cached by the request's bytes, so it must depend on nothing else and must not
-            be changed.
+        readers: By method, a function that converts a message, given with its bytes, before the
+            servicer gets it. The result is cached by these bytes, so it must depend on nothing else
+            and must not be changed.
         is_kept: Returns whether the result of a reader is cached.
         max_bytes: Bytes of a request; a larger one is refused before it is decoded.
         read_large: Runs the function that reads a request too large to be cached, given its size in
@@ -152,7 +152,7 @@ class _RequestCache:
     def __init__(
         self,
         decode: Callable[[bytes], Any],
-        reader: Callable[[Any], object],
+        reader: Callable[[Any, bytes], object],
         is_kept: Callable[[Any], bool],
         read_large: Callable[[int, Callable[[], Any]], Any],
     ) -> None:
@@ -167,14 +167,14 @@ class _RequestCache:
     def __call__(self, data: bytes) -> object:
         """Return the reader's result for a request, or as `read_large` does for a large one."""
         if len(data) > _MAX_CACHED_BYTES:
-            return self._read_large(len(data), lambda: self._reader(self._decode(data)))
+            return self._read_large(len(data), lambda: self._reader(self._decode(data), data))
         known = self._newer.get(data)
         return self._find(data) if known is None else known
 
     def _find(self, data: bytes) -> object:
         request = self._older.get(data)
         if request is None:
-            request = self._reader(self._decode(data))
+            request = self._reader(self._decode(data), data)
             if not self._is_kept(request):
                 return request
         size = _BYTES_PER_BYTE * len(data) + _BYTES_PER_REQUEST

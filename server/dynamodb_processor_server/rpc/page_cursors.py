@@ -31,7 +31,7 @@ from dynamodb_processor_server.reader import (
     PageKey,
     page_key,
 )
-from dynamodb_processor_server.rpc.decode.page_request import PageRequest
+from dynamodb_processor_server.rpc.decode.page_request import PageRequest, RawQuerySpec, token_of
 from dynamodb_processor_server.rpc.decode.query import check_budget, check_cache
 from dynamodb_processor_server.rpc.encode.pages import response_head
 from dynamodb_processor_server.rpc.prepared_queries import PreparedQuery, QueryPreparer
@@ -255,7 +255,7 @@ class ResumePointCache:
 
         Raises PermissionDenied where nothing of its table is granted.
         """
-        grant, version = granted(principal, request.spec.table).version, self._catalog.version
+        grant, version = granted(principal, request.table).version, self._catalog.version
         name = principal.name
         for start in request.resume_points:
             access = start.access
@@ -273,13 +273,15 @@ class ResumePointCache:
         Raises as `QueryPreparer.prepare` and `PageTokens.open`, and InvalidRequest for a budget or
         a cache mode that would reveal hidden items.
         """
-        prepared = await self._preparer.prepare(request.spec, principal, request.violations)
+        message = request.message
+        spec = RawQuerySpec.of(message.query)
+        prepared = await self._preparer.prepare(spec, principal, request.violations)
         known = self.known(request, principal)
         if known is not None:
             return OpenedQuery(known, _pinned(prepared, known.disclosure.index))
         check_budget(request.budget, prepared.plan)
         check_cache(request.cache, prepared.plan)
-        opened = self.tokens.open(request.token, request.token_field, prepared, principal)
+        opened = self.tokens.open(*token_of(message), prepared, principal)
         start, plan = opened.start, opened.prepared.plan
         start.principal = principal.name
         if plan.is_cached and request.is_plain and prepared.query.max_items is None:

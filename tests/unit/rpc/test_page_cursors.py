@@ -63,7 +63,8 @@ def opened() -> Opened:
 def request(token: str = "") -> PageRequest:
     """Return a request for a page of one user's events, as the decoder caches it."""
     spec = query_spec("events", "user_id = :u", parameters={"u": "u-1"})
-    read = REQUEST_DECODERS["Query"](QueryRequest(query=spec, page_token=token))
+    message = QueryRequest(query=spec, page_token=token)
+    read = REQUEST_DECODERS["Query"](message, message.SerializeToString())
     assert isinstance(read, PageRequest)
     return read
 
@@ -159,7 +160,7 @@ async def test_pages_that_cannot_be_cached_have_no_page_key(opened: Opened) -> N
         QueryRequest(query=strong),
         QueryRequest(query=bounded),
     ):
-        read = REQUEST_DECODERS["Query"](message)
+        read = REQUEST_DECODERS["Query"](message, message.SerializeToString())
         assert isinstance(read, PageRequest)
         keys.append((await opened(read)).page_key)
     plan = await opened.plan(request())

@@ -169,7 +169,7 @@ def test_unknown_fields_of_a_budget_are_few_violations() -> None:
         unknown = QueryRequest.FromString(data)
         unknown.budget.MergeFromString(_UNKNOWN * count)
         with counted_work() as work:
-            request = REQUEST_DECODERS["Query"](unknown)
+            request = REQUEST_DECODERS["Query"](unknown, data)
         assert isinstance(request, PageRequest)
         assert len(request.violations) == reported
         assert words in request.violations[0].description
@@ -198,7 +198,9 @@ class _Details:
     invocation_metadata: tuple[()] = ()
 
 
-def _decoder(readers: Mapping[str, Callable[[Any], object]], **how: Any) -> Callable[[bytes], Any]:
+def _decoder(
+    readers: Mapping[str, Callable[[Any, bytes], object]], **how: Any
+) -> Callable[[bytes], Any]:
     """Return a function that decodes requests of `Query`."""
     handlers: Any = service_handler(QUERY_SERVICE, _Servicer, readers, is_kept, **how)
     decode = handlers.service(_Details(f"/{QUERY_SERVICE.full_name}/Query")).request_deserializer
@@ -227,9 +229,9 @@ def test_valid_requests_are_cached_within_bytes() -> None:
     """Equal requests are decoded once; an invalid request is not cached."""
     reads: list[QueryRequest] = []
 
-    def read(request: QueryRequest) -> object:
+    def read(request: QueryRequest, data: bytes) -> object:
         reads.append(request)
-        return REQUEST_DECODERS["Query"](request)
+        return REQUEST_DECODERS["Query"](request, data)
 
     decode = _decoder({"Query": read})
     data = [

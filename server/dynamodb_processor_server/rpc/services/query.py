@@ -112,7 +112,7 @@ class QueryServicer:
     ) -> bytes:
         """Return one page."""
         call = current_call()
-        call.table = request.spec.table
+        call.table = request.table
         known = self._resume_points.known(request, call.caller)
         # A pager would return the same page, but half of a hit's time in the servicer went into
         # the objects and coroutines of reads: deadlines, options, the pager itself.
@@ -224,7 +224,7 @@ class QueryServicer:
         self, request: PageRequest, call: Call, limit: float, interval: float | None = None
     ) -> tuple[ResumePoint, Pager]:
         """Return where the call begins, and its pager, with `limit` seconds for the call."""
-        call.table = request.spec.table
+        call.table = request.table
         opened = await self._resume_points.open(request, call.caller)
         start, prepared = opened
         if (waiting := self._limits.begin(call, prepared.access)) is not None:
