@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from heapq import nlargest
+from operator import itemgetter
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Metric
@@ -16,6 +18,8 @@ from dynamodb_processor_server.telemetry.families import counter, gauge
 from dynamodb_processor_server.telemetry.labels import Labels
 
 _PREFIX: Final = "rate_limit_"
+# Of principals and tables, exported by a gauge: either label has a bound, their product has none.
+_MAX_PAIRS: Final = 1_000
 
 
 class LimitMetrics(Collector):
@@ -63,7 +67,8 @@ class LimitMetrics(Collector):
             ((labels.principals.of(principal), labels.tables.of(table)), part)
             for principal, table, part in used
         ]
-        return gauge(f"{_PREFIX}{name}", text, ("principal", "table"), values)
+        highest = nlargest(_MAX_PAIRS, values, key=itemgetter(1))
+        return gauge(f"{_PREFIX}{name}", text, ("principal", "table"), highest)
 
 
 class SharedLimitMetrics(Collector):

@@ -12,6 +12,7 @@ from dynamodb_processor_server.limits.redis.port import LIMIT_STORE_BREAKER
 from dynamodb_processor_server.runtime.circuit_breaker import CircuitBreaker
 from dynamodb_processor_server.runtime.guarded_store import GuardedStore, StoreError
 from dynamodb_processor_server.runtime.token_bucket import LocalBucket
+from dynamodb_processor_server.telemetry import limits
 from dynamodb_processor_server.telemetry.limits import LimitMetrics, SharedLimitMetrics
 from tests.support.limits import Clock, principal
 
@@ -95,3 +96,22 @@ async def test_outcomes_of_store_operations_are_counted() -> None:
     )
     assert exported == 1
     assert value(registry, "breaker_state") == 2
+
+
+def test_pairs_with_the_highest_use_are_exported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Principals times tables may be too many series; those near their limit matter."""
+    monkeypatch.setattr(limits, "_MAX_PAIRS", 3)
+    clock = Clock()
+    classes = {"default": RateClass(10, table_calls_per_second=10)}
+    calls = CallRateLimits(classes, clock)
+    units, planning = ReadUnitLimits(classes), PlanningTimeLimits(classes, clock)
+    registry = CollectorRegistry()
+    LimitMetrics(registry, calls, units, planning)
+    for number in range(6):
+        for _ in range(number):
+            calls.charge(principal(f"p-{number}"), "t")
+    shown = {
+        number: value(registry, "calls_used", principal=f"p-{number}", table="t")
+        for number in range(6)
+    }
+    assert shown == {0: None, 1: None, 2: None, 3: 0.3, 4: 0.4, 5: 0.5}
