@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -234,18 +234,19 @@ async def test_the_health_port_serves_health_alone(mutual: Service) -> None:
     assert await mutual.check() == "SERVING"
 
 
+@pytest.mark.parametrize("with_tls", [True, False])
 async def test_the_health_port_follows_readiness(
-    tmp_path: Path, dynamodb_local: str, events: str, world: TlsWorld
+    tmp_path: Path, dynamodb_local: str, events: str, world: TlsWorld, with_tls: bool
 ) -> None:
-    """A server whose tables are missing is alive and not ready."""
+    """A server whose tables are missing is alive and not ready, whatever its main port speaks."""
     catalog = {"tables": {"gone": {"table": "tls-was-never-there"}}}
+    settings: Mapping[str, Any] = {"connect": world.connect(), **world.settings}
     async with open_service(
         tmp_path,
         dynamodb_local,
         catalog,
-        connect=world.connect(),
         health_listen="127.0.0.1:0",
-        **world.settings,
+        **(settings if with_tls else {}),
     ) as service:
         assert await _status(service.app.health_address) == "NOT_SERVING"
         assert await _status(service.app.health_address, "liveness") == "SERVING"

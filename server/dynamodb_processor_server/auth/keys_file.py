@@ -77,7 +77,7 @@ class _Caller(StrictModel):
             for variable in entry.template.variables:
                 if variable.path:
                     raise validation_error(
-                        f"{variable.text}: an API key has no claims; its rules know ${{principal}}",
+                        f"{variable.text}: this file has no claims; its rules know ${{principal}}",
                         index,
                         "rule",
                     )

@@ -82,7 +82,7 @@ def test_a_rule_is_no_filter_by_default() -> None:
         (["- a", "- {table: a, rule: b = 1}"], "tables[1]: repeats entry 0"),
         (
             ["- {table: a, rule: 't = ${claims.t}'}"],
-            "tables[0].rule: ${claims.t}: an API key has no claims; its rules know ${principal}",
+            "tables[0].rule: ${claims.t}: this file has no claims; its rules know ${principal}",
         ),
         (["- {table: a, rule: 't = ${user}'}"], "tables[0].rule: column 5: a variable is ${princ"),
         (

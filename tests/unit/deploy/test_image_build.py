@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -87,3 +88,15 @@ def test_the_image_runs_without_root() -> None:
     assert int(users[-1].split(":")[0]) > 0
     assert Instruction("STOPSIGNAL", "SIGTERM") in found
     assert any(one.name == "HEALTHCHECK" for one in found)
+
+
+def test_the_health_check_needs_no_certificate() -> None:
+    """It asks the port that serves health alone, in plain text also where the main port has TLS."""
+    found = instructions((ROOT / "Dockerfile").read_text("utf-8"))
+    (check,) = (one.arguments for one in found if one.name == "HEALTHCHECK")
+    (variables,) = (
+        one.arguments for one in found if one.name == "ENV" and "HEALTH_LISTEN" in one.arguments
+    )
+    port = re.search(r"DYNAMODB_PROCESSOR_HEALTH_LISTEN=0\.0\.0\.0:(\d+)", variables)
+    assert port is not None
+    assert f'"--target", "127.0.0.1:{port[1]}"' in check
