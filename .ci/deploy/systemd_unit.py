@@ -44,11 +44,18 @@ def unit_findings(unit: str, environment: str) -> Iterator[str]:
     except ValidationError as error:
         for details in error.errors(include_input=False, include_url=False):
             yield f"settings.env: {'.'.join(map(str, details['loc']))}: {details['msg']}"
-        return
+    else:
+        yield from _service_faults(unit, settings)
+
+
+def _service_faults(unit: str, settings: Settings) -> Iterator[str]:
     needed = settings.drain_delay + settings.drain_grace + CLOSE_SECONDS
     stop = re.search(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
     if stop is None or int(stop[1]) <= needed:
         yield f"TimeoutStopSec has to be more than {needed:g}, the time of a drain"
+    asked = re.search(r"^ExecStartPost=\S+ health --target (\S+)", unit, re.MULTILINE)
+    if asked is None or asked[1] != settings.health_listen:
+        yield f"ExecStartPost has to ask {settings.health_listen}, which is health_listen"
     if "RestartPreventExitStatus=2" not in unit.splitlines():
         yield "an error in the settings (exit code 2) has to end the restarts"
     if re.search(r"^User=(root|0)?$", unit, re.MULTILINE) or "\nUser=" not in unit:
@@ -70,7 +77,8 @@ def verify(program: str) -> int:
         codes = []
         for command in commands:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
-            print((done.stdout + done.stderr).strip().splitlines()[-1:] or "")
+            if done.returncode != 0:
+                print(done.stdout + done.stderr)
             codes.append(done.returncode)
     return max(codes)
 

@@ -21,6 +21,8 @@ def test_the_unit_has_no_fault() -> None:
     [
         (("TimeoutStopSec=40", "TimeoutStopSec=28"), ("", ""), "has to be more than 28"),
         (("RestartPreventExitStatus=2", "RestartPreventExitStatus=3"), ("", ""), "exit code 2"),
+        (("50052 --wait", "50051 --wait"), ("", ""), "ExecStartPost has to ask 127.0.0.1:50052"),
+        (("", ""), ("HEALTH_LISTEN=127.0.0.1:50052", "HEALTH_LISTEN="), "has to ask None"),
         (("User=dynamodb-processor", "User=root"), ("", ""), "a user other than root"),
         (("User=dynamodb-processor\n", ""), ("", ""), "a user other than root"),
         (("", ""), ("CACHE_MAX_BYTES", "CACHE_BYTES"), "CACHE_BYTES names no setting"),
