@@ -67,7 +67,7 @@ check-deploy: $(VENV)/.dev $(VENV)/deploy/.installed $(VENV)/checkov/.installed 
 	@PATH="$(BIN):$$PATH" "$(BIN)/python" .ci/check_deploy.py $(ONLY)
 
 .PHONY: sbom
-sbom: $(VENV)/deploy/.installed ## Write build/sbom.json, the bill of materials of the image's packages
+sbom: $(VENV)/deploy/.installed ## Write build/sbom.json, the bill of materials of the image's Python packages
 	@mkdir -p build
 	@PYTHONWARNINGS=ignore::UserWarning "$(VENV)/deploy/bin/cyclonedx-py" requirements requirements/server.txt --pyproject pyproject.toml \
 		--output-reproducible --validate --output-file build/sbom.json
