@@ -14,7 +14,13 @@ from typing import Any, Final
 from dynamodb_processor_client.client import QueryClient
 from dynamodb_processor_client.comparisons import Comparison, comparisons, first_name, names
 from dynamodb_processor_client.connection_arguments import DEFAULT_TARGET
-from dynamodb_processor_client.connection_errors import NO_TLS, UNTRUSTED, WRONG_NAME, cause_of
+from dynamodb_processor_client.connection_errors import (
+    CAUSES,
+    CLOSED,
+    NO_TLS,
+    UNTRUSTED,
+    WRONG_NAME,
+)
 from dynamodb_processor_client.errors import (
     FailedPrecondition,
     InvalidArgument,
@@ -107,11 +113,12 @@ class Hints:
 
     def _on_connection(self, error: Unavailable) -> None:
         target = self._arguments.target
-        if self._arguments.tls and (hint := self._on_tls(error.message)):
+        cause = error.message.partition(": ")[0]
+        if self._arguments.tls and (hint := self._on_tls(cause, error.message)):
             self._show(f"hint: {hint}")
         elif "Failed parsing HTTP/2" in error.message:
             self._show(f"hint: {target} is no gRPC server, or wants --tls")
-        elif "Socket closed" in error.message and not self._arguments.tls:
+        elif cause == CLOSED and not self._arguments.tls:
             self._show(f"hint: {target} may speak TLS: try --tls")
         elif re.fullmatch(r"[^:/\[\]]+", target):
             port = DEFAULT_TARGET.rpartition(":")[2]
@@ -121,20 +128,19 @@ class Hints:
                 f"hint: is the server at {target} running? --target and $DDBQ_TARGET name another"
             )
 
-    def _on_tls(self, message: str) -> str | None:
+    def _on_tls(self, cause: str, message: str) -> str | None:
         """Return a hint on a connection with TLS that failed."""
         target = self._arguments.target
-        cause = cause_of(message)
         if cause == WRONG_NAME:
             return f"does the certificate name {target}? --server-name gives its name"
         if cause == UNTRUSTED:
             return "--cacert names a file with the authority that signed the server's certificate"
-        if cause == NO_TLS or (cause is None and "handshake failed" in message):
-            return f"{target} may speak no TLS: try without --tls"
-        if cause is None and "Socket closed" in message and self._arguments.cert:
+        if cause == CLOSED and self._arguments.cert:
             return f"does {target} accept the certificate of --cert, and has it not expired?"
-        if cause is None and "Socket closed" in message:
+        if cause == CLOSED:
             return f"{target} may require a client certificate: --cert names one"
+        if cause == NO_TLS or (cause not in CAUSES and "handshake failed" in message):
+            return f"{target} may speak no TLS: try without --tls"
         return None
 
     async def _on_index(self, error: QueryError) -> None:

@@ -145,6 +145,18 @@ async def test_a_failed_handshake_says_why(
     assert "last error: " in message
 
 
+@pytest.mark.parametrize("with_tls", [False, True])
+async def test_a_connection_that_the_server_closes_says_why(mutual: Server, with_tls: bool) -> None:
+    """Plain text on a port with TLS, or no certificate where one is required, ends so."""
+    credentials = tls_credentials(mutual.cacert) if with_tls else None
+    async with QueryClient(mutual.service.address, credentials=credentials) as client:
+        with pytest.raises(Unavailable) as caught:
+            await client.query(Query("numbers"))
+    assert caught.value.message.startswith(
+        "the server closed a new connection, and may want TLS or another certificate: "
+    )
+
+
 async def test_another_name_may_be_expected(tmp_path: Path, environment: dict[str, str]) -> None:
     """A tunnel has another name than the server at its end."""
     authority = issue(common_name="authority")
