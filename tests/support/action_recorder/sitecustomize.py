@@ -1,9 +1,10 @@
 """Records the IAM actions that the product's requests to AWS need, in every process of the tests.
 
 Python imports this module when a process starts, because `.ci/test.py` puts its folder on
-PYTHONPATH. It changes nothing of the product: it listens where aiohttp, which sends all of the
-product's requests, begins one. The action is in the signed request itself. The modules on the stack
-show the part of the product that sent it:
+PYTHONPATH. It changes nothing of the product: it listens to aiohttp, by which the product sends all
+of its requests. It listens to sessions, and to connections, for requests that are written without a
+session. The action is in the signed request itself. The modules on the stack show the part of the
+product that sent it:
 
 - the commands of operators (`catalog init`, `config`) need the operators' role;
 - the demo creates its tables with the developer's own permissions, which no role has;
@@ -68,20 +69,60 @@ def _append(path: str, line: str) -> None:
         file.write(line)
 
 
-def _listen(session_class: Any, folder: str) -> None:
-    send = session_class._request
-    seen: set[tuple[str, str]] = set()
+class _Recorder:
+    """Records each action of each caller once, in a file of this process."""
 
-    async def request(self: Any, method: str, url: Any, **options: Any) -> Any:
-        action = action_of(options.get("headers") or {}, options.get("data"))
-        if action is not None:
-            caller = caller_of(_modules())
-            if caller is not None and (caller, action) not in seen:
-                seen.add((caller, action))
-                _append(f"{folder}/{os.getpid()}.txt", f"{caller} {action}\n")
-        return await send(self, method, url, **options)
+    def __init__(self, folder: str) -> None:
+        self._file = f"{folder}/{os.getpid()}.txt"
+        self._seen: set[tuple[str, str]] = set()
 
-    session_class._request = request
+    def note(self, headers: Mapping[str, str], body: object) -> None:
+        """Record the action of a request that is being sent."""
+        action = action_of(headers, body)
+        caller = None if action is None else caller_of(_modules())
+        if action is None or caller is None or (caller, action) in self._seen:
+            return
+        self._seen.add((caller, action))
+        _append(self._file, f"{caller} {action}\n")
+
+    def listen_to_sessions(self, session_class: Any) -> None:
+        """Note the requests of every session."""
+        send = session_class._request
+
+        async def request(session: Any, method: str, url: Any, **options: Any) -> Any:
+            self.note(options.get("headers") or {}, options.get("data"))
+            return await send(session, method, url, **options)
+
+        session_class._request = request
+
+    def listen_to_connections(self, connection_class: Any) -> None:
+        """Note the requests that are written to the transport of a connection."""
+        found = connection_class.transport.fget
+
+        def transport(connection: Any) -> Any:
+            plain = found(connection)
+            return None if plain is None else _Transport(plain, self)
+
+        connection_class.transport = property(transport)
+
+
+class _Transport:
+    """A transport that shows its recorder each request."""
+
+    def __init__(self, plain: Any, recorder: _Recorder) -> None:
+        self._plain = plain
+        self._recorder = recorder
+
+    def write(self, data: bytes) -> None:
+        """Write data, which may be a request."""
+        head, _, body = bytes(data).partition(b"\r\n\r\n")
+        lines = (line.partition(": ") for line in head.decode("latin-1").split("\r\n")[1:])
+        self._recorder.note({name: value for name, _, value in lines}, body)
+        self._plain.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the transport."""
+        return getattr(self._plain, name)
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -116,7 +157,10 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         if module.__spec__ is not None:
             module.__spec__.loader = self._found
         self._found.exec_module(module)
-        _listen(module.ClientSession, self._folder)
+        recorder = _Recorder(self._folder)
+        recorder.listen_to_sessions(module.ClientSession)
+        connector: Any = sys.modules["aiohttp.connector"]
+        recorder.listen_to_connections(connector.Connection)
 
 
 if FOLDER in os.environ:
