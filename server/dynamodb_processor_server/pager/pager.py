@@ -7,7 +7,7 @@ written.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
@@ -145,18 +145,15 @@ class Pager:
         """Read every page, one ahead of the caller, until the end or until a budget is spent."""
         self._reads_on = True
         result = self._mark_last_if_budget_spent(await self.next_page())
-        if not result.last:
-            ahead = _ReadAheadTask(self.next_page, self._loop)
+        while not result.last:
+            ahead = asyncio.create_task(self.next_page(), name="read-ahead")
             try:
-                while not result.last:
-                    ahead.begin()
-                    yield result
-                    try:
-                        result = self._mark_last_if_budget_spent(await ahead.page)
-                    except DeadlineExceeded:
-                        result = _ended_by_time(result)
+                yield result
+                result = self._mark_last_if_budget_spent(await ahead)
+            except DeadlineExceeded:
+                result = _ended_by_time(result)
             finally:
-                await ahead.close()
+                await cancel_and_wait(ahead)
         yield result
 
     def _page_read(self, cursor: Cursor) -> PageRead:
@@ -196,49 +193,6 @@ class Pager:
         if spent is not None:
             return spent
         return PageEnd.TIME_BUDGET if self._loop.time() >= self._stop else None
-
-
-class _ReadAheadTask:
-    """Reads pages in a task, each when it is wanted. `page` is the one that was begun last.
-
-    One task serves all pages of a stream, because making a task takes longer than waking one.
-    """
-
-    def __init__(
-        self, read: Callable[[], Awaitable[PageResult]], loop: asyncio.AbstractEventLoop
-    ) -> None:
-        self._read = read
-        self._loop = loop
-        self._wanted: asyncio.Future[None] = loop.create_future()
-        self._task = loop.create_task(self._run(), name="read-ahead")
-
-    def begin(self) -> None:
-        """Begin to read the next page; the last one has been read."""
-        self.page: asyncio.Future[PageResult] = self._loop.create_future()
-        self._wanted.set_result(None)
-
-    async def close(self) -> None:
-        """End the task, and see to it that the failure of a page is not reported as unseen."""
-        await cancel_and_wait(self._task)
-        if self.page.done() and not self.page.cancelled():
-            self.page.exception()
-
-    async def _run(self) -> None:
-        while True:
-            await self._wanted
-            self._wanted = self._loop.create_future()
-            page = self.page
-            try:
-                result = await self._read()
-            except asyncio.CancelledError:
-                page.cancel()
-                raise
-            except Exception as error:  # noqa: BLE001 - raised where the page is awaited
-                if not page.done():
-                    page.set_exception(error)
-            else:
-                if not page.done():
-                    page.set_result(result)
 
 
 def _ended_by_time(result: PageResult) -> PageResult:

@@ -228,18 +228,6 @@ async def test_one_page_is_read_ahead() -> None:
 
 
 @warped
-async def test_one_task_reads_all_pages_ahead() -> None:
-    """A stream of many pages makes one task, and none where its first page is the last."""
-    for items, expected in ((ITEMS, 1), (ITEMS[:3], 0)):
-        made: set[asyncio.Task[Any]] = set()
-        before = asyncio.all_tasks()
-        async for _ in open_pager(InMemoryReader(items), page_size=5).pages():
-            made |= asyncio.all_tasks() - before
-        assert len(made) == expected
-        assert all(task.done() for task in made)
-
-
-@warped
 async def test_items_read_ahead_begin_the_next_page() -> None:
     """The pager passes them on once; a unary call has no next page to read ahead for."""
     reader = ScriptedReader()
