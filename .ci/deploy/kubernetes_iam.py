@@ -11,8 +11,15 @@ from cfn_actions import actions_of
 from cfn_template import load
 from kubernetes_objects import FOLDER, Objects
 
-#: Actions for options that the example catalog does not use: allow_scan, discover and role_arn.
-OPTIONAL: Final = frozenset({"dynamodb:Scan", "dynamodb:ListTables", "sts:AssumeRole"})
+#: Actions for options that the manifests do not use: allow_scan, discover, role_arn, cloudwatch.
+OPTIONAL: Final = frozenset(
+    {
+        "cloudwatch:PutMetricData",
+        "dynamodb:ListTables",
+        "dynamodb:Scan",
+        "sts:AssumeRole",
+    }
+)
 
 
 def load_policy() -> dict[str, Any]:

@@ -16,6 +16,7 @@ from dynamodb_processor_server.runtime.background import run_in_background
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.telemetry.logs import flush_access_log
 from dynamodb_processor_server.telemetry.metrics_server import MetricsServer
+from dynamodb_processor_server.wiring.cloudwatch import publish_to_cloudwatch
 from dynamodb_processor_server.wiring.service import Service, build_service
 
 _log = structlog.get_logger(__name__)
@@ -134,6 +135,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             host, _, port = settings.metrics_listen.rpartition(":")
             served = MetricsServer(service.registry, host.strip("[]"), int(port))
             app.metrics_port = stack.enter_context(served).port
+        publish_to_cloudwatch(settings, service.registry, stack)
         # Started first, so that it ends last: the cache serves pages until the server has drained.
         run_in_background(service.consumers.run(), stack)
         log_keys_without_tables(service.identity.keys_file.current, service.catalog_file.current)

@@ -99,6 +99,17 @@ class ServingSettings(BaseSettings):
         "127.0.0.1:9464",
         description="Address of the Prometheus endpoint, served over HTTP; empty turns it off.",
     )
+    cloudwatch: Literal["off", "put", "log"] = Field(
+        "off",
+        description="Core metrics to CloudWatch: `put` sends them by PutMetricData, `log` writes "
+        "them as log lines in the Embedded Metric Format, for which `log_format` must be `json`.",
+    )
+    cloudwatch_interval: Seconds = Field(
+        60.0, description="Seconds between two metrics to CloudWatch."
+    )
+    deployment: Annotated[str, Field(pattern=r"^[!-~]{1,100}$")] = Field(
+        "default", description="Name of the deployment: the dimension `Deployment` of CloudWatch."
+    )
     reflection: Literal["open", "authenticated", "off"] = Field(
         "open",
         description="Access to server reflection: `open` to everyone, `authenticated` for callers "

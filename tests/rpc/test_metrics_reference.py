@@ -87,6 +87,7 @@ def options(tmp_path: Path, dynamodb_local: str) -> dict[str, Any]:
         "identity": tmp_path / "identity.yaml",
         "grants": "warn",
         "metrics_listen": "127.0.0.1:0",
+        "cloudwatch": "log",
         "rate_classes": {"default": RateClass(1_000, read_units_per_minute=1_000)},
     }
 

@@ -79,7 +79,7 @@ def test_another_port_is_found(service: Template, path: tuple[str | int, ...]) -
         ((*FILES, "ReadonlyRootFilesystem"), ABSENT, "files: ReadonlyRootFilesystem"),
         ((*SERVER, "HealthCheck", "Command"), ["CMD-SHELL", "true"], "HealthCheck must be"),
         ((*SERVER, "Environment", 0, "Value"), "/srv/catalog.yaml", "/srv, where catalog is"),
-        ((*SERVER, "Environment", 12, "Value"), "false", "needs DYNAMODB_PROCESSOR_INSECURE"),
+        ((*SERVER, "Environment", 14, "Value"), "false", "needs DYNAMODB_PROCESSOR_INSECURE"),
         ((*FILES, "Command"), ["true"], "does not write /etc/dynamodb-processor/catalog.yaml"),
     ],
 )
