@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +13,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest, StreamQueryRequest
 from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
-from dynamodb_processor_server.errors import ConfigurationError
 from tests.faults.stub import open_stub
 from tests.rpc.data import VIKTOR, events_catalog
 from tests.rpc.logged import Logged
@@ -295,34 +293,3 @@ async def test_with_tls_alone_a_certificate_is_not_asked_for(
         assert (await service.query(_SPEC)).stats.items_returned == 5
         refusal = await refused(_query(service.channel))
         assert refusal.message == "no API key: send x-api-key or authorization: Bearer"
-
-
-# The start
-
-
-async def test_a_wrong_file_is_a_configuration_error(
-    tmp_path: Path, dynamodb_local: str, events: str
-) -> None:
-    """The server does not start; the error names the file, the setting and the remedy."""
-    world = TlsWorld(tmp_path / "tls")
-    world.key.write_bytes(issue().key)
-    with pytest.raises(ConfigurationError) as caught:
-        async with open_service(tmp_path, dynamodb_local, events_catalog(events), **world.settings):
-            pass
-    assert str(caught.value) == (
-        f"{world.key}: tls_key: is not the key of tls_certificate; give the two files that were "
-        "issued together"
-    )
-
-
-async def test_a_taken_health_port_is_a_configuration_error(
-    tmp_path: Path, dynamodb_local: str, events: str
-) -> None:
-    """The server that has started already ends again."""
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        address = f"127.0.0.1:{other.getsockname()[1]}"
-        with pytest.raises(ConfigurationError, match=r"health_listen: cannot serve on .* in use"):
-            async with open_service(
-                tmp_path, dynamodb_local, events_catalog(events), health_listen=address
-            ):
-                pass
