@@ -57,6 +57,7 @@ check: $(VENV)/.dev ## Lint, type-check and compare the contract with what is ge
 	@echo '==> buf breaking';          PATH="$(BIN):$$PATH" .ci/breaking
 	@echo '==> generated code';        PATH="$(BIN):$$PATH" .ci/generate --check
 	@echo '==> table of settings';     "$(BIN)/python" .ci/settings.py --check
+	@echo '==> API reference';         "$(BIN)/python" .ci/api_reference.py --check
 	@echo '==> prose';                 "$(BIN)/python" .ci/prose.py
 	@echo '==> hadolint';              "$(BIN)/hadolint" Dockerfile
 	@echo '==> bash';                  for script in $(SCRIPTS); do bash -n "$$script" || exit 1; done
@@ -85,6 +86,10 @@ proto: $(VENV)/.dev ## Generate Python from the contract
 .PHONY: settings
 settings: $(VENV)/.dev ## Write the table of settings into docs/operations/settings.md
 	@"$(BIN)/python" .ci/settings.py
+
+.PHONY: api
+api: $(VENV)/.dev ## Write the API reference from the comments of the contract
+	@"$(BIN)/python" .ci/api_reference.py
 
 .PHONY: bench
 bench: $(VENV)/bench/.installed ## Measure the service beside its peers, in at most 20 minutes (DOCUMENT=1 writes docs/performance.md)
