@@ -169,6 +169,9 @@ _COMMANDS: Final[Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], Non
 
 
 def _serve(settings: Settings) -> int:
+    from dynamodb_processor_server.settings import choose_grpc_experiments
+
+    choose_grpc_experiments()  # before gRPC is imported
     from dynamodb_processor_server.cli.serve import serve
 
     return serve(settings, _run)

@@ -36,6 +36,9 @@ RENAMED: Final = {
     "sole_replica": "single_replica",
 }
 _DEMO_PREFIX: Final = f"{ENVIRONMENT_PREFIX}DEMO_"  # variables of the demo for its servers
+#: Experiments of gRPC that a server runs with. This one wakes gRPC's thread for completed
+#: operations by a condition variable, not by a file descriptor under a lock: see docs/decisions.
+GRPC_EXPERIMENTS: Final = "pollset_alternative"
 _STREAM_CONNECTIONS = 32
 _REDIS_CONNECTIONS = 64
 #: Connections to `health_listen`.
@@ -208,3 +211,11 @@ def unknown_variables() -> list[str]:
         and not name.upper().startswith(_DEMO_PREFIX)
         and name.upper() not in known
     )
+
+
+def choose_grpc_experiments() -> None:
+    """Choose gRPC's experiments, which it reads when it starts, unless the operator has.
+
+    `GRPC_EXPERIMENTS` is gRPC's own variable. An empty value turns all experiments off.
+    """
+    os.environ.setdefault("GRPC_EXPERIMENTS", GRPC_EXPERIMENTS)

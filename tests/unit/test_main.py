@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -9,6 +10,9 @@ from importlib.metadata import version
 import pytest
 
 from dynamodb_processor_server.__main__ import main
+from dynamodb_processor_server.cli import serve as serve_command
+from dynamodb_processor_server.settings import GRPC_EXPERIMENTS
+from tests.support.lengths import PATIENCE
 
 
 @pytest.mark.parametrize("arguments", [[], ["dance"], ["serve", "--colour=red"], ["demo", "--x"]])
@@ -122,3 +126,50 @@ def test_ctrl_c_while_it_is_imported_leaves_no_traceback() -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (130, "")
+
+
+_GRPC_SERVER = """
+import asyncio, grpc
+
+async def serve():
+    server = grpc.aio.server()
+    server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    await server.stop(None)
+
+asyncio.run(serve())
+"""
+
+
+@pytest.mark.parametrize(("experiments", "known"), [(GRPC_EXPERIMENTS, True), ("dance", False)])
+def test_grpc_knows_its_experiments(experiments: str, known: bool) -> None:
+    """A release of gRPC without an experiment would log an error, and be slower."""
+    environment = {**os.environ, "GRPC_EXPERIMENTS": experiments}
+    done = subprocess.run(
+        [sys.executable, "-c", _GRPC_SERVER],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE,
+    )
+    assert ("Unknown experiment" not in done.stderr) is known
+
+
+@pytest.mark.parametrize("given", [None, "", "other"])
+def test_an_operator_chooses_the_experiments(
+    given: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server's own choice is a default; an empty value turns it off."""
+    seen: list[str] = []
+
+    def served(*_: object) -> int:
+        seen.append(os.environ["GRPC_EXPERIMENTS"])
+        return 0
+
+    monkeypatch.delenv("GRPC_EXPERIMENTS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("GRPC_EXPERIMENTS", given)
+    monkeypatch.setattr(serve_command, "serve", served)
+    assert main(["serve", "--keys", "keys.yaml", "--catalog", "catalog.yaml"]) == 0
+    assert seen == [GRPC_EXPERIMENTS if given is None else given]
