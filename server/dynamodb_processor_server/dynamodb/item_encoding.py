@@ -18,14 +18,18 @@ _DELIMITED: Final = 2  # the wire type of fields with a length
 _FIELD_1: Final = b"\x0a"  # length-delimited; of page messages it is `repeated Item items = 1`
 _FIELD_2: Final = b"\x12"  # length-delimited
 _LEAST_ALIKE: Final = 4  # items for which it pays to look whether they are alike
+# The types whose values are texts, and sets of them.
+_TEXT_KINDS: Final = frozenset({"S", "N"})
+_TEXT_SET_KINDS: Final = frozenset({"SS", "NS"})
 _MAX_HEAD_BYTES: Final = 4 * 1024 * 1024
 # Bytes besides the text: objects, and their entries in dictionaries.
 _HEAD_OVERHEAD: Final = 120
 _NAME_OVERHEAD: Final = 350
+_TEXTS_OVERHEAD: Final = 450
 
 
-def encode_items(items: Sequence[WireItem]) -> list[bytes]:
-    """Return each item as one element of `repeated Item items = 1`, tag and length included.
+def encode_items(items: Sequence[WireItem]) -> bytes:
+    """Return items as `repeated Item items = 1`.
 
     Items with the same attributes, of the same types, are encoded attribute by attribute, which
     takes two thirds of the time.
@@ -35,7 +39,7 @@ def encode_items(items: Sequence[WireItem]) -> list[bytes]:
             return _alike(items)
         except (KeyError, UnicodeEncodeError):
             pass  # another attribute or type, or text that needs a closer look
-    return list(map(encode_item, items))
+    return b"".join(map(encode_item, items))
 
 
 def encode_item(item: WireItem) -> bytes:
@@ -55,16 +59,42 @@ def item_message(item: WireItem) -> bytes:
         return _map(_sendable_members(item))
 
 
-def _alike(items: Sequence[WireItem]) -> list[bytes]:
-    """Return items that all have the attributes of the first; raise KeyError if they do not."""
-    columns: list[list[bytes]] = []
+def _alike(items: Sequence[WireItem]) -> bytes:
+    """Return items that all have the attributes of the first; raise KeyError if they do not.
+
+    The bytes are put together as text of one character for each: most values are ASCII, so that
+    they are part of it as they are, and all are encoded at once.
+    """
+    columns: list[Iterable[str]] = []
     for name, value in items[0].items():
         ((kind, _),) = value.items()
         payload_of, heads, _ = _KINDS[kind]
-        payloads = [payload_of(item[name][kind]) for item in items]
-        columns.append([*map(heads[name].__getitem__, map(len, payloads))])
+        values = [item[name][kind] for item in items]
+        if kind in _TEXT_KINDS:
+            payloads = _as_latin_1(values)
+        elif kind in _TEXT_SET_KINDS:
+            payloads = _sets_as_latin_1(values)
+        else:
+            payloads = [payload_of(data).decode("latin-1") for data in values]
+        columns.append(map(heads[name].texts.__getitem__, map(len, payloads)))
         columns.append(payloads)
-    return [_field(b"".join(parts)) for parts in zip(*columns, strict=True)]
+    heads_of_items, texts = _FIELD_HEADS.texts, map("".join, zip(*columns, strict=True))
+    return "".join([heads_of_items[len(text)] + text for text in texts]).encode("latin-1")
+
+
+def _as_latin_1(texts: list[str]) -> list[str]:
+    """Return texts with one character for each byte of their UTF-8."""
+    if "".join(texts).isascii():
+        return texts
+    return [text.encode().decode("latin-1") for text in texts]
+
+
+def _sets_as_latin_1(sets: list[list[str]]) -> list[str]:
+    """Return the payloads of sets of texts, with one character for each byte."""
+    if not "".join([text for texts in sets for text in texts]).isascii():
+        return [_texts(texts).decode("latin-1") for texts in sets]
+    heads = _FIELD_HEADS.texts
+    return ["".join([heads[len(text)] + text for text in texts]) for texts in sets]
 
 
 def _map(members: WireItem) -> bytes:
@@ -112,23 +142,59 @@ def _varint(number: int) -> bytes:
     return bytes(encoded)
 
 
+def _head(tag: bytes, name: bytes | None, size: int) -> bytes:
+    """Return the head of a payload of some size; `name` is the field of a map member's name."""
+    head = tag
+    if head and head[0] & 7 == _DELIMITED:
+        head += _varint(size)
+    if name is not None:
+        head = name + _FIELD_2 + _varint(len(head) + size) + head
+    return _FIELD_1 + _varint(len(head) + size) + head
+
+
+class _HeadTexts(dict[int, str]):
+    """Heads as text of one character for each byte, by the length of the payload."""
+
+    __slots__ = ("_name", "_tag")
+
+    def __init__(self, tag: bytes, name: bytes | None) -> None:
+        super().__init__()
+        self._tag = tag
+        self._name = name
+
+    def __missing__(self, size: int) -> str:
+        head = _head(self._tag, self._name, size).decode("latin-1")
+        _memory.add(len(head) + _HEAD_OVERHEAD)
+        self[size] = head
+        return head
+
+
 class _Heads(dict[int, bytes]):
     """The heads of one type, by the length of the payload; `name` is that of a map's member."""
 
-    __slots__ = ("_name", "_tag")
+    __slots__ = ("_name", "_tag", "_texts")
 
     def __init__(self, tag: bytes, name: str | None) -> None:
         super().__init__()
         self._tag = tag
         self._name = None if name is None else _field(name.encode())
+        self._texts: _HeadTexts | None = None
+
+    @property
+    def texts(self) -> _HeadTexts:
+        """The heads as texts."""
+        if self._texts is None:
+            _memory.add(_TEXTS_OVERHEAD)
+            self._texts = _HeadTexts(self._tag, self._name)
+        return self._texts
+
+    def clear(self) -> None:
+        """Forget all heads."""
+        super().clear()
+        self._texts = None
 
     def __missing__(self, size: int) -> bytes:
-        head = self._tag
-        if head and head[0] & 7 == _DELIMITED:
-            head += _varint(size)
-        if self._name is not None:
-            head = self._name + _FIELD_2 + _varint(len(head) + size) + head
-        head = _FIELD_1 + _varint(len(head) + size) + head
+        head = _head(self._tag, self._name, size)
         _memory.add(len(head) + _HEAD_OVERHEAD)
         self[size] = head
         return head

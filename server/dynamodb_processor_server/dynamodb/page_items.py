@@ -106,14 +106,14 @@ class PageItems:
         shown = items
         if projection is not None:
             shown = [apply_projection(item, projection) for item in items]
-        chunks = encode_items(shown)
-        size = sum(map(len, chunks))
+        chunk = encode_items(shown)
+        size = len(chunk)
         if size > min(self._max_item_bytes, self._max_bytes - self._bytes):
-            ends = map(self._add, items, chunks)
+            ends = map(self._add, items, map(encode_item, shown))
             return next((end for end in ends if end is not None), None)
-        self._chunks += chunks
+        self._chunks.append(chunk)
         self._bytes += size
-        self.count += len(chunks)
+        self.count += len(items)
         if self._expiry is not None:
             self._expiry.add(items)
         return None
