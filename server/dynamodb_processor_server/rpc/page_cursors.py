@@ -255,7 +255,9 @@ class ResumePointCache:
 
         Raises PermissionDenied where nothing of its table is granted.
         """
-        grant, version = granted(principal, request.table).version, self._catalog.version
+        # Nearly every caller has a grant; `granted` raises for the others.
+        found = principal.grant(request.table) or granted(principal, request.table)
+        grant, version = found.version, self._catalog.version
         name = principal.name
         for start in request.resume_points:
             access = start.access

@@ -141,7 +141,7 @@ class QueryPreparer:
         (for `violations` too), TableNotFound and PreconditionFailed. Raises RateLimited if the
         principal's planning time is used up and the plan is not cached.
         """
-        grant = granted(principal, spec.table)
+        grant = principal.grant(spec.table) or granted(principal, spec.table)
         if violations:
             parse = partial(parse_query, spec.message, Violations(violations))
             await self.work.run_sized(principal, spec.size, parse)
