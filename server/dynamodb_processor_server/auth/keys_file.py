@@ -29,6 +29,17 @@ _KEY_BYTES: Final = 32
 Name = Annotated[
     str, matching(r"[A-Za-z0-9_.:@-]{1,128}", "1 to 128 of the characters A-Z a-z 0-9 _ . : @ -")
 ]
+
+
+def _known_rate_class(rate_class: str, info: ValidationInfo) -> str:
+    known: Collection[str] | None = (info.context or {}).get("rate_classes")
+    if known is not None and rate_class not in known:
+        raise validation_error(f"must be one of the rate classes: {', '.join(sorted(known))}")
+    return rate_class
+
+
+#: The name of a rate class; the context `{"rate_classes": names}` has the known ones.
+RateClassName = Annotated[Name, AfterValidator(_known_rate_class)]
 _Digest = Annotated[
     str,
     matching(
@@ -67,7 +78,7 @@ class _Caller(StrictModel):
         "reader",
     )
     tables: TableEntries
-    rate_class: Name = DEFAULT_RATE_CLASS
+    rate_class: RateClassName = DEFAULT_RATE_CLASS
     expires: AwareDatetime | None = None
 
     @field_validator("tables")
@@ -82,14 +93,6 @@ class _Caller(StrictModel):
                         "rule",
                     )
         return tables
-
-    @field_validator("rate_class")
-    @classmethod
-    def _known_rate_class(cls, rate_class: str, info: ValidationInfo) -> str:
-        known: Collection[str] | None = (info.context or {}).get("rate_classes")
-        if known is not None and rate_class not in known:
-            raise validation_error(f"must be one of the rate classes: {', '.join(sorted(known))}")
-        return rate_class
 
 
 class KeyEntry(_Caller):

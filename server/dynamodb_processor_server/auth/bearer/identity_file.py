@@ -17,7 +17,12 @@ from pydantic import (
     model_validator,
 )
 
-from dynamodb_processor_server.auth.keys_file import DEFAULT_RATE_CLASS, MethodRole, Name
+from dynamodb_processor_server.auth.keys_file import (
+    DEFAULT_RATE_CLASS,
+    MethodRole,
+    Name,
+    RateClassName,
+)
 from dynamodb_processor_server.auth.table_entries import TableEntries
 from dynamodb_processor_server.config_files import (
     ConfigDocument,
@@ -130,16 +135,8 @@ class RoleEntry(StrictModel):
     methods: Annotated[
         tuple[MethodRole, ...], AfterValidator(non_empty), AfterValidator(unique)
     ] = ("reader",)
-    rate_class: Name = DEFAULT_RATE_CLASS
+    rate_class: RateClassName = DEFAULT_RATE_CLASS
     tables: TableEntries
-
-    @field_validator("rate_class")
-    @classmethod
-    def _known_rate_class(cls, rate_class: str, info: ValidationInfo) -> str:
-        known: Collection[str] | None = (info.context or {}).get("rate_classes")
-        if known is not None and rate_class not in known:
-            raise validation_error(f"must be one of the rate classes: {', '.join(sorted(known))}")
-        return rate_class
 
 
 class IdentityFile(StrictModel):
