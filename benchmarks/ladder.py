@@ -153,7 +153,7 @@ async def serve(directory: Path, endpoint_url: str, key: str) -> None:
     )
     async with AsyncExitStack() as stack:
         service = await build_service(settings, stack)
-        whole = await service.server.start(settings.listen)
+        whole, *_ = await service.server.start(service.endpoints)
         await service.catalog.refresh()
         pages = await _fill(whole, key)
         targets = {}
@@ -192,7 +192,7 @@ def _rungs(
     metrics = CallMetrics(new_registry())
     calls = CallRateLimits(settings.rate_classes)
     hooks = ordered_hooks(
-        settings, metrics, service.keys_file, service.catalog, calls, service.bounds
+        settings, metrics, service.identity, service.catalog, calls, service.bounds
     )
     hooks = tuple([hook for hook in hooks if hook.applies_to(_METHOD)])
 

@@ -52,7 +52,7 @@ async def measure(endpoint_url: str, rounds: int) -> dict[str, list[float]]:
             )
             service = await build_service(settings, stack)
             await service.catalog.refresh()
-            principal = service.keys_file.current.principals[0]
+            principal = service.identity.keys_file.current.principals[0]
             return await _rounds(service.catalog, principal, rounds)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -31,15 +33,18 @@ PAGE: Final = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8
 
 
 @pytest.fixture(scope="module")
-def reference() -> ModuleType:
+def reference() -> Iterator[ModuleType]:
     """The script, imported as a module."""
     script = ROOT / ".ci" / "api_reference.py"
     spec = importlib.util.spec_from_file_location("api_reference", script)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setitem(sys.modules, spec.name, module)  # dataclasses look their module up
     spec.loader.exec_module(module)
-    return module
+    yield module
+    monkeypatch.undo()
 
 
 def test_the_page_is_what_the_comments_make(reference: ModuleType) -> None:
