@@ -79,24 +79,24 @@ _UNMEASURED: Final = (
     "tests/unit/cache/test_shared_model.py",
     "tests/rpc/test_attacker.py",
 )
-# As a suite of their own, since no lane should have an end-to-end suite of a quarter of an hour.
+# Suites of their own, since no lane should have end-to-end tests for a quarter of an hour.
 _OPERATIONS: Final = (
-    "tests/e2e/test_acceptance.py",
     "tests/e2e/test_cloudformation.py",
     "tests/e2e/test_cloudwatch.py",
     "tests/e2e/test_cost_examples.py",
     "tests/e2e/test_demo.py",
     "tests/e2e/test_quick_start.py",
-    "tests/e2e/test_tenants.py",
 )
+_ACCEPTANCE: Final = ("tests/e2e/test_acceptance.py", "tests/e2e/test_tenants.py")
 # The longest come first, so that the lanes end together.
 _SUITES: Final = (
+    _Suite(("tests/e2e",), without=(*_OPERATIONS, *_ACCEPTANCE)),
     _Suite(("tests/contract", *_UNMEASURED)),
-    _Suite(("tests/e2e",), without=_OPERATIONS),
     _Suite(("tests/faults", "tests/interop")),
-    _Suite(_OPERATIONS),
-    _Suite(("tests/rpc",), "integration", without=_UNMEASURED),
     _Suite(("tests/unit",), "unit", without=("tests/unit/query", *_UNMEASURED)),
+    _Suite(("tests/rpc",), "integration", without=_UNMEASURED),
+    _Suite(_OPERATIONS),
+    _Suite(_ACCEPTANCE),
     _Suite(("tests/unit/query",), "unit"),
 )
 
