@@ -26,7 +26,6 @@ from dynamodb_processor_server.snapshot import GenerationSnapshot
 #: Where a page begins: opaque bytes of `cursor`; empty means from the start.
 Cursor = bytes
 START: Cursor = b""
-
 #: Identifies a page for every caller; see `page_key`.
 PageKey: TypeAlias = bytes
 
@@ -79,13 +78,14 @@ DEFAULT_CACHE_POLICY = CachePolicy()
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The use of DynamoDB by a read. `backend_time` is in seconds."""
+    """The use of DynamoDB by a read. `backend_time`, and `queue_time` before it, are in seconds."""
 
     items_scanned: int = 0
     read_units: float = 0.0
     backend_calls: int = 0
     retries: int = 0
     backend_time: float = 0.0
+    queue_time: float = 0.0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -94,6 +94,7 @@ class Usage:
             self.backend_calls + other.backend_calls,
             self.retries + other.retries,
             self.backend_time + other.backend_time,
+            self.queue_time + other.queue_time,
         )
 
 
@@ -124,7 +125,6 @@ class BufferedItems(Protocol):
     @property
     def read_at(self) -> float | None:
         """When the oldest of them was read, in seconds since the epoch; None if there are none."""
-        ...
 
 
 @dataclass(slots=True)
@@ -317,7 +317,6 @@ class ItemReader(Protocol):
 
         Raises BackendUnavailable, DeadlineExceeded (with nothing to show) and TableNotFound.
         """
-        ...
 
 
 def page_key(plan: Plan, cursor: Cursor, page_size: int) -> PageKey:
@@ -338,7 +337,6 @@ class PageLookup(Protocol):
         It is the page that `PageReader.read_page` would return at once, for a read without a
         budget.
         """
-        ...
 
 
 class PageReader(Protocol):
@@ -350,4 +348,3 @@ class PageReader(Protocol):
         Raises BackendUnavailable, DeadlineExceeded (with nothing to show), PreconditionFailed
         (index gone; not cached) and TableNotFound.
         """
-        ...

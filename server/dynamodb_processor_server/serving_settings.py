@@ -181,7 +181,12 @@ class ServingSettings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO",
         description="Lowest level that is logged: `DEBUG`, `INFO`, `WARNING` or `ERROR`. The "
-        "access log is `INFO`.",
+        "access log is `INFO`. Audit lines are always logged.",
+    )
+    slow_call_threshold: Annotated[float, duration(0, LONGEST_SECONDS)] = Field(
+        1.0,
+        description="Seconds from which a call is logged as `slow_call`, with its plan and where "
+        "the time went; 0 logs none. Of a stream the longest wait for one message counts.",
     )
     drain_delay: Annotated[float, duration(0, LONGEST_SECONDS)] = Field(
         3.0,

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Final
 
 from dynamodb_processor_server.errors import Overloaded
@@ -24,6 +25,7 @@ from dynamodb_processor_server.reader import (
     PageRead,
     PageReader,
     ReadOptions,
+    Usage,
 )
 
 _RESERVED: Final = 8  # one slot of so many is for other principals than any one
@@ -68,6 +70,7 @@ class Admission:
         self._queue = queue
         self._wait = wait
         self._retry_after = retry_after
+        self._clock = clock
         self._most = limit - limit // _RESERVED
         self._active: dict[str, int] = {}
         self._taken = 0
@@ -85,16 +88,16 @@ class Admission:
         return self._calls.count
 
     @asynccontextmanager
-    async def slot(self, principal: str, seconds: float | None = None) -> AsyncIterator[None]:
-        """Hold a slot for the time of the block; see `enter`."""
-        await self.enter(principal, seconds)
+    async def slot(self, principal: str, seconds: float | None = None) -> AsyncIterator[float]:
+        """Hold a slot for the time of the block, which gets the seconds waited; see `enter`."""
+        waited = await self.enter(principal, seconds)
         try:
-            yield
+            yield waited
         finally:
             self.leave(principal)
 
-    async def enter(self, principal: str, seconds: float | None = None) -> None:
-        """Take a slot, waiting for it in the queue.
+    async def enter(self, principal: str, seconds: float | None = None) -> float:
+        """Take a slot, waiting for it in the queue, and return the seconds waited.
 
         Args:
             principal: The principal of the call.
@@ -104,7 +107,8 @@ class Admission:
             Overloaded: The queue is full, or the slot came or would come too late.
         """
         if self.try_enter(principal):
-            return
+            return 0.0
+        began = self._clock()
         patience = self._wait if seconds is None else min(self._wait, seconds)
         waiter = self._queue_up(principal, patience)
         try:
@@ -117,6 +121,7 @@ class Admission:
             raise
         if not admitted:
             raise self._overloaded()
+        return self._clock() - began
 
     def leave(self, principal: str) -> None:
         """Give a slot of a principal back, to the next call in the queue if there is one."""
@@ -190,12 +195,14 @@ class AdmissionReader:
         """Return a page, read in a slot; see `PageReader`."""
         caller = request.caller
         principal = caller.principal.name
+        waited = 0.0
         if not self._admission.try_enter(principal):
-            await self._admission.enter(principal, _patience(request.options, caller))
+            waited = await self._admission.enter(principal, _patience(request.options, caller))
         try:
-            return await self._reader.read_page(request)
+            page = await self._reader.read_page(request)
         finally:
             self._admission.leave(principal)
+        return page if not waited else page._replace(usage=_after_queue(page.usage, waited))
 
 
 class AdmissionItemReader:
@@ -209,8 +216,15 @@ class AdmissionItemReader:
         self, request: BatchGetRequest, options: ReadOptions, caller: Caller
     ) -> BatchGetResult:
         """Return the items, got in a slot; see `ItemReader`."""
-        async with self._admission.slot(caller.principal.name, _patience(options, caller)):
-            return await self._items.get_items(request, options, caller)
+        principal = caller.principal.name
+        async with self._admission.slot(principal, _patience(options, caller)) as waited:
+            found = await self._items.get_items(request, options, caller)
+        return found if not waited else replace(found, usage=_after_queue(found.usage, waited))
+
+
+def _after_queue(usage: Usage, waited: float) -> Usage:
+    """Return the use of DynamoDB by a read that waited for its slot."""
+    return replace(usage, queue_time=usage.queue_time + waited)
 
 
 def _patience(options: ReadOptions, caller: Caller) -> float:

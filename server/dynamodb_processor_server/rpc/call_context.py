@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,10 +13,30 @@ import grpc
 from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.limits.calls_in_flight import Share
 from dynamodb_processor_server.reader import NO_USAGE, Usage
+from dynamodb_processor_server.rpc.prepared_queries import PreparedQuery
 from dynamodb_processor_server.rpc.table_access import TableAccess
 from dynamodb_processor_server.telemetry.logs import logged_call
 
 Metadata = tuple[tuple[str, str | bytes], ...]
+
+
+class MessageWaits:
+    """The longest time for which the caller of a stream waited for a message, in seconds.
+
+    `since` is when the present wait began, None while gRPC writes a message to the caller.
+    """
+
+    __slots__ = ("longest", "since")
+
+    def __init__(self, since: float) -> None:
+        self.longest = 0.0
+        self.since: float | None = since
+
+    def end(self, now: float) -> None:
+        """Note the end of a wait, if there is one."""
+        if self.since is not None:
+            self.longest = max(self.longest, now - self.since)
+            self.since = None
 
 
 @dataclass(slots=True, eq=False)
@@ -29,9 +49,12 @@ class Call:
         started_hooks: The number of hooks that let the call start, from the outermost on.
         unsent: Bytes of the response that gRPC has been given and has not sent. They are counted in
             the `share` of the principal.
+        message_waits: The waits of a stream's caller; not set where nothing logs them.
         principal: The caller, as `authenticator` found it in the version `credentials`.
         authorized: The principal whose role and access were checked.
         access: The access under which the call reads, once it is known.
+        prepared: The query of the call and its plan; not set where none is read, as at a cache hit.
+        arguments: The arguments of an administrative call that are no data; not set for others.
         code: The status, set when the call has ended.
 
     The attributes from `table` on are for the access log and the metrics.
@@ -45,6 +68,7 @@ class Call:
     request_id: str = ""
     unsent: int = 0
     share: Share = field(init=False, repr=False)
+    message_waits: MessageWaits = field(init=False, repr=False)
     principal: Principal | None = None
     #: The same as `principal`, for code that runs after authentication, where it is always set.
     caller: Principal = field(init=False, repr=False)
@@ -52,6 +76,8 @@ class Call:
     credentials: object = None
     authorized: Principal | None = None
     access: TableAccess | None = None
+    prepared: PreparedQuery = field(init=False, repr=False)
+    arguments: Mapping[str, str] = field(init=False, repr=False)
     table: str = ""
     cache: str = ""
     items: int = 0

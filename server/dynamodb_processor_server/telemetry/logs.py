@@ -241,14 +241,16 @@ def _json_line(_: Any, __: str, event: structlog.typing.EventDict) -> bytes:
 def _console(*, colors: bool) -> structlog.typing.Processor:
     """Return the renderer of lines for people, perhaps on a terminal.
 
-    Callers and DynamoDB influence its content, so nothing of it reaches the terminal as a
-    control character.
+    Fields are in the order in which they were given, and empty ones are left out. Callers and
+    DynamoDB influence the content, so nothing of it reaches the terminal as a control character.
     """
     plain = structlog.dev.plain_traceback
-    renderer = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=colors, exception_formatter=plain, sort_keys=False
+    )
 
     def render(logger: Any, name: str, event: structlog.typing.EventDict) -> bytes:
-        clean = {key: _printable(key, value) for key, value in event.items()}
+        clean = {key: _printable(key, value) for key, value in event.items() if value != ""}
         return f"{renderer(logger, name, clean)}\n".encode()
 
     return render

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Final
 
 import structlog
 
@@ -11,6 +12,7 @@ from dynamodb_processor_server.limits.call_rate import Limiter
 from dynamodb_processor_server.limits.open_streams import OpenStreams
 from dynamodb_processor_server.rpc.client_bounds import Bounds, BoundSettings
 from dynamodb_processor_server.rpc.interceptors.access_log import AccessLogAndMetrics
+from dynamodb_processor_server.rpc.interceptors.audit_log import AuditLog
 from dynamodb_processor_server.rpc.interceptors.authentication import Authentication
 from dynamodb_processor_server.rpc.interceptors.authorization import Authorization
 from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
@@ -21,6 +23,7 @@ from dynamodb_processor_server.rpc.interceptors.rate_limit import (
     StreamLimit,
 )
 from dynamodb_processor_server.rpc.interceptors.request_id import RequestIds
+from dynamodb_processor_server.rpc.interceptors.slow_calls import SlowCallLog, StreamWaits
 from dynamodb_processor_server.rpc.interceptors.unauthenticated import ExemptCallLimit
 from dynamodb_processor_server.rpc.server import CACHE_SERVICE, CATALOG_SERVICE, QUERY_SERVICE
 from dynamodb_processor_server.runtime.descriptors import connections_that_fit
@@ -29,6 +32,13 @@ from dynamodb_processor_server.telemetry.metrics import CallMetrics
 from dynamodb_processor_server.wiring.identity import Identity
 
 _log = structlog.get_logger(__name__)
+
+#: The role that each service needs. Calls of a service that needs the role `admin` are audited.
+_ROLES: Final = {
+    QUERY_SERVICE.full_name: "reader",
+    CATALOG_SERVICE.full_name: "reader",
+    CACHE_SERVICE.full_name: "admin",
+}
 
 
 def ordered_hooks(
@@ -44,7 +54,11 @@ def ordered_hooks(
     open_reflection = settings.reflection == "open"
     return (
         RequestIds(),  # first, so that all others can name a call by its id
-        AccessLogAndMetrics(metrics),  # so that refusals are counted and logged
+        AccessLogAndMetrics(  # so that refusals are counted and logged
+            metrics, SlowCallLog(settings.slow_call_threshold)
+        ),
+        *((StreamWaits(streams),) if settings.slow_call_threshold else ()),
+        AuditLog([service for service, role in _ROLES.items() if role == "admin"]),
         ExemptCallLimit(bounds.unauthenticated, open_reflection),
         Authentication(
             tuple(identity.authenticators()),
@@ -56,14 +70,7 @@ def ordered_hooks(
         CallLimit(  # before the hooks that may wait
             bounds.under_way, settings.unary_deadline, bounds.connections.close, streams
         ),
-        Authorization(
-            {
-                QUERY_SERVICE.full_name: "reader",
-                CATALOG_SERVICE.full_name: "reader",
-                CACHE_SERVICE.full_name: "admin",
-            },
-            catalog,
-        ),
+        Authorization(_ROLES, catalog),
         RateLimiting(calls),
         StreamLimit(streams, OpenStreams(settings.max_streams)),
     )

@@ -249,7 +249,7 @@ class AdmissionMachine(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.admission = Admission(_LIMIT, _QUEUE, wait=3_600)
-        self.tasks: dict[asyncio.Task[None], str] = {}
+        self.tasks: dict[asyncio.Task[float], str] = {}
         self.holders: Counter[str] = Counter()
 
     def teardown(self) -> None:

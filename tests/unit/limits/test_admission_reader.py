@@ -25,6 +25,7 @@ from dynamodb_processor_server.reader import (
     PageEnd,
     PageRead,
     ReadOptions,
+    Usage,
 )
 from tests.support.reads import PRINCIPAL, make_options, make_read
 from tests.support.warped_time import warped
@@ -67,12 +68,13 @@ def _readers(slow: _Slow, admission: Admission) -> tuple[AdmissionReader, Admiss
 
 async def _read(
     reader: AdmissionReader | AdmissionItemReader, call_seconds: float = inf, **options: Any
-) -> None:
+) -> Usage:
+    """Read a page or items, and return the use of DynamoDB."""
     caller = Caller(PRINCIPAL, asyncio.get_running_loop().time() + call_seconds)
     if isinstance(reader, AdmissionReader):
-        await reader.read_page(make_read(make_plan(), caller=caller, **options))
-    else:
-        await reader.get_items(cast("BatchGetRequest", None), make_options(**options), caller)
+        return (await reader.read_page(make_read(make_plan(), caller=caller, **options))).usage
+    batch = cast("BatchGetRequest", None)
+    return (await reader.get_items(batch, make_options(**options), caller)).usage
 
 
 @warped
@@ -122,3 +124,19 @@ async def test_no_read_waits_past_a_deadline(call: float, read: float) -> None:
     assert 0.2 <= loop.time() - began <= 0.3
     slow.gate.set()
     await first
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["page", "lookup"])
+@warped
+async def test_a_read_says_how_long_it_waited(which: int) -> None:
+    """The wait for a slot is part of its usage, and the read that did not wait has none."""
+    slow = _Slow()
+    admission = Admission(1, 5, clock=asyncio.get_running_loop().time)
+    reader = _readers(slow, admission)[which]
+    first = asyncio.create_task(_read(reader))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(_read(reader))
+    await asyncio.sleep(0.5)
+    slow.gate.set()
+    assert (await first).queue_time == 0.0
+    assert (await second).queue_time == pytest.approx(0.5, abs=0.05)

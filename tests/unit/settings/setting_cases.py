@@ -51,6 +51,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "deployment": ("orders", "orders"),
     "log_format": ("console", "console"),
     "log_level": ("WARNING", "WARNING"),
+    "slow_call_threshold": ("250ms", 0.25),
     "endpoint_url": ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
     "region": ("eu-west-1", "eu-west-1"),
     "backend_connect_timeout": ("0.5", 0.5),

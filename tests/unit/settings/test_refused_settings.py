@@ -55,6 +55,7 @@ from tests.unit.settings.setting_cases import FILES, GIVEN, PREFIX, SECRET, by_f
         ("cache_max_bytes", "half%"),
         ("cache_max_bytes", "%"),
         ("drain_delay", "-1"),
+        ("slow_call_threshold", "-1"),
         ("single_replica", "perhaps"),
         ("stream_poll_interval", "0.1"),
         ("stream_max_lag", "1"),

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import structlog
 
+from dynamodb_processor_server.telemetry.audit import AUDIT, get_audit_log
 from dynamodb_processor_server.telemetry.logs import (
     _Forwarding,
     configure_logs,
@@ -115,6 +116,31 @@ def test_a_console_line_is_for_people(configure: Configure) -> None:
     assert "table_missing" in output.text
     assert "table=events" in output.text
     assert "\x1b" not in output.text
+
+
+def test_a_console_line_has_its_fields_in_order(configure: Configure) -> None:
+    """They stand as they were given, and a field without a value is left out."""
+    output = configure("console")
+    structlog.get_logger().warning("slow_call", status="OK", reason="", duration_ms=0, cache="HIT")
+    assert output.text.rstrip().endswith("status=OK duration_ms=0 cache=HIT")
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARNING", "ERROR"])
+def test_no_level_turns_the_audit_log_off(configure: Configure, level: str) -> None:
+    """Its lines have the form of others, and name their logger."""
+    log = get_audit_log()  # before logs are configured, as a module may
+    output = configure(level=level)
+    log.info("admin_call", logger=AUDIT, status="OK")
+    record = output.record
+    assert (record["event"], record["logger"], record["level"]) == ("admin_call", "audit", "info")
+
+
+def test_a_console_line_of_the_audit_log_names_it(configure: Configure) -> None:
+    """People find such lines by the name of their logger."""
+    output = configure("console", "ERROR")
+    get_audit_log().info("admin_call", logger=AUDIT, status="OK")
+    assert "[audit]" in output.text
+    assert "status=OK" in output.text
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])

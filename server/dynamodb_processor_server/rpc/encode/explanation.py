@@ -45,11 +45,11 @@ def explain(query: Query, plan: Plan) -> ExplainQueryResponse:
     plan = caller_view(query, plan)
     reads = plan.operation is not Operation.NOTHING
     return ExplainQueryResponse(
-        path=_OPERATIONS.get(plan.operation, _KINDS[plan.path.kind]),
+        path=access_path(plan),
         index=plan.path.index or "",
-        key_condition=_text(_key_condition(plan)),
+        key_condition=_text(key_condition(plan)),
         filter_expression=_text(plan.filter if reads else None),
-        local_filter=_text(_expressible(plan.local_filter) if reads else None),
+        local_filter=_text(expressible(plan.local_filter) if reads else None),
         rejected=[
             query_pb2.RejectedPath(
                 index=other.path.label, reason=explained_reason(other, plan.table)
@@ -62,7 +62,12 @@ def explain(query: Query, plan: Plan) -> ExplainQueryResponse:
     )
 
 
-def _expressible(condition: Condition | None) -> Condition | None:
+def access_path(plan: Plan) -> query_pb2.AccessPath.ValueType:
+    """Return how a plan reads: by key, by query of the table or an index, by scan, or not."""
+    return _OPERATIONS.get(plan.operation, _KINDS[plan.path.kind])
+
+
+def expressible(condition: Condition | None) -> Condition | None:
     """Return the part of a condition that the expression language can express."""
     parts = conjuncts(condition)
     return conjunction(tuple(part for part in parts if not isinstance(part, NotExpired)))
@@ -72,7 +77,8 @@ def _text(condition: Condition | None) -> str:
     return "" if condition is None else ExpressionFormatter().condition(condition)
 
 
-def _key_condition(plan: Plan) -> Condition | None:
+def key_condition(plan: Plan) -> Condition | None:
+    """Return the conditions on the key that is read; None for a scan, or where nothing is read."""
     names = [attribute.name for attribute in plan.path.key.partition]
     if plan.operation in (Operation.SCAN, Operation.NOTHING):
         return None

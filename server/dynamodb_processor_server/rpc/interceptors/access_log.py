@@ -10,6 +10,7 @@ import grpc
 from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.rpc.call_context import Call
 from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
+from dynamodb_processor_server.rpc.interceptors.slow_calls import SlowCallLog
 from dynamodb_processor_server.rpc.interceptors.unauthenticated import HEALTH
 from dynamodb_processor_server.telemetry.logs import get_access_log
 from dynamodb_processor_server.telemetry.metrics import CallMetrics
@@ -23,9 +24,11 @@ _Record = tuple[str, str, Principal | None, str, str, str, float, str, int, int,
 class AccessLogAndMetrics(CallHook):
     """Records calls; runs before authentication, so that it sees refused calls too."""
 
-    def __init__(self, metrics: CallMetrics) -> None:
+    def __init__(self, metrics: CallMetrics, slow_calls: SlowCallLog) -> None:
         self._metrics = metrics
         self._log = get_access_log()
+        self._slow_calls = slow_calls
+        self._slow_after = slow_calls.threshold
 
     def applies_to(self, method: str) -> bool:
         """Return True for all methods."""
@@ -45,6 +48,8 @@ class AccessLogAndMetrics(CallHook):
             self._metrics.failed(call.principal.name if call.principal else "", call.reason)
         if call.messages:
             self._metrics.read(table, call.cache, call.items, call.usage.items_scanned)
+        if seconds >= self._slow_after:
+            self._slow_calls.write(call, code, seconds, call.table[:_MAX_TABLE])
         # A probe comes every few seconds and reports nothing new. A failed probe is reported by the
         # orchestrator that sent it.
         if not call.method.startswith(HEALTH):

@@ -33,9 +33,11 @@ class CacheServicer:
         self, request: pb.InvalidateCacheRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.InvalidateCacheResponse:
         """Invalidate the pages of a table, or of the named partitions."""
-        access = await self._calls.open(current_call(), request.table)
+        call, scope = current_call(), request.WhichOneof("scope")
+        call.arguments = {"scope": scope or ""}
+        access = await self._calls.open(call, request.table)
         identity = access.table.schema.identity
-        match request.WhichOneof("scope"):
+        match scope:
             case "whole_table":
                 await self._invalidator.invalidate(tags_of_table(identity))
             case "partition_key":

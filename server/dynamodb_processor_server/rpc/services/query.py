@@ -227,6 +227,7 @@ class QueryServicer:
         call.table = request.table
         opened = await self._resume_points.open(request, call.caller)
         start, prepared = opened
+        call.prepared = prepared
         if (waiting := self._limits.begin(call, prepared.access)) is not None:
             await waiting
         options = CallOptions(
@@ -258,6 +259,7 @@ class QueryServicer:
         if (waiting := self._limits.begin(call, prepared.access)) is not None:
             await waiting
         opened = self._tokens.open(request.page_token, "page_token", prepared, call.caller)
+        call.prepared = opened.prepared
         start, counted = opened.start, opened.start.returned
         options = CallOptions(
             bound - counted if bound else NO_PAGE_LIMIT,
