@@ -27,8 +27,9 @@ from dynamodb_processor.v1.query_service_pb2 import (
     StreamQueryResponse,
 )
 from dynamodb_processor_client import Query, QueryClient
-from dynamodb_processor_server.acceptance.run import SCENARIOS, Keys, accept
-from dynamodb_processor_server.acceptance.scenario import LoadBounds
+from dynamodb_processor_server.acceptance import under_load
+from dynamodb_processor_server.acceptance.run import SCENARIOS, Keys, accept, run_scenario
+from dynamodb_processor_server.acceptance.scenario import Deployment, LoadBounds
 from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.rpc.health_client import serving_status
 from tests.support.access import ApiKey, keys_file
@@ -43,12 +44,14 @@ TABLE: Final = "accepted-events"
 CALLER: Final = ApiKey("accepting")
 ADMIN: Final = ApiKey("administering", roles=("reader", "admin"))
 LIMITED: Final = ApiKey("limited")
+PACED: Final = ApiKey("paced")
 KEYS: Final = Keys(CALLER.text, ADMIN.text, LIMITED.text)
 QUERY: Final = Query(TABLE, "user_id = 'u-3'")  # 40 items
 RATE_CLASSES: Final = json.dumps(
     {
         "default": {"calls_per_second": 1_000_000, "planning_seconds_per_second": None},
         "low": {"calls_per_second": 5},
+        "paced": {"calls_per_second": 30},
     }
 )
 #: Latencies of a machine that runs other tests are no measure.
@@ -63,6 +66,7 @@ def server(
     load_events(open_client(dynamodb_local), TABLE, 100)
     keys = keys_file(CALLER, ADMIN)
     keys["keys"].append(LIMITED.entry | {"rate_class": "low"})
+    keys["keys"].append(PACED.entry | {"rate_class": "paced"})
     with served(
         {"tables": {TABLE: {}}},
         keys,
@@ -312,3 +316,19 @@ async def test_slow_answers_fail_the_load(server: ServerProcess) -> None:
     """Latencies above the bound fail the scenario of the load."""
     _, lines = await outcomes(server.address, load=replace(NO_HURRY, seconds=1e-6))
     assert "the 95th percentile is" in lines["load"]
+
+
+async def test_a_load_over_the_rate_class_is_no_failure(server: ServerProcess) -> None:
+    """The calls of a caller with a low rate class wait as refusals say, and all are answered."""
+    (scenario,) = under_load.SCENARIOS
+    async with QueryClient(server.address, api_key=PACED.text) as client:
+        table = await client.table(TABLE)
+        load = LoadBounds(calls=60, concurrency=60, seconds=PATIENCE)
+        deployment = Deployment(
+            client, lambda _: client, lambda _: serving_status("", "", 0.0), table, QUERY, (),
+            load=load,
+        )  # fmt: skip
+        result = await run_scenario(scenario, deployment)
+    assert result.outcome == "passed", result.text
+    assert "0.0% failed" in result.text
+    assert result.text.endswith("refusals by the rate class")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from dynamodb_processor_client import Item, Query, QueryClient, QueryError
-from dynamodb_processor_server.acceptance import caching, protection, reading
+from dynamodb_processor_server.acceptance import caching, protection, reading, under_load
 from dynamodb_processor_server.acceptance.scenario import (
     UNCACHED,
     Deployment,
@@ -18,7 +18,12 @@ from dynamodb_processor_server.acceptance.scenario import (
 )
 from dynamodb_processor_server.errors import ConfigurationError
 
-SCENARIOS: Final = (*protection.SCENARIOS, *reading.SCENARIOS, *caching.SCENARIOS)
+SCENARIOS: Final = (
+    *protection.SCENARIOS,
+    *reading.SCENARIOS,
+    *caching.SCENARIOS,
+    *under_load.SCENARIOS,
+)
 _FEWEST_ITEMS: Final = 8
 _MOST_ITEMS: Final = 10_000
 

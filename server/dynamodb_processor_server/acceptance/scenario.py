@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class LoadBounds:
         seconds: Largest allowed 95th percentile of latency.
         failed: Largest allowed part of calls that fail.
         hits: Smallest allowed part of calls that a cache answers.
+        patience: Longest time in seconds that the calls may wait for the caller's rate class.
     """
 
     calls: int = 1_000
@@ -44,6 +46,7 @@ class LoadBounds:
     seconds: float = 0.5
     failed: float = 0.01
     hits: float = 0.8
+    patience: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ class Deployment:
         admin_key: A key with the role `admin`; None if there is none.
         limited_key: A key whose rate class is low; None if there is none.
         load: The load and its bounds.
-        clock: Returns seconds, for latencies.
+        clock: Returns seconds, for latencies and waits.
+        sleep: Waits for some seconds of that clock.
     """
 
     client: QueryClient
@@ -73,6 +77,7 @@ class Deployment:
     limited_key: str | None = None
     load: LoadBounds = LoadBounds()
     clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     def with_condition(self, condition: str, **values: Value) -> Query:
         """Return the query with a further condition."""
