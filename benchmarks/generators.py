@@ -24,6 +24,8 @@ from dynamodb_processor.v1.query_service_pb2 import QueryRequest
 
 _CONNECTIONS: Final = 5
 _SERVICE: Final = "dynamodb_processor.v1.QueryService"
+#: The method of unary calls.
+METHOD: Final = f"/{_SERVICE}/Query"
 _HERE: Final = Path(__file__).resolve().parent
 
 
@@ -119,7 +121,7 @@ class Frames:
         messages = [request.SerializeToString() for request in load.requests]
         metadata = (("user-agent", "benchmark"), ("x-api-key", key))
         bodies = [messages[rank] for rank in load.schedule]
-        self._call = Call(f"/{_SERVICE}/Query", metadata, bodies)
+        self._call = Call(METHOD, metadata, bodies)
 
     def run(self, target: str, callers: int, seconds: float) -> Outcome:
         """Keep `callers` calls in flight for some seconds."""

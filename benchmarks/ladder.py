@@ -13,6 +13,7 @@ Prints the ladder and the ratio of the first rung to the last one.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gc
 import json
@@ -20,11 +21,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import grpc
 import uvloop
@@ -57,8 +58,19 @@ _REST: Final = bytes(150)  # about as long as the fields of a response behind it
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--serve", nargs=3, metavar=("DIRECTORY", "ENDPOINT", "KEY"),
+        help="serve every rung, and measure nothing: so the benchmark starts its servers",
+    )  # fmt: skip
+    args = parser.parse_args(arguments)
+    if args.serve:
+        directory, endpoint_url, key = args.serve
+        configure_logs("json", "INFO")
+        uvloop.run(serve(Path(directory), endpoint_url, key))
+        return 0
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise SystemExit("two cores are needed: one for the servers, one for the load")
@@ -85,7 +97,7 @@ def _servers(
     directory: Path, endpoint_url: str, key: str, core: int
 ) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
     """Run the servers on one core; give their process, and their addresses by rung."""
-    command = [sys.executable, __file__, str(directory), endpoint_url, key]
+    command = [sys.executable, __file__, "--serve", str(directory), endpoint_url, key]
     with (
         (directory / "log").open("wb") as log,
         subprocess.Popen(
@@ -176,7 +188,7 @@ async def _fill(target: str, key: str) -> dict[bytes, bytes]:
     metadata = (("x-api-key", key),)
     pages = {}
     async with grpc.aio.insecure_channel(target) as channel:
-        query = channel.unary_unary(_METHOD)  # exchanges bytes
+        query: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_METHOD)
         for request in workload.first_pages():
             data = request.SerializeToString(deterministic=True)
             await query(data, metadata=metadata)
@@ -236,7 +248,7 @@ def _bare_rungs(pages: Mapping[bytes, bytes]) -> dict[str, grpc.RpcMethodHandler
         return await metadata(requests, context)
 
     async def callback(requests: Any, context: _Context) -> bytes:
-        context.add_done_callback(_ignore)
+        context.add_done_callback(cast("Any", _ignore))  # the stubs do not accept plain functions
         return await deadline(requests, context)
 
     async def trailers(requests: Any, context: _Context) -> bytes:
@@ -273,7 +285,4 @@ def _generic(handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.GenericRpcHandler
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 1:
-        sys.exit(main())
-    configure_logs("json", "INFO")
-    uvloop.run(serve(Path(sys.argv[1]), *sys.argv[2:]))
+    sys.exit(main())

@@ -7,6 +7,7 @@ and the entries of the cache. Prints the growth for each page and its ratio to t
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import tempfile
@@ -17,16 +18,17 @@ from typing import Final
 import grpc
 import workload
 from figures import Figure, Ratio
+from generators import METHOD
 from servers import peer, service
 
 _WARM_PAGES: Final = 2_000  # for the memory that does not grow with the pages
 _PAGES: Final = 3_000
 _SERVERS: Final = 3
-_METHOD: Final = "/dynamodb_processor.v1.QueryService/Query"
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; return the exit code."""
+    argparse.ArgumentParser(description=__doc__).parse_args(arguments)
     core, load_core = sorted(os.sched_getaffinity(0))[:2]
     with (
         tempfile.TemporaryDirectory(prefix="dynamodb-processor-memory-") as name,
@@ -71,7 +73,7 @@ def _request_twice(target: str, key: str, users: Sequence[int]) -> int:
     metadata = (("x-api-key", key),)
     size = 0
     with grpc.insecure_channel(target) as channel:
-        query = channel.unary_unary(_METHOD)  # exchanges bytes
+        query: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
         for number in users:
             template.query.parameters["user"].s = workload.user(number)
             request = template.SerializeToString()

@@ -2,12 +2,12 @@
 
 Both run in this process on the service's own parts, in turn. A round prepares queries that differ
 in their values alone: first by one preparer, which has seen the shape, then each by a preparer of
-its own. Decoding the request is not included. Prints the microseconds of each round as JSON. The
-arguments are the endpoint of DynamoDB and the number of rounds.
+its own. Decoding the request is not included. Prints the microseconds of each round as JSON.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gc
 import json
@@ -36,6 +36,16 @@ from dynamodb_processor_server.wiring.service import build_service
 
 _QUERIES: Final = 200
 _UNLIMITED: Final = {"default": RateClass(1_000_000, planning_seconds_per_second=None)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("endpoint", help="the endpoint URL of DynamoDB")
+    parser.add_argument("rounds", type=int, help="the number of rounds")
+    args = parser.parse_args(arguments)
+    print(json.dumps(asyncio.run(measure(args.endpoint, args.rounds))))
+    return 0
 
 
 async def measure(endpoint_url: str, rounds: int) -> dict[str, list[float]]:
@@ -93,4 +103,4 @@ def _spec(number: int) -> RawQuerySpec:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(measure(sys.argv[1], int(sys.argv[2])))))
+    sys.exit(main())

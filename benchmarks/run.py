@@ -11,6 +11,7 @@ plots. Prints every figure, and whether each target holds. The exit code is 1 wh
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -46,8 +47,11 @@ _PACKAGES: Final = ("grpcio", "uvloop", "aiobotocore", "boto3", "aiodynamo", "py
 _COMPARED_SWEEPS: Final = ("hit", "miss")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print and write; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--document", action="store_true", help="also write docs/performance.md")
+    args = parser.parse_args(arguments)
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise SystemExit("two cores are needed: one for the server, one for the load")
@@ -59,7 +63,7 @@ def main() -> int:
     _REPORT.parent.mkdir(exist_ok=True)
     _REPORT.write_text(json.dumps(report, indent=2) + "\n")
     document.write_plots(report, _REPORT.parent)
-    if "--document" in sys.argv:
+    if args.document:
         document.write_page(report)
     print(f"{_REPORT.relative_to(_ROOT)} has all figures")
     return 0 if all(result.holds for result in results) else 1

@@ -12,11 +12,10 @@ from typing import Final
 
 import grpc
 import workload
-from generators import K6, Frames, Load, Outcome
+from generators import K6, METHOD, Frames, Load, Outcome
 from servers import Server, floor, library, peer, service
 
-from dynamodb_processor.v1.query_service_pb2 import QueryRequest
-from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
+from dynamodb_processor.v1.query_service_pb2 import QueryRequest, QueryResponse
 
 USUAL: Final = 50  # concurrent calls of the figures that are compared
 SWEEP: Final = (10, USUAL, 500)
@@ -157,15 +156,17 @@ def _warm(target: str, key: str) -> tuple[list[QueryRequest], bytes]:
     second_pages = workload.second_page_ranks()
     metadata = (("x-api-key", key),)
     with grpc.insecure_channel(target) as channel:
-        stub = QueryServiceStub(channel)
+        query = channel.unary_unary(
+            METHOD, QueryRequest.SerializeToString, QueryResponse.FromString
+        )
         for rank, request in enumerate(workload.first_pages()):
             if rank in second_pages:
-                answer = stub.Query(request, metadata=metadata)
+                answer = query(request, metadata=metadata)
                 request.page_token = answer.next_page_token
             requests.append(request)
         for request in requests:
-            stub.Query(request, metadata=metadata)
-        answers = [stub.Query(request, metadata=metadata) for request in requests]
+            query(request, metadata=metadata)
+        answers = [query(request, metadata=metadata) for request in requests]
     if any(len(answer.items) != workload.PAGE_SIZE for answer in answers):
         raise SystemExit("not every page is full")
     answers.sort(key=lambda answer: answer.ByteSize())

@@ -11,6 +11,7 @@ Prints a table; `--steps` also prints each step. Fails when a figure is above it
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
 import sys
@@ -127,8 +128,11 @@ class ScriptedClient:
         }
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Trace, print and compare; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", action="store_true", help="also print each step")
+    args = parser.parse_args(arguments)
     hit, miss = asyncio.run(_traces())
     fits = True
     print(f"{'call':6}{'steps':>7}{'files':>7}{'switches':>10}{'bound':>12}")
@@ -139,7 +143,7 @@ def main(arguments: Sequence[str]) -> int:
         fits = fits and files <= bound.files and switches <= bound.switches
     for name, trace in (("hit", hit), ("miss", miss)):
         print(f"\n{name}: " + ", ".join(trace.files))
-        if "--steps" in arguments:
+        if args.steps:
             print("\n".join(f"  {file}  {function}" for file, function in trace.steps))
     return 0 if fits else 1
 
@@ -208,7 +212,7 @@ async def _service(
         reload_interval=3_600.0,
     )
 
-    async def scripted(_clients: Clients, _source: object) -> Any:
+    async def scripted(self: Clients, source: tuple[str | None, str | None]) -> Any:
         return ScriptedClient()
 
     # The composition root opens the clients, and nothing else has to differ from production.
@@ -218,4 +222,4 @@ async def _service(
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -117,7 +117,7 @@ def boto3_paginator(endpoint_url: str, table: str) -> Read:
 def pynamodb_query(endpoint_url: str, table: str) -> Read:
     """Query with a model of PynamoDB."""
 
-    class Event(Model):
+    class Event(Model):  # type: ignore[misc]  # no PynamoDB where types are checked
         class Meta:
             table_name = table
             region = REGION

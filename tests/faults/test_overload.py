@@ -15,8 +15,8 @@ from typing import Any, Final
 
 import grpc
 import pytest
+from frames import Call, make_calls
 
-from benchmarks.frames import Call, make_calls
 from dynamodb_processor.v1.query_pb2 import CacheMode, CachePolicy
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest
 from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
