@@ -11,16 +11,13 @@ a third of the time.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from dynamodb_processor_server.auth.principal import Principal
-from dynamodb_processor_server.catalog.schema import Table
-from dynamodb_processor_server.query.expression.values import WireItem
-from dynamodb_processor_server.query.planning.plan import Plan, ResultProjection
-from dynamodb_processor_server.query.planning.row_rule import RowRule
+from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.snapshot import GenerationSnapshot
 
 #: Where a page begins: opaque bytes of `cursor`; empty means from the start.
@@ -277,46 +274,6 @@ def total_of(counted: int, bound: int, *, exhausted: bool) -> Total:
     """Return the total of a count up to `bound` (0 for none), which a last answer may exceed."""
     over = 0 < bound < counted
     return Total(bound if over else counted, exhausted and not over)
-
-
-@dataclass(frozen=True, slots=True)
-class BatchGetRequest:
-    """Items to get from one table, by distinct primary keys in wire form.
-
-    `request` holds BatchGetItem's parameters for the table besides the keys. An item that `rule`
-    hides counts as missing.
-    """
-
-    table: Table
-    keys: tuple[WireItem, ...]
-    request: Mapping[str, Any]
-    projection: ResultProjection
-    consistent: bool
-    rule: RowRule | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BatchGetResult:
-    """The items of a batch by the index of their key, None for an item that does not exist.
-
-    A key that is absent from `items` was not read in time. `read_at` is in seconds since the epoch.
-    """
-
-    items: Mapping[int, WireItem | None]
-    usage: Usage
-    read_at: float
-
-
-class ItemReader(Protocol):
-    """Gets items by their primary keys."""
-
-    async def get_items(
-        self, request: BatchGetRequest, options: ReadOptions, caller: Caller
-    ) -> BatchGetResult:
-        """Return the items that could be read within the deadlines and the budget.
-
-        Raises BackendUnavailable, DeadlineExceeded (with nothing to show) and TableNotFound.
-        """
 
 
 def page_key(plan: Plan, cursor: Cursor, page_size: int) -> PageKey:

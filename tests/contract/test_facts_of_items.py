@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import pytest
 
+from dynamodb_processor_server.batch_reader import BatchGetRequest
 from dynamodb_processor_server.dynamodb.item_reader import DynamoDBItemReader
 from dynamodb_processor_server.errors import InvalidRequest
 from dynamodb_processor_server.query.expression.values import parse_number
 from dynamodb_processor_server.query.planning.request_builder import build_batch
-from dynamodb_processor_server.reader import BatchGetRequest
 from tests.contract.facts import Ground, MakeGround, values
 from tests.support.datasets import Index, Schema
 from tests.support.reads import CALLER, make_options

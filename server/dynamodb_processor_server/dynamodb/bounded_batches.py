@@ -15,6 +15,7 @@ from typing import Final
 
 from cachetools import LRUCache
 
+from dynamodb_processor_server.batch_reader import BatchGetRequest, ItemReader
 from dynamodb_processor_server.dynamodb.item_encoding import item_message
 from dynamodb_processor_server.dynamodb.oversized_items import MAX_ITEM_BYTES, key_text
 from dynamodb_processor_server.errors import (
@@ -25,15 +26,7 @@ from dynamodb_processor_server.errors import (
 )
 from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.projection import apply_projection
-from dynamodb_processor_server.reader import (
-    NO_USAGE,
-    BatchGetRequest,
-    Budget,
-    Caller,
-    ItemReader,
-    ReadOptions,
-    Usage,
-)
+from dynamodb_processor_server.reader import NO_USAGE, Budget, Caller, ReadOptions, Usage
 
 # Of a table of which nothing is known every item may have as many bytes as DynamoDB allows.
 _MAX_ITEM_BYTES: Final = 400 * 1024

@@ -13,20 +13,13 @@ from enum import Enum
 from itertools import islice
 from typing import Final, TypeAlias
 
+from dynamodb_processor_server.batch_reader import BatchGetRequest, BatchGetResult, ItemReader
 from dynamodb_processor_server.errors import DeadlineExceeded
 from dynamodb_processor_server.query.expression.ast import Condition
 from dynamodb_processor_server.query.expression.evaluator import evaluate
 from dynamodb_processor_server.query.expression.values import Value, WireItem, from_wire
 from dynamodb_processor_server.query.planning.plan import Hydration, Plan
-from dynamodb_processor_server.reader import (
-    NO_USAGE,
-    BatchGetRequest,
-    BatchGetResult,
-    Caller,
-    ItemReader,
-    ReadOptions,
-    Usage,
-)
+from dynamodb_processor_server.reader import NO_USAGE, Caller, ReadOptions, Usage
 from dynamodb_processor_server.runtime.concurrency import gather_or_cancel
 
 PrimaryKey: TypeAlias = tuple[Value, ...]

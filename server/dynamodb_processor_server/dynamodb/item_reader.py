@@ -11,18 +11,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
+from dynamodb_processor_server.batch_reader import BatchGetRequest, BatchGetResult
 from dynamodb_processor_server.catalog.logical_view import has_expired
 from dynamodb_processor_server.dynamodb.backend import Backend, Content, RequestTarget
 from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded
 from dynamodb_processor_server.query.expression.values import Value, WireItem, from_wire
-from dynamodb_processor_server.reader import (
-    NO_USAGE,
-    BatchGetRequest,
-    BatchGetResult,
-    Caller,
-    ReadOptions,
-    Usage,
-)
+from dynamodb_processor_server.reader import NO_USAGE, Caller, ReadOptions, Usage
 
 _Key = tuple[Value, ...]
 

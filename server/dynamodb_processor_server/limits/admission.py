@@ -14,19 +14,10 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Final
 
+from dynamodb_processor_server.batch_reader import BatchGetRequest, BatchGetResult, ItemReader
 from dynamodb_processor_server.errors import Overloaded
 from dynamodb_processor_server.limits.fair_queue import FairQueue, ServiceRate
-from dynamodb_processor_server.reader import (
-    BatchGetRequest,
-    BatchGetResult,
-    Caller,
-    ItemReader,
-    Page,
-    PageRead,
-    PageReader,
-    ReadOptions,
-    Usage,
-)
+from dynamodb_processor_server.reader import Caller, Page, PageRead, PageReader, ReadOptions, Usage
 
 _RESERVED: Final = 8  # one slot of so many is for other principals than any one
 

@@ -1,12 +1,11 @@
-"""The points at which requests for pages begin, and their page tokens."""
+"""Finds where requests for pages begin, and makes the tokens of the pages that follow."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from math import inf
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from dynamodb_processor_server.auth.principal import Principal
@@ -20,22 +19,14 @@ from dynamodb_processor_server.query.page_token import (
     TokenPayload,
     TokenTooLong,
 )
-from dynamodb_processor_server.query.planning.plan import Disclosure
 from dynamodb_processor_server.query.planning.planner import plan_query
-from dynamodb_processor_server.reader import (
-    START,
-    Cursor,
-    Page,
-    PageContent,
-    PageEnd,
-    PageKey,
-    page_key,
-)
+from dynamodb_processor_server.reader import Cursor, Page, PageContent, page_key
 from dynamodb_processor_server.rpc.decode.page_request import PageRequest, RawQuerySpec, token_of
 from dynamodb_processor_server.rpc.decode.query import check_budget, check_cache
 from dynamodb_processor_server.rpc.encode.pages import response_head
 from dynamodb_processor_server.rpc.prepared_queries import PreparedQuery, QueryPreparer
-from dynamodb_processor_server.rpc.table_access import TableAccess, granted
+from dynamodb_processor_server.rpc.resume_point import IssuedToken, RememberedHead, ResumePoint
+from dynamodb_processor_server.rpc.table_access import granted
 
 #: Characters of a token that is kept beside its cursor; few are longer.
 _LONGEST_REMEMBERED_TOKEN: Final = 1_024
@@ -47,49 +38,6 @@ _NOT_OURS: Final = "is not a token of this query and caller"
 _ENDED_WITH_PROCESS: Final = (
     "; tokens of this server end with its process, as its operator has not set token_keys"
 )
-
-
-@dataclass(slots=True)
-class ResumePoint:
-    """A cursor in a query, with what the pages from there need besides the plan.
-
-    It is remembered with the request, so that a cached page needs no plan. Plans are remembered
-    elsewhere: they take ten times as much memory.
-
-    Attributes:
-        access: The access under which the query was planned.
-        identity: That of the `PreparedQuery`.
-        partitions: The number of partitions that are read.
-        disclosure: The parts of the plan that the caller may see; the index is the one that the
-            first page was read from.
-        returned: The number of items before the cursor.
-        until: When its token expires, in seconds since the epoch.
-        principal: The name of the principal that begins here.
-        page_key: The key of the page that begins here, None where a pager must read it.
-        last_issued_token: The token that was last made for a page from here.
-        head: The fields of the last response that may be repeated.
-    """
-
-    access: TableAccess
-    identity: bytes
-    partitions: int
-    disclosure: Disclosure
-    cursor: Cursor = START
-    returned: int = 0
-    until: float = inf
-    principal: str = ""
-    page_key: PageKey | None = None
-    last_issued_token: _IssuedToken | None = None
-    head: RememberedHead | None = None
-
-    @classmethod
-    def of(
-        cls, prepared: PreparedQuery, cursor: Cursor = START, returned: int = 0, until: float = inf
-    ) -> ResumePoint:
-        """Return the resume point of a cursor in a planned query."""
-        plan = prepared.plan
-        partitions, shown = len(plan.requests), plan.disclosure
-        return cls(prepared.access, prepared.identity, partitions, shown, cursor, returned, until)
 
 
 class OpenedQuery(NamedTuple):
@@ -109,50 +57,6 @@ class OpenedQuery(NamedTuple):
         """Return the number of items of a full page, where a request wants so many, 0 for any."""
         sizes = self.prepared.plan.table.config.page_size
         return min(wanted or sizes.default, sizes.maximum)
-
-
-@dataclass(frozen=True, slots=True)
-class RememberedHead:
-    """The fields of a response that are the same for each hit of a page, as bytes.
-
-    They are those of a page that ends at `cursor` and was read at `read_at`, with a token for
-    `returned` items so far. They are used as long as the token.
-    """
-
-    cursor: Cursor | None
-    returned: int
-    count: int
-    end: PageEnd
-    read_at: float
-    until: float
-    data: bytes
-
-    @classmethod
-    def of(
-        cls, content: PageContent, returned: int, token: _IssuedToken | None, data: bytes
-    ) -> RememberedHead:
-        """Return the fields of a page with a token that was issued, if it has one."""
-        end, until = content.end, inf if token is None else token.until
-        return cls(content.next, returned, content.count, end, content.read_at, until, data)
-
-    def fits(self, content: PageContent, returned: int, now: float) -> bool:
-        """Return whether the fields are also those of another page."""
-        return (
-            now < self.until
-            and content.read_at == self.read_at
-            and content.next == self.cursor
-            and returned == self.returned
-            and content.count == self.count
-            and content.end is self.end
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _IssuedToken:
-    cursor: Cursor
-    returned: int
-    token: str
-    until: float
 
 
 class PageTokens:
@@ -211,7 +115,7 @@ class PageTokens:
                 "token: ask for fewer partitions at once, or for larger pages",
             ) from None
         if len(token) <= _LONGEST_REMEMBERED_TOKEN:
-            start.last_issued_token = _IssuedToken(cursor, returned, token, now + _REUSE_SECONDS)
+            start.last_issued_token = IssuedToken(cursor, returned, token, now + _REUSE_SECONDS)
         return token
 
     def open(
@@ -340,7 +244,8 @@ class ResponseHeads:
             returned: The items of the whole query so far, those of the page included.
         """
         known, content, is_read = start.head, page.content, page.usage.backend_calls
-        if known is not None and not is_read and known.fits(content, returned, self._tokens.now()):
+        now = self._tokens.now()
+        if known is not None and not is_read and _fits(known, content, returned, now):
             return known.data
         token = self._tokens.seal(start, principal, content.next, returned)
         data = response_head(page, start.disclosure, token)
@@ -359,3 +264,15 @@ class ResponseHeads:
         """Return the error with the token that goes on behind its item, if an error has room."""
         token = self._tokens.seal(start, principal, error.behind, returned)
         return error.with_token(token if len(token) <= _MAX_ERROR_TOKEN else "")
+
+
+def _fits(head: RememberedHead, content: PageContent, returned: int, now: float) -> bool:
+    """Return whether remembered fields are also those of another page."""
+    return (
+        now < head.until
+        and content.read_at == head.read_at
+        and content.next == head.cursor
+        and returned == head.returned
+        and content.count == head.count
+        and content.end is head.end
+    )

@@ -10,16 +10,11 @@ from typing import Any
 import pytest
 
 from dynamodb_processor.v1.value_pb2 import Item
+from dynamodb_processor_server.batch_reader import BatchGetRequest, BatchGetResult
 from dynamodb_processor_server.dynamodb.bounded_batches import BoundedBatch, BoundedBatches
 from dynamodb_processor_server.errors import BackendUnavailable, DeadlineExceeded, Overloaded
 from dynamodb_processor_server.query.planning.request_builder import build_batch
-from dynamodb_processor_server.reader import (
-    BatchGetRequest,
-    BatchGetResult,
-    Caller,
-    ReadOptions,
-    Usage,
-)
+from dynamodb_processor_server.reader import Caller, ReadOptions, Usage
 from tests.support.messages import from_item
 from tests.support.reads import CALLER, make_options
 from tests.unit.dynamodb.small_table import SCHEMA

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from dynamodb_processor_server.batch_reader import BatchGetRequest, BatchGetResult
 from dynamodb_processor_server.dynamodb.backend import Backend
 from dynamodb_processor_server.dynamodb.clients import Clients
 from dynamodb_processor_server.dynamodb.count_builder import CountBuilder
@@ -15,7 +16,7 @@ from dynamodb_processor_server.query.expression.parser import parse_expression
 from dynamodb_processor_server.query.planning.plan import Plan, ResultProjection
 from dynamodb_processor_server.query.planning.planner import plan_query
 from dynamodb_processor_server.query.planning.row_rule import RowRule
-from dynamodb_processor_server.reader import START, BatchGetRequest, BatchGetResult, PageEnd, Usage
+from dynamodb_processor_server.reader import START, PageEnd, Usage
 from tests.support.reads import CALLER, make_options, make_read
 from tests.unit.dynamodb.small_table import SCHEMA, make_items
 from tests.unit.query.tables import make_table

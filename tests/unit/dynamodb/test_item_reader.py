@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ClientError
 
+from dynamodb_processor_server.batch_reader import BatchGetRequest, BatchGetResult
 from dynamodb_processor_server.dynamodb.backend import Backend
 from dynamodb_processor_server.dynamodb.clients import Clients
 from dynamodb_processor_server.dynamodb.item_reader import DynamoDBItemReader
@@ -21,7 +22,6 @@ from dynamodb_processor_server.errors import (
 )
 from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.request_builder import build_batch
-from dynamodb_processor_server.reader import BatchGetRequest, BatchGetResult
 from tests.support.reads import CALLER, make_options
 from tests.support.warped_time import warped
 from tests.unit.dynamodb.small_table import SCHEMA, make_items

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from dynamodb_processor_server.batch_reader import BatchGetRequest, BatchGetResult
 from dynamodb_processor_server.errors import BackendUnavailable, Overloaded
 from dynamodb_processor_server.limits.admission import (
     Admission,
@@ -17,8 +18,6 @@ from dynamodb_processor_server.limits.admission import (
 )
 from dynamodb_processor_server.reader import (
     NO_USAGE,
-    BatchGetRequest,
-    BatchGetResult,
     Caller,
     Page,
     PageContent,

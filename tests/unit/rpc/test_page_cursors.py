@@ -22,7 +22,8 @@ from dynamodb_processor_server.query.page_token import PageTokenCipher, TokenKey
 from dynamodb_processor_server.query.planning.plan import Plan
 from dynamodb_processor_server.reader import START, page_key
 from dynamodb_processor_server.rpc.decode.page_request import REQUEST_DECODERS, PageRequest
-from dynamodb_processor_server.rpc.page_cursors import PageTokens, ResumePoint, ResumePointCache
+from dynamodb_processor_server.rpc.page_cursors import PageTokens, ResumePointCache
+from dynamodb_processor_server.rpc.resume_point import ResumePoint
 from tests.support.running import query_spec
 from tests.unit.rpc.preparing import Prepared
 

@@ -21,7 +21,8 @@ from dynamodb_processor_server.query.expression.parser import parse_expression
 from dynamodb_processor_server.query.page_token import PageTokenCipher, TokenKey
 from dynamodb_processor_server.query.planning.row_rule import RowRule
 from dynamodb_processor_server.rpc.decode.page_request import RawQuerySpec
-from dynamodb_processor_server.rpc.page_cursors import PageTokens, ResumePoint
+from dynamodb_processor_server.rpc.page_cursors import PageTokens
+from dynamodb_processor_server.rpc.resume_point import ResumePoint
 from tests.support.running import query_spec
 from tests.unit.rpc.preparing import CALLER, Prepared
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dynamodb_processor.v1.query_service_pb2 import BatchGetItemsRequest, BatchGetItemsResponse
+from dynamodb_processor_server.batch_reader import BatchGetRequest
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.dynamodb.bounded_batches import BoundedBatch as FoundItems
 from dynamodb_processor_server.errors import PermissionDenied
@@ -13,7 +14,6 @@ from dynamodb_processor_server.query.expression.values import to_wire
 from dynamodb_processor_server.query.planning.planner import projection_violations
 from dynamodb_processor_server.query.planning.request_builder import build_batch
 from dynamodb_processor_server.query.planning.row_rule import RowRule
-from dynamodb_processor_server.reader import BatchGetRequest
 from dynamodb_processor_server.rpc.decode.keys import parse_key
 from dynamodb_processor_server.rpc.decode.query import (
     WITHHELD,

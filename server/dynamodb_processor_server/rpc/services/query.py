@@ -59,8 +59,9 @@ from dynamodb_processor_server.rpc.encode.pages import (
     query_response,
     stream_response,
 )
-from dynamodb_processor_server.rpc.page_cursors import ResponseHeads, ResumePoint, ResumePointCache
+from dynamodb_processor_server.rpc.page_cursors import ResponseHeads, ResumePointCache
 from dynamodb_processor_server.rpc.prepared_queries import QueryPreparer
+from dynamodb_processor_server.rpc.resume_point import ResumePoint
 from dynamodb_processor_server.rpc.services.batch_get import (
     ParsedBatch,
     batch_response,
