@@ -6,7 +6,6 @@ locked version of a package.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -19,36 +18,18 @@ from typing import Final
 from dynamodb_processor_server.demo.tool_cache import ToolCache
 
 FOLDER: Final = Path(__file__).parent / "npm"
-_INSTALL: Final = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent")
-
-
-def packages(cache: ToolCache) -> Path:
-    """Return a folder with the locked packages, which are fetched if it is not there."""
-    lock = FOLDER / "package-lock.json"
-    target = cache.root / f"deploy-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
-    if target.is_dir():
-        return target
-    cache.root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache.root) as scratch:
-        folder = Path(scratch) / "entry"
-        folder.mkdir()
-        for file in (FOLDER / "package.json", lock):
-            shutil.copy(file, folder)
-        subprocess.run([*cache.npm(), *_INSTALL], cwd=folder, check=True, timeout=900)
-        folder.rename(target)
-    return target
 
 
 def run_script(script: str, *arguments: str) -> int:
     """Run a script beside the packages that it imports, and return its exit code."""
     cache = ToolCache()
-    npm = cache.npm()
-    node = npm[0] if len(npm) > 1 else str(shutil.which("node"))
+    packages = cache.npm_project("deploy", FOLDER)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "node_modules").symlink_to(packages(cache) / "node_modules")
+        (folder / "node_modules").symlink_to(packages / "node_modules")
         shutil.copy(FOLDER / script, folder)
-        return subprocess.run([node, str(folder / script), *arguments], check=False).returncode
+        command = [cache.node(), str(folder / script), *arguments]
+        return subprocess.run(command, check=False).returncode
 
 
 def main(arguments: Sequence[str]) -> int:

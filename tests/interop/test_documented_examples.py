@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from dynamodb_processor_server.demo.tool_cache import ToolCache
-from tests.interop.node import install_packages, node
+from tests.interop.drivers import CLIENTS
 from tests.support.documentation import ROOT, code_blocks
 from tests.support.fake_server import running
 from tests.support.fake_service import Cut, Failure, FakeService, numbered
@@ -50,13 +50,14 @@ async def test_the_examples_for_node(
     items: int, cuts: tuple[Cut, ...], first: str, all_of_them: str
 ) -> None:
     """The client of other-clients.md gets a page, and the loop of pagination.md every item once."""
-    packages = await asyncio.to_thread(install_packages, ToolCache(), print)
+    cache = ToolCache(report=print)
+    packages = await asyncio.to_thread(cache.npm_project, "interop", CLIENTS)
     service = FakeService(items=numbered(items))
     service.cuts.extend(cuts)
     async with running(service):
         begin = _example("other-clients.md").replace("127.0.0.1:50051", service.address)
         process = await asyncio.create_subprocess_exec(
-            *(node(ToolCache()), "-e", begin + _example("pagination.md") + _READ_ALL),
+            *(cache.node(), "-e", begin + _example("pagination.md") + _READ_ALL),
             cwd=ROOT,
             env={
                 "PATH": os.environ["PATH"],

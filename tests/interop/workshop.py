@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +27,6 @@ from tests.interop.drivers import (
     python_client,
 )
 from tests.interop.envoy import Envoy
-from tests.interop.node import install_packages, node
 from tests.support.backends import find_tool
 
 
@@ -37,7 +36,10 @@ class Workshop:
 
     folder: Path
     report: Callable[[str], None]
-    _cache: ToolCache = field(default_factory=ToolCache)
+
+    @property
+    def _cache(self) -> ToolCache:
+        return ToolCache(report=self.report)
 
     def start(self, name: str, target: str) -> Client:
         """Return a client, by name, of the server at an address."""
@@ -85,10 +87,10 @@ class Workshop:
         """Return the command that runs a script beside the packages for Node.js."""
         packages = self.folder / "node_modules"
         if not packages.exists():
-            installed = install_packages(self._cache, self.report)
+            installed = self._cache.npm_project("interop", CLIENTS)
             packages.symlink_to(installed / "node_modules")
         shutil.copy(CLIENTS / name, self.folder)
-        return [node(self._cache), str(self.folder / name)]
+        return [self._cache.node(), str(self.folder / name)]
 
     def _new(self, name: str) -> Path:
         code = self.folder / name

@@ -86,6 +86,38 @@ class ToolCache:
         script = folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
         return [str(folder / "bin" / "node"), str(script)]
 
+    def node(self) -> str:
+        """Return the command that runs Node.js: the machine's beside its npm, or the fetched one.
+
+        Raises:
+            ToolUnavailable: The machine has none, and none could be fetched.
+        """
+        npm = self.npm()
+        node = npm[0] if len(npm) > 1 else shutil.which("node")
+        if node is None:
+            raise ToolUnavailable("npm is on this machine, but no node: install Node.js as well")
+        return node
+
+    def npm_project(self, name: str, folder: Path) -> Path:
+        """Return a folder with the npm packages that another one locks; fetch them if missing.
+
+        Args:
+            name: The first part of the entry's name; the rest is the digest of the lock.
+            folder: The folder with `package.json` and `package-lock.json`.
+
+        Raises:
+            ToolUnavailable: The packages could not be fetched.
+        """
+
+        def fill(entry: Path) -> None:
+            for file in ("package.json", "package-lock.json"):
+                shutil.copy(folder / file, entry)
+            options = ("--ignore-scripts", "--no-audit", "--no-fund")
+            _run([*self.npm(), "ci", *options], "npm ci", entry)
+
+        digest = _short_digest(folder / "package-lock.json")
+        return self._entry(f"{name}-{digest}", f"the npm packages of {name}", fill)
+
     def npm_package(self, package: NpmPackage) -> Path:
         """Return the folder of an npm package's files; fetch and verify them if missing.
 
@@ -111,7 +143,6 @@ class ToolCache:
     def _python_package(self, lock: str) -> Path:
         """Return the folder with the installed packages of a lock file."""
         file = _LOCKS / f"{lock}.txt"
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
         def fill(folder: Path) -> None:
             command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"]
@@ -119,7 +150,7 @@ class ToolCache:
             command += ["--only-binary=:all:", "--target", str(folder), "--requirement", str(file)]
             _run(command, "pip install", folder)
 
-        return self._entry(f"{lock}-{digest}", lock, fill)
+        return self._entry(f"{lock}-{_short_digest(file)}", lock, fill)
 
     def _entry(self, name: str, title: str, fill: Callable[[Path], None]) -> Path:
         """Return the entry's folder, which is created completely or not at all.
@@ -142,6 +173,10 @@ class ToolCache:
                 if not entry.is_dir():
                     raise
         return entry
+
+
+def _short_digest(lock: Path) -> str:
+    return hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
 
 
 def _java_version(java: str) -> int | None:

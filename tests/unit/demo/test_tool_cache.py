@@ -83,6 +83,66 @@ def test_concurrent_requests_share_the_entry(tmp_path: Path, fake_npm: Path) -> 
     assert [entry.name for entry in (tmp_path / "cache").iterdir()] == ["sample-1.0.0"]
 
 
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with a lock of npm packages."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "package.json").write_text("{}")
+    (folder / "package-lock.json").write_text('{"lockfileVersion": 3}')
+    return folder
+
+
+def test_locked_packages_are_fetched_once_for_each_lock(
+    tmp_path: Path, fake_npm: Path, project: Path
+) -> None:
+    """They are installed without their scripts, in a folder that a changed lock leaves unused."""
+    calls = fake_npm / "calls"
+    (fake_npm / "npm").write_text(f'#!/bin/sh\necho "$@" >> "{calls}"\nmkdir node_modules\n')
+    said: list[str] = []
+    tools = ToolCache(tmp_path / "cache", said.append)
+
+    first, second = (tools.npm_project("sample", project) for _ in range(2))
+    (project / "package-lock.json").write_text('{"lockfileVersion": 2}')
+    other = tools.npm_project("sample", project)
+
+    assert first == second != other
+    assert first.name.startswith("sample-")
+    files = {"node_modules", "package.json", "package-lock.json"}
+    assert {entry.name for entry in first.iterdir()} == files
+    assert calls.read_text().splitlines() == ["ci --ignore-scripts --no-audit --no-fund"] * 2
+    assert len(said) == 2
+
+
+def test_packages_that_cannot_be_fetched_leave_nothing_behind(
+    tmp_path: Path, fake_npm: Path, project: Path
+) -> None:
+    """An install that fails is quoted, and the next one starts anew."""
+    (fake_npm / "npm").write_text("#!/bin/sh\nmkdir node_modules\necho 'no network' >&2\nexit 1\n")
+
+    with pytest.raises(ToolUnavailable, match="npm ci failed:\nno network"):
+        ToolCache(tmp_path / "cache").npm_project("sample", project)
+
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_node_is_that_of_npm(tmp_path: Path, fake_npm: Path) -> None:
+    """Scripts run on the Node.js of the machine whose npm installed their packages."""
+    tools = ToolCache(tmp_path / "cache")
+    (fake_npm / "node").write_text("#!/bin/sh\n")
+    (fake_npm / "node").chmod(0o755)
+    assert tools.node() == str(fake_npm / "node")
+
+
+def test_an_npm_without_node_is_named(
+    tmp_path: Path, fake_npm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error names the remedy."""
+    monkeypatch.setenv("PATH", str(fake_npm))
+    with pytest.raises(ToolUnavailable, match=r"install Node\.js"):
+        ToolCache(tmp_path / "cache").node()
+
+
 def test_failing_npm_is_quoted(tmp_path: Path, fake_npm: Path) -> None:
     """When npm fails, the error has the last lines of its output."""
     (fake_npm / "npm").write_text("#!/bin/sh\necho 'no such package' >&2\nexit 1\n")
