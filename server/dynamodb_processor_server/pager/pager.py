@@ -7,7 +7,7 @@ written.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
@@ -100,6 +100,10 @@ class PageResult(NamedTuple):
     total: Total | None = None
 
 
+def _no_refusal() -> None:
+    """Let a stream read on without end."""
+
+
 class Pager:
     """Reads the pages of a call from its start on."""
 
@@ -141,11 +145,22 @@ class Pager:
         self._read_ahead = page.read_ahead
         return PageResult(page, self._returned, self._items, self._usage, content.next is None)
 
-    async def pages(self) -> AsyncGenerator[PageResult]:
-        """Read every page, one ahead of the caller, until the end or until a budget is spent."""
+    async def pages(
+        self, refusal: Callable[[], Exception | None] = _no_refusal
+    ) -> AsyncGenerator[PageResult]:
+        """Read every page, one ahead of the caller, until the end or until a budget is spent.
+
+        `refusal` returns the error for which no further page may be read, None for none. It is
+        asked before each read, so that every page that was read, and charged, is yielded before the
+        error is raised.
+        """
         self._reads_on = True
         result = self._mark_last_if_budget_spent(await self.next_page())
         while not result.last:
+            refused = refusal()
+            if refused is not None:
+                yield result
+                raise refused
             ahead = asyncio.create_task(self.next_page(), name="read-ahead")
             try:
                 yield result

@@ -227,6 +227,40 @@ async def test_one_page_is_read_ahead() -> None:
             assert len(reader.inner.calls) == number + 1
 
 
+@pytest.mark.parametrize("allowed", [0, 1, 2])
+@warped
+async def test_a_refusal_comes_after_every_page_that_was_read(allowed: int) -> None:
+    """A refused call has its pages, the one that was read ahead included, and reads no other."""
+    reader = ScriptedReader(seconds=1.0)
+    steps: list[PageResult] = []
+    asked = 0
+
+    def refusal() -> Exception | None:
+        nonlocal asked
+        asked += 1
+        return None if asked <= allowed else BackendUnavailable("no more")
+
+    async def consume() -> None:
+        async for step in open_pager(reader, page_size=5).pages(refusal):
+            steps.append(step)
+            await asyncio.sleep(10.0)
+
+    with pytest.raises(BackendUnavailable, match="no more"):
+        await consume()
+    assert len(reader.requests) == len(steps) == allowed + 1
+    assert delivered(steps) == ITEMS[: 5 * len(steps)]
+    assert not any(step.last for step in steps)
+
+
+@warped
+async def test_the_last_page_is_not_refused() -> None:
+    """A call whose every page was read ends well."""
+    reader = ScriptedReader()
+    pages = open_pager(reader, page_size=30).pages(lambda: BackendUnavailable("no more"))
+    (step,) = [step async for step in pages]
+    assert step.last
+
+
 @warped
 async def test_items_read_ahead_begin_the_next_page() -> None:
     """The pager passes them on once; a unary call has no next page to read ahead for."""

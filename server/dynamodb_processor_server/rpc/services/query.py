@@ -25,6 +25,8 @@ from dynamodb_processor_server.errors import (
     Draining,
     IndexGone,
     ItemTooLarge,
+    ProcessorError,
+    RateLimited,
     RequestInvalid,
     TableNotFound,
 )
@@ -141,9 +143,6 @@ class QueryServicer:
                 yield stream_response(result, start.disclosure, token, sequence)
                 if result.last:
                     break
-                if self._draining.is_set():
-                    raise Draining("the server is shutting down; resume on another")
-                self._limits.check_read_units(call)  # resumed from the token just sent
                 result = await self._page(anext(pages), start, pager, call)
                 sequence += 1
         self._limits.add_remaining_trailer(call)
@@ -218,8 +217,21 @@ class QueryServicer:
         """Return where a stream begins, its pager, its pages, and the first of them."""
         times = self._bounds.stream_deadline, self._bounds.stream_interval
         start, pager = await self._open_pager(request, call, *times)
-        pages = pager.pages()
+        pages = pager.pages(partial(self._stream_refusal, call))
         return start, pager, pages, await self._page(anext(pages), start, pager, call)
+
+    def _stream_refusal(self, call: Call) -> ProcessorError | None:
+        """Return the reason why a stream may read no further page, None if it may.
+
+        The caller resumes from the token of the last message.
+        """
+        if self._draining.is_set():
+            return Draining("the server is shutting down; resume on another")
+        try:
+            self._limits.check_read_units(call)
+        except RateLimited as refused:
+            return refused
+        return None
 
     async def _open_pager(
         self, request: PageRequest, call: Call, limit: float, interval: float | None = None
