@@ -1,7 +1,8 @@
 """Checks what promtool does not: that alerts, dashboards, runbook and metrics fit together.
 
 - Each alert has a severity, a summary and the address of a section of the runbook that exists, and
-  the runbook's table names it.
+  the table of alarms in docs/operations/troubleshooting.md leads there.
+- All of these addresses begin alike: an operator replaces them by that of a copy of docs/.
 - promtool's tests see each alert fire.
 - Rules and dashboards use metrics of the reference only, or recording rules.
 """
@@ -19,7 +20,7 @@ from typing import Any, Final
 import yaml
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
-_BASE: Final = "https://docs.example.com/dynamodb-processor/operations/runbook.md#"
+_RUNBOOK: Final = re.compile(r"https://\S+/operations/runbook\.md")
 _SEVERITIES: Final = frozenset({"page", "ticket"})
 _METRIC: Final = re.compile(r"\b(?:dynamodb_processor|process)_\w+")
 _RECORDED: Final = re.compile(r"\bdynamodb_processor:[\w:]+")
@@ -28,12 +29,13 @@ _SUFFIXES: Final = ("_bucket", "_sum", "_count")
 
 @dataclass(frozen=True, slots=True)
 class Monitoring:
-    """The files to compare: rules, promtool's tests, dashboards by name, and two pages."""
+    """The files to compare: rules, promtool's tests, dashboards by name, and three pages."""
 
     rules: Mapping[str, Any]
     tests: Sequence[Mapping[str, Any]]
     dashboards: Mapping[str, Mapping[str, Any]]
     runbook: str
+    troubleshooting: str
     reference: str
 
     def findings(self) -> Iterator[str]:
@@ -45,6 +47,9 @@ class Monitoring:
             yield f"rules.yaml: there are two alerts {name}"
         for alert in alerts:
             yield from self._of_alert(alert)
+        addresses = {_runbook_url(alert).partition("#")[0] for alert in alerts}
+        if len(addresses) > 1:
+            yield f"rules.yaml: there are several addresses of a runbook: {sorted(addresses)}"
         for name in sorted(self._fired() - set(names)):
             yield f"*.test.yaml: {name} is no alert of rules.yaml"
         recorded = {str(rule["record"]) for rule in rules if "record" in rule}
@@ -64,13 +69,14 @@ class Monitoring:
             yield f"{where} has no severity: page or ticket"
         if not annotations.get("summary") or not annotations.get("description"):
             yield f"{where} has no summary or no description"
-        base, _, anchor = str(annotations.get("runbook_url", "")).partition("#")
-        if f"{base}#" != _BASE:
-            yield f"{where}: runbook_url does not begin with {_BASE}"
+        address, _, anchor = _runbook_url(alert).partition("#")
+        row = rf"^\| `{name}` \|.*\(runbook\.md#{anchor}\)"
+        if not _RUNBOOK.fullmatch(address):
+            yield f"{where}: runbook_url is not https://…/operations/runbook.md#…"
         elif anchor not in _anchors(self.runbook):
             yield f"{where}: the runbook has no section #{anchor}"
-        elif not re.search(rf"^\| `{name}` \|.*\(#{anchor}\)", self.runbook, re.MULTILINE):
-            yield f"{where}: the runbook's table does not lead from it to #{anchor}"
+        elif not re.search(row, self.troubleshooting, re.MULTILINE):
+            yield f"{where}: troubleshooting.md does not lead from it to #{anchor}"
         if name not in self._fired():
             yield f"{where} fires in no test of promtool's"
 
@@ -95,6 +101,10 @@ class Monitoring:
             yield f"{where}: no rule records {name}"
 
 
+def _runbook_url(alert: Mapping[str, Any]) -> str:
+    return str(alert.get("annotations", {}).get("runbook_url", ""))
+
+
 def _anchors(page: str) -> Iterable[str]:
     headings = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
@@ -114,6 +124,7 @@ def read(root: Path = _ROOT) -> Monitoring:
             for file in sorted((deploy / "grafana").glob("*.json"))
         },
         (root / "docs" / "operations" / "runbook.md").read_text("utf-8"),
+        (root / "docs" / "operations" / "troubleshooting.md").read_text("utf-8"),
         (root / "docs" / "reference" / "metrics.md").read_text("utf-8"),
     )
 
