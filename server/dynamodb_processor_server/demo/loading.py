@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from dynamodb_processor_server.demo.backends import Backend
 from dynamodb_processor_server.demo.failure import DemoFailed
 from dynamodb_processor_server.demo.sample_table import Item, SampleKey, SampleTable
+from dynamodb_processor_server.dynamodb.verified_sessions import verified_session
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -42,7 +43,7 @@ async def load(backend: Backend, tables: Sequence[SampleTable]) -> str:
     Raises:
         DemoFailed: DynamoDB refuses, or has other tables with these names.
     """
-    session = aioboto3.Session()
+    session = aioboto3.Session(botocore_session=verified_session())
     try:
         async with session.client(
             "dynamodb",

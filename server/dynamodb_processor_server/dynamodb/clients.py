@@ -20,6 +20,7 @@ from dynamodb_processor_server.dynamodb.credentials import Credentials
 from dynamodb_processor_server.dynamodb.data_plane import DataPlaneClient, Operation
 from dynamodb_processor_server.dynamodb.item_responses import parse_items
 from dynamodb_processor_server.dynamodb.response_parser import CheckedResponseParserFactory
+from dynamodb_processor_server.dynamodb.verified_sessions import verified_session
 from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.runtime.byte_budget import ByteBudget
 
@@ -114,7 +115,7 @@ class Clients:
         region, role = source
         settings = self._settings
         credentials = self._credentials[source] = Credentials(role, region or settings.region)
-        session = aiobotocore.session.get_session()
+        session = verified_session()
         # There is no public way to set these.
         session._credentials = credentials  # noqa: SLF001
         session.register_component("response_parser_factory", CheckedResponseParserFactory())

@@ -6,16 +6,17 @@ botocore loads them once, when a client is made; a client for which it found non
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Final
 
-import aiobotocore.session
 import structlog
 from aiobotocore.credentials import (
     AioAssumeRoleCredentialFetcher,
     AioDeferredRefreshableCredentials,
 )
-from botocore.config import Config
 from botocore.exceptions import NoCredentialsError
+
+from dynamodb_processor_server.dynamodb.verified_sessions import verified_session
 
 _log = structlog.get_logger(__name__)
 
@@ -24,9 +25,11 @@ _ROLE_SESSION: Final = "dynamodb-processor"
 _PATIENCE_SECONDS: Final = 5.0
 # STS has a shorter limit too: botocore calls it again before a role's credentials expire. Only
 # `Backend` retries failed calls.
-_STS_CONFIG: Final = Config(
-    connect_timeout=2.0, read_timeout=3.0, retries={"mode": "standard", "total_max_attempts": 1}
-)
+_STS_CONFIG: Final[Mapping[str, Any]] = {
+    "connect_timeout": 2.0,
+    "read_timeout": 3.0,
+    "retries": {"mode": "standard", "total_max_attempts": 1},
+}
 # Between two loads, after credentials were found and after they were not.
 _RENEWAL_SECONDS: Final = 5.0
 _FAILURE_SECONDS: Final = 1.0
@@ -120,8 +123,7 @@ async def _load(role_arn: str | None, region: str | None) -> Any:
     """Return credentials of botocore's, None if none are found."""
     # In a session of its own, because a session caches the files that it has read. It also calls
     # STS, whose responses are XML.
-    session = aiobotocore.session.get_session()
-    session.set_default_client_config(_STS_CONFIG)
+    session = verified_session(**_STS_CONFIG)
     if session.get_config_variable("region") is None:
         session.set_config_variable("region", region)
     own = await session.get_credentials()

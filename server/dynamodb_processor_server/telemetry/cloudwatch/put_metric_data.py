@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
 import aioboto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from dynamodb_processor_server.dynamodb.verified_sessions import verified_session
 from dynamodb_processor_server.telemetry.cloudwatch.core_metrics import NAMESPACE
 from dynamodb_processor_server.telemetry.cloudwatch.publisher import NotSent
 from dynamodb_processor_server.telemetry.cloudwatch.sampler import Datum
 
 # CloudWatch takes 1,000 metrics in a request.
 _BATCH: Final = 1_000
-_CONFIG: Final = Config(
-    connect_timeout=3.0, read_timeout=5.0, retries={"mode": "standard", "total_max_attempts": 2}
-)
+_CONFIG: Final[Mapping[str, Any]] = {
+    "connect_timeout": 3.0,
+    "read_timeout": 5.0,
+    "retries": {"mode": "standard", "total_max_attempts": 2},
+}
 
 
 class PutMetricData:
@@ -44,8 +46,8 @@ class PutMetricData:
             raise NotSent(str(error)) from error
 
     async def _open(self) -> Any:
-        session = aioboto3.Session()
-        client = session.client("cloudwatch", region_name=self._region, config=_CONFIG)
+        session = aioboto3.Session(botocore_session=verified_session(**_CONFIG))
+        client = session.client("cloudwatch", region_name=self._region)
         return await self._stack.enter_async_context(client)
 
 
