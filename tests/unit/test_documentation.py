@@ -14,6 +14,7 @@ PAGES: Final = sorted(
     str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))
 )
 _CODE: Final = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_TEST: Final = re.compile(r"\[`(test_\w+)`\]\(([^)]+\.py)\)")
 _LINK: Final = re.compile(r"\[[^\]]+\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 
 
@@ -32,6 +33,16 @@ def test_every_link_leads_somewhere(page: str) -> None:
         target = (source.parent / path).resolve() if path else source
         assert target.exists(), path
         assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
+
+
+def test_every_named_test_exists() -> None:
+    """A page that names a test as a proof links to the file that has it."""
+    found = {page: _TEST.findall((ROOT / page).read_text(encoding="utf-8")) for page in PAGES}
+    assert len(found["docs/architecture/security.md"]) > 50
+    for page, tests in found.items():
+        for name, path in tests:
+            source = ((ROOT / page).parent / path).read_text(encoding="utf-8")
+            assert re.search(rf"^(?:async )?def {name}\(", source, re.MULTILINE), f"{page}: {name}"
 
 
 def test_the_index_names_every_page() -> None:
