@@ -11,12 +11,15 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from dynamodb_processor_server.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
     from dynamodb_processor_server.settings import Settings
 
 
@@ -24,13 +27,31 @@ _NOT_INSTALLED: Final = (
     "dynamodb-processor: the server is not installed here, only its client ({} is missing); "
     "install it with: pip install 'dynamodb-processor[server]', or '.[server]' in a clone"
 )
+_BROKEN_PIPE: Final = 141  # 128 + SIGPIPE, as the shell reports it of other commands
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one sub-command and return its exit code: 0 done, 1 failed, 2 used wrongly."""
+    """Run one sub-command and return its exit code: 0 done, 1 failed, 2 used wrongly.
+
+    It is 141 if the reader of standard output has closed the pipe, as `| head` does.
+    """
     if arguments is None:  # the process runs nothing but this command
         signal.signal(signal.SIGTERM, _exit)
     given = sys.argv[1:] if arguments is None else arguments
+    try:
+        with _flushed_output():
+            return _run_command(given)
+    except BrokenPipeError:
+        _discard_output()
+        return _BROKEN_PIPE
+    except _OutputFailed as error:
+        _discard_output()
+        print(f"standard output cannot be written: {error}", file=sys.stderr)
+        return 1
+
+
+def _run_command(given: Sequence[str]) -> int:
+    """Run the sub-command of a command line, and report the errors of its user."""
     try:
         parser = _parser(given)  # imports the modules of the sub-command
         args, unknown = parser.parse_known_args(given)
@@ -47,6 +68,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+class _OutputFailed(Exception):
+    """Standard output takes no text, for the reason in the error."""
+
+
+@contextmanager
+def _flushed_output() -> Iterator[None]:
+    """Write the buffered output at the end, also that of `--help`.
+
+    The interpreter would do so later, where nobody can handle a failure.
+    """
+    try:
+        yield
+    finally:
+        with _typed_failures():
+            if sys.stdout is not None:
+                sys.stdout.flush()
+
+
+@contextmanager
+def _typed_failures() -> Iterator[None]:
+    """Raise _OutputFailed for a failed write, unless the reader has closed the pipe."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _OutputFailed(error.strerror) from None
+
+
+def _discard_output() -> None:
+    """Drop the buffered output, for which the interpreter would fail again."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    with suppress(OSError, ValueError):  # it is not a file, as in a test
+        os.dup2(null, sys.stdout.fileno())
+    os.close(null)
 
 
 def _unknown_arguments(unknown: Sequence[str], args: argparse.Namespace) -> str:
@@ -79,11 +137,17 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose help fails where it cannot be written; argparse ignores that."""
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        with _typed_failures():
+            (file or sys.stderr).write(message)
+
+
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """Return the parser for a command line; only the named sub-command gets its arguments."""
-    parser = argparse.ArgumentParser(
-        prog="dynamodb-processor", description="Serves DynamoDB tables through gRPC."
-    )
+    parser = _Parser(prog="dynamodb-processor", description="Serves DynamoDB tables through gRPC.")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     named = next((argument for argument in arguments if not argument.startswith("-")), None)

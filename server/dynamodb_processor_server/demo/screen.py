@@ -15,13 +15,21 @@ from dynamodb_processor_client.rendering import items_grid
 _WIDTH_OF_FILES: Final = 110
 
 
+class _Console(Console):
+    """A console that leaves a closed pipe to the command, which ends quietly."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the error again; rich would end the process with another exit code."""
+        raise BrokenPipeError
+
+
 class Screen:
     """A terminal, or a file for people; command lines are never wrapped."""
 
     def __init__(self, console: Console | None = None) -> None:
         """Write on standard output, or on another console."""
         width = None if sys.stdout.isatty() else _WIDTH_OF_FILES
-        self._console = console or Console(width=width, highlight=False, markup=False, emoji=False)
+        self._console = console or _Console(width=width, highlight=False, markup=False, emoji=False)
 
     def say(self, text: str = "") -> None:
         """Write a line of the demo's own."""

@@ -186,6 +186,37 @@ async def test_a_reader_that_closes_the_pipe_ends_it_quietly(
     assert not any(words in errors for words in (*NO_TRACEBACK, "ddbq:"))
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("query", "numbers"),
+        ("stream", "numbers"),
+        ("count", "numbers"),
+        ("get", "numbers", "--key", "n:=1"),
+        ("explain", "numbers", "n = 1"),
+        ("tables",),
+        ("tables", "numbers"),
+        ("cache", "stats"),
+        ("--help",),
+        ("query", "--help"),
+        ("--version",),
+    ],
+    ids=" ".join,
+)
+async def test_a_command_without_a_reader_ends_quietly(
+    arguments: tuple[str, ...], environment: dict[str, str], service: FakeService
+) -> None:
+    """Output that is shorter than a pipe's buffer fails at its end, with the same status."""
+    service.tables.tables.add(name="numbers")
+    buffered = {name: text for name, text in environment.items() if name != "PYTHONUNBUFFERED"}
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = popen([*COMMAND, *arguments], buffered, subprocess.DEVNULL, writing, subprocess.PIPE)
+    os.close(writing)
+    _, errors = await asyncio.to_thread(process.communicate)
+    assert (process.returncode, errors.decode()) == (141, "")
+
+
 @pytest.mark.parametrize("stdout", OPEN)
 @pytest.mark.parametrize("stderr", OPEN)
 async def test_ctrl_c_ends_a_stream_that_waits(
