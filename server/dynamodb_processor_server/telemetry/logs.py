@@ -250,7 +250,8 @@ def _console(*, colors: bool) -> structlog.typing.Processor:
     )
 
     def render(logger: Any, name: str, event: structlog.typing.EventDict) -> bytes:
-        clean = {key: _printable(key, value) for key, value in event.items() if value != ""}
+        given = {key: value for key, value in event.items() if value is not None and value != ""}
+        clean = {key: _printable(key, value) for key, value in given.items()}
         return f"{renderer(logger, name, clean)}\n".encode()
 
     return render
