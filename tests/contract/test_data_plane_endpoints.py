@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 import pytest
 from botocore.exceptions import NoRegionError
+from structlog.testing import capture_logs
 
 from dynamodb_processor_server.dynamodb import credentials as credentials_module
 from dynamodb_processor_server.dynamodb.clients import Clients, ClientSettings
@@ -54,6 +56,24 @@ async def test_a_wrong_clock_is_corrected_once(server: RawServer) -> None:
         error = await result_of(client.query(**QUERY))
     assert error.response["Error"]["Code"] == "InvalidSignatureException"
     assert len(server.requests) == 1
+
+
+async def test_a_wrong_clock_is_corrected_for_all_requests_at_once(server: RawServer) -> None:
+    """Requests that were signed before the correction are repeated as well; it is made once."""
+    theirs = datetime.now(UTC) - timedelta(hours=2)
+    refusal = _refused_until(1, theirs)([])
+
+    def answer(requests: list[Received]) -> bytes:
+        is_right = abs(theirs - _time(requests[-1])) < timedelta(minutes=2)
+        return response(WHOLE) if is_right else refusal
+
+    server.answer = answer
+    async with Clients(ClientSettings(endpoint_url=local(server), region=REGION)) as clients:
+        client = await clients.client()
+        with capture_logs() as logged:
+            answers = await asyncio.gather(*(client.query(**QUERY) for _ in range(10)))
+    assert [one["Count"] for one in answers] == [1] * 10
+    assert [line["event"] for line in logged] == ["clock_skew_corrected"]
 
 
 @pytest.mark.parametrize("date", [{}, {"date": "yesterday"}, {"date": "Mon, 99 Jan"}])

@@ -115,13 +115,13 @@ class DataPlaneClient:
         return getattr(self._client, name)
 
     async def _call(self, operation: Operation, /, **request: Any) -> dict[str, Any]:
-        body = _encode(request)
-        response = await self._send(operation, request, body)
+        body, skew = _encode(request), self._skew
+        response = await self._send(operation, request, body, skew)
         if response.status >= 300:
             refusal = await self._refusal(operation, response)
-            if not self._corrects_skew(refusal, response.headers):
+            if not self._corrects_skew(refusal, response.headers, skew):
                 raise refusal
-            response = await self._send(operation, request, body)
+            response = await self._send(operation, request, body, self._skew)
             if response.status >= 300:
                 raise await self._refusal(operation, response)
         parsed = _parse(operation, response.body)
@@ -134,7 +134,7 @@ class DataPlaneClient:
         return parsed
 
     async def _send(
-        self, operation: Operation, request: Mapping[str, Any], body: bytes
+        self, operation: Operation, request: Mapping[str, Any], body: bytes, skew: float
     ) -> _Response:
         credentials = await self._credentials.get_frozen_credentials()
         endpoint = await self._endpoints.resolve(operation.name, request, credentials.account_id)
@@ -142,7 +142,7 @@ class DataPlaneClient:
         http = self._client._endpoint.http_session  # noqa: SLF001 - no public way to share it
         destination = endpoint.destination
         with translated_errors(destination.url, destination.proxy):
-            signed = endpoint.signer.headers(credentials, target, body, self._now() + self._skew)
+            signed = endpoint.signer.headers(credentials, target, body, self._now() + skew)
             headers = self._headers + "".join(starmap(header_line, signed.items()))
             session = await http._get_session(destination.proxy)  # noqa: SLF001 - as above
             # Redirects are not followed. DynamoDB has none, and a signature is for one address.
@@ -178,20 +178,22 @@ class DataPlaneClient:
         error: Exception = kind(parsed, operation.name)
         return error
 
-    def _corrects_skew(self, refusal: Any, headers: Mapping[str, str]) -> bool:
-        """Adopt DynamoDB's time if a request was refused for its own; return whether it was."""
+    def _corrects_skew(self, refusal: Any, headers: Mapping[str, str], skew: float) -> bool:
+        """Return whether a request that was signed with `skew` was refused for its time.
+
+        Then DynamoDB's time is adopted, unless a request at the same time has done so already.
+        """
         if refusal.response.get("Error", {}).get("Code") not in _SKEW_CODES:
             return False
         try:
             theirs = parsedate_to_datetime(headers.get("date", "")).timestamp()
         except ValueError:
             return False
-        skew = theirs - self._now()
-        if abs(skew - self._skew) < _LEAST_SKEW:
-            return False
-        self._skew = skew
-        _log.warning("clock_skew_corrected", seconds=round(skew))
-        return True
+        right = theirs - self._now()
+        if abs(right - self._skew) >= _LEAST_SKEW:
+            self._skew = right
+            _log.warning("clock_skew_corrected", seconds=round(right))
+        return abs(right - skew) >= _LEAST_SKEW
 
 
 def _checked(head: ResponseHead, body: bytes) -> _Response:
