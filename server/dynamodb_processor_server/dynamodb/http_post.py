@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple, TypeVar
 
 from aiohttp import (
+    ClientConnectionError,
     ClientConnectionResetError,
     ClientRequest,
     ClientSession,
@@ -106,6 +107,8 @@ async def _exchange(
     protocol, transport = connection.protocol, connection.transport
     if protocol is None or transport is None or transport.is_closing():
         raise ClientConnectionResetError("Cannot write to closing transport")
+    if protocol.should_close:  # bytes came while it was idle: they would be taken for the response
+        raise ClientConnectionError("Received a response without a request")
     protocol.set_response_params(
         read_until_eof=True, auto_decompress=False, read_timeout=session.timeout.sock_read
     )
