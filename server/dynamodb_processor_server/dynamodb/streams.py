@@ -24,6 +24,7 @@ from dynamodb_processor_server.dynamodb.clients import Clients, Service
 from dynamodb_processor_server.dynamodb.data_plane import Operation
 from dynamodb_processor_server.dynamodb.error_classification import classify
 from dynamodb_processor_server.errors import BackendUnavailable, RequestInvalid
+from dynamodb_processor_server.runtime import json_text
 
 _RETENTION: Final = 24 * 3_600.0  # seconds, of the records of every stream
 # Seconds by which an iterator at a time begins earlier. One half is for our clock: one that is five
@@ -221,7 +222,7 @@ def _parse_records(body: bytes) -> dict[str, Any]:
 
     Only the binary values that may be keys are decoded: an image's own, none inside other values.
     """
-    parsed: dict[str, Any] = orjson.loads(body)
+    parsed: dict[str, Any] = json_text.loads(body)
     if b'"B":' in body:
         for record in parsed.get("Records", ()):
             for image in ("OldImage", "NewImage"):

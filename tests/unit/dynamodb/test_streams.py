@@ -271,3 +271,11 @@ async def test_binary_keys_are_decoded() -> None:
     parsed = STREAMS.operations["get_records"].parse(json.dumps(body).encode())
     assert parsed["Records"][0]["dynamodb"]["NewImage"]["id"] == {"B": b"\xff\x00"}
     assert parsed["NextShardIterator"] == "j"
+
+
+async def test_text_that_is_no_unicode_does_not_stop_a_stream() -> None:
+    """DynamoDB Local stores halves of surrogate pairs, and sends them with the item's records."""
+    image = {"id": {"S": "\ud83d"}, "note": {"S": "ü\ude00"}}
+    body = json.dumps({"Records": [record("1", NewImage=image)]}).encode()
+    parsed = STREAMS.operations["get_records"].parse(body)
+    assert parsed["Records"][0]["dynamodb"]["NewImage"] == image
