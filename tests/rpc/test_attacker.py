@@ -18,7 +18,9 @@ import pytest_asyncio
 
 from dynamodb_processor.v1.query_pb2 import PageStats
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
+from tests.rpc.logged import Logged
 from tests.rpc.worlds import (
+    OTHER,
     SECRET,
     TENANT,
     Witness,
@@ -75,7 +77,11 @@ async def worlds(
         yield [
             await stack.enter_async_context(
                 open_service(
-                    tmp_path_factory.mktemp("world"), dynamodb_local, world_catalog(table), keys
+                    tmp_path_factory.mktemp("world"),
+                    dynamodb_local,
+                    world_catalog(table),
+                    keys,
+                    slow_call_threshold=1e-9,  # so that every plan is logged
                 )
             )
             for table in tables
@@ -83,8 +89,14 @@ async def worlds(
 
 
 @pytest.mark.parametrize("key", ["keyed", "filtered", "blinkered"])
-async def test_a_tenant_cannot_tell_whether_it_is_alone(worlds: list[Service], key: str) -> None:
-    """No response, statistic, page end, token length, count, refusal or explanation differs."""
+async def test_a_tenant_cannot_tell_whether_it_is_alone(
+    worlds: list[Service], logged: Logged, key: str
+) -> None:
+    """No response, statistic, page end, token length, count, refusal or explanation differs.
+
+    The log describes the plans of its calls without the rule and without any value.
+    """
+    logged.secrets |= {TENANT, OTHER, SECRET}
     crowded, alone = [Witness(service, key) for service in worlds]
     await crowded.ask_all()
     await alone.ask_all()
@@ -94,6 +106,9 @@ async def test_a_tenant_cannot_tell_whether_it_is_alone(worlds: list[Service], k
     assert crowded.items > 500  # the tenant does see its own
     seen = "".join(text for _, text in crowded.seen)
     assert SECRET not in seen
+    plans = [line for line in logged.of("slow_call") if "path" in line]
+    assert len(plans) > 500
+    assert all(line["row_rule"] for line in plans)
     if key == "blinkered":  # neither the rule nor its attribute is revealed
         unasked = [text for what, text in crowded.seen if "tenant" not in what]
         assert [text for text in unasked if "tenant" in text or TENANT in text] == []
