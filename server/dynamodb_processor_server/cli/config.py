@@ -72,7 +72,7 @@ async def show_config(settings: Settings) -> int:
         redis = await report_on_redis(settings.redis_url.get_secret_value(), settings.redis_prefix)
         _print_yaml({"redis": redis.text})
         notes += redis.notes
-        ok = redis.ok
+        ok = ok and redis.ok
     async with Clients(settings.client_settings()) as clients:
         describer = TableDescriber(Backend(clients, settings.backend_settings()))
         tables = catalog.tables.items()

@@ -12,10 +12,12 @@ import yaml
 
 from dynamodb_processor_server.__main__ import main
 from dynamodb_processor_server.settings import Settings
+from tests.support.access import token_keys
 from tests.support.backends import REGION
 from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import create_table, open_client
 from tests.support.processes import start_command
+from tests.support.redis_server import RedisServer
 from tests.support.running import make_key, write_catalog, write_keys
 from tests.support.tokens import SigningKey, key_set, write_identity
 from tests.unit.cli.server_files import NO_ENDPOINT, files
@@ -79,6 +81,23 @@ def test_config_reads_the_key_sets_of_issuers(
     assert main(["config", *flags, f"--identity={identity}"]) == code
     shown = yaml.safe_load(capsys.readouterr().out)
     assert shown["issuers"] == {"idp": text.format(directory=tmp_path)}
+
+
+def test_a_usable_redis_does_not_hide_an_unusable_issuer(
+    tmp_path: Path,
+    dynamodb_local: str,
+    table: str,
+    own_redis: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The exit code is 1 if anything cannot be used."""
+    monkeypatch.setenv("DYNAMODB_PROCESSOR_REDIS_URL", own_redis.url)
+    monkeypatch.setenv("DYNAMODB_PROCESSOR_TOKEN_KEYS", token_keys("first"))
+    flags = [*files(tmp_path, {"events": {"table": table}}), f"--endpoint-url={dynamodb_local}"]
+    assert main(["config", *flags]) == 0
+    identity = tmp_path / "identity.yaml"
+    write_identity(identity, {"all": {"tables": ["*"]}}, jwks_file="keys.json")
+    assert main(["config", *flags, f"--identity={identity}"]) == 1
 
 
 def test_config_notes_that_grants_only_warn(
