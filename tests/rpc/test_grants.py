@@ -33,6 +33,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Code = grpc.StatusCode
 KEYS = GRANT_KEYS
+_EXACT = query_pb2.TotalOptions(mode=query_pb2.TOTAL_MODE_EXACT)
 _BYPASS = query_pb2.CachePolicy(mode=query_pb2.CACHE_MODE_BYPASS)
 
 
@@ -148,16 +149,47 @@ async def test_a_name_that_does_not_fit_the_rule_is_denied(service: Service) -> 
 
 
 async def test_a_rule_may_be_about_a_hidden_attribute(service: Service) -> None:
-    """The rule's attribute is not shown, although its index is read."""
-    page = await service.query(query_spec("events", "at < 4"), key="owner")
-    assert page.stats.index_used == "by_system"
+    """Neither the rule's attribute nor its index is shown, although the index is read."""
+    page = await service.query(query_spec("events", "at < 4"), key="owner", cache=_BYPASS)
+    assert page.stats.index_used == ""
+    assert page.stats.items_scanned == len(page.items) > 0
     assert {name for item in page.items for name in item.attributes} == {"user_id", "at", "note"}
     refusal = await refused(service.query(query_spec("events", "system_id = 'crm'"), key="owner"))
     assert "has no system_id" in refusal.message
-    table = await get_table(service, "owner")
-    (index,) = table.indexes
-    assert (index.name, list(index.key.partition)) == ("by_system", [])
-    assert [attribute.name for attribute in index.key.sort] == ["at"]
+    assert not (await get_table(service, "owner")).indexes
+    explained = await service.explain(of(VIKTOR), key="owner")
+    assert (explained.path, explained.index) == (query_pb2.ACCESS_PATH_GLOBAL_INDEX, "")
+    assert "system" not in str(explained)
+
+
+async def test_a_hidden_index_cannot_be_named(service: Service) -> None:
+    """It is refused like one that the table does not have, also where a rule fixes its key."""
+    descriptions = []
+    for index in ("by_system", "by_nobody"):
+        spec = query_spec("events", "at < 4", index=index)
+        refusal = await refused(service.query(spec, key="owner"))
+        assert refusal.code is Code.INVALID_ARGUMENT
+        descriptions.append(refusal.descriptions["query.index"].replace(index, "it"))
+    assert descriptions[0] == descriptions[1]
+    spec = query_spec("events", "at < 4", index="by_system")
+    assert (await service.query(spec, key="crm")).stats.index_used == "by_system"
+
+
+async def test_a_hidden_index_serves_every_page_and_the_total(service: Service) -> None:
+    """Tokens keep the index of the first page, and the total is counted on it."""
+    spec, token, found = query_spec("events", "at < 8"), "", []
+    while True:
+        page = await service.query(spec, key="owner", page_size=3, page_token=token, total=_EXACT)
+        found += numbers(page.items, "at")
+        assert (page.total.value, page.stats.index_used) == (7, "")
+        token = page.next_page_token
+        if not token:
+            break
+    assert sorted(found) == [1, 1, 3, 3, 5, 5, 7]
+    stream = await service.messages(spec, key="owner", page_size=3)
+    assert {message.stats.index_used for message in stream} == {""}
+    count = await service.count(spec, key="owner")
+    assert (count.total.value, count.stats.index_used) == (7, "")
 
 
 async def test_scans_are_announced_only_where_a_rule_allows_them(service: Service) -> None:

@@ -45,7 +45,7 @@ class Explanation:
 
     Attributes:
         path: The access path.
-        index: The index; `None` for the base table.
+        index: The index; `None` for the base table, and for an index whose key is not granted.
         key_condition: The key condition of the request to DynamoDB.
         filter_expression: The filter that DynamoDB applies after it has read and charged.
         local_filter: The filter that the service applies to DynamoDB's results.

@@ -77,7 +77,8 @@ class PageStats:
         read_units: Read capacity units consumed.
         backend_calls: Requests made to DynamoDB.
         throttle_retries: Requests repeated because DynamoDB refused or failed them.
-        index_used: The index that was read; `None` for the base table.
+        index_used: The index that was read; `None` for the base table, and for an index whose key
+            is not granted.
         backend_time: Time spent waiting for DynamoDB.
     """
 

@@ -240,7 +240,7 @@ class Table(_message.Message):
 
     @_builtins.property
     def indexes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Index]:
-        """The secondary indexes, by name."""
+        """The secondary indexes whose keys are granted, by name."""
 
     @_builtins.property
     def visible_attributes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

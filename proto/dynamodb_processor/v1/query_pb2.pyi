@@ -522,7 +522,7 @@ class PageStats(_message.Message):
     throttle_retries: _builtins.int
     """Requests that were made again because DynamoDB refused or failed them."""
     index_used: _builtins.str
-    """The index that was read; empty for the base table."""
+    """The index that was read; empty for the base table, and for an index whose key is not granted."""
     @_builtins.property
     def backend_time(self) -> _duration_pb2.Duration:
         """Time spent waiting for DynamoDB."""

@@ -527,7 +527,7 @@ class ExplainQueryResponse(_message.Message):
     path: _query_pb2.AccessPath.ValueType
     """The access path to the items."""
     index: _builtins.str
-    """The index; empty for the base table."""
+    """The index; empty for the base table, and for an index whose key is not granted."""
     key_condition: _builtins.str
     """The condition on the key that DynamoDB gets; empty for a scan. Several partitions are shown as IN."""
     filter_expression: _builtins.str

@@ -207,6 +207,13 @@ class Table:
             for attribute in path.key.attributes
         )
 
+    def may_name(self, path: AccessPath) -> bool:
+        """Return whether callers may see the name of a path; that of the table itself is public.
+
+        A path whose key has hidden attributes is still read for callers whose row rule fixes them.
+        """
+        return path.index is None or self.may_show_path(path)
+
     def restricted_to(self, granted: frozenset[str] | None, fixed: frozenset[str]) -> Table:
         """Return the table as a caller may see it.
 

@@ -216,7 +216,8 @@ def _pinned(prepared: PreparedQuery, index: str | None) -> PreparedQuery:
     try:
         if path is None:
             raise PreconditionFailed("INDEX_GONE", plan.table.name, "")
-        pinned = plan_query(replace(prepared.query, index=path.label), plan.table, plan.rule)
+        query = replace(prepared.query, index=path.label)
+        pinned = plan_query(query, plan.table, plan.rule, is_pinned=True)
     except (InvalidRequest, PreconditionFailed):
         raise PreconditionFailed(
             "INDEX_GONE",

@@ -202,9 +202,8 @@ class QueryPreparer:
         if known is not None:
             return known[1]
         query = replace(prepared.query, counts=True, index=plan.path.label)
-        counting = await self.work.run_sized(
-            principal, prepared.size, partial(plan_query, query, plan.table, plan.rule), begun=True
-        )
+        plan_count = partial(plan_query, query, plan.table, plan.rule, is_pinned=True)
+        counting = await self.work.run_sized(principal, prepared.size, plan_count, begun=True)
         if prepared.size <= MAX_CACHED_QUERY_BYTES:
             self._counting_plans[id(plan)] = prepared, counting
         return counting

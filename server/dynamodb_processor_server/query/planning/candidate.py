@@ -65,9 +65,12 @@ class Candidate:
             _KIND_COST[self.path.kind],
         )
 
-    def advantage(self, other: Candidate) -> str:
-        """Return why this path is cheaper than another: the first difference of their costs."""
+    def advantage(self, other: Candidate, *, is_named: bool) -> str:
+        """Return why this path is cheaper than another: the first difference of their costs.
+
+        `is_named` says that the caller may see the name of this path.
+        """
         differences = [mine != its for mine, its in zip(self.cost, other.cost, strict=True)]
         first = [*differences, True].index(True)
         reason = _COST_REASONS[first - 1] if first else _OPERATION_REASONS[self.operation]
-        return f"{self.path.label} {reason}"
+        return f"{self.path.label if is_named else 'another path'} {reason}"

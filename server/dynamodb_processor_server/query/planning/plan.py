@@ -87,19 +87,23 @@ class Hydration:
 class Disclosure:
     """The parts of a plan that a caller may see with each page.
 
-    `index` is the index that is read, None for the table. `hides_writes` says that a row rule hides
-    items: a cache hit or a miss would then tell whether any item was written, hidden ones included.
-    `hides_cost` is the plan's.
+    `index` is the index that is read, None for the table. Page tokens have it, encrypted. Responses
+    have `index_used`, which is empty also for an index whose name is hidden. `hides_writes` says
+    that a row rule hides items: a cache hit or a miss would then tell whether any item was written,
+    hidden ones included. `hides_cost` is the plan's.
     """
 
     index: str | None
+    index_used: str
     hides_writes: bool
     hides_cost: bool
 
 
-@lru_cache(maxsize=1_000)  # one object for many plans; there are at most four for an index
-def _disclosure(index: str | None, hides_writes: bool, hides_cost: bool) -> Disclosure:
-    return Disclosure(index, hides_writes, hides_cost)
+@lru_cache(maxsize=1_000)  # one object for many plans; there are few for an index
+def _disclosure(
+    index: str | None, is_named: bool, hides_writes: bool, hides_cost: bool
+) -> Disclosure:
+    return Disclosure(index, (index or "") if is_named else "", hides_writes, hides_cost)
 
 
 @dataclass(frozen=True)  # no slots: a cached property needs the instance's dictionary
@@ -147,7 +151,8 @@ class Plan:
     @property
     def disclosure(self) -> Disclosure:
         """The parts of the plan that a caller may see with each page."""
-        return _disclosure(self.path.index, self.rule is not None, self.hides_cost)
+        is_named = self.table.may_name(self.path)
+        return _disclosure(self.path.index, is_named, self.rule is not None, self.hides_cost)
 
     @cached_property
     def tags(self) -> tuple[Tag, ...]:

@@ -60,10 +60,14 @@ def plan_query(
     table: Table,
     rule: RowRule | None = None,
     digest: Callable[[object], bytes] = canonical.digest,
+    *,
+    is_pinned: bool = False,
 ) -> Plan:
     """Return the plan for a query of a caller with the row rule `rule`.
 
     `digest` makes the plan's cache key from data that identify the items which are read.
+    `is_pinned` says that the query's index is that of its first page, and not a caller's word: it
+    may be one whose name the caller may not see.
 
     Raises InvalidRequest for a query that no state of the table could serve. Raises
     PreconditionFailed, with the partition keys that would help, if no path can serve it.
@@ -80,7 +84,7 @@ def plan_query(
     terms = terms_with_rule(caller_terms, rule)
     candidates: list[Candidate] = []
     rejected: list[RejectedPath] = []
-    for path in _paths_to_consider(query, table):
+    for path in _paths_to_consider(query, table, is_pinned=is_pinned):
         rejection = _rejection(path, caller_terms, rule, query, table)
         key = None if rejection else key_condition_with_rule(path.key, caller_terms, rule)
         if key is None:
@@ -91,7 +95,7 @@ def plan_query(
         candidates = [_scan_candidate(query, table, caller_terms, rule, rejected)]
     best = min(candidates, key=lambda candidate: candidate.cost)
     rejected += [
-        RejectedPath(candidate.path, best.advantage(candidate))
+        RejectedPath(candidate.path, best.advantage(candidate, is_named=table.may_name(best.path)))
         for candidate in candidates
         if candidate is not best
     ]
@@ -125,12 +129,12 @@ def _query_candidate(
     return Candidate(path, operation, key, not _covers(path, terms, query, table))
 
 
-def _paths_to_consider(query: Query, table: Table) -> tuple[AccessPath, ...]:
+def _paths_to_consider(query: Query, table: Table, *, is_pinned: bool) -> tuple[AccessPath, ...]:
     """Return the paths among which the planner may choose for the caller."""
     if query.index is None:
         return table.schema.paths
     path = table.schema.path(query.index)
-    if path is None:
+    if path is None or not (is_pinned or table.may_name(path)):
         raise InvalidRequest.of("query.index", f"{table.name} has no index {query.index[:255]!r}")
     if query.consistent and path.kind is PathKind.GLOBAL:
         raise InvalidRequest.of(

@@ -111,7 +111,7 @@ def refusal(
     An index that only lacks the guarantee that it has every item comes first, with the ways to use
     it; then the partition keys that would help; then the other reasons.
     """
-    shown = [other for other in rejected if other.path.index is None or _may_show(other, table)]
+    shown = [other for other in rejected if table.may_name(other.path)]
     nearest = min(
         (other for other in shown if other.unproven),
         key=lambda other: len(other.unproven),
@@ -153,10 +153,6 @@ def _word_hint(rejected: Sequence[RejectedPath], condition: Condition | None) ->
     words = (word for name, word in bare_words(condition) if name in partition)
     word = next(words, None)
     return "" if word is None else f"; {bare_word_hint(word)}"
-
-
-def _may_show(rejected: RejectedPath, table: Table) -> bool:
-    return table.may_show_path(rejected.path)
 
 
 def _keys_to_fix(rejected: RejectedPath, table: Table, rule: RowRule | None) -> str:

@@ -42,11 +42,12 @@ def explain(query: Query, plan: Plan) -> ExplainQueryResponse:
 
     The conditions that a row rule adds are left out.
     """
+    index = plan.disclosure.index_used
     plan = caller_view(query, plan)
     reads = plan.operation is not Operation.NOTHING
     return ExplainQueryResponse(
         path=access_path(plan),
-        index=plan.path.index or "",
+        index=index,
         key_condition=_text(key_condition(plan)),
         filter_expression=_text(plan.filter if reads else None),
         local_filter=_text(expressible(plan.local_filter) if reads else None),

@@ -62,7 +62,7 @@ def response_head(page: Page, shown: Disclosure, token: str) -> bytes:
     if _shows_cache_info(page, shown):
         usage = _visible_usage(page.usage, shown)
         set_seconds(response.read_time, content.read_at)
-    _set_stats(response.stats, content.count, usage, shown.index)
+    _set_stats(response.stats, content.count, usage, shown.index_used)
     return response.SerializeToString()
 
 
@@ -96,8 +96,8 @@ def stream_response(result: PageResult, shown: Disclosure, token: str, sequence:
         )
         _set_cache_info(rest.cache, result.page)
         set_seconds(rest.read_time, content.read_at)
-    _set_stats(rest.stats, content.count, usage, shown.index)
-    _set_stats(rest.cumulative, result.items, cumulative, shown.index)
+    _set_stats(rest.stats, content.count, usage, shown.index_used)
+    _set_stats(rest.cumulative, result.items, cumulative, shown.index_used)
     if result.total is not None:
         _set_total(rest.total, result.total)
     return content.items + rest.SerializeToString()
@@ -119,7 +119,7 @@ def count_response(
         usage = _visible_usage(result.page.usage, shown)
         _set_cache_info(response.cache, result.page)
         set_seconds(response.read_time, content.read_at)
-    _set_stats(response.stats, 0, usage, shown.index)
+    _set_stats(response.stats, 0, usage, shown.index_used)
     return response
 
 
@@ -147,9 +147,9 @@ def _visible_usage(usage: Usage, shown: Disclosure) -> Usage:
     return NO_USAGE if shown.hides_cost else usage
 
 
-def _set_stats(stats: query_pb2.PageStats, items: int, usage: Usage, index: str | None) -> None:
+def _set_stats(stats: query_pb2.PageStats, items: int, usage: Usage, index: str) -> None:
     stats.items_returned = items
-    stats.index_used = index or ""
+    stats.index_used = index
     if usage.backend_calls:
         set_usage(stats, usage)
 

@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from dynamodb_processor_server import errors
-from dynamodb_processor_server.catalog.schema import BASE_TABLE, Table
+from dynamodb_processor_server.catalog.schema import Table
 
 DOMAIN: Final = "dynamodb-processor"
 _DETAILS_KEY: Final = "grpc-status-details-bin"
@@ -126,7 +126,7 @@ def _throttling(
     if error.resource is None or table is None:
         return ()
     path = table.schema.path(error.resource)
-    if path is None or not (path.label == BASE_TABLE or table.may_show_path(path)):
+    if path is None or not table.may_name(path):
         return ()
     reasons = (("throttling_reasons", ",".join(error.reasons)),) if error.reasons else ()
     return (("throttled_index", path.label), *reasons)

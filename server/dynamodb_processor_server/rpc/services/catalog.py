@@ -84,7 +84,7 @@ def _table(table: Table, rule: RowRule | None) -> pb.Table:
         name=table.name,
         description=declaration.description,
         key=_key(table.schema.base.key, table),
-        indexes=[_index(path, table) for path in table.schema.paths[1:]],
+        indexes=[_index(path, table) for path in table.schema.paths[1:] if table.may_name(path)],
         visible_attributes=declaration.attributes or (),
         required_attributes=filter(table.may_show, declaration.required),
         default_page_size=declaration.page_size.default,
