@@ -152,6 +152,7 @@ async def test_a_checksum_is_of_the_body_as_sent_or_as_it_was(
         (body, body, "identity"),
         (packed, packed, "gzip"),
         (packed, body, "GZIP"),
+        (gzip.compress(body[:9]) + gzip.compress(body[9:]), body, "gzip"),
     ):
         peer.answer = response(
             sent, status, x_amz_crc32=str(zlib.crc32(stated)), content_encoding=encoding
@@ -162,7 +163,9 @@ async def test_a_checksum_is_of_the_body_as_sent_or_as_it_was(
         else:
             assert answer.response["Error"]["Code"] == "ValidationException"
     for sent, encoding in ((body, "identity"), (packed, "gzip"), (packed[:-9], "gzip")):
-        peer.answer = response(sent, status, x_amz_crc32="1", content_encoding=encoding)
+        peer.answer = response(sent, status, X_AMZ_CRC32="1", content_encoding=encoding)
         assert isinstance(await result_of(pair.ours.query(**QUERY)), CorruptAnswer)
-    peer.answer = response(body, status, content_encoding="gzip")
-    assert isinstance(await result_of(pair.ours.query(**QUERY)), CorruptAnswer)
+    # No gzip at all, cut, with a wrong checksum of its own, with a wrong length, and with a rest.
+    for sent in (body, packed[:-1], packed[:-8] + bytes(8), packed[:-1] + b"\1", packed + b"x"):
+        peer.answer = response(sent, status, content_encoding="gzip")
+        assert isinstance(await result_of(pair.ours.query(**QUERY)), CorruptAnswer)

@@ -9,6 +9,7 @@ tables. Errors are parsed by botocore, so they are its own exceptions.
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import time
 import zlib
@@ -53,7 +54,6 @@ _SKEW_CODES: Final = frozenset(
 # 126 characters of JSON.
 _SMALL_RESPONSE: Final = 2 * 1024 * 1024
 _UNKNOWN_SIZE: Final = 16 * 1024 * 1024
-_GZIP: Final = zlib.MAX_WBITS | 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,14 +210,10 @@ def _checked(head: ResponseHead, body: bytes) -> _Response:
 
 
 def _decompress(body: bytes) -> bytes:
-    unzip = zlib.decompressobj(_GZIP)
     try:
-        plain = unzip.decompress(body) + unzip.flush()
-    except zlib.error as error:
+        return gzip.decompress(body)
+    except (OSError, EOFError, zlib.error) as error:
         raise CorruptAnswer("a response cannot be decompressed") from error
-    if not unzip.eof:
-        raise CorruptAnswer("a compressed response is cut")
-    return plain
 
 
 def _parse(operation: Operation, body: bytes) -> dict[str, Any]:
