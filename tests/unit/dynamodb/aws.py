@@ -1,4 +1,4 @@
-"""A small AWS: the metadata of an instance, STS, and a DynamoDB without tables."""
+"""A small AWS: the metadata of an instance, STS, and a DynamoDB without tables or items."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Aws:
         if key == self.expired:
             kind = "com.amazon.coral.service#ExpiredTokenException"
             return web.json_response({"__type": kind}, status=400)
-        return web.json_response({"TableNames": []})
+        return web.json_response({"TableNames": [], "Items": [], "ScannedCount": 0})
 
     def _tell_metadata(self, path: str) -> web.Response:
         if not self.metadata:
