@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any, Final, TypeAlias
 
 from dynamodb_processor_server.query.expression.values import WireItem, WireValue, utf8
@@ -70,6 +71,10 @@ def _alike(items: Sequence[WireItem]) -> bytes:
         ((kind, _),) = value.items()
         payload_of, heads, _ = _KINDS[kind]
         values = [item[name][kind] for item in items]
+        if kind == "BOOL":  # one of two texts for each item, with their heads
+            head = heads[name].texts[1]
+            columns.append(map({False: f"{head}\0", True: f"{head}\1"}.__getitem__, values))
+            continue
         if kind in _TEXT_KINDS:
             payloads = _as_latin_1(values)
         elif kind in _TEXT_SET_KINDS:
@@ -90,11 +95,16 @@ def _as_latin_1(texts: list[str]) -> list[str]:
 
 
 def _sets_as_latin_1(sets: list[list[str]]) -> list[str]:
-    """Return the payloads of sets of texts, with one character for each byte."""
-    if not "".join([text for texts in sets for text in texts]).isascii():
+    """Return the payloads of sets of texts, with one character for each byte.
+
+    Sets are often tags, of which many items have the same ones: each is encoded once.
+    """
+    members = {*chain.from_iterable(sets)}
+    if not "".join(members).isascii():
         return [_texts(texts).decode("latin-1") for texts in sets]
     heads = _FIELD_HEADS.texts
-    return ["".join([heads[len(text)] + text for text in texts]) for texts in sets]
+    fields = {member: heads[len(member)] + member for member in members}
+    return ["".join(map(fields.__getitem__, texts)) for texts in sets]
 
 
 def _map(members: WireItem) -> bytes:
