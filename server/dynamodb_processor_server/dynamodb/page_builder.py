@@ -14,7 +14,7 @@ from typing import Any
 from dynamodb_processor_server.cursor import decode_cursor, encode_cursor
 from dynamodb_processor_server.dynamodb.hydration import PENDING, Got, Pending, PrimaryKey
 from dynamodb_processor_server.dynamodb.oversized_items import MAX_ITEM_BYTES, key_text
-from dynamodb_processor_server.dynamodb.page_items import PageItems
+from dynamodb_processor_server.dynamodb.page_items import PageItems, with_read_ahead
 from dynamodb_processor_server.dynamodb.partition_merge import (
     PartitionMerge,
     PartitionStream,
@@ -27,11 +27,10 @@ from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.reader import (
     NO_USAGE,
     Budget,
+    Cursor,
     Page,
-    PageContent,
     PageEnd,
     PageRead,
-    ReadAhead,
     Usage,
 )
 from dynamodb_processor_server.runtime.time_slices import TimeSlice
@@ -161,22 +160,14 @@ class PageBuilder:
 
     def partial_page(self, end: PageEnd) -> Page:
         """Return the items so far as a page that ends for a reason."""
-        merge = self._merge
-        following = None if merge.exhausted else encode_cursor(merge.cursors)
-        items = self._items
-        content = PageContent(
-            items.encoded, items.count, following, end, self._oldest, items.valid_until
-        )
-        return Page(content, self.usage)
+        return Page(self._items.content(self._following(), end, self._oldest), self.usage)
 
     def finish(self, end: PageEnd) -> Page:
         """Return the page, with the items read beyond it for the same call's next page."""
-        page = self.partial_page(end)
-        following = page.content.next
-        if following is None or not self._request.options.reads_on:
-            return page
-        read_ahead = ReadAhead(following, self._merge, self._request.snapshot)
-        return page._replace(read_ahead=read_ahead)
+        return with_read_ahead(self.partial_page(end), self._request, self._merge)
+
+    def _following(self) -> Cursor | None:
+        return None if self._merge.exhausted else encode_cursor(self._merge.cursors)
 
     def _scans_left(self) -> int:
         scans = self._budget.max_scanned_items
@@ -212,9 +203,8 @@ class PageBuilder:
     def _too_large(self, item: WireItem, partition: PartitionStream) -> ItemTooLarge:
         size = len(self._items.encode(item))
         self._merge.pop(partition)
-        behind = None if self._merge.exhausted else encode_cursor(self._merge.cursors)
         name = key_text(self._plan.table, item)
-        return ItemTooLarge(name, size, self._max_item_bytes, behind)
+        return ItemTooLarge(name, size, self._max_item_bytes, self._following())
 
     def _item(self, shown: WireItem) -> WireItem | Pending | None:
         """Return the item for the page for one that was read; None for one that is rejected."""

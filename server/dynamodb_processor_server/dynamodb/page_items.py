@@ -11,7 +11,15 @@ from dynamodb_processor_server.dynamodb.item_expiry import EarliestExpiry
 from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.plan import Plan, ResultProjection
 from dynamodb_processor_server.query.planning.projection import apply_projection
-from dynamodb_processor_server.reader import PageEnd
+from dynamodb_processor_server.reader import (
+    BufferedItems,
+    Cursor,
+    Page,
+    PageContent,
+    PageEnd,
+    PageRead,
+    ReadAhead,
+)
 from dynamodb_processor_server.runtime.time_slices import TimeSlice
 
 _WHOLE_ITEMS: Final = ResultProjection()
@@ -40,15 +48,13 @@ class PageItems:
         self._chunks: list[bytes] = []
         self._bytes = 0
 
-    @property
-    def encoded(self) -> bytes:
-        """The items as `repeated Item items = 1`."""
-        return b"".join(self._chunks)
+    def content(self, following: Cursor | None, end: PageEnd, read_at: float) -> PageContent:
+        """Return the items as the content of a page that ends at a cursor, None for the last one.
 
-    @property
-    def valid_until(self) -> float | None:
-        """The earliest TTL expiry among the items, in seconds since the epoch, None without one."""
-        return None if self._expiry is None else self._expiry.until
+        `read_at` is when the oldest of them was read, in seconds since the epoch.
+        """
+        valid_until = None if self._expiry is None else self._expiry.until
+        return PageContent(b"".join(self._chunks), self.count, following, end, read_at, valid_until)
 
     @property
     def is_full(self) -> bool:
@@ -129,3 +135,11 @@ class PageItems:
             self._expiry.add((item,))
         self.count += 1
         return None
+
+
+def with_read_ahead(page: Page, request: PageRead, items: BufferedItems) -> Page:
+    """Return a page with the items read beyond it, if the call goes on with the next page."""
+    following = page.content.next
+    if following is None or not request.options.reads_on:
+        return page
+    return page._replace(read_ahead=ReadAhead(following, items, request.snapshot))

@@ -19,7 +19,7 @@ from dynamodb_processor_server.cursor import (
     key_of,
 )
 from dynamodb_processor_server.dynamodb.oversized_items import MAX_ITEM_BYTES, key_text
-from dynamodb_processor_server.dynamodb.page_items import BATCH, PageItems
+from dynamodb_processor_server.dynamodb.page_items import BATCH, PageItems, with_read_ahead
 from dynamodb_processor_server.dynamodb.request_sizes import MAX_LIMIT, items_ahead
 from dynamodb_processor_server.errors import ItemTooLarge
 from dynamodb_processor_server.query.expression.values import WireItem
@@ -27,11 +27,10 @@ from dynamodb_processor_server.query.planning.plan import Operation
 from dynamodb_processor_server.reader import (
     NO_BUDGET,
     NO_USAGE,
+    Cursor,
     Page,
-    PageContent,
     PageEnd,
     PageRead,
-    ReadAhead,
     Usage,
 )
 from dynamodb_processor_server.runtime.time_slices import TimeSlice
@@ -173,22 +172,13 @@ class PlainPageBuilder:
 
     def partial_page(self, end: PageEnd) -> Page:
         """Return the items so far as a page that ends for a reason."""
-        items = self._items
-        content = PageContent(
-            items.encoded, items.count, self._following(), end, self._oldest, items.valid_until
-        )
-        return Page(content, self.usage)
+        return Page(self._items.content(self._following(), end, self._oldest), self.usage)
 
     def finish(self, end: PageEnd) -> Page:
         """Return the page, with the items read beyond it for the same call's next page."""
-        page = self.partial_page(end)
-        following = page.content.next
-        if following is None or not self._request.options.reads_on:
-            return page
-        read_ahead = ReadAhead(following, self._partition, self._request.snapshot)
-        return page._replace(read_ahead=read_ahead)
+        return with_read_ahead(self.partial_page(end), self._request, self._partition)
 
-    def _following(self) -> bytes | None:
+    def _following(self) -> Cursor | None:
         cursor = self._partition.cursor
         return None if cursor is EXHAUSTED else encode_cursor((cursor,))
 
