@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -133,7 +133,8 @@ async def test_requests_of_aioboto3_are_checked_too(
             ):
                 assert isinstance(await result_of(call), SSLError)
         monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH", url)
-        async with AsyncExitStack() as stack:
-            with pytest.raises(NotSent, match="certificate verify failed"):
-                await PutMetricData(REGION, stack).send([Datum("calls", "Count", (), (1.0,), (1,))])
+        sender = PutMetricData(REGION)
+        with pytest.raises(NotSent, match="certificate verify failed"):
+            await sender.send([Datum("calls", "Count", (), (1.0,), (1,))])
+        await sender.close()
     assert server.requests == []

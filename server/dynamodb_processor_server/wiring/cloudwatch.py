@@ -34,7 +34,9 @@ def publish_to_cloudwatch(
         _check_log(settings)
         send = log_data
     else:
-        send = PutMetricData(settings.effective_region(), stack).send
+        sender = PutMetricData(settings.effective_region())
+        stack.push_async_callback(sender.close)  # after the last data, which it sends
+        send = sender.send
     sampler = Sampler(registry, settings.deployment)
     interval = settings.cloudwatch_interval
     publisher = Publisher(sampler.sample, send, interval, min(interval, _SEND_SECONDS))

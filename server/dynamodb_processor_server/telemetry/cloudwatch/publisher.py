@@ -26,7 +26,7 @@ class Publisher:
         sample: Returns the data of the moment.
         send: Sends data.
         interval: Seconds between two samples.
-        timeout: Seconds after which a batch is dropped.
+        timeout: Seconds for sampling and sending, after which the data is dropped.
         sleep: Waits for some seconds.
     """
 
@@ -53,15 +53,22 @@ class Publisher:
             await self.publish()
 
     async def publish(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - data is dropped
-        """Sample once, and send or drop the data; `timeout` is a shorter one, in seconds."""
-        data = await asyncio.to_thread(self._sample)
+        """Sample once, and send or drop the data; `timeout` is a shorter one, in seconds.
+
+        No error leaves it: the next data may well be sent, and a shutdown has other things to do.
+        """
+        seconds = timeout or self._timeout
+        data: Sequence[Datum] = ()
         try:
-            async with asyncio.timeout(timeout or self._timeout):
+            async with asyncio.timeout(seconds):
+                data = await asyncio.to_thread(self._sample)
                 await self._send(data)
         except TimeoutError:
-            self._drop(data, f"no answer in {timeout or self._timeout:g} s")
+            self._drop(data, f"no answer in {seconds:g} s")
         except NotSent as error:
             self._drop(data, str(error))
+        except Exception as error:  # noqa: BLE001 - such as botocore's for a wrong endpoint
+            self._drop(data, f"{type(error).__name__}: {error}")
         else:
             if not self._is_reached:
                 _log.info("cloudwatch_reached")

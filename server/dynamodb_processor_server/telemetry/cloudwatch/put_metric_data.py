@@ -26,14 +26,18 @@ _CONFIG: Final[Mapping[str, Any]] = {
 class PutMetricData:
     """Sends data; the client is opened by the first call, since credentials may take their time.
 
-    The endpoint and the credentials are botocore's defaults: `AWS_ENDPOINT_URL_CLOUDWATCH` names
-    another endpoint.
+    `close` ends it, after the last call. The endpoint and the credentials are botocore's defaults:
+    `AWS_ENDPOINT_URL_CLOUDWATCH` names another endpoint.
     """
 
-    def __init__(self, region: str | None, stack: AsyncExitStack) -> None:
+    def __init__(self, region: str | None) -> None:
         self._region = region
-        self._stack = stack
+        self._stack = AsyncExitStack()
         self._client: Any = None
+
+    async def close(self) -> None:
+        """Close the client's connections."""
+        await self._stack.aclose()
 
     async def send(self, data: Sequence[Datum]) -> None:
         """Send data in as few requests as possible; raises NotSent."""

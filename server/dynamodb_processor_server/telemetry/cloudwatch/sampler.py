@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import isfinite
+from threading import Lock
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.samples import Sample
@@ -51,13 +52,19 @@ class Sampler:
         self._registry = registry
         self._deployment = deployment
         self._before: dict[_Labels, float] = {}
+        self._lock = Lock()
 
     def sample(self) -> list[Datum]:
         """Return the data of this moment; runs in a thread, as a scrape does.
 
         A counter that did not change has a datum without labels only: rare values of a label would
-        cost as much as frequent ones.
+        cost as much as frequent ones. A value that is no finite number has none: CloudWatch would
+        refuse the whole request.
         """
+        with self._lock:  # the last sample may begin while an abandoned one still runs
+            return self._sample()
+
+    def _sample(self) -> list[Datum]:
         families = {family.name: family for family in self._registry.collect()}
         data: list[Datum] = []
         for metric in CORE_METRICS:
@@ -75,7 +82,7 @@ class Sampler:
         if metric.kind == "increase" and not labels:
             groups[()] = []  # alarms need data before the first event as well
         for sample in samples:
-            if sample.name == name:
+            if sample.name == name and isfinite(sample.value):
                 groups[tuple(sample.labels[label] for label in labels)].append(sample)
         for values, group in groups.items():
             counts = self._counts(metric, labels, values, group)
