@@ -13,6 +13,7 @@ from dynamodb_processor_server.setting_types import (
     LONGEST_SECONDS,
     MEBIBYTE,
     Address,
+    DeploymentName,
     OptionalAddress,
     OptionalPath,
     Seconds,
@@ -58,8 +59,8 @@ class ServingSettings(BaseSettings):
     )
     reload_interval: Seconds = Field(
         5.0,
-        description="Seconds between two checks of the catalog, the keys file and the TLS files "
-        "for changes.",
+        description="Seconds between two checks of the catalog, the keys file, the identity file, "
+        "key sets in files and the TLS files for changes.",
     )
     listen: Address = Field(
         "127.0.0.1:50051",
@@ -107,7 +108,7 @@ class ServingSettings(BaseSettings):
     cloudwatch_interval: Seconds = Field(
         60.0, description="Seconds between two metrics to CloudWatch."
     )
-    deployment: Annotated[str, Field(pattern=r"^[!-~]{1,100}$")] = Field(
+    deployment: DeploymentName = Field(
         "default", description="Name of the deployment: the dimension `Deployment` of CloudWatch."
     )
     reflection: Literal["open", "authenticated", "off"] = Field(

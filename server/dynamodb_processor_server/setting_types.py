@@ -22,6 +22,7 @@ MEBIBYTE: Final = 1024 * 1024
 LONGEST_SECONDS: Final = 315_360_000  # ten years: more overflows timers and tokens
 _MAKE_ONE: Final = "`dynamodb-processor keys token-key` makes one"
 _REGION: Final = re.compile("[A-Za-z0-9-]{1,63}")
+_DEPLOYMENT: Final = re.compile("(?!:)[!-~]{1,100}")
 _SHARE: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]+)?) ?%", re.ASCII)
 
 
@@ -49,6 +50,14 @@ def aws_region(text: str) -> str:
     """Return `text`; raise ValueError unless it can be the name of a region."""
     if not _REGION.fullmatch(text):
         raise ValueError("must be the name of an AWS region, such as eu-west-1")
+    return text
+
+
+def _deployment(text: str) -> str:
+    if not _DEPLOYMENT.fullmatch(text):  # CloudWatch would refuse all metrics
+        raise ValueError(
+            "must be 1 to 100 printable ASCII characters without a space, the first no colon"
+        )
     return text
 
 
@@ -84,6 +93,7 @@ OptionalRegion = Annotated[
     Annotated[str, AfterValidator(aws_region)] | None, BeforeValidator(lambda given: given or None)
 ]
 Address = Annotated[str, AfterValidator(_address)]
+DeploymentName = Annotated[str, AfterValidator(_deployment)]
 _Url = Annotated[str, AfterValidator(_http_url)]
 OptionalUrl = Annotated[_Url | None, BeforeValidator(lambda given: given or None)]
 OptionalPath = Annotated[Path | None, BeforeValidator(lambda given: given or None)]

@@ -25,6 +25,18 @@ from tests.unit.settings.setting_cases import FILES, GIVEN, PREFIX, SECRET, by_f
         ("metrics_listen", "9464"),
         ("reflection", "maybe"),
         ("region", "eu west"),
+        ("deployment", ""),
+        ("deployment", ":orders"),
+        ("deployment", "two words"),
+        ("deployment", "ä"),
+        ("deployment", "x" * 101),
+        ("cloudwatch", "on"),
+        ("cloudwatch_interval", "0"),
+        ("key_set_interval", "0"),
+        ("key_set_timeout", "inf"),
+        ("grants", "ignore"),
+        ("health_listen", "50052"),
+        ("mtls_listen", "50053"),
         ("token_lifetime", "1e30"),
         ("drain_delay", "inf"),
         ("endpoint_url", "127.0.0.1:8000"),
@@ -101,6 +113,10 @@ def test_errors_are_reported_without_the_validators_own_words() -> None:
     )
     assert error_for(endpoint_url="127.0.0.1:8000") == (
         "endpoint_url: must be an HTTP URL, such as http://127.0.0.1:8000"
+    )
+    assert error_for(deployment=":x") == (
+        "deployment: must be 1 to 100 printable ASCII characters without a space, the first no "
+        "colon"
     )
     assert error_for(log_format="xml") == "log_format: must be 'json' or 'console'"
     assert error_for(rate_classes="{") == (
