@@ -52,6 +52,8 @@ def test_claims_are_named_by_paths() -> None:
     assert issuer.principal == ("act", "sub")
     assert issuer.roles_claim == ("https://a/roles", 0)
     assert issuer.leeway == 5
+    (issuer,) = built([{**_ISSUER, "principal": ["act", "https://a/sub", 1]}]).issuers
+    assert issuer.principal == ("act", "https://a/sub", 1)
 
 
 def test_a_key_set_file_lies_beside_the_identity_file() -> None:
@@ -92,6 +94,12 @@ def test_addresses_of_key_sets(url: str) -> None:
                         "https://u:p@a/k", "http://u@127.0.0.1/k", "")
         ),
         ({"principal": "a b"}, "issuers[0].principal: is not the path of a claim: column 3"),
+        ({"principal": []}, "issuers[0].principal: must not be empty"),
+        ({"principal": ["groups", -1]}, "issuers[0].principal[1]: must be a name, or behind one"),
+        ({"principal": [0, "a"]}, "issuers[0].principal[0]: must be a name, or behind one"),
+        ({"roles_claim": ["a", ""]}, "issuers[0].roles_claim[1]: must be a name, or behind one"),
+        ({"id": ""}, "issuers[0].id: must be 1 to 128 of the characters A-Z a-z 0-9 _ . @ -"),
+        ({"id": "corp:eu"}, "issuers[0].id: must be 1 to 128 of the characters A-Z a-z 0-9 _"),
         ({"roles": ["writer"]}, "issuers[0].roles[0]: names no role of this file"),
         ({"issuers": 1}, "issuers[0].issuers: is not a field that is known here"),
     ],
@@ -122,6 +130,14 @@ def test_errors_in_a_role(roles: Any, issue: str) -> None:
     """Each names the field and the reason."""
     (found,) = issues([_ISSUER], roles)
     assert found.startswith(issue)
+
+
+def test_a_path_of_parts_that_are_no_names_is_refused() -> None:
+    """A number in YAML is an index and true none, whatever Python takes for a number."""
+    for part in (True, 1.5, None):
+        found = issues([_ISSUER | {"principal": ["act", part]}])
+        assert found
+        assert all(one.startswith("issuers[0].principal[1]") for one in found)
 
 
 def test_issuers_are_unique() -> None:

@@ -12,6 +12,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    StrictInt,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -20,7 +21,6 @@ from pydantic import (
 from dynamodb_processor_server.auth.keys_file import (
     DEFAULT_RATE_CLASS,
     MethodRole,
-    Name,
     RateClassName,
 )
 from dynamodb_processor_server.auth.table_entries import TableEntries
@@ -28,6 +28,7 @@ from dynamodb_processor_server.config_files import (
     ConfigDocument,
     StrictModel,
     duration,
+    matching,
     non_empty,
     unique,
     validation_error,
@@ -47,6 +48,15 @@ def _claim_path(text: object) -> object:
         return parse_path(text).parts
     except ExpressionError as error:
         raise validation_error(f"is not the path of a claim: {error}") from None
+
+
+def _can_name_a_claim(path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Validate a path that was given as a list of its parts."""
+    for index, part in enumerate(path):
+        is_name = isinstance(part, str) and part != ""
+        if not is_name and not (index and isinstance(part, int) and part >= 0):
+            raise validation_error("must be a name, or behind one a list index from 0 on", index)
+    return non_empty(path)
 
 
 def _listed(value: object) -> object:
@@ -78,7 +88,15 @@ def _is_loopback(host: str) -> bool:
 
 
 _RoleName = Annotated[str, Field(min_length=1)]
-ClaimPath = Annotated[tuple[str | int, ...], BeforeValidator(_claim_path)]
+_IssuerId = Annotated[
+    str,
+    # No colon: it separates the id from the claim in the name of a principal. With one in the id, a
+    # caller of one issuer could have the name of another's.
+    matching(r"[A-Za-z0-9_.@-]{1,128}", "1 to 128 of the characters A-Z a-z 0-9 _ . @ -"),
+]
+ClaimPath = Annotated[
+    tuple[str | StrictInt, ...], BeforeValidator(_claim_path), AfterValidator(_can_name_a_claim)
+]
 _Texts = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...],
     BeforeValidator(_listed),
@@ -103,7 +121,7 @@ class IssuerEntry(StrictModel):
         roles: The roles that each token of the issuer has without naming them.
     """
 
-    id: Name
+    id: _IssuerId
     issuer: Annotated[str, Field(min_length=1)]
     audience: _Texts
     algorithms: Annotated[
