@@ -70,7 +70,11 @@ def test_roles_are_a_list_or_a_text(roles: Any) -> None:
     assert caller.roles == {"reader"}
 
 
-@pytest.mark.parametrize("roles", [None, [], "", "x", 7, {"own": 1}])
+@pytest.mark.parametrize(
+    "roles",
+    [None, [], "", "x", 7, True, {"own": 1}, "OWN", "own,x", "own\u00a0x", "x\u2003own", "own\t",
+     [["own"]], ["own "]],
+)  # fmt: skip
 def test_a_token_without_known_roles_grants_nothing(roles: Any) -> None:
     """Not even a method."""
     caller = principal(roles=roles)

@@ -71,9 +71,12 @@ def _caller(issuer: IssuerEntry, claims: Mapping[str, Any]) -> str:
 
 
 def _named_roles(value: Any) -> list[str]:
-    """Return the roles in a claim: a list of texts, or a text with spaces between (RFC 8693)."""
+    """Return the roles in a claim: a list of texts, or a text with spaces between (RFC 8693).
+
+    Only the space of ASCII is one: others may be part of a role's name.
+    """
     if isinstance(value, str):
-        return value.split()
+        return value.split(" ")
     return [role for role in value if isinstance(role, str)] if isinstance(value, list) else []
 
 
