@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 from tests.support.lengths import PATIENCE
 
@@ -83,6 +84,28 @@ def issue(
     signing = issuer.private if issuer else private
     algorithm = None if isinstance(signing, ed25519.Ed25519PrivateKey) else hashes.SHA256()
     return Certificate(builder.sign(signing, algorithm), private)
+
+
+def issue_with_san(der: bytes, issuer: Certificate) -> Certificate:
+    """Return a certificate whose subject alternative name is the given DER."""
+    plain = issue(issuer=issuer)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(plain.x509.subject)
+        .issuer_name(issuer.x509.subject)
+        .public_key(plain.private.public_key())
+        .serial_number(plain.x509.serial_number)
+        .not_valid_before(plain.x509.not_valid_before_utc)
+        .not_valid_after(plain.x509.not_valid_after_utc)
+        .add_extension(
+            x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, der), critical=False
+        )
+    )
+    return Certificate(builder.sign(issuer.private, hashes.SHA256()), plain.private)
+
+
+#: A subject alternative name that is a party's name of EDI (RFC 5280, section 4.2.1.6).
+SAN_OF_A_PARTY: Final = bytes.fromhex("300aa508a106130474657374")
 
 
 def replace_file(path: Path, content: bytes) -> Path:

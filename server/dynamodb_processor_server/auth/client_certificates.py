@@ -15,6 +15,7 @@ from cryptography import x509
 
 from dynamodb_processor_server.auth.keys_file import normal_san
 from dynamodb_processor_server.auth.principal import Principal
+from dynamodb_processor_server.config_files.tls_files import UNPARSABLE
 from dynamodb_processor_server.errors import Unauthenticated
 
 _MAX_DECISIONS: Final = 1_024
@@ -73,7 +74,7 @@ class CertificateRing:
         try:
             certificate = x509.load_pem_x509_certificate(pem)
             names = _names(certificate)
-        except ValueError:  # TLS accepts forms that the parser does not
+        except UNPARSABLE:  # TLS accepts forms that the parser does not
             raise Unauthenticated(_UNKNOWN) from None
         known = [self._by_san[name] for name in names if name in self._by_san]
         found = {principal.key_id: principal for principal in known}

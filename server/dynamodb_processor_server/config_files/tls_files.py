@@ -37,8 +37,16 @@ _PRIVATE_KEY: Final = re.compile(
     rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL
 )
 _Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
-# The exceptions of cryptography for a certificate or a key that it cannot parse.
-_UNPARSABLE: Final = (ValueError, TypeError, UnsupportedAlgorithm)
+#: The exceptions of cryptography for a certificate or a key that it cannot parse. Most are no
+#: ValueError, also that for a subject alternative name of a rare kind.
+UNPARSABLE: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 # gRPC's clients accept no signatures by other keys: neither P-521 nor Ed25519.
 _CURVES: Final = (ec.SECP256R1, ec.SECP384R1)
 
@@ -151,7 +159,7 @@ def _certificates(setting: str, document: ConfigDocument) -> list[x509.Certifica
         try:
             certificate = x509.load_pem_x509_certificate(block)
             certificate.public_key()
-        except _UNPARSABLE:
+        except UNPARSABLE:
             reason = f"is damaged: certificate {number} cannot be parsed; copy the file again"
             raise _error(setting, document.path, reason) from None
         found.append(certificate)
@@ -169,7 +177,7 @@ def _private_key(document: ConfigDocument) -> _Key:
     except TypeError:
         reason = "is encrypted, and the server asks for no password; decrypt it: openssl pkey"
         raise _error("tls_key", document.path, reason) from None
-    except _UNPARSABLE:
+    except UNPARSABLE:
         reason = "is damaged: the key cannot be parsed; copy the file again"
         raise _error("tls_key", document.path, reason) from None
     if isinstance(key, rsa.RSAPrivateKey):
@@ -237,7 +245,7 @@ def _time(seconds: float) -> str:
 def _names(certificate: x509.Certificate) -> tuple[str, ...]:
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *UNPARSABLE):
         return ()
     names = extension.value
     addresses = names.get_values_for_type(x509.IPAddress)

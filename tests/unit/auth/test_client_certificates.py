@@ -13,7 +13,7 @@ from dynamodb_processor_server.auth.api_keys import KeyRing
 from dynamodb_processor_server.auth.grants import Grant
 from dynamodb_processor_server.config_files import ConfigDocument, ConfigFileError
 from dynamodb_processor_server.errors import Unauthenticated
-from tests.support.certificates import Certificate, issue
+from tests.support.certificates import SAN_OF_A_PARTY, Certificate, issue, issue_with_san
 
 _UNKNOWN = "the client certificate names no known caller"
 _AMBIGUOUS = "the client certificate names more than one caller"
@@ -99,6 +99,13 @@ def test_a_certificate_without_names_is_refused() -> None:
     )
     assert refusal(bare.public_bytes(Encoding.PEM)) == _UNKNOWN
     assert refusal(b"no certificate") == _UNKNOWN
+
+
+@pytest.mark.parametrize("der", [SAN_OF_A_PARTY, b"\x30\x03\x82\x01\xe9", b"\x30\x00", b"\x00"])
+def test_names_of_other_kinds_and_forms_are_none(der: bytes) -> None:
+    """An authority may sign what the parser does not know; that is no defect of the server."""
+    certificate = issue_with_san(der, issue(common_name="authority"))
+    assert refusal(certificate.pem) == _UNKNOWN
 
 
 def test_the_certificate_and_its_entry_expire() -> None:

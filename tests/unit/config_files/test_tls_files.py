@@ -23,7 +23,7 @@ from dynamodb_processor_server.config_files.tls_files import (
     TlsFiles,
     server_identity,
 )
-from tests.support.certificates import Certificate, issue
+from tests.support.certificates import SAN_OF_A_PARTY, Certificate, issue, issue_with_san
 
 _DAY: Final = 86_400.0
 
@@ -252,6 +252,14 @@ def test_certificates_outside_their_lifetime_are_refused(
     text = good.error()
     assert text.startswith(start)
     assert text.endswith(f"Z{end}")
+
+
+def test_a_certificate_with_a_name_of_a_rare_kind_is_served(good: Files) -> None:
+    """Its names are only printed; clients judge them."""
+    other = issue_with_san(SAN_OF_A_PARTY, good.authority)
+    good.files.certificate.write_bytes(other.pem)
+    good.files.key.write_bytes(other.key)
+    assert good.identity().names == ()
 
 
 def test_an_expired_authority_among_valid_ones_is_left_out(good: Files) -> None:
