@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import product
 from types import MappingProxyType
 from typing import Any, Final
@@ -85,7 +86,7 @@ class Variable:
                 case str() if data:
                     data.encode()  # half of a surrogate pair cannot be sent to DynamoDB
                     return Value("S", data)
-                case int() | float():
+                case int() | Decimal():
                     return Value("N", parse_number(str(data)))
         except ValueError:
             pass

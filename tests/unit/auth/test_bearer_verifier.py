@@ -7,6 +7,7 @@ import hmac
 import json
 import time
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,7 +97,10 @@ def test_a_valid_token_has_its_claims(key: SigningKey) -> None:
         (_KEY.sign(exp=None), "BEARER_TOKEN_CLAIM"),
         (_KEY.sign(exp="soon"), "BEARER_TOKEN_CLAIM"),
         (_KEY.sign(exp=True), "BEARER_TOKEN_CLAIM"),
-        (_KEY.sign(exp=float("inf")), "BEARER_TOKEN_CLAIM"),
+        (_KEY.sign(exp=1e300), "BEARER_TOKEN_CLAIM"),
+        (_KEY.sign(exp=-1e300), "BEARER_TOKEN_CLAIM"),
+        (_KEY.sign(exp=float("inf")), "BEARER_TOKEN_INVALID"),
+        (_KEY.sign(tenant=float("nan")), "BEARER_TOKEN_INVALID"),
         (_KEY.sign(exp=10**400), "BEARER_TOKEN_CLAIM"),
         (_KEY.sign(nbf=[1]), "BEARER_TOKEN_CLAIM"),
         (_KEY.sign({"kid": "unknown"}), "BEARER_TOKEN_KEY"),
@@ -119,6 +123,35 @@ def test_a_valid_token_has_its_claims(key: SigningKey) -> None:
 def test_an_invalid_token_is_refused_with_its_reason(token: str, reason: str) -> None:
     """The reason is machine-readable, and the text never has the token."""
     assert refusal(token).reason == reason
+
+
+def signed_text(claims: str) -> str:
+    """Return a token whose claims are a text, which may be no usual JSON."""
+    header = {"alg": "ES256", "kid": "k1"}
+    full = f'{{"iss": "{ISSUER}", "aud": "{AUDIENCE}", "exp": {int(_NOW) + 60}, {claims}}}'
+    return jws.serialize_compact(header, full, _KEY.key, algorithms=["ES256"])
+
+
+def test_numbers_in_claims_are_exact() -> None:
+    """Two ids that one float would stand for stay two."""
+    texts = ("9007199254740992.0", "9007199254740993.0", "0.1", "0.10000000000000000001", "1e22")
+    found = [
+        verifier().verify(signed_text(f'"tenant": {text}'), _NOW).claims["tenant"] for text in texts
+    ]
+    assert found == [Decimal(text) for text in texts]
+
+
+def test_a_number_without_bound_is_refused() -> None:
+    """Its exponent has more digits than Python's own limits."""
+    token = signed_text('"tenant": 1e99999999999999999999')
+    assert refusal(token).reason == "BEARER_TOKEN_INVALID"
+    assert refusal(signed_text(f'"tenant": {"9" * 5_000}')).reason == "BEARER_TOKEN_INVALID"
+
+
+def test_the_last_of_equal_claims_counts() -> None:
+    """RFC 7519, section 4, allows this, or to refuse the token."""
+    token = signed_text('"tenant": "a", "tenant": "b"')
+    assert verifier().verify(token, _NOW).claims["tenant"] == "b"
 
 
 def test_algorithm_none_is_never_accepted() -> None:

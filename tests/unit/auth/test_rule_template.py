@@ -18,6 +18,7 @@ from dynamodb_processor_server.auth.rule_template import (
 from dynamodb_processor_server.query.expression.ast import Condition
 from dynamodb_processor_server.query.expression.parser import ExpressionError, parse_expression
 from dynamodb_processor_server.query.expression.values import Value
+from dynamodb_processor_server.query.planning.row_rule import RowRule
 
 
 def bound(text: str, principal: str = "p", **claims: Any) -> Condition:
@@ -40,11 +41,11 @@ def refusal(text: str, **claims: Any) -> str:
         ("t = ${ claims.tenant }", {"tenant": "acme"}, "t = 'acme'"),
         ("t = ${principal}", {}, "t = 'p'"),
         ("n >= ${claims.n}", {"n": 7}, "n >= 7"),
-        ("n = ${claims.n}", {"n": 1.0}, "n = 1"),
-        ("n = ${claims.n}", {"n": -2.5e-3}, "n = -0.0025"),
+        ("n = ${claims.n}", {"n": Decimal("1.0")}, "n = 1"),
+        ("n = ${claims.n}", {"n": Decimal("-2.5e-3")}, "n = -0.0025"),
         ("t IN (${claims.ts})", {"ts": ["a", "b", "a"]}, "t IN ('a', 'b')"),
         ("t IN (${claims.ts}, 'c')", {"ts": "a"}, "t IN ('a', 'c')"),
-        ("n IN (${claims.ns})", {"ns": [1, 2.0]}, "n IN (1, 2)"),
+        ("n IN (${claims.ns})", {"ns": [1, Decimal("2.0"), Decimal(1)]}, "n IN (1, 2)"),
         ("t = ${claims.a.b[1]}", {"a": {"b": ["x", "y"]}}, "t = 'y'"),
         (
             't = ${claims."https://acme.example/{tenant}"}',
@@ -78,8 +79,8 @@ def test_values_become_constants(text: str, claims: dict[str, Any], written: str
         *(
             (value, "${claims.t} is not a text with characters, a number, or a list of these")
             for value in (
-                "", True, {}, {"a": "b"}, [["a"]], [None], "\ud800", float("nan"), float("inf"),
-                1e300, 10**200, ["a", False],
+                "", True, {}, {"a": "b"}, [["a"]], [None], "\ud800", ["a", ""], ["a", False],
+                Decimal("1e300"), Decimal("1e-200"), Decimal("0." + "1" * 39), 10**200, 10**40 + 1,
             )
         ),
         (["a", "b"], "${claims.t} does not fit the rule by its type"),
@@ -134,6 +135,17 @@ def test_numbers_are_exact() -> None:
     number = int("1234567890" * 3 + "12345678")
     condition = bound("n = ${claims.n}", n=number)
     assert condition == parse_expression(f"n = {Decimal(number)}", {})
+    fraction = Decimal("12345678901234567890.123456789012345678")
+    assert bound("n = ${claims.n}", n=fraction) == parse_expression(f"n = {fraction}", {})
+
+
+def test_texts_are_equal_only_if_their_characters_are() -> None:
+    """Neither spelling of a letter, width nor case makes two tenants one, nor a number a text."""
+    alike = ("\u00e9", "e\u0301", "E", "e", "\uff45", " e", "e ", "\u0435", "7", 7)
+    conditions = [bound("t = ${claims.t}", t=value) for value in alike]
+    assert len(set(conditions)) == len(alike)
+    versions = {Grant("t", None, RowRule(condition)).version for condition in conditions}
+    assert len(versions) == len(alike)
 
 
 def test_equal_values_share_one_grant() -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from decimal import Decimal
+from typing import Any, Final, NoReturn
 
 from joserfc import jws
 from joserfc.errors import JoseError
@@ -106,13 +107,18 @@ def _parsed(token: str) -> tuple[jws.CompactSignature, Mapping[str, Any], Mappin
             raise ValueError("too long")
         parsed = jws.extract_compact(token.encode("ascii"), registry=_ANY)
         header: Any = parsed.headers()
-        claims = json.loads(parsed.payload)
+        # A float would turn different numbers, such as the ids of two tenants, into one.
+        claims = json.loads(parsed.payload, parse_float=Decimal, parse_constant=_refuse_constant)
         # A critical extension must be understood (RFC 7515, section 4.1.11), and none is here.
         if not isinstance(header, dict) or not isinstance(claims, dict) or "crit" in header:
             raise ValueError("no token")
-    except (JoseError, ValueError, TypeError, AttributeError, RecursionError):
+    except (JoseError, ValueError, ArithmeticError, TypeError, AttributeError, RecursionError):
         raise BearerTokenRefused("BEARER_TOKEN_INVALID", _MALFORMED) from None
     return parsed, header, claims
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")  # RFC 8259, section 6
 
 
 def _check_signature(
@@ -151,6 +157,7 @@ def _time(claims: Mapping[str, Any], name: str) -> float | None:
     value = claims.get(name)
     if value is None:
         return None
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MAX_TIME:
-        return float(value)  # not so for NaN, which compares with nothing
+    is_number = isinstance(value, int | Decimal) and not isinstance(value, bool)
+    if is_number and -_MAX_TIME < value < _MAX_TIME:
+        return float(value)
     raise BearerTokenRefused("BEARER_TOKEN_CLAIM", f"has a claim {name} that is not a time")
