@@ -148,6 +148,13 @@ def test_texts_are_equal_only_if_their_characters_are() -> None:
     assert len(versions) == len(alike)
 
 
+def test_a_long_row_of_quotes_is_refused_at_once() -> None:
+    """The time to read a rule grows with its length, and not exponentially with its quotes."""
+    for quotes in ('"' * 201, "'" * 201, '"' * 200):
+        with pytest.raises(ExpressionError):
+            RuleTemplate(f"t = ${{claims.{quotes}")
+
+
 def test_equal_values_share_one_grant() -> None:
     """So the callers share plans and cached pages; those of other values share neither."""
     template = GrantTemplate("t", None, RuleTemplate("t = ${claims.t}"))
