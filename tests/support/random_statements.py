@@ -36,7 +36,12 @@ _TIMES: Final = (
     "2025-12-31T23:59:59.999999999Z", "1969-12-31T23:59:59Z", "2026-01-01t00:00:00z",
 )  # fmt: skip
 _ODD_TIMES: Final = ("yesterday", "2026-02-30", "")
-_NUMBERS: Final = ("0", "1", "2", "10", "-1", "0.5", "1E+2", "100", "99", "1E-7")
+# The last ones have no floating-point number, or are the ends of DynamoDB's range.
+_NUMBERS: Final = (
+    *("0", "1", "2", "10", "-1", "0.5", "1E+2", "100", "99", "1E-7", "1.0") * 2,
+    "9007199254740992", "9007199254740993", "1." + 36 * "0" + "1", "1E-130",
+    "9." + 37 * "9" + "E+125",
+)  # fmt: skip
 _BYTES: Final = (b"a", b"b", b"\x00", b"", b"k" * 1_025)
 
 Names: TypeAlias = tuple[str, ...]
