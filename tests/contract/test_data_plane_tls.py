@@ -11,9 +11,12 @@ from typing import Any, Final
 import pytest
 from botocore.exceptions import SSLError
 
+from dynamodb_processor_server.dynamodb.backend import Backend, BackendSettings, RequestTarget
 from dynamodb_processor_server.dynamodb.clients import Clients, ClientSettings
 from dynamodb_processor_server.dynamodb.credentials import CredentialsFailed
+from dynamodb_processor_server.dynamodb.remedies import remedy_for
 from dynamodb_processor_server.dynamodb.streams import STREAMS
+from dynamodb_processor_server.errors import BackendUnavailable
 from dynamodb_processor_server.telemetry.cloudwatch.publisher import NotSent
 from dynamodb_processor_server.telemetry.cloudwatch.put_metric_data import PutMetricData
 from dynamodb_processor_server.telemetry.cloudwatch.sampler import Datum
@@ -138,3 +141,38 @@ async def test_requests_of_aioboto3_are_checked_too(
             await sender.send([Datum("calls", "Count", (), (1.0,), (1,))])
         await sender.close()
     assert server.requests == []
+
+
+async def test_an_operator_reads_why_a_certificate_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reason is OpenSSL's: the number of its errors is that of another error of the system."""
+    async with https_server(tmp_path, OTHER) as server:
+        settings = ClientSettings(endpoint_url=f"https://127.0.0.1:{server.port}", region=REGION)
+        assert (
+            await _remedy(settings) == f"TLS to the endpoint failed, self-signed certificate: {TLS}"
+        )
+        trust(monkeypatch, tmp_path)
+        reason = "IP address mismatch, certificate is not valid for '127.0.0.1'"
+        assert await _remedy(settings) == f"TLS to the endpoint failed, {reason}: {TLS}"
+        monkeypatch.setenv("AWS_CA_BUNDLE", "/nonexistent")
+        assert await _remedy(settings) == f"a file of certificates does not exist: {TLS}"
+
+
+TLS: Final = (
+    "check --endpoint-url, and AWS_CA_BUNDLE if a proxy or an endpoint of your own has a "
+    "certificate of your own"
+)
+
+
+async def _remedy(settings: ClientSettings) -> str:
+    """Return what `dynamodb-processor config` says of a table that cannot be described."""
+
+    async def describe(client: Any) -> Any:
+        return await client.describe_table(TableName="events")
+
+    async with Clients(settings) as clients:
+        backend = Backend(clients, BackendSettings(attempts=1))
+        with pytest.raises(BackendUnavailable) as raised:
+            await backend.call_control_plane(RequestTarget("events"), describe)
+    return remedy_for(raised.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Iterator
 from typing import Final
 
@@ -20,6 +21,10 @@ NO_CREDENTIALS: Final = (
 _UNREACHABLE: Final = (
     "check that DynamoDB answers there, --endpoint-url and --region, and the network"
 )
+_TLS: Final = (
+    "check --endpoint-url, and AWS_CA_BUNDLE if a proxy or an endpoint of your own has a "
+    "certificate of your own"
+)
 
 
 def remedy_for(error: Exception) -> str:
@@ -29,6 +34,12 @@ def remedy_for(error: Exception) -> str:
         return NO_REGION
     if any(isinstance(cause, NoCredentialsError) for cause in causes):
         return NO_CREDENTIALS
+    tls = [reason for cause in causes if (reason := _tls_reason(cause))]
+    if tls:
+        return f"TLS to the endpoint failed, {tls[-1]}: {_TLS}"
+    sent = any(isinstance(cause, HTTPClientError) for cause in causes)
+    if sent and any(isinstance(cause, FileNotFoundError) for cause in causes):
+        return f"a file of certificates does not exist: {_TLS}"
     if any(isinstance(cause, HTTPClientError | NoConnection | OSError) for cause in causes):
         reasons = [reason for cause in causes if (reason := _system_reason(cause))]
         reason = reasons[-1] if reasons else str(causes[0]) or "timeout"
@@ -50,3 +61,14 @@ def _system_reason(error: BaseException) -> str:
         return ""
     # Libraries replace the text; errors of name servers have negative numbers and their own text.
     return os.strerror(error.errno) if error.errno > 0 else error.strerror or ""
+
+
+def _tls_reason(error: BaseException) -> str:
+    """Return the reason for which a TLS handshake failed, if it did and gave one.
+
+    Errors of TLS have numbers too, which are none of the operating system's.
+    """
+    if not isinstance(error, ssl.SSLError):
+        return ""
+    reason = getattr(error, "verify_message", None) or getattr(error, "reason", None) or ""
+    return str(reason).rstrip(".")

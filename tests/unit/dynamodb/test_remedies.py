@@ -9,6 +9,7 @@ import pytest
 from botocore.exceptions import (
     ConnectTimeoutError,
     EndpointConnectionError,
+    HTTPClientError,
     NoCredentialsError,
     NoRegionError,
 )
@@ -43,6 +44,14 @@ def caused(*causes: BaseException) -> BackendUnavailable:
         ),
         ((ConnectTimeoutError(endpoint_url="x"),), 'Connect timeout on endpoint URL: "x": check'),
         ((TimeoutError(),), "timeout: check that"),
+        (
+            (HTTPClientError(error="x"), FileNotFoundError(2, "No such file or directory")),
+            "a file of certificates does not exist: check --endpoint-url, and AWS_CA_BUNDLE",
+        ),
+        (
+            (CredentialsFailed(), FileNotFoundError(2, "No such file or directory")),
+            "No such file or directory: check that",
+        ),
     ],
 )
 def test_a_failure_has_a_cause_and_a_remedy(causes: tuple[Exception, ...], remedy: str) -> None:
