@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import isfinite
 from threading import Lock
+from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.samples import Sample
@@ -19,6 +20,8 @@ from dynamodb_processor_server.telemetry.cloudwatch.core_metrics import (
 )
 
 _Labels = tuple[str, ...]  # names of labels, or their values
+# Probes would make a large part of few calls, so that failures among the others would hardly count.
+_OWN_METHODS: Final = "/dynamodb_processor."
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class Datum:
 
 class Sampler:
     """Samples the core metrics; increases are those since the sample before.
+
+    Of calls, those of probes and of reflection are left out.
 
     Args:
         registry: The metrics of the server.
@@ -82,7 +87,8 @@ class Sampler:
         if metric.kind == "increase" and not labels:
             groups[()] = []  # alarms need data before the first event as well
         for sample in samples:
-            if sample.name == name and isfinite(sample.value):
+            is_own = sample.labels.get("method", _OWN_METHODS).startswith(_OWN_METHODS)
+            if sample.name == name and is_own and isfinite(sample.value):
                 groups[tuple(sample.labels[label] for label in labels)].append(sample)
         for values, group in groups.items():
             counts = self._counts(metric, labels, values, group)

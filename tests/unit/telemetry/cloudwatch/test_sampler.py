@@ -14,15 +14,17 @@ from dynamodb_processor_server.telemetry.families import PREFIX, histogram
 from dynamodb_processor_server.telemetry.labels import MAX_TABLES, OTHER
 
 _QUERY = "/dynamodb_processor.v1.QueryService/Query"
+_CHECK = "/grpc.health.v1.Health/Check"
 
 
 class Figures(Collector):
-    """Metrics whose values a test sets: gauges by name, read units by table, and durations."""
+    """Metrics whose values a test sets: gauges by name, read units by table, calls by method."""
 
     def __init__(self) -> None:
         self.gauges: dict[str, float] = {}
         self.lags: dict[str, float] = {}
         self.units: dict[str, float] = {}
+        self.calls: dict[str, float] = {}
         self.seconds = Histogram()
         registry = CollectorRegistry()
         registry.register(self)
@@ -40,7 +42,12 @@ class Figures(Collector):
         for table, value in self.units.items():
             units.add_metric((table, "@table"), value)
         yield units
-        yield histogram("call_seconds", "Time.", ("method",), [((_QUERY,), self.seconds)])
+        calls = CounterMetricFamily(f"{PREFIX}calls", "Calls.", labels=("method", "code"))
+        for method, value in self.calls.items():
+            calls.add_metric((method, "OK"), value)
+        yield calls
+        durations = [((_QUERY,), self.seconds), ((_CHECK,), self.seconds)]
+        yield histogram("call_seconds", "Time.", ("method",), durations)
 
     def sample(self, name: str) -> list[Datum]:
         """Return the next data of one metric."""
@@ -68,6 +75,18 @@ def test_a_counter_has_its_increase() -> None:
 def test_a_counter_without_a_series_is_zero() -> None:
     """Otherwise alarms would have no data before the first event."""
     assert [one.values for one in Figures().sample("ThrottlesTotal")] == [(0.0,)]
+
+
+def test_calls_of_probes_are_left_out() -> None:
+    """Load balancers make many, all of which succeed; alarms compare failures with all calls."""
+    figures = Figures()
+    figures.calls = {_QUERY: 2.0, _CHECK: 40.0}
+    figures.seconds.observe(0.003)
+    data = figures.sampler.sample()
+    calls = [one.values for one in data if one.name == "CallsTotal"]
+    assert calls == [(2.0,), (2.0,)]  # all, and those with OK
+    methods = [one.dimensions[1] for one in data if one.name == "CallSeconds"]
+    assert methods == [("Method", "Query")]
 
 
 def test_a_gauge_has_its_largest_value() -> None:
