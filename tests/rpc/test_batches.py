@@ -296,11 +296,12 @@ async def test_permission_comes_before_existence(
 
 
 async def test_a_batch_has_one_line_in_the_access_log(service: Service, logged: Logged) -> None:
-    """The line has the number of returned items and the cost."""
+    """The line has the number of returned items and the cost; no cache is used."""
     answer = await service.get("events", [key(VIKTOR, 1), key(VIKTOR, 9), key(VIKTOR, 1)])
     (record,) = await eventually(lambda: logged.of("call"))
     assert record["method"].endswith("/BatchGetItems")
     assert (record["table"], record["items"], record["messages"]) == ("events", 2, 1)
+    assert record["cache"] == "BYPASSED"
     assert record["read_units"] == answer.stats.read_units > 0
 
 

@@ -38,6 +38,7 @@ from dynamodb_processor_server.pager.pager import (
 )
 from dynamodb_processor_server.reader import (
     NO_PAGE_LIMIT,
+    CacheStatus,
     Caller,
     Page,
     PageLookup,
@@ -169,6 +170,7 @@ class QueryServicer:
         batch, found, echoed = await self._planned_anew(self._get_items, request, call)
         response = batch_response(request, batch, found, self._bounds.max_page_bytes - echoed)
         call.usage, call.messages, call.items = found.usage, 1, response.stats.items_returned
+        call.cache = CacheStatus.BYPASSED
         self._limits.add_remaining_trailer(call)
         return response
 
