@@ -32,7 +32,8 @@ def main() -> int:
     project = tomllib.loads((_ROOT / "pyproject.toml").read_text("utf-8"))
     extras = project["project"]["optional-dependencies"]
     base = project["project"]["dependencies"]
-    server = [*base, *extras["server"]]
+    # The image can send traces.
+    server = [*base, *extras["server"], *extras["tracing"]]
     # "The server, too" is the only entry of the demo's that is not a package of its own.
     demo = [
         *server,

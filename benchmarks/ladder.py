@@ -39,11 +39,12 @@ from dynamodb_processor_server.rpc.interceptors.chain import InterceptedHandlers
 from dynamodb_processor_server.rpc.method_handlers import method_handler
 from dynamodb_processor_server.rpc.server import QUERY_SERVICE
 from dynamodb_processor_server.settings import Settings
-from dynamodb_processor_server.telemetry.logs import configure_logs
+from dynamodb_processor_server.telemetry.logs import configure_logs, get_access_log
 from dynamodb_processor_server.telemetry.metrics import CallMetrics
 from dynamodb_processor_server.wiring.hooks import ordered_hooks
 from dynamodb_processor_server.wiring.metrics import new_registry
 from dynamodb_processor_server.wiring.service import Service, build_service
+from dynamodb_processor_server.wiring.tracing import Instrumentation
 
 _ROUNDS: Final = 9
 _SECONDS: Final = 1.0
@@ -201,10 +202,10 @@ def _rungs(
 ) -> dict[str, grpc.GenericRpcHandler]:
     """Return the handlers of the rungs below the whole service."""
     rungs = {name: _generic(handler) for name, handler in _bare_rungs(pages).items()}
-    metrics = CallMetrics(new_registry())
+    untraced = Instrumentation(CallMetrics(new_registry()), get_access_log())
     calls = CallRateLimits(settings.rate_classes)
     hooks = ordered_hooks(
-        settings, metrics, service.identity, service.catalog, calls, service.bounds
+        settings, untraced, service.identity, service.catalog, calls, service.bounds
     )
     hooks = tuple([hook for hook in hooks if hook.applies_to(_METHOD)])
 

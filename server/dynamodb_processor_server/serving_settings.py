@@ -16,6 +16,7 @@ from dynamodb_processor_server.setting_types import (
     DeploymentName,
     OptionalAddress,
     OptionalPath,
+    OptionalUrl,
     Seconds,
 )
 
@@ -110,6 +111,25 @@ class ServingSettings(BaseSettings):
     )
     deployment: DeploymentName = Field(
         "default", description="Name of the deployment: the dimension `Deployment` of CloudWatch."
+    )
+    tracing: Literal["off", "otlp"] = Field(
+        "off",
+        description="Traces of calls: `otlp` sends them to an OpenTelemetry collector by OTLP over "
+        "HTTP, for which the packages of the extra `tracing` must be installed.",
+    )
+    tracing_endpoint: OptionalUrl = Field(
+        None,
+        description="URL of the collector; without a path, `/v1/traces` is added. Absent: the "
+        "variables `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, then `OTEL_EXPORTER_OTLP_ENDPOINT`, then "
+        "`http://localhost:4318`.",
+    )
+    tracing_sample_ratio: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Part of the traces that begin here and are recorded, from 0 to 1; the caller "
+        "decides for a trace that begins with it. Absent: the variable `OTEL_TRACES_SAMPLER`, then "
+        "all.",
     )
     reflection: Literal["open", "authenticated", "off"] = Field(
         "open",

@@ -7,9 +7,11 @@ wins. Secrets have no flag, since every user of a machine can see its command li
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from dataclasses import replace
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
 
@@ -39,6 +41,8 @@ _DEMO_PREFIX: Final = f"{ENVIRONMENT_PREFIX}DEMO_"  # variables of the demo for 
 #: Experiments of gRPC that a server runs with. This one wakes gRPC's thread for completed
 #: operations by a condition variable, not by a file descriptor under a lock: see docs/decisions.
 GRPC_EXPERIMENTS: Final = "pollset_alternative"
+# OpenTelemetry's library logs an entry that is not of this form, which may be a secret.
+_OTLP_HEADER: Final = re.compile(r"[!#-'*+\-.0-9A-Z^-z|~]+[ \t]*=[ !#-+\--:<-\[\]-~\t]*")
 _STREAM_CONNECTIONS = 32
 _REDIS_CONNECTIONS = 64
 #: Connections to `health_listen`.
@@ -137,6 +141,34 @@ class Settings(CacheSettings, DynamoDBSettings, ServingSettings):
         if self.insecure:
             raise ConfigurationError("insecure: contradicts tls_certificate; give one of the two")
         return TlsFiles(self.tls_certificate, self.tls_key, self.tls_client_ca)
+
+    def traces_url(self) -> str | None:
+        """Return the URL that takes traces, None for that of OpenTelemetry's variables."""
+        given = self.tracing_endpoint
+        if given is None or urlsplit(given).path not in ("", "/"):
+            return given
+        return f"{given.removesuffix('/')}/v1/traces"
+
+    def check_otlp_variables(self) -> None:
+        """Check those of OpenTelemetry's variables that its library would not refuse by itself.
+
+        Raises ConfigurationError, without the content of headers, which are secrets.
+        """
+        for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+            protocol = os.environ.get(name)
+            if protocol:
+                if protocol != "http/protobuf":
+                    raise ConfigurationError(
+                        f"{name}: must be http/protobuf, the one protocol of traces here; the port "
+                        "of a collector for it is usually 4318"
+                    )
+                break
+        for name in ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"):
+            for number, entry in enumerate(os.environ.get(name, "").split(","), 1):
+                if entry.strip() and not _OTLP_HEADER.fullmatch(entry.strip()):
+                    raise ConfigurationError(
+                        f"{name}: entry {number} must be name=value, with an URL-encoded value"
+                    )
 
     def client_settings(self) -> ClientSettings:
         """Return how to reach DynamoDB."""

@@ -12,17 +12,20 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from dynamodb_processor_server.cache.reader import cached_reader
 from dynamodb_processor_server.catalog.config import TableConfig
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.dynamodb.backend import Backend
 from dynamodb_processor_server.dynamodb.clients import Clients, ClientSettings
 from dynamodb_processor_server.dynamodb.table_describer import TableDescriber
+from dynamodb_processor_server.telemetry.tracing.reads import traced_cached_reader
 from tests.contract.compared_clients import Pair, local, open_pair
 from tests.contract.facts import Ground
 from tests.contract.readings import SCHEMA, make_items
-from tests.contract.stores import DynamoDBStore, MemoryStore, Store
+from tests.contract.stores import Cache, DynamoDBStore, MemoryStore, Store
 from tests.support.dynamodb import REGION, create_table, open_client, put_items
 from tests.support.raw_http import RawServer, open_raw_server
+from tests.support.recorded_spans import Recorder
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +57,7 @@ def make_ground(dynamodb: Any, backend: Backend) -> Callable[..., Ground]:
     return partial(Ground, dynamodb, backend)
 
 
-@pytest_asyncio.fixture(loop_scope="session", params=["dynamodb", "cached", "memory"])
+@pytest_asyncio.fixture(loop_scope="session", params=["dynamodb", "cached", "traced", "memory"])
 async def store(
     request: pytest.FixtureRequest, backend: Backend, dynamodb: Any
 ) -> AsyncIterator[Store]:
@@ -65,7 +68,9 @@ async def store(
     if request.param == "memory":
         yield MemoryStore(table)
     else:
-        yield DynamoDBStore(table, dynamodb, backend, cached=request.param == "cached")
+        traced = partial(traced_cached_reader, Recorder().spans)
+        caches: dict[str, Cache] = {"cached": cached_reader, "traced": traced}
+        yield DynamoDBStore(table, dynamodb, backend, caches.get(request.param))
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.page_store import PageStore
-from dynamodb_processor_server.cache.reader import cached_reader
+from dynamodb_processor_server.cache.quarantine import DEFAULT_QUARANTINE
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.dynamodb.backend import Backend
 from dynamodb_processor_server.dynamodb.reader import DynamoDBReader
@@ -17,6 +18,9 @@ from dynamodb_processor_server.reader import PageReader
 from tests.contract.readings import SCHEMA, make_items
 from tests.support.dynamodb import put_items
 from tests.support.fake_reader import InMemoryReader
+
+#: Makes the cache in front of a reader, with the arguments of `cached_reader`.
+Cache: TypeAlias = Callable[..., PageReader]
 
 
 class Store(ABC):
@@ -61,22 +65,24 @@ class MemoryStore(Store):
 
 
 class DynamoDBStore(Store):
-    """A table in DynamoDB Local; `cached` puts admission and the cache above it."""
+    """A table in DynamoDB Local; `cache` makes the cache above it, if there is one."""
 
-    def __init__(self, table: Table, client: Any, backend: Backend, *, cached: bool) -> None:
+    def __init__(
+        self, table: Table, client: Any, backend: Backend, cache: Cache | None = None
+    ) -> None:
         super().__init__(table)
         self._client = client
         self._backend = backend
-        self._cached = cached
+        self._cache = cache
 
     def reader(self, max_page_bytes: int = 1_000_000) -> PageReader:
         """Return a reader of DynamoDB Local."""
         reader = DynamoDBReader(self._backend, max_page_bytes)
-        if not self._cached:
+        if self._cache is None:
             return reader
         store = PageStore(10_000_000, time.time)
         admitted = AdmissionReader(reader, Admission(100, 0))
-        return cached_reader(admitted, store, Generations(), read_timeout=20.0)
+        return self._cache(admitted, store, Generations(), 20.0, DEFAULT_QUARANTINE)
 
     def put(self, item: dict[str, Any]) -> None:
         """Write an item."""

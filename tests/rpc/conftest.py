@@ -13,7 +13,9 @@ import structlog
 from dynamodb_processor_server.telemetry.logs import configure_logs
 from tests.rpc.data import COUNTS, NOTE, ULRIKE, VIKTOR, event, events_catalog, events_schema
 from tests.rpc.logged import Logged
+from tests.rpc.traced import Traced
 from tests.support.dynamodb import create_table, open_client, put_items
+from tests.support.otlp import open_collector
 from tests.support.running import Service, make_key, open_service
 
 
@@ -77,3 +79,29 @@ def logged(log_output: Logged) -> Iterator[Logged]:
     yield log_output
     text = log_output.text
     assert not [secret for secret in log_output.secrets if secret in text]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def traced_service(
+    tmp_path_factory: pytest.TempPathFactory, dynamodb_local: str, events: str
+) -> AsyncIterator[Traced]:
+    """A server of the events whose calls are traced, for a whole file of tests."""
+    directory = tmp_path_factory.mktemp("traced")
+    with open_collector() as collector, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+        async with open_service(
+            directory,
+            dynamodb_local,
+            events_catalog(events),
+            metrics_listen="127.0.0.1:0",
+            tracing="otlp",
+            tracing_endpoint=collector.url,
+        ) as running:
+            yield Traced(running, collector)
+
+
+@pytest.fixture
+def traced(traced_service: Traced) -> Traced:
+    """The server whose calls are traced, with an empty collector."""
+    traced_service.collector.clear()
+    return traced_service

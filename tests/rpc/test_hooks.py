@@ -159,7 +159,7 @@ async def test_a_deadline_ends_the_call_on_the_server_too() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await server.stub.Query(QueryRequest(), timeout=1.0)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        await eventually(lambda: server.log == around("CANCELLED"))
+        await eventually(lambda: server.log == around("DEADLINE_EXCEEDED"))
 
 
 @pytest.mark.parametrize("method", [QUERY, STREAM])

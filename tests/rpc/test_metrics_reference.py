@@ -88,6 +88,8 @@ def options(tmp_path: Path, dynamodb_local: str) -> dict[str, Any]:
         "grants": "warn",
         "metrics_listen": "127.0.0.1:0",
         "cloudwatch": "log",
+        "tracing": "otlp",
+        "tracing_endpoint": "http://127.0.0.1:1",
         "rate_classes": {"default": RateClass(1_000, read_units_per_minute=1_000)},
     }
 

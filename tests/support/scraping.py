@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-import urllib.request
 from collections.abc import Iterable
+from contextlib import closing
+from http.client import HTTPConnection
 from typing import TYPE_CHECKING
 
 from prometheus_client import Metric
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
     from tests.support.running import Service
 
 
-def scraped(address: str) -> str:
-    """Return the metrics that are served at HOST:PORT, as text."""
-    with urllib.request.urlopen(f"http://{address}/metrics", timeout=PATIENCE) as answer:
-        return str(answer.read().decode())
+def scraped(address: str, accept: str = "text/plain") -> str:
+    """Return the metrics that are served at HOST:PORT in an accepted format, as text."""
+    host, _, port = address.rpartition(":")
+    with closing(HTTPConnection(host, int(port), timeout=PATIENCE)) as connection:
+        connection.request("GET", "/metrics", headers={"Accept": accept})
+        return connection.getresponse().read().decode()
 
 
 def scraped_sum(address: str, name: str, labels: str = "") -> float:

@@ -43,6 +43,7 @@ from dynamodb_processor_client.pages import Page
 from dynamodb_processor_client.query import Query, query_message
 from dynamodb_processor_client.streams import ItemStream, PageStream
 from dynamodb_processor_client.tables import Table, TableSummary
+from dynamodb_processor_client.trace_context import trace_metadata
 from dynamodb_processor_client.values import Value
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ class QueryClient(Connection):
         method = QueryServiceStub(self._open_channel()).StreamQuery
 
         async def open_call(rest: StreamQueryRequest, seconds: float | None) -> StreamCall:
-            return method(rest, timeout=seconds, metadata=await self._credential.metadata())
+            metadata = await self._credential.metadata() + trace_metadata()
+            return method(rest, timeout=seconds, metadata=metadata)
 
         return PageStream(
             open_call,

@@ -15,6 +15,7 @@ from dynamodb_processor_client.credentials import CallCredential, TokenProvider
 from dynamodb_processor_client.errors import DeadlineExceeded, Internal, typed_errors
 from dynamodb_processor_client.options import Timeout, Unset
 from dynamodb_processor_client.resume_policy import ResumePolicy
+from dynamodb_processor_client.trace_context import trace_metadata
 
 _Response = TypeVar("_Response")
 
@@ -101,6 +102,7 @@ class Connection:
         metadata = self._credential.fixed
         if metadata is None:
             metadata = await self._credential.metadata()
+        metadata += trace_metadata()
         with typed_errors():
             response = await method(request, timeout=seconds, metadata=metadata)
         if response is None:  # gRPC could not parse the response.

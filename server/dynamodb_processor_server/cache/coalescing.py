@@ -112,13 +112,14 @@ class CoalescingReader:
         quarantine: Quarantine,
         shared: SharedPageCache | None,
         read_timeout: float,
+        flights: PageFlights | None = None,
     ) -> None:
         self._reader = reader
         self._generations = generations
         self._quarantine = quarantine
         self._shared = shared
         self._read_timeout = read_timeout
-        self._flights = PageFlights()
+        self._flights = flights or PageFlights()
         self._revalidating = 0
 
     async def read_page(self, request: PageRead) -> Page:

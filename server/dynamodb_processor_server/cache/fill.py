@@ -6,16 +6,12 @@ import random
 import time
 from collections.abc import Callable
 from math import inf
-from typing import Final
+from typing import Final, Protocol
 
 from dynamodb_processor_server.cache.page_store import CachedPage, PageStore
 from dynamodb_processor_server.cache.quarantine import Quarantine
 from dynamodb_processor_server.cache.redis.encryption import ExpiringPage
-from dynamodb_processor_server.cache.redis.shared_cache import (
-    FillLease,
-    SharedLookup,
-    SharedPageCache,
-)
+from dynamodb_processor_server.cache.redis.shared_cache import FillLease, SharedLookup
 from dynamodb_processor_server.errors import PreconditionFailed
 from dynamodb_processor_server.reader import (
     NO_USAGE,
@@ -34,6 +30,22 @@ _STORABLE: Final = frozenset({PageEnd.PAGE_FULL, PageEnd.EXHAUSTED, PageEnd.RESP
 _JITTER: Final = 0.05  # a page lives up to this share shorter, so that pages do not expire at once
 
 
+class SharedPages(Protocol):
+    """The methods of `SharedPageCache` that fill it and read it."""
+
+    async def find(self, lookup: SharedLookup) -> ExpiringPage | FillLease | None:
+        """Return the page, or a lease to read and store it, or None."""
+        ...
+
+    def store(self, lease: FillLease, content: PageContent, expires: float) -> None:
+        """Store a page that was read under a lease."""
+        ...
+
+    def release(self, lease: FillLease) -> None:
+        """Let others read a page that will not be stored."""
+        ...
+
+
 class FillingReader:
     """Returns a page of the shared cache, or reads it; and stores it for the next callers.
 
@@ -47,7 +59,7 @@ class FillingReader:
         reader: PageReader,
         store: PageStore,
         quarantine: Quarantine,
-        shared: SharedPageCache | None,
+        shared: SharedPages | None,
         now: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
     ) -> None:

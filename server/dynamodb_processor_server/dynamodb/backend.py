@@ -37,6 +37,10 @@ Content: TypeAlias = Mapping[str, Any]
 #: Charges a principal the read units that one request has used of a logical table.
 Meter: TypeAlias = Callable[[Principal, str, float], None]
 Request: TypeAlias = "Callable[[DynamoDBClient], Awaitable[Content]]"
+#: Makes an attempt at a request, the nth, and counts it in the stats.
+Attempt: TypeAlias = (
+    "Callable[[Request, RequestTarget, TableStats, int], Awaitable[Content | BackendFailure]]"
+)
 
 # A retry with less time than this before the call's deadline is not worth its load.
 _LEAST_TIME: Final = 0.01
@@ -65,6 +69,8 @@ class RequestTarget(NamedTuple):
     `partition` is the partition that the request reads, and its path; None if it reads several.
     `query` identifies the query that the request is part of, None where that is not known.
     `resource` is the global index that is read, or `BASE_TABLE`, whose capacity local indexes use.
+    `operation` is DynamoDB's name of the request, `physical` that of the table as it is requested,
+    and `index_name` that of the index, local ones included; they are for traces.
     """
 
     table: str
@@ -73,6 +79,9 @@ class RequestTarget(NamedTuple):
     partition: Hashable = None
     query: Hashable = None
     resource: str = BASE_TABLE
+    operation: str = ""
+    physical: str = ""
+    index_name: str | None = None
 
 
 class Answer(NamedTuple):
@@ -92,7 +101,7 @@ class Backend:
     """Makes requests to DynamoDB.
 
     The `meters` charge each answer to the caller of its request, also if nobody waits for it any
-    more. `jitter` gives a number from 0 to 1.
+    more. `jitter` gives a number from 0 to 1. `around` wraps the function that makes an attempt.
     """
 
     def __init__(
@@ -102,6 +111,7 @@ class Backend:
         meters: Sequence[Meter] = (),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
+        around: Callable[[Attempt], Attempt] = lambda attempt: attempt,
     ) -> None:
         settings = settings or BackendSettings()
         self.breakers = TableBreakers(settings.breaker, _loop_time, jitter, self._breaker_changed)
@@ -112,6 +122,7 @@ class Backend:
         self._settings = settings
         self._connections = asyncio.Semaphore(settings.connections)
         self._meters = meters
+        self._make_attempt = around(self._attempt)
         self._sleep = sleep
         self._jitter = jitter
         self._tables: dict[str, TableStats] = {}
@@ -180,11 +191,12 @@ class Backend:
         attempts = 1
         while True:
             if stats is self._control_plane:
-                outcome = await self._attempt(request, target, stats)
+                outcome = await self._make_attempt(request, target, stats, attempts)
             else:
                 async with self._connections:
                     with self._breaker_call(target, stats) as call:
-                        outcome = call.outcome = await self._attempt(request, target, stats)
+                        outcome = await self._make_attempt(request, target, stats, attempts)
+                        call.outcome = outcome
             if not isinstance(outcome, BackendFailure):
                 break
             if outcome.credentials_expired:
@@ -194,7 +206,7 @@ class Backend:
             stats.retries += 1
         if stats.is_spent:
             stats.refill(target.resource)
-        return Answer(outcome, attempts, _loop_time() - began, _read_units(outcome))
+        return Answer(outcome, attempts, _loop_time() - began, read_units(outcome))
 
     async def _before_retry(
         self, stats: TableStats, failure: BackendFailure, attempts: int, deadline: float
@@ -242,7 +254,7 @@ class Backend:
         self._log.breaker_changed(table, resource, state, reasons)
 
     async def _attempt(
-        self, request: Request, target: RequestTarget, stats: TableStats
+        self, request: Request, target: RequestTarget, stats: TableStats, _number: int
     ) -> Content | BackendFailure:
         kind = "abandoned"
         began = _loop_time()
@@ -270,7 +282,7 @@ class Backend:
             stats.seconds.observe(_loop_time() - began)
 
 
-def _read_units(content: Content) -> float:
+def read_units(content: Content) -> float:
     """Return the read units that an answer has used: of one table, or of each of several."""
     used = content.get("ConsumedCapacity", ())
     each = (used,) if isinstance(used, Mapping) else used

@@ -89,7 +89,8 @@ class TableInventory:
     async def _answer(self, table: str, operation: str, request: Any) -> Answer:
         region = region_of(table)
         try:
-            return await self._backend.call_control_plane(RequestTarget(table, region), request)
+            target = RequestTarget(table, region, operation=operation, physical=table)
+            return await self._backend.call_control_plane(target, request)
         except TableNotFound:
             raise InventoryError(f"table {table} does not exist") from None
         except (BackendRefused, BackendUnavailable) as error:

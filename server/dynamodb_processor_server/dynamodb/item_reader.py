@@ -100,7 +100,13 @@ class DynamoDBItemReader:
 
 def _target(request: BatchGetRequest) -> RequestTarget:
     config = request.table.config
-    return RequestTarget(request.table.name, config.region, config.role_arn)
+    return RequestTarget(
+        request.table.name,
+        config.region,
+        config.role_arn,
+        operation="BatchGetItem",
+        physical=config.table,
+    )
 
 
 def _admitted(request: BatchGetRequest) -> tuple[Sequence[WireItem], dict[int, WireItem | None]]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 from dynamodb_processor_server.dynamodb.backend import Backend, Content, RequestTarget
 from dynamodb_processor_server.dynamodb.count_builder import CountBuilder
@@ -24,6 +24,7 @@ from dynamodb_processor_server.reader import Budget, Page, PageEnd, PageRead, Us
 from dynamodb_processor_server.runtime.concurrency import gather_or_cancel
 from dynamodb_processor_server.runtime.time_slices import SLICE
 
+_OPERATIONS: Final = {Operation.GET: "GetItem", Operation.SCAN: "Scan", Operation.QUERY: "Query"}
 _Next: TypeAlias = tuple[Any, Mapping[str, Any]]  # a partition of the builder's, and its request
 
 
@@ -235,6 +236,9 @@ def _target(plan: Plan, request: Mapping[str, Any]) -> RequestTarget:
         partition,
         plan.cache_key,
         plan.path.resource,
+        _OPERATIONS[plan.operation],
+        config.table,
+        plan.path.index,
     )
 
 

@@ -12,7 +12,7 @@ from dynamodb_processor_server.dynamodb.backend import Backend, Content, Request
 from dynamodb_processor_server.dynamodb.response_parser import CorruptAnswer
 from dynamodb_processor_server.errors import BackendUnavailable, TableNotFound
 
-_ALL = RequestTarget("the list of tables")
+_ALL = RequestTarget("the list of tables", operation="ListTables")
 
 
 class TableDescriber:
@@ -34,7 +34,7 @@ class TableDescriber:
             source = (client.meta.endpoint_url, client.meta.region_name)
             return _with("Table", await client.describe_table(TableName=config.table))
 
-        target = RequestTarget(name, config.region, config.role_arn)
+        target = _target(name, config, "DescribeTable")
         answer = await self._backend.call_control_plane(target, ask)
         description = answer.content["Table"]
         if description.get("TableStatus") == "DELETING":
@@ -62,7 +62,7 @@ class TableDescriber:
             )
             return _with("Items", answer)
 
-        target = RequestTarget(config.table, config.region, config.role_arn)
+        target = _target(config.table, config, "Scan")
         answer = await self._backend.call_control_plane(target, ask)
         return {name for item in answer.content["Items"] for name in item}
 
@@ -76,6 +76,12 @@ class TableDescriber:
             last = page.get("LastEvaluatedTableName")
             start = None if last is None else {"ExclusiveStartTableName": last}
         return sorted(names)
+
+
+def _target(name: str, config: TableConfig, operation: str) -> RequestTarget:
+    return RequestTarget(
+        name, config.region, config.role_arn, operation=operation, physical=config.table
+    )
 
 
 def _listing(start: dict[str, str]) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import grpc
 
@@ -16,6 +16,9 @@ from dynamodb_processor_server.reader import NO_USAGE, Usage
 from dynamodb_processor_server.rpc.prepared_queries import PreparedQuery
 from dynamodb_processor_server.rpc.table_access import TableAccess
 from dynamodb_processor_server.telemetry.logs import logged_call
+
+if TYPE_CHECKING:  # a server without tracing does not import OpenTelemetry
+    from opentelemetry.trace import Span
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
@@ -69,6 +72,8 @@ class Call:
     unsent: int = 0
     share: Share = field(init=False, repr=False)
     message_waits: MessageWaits = field(init=False, repr=False)
+    #: The span of the call, set where calls are traced.
+    span: Span = field(init=False, repr=False)
     principal: Principal | None = None
     #: The same as `principal`, for code that runs after authentication, where it is always set.
     caller: Principal = field(init=False, repr=False)

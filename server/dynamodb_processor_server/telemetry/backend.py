@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Metric
@@ -10,7 +10,14 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from dynamodb_processor_server.dynamodb.backend import Backend
-from dynamodb_processor_server.telemetry.families import PREFIX, counter, gauge, histogram
+from dynamodb_processor_server.telemetry.families import (
+    PREFIX,
+    BucketExemplars,
+    Values,
+    counter,
+    gauge,
+    histogram,
+)
 from dynamodb_processor_server.telemetry.labels import Labels
 
 #: Outcomes that are exported from a table's first request on, at 0: `rate` does not count the
@@ -19,13 +26,21 @@ _EXPECTED_OUTCOMES: Final = {"ok": 0, "throttled": 0, "failed": 0, "unreachable"
 
 
 class BackendMetrics(Collector):
-    """Requests to DynamoDB by outcome, also those whose callers have left."""
+    """Requests to DynamoDB by outcome, also those whose callers have left.
+
+    `exemplars` returns those of each table's durations by bucket.
+    """
 
     def __init__(
-        self, registry: CollectorRegistry, backend: Backend, labels: Labels | None = None
+        self,
+        registry: CollectorRegistry,
+        backend: Backend,
+        labels: Labels | None = None,
+        exemplars: Callable[[], Mapping[str, BucketExemplars]] = dict,
     ) -> None:
         self._backend = backend
         self._name = (labels or Labels()).tables.of
+        self._exemplars = exemplars
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
@@ -40,7 +55,9 @@ class BackendMetrics(Collector):
         yield counter("backend_calls", made, ("table", "outcome"), calls)
         text = "Time of a request to DynamoDB, without pauses before retries."
         durations = [((table,), stats.seconds) for table, stats in tables]
-        yield histogram("backend_call_seconds", text, ("table",), durations)
+        exemplars: Mapping[Values, BucketExemplars]
+        exemplars = {(self._name(table),): each for table, each in self._exemplars().items()}
+        yield histogram("backend_call_seconds", text, ("table",), durations, exemplars)
         retries = [((table,), stats.retries) for table, stats in tables]
         yield counter("backend_retries", "Requests that were made again.", ("table",), retries)
         units = [

@@ -7,16 +7,19 @@ and gauges show the highest.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Final, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
 from dynamodb_processor_server.runtime.histogram import Histogram
 
 PREFIX: Final = "dynamodb_processor_"
 Values: TypeAlias = tuple[str, ...]  # the values of the labels, in their order
+BucketExemplars: TypeAlias = Sequence[Exemplar | None]  # one for each bucket of a histogram
 
 
 def counter(
@@ -46,7 +49,11 @@ def gauge(
 
 
 def histogram(
-    name: str, text: str, labels: Values, observed: Iterable[tuple[Values, Histogram]]
+    name: str,
+    text: str,
+    labels: Values,
+    observed: Iterable[tuple[Values, Histogram]],
+    exemplars: Mapping[Values, BucketExemplars] = MappingProxyType({}),
 ) -> HistogramMetricFamily:
     """Return a histogram; `name` has no prefix."""
     grouped: dict[Values, list[Histogram]] = defaultdict(list)
@@ -56,5 +63,7 @@ def histogram(
     for values, ones in grouped.items():
         merged = Histogram.merged(ones)
         bounds = (*map(floatToGoString, merged.bounds), "+Inf")
-        family.add_metric(values, list(zip(bounds, merged.cumulative(), strict=True)), merged.sum)
+        shown = exemplars.get(values) or (None,) * len(bounds)
+        buckets: list[Any] = list(zip(bounds, merged.cumulative(), shown, strict=True))
+        family.add_metric(values, buckets, merged.sum)
     return family

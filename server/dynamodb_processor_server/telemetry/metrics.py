@@ -14,7 +14,14 @@ from prometheus_client.registry import Collector
 
 from dynamodb_processor_server.auth.principal import Principal
 from dynamodb_processor_server.runtime.histogram import DURATION_BOUNDS, Histogram
-from dynamodb_processor_server.telemetry.families import PREFIX, counter, gauge, histogram
+from dynamodb_processor_server.telemetry.families import (
+    PREFIX,
+    BucketExemplars,
+    Values,
+    counter,
+    gauge,
+    histogram,
+)
 from dynamodb_processor_server.telemetry.labels import Labels
 
 #: Statuses that are exported from the start, at 0: `rate` and `increase` do not count the event
@@ -105,6 +112,10 @@ class CallMetrics(Collector):
             name = self._labels.principals.of(name)
         self._principal_units[name] += units
 
+    def exemplars(self) -> Mapping[str, BucketExemplars]:
+        """Return the exemplars of each method by bucket; none without tracing."""
+        return {}
+
     def collect(self) -> Iterator[Metric]:
         """Yield everything counted so far; runs in the thread that is scraped."""
         methods = list(self._methods.items())
@@ -116,7 +127,9 @@ class CallMetrics(Collector):
         yield counter("calls", "Ended calls, by gRPC status.", ("method", "code"), calls)
         text = "Time from the headers of a call to its end."
         durations = [((method,), counts.seconds) for method, counts in methods]
-        yield histogram("call_seconds", text, ("method",), durations)
+        exemplars: Mapping[Values, BucketExemplars]
+        exemplars = {(method,): each for method, each in self.exemplars().items()}
+        yield histogram("call_seconds", text, ("method",), durations, exemplars)
         text = "Calls whose handler is running."
         active = [((method,), counts.active) for method, counts in methods]
         yield gauge("active_calls", text, ("method",), active)
@@ -168,7 +181,10 @@ class CallbackCounter(Collector):
 
 
 class LabelledCounter(Collector):
-    """A counter with one label that another object keeps, read when it is scraped."""
+    """A counter with one label that another object keeps, read when it is scraped.
+
+    `counts` returns the count of each value of the label.
+    """
 
     def __init__(
         self,
@@ -176,7 +192,7 @@ class LabelledCounter(Collector):
         name: str,
         help_text: str,
         label: str,
-        counts: Mapping[str, int],
+        counts: Callable[[], Mapping[str, int]],
     ) -> None:
         self._family = partial(counter, name, help_text, (label,))
         self._counts = counts
@@ -184,4 +200,4 @@ class LabelledCounter(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the counter; runs in the thread that is scraped."""
-        yield self._family([((value,), count) for value, count in list(self._counts.items())])
+        yield self._family([((value,), count) for value, count in list(self._counts().items())])

@@ -28,8 +28,8 @@ from dynamodb_processor_server.rpc.interceptors.unauthenticated import ExemptCal
 from dynamodb_processor_server.rpc.server import CACHE_SERVICE, CATALOG_SERVICE, QUERY_SERVICE
 from dynamodb_processor_server.runtime.descriptors import connections_that_fit
 from dynamodb_processor_server.settings import Settings
-from dynamodb_processor_server.telemetry.metrics import CallMetrics
 from dynamodb_processor_server.wiring.identity import Identity
+from dynamodb_processor_server.wiring.tracing import Instrumentation
 
 _log = structlog.get_logger(__name__)
 
@@ -43,7 +43,7 @@ _ROLES: Final = {
 
 def ordered_hooks(
     settings: Settings,
-    metrics: CallMetrics,
+    instrumentation: Instrumentation,
     identity: Identity,
     catalog: Catalog,
     calls: Limiter,
@@ -54,8 +54,11 @@ def ordered_hooks(
     open_reflection = settings.reflection == "open"
     return (
         RequestIds(),  # first, so that all others can name a call by its id
+        *instrumentation.hooks,  # before the access log, whose lines name the trace
         AccessLogAndMetrics(  # so that refusals are counted and logged
-            metrics, SlowCallLog(settings.slow_call_threshold)
+            instrumentation.metrics,
+            SlowCallLog(settings.slow_call_threshold),
+            instrumentation.access_log,
         ),
         *((StreamWaits(streams),) if settings.slow_call_threshold else ()),
         AuditLog([service for service, role in _ROLES.items() if role == "admin"]),

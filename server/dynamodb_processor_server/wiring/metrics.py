@@ -26,6 +26,7 @@ from dynamodb_processor_server.telemetry.metrics import (
 from dynamodb_processor_server.telemetry.process import ProcessMetrics
 from dynamodb_processor_server.telemetry.streams import StreamMetrics
 from dynamodb_processor_server.wiring.reading import ReadPath
+from dynamodb_processor_server.wiring.tracing import Instrumentation
 
 
 def new_registry() -> CollectorRegistry:
@@ -47,6 +48,7 @@ def register_metrics(
     lag: LoopLag,
     files_in_force: Mapping[str, Callable[[], bool]],
     labels: Labels,
+    instrumentation: Instrumentation,
 ) -> None:
     """Register the metrics of the read path, the bounds on clients, the process and the files.
 
@@ -56,13 +58,13 @@ def register_metrics(
     admission = path.admission
     loop = asyncio.get_running_loop()
     BoundMetrics(registry, bounds)
-    BackendMetrics(registry, path.backend, labels)
+    BackendMetrics(registry, path.backend, labels, instrumentation.backend_exemplars)
     CacheMetrics(registry, path.store, labels)
     ConfigFileMetrics(registry, files_in_force)
     StreamMetrics(registry, path.consumers)
     ProcessMetrics(registry, lag, lambda: health.is_ready, _bounds(settings))
     text = "Page tokens that were refused, by reason."
-    LabelledCounter(registry, "tokens_refused", text, "reason", tokens.refused)
+    LabelledCounter(registry, "tokens_refused", text, "reason", lambda: tokens.refused)
     register_gauge(
         registry,
         "active_reads",

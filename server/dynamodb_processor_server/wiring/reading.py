@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.invalidator import Invalidator
 from dynamodb_processor_server.cache.page_store import PageStore
-from dynamodb_processor_server.cache.reader import CachingReader, cached_reader
+from dynamodb_processor_server.cache.reader import CachingReader
 from dynamodb_processor_server.catalog.catalog import Catalog
 from dynamodb_processor_server.catalog.config import CatalogConfig
 from dynamodb_processor_server.change_streams.invalidation_sink import InvalidationSink
@@ -30,8 +30,8 @@ from dynamodb_processor_server.limits.admission import (
 )
 from dynamodb_processor_server.rpc.call_context import current_caller
 from dynamodb_processor_server.settings import Settings
-from dynamodb_processor_server.telemetry.metrics import CallMetrics
 from dynamodb_processor_server.wiring.redis import Limits, share_leases, share_pages
+from dynamodb_processor_server.wiring.tracing import Instrumentation
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +52,17 @@ async def open_read_path(
     settings: Settings,
     declaration: CatalogConfig,
     limits: Limits,
-    metrics: CallMetrics,
+    instrumentation: Instrumentation,
     registry: CollectorRegistry,
     stack: AsyncExitStack,
 ) -> ReadPath:
     """Return the read path, which is closed with `stack`."""
     clients = await stack.enter_async_context(Clients(settings.client_settings()))
     charge = (limits.read_units.charge,) if limits.read_units.is_limited else ()
-    meters = (*charge, metrics.consumed)
-    backend = Backend(clients, settings.backend_settings(), meters)
+    meters = (*charge, instrumentation.metrics.consumed)
+    backend = Backend(
+        clients, settings.backend_settings(), meters, around=instrumentation.around_attempt
+    )
     catalog = Catalog(
         declaration,
         TableDescriber(backend),
@@ -77,7 +79,7 @@ async def open_read_path(
         max_item_bytes=settings.max_item_bytes,
         planning=limits.planning,
     )
-    reader = cached_reader(
+    reader = instrumentation.cached_reader(
         AdmissionReader(pages, admission),
         store,
         generations,

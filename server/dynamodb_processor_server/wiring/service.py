@@ -30,7 +30,6 @@ from dynamodb_processor_server.rpc.server import (
     ConnectionSettings,
     RpcServer,
     Services,
-    all_methods,
 )
 from dynamodb_processor_server.rpc.services.cache import CacheServicer
 from dynamodb_processor_server.rpc.services.catalog import CatalogServicer
@@ -44,7 +43,6 @@ from dynamodb_processor_server.runtime.loop_lag import LoopLag
 from dynamodb_processor_server.settings import HEALTH_CONNECTIONS, Settings
 from dynamodb_processor_server.telemetry.certificates import CertificateExpiry
 from dynamodb_processor_server.telemetry.labels import Labels
-from dynamodb_processor_server.telemetry.metrics import CallMetrics
 from dynamodb_processor_server.wiring.hooks import bound_settings, ordered_hooks
 from dynamodb_processor_server.wiring.identity import Identity, open_identity
 from dynamodb_processor_server.wiring.metrics import new_registry, register_metrics
@@ -55,6 +53,7 @@ from dynamodb_processor_server.wiring.tls import (
     endpoints_of,
     reloadable_identity,
 )
+from dynamodb_processor_server.wiring.tracing import open_instrumentation
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +90,12 @@ async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
     tokens = PageTokens(cipher, end_with_process=settings.token_keys is None)
     registry = new_registry()
     labels, lag = Labels(), LoopLag()
-    metrics = CallMetrics(registry, all_methods(), labels)
+    instrumentation = open_instrumentation(settings, registry, labels, stack)
     limits = share_limits(settings, registry, labels, stack)
     identity = open_identity(settings, registry, labels)
-    path = await open_read_path(settings, declaration.current, limits, metrics, registry, stack)
+    path = await open_read_path(
+        settings, declaration.current, limits, instrumentation, registry, stack
+    )
     draining = asyncio.Event()
     health = Health(
         [service.full_name for service in (QUERY_SERVICE, CATALOG_SERVICE, CACHE_SERVICE)],
@@ -104,9 +105,10 @@ async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
     stack.callback(thread.shutdown, wait=False, cancel_futures=True)
     planning = PlanningWork(limits.planning, thread)
     bounds = Bounds(bound_settings(settings))
-    hooks = ordered_hooks(settings, metrics, identity, path.catalog, limits.calls, bounds)
+    hooks = ordered_hooks(settings, instrumentation, identity, path.catalog, limits.calls, bounds)
+    preparer = instrumentation.preparer(path.catalog, planning)
     server = RpcServer(
-        _services(settings, path, limits, planning, tokens, health, draining),
+        _services(settings, path, limits, preparer, tokens, health, draining),
         hooks,
         settings.reflection,
         settings.compression,
@@ -129,7 +131,18 @@ async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
     if tls_identity is not None:
         files_in_force["tls"] = lambda: tls_identity.is_up_to_date
         certificate_expiry = CertificateExpiry(registry, lambda: tls_identity.current)
-    register_metrics(registry, settings, path, health, bounds, tokens, lag, files_in_force, labels)
+    register_metrics(
+        registry,
+        settings,
+        path,
+        health,
+        bounds,
+        tokens,
+        lag,
+        files_in_force,
+        labels,
+        instrumentation,
+    )
     return Service(
         declaration,
         identity,
@@ -152,12 +165,11 @@ def _services(
     settings: Settings,
     path: ReadPath,
     limits: Limits,
-    planning: PlanningWork,
+    preparer: QueryPreparer,
     tokens: PageTokens,
     health: Health,
     draining: asyncio.Event,
 ) -> Services:
-    preparer = QueryPreparer(path.catalog, planning)
     query = QueryServicer(
         preparer,
         ResumePointCache(preparer, tokens),

@@ -12,7 +12,7 @@ from dynamodb_processor_server.rpc.call_context import Call
 from dynamodb_processor_server.rpc.interceptors.call_hook import CallHook
 from dynamodb_processor_server.rpc.interceptors.slow_calls import SlowCallLog
 from dynamodb_processor_server.rpc.interceptors.unauthenticated import HEALTH
-from dynamodb_processor_server.telemetry.logs import get_access_log
+from dynamodb_processor_server.telemetry.logs import AccessLog, get_access_log
 from dynamodb_processor_server.telemetry.metrics import CallMetrics
 
 _MAX_TABLE: Final = 255  # characters of a table's name, which a caller may have invented
@@ -22,11 +22,16 @@ _Record = tuple[str, str, Principal | None, str, str, str, float, str, int, int,
 
 
 class AccessLogAndMetrics(CallHook):
-    """Records calls; runs before authentication, so that it sees refused calls too."""
+    """Records calls; runs before authentication, so that it sees refused calls too.
 
-    def __init__(self, metrics: CallMetrics, slow_calls: SlowCallLog) -> None:
+    Calls are logged in `log`, by default the access log as logs are configured now.
+    """
+
+    def __init__(
+        self, metrics: CallMetrics, slow_calls: SlowCallLog, log: AccessLog | None = None
+    ) -> None:
         self._metrics = metrics
-        self._log = get_access_log()
+        self._log = log or get_access_log()
         self._slow_calls = slow_calls
         self._slow_after = slow_calls.threshold
 

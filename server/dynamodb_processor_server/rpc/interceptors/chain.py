@@ -229,6 +229,9 @@ def _serve_responses(behavior: Any, receive: _Receive, hooks: _MethodHooks) -> A
     return serve
 
 
+# gRPC rounds a timeout up by at most such a part when it sends it. So a client gives up a little
+# before the deadline that the server knows.
+_DEADLINE_ROUNDING: Final = 0.01
 _STATUS_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -237,6 +240,14 @@ def _status_code(code: object) -> grpc.StatusCode:
     if isinstance(code, int):
         return _STATUS_CODES[code]
     return code if isinstance(code, grpc.StatusCode) else grpc.StatusCode.UNKNOWN
+
+
+def _status_of_cancellation(call: Call) -> grpc.StatusCode:
+    """Return the status of a call that gRPC has cancelled: at its deadline, or for its caller."""
+    left: float | None = call.context.time_remaining()
+    if left is None or left > _DEADLINE_ROUNDING * (time.monotonic() - call.started + left):
+        return grpc.StatusCode.CANCELLED
+    return grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 class _MethodHooks:
@@ -305,7 +316,7 @@ class _MethodHooks:
     async def fail(self, call: Call, error: BaseException) -> None:
         """End a call that raised: return if `error` shall propagate, else abort with its status."""
         if isinstance(error, asyncio.CancelledError | GeneratorExit):
-            call.code = grpc.StatusCode.CANCELLED
+            call.code = _status_of_cancellation(call)
             self._end_started(call)
         elif isinstance(error, grpc.aio.AbortError):
             call.code = _status_code(call.context.code())
