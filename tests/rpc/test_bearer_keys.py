@@ -115,6 +115,40 @@ async def test_an_issuer_in_trouble_delays_nobody_else(
                 issuer.hangs.set()
 
 
+@pytest.mark.parametrize("trouble", ["hangs", "html", "is down"])
+async def test_a_server_starts_without_the_keys_of_its_issuer(
+    trouble: str, tmp_path: Path, dynamodb_local: str, events: str, logged: Logged
+) -> None:
+    """It is ready for API keys; tokens are refused until one of them causes a good read."""
+    async with open_key_server(key_set(KEY)) as issuer:
+        if trouble == "hangs":
+            issuer.hangs = asyncio.Event()
+        elif trouble == "html":
+            issuer.answer_html()
+        else:
+            issuer.status = 503
+        write_identity(tmp_path / "identity.yaml", ROLES, jwks_url=issuer.url)
+        async with open_service(
+            tmp_path,
+            dynamodb_local,
+            events_catalog(events),
+            [make_key("tester")],
+            identity=tmp_path / "identity.yaml",
+            key_set_timeout=0.2,
+        ) as service:
+            assert await service.check() == "SERVING"
+            assert (await service.query(of(ULRIKE))).items
+            refusal = await refusal_of(service, KEY.sign(roles="all"))
+            assert refusal.reason == "BEARER_TOKEN_KEY"
+            assert "the keys of its issuer are not available" in refusal.message
+            (line,) = logged.of("bearer_keys_refused")
+            assert line["kept"] == "no keys: its tokens are refused"
+            if issuer.hangs is not None:
+                issuer.hangs.set()
+            issuer.hangs, issuer.status, issuer.content = None, 200, key_set(KEY)
+            assert (await read(service, KEY.sign(roles="all"))).items
+
+
 async def test_a_changed_identity_file_is_in_force_at_once(
     tmp_path: Path, dynamodb_local: str, events: str
 ) -> None:

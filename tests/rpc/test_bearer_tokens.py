@@ -132,6 +132,17 @@ async def test_a_claim_that_the_table_cannot_have_is_denied(service: Service) ->
     assert [item.attributes["at"].n for item in page.items] == ["249", "250"]
 
 
+@pytest.mark.parametrize(
+    "tenant", ["crm\u0000", "crm ", "CRM", "\uff43rm", "x" * 2_049, "x" * 4_000]
+)
+async def test_a_claim_that_no_key_has_gives_no_rows(service: Service, tenant: str) -> None:
+    """Values that only resemble another tenant's are others; too long ones are no keys at all."""
+    page = await read(service, KEY.sign(roles=["tenant"], tenant=tenant), query_spec("events"))
+    assert (len(page.items), page.next_page_token) == (0, "")
+    page = await read(service, KEY.sign(roles=["tenant"], tenant="crm"), query_spec("events"))
+    assert page.items
+
+
 async def test_api_keys_and_tokens_may_both_come_as_bearer(service: Service) -> None:
     """A token has three parts with dots between; any other text is an API key."""
     key = service.keys["tester"].text
