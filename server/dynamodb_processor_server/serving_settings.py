@@ -149,8 +149,9 @@ class ServingSettings(BaseSettings):
     max_connection_age_grace: Annotated[float, duration(0, _LONGEST_CONNECTION, above=True)] = (
         Field(
             60.0,
-            description="Seconds that calls in progress then have to end. A longer stream breaks "
-            "with `UNAVAILABLE` and resumes from its `resume_token`. At most 2,000,000.",
+            description="Seconds that calls in progress then have to end; `unary_deadline` if that "
+            "is longer. A longer stream breaks with `UNAVAILABLE` and resumes from its "
+            "`resume_token`. At most 2,000,000.",
         )
     )
     max_connections: int = Field(

@@ -47,6 +47,7 @@ ITEMS: Final[list[dict[str, Any]]] = [
     }
     for n in range(5)
 ]
+_MOST_WRITES: Final = 50
 X: Final = {":x": {"S": "x"}}
 BULK: Final = Schema("facts-bulk", "id", None, (), {"id": "N"})
 
@@ -288,7 +289,10 @@ async def test_a_batch_answers_with_at_most_16_megabytes(make_ground: MakeGround
 
 @pytest.mark.fact(24)
 async def test_an_expired_item_may_still_be_returned(make_ground: MakeGround) -> None:
-    """DynamoDB deletes expired items some time later, and returns them until then."""
+    """DynamoDB deletes expired items some time later, and returns them until then.
+
+    It may do so between a write and a read, so the item is written again until a read was faster.
+    """
     schema = Schema("facts-expired", "id", None, (), {"id": "S"})
     item = {"id": {"S": "old"}, "expires": {"N": str(int(time.time()) - 60)}}
     ground = make_ground(schema, [])
@@ -296,9 +300,15 @@ async def test_an_expired_item_may_still_be_returned(make_ground: MakeGround) ->
         "update_time_to_live",
         TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires"},
     )
-    ground.ask("put_item", Item=item)
-    assert ground.ask("get_item", Key={"id": {"S": "old"}})["Item"] == item
-    assert await ground.answer("id = 'old'") == [item]
+    found, answered = None, []
+    for _ in range(_MOST_WRITES):
+        ground.ask("put_item", Item=item)
+        found = ground.ask("get_item", Key={"id": {"S": "old"}}).get("Item")
+        answered = await ground.answer("id = 'old'")
+        if found and answered:
+            break
+    assert found == item
+    assert answered == [item]
 
 
 @pytest.mark.fact(25)

@@ -113,7 +113,11 @@ async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
         settings.reflection,
         settings.compression,
         planning,
-        ConnectionSettings(settings.max_connection_age, settings.max_connection_age_grace),
+        ConnectionSettings(
+            settings.max_connection_age,
+            # A shorter grace would break unary calls before their deadline.
+            max(settings.max_connection_age_grace, settings.unary_deadline),
+        ),
         bounds,
     )
     health_server = None
