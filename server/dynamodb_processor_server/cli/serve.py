@@ -15,6 +15,7 @@ import structlog
 
 from dynamodb_processor_server.app import open_app
 from dynamodb_processor_server.cli.setting_warnings import setting_warnings
+from dynamodb_processor_server.rpc.wakeups import share_wakeups
 from dynamodb_processor_server.runtime.descriptors import raise_limit
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.telemetry.logs import (
@@ -87,6 +88,7 @@ async def _serve_until_signalled(
 async def _serve_while(
     settings: Settings, started: asyncio.Event, signalled: asyncio.Event, hangup_reloads: bool
 ) -> None:
+    share_wakeups()  # before a server of gRPC is made
     async with open_app(settings) as app:
         if _HANGUP is not None and hangup_reloads:
             asyncio.get_running_loop().add_signal_handler(_HANGUP, app.reload)
