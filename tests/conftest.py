@@ -21,6 +21,7 @@ from tests.support.channels import SEEN
 from tests.support.lengths import FULL
 from tests.support.processes import ServerProcess, served
 from tests.support.redis_server import RedisServer, find_redis
+from tests.support.secrets_manager import SecretsManagerServer, open_secrets_manager
 
 # No deadline: the duration of an example depends more on the machine than on the code.
 settings.register_profile(
@@ -210,6 +211,13 @@ def own_redis(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> It
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="module")
+def secrets_manager() -> Iterator[SecretsManagerServer]:
+    """A Secrets Manager of moto's. Name secrets uniquely."""
+    with open_secrets_manager() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

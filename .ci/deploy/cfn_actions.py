@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cfn_template import Template, as_list, load, resources
 
@@ -38,9 +38,15 @@ def _actions(document: Mapping[str, object]) -> set[str]:
     return {
         action
         for statement in as_list(document["Statement"])
-        if statement["Effect"] == "Allow"
+        if statement["Effect"] == "Allow" and not _is_for_a_service(statement)
         for action in as_list(statement["Action"])
     }
+
+
+def _is_for_a_service(statement: Mapping[str, Any]) -> bool:
+    """Return whether AWS alone uses the statement, for a service that the role has called."""
+    condition: Mapping[str, object] = statement.get("Condition", {}).get("StringEquals", {})
+    return "kms:ViaService" in condition
 
 
 def recorded(folder: Path) -> dict[str, set[str]]:

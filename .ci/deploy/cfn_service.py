@@ -6,10 +6,11 @@ in the task definition.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from cfn_template import Template, as_list, resources
+from cfn_template import ROOT, Template, as_list, resources
 from grpc_health.v1 import health_pb2
 from pydantic import ValidationError
 
@@ -18,6 +19,7 @@ from dynamodb_processor_server.settings import Settings
 #: The method that the server answers without an API key.
 HEALTH_PATH: Final = f"/{health_pb2.DESCRIPTOR.services_by_name['Health'].full_name}/Check"
 _PREFIX: Final = "DYNAMODB_PROCESSOR_"
+_IMAGE_SETTING: Final = re.compile(r"^(?:ENV)? +DYNAMODB_PROCESSOR_(\w+)=(\S+)", re.MULTILINE)
 _HEALTH_COMMAND: Final = ["CMD", "dynamodb-processor", "health"]
 _BALANCING: Final = "AWS::ElasticLoadBalancingV2::"
 _MOST_STOP_TIMEOUT: Final = 120  # seconds, on Fargate
@@ -25,6 +27,7 @@ _KILL_MARGIN: Final = 5  # seconds after which a server that drains ends by itse
 # Stand-ins for values that only a deployment has.
 _PSEUDO: Final = {"AWS::Region": "eu-west-1"}
 _IMPORTED: Final = "https://imported.example"
+_IMPORTED_ARN: Final = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:imported-AbCdEf"
 # A token key and a URL as their secrets hold them.
 _SECRETS: Final = {
     "token_keys": f"check:{'A' * 43}",
@@ -104,6 +107,8 @@ def check_container(template: Template) -> Iterator[str]:
     if environment.get("insecure") != "true" and "tls_certificate" not in environment:
         yield "server: needs DYNAMODB_PROCESSOR_INSECURE or a certificate, or it does not start"
     for setting in ("catalog", "keys"):
+        if not environment.get(setting):
+            continue
         folder = environment[setting].rpartition("/")[0]
         if not mounts.get(folder):
             yield f"server: {folder}, where {setting} is, must be a volume that is only read"
@@ -127,7 +132,8 @@ def check_settings(template: Template, files: Mapping[str, Mapping[str, str]]) -
     if names - set(Settings.model_fields):
         return
     for file, values in files.items():
-        given = {name: _value(value, template, values) for name, value in environment.items()}
+        given = image_settings()
+        given |= {name: _value(value, template, values) for name, value in environment.items()}
         given |= {name: _SECRETS[name] for name in _secrets(server) if name in _SECRETS}
         try:
             settings = Settings.model_validate(given)
@@ -137,6 +143,12 @@ def check_settings(template: Template, files: Mapping[str, Mapping[str, str]]) -
             continue
         stop_timeout = int(_value(server["StopTimeout"], template, values))
         yield from _check_times(file, settings, stop_timeout)
+
+
+def image_settings() -> dict[str, str]:
+    """Return the settings that the image gives the server."""
+    dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
+    return {name.lower(): value for name, value in _IMAGE_SETTING.findall(dockerfile)}
 
 
 def _check_times(file: str, settings: Settings, stop_timeout: int) -> Iterator[str]:
@@ -155,7 +167,9 @@ def _value(value: Any, template: Template, given: Mapping[str, str]) -> str:
         if name in _PSEUDO:
             return _PSEUDO[name]
         return str(given.get(name, template["Parameters"][name].get("Default", "")))
-    return _IMPORTED if isinstance(value, Mapping) else str(value)
+    if isinstance(value, Mapping):
+        return _IMPORTED_ARN if str(value).endswith("Arn'}}") else _IMPORTED
+    return str(value)
 
 
 def _is_secret(name: str) -> bool:
@@ -177,7 +191,7 @@ def _environment(container: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _secrets(container: Mapping[str, Any]) -> list[str]:
-    return [_setting(entry["Name"]) for entry in container["Secrets"]]
+    return [_setting(entry["Name"]) for entry in container.get("Secrets", ())]
 
 
 def _setting(variable: str) -> str:

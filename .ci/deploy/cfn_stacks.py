@@ -119,7 +119,7 @@ def check_documents(
 ) -> Iterator[str]:
     """Yield actions and commands of Redis that the documentation does not grant, and vice versa."""
     section = deploying.partition("## IAM permissions")[2].partition("\n## ")[0]
-    documented = set(re.findall(r"`((?:cloudwatch|dynamodb|sts):\w+)`", section))
+    documented = set(re.findall(r"`((?:cloudwatch|dynamodb|secretsmanager|sts):\w+)`", section))
     granted = set().union(*actions_of(templates["roles"]).values())
     for action in sorted(granted ^ documented):
         where = "docs/operations/deploying.md" if action in granted else "roles.yaml"

@@ -11,12 +11,14 @@ from cfn_actions import actions_of
 from cfn_template import load
 from kubernetes_objects import FOLDER, Objects
 
-#: Actions for options that the manifests do not use: allow_scan, discover, role_arn, cloudwatch.
+#: Actions for options that the manifests do not use: allow_scan, discover, role_arn, cloudwatch,
+#: secrets in AWS Secrets Manager.
 OPTIONAL: Final = frozenset(
     {
         "cloudwatch:PutMetricData",
         "dynamodb:ListTables",
         "dynamodb:Scan",
+        "secretsmanager:GetSecretValue",
         "sts:AssumeRole",
     }
 )

@@ -60,7 +60,7 @@ def _run_command(given: Sequence[str]) -> int:
         return int(args.run(args))
     except ConfigurationError as error:
         print(error, file=sys.stderr)
-        return 2
+        return 1 if error.is_transient else 2
     except ModuleNotFoundError as error:
         if (error.name or "").startswith(__package__):
             raise
@@ -182,7 +182,7 @@ def _add_catalog(parser: argparse.ArgumentParser) -> None:
 def _add_keys(parser: argparse.ArgumentParser) -> None:
     from dynamodb_processor_server.cli.keys import add_actions
 
-    add_actions(parser)
+    add_actions(parser, _run)
 
 
 def _add_health(parser: argparse.ArgumentParser) -> None:
@@ -225,7 +225,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], Non
     "serve": ("run the server", _add_serve),
     "config": ("show the settings and check the catalog's tables", _add_config),
     "catalog": ("write a starting catalog from the tables that are there", _add_catalog),
-    "keys": ("make API keys and token keys", _add_keys),
+    "keys": ("make and rotate API keys and token keys", _add_keys),
     "health": ("ask a server how it is; exit code 0 if it serves", _add_health),
     "accept": ("test a running deployment, scenario by scenario", _add_accept),
     "demo": ("serve sample tables and walk through the service", _add_demo),

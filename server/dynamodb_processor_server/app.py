@@ -99,6 +99,8 @@ class App:
         _log.info("reload_requested")
         self._service.catalog_file.check_now()
         self._service.identity.check_now()
+        for source in self._service.secrets.sources().values():
+            source.check_now()
         if self._service.tls_identity is not None:
             self._service.tls_identity.check_now()
 
@@ -156,13 +158,17 @@ def _keep_up_to_date(settings: Settings, service: Service, stack: AsyncExitStack
         log_keys_without_tables(keys.current, config)
 
     interval = settings.reload_interval
+    keys_interval = interval if settings.keys_secret is None else settings.secret_interval
     for work in (
         service.bounds.connections.watch(),
         service.loop_lag.watch(),
         service.catalog.refresh_periodically(settings.catalog_refresh),
         catalog.watch(adopt_catalog, every=interval),
-        keys.watch(lambda ring: log_keys_without_tables(ring, catalog.current), every=interval),
+        keys.watch(
+            lambda ring: log_keys_without_tables(ring, catalog.current), every=keys_interval
+        ),
         *service.identity.watches(interval),
+        *service.secrets.watches(),
     ):
         run_in_background(work, stack)
     identity, expiry = service.tls_identity, service.certificate_expiry

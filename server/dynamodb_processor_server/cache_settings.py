@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field
 
 from dynamodb_processor_server.cache.quarantine import Quarantine
 from dynamodb_processor_server.config_files import duration
@@ -42,11 +42,6 @@ class CacheSettings(BaseModel):
     )
     shared_read_timeout: Seconds = Field(
         30.0, description="Timeout in seconds for one read that several callers share."
-    )
-    redis_url: SecretStr | None = Field(
-        None,
-        description="URL of the Redis or Valkey through which replicas share pages and "
-        "invalidations. It needs `token_keys`, the same on all replicas.",
     )
     redis_prefix: str = Field(
         "dynamodb-processor:",

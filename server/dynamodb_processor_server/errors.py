@@ -241,4 +241,9 @@ class RequestInvalid(BackendRefused):
 
 
 class ConfigurationError(Exception):
-    """A setting or a file is wrong; the text names the file, the field and the reason."""
+    """A setting or a file is wrong; the text names the file, the field and the reason.
+
+    `is_transient` says that the same may be right at another attempt.
+    """
+
+    is_transient = False

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dynamodb_processor_server.config_files import duration
@@ -16,6 +17,7 @@ from dynamodb_processor_server.setting_types import (
     DeploymentName,
     OptionalAddress,
     OptionalPath,
+    OptionalSecretName,
     OptionalUrl,
     Seconds,
 )
@@ -34,9 +36,17 @@ class ServingSettings(BaseSettings):
     catalog: Path = Field(
         description="Path of the catalog file, which names the tables that callers can read."
     )
-    keys: Path = Field(
+    # Before `keys`, whose validation depends on it.
+    keys_secret: OptionalSecretName = Field(
+        None,
+        description="Name or ARN of a secret in AWS Secrets Manager that has the content of the "
+        "keys file, instead of `keys`; a new version is noticed within `secret_interval`.",
+    )
+    keys: OptionalPath = Field(
+        None,
+        validate_default=True,
         description="Path of the keys file: digests of API keys, names in client certificates, and "
-        "the tables that each may read."
+        "the tables that each may read. Required without `keys_secret`.",
     )
     identity: OptionalPath = Field(
         None,
@@ -61,7 +71,7 @@ class ServingSettings(BaseSettings):
     reload_interval: Seconds = Field(
         5.0,
         description="Seconds between two checks of the catalog, the keys file, the identity file, "
-        "key sets in files and the TLS files for changes.",
+        "key sets in files, the TLS files and secrets in files for changes.",
     )
     listen: Address = Field(
         "127.0.0.1:50051",
@@ -218,3 +228,16 @@ class ServingSettings(BaseSettings):
     drain_grace: Seconds = Field(
         20.0, description="Seconds that calls in progress then have to end."
     )
+
+    @field_validator("keys")
+    @classmethod
+    def _has_one_source(cls, keys: Path | None, info: ValidationInfo) -> Path | None:
+        """Validate that either the file or the secret is given."""
+        secret = info.data.get("keys_secret")
+        if keys is not None and secret is not None:
+            raise ValueError(
+                "contradicts keys_secret; give one of the two, and an empty text for the other"
+            )
+        if keys is None and secret is None and "keys_secret" in info.data:
+            raise PydanticCustomError("missing", "Field required")
+        return keys

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import re
+from datetime import datetime
+from math import inf
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
@@ -13,7 +15,6 @@ from pydantic import AfterValidator, BeforeValidator
 from pydantic_settings import NoDecode
 
 from dynamodb_processor_server.config_files import duration
-from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.limits.call_rate import RateClass
 from dynamodb_processor_server.query.page_token import TokenKey
 from dynamodb_processor_server.runtime.memory_limit import memory_limit, physical_memory
@@ -23,6 +24,11 @@ LONGEST_SECONDS: Final = 315_360_000  # ten years: more overflows timers and tok
 _MAKE_ONE: Final = "`dynamodb-processor keys token-key` makes one"
 _REGION: Final = re.compile("[A-Za-z0-9-]{1,63}")
 _DEPLOYMENT: Final = re.compile("(?!:)[!-~]{1,100}")
+_SECRET_NAME: Final = re.compile(
+    r"arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]{1,519}"
+    r"|[A-Za-z0-9/_+=.@-]{1,512}"
+)
+_TIME_EXAMPLE: Final = "2027-01-01T12:00:00Z"
 _SHARE: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]+)?) ?%", re.ASCII)
 
 
@@ -58,6 +64,12 @@ def _deployment(text: str) -> str:
         raise ValueError(
             "must be 1 to 100 printable ASCII characters without a space, the first no colon"
         )
+    return text
+
+
+def _secret_name(text: str) -> str:
+    if not _SECRET_NAME.fullmatch(text):
+        raise ValueError("must be the name of a secret in AWS Secrets Manager, or its ARN")
     return text
 
 
@@ -97,34 +109,44 @@ DeploymentName = Annotated[str, AfterValidator(_deployment)]
 _Url = Annotated[str, AfterValidator(_http_url)]
 OptionalUrl = Annotated[_Url | None, BeforeValidator(lambda given: given or None)]
 OptionalPath = Annotated[Path | None, BeforeValidator(lambda given: given or None)]
+_SecretName = Annotated[str, AfterValidator(_secret_name)]
+OptionalSecretName = Annotated[_SecretName | None, BeforeValidator(lambda given: given or None)]
 OptionalAddress = Annotated[Address | None, BeforeValidator(lambda given: given or None)]
 RateClasses = Annotated[dict[str, RateClass], NoDecode, BeforeValidator(_from_json)]
 
 
 def token_key_ring(text: str) -> tuple[TokenKey, ...]:
-    """Return the token keys that `text` lists, newest first.
+    """Return the token keys that `text` lists, in its order.
 
-    Raises ConfigurationError with the number of the entry that is wrong; the text is a secret.
+    Raises ValueError with the number of the entry that is wrong; the text is a secret.
     """
     entries = text.split(",")
     keys = tuple(_token_key(entry.strip(), n) for n, entry in enumerate(entries, 1))
     if len({key.key_id for key in keys}) < len(keys):
-        raise ConfigurationError("token_keys: two keys have the same id: give each key its own")
+        raise ValueError("two keys have the same id: give each key its own")
     return keys
 
 
 def _token_key(entry: str, number: int) -> TokenKey:
-    key_id, colon, text = entry.partition(":")
+    key_id, colon, rest = entry.partition(":")
     if not colon or not 1 <= len(key_id.encode()) <= 32:
-        raise ConfigurationError(
-            f"token_keys: key {number} is not `id:key` with an id of 1 to 32 bytes; {_MAKE_ONE}"
-        )
+        raise ValueError(f"key {number} is not `id:key` with an id of 1 to 32 bytes; {_MAKE_ONE}")
+    text, at, time = rest.partition("@")
     try:
         secret = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except ValueError:  # not the alphabet, or not even ASCII
         secret = b""
     if len(secret) != 32:
-        raise ConfigurationError(
-            f"token_keys: key {number} is not 32 bytes in base64url; {_MAKE_ONE}"
-        )
-    return TokenKey(key_id, secret)
+        raise ValueError(f"key {number} is not 32 bytes in base64url; {_MAKE_ONE}")
+    return TokenKey(key_id, secret, _seconds_of(time, number) if at else -inf)
+
+
+def _seconds_of(time: str, number: int) -> float:
+    """Return a point in time with its time zone, in seconds since the epoch."""
+    try:
+        moment = datetime.fromisoformat(time)
+        if moment.tzinfo is not None:
+            return moment.timestamp()
+    except ValueError:
+        pass
+    raise ValueError(f"key {number} has no time such as {_TIME_EXAMPLE} behind its `@`")

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from dataclasses import replace
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from dynamodb_processor_server.cache_settings import CacheSettings
 from dynamodb_processor_server.config_files.tls_files import TlsFiles
@@ -21,14 +20,13 @@ from dynamodb_processor_server.dynamodb.clients import ClientSettings, default_r
 from dynamodb_processor_server.dynamodb_settings import DynamoDBSettings
 from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.limits.call_rate import RateClass
-from dynamodb_processor_server.query.page_token import TokenKey
+from dynamodb_processor_server.secret_settings import SecretSettings
 from dynamodb_processor_server.serving_settings import ENVIRONMENT_PREFIX, ServingSettings
 from dynamodb_processor_server.setting_types import (
     MEBIBYTE,
     RateClasses,
     Seconds,
     aws_region,
-    token_key_ring,
 )
 
 #: Settings that had other names: the old name, and the one that replaces it.
@@ -44,19 +42,15 @@ GRPC_EXPERIMENTS: Final = "pollset_alternative"
 # OpenTelemetry's library logs an entry that is not of this form, which may be a secret.
 _OTLP_HEADER: Final = re.compile(r"[!#-'*+\-.0-9A-Z^-z|~]+[ \t]*=[ !#-+\--:<-\[\]-~\t]*")
 _STREAM_CONNECTIONS = 32
+_SECRET_CONNECTIONS = 4
 _REDIS_CONNECTIONS = 64
 #: Connections to `health_listen`.
 HEALTH_CONNECTIONS: Final = 128
 
 
-class Settings(CacheSettings, DynamoDBSettings, ServingSettings):
+class Settings(CacheSettings, DynamoDBSettings, SecretSettings, ServingSettings):
     """How the server runs. Durations are in seconds, sizes in bytes."""
 
-    token_keys: SecretStr | None = Field(
-        None,
-        description="Keys that encrypt page tokens, `id:key` with 32 bytes in base64url, separated "
-        "by commas. The first encrypts, all decrypt. Absent: a random key of this process.",
-    )
     token_lifetime: Seconds = Field(
         86_400.0, description="Seconds for which a page token is valid."
     )
@@ -110,16 +104,9 @@ class Settings(CacheSettings, DynamoDBSettings, ServingSettings):
     def effective_region(self) -> str | None:
         """Return the region of tables that name none; None if no source gives one.
 
-        botocore reads `AWS_DEFAULT_REGION` alone; other SDKs, ECS and Lambda set `AWS_REGION`,
-        which wins as it does in AWS's command line. Raises ConfigurationError.
+        Raises ConfigurationError.
         """
-        if self.region is not None:
-            return self.region
-        named = os.environ.get("AWS_REGION") or default_region()
-        try:
-            return aws_region(named) if named else None
-        except ValueError as error:
-            raise ConfigurationError(f"AWS_REGION or AWS_DEFAULT_REGION: {error}") from None
+        return region_of_environment() if self.region is None else self.region
 
     def tls_files(self) -> TlsFiles | None:
         """Return the files for TLS; None for plain text.
@@ -183,12 +170,13 @@ class Settings(CacheSettings, DynamoDBSettings, ServingSettings):
     def other_connections(self) -> int:
         """Return how many connections there may be beside those of clients to `listen`."""
         probes = HEALTH_CONNECTIONS if self.health_listen is not None else 0
-        return self.max_concurrent_reads + _STREAM_CONNECTIONS + _REDIS_CONNECTIONS + probes
+        own = _STREAM_CONNECTIONS + _REDIS_CONNECTIONS + _SECRET_CONNECTIONS
+        return self.max_concurrent_reads + own + probes
 
     def catalog_context(self) -> dict[str, object]:
         """Return the context that a catalog is validated with, beside its own rules."""
         return {
-            "may_consume_streams": self.single_replica or self.redis_url is not None,
+            "may_consume_streams": self.single_replica or self.has_redis,
             "has_region": self.effective_region() is not None,
         }
 
@@ -197,34 +185,29 @@ class Settings(CacheSettings, DynamoDBSettings, ServingSettings):
         url = self.streams_endpoint_url or self.endpoint_url
         return replace(self.client_settings(), endpoint_url=url, pool_size=_STREAM_CONNECTIONS)
 
-    def shared_cache_keys(self) -> tuple[TokenKey, ...]:
-        """Return the keys that those of the shared cache are derived from.
+    def secret_client_settings(self) -> ClientSettings:
+        """Return how to reach AWS Secrets Manager, whose endpoint is AWS's own."""
+        region = self.effective_region()
+        return ClientSettings(region=region, pool_size=_SECRET_CONNECTIONS)
 
-        Raises ConfigurationError if there are none.
-        """
-        if self.token_keys is None:
-            raise ConfigurationError("redis_url: needs token_keys, the same for all replicas")
-        return self.token_key_ring()
-
-    def shared_limits_url(self) -> str | None:
-        """Return the URL of the Redis that counts limits, None if there is none.
-
-        Raises ConfigurationError if it is missing.
-        """
-        if self.rate_limit_store == "memory":
-            return None
-        if self.redis_url is None:
+    def check_secrets(self) -> None:
+        """Raise ConfigurationError if a secret has two sources, or lacks another one."""
+        super().check_secrets()
+        if self.rate_limit_store == "redis" and not self.has_redis:
             raise ConfigurationError("rate_limit_store: redis needs redis_url")
-        return self.redis_url.get_secret_value()
 
-    def token_key_ring(self) -> tuple[TokenKey, ...]:
-        """Return the token keys, newest first; without the setting, one random key.
 
-        Raises ConfigurationError with the number of the wrong entry.
-        """
-        if self.token_keys is None:
-            return (TokenKey("process", secrets.token_bytes(32)),)
-        return token_key_ring(self.token_keys.get_secret_value())
+def region_of_environment() -> str | None:
+    """Return the region that AWS's own variables or the AWS profile name, if any.
+
+    botocore reads `AWS_DEFAULT_REGION` alone; other SDKs, ECS and Lambda set `AWS_REGION`, which
+    wins as it does in AWS's command line. Raises ConfigurationError.
+    """
+    named = os.environ.get("AWS_REGION") or default_region()
+    try:
+        return aws_region(named) if named else None
+    except ValueError as error:
+        raise ConfigurationError(f"AWS_REGION or AWS_DEFAULT_REGION: {error}") from None
 
 
 def renamed_variables() -> dict[str, str]:

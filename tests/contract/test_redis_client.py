@@ -12,9 +12,10 @@ import redis
 import uvloop
 
 from dynamodb_processor_server.runtime.guarded_store import StoreError
-from dynamodb_processor_server.runtime.redis import close_redis, open_redis, run_script
+from dynamodb_processor_server.runtime.redis import RedisClient, close_redis, open_redis, run_script
 from tests.faults.proxy import Proxy, Weather, open_proxy
 from tests.support.redis_server import RedisServer
+from tests.support.running import eventually
 
 
 async def _kill(proxy: Proxy, server: RedisServer) -> None:
@@ -97,3 +98,35 @@ async def test_no_command_gets_the_response_to_another(redis_server: RedisServer
     for patience in range(12):
         await asyncio.gather(*(ask(number, patience * (number % 2)) for number in range(50)))
     await close_redis(client)
+
+
+def _connections(server: RedisServer, name: str) -> int:
+    """Return the number of a client's connections to a server."""
+    with redis.Redis.from_url(server.url) as client:
+        return sum(one["name"] == name for one in client.client_list())
+
+
+async def test_commands_under_way_end_on_the_earlier_url(
+    own_redis: RedisServer, redis_server: RedisServer
+) -> None:
+    """New commands go to the new URL meanwhile; then the earlier connections are closed."""
+    name, key = f"c-{uuid.uuid4().hex[:8]}", uuid.uuid4().hex
+    client = RedisClient(f"{own_redis.url}?client_name={name}", 5.0, 2)
+    script = client.script("return redis.call('GET', KEYS[1])")
+    with redis.Redis.from_url(redis_server.url) as other:
+        other.set(key, "new")
+    await client.connect([script])
+    own_redis.pause()
+    try:
+        under_way = asyncio.create_task(client.run(script, (key,), ()))
+        await asyncio.sleep(0)
+        client.use(f"{redis_server.url}?client_name={name}")
+        assert await client.run(script, (key,), ()) == b"new"
+        assert not under_way.done()
+    finally:
+        own_redis.resume()
+    assert await under_way is None
+    await eventually(lambda: _connections(own_redis, name) == 0)
+    assert _connections(redis_server, name) == 1
+    await client.close()
+    await eventually(lambda: _connections(redis_server, name) == 0)

@@ -22,7 +22,6 @@ from tests.support.dynamodb import create_table, open_client
 from tests.support.processes import ServerProcess, free_address, start_command
 from tests.support.redis_server import RedisServer
 
-_PREFIX: Final = "DYNAMODB_PROCESSOR_"
 _TOKEN_KEYS: Final = f"2026-12:{'A' * 43}"
 _TABLE: Final = Schema(
     "audit-events",
@@ -53,25 +52,25 @@ class Pod:
         self.container: dict[str, Any] = self.objects.server.containers[0]
         self.addresses: dict[int, str] = {}
         self.certificate = issue()
-        secrets = {"TOKEN_KEYS": _TOKEN_KEYS, "REDIS_URL": redis_url}
-        files = self._files(folder)
+        files = self._files(folder, {"token-keys": _TOKEN_KEYS, "redis-url": redis_url})
         self.environment = {"DYNAMODB_PROCESSOR_ENDPOINT_URL": endpoint_url}
         for name, value in self.objects.variables(self.container).items():
-            given = secrets[name.removeprefix(_PREFIX)] if value is None else value
-            self.environment[name] = files.get(PurePosixPath(given)) or self._own_address(given)
+            assert value is not None, f"{name} is a secret: files are reloaded, variables are not"
+            self.environment[name] = files.get(PurePosixPath(value)) or self._own_address(value)
 
-    def _files(self, folder: Path) -> dict[PurePosixPath, str]:
+    def _files(self, folder: Path, secrets: dict[str, str]) -> dict[PurePosixPath, str]:
         """Write the files of ConfigMaps and Secrets, and return their paths by those in the pod."""
         written = {}
         examples = parse((FOLDER / "secret.example.yaml").read_text("utf-8"))
-        tls = {"tls.crt": self.certificate.pem.decode(), "tls.key": self.certificate.key.decode()}
+        secrets["tls.crt"] = self.certificate.pem.decode()
+        secrets["tls.key"] = self.certificate.key.decode()
         mounted = mounted_files(self.objects.server, self.objects, examples)
         for path, (kind, name, key) in mounted.items():
             found = (self.objects if kind == "ConfigMap" else examples).named(kind, name)
             assert found is not None
             file = folder / f"{kind}-{name}-{key}"
             content = (found.get("data") or found["stringData"])[key]
-            file.write_text(tls.get(key, content), "utf-8")
+            file.write_text(secrets.get(key, content), "utf-8")
             written[path] = str(file)
         return written
 

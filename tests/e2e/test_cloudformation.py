@@ -12,6 +12,7 @@ from typing import Any, Final
 import grpc
 import pytest
 import yaml
+from cfn_service import image_settings
 from cfn_template import FOLDER, Template, load, resources
 from grpc_health.v1 import health_pb2
 
@@ -22,6 +23,7 @@ from tests.support.channels import open_caller
 from tests.support.dynamodb import open_client
 from tests.support.processes import ServerProcess, clean_environment, start_command
 from tests.support.redis_server import RedisServer
+from tests.support.secrets_manager import ENDPOINT, SecretsManagerServer
 
 KEY: Final = ApiKey("reader")
 _MOUNTED: Final = "/etc/dynamodb-processor"
@@ -92,11 +94,11 @@ def test_the_example_catalog_serves_the_example_table(
     assert f"table {table}: index" not in done.stdout
 
 
-def write_files(container: Mapping[str, Any], folder: Path, catalog: str, keys: str) -> None:
-    """Run the first container's command, with another folder for the files."""
+def write_files(container: Mapping[str, Any], folder: Path, catalog: str) -> None:
+    """Run the first container's command, with another folder for the file."""
     (script,) = container["Command"]
     command = [*container["EntryPoint"], script.replace(_MOUNTED, str(folder))]
-    subprocess.run(command, env={"CATALOG": catalog, "KEYS": keys}, check=True)
+    subprocess.run(command, env={"CATALOG": catalog}, check=True)
 
 
 @pytest.fixture
@@ -105,6 +107,7 @@ def task(
     templates: dict[str, Template],
     dynamodb_local: str,
     own_redis: RedisServer,
+    secrets_manager: SecretsManagerServer,
     tmp_path: Path,
 ) -> Iterator[ServerProcess]:
     """The two containers of the task, one after the other; the server serves the example table.
@@ -112,20 +115,34 @@ def task(
     Its environment is that of the task, except for addresses, and for values that only AWS knows.
     """
     catalog = (FOLDER / "catalog.yaml").read_text("utf-8")
-    write_files(containers(templates)["files"], tmp_path, catalog, yaml.safe_dump(keys_file(KEY)))
+    write_files(containers(templates)["files"], tmp_path, catalog)
+    secrets = {
+        "KEYS": yaml.safe_dump(keys_file(KEY)),
+        "TOKEN_KEYS": token_keys("task"),
+        "REDIS_URL": own_redis.url,
+    }
+    arns = {
+        name: secrets_manager.create(f"{tmp_path}/{name}", text) for name, text in secrets.items()
+    }
     container = containers(templates)["server"]
     environment = {
         entry["Name"]: entry["Value"].replace(_MOUNTED, str(tmp_path))
         for entry in container["Environment"]
         if isinstance(entry["Value"], str)
     }
+    image = {f"DYNAMODB_PROCESSOR_{name.upper()}": v for name, v in image_settings().items()}
+    environment = image | environment
     environment |= {
+        "DYNAMODB_PROCESSOR_HEALTH_LISTEN": "",
         "DYNAMODB_PROCESSOR_LISTEN": "127.0.0.1:0",
         "DYNAMODB_PROCESSOR_METRICS_LISTEN": "127.0.0.1:0",
         "DYNAMODB_PROCESSOR_ENDPOINT_URL": dynamodb_local,
-        "DYNAMODB_PROCESSOR_TOKEN_KEYS": token_keys("task"),
-        "DYNAMODB_PROCESSOR_REDIS_URL": own_redis.url,
+        ENDPOINT: secrets_manager.url,
     }
+    imported = {entry["Name"] for entry in container["Environment"] if "_SECRET" in entry["Name"]}
+    given = {f"DYNAMODB_PROCESSOR_{name}_SECRET": arn for name, arn in arns.items()}
+    assert imported == given.keys()
+    environment |= given
     server = start_command(container["Command"], env=environment, cwd=tmp_path)
     try:
         server.address = str(server.wait_for_event("serving")["address"])
@@ -151,10 +168,9 @@ async def test_the_task_serves_the_example_table(
     assert answer.stats.index_used == "by_system"
 
 
-def test_the_files_arrive_unchanged(tmp_path: Path, templates: dict[str, Template]) -> None:
-    """The first container writes both files byte by byte, up to the size of a secret."""
+def test_the_catalog_arrives_unchanged(tmp_path: Path, templates: dict[str, Template]) -> None:
+    """The first container writes it byte by byte, up to the size of a secret."""
     catalog = "# 100 % \\n \"quoted\" 'text' $HOME `x`\n" + "ü" * 32_000 + "\n"
-    write_files(containers(templates)["files"], tmp_path, catalog, "keys: []\n")
+    write_files(containers(templates)["files"], tmp_path, catalog)
     assert (tmp_path / "catalog.yaml").read_text("utf-8") == catalog
-    assert (tmp_path / "keys.yaml").read_text("utf-8") == "keys: []\n"
-    assert (tmp_path / "keys.yaml").stat().st_mode & 0o444 == 0o444
+    assert (tmp_path / "catalog.yaml").stat().st_mode & 0o444 == 0o444

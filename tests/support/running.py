@@ -220,7 +220,8 @@ def server_settings(catalog: Path, keys: Path, **settings: Any) -> Settings:
         # The duration of planning depends more on the machine than on the code.
         "rate_classes": {"default": RateClass(1_000, planning_seconds_per_second=None)},
     }
-    return Settings(catalog=catalog, keys=keys, **(ours | settings))
+    given = None if "keys_secret" in settings else keys
+    return Settings(catalog=catalog, keys=given, **(ours | settings))
 
 
 def write_catalog(file: Path, catalog: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import orjson
 from dynamodb_processor_server.change_streams.port import NO_CHECKPOINT, Checkpoint
 from dynamodb_processor_server.errors import BackendUnavailable
 from dynamodb_processor_server.runtime.guarded_store import StoreError
-from dynamodb_processor_server.runtime.redis import close_redis, open_redis, run_script
+from dynamodb_processor_server.runtime.redis import RedisClient
 from dynamodb_processor_server.runtime.redis_log import RedisLog
 
 _CONNECTIONS: Final = 4
@@ -42,12 +42,16 @@ class RedisLeases:
     """
 
     def __init__(self, url: str, timeout: float, prefix: str) -> None:
-        self._redis = open_redis(url, timeout, _CONNECTIONS)
+        self._redis = RedisClient(url, timeout, _CONNECTIONS)
         self._timeout = timeout
         self._prefix = prefix
         self._log = RedisLog("stream_leases")
-        self._acquire = self._redis.register_script(_ACQUIRE)
-        self._renew = self._redis.register_script(_RENEW)
+        self._acquire = self._redis.script(_ACQUIRE)
+        self._renew = self._redis.script(_RENEW)
+
+    def use(self, url: str) -> None:
+        """Use another URL from now on."""
+        self._redis.use(url)
 
     async def acquire(self, name: str, holder: str, seconds: float) -> Checkpoint | None:
         """Acquire a lease. Return its last holder's checkpoint, None if another one holds it."""
@@ -82,13 +86,13 @@ class RedisLeases:
 
     async def close(self) -> None:
         """Close the connections."""
-        await close_redis(self._redis)
+        await self._redis.close()
 
     async def _run(self, script: Any, name: str, *arguments: str | bytes | int) -> Any:
         keys = (f"{self._prefix}lease:{name}", f"{self._prefix}checkpoint:{name}")
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await run_script(script, keys, arguments)
+                answer = await self._redis.run(script, keys, arguments)
         except (StoreError, TimeoutError) as error:
             failure = error if isinstance(error, StoreError) else StoreError("timeout")
             self._log.failed(failure.kind, failure.words)

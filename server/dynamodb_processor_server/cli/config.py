@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import fields
 from pathlib import Path
 
@@ -24,10 +25,12 @@ from dynamodb_processor_server.dynamodb.backend import Backend
 from dynamodb_processor_server.dynamodb.clients import Clients
 from dynamodb_processor_server.dynamodb.table_describer import TableDescriber
 from dynamodb_processor_server.limits.call_rate import RateClass
+from dynamodb_processor_server.query.page_token import TokenKey, encrypting_key
 from dynamodb_processor_server.rpc.listening import local_addresses
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.telemetry.certificates import expires_soon, utc_text
 from dynamodb_processor_server.telemetry.logs import configure_logs
+from dynamodb_processor_server.wiring.secrets import open_secrets
 from dynamodb_processor_server.wiring.tls import endpoints_of, reloadable_identity
 
 
@@ -43,15 +46,18 @@ async def show_config(settings: Settings) -> int:
     configure_logs("console", "ERROR")  # the report says all that a log line would
     shown = {name: _printable(getattr(settings, name)) for name in Settings.model_fields}
     print(yaml.safe_dump({"settings": shown}, sort_keys=False), end="")
-    settings.token_key_ring()
-    if settings.redis_url is not None:
-        settings.shared_cache_keys()
-    settings.shared_limits_url()
-    identity = reloadable_identity(settings)
-    for endpoint in endpoints_of(settings, identity):
-        await local_addresses(endpoint)
-    catalog = ConfigDocument.read(settings.catalog).parse(CatalogConfig, settings.catalog_context())
-    keys = KeyRing.build(ConfigDocument.read(settings.keys), settings.rate_classes)
+    async with AsyncExitStack() as stack:
+        secrets = await open_secrets(settings, stack)
+        identity = reloadable_identity(settings)
+        for endpoint in endpoints_of(settings, identity):
+            await local_addresses(endpoint)
+        context = settings.catalog_context()
+        catalog = ConfigDocument.read(settings.catalog).parse(CatalogConfig, context)
+        classes = settings.rate_classes
+        keys_file = await secrets.opener.open_keys_file(lambda file: KeyRing.build(file, classes))
+    keys = keys_file.current
+    if settings.has_token_keys:
+        _print_yaml({"token_keys": _key_texts(secrets.token_keys.current, time.time())})
     print(f"keys: {len(keys)}\ncertificates: {len(keys.certificates)}")
     issuers = None
     if settings.identity is not None:
@@ -68,8 +74,8 @@ async def show_config(settings: Settings) -> int:
         for key_id in keys_without_tables(keys, catalog)
     ]
     ok = issuers is None or issuers.ok
-    if settings.redis_url is not None:
-        redis = await report_on_redis(settings.redis_url.get_secret_value(), settings.redis_prefix)
+    if secrets.redis_url is not None:
+        redis = await report_on_redis(secrets.redis_url.current, settings.redis_prefix)
         _print_yaml({"redis": redis.text})
         notes += redis.notes
         ok = ok and redis.ok
@@ -89,6 +95,17 @@ async def show_config(settings: Settings) -> int:
     if notes:
         print(yaml.safe_dump({"notes": notes}, width=100, allow_unicode=True), end="")
     return 0 if ok else 1
+
+
+def _key_texts(keys: Sequence[TokenKey], now: float) -> dict[str, str]:
+    """Return what each token key does, by its id."""
+    texts = {
+        key.key_id: f"decrypts, and encrypts from {utc_text(key.encrypts_from)} on"
+        if key.encrypts_from > now
+        else "decrypts"
+        for key in keys
+    }
+    return texts | {keys[encrypting_key(keys, now)].key_id: "encrypts and decrypts"}
 
 
 def _show_identity(identity: ServerIdentity) -> list[str]:

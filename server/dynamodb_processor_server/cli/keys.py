@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
-import secrets
 import sys
-from base64 import urlsafe_b64encode
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any, TextIO
 
-import yaml
 from pydantic import ValidationError
 
 from dynamodb_processor_server.auth.keys_file import (
@@ -25,6 +20,10 @@ from dynamodb_processor_server.auth.keys_file import (
     new_key,
     render_entry,
 )
+from dynamodb_processor_server.cli.keys_text import with_entry
+from dynamodb_processor_server.cli.printing import NotShown, future_time, show
+from dynamodb_processor_server.cli.rotate_keys import add_rotate
+from dynamodb_processor_server.cli.token_keys_text import new_token_key
 from dynamodb_processor_server.config_files import ConfigDocument
 from dynamodb_processor_server.config_files.atomic_write import replace_file
 from dynamodb_processor_server.config_files.validation_messages import reason_of
@@ -38,13 +37,15 @@ The keys file gets its digest.
 
 _ABOUT_ENCRYPTION = """\
 Make a random key that encrypts page tokens. It is the only output on standard output: the value of
-DYNAMODB_PROCESSOR_TOKEN_KEYS, the same for all replicas. To rotate, put a new key in front and keep
-the old keys behind it, separated by commas, for as long as token_lifetime.
+DYNAMODB_PROCESSOR_TOKEN_KEYS, the same for all replicas. `keys rotate` replaces keys in a file or a
+secret.
 """
 
 
-def add_actions(parser: argparse.ArgumentParser) -> None:
-    """Add the actions of the `keys` command to its parser."""
+def add_actions(
+    parser: argparse.ArgumentParser, run_async: Callable[[Coroutine[Any, Any, int]], int]
+) -> None:
+    """Add the actions of the `keys` command to its parser; `run_async` runs a coroutine."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     token_key = actions.add_parser(
         "token-key", help="make a key for token_keys", description=_ABOUT_ENCRYPTION
@@ -83,7 +84,7 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     )
     create.add_argument(
         "--expires",
-        type=_parse_time,
+        type=future_time,
         metavar="TIME",
         help="when it ends, as 2027-01-01 or 2027-01-01T12:00:00Z (default: never)",
     )
@@ -94,14 +95,14 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
         help="add the entry to this keys file, made if it does not exist",
     )
     create.set_defaults(run=run)
+    add_rotate(actions, run_async)
 
 
 def make_token_key(args: argparse.Namespace, out: TextIO | None = None) -> int:
     """Print a new entry of the setting `token_keys`; return the exit code."""
-    key = urlsafe_b64encode(secrets.token_bytes(32)).decode()
     try:
-        _show(f"{args.id}:{key}", out or sys.stdout)
-    except _NotShown as error:
+        show(new_token_key(args.id), out or sys.stdout)
+    except NotShown as error:
         print(error, file=sys.stderr)
         return 1
     return 0
@@ -122,51 +123,25 @@ def run(args: argparse.Namespace, out: TextIO | None = None, err: TextIO | None 
     out, err = out or sys.stdout, err or sys.stderr
     text, digest = new_key()
 
-    def show(line: str) -> None:
+    def reveal(line: str) -> None:
         # Flushed so that standard error comes first even if only one of the streams is buffered.
         print(f"{line}The key, shown this once:", file=err, flush=True)
-        _show(text, out)
+        show(text, out)
 
     try:
         entry = _entry(args, digest, args.id or _free_id(args))
         if args.append:
             # Nobody could use the entry of a key that nobody has seen.
-            _append(args.append, entry, lambda: show(f"Adding {entry.id} to {args.append}. "))
+            _append(args.append, entry, lambda: reveal(f"Adding {entry.id} to {args.append}. "))
         else:
-            show(f"Add this to the keys file, under `keys:`\n\n{render_entry(entry)}\n")
+            reveal(f"Add this to the keys file, under `keys:`\n\n{render_entry(entry)}\n")
     except ConfigurationError as error:
         print(error, file=err)
         return 2
-    except _NotShown as error:
+    except NotShown as error:
         print(f"{error}: no key was created", file=err)
         return 1
     return 0
-
-
-class _NotShown(Exception):
-    """Standard output takes no text."""
-
-
-def _show(text: str, out: TextIO) -> None:
-    try:
-        print(text, file=out, flush=True)
-    except OSError as error:
-        with suppress(OSError), Path(os.devnull).open("w") as null:
-            # The interpreter would fail at the same text when it ends.
-            os.dup2(null.fileno(), out.fileno())
-        raise _NotShown(f"standard output cannot be written: {error.strerror}") from None
-
-
-def _parse_time(text: str) -> datetime:
-    """Return a point in time; a date means its first moment, no time zone means UTC."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError("this is no ISO 8601 date or time") from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    if moment <= datetime.now(UTC):
-        raise argparse.ArgumentTypeError("this is in the past")
-    return moment.replace(microsecond=0)
 
 
 def _free_id(args: argparse.Namespace) -> str:
@@ -209,7 +184,7 @@ def _append(path: Path, entry: KeyEntry, before_adding: Callable[[], None]) -> N
         before = document.parse(KeysFile)
         if entry.id in before.ids:
             raise ConfigurationError(f"{path}: --id: {entry.id} is in the file already")
-        text = _with_entry(document.content.decode("utf-8-sig"), entry)
+        text = with_entry(document.content.decode("utf-8-sig"), entry)
     # Detects a file that cannot be edited as text, such as one with a non-empty list in brackets.
     if _parsed(path, text) != before.model_copy(update={"keys": (*before.keys, entry)}):
         reason = "cannot be appended to; run without --append, and add the entry by hand"
@@ -222,27 +197,3 @@ def _parsed(path: Path, text: str) -> KeysFile | None:
         return ConfigDocument(path, text.encode()).parse(KeysFile)
     except ConfigurationError:
         return None
-
-
-def _with_entry(text: str, entry: KeyEntry) -> str:
-    """Return the file's text with the entry after the last key, and no other change."""
-    # The file is known to be valid: a mapping that has the list of keys.
-    root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
-    listed = next(value for name, value in root.value if name.value == "keys")
-    if listed.flow_style and not listed.value:
-        # `keys: []`
-        start, end = listed.start_mark.index, listed.end_mark.index
-        return f"{text[:start].rstrip()}\n{render_entry(entry).rstrip()}{text[end:]}"
-    rendered = render_entry(entry, indent=listed.start_mark.column)
-    if listed is root.value[-1][1]:
-        return f"{text.rstrip()}\n{rendered}"
-    end = text.find("\n", _end_of(listed)) + 1
-    return f"{text[:end]}{rendered}{text[end:]}"
-
-
-def _end_of(node: Any) -> int:
-    """Return the index behind the last text of a node; that of a block ends at the next token."""
-    while not isinstance(node, yaml.ScalarNode) and not node.flow_style:
-        last = node.value[-1]
-        node = last[1] if isinstance(last, tuple) else last
-    return int(node.end_mark.index)

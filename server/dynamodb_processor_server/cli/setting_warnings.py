@@ -20,7 +20,7 @@ def setting_warnings(settings: Settings) -> list[str]:
             "grants: warn serves every table of the catalog to every caller with a credential; set "
             "enforce when the log event table_not_granted no longer comes"
         )
-    if settings.token_keys is None:
+    if not settings.has_token_keys:
         found.append(
             "token_keys: not set, so page tokens end with this process and other replicas refuse "
             "them; `dynamodb-processor keys token-key` makes one"

@@ -16,14 +16,21 @@ from dynamodb_processor_server.config_files.model import (
     unique,
     validation_error,
 )
-from dynamodb_processor_server.config_files.reloader import ReloadableFile, ReloadableFiles
+from dynamodb_processor_server.config_files.reloader import (
+    Reloadable,
+    ReloadableFile,
+    ReloadableFiles,
+)
+from dynamodb_processor_server.config_files.secret_text import SecretText
 
 __all__ = [
     "ConfigDocument",
     "ConfigFileError",
     "ConfigIssue",
+    "Reloadable",
     "ReloadableFile",
     "ReloadableFiles",
+    "SecretText",
     "StrictModel",
     "duration",
     "matching",

@@ -15,6 +15,7 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final
 
 from dynamodb_processor_server.runtime.rotating_cipher import DecryptionError, RotatingCipher
@@ -49,10 +50,21 @@ class ExpiredToken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TokenKey:
-    """A key of 32 bytes, and the short name in a token that tells which key encrypted it."""
+    """A key of 32 bytes, and the short name in a token that tells which key encrypted it.
+
+    `encrypts_from` is the time from which it may encrypt, in seconds since the epoch. It decrypts
+    from the beginning: all replicas have to know a key before one of them encrypts with it.
+    """
 
     key_id: str
-    secret: bytes
+    secret: bytes = field(repr=False)
+    encrypts_from: float = -inf
+
+
+def encrypting_key(keys: Sequence[TokenKey], now: float) -> int:
+    """Return the index of the key that encrypts: the first whose time has come, else the last."""
+    ready = (index for index, key in enumerate(keys) if key.encrypts_from <= now)
+    return next(ready, len(keys) - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +83,7 @@ class TokenPayload:
 
 
 class PageTokenCipher:
-    """Encrypts with the first key and decrypts with any key.
+    """Encrypts with the first key whose time has come, and decrypts with any key.
 
     `lifetime` is in seconds. `now` returns seconds since the epoch, `random_bytes` is `os.urandom`.
     """
@@ -83,20 +95,28 @@ class PageTokenCipher:
         now: Callable[[], float] = time.time,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        named = ((_header(key.key_id), key.secret) for key in keys)
-        self._cipher = RotatingCipher(named, random_bytes)
         self._lifetime = lifetime
         self._now = now
+        self._random_bytes = random_bytes
+        self.use(keys)
+
+    def use(self, keys: Sequence[TokenKey]) -> None:
+        """Use other keys from now on."""
+        named = ((_header(key.key_id), key.secret) for key in keys)
+        self._cipher = RotatingCipher(named, self._random_bytes)
+        self._keys = keys
 
     def encrypt(self, payload: TokenPayload, context: bytes) -> str:
         """Return a token for `payload` that decrypts only with the same `context`.
 
         Raises TokenTooLong for a token longer than `decrypt` accepts.
         """
-        expires = int(self._now() + self._lifetime)
+        now = self._now()
+        expires = int(now + self._lifetime)
         index = b"" if payload.index is None else payload.index.encode()
         clear = _PAYLOAD.pack(expires, payload.returned, len(index)) + index + payload.cursor
-        encrypted = self._cipher.encrypt(clear, context)
+        key = encrypting_key(self._keys, now)
+        encrypted = self._cipher.encrypt(clear, context, key)
         token = base64.urlsafe_b64encode(encrypted).rstrip(b"=").decode()
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise TokenTooLong

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -26,6 +28,16 @@ from dynamodb_processor_server.runtime.guarded_store import StoreError
 
 _CONNECT_SECONDS: Final = 3.0
 _MAX_WORDS: Final = 300  # characters of a Redis error that are logged
+_INVALID_URL: Final = "must be redis://, rediss:// or unix:// and an address"
+
+
+def checked_url(text: str) -> str:
+    """Return the URL of a Redis; raise ValueError, which does not show it, for any other text."""
+    try:
+        parse_url(text)
+    except ValueError:
+        raise ValueError(_INVALID_URL) from None
+    return text
 
 
 def open_redis(url: str, timeout: float, connections: int, retries: int = 1) -> Any:
@@ -60,10 +72,83 @@ def open_redis(url: str, timeout: float, connections: int, retries: int = 1) -> 
         )
     except ValueError:
         # Without the cause, which may show the URL's password.
-        raise ConfigurationError(
-            "redis_url: must be redis://, rediss:// or unix:// and an address"
-        ) from None
+        raise ConfigurationError(f"redis_url: {_INVALID_URL}") from None
     return Redis(connection_pool=pool)
+
+
+class _InUse:
+    """A client, and the number of its commands that are under way."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self._commands = 0
+        self._ended = asyncio.Event()
+
+    async def run(
+        self, script: Any, keys: Sequence[str | bytes], arguments: Sequence[bytes | str | int]
+    ) -> Any:
+        self._commands += 1
+        try:
+            return await run_script(partial(script, client=self.client), keys, arguments)
+        finally:
+            self._commands -= 1
+            self._ended.set()
+
+    async def close(self) -> None:
+        """Close the connections when the commands that are under way have ended."""
+        while self._commands:
+            self._ended.clear()
+            await self._ended.wait()
+        await close_redis(self.client)
+
+
+class RedisClient:
+    """Runs scripts on a Redis whose URL can be replaced meanwhile.
+
+    Commands that are under way end on the earlier connections, which are closed then. The arguments
+    are those of `open_redis`.
+    """
+
+    def __init__(self, url: str, timeout: float, connections: int, retries: int = 1) -> None:
+        self._open = partial(open_redis, timeout=timeout, connections=connections, retries=retries)
+        self._current = _InUse(self._open(url))
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def use(self, url: str) -> None:
+        """Send commands to another URL from now on. Raises ConfigurationError."""
+        earlier, self._current = self._current, _InUse(self._open(url))
+        task = asyncio.create_task(earlier.close(), name="redis: close")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    def script(self, text: str) -> Any:
+        """Return a script to run."""
+        return self._current.client.register_script(text)
+
+    async def connect(self, scripts: Sequence[Any]) -> None:
+        """Open a connection and load scripts, within three seconds; raise StoreError."""
+        await connect(self._current.client, scripts)
+
+    async def run(
+        self, script: Any, keys: Sequence[str | bytes], arguments: Sequence[bytes | str | int]
+    ) -> Any:
+        """Run a script; raise StoreError."""
+        return await self._current.run(script, keys, arguments)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await close_redis(self._current.client)
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+
+async def try_redis(url: str) -> None:
+    """Connect to a Redis once, within three seconds. Raises StoreError and ConfigurationError."""
+    client = open_redis(url, _CONNECT_SECONDS, 1)
+    try:
+        await connect(client)
+    finally:
+        await close_redis(client)
 
 
 async def run_script(

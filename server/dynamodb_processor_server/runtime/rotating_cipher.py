@@ -17,7 +17,7 @@ class DecryptionError(Exception):
 
 
 class RotatingCipher:
-    """Encrypts with the first key and decrypts with any key.
+    """Encrypts with one key and decrypts with any key.
 
     Encrypted data is header | nonce | AES-256-GCM-SIV(data). The associated data binds the header,
     which names the key, and the context that the caller passes. So decryption fails alike for data
@@ -37,9 +37,9 @@ class RotatingCipher:
         self._keys = [(header, AESGCMSIV(secret)) for header, secret in keys]
         self._random_bytes = random_bytes
 
-    def encrypt(self, data: bytes, context: bytes) -> bytes:
-        """Return encrypted data, which decrypts only with the same `context`."""
-        header, cipher = self._keys[0]
+    def encrypt(self, data: bytes, context: bytes, key: int = 0) -> bytes:
+        """Return data encrypted with the key of this index, for the same `context` only."""
+        header, cipher = self._keys[key]
         nonce = self._random_bytes(_NONCE_BYTES)
         return header + nonce + cipher.encrypt(nonce, data, header + context)
 

@@ -12,7 +12,7 @@ from dynamodb_processor_server.auth.api_keys import KeyRing
 from dynamodb_processor_server.auth.bearer.identity_file import IdentityFile
 from dynamodb_processor_server.auth.bearer.tokens import BearerTokens, KeySetReading
 from dynamodb_processor_server.auth.grants import WARN_ONLY
-from dynamodb_processor_server.config_files import ReloadableFile
+from dynamodb_processor_server.config_files import ConfigDocument, Reloadable, ReloadableFile
 from dynamodb_processor_server.rpc.interceptors.authentication import (
     ApiKeyAuthenticator,
     Authenticator,
@@ -22,13 +22,14 @@ from dynamodb_processor_server.rpc.interceptors.authentication import (
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.telemetry.identity import IdentityMetrics
 from dynamodb_processor_server.telemetry.labels import Labels
+from dynamodb_processor_server.wiring.secrets import SecretOpener
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
     """The callers that are known, in files that are reloaded."""
 
-    keys_file: ReloadableFile[KeyRing]
+    keys_file: Reloadable[ConfigDocument, KeyRing]
     identity_file: ReloadableFile[IdentityFile] | None
     tokens: BearerTokens | None
     metrics: IdentityMetrics
@@ -56,11 +57,13 @@ class Identity:
             yield self.identity_file.watch(self.tokens.adopt, every=interval)
 
 
-def open_identity(settings: Settings, registry: CollectorRegistry, labels: Labels) -> Identity:
+async def open_identity(
+    settings: Settings, opener: SecretOpener, registry: CollectorRegistry, labels: Labels
+) -> Identity:
     """Return the known callers. Raises ConfigurationError for errors in the files."""
     classes = settings.rate_classes
     further = (WARN_ONLY,) if settings.grants == "warn" else ()
-    keys = ReloadableFile(settings.keys, lambda file: KeyRing.build(file, classes, further))
+    keys = await opener.open_keys_file(lambda file: KeyRing.build(file, classes, further))
     identity, tokens = None, None
     if settings.identity is not None:
         identity = ReloadableFile(settings.identity, lambda file: IdentityFile.build(file, classes))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
+from dynamodb_processor_server.config_files import Reloadable
 from dynamodb_processor_server.rpc.client_bound_metrics import BoundMetrics
 from dynamodb_processor_server.rpc.client_bounds import Bounds
 from dynamodb_processor_server.rpc.page_cursors import PageTokens
@@ -46,21 +48,21 @@ def register_metrics(
     bounds: Bounds,
     tokens: PageTokens,
     lag: LoopLag,
-    files_in_force: Mapping[str, Callable[[], bool]],
+    files: Mapping[str, Reloadable[Any, Any]],
     labels: Labels,
     instrumentation: Instrumentation,
 ) -> None:
     """Register the metrics of the read path, the bounds on clients, the process and the files.
 
-    `files_in_force` returns, by name of a file, whether its last content is in use. To be called on
-    the event loop, whose tasks are counted.
+    `files` has the files and secrets that are reloaded, by name. To be called on the event loop,
+    whose tasks are counted.
     """
     admission = path.admission
     loop = asyncio.get_running_loop()
     BoundMetrics(registry, bounds)
     BackendMetrics(registry, path.backend, labels, instrumentation.backend_exemplars)
     CacheMetrics(registry, path.store, labels)
-    ConfigFileMetrics(registry, files_in_force)
+    ConfigFileMetrics(registry, files)
     StreamMetrics(registry, path.consumers)
     ProcessMetrics(registry, lag, lambda: health.is_ready, _bounds(settings))
     text = "Page tokens that were refused, by reason."

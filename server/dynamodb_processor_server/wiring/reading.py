@@ -31,6 +31,7 @@ from dynamodb_processor_server.limits.admission import (
 from dynamodb_processor_server.rpc.call_context import current_caller
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.wiring.redis import Limits, share_leases, share_pages
+from dynamodb_processor_server.wiring.secrets import Secrets
 from dynamodb_processor_server.wiring.tracing import Instrumentation
 
 
@@ -50,6 +51,7 @@ class ReadPath:
 
 async def open_read_path(
     settings: Settings,
+    secrets: Secrets,
     declaration: CatalogConfig,
     limits: Limits,
     instrumentation: Instrumentation,
@@ -72,7 +74,7 @@ async def open_read_path(
     store = PageStore(settings.cache_max_bytes, time.time)
     generations = Generations()
     admission = Admission(settings.max_concurrent_reads, settings.admission_queue)
-    shared, invalidator = share_pages(settings, generations, registry, stack)
+    shared, invalidator = share_pages(settings, secrets, generations, registry, stack)
     pages = DynamoDBReader(
         backend,
         settings.max_page_bytes,
@@ -96,7 +98,7 @@ async def open_read_path(
     stream_clients = await stack.enter_async_context(
         Clients(settings.stream_client_settings(), STREAMS)
     )
-    leases = share_leases(settings, stack)
+    leases = share_leases(settings, secrets.redis_url, stack)
     consumers = ConsumerSupervisor(
         catalog,
         DynamoDBStreams(stream_clients),

@@ -35,26 +35,30 @@ from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.telemetry.labels import Labels
 from dynamodb_processor_server.telemetry.limits import LimitMetrics, SharedLimitMetrics
 from dynamodb_processor_server.telemetry.shared_cache import SharedCacheMetrics
+from dynamodb_processor_server.wiring.secrets import Secret, Secrets
 
 
 def share_pages(
     settings: Settings,
+    secrets: Secrets,
     generations: Generations,
     registry: CollectorRegistry,
     stack: AsyncExitStack,
 ) -> tuple[SharedPageCache | None, Invalidator]:
     """Return the shared cache, None without Redis, and the invalidator."""
-    if settings.redis_url is None:
+    if secrets.redis_url is None:
         return None, LocalInvalidator(generations)
     timeout = settings.redis_timeout
     bounds = (settings.max_page_bytes, settings.max_item_bytes)
-    cipher = PageCipher(settings.shared_cache_keys(), page_bounds=bounds)
+    cipher = PageCipher(secrets.token_keys.current, page_bounds=bounds)
+    secrets.token_keys.follow(cipher.use)
     store = RedisStore(
-        settings.redis_url.get_secret_value(),
+        secrets.redis_url.current,
         timeout,
         settings.redis_prefix,
         settings.quarantine().longest,
     )
+    secrets.redis_url.follow(store.use)
     log = InvalidationLogFollower(store, cipher, generations, timeout)
     breaker = CircuitBreaker(BreakerSettings(), time.monotonic, random.random)
     guard = GuardedStore(breaker, timeout)
@@ -66,13 +70,14 @@ def share_pages(
     return shared, invalidator
 
 
-def share_leases(settings: Settings, stack: AsyncExitStack) -> RedisLeases | None:
+def share_leases(
+    settings: Settings, url: Secret[str] | None, stack: AsyncExitStack
+) -> RedisLeases | None:
     """Return the leases by which replicas elect stream consumers, None without Redis."""
-    if settings.redis_url is None:
+    if url is None:
         return None
-    leases = RedisLeases(
-        settings.redis_url.get_secret_value(), settings.redis_timeout, settings.redis_prefix
-    )
+    leases = RedisLeases(url.current, settings.redis_timeout, settings.redis_prefix)
+    url.follow(leases.use)
     stack.push_async_callback(leases.close)
     return leases
 
@@ -87,16 +92,20 @@ class Limits:
 
 
 def share_limits(
-    settings: Settings, registry: CollectorRegistry, labels: Labels, stack: AsyncExitStack
+    settings: Settings,
+    url: Secret[str] | None,
+    registry: CollectorRegistry,
+    labels: Labels,
+    stack: AsyncExitStack,
 ) -> Limits:
     """Return the limits, shared by all replicas or of this replica alone."""
     classes = settings.rate_classes
     calls, planning = CallRateLimits(classes), PlanningTimeLimits(classes)
-    url = settings.shared_limits_url()
-    if url is None:
+    if url is None or settings.rate_limit_store == "memory":
         limits = Limits(calls, ReadUnitLimits(classes), planning)
     else:
-        store = RedisLimitStore(url, settings.redis_timeout, settings.redis_prefix)
+        store = RedisLimitStore(url.current, settings.redis_timeout, settings.redis_prefix)
+        url.follow(store.use)
         stack.push_async_callback(store.close)
         breaker = CircuitBreaker(LIMIT_STORE_BREAKER, time.monotonic, random.random)
         guard = GuardedStore(breaker, settings.redis_timeout, RedisLog("shared_limits"))

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
 from dynamodb_processor_server.catalog.catalog import Catalog
 from dynamodb_processor_server.catalog.config import CatalogConfig
 from dynamodb_processor_server.change_streams.supervisor import ConsumerSupervisor
-from dynamodb_processor_server.config_files import ReloadableFile
+from dynamodb_processor_server.config_files import Reloadable, ReloadableFile
 from dynamodb_processor_server.query.expression.parser import prepare_parser
 from dynamodb_processor_server.query.page_token import PageTokenCipher
 from dynamodb_processor_server.rpc.call_limits import CallBounds, CallLimits
@@ -48,6 +49,7 @@ from dynamodb_processor_server.wiring.identity import Identity, open_identity
 from dynamodb_processor_server.wiring.metrics import new_registry, register_metrics
 from dynamodb_processor_server.wiring.reading import ReadPath, open_read_path
 from dynamodb_processor_server.wiring.redis import Limits, share_limits
+from dynamodb_processor_server.wiring.secrets import Secrets, open_secrets
 from dynamodb_processor_server.wiring.tls import (
     ReloadableIdentity,
     endpoints_of,
@@ -61,6 +63,7 @@ class Service:
     """A gRPC server that has not started, and the parts to start, reload and end with it."""
 
     catalog_file: ReloadableFile[CatalogConfig]
+    secrets: Secrets
     identity: Identity
     catalog: Catalog
     consumers: ConsumerSupervisor
@@ -86,15 +89,17 @@ async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
         settings.catalog, lambda file: file.parse(CatalogConfig, settings.catalog_context())
     )
     prepare_parser()
-    cipher = PageTokenCipher(settings.token_key_ring(), settings.token_lifetime)
-    tokens = PageTokens(cipher, end_with_process=settings.token_keys is None)
+    secrets = await open_secrets(settings, stack)
+    cipher = PageTokenCipher(secrets.token_keys.current, settings.token_lifetime)
+    secrets.token_keys.follow(cipher.use)
+    tokens = PageTokens(cipher, end_with_process=not settings.has_token_keys)
     registry = new_registry()
     labels, lag = Labels(), LoopLag()
     instrumentation = open_instrumentation(settings, registry, labels, stack)
-    limits = share_limits(settings, registry, labels, stack)
-    identity = open_identity(settings, registry, labels)
+    limits = share_limits(settings, secrets.redis_url, registry, labels, stack)
+    identity = await open_identity(settings, secrets.opener, registry, labels)
     path = await open_read_path(
-        settings, declaration.current, limits, instrumentation, registry, stack
+        settings, secrets, declaration.current, limits, instrumentation, registry, stack
     )
     draining = asyncio.Event()
     health = Health(
@@ -125,15 +130,16 @@ async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
         health_server = HealthServer(
             settings.health_listen, health, hooks, bounds, HEALTH_CONNECTIONS
         )
-    files_in_force = {
-        "catalog": lambda: declaration.is_up_to_date,
-        "keys": lambda: identity.keys_file.is_up_to_date,
+    files: dict[str, Reloadable[Any, Any]] = {
+        "catalog": declaration,
+        "keys": identity.keys_file,
+        **secrets.sources(),
     }
-    if (file := identity.identity_file) is not None:
-        files_in_force["identity"] = lambda: file.is_up_to_date
+    if identity.identity_file is not None:
+        files["identity"] = identity.identity_file
     certificate_expiry = None
     if tls_identity is not None:
-        files_in_force["tls"] = lambda: tls_identity.is_up_to_date
+        files["tls"] = tls_identity
         certificate_expiry = CertificateExpiry(registry, lambda: tls_identity.current)
     register_metrics(
         registry,
@@ -143,12 +149,13 @@ async def build_service(settings: Settings, stack: AsyncExitStack) -> Service:
         bounds,
         tokens,
         lag,
-        files_in_force,
+        files,
         labels,
         instrumentation,
     )
     return Service(
         declaration,
+        secrets,
         identity,
         path.catalog,
         path.consumers,

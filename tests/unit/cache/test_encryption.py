@@ -75,3 +75,31 @@ def test_names_depend_on_the_key() -> None:
     assert CIPHER.tag_names([one]) != PageCipher(KEYS[1:]).tag_names([one])
     assert CIPHER.page_name(b"k", b"", 10) != CIPHER.page_name(b"k", b"", 11)
     assert len(CIPHER.page_name(b"k", b"", 10)) == 32
+
+
+def test_names_and_values_are_made_with_the_key_whose_time_has_come() -> None:
+    """Invalidations name the tags by all keys, so that replicas may change over apart."""
+    clock = [1_000.0]
+    new, old = replace(KEYS[0], encrypts_from=1_060.0), KEYS[1]
+    cipher = PageCipher((new, old), now=lambda: clock[0])
+    (tag,) = tags_of_table(TableIdentity("t"))
+    for now, key in ((1_000.0, old), (1_060.0, new)):
+        clock[0] = now
+        alone = PageCipher((replace(key, encrypts_from=0.0),))
+        assert cipher.tag_names([tag]) == alone.tag_names([tag])
+        assert cipher.page_name(b"k", b"", 10) == alone.page_name(b"k", b"", 10)
+        assert alone.decrypt_page(cipher.encrypt_page(PAGE, b"here"), b"here") == PAGE
+        assert alone.decrypt_event(cipher.encrypt_event([tag])) == [tag]
+        assert cipher.tag_names([tag])[0] in cipher.all_tag_names([tag])
+
+
+def test_other_keys_are_used_at_once() -> None:
+    """Values of a key that stays are read as before."""
+    cipher = PageCipher(KEYS[1:])
+    before = cipher.encrypt_page(PAGE, b"here")
+    cipher.use(KEYS)
+    assert cipher.decrypt_page(before, b"here") == PAGE
+    assert cipher.page_name(b"k", b"", 10) == CIPHER.page_name(b"k", b"", 10)
+    cipher.use(KEYS[:1])
+    with pytest.raises(DecryptionError):
+        cipher.decrypt_page(before, b"here")

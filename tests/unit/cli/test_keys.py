@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import io
 import os
 import stat
@@ -12,14 +13,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from pydantic import SecretStr
 
 from dynamodb_processor_server.auth.api_keys import KeyRing
 from dynamodb_processor_server.auth.grants import Grant
 from dynamodb_processor_server.auth.keys_file import KeyEntry, KeysFile
 from dynamodb_processor_server.cli import keys as command
 from dynamodb_processor_server.config_files import ConfigDocument
-from dynamodb_processor_server.settings import Settings
+from dynamodb_processor_server.setting_types import token_key_ring
 from tests.support.processes import clean_environment
 
 _ARGS = ("--id", "r-1", "--principal", "reports", "--table", "flights")
@@ -28,7 +28,7 @@ _ARGS = ("--id", "r-1", "--principal", "reports", "--table", "flights")
 def create(*args: str) -> tuple[int, str, str]:
     """Run the command; return its exit code and its output."""
     parser = argparse.ArgumentParser()
-    command.add_actions(parser)
+    command.add_actions(parser, asyncio.run)
     parsed = parser.parse_args(["create", *args])
     out, err = io.StringIO(), io.StringIO()
     return command.run(parsed, out, err), out.getvalue(), err.getvalue()
@@ -203,7 +203,7 @@ def test_senseless_expiry_is_refused(
 def test_the_streams_of_the_process_are_the_default(capsys: pytest.CaptureFixture[str]) -> None:
     """The command prints the key to standard output, for a shell's substitution."""
     parser = argparse.ArgumentParser()
-    command.add_actions(parser)
+    command.add_actions(parser, asyncio.run)
     parsed = parser.parse_args(["create", *_ARGS])
     assert parsed.run(parsed) == 0
     assert capsys.readouterr().out.startswith("ddbp_")
@@ -223,14 +223,13 @@ def test_an_id_is_made_from_the_principal(tmp_path: Path) -> None:
 def test_a_token_key_fits_the_setting(capsys: pytest.CaptureFixture[str]) -> None:
     """Standard output has only one entry of `token_keys`, a new one each time."""
     parser = argparse.ArgumentParser()
-    command.add_actions(parser)
+    command.add_actions(parser, asyncio.run)
     entries = []
     for arguments in (["token-key", "--id", "first"], ["token-key"]):
         parsed = parser.parse_args(arguments)
         assert parsed.run(parsed) == 0
         entries.append(capsys.readouterr().out.rstrip("\n"))
-    settings = Settings(catalog=Path("c"), keys=Path("k"), token_keys=SecretStr(",".join(entries)))
-    first, second = settings.token_key_ring()
+    first, second = token_key_ring(",".join(entries))
     assert first.key_id == "first"
     assert first.secret != second.secret
 
@@ -239,7 +238,7 @@ def test_a_token_key_fits_the_setting(capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_token_keys_id_fits_the_setting(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """An id that would break the setting's text is a usage error."""
     parser = argparse.ArgumentParser()
-    command.add_actions(parser)
+    command.add_actions(parser, asyncio.run)
     with pytest.raises(SystemExit):
         parser.parse_args(["token-key", "--id", name])
     assert "must be 1 to 32 of the characters" in capsys.readouterr().err

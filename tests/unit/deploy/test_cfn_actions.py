@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Final
 
@@ -24,13 +25,43 @@ def record(folder: Path, granted: dict[str, set[str]]) -> None:
 def test_no_role_writes() -> None:
     """Every action on tables and streams reads, lists or describes; one assumes a role.
 
-    Metrics are written, and nothing else.
+    The server writes metrics, the operator new versions of keys, and they write nothing else.
     """
     reading = ("BatchGet", "Get", "Query", "Scan", "Describe", "List", "AssumeRole")
-    for actions in GRANTED.values():
-        assert actions
-        others = actions - {"cloudwatch:PutMetricData"}
-        assert all(action.partition(":")[2].startswith(reading) for action in others)
+    writing = {
+        "TaskRole": {"cloudwatch:PutMetricData"},
+        "OperatorRole": {"secretsmanager:PutSecretValue"},
+    }
+    for role, actions in GRANTED.items():
+        others = {one for one in actions if not one.partition(":")[2].startswith(reading)}
+        assert others == writing[role]
+
+
+def test_secrets_are_granted_by_name() -> None:
+    """No statement about secrets or the key that encrypts them is for all resources.
+
+    The key is used through Secrets Manager alone, which sends these requests itself.
+    """
+    found = 0
+    for resource in load()["roles"]["Resources"].values():
+        statements = resource["Properties"].get("PolicyDocument", {}).get("Statement", [])
+        for statement in statements:
+            services = {action.partition(":")[0] for action in as_list(statement["Action"])}
+            if services & {"secretsmanager", "kms"}:
+                found += 1
+                names = as_list(statement["Resource"])
+                assert all(name["Fn::ImportValue"]["Fn::Sub"].endswith("Arn") for name in names)
+                assert ("kms" in services) == ("kms:ViaService" in str(statement))
+    assert found == 5
+
+
+def test_an_action_that_a_service_uses_counts_only_without_its_condition() -> None:
+    """No request of the product is about KMS; without the condition, the action is superfluous."""
+    template = copy.deepcopy(load()["roles"])
+    assert not any(action.startswith("kms:") for action in GRANTED["TaskRole"])
+    policy = template["Resources"]["ReadSecrets"]["Properties"]["PolicyDocument"]
+    del policy["Statement"][1]["Condition"]
+    assert "kms:Decrypt" in cfn_actions.actions_of(template)["TaskRole"]
 
 
 def test_the_same_actions_are_no_finding(

@@ -79,7 +79,7 @@ def test_another_port_is_found(service: Template, path: tuple[str | int, ...]) -
         ((*FILES, "ReadonlyRootFilesystem"), ABSENT, "files: ReadonlyRootFilesystem"),
         ((*SERVER, "HealthCheck", "Command"), ["CMD-SHELL", "true"], "HealthCheck must be"),
         ((*SERVER, "Environment", 0, "Value"), "/srv/catalog.yaml", "/srv, where catalog is"),
-        ((*SERVER, "Environment", 14, "Value"), "false", "needs DYNAMODB_PROCESSOR_INSECURE"),
+        ((*SERVER, "Environment", 17, "Value"), "false", "needs DYNAMODB_PROCESSOR_INSECURE"),
         ((*FILES, "Command"), ["true"], "does not write /etc/dynamodb-processor/catalog.yaml"),
     ],
 )
@@ -94,24 +94,34 @@ def test_a_fault_of_a_container_is_found(
     ("path", "fault", "finding"),
     [
         (
-            (*SERVER, "Environment", 3, "Name"),
+            (*SERVER, "Environment", 6, "Name"),
             "DYNAMODB_PROCESSOR_REGIN",
             "there is no setting regin",
         ),
         (
-            (*SERVER, "Secrets", 0, "Name"),
-            "DYNAMODB_PROCESSOR_TOKEN_KEY",
+            (*SERVER, "Secrets"),
+            [{"Name": "DYNAMODB_PROCESSOR_TOKEN_KEY", "ValueFrom": "x"}],
             "there is no setting token_key",
         ),
-        ((*SERVER, "Environment", 3, "Value"), "not a region!", "region: "),
+        ((*SERVER, "Environment", 6, "Value"), "not a region!", "region: "),
         (
-            (*SERVER, "Environment", 3, "Name"),
+            (*SERVER, "Environment", 6, "Name"),
             "DYNAMODB_PROCESSOR_TOKEN_KEYS",
             "token_keys is a secret",
         ),
         (
-            (*SERVER, "Secrets", 0, "Name"),
-            "DYNAMODB_PROCESSOR_LOG_FORMAT",
+            (*SERVER, "Environment", 1, "Value"),
+            "/etc/dynamodb-processor/keys.yaml",
+            "keys: Value error, contradicts keys_secret",
+        ),
+        (
+            (*SERVER, "Environment", 3, "Value"),
+            "the token keys",
+            "token_keys_secret: ",
+        ),
+        (
+            (*SERVER, "Secrets"),
+            [{"Name": "DYNAMODB_PROCESSOR_LOG_FORMAT", "ValueFrom": "x"}],
             "log_format is no secret",
         ),
         (("Parameters", "StopTimeout", "Default"), 27, "StopTimeout is 27; the server needs 28"),

@@ -25,10 +25,9 @@ def _volume(objects: Objects, name: str) -> dict[str, Any]:
     return found
 
 
-def _variable(objects: Objects, name: str) -> dict[str, Any]:
-    entries = container(objects)["env"]
-    found: dict[str, Any] = next(one for one in entries if one["name"].endswith(name))
-    return found["valueFrom"]["secretKeyRef"]  # type: ignore[no-any-return]
+def _add_variable(objects: Objects, secret: str, key: str) -> None:
+    reference = {"secretKeyRef": {"name": secret, "key": key}}
+    container(objects)["env"] = [{"name": "AWS_ACCESS_KEY_ID", "valueFrom": reference}]
 
 
 def _relabel(objects: Objects) -> None:
@@ -103,17 +102,17 @@ FAULTS: Final[dict[str, tuple[Callable[[Objects], object], str]]] = {
         lambda o: o.server.pod.update(serviceAccountName="other"),
         "the service account other does not exist",
     ),
-    "volume": (lambda o: _volume(o, "keys").update(name="files"), "there is no volume keys"),
+    "volume": (lambda o: _volume(o, "secrets").update(name="x"), "there is no volume secrets"),
     "ConfigMap of variables": (
         lambda o: container(o)["envFrom"][0]["configMapRef"].update(name="settings"),
         "there is no ConfigMap settings",
     ),
     "Secret": (
-        lambda o: _variable(o, "TOKEN_KEYS").update(name="secrets"),
+        lambda o: _add_variable(o, "secrets", "token-keys"),
         "there is no Secret secrets",
     ),
     "key of a Secret": (
-        lambda o: _variable(o, "TOKEN_KEYS").update(key="token_keys"),
+        lambda o: _add_variable(o, _NAME, "token_keys"),
         "Secret dynamodb-processor has no key token_keys",
     ),
     "ConfigMap of files": (
@@ -121,8 +120,12 @@ FAULTS: Final[dict[str, tuple[Callable[[Objects], object], str]]] = {
         "there is no ConfigMap tables",
     ),
     "key of a file": (
-        lambda o: _volume(o, "keys")["secret"]["items"][0].update(key="keys.yml"),
+        lambda o: _volume(o, "secrets")["secret"]["items"][0].update(key="keys.yml"),
         "Secret dynamodb-processor has no key keys.yml",
+    ),
+    "file of a secret": (
+        lambda o: _volume(o, "secrets")["secret"]["items"].pop(1),
+        "the setting token_keys_file is /etc/dynamodb-processor/secrets/token-keys, a file that no",
     ),
     "path of a file": (
         lambda o: named(o, "ConfigMap", SETTINGS)["data"].update(

@@ -177,6 +177,44 @@ def test_keys_rotate() -> None:
             cipher.decrypt(token, CONTEXT)
 
 
+def test_a_key_encrypts_from_its_time_on() -> None:
+    """It decrypts before, so that replicas with other clocks and other delays agree."""
+    clock = [NOW]
+    later = replace(NEW, encrypts_from=NOW + 60)
+    cipher = make_cipher(later, OLD, now=lambda: clock[0])
+    for passed, key in ((0.0, OLD), (59.9, OLD), (60.0, NEW), (1e6, NEW)):
+        clock[0] = NOW + passed
+        token = cipher.encrypt(PAYLOAD, CONTEXT)
+        assert make_cipher(key, now=lambda: clock[0]).decrypt(token, CONTEXT) == PAYLOAD
+        assert cipher.decrypt(token, CONTEXT) == PAYLOAD
+    early = make_cipher(NEW).encrypt(PAYLOAD, CONTEXT)
+    assert make_cipher(later, OLD).decrypt(early, CONTEXT) == PAYLOAD
+
+
+def test_a_key_that_is_alone_encrypts_before_its_time() -> None:
+    """The last key always encrypts: a server without any could serve no page."""
+    alone = make_cipher(replace(NEW, encrypts_from=NOW + 60))
+    assert make_cipher(NEW).decrypt(alone.encrypt(PAYLOAD, CONTEXT), CONTEXT) == PAYLOAD
+
+
+def test_other_keys_are_used_at_once() -> None:
+    """Tokens of a key that stays are valid as before."""
+    cipher = make_cipher(OLD)
+    before = cipher.encrypt(PAYLOAD, CONTEXT)
+    cipher.use((NEW, OLD))
+    assert cipher.decrypt(before, CONTEXT) == PAYLOAD
+    after = cipher.encrypt(PAYLOAD, CONTEXT)
+    cipher.use((NEW,))
+    assert cipher.decrypt(after, CONTEXT) == PAYLOAD
+    with pytest.raises(InvalidToken):
+        cipher.decrypt(before, CONTEXT)
+
+
+def test_a_key_does_not_show_itself() -> None:
+    """A key may be part of an error that is logged."""
+    assert "nnnn" not in repr(NEW)
+
+
 def test_a_key_of_the_same_name_is_not_the_same_key() -> None:
     """The name only selects the key to try."""
     token = make_cipher(TokenKey("k", b"1" * 32)).encrypt(PAYLOAD, CONTEXT)

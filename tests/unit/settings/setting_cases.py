@@ -19,9 +19,12 @@ PREFIX = "DYNAMODB_PROCESSOR_"
 FILES = {"catalog": "catalog.yaml", "keys": "keys.yaml"}
 SECRET = base64.urlsafe_b64encode(bytes(range(32))).decode().rstrip("=")
 
+_ARN = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:ddb/token-keys-AbCdEf"
+
 # Every setting as text, and its value.
 GIVEN: dict[str, tuple[str, Any]] = {
     "catalog": ("/etc/c.yaml", Path("/etc/c.yaml")),
+    "keys_secret": ("ddb/keys", "ddb/keys"),
     "keys": ("/etc/k.yaml", Path("/etc/k.yaml")),
     "identity": ("/etc/i.yaml", Path("/etc/i.yaml")),
     "key_set_interval": ("60", 60.0),
@@ -65,6 +68,8 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "cache_quarantine": ("0", 0.0),
     "cache_index_quarantine": ("7.5", 7.5),
     "token_keys": (f"a:{SECRET}", SecretStr(f"a:{SECRET}")),
+    "token_keys_file": ("/run/secrets/token-keys", Path("/run/secrets/token-keys")),
+    "token_keys_secret": (_ARN, _ARN),
     "token_lifetime": ("60", 60.0),
     "max_concurrent_reads": ("7", 7),
     "max_streams": ("8", 8),
@@ -82,6 +87,9 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "cache_max_bytes": ("0", 0),
     "shared_read_timeout": ("3", 3.0),
     "redis_url": ("redis://:hush@localhost", SecretStr("redis://:hush@localhost")),
+    "redis_url_file": ("/run/secrets/redis-url", Path("/run/secrets/redis-url")),
+    "redis_url_secret": ("redis_url+1=@x.y", "redis_url+1=@x.y"),
+    "secret_interval": ("5m", 300.0),
     "redis_prefix": ("mine:", "mine:"),
     "redis_timeout": ("0.25", 0.25),
     "redis_unavailable": ("serve_until_ttl", "serve_until_ttl"),
@@ -103,9 +111,15 @@ DURATIONS = [
 SECRETS = {"token_keys", "redis_url"}
 
 
+def with_files(given: dict[str, str]) -> dict[str, str]:
+    """Return settings with the files that are required beside them."""
+    required = {name: text for name, text in FILES.items() if f"{name}_secret" not in given}
+    return required | given
+
+
 def by_flags(**given: str) -> Settings:
     """Return the settings of `serve` with these flags."""
-    flags = [f"--{name.replace('_', '-')}={text}" for name, text in (FILES | given).items()]
+    flags = [f"--{name.replace('_', '-')}={text}" for name, text in with_files(given).items()]
     return settings_of(_parser(["serve"]).parse_args(["serve", *flags]))
 
 

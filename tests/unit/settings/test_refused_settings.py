@@ -80,6 +80,8 @@ from tests.unit.settings.setting_cases import FILES, GIVEN, PREFIX, SECRET, by_f
         ("rate_classes", '{"default": {}}'),
         ("rate_classes", '{"default": {"calls_per_second": 0}}'),
         ("rate_classes", '{"default": {"calls_per_second": "many"}}'),
+        ("token_keys_secret", "a secret"),
+        ("redis_url_secret", "arn:aws:s3:::bucket"),
     ],
 )
 @pytest.mark.parametrize("way", ["flag", "environment"])

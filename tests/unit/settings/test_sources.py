@@ -8,7 +8,15 @@ from dynamodb_processor_server.__main__ import _parser
 from dynamodb_processor_server.cli.setting_flags import settings_of
 from dynamodb_processor_server.runtime.memory_limit import memory_limit, physical_memory
 from dynamodb_processor_server.settings import Settings
-from tests.unit.settings.setting_cases import DURATIONS, FILES, GIVEN, PREFIX, SECRETS, by_flags
+from tests.unit.settings.setting_cases import (
+    DURATIONS,
+    FILES,
+    GIVEN,
+    PREFIX,
+    SECRETS,
+    by_flags,
+    with_files,
+)
 
 
 def test_every_setting_is_tried_here() -> None:
@@ -26,7 +34,7 @@ def test_a_setting_is_given_by_a_flag(name: str) -> None:
 @pytest.mark.parametrize("name", GIVEN)
 def test_a_setting_is_given_by_the_environment(name: str, environment: pytest.MonkeyPatch) -> None:
     """A variable is `DYNAMODB_PROCESSOR_ITS_NAME`; no setting needs a flag."""
-    for each, text in (FILES | {name: GIVEN[name][0]}).items():
+    for each, text in with_files({name: GIVEN[name][0]}).items():
         environment.setenv(PREFIX + each.upper(), text)
     settings = settings_of(_parser(["serve"]).parse_args(["serve"]))
     assert getattr(settings, name) == GIVEN[name][1]
@@ -52,12 +60,15 @@ def test_the_flag_wins(environment: pytest.MonkeyPatch) -> None:
     assert by_flags(region="eu-west-1").region == "eu-west-1"
 
 
-def test_secrets_have_no_flag(capsys: pytest.CaptureFixture[str]) -> None:
-    """Command lines are visible to all users of a machine."""
+@pytest.mark.parametrize("name", sorted(SECRETS))
+def test_secrets_have_no_flag(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Command lines are visible to all users of a machine; a secret's sources have flags."""
     with pytest.raises(SystemExit) as caught:
-        by_flags(token_keys="a:b")
+        by_flags(**{name: "a:b"})
     assert caught.value.code == 2
-    assert "unrecognized arguments" in capsys.readouterr().err
+    flag = f"--{name.replace('_', '-')}"
+    words = f"ambiguous option: {flag}=a:b could match {flag}-file, {flag}-secret"
+    assert words in capsys.readouterr().err
 
 
 def test_defaults_are_for_one_machine() -> None:

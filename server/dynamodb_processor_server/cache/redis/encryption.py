@@ -1,8 +1,8 @@
 """Encrypts the names and values of the shared cache: names are keyed digests.
 
 Every replica derives the same keys from the token keys. Pages and events are encrypted with the
-first of them and decrypted with any. Names are made with the first key; an invalidation names its
-tags with every key, so that replicas between two steps of a key rotation share invalidations.
+one of them that encrypts, and decrypted with any. Names are made with that key too; an invalidation
+names its tags with every key, so that replicas between two steps of a rotation share invalidations.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import hmac
 import math
 import os
 import struct
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from dynamodb_processor_server.query.expression import canonical
-from dynamodb_processor_server.query.page_token import TokenKey
+from dynamodb_processor_server.query.page_token import TokenKey, encrypting_key
 from dynamodb_processor_server.query.planning.tags import TAG_BYTES, Tag
 from dynamodb_processor_server.reader import PageContent, PageEnd
 from dynamodb_processor_server.runtime.rotating_cipher import RotatingCipher
@@ -57,25 +58,40 @@ class PageCipher:
 
     `page_bounds` are the numbers of bytes that bound the pages read
     here: replicas with other bounds share no pages, since their pages may be too large here.
+    `now` returns seconds since the epoch.
     """
 
     def __init__(
         self,
         keys: Sequence[TokenKey],
         page_bounds: tuple[int, ...] = (),
+        now: Callable[[], float] = time.time,
     ) -> None:
+        self._page_bounds = page_bounds
+        self._now = now
+        self.use(keys)
+
+    def use(self, keys: Sequence[TokenKey]) -> None:
+        """Use other keys from now on."""
+        self._token_keys = keys
         self._keys = [_Key(key) for key in keys]
         named = ((key.header, key.secret) for key in self._keys)
         self._cipher = RotatingCipher(named, os.urandom)
-        self._page_bounds = page_bounds
+
+    def _first(self) -> int:
+        """Return the index of the key that names and encrypts now."""
+        return encrypting_key(self._token_keys, self._now())
 
     def page_name(self, cache_key: bytes, at: bytes, page_size: int) -> bytes:
         """Return the name of a page."""
-        return self._keys[0].name(("page", cache_key, at, page_size, *self._page_bounds))
+        return self._keys[self._first()].name(
+            ("page", cache_key, at, page_size, *self._page_bounds)
+        )
 
     def tag_names(self, tags: Iterable[Tag]) -> tuple[bytes, ...]:
         """Return the names of the tags' generations for lookups."""
-        return tuple([self._keys[0].name(tag) for tag in tags])
+        key = self._keys[self._first()]
+        return tuple([key.name(tag) for tag in tags])
 
     def all_tag_names(self, tags: Iterable[Tag]) -> list[bytes]:
         """Return every name that a replica may use to look up the tags' generations."""
@@ -93,7 +109,7 @@ class PageCipher:
             _ENDS.index(content.end),
             -1 if content.next is None else len(cursor),
         )
-        return self._cipher.encrypt(packed + cursor + content.items, context)
+        return self._cipher.encrypt(packed + cursor + content.items, context, self._first())
 
     def decrypt_page(self, value: bytes, context: bytes) -> ExpiringPage:
         """Return the page of `encrypt_page`. Raises DecryptionError."""
@@ -112,7 +128,7 @@ class PageCipher:
 
     def encrypt_event(self, tags: Iterable[Tag]) -> bytes:
         """Return an event that names invalidated tags."""
-        return self._cipher.encrypt(b"".join(tags), _EVENT)
+        return self._cipher.encrypt(b"".join(tags), _EVENT, self._first())
 
     def decrypt_event(self, event: bytes) -> list[Tag]:
         """Return the tags of `encrypt_event`. Raises DecryptionError."""

@@ -16,7 +16,7 @@ from dynamodb_processor_server.cache.redis.port import (
     PollResult,
 )
 from dynamodb_processor_server.runtime.guarded_store import StoreError
-from dynamodb_processor_server.runtime.redis import close_redis, connect, open_redis, run_script
+from dynamodb_processor_server.runtime.redis import RedisClient
 
 _CONNECTIONS: Final = 32
 _LEASE_MS: Final = 1_000  # longer than most reads, short enough to wait for a dead replica's lease
@@ -35,19 +35,23 @@ class RedisStore:
     """
 
     def __init__(self, url: str, timeout: float, prefix: str, quarantine: float) -> None:
-        self._redis = open_redis(url, timeout, _CONNECTIONS)
+        self._redis = RedisClient(url, timeout, _CONNECTIONS)
         self._prefix = prefix.encode()
         self._invalidation_lifetime = _SPARE_MS + int(quarantine * 1_000)
-        self._look_up = self._redis.register_script(scripts.LOOK_UP)
-        self._store = self._redis.register_script(scripts.STORE)
-        self._invalidate = self._redis.register_script(scripts.INVALIDATE)
-        self._poll = self._redis.register_script(scripts.POLL)
-        self._renew = self._redis.register_script(scripts.RENEW)
+        self._look_up = self._redis.script(scripts.LOOK_UP)
+        self._store = self._redis.script(scripts.STORE)
+        self._invalidate = self._redis.script(scripts.INVALIDATE)
+        self._poll = self._redis.script(scripts.POLL)
+        self._renew = self._redis.script(scripts.RENEW)
 
     async def connect(self) -> None:
         """Open a connection, and load the scripts."""
         scripts = (self._look_up, self._store, self._invalidate, self._poll, self._renew)
-        await connect(self._redis, scripts)
+        await self._redis.connect(scripts)
+
+    def use(self, url: str) -> None:
+        """Use another URL from now on."""
+        self._redis.use(url)
 
     async def lookup(self, request: LookupRequest) -> LookupResult:
         """Return the page and the generations."""
@@ -123,10 +127,10 @@ class RedisStore:
 
     async def close(self) -> None:
         """Close the connections."""
-        await close_redis(self._redis)
+        await self._redis.close()
 
     async def _run(self, script: Any, *arguments: bytes | int) -> Any:
-        return await run_script(script, (self._prefix,), arguments)
+        return await self._redis.run(script, (self._prefix,), arguments)
 
 
 def _random() -> bytes:

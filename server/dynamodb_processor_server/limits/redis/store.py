@@ -11,7 +11,7 @@ import orjson
 from dynamodb_processor_server.limits.redis import scripts
 from dynamodb_processor_server.limits.redis.port import BucketDebit, WindowAcquire
 from dynamodb_processor_server.runtime.guarded_store import StoreError
-from dynamodb_processor_server.runtime.redis import close_redis, open_redis, run_script
+from dynamodb_processor_server.runtime.redis import RedisClient
 from dynamodb_processor_server.runtime.sliding_window import windows_until
 
 _CONNECTIONS: Final = 4  # one batch of each kind is under way at a time
@@ -26,17 +26,21 @@ class RedisLimitStore:
 
     def __init__(self, url: str, timeout: float, prefix: str) -> None:
         # No retries: a batch that was sent twice would be charged twice.
-        self._redis = open_redis(url, timeout, _CONNECTIONS, retries=0)
+        self._redis = RedisClient(url, timeout, _CONNECTIONS, retries=0)
         self._prefix = prefix
-        self._acquire_windows = self._redis.register_script(scripts.ACQUIRE_WINDOWS)
-        self._debit_buckets = self._redis.register_script(scripts.DEBIT_BUCKETS)
+        self._acquire_windows = self._redis.script(scripts.ACQUIRE_WINDOWS)
+        self._debit_buckets = self._redis.script(scripts.DEBIT_BUCKETS)
+
+    def use(self, url: str) -> None:
+        """Use another URL from now on."""
+        self._redis.use(url)
 
     async def acquire_windows(self, windows: Sequence[WindowAcquire]) -> list[float | None]:
         """Count calls, or return the seconds to wait."""
         # The length is part of the name: after a change of settings windows start at other times.
         names = [self._name("calls", *window.key, window.length) for window in windows]
         numbers = [number for window in windows for number in (window.limit, window.length)]
-        answers = await run_script(self._acquire_windows, names, numbers)
+        answers = await self._redis.run(self._acquire_windows, names, numbers)
         try:
             return [_wait(*pair) for pair in zip(windows, answers, strict=True)]
         except (AttributeError, TypeError, ValueError):
@@ -46,7 +50,7 @@ class RedisLimitStore:
         """Take units and return the balances."""
         names = [self._name("units", *debit.name) for debit in debits]
         amounts = [repr(part) for debit in debits for part in (debit.capacity, debit.units)]
-        answer = await run_script(self._debit_buckets, names, amounts)
+        answer = await self._redis.run(self._debit_buckets, names, amounts)
         try:
             balances = [float(balance) for balance in answer]
         except (TypeError, ValueError):
@@ -57,7 +61,7 @@ class RedisLimitStore:
 
     async def close(self) -> None:
         """Close the connections."""
-        await close_redis(self._redis)
+        await self._redis.close()
 
     def _name(self, kind: str, *parts: str | int) -> str:
         # As JSON, so that no two lists of names make the same key, with any characters in names.
