@@ -187,8 +187,8 @@ class Catalog:
             self._log_change(name, "table_not_described", reason, exc_info=error)
 
     def _log_failure(self, name: str, error: Exception) -> None:
-        cause = error.__cause__
-        reason = str(error) if cause is None else f"{error} ({cause})"
+        cause = str(error.__cause__ or "")
+        reason = f"{error} ({cause})" if cause else str(error)
         self._log_change(name, "table_not_described", reason)
 
     def _log_change(self, name: str, event: str, reason: str, **more: Any) -> None:

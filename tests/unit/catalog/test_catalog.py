@@ -222,6 +222,22 @@ async def test_refreshes_are_sooner_while_a_table_is_missing() -> None:
     assert catalog.complete.is_set()
 
 
+async def test_a_failed_description_is_logged_with_its_cause() -> None:
+    """A cause without a text of its own adds nothing."""
+    describer = Describer("events-prod")
+    catalog = Catalog(catalog_config(events=EVENTS), describer)
+    with capture_logs() as logs:
+        for cause in (TimeoutError("no answer in 1 s"), RuntimeError(), None):
+            error = BackendUnavailable("events cannot be read")
+            error.__cause__ = cause
+            describer.errors["events-prod"] = error
+            await catalog.refresh()
+    assert [log["reason"] for log in logs] == [
+        "events cannot be read (no answer in 1 s)",
+        "events cannot be read",
+    ]
+
+
 async def test_an_unexpected_error_of_one_table_keeps_no_other_from_being_described() -> None:
     """The other tables are described; the error is logged once, not at each refresh."""
     describer = Describer("events-prod", "users-prod")
