@@ -137,6 +137,19 @@ async def test_a_bounded_number_of_calls_wait() -> None:
     await asyncio.gather(*waiting)
 
 
+async def test_a_wait_has_a_bound() -> None:
+    """A file on a disk that hangs is read forever, and a call need not have a deadline."""
+    source = Source(key_set(_FIRST))
+    source.open.clear()
+    keys = IssuerKeys("idp", source, longest_wait=0.05)
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.gather(keys.refresh(), keys.refresh())
+    assert keys.current is None
+    source.open.set()
+    await keys.refresh()
+    assert keys.current is not None
+
+
 async def test_earlier_keys_stay_in_force_after_a_failure() -> None:
     """The reason is logged once, until it changes or a read succeeds."""
     failure = KeySetError("was not answered within 5 s")

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final, NoReturn
 
 import structlog
@@ -25,7 +26,8 @@ class IssuerKeys:
     """Reads the key set of an issuer at intervals, and when a token names an unknown key.
 
     If a read fails, the earlier keys stay in force and the reason is logged once. Concurrent calls
-    share one read. A call waits for as long as that takes, and other calls never wait.
+    share one read. A call waits for as long as that takes, up to a bound: a file on a disk that
+    hangs would take forever. Other calls never wait.
 
     Attributes:
         current: The keys in force; None before the first successful read.
@@ -40,6 +42,7 @@ class IssuerKeys:
         on_change: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        longest_wait: float = 15.0,
     ) -> None:
         """Create it without keys.
 
@@ -49,6 +52,7 @@ class IssuerKeys:
             on_change: Called after other keys came into force.
             clock: Seconds, never going back.
             sleep: Waits for so many seconds.
+            longest_wait: Seconds that a call waits at most; more than two reads take.
         """
         self.current: KeySet | None = None
         self.read_at: float | None = None
@@ -58,6 +62,7 @@ class IssuerKeys:
         self._on_change = on_change
         self._clock = clock
         self._sleep = sleep
+        self._longest_wait = longest_wait
         self._read: asyncio.Task[None] | None = None
         self._is_reading = False
         self._next_read = clock()
@@ -70,7 +75,7 @@ class IssuerKeys:
         return None if self.read_at is None else self._clock() - self.read_at
 
     async def refresh(self) -> None:
-        """Read the key set again, and return when that has succeeded or failed.
+        """Read the key set again; return when that has succeeded or failed, or takes too long.
 
         A read that has begun before does not count: its answer may be older than the call's token.
         """
@@ -78,9 +83,11 @@ class IssuerKeys:
             return
         self._waiting += 1
         try:
-            if self._is_reading and self._read is not None:
-                await asyncio.wait((self._read,))
-            await asyncio.wait((self._shared_read(),))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._longest_wait):
+                    if self._is_reading and self._read is not None:
+                        await asyncio.wait((self._read,))
+                    await asyncio.wait((self._shared_read(),))
         finally:
             self._waiting -= 1
 

@@ -20,6 +20,8 @@ from dynamodb_processor_server.auth.grants import Grant
 from dynamodb_processor_server.auth.principal import Principal
 
 _MAX_VERIFIED: Final = 4_096  # tokens whose principals are cached
+# Seconds that a call may wait for the keys of an issuer beside two reads: they are a second apart.
+_BETWEEN_READS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,12 @@ class BearerTokens:
         self._file = file
         self.keys = {
             entry.id: kept.get(entry.id)
-            or IssuerKeys(entry.id, source_of(entry, self._reading.timeout), self._replace_version)
+            or IssuerKeys(
+                entry.id,
+                source_of(entry, self._reading.timeout),
+                self._replace_version,
+                longest_wait=2 * self._reading.timeout + _BETWEEN_READS,
+            )
             for entry in file.issuers
         }
         self._replace_version()
