@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from typing import Final
 
 from dynamodb_processor_server.cache.coalescing import CoalescingReader
 from dynamodb_processor_server.cache.fill import FillingReader, not_cached
@@ -25,6 +26,11 @@ from dynamodb_processor_server.reader import (
     PageReader,
     ReadOptions,
 )
+
+# Members of enumerations that every hit needs: Python looks them up in ten times as long.
+_DEFAULT: Final = CacheMode.DEFAULT
+_HIT: Final = CacheStatus.HIT
+_new_page: Final = tuple.__new__
 
 
 class CachingReader:
@@ -53,7 +59,7 @@ class CachingReader:
     def cached_page(self, key: PageKey, policy: CachePolicy) -> Page | None:
         """Return a page of the store that has not expired; see `PageLookup`."""
         mode = policy.mode
-        if mode is not CacheMode.DEFAULT and mode is not CacheMode.ONLY_IF_CACHED:
+        if mode is not _DEFAULT and mode is not CacheMode.ONLY_IF_CACHED:
             return None
         return self._find(key, policy, 0.0)
 
@@ -107,7 +113,8 @@ class CachingReader:
             return None
         cached.stats.hits += 1
         if left > 0:
-            return Page(cached.content, NO_USAGE, CacheStatus.HIT, age, left)
+            # As a call of `Page` does, by way of a function in Python.
+            return _new_page(Page, (cached.content, NO_USAGE, _HIT, age, left, None))
         return Page(cached.content, NO_USAGE, CacheStatus.STALE, age)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -32,11 +33,16 @@ _STATUSES: Final = {
 }
 
 
+def _heads(field: int) -> tuple[bytes, ...]:
+    """Return the heads (tag and length) of a message in a field, by its length up to 63 bytes."""
+    return tuple([bytes((field << 3 | 2, size)) for size in range(64)])
+
+
 # The wire format of a `CacheInfo`, of which each hit has a new one. Making the message and its
 # durations takes five times as long as everything else in a hit's response.
-_CACHE_FIELD: Final = 5 << 3 | 2
-_AGE_FIELD: Final = 2 << 3 | 2
-_EXPIRES_IN_FIELD: Final = 3 << 3 | 2
+_CACHE_HEADS: Final = _heads(5)
+_AGE_HEADS: Final = _heads(2)
+_EXPIRES_IN_HEADS: Final = _heads(3)
 _STATUS_FIELDS: Final = {status: bytes((1 << 3, value)) for status, value in _STATUSES.items()}
 _MILLISECONDS: Final = [Duration(nanos=n * 1_000_000).SerializeToString() for n in range(1_000)]
 
@@ -69,12 +75,17 @@ def response_head(page: Page, shown: Disclosure, token: str) -> bytes:
 def _cache_field(page: Page) -> bytes:
     """Return the field `cache` of a `QueryResponse`, with durations in whole milliseconds."""
     info = _STATUS_FIELDS[page.status]
-    for field, seconds in ((_AGE_FIELD, page.age or None), (_EXPIRES_IN_FIELD, page.expires_in)):
-        if seconds is not None:
-            whole, milliseconds = divmod(int(seconds * 1_000), 1_000)
-            value = _whole_seconds(whole) + _MILLISECONDS[milliseconds]
-            info += bytes((field, len(value))) + value
-    return bytes((_CACHE_FIELD, len(info))) + info
+    if page.age:
+        info += _duration_field(_AGE_HEADS, page.age)
+    if page.expires_in is not None:
+        info += _duration_field(_EXPIRES_IN_HEADS, page.expires_in)
+    return _CACHE_HEADS[len(info)] + info
+
+
+def _duration_field(heads: Sequence[bytes], seconds: float) -> bytes:
+    whole, milliseconds = divmod(int(seconds * 1_000), 1_000)
+    value = _whole_seconds(whole) + _MILLISECONDS[milliseconds]
+    return heads[len(value)] + value
 
 
 @lru_cache(maxsize=4_096)

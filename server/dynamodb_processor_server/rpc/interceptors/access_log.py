@@ -17,6 +17,10 @@ from dynamodb_processor_server.telemetry.metrics import CallMetrics
 
 _MAX_TABLE: Final = 255  # characters of a table's name, which a caller may have invented
 
+# Members of enumerations that every call needs: Python looks them up in ten times as long.
+_OK: Final = grpc.StatusCode.OK
+_PERMISSION_DENIED: Final = grpc.StatusCode.PERMISSION_DENIED
+
 # What the log keeps of a call until its line is written, in the order of `_fields`.
 _Record = tuple[str, str, Principal | None, str, str, str, float, str, int, int, float]
 
@@ -46,8 +50,8 @@ class AccessLogAndMetrics(CallHook):
     def on_end(self, call: Call) -> None:
         """Count the call out and log it, without keys, items or values."""
         seconds = time.monotonic() - call.started
-        code = "OK" if call.code is grpc.StatusCode.OK else call.code.name  # `.name` is no field
-        table = call.table if call.code is not grpc.StatusCode.PERMISSION_DENIED else ""
+        code = "OK" if call.code is _OK else call.code.name  # `.name` is no field
+        table = call.table if call.code is not _PERMISSION_DENIED else ""
         self._metrics.ended(call.method, code, seconds)
         if call.reason:
             self._metrics.failed(call.principal.name if call.principal else "", call.reason)
@@ -89,7 +93,8 @@ def _fields(record: _Record) -> dict[str, Any]:
         "table": table[:_MAX_TABLE],
         "status": code,
         "reason": reason,
-        "duration_ms": round(seconds * 1000, 3),
+        # As `round` to three digits, which takes four times as long.
+        "duration_ms": int(seconds * 1_000_000 + 0.5) / 1_000,
         "cache": cache,
         "items": items,
         "messages": messages,

@@ -271,12 +271,11 @@ class _MethodHooks:
 
     def start(self, call: Call) -> Awaitable[None] | None:
         """Start the hooks; return an awaitable for the rest of the start if one of them waits."""
-        starts = self._chain.starts
-        for index in range(call.started_hooks, len(starts)):
-            waiting = starts[index](call)
+        for start in self._chain.starts[call.started_hooks :]:
+            waiting = start(call)
             if waiting is not None:
                 return self._continue_start(call, waiting)
-            call.started_hooks = index + 1
+            call.started_hooks += 1
         return None
 
     async def _continue_start(self, call: Call, waiting: Awaitable[None] | None) -> None:

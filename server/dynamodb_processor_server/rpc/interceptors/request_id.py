@@ -24,6 +24,6 @@ class RequestIds(CallHook):
         """Adopt or create the id, and send it back."""
         given = call.metadata_value(HEADER)
         if given is None or not _VALID.fullmatch(given):
-            given = f"{random.getrandbits(128):032x}"  # an identifier, not a secret
+            given = random.getrandbits(128).to_bytes(16).hex()  # an identifier, not a secret
         call.request_id = given
         call.trailing += ((HEADER, given),)
