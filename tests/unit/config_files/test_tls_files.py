@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,11 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from dynamodb_processor_server.config_files import ConfigFileError, ReloadableFiles
+from dynamodb_processor_server.config_files import (
+    ConfigDocument,
+    ConfigFileError,
+    ReloadableFiles,
+)
 from dynamodb_processor_server.config_files.tls_files import (
     ServerIdentity,
     TlsContents,
@@ -276,6 +280,47 @@ def test_without_client_cas_no_client_needs_a_certificate(good: Files) -> None:
     identity = good.identity()
     assert identity.client_ca is None
     assert identity.lifetimes.keys() == {"certificate"}
+
+
+def _mounted(folder: Path, certificates: Sequence[Certificate]) -> TlsFiles:
+    """Return the files of a folder whose link `..data`, as in Kubernetes, leads to the first."""
+    folder.mkdir()
+    for number, certificate in enumerate(certificates):
+        version = folder / str(number)
+        version.mkdir()
+        (version / "tls.crt").write_bytes(certificate.pem)
+        (version / "tls.key").write_bytes(certificate.key)
+    (folder / "..data").symlink_to("0")
+    for name in ("tls.crt", "tls.key"):
+        (folder / name).symlink_to(f"..data/{name}")
+    return TlsFiles(folder / "tls.crt", folder / "tls.key")
+
+
+def _swap(folder: Path, version: str) -> None:
+    (folder / "..new").symlink_to(version)
+    (folder / "..new").rename(folder / "..data")
+
+
+async def test_the_swapped_links_of_a_secret_are_one_change(tmp_path: Path, good: Files) -> None:
+    """A pair that is read while the links are swapped is no mistake of the operator's."""
+    files = _mounted(tmp_path / "mount", [good.server, issue("db.test", issuer=good.authority)])
+    swaps = iter([False, True])
+
+    def read() -> TlsContents:
+        certificate = ConfigDocument.read(files.certificate)
+        if next(swaps, False):
+            _swap(tmp_path / "mount", "1")
+        return TlsContents(certificate, ConfigDocument.read(files.key), None)
+
+    reloader = ReloadableFiles[TlsContents, ServerIdentity](
+        files.certificate, read, lambda contents: server_identity(contents, good.now)
+    )
+    first, adopted = reloader.current, list[ServerIdentity]()
+    for _ in range(2):
+        await reloader.poll(adopted.append)
+        assert reloader.is_up_to_date
+    assert [one.key for one in adopted] == [reloader.current.key]
+    assert reloader.current.key != first.key
 
 
 async def test_a_certificate_that_is_not_valid_yet_is_adopted_later(good: Files) -> None:
