@@ -68,7 +68,8 @@ class Publisher:
         except NotSent as error:
             self._drop(data, str(error))
         except Exception as error:  # noqa: BLE001 - such as botocore's for a wrong endpoint
-            self._drop(data, f"{type(error).__name__}: {error}")
+            # The type alone: the text may have an address with a password.
+            self._drop(data, f"failed with {type(error).__name__}")
         else:
             if not self._is_reached:
                 _log.info("cloudwatch_reached")

@@ -54,12 +54,12 @@ async def test_data_that_cannot_be_sent_is_dropped_and_counted() -> None:
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (ValueError("Invalid endpoint: x"), "ValueError: Invalid endpoint: x"),
-        (RuntimeError("Session is closed"), "RuntimeError: Session is closed"),
+        (ValueError("Invalid endpoint: http://u:secret@x"), "failed with ValueError"),
+        (RuntimeError("Session is closed"), "failed with RuntimeError"),
     ],
 )
 async def test_an_error_of_another_kind_is_a_failure_as_well(error: Exception, reason: str) -> None:
-    """Neither the metrics of the next minutes nor a shutdown depend on the error's type."""
+    """Neither the next metrics nor a shutdown depend on its type; the log has no more of it."""
     sink = Sink(error)
     publisher = Publisher(lambda: [_DATUM], sink.send, 60.0, PATIENCE)
     assert await rounds(publisher, 2) == [
@@ -80,7 +80,7 @@ async def test_a_sample_that_fails_is_a_failure() -> None:
 
     sink = Sink()
     publisher = Publisher(sample, sink.send, 60.0, PATIENCE)
-    reason = "RuntimeError: dictionary changed size during iteration"
+    reason = "failed with RuntimeError"
     assert await rounds(publisher, 2) == [
         ("cloudwatch_not_reached", reason),
         ("cloudwatch_reached", ""),
