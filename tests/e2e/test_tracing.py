@@ -107,11 +107,11 @@ def test_nothing_that_traces_is_imported_without_traces() -> None:
     assert shown.stdout.decode().strip() == "[]"
 
 
-def _refused(tmp_path: Path, **env: str) -> str:
-    """Return the output of a server whose settings are refused."""
+def _refused(tmp_path: Path, command: str = "serve", **env: str) -> str:
+    """Return the output of a command whose settings are refused."""
     (tmp_path / "catalog.yaml").write_text('discover: ["x-*"]', encoding="utf-8")
     (tmp_path / "keys.yaml").write_text("keys: []", encoding="utf-8")
-    arguments = ["serve", "--catalog", "catalog.yaml", "--keys", "keys.yaml"]
+    arguments = [command, "--catalog", "catalog.yaml", "--keys", "keys.yaml"]
     given = settings("http://127.0.0.1:1", **env)
     server = start_command([*arguments, "--listen", "127.0.0.1:0"], env=given, cwd=tmp_path)
     assert server.wait() == 2
@@ -142,16 +142,21 @@ def test_missing_packages_are_named(tmp_path: Path) -> None:
             "a=b,Bearer hush-hush",
             "OTEL_EXPORTER_OTLP_HEADERS: entry 2 must be name=value",
         ),
-        (
-            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
-            "4096",
-            "tracing: one of OpenTelemetry's variables OTEL_… has a wrong value",
-        ),
     ],
 )
-def test_a_wrong_variable_is_named(tmp_path: Path, name: str, value: str, words: str) -> None:
-    """The server does not start, and shows no secret."""
-    output = _refused(tmp_path, **{name: value})
+@pytest.mark.parametrize("command", ["config", "serve"])
+def test_a_wrong_variable_is_named(
+    tmp_path: Path, command: str, name: str, value: str, words: str
+) -> None:
+    """The checking command and the server both name it, and show no secret."""
+    output = _refused(tmp_path, command, **{name: value})
     assert words in output
     assert "hush-hush" not in output
+    assert "Traceback" not in output
+
+
+def test_a_variable_that_the_library_refuses_is_an_error(tmp_path: Path) -> None:
+    """The server does not start."""
+    output = _refused(tmp_path, OTEL_BSP_MAX_EXPORT_BATCH_SIZE="4096")
+    assert "tracing: one of OpenTelemetry's variables OTEL_… has a wrong value" in output
     assert "Traceback" not in output

@@ -46,6 +46,8 @@ async def show_config(settings: Settings) -> int:
     configure_logs("console", "ERROR")  # the report says all that a log line would
     shown = {name: _printable(getattr(settings, name)) for name in Settings.model_fields}
     print(yaml.safe_dump({"settings": shown}, sort_keys=False), end="")
+    if settings.tracing != "off":
+        settings.check_otlp_variables()
     async with AsyncExitStack() as stack:
         secrets = await open_secrets(settings, stack)
         identity = reloadable_identity(settings)

@@ -60,8 +60,10 @@ def open_instrumentation(
 ) -> Instrumentation:
     """Return the parts as the settings want them; `stack` sends the last spans when it is closed.
 
-    To be called before anything else enters the stack, so that spans are sent after all calls have
-    ended. Raises ConfigurationError if traces cannot be sent in the way that the settings name.
+    To be called before the parts that serve calls enter the stack, so that spans are sent after
+    the calls have ended.
+
+    Raises ConfigurationError if traces cannot be sent in the way that the settings name.
     """
     methods = all_methods()
     if settings.tracing == "off":

@@ -29,7 +29,9 @@ class Tracing(CallHook):
         call.span = self._spans.start_call(call.method, call.metadata)
 
     def on_end(self, call: Call) -> None:
-        """End the span with the status of the call, and what the access log says of it."""
+        """End the span with the status of the call and the fields of the access log."""
+        if not call.span.is_recording():
+            return
         found = {
             "dynamodb_processor.request_id": call.request_id,
             "dynamodb_processor.principal": call.principal.name if call.principal else "",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 from opentelemetry.context import Context, attach, create_key, get_value, set_value
@@ -36,6 +36,8 @@ _W3C: Final = TraceContextTextMapPropagator()
 _SERVER_ERRORS: Final = frozenset(
     {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 )
+
+_NO_SPAN: Final = nullcontext(INVALID_SPAN)
 
 Metadata = Sequence[tuple[str, str | bytes]]
 Attributes = Mapping[str, str | int | float | bool | Sequence[str]]
@@ -77,7 +79,9 @@ class Spans:
 
         Its parent is the span that `traceparent` in the metadata names, if there is one.
         """
-        parent = _W3C.extract(metadata, Context(), _GETTER)
+        parent = Context()
+        if _GETTER.get(metadata, "traceparent"):
+            parent = _W3C.extract(metadata, parent, _GETTER)
         name = method[1:]  # without the slash in front
         attributes = {"rpc.system.name": "grpc", "rpc.method": name}
         span = self._tracer.start_span(name, parent, SpanKind.SERVER, attributes)
@@ -88,33 +92,29 @@ class Spans:
 
     def end_call(self, span: Span, code: str, attributes: Attributes) -> None:
         """End the span of a call with its gRPC status, by name."""
-        if span.is_recording():
-            span.set_attribute("rpc.response.status_code", code)
-            for name, value in attributes.items():
-                span.set_attribute(name, value)
-            if code in _SERVER_ERRORS:
-                fail(span, code)
-            children = get_value(_CHILDREN)
-            if isinstance(children, _Children) and children.left_out:
-                span.set_attribute("dynamodb_processor.spans_left_out", children.left_out)
+        span.set_attribute("rpc.response.status_code", code)
+        for name, value in attributes.items():
+            span.set_attribute(name, value)
+        if code in _SERVER_ERRORS:
+            fail(span, code)
+        children = get_value(_CHILDREN)
+        if isinstance(children, _Children) and children.left_out:
+            span.set_attribute("dynamodb_processor.spans_left_out", children.left_out)
         span.end()
 
-    @contextmanager
     def child(
         self,
         name: str,
         kind: SpanKind = SpanKind.INTERNAL,
         attributes: Attributes | None = None,
         links: Sequence[Link] = (),
-    ) -> Iterator[Span]:
+    ) -> AbstractContextManager[Span]:
         """Make a span around a block, the current one inside it.
 
         Outside a call, in a call that is not recorded, and in one that has its most spans, nothing
         is recorded.
         """
-        span = self.start(name, kind, attributes, links)
-        with using(span):
-            yield span
+        return using(self.start(name, kind, attributes, links))
 
     def start(
         self,
@@ -136,18 +136,19 @@ class Spans:
         return self._tracer.start_span(name, None, kind, attributes, links)
 
 
-@contextmanager
-def using(span: Span) -> Iterator[None]:
+def using(span: Span) -> AbstractContextManager[Span]:
     """Make a span of `Spans.start` the current one of a block, and end it with the block.
 
     An exception is noted by its type: its text may contain values.
     """
-    if span is INVALID_SPAN:
-        yield
-        return
+    return _NO_SPAN if span is INVALID_SPAN else _recorded(span)
+
+
+@contextmanager
+def _recorded(span: Span) -> Iterator[Span]:
     with use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
         try:
-            yield
+            yield span
         except (asyncio.CancelledError, GeneratorExit):
             span.set_attribute("error.type", "cancelled")
             raise
