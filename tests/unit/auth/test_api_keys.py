@@ -74,6 +74,19 @@ def test_wrong_and_expired_keys_are_refused_alike() -> None:
     assert {refusal(keys, one, _NOW - 1) for one in wrong} == {_INVALID}
 
 
+def test_an_accepted_key_changes_nothing_for_others() -> None:
+    """A key is accepted again, another one for the first time, and a wrong one not at all."""
+    (text, digest), (other_text, other_digest) = new_key(), new_key()
+    keys = ring(
+        f"id: a, principal: p, digest: '{digest}', tables: ['*']",
+        f"id: b, principal: q, digest: '{other_digest}', tables: ['*']",
+    )
+    first = keys.authenticate(text, _NOW)
+    assert keys.authenticate(text, _NOW) is first
+    assert keys.authenticate(other_text, _NOW).name == "q"
+    assert {refusal(keys, wrong) for wrong in (text[:-1], digest, new_key()[0])} == {_INVALID}
+
+
 def test_an_empty_ring_accepts_no_key() -> None:
     """A file with an empty list is valid."""
     keys = KeyRing.build(document("keys: []"))
