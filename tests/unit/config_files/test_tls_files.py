@@ -302,7 +302,7 @@ def _swap(folder: Path, version: str) -> None:
 
 
 async def test_the_swapped_links_of_a_secret_are_one_change(tmp_path: Path, good: Files) -> None:
-    """A pair that is read while the links are swapped is no mistake of the operator's."""
+    """A pair that is read while the links are swapped is no error of the operator's."""
     files = _mounted(tmp_path / "mount", [good.server, issue("db.test", issuer=good.authority)])
     swaps = iter([False, True])
 
