@@ -22,8 +22,8 @@ from dynamodb_processor_server.auth.keys_file import (
 )
 from dynamodb_processor_server.cli.keys_text import with_entry
 from dynamodb_processor_server.cli.printing import NotShown, future_time, show
-from dynamodb_processor_server.cli.rotate_keys import add_rotate
-from dynamodb_processor_server.cli.token_keys_text import new_token_key
+from dynamodb_processor_server.cli.rotate_arguments import add_rotate
+from dynamodb_processor_server.cli.token_key import new_token_key
 from dynamodb_processor_server.config_files import ConfigDocument
 from dynamodb_processor_server.config_files.atomic_write import replace_file
 from dynamodb_processor_server.config_files.validation_messages import reason_of

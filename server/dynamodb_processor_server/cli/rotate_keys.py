@@ -1,73 +1,24 @@
-"""The `keys rotate` command: a new token key, or a new API key beside an old one that then ends."""
+"""Rotates keys: makes a new token key, or a new API key beside an old one that then ends."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, TextIO
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TextIO
 
 from dynamodb_processor_server.auth.keys_file import KeyEntry, KeysFile, new_key
 from dynamodb_processor_server.cli.keys_text import with_successor
-from dynamodb_processor_server.cli.printing import NotShown, future_time, show
+from dynamodb_processor_server.cli.printing import NotShown, show
 from dynamodb_processor_server.cli.secret_stores import FileStore, SecretsManagerStore, SecretStore
 from dynamodb_processor_server.cli.token_keys_text import RotatedKeys, rotated_token_keys, time_text
 from dynamodb_processor_server.config_files import ConfigDocument, SecretText
-from dynamodb_processor_server.config_files.validation_messages import reason_of
 from dynamodb_processor_server.errors import ConfigurationError
-from dynamodb_processor_server.setting_types import Seconds
 from dynamodb_processor_server.settings import Settings
-
-_DESCRIPTION: Final = """\
-Replace token keys (--token-keys-file or --token-keys-secret) or one API key (--keys or
---keys-secret, with --key). Servers that read the file or the secret notice the change, and no call
-fails. A token key is added in front: servers decrypt with it at once and encrypt with it after
---delay. Earlier keys stay until their tokens have expired. An API key gets a successor with another
-id and the same rights, which is printed once; the old one ends after --overlap. A file is replaced
-as a whole; a secret gets a new current version.
-"""
-_SECONDS: Final = TypeAdapter(Seconds)
-_WEEK: Final = 604_800.0
-
-
-def add_rotate(actions: Any, run: Callable[[Coroutine[Any, Any, int]], int]) -> None:
-    """Add the action to those of the `keys` command; `run` runs a coroutine."""
-    parser = actions.add_parser("rotate", help="replace keys in use", description=_DESCRIPTION)
-    store = parser.add_mutually_exclusive_group(required=True)
-    store.add_argument("--token-keys-file", type=Path, metavar="FILE", help="file of token keys")
-    store.add_argument(
-        "--token-keys-secret", metavar="NAME", help="their secret in AWS Secrets Manager"
-    )
-    store.add_argument("--keys", type=Path, metavar="FILE", help="keys file")
-    store.add_argument("--keys-secret", metavar="NAME", help="its secret in AWS Secrets Manager")
-    parser.add_argument("--id", help="id of the new key (default: today's date, or a number)")
-    parser.add_argument(
-        "--delay", type=_seconds, default=600.0, metavar="SECONDS",
-        help="until a new token key encrypts; every replica has to read it meanwhile "
-        "(default: 10m)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--token-lifetime", type=_seconds, metavar="SECONDS",
-        default=Settings.model_fields["token_lifetime"].default,
-        help="the setting token_lifetime of the servers (default: 24h)",
-    )  # fmt: skip
-    parser.add_argument("--key", metavar="ID", help="id of the API key to replace")
-    parser.add_argument(
-        "--overlap", type=_seconds, default=_WEEK, metavar="SECONDS",
-        help="for which the old API key stays valid (default: 168h)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--expires", type=future_time, metavar="TIME",
-        help="when the new API key ends; required if the old one has an end",
-    )  # fmt: skip
-    parser.add_argument("--dry-run", action="store_true", help="change nothing, and make no key")
-    parser.set_defaults(run=lambda args: run(rotate(args)))
 
 
 async def rotate(
@@ -102,7 +53,8 @@ async def _rotate_token_keys(
     text = ""
     if document.content.strip():
         text = SecretText.of("token_keys", str(document.path), document.content).text
-    rotated = rotated_token_keys(text, args.id, now, args.delay, args.token_lifetime)
+    lifetime = args.token_lifetime or Settings.model_fields["token_lifetime"].default
+    rotated = rotated_token_keys(text, args.id, now, args.delay, lifetime)
     if not args.dry_run:
         await store.write(f"{rotated.text}\n")
     _report(document.path, rotated, err, dry_run=args.dry_run)
@@ -195,10 +147,3 @@ def _check(
             f"{document.path}: cannot be edited; add the new key by hand: keys create without "
             "--append prints an entry"
         )
-
-
-def _seconds(text: str) -> float:
-    try:
-        return _SECONDS.validate_python(text)
-    except ValidationError as error:
-        raise argparse.ArgumentTypeError(reason_of(error.errors()[0])) from None

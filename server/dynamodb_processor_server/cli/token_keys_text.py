@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-from base64 import urlsafe_b64encode
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +9,7 @@ from itertools import count
 from math import ceil, isfinite
 from typing import Final
 
+from dynamodb_processor_server.cli.token_key import new_token_key
 from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.query.page_token import TokenKey
 from dynamodb_processor_server.setting_types import token_key_ring
@@ -36,11 +35,6 @@ class RotatedKeys:
     encrypts_from: float | None
     kept: tuple[str, ...]
     removed: tuple[str, ...]
-
-
-def new_token_key(key_id: str) -> str:
-    """Return a random key as an entry of `token_keys`."""
-    return f"{key_id}:{urlsafe_b64encode(secrets.token_bytes(32)).decode()}"
 
 
 def rotated_token_keys(
