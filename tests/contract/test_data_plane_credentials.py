@@ -15,6 +15,7 @@ from dynamodb_processor_server.dynamodb.clients import Clients, ClientSettings
 from dynamodb_processor_server.errors import BackendRefused
 from tests.contract.compared_clients import QUERY, WHOLE, local
 from tests.support.dynamodb import REGION
+from tests.support.lengths import PATIENCE
 from tests.support.raw_http import RawServer, response
 from tests.support.reads import CALLER
 from tests.unit.dynamodb.aws import ROLE, Aws, give_key, open_aws
@@ -24,8 +25,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def aws(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Aws]:
-    """An AWS without a minimum time between two loads of credentials."""
+    """An AWS without a minimum time between two loads of credentials, which may be slow."""
     monkeypatch.setattr(credentials_module, "_RENEWAL_SECONDS", 0.0)
+    monkeypatch.setattr(credentials_module, "_PATIENCE_SECONDS", PATIENCE)
+    monkeypatch.setattr(credentials_module, "_STS_CONFIG", {})
     async with open_aws(monkeypatch) as opened:
         yield opened
 
@@ -36,7 +39,7 @@ async def read(clients: Clients, target: RequestTarget, attempts: int = 1) -> No
     async def ask(client: Any) -> Any:
         return await client.query(**QUERY)
 
-    backend = Backend(clients, BackendSettings(attempts=attempts), sleep=no_sleep)
+    backend = Backend(clients, BackendSettings(attempts, PATIENCE), sleep=no_sleep)
     await backend.read(target, ask, math.inf, CALLER)
 
 
