@@ -64,6 +64,9 @@ class SecretSettings(BaseModel):
         description="Seconds between two reads of each secret in AWS Secrets Manager, which "
         "charges for reads.",
     )
+    secret_timeout: Seconds = Field(
+        5.0, description="Timeout in seconds for one read of a secret in AWS Secrets Manager."
+    )
 
     def secret_source(self, name: SecretName) -> SecretSource | None:
         """Return where a secret comes from, None if no setting says so.

@@ -187,8 +187,11 @@ class Settings(CacheSettings, DynamoDBSettings, SecretSettings, ServingSettings)
 
     def secret_client_settings(self) -> ClientSettings:
         """Return how to reach AWS Secrets Manager, whose endpoint is AWS's own."""
-        region = self.effective_region()
-        return ClientSettings(region=region, pool_size=_SECRET_CONNECTIONS)
+        return ClientSettings(
+            region=self.effective_region(),
+            pool_size=_SECRET_CONNECTIONS,
+            read_timeout=self.secret_timeout,
+        )
 
     def check_secrets(self) -> None:
         """Raise ConfigurationError if a secret has two sources, or lacks another one."""

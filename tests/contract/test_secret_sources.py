@@ -6,117 +6,25 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import pytest
 import structlog
 from pydantic import SecretStr
 
-from dynamodb_processor_server.dynamodb.clients import Clients, ClientSettings
-from dynamodb_processor_server.dynamodb.secrets_manager import (
-    SECRETS_MANAGER,
-    SecretsManager,
-    SecretUnavailable,
-)
 from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.settings import Settings
 from dynamodb_processor_server.wiring.secrets import Secret, Secrets, open_secrets
 from tests.support.access import token_keys
 from tests.support.backends import REGION
+from tests.support.lengths import PATIENCE
 from tests.support.redis_server import RedisServer
-from tests.support.secrets_manager import (
-    ENDPOINT,
-    SecretsManagerServer,
-    refusing_server,
-)
-from tests.support.silent_server import silent_server
+from tests.support.secret_sources import FileSource, Source, StoredSource
+from tests.support.secrets_manager import ENDPOINT, SecretsManagerServer
 
 _KEYS: Final = token_keys("first", "second")
 _SECRET: Final = _KEYS.partition(":")[2][:20]
-
-
-class Source(Protocol):
-    """A source of `token_keys` or `redis_url` that a test changes."""
-
-    @property
-    def name(self) -> str:
-        """The path, the name or the ARN."""
-        ...
-
-    def settings(self) -> dict[str, Any]:
-        """Return the settings that name it."""
-        ...
-
-    def write(self, content: bytes) -> None:
-        """Replace the content."""
-        ...
-
-    def remove(self) -> None:
-        """Make the content unreadable."""
-        ...
-
-    def restore(self) -> None:
-        """Undo that."""
-        ...
-
-
-@dataclass
-class FileSource:
-    """A file."""
-
-    setting: str
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """The path."""
-        return str(self.path)
-
-    def settings(self) -> dict[str, Any]:
-        """Return the settings that name it."""
-        return {f"{self.setting}_file": self.path}
-
-    def write(self, content: bytes) -> None:
-        """Replace the content."""
-        self.path.write_bytes(content)
-
-    def remove(self) -> None:
-        """Rename the file."""
-        self.path.rename(self.path.with_suffix(".away"))
-
-    def restore(self) -> None:
-        """Rename it back."""
-        self.path.with_suffix(".away").rename(self.path)
-
-
-@dataclass
-class StoredSource:
-    """A secret of Secrets Manager."""
-
-    setting: str
-    name: str
-    server: SecretsManagerServer
-
-    def settings(self) -> dict[str, Any]:
-        """Return the settings that name it."""
-        return {f"{self.setting}_secret": self.name}
-
-    def write(self, content: bytes) -> None:
-        """Put a new version, as text where it can be one."""
-        try:
-            self.server.put(self.name, content.decode() or "\n")  # moto takes no empty text
-        except UnicodeDecodeError:
-            self.server.put(self.name, content)
-
-    def remove(self) -> None:
-        """Mark it for deletion."""
-        self.server.delete(self.name)
-
-    def restore(self) -> None:
-        """Restore it."""
-        self.server.restore(self.name)
 
 
 Open = Callable[..., Any]
@@ -150,7 +58,8 @@ async def opened() -> AsyncIterator[Open]:
     async with AsyncExitStack() as stack:
 
         async def open_them(**settings: Any) -> Secrets:
-            given = Settings(catalog=Path("c"), keys=Path("k"), region=REGION, **settings)
+            files: dict[str, Any] = {"catalog": Path("c"), "keys": Path("k")}
+            given = Settings(region=REGION, secret_timeout=PATIENCE, **files, **settings)
             return await open_secrets(given, stack)
 
         yield open_them
@@ -350,7 +259,9 @@ async def test_the_keys_file_comes_from_a_secret(
     name = f"ddb/{uuid.uuid4().hex}"
     secrets_manager.create(name, "keys: []\n")
     async with AsyncExitStack() as stack:
-        settings = Settings(catalog=Path("c"), keys_secret=name, region=REGION)
+        settings = Settings(
+            catalog=Path("c"), keys_secret=name, region=REGION, secret_timeout=PATIENCE
+        )
         opener = (await open_secrets(settings, stack)).opener
         file = await opener.open_keys_file(lambda document: document.content)
         secrets_manager.put(name, "keys: [1]\n")
@@ -389,59 +300,3 @@ async def test_a_source_is_read_at_its_interval(
     with pytest.raises(asyncio.CancelledError):
         await watch
     assert naps == [interval] * 3
-
-
-_REFUSALS: Final = {
-    "AccessDeniedException": "AccessDeniedException; allow secretsmanager:GetSecretValue on it",
-    "ResourceNotFoundException": "it does not exist in this region, or has no value yet",
-    "DecryptionFailure": "DecryptionFailure; allow kms:Decrypt",
-    "InvalidRequestException": "InvalidRequestException; restore it",
-    "InternalServiceError": "InternalServiceError",
-}
-
-
-@pytest.mark.parametrize("code", _REFUSALS)
-async def test_a_refusal_of_secrets_manager_is_explained(
-    code: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The error has AWS's code and the remedy, and not AWS's text, which names users."""
-    async with (
-        refusing_server(code) as url,
-        Clients(ClientSettings(region=REGION, endpoint_url=url), SECRETS_MANAGER) as clients,
-    ):
-        with pytest.raises(SecretUnavailable) as caught:
-            await SecretsManager(clients).read("ddb/keys", "keys_secret")
-    assert str(caught.value).startswith("ddb/keys: keys_secret: ")
-    assert _REFUSALS[code] in str(caught.value)
-    assert "arn:aws:iam" not in str(caught.value)
-    assert caught.value.is_transient
-
-
-async def test_a_secrets_manager_that_hangs_is_given_up() -> None:
-    """A read has its own time; the next one may succeed."""
-    with silent_server() as port:
-        settings = ClientSettings(region=REGION, endpoint_url=f"http://127.0.0.1:{port}")
-        async with Clients(settings, SECRETS_MANAGER) as clients:
-            manager = SecretsManager(clients, timeout=0.1)
-            with pytest.raises(SecretUnavailable, match=r"did not answer within 0\.1 seconds"):
-                await manager.read("ddb/keys", "keys_secret")
-
-
-async def test_a_secrets_manager_that_cannot_be_reached_is_named() -> None:
-    """The error has the type of the failure alone."""
-    settings = ClientSettings(region=REGION, endpoint_url="http://127.0.0.1:1")
-    async with Clients(settings, SECRETS_MANAGER) as clients:
-        with pytest.raises(SecretUnavailable, match="cannot be reached: EndpointConnectionError"):
-            await SecretsManager(clients).read("ddb/keys", "keys_secret")
-
-
-async def test_a_secret_of_another_region_is_read_there(
-    secrets_manager: SecretsManagerServer,
-) -> None:
-    """An ARN names the region."""
-    settings = ClientSettings(region=REGION, endpoint_url=secrets_manager.url)
-    async with Clients(settings, SECRETS_MANAGER) as clients:
-        arn = "arn:aws:secretsmanager:ap-south-1:123456789012:secret:ddb/elsewhere-AbCdEf"
-        with pytest.raises(SecretUnavailable, match="ResourceNotFoundException"):
-            await SecretsManager(clients).read(arn, "keys_secret")
-        assert (await clients.client("ap-south-1")).meta.region_name == "ap-south-1"

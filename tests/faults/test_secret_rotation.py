@@ -27,7 +27,7 @@ from dynamodb_processor_server.cli.rotate_keys import rotate
 from tests.faults.load import EVENTS, USERS
 from tests.rpc.logged import Logged
 from tests.support.access import token_keys
-from tests.support.lengths import at_length
+from tests.support.lengths import PATIENCE, at_length
 from tests.support.redis_server import RedisServer
 from tests.support.running import (
     Key,
@@ -188,6 +188,7 @@ async def fleet(
                     [key],
                     reload_interval=interval,
                     secret_interval=interval,
+                    secret_timeout=PATIENCE,
                     metrics_listen="127.0.0.1:0",
                     redis_prefix=prefix,
                     redis_timeout=1.0,

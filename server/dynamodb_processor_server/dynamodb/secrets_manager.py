@@ -69,8 +69,10 @@ class SecretsManager:
         """Yield the client for a secret, and translate the errors of its use."""
         region = name.split(":")[3] if name.startswith(_ARN) else None
         try:
+            # A new client parses a model, which takes seconds of a small share of a core.
+            client = await self._clients.client(region)
             async with asyncio.timeout(self._timeout):
-                yield await self._clients.client(region)
+                yield client
         except TimeoutError:
             reason = f"Secrets Manager did not answer within {self._timeout:g} seconds"
         except ClientError as error:

@@ -163,7 +163,7 @@ async def open_secrets(settings: Settings, stack: AsyncExitStack) -> Secrets:
     """Return the secrets. Raises ConfigurationError for one that is missing or wrong."""
     settings.check_secrets()
     clients = Clients(settings.secret_client_settings(), SECRETS_MANAGER)
-    manager = SecretsManager(await stack.enter_async_context(clients))
+    manager = SecretsManager(await stack.enter_async_context(clients), settings.secret_timeout)
     opener = SecretOpener(settings, manager)
     keys, url = settings.secret_source("token_keys"), settings.secret_source("redis_url")
     own: tuple[TokenKey, ...] = (TokenKey("process", secrets.token_bytes(32)),)

@@ -90,6 +90,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "redis_url_file": ("/run/secrets/redis-url", Path("/run/secrets/redis-url")),
     "redis_url_secret": ("redis_url+1=@x.y", "redis_url+1=@x.y"),
     "secret_interval": ("5m", 300.0),
+    "secret_timeout": ("2.5", 2.5),
     "redis_prefix": ("mine:", "mine:"),
     "redis_timeout": ("0.25", 0.25),
     "redis_unavailable": ("serve_until_ttl", "serve_until_ttl"),
