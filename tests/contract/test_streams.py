@@ -132,7 +132,7 @@ def _item(random: Random, room: str, number: int) -> WireItem:
     item: dict[str, Any] = {"room": {"S": room}, "number": {"N": str(number)}}
     values = {
         "day": {"S": f"2026-01-0{random.randrange(1, 4)}"},
-        "owner": {"S": random.choice(("ann", "bob", "é"))},
+        "owner": {"S": random.choice(("ann", "bob", "é", "\ud83d"))},
         "level": {"N": random.choice(("1", "1.50", "-2E3"))},
         "mark": {"B": random.choice((b"\x00", b"\xff\x01"))},
         "zone": {"S": random.choice(("n", "s"))},
