@@ -18,7 +18,8 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --disable-pip-version-check dynamodb-csv==1.5.5 'moto[dynamodb]==5.2.5' 2>/dev/null
+"$folder/venv/bin/pip" install --quiet --disable-pip-version-check \
+    dynamodb-csv==1.5.5 'moto[dynamodb]==5.2.5' 2>/dev/null
 
 printf '[CSV_SPEC]\nid=S\nactive=B\ntags=SL\n' >"$folder/items.csv.spec"
 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=eu-central-1 \

@@ -16,7 +16,8 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --disable-pip-version-check dynamodb-csv==1.5.5 'moto[dynamodb]==5.2.5' 2>/dev/null
+"$folder/venv/bin/pip" install --quiet --disable-pip-version-check \
+    dynamodb-csv==1.5.5 'moto[dynamodb]==5.2.5' 2>/dev/null
 
 printf '[CSV_SPEC]\nid=S\ncount=I\n' >"$folder/items.csv.spec"
 printf 'id,count\na,1\n,2\nc,3\n' >"$folder/items.csv"

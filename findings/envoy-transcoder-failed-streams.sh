@@ -103,7 +103,8 @@ try:
         name = list(EXPECTED)[len(seen)]
         connection = HTTPConnection("127.0.0.1", front, timeout=10)
         try:
-            connection.request("POST", "/shop.Items/List", json.dumps({"name": name}), {"content-type": "application/json"})
+            body, headers = json.dumps({"name": name}), {"content-type": "application/json"}
+            connection.request("POST", "/shop.Items/List", body, headers)
         except ConnectionError:
             time.sleep(0.1)
             continue

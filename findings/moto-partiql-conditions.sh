@@ -20,7 +20,8 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --disable-pip-version-check 'moto[dynamodb]==5.2.5' py-partiql-parser==0.6.3 boto3==1.44.8 2>/dev/null
+"$folder/venv/bin/pip" install --quiet --disable-pip-version-check \
+    'moto[dynamodb]==5.2.5' py-partiql-parser==0.6.3 boto3==1.44.8 2>/dev/null
 
 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=eu-central-1 \
     "$folder/venv/bin/python" - <<'PYTHON'
