@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # pbf 5.1.2 (npm; reads and writes Protocol Buffers, compiled from a .proto file).
 #
-# An optional field of proto3 is not written when its value is 0, false or "". "Field presence": an explicitly
-# set optional field is serialized "even if it is set to the default value"; that is the purpose of the keyword.
+# An optional field of proto3 is not written when its value is 0, false or "". "Field presence": a field with
+# explicit presence is serialized whenever it is set, also to its default value; that is the keyword's purpose.
 # Only oneof members are written. Seen, with protobuf 7.36.2 for Python to the right:
 #
 #     optional int32 limit = 1; {limit: 0}         no bytes     0800

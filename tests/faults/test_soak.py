@@ -42,6 +42,9 @@ _CALLERS: Final = 16
 _CANCELLED: Final = 0.2
 _GROWTH: Final = 1.0  # MiB, beyond the growth of a bare server.
 _FLAT: Final = 3  # Of thousands of calls; one may be under way.
+# Connections to DynamoDB that stay open for the next reads: in a short run they may not yet be as
+# many as the callers' reads at once, of which a busy machine makes more.
+_KEPT: Final = at_length(_CALLERS, 0)
 _SOURCE: Final = Path(__file__).parent / "bare_server.py"
 _PAGE_SIZE: Final = 2
 _CALL_OPTIONS: Final[dict[str, Any]] = {"timeout": PATIENCE, "metadata": [("x-api-key", _KEY.text)]}
@@ -304,5 +307,5 @@ async def test_calls_leave_no_resources(
     )
     assert calls.outcomes.keys() == {"OK", "CANCELLED"}
     assert after.tasks <= before.tasks + _FLAT
-    assert after.descriptors <= max(before.descriptors, most) + _FLAT
+    assert after.descriptors <= max(before.descriptors, most) + _FLAT + _KEPT
     assert grown <= max(floor, 0) + _GROWTH or not FULL
