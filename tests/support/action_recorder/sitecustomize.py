@@ -16,6 +16,7 @@ Each process appends each new action to a file of its own, so nothing is lost wh
 
 from __future__ import annotations
 
+import gzip
 import importlib.abc
 import importlib.machinery
 import os
@@ -42,6 +43,8 @@ def action_of(headers: Mapping[str, str], body: object) -> str | None:
     service = _SERVICES.get(scope[1], scope[1])
     if "x-amz-target" in given:  # services that speak JSON
         return f"{service}:{given['x-amz-target'].rpartition('.')[2]}"
+    if given.get("content-encoding") == "gzip" and isinstance(body, bytes):
+        body = gzip.decompress(body)  # botocore compresses large requests of some services
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body)
     named = re.search(r"(?:^|&)Action=(\w+)", text)  # such as STS
     return f"{service}:{named[1] if named else 'unknown'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 import threading
@@ -84,6 +85,12 @@ def refusing() -> Iterator[str]:
         ),
         ("sts", {}, b"Action=AssumeRole&Version=2011-06-15", "sts:AssumeRole"),
         ("monitoring", {}, "Action=PutMetricData&Version=1", "cloudwatch:PutMetricData"),
+        (
+            "monitoring",
+            {"Content-Encoding": "gzip"},
+            gzip.compress(b"Action=PutMetricData&Version=1"),
+            "cloudwatch:PutMetricData",
+        ),
         ("s3", {}, None, "s3:unknown"),
     ],
 )
