@@ -22,13 +22,24 @@ from tests.rpc.granting import of
 from tests.rpc.hooked import Context, hooked
 from tests.rpc.logged import Logged
 from tests.rpc.token_calls import KEY, ROLES, read, refusal_of
-from tests.support.key_server import open_key_server
+from tests.support.key_server import KeyServer, open_key_server
 from tests.support.lengths import PATIENCE
 from tests.support.running import eventually, make_key, open_service, refused
 from tests.support.tokens import SigningKey, Token, identity, key_set, write_identity
 
 Code = grpc.StatusCode
 NOW: Final = int(time.time())
+TROUBLES: Final = ("hangs", "html", "is down")
+
+
+def _disturb(issuer: KeyServer, trouble: str) -> None:
+    """Let an issuer hang, answer with HTML, or answer with the status 503."""
+    if trouble == "hangs":
+        issuer.hangs = asyncio.Event()
+    elif trouble == "html":
+        issuer.answer_html()
+    else:
+        issuer.status = 503
 
 
 @pytest.mark.parametrize(
@@ -75,7 +86,7 @@ async def test_authority_is_checked_before_each_message(ending: str, reason: str
                 assert await rest() == 1
 
 
-@pytest.mark.parametrize("trouble", ["hangs", "html", "is down"])
+@pytest.mark.parametrize("trouble", TROUBLES)
 async def test_an_issuer_in_trouble_delays_nobody_else(
     trouble: str, tmp_path: Path, dynamodb_local: str, events: str, logged: Logged
 ) -> None:
@@ -93,12 +104,7 @@ async def test_an_issuer_in_trouble_delays_nobody_else(
             token = KEY.sign(roles="all")
             assert (await read(service, token)).items
             logged.clear()
-            if trouble == "hangs":
-                issuer.hangs = asyncio.Event()
-            elif trouble == "html":
-                issuer.answer_html()
-            else:
-                issuer.status = 503
+            _disturb(issuer, trouble)
             unknown = [refusal_of(service, SigningKey(f"n{n}").sign()) for n in range(20)]
             waiting = [asyncio.ensure_future(one) for one in unknown]
             assert (await service.query(of(ULRIKE))).items
@@ -115,18 +121,13 @@ async def test_an_issuer_in_trouble_delays_nobody_else(
                 issuer.hangs.set()
 
 
-@pytest.mark.parametrize("trouble", ["hangs", "html", "is down"])
+@pytest.mark.parametrize("trouble", TROUBLES)
 async def test_a_server_starts_without_the_keys_of_its_issuer(
     trouble: str, tmp_path: Path, dynamodb_local: str, events: str, logged: Logged
 ) -> None:
     """It is ready for API keys; tokens are refused until one of them causes a good read."""
     async with open_key_server(key_set(KEY)) as issuer:
-        if trouble == "hangs":
-            issuer.hangs = asyncio.Event()
-        elif trouble == "html":
-            issuer.answer_html()
-        else:
-            issuer.status = 503
+        _disturb(issuer, trouble)
         write_identity(tmp_path / "identity.yaml", ROLES, jwks_url=issuer.url)
         async with open_service(
             tmp_path,
