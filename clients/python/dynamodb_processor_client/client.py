@@ -123,6 +123,9 @@ class QueryClient(Connection):
 
         async def open_call(rest: StreamQueryRequest, seconds: float | None) -> StreamCall:
             metadata = await self._credential.metadata() + trace_metadata()
+            if self._affinity is not None:
+                more, seconds = await self._affinity_metadata(self._affinity, rest, seconds)
+                metadata += more
             return method(rest, timeout=seconds, metadata=metadata)
 
         return PageStream(

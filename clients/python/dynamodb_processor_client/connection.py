@@ -8,10 +8,15 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 
+from dynamodb_processor.v1.catalog_service_pb2 import GetTableRequest, GetTableResponse
+from dynamodb_processor.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from dynamodb_processor_client import argument_checks as check
+from dynamodb_processor_client.affinity import AffinityHeader
 from dynamodb_processor_client.channel import ChannelOptions, open_channel
-from dynamodb_processor_client.credentials import CallCredential, TokenProvider
+from dynamodb_processor_client.credentials import CallCredential, Metadata, TokenProvider
+from dynamodb_processor_client.deadlines import Deadline
 from dynamodb_processor_client.errors import DeadlineExceeded, Internal, typed_errors
 from dynamodb_processor_client.options import Timeout, Unset
 from dynamodb_processor_client.resume_policy import ResumePolicy
@@ -33,6 +38,7 @@ class Connection:
         timeout: float | None = 60.0,
         resume: ResumePolicy | None = None,
         options: ChannelOptions = (),
+        affinity: bool = False,
     ) -> None:
         """Prepare a client; `async with` opens it.
 
@@ -48,6 +54,9 @@ class Connection:
             timeout: The default timeout of a call in seconds; `None` for no deadline.
             resume: The policy for resuming broken streams.
             options: gRPC channel options; they override the client's own.
+            affinity: Whether reads carry the header `x-affinity-key`, by which a proxy can send
+                equal reads to the same replica. The client then asks for the key of each table
+                once.
 
         Raises:
             TypeError: An argument has the wrong type.
@@ -61,6 +70,7 @@ class Connection:
         check.instance("resume", resume, ResumePolicy)
         self._resume = resume or ResumePolicy()
         self._options = options
+        self._affinity = AffinityHeader() if check.flag("affinity", affinity) else None
         self._channel: grpc.aio.Channel | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -103,11 +113,27 @@ class Connection:
         if metadata is None:
             metadata = await self._credential.metadata()
         metadata += trace_metadata()
+        if self._affinity is not None:
+            more, seconds = await self._affinity_metadata(self._affinity, request, seconds)
+            metadata += more
         with typed_errors():
             response = await method(request, timeout=seconds, metadata=metadata)
         if response is None:  # gRPC could not parse the response.
             raise Internal("the service sent a malformed response", reason="BAD_ANSWER")
         return response
+
+    async def _affinity_metadata(
+        self, affinity: AffinityHeader, request: Message, seconds: float | None
+    ) -> tuple[Metadata, float | None]:
+        """Return the affinity header of a call, and the seconds that are left for the call."""
+        deadline = Deadline(seconds, self._resume.clock)
+
+        async def describe(table: str) -> GetTableResponse:
+            method = CatalogServiceStub(self._open_channel()).GetTable
+            return await self._call_unary(method, GetTableRequest(table=table), seconds)
+
+        metadata = await affinity.metadata(request, describe)
+        return metadata, deadline.remaining(0.0, "the key of the table was not read by then")
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
