@@ -133,8 +133,8 @@ async def test_a_table_is_described(service: Service) -> None:
     assert not table.allow_scan
 
     indexes = {index.name: index for index in table.indexes}
-    assert list(indexes) == ["by_level", "by_kind", "by_system"]
-    level, kind, system = indexes.values()
+    assert list(indexes) == ["by_kind", "by_level", "by_system"]
+    kind, level, system = indexes.values()
     assert level.kind == pb.INDEX_KIND_LOCAL
     assert [a.name for a in level.key.sort] == ["level"]
     assert not level.projects_all

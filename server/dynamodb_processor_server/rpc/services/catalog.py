@@ -80,11 +80,12 @@ def _table(table: Table, rule: RowRule | None) -> pb.Table:
     expires = table.view.time_to_live
     ttl = Duration()
     ttl.FromNanoseconds(int(declaration.cache_ttl * 1e9))
+    indexes = sorted(filter(table.may_name, table.schema.paths[1:]), key=lambda path: path.label)
     return pb.Table(
         name=table.name,
         description=declaration.description,
         key=_key(table.schema.base.key, table),
-        indexes=[_index(path, table) for path in table.schema.paths[1:] if table.may_name(path)],
+        indexes=[_index(path, table) for path in indexes],
         visible_attributes=declaration.attributes or (),
         required_attributes=filter(table.may_show, declaration.required),
         default_page_size=declaration.page_size.default,

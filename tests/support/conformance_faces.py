@@ -1,0 +1,81 @@
+"""The Python client's faces, as the conformance kit calls them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dynamodb_processor_client import Item, Page, Query, QueryClient, Total
+from tests.support.conformance import KitServer
+from tests.support.tokens import Token
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """The results of an iteration: pages or items, and the state of the iterator after them."""
+
+    results: list[Any]
+    resume_token: str
+    total: Total | None
+
+    @property
+    def items(self) -> list[Item]:
+        """The items, of all pages."""
+        if not any(isinstance(one, Page) for one in self.results):
+            return list(self.results)
+        return [item for page in self.results for item in page.items]
+
+
+class Face(Protocol):
+    """One face of the client."""
+
+    async def call(self, caller: str, method: str, *arguments: Any, **options: Any) -> Any:
+        """Return the result of a method that answers once."""
+        ...
+
+    async def collect(self, caller: str, method: str, query: Query, **options: Any) -> Collected:
+        """Return every result of `pages` or `stream`."""
+        ...
+
+
+class AsynchronousFace:
+    """The asynchronous client: one for each caller."""
+
+    def __init__(self, server: KitServer, stack: AsyncExitStack) -> None:
+        self._server = server
+        self._stack = stack
+        self._clients: dict[str, QueryClient] = {}
+
+    async def call(self, caller: str, method: str, *arguments: Any, **options: Any) -> Any:
+        """Return the result of a method that answers once."""
+        client = await self._client(caller)
+        return await getattr(client, method)(*arguments, **options)
+
+    async def collect(self, caller: str, method: str, query: Query, **options: Any) -> Collected:
+        """Return every result of `pages` or `stream`."""
+        client = await self._client(caller)
+        results = getattr(client, method)(query, **options)
+        return Collected([one async for one in results], results.resume_token, results.total)
+
+    async def _client(self, caller: str) -> QueryClient:
+        if caller not in self._clients:
+            client = QueryClient(self._server.address, **credential(self._server, caller))
+            self._clients[caller] = await self._stack.enter_async_context(client)
+        return self._clients[caller]
+
+
+def credential(server: KitServer, caller: str) -> dict[str, Any]:
+    """Return the arguments of a client that identify a caller."""
+    key = server.credentials[caller]
+    if key is None:
+        return {}
+    return {"token" if isinstance(key, Token) else "api_key": key.text}
+
+
+@asynccontextmanager
+async def open_asynchronous_face(server: KitServer) -> AsyncIterator[Face]:
+    """Open the asynchronous client."""
+    async with AsyncExitStack() as stack:
+        yield AsynchronousFace(server, stack)
