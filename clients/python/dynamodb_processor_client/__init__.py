@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from dynamodb_processor_client.explanations import AccessPath, Explanation, RejectedPath
     from dynamodb_processor_client.gets import FoundItems
+    from dynamodb_processor_client.models import ItemMismatch, ModelStream, as_model
     from dynamodb_processor_client.options import Budget, CacheMode, CachePolicy
     from dynamodb_processor_client.pages import (
         CacheInfo,
@@ -71,6 +72,7 @@ _NAMES: Final = {
     ),
     "explanations": ("AccessPath", "Explanation", "RejectedPath"),
     "gets": ("FoundItems",),
+    "models": ("ItemMismatch", "ModelStream", "as_model"),
     "options": ("Budget", "CacheMode", "CachePolicy"),
     "pages": ("CacheInfo", "CacheStatus", "Page", "PageEnd", "PageStats", "Total"),
     "query": ("Query",),
@@ -109,10 +111,12 @@ __all__ = [
     "Internal",
     "InvalidArgument",
     "Item",
+    "ItemMismatch",
     "ItemStream",
     "KeyAttribute",
     "KeySchema",
     "KeyType",
+    "ModelStream",
     "NotFound",
     "Page",
     "PageEnd",
@@ -132,6 +136,7 @@ __all__ = [
     "Unavailable",
     "Value",
     "Violation",
+    "as_model",
     "tls_credentials",
 ]
 

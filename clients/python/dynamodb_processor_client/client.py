@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from dynamodb_processor.v1.cache_service_pb2 import GetCacheStatsRequest
 from dynamodb_processor.v1.cache_service_pb2_grpc import CacheServiceStub
@@ -26,6 +26,7 @@ from dynamodb_processor_client.deadlines import Deadline
 from dynamodb_processor_client.explanations import Explanation
 from dynamodb_processor_client.gets import FoundItems, get_all, key_messages
 from dynamodb_processor_client.listing import list_all
+from dynamodb_processor_client.models import ModelStream
 from dynamodb_processor_client.options import (
     UNSET,
     Budget,
@@ -48,6 +49,8 @@ from dynamodb_processor_client.values import Value
 
 if TYPE_CHECKING:
     from dynamodb_processor_client.streams import StreamCall
+
+_Model = TypeVar("_Model")
 
 
 class QueryClient(Connection):
@@ -137,18 +140,51 @@ class QueryClient(Connection):
             renews_token=self._credential.is_renewed,
         )
 
+    @overload
     def stream(
         self,
         query: Query,
         *,
+        as_: None = None,
         page_size: int = 0,
         resume_token: str = "",
         budget: Budget | None = None,
         cache: CachePolicy | None = None,
         total: TotalOption = None,
         timeout: Timeout = UNSET,
-    ) -> ItemStream:
-        """Return every item, from the first or from `resume_token`, as the service reads them."""
+    ) -> ItemStream: ...
+
+    @overload
+    def stream(
+        self,
+        query: Query,
+        *,
+        as_: type[_Model],
+        page_size: int = 0,
+        resume_token: str = "",
+        budget: Budget | None = None,
+        cache: CachePolicy | None = None,
+        total: TotalOption = None,
+        timeout: Timeout = UNSET,
+    ) -> ModelStream[_Model]: ...
+
+    def stream(
+        self,
+        query: Query,
+        *,
+        as_: type[_Model] | None = None,
+        page_size: int = 0,
+        resume_token: str = "",
+        budget: Budget | None = None,
+        cache: CachePolicy | None = None,
+        total: TotalOption = None,
+        timeout: Timeout = UNSET,
+    ) -> ItemStream | ModelStream[_Model]:
+        """Return every item, from the first or from `resume_token`, as the service reads them.
+
+        With `as_`, a dataclass or a pydantic model, the items are instances of it. An item that
+        does not fit raises `ItemMismatch`.
+        """
         pages = self.pages(
             query,
             page_size=page_size,
@@ -158,7 +194,10 @@ class QueryClient(Connection):
             total=total,
             timeout=timeout,
         )
-        return ItemStream(pages)
+        items = ItemStream(pages)
+        if as_ is None:
+            return items
+        return ModelStream(items, as_, partial(self._key_names, query.table))
 
     async def count(
         self,
@@ -248,6 +287,10 @@ class QueryClient(Connection):
         method = CacheServiceStub(self._open_channel()).GetCacheStats
         response = await self._call_unary(method, GetCacheStatsRequest(), self._timeout)
         return CacheStats.from_message(response)
+
+    async def _key_names(self, table: str) -> tuple[str, ...]:
+        key = (await self.table(table)).key
+        return tuple(one.name for one in (*key.partition, *key.sort) if one.name)
 
     def _deadline(self, timeout: Timeout) -> Deadline:
         return Deadline(self._resolve_timeout(timeout), self._resume.clock)
