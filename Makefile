@@ -56,6 +56,7 @@ check: $(VENV)/.dev ## Lint, type-check and compare the contract with what is ge
 	@echo '==> buf lint and format';   "$(BIN)/buf" lint && "$(BIN)/buf" format --diff --exit-code
 	@echo '==> buf breaking';          PATH="$(BIN):$$PATH" .ci/breaking
 	@echo '==> generated code';        PATH="$(BIN):$$PATH" .ci/generate --check
+	@echo '==> TypeScript';            "$(BIN)/python" .ci/typescript.py --check
 	@echo '==> table of settings';     "$(BIN)/python" .ci/settings.py --check
 	@echo '==> API reference';         "$(BIN)/python" .ci/api_reference.py --check
 	@echo '==> prose';                 "$(BIN)/python" .ci/prose.py
@@ -82,6 +83,10 @@ format: $(VENV)/.dev ## Format Python and proto files
 .PHONY: proto
 proto: $(VENV)/.dev ## Generate Python from the contract
 	@PATH="$(BIN):$$PATH" .ci/generate
+
+.PHONY: typescript
+typescript: $(VENV)/.dev ## Generate the TypeScript client's code from the contract
+	@"$(BIN)/python" .ci/typescript.py
 
 .PHONY: settings
 settings: $(VENV)/.dev ## Write the table of settings into docs/operations/settings.md

@@ -54,7 +54,7 @@ def main() -> int:
     _compile_alone(Path("requirements/demo-data.txt"), list(_group(project, "demo-data")))
     for tool in ("java", "node"):
         _compile_alone(_TOOL_LOCKS / f"{tool}.txt", list(_group(project, tool)))
-    for folder in ("tests/interop/clients", ".ci/deploy/npm"):
+    for folder in ("tests/interop/clients", ".ci/deploy/npm", "clients/typescript"):
         _lock_npm(_ROOT / folder)
     files = [Path(f"requirements/{name}.txt") for name in ("build", "server", "demo", "bench")]
     return _compare(files, dev)

@@ -13,6 +13,7 @@ import pytest_asyncio
 from tests.faults.stub import Stub, open_stub
 from tests.interop.drivers import ruby_is_there
 from tests.interop.recording import Recorder, recording
+from tests.interop.typescript import TypeScript, compiled
 from tests.interop.workshop import Workshop
 from tests.support.access import token_keys
 from tests.support.datasets import Index, Schema
@@ -131,3 +132,11 @@ def workshop(
 ) -> Workshop:
     """The folder in which clients are prepared."""
     return Workshop(tmp_path_factory.mktemp("clients"), show_line)
+
+
+@pytest.fixture(scope="session")
+def typescript(
+    tmp_path_factory: pytest.TempPathFactory, show_line: Callable[[str], None]
+) -> TypeScript:
+    """The TypeScript client and its tests, compiled."""
+    return compiled(tmp_path_factory.mktemp("typescript"), show_line)

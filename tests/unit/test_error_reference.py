@@ -69,5 +69,22 @@ def test_the_reasons_of_the_python_client_are_on_the_page() -> None:
         and isinstance(keyword.value, ast.Constant)
         and keyword.value.value
     }
-    _, _, written = _PAGE.partition("\n## Reasons of the Python client\n")
-    assert made == set(re.findall(r"^\| `([A-Z_]+)` \|", written, re.MULTILINE))
+    assert made == _reasons_of("Python")
+
+
+def test_the_reasons_of_the_typescript_client_are_on_the_page() -> None:
+    """They are those with which its modules make errors; most are those of the Python client."""
+    sources = (_ROOT / "clients/typescript/src").glob("*.ts")
+    made = {
+        reason
+        for file in sources
+        for reason in re.findall(r'\breason: "([A-Z_]+)"', file.read_text(encoding="utf-8"))
+    }
+    assert made == _reasons_of("TypeScript") | _reasons_of("Python")
+
+
+def _reasons_of(client: str) -> set[str]:
+    """Return the reasons in the page's section of a client."""
+    _, _, rest = _PAGE.partition(f"\n## Reasons of the {client} client\n")
+    written = rest.partition("\n## ")[0]
+    return set(re.findall(r"^\| `([A-Z_]+)` \|", written, re.MULTILINE))

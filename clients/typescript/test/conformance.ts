@@ -1,0 +1,413 @@
+/** Makes the calls of the conformance kit (tests/cases/contract) and compares the results. */
+
+import { fromJson, type DescMessage, type JsonObject, type JsonValue, type MessageShape } from "@bufbuild/protobuf";
+import { durationMs, type Duration } from "@bufbuild/protobuf/wkt";
+import { createClient, type Transport } from "@connectrpc/connect";
+import { queryError } from "../src/errors.js";
+import { GetTableRequestSchema } from "../src/gen/dynamodb_processor/v1/catalog_service_pb.js";
+import { CacheMode, Consistency, Order, TotalMode, type QuerySpec } from "../src/gen/dynamodb_processor/v1/query_pb.js";
+import {
+  BatchGetItemsRequestSchema,
+  CountItemsRequestSchema,
+  ExplainQueryRequestSchema,
+  QueryRequestSchema,
+  QueryService,
+  StreamQueryRequestSchema,
+  type CountItemsRequest,
+  type QueryRequest,
+  type StreamQueryRequest,
+} from "../src/gen/dynamodb_processor/v1/query_service_pb.js";
+import {
+  number,
+  QueryError,
+  type Budget,
+  type CachePolicy,
+  type ClientOptions,
+  type Count,
+  type Explanation,
+  type FoundItems,
+  type InputValue,
+  type Item,
+  type Page,
+  type Query,
+  type QueryClient,
+  type Table,
+  type TableSummary,
+  type Total,
+} from "../src/index.js";
+import { same, typedItem, typedJson, typedValue } from "./typed.js";
+
+/** One case; tests/cases/contract/README.md describes the fields. */
+export interface Case {
+  readonly name: string;
+  readonly call: "query" | "pages" | "stream" | "count" | "get" | "explain" | "tables" | "table";
+  readonly request: JsonObject;
+  readonly expect: Record<string, JsonValue>;
+  readonly caller?: string;
+  readonly timeout?: number;
+  readonly tokenFrom?: string;
+  readonly follow?: boolean;
+  readonly resume?: boolean;
+  readonly repeat?: number;
+  readonly raw?: boolean;
+}
+
+/** The server's callers and expired tokens. */
+export interface KitServer {
+  readonly callers: Record<string, { apiKey?: string; token?: string }>;
+  readonly tokens: Record<string, string>;
+}
+
+/** The platform that the client runs on. */
+export interface Platform {
+  readonly transport: Transport;
+  readonly client: (options: ClientOptions) => QueryClient;
+}
+
+/** The number of cases that ran, and the failures by the name of the case. */
+export interface Report {
+  ran: number;
+  failed: Record<string, string>;
+}
+
+/** The pages or items of a case, and the state after them. */
+interface Collected {
+  readonly pages: Page[];
+  readonly items: Item[];
+  readonly token: string;
+  readonly total: Total | null;
+}
+
+const CASE_FIELDS = [
+  "name", "call", "request", "expect", "caller", "timeout", "tokenFrom", "follow", "resume", "repeat", "raw",
+];
+
+/** Runs every case, one after the other: some say how an earlier one was cached. */
+export async function runKit(cases: Case[], server: KitServer, platform: Platform): Promise<Report> {
+  const report: Report = { ran: 0, failed: {} };
+  const runner = new Runner(server, platform);
+  for (const one of cases) {
+    try {
+      await runner.run(one);
+    } catch (error) {
+      report.failed[one.name] = error instanceof Error ? `${error}` : JSON.stringify(error);
+    }
+    report.ran += 1;
+  }
+  runner.close();
+  return report;
+}
+
+class Runner {
+  readonly #clients = new Map<string, QueryClient>();
+
+  constructor(
+    readonly server: KitServer,
+    readonly platform: Platform,
+  ) {}
+
+  async run(one: Case): Promise<void> {
+    for (const field of Object.keys(one)) check(CASE_FIELDS.includes(field), `unknown field ${field}`);
+    let outcome: unknown;
+    try {
+      for (let left = one.repeat ?? 1; left > 0; left -= 1) outcome = await this.#call(one);
+    } catch (error) {
+      outcome = error;
+    }
+    checkOutcome(one, outcome);
+    if (one.resume === true) await this.#checkResumption(one, outcome as Collected);
+  }
+
+  close(): void {
+    for (const client of this.#clients.values()) client.close();
+  }
+
+  #client(one: Case): QueryClient {
+    const caller = one.caller ?? "reader";
+    let client = this.#clients.get(caller);
+    if (client === undefined) {
+      const sleep = () => Promise.resolve();
+      client = this.platform.client({ ...this.server.callers[caller], numbers: number, resume: { sleep } });
+      this.#clients.set(caller, client);
+    }
+    return client;
+  }
+
+  async #call(one: Case): Promise<unknown> {
+    if (one.raw === true) return this.#callRaw(one);
+    const client = this.#client(one);
+    const options = one.timeout === undefined ? {} : { timeoutMs: one.timeout * 1000 };
+    switch (one.call) {
+      case "tables":
+        return client.tables(options);
+      case "table":
+        return client.table(read(GetTableRequestSchema, one).table, options);
+      case "explain":
+        return client.explain(queryOf(one, read(ExplainQueryRequestSchema, one).query), options);
+      case "get": {
+        const { table, projection, consistency } = read(BatchGetItemsRequestSchema, one);
+        const keys = (one.request["keys"] as { attributes: JsonObject }[]).map(({ attributes }) => inputs(attributes));
+        const consistent = consistency === Consistency.STRONG;
+        return client.get(table, keys, { projection, consistent, ...options });
+      }
+      case "count":
+        return this.#count(one, client, options);
+      case "query":
+        return this.#query(one, client, options);
+      default:
+        return this.#collect(one, client, options);
+    }
+  }
+
+  async #callRaw(one: Case): Promise<unknown> {
+    const { apiKey = "" } = this.server.callers[one.caller ?? "reader"] ?? {};
+    const stub = createClient(QueryService, this.platform.transport);
+    const headers = { "x-api-key": apiKey };
+    try {
+      if (one.call === "count") return await stub.countItems(read(CountItemsRequestSchema, one), { headers });
+      check(one.call === "query", `no raw ${one.call}`);
+      return await stub.query(read(QueryRequestSchema, one), { headers });
+    } catch (error) {
+      throw queryError(error);
+    }
+  }
+
+  async #count(one: Case, client: QueryClient, options: object): Promise<Count> {
+    const request = read(CountItemsRequestSchema, one);
+    const upTo = request.total?.mode === TotalMode.BOUNDED ? Number(request.total.upTo) : undefined;
+    let pageToken = this.#token(one) ?? request.pageToken;
+    for (;;) {
+      const query = queryOf(one, request.query);
+      const count = await client.count(query, { pageToken, upTo, ...limits(request), ...options });
+      pageToken = count.nextPageToken;
+      if (pageToken === "" || one.follow !== true) return count;
+    }
+  }
+
+  async #query(one: Case, client: QueryClient, options: object): Promise<Collected> {
+    const request = read(QueryRequestSchema, one);
+    const pages: Page[] = [];
+    let pageToken = this.#token(one) ?? request.pageToken;
+    do {
+      const query = queryOf(one, request.query);
+      pages.push(await client.query(query, { pageToken, ...pageOptions(request), ...options }));
+      pageToken = pages.at(-1)!.nextPageToken;
+    } while (pageToken !== "" && one.follow === true);
+    return { pages, items: pages.flatMap((page) => page.items), token: pageToken, total: pages.at(-1)!.total };
+  }
+
+  async #collect(one: Case, client: QueryClient, options: object): Promise<Collected> {
+    const request = read(StreamQueryRequestSchema, one);
+    const resumeToken = this.#token(one) ?? request.resumeToken;
+    const query = queryOf(one, request.query);
+    const all = { resumeToken, ...pageOptions(request), ...options };
+    const pages: Page[] = [];
+    const items: Item[] = [];
+    if (one.call === "pages") {
+      const stream = client.pages(query, all);
+      for await (const page of stream) pages.push(page);
+      items.push(...pages.flatMap((page) => page.items));
+      return { pages, items, token: stream.resumeToken, total: stream.total };
+    }
+    const stream = client.stream(query, all);
+    for await (const item of stream) items.push(item);
+    return { pages, items, token: stream.resumeToken, total: stream.total };
+  }
+
+  async #checkResumption(one: Case, { pages }: Collected): Promise<void> {
+    const client = this.#client(one);
+    const request = read(StreamQueryRequestSchema, one);
+    const query = queryOf(one, request.query);
+    for (const [index, { nextPageToken }] of pages.entries()) {
+      if (nextPageToken === "") continue;
+      const rest = pages.slice(index + 1).flatMap((page) => page.items).map(typedItem);
+      const streamed: string[] = [];
+      const options = { resumeToken: nextPageToken, ...pageOptions(request) };
+      for await (const page of client.pages(query, options)) streamed.push(...page.items.map(typedItem));
+      same(streamed, rest, `pages after page ${index + 1}`);
+      const queried: string[] = [];
+      for (let pageToken = nextPageToken; pageToken !== ""; ) {
+        const page = await client.query(query, { pageToken, ...pageOptions(request) });
+        check(pageToken !== nextPageToken || page.items.length > 0, "the first page of query has items");
+        queried.push(...page.items.map(typedItem));
+        pageToken = page.nextPageToken;
+      }
+      same(queried, rest, `query after page ${index + 1}`);
+    }
+  }
+
+  #token(one: Case): string | undefined {
+    return one.tokenFrom === undefined ? undefined : this.server.tokens[one.tokenFrom];
+  }
+}
+
+function read<S extends DescMessage>(schema: S, one: Case): MessageShape<S> {
+  return fromJson(schema, one.request);
+}
+
+function queryOf(one: Case, spec: QuerySpec | undefined): Query {
+  const { parameters } = one.request["query"] as { parameters?: JsonObject };
+  return {
+    table: spec!.table,
+    expression: spec!.expression,
+    parameters: parameters && inputs(parameters),
+    index: spec!.index === "" ? undefined : spec!.index,
+    order: spec!.order === Order.DESCENDING ? "descending" : undefined,
+    projection: spec!.projection,
+    consistent: spec!.consistency === Consistency.STRONG,
+    maxItems: spec!.maxItems === undefined ? undefined : Number(spec!.maxItems),
+  };
+}
+
+function pageOptions(request: QueryRequest | StreamQueryRequest) {
+  const { total } = request;
+  const wanted = total && (total.mode === TotalMode.BOUNDED ? Number(total.upTo) : ("exact" as const));
+  return { pageSize: request.pageSize, total: wanted, ...limits(request) };
+}
+
+const MODES = {
+  [CacheMode.UNSPECIFIED]: undefined,
+  [CacheMode.DEFAULT]: "default",
+  [CacheMode.BYPASS]: "bypass",
+  [CacheMode.REFRESH]: "refresh",
+  [CacheMode.ONLY_IF_CACHED]: "only-if-cached",
+} as const;
+
+function limits({ budget, cache }: QueryRequest | StreamQueryRequest | CountItemsRequest): {
+  budget: Budget | undefined;
+  cache: CachePolicy | undefined;
+} {
+  return {
+    budget: budget && {
+      maxScannedItems: budget.maxScannedItems === undefined ? undefined : Number(budget.maxScannedItems),
+      maxReadUnits: budget.maxReadUnits,
+      maxDurationMs: milliseconds(budget.maxDuration),
+    },
+    cache: cache && { mode: MODES[cache.mode], maxStalenessMs: milliseconds(cache.maxStaleness) },
+  };
+}
+
+function milliseconds(duration: Duration | undefined): number | undefined {
+  return duration && durationMs(duration);
+}
+
+/** Returns values in proto3 JSON as the client's users write them. */
+function inputs(values: JsonObject): Record<string, InputValue> {
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, input(value as JsonObject)]));
+}
+
+function input(value: JsonObject): InputValue {
+  const [[kind, data]] = Object.entries(value) as [[string, any]];
+  const bytes = (base64: string) => Uint8Array.from(atob(base64), (one) => one.charCodeAt(0));
+  switch (kind) {
+    case "n":
+      return number(data);
+    case "b":
+      return bytes(data);
+    case "null":
+      return null;
+    case "ss":
+      return new Set<string>(data.values ?? []);
+    case "ns":
+      return new Set((data.values as string[]).map(number));
+    case "bs":
+      return new Set((data.values as string[]).map(bytes));
+    case "l":
+      return ((data.values ?? []) as JsonObject[]).map(input);
+    case "m":
+      return inputs(data.fields ?? {});
+    default:
+      return data as string | boolean;
+  }
+}
+
+function checkOutcome(one: Case, outcome: unknown): void {
+  const { error, unordered = false, ...expect } = one.expect;
+  if (error !== undefined) return checkError(error as JsonObject, outcome);
+  if (outcome instanceof Error) throw outcome;
+  for (const [name, expected] of Object.entries(expect)) {
+    const compare = CHECKS[name];
+    if (compare === undefined) throw new Error(`unknown expectation ${name}`);
+    compare(expected, outcome as never, unordered as boolean);
+  }
+}
+
+const ERROR_FIELDS = ["status", "reason", "fields", "descriptions", "retryAfter", "nextPageToken", "clientMayRefuse"];
+
+function checkError(expected: JsonObject, error: unknown): void {
+  for (const field of Object.keys(expected)) check(ERROR_FIELDS.includes(field), `unknown field ${field} of error`);
+  if (!(error instanceof QueryError)) {
+    const isRefusal = error instanceof TypeError || error instanceof RangeError;
+    check(isRefusal && expected["clientMayRefuse"] === true, `no QueryError: ${error}`);
+    return;
+  }
+  const found: Record<string, unknown> = {
+    status: error.code,
+    reason: error.reason,
+    fields: error.violations.map((one) => one.subject),
+    retryAfter: error.retryAfterMs !== null,
+    nextPageToken: error.nextPageToken !== "",
+  };
+  const { clientMayRefuse: _, descriptions = [], ...fields } = expected;
+  for (const [name, value] of Object.entries(fields)) same(found[name], value, `${name} of ${error}`);
+  for (const [index, text] of (descriptions as string[]).entries()) {
+    check(error.violations[index]?.description.includes(text) === true, `"${text}" is not in ${error}`);
+  }
+}
+
+type Check = (expected: any, outcome: any, unordered: boolean) => void;
+
+function sameItems(expected: string[], found: string[], unordered: boolean, what: string): void {
+  same(unordered ? [...found].sort() : found, unordered ? [...expected].sort() : expected, what);
+}
+
+function column(expected: Record<string, (string | number)[]>, { items }: Collected, unordered: boolean): void {
+  for (const [name, values] of Object.entries(expected)) {
+    const wanted = values.map((one) => typedJson(typeof one === "number" ? { n: String(one) } : { s: one }));
+    sameItems(wanted, items.map((item) => typedValue(item[name])), unordered, name);
+  }
+}
+
+const CHECKS: Record<string, Check> = {
+  items: (expected: JsonObject[], { items }: Collected, unordered) =>
+    sameItems(expected.map((one) => typedJson({ m: { fields: one } })), items.map(typedItem), unordered, "items"),
+  numbers: column,
+  strings: column,
+  pageSizes: (expected, { pages }: Collected) =>
+    same(pages.map((page) => page.items.length).filter((size) => size > 0), expected, "page sizes"),
+  ends: (expected, { pages }: Collected) => {
+    const full = pages.filter((page) => page.items.length > 0);
+    same([...full.slice(0, -1), pages.at(-1)!].map((page) => page.end), expected, "ends");
+  },
+  token: (expected, outcome: Collected | Count) =>
+    same(("pages" in outcome ? outcome.token : outcome.nextPageToken) !== "", expected, "token"),
+  indexUsed: (expected, { pages }: Collected) => same(pages.at(-1)!.stats.indexUsed, expected, "index"),
+  cache: (expected: string[], { pages }: Collected) =>
+    check(expected.includes(pages.at(-1)!.cache.status), `cache status ${pages.at(-1)!.cache.status}`),
+  total: (expected, { total }: Collected) => same(total, expected, "total"),
+  count: (expected, { value, exact }: Count) => same({ value, exact }, expected, "count"),
+  results: (expected: (JsonObject | null)[], { items }: FoundItems) =>
+    same(
+      items.map((one) => one && typedItem(one)),
+      expected.map((one) => one && typedJson({ m: { fields: one } })),
+      "results",
+    ),
+  explanation: (expected: JsonObject, outcome: Explanation) => {
+    const found: Record<string, unknown> = {
+      ...outcome,
+      rejected: outcome.rejected.map((one) => one.index),
+      warnings: outcome.warnings.length,
+    };
+    for (const [name, value] of Object.entries(expected)) same(found[name], value, name);
+  },
+  tables: (expected, outcome: TableSummary[]) => same(outcome.map((one) => one.name), expected, "tables"),
+  key: (expected, { key }: Table) => {
+    const names = (attributes: Table["key"]["sort"]) => attributes.map((one) => one.name);
+    same({ partition: names(key.partition), sort: names(key.sort) }, expected, "key");
+  },
+  indexes: (expected, { indexes }: Table) => same(indexes.map((one) => one.name), expected, "indexes"),
+};
+
+function check(condition: boolean, message: string): void {
+  if (!condition) throw new Error(message);
+}
