@@ -1,7 +1,7 @@
 """Generates the code of the TypeScript client from the contract.
 
-Run by `make typescript`. With `--check`, as by `make check`, compares it with the committed code, and
-type-checks the client with its tests.
+Run by `make typescript`. With `--check`, as by `make check`, compares it with the committed code,
+and type-checks the client with its tests.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ def _type_check(cache: ToolCache, packages: Path) -> int:
         shutil.copy(_PACKAGE / name, _SCRATCH)
     (_SCRATCH / "node_modules").symlink_to(packages)
     compiler = _SCRATCH / "node_modules/typescript/bin/tsc"
-    return subprocess.run([cache.node(), compiler, "--noEmit"], cwd=_SCRATCH, check=False).returncode
+    return subprocess.run(
+        [cache.node(), compiler, "--noEmit"], cwd=_SCRATCH, check=False
+    ).returncode
 
 
 if __name__ == "__main__":

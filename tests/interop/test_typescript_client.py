@@ -37,7 +37,7 @@ _TABLE: Final = "interop-typescript"
 _FLIGHTS: Final = "interop-typescript-flights"
 _EVENTS: Final = 300
 _BROKEN: Final = Failure(grpc.StatusCode.UNAVAILABLE)
-_VALUES: Final = {
+_VALUES: Final[dict[str, Any]] = {
     "user_id": {"S": "values"},
     "seq": {"N": "-1234567890.0123456789012345678"},
     "data": {"B": b"\x00\xff"},
