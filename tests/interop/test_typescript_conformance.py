@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import pytest
 import pytest_asyncio
 
 from tests.interop.typescript import TypeScript
 from tests.support.conformance import KitServer, load_cases, open_kit_server
+from tests.support.gateway import Gateway, running_gateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+Report: TypeAlias = Callable[[str, str, str], None]
 _CASES: Final = load_cases()
 
 
@@ -28,6 +31,18 @@ async def kit_server(
         yield server
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def gateway(
+    kit_server: KitServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Gateway]:
+    """Envoy before the server."""
+    running = running_gateway(tmp_path_factory.mktemp("gateway"), kit_server.address)
+    # In a thread: the server answers its health checks on this loop.
+    opened = await asyncio.to_thread(running.__enter__)
+    yield opened
+    await asyncio.to_thread(running.__exit__, None, None, None)
+
+
 def _kit(server: KitServer) -> dict[str, Any]:
     """Return the cases and the callers as the runners read them."""
     given = ({name: value for name, value in asdict(case).items() if value} for case in _CASES)
@@ -36,22 +51,39 @@ def _kit(server: KitServer) -> dict[str, Any]:
 
 
 async def test_the_kit_passes_over_grpc(
-    kit_server: KitServer,
-    typescript: TypeScript,
-    tmp_path: Path,
-    report: Callable[[str, str, str], None],
+    kit_server: KitServer, typescript: TypeScript, tmp_path: Path, report: Report
 ) -> None:
     """On Node.js, over HTTP/2 to the service, every case has its outcome."""
-    kit = tmp_path / "kit.json"
-    kit.write_text(json.dumps(_kit(kit_server)), encoding="utf-8")
-    url = f"http://{kit_server.address}"
+    outcome = await _run(kit_server, typescript, tmp_path, f"http://{kit_server.address}", "grpc")
+    _check(outcome, "Node.js, gRPC", report)
+
+
+async def test_the_kit_passes_over_grpc_web(
+    kit_server: KitServer,
+    gateway: Gateway,
+    typescript: TypeScript,
+    tmp_path: Path,
+    report: Report,
+) -> None:
+    """On Node.js, over gRPC-Web to Envoy before the service, every case has its outcome."""
+    outcome = await _run(kit_server, typescript, tmp_path, gateway.url, "grpc-web")
+    _check(outcome, "Node.js, gRPC-Web through Envoy", report)
+
+
+async def _run(
+    server: KitServer, typescript: TypeScript, folder: Path, url: str, protocol: str
+) -> dict[str, Any]:
+    """Run the kit on Node.js, and return the report."""
+    kit = folder / "kit.json"
+    kit.write_text(json.dumps(_kit(server)), encoding="utf-8")
     script = str(typescript.build / "conformance_node.js")
-    code, output = await typescript.node(script, str(kit), url, "grpc")
+    code, output = await typescript.node(script, str(kit), url, protocol)
     assert code == 0, output
-    _check(json.loads(output.splitlines()[-1]), "Node.js, gRPC", report)
+    outcome: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return outcome
 
 
-def _check(outcome: dict[str, Any], platform: str, report: Callable[[str, str, str], None]) -> None:
+def _check(outcome: dict[str, Any], platform: str, report: Report) -> None:
     passed = outcome["ran"] - len(outcome["failed"])
     report(f"conformance: {platform}", f"{len(_CASES)} cases pass", f"{passed} passed")
     assert outcome == {"ran": len(_CASES), "failed": {}}
