@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from dynamodb_processor_client.caches import CacheCounters, CacheStats
     from dynamodb_processor_client.client import QueryClient
+    from dynamodb_processor_client.column_types import FrameError
     from dynamodb_processor_client.counts import Count
     from dynamodb_processor_client.errors import (
         DeadlineExceeded,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 _NAMES: Final = {
     "caches": ("CacheStats", "CacheCounters"),
     "client": ("QueryClient",),
+    "column_types": ("FrameError",),
     "counts": ("Count",),
     "errors": (
         "DeadlineExceeded",
@@ -106,6 +108,7 @@ __all__ = [
     "Explanation",
     "FailedPrecondition",
     "FoundItems",
+    "FrameError",
     "Index",
     "IndexKind",
     "Internal",

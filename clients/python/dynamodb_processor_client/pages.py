@@ -16,6 +16,7 @@ from dynamodb_processor.v1.query_service_pb2 import (
     StreamQueryResponse,
 )
 from dynamodb_processor_client.errors import Internal
+from dynamodb_processor_client.frames import PageFrames
 from dynamodb_processor_client.values import Item, decode_item
 
 
@@ -154,7 +155,7 @@ class Total:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class Page(PageFrames):
     """One page of a result.
 
     Attributes:
@@ -192,6 +193,9 @@ class Page:
             read_time=read_time_of(message),
             total=Total.from_message(message.total) if message.HasField("total") else None,
         )
+
+    def _page_items(self) -> tuple[Item, ...]:
+        return self.items
 
 
 def read_time_of(

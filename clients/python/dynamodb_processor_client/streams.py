@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -20,6 +20,7 @@ from dynamodb_processor_client.errors import (
     Unavailable,
     typed_errors,
 )
+from dynamodb_processor_client.frames import StreamFrames
 from dynamodb_processor_client.options import Budget
 from dynamodb_processor_client.pages import Page, PageStats, Total
 from dynamodb_processor_client.progress import (
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     OpenCall: TypeAlias = Callable[[StreamQueryRequest, float | None], Awaitable[StreamCall]]
 
 
-class PageStream(AsyncIterator[Page]):
+class PageStream(AsyncIterator[Page], StreamFrames):
     """An iterator over the pages of a result, as they arrive.
 
     A page without items reports the progress of a long search. If a budget of the caller ends the
@@ -132,6 +133,10 @@ class PageStream(AsyncIterator[Page]):
     def __del__(self) -> None:
         """End an abandoned stream, which gRPC itself would keep open (grpc#43462)."""
         self._cancel_call()
+
+    async def _batches(self) -> AsyncIterator[Sequence[Item]]:
+        async for page in self:
+            yield page.items
 
     async def _receive(self) -> StreamQueryResponse:
         call = self._call or await self._open()
@@ -251,7 +256,7 @@ class PageStream(AsyncIterator[Page]):
         return self._budget.after(self._earlier_calls, elapsed)
 
 
-class ItemStream(AsyncIterator[Item]):
+class ItemStream(AsyncIterator[Item], StreamFrames):
     """An iterator over the items of a result, across its pages."""
 
     def __init__(self, pages: PageStream) -> None:
@@ -294,3 +299,7 @@ class ItemStream(AsyncIterator[Item]):
         """End the stream; the service stops reading for it."""
         self._items.clear()
         await self._pages.aclose()
+
+    async def _batches(self) -> AsyncIterator[Sequence[Item]]:
+        async for item in self:
+            yield (item,)
