@@ -68,6 +68,11 @@ test("a budget ends a stream with a token", async () => {
   assert.deepEqual([ends, pages.resumeToken], [["PAGE_FULL", "PAGE_FULL", "SCAN_BUDGET"], "300:700"]);
 });
 
+test("a budget that is spent where the time limit ends a call ends the stream", async () => {
+  const { numbers, error, stream } = await numbersOf(fake("limited")[0], { budget: { maxReadUnits: 100 } });
+  assert.deepEqual([numbers, error, stream.resumeToken], [all.slice(0, 200), null, "200:800"]);
+});
+
 test("a deadline ends a stream with the token of its last page", async () => {
   const { numbers, error } = await numbersOf(fake("hanging")[0], { timeoutMs: 400 });
   assert.deepEqual(numbers, all.slice(0, 100));

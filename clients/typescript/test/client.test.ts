@@ -176,6 +176,20 @@ test("an aborted signal ends a call with its reason", async () => {
   assert.equal((await pages.next()).done, true);
 });
 
+test("a signal that is aborted during a pause ends the call", async () => {
+  const controller = new AbortController();
+  const reason = new Error("the user left");
+  let pauses = 0;
+  const sleep = () => {
+    pauses += 1;
+    controller.abort(reason);
+    return Promise.resolve();
+  };
+  const client = real({ baseUrl: "http://127.0.0.1:9", resume: { sleep } });
+  await assert.rejects(client.tables({ signal: controller.signal }), reason);
+  assert.equal(pauses, 1);
+});
+
 test("a closed client refuses calls and ends streams", async () => {
   const client = real();
   const pages = client.pages(EVENTS, { pageSize: 1 });
