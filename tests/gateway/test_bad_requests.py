@@ -264,3 +264,9 @@ def _raw(gateway: Gateway, request: bytes) -> str:
         with contextlib.suppress(ConnectionResetError):
             return connection.recv(65_536).decode()
     return ""
+
+
+@pytest.mark.parametrize("name", ["x^y", "^", "it's", "x-data-bin", "grpc-tags-bin"])
+def test_a_header_that_grpc_does_not_have_is_dropped(gateway: Gateway, name: str) -> None:
+    """HTTP allows more names than gRPC, and has no base64 where a name ends with -bin."""
+    assert gateway.get("/v1/tables", **{name: "!"}).status == 200

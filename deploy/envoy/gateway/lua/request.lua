@@ -126,11 +126,23 @@ local function refusal_of(rule, path, text)
   end
 end
 
+-- Removes headers that HTTP allows and gRPC does not: its server fails such a call with INTERNAL. Names have fewer
+-- signs there, and values of names with `-bin` are base64.
+local function remove_foreign(headers)
+  local foreign = {}
+  for name in pairs(headers) do
+    if not find(name, "^:?[%w_.-]+$") or find(name, "%-bin$") then foreign[#foreign + 1] = name end
+  end
+  -- Envoy does not let headers change while they are read.
+  for _, name in ipairs(foreign) do headers:remove(name) end
+end
+
 function envoy_on_request(handle)
   local rule = RULES[handle:filterContext():get("rule")]
   if not rule then return end
   local headers = handle:headers()
   local path = headers:get(":path")
+  remove_foreign(headers)
   -- The transcoder lets a request pass that calls itself gRPC.
   if not rule.message then headers:remove("content-type") end
   local reason, message, violations = header_problem(rule, headers)
