@@ -17,7 +17,7 @@ PIP := "$(BIN)/python" -m pip --disable-pip-version-check --no-input
 PROTOS := $(wildcard proto/dynamodb_processor/v1/*.proto)
 SCRIPTS := .ci/run .ci/test-deep .ci/generate .ci/breaking .ci/debian_tool deploy/cloudformation/deploy
 
-# Options of `make demo`, `make bench`, `make test`, `make test-deep` and `make check-deploy`.
+# Options of `make demo`, `make gateway`, `make bench`, `make test`, `make test-deep` and `make check-deploy`.
 ONCE ?=
 DOCUMENT ?=
 BACKEND ?= embedded
@@ -35,6 +35,10 @@ help: ## Say what can be made
 .PHONY: demo
 demo: $(VENV)/.demo ## Serve sample tables and walk through them (ONCE=1 ends after the walk, BACKEND=embedded|dynamodb-local|aws)
 	@"$(BIN)/dynamodb-processor" demo --backend "$(BACKEND)" $(if $(filter-out 0,$(ONCE)),--once)
+
+.PHONY: gateway
+gateway: $(VENV)/.dev ## Serve the sample tables over HTTP too, and show it with curl (ONCE=1 ends then, BACKEND as in make demo)
+	@"$(BIN)/python" deploy/envoy/demo --backend "$(BACKEND)" $(if $(filter-out 0,$(ONCE)),--once)
 
 .PHONY: test
 test: $(VENV)/.dev ## Run every test, with real backends, and measure coverage (PYTEST='-k tokens' narrows it)
@@ -59,6 +63,7 @@ check: $(VENV)/.dev ## Lint, type-check and compare the contract with what is ge
 	@echo '==> TypeScript';            "$(BIN)/python" .ci/typescript.py --check
 	@echo '==> table of settings';     "$(BIN)/python" .ci/settings.py --check
 	@echo '==> API reference';         "$(BIN)/python" .ci/api_reference.py --check
+	@echo '==> OpenAPI';               "$(BIN)/python" deploy/envoy/describe --check
 	@echo '==> prose';                 "$(BIN)/python" .ci/prose.py
 	@echo '==> hadolint';              "$(BIN)/hadolint" Dockerfile
 	@echo '==> bash';                  for script in $(SCRIPTS); do bash -n "$$script" || exit 1; done
@@ -95,6 +100,10 @@ settings: $(VENV)/.dev ## Write the table of settings into docs/operations/setti
 .PHONY: api
 api: $(VENV)/.dev ## Write the API reference from the comments of the contract
 	@"$(BIN)/python" .ci/api_reference.py
+
+.PHONY: openapi
+openapi: $(VENV)/.dev ## Write the OpenAPI description of the gateway from the contract, the HTTP routes and the examples
+	@"$(BIN)/python" deploy/envoy/describe
 
 .PHONY: bench
 bench: $(VENV)/bench/.installed ## Measure the service beside its peers, in at most 20 minutes (DOCUMENT=1 writes docs/performance.md)

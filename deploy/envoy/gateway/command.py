@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from dynamodb_processor_server.demo.tool_cache import ToolCache, ToolUnavailable
 from gateway.config import as_yaml, bootstrap
 from gateway.descriptors import descriptor_set
 from gateway.options import Address, OptionError, Options
+from gateway.reference import write_reference
 from gateway.rules import load_rules
 
 _DEFAULT_FOLDER: Final = Path("build/gateway")
@@ -69,7 +71,26 @@ def arguments_parser() -> argparse.ArgumentParser:
         help="address of Envoy's own pages, such as its metrics; a loopback address",
     )
     add("--access-log", action="store_true", help="log each request to standard output, as JSON")
-    return parser  # fmt: skip
+    add(
+        "--reference",
+        action="store_true",
+        help="serve /openapi.json, and the reference page under /reference/",
+    )
+    add(
+        "--static",
+        action="append",
+        default=[],
+        metavar="HOST:PORT=FOLDER",
+        help="serve a folder's files to browsers on an address of its own; repeat it for each",
+    )
+    add(
+        "--static-connect",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="origin that pages of --static may call, such as the gateway's; repeat it for each",
+    )
+    return parser
 
 
 def options_of(arguments: argparse.Namespace) -> Options:
@@ -89,23 +110,36 @@ def options_of(arguments: argparse.Namespace) -> Options:
         upstream_name=arguments.upstream_name,
         admin=admin,
         access_log=arguments.access_log,
+        reference=arguments.out / "site" if arguments.reference else None,
+        static=[_static(text) for text in arguments.static],
+        static_connect=arguments.static_connect,
     )
+
+
+def _static(text: str) -> tuple[Address, Path]:
+    address, _, folder = text.partition("=")
+    if not folder:
+        raise OptionError(f"--static: {text!r} is not HOST:PORT=FOLDER")
+    return Address.parse("--static", address), Path(folder)
 
 
 def main(argv: Sequence[str]) -> int:
     """Write the files; return 0, or 2 after a wrong option."""
     parser = arguments_parser()
     arguments = parser.parse_args(argv)
-    try:
-        options = options_of(arguments)
-    except OptionError as error:
-        parser.error(str(error))
     rules = load_rules()
     folder: Path = arguments.out
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        options = options_of(arguments)
+        if options.reference is not None:
+            write_reference(options.reference, ToolCache(report=print))
+        made = as_yaml(bootstrap(rules, options))
+    except (OptionError, ToolUnavailable) as error:
+        parser.error(str(error))
     descriptors = descriptor_set(rules).SerializeToString(deterministic=True)
     (folder / "descriptors.binpb").write_bytes(descriptors)
     config = folder / "envoy.yaml"
-    config.write_text(as_yaml(bootstrap(rules, options)), encoding="utf-8")
+    config.write_text(made, encoding="utf-8")
     sys.stdout.write(f"wrote {config}: run it with envoy --config-path {config}\n")
     return 0

@@ -9,7 +9,7 @@ import yaml
 
 from gateway.clusters import service_cluster
 from gateway.descriptors import descriptor_set
-from gateway.listeners import api_listener
+from gateway.listeners import api_listener, static_listeners
 from gateway.options import Options
 from gateway.rules import Rule
 
@@ -22,7 +22,7 @@ def bootstrap(rules: Sequence[Rule], options: Options) -> dict[str, Any]:
     config: dict[str, Any] = {
         "node": {"id": "gateway", "cluster": "dynamodb-processor"},
         "static_resources": {
-            "listeners": [api, *options.extra_listeners],
+            "listeners": [api, *static_listeners(options)],
             "clusters": [service_cluster(options)],
         },
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
@@ -14,6 +14,7 @@ from gateway.options import Address, Options
 from gateway.routes import CLUSTER, HEALTH_PATH, virtual_host
 from gateway.rules import Rule
 from gateway.schema import filter_source
+from gateway.static_files import MAX_FILE_BYTES, static_virtual_host
 
 _EXTENSIONS: Final = "type.googleapis.com/envoy.extensions"
 _MIB: Final = 1_048_576
@@ -45,6 +46,13 @@ def api_listener(
         ],
         options,
     )
+
+
+def static_listeners(options: Options) -> Iterator[dict[str, Any]]:
+    """Yield the listeners of folders with files for browsers."""
+    for address, folder in options.static:
+        host = static_virtual_host(folder, options.static_connect)
+        yield listener(f"static-{address.port}", address, host, [], options)
 
 
 def listener(
@@ -107,7 +115,13 @@ def _manager(
             "initial_stream_window_size": 65_536,
             "initial_connection_window_size": _MIB,
         },
-        "route_config": {"name": name, "virtual_hosts": [host]},
+        "route_config": {
+            "name": name,
+            "virtual_hosts": [host],
+            # Files have other headers than answers of the API.
+            "most_specific_header_mutations_wins": True,
+            "max_direct_response_body_size_bytes": MAX_FILE_BYTES,
+        },
         "http_filters": [*filters, router],
         "local_reply_config": local_replies(),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,6 +70,9 @@ class Options:
         upstream_name: The name in the servers' certificates; by default the first server's host.
         admin: The address of Envoy's own pages, such as metrics; it must be of this machine alone.
         access_log: Whether a line of JSON is written to standard output for each request.
+        reference: The folder with the files of the reference page, which `listen` serves as well.
+        static: Folders of files for browsers, each with an address of its own.
+        static_connect: The origins that pages of `static` may call, such as the gateway's.
     """
 
     listen: Address
@@ -81,15 +84,19 @@ class Options:
     upstream_name: str | None = None
     admin: Address | None = None
     access_log: bool = False
-    extra_listeners: Sequence[dict[str, Any]] = field(default=())
+    reference: Path | None = None
+    static: Sequence[tuple[Address, Path]] = ()
+    static_connect: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not self.upstreams:
             raise OptionError("--upstream: at least one server is needed")
-        for origin in self.allow_origins:
+        named = [("--allow-origin", origin) for origin in self.allow_origins]
+        named += [("--static-connect", origin) for origin in self.static_connect]
+        for option, origin in named:
             if not _ORIGIN.fullmatch(origin):
                 raise OptionError(
-                    f"--allow-origin: {origin!r} is not an origin, such as https://console.example"
+                    f"{option}: {origin!r} is not an origin, such as https://console.example"
                 )
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise OptionError("--tls-cert and --tls-key: both are needed, or neither")

@@ -10,6 +10,7 @@ from gateway.descriptors import service_names
 from gateway.errors import JSON, REFUSALS, Refusal, headers
 from gateway.options import Options
 from gateway.rules import Rule
+from gateway.static_files import static_routes
 
 CLUSTER: Final = "service"
 #: Callers set it to equal values for equal reads, which then reach one server, and its cache.
@@ -52,6 +53,8 @@ def virtual_host(rules: Sequence[Rule], options: Options) -> dict[str, Any]:
 def _routes(rules: Sequence[Rule], options: Options) -> Iterator[dict[str, Any]]:
     yield from (_grpc_route(service) for service in service_names())
     yield from (_json_route(rule) for rule in rules)
+    if options.reference is not None:
+        yield from static_routes(options.reference)
     yield from _preflights(options.allow_origins)
     for regex in dict.fromkeys(rule.regex for rule in rules):
         allowed = sorted({rule.verb.upper() for rule in rules if rule.regex == regex})

@@ -48,7 +48,7 @@ def run_demo(
         ConfigurationError: `listen` is not an address, or the port is in use.
         KeyboardInterrupt: Ctrl-C was pressed before there was a backend.
     """
-    _check_free(listen)
+    check_free(listen)
     configure_logs("console", "WARNING")  # the calls of the walk are shown, not logged
     screen = Screen()
     try:
@@ -108,7 +108,7 @@ def _say_what_stays(tables: Sequence[SampleTable], region: str, screen: Screen) 
         )
 
 
-def _check_free(listen: str) -> None:
+def check_free(listen: str) -> None:
     """Check the port before the slow set-up."""
     host, _, port = listen.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

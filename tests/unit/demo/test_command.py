@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from dynamodb_processor_server.demo.command import _check_free
+from dynamodb_processor_server.demo.command import check_free
 from dynamodb_processor_server.errors import ConfigurationError
 
 
@@ -15,8 +15,8 @@ def test_taken_port_is_noticed_before_anything_is_set_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(ConfigurationError, match=r"(?s)cannot serve on .*--listen 127.0.0.1:0"):
-            _check_free(f"127.0.0.1:{port}")
-    _check_free(f"127.0.0.1:{port}")
+            check_free(f"127.0.0.1:{port}")
+    check_free(f"127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize(
@@ -25,4 +25,4 @@ def test_taken_port_is_noticed_before_anything_is_set_up() -> None:
 def test_a_text_that_is_no_address_is_refused(listen: str) -> None:
     """The error names the setting and its form."""
     with pytest.raises(ConfigurationError, match="listen: must be HOST:PORT"):
-        _check_free(listen)
+        check_free(listen)

@@ -1,0 +1,123 @@
+"""The command of `make gateway`: sample tables, a server, the gateway before it, and a tour."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from dynamodb_processor_server.demo.activity import activity
+from dynamodb_processor_server.demo.audit_events import audit_events
+from dynamodb_processor_server.demo.backends import Backend, open_backend
+from dynamodb_processor_server.demo.command import check_free
+from dynamodb_processor_server.demo.failure import DemoFailed
+from dynamodb_processor_server.demo.flights import flights
+from dynamodb_processor_server.demo.interruption import Interrupted, Interruption
+from dynamodb_processor_server.demo.loading import load
+from dynamodb_processor_server.demo.screen import Screen
+from dynamodb_processor_server.demo.service import Service, open_service
+from dynamodb_processor_server.demo.tool_cache import ToolCache, ToolUnavailable
+from dynamodb_processor_server.errors import ConfigurationError
+from dynamodb_processor_server.telemetry.logs import configure_logs
+from gateway.options import Address, OptionError, Options
+from gateway.reference import write_reference
+from tour.envoy import free_address, open_gateway
+from tour.steps import ALLOWED_ORIGIN, Tour
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="deploy/envoy/demo",
+        description="Serve sample tables through the HTTP gateway, and show it with curl.",
+    )
+    parser.add_argument(
+        "--backend", choices=("embedded", "dynamodb-local", "aws"), default="embedded",
+        help="where the sample tables are created (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--once", action="store_true", help="end after the tour")
+    parser.add_argument(
+        "--listen", default="127.0.0.1:8080", metavar="HOST:PORT", help="the gateway (%(default)s)"
+    )
+    parser.add_argument(
+        "--server", default="127.0.0.1:50051", metavar="HOST:PORT", help="the server (%(default)s)"
+    )
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Create the tables, take the tour, and serve until Ctrl-C or SIGTERM.
+
+    Returns:
+        0; 1 if something could not be set up or an answer was not the expected one; 130 after a
+        signal before the end of the tour.
+    """
+    options = _parser().parse_args(arguments)
+    screen = Screen()
+    try:
+        check_free(options.listen)
+        check_free(options.server)
+        configure_logs("console", "WARNING")  # the calls of the tour are shown, not logged
+        listen = free_address(options.listen)
+        with (
+            Interruption() as interruption,
+            open_backend(options.backend, screen.say) as backend,
+            tempfile.TemporaryDirectory(prefix="dynamodb-processor-gateway-") as folder,
+        ):
+            work = _show(
+                backend, listen, options.server, Path(folder), screen, interruption, options.once
+            )
+            return asyncio.run(work)
+    except (Interrupted, KeyboardInterrupt):
+        return 130
+    except (ConfigurationError, DemoFailed, OptionError, ToolUnavailable) as error:
+        print(f"gateway: {error}", file=sys.stderr)
+        return 1
+
+
+async def _show(
+    backend: Backend,
+    listen: Address,
+    server: str,
+    folder: Path,
+    screen: Screen,
+    interruption: Interruption,
+    once: bool,
+) -> int:
+    interruption.use_loop()
+    events, departures = audit_events(), flights()
+    tables = (events, departures, activity(events))
+    screen.say(f"Creating {len(tables)} sample tables in DynamoDB ({backend.name}): some seconds")
+    await interruption.unless_interrupted(load(backend, tables))
+    tools = ToolCache(report=screen.say)
+    site = await asyncio.to_thread(write_reference, folder / "site", tools)
+    async with open_service(backend, tables, server) as service:
+        options = Options(
+            listen=listen,
+            upstreams=[Address.parse("--upstream", service.connection.address)],
+            allow_origins=[ALLOWED_ORIGIN],
+            reference=site,
+        )
+        async with open_gateway(options, folder) as url:
+            tour = Tour(url, service.connection.api_key, departures, screen)
+            steps = await interruption.unless_interrupted(tour.run())
+            screen.title(f"The tour is done: all {steps} steps showed what they promise.")
+            if not once:
+                _show_directions(url, service, screen)
+                await interruption.wait()
+    return 0
+
+
+def _show_directions(url: str, service: Service, screen: Screen) -> None:
+    """Show where to go on."""
+    screen.title(f"Serving on {url}. In another terminal:")
+    screen.command(f"export GATEWAY={url} KEY={service.connection.api_key}")
+    screen.command('curl -H "x-api-key: $KEY" $GATEWAY/v1/tables')
+    screen.say()
+    screen.say(f"Reference page: {url}/reference/ (enter the key under Authorize)")
+    screen.say(f"Description:    {url}/openapi.json")
+    screen.say(f"gRPC:           {service.connection.address}")
+    screen.say(f"Keys:           {service.keys}")
+    screen.say("Ctrl-C ends it.")
