@@ -21,7 +21,7 @@ def test_tables_are_listed_and_described(gateway: Gateway) -> None:
     listed = gateway.get("/v1/tables?page_size=1").json
     assert [each["name"] for each in listed["tables"]] == ["copies"]
     rest = gateway.get(f"/v1/tables?pageToken={listed['nextPageToken']}").json
-    assert [each["name"] for each in rest["tables"]] == ["events"]
+    assert [each["name"] for each in rest["tables"]] == ["events", "flights"]
     table = gateway.get("/v1/tables/events").json["table"]
     assert table["key"]["partition"] == [
         {"name": "user_id", "type": "KEY_TYPE_STRING", "template": ""}

@@ -8,15 +8,16 @@ import http.client
 import math
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 
+from tests.gateway.gateways import gateway_before, post
 from tests.support.fake_service import Cut, Failure, FakeService, numbered
-from tests.support.gateway import Answer, Gateway, running_gateway
+from tests.support.gateway import Answer, Gateway
 from tests.support.lengths import PATIENCE
 from tests.support.ready_fake import ready
 from tests.support.running import eventually
@@ -26,27 +27,12 @@ _STREAM: Final = "/v1/tables/numbers:stream"
 _BROKEN: Final = Failure(grpc.StatusCode.UNAVAILABLE, "the server is shutting down")
 
 
-@contextlib.asynccontextmanager
-async def _gateway(folder: Path, *services: FakeService, **options: Any) -> AsyncIterator[Gateway]:
-    """Run a gateway before services, while the loop goes on."""
-    life = running_gateway(folder, *(service.address for service in services), **options)
-    running = await asyncio.to_thread(life.__enter__)
-    try:
-        yield running
-    finally:
-        await asyncio.to_thread(life.__exit__, None, None, None)
-
-
 @pytest.fixture
 async def fake(tmp_path: Path) -> AsyncIterator[tuple[FakeService, Gateway]]:
     """A service with 250 numbers, and a gateway before it."""
     service = FakeService(items=numbered(250))
-    async with ready(service), _gateway(tmp_path, service) as gateway:
+    async with ready(service), gateway_before(tmp_path, service) as gateway:
         yield service, gateway
-
-
-async def _post(gateway: Gateway, path: str, body: Any = None, **headers: str) -> Answer:
-    return await asyncio.to_thread(gateway.post, path, {} if body is None else body, headers)
 
 
 async def test_failures_become_json(fake: tuple[FakeService, Gateway]) -> None:
@@ -69,13 +55,13 @@ async def test_failures_become_json(fake: tuple[FakeService, Gateway]) -> None:
     }
     for code, status in statuses.items():
         service.failures.append(Failure(code, "grün: no", (info, wait), trailers))
-        answer = await _post(gateway, _QUERY)
+        answer = await post(gateway, _QUERY)
         assert answer.refusal == (status, code.value[0], "OVERLOADED")
         assert answer.json["message"] == "grün: no"
         assert answer.json["details"][1]["retryDelay"] == "1.500s"
         assert answer.headers["retry-after"] == "2"
         service.failures.append(Failure(code, "no details"))
-        plain = await _post(gateway, _QUERY)
+        plain = await post(gateway, _QUERY)
         expected = {"code": code.value[0], "message": "no details", "details": []}
         assert (plain.status, plain.json) == (status, expected)
 
@@ -83,8 +69,8 @@ async def test_failures_become_json(fake: tuple[FakeService, Gateway]) -> None:
 async def test_a_deadline_is_passed_on(fake: tuple[FakeService, Gateway]) -> None:
     """The header of gRPC sets the deadline of a JSON request; without it the server has its own."""
     service, gateway = fake
-    await _post(gateway, _QUERY, **{"grpc-timeout": "50S"})
-    await _post(gateway, _QUERY)
+    await post(gateway, _QUERY, headers={"grpc-timeout": "50S"})
+    await post(gateway, _QUERY)
     assert service.deadlines[0] is not None
     assert 0 < service.deadlines[0] <= 50
     assert service.deadlines[1] in {None, math.inf}
@@ -94,14 +80,14 @@ async def test_a_stream_that_breaks_has_no_last_line(fake: tuple[FakeService, Ga
     """HTTP says 200 and ends properly, so only `last` tells; the trailers have the status too."""
     service, gateway = fake
     service.cuts.extend([Cut(2, _BROKEN), Cut(2, None), Cut(0, _BROKEN)])
-    broken, silent = await _post(gateway, _STREAM), await _post(gateway, _STREAM)
+    broken, silent = await post(gateway, _STREAM), await post(gateway, _STREAM)
     for each in (broken, silent):
         assert each.status == 200
         assert [line["last"] for line in each.lines] == [False, False]
-    refused = await _post(gateway, _STREAM)
+    refused = await post(gateway, _STREAM)
     assert (refused.status, refused.json["code"]) == (503, 14)
     token = broken.lines[-1]["resumeToken"]
-    rest = (await _post(gateway, _STREAM, {"resumeToken": token})).lines
+    rest = (await post(gateway, _STREAM, {"resumeToken": token})).lines
     assert [line["last"] for line in rest] == [True]
     items = [item for message in (*broken.lines, *rest) for item in message["items"]]
     numbers = [int(item["attributes"]["n"]["n"]) for item in items]
@@ -127,8 +113,8 @@ async def test_trailers_tell_how_a_stream_ended(fake: tuple[FakeService, Gateway
 async def test_a_lost_server_breaks_the_body(tmp_path: Path) -> None:
     """If the connection to the server is lost in a stream, the body is visibly incomplete."""
     service = FakeService(items=numbered(250), hang_after=1)
-    async with ready(service) as servers, _gateway(tmp_path, service) as gateway:
-        stream = asyncio.create_task(_post(gateway, _STREAM))
+    async with ready(service) as servers, gateway_before(tmp_path, service) as gateway:
+        stream = asyncio.create_task(post(gateway, _STREAM))
         await eventually(lambda: service.stream_requests)
         await servers[0].stop(grace=None)
         with contextlib.suppress(http.client.IncompleteRead):
@@ -145,9 +131,9 @@ def _until_unavailable(gateway: Gateway) -> Answer:
 
 async def test_without_a_server_every_route_says_so(tmp_path: Path) -> None:
     """Every route is refused at once, and unknown ones are still unknown."""
-    async with _gateway(tmp_path, FakeService([], "127.0.0.1:9"), ready=False) as gateway:
-        assert (await _post(gateway, _QUERY)).refusal == (503, 14, "UPSTREAM_UNAVAILABLE")
-        assert (await _post(gateway, _STREAM)).refusal == (503, 14, "UPSTREAM_UNAVAILABLE")
+    async with gateway_before(tmp_path, FakeService([], "127.0.0.1:9"), ready=False) as gateway:
+        assert (await post(gateway, _QUERY)).refusal == (503, 14, "UPSTREAM_UNAVAILABLE")
+        assert (await post(gateway, _STREAM)).refusal == (503, 14, "UPSTREAM_UNAVAILABLE")
         tables = await asyncio.to_thread(gateway.get, "/v1/tables")
         assert tables.refusal == (503, 14, "UPSTREAM_UNAVAILABLE")
         assert (await asyncio.to_thread(gateway.get, "/v1/nothing")).status == 404

@@ -29,7 +29,12 @@ class Answer:
 
     status: int
     headers: Mapping[str, str]
-    text: str
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.content.decode()
 
     @property
     def json(self) -> Any:
@@ -91,11 +96,12 @@ class Gateway:
         sent = self.headers | dict(JSON if body is not None else {}) | dict(headers or {})
         if body is not None and not isinstance(body, str | bytes):
             body = json.dumps(body)
+        content = body.encode() if isinstance(body, str) else body
         with contextlib.closing(self.connect()) as connection:
-            connection.request(method, path, body, {k: v for k, v in sent.items() if v})
+            connection.request(method, path, content, {k: v for k, v in sent.items() if v})
             response = connection.getresponse()
             received = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, received, response.read().decode())
+            return Answer(response.status, received, response.read())
 
     def get(self, path: str, **headers: str) -> Answer:
         """Make a GET request."""

@@ -11,6 +11,7 @@ from typing import Final
 from dynamodb_processor_server.demo.tool_cache import ToolCache, ToolUnavailable
 from gateway.config import as_yaml, bootstrap
 from gateway.descriptors import descriptor_set
+from gateway.listeners import certificate_secret
 from gateway.options import Address, OptionError, Options
 from gateway.reference import write_reference
 from gateway.rules import load_rules
@@ -104,8 +105,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         listen=Address.parse("--listen", arguments.listen),
         upstreams=[Address.parse("--upstream", each) for each in arguments.upstream],
         allow_origins=arguments.allow_origin,
-        tls_certificate=arguments.tls_cert,
-        tls_key=arguments.tls_key,
+        certificate_file=_certificate_file(arguments),
         upstream_ca=arguments.upstream_ca,
         upstream_name=arguments.upstream_name,
         admin=admin,
@@ -123,20 +123,30 @@ def _static(text: str) -> tuple[Address, Path]:
     return Address.parse("--static", address), Path(folder)
 
 
+def _certificate_file(arguments: argparse.Namespace) -> Path | None:
+    if (arguments.tls_cert is None) != (arguments.tls_key is None):
+        raise OptionError("--tls-cert and --tls-key: both are needed, or neither")
+    out: Path = arguments.out
+    return None if arguments.tls_cert is None else out.absolute() / "certificate.yaml"
+
+
 def main(argv: Sequence[str]) -> int:
     """Write the files; return 0, or 2 after a wrong option."""
     parser = arguments_parser()
     arguments = parser.parse_args(argv)
     rules = load_rules()
     folder: Path = arguments.out
-    folder.mkdir(parents=True, exist_ok=True)
     try:
         options = options_of(arguments)
+        folder.mkdir(parents=True, exist_ok=True)
         if options.reference is not None:
             write_reference(options.reference, ToolCache(report=print))
         made = as_yaml(bootstrap(rules, options))
     except (OptionError, ToolUnavailable) as error:
         parser.error(str(error))
+    if options.certificate_file is not None:
+        secret = certificate_secret(arguments.tls_cert.absolute(), arguments.tls_key.absolute())
+        options.certificate_file.write_text(as_yaml(secret), encoding="utf-8")
     descriptors = descriptor_set(rules).SerializeToString(deterministic=True)
     (folder / "descriptors.binpb").write_bytes(descriptors)
     config = folder / "envoy.yaml"

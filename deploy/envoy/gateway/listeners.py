@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
@@ -17,6 +18,8 @@ from gateway.schema import filter_source
 from gateway.static_files import MAX_FILE_BYTES, static_virtual_host
 
 _EXTENSIONS: Final = "type.googleapis.com/envoy.extensions"
+#: The name under which Envoy knows the certificate.
+CERTIFICATE: Final = "certificate"
 _MIB: Final = 1_048_576
 # An answer has at most 4 MB of items; in JSON, binary values take a third more.
 _MAX_ANSWER: Final = 32 * _MIB
@@ -69,8 +72,8 @@ def listener(
         **_manager(name, host, filters, options),
     )
     chain: dict[str, Any] = {"filters": [manager]}
-    if options.tls_certificate is not None:
-        chain["transport_socket"] = _tls(options)
+    if options.certificate_file is not None:
+        chain["transport_socket"] = _tls(options.certificate_file)
     return {
         "name": name,
         "address": address.envoy,
@@ -175,10 +178,14 @@ def _transcoder(descriptors: FileDescriptorSet) -> dict[str, Any]:
     )
 
 
-def _tls(options: Options) -> dict[str, Any]:
-    certificate = {
-        "certificate_chain": {"filename": str(options.tls_certificate)},
-        "private_key": {"filename": str(options.tls_key)},
+def _tls(file: Path) -> dict[str, Any]:
+    """Return TLS towards callers, with the certificate that `certificate_secret` has named."""
+    source = {
+        "name": CERTIFICATE,
+        "sds_config": {
+            "resource_api_version": "V3",
+            "path_config_source": {"path": str(file)},
+        },
     }
     return {
         "name": "envoy.transport_sockets.tls",
@@ -187,10 +194,24 @@ def _tls(options: Options) -> dict[str, Any]:
             "common_tls_context": {
                 "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
                 "alpn_protocols": ["h2", "http/1.1"],
-                "tls_certificates": [certificate],
+                "tls_certificate_sds_secret_configs": [source],
             },
         },
     }
+
+
+def certificate_secret(certificate: Path, key: Path) -> dict[str, Any]:
+    """Return the file through which Envoy finds a certificate, and notices that it was replaced."""
+    secret = {
+        "@type": f"{_EXTENSIONS}.transport_sockets.tls.v3.Secret",
+        "name": CERTIFICATE,
+        "tls_certificate": {
+            "certificate_chain": {"filename": str(certificate)},
+            "private_key": {"filename": str(key)},
+            "watched_directory": {"path": str(certificate.parent)},
+        },
+    }
+    return {"resources": [secret]}
 
 
 def _access_log() -> dict[str, Any]:

@@ -47,6 +47,11 @@ class Address:
         return True
 
     @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the address."""
+        return self.is_ip and ipaddress.ip_address(self.host).is_loopback
+
+    @property
     def envoy(self) -> dict[str, Any]:
         """The address as Envoy has it."""
         return {"socket_address": {"address": self.host, "port_value": self.port}}
@@ -64,8 +69,8 @@ class Options:
         listen: The address of JSON, gRPC-Web and gRPC.
         upstreams: The servers. With names, all addresses of a name are servers.
         allow_origins: The origins of pages that may call the gateway, such as `https://a.example`.
-        tls_certificate: The gateway's certificate in PEM; without it callers use plain text.
-        tls_key: The certificate's private key.
+        certificate_file: The file that names the gateway's certificate, see `certificate_secret`;
+            without it callers use plain text.
         upstream_ca: The authorities of the servers' certificates; without them plain text.
         upstream_name: The name in the servers' certificates; by default the first server's host.
         admin: The address of Envoy's own pages, such as metrics; it must be of this machine alone.
@@ -78,8 +83,7 @@ class Options:
     listen: Address
     upstreams: Sequence[Address]
     allow_origins: Sequence[str] = ()
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
+    certificate_file: Path | None = None
     upstream_ca: Path | None = None
     upstream_name: str | None = None
     admin: Address | None = None
@@ -91,6 +95,8 @@ class Options:
     def __post_init__(self) -> None:
         if not self.upstreams:
             raise OptionError("--upstream: at least one server is needed")
+        if self.admin is not None and not self.admin.is_loopback:
+            raise OptionError(f"--admin: {self.admin} is not a loopback address")
         named = [("--allow-origin", origin) for origin in self.allow_origins]
         named += [("--static-connect", origin) for origin in self.static_connect]
         for option, origin in named:
@@ -98,5 +104,3 @@ class Options:
                 raise OptionError(
                     f"{option}: {origin!r} is not an origin, such as https://console.example"
                 )
-        if (self.tls_certificate is None) != (self.tls_key is None):
-            raise OptionError("--tls-cert and --tls-key: both are needed, or neither")

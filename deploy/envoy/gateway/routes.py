@@ -25,6 +25,7 @@ _UNARY_TIMEOUT: Final = "35s"
 # A stream has a message every 2 s (`stream_interval`), and ends within `stream_deadline`, an hour.
 _STREAM_IDLE: Final = "30s"
 _STREAM_LONGEST: Final = "3660s"
+_IS_GRPC: Final = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
 _ALLOWED_HEADERS: Final = (
     "authorization", "content-type", "grpc-timeout", "traceparent", "tracestate", "x-api-key",
     AFFINITY_HEADER, "x-grpc-web", "x-request-id", "x-user-agent",
@@ -52,6 +53,7 @@ def virtual_host(rules: Sequence[Rule], options: Options) -> dict[str, Any]:
 
 def _routes(rules: Sequence[Rule], options: Options) -> Iterator[dict[str, Any]]:
     yield from (_grpc_route(service) for service in service_names())
+    yield _unknown_grpc_method()
     yield from (_json_route(rule) for rule in rules)
     if options.reference is not None:
         yield from static_routes(options.reference)
@@ -67,12 +69,21 @@ def _grpc_route(service: str) -> dict[str, Any]:
 
     One timeout suits all of its methods: that of streams. The server ends unary calls itself.
     """
-    is_grpc = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
     action = {**_to_servers(), "timeout": "0s", "idle_timeout": _STREAM_IDLE}
     return {
-        "match": {"prefix": f"/{service}/", "headers": [is_grpc]},
+        "match": {"prefix": f"/{service}/", "headers": [_IS_GRPC]},
         "route": action,
         "request_headers_to_remove": ["cookie"],
+        **_without_check(),
+    }
+
+
+def _unknown_grpc_method() -> dict[str, Any]:
+    """Return the answer to gRPC of other services, such as health, which are the server's own."""
+    text = {"inline_string": "there is no such method"}
+    return {
+        "match": {"safe_regex": {"regex": r"/[\w.]+\.[\w.]+/\w+"}, "headers": [_IS_GRPC]},
+        "direct_response": {"status": 404, "body": text},
         **_without_check(),
     }
 

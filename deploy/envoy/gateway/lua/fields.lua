@@ -1,7 +1,8 @@
 -- The values of fields, against the types of the contract. `MESSAGES` and `ENUMS` are generated from it.
 
 local MAX_VIOLATIONS = 20
-local MAX_SAFE, MAX_INT64, MIN_INT64 = "9007199254740992", "9223372036854775807", "9223372036854775808"
+-- From 2^53 on, callers whose numbers are floats may have rounded: 2^53 itself can stand for 2^53 + 1.
+local MAX_SAFE, MAX_INT64, MIN_INT64 = "9007199254740991", "9223372036854775807", "9223372036854775808"
 local MAX_INT32, MIN_INT32 = "2147483647", "2147483648"
 local MAX_SECONDS = "315576000000"
 local HINTS = {
@@ -42,7 +43,7 @@ local function integer_problem(literal, kind, is_text)
     return "is outside of 32 bits: " .. shown(literal)
   end
   if not is_text and exceeds(digits, MAX_SAFE) then
-    return "is beyond 2^53, where JSON numbers are rounded: write it in quotes"
+    return "is not below 2^53, where JSON numbers are rounded: write it in quotes"
   end
   if exceeds(digits, sign == "-" and MIN_INT64 or MAX_INT64) then
     return "is outside of 64 bits: " .. shown(literal)
@@ -56,7 +57,7 @@ local function double_problem(literal, is_text)
   if value == math.huge or value == -math.huge then return "is too large: " .. shown(literal) end
   local digits = not is_text and literal:match("^-?(%d+)$")
   if digits and exceeds(digits, MAX_SAFE) then
-    return "is beyond 2^53, where JSON numbers are rounded: write it in quotes"
+    return "is not below 2^53, where JSON numbers are rounded: write it in quotes"
   end
 end
 
