@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Final, Protocol, cast
 
 from dynamodb_processor_client import argument_checks as check
@@ -168,6 +169,9 @@ class FrameBuilder:
     def _make(self, name: str, values: Sequence[Any], kind: Kind) -> Any:
         if not self._library.mixes:
             values = [adapted(value, kind) for value in values]
+        elif kind is MIXED and self._numbers == "float64":
+            # An earlier part of the column may have been rounded already.
+            values = [float(one) if isinstance(one, Decimal) else one for one in values]
         return self._library.make(values, kind, name)
 
     def _finished(self, name: str, column: _Column) -> list[Any]:

@@ -146,10 +146,10 @@ def _converter(annotation: Any, known: dict[type, _Dataclass]) -> Converter:
     if found is not None:
         return found
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        return partial(to_member, {member.value: member for member in annotation})
+        return partial(to_member, [(member.value, member) for member in annotation])
     origin, arguments = get_origin(annotation) or annotation, get_args(annotation)
     if origin is Literal:
-        return partial(to_member, {value: value for value in arguments})
+        return partial(to_member, [(value, value) for value in arguments])
     if origin in (Union, types.UnionType):
         return _union([(each, _converter(each, known)) for each in arguments])
     if origin in _COLLECTIONS and arguments:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
@@ -87,13 +87,13 @@ def _to_none(value: Any) -> None:
     require(value, type(None))
 
 
-def to_member(members: Mapping[Any, Any], value: Any) -> Any:
+def to_member(members: Sequence[tuple[Any, Any]], value: Any) -> Any:
     """Return the member of an enumeration or a literal."""
-    for known, member in members.items():
+    for known, member in members:
         # 1 and True are equal in Python, and are a number and a Boolean in an item.
         if known == value and isinstance(known, bool) == isinstance(value, bool):
             return member
-    raise Mismatch(f"{_shown(value)} is none of {', '.join(map(repr, members))}")
+    raise Mismatch(f"{_shown(value)} is none of {', '.join(repr(known) for known, _ in members)}")
 
 
 def described(value: Any) -> str:

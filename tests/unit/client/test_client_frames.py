@@ -158,6 +158,15 @@ def test_pandas_has_columns_of_mixed_types(batch_size: int) -> None:
     assert [type(one) for one in found] == [type(one) for one in values]
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 10])
+def test_mixed_columns_have_floats_on_request(batch_size: int) -> None:
+    """Every number of the column is a float, in each batch."""
+    items: list[Item] = [{"x": Decimal("0.1")}, {"x": "a"}, {"x": Decimal(2)}]
+    found = list(frame("pandas", items, numbers="float64", batch_size=batch_size)["x"])
+    assert found == [0.1, "a", 2.0]
+    assert [type(one) for one in found] == [float, str, float]
+
+
 @pytest.mark.parametrize(
     ("library", "digits"), [("pyarrow", 76), ("polars", 38)], ids=["pyarrow", "polars"]
 )
