@@ -23,6 +23,7 @@ from dynamodb_processor.v1.catalog_service_pb2 import (
     Table,
 )
 from tests.interop.typescript import TypeScript, run
+from tests.support.certificates import Certificate, issue
 from tests.support.datasets import Schema
 from tests.support.documentation import ROOT, code_blocks
 from tests.support.dynamodb import create_table, open_client, put_items
@@ -36,6 +37,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 _TABLE: Final = "interop-typescript"
 _FLIGHTS: Final = "interop-typescript-flights"
 _EVENTS: Final = 300
+_EXAMPLES: Final = {
+    "example.ts": "clients/typescript/README.md",
+    "guide.ts": "docs/guide/typescript-client.md",
+}
 _BROKEN: Final = Failure(grpc.StatusCode.UNAVAILABLE)
 _VALUES: Final[dict[str, Any]] = {
     "user_id": {"S": "values"},
@@ -89,6 +94,14 @@ def _fakes() -> dict[str, FakeService]:
     }
 
 
+def _certain(authority: Certificate) -> grpc.ServerCredentials:
+    """Return the credentials of a server that demands a certificate of the authority."""
+    own = issue(issuer=authority)
+    return grpc.ssl_server_credentials(
+        [(own.key, own.pem)], root_certificates=authority.pem, require_client_auth=True
+    )
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(
     dynamodb_local: str, tmp_path_factory: pytest.TempPathFactory
@@ -120,14 +133,21 @@ async def test_the_tests_of_the_package_pass(
     service: Service, typescript: TypeScript, report: Callable[[str, str, str], None]
 ) -> None:
     """Values, pages, streams, errors, deadlines and resumption are as the README says."""
-    fakes = _fakes()
+    fakes, secure = _fakes(), FakeService(items=numbered(1_000))
+    authority = issue(common_name="authority")
     async with AsyncExitStack() as stack:
         for fake in fakes.values():
             await stack.enter_async_context(running(fake))
+        await stack.enter_async_context(running(secure, _certain(authority)))
+        caller = issue(issuer=authority)
         targets = {
             "real": service.app.address,
             "apiKey": service.keys["reader"].text,
             "fakes": {name: fake.address for name, fake in fakes.items()},
+            "secure": secure.address,
+            "ca": authority.pem.decode(),
+            "cert": caller.pem.decode(),
+            "key": caller.key.decode(),
         }
         tests = [str(file) for file in sorted(typescript.build.glob("*.test.js"))]
         code, output = await typescript.node(
@@ -154,7 +174,7 @@ async def test_the_tests_of_the_package_pass(
 async def test_the_example_runs_with_the_packed_package(
     service: Service, typescript: TypeScript, tmp_path: Path
 ) -> None:
-    """The README's first example is valid TypeScript, and runs in a folder with the tarball."""
+    """The README's first example runs with the tarball; it and the guide's are valid."""
     command = [*typescript.cache.npm(), "pack", "--pack-destination", str(tmp_path)]
     code, output = await run(command, typescript.folder)
     assert code == 0, output
@@ -162,12 +182,12 @@ async def test_the_example_runs_with_the_packed_package(
     fresh = tmp_path / "fresh"
     await _install(typescript, tarball, fresh)
 
-    example = code_blocks("clients/typescript/README.md", "ts")[0]
     (fresh / "package.json").write_text('{"type": "module"}', "utf-8")
-    (fresh / "example.ts").write_text(example, "utf-8")
+    for name, page in _EXAMPLES.items():
+        (fresh / name).write_text(code_blocks(page, "ts")[0], "utf-8")
     types = typescript.folder / "node_modules/@types"
     options = ["--typeRoots", str(types), "--types", "node", "--module", "nodenext", "--strict"]
-    code, output = await run([*typescript.tsc, *options, "--target", "es2022", "example.ts"], fresh)
+    code, output = await run([*typescript.tsc, *options, "--target", "es2022", *_EXAMPLES], fresh)
     assert code == 0, output
     code, output = await run(
         [typescript.cache.node(), "example.js"],

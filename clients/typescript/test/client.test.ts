@@ -211,6 +211,20 @@ test("an unreachable service is UNAVAILABLE after two retries", async () => {
   assert.deepEqual(waits, [200, 400]);
 });
 
+test("a connection with TLS needs the authority and the certificate of the caller", async () => {
+  const { ca, cert, key, secure } = targets;
+  const numbers = { table: "numbers", maxItems: 3 };
+  const sleep = () => Promise.resolve();
+  const options = { baseUrl: `https://${secure}`, resume: { sleep } };
+  const page = await real({ ...options, nodeOptions: { ca, cert, key } }).query(numbers);
+  assert.equal(page.items.length, 3);
+  const distrusting = await failure(real({ ...options, nodeOptions: { cert, key } }).query(numbers));
+  assert.deepEqual([distrusting.code, distrusting.reason], ["UNAVAILABLE", "CONNECTION_FAILED"]);
+  assert.match(distrusting.message, /certificate/);
+  const anonymous = await failure(real({ ...options, nodeOptions: { ca } }).query(numbers));
+  assert.equal(anonymous.reason, "CONNECTION_FAILED");
+});
+
 test("wrong options are refused before any call", async () => {
   const client = real();
   await assert.rejects(client.query(EVENTS, { pagesize: 1 } as never), /no property "pagesize"/);

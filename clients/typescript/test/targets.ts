@@ -9,6 +9,11 @@ interface Targets {
   readonly apiKey: string;
   /** The addresses of fakes that break the contract, by name. */
   readonly fakes: Record<string, string>;
+  /** The address of a fake with TLS, its authority, and a certificate that it accepts. */
+  readonly secure: string;
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
 }
 
 export const targets = JSON.parse(process.env["TARGETS"]!) as Targets;
