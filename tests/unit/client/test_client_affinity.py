@@ -14,7 +14,8 @@ from dynamodb_processor.v1.query_pb2 import QuerySpec
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
 from dynamodb_processor_client import DeadlineExceeded, Query, QueryClient, ResumePolicy
 from dynamodb_processor_client.affinity import affinity_key, get_text, query_text, value_text
-from tests.support.fake_service import Failure, FakeService
+from tests.support.fake_service import Cut, Failure, FakeService
+from tests.unit.client.fake_time import FakeTime
 
 _CASES: Final = json.loads((Path(__file__).parents[2] / "cases/affinity.json").read_text("utf-8"))
 
@@ -70,6 +71,18 @@ async def test_a_header_needs_no_description_of_the_table(service: FakeService) 
     whole, partition = "user_id = 'u-7'", "S:u-7"
     expected = [affinity_key("numbers", whole), affinity_key("numbers", partition)]
     assert sent == [None, expected[0], None, expected[1]]
+
+
+async def test_a_resumed_stream_has_the_same_header(service: FakeService, time: FakeTime) -> None:
+    """The rest of a broken stream goes to the replica that sent its beginning."""
+    service.table.table.key.partition.add(name="user_id")
+    service.cuts.append(Cut(1, Failure(grpc.StatusCode.UNAVAILABLE)))
+    policy = ResumePolicy(sleep=time.sleep, clock=time.read)
+    async with QueryClient(service.address, affinity=True, resume=policy) as client:
+        items = [item async for item in client.stream(Query("numbers", "user_id = 'u-7'"))]
+    assert len(items) == 1_000
+    sent = [metadata.get("x-affinity-key") for metadata in service.metadata]
+    assert sent == [None, *[affinity_key("numbers", "S:u-7")] * 2]
 
 
 async def test_without_the_option_nothing_is_sent(service: FakeService) -> None:
