@@ -28,7 +28,7 @@ _OUTPUT: Final = ROOT / "build" / "kubernetes"
 _CUSTOM: Final = ("cert-manager.io/", "monitoring.coreos.com/")
 _EXAMPLE: Final = FOLDER / "secret.example.yaml"
 #: Manifests that no overlay contains.
-_ALONE: Final = (_EXAMPLE, FOLDER / "deployer.yaml")
+_ALONE: Final = (_EXAMPLE, FOLDER / "deployer.yaml", FOLDER / "gateway.yaml")
 
 
 def main(arguments: Sequence[str]) -> int:

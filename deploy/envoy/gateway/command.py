@@ -17,6 +17,7 @@ from gateway.reference import write_reference
 from gateway.rules import load_rules
 
 _DEFAULT_FOLDER: Final = Path("build/gateway")
+_CERTIFICATE: Final = "certificate.yaml"
 
 
 def arguments_parser() -> argparse.ArgumentParser:
@@ -32,6 +33,12 @@ def arguments_parser() -> argparse.ArgumentParser:
         default=_DEFAULT_FOLDER,
         metavar="FOLDER",
         help="where the files are written (%(default)s)",
+    )
+    add(
+        "--mounted-at",
+        type=Path,
+        metavar="FOLDER",
+        help="where Envoy finds the files, such as a folder of its container (that of --out)",
     )
     add(
         "--listen",
@@ -126,8 +133,8 @@ def _static(text: str) -> tuple[Address, Path]:
 def _certificate_file(arguments: argparse.Namespace) -> Path | None:
     if (arguments.tls_cert is None) != (arguments.tls_key is None):
         raise OptionError("--tls-cert and --tls-key: both are needed, or neither")
-    out: Path = arguments.out
-    return None if arguments.tls_cert is None else out.absolute() / "certificate.yaml"
+    folder: Path = arguments.mounted_at or arguments.out.absolute()
+    return None if arguments.tls_cert is None else folder / _CERTIFICATE
 
 
 def main(argv: Sequence[str]) -> int:
@@ -146,7 +153,7 @@ def main(argv: Sequence[str]) -> int:
         parser.error(str(error))
     if options.certificate_file is not None:
         secret = certificate_secret(arguments.tls_cert.absolute(), arguments.tls_key.absolute())
-        options.certificate_file.write_text(as_yaml(secret), encoding="utf-8")
+        (folder / _CERTIFICATE).write_text(as_yaml(secret), encoding="utf-8")
     descriptors = descriptor_set(rules).SerializeToString(deterministic=True)
     (folder / "descriptors.binpb").write_bytes(descriptors)
     config = folder / "envoy.yaml"
