@@ -29,10 +29,14 @@ PACKAGE = NpmPackage(
 _HOST = "127.0.0.1"
 # Below the ephemeral ports, which outgoing connections of other programs may use.
 _PORTS = range(18000, 32768)
-# Seconds from start to the first answer; 3 to 5 on an idle machine of two cores.
+# Seconds from start to the first answer, which takes some 1.2 s of processor time.
 _START_TIMEOUT = 90.0
 _STOP_TIMEOUT = 10.0
 _ATTEMPTS = 5
+# For a process that lives minutes. The second compiler and the parallel collector of a JVM pay off
+# after more requests than it serves here: with these options the first 1,000 queries take 4 s of
+# processor time instead of 9, and 15,000 take 19 instead of 26.
+_JVM_OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 
 @contextlib.contextmanager
@@ -78,6 +82,7 @@ def _start(
         process = subprocess.Popen(
             [
                 str(java),
+                *_JVM_OPTIONS,
                 "-Djava.library.path=./DynamoDBLocal_lib",
                 "-jar",
                 jar.name,
