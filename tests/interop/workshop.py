@@ -81,7 +81,7 @@ class Workshop:
         return Program(["ruby", str(CLIENTS / "ruby_client.rb"), target, str(contract)])
 
     def _envoy(self, target: str) -> Client:
-        return Envoy(target, self.folder, self._descriptors())
+        return Envoy(target, self.folder)
 
     def _node_script(self, name: str) -> list[str]:
         """Return the command that runs a script beside the packages for Node.js."""
