@@ -10,20 +10,20 @@ from typing import Any
 
 from dynamodb_processor_client.assignments import FORMS, attribute, parameter, unique, utf8
 from dynamodb_processor_client.connection_arguments import add_connection_arguments
+from dynamodb_processor_client.destinations import resolve
+from dynamodb_processor_client.exit_codes import EXIT_CODES
 from dynamodb_processor_client.options import TotalOption
+from dynamodb_processor_client.output_arguments import (
+    add_item_output,
+    add_stream_output,
+    add_value_output,
+    projection_of,
+)
 
 _TABLE_HELP = "the table's name in the catalog"
+SHELLS = ("bash", "zsh", "fish")
 _MAX_INT32 = 2**31 - 1
 _MAX_INT64 = 2**63 - 1
-_EXIT_CODES = """\
-exit codes:
-  0    done
-  1    the service refused or failed, `get` found no item for a key, or the output could not be
-       written
-  2    a mistake in the arguments
-  130  interrupted (Ctrl-C)
-  141  the reader of the output went away, as `| head` does
-"""
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -43,9 +43,26 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
             arguments.keys = [unique(key, "--key") for key in arguments.keys]
         if "key" in arguments:
             arguments.key = unique(arguments.key, "the partition key")
+        _check_output(arguments)
     except (ValueError, argparse.ArgumentTypeError) as error:
         parser.error(str(error))
     return arguments
+
+
+def _check_output(arguments: argparse.Namespace) -> None:
+    """Resolve `--output` and `--columns`.
+
+    Raises:
+        ValueError: They do not go together with other options.
+    """
+    if "output" not in arguments:
+        return
+    arguments.output = resolve(arguments)
+    if arguments.output.file and arguments.token:
+        raise ValueError("--token: an export keeps its own token: use --resume")
+    arguments.columns = getattr(arguments, "columns", None)
+    if arguments.columns and not arguments.project:
+        arguments.project = projection_of(arguments.columns)
 
 
 def _accept_late_expression(arguments: argparse.Namespace, rest: list[str]) -> None:
@@ -65,43 +82,72 @@ def command_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ddbq",
         description="Read DynamoDB tables through the DynamoDB Processor.",
-        epilog=_EXIT_CODES,
+        epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     query = commands.add_parser("query", help="print one page")
-    stream = commands.add_parser("stream", help="print everything, page by page")
+    stream = commands.add_parser("stream", help="print everything, page by page, or export it")
     for command, timeout in ((query, 60.0), (stream, None)):
         _add_condition_arguments(command)
         _add_result_arguments(command)
         _add_paging_arguments(command)
+        _add_explain_argument(command)
         _add_verbose_argument(command)
         add_connection_arguments(command, timeout=timeout)
-    stream.add_argument(
+    add_item_output(query)
+    add_stream_output(stream)
+    _add_progress_arguments(stream)
+    count = commands.add_parser("count", help="print how many items there are")
+    _add_condition_arguments(count)
+    count.add_argument("--up-to", metavar="N", type=_positive, help="stop counting here")
+    _add_explain_argument(count)
+    _add_verbose_argument(count)
+    get = commands.add_parser("get", help="print items by their primary keys")
+    _add_get_arguments(get)
+    _add_verbose_argument(get)
+    add_item_output(get)
+    explain = commands.add_parser("explain", help="show how a query would be read")
+    _add_condition_arguments(explain)
+    _add_result_arguments(explain)
+    tables = commands.add_parser("tables", help="list the tables, or show one table's keys")
+    tables.add_argument("table", nargs="?", metavar="TABLE", type=utf8, help="the table to show")
+    shell = commands.add_parser("shell", help="run commands on one connection, with completion")
+    for command in (count, get, explain, tables, shell):
+        add_connection_arguments(command, timeout=60.0)
+    for command in (count, explain, tables):
+        add_value_output(command)
+    _add_cache_commands(commands.add_parser("cache", help="invalidate or inspect the cache"))
+    completion = commands.add_parser("completion", help="print the completion of a shell")
+    completion.add_argument("shell", choices=SHELLS, help="the shell")
+    completion.set_defaults(parser=completion)
+    return parser
+
+
+def _add_progress_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
         "--progress",
         action=argparse.BooleanOptionalAction,
         help="show on stderr how far the stream is (default: on a terminal, unless the output goes "
         "into a pipe, whose reader may write there too)",
     )
-    count = commands.add_parser("count", help="print how many items there are")
-    _add_condition_arguments(count)
-    count.add_argument("--up-to", metavar="N", type=_positive, help="stop counting here")
-    _add_verbose_argument(count)
-    add_connection_arguments(count, timeout=60.0)
-    get = commands.add_parser("get", help="print items by their primary keys")
-    _add_get_arguments(get)
-    _add_verbose_argument(get)
-    add_connection_arguments(get, timeout=60.0)
-    explain = commands.add_parser("explain", help="show how a query would be read")
-    _add_condition_arguments(explain)
-    _add_result_arguments(explain)
-    add_connection_arguments(explain, timeout=60.0)
-    tables = commands.add_parser("tables", help="list the tables, or show one table's keys")
-    tables.add_argument("table", nargs="?", metavar="TABLE", type=utf8, help="the table to show")
-    add_connection_arguments(tables, timeout=60.0)
-    _add_cache_commands(commands.add_parser("cache", help="invalidate or inspect the cache"))
-    return parser
+    add(
+        "--eta",
+        metavar="N",
+        type=_positive,
+        help="show the time left: counts the items, at most N, which costs as much as reading them "
+        "does, and only where the progress is shown",
+    )
+
+
+def _add_explain_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="show how the items would be read, instead of reading them",
+    )
 
 
 def _add_cache_commands(parser: argparse.ArgumentParser) -> None:
@@ -119,6 +165,7 @@ def _add_cache_commands(parser: argparse.ArgumentParser) -> None:
     )
     stats = commands.add_parser("stats", help="show the cache counters")
     for command in (invalidate, stats):
+        add_value_output(command)
         add_connection_arguments(command, timeout=60.0)
 
 

@@ -1,16 +1,14 @@
-"""The options of `ddbq` that all its commands share: the form of the output, and the connection."""
+"""The options of `ddbq` that all its commands share: the connection, and a profile for it."""
 
 from __future__ import annotations
 
 import argparse
 import math
-from typing import get_args
 
 import grpc
 
 from dynamodb_processor_client.assignments import utf8
 from dynamodb_processor_client.channel import ChannelOptions
-from dynamodb_processor_client.output import Form
 from dynamodb_processor_client.tls import tls_credentials
 
 DEFAULT_TARGET = "127.0.0.1:50051"
@@ -20,7 +18,6 @@ def add_connection_arguments(parser: argparse.ArgumentParser, *, timeout: float 
     """Add the options; `timeout` is the default in seconds, None for none."""
     parser.set_defaults(parser=parser)
     add = parser.add_argument
-    _add_output_argument(parser)
     limit = "none" if timeout is None else f"{timeout:g}"
     add(
         "--timeout",
@@ -28,6 +25,13 @@ def add_connection_arguments(parser: argparse.ArgumentParser, *, timeout: float 
         type=_seconds,
         default=timeout,
         help=f"give up after this long (default: {limit})",
+    )
+    add(
+        "--profile",
+        metavar="NAME",
+        type=utf8,
+        help="take the connection from this profile of the configuration file, instead of from the "
+        "other variables; options count before it (default: $DDBQ_PROFILE)",
     )
     add(
         "--target", metavar="ADDRESS", type=utf8, help=f"default: $DDBQ_TARGET, or {DEFAULT_TARGET}"
@@ -96,17 +100,6 @@ def name_options(arguments: argparse.Namespace) -> ChannelOptions:
     """Return the options of a channel to a server whose certificate has another name."""
     name = arguments.server_name
     return [("grpc.ssl_target_name_override", name)] if name else ()
-
-
-def _add_output_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-o",
-        "--output",
-        choices=get_args(Form),
-        help="table: for people, with one attribute a line where the columns do not fit; vertical: "
-        "always so; jsonl: one JSON object a line; json: one JSON document (default: table on a "
-        "terminal, else jsonl)",
-    )
 
 
 def _seconds(argument: str) -> float:

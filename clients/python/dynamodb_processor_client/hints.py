@@ -31,11 +31,10 @@ from dynamodb_processor_client.errors import (
     Unavailable,
 )
 from dynamodb_processor_client.output import note
-from dynamodb_processor_client.tables import Table
+from dynamodb_processor_client.tables import known_names
 from dynamodb_processor_client.values import Item, Value, number
 
 _LOOKUP_SECONDS: Final = 3.0  # for the look-up of names
-_FIELD: Final = re.compile(r"\{([^{}]+)\}")
 _MAX_SUGGESTIONS: Final = 3
 
 
@@ -157,7 +156,7 @@ class Hints:
         if not self._named:
             return
         table = await _or_none(self._client.table(self._table))
-        known = _known_names(table) if table is not None else frozenset()
+        known = known_names(table) if table is not None else frozenset()
         bare = {
             first_name(one.operand.written): one.operand.written
             for one in self._comparisons
@@ -239,23 +238,6 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _known_names(table: Table) -> frozenset[str]:
-    keys = [table.key, *(index.key for index in table.indexes)]
-    attributes = [one for key in keys for one in (*key.partition, *key.sort)]
-    fields = (field for one in attributes for field in _FIELD.findall(one.template))
-    projected = (name for index in table.indexes for name in index.projected_attributes)
-    return frozenset(
-        {
-            *(one.name for one in attributes if one.name),
-            *fields,
-            *projected,
-            *table.visible_attributes,
-            *table.required_attributes,
-            *table.timestamp_attributes,
-        }
-    )
 
 
 async def _or_none(call: Any) -> Any:

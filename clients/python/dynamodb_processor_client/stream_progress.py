@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
@@ -12,11 +14,21 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElaps
 from dynamodb_processor_client.pages import PageStats
 
 
+def _left(completed: int, expected: int | None, rate: float) -> str:
+    if expected is None or not rate:
+        return ""
+    seconds = math.ceil(max(expected - completed, 0) / rate)
+    return f"of {expected:,}, about {timedelta(seconds=seconds)} left"
+
+
 class StreamProgress(AbstractContextManager["StreamProgress"]):
     """The line that shows the progress of a stream on a terminal."""
 
     def __init__(self, console: Console, *, is_shown: bool) -> None:
         """Prepare the line on `console`; unless `is_shown`, nothing is written."""
+        self.is_shown = is_shown
+        self._expected: int | None = None
+        self._earlier = 0
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.completed:,.0f} items"),
@@ -24,6 +36,7 @@ class StreamProgress(AbstractContextManager["StreamProgress"]):
             TextColumn("{task.fields[read_units]:,.1f} read units"),
             TextColumn("{task.fields[rate]:,.0f} items/s"),
             TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
             console=console,
             transient=True,
             # Otherwise rich would print everything for standard output on the terminal, instead of
@@ -37,7 +50,9 @@ class StreamProgress(AbstractContextManager["StreamProgress"]):
 
     def __enter__(self) -> Self:
         """Show the line."""
-        self._task = self._progress.add_task("", total=None, pages=0, read_units=0.0, rate=0.0)
+        self._task = self._progress.add_task(
+            "", total=None, pages=0, read_units=0.0, rate=0.0, left=""
+        )
         self._progress.start()
         return self
 
@@ -54,13 +69,24 @@ class StreamProgress(AbstractContextManager["StreamProgress"]):
         """Add a page; `stats` are those of the whole stream so far."""
         self._pages += 1
         elapsed = self._progress.tasks[0].elapsed or 0.0
+        rate = stats.items_returned / elapsed if elapsed else 0.0
+        completed = self._earlier + stats.items_returned
         self._progress.update(
             self._task,
-            completed=stats.items_returned,
+            completed=completed,
             pages=self._pages,
             read_units=stats.read_units,
-            rate=stats.items_returned / elapsed if elapsed else 0.0,
+            rate=rate,
+            left=_left(completed, self._expected, rate),
         )
+
+    def resumed(self, items: int) -> None:
+        """Count the items of an earlier command, whose work this one continues."""
+        self._earlier = items
+
+    def expect(self, items: int) -> None:
+        """Show the time left, for this number of items altogether."""
+        self._expected = items
 
     def pause(self) -> None:
         """Remove the line for other output on the terminal."""

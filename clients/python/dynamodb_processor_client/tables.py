@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from dynamodb_processor.v1 import catalog_service_pb2
 from dynamodb_processor_client.pages import timedelta_of
+
+_FIELD: Final = re.compile(r"\{([^{}]+)\}")  # of a template
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,24 @@ class Table:
             timestamp_attributes=tuple(table.timestamp_attributes),
             time_to_live_attribute=table.time_to_live_attribute or None,
         )
+
+
+def known_names(table: Table) -> frozenset[str]:
+    """Return the attributes that a description names: fields of templates, not the templates."""
+    keys = [table.key, *(index.key for index in table.indexes)]
+    attributes = [one for key in keys for one in (*key.partition, *key.sort)]
+    fields = (field for one in attributes for field in _FIELD.findall(one.template))
+    projected = (name for index in table.indexes for name in index.projected_attributes)
+    return frozenset(
+        {
+            *(one.name for one in attributes if one.name),
+            *fields,
+            *projected,
+            *table.visible_attributes,
+            *table.required_attributes,
+            *table.timestamp_attributes,
+        }
+    )
 
 
 def _index(index: catalog_service_pb2.Index) -> Index:

@@ -146,7 +146,8 @@ async def test_an_unreachable_server(
 ) -> None:
     """The error of gRPC is followed by a hint on the way to reach the server."""
     outcome = await run("query", "flights", *arguments)
-    assert outcome.status == 1
+    # A server may come; it does not learn TLS.
+    assert outcome.status == (1 if "--tls" in arguments else 75)
     assert hint in outcome.errors.splitlines()[-1]
 
 
