@@ -86,7 +86,7 @@ format: $(VENV)/.dev ## Format Python and proto files
 	@"$(BIN)/buf" format --write
 
 .PHONY: proto
-proto: $(VENV)/.dev ## Generate Python from the contract
+proto: $(VENV)/.dev ## Generate Python from the contract, and the synchronous client from the asynchronous one
 	@PATH="$(BIN):$$PATH" .ci/generate
 
 .PHONY: typescript

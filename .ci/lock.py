@@ -52,6 +52,7 @@ def main() -> int:
         # Their environment has nothing else, so no other lock has to agree with it.
         _compile(Path(f"requirements/{tools}.txt"), list(_group(project, tools)), seed=None)
     _compile_alone(Path("requirements/demo-data.txt"), list(_group(project, "demo-data")))
+    _compile_alone(Path("requirements/generate.txt"), list(_group(project, "generate")))
     for tool in ("java", "node"):
         _compile_alone(_TOOL_LOCKS / f"{tool}.txt", list(_group(project, tool)))
     for folder in ("tests/interop/clients", ".ci/deploy/npm", "clients/typescript"):

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from types import FrameType, SimpleNamespace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import structlog
@@ -37,6 +37,9 @@ from dynamodb_processor_server.app import open_app
 from dynamodb_processor_server.auth.keys_file import new_key
 from dynamodb_processor_server.dynamodb.clients import Clients
 from dynamodb_processor_server.settings import Settings
+
+if TYPE_CHECKING:
+    from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceAsyncStub
 
 _SERVER: Final = str(Path(dynamodb_processor_server.__file__).parent) + "/"
 _METHOD: Final = "QueryServicer.Query"
@@ -194,7 +197,7 @@ def _traced() -> Iterator[Trace]:
 @asynccontextmanager
 async def _service(
     directory: Path,
-) -> AsyncIterator[tuple[QueryServiceStub, tuple[tuple[str, str], ...]]]:
+) -> AsyncIterator[tuple[QueryServiceAsyncStub, tuple[tuple[str, str], ...]]]:
     """Run the service on the scripted client; give a stub, and the metadata of a key."""
     text, digest = new_key()
     entry = {"id": "trace-1", "principal": "trace", "digest": digest, "tables": [_TABLE]}

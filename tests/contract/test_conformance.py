@@ -12,13 +12,13 @@ import pytest_asyncio
 
 from tests.support.conformance import Case, KitServer, load_cases, open_kit_server
 from tests.support.conformance_checks import check
-from tests.support.conformance_faces import Face, open_asynchronous_face
+from tests.support.conformance_faces import Face, open_face
 from tests.support.conformance_runner import check_resumption, outcome_of
+from tests.support.threaded_client import FACTORIES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _CASES: Final = load_cases()
-_FACES: Final = {"asynchronous": open_asynchronous_face}
 _ROOT: Final = Path(__file__).parents[2]
 
 
@@ -32,10 +32,10 @@ async def kit_server(
         yield server
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=list(_FACES))
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=list(FACTORIES))
 async def face(request: pytest.FixtureRequest, kit_server: KitServer) -> AsyncIterator[Face]:
     """A face of the client."""
-    async with _FACES[request.param](kit_server) as opened:
+    async with open_face(request.param, kit_server) as opened:
         yield opened
 
 

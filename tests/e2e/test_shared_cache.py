@@ -6,7 +6,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import pytest
@@ -28,6 +28,9 @@ from tests.support.processes import ServerProcess, served
 from tests.support.redis_server import RedisServer
 from tests.support.running import eventually
 
+if TYPE_CHECKING:
+    from dynamodb_processor.v1.cache_service_pb2_grpc import CacheServiceAsyncStub
+
 ADMIN: Final = ApiKey("admin", roles=("reader", "admin"))
 # Reads of DynamoDB Local are never stale, so pages are cached without a wait.
 ARGUMENTS: Final = (
@@ -42,7 +45,7 @@ class Replica:
 
     server: ServerProcess
     caller: Caller
-    cache: CacheServiceStub
+    cache: CacheServiceAsyncStub
 
     async def read(self, name: str, mode: CacheMode.ValueType | None = None) -> QueryResponse:
         """Ask for one partition."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -23,6 +23,9 @@ from dynamodb_processor_server.rpc.interceptors.chain import InterceptedHandlers
 from dynamodb_processor_server.rpc.method_handlers import service_handler
 from dynamodb_processor_server.rpc.server import QUERY_SERVICE
 from tests.support.lengths import PATIENCE
+
+if TYPE_CHECKING:
+    from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceAsyncStub
 
 QUERY = f"/{QUERY_SERVICE.full_name}/Query"
 STREAM = f"/{QUERY_SERVICE.full_name}/StreamQuery"
@@ -105,7 +108,7 @@ class Hooked:
     inside: InterceptedHandlers
     channel: grpc.aio.Channel
     log: list[str]
-    stub: QueryServiceStub = field(init=False)
+    stub: QueryServiceAsyncStub = field(init=False)
 
     def __post_init__(self) -> None:
         self.stub = QueryServiceStub(self.channel)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from dynamodb_processor_client import Item, Page, Query, QueryClient, Total
 from tests.support.conformance import KitServer
+from tests.support.threaded_client import FACTORIES, ClientFactory
 from tests.support.tokens import Token
 
 
@@ -40,10 +41,13 @@ class Face(Protocol):
         ...
 
 
-class AsynchronousFace:
-    """The asynchronous client: one for each caller."""
+class ClientFace:
+    """A client with asynchronous methods: one for each caller."""
 
-    def __init__(self, server: KitServer, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, make_client: ClientFactory, server: KitServer, stack: AsyncExitStack
+    ) -> None:
+        self._make_client = make_client
         self._server = server
         self._stack = stack
         self._clients: dict[str, QueryClient] = {}
@@ -61,7 +65,7 @@ class AsynchronousFace:
 
     async def _client(self, caller: str) -> QueryClient:
         if caller not in self._clients:
-            client = QueryClient(self._server.address, **credential(self._server, caller))
+            client = self._make_client(self._server.address, **credential(self._server, caller))
             self._clients[caller] = await self._stack.enter_async_context(client)
         return self._clients[caller]
 
@@ -75,7 +79,7 @@ def credential(server: KitServer, caller: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def open_asynchronous_face(server: KitServer) -> AsyncIterator[Face]:
-    """Open the asynchronous client."""
+async def open_face(name: str, server: KitServer) -> AsyncIterator[Face]:
+    """Open the asynchronous client or the synchronous one; `FACTORIES` has the names."""
     async with AsyncExitStack() as stack:
-        yield AsynchronousFace(server, stack)
+        yield ClientFace(FACTORIES[name], server, stack)

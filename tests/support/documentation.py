@@ -33,6 +33,6 @@ def code_blocks(page: str, language: str) -> list[str]:
 
 def python_program(block: str) -> str:
     """Return a block as a program: a fragment gets a client that it may use."""
-    if block.startswith("import asyncio"):
+    if block.startswith("import "):
         return block
     return _PROGRAM.format(body=block.rstrip().replace("\n", "\n        "))

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     )
     from dynamodb_processor_client.explanations import AccessPath, Explanation, RejectedPath
     from dynamodb_processor_client.gets import FoundItems
-    from dynamodb_processor_client.models import ItemMismatch, ModelStream, as_model
+    from dynamodb_processor_client.model_streams import ModelStream
+    from dynamodb_processor_client.models import ItemMismatch, as_model
     from dynamodb_processor_client.options import Budget, CacheMode, CachePolicy
     from dynamodb_processor_client.pages import (
         CacheInfo,
@@ -74,7 +75,8 @@ _NAMES: Final = {
     ),
     "explanations": ("AccessPath", "Explanation", "RejectedPath"),
     "gets": ("FoundItems",),
-    "models": ("ItemMismatch", "ModelStream", "as_model"),
+    "model_streams": ("ModelStream",),
+    "models": ("ItemMismatch", "as_model"),
     "options": ("Budget", "CacheMode", "CachePolicy"),
     "pages": ("CacheInfo", "CacheStatus", "Page", "PageEnd", "PageStats", "Total"),
     "query": ("Query",),
@@ -148,6 +150,6 @@ def __getattr__(name: str) -> Any:
     """Import the module of a public name when it is first used (PEP 562)."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    value = getattr(importlib.import_module(f"dynamodb_processor_client.{_MODULES[name]}"), name)
     globals()[name] = value
     return value

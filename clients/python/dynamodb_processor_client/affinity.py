@@ -24,8 +24,8 @@ from dynamodb_processor.v1.query_service_pb2 import (
 )
 from dynamodb_processor.v1.value_pb2 import AttributeValue
 from dynamodb_processor.v1.value_pb2 import Item as ItemMessage
-from dynamodb_processor_client.credentials import Metadata
 from dynamodb_processor_client.errors import QueryError
+from dynamodb_processor_client.trace_context import Metadata
 
 # FNV-1a with 64 bits: http://www.isthe.com/chongo/tech/comp/fnv/
 _OFFSET_BASIS: Final = 0xCBF29CE484222325

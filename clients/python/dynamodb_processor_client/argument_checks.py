@@ -116,7 +116,10 @@ def instance(argument: str, value: _T | None, kind: type[_T]) -> _T | None:
         TypeError: The value has another type.
     """
     if value is not None and not isinstance(value, kind):
-        raise TypeError(f"{argument} is a {kind.__name__}, not {shown(value)}")
+        name = kind.__name__
+        if type(value).__name__ == name:  # of the asynchronous client instead of the synchronous
+            name = f"{kind.__module__}.{name}"
+        raise TypeError(f"{argument} is a {name}, not {shown(value)}")
     return value
 
 

@@ -1,12 +1,10 @@
-"""The gRPC channel, with load balancing, retries and keepalive as the service expects them."""
+"""Options of the channel: load balancing, retries and keepalive as the service expects them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from typing import Any, Final
-
-import grpc
 
 ChannelOptions = Sequence[tuple[str, Any]]
 
@@ -51,14 +49,6 @@ _DEFAULT_OPTIONS: Final[ChannelOptions] = (
 )
 
 
-def open_channel(
-    target: str, credentials: grpc.ChannelCredentials | None, options: ChannelOptions
-) -> grpc.aio.Channel:
-    """Return a channel to `target`, in plain text without `credentials`.
-
-    `options` override the channel options of this module.
-    """
-    merged = list({**dict(_DEFAULT_OPTIONS), **dict(options)}.items())
-    if credentials is None:
-        return grpc.aio.insecure_channel(target, options=merged)
-    return grpc.aio.secure_channel(target, credentials, options=merged)
+def channel_options(options: ChannelOptions) -> ChannelOptions:
+    """Return the options of a channel: those of this module, which `options` override."""
+    return list({**dict(_DEFAULT_OPTIONS), **dict(options)}.items())

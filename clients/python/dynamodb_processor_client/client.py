@@ -21,12 +21,14 @@ from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
 from dynamodb_processor_client import argument_checks as check
 from dynamodb_processor_client.caches import CacheStats, invalidation
 from dynamodb_processor_client.connection import Connection
-from dynamodb_processor_client.counts import Count, count_all
+from dynamodb_processor_client.counting import count_all
+from dynamodb_processor_client.counts import Count
 from dynamodb_processor_client.deadlines import Deadline
 from dynamodb_processor_client.explanations import Explanation
-from dynamodb_processor_client.gets import FoundItems, get_all, key_messages
+from dynamodb_processor_client.gets import FoundItems, key_messages
+from dynamodb_processor_client.getting import get_all
 from dynamodb_processor_client.listing import list_all
-from dynamodb_processor_client.models import ModelStream
+from dynamodb_processor_client.model_streams import ModelStream
 from dynamodb_processor_client.options import (
     UNSET,
     Budget,
@@ -48,7 +50,7 @@ from dynamodb_processor_client.trace_context import trace_metadata
 from dynamodb_processor_client.values import Value
 
 if TYPE_CHECKING:
-    from dynamodb_processor_client.streams import StreamCall
+    from dynamodb_processor_client.transport import StreamCall
 
 _Model = TypeVar("_Model")
 
@@ -125,6 +127,7 @@ class QueryClient(Connection):
         method = QueryServiceStub(self._open_channel()).StreamQuery
 
         async def open_call(rest: StreamQueryRequest, seconds: float | None) -> StreamCall:
+            self._open_channel()  # A stream may outlive its client, and then cannot be resumed.
             metadata = await self._credential.metadata() + trace_metadata()
             if self._affinity is not None:
                 more, seconds = await self._affinity_metadata(self._affinity, rest, seconds)

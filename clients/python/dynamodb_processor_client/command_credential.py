@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dynamodb_processor_client.credentials import TokenProvider
+from dynamodb_processor_client.transport import TokenProvider
 
 if TYPE_CHECKING:
     from dynamodb_processor_client.profiles import Profile

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,13 +13,20 @@ from dynamodb_processor.v1.catalog_service_pb2 import GetTableRequest, GetTableR
 from dynamodb_processor.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from dynamodb_processor_client import argument_checks as check
 from dynamodb_processor_client.affinity import AffinityHeader
-from dynamodb_processor_client.channel import ChannelOptions, open_channel
-from dynamodb_processor_client.credentials import CallCredential, Metadata, TokenProvider
+from dynamodb_processor_client.channel import ChannelOptions, channel_options
+from dynamodb_processor_client.credentials import CallCredential
 from dynamodb_processor_client.deadlines import Deadline
 from dynamodb_processor_client.errors import DeadlineExceeded, Internal, typed_errors
 from dynamodb_processor_client.options import Timeout, Unset
 from dynamodb_processor_client.resume_policy import ResumePolicy
-from dynamodb_processor_client.trace_context import trace_metadata
+from dynamodb_processor_client.trace_context import Metadata, trace_metadata
+from dynamodb_processor_client.transport import (
+    OPENED_ELSEWHERE,
+    Channel,
+    TokenProvider,
+    open_channel,
+    owner,
+)
 
 _Response = TypeVar("_Response")
 
@@ -40,7 +46,7 @@ class Connection:
         options: ChannelOptions = (),
         affinity: bool = False,
     ) -> None:
-        """Prepare a client; `async with` opens it.
+        """Prepare a client; `async with` opens it, and so does `open`.
 
         Args:
             target: The address of the service in a form of gRPC: `host:port`, `dns:///name:port`,
@@ -71,16 +77,30 @@ class Connection:
         self._resume = resume or ResumePolicy()
         self._options = options
         self._affinity = AffinityHeader() if check.flag("affinity", affinity) else None
-        self._channel: grpc.aio.Channel | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._channel: Channel | None = None
+        self._owner: object = None
+
+    async def open(self) -> Self:
+        """Open the channel, which `aclose` closes; gRPC connects on the first call.
+
+        For programs whose calls are not all in one `async with`, such as notebooks.
+        """
+        if self._channel is not None:
+            raise RuntimeError("the client is open already: share it, or make another one")
+        self._owner = owner()
+        options = channel_options(self._options)
+        self._channel = open_channel(self._target, self._credentials, options)
+        return self
+
+    async def aclose(self) -> None:
+        """Close the channel and cancel the calls in progress."""
+        if self._channel is not None:
+            channel, self._channel = self._channel, None
+            await channel.close()
 
     async def __aenter__(self) -> Self:
         """Open the channel; gRPC connects on the first call."""
-        if self._channel is not None:
-            raise RuntimeError("the client is open already: share it, or make another one")
-        self._loop = asyncio.get_running_loop()
-        self._channel = open_channel(self._target, self._credentials, self._options)
-        return self
+        return await self.open()
 
     async def __aexit__(
         self,
@@ -89,15 +109,13 @@ class Connection:
         traceback: TracebackType | None,
     ) -> None:
         """Close the channel and cancel the calls in progress."""
-        if self._channel is not None:
-            await self._channel.close(None)
-            self._channel = None
+        await self.aclose()
 
-    def _open_channel(self) -> grpc.aio.Channel:
+    def _open_channel(self) -> Channel:
         if self._channel is None:
-            raise RuntimeError("the client is not open: use it inside `async with`")
-        if _running_loop() is not self._loop:
-            raise RuntimeError("the client was opened on another event loop: open one on each")
+            raise RuntimeError("the client is not open: use it inside `async with`, or call open()")
+        if owner() != self._owner:
+            raise RuntimeError(OPENED_ELSEWHERE)
         return self._channel
 
     def _resolve_timeout(self, timeout: Timeout) -> float | None:
@@ -134,10 +152,3 @@ class Connection:
 
         metadata = await affinity.metadata(request, describe)
         return metadata, deadline.remaining(0.0, "the key of the table was not read by then")
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
-
-#: Returns the bearer token for the next call, at once or as an awaitable. It is called before each
-#: call, so it should keep a token until it is about to expire.
-TokenProvider: TypeAlias = Callable[[], str | Awaitable[str]]
-
-Metadata: TypeAlias = tuple[tuple[str, str], ...]
+from dynamodb_processor_client.trace_context import Metadata
+from dynamodb_processor_client.transport import TokenProvider, token_of
 
 
 class CallCredential:
@@ -52,10 +45,7 @@ class CallCredential:
         """
         if self._provider is None:
             return self.fixed or ()
-        token = self._provider()
-        if inspect.isawaitable(token):
-            token = await token
-        return _bearer(token)
+        return _bearer(await token_of(self._provider))
 
 
 def _bearer(token: str) -> Metadata:

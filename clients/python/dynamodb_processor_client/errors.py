@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -17,7 +17,6 @@ from google.rpc.error_details_pb2 import (
     RequestInfo,
     RetryInfo,
 )
-from grpc.aio import AioRpcError
 from grpc_status import rpc_status
 
 from dynamodb_processor_client.connection_errors import cause_of
@@ -138,6 +137,8 @@ class Internal(QueryError):
     code = grpc.StatusCode.INTERNAL
 
 
+# gRPC's text for a response that it cannot parse, in calls of the synchronous client.
+_UNPARSED = "Exception deserializing response!"
 _MAX_PUSHBACK_DIGITS = 10  # milliseconds of 300 years have more
 
 
@@ -166,13 +167,14 @@ def typed_errors() -> Iterator[None]:
     """Convert an RPC error in the block into the typed error for its status."""
     try:
         yield
-    except AioRpcError as error:
+    except grpc.RpcError as error:
         raise from_rpc_error(error) from error
 
 
-def from_rpc_error(error: AioRpcError) -> QueryError:
+def from_rpc_error(error: grpc.RpcError) -> QueryError:
     """Return the typed error for an RPC error, with the details in its trailers."""
-    trailers = dict(error.trailing_metadata() or ())
+    metadata = cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ())
+    trailers = dict(metadata)
     status = _status(error)
     info, request, retry = ErrorInfo(), RequestInfo(), RetryInfo()
     _unpack(status, info)
@@ -181,7 +183,7 @@ def from_rpc_error(error: AioRpcError) -> QueryError:
     waits = pushback is None or _is_milliseconds(pushback)
     result = _BY_CODE.get(error.code(), QueryError)(
         _message(error),
-        reason=info.reason,
+        reason="BAD_ANSWER" if error.details() == _UNPARSED else info.reason,
         request_id=request.request_id or _text(trailers.get("x-request-id")),
         violations=_violations(status),
         retry_after=(
@@ -196,13 +198,13 @@ def from_rpc_error(error: AioRpcError) -> QueryError:
     return result
 
 
-def _message(error: AioRpcError) -> str:
+def _message(error: grpc.RpcError) -> str:
     details = error.details() or "no details were given"
     cause = cause_of(details) if error.code() is grpc.StatusCode.UNAVAILABLE else None
     return details if cause is None else f"{cause}: {details}"
 
 
-def _status(error: AioRpcError) -> Status | None:
+def _status(error: grpc.RpcError) -> Status | None:
     # A proxy may replace the status and keep the details of the old one: they are ignored.
     try:
         return cast("Status | None", rpc_status.from_call(cast(grpc.Call, error)))

@@ -19,7 +19,7 @@ class Query:
     """An immutable query, for every method of `QueryClient` that takes one.
 
         overdue = Query("invoices", "customer_id = :c AND due < :d", c="c-7", d="2026-01-31")
-        explanation = await client.explain(overdue)
+        explanation = await client.explain(overdue)  # without await in the synchronous client
         page = await client.query(overdue, page_size=20)
 
     Keyword arguments that are no attribute are the values of the `:name` parameters. `parameters`

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeAlias
-
-from grpc.aio import AioRpcError
 
 from dynamodb_processor.v1.query_service_pb2 import StreamQueryRequest, StreamQueryResponse
 from dynamodb_processor_client.errors import (
@@ -20,7 +16,6 @@ from dynamodb_processor_client.errors import (
     Unavailable,
     typed_errors,
 )
-from dynamodb_processor_client.frames import StreamFrames
 from dynamodb_processor_client.options import Budget
 from dynamodb_processor_client.pages import Page, PageStats, Total
 from dynamodb_processor_client.progress import (
@@ -30,18 +25,17 @@ from dynamodb_processor_client.progress import (
     no_progress,
 )
 from dynamodb_processor_client.resume_policy import ResumePolicy
+from dynamodb_processor_client.stream_frames import StreamFrames
+from dynamodb_processor_client.transport import Interrupted, read, read_status
 from dynamodb_processor_client.values import Item
 
-# Seconds within which the status of a stream must follow its last message.
-_STATUS_WITHIN = 5.0
 _MAX_IDLE_MESSAGES = 100
 # The service's reason for a bearer token that has expired, perhaps during the stream.
 _EXPIRED = "BEARER_TOKEN_EXPIRED"
 
 if TYPE_CHECKING:
-    from grpc.aio import UnaryStreamCall
+    from dynamodb_processor_client.transport import StreamCall
 
-    StreamCall: TypeAlias = UnaryStreamCall[StreamQueryRequest, StreamQueryResponse]
     OpenCall: TypeAlias = Callable[[StreamQueryRequest, float | None], Awaitable[StreamCall]]
 
 
@@ -80,6 +74,7 @@ class PageStream(AsyncIterator[Page], StreamFrames):
         self._started_at: float | None = None
         self._has_begun = False
         self._is_over = False
+        self._is_closed = False
         self._attempt = 0
         self._idle_calls = IdleCalls()
         self._last_message_at = 0.0
@@ -115,19 +110,22 @@ class PageStream(AsyncIterator[Page], StreamFrames):
             QueryError: The service refused, or the stream broke and could not be resumed. The
                 error's `resume_token` continues after the last page.
         """
-        while not self._is_over:
+        while not (self._is_over or self._is_closed):
             try:
                 return await self._accept(await self._receive())
             except QueryError as error:
-                await self._recover(error)
-            except asyncio.CancelledError:
+                if self._is_closed:
+                    self._cancel_call()
+                else:
+                    await self._recover(error)
+            except Interrupted:
                 self._cancel_call()
                 raise
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
         """End the stream; the service stops reading for it."""
-        self._is_over = True
+        self._is_closed = True
         self._cancel_call()
 
     def __del__(self) -> None:
@@ -140,9 +138,11 @@ class PageStream(AsyncIterator[Page], StreamFrames):
 
     async def _receive(self) -> StreamQueryResponse:
         call = self._call or await self._open()
+        if self._is_closed:  # by another thread or task, while the call was opened
+            raise Unavailable("the stream was closed", reason="STREAM_CLOSED")
         with typed_errors():
-            message = await call.read()
-        if isinstance(message, StreamQueryResponse):
+            message = await read(call)
+        if message is not None:
             return message
         raise Unavailable("the stream ended before its last message", reason="STREAM_INCOMPLETE")
 
@@ -158,15 +158,14 @@ class PageStream(AsyncIterator[Page], StreamFrames):
         if budget is not None:
             self._request.budget.CopyFrom(budget.to_message())
         self._last_message_at, self._has_progressed = now, False
-        self._call = await self._open_call(self._request, remaining)
-        return self._call
+        self._call = call = await self._open_call(self._request, remaining)
+        return call
 
     async def _accept(self, message: StreamQueryResponse) -> Page:
         page = Page.from_message(message)
-        if message.last and self._call is not None:
-            # The status follows at once. Without this read the server would see a cancellation.
-            with suppress(AioRpcError, TimeoutError):
-                await asyncio.wait_for(self._call.read(), _STATUS_WITHIN)
+        call = self._call
+        if message.last and call is not None:
+            await read_status(call)
         self._check_progress(message, page)
         if self._total is None:
             self._total = page.total
@@ -235,9 +234,9 @@ class PageStream(AsyncIterator[Page], StreamFrames):
         raise error
 
     def _cancel_call(self) -> None:
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
+        call, self._call = self._call, None
+        if call is not None:
+            call.cancel()
         self._earlier_calls += self._this_call
         self._this_call = PageStats()
 
@@ -263,6 +262,7 @@ class ItemStream(AsyncIterator[Item], StreamFrames):
         """Iterate over the items of `pages`; `QueryClient.stream` is the public way."""
         self._pages = pages
         self._items: deque[Item] = deque()
+        self._is_closed = False
         self._before_page = pages.resume_token
 
     @property
@@ -290,6 +290,8 @@ class ItemStream(AsyncIterator[Item], StreamFrames):
             QueryError: The service refused, or the stream broke and could not be resumed. The
                 error's `resume_token` continues after the last item.
         """
+        if self._is_closed:
+            raise StopAsyncIteration
         while not self._items:
             self._before_page = self._pages.resume_token
             self._items.extend((await anext(self._pages)).items)
@@ -297,7 +299,7 @@ class ItemStream(AsyncIterator[Item], StreamFrames):
 
     async def aclose(self) -> None:
         """End the stream; the service stops reading for it."""
-        self._items.clear()
+        self._is_closed = True
         await self._pages.aclose()
 
     async def _batches(self) -> AsyncIterator[Sequence[Item]]:

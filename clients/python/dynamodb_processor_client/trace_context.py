@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from typing import TypeAlias
 
-from dynamodb_processor_client.credentials import Metadata
+Metadata: TypeAlias = tuple[tuple[str, str], ...]
 
 _NAMES = ("traceparent", "tracestate")
 

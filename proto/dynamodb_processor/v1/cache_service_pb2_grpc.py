@@ -5,7 +5,7 @@ import warnings
 
 from dynamodb_processor.v1 import cache_service_pb2 as dynamodb__processor_dot_v1_dot_cache__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.72.1'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in dynamodb_processor/v1/cache_service_pb2_grpc.py depends on'
+        + f' but the generated code in dynamodb_processor/v1/cache_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class CacheServiceStub:
+class CacheServiceStub(object):
     """Invalidates cached pages after writes, and shows how the cache is used. Needs the role `admin`.
     """
 
@@ -47,7 +47,7 @@ class CacheServiceStub:
                 _registered_method=True)
 
 
-class CacheServiceServicer:
+class CacheServiceServicer(object):
     """Invalidates cached pages after writes, and shows how the cache is used. Needs the role `admin`.
     """
 
@@ -89,7 +89,7 @@ def add_CacheServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class CacheService:
+class CacheService(object):
     """Invalidates cached pages after writes, and shows how the cache is used. Needs the role `admin`.
     """
 

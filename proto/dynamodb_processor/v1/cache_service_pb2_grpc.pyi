@@ -7,7 +7,21 @@ from collections import abc as _abc
 from dynamodb_processor.v1 import cache_service_pb2 as _cache_service_pb2
 from grpc import aio as _aio
 import abc as _abc_1
+import grpc as _grpc
+import sys
+import typing as _typing
 
+if sys.version_info >= (3, 11):
+    from typing import Self as _Self
+else:
+    from typing_extensions import Self as _Self
+
+_T = _typing.TypeVar("_T")
+
+class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+
+class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+    ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
@@ -15,14 +29,31 @@ GRPC_VERSION: str
 class CacheServiceStub:
     """Invalidates cached pages after writes, and shows how the cache is used. Needs the role `admin`."""
 
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    InvalidateCache: _aio.UnaryUnaryMultiCallable[_cache_service_pb2.InvalidateCacheRequest, _cache_service_pb2.InvalidateCacheResponse]
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> CacheServiceAsyncStub: ...
+    InvalidateCache: _grpc.UnaryUnaryMultiCallable[_cache_service_pb2.InvalidateCacheRequest, _cache_service_pb2.InvalidateCacheResponse]
     """Invalidates cached answers that a write has made outdated. A read that begins after this has
     returned gets no earlier answer, from this replica or from any that shares its cache. If replicas
     share one, this takes half a second longer, and it fails with UNAVAILABLE if the others may not
     have received the invalidation.
     """
-    GetCacheStats: _aio.UnaryUnaryMultiCallable[_cache_service_pb2.GetCacheStatsRequest, _cache_service_pb2.GetCacheStatsResponse]
+    GetCacheStats: _grpc.UnaryUnaryMultiCallable[_cache_service_pb2.GetCacheStatsRequest, _cache_service_pb2.GetCacheStatsResponse]
+    """Shows how the cache of the called replica is used."""
+
+@_typing.type_check_only
+class CacheServiceAsyncStub(CacheServiceStub):
+    """Invalidates cached pages after writes, and shows how the cache is used. Needs the role `admin`."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    InvalidateCache: _aio.UnaryUnaryMultiCallable[_cache_service_pb2.InvalidateCacheRequest, _cache_service_pb2.InvalidateCacheResponse]  # type: ignore[assignment]
+    """Invalidates cached answers that a write has made outdated. A read that begins after this has
+    returned gets no earlier answer, from this replica or from any that shares its cache. If replicas
+    share one, this takes half a second longer, and it fails with UNAVAILABLE if the others may not
+    have received the invalidation.
+    """
+    GetCacheStats: _aio.UnaryUnaryMultiCallable[_cache_service_pb2.GetCacheStatsRequest, _cache_service_pb2.GetCacheStatsResponse]  # type: ignore[assignment]
     """Shows how the cache of the called replica is used."""
 
 class CacheServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -32,8 +63,8 @@ class CacheServiceServicer(metaclass=_abc_1.ABCMeta):
     def InvalidateCache(
         self,
         request: _cache_service_pb2.InvalidateCacheRequest,
-        context: _aio.ServicerContext[_cache_service_pb2.InvalidateCacheRequest, _abc.Awaitable[_cache_service_pb2.InvalidateCacheResponse]],
-    ) -> _abc.Awaitable[_cache_service_pb2.InvalidateCacheResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_cache_service_pb2.InvalidateCacheResponse, _abc.Awaitable[_cache_service_pb2.InvalidateCacheResponse]]:
         """Invalidates cached answers that a write has made outdated. A read that begins after this has
         returned gets no earlier answer, from this replica or from any that shares its cache. If replicas
         share one, this takes half a second longer, and it fails with UNAVAILABLE if the others may not
@@ -44,8 +75,8 @@ class CacheServiceServicer(metaclass=_abc_1.ABCMeta):
     def GetCacheStats(
         self,
         request: _cache_service_pb2.GetCacheStatsRequest,
-        context: _aio.ServicerContext[_cache_service_pb2.GetCacheStatsRequest, _abc.Awaitable[_cache_service_pb2.GetCacheStatsResponse]],
-    ) -> _abc.Awaitable[_cache_service_pb2.GetCacheStatsResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_cache_service_pb2.GetCacheStatsResponse, _abc.Awaitable[_cache_service_pb2.GetCacheStatsResponse]]:
         """Shows how the cache of the called replica is used."""
 
-def add_CacheServiceServicer_to_server(servicer: CacheServiceServicer, server: _aio.Server) -> None: ...
+def add_CacheServiceServicer_to_server(servicer: CacheServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

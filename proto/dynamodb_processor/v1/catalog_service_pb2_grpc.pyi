@@ -7,7 +7,21 @@ from collections import abc as _abc
 from dynamodb_processor.v1 import catalog_service_pb2 as _catalog_service_pb2
 from grpc import aio as _aio
 import abc as _abc_1
+import grpc as _grpc
+import sys
+import typing as _typing
 
+if sys.version_info >= (3, 11):
+    from typing import Self as _Self
+else:
+    from typing_extensions import Self as _Self
+
+_T = _typing.TypeVar("_T")
+
+class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+
+class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+    ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
@@ -15,10 +29,23 @@ GRPC_VERSION: str
 class CatalogServiceStub:
     """Describes the tables that the caller may read."""
 
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    ListTables: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListTablesRequest, _catalog_service_pb2.ListTablesResponse]
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> CatalogServiceAsyncStub: ...
+    ListTables: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.ListTablesRequest, _catalog_service_pb2.ListTablesResponse]
     """Lists the tables granted to the caller, by name."""
-    GetTable: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.GetTableRequest, _catalog_service_pb2.GetTableResponse]
+    GetTable: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.GetTableRequest, _catalog_service_pb2.GetTableResponse]
+    """Describes one table: its keys, indexes and reading rules."""
+
+@_typing.type_check_only
+class CatalogServiceAsyncStub(CatalogServiceStub):
+    """Describes the tables that the caller may read."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    ListTables: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListTablesRequest, _catalog_service_pb2.ListTablesResponse]  # type: ignore[assignment]
+    """Lists the tables granted to the caller, by name."""
+    GetTable: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.GetTableRequest, _catalog_service_pb2.GetTableResponse]  # type: ignore[assignment]
     """Describes one table: its keys, indexes and reading rules."""
 
 class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -28,16 +55,16 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
     def ListTables(
         self,
         request: _catalog_service_pb2.ListTablesRequest,
-        context: _aio.ServicerContext[_catalog_service_pb2.ListTablesRequest, _abc.Awaitable[_catalog_service_pb2.ListTablesResponse]],
-    ) -> _abc.Awaitable[_catalog_service_pb2.ListTablesResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_service_pb2.ListTablesResponse, _abc.Awaitable[_catalog_service_pb2.ListTablesResponse]]:
         """Lists the tables granted to the caller, by name."""
 
     @_abc_1.abstractmethod
     def GetTable(
         self,
         request: _catalog_service_pb2.GetTableRequest,
-        context: _aio.ServicerContext[_catalog_service_pb2.GetTableRequest, _abc.Awaitable[_catalog_service_pb2.GetTableResponse]],
-    ) -> _abc.Awaitable[_catalog_service_pb2.GetTableResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_service_pb2.GetTableResponse, _abc.Awaitable[_catalog_service_pb2.GetTableResponse]]:
         """Describes one table: its keys, indexes and reading rules."""
 
-def add_CatalogServiceServicer_to_server(servicer: CatalogServiceServicer, server: _aio.Server) -> None: ...
+def add_CatalogServiceServicer_to_server(servicer: CatalogServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -5,7 +5,7 @@ import warnings
 
 from dynamodb_processor.v1 import query_service_pb2 as dynamodb__processor_dot_v1_dot_query__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.72.1'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in dynamodb_processor/v1/query_service_pb2_grpc.py depends on'
+        + f' but the generated code in dynamodb_processor/v1/query_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class QueryServiceStub:
+class QueryServiceStub(object):
     """Reads records of the tables in the catalog.
 
     Over all pages of a query, no item is lost and none comes twice, except items that are written
@@ -66,7 +66,7 @@ class QueryServiceStub:
                 _registered_method=True)
 
 
-class QueryServiceServicer:
+class QueryServiceServicer(object):
     """Reads records of the tables in the catalog.
 
     Over all pages of a query, no item is lost and none comes twice, except items that are written
@@ -147,7 +147,7 @@ def add_QueryServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class QueryService:
+class QueryService(object):
     """Reads records of the tables in the catalog.
 
     Over all pages of a query, no item is lost and none comes twice, except items that are written

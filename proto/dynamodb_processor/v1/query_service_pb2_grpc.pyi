@@ -7,7 +7,21 @@ from collections import abc as _abc
 from dynamodb_processor.v1 import query_service_pb2 as _query_service_pb2
 from grpc import aio as _aio
 import abc as _abc_1
+import grpc as _grpc
+import sys
+import typing as _typing
 
+if sys.version_info >= (3, 11):
+    from typing import Self as _Self
+else:
+    from typing_extensions import Self as _Self
+
+_T = _typing.TypeVar("_T")
+
+class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+
+class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+    ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
@@ -20,18 +34,46 @@ class QueryServiceStub:
     is read at its own time.
     """
 
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    Query: _aio.UnaryUnaryMultiCallable[_query_service_pb2.QueryRequest, _query_service_pb2.QueryResponse]
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> QueryServiceAsyncStub: ...
+    Query: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.QueryRequest, _query_service_pb2.QueryResponse]
     """Returns one page. An item too large for a message is FAILED_PRECONDITION, reason ITEM_TOO_LARGE,
     with a `next_page_token` in the metadata of the ErrorInfo, which continues behind the item.
     """
-    CountItems: _aio.UnaryUnaryMultiCallable[_query_service_pb2.CountItemsRequest, _query_service_pb2.CountItemsResponse]
+    CountItems: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.CountItemsRequest, _query_service_pb2.CountItemsResponse]
     """Counts the items that a query matches. A count that a budget ended continues from its token."""
-    BatchGetItems: _aio.UnaryUnaryMultiCallable[_query_service_pb2.BatchGetItemsRequest, _query_service_pb2.BatchGetItemsResponse]
+    BatchGetItems: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.BatchGetItemsRequest, _query_service_pb2.BatchGetItemsResponse]
     """Gets up to 100 items by their primary keys."""
-    ExplainQuery: _aio.UnaryUnaryMultiCallable[_query_service_pb2.ExplainQueryRequest, _query_service_pb2.ExplainQueryResponse]
+    ExplainQuery: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.ExplainQueryRequest, _query_service_pb2.ExplainQueryResponse]
     """Describes how a query would be read, and reads nothing."""
-    StreamQuery: _aio.UnaryStreamMultiCallable[_query_service_pb2.StreamQueryRequest, _query_service_pb2.StreamQueryResponse]
+    StreamQuery: _grpc.UnaryStreamMultiCallable[_query_service_pb2.StreamQueryRequest, _query_service_pb2.StreamQueryResponse]
+    """Returns every page, each as one message, and reads ahead while the caller works. A broken stream
+    continues from the `resume_token` of the last message received.
+    """
+
+@_typing.type_check_only
+class QueryServiceAsyncStub(QueryServiceStub):
+    """Reads records of the tables in the catalog.
+
+    Over all pages of a query, no item is lost and none comes twice, except items that are written
+    meanwhile. This holds for both methods, and if the page size changes from page to page. Each page
+    is read at its own time.
+    """
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    Query: _aio.UnaryUnaryMultiCallable[_query_service_pb2.QueryRequest, _query_service_pb2.QueryResponse]  # type: ignore[assignment]
+    """Returns one page. An item too large for a message is FAILED_PRECONDITION, reason ITEM_TOO_LARGE,
+    with a `next_page_token` in the metadata of the ErrorInfo, which continues behind the item.
+    """
+    CountItems: _aio.UnaryUnaryMultiCallable[_query_service_pb2.CountItemsRequest, _query_service_pb2.CountItemsResponse]  # type: ignore[assignment]
+    """Counts the items that a query matches. A count that a budget ended continues from its token."""
+    BatchGetItems: _aio.UnaryUnaryMultiCallable[_query_service_pb2.BatchGetItemsRequest, _query_service_pb2.BatchGetItemsResponse]  # type: ignore[assignment]
+    """Gets up to 100 items by their primary keys."""
+    ExplainQuery: _aio.UnaryUnaryMultiCallable[_query_service_pb2.ExplainQueryRequest, _query_service_pb2.ExplainQueryResponse]  # type: ignore[assignment]
+    """Describes how a query would be read, and reads nothing."""
+    StreamQuery: _aio.UnaryStreamMultiCallable[_query_service_pb2.StreamQueryRequest, _query_service_pb2.StreamQueryResponse]  # type: ignore[assignment]
     """Returns every page, each as one message, and reads ahead while the caller works. A broken stream
     continues from the `resume_token` of the last message received.
     """
@@ -48,8 +90,8 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
     def Query(
         self,
         request: _query_service_pb2.QueryRequest,
-        context: _aio.ServicerContext[_query_service_pb2.QueryRequest, _abc.Awaitable[_query_service_pb2.QueryResponse]],
-    ) -> _abc.Awaitable[_query_service_pb2.QueryResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_query_service_pb2.QueryResponse, _abc.Awaitable[_query_service_pb2.QueryResponse]]:
         """Returns one page. An item too large for a message is FAILED_PRECONDITION, reason ITEM_TOO_LARGE,
         with a `next_page_token` in the metadata of the ErrorInfo, which continues behind the item.
         """
@@ -58,34 +100,34 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
     def CountItems(
         self,
         request: _query_service_pb2.CountItemsRequest,
-        context: _aio.ServicerContext[_query_service_pb2.CountItemsRequest, _abc.Awaitable[_query_service_pb2.CountItemsResponse]],
-    ) -> _abc.Awaitable[_query_service_pb2.CountItemsResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_query_service_pb2.CountItemsResponse, _abc.Awaitable[_query_service_pb2.CountItemsResponse]]:
         """Counts the items that a query matches. A count that a budget ended continues from its token."""
 
     @_abc_1.abstractmethod
     def BatchGetItems(
         self,
         request: _query_service_pb2.BatchGetItemsRequest,
-        context: _aio.ServicerContext[_query_service_pb2.BatchGetItemsRequest, _abc.Awaitable[_query_service_pb2.BatchGetItemsResponse]],
-    ) -> _abc.Awaitable[_query_service_pb2.BatchGetItemsResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_query_service_pb2.BatchGetItemsResponse, _abc.Awaitable[_query_service_pb2.BatchGetItemsResponse]]:
         """Gets up to 100 items by their primary keys."""
 
     @_abc_1.abstractmethod
     def ExplainQuery(
         self,
         request: _query_service_pb2.ExplainQueryRequest,
-        context: _aio.ServicerContext[_query_service_pb2.ExplainQueryRequest, _abc.Awaitable[_query_service_pb2.ExplainQueryResponse]],
-    ) -> _abc.Awaitable[_query_service_pb2.ExplainQueryResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_query_service_pb2.ExplainQueryResponse, _abc.Awaitable[_query_service_pb2.ExplainQueryResponse]]:
         """Describes how a query would be read, and reads nothing."""
 
     @_abc_1.abstractmethod
     def StreamQuery(
         self,
         request: _query_service_pb2.StreamQueryRequest,
-        context: _aio.ServicerContext[_query_service_pb2.StreamQueryRequest, _abc.AsyncIterator[_query_service_pb2.StreamQueryResponse]],
-    ) -> _abc.AsyncIterator[_query_service_pb2.StreamQueryResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_query_service_pb2.StreamQueryResponse], _abc.AsyncIterator[_query_service_pb2.StreamQueryResponse]]:
         """Returns every page, each as one message, and reads ahead while the caller works. A broken stream
         continues from the `resume_token` of the last message received.
         """
 
-def add_QueryServiceServicer_to_server(servicer: QueryServiceServicer, server: _aio.Server) -> None: ...
+def add_QueryServiceServicer_to_server(servicer: QueryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

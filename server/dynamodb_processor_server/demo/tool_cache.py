@@ -140,17 +140,28 @@ class ToolCache:
         name = f"{package.name}-{package.version}"
         return self._entry(name, f"{package.name} {package.version}", fill) / "package"
 
-    def _python_package(self, lock: str) -> Path:
-        """Return the folder with the installed packages of a lock file."""
-        file = _LOCKS / f"{lock}.txt"
+    def python_packages(self, lock: Path) -> Path:
+        """Return a folder with the packages of a lock file for this Python; fetch them if missing.
 
+        Raises:
+            ToolUnavailable: The packages could not be fetched.
+        """
+        python = sys.implementation.cache_tag
+        return self._installed(lock, f"{lock.stem}-{python}-{_short_digest(lock)}")
+
+    def _python_package(self, name: str) -> Path:
+        """Return the folder of a package that serves every Python."""
+        lock = _LOCKS / f"{name}.txt"
+        return self._installed(lock, f"{name}-{_short_digest(lock)}")
+
+    def _installed(self, lock: Path, name: str) -> Path:
         def fill(folder: Path) -> None:
             command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"]
             command += ["--quiet", "--no-input", "--no-deps", "--require-hashes"]
-            command += ["--only-binary=:all:", "--target", str(folder), "--requirement", str(file)]
+            command += ["--only-binary=:all:", "--target", str(folder), "--requirement", str(lock)]
             _run(command, "pip install", folder)
 
-        return self._entry(f"{lock}-{_short_digest(file)}", lock, fill)
+        return self._entry(name, lock.stem, fill)
 
     def _entry(self, name: str, title: str, fill: Callable[[Path], None]) -> Path:
         """Return the entry's folder, which is created completely or not at all.

@@ -10,6 +10,7 @@ import pytest
 from dynamodb_processor_client import QueryClient, ResumePolicy
 from tests.support.fake_server import running
 from tests.support.fake_service import FakeService, numbered
+from tests.support.threaded_client import FACTORIES, ClientFactory
 from tests.unit.client.commands import Outcome, Run, run_with
 from tests.unit.client.fake_time import FakeTime
 
@@ -28,11 +29,20 @@ def time() -> FakeTime:
     return FakeTime()
 
 
+@pytest.fixture(params=list(FACTORIES))
+def make_client(request: pytest.FixtureRequest) -> ClientFactory:
+    """What makes a client: the asynchronous one, then the synchronous one in threads."""
+    name: str = request.param
+    return FACTORIES[name]
+
+
 @pytest.fixture
-async def client(service: FakeService, time: FakeTime) -> AsyncIterator[QueryClient]:
+async def client(
+    make_client: ClientFactory, service: FakeService, time: FakeTime
+) -> AsyncIterator[QueryClient]:
     """A client of the service that resumes at once, without retries by the channel."""
     policy = ResumePolicy(sleep=time.sleep, uniform=lambda: 0.5, clock=time.read)
-    async with QueryClient(
+    async with make_client(
         service.address,
         api_key="ddbp_test",
         resume=policy,

@@ -12,6 +12,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 
 from dynamodb_processor_client import Query, QueryClient, ResumePolicy, Unauthenticated
 from tests.support.fake_service import Cut, Failure, FakeService
+from tests.support.threaded_client import ClientFactory
 from tests.unit.client.fake_time import FakeTime
 
 _EXPIRED = Failure(
@@ -21,10 +22,12 @@ _EXPIRED = Failure(
 )
 
 
-def opened(service: FakeService, time: FakeTime, **credential: Any) -> QueryClient:
+def opened(
+    make_client: ClientFactory, service: FakeService, time: FakeTime, **credential: Any
+) -> QueryClient:
     """Return a client that resumes at once."""
     policy = ResumePolicy(sleep=time.sleep, uniform=lambda: 0.5, clock=time.read)
-    return QueryClient(
+    return make_client(
         service.address, resume=policy, options=[("grpc.enable_retries", 0)], **credential
     )
 
@@ -34,9 +37,11 @@ def sent(service: FakeService) -> list[Any]:
     return [metadata.get("authorization") for metadata in service.metadata]
 
 
-async def test_a_token_is_sent_with_every_call(service: FakeService, time: FakeTime) -> None:
+async def test_a_token_is_sent_with_every_call(
+    make_client: ClientFactory, service: FakeService, time: FakeTime
+) -> None:
     """It is a bearer token, and no API key."""
-    async with opened(service, time, token="a.b.c") as client:
+    async with opened(make_client, service, time, token="a.b.c") as client:
         await client.query(Query("numbers"))
         await anext(client.stream(Query("numbers")))
         await client.tables()
@@ -44,9 +49,13 @@ async def test_a_token_is_sent_with_every_call(service: FakeService, time: FakeT
     assert not any("x-api-key" in metadata for metadata in service.metadata)
 
 
-@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize(
+    ("make_client", "is_async"),
+    [("async", False), ("async", True), ("sync", False)],
+    indirect=["make_client"],
+)
 async def test_a_function_gives_the_token_of_each_call(
-    service: FakeService, time: FakeTime, is_async: bool
+    make_client: ClientFactory, service: FakeService, time: FakeTime, is_async: bool
 ) -> None:
     """It may be a coroutine function, such as one that asks the issuer."""
     numbers: Iterator[int] = count()
@@ -57,7 +66,7 @@ async def test_a_function_gives_the_token_of_each_call(
     async def give_later() -> str:
         return give()
 
-    async with opened(service, time, token=give_later if is_async else give) as client:
+    async with opened(make_client, service, time, token=give_later if is_async else give) as client:
         for _ in range(2):
             await client.query(Query("numbers"))
         await anext(client.stream(Query("numbers")))
@@ -65,21 +74,23 @@ async def test_a_function_gives_the_token_of_each_call(
 
 
 async def test_a_stream_whose_token_expires_is_resumed_with_another(
-    service: FakeService, time: FakeTime
+    make_client: ClientFactory, service: FakeService, time: FakeTime
 ) -> None:
     """No item is lost or repeated."""
     numbers = count()
     service.cuts.append(Cut(3, _EXPIRED))
-    async with opened(service, time, token=lambda: f"t.{next(numbers)}.s") as client:
+    async with opened(make_client, service, time, token=lambda: f"t.{next(numbers)}.s") as client:
         items = [int(item["n"]) async for item in client.stream(Query("numbers"), page_size=100)]
     assert items == list(range(1_000))
     assert sent(service) == ["Bearer t.0.s", "Bearer t.1.s"]
 
 
-async def test_a_fixed_token_is_not_tried_again(service: FakeService, time: FakeTime) -> None:
+async def test_a_fixed_token_is_not_tried_again(
+    make_client: ClientFactory, service: FakeService, time: FakeTime
+) -> None:
     """Nor is a token that is refused for another reason."""
     service.cuts.append(Cut(3, _EXPIRED))
-    async with opened(service, time, token="a.b.c") as client:
+    async with opened(make_client, service, time, token="a.b.c") as client:
         stream = client.stream(Query("numbers"), page_size=100)
         with pytest.raises(Unauthenticated) as caught:
             [item async for item in stream]
@@ -87,7 +98,10 @@ async def test_a_fixed_token_is_not_tried_again(service: FakeService, time: Fake
     assert caught.value.resume_token
 
 
-async def test_an_error_of_the_function_is_the_call_s(service: FakeService, time: FakeTime) -> None:
+@pytest.mark.parametrize("make_client", ["async"], indirect=True)  # one is a coroutine function
+async def test_an_error_of_the_function_is_the_call_s(
+    make_client: ClientFactory, service: FakeService, time: FakeTime
+) -> None:
     """Nothing is sent then."""
 
     def give() -> str:
@@ -96,10 +110,10 @@ async def test_an_error_of_the_function_is_the_call_s(service: FakeService, time
     async def give_nothing() -> Any:
         return None
 
-    async with opened(service, time, token=give) as client:
+    async with opened(make_client, service, time, token=give) as client:
         with pytest.raises(LookupError, match="no login"):
             await client.query(Query("numbers"))
-    async with opened(service, time, token=give_nothing) as client:
+    async with opened(make_client, service, time, token=give_nothing) as client:
         with pytest.raises(TypeError, match="token is a string, not a NoneType"):
             await anext(client.stream(Query("numbers")))
     assert sent(service) == []

@@ -35,6 +35,7 @@ from dynamodb_processor_client import (
 )
 from tests.support.fake_server import running
 from tests.support.fake_service import BROKEN, Context, Failure, FakeService, numbered
+from tests.support.threaded_client import ClientFactory
 from tests.unit.client.commands import COMMAND, Outcome, Run
 from tests.unit.client.fake_time import FakeTime
 
@@ -85,16 +86,18 @@ class BrokenService(FakeService):
         return answer
 
 
-def client_of(service: FakeService, time: FakeTime) -> QueryClient:
+def client_of(make_client: ClientFactory, service: FakeService, time: FakeTime) -> QueryClient:
     """Return a client without deadlines, whose pauses take no time."""
     policy = ResumePolicy(sleep=time.sleep, uniform=lambda: 0.5, clock=time.read)
     options = [("grpc.enable_retries", 0)]
-    return QueryClient(service.address, timeout=None, resume=policy, options=options)
+    return make_client(service.address, timeout=None, resume=policy, options=options)
 
 
-async def read_all(service: BrokenService, time: FakeTime) -> QueryError:
+async def read_all(
+    make_client: ClientFactory, service: BrokenService, time: FakeTime
+) -> QueryError:
     """Read a stream up to its error, which must come."""
-    async with running(service), client_of(service, time) as client:
+    async with running(service), client_of(make_client, service, time) as client:
         with pytest.raises(QueryError) as raised:
             await exhaust(client.stream(Query("numbers")), [])
     return raised.value
@@ -108,20 +111,24 @@ async def exhaust(items: AsyncIterator[Any], found: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("token", ["same", "new"])
-async def test_empty_messages_and_breaks_end(token: str, time: FakeTime) -> None:
+async def test_empty_messages_and_breaks_end(
+    make_client: ClientFactory, token: str, time: FakeTime
+) -> None:
     """A message and a break, again and again, is not progress, even with new tokens."""
     service = BrokenService(
         lambda n, _: StreamQueryResponse(resume_token="t" if token == "same" else f"t{n}"),
         breaks=True,
     )
-    error = await read_all(service, time)
+    error = await read_all(make_client, service, time)
     assert isinstance(error, Unavailable)
     assert error.resume_token == ("t" if token == "same" else f"t{service.calls}")
     assert service.calls == 6  # the first, and five attempts
 
 
 @pytest.mark.parametrize("token", ["same", "new"])
-async def test_calls_that_end_at_once_end(token: str, time: FakeTime) -> None:
+async def test_calls_that_end_at_once_end(
+    make_client: ClientFactory, token: str, time: FakeTime
+) -> None:
     """A service that claims to be out of time before it read anything is not called for ever."""
     service = BrokenService(
         lambda n, _: StreamQueryResponse(
@@ -130,27 +137,31 @@ async def test_calls_that_end_at_once_end(token: str, time: FakeTime) -> None:
             last=True,
         )
     )
-    error = await read_all(service, time)
+    error = await read_all(make_client, service, time)
     assert isinstance(error, Internal)
     assert error.reason == "NO_PROGRESS"
     assert service.calls <= 7
 
 
-async def test_an_endless_stream_of_empty_messages_ends(time: FakeTime) -> None:
+async def test_an_endless_stream_of_empty_messages_ends(
+    make_client: ClientFactory, time: FakeTime
+) -> None:
     """Immediate messages without items and with the same token are not a search."""
     service = BrokenService(lambda n, _: StreamQueryResponse(resume_token="t"))
-    error = await read_all(service, time)
+    error = await read_all(make_client, service, time)
     assert error.message.startswith("the service makes no progress")
 
 
 @pytest.mark.parametrize("breaks", [True, False])
-async def test_items_without_a_new_token_are_an_error(time: FakeTime, breaks: bool) -> None:
+async def test_items_without_a_new_token_are_an_error(
+    make_client: ClientFactory, time: FakeTime, breaks: bool
+) -> None:
     """Items with the token of their own request would be delivered twice."""
     service = BrokenService(
         lambda n, _: StreamQueryResponse(items=numbered(1), resume_token="t"), breaks=breaks
     )
     found: list[Any] = []
-    async with running(service), client_of(service, time) as client:
+    async with running(service), client_of(make_client, service, time) as client:
         stream = client.stream(Query("numbers"))
         with pytest.raises(Internal, match="no progress"):
             await exhaust(stream, found)
@@ -158,7 +169,7 @@ async def test_items_without_a_new_token_are_an_error(time: FakeTime, breaks: bo
     assert stream.resume_token == "t"
 
 
-async def test_a_search_that_reads_continues(time: FakeTime) -> None:
+async def test_a_search_that_reads_continues(make_client: ClientFactory, time: FakeTime) -> None:
     """Messages without items but with reads are progress, also across breaks."""
 
     def search(n: int, _: StreamQueryRequest) -> StreamQueryResponse:
@@ -167,11 +178,13 @@ async def test_a_search_that_reads_continues(time: FakeTime) -> None:
         return message
 
     service = BrokenService(search, breaks=True)
-    async with running(service), client_of(service, time) as client:
+    async with running(service), client_of(make_client, service, time) as client:
         assert [page.items async for page in client.pages(Query("numbers"))] == [()] * 50
 
 
-async def test_a_stream_whose_status_never_comes_ends(time: FakeTime) -> None:
+async def test_a_stream_whose_status_never_comes_ends(
+    make_client: ClientFactory, time: FakeTime
+) -> None:
     """After its last message a stream is over, even if the server keeps it open."""
     service = BrokenService(lambda n, _: StreamQueryResponse(last=n == 1, items=numbered(1)))
 
@@ -182,11 +195,13 @@ async def test_a_stream_whose_status_never_comes_ends(time: FakeTime) -> None:
         await asyncio.Event().wait()
 
     service.StreamQuery = answer  # type: ignore[method-assign]
-    async with running(service), client_of(service, time) as client:
+    async with running(service), client_of(make_client, service, time) as client:
         assert len([item async for item in client.stream(Query("numbers"))]) == 1
 
 
-async def test_an_excessive_pause_is_refused(service: FakeService) -> None:
+async def test_an_excessive_pause_is_refused(
+    make_client: ClientFactory, service: FakeService
+) -> None:
     """If the service requests a pause of years, the caller gets the error and its token."""
     retry = RetryInfo()
     retry.retry_delay.FromSeconds(10**9)
@@ -200,7 +215,7 @@ async def test_an_excessive_pause_is_refused(service: FakeService) -> None:
         await failure.fail(context)
 
     broken.StreamQuery = answer  # type: ignore[method-assign]
-    async with running(broken), client_of(broken, FakeTime()) as client:
+    async with running(broken), client_of(make_client, broken, FakeTime()) as client:
         with pytest.raises(Unavailable, match="later") as raised:
             await exhaust(client.pages(Query("numbers")), [])
     assert raised.value.retry_after == 1e9
@@ -208,7 +223,9 @@ async def test_an_excessive_pause_is_refused(service: FakeService) -> None:
 
 
 @pytest.mark.parametrize("token", ["same", "new"])
-async def test_counts_without_progress_end(token: str, time: FakeTime) -> None:
+async def test_counts_without_progress_end(
+    make_client: ClientFactory, token: str, time: FakeTime
+) -> None:
     """A count that always continues and does not grow is an error."""
 
     def count(n: int, _: CountItemsRequest) -> CountItemsResponse:
@@ -217,14 +234,16 @@ async def test_counts_without_progress_end(token: str, time: FakeTime) -> None:
         return response
 
     service = BrokenService(count)
-    async with running(service), client_of(service, time) as client:
+    async with running(service), client_of(make_client, service, time) as client:
         with pytest.raises(Internal, match="no progress"):
             await client.count(Query("numbers"))
     assert service.calls <= 7
 
 
 @pytest.mark.parametrize("kind", ["same token", "two tokens", "same table", "nothing"])
-async def test_listings_without_progress_end(kind: str, time: FakeTime) -> None:
+async def test_listings_without_progress_end(
+    make_client: ClientFactory, kind: str, time: FakeTime
+) -> None:
     """Repeated or empty pages of tables are an error."""
 
     def listing(n: int, _: ListTablesRequest) -> ListTablesResponse:
@@ -234,7 +253,7 @@ async def test_listings_without_progress_end(kind: str, time: FakeTime) -> None:
         return ListTablesResponse(tables=tables, next_page_token=token)
 
     service = BrokenService(listing)
-    async with running(service), client_of(service, time) as client:
+    async with running(service), client_of(make_client, service, time) as client:
         with pytest.raises(Internal, match="no progress"):
             await client.tables()
     assert service.calls <= 8
@@ -244,7 +263,7 @@ def _always(answer: QueryResponse, n: int, request: QueryRequest) -> QueryRespon
     return answer
 
 
-async def test_invalid_times_are_typed_errors(time: FakeTime) -> None:
+async def test_invalid_times_are_typed_errors(make_client: ClientFactory, time: FakeTime) -> None:
     """A time or duration that Python cannot represent is an error of the service."""
     late, long, aged = QueryResponse(), QueryResponse(), QueryResponse()
     late.read_time.seconds = 10**15
@@ -252,13 +271,15 @@ async def test_invalid_times_are_typed_errors(time: FakeTime) -> None:
     aged.cache.age.seconds = -(2**62)
     for response in (late, long, aged):
         service = BrokenService(partial(_always, response))
-        async with running(service), client_of(service, time) as client:
+        async with running(service), client_of(make_client, service, time) as client:
             with pytest.raises(Internal, match="bad") as raised:
                 await client.query(Query("numbers"))
             assert raised.value.reason == "BAD_ANSWER"
 
 
-async def test_malformed_messages_are_typed_errors(time: FakeTime) -> None:
+async def test_malformed_messages_are_typed_errors(
+    make_client: ClientFactory, time: FakeTime
+) -> None:
     """A response that cannot be parsed is a typed error, in unary calls and in streams."""
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
 
@@ -278,9 +299,10 @@ async def test_malformed_messages_are_typed_errors(time: FakeTime) -> None:
     service.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
     try:
-        async with client_of(service, time) as client:
-            with pytest.raises(QueryError):
+        async with client_of(make_client, service, time) as client:
+            with pytest.raises(Internal) as raised:
                 await client.query(Query("numbers"))
+            assert raised.value.reason == "BAD_ANSWER"
             with pytest.raises(QueryError):
                 _ = [page async for page in client.pages(Query("numbers"))]
     finally:

@@ -321,6 +321,7 @@ async def test_a_stream_goes_on_after_an_item_that_does_not_fit(
     assert len(service.metadata) == 2
 
 
+@pytest.mark.parametrize("make_client", ["async"], indirect=True)  # it reaches into the stream
 async def test_an_error_needs_no_description_of_the_table(
     client: QueryClient, service: FakeService
 ) -> None:

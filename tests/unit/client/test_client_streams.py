@@ -26,6 +26,7 @@ from dynamodb_processor_client import (
     Unavailable,
 )
 from tests.support.fake_service import BROKEN, Cut, Failure, FakeService
+from tests.support.threaded_client import ClientFactory
 from tests.unit.client.fake_time import FakeTime
 
 
@@ -112,29 +113,33 @@ async def test_a_stream_that_never_began_is_not_resumed(
     assert time.pauses == []
 
 
-async def test_the_channel_retries_before_the_first_message(service: FakeService) -> None:
+async def test_the_channel_retries_before_the_first_message(
+    make_client: ClientFactory, service: FakeService
+) -> None:
     """The channel itself retries a call that the first replica refused."""
     service.cuts.append(Cut(after=0))
-    async with QueryClient(service.address) as client:
+    async with make_client(service.address) as client:
         assert await _numbers(client.stream(Query("numbers"))) == list(range(1_000))
     assert len(service.stream_requests) == 2
 
 
-async def test_calls_cancelled_by_a_stopping_server_continue(service: FakeService) -> None:
+async def test_calls_cancelled_by_a_stopping_server_continue(
+    make_client: ClientFactory, service: FakeService
+) -> None:
     """A call that the server cancelled (grpc#41785) is retried, and a stream resumed."""
     cancelled = Failure(grpc.StatusCode.CANCELLED)
     service.cuts += [Cut(after=0, failure=cancelled), Cut(after=2, failure=cancelled)]
     service.failures.append(cancelled)
-    async with QueryClient(service.address) as client:
+    async with make_client(service.address) as client:
         assert await _numbers(client.stream(Query("numbers"))) == list(range(1_000))
         assert len((await client.query(Query("numbers"))).items) == 100
     assert len(service.stream_requests) == 3
 
 
-async def test_resuming_can_be_turned_off(service: FakeService) -> None:
+async def test_resuming_can_be_turned_off(make_client: ClientFactory, service: FakeService) -> None:
     """With 0 attempts a broken stream is an error at once."""
     service.cuts.append(Cut(after=1, failure=None))
-    async with QueryClient(service.address, resume=ResumePolicy(attempts=0)) as client:
+    async with make_client(service.address, resume=ResumePolicy(attempts=0)) as client:
         with pytest.raises(Unavailable, match="before its last message") as raised:
             await _numbers(client.stream(Query("numbers")))
     assert raised.value.reason == "STREAM_INCOMPLETE"
@@ -265,6 +270,7 @@ async def test_a_spent_budget_needs_no_call(client: QueryClient, service: FakeSe
     assert len(service.stream_requests) == 1
 
 
+@pytest.mark.parametrize("make_client", ["async"], indirect=True)  # threads are not cancelled
 async def test_a_cancelled_wait_loses_nothing(client: QueryClient, service: FakeService) -> None:
     """After a wait that timed out, iteration continues with the next item."""
     service.hang_after = 2
