@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from dynamodb_processor_server.demo.activity import activity
 from dynamodb_processor_server.demo.audit_events import audit_events
@@ -27,6 +28,9 @@ from gateway.reference import write_reference
 from tour.envoy import free_address, open_gateway
 from tour.steps import ALLOWED_ORIGIN, Tour
 
+_LISTEN: Final = "127.0.0.1:8080"
+_SERVER: Final = "127.0.0.1:50051"
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -38,11 +42,12 @@ def _parser() -> argparse.ArgumentParser:
         help="where the sample tables are created (%(default)s)",
     )  # fmt: skip
     parser.add_argument("--once", action="store_true", help="end after the tour")
+    default = "({}; with --once a free port)"
     parser.add_argument(
-        "--listen", default="127.0.0.1:8080", metavar="HOST:PORT", help="the gateway (%(default)s)"
+        "--listen", metavar="HOST:PORT", help=f"the gateway {default.format(_LISTEN)}"
     )
     parser.add_argument(
-        "--server", default="127.0.0.1:50051", metavar="HOST:PORT", help="the server (%(default)s)"
+        "--server", metavar="HOST:PORT", help=f"the server {default.format(_SERVER)}"
     )
     return parser
 
@@ -57,24 +62,39 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     screen = Screen()
     try:
-        check_free(options.listen)
-        check_free(options.server)
+        # A tour that ends needs no port that anybody knows.
+        listen = _address(
+            "--listen", options.listen or ("127.0.0.1:0" if options.once else _LISTEN)
+        )
+        server = options.server or ("127.0.0.1:0" if options.once else _SERVER)
+        _address("--server", server)
         configure_logs("console", "WARNING")  # the calls of the tour are shown, not logged
-        listen = free_address(options.listen)
         with (
             Interruption() as interruption,
             open_backend(options.backend, screen.say) as backend,
             tempfile.TemporaryDirectory(prefix="dynamodb-processor-gateway-") as folder,
         ):
-            work = _show(
-                backend, listen, options.server, Path(folder), screen, interruption, options.once
-            )
+            work = _show(backend, listen, server, Path(folder), screen, interruption, options.once)
             return asyncio.run(work)
     except (Interrupted, KeyboardInterrupt):
         return 130
     except (ConfigurationError, DemoFailed, OptionError, ToolUnavailable) as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 1
+
+
+def _address(option: str, text: str) -> Address:
+    """Return the address of an option, which is checked before the slow set-up; port 0: a free one.
+
+    Raises:
+        DemoFailed: it is no address, or cannot be served on.
+    """
+    try:
+        check_free(text)
+    except ConfigurationError as error:
+        problem = str(error).partition("\n")[0].removeprefix("listen: ")
+        raise DemoFailed(f"{option}: {problem}; {option} 127.0.0.1:0 takes a free port") from None
+    return free_address(text)
 
 
 async def _show(

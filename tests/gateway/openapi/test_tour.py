@@ -19,9 +19,8 @@ _SECONDS: Final = 300
 
 def test_the_tour_shows_every_step() -> None:
     """Each call of curl is answered as it promises, and the exit code is 0."""
-    addresses = ("--listen", "127.0.0.1:0", "--server", "127.0.0.1:0")
     done = subprocess.run(
-        [sys.executable, "deploy/envoy/demo", "--once", *addresses],
+        [sys.executable, "deploy/envoy/demo", "--once"],
         cwd=_ROOT,
         env=clean_environment(),
         capture_output=True,
@@ -36,10 +35,20 @@ def test_the_tour_shows_every_step() -> None:
     assert "Ctrl-C" not in done.stdout
 
 
-def test_a_taken_port_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    """The text names the address, before anything is created."""
+@pytest.mark.parametrize("option", ["--listen", "--server"])
+def test_a_taken_port_is_named(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The text names the option and the remedy, before anything is created."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        assert main(["--once", "--listen", f"127.0.0.1:{taken.getsockname()[1]}"]) == 1
-    assert "gateway: listen: cannot serve on 127.0.0.1" in capsys.readouterr().err
+        port = taken.getsockname()[1]
+        assert main(["--once", option, f"127.0.0.1:{port}"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"gateway: {option}: cannot serve on 127.0.0.1:{port}: ")
+    assert f"{option} 127.0.0.1:0 takes a free port" in error
+
+
+def test_a_wrong_address_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """An address without a port is refused."""
+    assert main(["--once", "--listen", "here"]) == 1
+    assert "gateway: --listen: must be HOST:PORT, not here" in capsys.readouterr().err
