@@ -49,6 +49,7 @@ _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
             "tests/faults/test_key_rotation.py",
             "tests/faults/test_secret_rotation.py",
             "tests/e2e/test_shared_limits.py",
+            "tests/faults/test_exports.py",
             "tests/interop",
         ),
     ),

@@ -66,6 +66,7 @@ async def _query(client: QueryClient, arguments: argparse.Namespace, output: Out
         page_size=arguments.page_size,
         page_token=arguments.token,
         total=arguments.total,
+        timeout=arguments.timeout,
     )
     output.items(page.items)
     output.end()
@@ -87,6 +88,7 @@ async def _stream(client: QueryClient, arguments: argparse.Namespace, output: Ou
         page_size=arguments.page_size,
         resume_token=arguments.token,
         total=arguments.total,
+        timeout=arguments.timeout,
     )
     hints, last = Hints(client, arguments), None
     with progress_of(arguments) as progress:
@@ -141,7 +143,9 @@ def note_cost(
 
 
 async def _count(client: QueryClient, arguments: argparse.Namespace, output: Output) -> None:
-    count = await client.count(query_of(arguments), up_to=arguments.up_to)
+    count = await client.count(
+        query_of(arguments), up_to=arguments.up_to, timeout=arguments.timeout
+    )
     output.value(count.value, Text(str(count.value)))
     if not count.exact:
         note("there may be more")
@@ -152,7 +156,11 @@ async def _count(client: QueryClient, arguments: argparse.Namespace, output: Out
 
 async def _get(client: QueryClient, arguments: argparse.Namespace, output: Output) -> int:
     found = await client.get(
-        arguments.table, arguments.keys, projection=arguments.project, consistent=arguments.strong
+        arguments.table,
+        arguments.keys,
+        projection=arguments.project,
+        consistent=arguments.strong,
+        timeout=arguments.timeout,
     )
     output.items(found)
     output.end()
@@ -165,7 +173,7 @@ async def _get(client: QueryClient, arguments: argparse.Namespace, output: Outpu
 
 
 async def _explain(client: QueryClient, arguments: argparse.Namespace, output: Output) -> None:
-    explanation = await client.explain(query_of(arguments))
+    explanation = await client.explain(query_of(arguments), timeout=arguments.timeout)
     output.value(explanation_fields(explanation), explanation_tree(explanation))
 
 

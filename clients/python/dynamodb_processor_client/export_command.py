@@ -48,6 +48,7 @@ async def _read(client: QueryClient, arguments: argparse.Namespace, exported: Ex
         page_size=arguments.page_size,
         resume_token=exported.resume_token,
         total=arguments.total,
+        timeout=arguments.timeout,
     )
     hints = Hints(client, arguments)
     with progress_of(arguments) as progress:

@@ -109,7 +109,8 @@ class Output:
             return
         found = [one for item in items if (one := selected(item, self._columns)) is not None]
         if self._spool is not None:
-            self._spool.add(found)
+            with _typed_failures():  # It may have a file, and the disk may be full.
+                self._spool.add(found)
         elif found:
             self._print(self._for_people(found))
             self._count += len(found)

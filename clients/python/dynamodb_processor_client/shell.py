@@ -29,7 +29,10 @@ except ImportError:  # Windows
 _PROMPT: Final = "ddbq> "
 _HISTORY: Final = 1_000  # lines
 _END: Final = ("exit", "quit")
-_FIXED: Final = ("target", "profile", "api_key", "bearer_token_file", "cacert", "cert", "cert_key")
+_FIXED: Final = (
+    *("target", "profile", "api_key", "bearer_token_file"),
+    *("tls", "cacert", "cert", "cert_key", "server_name"),
+)
 _WELCOME: Final = "Commands as after `ddbq`, such as: tables. `exit` or Ctrl-D ends, Tab completes."
 
 RunCommand = Callable[[QueryClient, argparse.Namespace], Awaitable[int]]
@@ -126,8 +129,7 @@ class _Shell:
         parser: argparse.ArgumentParser = arguments.parser
         if arguments.command in ("shell", "completion"):
             parser.error("not in the shell")
-        given = [name for name in _FIXED if getattr(arguments, name, None)]
-        if given or arguments.tls:
+        if any(getattr(arguments, name) for name in _FIXED):
             parser.error("the connection is the shell's: give its options to `ddbq shell`")
         for name in ("target", "tls", "cert", "has_credential"):
             setattr(arguments, name, getattr(self._arguments, name))

@@ -140,6 +140,12 @@ async def test_a_person(environment: dict[str, str], service: FakeService, tmp_p
     os.write(ours, b"count num\t'first_n\t = 1'\n")
     await until("1000")
     await until("ddbq> ")
+    service.hang_after = 1
+    os.write(ours, b"stream numbers -o jsonl\n")
+    await until('{"n": 99}')
+    process.send_signal(signal.SIGINT)
+    await until("interrupted")
+    await until("ddbq> ")
     os.write(ours, b"half a line")
     await until("half a line")
     process.send_signal(signal.SIGINT)
@@ -149,6 +155,7 @@ async def test_a_person(environment: dict[str, str], service: FakeService, tmp_p
     os.close(ours)
     assert service.count_requests[0].query.table == "numbers"
     assert service.count_requests[0].query.expression == "first_number = 1"
+    assert service.deadlines[-1] is None, "a stream has no deadline, in the shell as elsewhere"
     history = history_path({"XDG_STATE_HOME": str(tmp_path)})
-    assert history.read_text().splitlines()[-1] == "count numbers 'first_number = 1'"
+    assert history.read_text().splitlines()[1] == "count numbers 'first_number = 1'"
     assert history.stat().st_mode & 0o777 == 0o600
