@@ -250,6 +250,22 @@ def test_a_request_that_is_not_http(gateway: Gateway) -> None:
     assert '"reason":"INVALID_REQUEST"' in answer
 
 
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("GET /v1/tables HTTP/1.0\r\nhost: x", 426),
+        ("GET /v1/tables HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket", 403),
+        (f"POST {_QUERY} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip", 501),
+    ],
+)
+def test_http_of_another_kind(gateway: Gateway, head: str, status: int) -> None:
+    """Versions, upgrades and codings that the gateway does not have are refused with JSON."""
+    answer = _raw(gateway, f"{head}\r\n\r\n".encode())
+    assert answer.startswith(f"HTTP/1.1 {status} ")
+    assert "content-type: application/json" in answer
+    assert '"reason":"INVALID_REQUEST"' in answer
+
+
 def test_a_json_request_cannot_pass_for_grpc(gateway: Gateway) -> None:
     """The transcoder passes gRPC on unchecked; on the routes of JSON there is none."""
     answer = gateway.request("GET", "/v1/tables", headers={"content-type": "application/grpc"})

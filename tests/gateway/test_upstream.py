@@ -15,8 +15,9 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 
+from dynamodb_processor.v1.query_service_pb2 import CountItemsRequest, CountItemsResponse
 from tests.gateway.gateways import gateway_before, post
-from tests.support.fake_service import Cut, Failure, FakeService, numbered
+from tests.support.fake_service import Context, Cut, Failure, FakeService, numbered
 from tests.support.gateway import Answer, Gateway
 from tests.support.lengths import PATIENCE
 from tests.support.ready_fake import ready
@@ -127,6 +128,36 @@ async def test_a_lost_server_breaks_the_body(tmp_path: Path) -> None:
 def _until_unavailable(gateway: Gateway) -> Answer:
     gateway.wait_until_ready(503)
     return gateway.post(_QUERY, {})
+
+
+class _SilentService(FakeService):
+    """A service whose counts never end."""
+
+    async def CountItems(  # noqa: N802 - the contract's name
+        self, request: CountItemsRequest, context: Context
+    ) -> CountItemsResponse:
+        """Wait for ever."""
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_nothing_hangs(tmp_path: Path) -> None:
+    """A silent server, a stream that stops and a request that never arrives end with their time."""
+    service = _SilentService(items=numbered(250), hang_after=1)
+    async with ready(service), gateway_before(tmp_path, service, seconds=1.0) as gateway:
+        silent = await post(gateway, "/v1/tables/numbers:count")
+        assert silent.refusal == (504, 4, "UPSTREAM_TIMEOUT")
+        with contextlib.suppress(http.client.IncompleteRead):
+            assert [line["last"] for line in (await post(gateway, _STREAM)).lines] == [False]
+        await asyncio.wait_for(service.left.wait(), PATIENCE)
+        host, _, port = gateway.address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = f"POST {_QUERY} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        writer.write(f"{head}content-length: 2\r\n\r\n{{".encode())
+        received = (await asyncio.wait_for(reader.read(), PATIENCE)).decode()
+        writer.close()
+    assert received.startswith("HTTP/1.1 408 ")
+    assert '"reason":"REQUEST_TIMEOUT"' in received
 
 
 async def test_without_a_server_every_route_says_so(tmp_path: Path) -> None:

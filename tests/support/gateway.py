@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import re
 import ssl
 import subprocess
 import time
@@ -136,6 +137,7 @@ def running_gateway(
     ready: bool = True,
     tls: ssl.SSLContext | None = None,
     headers: Mapping[str, str] | None = None,
+    seconds: float | None = None,
     **options: Any,
 ) -> Iterator[Gateway]:
     """Run a gateway on a free port.
@@ -146,13 +148,22 @@ def running_gateway(
         ready: Whether to wait until a server behind it is ready.
         tls: How its callers trust it, if it has a certificate.
         headers: Headers of each request, such as an API key.
+        seconds: The timeout of calls, of requests and of silent streams, instead of the real ones.
         options: Further fields of its `Options`.
     """
     listen = Address("127.0.0.1", free_port())
     servers = [Address.parse("--upstream", each) for each in upstreams]
     config = folder / "envoy.yaml"
     made = bootstrap(load_rules(), Options(listen=listen, upstreams=servers, **options))
-    config.write_text(as_yaml(made), encoding="utf-8")
+    text = as_yaml(made)
+    if seconds is not None:
+        text = re.sub(
+            r"^( *(?:request_|idle_)?timeout): (?:15|30|35)s$",
+            rf"\1: {seconds}s",
+            text,
+            flags=re.MULTILINE,
+        )
+    config.write_text(text, encoding="utf-8")
     log = folder / "envoy.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -63,6 +63,12 @@ _ALL: Final = (
 )  # fmt: skip
 REFUSALS: Final[Mapping[str, Refusal]] = {refusal.reason: refusal for refusal in _ALL}
 
+# Such as HTTP/1.0, and upgrades to WebSocket.
+_OTHER: Final = _refusal(
+    "INVALID_REQUEST", 400, "INVALID_ARGUMENT", "only HTTP/1.1 and HTTP/2 are accepted, no upgrades"
+)
+_FORBIDDEN: Final = 403  # Also of refused upgrades, which have nothing to do with origins.
+
 #: Where the filter that checks requests notes that a refusal is its own.
 CHECK_METADATA: Final = "gateway.check"
 
@@ -84,9 +90,9 @@ def _is_json() -> dict[str, Any]:
     }
 
 
-def _has_status(status: int) -> dict[str, Any]:
+def _has_status(status: int, op: str = "EQ") -> dict[str, Any]:
     value = {"default_value": status, "runtime_key": f"gateway.local_reply.{status}"}
-    return {"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}
+    return {"status_code_filter": {"comparison": {"op": op, "value": value}}}
 
 
 def _own() -> dict[str, Any]:
@@ -101,11 +107,10 @@ def _own() -> dict[str, Any]:
     }
 
 
-def _mapper(refusal: Refusal) -> dict[str, Any]:
+def _mapper(refusal: Refusal, status: dict[str, Any]) -> dict[str, Any]:
     """Return the mapper that replaces Envoy's own refusals of a status."""
-    both = {"and_filter": {"filters": [_has_status(refusal.http), _is_json()]}}
     return {
-        "filter": both,
+        "filter": {"and_filter": {"filters": [status, _is_json()]}},
         "body_format_override": {"json_format": refusal.body},
         "headers_to_add": list(headers({"content-type": JSON})),
     }
@@ -113,7 +118,10 @@ def _mapper(refusal: Refusal) -> dict[str, Any]:
 
 def local_replies() -> dict[str, Any]:
     """Return the configuration that turns Envoy's own refusals into JSON."""
-    return {"mappers": [_own(), *map(_mapper, _ALL)]}
+    known = [_mapper(each, _has_status(each.http)) for each in _ALL if each.http != _FORBIDDEN]
+    preflight = {"name": "access-control-request-method", "present_match": True}
+    origin = _mapper(REFUSALS["ORIGIN_NOT_ALLOWED"], {"header_filter": {"header": preflight}})
+    return {"mappers": [_own(), *known, origin, _mapper(_OTHER, _has_status(400, "GE"))]}
 
 
 def headers(values: Mapping[str, str]) -> Iterator[dict[str, Any]]:
