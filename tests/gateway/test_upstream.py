@@ -77,6 +77,17 @@ async def test_a_deadline_is_passed_on(fake: tuple[FakeService, Gateway]) -> Non
     assert service.deadlines[1] in {None, math.inf}
 
 
+async def test_headers_that_reach_the_server(fake: tuple[FakeService, Gateway]) -> None:
+    """Keys and ids do; cookies and promises of gRPC's own protocol do not."""
+    service, gateway = fake
+    passed = {"x-api-key": "ddbp_x", "x-request-id": "mine", "traceparent": "00-1-2-01"}
+    dropped = {"cookie": "a=b", "grpc-encoding": "gzip", "grpc-accept-encoding": "gzip"}
+    await post(gateway, _QUERY, headers=passed | dropped)
+    (metadata,) = service.metadata
+    assert metadata.items() >= passed.items()
+    assert not metadata.keys() & dropped.keys()
+
+
 async def test_a_stream_that_breaks_has_no_last_line(fake: tuple[FakeService, Gateway]) -> None:
     """HTTP says 200 and ends properly, so only `last` tells; the trailers have the status too."""
     service, gateway = fake
