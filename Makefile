@@ -17,7 +17,7 @@ PIP := "$(BIN)/python" -m pip --disable-pip-version-check --no-input
 PROTOS := $(wildcard proto/dynamodb_processor/v1/*.proto)
 SCRIPTS := .ci/run .ci/test-deep .ci/generate .ci/breaking .ci/debian_tool deploy/cloudformation/deploy
 
-# Options of `make demo`, `make gateway`, `make bench`, `make test`, `make test-deep` and `make check-deploy`.
+# Options of `make demo`, `make gateway`, `make console`, `make bench`, `make test`, `make test-deep` and `make check-deploy`.
 ONCE ?=
 DOCUMENT ?=
 BACKEND ?= embedded
@@ -40,6 +40,11 @@ demo: $(VENV)/.demo ## Serve sample tables and walk through them (ONCE=1 ends af
 gateway: $(VENV)/.dev ## Serve the sample tables over HTTP too, and show it with curl (ONCE=1 ends then, BACKEND as in make demo)
 	@"$(BIN)/python" deploy/envoy/demo --backend "$(BACKEND)" $(if $(filter-out 0,$(ONCE)),--once)
 
+.PHONY: console
+console: $(VENV)/.dev ## Serve the sample tables and the web console, after the same tour (ONCE=1, BACKEND as in make demo)
+	@"$(BIN)/python" .ci/console.py
+	@"$(BIN)/python" deploy/envoy/demo --backend "$(BACKEND)" --console build/console $(if $(filter-out 0,$(ONCE)),--once)
+
 .PHONY: test
 test: $(VENV)/.dev ## Run every test, with real backends, and measure coverage (PYTEST='-k tokens' narrows it)
 	@PATH="$(BIN):$$PATH" "$(BIN)/python" .ci/test.py $(PYTEST)
@@ -61,6 +66,7 @@ check: $(VENV)/.dev ## Lint, type-check and compare the contract with what is ge
 	@echo '==> buf breaking';          PATH="$(BIN):$$PATH" .ci/breaking
 	@echo '==> generated code';        PATH="$(BIN):$$PATH" .ci/generate --check
 	@echo '==> TypeScript';            "$(BIN)/python" .ci/typescript.py --check
+	@echo '==> web console';           "$(BIN)/python" .ci/console.py --check
 	@echo '==> table of settings';     "$(BIN)/python" .ci/settings.py --check
 	@echo '==> API reference';         "$(BIN)/python" .ci/api_reference.py --check
 	@echo '==> OpenAPI';               "$(BIN)/python" deploy/envoy/describe --check

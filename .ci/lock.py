@@ -55,7 +55,9 @@ def main() -> int:
     _compile_alone(Path("requirements/generate.txt"), list(_group(project, "generate")))
     for tool in ("java", "node"):
         _compile_alone(_TOOL_LOCKS / f"{tool}.txt", list(_group(project, tool)))
-    for folder in ("tests/interop/clients", ".ci/deploy/npm", "clients/typescript"):
+    browser = "tests/support/browser"
+    clients = ("clients/typescript", "clients/web", "tests/interop/clients")
+    for folder in (*clients, ".ci/deploy/npm", f"{browser}/packages", f"{browser}/chromium"):
         _lock_npm(_ROOT / folder)
     files = [Path(f"requirements/{name}.txt") for name in ("build", "server", "demo", "bench")]
     return _compare(files, dev)

@@ -134,24 +134,26 @@ class Gateway:
 def running_gateway(
     folder: Path,
     *upstreams: str,
+    listen: Address | None = None,
     ready: bool = True,
     tls: ssl.SSLContext | None = None,
     headers: Mapping[str, str] | None = None,
     seconds: float | None = None,
     **options: Any,
 ) -> Iterator[Gateway]:
-    """Run a gateway on a free port.
+    """Run a gateway during the `with`.
 
     Args:
         folder: Where its configuration and its log are written.
         upstreams: The servers behind it, as HOST:PORT.
+        listen: Its address; by default a free port.
         ready: Whether to wait until a server behind it is ready.
         tls: How its callers trust it, if it has a certificate.
         headers: Headers of each request, such as an API key.
         seconds: The timeout of calls, of requests and of silent streams, instead of the real ones.
         options: Further fields of its `Options`.
     """
-    listen = Address("127.0.0.1", free_port())
+    listen = listen or Address("127.0.0.1", free_port())
     servers = [Address.parse("--upstream", each) for each in upstreams]
     config = folder / "envoy.yaml"
     made = bootstrap(load_rules(), Options(listen=listen, upstreams=servers, **options))

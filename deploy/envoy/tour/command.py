@@ -25,11 +25,13 @@ from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.telemetry.logs import configure_logs
 from gateway.options import Address, OptionError, Options
 from gateway.reference import write_reference
+from tour.console import Console, console_of
 from tour.envoy import free_address, open_gateway
 from tour.steps import ALLOWED_ORIGIN, Tour
 
 _LISTEN: Final = "127.0.0.1:8080"
 _SERVER: Final = "127.0.0.1:50051"
+_CONSOLE: Final = "127.0.0.1:8081"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,6 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     default = "({}; with --once a free port)"
     parser.add_argument(
         "--listen", metavar="HOST:PORT", help=f"the gateway {default.format(_LISTEN)}"
+    )
+    parser.add_argument(
+        "--console", type=Path, metavar="FOLDER", help="serve the web console's files as well"
+    )
+    parser.add_argument(
+        "--console-listen", metavar="HOST:PORT", help=f"the console {default.format(_CONSOLE)}"
     )
     parser.add_argument(
         "--server", metavar="HOST:PORT", help=f"the server {default.format(_SERVER)}"
@@ -68,13 +76,21 @@ def main(arguments: Sequence[str]) -> int:
         )
         server = options.server or ("127.0.0.1:0" if options.once else _SERVER)
         _address("--server", server)
+        console = None
+        if options.console is not None:
+            free = "127.0.0.1:0" if options.once else _CONSOLE
+            page = _address("--console-listen", options.console_listen or free)
+            console = console_of(options.console, page, listen)
         configure_logs("console", "WARNING")  # the calls of the tour are shown, not logged
         with (
             Interruption() as interruption,
             open_backend(options.backend, screen.say) as backend,
             tempfile.TemporaryDirectory(prefix="dynamodb-processor-gateway-") as folder,
         ):
-            work = _show(backend, listen, server, Path(folder), screen, interruption, options.once)
+            work = _show(
+                *(backend, listen, console, server),
+                *(Path(folder), screen, interruption, options.once),
+            )
             return asyncio.run(work)
     except (Interrupted, KeyboardInterrupt):
         return 130
@@ -100,6 +116,7 @@ def _address(option: str, text: str) -> Address:
 async def _show(
     backend: Backend,
     listen: Address,
+    console: Console | None,
     server: str,
     folder: Path,
     screen: Screen,
@@ -117,25 +134,29 @@ async def _show(
         options = Options(
             listen=listen,
             upstreams=[Address.parse("--upstream", service.connection.address)],
-            allow_origins=[ALLOWED_ORIGIN],
+            allow_origins=[ALLOWED_ORIGIN, *([console.origin] if console else [])],
             reference=site,
+            static=[(console.listen, console.files)] if console else [],
+            static_connect=[console.gateway] if console else [],
         )
         async with open_gateway(options, folder) as url:
             tour = Tour(url, service.connection.api_key, departures, screen)
             steps = await interruption.unless_interrupted(tour.run())
             screen.title(f"The tour is done: all {steps} steps showed what they promise.")
             if not once:
-                _show_directions(url, service, screen)
+                _show_directions(url, service, console, screen)
                 await interruption.wait()
     return 0
 
 
-def _show_directions(url: str, service: Service, screen: Screen) -> None:
+def _show_directions(url: str, service: Service, console: Console | None, screen: Screen) -> None:
     """Show where to go on."""
     screen.title(f"Serving on {url}. In another terminal:")
     screen.command(f"export GATEWAY={url} KEY={service.connection.api_key}")
     screen.command('curl -H "x-api-key: $KEY" $GATEWAY/v1/tables')
     screen.say()
+    if console is not None:
+        screen.say(f"Web console:    {console.origin}/ (enter the key there)")
     screen.say(f"Reference page: {url}/reference/ (enter the key under Authorize)")
     screen.say(f"Description:    {url}/openapi.json")
     screen.say(f"gRPC:           {service.connection.address}")
