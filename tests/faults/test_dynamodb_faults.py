@@ -121,7 +121,7 @@ async def test_a_fault_is_survived(
     ground.stub.script = lambda number, body: None
     await ground.proxy.set_weather(Weather.FAIR)
     seconds = await _recover(load)
-    after = await _settle(load)
+    after = await _recovered(load)
 
     report(
         f"{case.name}, seed {seed}",
@@ -174,7 +174,7 @@ async def _recover(load: Load) -> float:
     return time.monotonic() - began
 
 
-async def _settle(load: Load) -> Outcome:
+async def _recovered(load: Load) -> Outcome:
     """Return the outcome of 20 calls; in short runs, of the first 20 that no timeout spoils."""
     async with asyncio.timeout(_RECOVERY):
         while (outcome := await load.run(20, 5)).refusals and not FULL:

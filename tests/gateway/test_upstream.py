@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import json
 import math
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,10 +17,12 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 
 from dynamodb_processor.v1.query_service_pb2 import CountItemsRequest, CountItemsResponse
+from gateway.options import Address
 from tests.gateway.gateways import gateway_before, post
 from tests.support.fake_service import Context, Cut, Failure, FakeService, numbered
 from tests.support.gateway import Answer, Gateway
 from tests.support.lengths import PATIENCE
+from tests.support.processes import free_port
 from tests.support.ready_fake import ready
 from tests.support.running import eventually
 
@@ -139,6 +142,24 @@ async def test_a_lost_server_breaks_the_body(tmp_path: Path) -> None:
 def _until_unavailable(gateway: Gateway) -> Answer:
     gateway.wait_until_ready(503)
     return gateway.post(_QUERY, {})
+
+
+async def test_a_server_with_a_name_and_a_log_of_requests(tmp_path: Path) -> None:
+    """Servers are found by name, and the log has no query string, which may hold a page token."""
+    service = FakeService(items=numbered(3))
+    async with ready(service):
+        named = FakeService([], service.address.replace("127.0.0.1", "localhost"))
+        admin = Address("127.0.0.1", free_port())
+        async with gateway_before(tmp_path, named, access_log=True, admin=admin) as gateway:
+            assert len((await post(gateway, _QUERY)).json["items"]) == 3
+            await asyncio.to_thread(gateway.get, "/v1/tables?page_token=secret", authorization="k")
+    text = gateway.log.read_text(encoding="utf-8")
+    records = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    (query,) = [record for record in records if record["path"] == _QUERY]
+    assert (query["method"], query["status"], query["server"]) == ("POST", 200, service.address)
+    assert query["request_id"]
+    assert "/v1/tables" in {record["path"] for record in records}
+    assert "secret" not in text
 
 
 class _SilentService(FakeService):

@@ -24,6 +24,8 @@ _CORS: Final = "envoy.filters.http.cors"
 _UNARY_TIMEOUT: Final = "35s"
 # A stream has a message every 2 s (`stream_interval`), and ends within `stream_deadline`, an hour.
 _STREAM_IDLE: Final = "30s"
+# Longer than unary calls, which are silent until their end.
+_GRPC_IDLE: Final = "40s"
 _STREAM_LONGEST: Final = "3660s"
 _IS_GRPC: Final = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
 _ALLOWED_HEADERS: Final = (
@@ -69,7 +71,7 @@ def _grpc_route(service: str) -> dict[str, Any]:
 
     One timeout suits all of its methods: that of streams. The server ends unary calls itself.
     """
-    action = {**_to_servers(), "timeout": "0s", "idle_timeout": _STREAM_IDLE}
+    action = {**_to_servers(), "timeout": "0s", "idle_timeout": _GRPC_IDLE}
     return {
         "match": {"prefix": f"/{service}/", "headers": [_IS_GRPC]},
         "route": action,
