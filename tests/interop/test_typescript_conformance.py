@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,9 +13,13 @@ from typing import Any, Final, TypeAlias
 import pytest
 import pytest_asyncio
 
+from tests.interop.kit_page import KitPage, open_kit_page
 from tests.interop.typescript import TypeScript
+from tests.support.chromium import FLAGS, Browser, find_browser
 from tests.support.conformance import KitServer, load_cases, open_kit_server
 from tests.support.gateway import Gateway, running_gateway
+from tests.support.lengths import PATIENCE
+from tests.support.processes import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -32,11 +37,25 @@ async def kit_server(
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def kit_page(typescript: TypeScript) -> AsyncIterator[KitPage]:
+    """The page that runs the kit."""
+    async with open_kit_page(typescript.folder, free_port()) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def browser(show_line: Callable[[str], None]) -> Browser:
+    """A Chromium."""
+    return find_browser(show_line)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def gateway(
-    kit_server: KitServer, tmp_path_factory: pytest.TempPathFactory
+    kit_server: KitServer, kit_page: KitPage, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Gateway]:
-    """Envoy before the server."""
-    running = running_gateway(tmp_path_factory.mktemp("gateway"), kit_server.address)
+    """Envoy before the server; the page of the kit may call it."""
+    folder = tmp_path_factory.mktemp("gateway")
+    running = running_gateway(folder, kit_server.address, allow_origins=[kit_page.origin])
     # In a thread: the server answers its health checks on this loop.
     opened = await asyncio.to_thread(running.__enter__)
     yield opened
@@ -68,6 +87,32 @@ async def test_the_kit_passes_over_grpc_web(
     """On Node.js, over gRPC-Web to Envoy before the service, every case has its outcome."""
     outcome = await _run(kit_server, typescript, tmp_path, gateway.url, "grpc-web")
     _check(outcome, "Node.js, gRPC-Web through Envoy", report)
+
+
+async def test_the_kit_passes_in_a_browser(
+    kit_server: KitServer,
+    gateway: Gateway,
+    kit_page: KitPage,
+    browser: Browser,
+    tmp_path: Path,
+    report: Report,
+) -> None:
+    """In Chromium, from a page of another origin that the gateway allows, every case passes."""
+    kit_page.kit = _kit(kit_server) | {"baseUrl": gateway.url}
+    profile = f"--user-data-dir={tmp_path}"
+    process = await asyncio.create_subprocess_exec(
+        *(str(browser.executable), *FLAGS, profile, kit_page.origin),
+        env={**os.environ, **browser.variables},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        outcome = await asyncio.wait_for(kit_page.report, 2 * PATIENCE)
+    finally:
+        process.terminate()
+        await process.wait()
+    _check(outcome, "Chromium, gRPC-Web through Envoy", report)
 
 
 async def _run(
