@@ -27,7 +27,10 @@ def open_client(endpoint_url: str) -> Any:
         region_name=REGION,
         aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-        config=Config(retries={"mode": "standard", "total_max_attempts": 5}),
+        # DynamoDB checks parameters itself; botocore's check takes a third of the time of a batch.
+        config=Config(
+            retries={"mode": "standard", "total_max_attempts": 5}, parameter_validation=False
+        ),
     )
 
 
