@@ -80,7 +80,8 @@ def test_the_reasons_of_the_typescript_client_are_on_the_page() -> None:
         for file in sources
         for reason in re.findall(r'\breason: "([A-Z_]+)"', file.read_text(encoding="utf-8"))
     }
-    assert made == _reasons_of("TypeScript") | _reasons_of("Python")
+    # Without threads, a stream is not closed while its call is opened.
+    assert made == _reasons_of("TypeScript") | _reasons_of("Python") - {"STREAM_CLOSED"}
 
 
 def _reasons_of(client: str) -> set[str]:
