@@ -98,7 +98,7 @@ _SUITES: Final = (
     _Suite(("tests/contract", *_UNMEASURED)),
     _Suite(("tests/faults", "tests/interop")),
     _Suite(("tests/unit",), "unit", without=_UNMEASURED),
-    _Suite(("tests/gateway",)),
+    _Suite(("tests/gateway", "tests/browser")),
     _Suite(("tests/rpc",), "integration", without=_UNMEASURED),
     _Suite(_OPERATIONS),
     _Suite(_ACCEPTANCE),
