@@ -14,6 +14,7 @@ import pytest
 from dynamodb_processor.v1.query_pb2 import QuerySpec
 from dynamodb_processor.v1.query_service_pb2 import QueryRequest
 from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
+from dynamodb_processor_client import Query, QueryClient
 from tests.gateway.gateways import gateway_before
 from tests.support.fake_service import FakeService, numbered
 from tests.support.gateway import Gateway
@@ -103,6 +104,21 @@ async def _is_served(gateway: Gateway, key: str) -> bool:
         metadata = (("x-affinity-key", key),)
         call = stub.Query(QueryRequest(), metadata=metadata, timeout=PATIENCE)
         return await call.code() is grpc.StatusCode.OK
+
+
+async def test_keys_of_the_python_client(tmp_path: Path) -> None:
+    """Equal queries of a client with `affinity` reach one replica, different ones both."""
+    async with _replicas(tmp_path, 2) as (services, _, gateway):
+        await eventually(lambda: _all_are_called(gateway, services))
+        for service in services:
+            service.requests.clear()
+        async with QueryClient(gateway.address, affinity=True) as client:
+            for number in 3 * list(range(30)):
+                await client.query(Query("numbers", f"n = {number}"))
+        reached = [Counter(each.query.expression for each in s.requests) for s in services]
+    assert not reached[0].keys() & reached[1].keys()
+    assert {times for each in reached for times in each.values()} == {3}
+    assert min(map(len, reached)) > 5
 
 
 async def test_calls_without_a_key_reach_every_replica(tmp_path: Path) -> None:
