@@ -162,11 +162,15 @@ class Theatre:
                 command = [ToolCache().node(), str(_beside_client(folder, script))]
             case _:
                 environment["PATH"] = f"{find_tool('grpcurl').parent}:{environment['PATH']}"
-                proto = ROOT / "proto"
-                files = f"-import-path {proto} -proto dynamodb_processor/v1/query_service.proto"
-                command = ["bash", "-c", text.replace("grpcurl -", f"grpcurl {files} -", 1)]
+                command = ["bash", "-c", text]
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+            command,
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
         )
         if done.returncode != 0:
             raise SceneFailed(f"{form} ended with {done.returncode}: {done.stderr}\n{text}")

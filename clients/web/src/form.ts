@@ -41,7 +41,7 @@ export class QueryForm {
       attributes: () => this.#attributes,
       onChange: () => { this.#drawParameters(); onChange(); },
     });
-    this.element = h("div", { class: "form", onchange: onChange },
+    this.element = h("div", { class: "form", oninput: onChange },
       h("label", { for: "expression", class: "heading" }, "Condition"),
       this.editor.element,
       h("p", { id: "expression-hint", class: "note" },

@@ -14,6 +14,8 @@ import { Tabs } from "./tabs.js";
 import { prettyJson, visible } from "./values.js";
 import type { Draft } from "./draft.js";
 
+const NOTHING_YET = "Run a query to see its items.";
+
 /** What the results ask of the page around them. */
 export interface ResultHooks {
   readonly onContinue: () => void;
@@ -34,13 +36,14 @@ export class Results {
   readonly #continue: HTMLButtonElement;
   readonly #token: HTMLElement;
   readonly #exports: HTMLButtonElement[];
-  readonly #empty = h("p", { class: "empty" }, "Run a query to see its items.");
+  readonly #empty = h("p", { class: "empty" }, NOTHING_YET);
   readonly #code = h("pre", { class: "code", tabindex: 0, "aria-label": "The query as code" });
   readonly #tabs: Tabs;
   readonly #dialog: HTMLDialogElement;
   readonly #draw = oncePerFrame(() => this.#drawNow());
   #form: SnippetForm = "grpcurl";
   #run: Run | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(hooks: ResultHooks) {
     this.#hooks = hooks;
@@ -92,8 +95,23 @@ export class Results {
 
   /** Forgets everything, for another table. */
   clear(): void {
+    this.#run = null;
+    this.#status.clear();
     this.#explain.clear();
+    this.#charts.show([]);
+    this.grid.begin([], []);
+    this.grid.element.hidden = true;
+    this.#empty.hidden = false;
+    this.#empty.textContent = NOTHING_YET;
+    for (const one of [this.#continue, this.#token]) one.hidden = true;
+    for (const one of this.#exports) one.disabled = true;
+    this.formChanged();
+  }
+
+  /** Follows a change of the form: errors may be over, and the code is another. */
+  formChanged(): void {
     this.notify(null);
+    if (this.#code.offsetParent !== null) this.#drawCode();
   }
 
   #drawNow(): void {
@@ -110,7 +128,8 @@ export class Results {
     this.grid.element.hidden = run.rows.length === 0;
     this.grid.grow();
     this.#charts.show(run.pages);
-    if (isRunning) setTimeout(this.#draw, 200); // The time goes on between pages.
+    clearTimeout(this.#timer);
+    if (isRunning) this.#timer = setTimeout(this.#draw, 200); // The time goes on between pages.
   }
 
   #shown(id: string): void {
@@ -130,7 +149,7 @@ export class Results {
       h("fieldset", { class: "choices" }, h("legend", { class: "unseen" }, "Language"), ...choices),
       copyButton("Copy", () => this.#code.textContent ?? "", { id: "copy-code" }),
       this.#code,
-      h("p", { class: "note" }, "The API key is not part of it: set ", h("code", {}, "DDBQ_API_KEY"), " where it runs."));
+      h("p", { class: "note" }, "The API key is not part of it: set ", h("code", {}, "DDBQ_API_KEY"), " where it runs. grpcurl runs in a clone, which has the contract in ", h("code", {}, "proto"), "."));
   }
 
   #drawCode(): void {

@@ -29,6 +29,8 @@ function grpcurl(draft: Draft, gateway: string): string {
   const { host, isPlain } = addressOf(gateway);
   return [
     `grpcurl ${isPlain ? "-plaintext " : ""}-H "x-api-key: $DDBQ_API_KEY" \\`,
+    // The gateway has no reflection: the contract is that of a clone.
+    "  -import-path proto -proto dynamodb_processor/v1/query_service.proto \\",
     `  -d ${shell(json(requestJson(draft, true), 2))} \\`,
     `  ${shell(host)} dynamodb_processor.v1.QueryService/StreamQuery`,
   ].join("\n");

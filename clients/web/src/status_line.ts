@@ -19,6 +19,13 @@ export class StatusLine {
     this.element = h("div", { class: "status-line" }, this.#state, this.#facts, this.#spoken);
   }
 
+  /** Shows that there is no run. */
+  clear(): void {
+    this.#state.textContent = "Ready";
+    this.#state.dataset["phase"] = "idle";
+    fill(this.#facts);
+  }
+
   /** Shows the state of a run. */
   show(run: Run): void {
     const text = stateOf(run);

@@ -33,7 +33,7 @@ export class Workspace {
     this.#config = config;
     this.#onRefused = onRefused;
     this.#tables = new TablesPanel((name) => void this.#choose(name), (name) => this.#form.insert(name));
-    this.#form = new QueryForm(() => this.#results?.notify(null));
+    this.#form = new QueryForm(() => this.#results?.formChanged());
     this.#results = new Results({
       onContinue: () => void this.#continue(),
       draft: () => this.#form.draft(this.#table),
@@ -71,6 +71,8 @@ export class Workspace {
 
   async #choose(name: string): Promise<void> {
     this.#run?.stop();
+    this.#run = null;
+    this.#setRunning(false);
     this.#table = name;
     this.#schema = null;
     this.#title.textContent = name;

@@ -139,6 +139,9 @@ async function runCode(page) {
 
 async function exportOddValues(page) {
   await choose(page, "odd");
+  assert.equal(await page.locator(".state").textContent(), "Ready");
+  assert.match(await page.textContent(".code-panel pre"), /"odd"/);
+  await page.click("#tab-rows");
   await page.fill("#expression", "id = 'a'");
   await page.fill("#max-items", "");
   await page.selectOption("#order", "ascending");
