@@ -164,7 +164,7 @@ def test_readme_examples_work(demo: ServerProcess, grpcurl: Path, tmp_path: Path
     """The commands and the program of README.md work, with the demo's address and key."""
     env = exports(demo)
 
-    (page,) = run_console("README.md", "grpcurl", env, grpcurl)
+    (page,) = run_console("README.md", "grpcurl", env, grpcurl, tmp_path)
     answer = json.loads(page)
     assert len(answer["items"]) == 3
     assert answer["next_page_token"]
@@ -174,7 +174,7 @@ def test_readme_examples_work(demo: ServerProcess, grpcurl: Path, tmp_path: Path
     assert first == "3 items by by_user"
     assert int(second.split()[0]) > 3
 
-    printed = run_console("README.md", "ddbq", env, grpcurl)
+    printed = run_console("README.md", "ddbq", env, grpcurl, tmp_path)
     streamed, (counted,), (got,), (explained,) = (
         [json.loads(row) for row in output.splitlines()] for output in printed
     )
@@ -191,10 +191,10 @@ def test_examples_of_a_guide_work(
     """Each command and each Python block of a guide succeeds, with a key for all of them."""
     env = exports(demo) | {"DDBQ_API_KEY": admin_key}
     page = f"docs/guide/{guide}.md"
-    answers = [json.loads(text) for text in run_console(page, "grpcurl", env, grpcurl)]
+    answers = [json.loads(text) for text in run_console(page, "grpcurl", env, grpcurl, tmp_path)]
     programs = [run_python(block, env, tmp_path) for block in code_blocks(page, "python")]
     assert programs or guide == "cli"
-    run_console(page, "ddbq", env, grpcurl)
+    run_console(page, "ddbq", env, grpcurl, tmp_path)
     if guide == "counting":
         total = {"value": "500", "relation": "TOTAL_RELATION_AT_LEAST"}
         assert [answer["total"] for answer in answers] == [total]
@@ -229,7 +229,9 @@ def exports(demo: ServerProcess) -> dict[str, str]:
     return dict(word.split("=", 1) for word in shlex.split(line)[1:])
 
 
-def run_console(page: str, program: str, env: dict[str, str], grpcurl: Path) -> list[str]:
+def run_console(
+    page: str, program: str, env: dict[str, str], grpcurl: Path, directory: Path
+) -> list[str]:
     """Run a page's commands of one program and return the output of each.
 
     A block of grpcurl is one command, one of ddbq has a command on each line.
@@ -243,7 +245,7 @@ def run_console(page: str, program: str, env: dict[str, str], grpcurl: Path) -> 
             text = text.replace("$DDBQ_API_KEY", env["DDBQ_API_KEY"])
             words = shlex.split(text, comments=True)
             tool = grpcurl if program == "grpcurl" else find_tool(program)
-            done = run_program([str(tool), *words[1:]], env)
+            done = run_program([str(tool), *words[1:]], env, directory)
             assert done.returncode == 0, done.stderr
             printed.append(done.stdout)
     return printed
@@ -267,11 +269,12 @@ def run_line(line: str, grpcurl: Path) -> subprocess.CompletedProcess[str]:
 
 
 def run_program(
-    command: Sequence[str], env: dict[str, str] | None = None
+    command: Sequence[str], env: dict[str, str] | None = None, directory: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end."""
+    """Run a program to its end, in a directory for the files that it writes."""
     return subprocess.run(
         command,
+        cwd=directory,
         env=clean_environment(env),
         capture_output=True,
         text=True,
