@@ -86,6 +86,7 @@ def _fakes() -> dict[str, FakeService]:
         "forgetful": fake(forgets_last=True),
         "hanging": fake(hang_after=1),
         "large": fake(failures=[Failure(statuses.FAILED_PRECONDITION, details=(large,))]),
+        "left": fake(),
         "limited": fake(time_limit=2),
         "refused": fake(cuts=[Cut(1, Failure(statuses.PERMISSION_DENIED, "not you"))]),
         "silent": fake(cuts=[Cut(1, None), *(Cut(0, None) for _ in range(6))]),
@@ -163,6 +164,7 @@ async def test_the_tests_of_the_package_pass(
     assert passed
     report("TypeScript client", "its tests pass", f"{passed[1]} tests")
 
+    assert not fakes["left"].stream_requests
     keys = [dict(one).get("x-affinity-key") for one in fakes["affinity"].metadata]
     described, *reads = keys
     assert described is None

@@ -131,6 +131,7 @@ export class PageStream<T = Item> implements AsyncIterableIterator<Page<T>> {
   /** Returns the next message; `null` after a break from which the stream continues, or at its end. */
   async #receive(operation: Operation): Promise<StreamQueryResponse | null> {
     const call = this.#call ?? (await this.#open(operation));
+    if (call === null) return null;
     try {
       const { done, value } = await call.next();
       if (done !== true) return value;
@@ -143,9 +144,11 @@ export class PageStream<T = Item> implements AsyncIterableIterator<Page<T>> {
     return null;
   }
 
-  async #open(operation: Operation): Promise<AsyncIterator<StreamQueryResponse>> {
+  /** Sends the request for the rest; returns `null` if the stream was left before that. */
+  async #open(operation: Operation): Promise<AsyncIterator<StreamQueryResponse> | null> {
     const { connection, request, budget, affinity, open } = this.#parts;
     const headers = await connection.headers(await affinity(operation));
+    if (this.#isOver) return null;
     const options = operation.requestOptions(headers);
     const left = budget && budgetAfter(budget, this.#earlierCalls, operation.deadline.elapsedMs);
     this.#lastMessageAt = operation.deadline.elapsedMs;

@@ -109,6 +109,15 @@ test("deferred keys are requested again", async () => {
   assert.deepEqual(items, keys.map(({ n }) => (n < 1_000 ? { n: String(n) } : null)));
 });
 
+test("a stream that is left before its request sends none", async () => {
+  const token = () => {
+    void pages.return();
+    return "token";
+  };
+  const pages = fake("left", { token })[0].pages(NUMBERS);
+  assert.equal((await pages.next()).done, true);
+});
+
 test("reads have an affinity key, and the table is described once", async () => {
   const [client] = fake("affinity", { affinity: true });
   const query = { ...NUMBERS, expression: "n = :n", parameters: { n: 7 } };
