@@ -45,7 +45,7 @@ def _command(samples: Samples, file: Path) -> list[str]:
     if FULL:
         return [*command, "--max-time", str(_SECONDS), "--generation-database", "none"]
     # The same calls each time, however long they take.
-    command += ["--phases", "examples,fuzzing", "--max-examples", "20"]
+    command += ["--phases", "examples,fuzzing", "--max-examples", "10"]
     return [*command, "--generation-deterministic", "--no-shrink"]
 
 
@@ -76,4 +76,4 @@ async def test_random_calls_get_described_answers(
     )
     assert process.returncode == 0, output
     assert counted is not None
-    assert int(counted[1]) >= 150
+    assert int(counted[1]) >= 80
