@@ -63,6 +63,8 @@ _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
         ("tests/faults/test_soak.py",),
         (
             "tests/faults/test_fuzzing.py",
+            "tests/gateway/test_transcoding.py",
+            "tests/gateway/test_replicas.py",
             "tests/unit/cache/test_model.py",
             "tests/unit/cache/test_shared_model.py",
             "tests/faults/test_large_items.py",
