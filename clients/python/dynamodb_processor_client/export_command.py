@@ -76,6 +76,7 @@ async def _read(client: QueryClient, arguments: argparse.Namespace, exported: Ex
 def _keep(exported: Export, error: BaseException, *, has_begun: bool) -> None:
     """Keep the items so far, and say how to go on after an error."""
     if not exported.items:
+        exported.discard_if_empty()
         return
     if isinstance(error, QueryError):
         error.resume_token = ""  # The state has it.

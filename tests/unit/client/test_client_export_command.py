@@ -61,6 +61,19 @@ async def test_a_broken_export_is_continued(run: Run, service: FakeService, tmp_
     assert path.read_text() == expected_jsonl(service.items)
 
 
+async def test_a_refused_query_leaves_no_files(
+    run: Run, service: FakeService, tmp_path: Path
+) -> None:
+    """An export that ends before its first item has nothing to continue from."""
+    for resume in ([], ["--resume"]):
+        failure = Failure(grpc.StatusCode.INVALID_ARGUMENT, "column 3")
+        service.cuts.append(Cut(after=0, failure=failure))
+        path = tmp_path / "a.csv"
+        outcome = await run("stream", "numbers", "n = = 1", "--output", str(path), *resume)
+        assert outcome.status == 1
+        assert names_in(tmp_path) == []
+
+
 async def test_ctrl_c_keeps_the_items(
     environment: dict[str, str], run: Run, service: FakeService, tmp_path: Path
 ) -> None:

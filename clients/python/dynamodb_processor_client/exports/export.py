@@ -160,6 +160,12 @@ class Export:
                 self._file.close()
             self._file = None
 
+    def discard_if_empty(self) -> None:
+        """Remove the part if it has no items, and no state that would continue it."""
+        if self._file is not None and self._saved is None and not self.items:
+            self.close()
+            disk.remove(self._part)
+
     def _is_complete(self, *, resume: bool) -> bool:
         """Tell whether the file is complete, and only its state was left behind."""
         saved = self._load()
