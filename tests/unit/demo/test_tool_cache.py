@@ -6,7 +6,9 @@ import base64
 import hashlib
 import io
 import stat
+import sys
 import tarfile
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -124,6 +126,31 @@ def test_packages_that_cannot_be_fetched_leave_nothing_behind(
         ToolCache(tmp_path / "cache").npm_project("sample", project)
 
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_python_packages_are_installed_from_their_lock(tmp_path: Path) -> None:
+    """The folder has the locked files, belongs to this Python, and a wrong hash leaves nothing."""
+    wheel = tmp_path / "tool-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("tool.py", "ANSWER = 42\n")
+        archive.writestr(
+            "tool-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tool\nVersion: 1.0"
+        )
+        archive.writestr("tool-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any")
+        archive.writestr("tool-1.0.dist-info/RECORD", "")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    lock = tmp_path / "tools.txt"
+    lock.write_text(f"tool @ {wheel.as_uri()} --hash=sha256:{digest}\n")
+    cache = ToolCache(tmp_path / "cache")
+    folder = cache.python_packages(lock)
+    assert (folder / "tool.py").read_text() == "ANSWER = 42\n"
+    assert str(sys.implementation.cache_tag) in folder.name
+    assert cache.python_packages(lock) == folder
+
+    lock.write_text(f"tool @ {wheel.as_uri()} --hash=sha256:{'0' * 64}\n")
+    with pytest.raises(ToolUnavailable, match="pip install failed"):
+        cache.python_packages(lock)
+    assert list(cache.root.iterdir()) == [folder]
 
 
 def test_node_is_that_of_npm(tmp_path: Path, fake_npm: Path) -> None:
