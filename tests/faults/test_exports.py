@@ -27,15 +27,13 @@ from tests.unit.client.exporting import decoded_rows, rows, varied
 _ITEMS: Final = at_length(3_000, 100_000)
 _READER: Final = ApiKey("reader")
 _CATALOG: Final = {"tables": {"exported": {"table": "faults-exported"}}}
-# Runs `ddbq`, and kills it when it is about to rename a file for the given time.
+# Runs `ddbq`, and kills it when it is about to save a state with at least so many items.
 _KILLED: Final = """
-import os, signal, sys
-left = int(sys.argv.pop(1))
+import json, os, pathlib, signal, sys
+most = int(sys.argv.pop(1))
 def on_event(event, arguments):
-    global left
-    if event == "os.rename":
-        left -= 1
-        if not left:
+    if event == "os.rename" and str(arguments[1]).endswith(".ddbq-state"):
+        if json.loads(pathlib.Path(arguments[0]).read_bytes())["items"] >= most:
             os.kill(os.getpid(), signal.SIGKILL)
 sys.addaudithook(on_event)
 from dynamodb_processor_client.command import main
@@ -80,10 +78,10 @@ def _wire(item: Item) -> WireItem:
     return {name: serializer.serialize(value) for name, value in item.items()}
 
 
-async def _export(server: ServerProcess, path: Path, renames: int) -> tuple[int, str]:
-    """Export the items, and kill the command before a rename; return its status and messages."""
+async def _export(server: ServerProcess, path: Path, most: int) -> tuple[int, str]:
+    """Export the items, kill the command at `most`, and return its status and messages."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", _KILLED, str(renames)),
+        *(sys.executable, "-c", _KILLED, str(most)),
         *("stream", "exported", "p = 'one'", "--output", str(path), "--resume"),
         *("--page-size", str(_ITEMS // 30)),
         env=os.environ | {"DDBQ_TARGET": server.address, "DDBQ_API_KEY": _READER.text},
@@ -130,8 +128,8 @@ async def test_an_export_is_killed_twice_and_resumed(
 ) -> None:
     """An export that was killed twice has every item once, with every digit."""
     path = tmp_path / f"exported.{form}"
-    for renames in (2, 3):
-        status, errors = await _export(server, path, renames)
+    for most in (_ITEMS // 3, 2 * _ITEMS // 3):
+        status, errors = await _export(server, path, most)
         assert status == -9, errors
         assert not path.exists()
     status, errors = await _export(server, path, _NEVER)
