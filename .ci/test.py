@@ -98,9 +98,9 @@ _SUITES: Final = (
     _Suite(("tests/contract", *_UNMEASURED)),
     _Suite(("tests/faults", "tests/interop")),
     _Suite(("tests/unit",), "unit", without=_UNMEASURED),
-    _Suite(("tests/gateway", "tests/browser")),
     _Suite(("tests/rpc",), "integration", without=_UNMEASURED),
     _Suite(_OPERATIONS),
+    _Suite(("tests/gateway", "tests/browser")),
     _Suite(_ACCEPTANCE),
 )
 
