@@ -136,8 +136,8 @@ from dynamodb_processor_client.sync import Query, QueryClient
 with QueryClient(sys.argv[1]) as client:
     stream = client.stream(Query("numbers"), page_size=100)
     received = [next(stream) for _ in range(200)]
-    print("waiting", flush=True)
     try:
+        print("waiting", flush=True)
         next(stream)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
@@ -151,9 +151,14 @@ async def test_an_interrupted_wait_loses_nothing(service: FakeService) -> None:
     """Ctrl-C ends the wait for a page at once, and iteration continues with the next item."""
     service.hang_after = 2
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _INTERRUPTED, service.address, stdin=pipe, stdout=pipe
-    )
+    # A child inherits ignored signals, and a shell ignores Ctrl-C for background processes.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _INTERRUPTED, service.address, stdin=pipe, stdout=pipe
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert process.stdout is not None
     assert await process.stdout.readline() == b"waiting\n"
     process.send_signal(signal.SIGINT)
