@@ -59,6 +59,13 @@ export async function choose(page, table) {
 
 /** Runs the query in the form, and waits for one of some states. */
 export async function run(page, ...phases) {
+  // What changes is drawn with the next frame. Until then the state of the query before is there.
+  await page.evaluate(() => new Promise((resolve) => {
+    requestAnimationFrame(() => requestAnimationFrame(() => {
+      document.querySelector(".state").dataset.phase = "before";
+      resolve();
+    }));
+  }));
   await page.click("#run");
   await settle(page, ...phases);
 }
