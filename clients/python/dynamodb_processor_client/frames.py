@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 
-class PageFrames:
+class PageFrames(ABC):
     """Converts the items of one page, as `StreamFrames` does."""
 
     __slots__ = ()
@@ -36,8 +37,9 @@ class PageFrames:
         """Return the items of the page as a `pyarrow.Table`."""
         return self._frame("pyarrow", numbers, json)
 
+    @abstractmethod
     def _page_items(self) -> Sequence[Item]:
-        raise NotImplementedError
+        """Return the items of the page."""
 
     def _frame(self, library: str, numbers: Numbers, json: Sequence[str]) -> Any:
         builder = FrameBuilder(library, numbers, json, DEFAULT_BATCH)

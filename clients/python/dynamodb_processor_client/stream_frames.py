@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 
-class StreamFrames:
+class StreamFrames(ABC):
     """Converts the items that an iterator still has. docs/guide/python-client.md has the types.
 
     The methods have these options:
@@ -30,8 +31,9 @@ class StreamFrames:
     an attribute do not fit into one column, and `QueryError` as the iteration does.
     """
 
+    @abstractmethod
     def _batches(self) -> AsyncIterator[Sequence[Item]]:
-        raise NotImplementedError
+        """Yield the remaining items, page by page."""
 
     async def to_pandas(
         self,

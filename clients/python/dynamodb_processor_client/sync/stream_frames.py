@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 
-class StreamFrames:
+class StreamFrames(ABC):
     """Converts the items that an iterator still has. docs/guide/python-client.md has the types.
 
     The methods have these options:
@@ -31,8 +32,9 @@ class StreamFrames:
     an attribute do not fit into one column, and `QueryError` as the iteration does.
     """
 
+    @abstractmethod
     def _batches(self) -> Iterator[Sequence[Item]]:
-        raise NotImplementedError
+        """Yield the remaining items, page by page."""
 
     def to_pandas(
         self,
