@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
-from google.rpc.error_details_pb2 import BadRequest, RetryInfo
+from google.rpc.error_details_pb2 import RetryInfo
 
 from dynamodb_processor.v1 import query_pb2
 from dynamodb_processor.v1.catalog_service_pb2 import (
@@ -36,7 +36,6 @@ from dynamodb_processor_client import (
 from tests.support.fake_server import running
 from tests.support.fake_service import BROKEN, Context, Failure, FakeService, numbered
 from tests.support.threaded_client import ClientFactory
-from tests.unit.client.commands import COMMAND, Outcome, Run
 from tests.unit.client.fake_time import FakeTime
 
 
@@ -321,48 +320,3 @@ async def test_an_invalid_pushback_forbids_retries(
         await client.query(Query("numbers"))
     assert not raised.value.may_retry
     assert raised.value.retry_after is None
-
-
-STEERING = "\x1b]0;owned\x07\x1b[2Jred\u202e\u200b\r\x9b31m"
-
-
-async def test_text_of_a_server_cannot_control_the_terminal(run: Run, service: FakeService) -> None:
-    """Unprintable characters in messages, reasons and tokens are escaped."""
-    violation = BadRequest()
-    violation.field_violations.add(field=f"query{STEERING}", description=f"why{STEERING}")
-    service.failures.append(
-        Failure(
-            grpc.StatusCode.INVALID_ARGUMENT,
-            "bad \x1b[2J\x07",
-            (violation,),
-            (("x-request-id", "r"),),
-        )
-    )
-    outcome = await run("query", "numbers")
-    assert outcome.status == 1
-    _check_clean(outcome)
-    assert "\\x1b[2J" in outcome.errors
-    assert "query" in outcome.errors
-
-
-async def test_a_token_is_one_word_for_the_shell(
-    environment: dict[str, str], time: FakeTime
-) -> None:
-    """A command line for pasting contains no command of the server's."""
-    service = BrokenService(lambda n, _: QueryResponse(next_page_token="t; echo $(id) \x1b[2J"))
-    async with running(service):
-        environment["DDBQ_TARGET"] = service.address
-        process = await asyncio.create_subprocess_exec(
-            *COMMAND,
-            *("query", "numbers"),
-            env=environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        _, errors = await process.communicate()
-    assert errors.decode() == "more with: --token 't; echo $(id) \\x1b[2J'\n"
-
-
-def _check_clean(outcome: Outcome) -> None:
-    text = outcome.errors.replace("\n", "")
-    assert text.isprintable()
