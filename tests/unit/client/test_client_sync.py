@@ -129,15 +129,26 @@ async def test_a_closed_stream_keeps_its_place(service: FakeService) -> None:
     assert rest == list(range(100, 1_000))
 
 
+# It says "waiting" when its main thread waits for a message of gRPC's, and not a moment before.
 _INTERRUPTED = """
 import sys
+import threading
+import time
 from dynamodb_processor_client.sync import Query, QueryClient
+
+
+def tell():
+    main = threading.main_thread().ident
+    while sys._current_frames()[main].f_code.co_name != "wait":
+        time.sleep(0.01)
+    print("waiting", flush=True)
+
 
 with QueryClient(sys.argv[1]) as client:
     stream = client.stream(Query("numbers"), page_size=100)
     received = [next(stream) for _ in range(200)]
+    threading.Thread(target=tell).start()
     try:
-        print("waiting", flush=True)
         next(stream)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
