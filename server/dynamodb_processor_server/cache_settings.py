@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from dynamodb_processor_server.cache.coalescing import DEFAULT_COALESCING_TIMEOUT
 from dynamodb_processor_server.cache.quarantine import Quarantine
 from dynamodb_processor_server.config_files import duration
 from dynamodb_processor_server.runtime.timing import PollSettings
@@ -42,6 +43,11 @@ class CacheSettings(BaseModel):
     )
     shared_read_timeout: Seconds = Field(
         30.0, description="Timeout in seconds for one read that several callers share."
+    )
+    coalescing_timeout: Annotated[float, duration(0, 60, above=True)] = Field(
+        DEFAULT_COALESCING_TIMEOUT,
+        description="Seconds that a call waits for the read of the same page by another call; then "
+        "it reads the page itself. More than 0, at most 60.",
     )
     redis_prefix: str = Field(
         "dynamodb-processor:",

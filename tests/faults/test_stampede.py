@@ -27,6 +27,7 @@ _LEAVING: Final = 50
 _METHOD: Final = "/dynamodb_processor.v1.QueryService/Query"
 _PATIENT: Final[dict[str, Any]] = {
     "backend_read_timeout": 20.0,
+    "coalescing_timeout": 60.0,  # a thousand callers take some seconds to come
     "max_calls_per_connection": _CALLERS,
     "unary_deadline": PATIENCE,
     "rate_classes": {"default": UNLIMITED},

@@ -34,6 +34,12 @@ _MAX_READ_AHEAD_AGE: Final = 10.0  # seconds for which items read ahead count as
 # A caller past its soft deadline takes the first progress there is; this is how soon it notices.
 _RECHECK_SECONDS: Final = 0.1
 _NO_SHARED_PAGE: Final = CachePolicy(CacheMode.REFRESH)
+#: Seconds that a caller waits for the read of another one before it reads by itself.
+DEFAULT_COALESCING_TIMEOUT: Final = 2.0
+
+
+class FollowerTimeout(Exception):
+    """A caller has waited as long as it may for the read that another caller began."""
 
 
 class PageFlight(Flight[Page]):
@@ -58,18 +64,22 @@ class PageFlights:
             return None
         return flight
 
-    async def join(self, key: Hashable, flight: PageFlight, options: ReadOptions) -> Page:
+    async def join(
+        self, key: Hashable, flight: PageFlight, options: ReadOptions, patience: float = inf
+    ) -> Page:
         """Wait for a flight until the deadlines of a caller.
 
         After them, the items that the flight has read so far are returned as a TIME_BUDGET page;
         without any, DeadlineExceeded is raised. The flight goes on for the others. A caller without
         others gives it a moment to end by itself, so that items read ahead are not lost.
+
+        Raises FollowerTimeout after `patience` seconds, unless nobody else waits for the flight.
         """
         self._flights.join(flight)
         progress = flight.progress
         progress.awaited_until = max(progress.awaited_until, options.hard_deadline)
         try:
-            return await _await_page(flight, options)
+            return await _await_page(flight, options, patience)
         finally:
             self._flights.leave(key, flight)
 
@@ -92,6 +102,10 @@ class PageFlights:
             self._flights.join(flight)
         return flight
 
+    def unlist(self, key: Hashable, flight: PageFlight) -> None:
+        """Let no further caller join a flight; it goes on for those who wait for it."""
+        self._flights.unlist(key, flight)
+
     async def close(self) -> None:
         """Cancel the flights under way, and wait for their end."""
         await self._flights.close()
@@ -102,7 +116,9 @@ class CoalescingReader:
 
     It takes the generation snapshot of every read that may be stored, before anything is read. A
     shared read is bounded by `read_timeout` seconds of its own; the deadline of a caller bounds
-    only that caller's wait. REFRESH, ONLY_IF_CACHED and reads with a budget share nothing.
+    only that caller's wait. A caller that has waited `coalescing_timeout` seconds for the read of
+    another one begins a read of its own, which the others then wait for. REFRESH, ONLY_IF_CACHED
+    and reads with a budget share nothing.
     """
 
     def __init__(
@@ -112,6 +128,7 @@ class CoalescingReader:
         quarantine: Quarantine,
         shared: SharedPageCache | None,
         read_timeout: float,
+        coalescing_timeout: float = DEFAULT_COALESCING_TIMEOUT,
         flights: PageFlights | None = None,
     ) -> None:
         self._reader = reader
@@ -119,6 +136,7 @@ class CoalescingReader:
         self._quarantine = quarantine
         self._shared = shared
         self._read_timeout = read_timeout
+        self._coalescing_timeout = coalescing_timeout
         self._flights = flights or PageFlights()
         self._revalidating = 0
 
@@ -218,28 +236,35 @@ class CoalescingReader:
         request: PageRead,
         cache: CachePolicy,
         past_quarantine: bool,
-        *,
         again: bool = False,
+        patience: float | None = None,
     ) -> Page:
         """Read a page together with all callers under the same generations.
 
         While local generations cannot be trusted, only a read is joined that began after all
         invalidations acknowledged by now were received here. A caller whose shared read was refused
-        by admission asks once more, together with the others if possible. `cache` says which pages
-        of the shared cache the read may return.
+        by admission asks once more (`again`), together with the others if possible. One whose
+        shared read takes longer than `patience` seconds (None: the coalescing timeout) reads once
+        more, and waits for that without a bound. `cache` says which pages of the shared cache the
+        read may return.
         """
         options = request.options
         key = self._key(request, cache, past_quarantine)
         staleness = options.cache.max_staleness
         flight = self._flights.find(key, self._not_before(staleness))
         if flight is not None:
+            bound = self._coalescing_timeout if patience is None else patience
             try:
-                page = await self._flights.join(key, flight, options)
+                page = await self._flights.join(key, flight, options, bound)
             except Overloaded:
                 # The refused principal is that of another caller, and had a load of its own.
-                if not again:
-                    return await self._read_coalesced(request, cache, past_quarantine, again=True)
-                raise
+                if again:
+                    raise
+                return await self._read_coalesced(request, cache, past_quarantine, True, patience)
+            except FollowerTimeout:
+                # The first of the waiting callers reads, and the others join it.
+                self._flights.unlist(key, flight)
+                return await self._read_coalesced(request, cache, past_quarantine, again, inf)
             page = page._replace(usage=NO_USAGE, read_ahead=None)
             status = CacheStatus.COALESCED
         else:
@@ -288,12 +313,18 @@ class CoalescingReader:
         self._revalidating -= 1
 
 
-async def _await_page(flight: PageFlight, options: ReadOptions) -> Page:
+async def _await_page(flight: PageFlight, options: ReadOptions, patience: float) -> Page:
     loop = asyncio.get_running_loop()
     moment = min(options.soft_deadline, options.hard_deadline)
+    patient_until = loop.time() + patience
     while True:
-        if await wait_until(flight.task, moment):
+        if await wait_until(flight.task, min(moment, patient_until)):
             return flight.task.result()
+        if loop.time() >= patient_until and loop.time() < moment:
+            if flight.waiters > 1:
+                raise FollowerTimeout
+            patient_until = inf  # the others have left, so it is this caller's own read
+            continue
         progress = flight.progress
         if progress.partial_page is not None:
             late = loop.time() >= options.hard_deadline

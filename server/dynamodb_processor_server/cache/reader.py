@@ -7,7 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from dynamodb_processor_server.cache.coalescing import CoalescingReader
+from dynamodb_processor_server.cache.coalescing import (
+    DEFAULT_COALESCING_TIMEOUT,
+    CoalescingReader,
+)
 from dynamodb_processor_server.cache.fill import FillingReader, not_cached
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.page_store import PageStore
@@ -127,14 +130,17 @@ def cached_reader(
     shared: SharedPageCache | None = None,
     now: Callable[[], float] = time.time,
     jitter: Callable[[], float] = random.random,
+    coalescing_timeout: float = DEFAULT_COALESCING_TIMEOUT,
 ) -> CachingReader:
     """Return the cache in front of `reader`: local look-up, then single flight, then filling.
 
-    `read_timeout` bounds a shared read, in seconds. `now` gives seconds since the epoch, `jitter` a
-    number from 0 to 1.
+    `read_timeout` bounds a shared read, `coalescing_timeout` the wait for the read of another
+    caller, both in seconds. `now` gives seconds since the epoch, `jitter` a number from 0 to 1.
     """
     filling = FillingReader(reader, store, quarantine, shared, now, jitter)
-    coalescing = CoalescingReader(filling, generations, quarantine, shared, read_timeout)
+    coalescing = CoalescingReader(
+        filling, generations, quarantine, shared, read_timeout, coalescing_timeout
+    )
     return CachingReader(coalescing, reader, store, shared, now)
 
 

@@ -48,8 +48,13 @@ class SingleFlight(Generic[K, F]):
         """Count off a caller; the last one cancels a flight that is still under way."""
         flight.waiters -= 1
         if not flight.waiters and not flight.task.done():
-            self._remove(key, flight)
+            self.unlist(key, flight)
             flight.task.cancel()
+
+    def unlist(self, key: K, flight: F) -> None:
+        """Let no further caller join a flight; it goes on for those who wait for it."""
+        if self._flights.get(key) is flight:
+            del self._flights[key]
 
     def forget(self) -> None:
         """Let no further caller join the flights under way: their results may be out of date."""
@@ -64,10 +69,6 @@ class SingleFlight(Generic[K, F]):
 
     def _on_done(self, key: K, flight: F) -> None:
         self._tasks.discard(flight.task)
-        self._remove(key, flight)
+        self.unlist(key, flight)
         if not flight.task.cancelled():
             flight.task.exception()  # marks it as seen: every waiter may have left by now
-
-    def _remove(self, key: K, flight: F) -> None:
-        if self._flights.get(key) is flight:
-            del self._flights[key]

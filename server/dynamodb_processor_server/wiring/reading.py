@@ -88,6 +88,7 @@ async def open_read_path(
         settings.shared_read_timeout,
         settings.quarantine(),
         shared,
+        coalescing_timeout=settings.coalescing_timeout,
     )
     stack.push_async_callback(reader.close)
     batches = BoundedBatches(

@@ -146,7 +146,7 @@ async def test_during_quarantine_consistent_reads_are_stored(limits: dict[str, A
 async def test_a_flight_of_the_quarantine_is_not_joined_after_it() -> None:
     """An eventual read may be older than the read of a later caller."""
     cached = CachedTable()
-    cached.seconds = 5.0
+    cached.seconds = 2.5
     cached.generations.invalidate(tags_of_table(TableIdentity("readings")))
     first = asyncio.create_task(cached.get(BY_LEVEL))
     await asyncio.sleep(1.0)

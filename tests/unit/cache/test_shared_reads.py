@@ -75,7 +75,10 @@ async def test_a_callers_deadline_is_its_own() -> None:
 
 @warped
 async def test_a_hung_read_does_not_hang_its_callers() -> None:
-    """The read has a bound of its own, no caller's deadline: the table answers too slowly."""
+    """The read has a bound of its own, no caller's deadline: the table answers too slowly.
+
+    Those who wait for another caller's read begin a second one after two seconds.
+    """
     cached = CachedTable(read_timeout=20.0)
     cached.seconds = 1e6
     loop = asyncio.get_running_loop()
@@ -84,9 +87,44 @@ async def test_a_hung_read_does_not_hang_its_callers() -> None:
         *(cached.get(seconds=600.0) for _ in range(3)), return_exceptions=True
     )
     assert all(isinstance(result, BackendUnavailable) for result in results)
-    assert loop.time() - began == pytest.approx(20.0)
+    assert loop.time() - began == pytest.approx(22.0)
+    assert cached.reads == 2
     cached.seconds = 0.0
     assert (await cached.get()).status is CacheStatus.MISS
+
+
+@warped
+async def test_a_slow_leader_holds_others_up_for_a_bounded_time() -> None:
+    """After two seconds one of them reads, and the rest and later callers share that read."""
+    cached = CachedTable()
+    cached.seconds = 10.0
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    leader = asyncio.create_task(cached.get())
+    await asyncio.sleep(0.5)
+    cached.seconds = 0.25
+    followers = [asyncio.create_task(cached.get()) for _ in range(5)]
+    await asyncio.sleep(2.1)
+    later = asyncio.create_task(cached.get())
+    pages = [await page for page in (*followers, later)]
+    assert loop.time() - began == pytest.approx(2.75)
+    assert sorted(page.status.name for page in pages) == ["COALESCED"] * 5 + ["MISS"]
+    assert (await leader).status is CacheStatus.MISS
+    assert cached.reads == 2
+
+
+@warped
+async def test_a_caller_whose_leader_has_left_goes_on_waiting() -> None:
+    """The read under way is its own by then; another one would begin from the start."""
+    cached = CachedTable()
+    cached.seconds = 5.0
+    leader = asyncio.create_task(cached.get(seconds=1.0))
+    await asyncio.sleep(0.5)
+    follower = asyncio.create_task(cached.get())
+    with pytest.raises(DeadlineExceeded):
+        await leader
+    assert (await follower).status is CacheStatus.COALESCED
+    assert cached.reads == 1
 
 
 @warped

@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Coroutine, Hashable
+from math import inf
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from opentelemetry.trace import Link, Span, SpanContext
 
 from dynamodb_processor_server.cache.coalescing import (
+    DEFAULT_COALESCING_TIMEOUT,
     CoalescingReader,
     PageFlight,
     PageFlights,
@@ -56,6 +58,7 @@ def traced_cached_reader(
     shared: SharedPageCache | None = None,
     now: Callable[[], float] = time.time,
     jitter: Callable[[], float] = random.random,
+    coalescing_timeout: float = DEFAULT_COALESCING_TIMEOUT,
 ) -> CachingReader:
     """Return the readers of `cached_reader` with spans."""
     traced = None if shared is None else _TracedSharedPages(shared, spans)
@@ -66,6 +69,7 @@ def traced_cached_reader(
         quarantine,
         shared,
         read_timeout,
+        coalescing_timeout,
         _TracedFlights(spans),
     )
     return _TracedCachingReader(spans, coalescing, _TracedReads(reader, spans), store, shared, now)
@@ -113,13 +117,15 @@ class _TracedFlights(PageFlights):
         self._spans = spans
         self._contexts: WeakKeyDictionary[PageFlight, SpanContext] = WeakKeyDictionary()
 
-    async def join(self, key: Hashable, flight: PageFlight, options: ReadOptions) -> Page:
+    async def join(
+        self, key: Hashable, flight: PageFlight, options: ReadOptions, patience: float = inf
+    ) -> Page:
         """Wait for a flight; the wait of a call that did not start it has a span with a link."""
         if not flight.waiters:  # only the call that has just started a flight finds it so
-            return await super().join(key, flight, options)
+            return await super().join(key, flight, options, patience)
         links = [Link(self._contexts[flight])] if flight in self._contexts else []
         with self._spans.child(JOIN, links=links) as span:
-            page = await super().join(key, flight, options)
+            page = await super().join(key, flight, options, patience)
             _describe(span, page)
             return page
 
