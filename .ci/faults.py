@@ -34,7 +34,11 @@ _SCRIPTED: Final = (
 _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
     (
         ("tests/faults/test_dynamodb_faults.py", "tests/faults/test_metrics_sink.py"),
-        ("tests/faults/test_redis_faults.py",),
+        (
+            "tests/faults/test_redis_faults.py",
+            "tests/faults/test_redis_cluster_faults.py",
+            "tests/faults/test_redis_sentinel_faults.py",
+        ),
     ),
     (("tests/faults/test_flood.py", "tests/faults/test_untaken_answers.py"),),
     (

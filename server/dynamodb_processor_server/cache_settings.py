@@ -9,10 +9,12 @@ from pydantic import BaseModel, Field
 from dynamodb_processor_server.cache.coalescing import DEFAULT_COALESCING_TIMEOUT
 from dynamodb_processor_server.cache.quarantine import Quarantine
 from dynamodb_processor_server.config_files import duration
+from dynamodb_processor_server.runtime.redis_url import RedisTls
 from dynamodb_processor_server.runtime.timing import PollSettings
 from dynamodb_processor_server.setting_types import (
     MEBIBYTE,
     BytesOrShare,
+    OptionalPath,
     OptionalUrl,
     Seconds,
 )
@@ -53,7 +55,20 @@ class CacheSettings(BaseModel):
         "dynamodb-processor:",
         min_length=1,
         max_length=100,
-        description="Prefix of every key in Redis; each fleet needs its own.",
+        description="Prefix of every key in Redis; each fleet needs its own. A cluster needs "
+        "one in braces, such as `{fleet}:`.",
+    )
+    redis_tls_ca: OptionalPath = Field(
+        None,
+        description="Path of the CA certificates, in PEM, that verify the certificate of Redis; "
+        "absent: those of the system. A new connection reads it again.",
+    )
+    redis_tls_certificate: OptionalPath = Field(
+        None,
+        description="Path of the client certificate for Redis, in PEM; it needs `redis_tls_key`.",
+    )
+    redis_tls_key: OptionalPath = Field(
+        None, description="Path of the private key of that certificate, in PEM."
     )
     redis_timeout: Annotated[float, duration(0, 1, above=True)] = Field(
         0.1,
@@ -87,6 +102,10 @@ class CacheSettings(BaseModel):
     def quarantine(self) -> Quarantine:
         """Return the seconds after an invalidation during which eventual reads are not cached."""
         return Quarantine(self.cache_quarantine, self.cache_index_quarantine)
+
+    def redis_tls(self) -> RedisTls:
+        """Return the files for TLS with Redis."""
+        return RedisTls(self.redis_tls_ca, self.redis_tls_certificate, self.redis_tls_key)
 
     def stream_pace(self) -> PollSettings:
         """Return how often streams are read, and the lag that is allowed."""

@@ -49,7 +49,9 @@ class SecretSettings(BaseModel):
     redis_url: SecretStr | None = Field(
         None,
         description="URL of the Redis or Valkey through which replicas share pages and "
-        "invalidations. It needs `token_keys`, the same on all replicas.",
+        "invalidations: `redis://` for one server, `redis+sentinel://` for Sentinels, "
+        "`redis+cluster://` for a cluster; with `rediss` for TLS. It needs `token_keys`, the same "
+        "on all replicas.",
     )
     redis_url_file: OptionalPath = Field(
         None, description="Path of a file that has `redis_url`; it is read again when it changes."

@@ -277,7 +277,7 @@ async def test_config_says_that_several_nodes_need_braces(
         assert "redis_prefix in braces" in apart.text
         reports = [await report_on_redis(server.url, "{fleet}:") for server in servers]
         assert sorted(report.ok for report in reports) == [False, True], reports
-        assert any("redis_url must lead to the node" in report.text for report in reports)
+        assert any("a cluster needs redis+cluster://" in report.text for report in reports)
     finally:
         for server in servers:
             server.kill()

@@ -17,7 +17,7 @@ import structlog
 import uvloop
 
 from dynamodb_processor_server.telemetry.logs import configure_logs
-from tests.faults.load import events_items, events_schema
+from tests.faults.load import event, events_items, events_schema
 from tests.faults.proxy import Proxy, open_proxy
 from tests.faults.stub import Act, Stub, open_stub
 from tests.rpc.logged import Logged
@@ -54,6 +54,14 @@ def table(dynamodb_local: str) -> str:
     finally:
         client.close()
     return name
+
+
+@pytest.fixture(scope="module")
+def write(dynamodb_local: str, table: str) -> Iterator[Callable[[str, int], None]]:
+    """A function that puts one event of a user."""
+    client: Any = open_client(dynamodb_local)
+    yield lambda user, seq: client.put_item(TableName=table, Item=event(user, seq))
+    client.close()
 
 
 @dataclass(frozen=True, slots=True)

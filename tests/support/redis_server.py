@@ -28,6 +28,7 @@ class RedisServer:
         self._binary = binary
         self._options = options
         self._directory = directory
+        directory.mkdir(exist_ok=True)
         with socket.create_server(("127.0.0.1", 0)) as found:
             self.port = found.getsockname()[1]
         self.url = f"redis://127.0.0.1:{self.port}"
@@ -35,9 +36,8 @@ class RedisServer:
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""
-        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         self._process = subprocess.Popen(
-            [self._binary, *arguments, "--appendonly", "no", *self._options],
+            self._command(),
             cwd=self._directory,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -57,6 +57,10 @@ class RedisServer:
             time.sleep(0.02)
         raise RuntimeError("the Redis server does not answer")
 
+    def _command(self) -> list[str]:
+        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        return [self._binary, *arguments, "--appendonly", "no", *self._options]
+
     def pause(self) -> None:
         """Stop the process, so that it hangs."""
         assert self._process is not None
@@ -66,6 +70,13 @@ class RedisServer:
         """Continue the process."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGCONT)
+
+    def resume_or_start(self) -> None:
+        """Continue the process, or start one if there is none."""
+        if self._process is None:
+            self.start()
+        else:
+            self.resume()
 
     def kill(self) -> None:
         """Kill the process."""

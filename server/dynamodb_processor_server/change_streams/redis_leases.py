@@ -42,7 +42,7 @@ class RedisLeases:
     """
 
     def __init__(self, url: str, timeout: float, prefix: str) -> None:
-        self._redis = RedisClient(url, timeout, _CONNECTIONS)
+        self._redis = RedisClient(url, timeout, _CONNECTIONS, key=prefix)
         self._timeout = timeout
         self._prefix = prefix
         self._log = RedisLog("stream_leases")

@@ -1,4 +1,4 @@
-"""Opens clients of Redis or Valkey: of a primary, or of a proxy for one, at one address."""
+"""Opens clients of Redis or Valkey, and runs scripts on them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     AuthorizationError,
     MovedError,
@@ -21,58 +21,59 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as Unreachable
 from redis.exceptions import TimeoutError as TooSlow
-from redis.maint_notifications import MaintNotificationsConfig
 
 from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.runtime.guarded_store import StoreError
+from dynamodb_processor_server.runtime.redis_finders import NO_NOTIFICATIONS
+from dynamodb_processor_server.runtime.redis_primary import PrimaryPool, open_finder
+from dynamodb_processor_server.runtime.redis_url import parse_redis_url
 
 _CONNECT_SECONDS: Final = 3.0
 _MAX_WORDS: Final = 300  # characters of a Redis error that are logged
-_INVALID_URL: Final = "must be redis://, rediss:// or unix:// and an address"
+_REDIRECTIONS: Final = ((MovedError, "MOVED "), (AskError, "ASK "))
 
 
-def checked_url(text: str) -> str:
-    """Return the URL of a Redis; raise ValueError, which does not show it, for any other text."""
-    try:
-        parse_url(text)
-    except ValueError:
-        raise ValueError(_INVALID_URL) from None
-    return text
-
-
-def open_redis(url: str, timeout: float, connections: int, retries: int = 1) -> Any:
+def open_redis(
+    url: str, timeout: float, connections: int, retries: int = 1, *, key: str = ""
+) -> Any:
     """Return a client that connects on first use.
 
     With retries, a command may run twice, on a connection that broke while it was idle: commands
     must allow that. Callers bound the time of each command.
 
     Args:
-        url: The address of the server, with the user and password.
+        url: The address of the server, of its Sentinels or of nodes of its cluster, with the user
+            and password.
         timeout: Seconds to wait for a free connection. Connecting may take three.
         connections: The most connections.
         retries: How often a command is sent again when its connection broke.
+        key: A key in the slot of all keys that the client uses.
 
     Raises:
         ConfigurationError: The URL is not a Redis URL.
     """
     try:
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=connections,
-            timeout=timeout,
+        parsed = parse_redis_url(url)
+        options: dict[str, Any] = {
+            "max_connections": connections,
+            "timeout": timeout,
             # No timeout for sending and receiving: the client would wait with `wait_for`, which in
             # Python 3.11 can swallow a cancellation.
-            socket_timeout=None,
-            socket_connect_timeout=max(timeout, _CONNECT_SECONDS),
-            retry=Retry(NoBackoff(), retries),
+            "socket_timeout": None,
+            "socket_connect_timeout": max(timeout, _CONNECT_SECONDS),
+            "retry": Retry(NoBackoff(), retries),
             # uvloop's error for a write to a connection that was reset; nothing has been written.
-            retry_on_error=[RuntimeError],
-            # With these, the client does not check connections for unread data before it uses them.
-            maint_notifications_config=MaintNotificationsConfig(enabled=False),
+            "retry_on_error": [RuntimeError],
+            "maint_notifications_config": NO_NOTIFICATIONS,
+            **parsed.options,
+        }
+        finder = open_finder(parsed, key)
+        pool = (
+            BlockingConnectionPool(**options) if finder is None else PrimaryPool(finder, **options)
         )
-    except ValueError:
+    except ValueError as error:
         # Without the cause, which may show the URL's password.
-        raise ConfigurationError(f"redis_url: {_INVALID_URL}") from None
+        raise ConfigurationError(f"redis_url: {error}") from None
     return Redis(connection_pool=pool)
 
 
@@ -109,8 +110,13 @@ class RedisClient:
     are those of `open_redis`.
     """
 
-    def __init__(self, url: str, timeout: float, connections: int, retries: int = 1) -> None:
-        self._open = partial(open_redis, timeout=timeout, connections=connections, retries=retries)
+    def __init__(
+        self, url: str, timeout: float, connections: int, retries: int = 1, *, key: str = ""
+    ) -> None:
+        self._timeout = timeout
+        self._open = partial(
+            open_redis, timeout=timeout, connections=connections, retries=retries, key=key
+        )
         self._current = _InUse(self._open(url))
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -135,6 +141,16 @@ class RedisClient:
         """Run a script; raise StoreError."""
         return await self._current.run(script, keys, arguments)
 
+    async def confirm(self) -> None:
+        """Ask whether the server in use is still the primary; raise StoreError if it may not be.
+
+        Nothing is asked where the URL names the server itself.
+        """
+        pool = self._current.client.connection_pool
+        if isinstance(pool, PrimaryPool):
+            with _failures():
+                await pool.finder.confirm(self._timeout / 2)
+
     async def close(self) -> None:
         """Close all connections."""
         await close_redis(self._current.client)
@@ -142,9 +158,9 @@ class RedisClient:
             await asyncio.wait(self._closing)
 
 
-async def try_redis(url: str) -> None:
+async def try_redis(url: str, key: str = "") -> None:
     """Connect to a Redis once, within three seconds. Raises StoreError and ConfigurationError."""
-    client = open_redis(url, _CONNECT_SECONDS, 1)
+    client = open_redis(url, _CONNECT_SECONDS, 1, key=key)
     try:
         await connect(client)
     finally:
@@ -186,11 +202,15 @@ def _failures() -> Iterator[None]:
 def _words(error: Exception) -> str:
     """Return an error's text, which never has the URL's password."""
     # The client removes the code, and without it this text is only a number and an address.
-    text = f"MOVED {error}" if isinstance(error, MovedError) else str(error)
+    code = next((code for kind, code in _REDIRECTIONS if isinstance(error, kind)), "")
+    text = f"{code}{error}"
     return "".join(part if part.isprintable() else " " for part in text)[:_MAX_WORDS]
 
 
 async def close_redis(client: Any) -> None:
     """Close all connections of a client."""
+    pool = client.connection_pool
     await client.aclose()
-    await client.connection_pool.disconnect()
+    await pool.disconnect()
+    if isinstance(pool, PrimaryPool):
+        await pool.finder.close()

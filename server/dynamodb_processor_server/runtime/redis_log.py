@@ -17,11 +17,17 @@ _MAX_REASONS: Final = 20
 # Parts of Redis's error texts, with the operator's remedies.
 NEEDS_BRACES: Final = "several cluster nodes need a redis_prefix in braces, such as {fleet}:"
 _REMEDIES: Final = (
+    ("ASK ", "the cluster is moving the keys; Redis can be used again when it has ended"),
     ("non local key", NEEDS_BRACES),
     ("CROSSSLOT", NEEDS_BRACES),
-    ("MOVED ", f"redis_url must lead to the node that has the keys, and {NEEDS_BRACES}"),
+    (
+        "MOVED ",
+        f"a cluster needs redis+cluster:// or rediss+cluster://, and {NEEDS_BRACES}",
+    ),
+    ("cluster|slots", "a cluster needs the permission `+cluster|slots` too"),
     ("permission", "see 'What Redis must allow' in docs/architecture/security.md"),
-    ("read only replica", "redis_url must lead to the primary"),
+    ("CERTIFICATE_VERIFY_FAILED", "see 'TLS' in docs/operations/redis.md"),
+    ("read only replica", "redis_url must lead to the primary, or to its Sentinels"),
 )
 
 

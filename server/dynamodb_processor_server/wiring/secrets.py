@@ -24,7 +24,8 @@ from dynamodb_processor_server.dynamodb.clients import Clients
 from dynamodb_processor_server.dynamodb.secrets_manager import SECRETS_MANAGER, SecretsManager
 from dynamodb_processor_server.query.page_token import TokenKey
 from dynamodb_processor_server.runtime.guarded_store import StoreError
-from dynamodb_processor_server.runtime.redis import checked_url, try_redis
+from dynamodb_processor_server.runtime.redis import try_redis
+from dynamodb_processor_server.runtime.redis_url import checked_url
 from dynamodb_processor_server.secret_settings import SecretSource
 from dynamodb_processor_server.setting_types import token_key_ring
 from dynamodb_processor_server.settings import Settings
@@ -167,9 +168,12 @@ async def open_secrets(settings: Settings, stack: AsyncExitStack) -> Secrets:
     opener = SecretOpener(settings, manager)
     keys, url = settings.secret_source("token_keys"), settings.secret_source("redis_url")
     own: tuple[TokenKey, ...] = (TokenKey("process", secrets.token_bytes(32)),)
+    tls, prefix = settings.redis_tls(), settings.redis_prefix
+    tls.check()
+    parse = partial(checked_url, prefix=prefix, tls=tls)
     return Secrets(
         Secret(own) if keys is None else await opener.open(keys, token_key_ring),
-        None if url is None else await opener.open(url, checked_url, _verify_redis),
+        None if url is None else await opener.open(url, parse, partial(_verify_redis, prefix)),
         opener,
     )
 
@@ -178,10 +182,10 @@ def _parsed(parse: Callable[[str], T], text: SecretText) -> T:
     return text.parse(parse)
 
 
-async def _verify_redis(source: SecretSource, url: str) -> None:
+async def _verify_redis(prefix: str, source: SecretSource, url: str) -> None:
     """Raise ConfigurationError unless Redis can be used at a new URL: the earlier one may work."""
     try:
-        await try_redis(url)
+        await try_redis(url, prefix)
     except StoreError as error:
         reason = error.words or error.kind
         raise SecretText(source.setting, str(source.given), url).error(

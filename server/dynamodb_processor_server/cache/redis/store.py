@@ -35,7 +35,7 @@ class RedisStore:
     """
 
     def __init__(self, url: str, timeout: float, prefix: str, quarantine: float) -> None:
-        self._redis = RedisClient(url, timeout, _CONNECTIONS)
+        self._redis = RedisClient(url, timeout, _CONNECTIONS, key=prefix)
         self._prefix = prefix.encode()
         self._invalidation_lifetime = _SPARE_MS + int(quarantine * 1_000)
         self._look_up = self._redis.script(scripts.LOOK_UP)
@@ -112,9 +112,12 @@ class RedisStore:
         await self._run(
             self._invalidate, _random(), b"", event, self._invalidation_lifetime, MAX_EVENTS, *tags
         )
+        # After it: an earlier primary may have taken the event when others followed its successor.
+        await self._redis.confirm()
 
     async def poll(self, epoch: bytes, after: int, most: int) -> PollResult:
-        """Return the events after a number."""
+        """Return the events after a number, if the server is still the primary."""
+        await self._redis.confirm()
         match await self._run(self._poll, _random(), epoch, after, MAX_EVENTS, most):
             case [bytes() as current, int() as sequence, list() as flat]:
                 numbers = [int(number.removesuffix(b"-0")) for number in flat[::2]]

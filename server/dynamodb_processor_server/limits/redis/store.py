@@ -26,7 +26,7 @@ class RedisLimitStore:
 
     def __init__(self, url: str, timeout: float, prefix: str) -> None:
         # No retries: a batch that was sent twice would be charged twice.
-        self._redis = RedisClient(url, timeout, _CONNECTIONS, retries=0)
+        self._redis = RedisClient(url, timeout, _CONNECTIONS, retries=0, key=prefix)
         self._prefix = prefix
         self._acquire_windows = self._redis.script(scripts.ACQUIRE_WINDOWS)
         self._debit_buckets = self._redis.script(scripts.DEBIT_BUCKETS)
