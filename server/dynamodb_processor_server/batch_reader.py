@@ -1,19 +1,27 @@
 """The port for items by their primary keys, which everything above such a read is written in.
 
-`DynamoDBItemReader` gets them from DynamoDB; `AdmissionItemReader` wraps it and adds admission.
+`DynamoDBItemReader` gets them from DynamoDB. `AdmissionItemReader` wraps it and adds admission,
+`CachingItemReader` wraps a reader and adds the cache.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Protocol
 
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.plan import ResultProjection
 from dynamodb_processor_server.query.planning.row_rule import RowRule
-from dynamodb_processor_server.reader import Caller, ReadOptions, Usage
+from dynamodb_processor_server.reader import (
+    CachePolicy,
+    CacheStatus,
+    Caller,
+    ReadOptions,
+    Usage,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +44,40 @@ class BatchGetRequest:
 class BatchGetResult:
     """The items of a batch by the index of their key, None for an item that does not exist.
 
-    A key that is absent from `items` was not read in time. `read_at` is in seconds since the epoch.
+    A key that is absent from `items` was not read in time. `messages` are the `Item` messages of
+    those items that are encoded already. `read_at` is when the oldest of the items was read, in
+    seconds since the epoch. `status` is how the cache took part, `age` that of the oldest cached
+    item. `expires_in` is the time until the first of the items leaves the cache, None if one of
+    them is not stored. Both are in seconds.
     """
 
     items: Mapping[int, WireItem | None]
     usage: Usage
     read_at: float
+    messages: Mapping[int, bytes] = field(default_factory=dict)
+    status: CacheStatus = CacheStatus.BYPASSED
+    age: float = 0.0
+    expires_in: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CachedItems:
+    """The cached `Item` messages of a batch by the index of their key; None for an absent item.
+
+    The other values are as in `BatchGetResult`.
+    """
+
+    messages: Mapping[int, bytes | None]
+    read_at: float = inf
+    age: float = 0.0
+    expires_in: float = inf
+
+
+class ItemLookup(Protocol):
+    """Finds items that need no read."""
+
+    def cached_items(self, request: BatchGetRequest, policy: CachePolicy) -> CachedItems:
+        """Return the items of a batch that are cached and fresh."""
 
 
 class ItemReader(Protocol):
@@ -52,5 +88,6 @@ class ItemReader(Protocol):
     ) -> BatchGetResult:
         """Return the items that could be read within the deadlines and the budget.
 
-        Raises BackendUnavailable, DeadlineExceeded (with nothing to show) and TableNotFound.
+        Raises BackendUnavailable, DeadlineExceeded (with nothing to show), TableNotFound and
+        PreconditionFailed (not cached).
         """

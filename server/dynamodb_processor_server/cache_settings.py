@@ -28,9 +28,9 @@ class CacheSettings(BaseModel):
     cache_max_bytes: BytesOrShare = Field(
         256 * MEBIBYTE,
         ge=0,
-        description="Maximum bytes of pages that this replica caches; 0 caches none. `25%` is a "
-        "quarter of the memory limit of the process's cgroup, or of the machine's memory if there "
-        "is no lower limit; it is read at the start.",
+        description="Maximum bytes of pages and items that this replica caches; 0 caches none. "
+        "`25%` is a quarter of the memory limit of the process's cgroup, or of the machine's "
+        "memory if there is no lower limit; it is read at the start.",
     )
     cache_quarantine: _Quarantine = Field(
         2.0,

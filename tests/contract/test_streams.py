@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from random import Random
@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pytest
 
+from dynamodb_processor_server.cache.item_refresh import ItemChange
 from dynamodb_processor_server.catalog.config import TableConfig
 from dynamodb_processor_server.catalog.description import parse_description
 from dynamodb_processor_server.catalog.schema import Table
@@ -36,6 +37,7 @@ from tests.support.conditions import WireItem
 from tests.support.datasets import Index, Schema
 from tests.support.dynamodb import REGION, create_table
 from tests.support.lengths import timely
+from tests.support.oracle import canonical_item
 from tests.support.running import eventually
 from tests.unit.change_streams.scripted_stream import RecordingCache, partition_text
 
@@ -68,9 +70,11 @@ class TimedCache(RecordingCache):
         super().__init__()
         self.times: list[tuple[float, str]] = []
 
-    async def invalidate_partitions(self, table: Table, partitions: Collection[Partition]) -> None:
-        """Record partitions."""
-        await super().invalidate_partitions(table, partitions)
+    async def invalidate_partitions(
+        self, table: Table, partitions: Collection[Partition], changes: Sequence[ItemChange]
+    ) -> None:
+        """Record partitions and changes."""
+        await super().invalidate_partitions(table, partitions, changes)
         now = time.monotonic()
         self.times += [(now, partition_text(partition)) for partition in partitions]
 
@@ -159,6 +163,26 @@ def _shown(value: Any) -> str:
     return numbers[data] if kind == "N" else str(data)
 
 
+def _plain(item: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {name: dict(value) for name, value in item.items()}
+
+
+def _check_changes(
+    changes: Sequence[ItemChange], items: Mapping[tuple[str, int], WireItem]
+) -> None:
+    """Check that the last change of each item has the item as a read returns it."""
+    latest = {(c.key["room"]["S"], int(c.key["number"]["N"])): c for c in changes}
+    images = {key: change.image for key, change in latest.items() if change.image is not None}
+    assert images.keys() == items.keys()
+    for key, image in images.items():
+        assert canonical_item(_plain(image)) == canonical_item(_plain(items[key]))
+    for key, change in latest.items():
+        own = [c.sequence for c in changes if c.key == change.key]
+        assert own == sorted(set(own)), f"the records of {key} are out of order"
+        assert abs(change.created - time.time()) < 120
+        assert change.created == int(change.created)
+
+
 async def test_every_write_invalidates_the_partitions_it_affects(
     consumed: ConsumedTable, show_line: Callable[[str], None]
 ) -> None:
@@ -182,6 +206,7 @@ async def test_every_write_invalidates_the_partitions_it_affects(
                 writes.append((began, _partitions(old) | _partitions(new)))
         await eventually(lambda: sum(consumer.stats.ages) >= len(writes))
     assert consumer.stats.table_invalidations == {STARTED: 1}
+    _check_changes(consumed.cache.changes, items)
     lags = []
     for began, affected in writes:
         for name in affected:

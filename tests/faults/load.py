@@ -99,13 +99,15 @@ class Reads:
         answer = await self._ask(self._service.queries.CountItems, request)
         return list(range(1, answer.total.value + 1))
 
-    async def get(self, user: str, most: int) -> list[int]:
+    async def get(
+        self, user: str, most: int, policy: query_pb2.CachePolicy | None = None
+    ) -> list[int]:
         """Get those whose numbers are at most `most`."""
         keys = [
             Item(attributes={"user_id": AttributeValue(s=user), "seq": AttributeValue(n=str(seq))})
             for seq in range(1, most + 1)
         ]
-        request = BatchGetItemsRequest(table="events", keys=keys)
+        request = BatchGetItemsRequest(table="events", keys=keys, cache=policy)
         answer = await self._ask(self._service.queries.BatchGetItems, request)
         return numbers([each.item for each in answer.results if each.HasField("item")], "seq")
 
@@ -171,7 +173,7 @@ class Load:
             case 1:
                 call = reads.count(user, BYPASS)
             case 2:
-                call = reads.get(user, len(EVENTS))
+                call = reads.get(user, len(EVENTS), BYPASS)
             case 3:
                 call = reads.stream(user, BYPASS)
             case _:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 import pytest_asyncio
 
+from dynamodb_processor.v1.query_pb2 import CACHE_MODE_BYPASS, CachePolicy
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
 from dynamodb_processor_client import QueryClient
 from tests.support.datasets import Schema
@@ -124,7 +125,8 @@ async def test_the_client_follows_at_the_same_cost(batches: Service, key: Key) -
 
 async def test_small_items_take_one_request(batches: Service) -> None:
     """The table's average size is known from its description or from earlier reads."""
-    await batches.get("mixed", _keys("small"))
-    answer = await batches.get("mixed", _keys("small"))
+    bypass = CachePolicy(mode=CACHE_MODE_BYPASS)
+    await batches.get("mixed", _keys("small"), cache=bypass)
+    answer = await batches.get("mixed", _keys("small"), cache=bypass)
     assert answer.stats.items_returned == _ITEMS
     assert answer.stats.backend_calls == 1

@@ -12,7 +12,12 @@ import pytest
 import pytest_asyncio
 from google.protobuf.duration_pb2 import Duration
 
-from dynamodb_processor.v1.query_pb2 import CONSISTENCY_STRONG, Budget
+from dynamodb_processor.v1.query_pb2 import (
+    CACHE_MODE_BYPASS,
+    CONSISTENCY_STRONG,
+    Budget,
+    CachePolicy,
+)
 from dynamodb_processor.v1.query_service_pb2 import (
     BatchGetItemsRequest,
     BatchGetItemsResponse,
@@ -30,6 +35,7 @@ from tests.support.running import Service, eventually, make_key, open_service, r
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Code = grpc.StatusCode
+_BYPASS: Final = CachePolicy(mode=CACHE_MODE_BYPASS)
 
 
 def key(user: str, at: Any) -> Item:
@@ -152,7 +158,7 @@ async def test_only_visible_attributes_come(service: Service) -> None:
 async def test_a_consistent_get_costs_twice(service: Service) -> None:
     """Consistent reads cost twice in every call."""
     keys = [key(ULRIKE, index) for index in range(1, 11)]
-    eventual = await service.get("events", keys)
+    eventual = await service.get("events", keys, cache=_BYPASS)
     strong = await service.get("events", keys, consistency=CONSISTENCY_STRONG)
     assert strong.stats.read_units == 2 * eventual.stats.read_units
     assert strong.results == eventual.results
@@ -181,10 +187,12 @@ async def test_items_that_find_no_room_are_deferred(small: Service) -> None:
 
 async def test_one_large_item_always_has_room(small: Service) -> None:
     """Otherwise it could never be read; the items around it may be deferred."""
-    answer = await small.get("parcels", [parcel("missing"), parcel("large"), parcel("p-1")])
+    wanted = [parcel("missing"), parcel("large"), parcel("p-1")]
+    answer = await small.get("parcels", wanted, cache=_BYPASS)
     assert kinds(answer) == ["missing_key", "item", "deferred_key"]
     assert answer.results[1].ByteSize() > 500_000
-    answer = await small.get("parcels", [parcel("p-1"), parcel("large"), parcel("p-2")])
+    wanted = [parcel("p-1"), parcel("large"), parcel("p-2")]
+    answer = await small.get("parcels", wanted, cache=_BYPASS)
     assert kinds(answer) == ["item", "deferred_key", "item"]
 
 
@@ -296,8 +304,9 @@ async def test_permission_comes_before_existence(
 
 
 async def test_a_batch_has_one_line_in_the_access_log(service: Service, logged: Logged) -> None:
-    """The line has the number of returned items and the cost; no cache is used."""
-    answer = await service.get("events", [key(VIKTOR, 1), key(VIKTOR, 9), key(VIKTOR, 1)])
+    """The line has the number of returned items and the cost."""
+    keys = [key(VIKTOR, 1), key(VIKTOR, 9), key(VIKTOR, 1)]
+    answer = await service.get("events", keys, cache=_BYPASS)
     (record,) = await eventually(lambda: logged.of("call"))
     assert record["method"].endswith("/BatchGetItems")
     assert (record["table"], record["items"], record["messages"]) == ("events", 2, 1)

@@ -66,7 +66,7 @@ async def _call(case: Case, request: Any, face: Face, server: KitServer) -> Any:
         case "get":
             keys = [python_value(key)["attributes"] for key in case.request["keys"]]
             options |= {"projection": list(request.projection)}
-            options |= {"consistent": _is_consistent(request.consistency)}
+            options |= {"consistent": _is_consistent(request.consistency), **_limits(request)}
             return await face.call(case.caller, "get", request.table, keys, **options)
         case "explain":
             return await face.call(case.caller, "explain", query_of(case, request.query))
@@ -138,7 +138,9 @@ def _count_options(request: CountItemsRequest) -> dict[str, Any]:
     return {"up_to": request.total.up_to if bounded else None, **_limits(request)}
 
 
-def _limits(request: QueryRequest | StreamQueryRequest | CountItemsRequest) -> dict[str, Any]:
+def _limits(
+    request: QueryRequest | StreamQueryRequest | CountItemsRequest | BatchGetItemsRequest,
+) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if request.HasField("budget"):
         budget = request.budget

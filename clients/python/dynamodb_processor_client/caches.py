@@ -1,4 +1,4 @@
-"""The service's cache: the request to invalidate pages, and the counters."""
+"""The service's cache: the request to invalidate it, and the counters."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from dynamodb_processor_client.values import Value
 
 @dataclass(frozen=True, slots=True)
 class CacheCounters:
-    """Counters of a cache: `entries` and `bytes` are current, the others start with the replica.
+    """Counters of a cache: `entries`, `bytes` and `item_entries` now, others since its start.
 
     Attributes:
-        entries: Pages in the cache.
-        bytes: Size of these pages.
-        hits: Reads that the cache answered.
+        entries: Pages and single items in the cache.
+        bytes: Size of these.
+        hits: Reads of pages that the cache answered.
         misses: Reads that did not find their page in the cache.
-        evictions: Pages that were removed to make room for others.
+        evictions: Pages and items that were removed to make room for others.
+        item_entries: Single items in the cache.
+        item_hits: Lookups of single items that the cache answered, one for each key.
+        item_misses: Lookups that did not find their item in the cache.
+        item_refreshes: Items that were replaced by those of stream records.
     """
 
     entries: int
@@ -28,11 +32,25 @@ class CacheCounters:
     hits: int
     misses: int
     evictions: int
+    item_entries: int = 0
+    item_hits: int = 0
+    item_misses: int = 0
+    item_refreshes: int = 0
 
     @classmethod
     def from_message(cls, stats: cache_service_pb2.CacheStats) -> CacheCounters:
         """Return the counters in a message."""
-        return cls(stats.entries, stats.bytes, stats.hits, stats.misses, stats.evictions)
+        return cls(
+            stats.entries,
+            stats.bytes,
+            stats.hits,
+            stats.misses,
+            stats.evictions,
+            stats.item_entries,
+            stats.item_hits,
+            stats.item_misses,
+            stats.item_refreshes,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,17 +235,19 @@ class QueryClient(Connection):
         *,
         projection: Sequence[str] = (),
         consistent: bool = False,
+        cache: CachePolicy | None = None,
         timeout: Timeout = UNSET,  # noqa: ASYNC109 - the service enforces it
     ) -> FoundItems:
         """Return the item of each primary key, in the order of the keys; `None` for no item.
 
         There may be any number of keys, the same one more than once. The returned list also has
-        `stats` and `read_time`.
+        `stats`, `read_time` and `cache`.
         """
         request = BatchGetItemsRequest(
             table=check.text("table", table),
             projection=check.paths("projection", projection),
             consistency=consistency(consistent),
+            cache=cache_message(cache),
         )
         messages = key_messages(keys)
         call = partial(self._call_unary, QueryServiceStub(self._open_channel()).BatchGetItems)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from dynamodb_processor.v1.value_pb2 import Item as ItemMessage
 from dynamodb_processor_client import argument_checks as check
-from dynamodb_processor_client.pages import PageStats
+from dynamodb_processor_client.pages import CacheInfo, PageStats
 from dynamodb_processor_client.values import Item, Value, encode
 
 
@@ -16,11 +16,14 @@ class FoundItems(list["Item | None"]):
 
     Attributes:
         stats: The cost over all calls.
-        read_time: When the first items were read, in UTC; `None` if no item was read.
+        read_time: When the oldest items of the first call were read, in UTC; `None` if no item was
+            read.
+        cache: The source of the items of the first call; `None` if there was none.
     """
 
     stats: PageStats = PageStats()
     read_time: datetime | None = None
+    cache: CacheInfo | None = None
 
 
 def key_message(key: Mapping[str, Value]) -> ItemMessage:

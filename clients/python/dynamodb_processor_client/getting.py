@@ -12,7 +12,7 @@ from dynamodb_processor.v1.value_pb2 import Item as ItemMessage
 from dynamodb_processor_client.deadlines import Deadline
 from dynamodb_processor_client.errors import Internal, Unavailable
 from dynamodb_processor_client.gets import FoundItems
-from dynamodb_processor_client.pages import PageStats, read_time_of
+from dynamodb_processor_client.pages import CacheInfo, PageStats, read_time_of
 from dynamodb_processor_client.resume_policy import ResumePolicy
 from dynamodb_processor_client.values import Item, decode_item
 
@@ -49,6 +49,7 @@ async def get_all(
         response = await deadline.call(partial(call, request), _progress(left, found))
         found.stats += PageStats.from_message(response.stats)
         found.read_time = found.read_time or read_time_of(response)
+        found.cache = found.cache or CacheInfo.from_message(response.cache)
         deferred = _store_results(response, asked, found)
         pending.extendleft(reversed(deferred))
         idle = idle + 1 if len(deferred) == len(asked) else 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple
 from datetime import timedelta
 from decimal import Decimal
 
@@ -15,7 +14,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 from rich.tree import Tree
 
-from dynamodb_processor_client.caches import CacheStats
+from dynamodb_processor_client.caches import CacheCounters, CacheStats
 from dynamodb_processor_client.explanations import AccessPath, Explanation
 from dynamodb_processor_client.pages import CacheInfo, PageStats
 from dynamodb_processor_client.tables import Index, IndexKind, KeyAttribute, KeySchema, Table
@@ -166,10 +165,18 @@ def table_view(table: Table) -> RenderableType:
 
 
 def cache_grid(stats: CacheStats) -> Grid:
-    """Return the cache counters as a table: a row for each table, and the total."""
+    """Return the cache counters as a table: a row for each table, and the total.
+
+    Hits and misses are those of pages and of single items together.
+    """
     header = ("table", "entries", "bytes", "hits", "misses", "evictions")
     uses = [*stats.tables.items(), ("(all)", stats.total)]
-    return rows_grid(header, ((name, *map(str, astuple(use))) for name, use in uses))
+    return rows_grid(header, ((name, *map(str, _shown_counters(use))) for name, use in uses))
+
+
+def _shown_counters(use: CacheCounters) -> tuple[int, ...]:
+    hits, misses = use.hits + use.item_hits, use.misses + use.item_misses
+    return use.entries, use.bytes, hits, misses, use.evictions
 
 
 def explanation_fields(explanation: Explanation) -> dict[str, object]:

@@ -157,6 +157,7 @@ export class QueryClient {
       projection: texts("projection", options.projection),
       consistency: consistency(options.consistent),
     });
+    request.cache = cacheMessage(options.cache);
     return this.#connection.run(options, async (operation) => {
       const affinity = await this.#affinityOfKey(operation, table, messages[0]);
       const call = (one: typeof request, progress: string) =>

@@ -5,7 +5,7 @@ import type { Connection, Operation } from "./connection.js";
 import { QueryError } from "./errors.js";
 import type { BatchGetItemsRequest, BatchGetItemsResponse } from "./gen/dynamodb_processor/v1/query_service_pb.js";
 import type { Item as ItemMessage } from "./gen/dynamodb_processor/v1/value_pb.js";
-import { NO_STATS, statsOf, sumOf, timeOf, type PageStats } from "./pages.js";
+import { cacheOf, NO_STATS, statsOf, sumOf, timeOf, type CacheInfo, type PageStats } from "./pages.js";
 import { decodeItem, encodeKey, type InputValue, type Item, type NumberForm } from "./values.js";
 
 const MAX_KEYS = 100; // in one call
@@ -19,8 +19,10 @@ export interface FoundItems<T = Item> {
   readonly items: (T | null)[];
   /** The cost over all calls. */
   readonly stats: PageStats;
-  /** When the first items were read; `null` if no item was read. */
+  /** When the oldest items of the first call were read; `null` if no item was read. */
   readonly readTime: Date | null;
+  /** The source of the items of the first call; `null` if there was none. */
+  readonly cache: CacheInfo | null;
 }
 
 /** Makes one call for a batch of keys; `progress` says how far the operation came. */
@@ -59,6 +61,7 @@ export async function getAll<T>(
   let pending: Asked[] = keys.map((key, index) => ({ index, key }));
   let stats = NO_STATS;
   let readTime: Date | null = null;
+  let cache: CacheInfo | null = null;
   let idle = 0;
   while (pending.length > 0) {
     const asked = pending.slice(0, MAX_KEYS);
@@ -66,12 +69,13 @@ export async function getAll<T>(
     const response = await call(request, progressOf(pending, keys));
     stats = sumOf(stats, statsOf(response.stats));
     readTime ??= timeOf(response.readTime);
+    cache ??= cacheOf(response.cache);
     const deferred = storeResults(response, asked, items, numbers);
     pending = [...deferred, ...pending.slice(MAX_KEYS)];
     idle = deferred.length === asked.length ? idle + 1 : 0;
     if (idle > 0) await waitForDeferred(connection, operation, idle, progressOf(pending, keys));
   }
-  return { items, stats, readTime };
+  return { items, stats, readTime, cache };
 }
 
 /** Stores the items, and returns the deferred keys. */

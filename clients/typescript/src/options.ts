@@ -86,6 +86,8 @@ export interface GetOptions extends CallOptions {
   readonly projection?: readonly string[] | undefined;
   /** Whether to read consistently. */
   readonly consistent?: boolean | undefined;
+  /** The cached items that are accepted. */
+  readonly cache?: CachePolicy | undefined;
 }
 
 const CALL = ["timeoutMs", "signal"] as const;
@@ -97,7 +99,7 @@ export const OPTION_NAMES = {
   query: [...READ, "pageSize", "pageToken", "total"],
   pages: [...READ, "pageSize", "resumeToken", "total"],
   count: [...READ, "upTo", "pageToken"],
-  get: [...CALL, "projection", "consistent"],
+  get: [...CALL, "projection", "consistent", "cache"],
 } as const;
 
 const CACHE_MODES = {

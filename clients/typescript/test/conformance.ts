@@ -145,10 +145,11 @@ class Runner {
       case "explain":
         return client.explain(queryOf(one, read(ExplainQueryRequestSchema, one).query), options);
       case "get": {
-        const { table, projection, consistency } = read(BatchGetItemsRequestSchema, one);
+        const request = read(BatchGetItemsRequestSchema, one);
+        const { table, projection } = request;
         const keys = (one.request["keys"] as { attributes: JsonObject }[]).map(({ attributes }) => inputs(attributes));
-        const consistent = consistency === Consistency.STRONG;
-        return client.get(table, keys, { projection, consistent, ...options });
+        const consistent = request.consistency === Consistency.STRONG;
+        return client.get(table, keys, { projection, consistent, cache: limits(request).cache, ...options });
       }
       case "count":
         return this.#count(one, client, options);
@@ -274,7 +275,7 @@ const MODES = {
   [CacheMode.ONLY_IF_CACHED]: "only-if-cached",
 } as const;
 
-function limits({ budget, cache }: QueryRequest | StreamQueryRequest | CountItemsRequest): {
+function limits({ budget, cache }: QueryRequest | StreamQueryRequest | CountItemsRequest | BatchGetItemsRequest): {
   budget: Budget | undefined;
   cache: CachePolicy | undefined;
 } {

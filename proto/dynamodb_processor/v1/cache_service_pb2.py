@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from dynamodb_processor.v1 import value_pb2 as dynamodb__processor_dot_v1_dot_value__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)dynamodb_processor/v1/cache_service.proto\x12\x15\x64ynamodb_processor.v1\x1a!dynamodb_processor/v1/value.proto\"\xa6\x01\n\x16InvalidateCacheRequest\x12\r\n\x05table\x18\x01 \x01(\t\x12\x38\n\x0bwhole_table\x18\x02 \x01(\x0b\x32!.dynamodb_processor.v1.WholeTableH\x00\x12\x34\n\rpartition_key\x18\x03 \x01(\x0b\x32\x1b.dynamodb_processor.v1.ItemH\x00\x42\x07\n\x05scopeJ\x04\x08\x04\x10\x05\"\x0c\n\nWholeTable\"\x19\n\x17InvalidateCacheResponse\"\x16\n\x14GetCacheStatsRequest\"\x94\x01\n\x15GetCacheStatsResponse\x12\x30\n\x05total\x18\x01 \x01(\x0b\x32!.dynamodb_processor.v1.CacheStats\x12\x36\n\x06tables\x18\x02 \x03(\x0b\x32&.dynamodb_processor.v1.TableCacheStats\x12\x11\n\tmax_bytes\x18\x03 \x01(\x03\"]\n\nCacheStats\x12\x0f\n\x07\x65ntries\x18\x01 \x01(\x03\x12\r\n\x05\x62ytes\x18\x02 \x01(\x03\x12\x0c\n\x04hits\x18\x03 \x01(\x03\x12\x0e\n\x06misses\x18\x04 \x01(\x03\x12\x11\n\tevictions\x18\x05 \x01(\x03\"R\n\x0fTableCacheStats\x12\r\n\x05table\x18\x01 \x01(\t\x12\x30\n\x05stats\x18\x02 \x01(\x0b\x32!.dynamodb_processor.v1.CacheStats2\xf6\x01\n\x0c\x43\x61\x63heService\x12u\n\x0fInvalidateCache\x12-.dynamodb_processor.v1.InvalidateCacheRequest\x1a..dynamodb_processor.v1.InvalidateCacheResponse\"\x03\x90\x02\x02\x12o\n\rGetCacheStats\x12+.dynamodb_processor.v1.GetCacheStatsRequest\x1a,.dynamodb_processor.v1.GetCacheStatsResponse\"\x03\x90\x02\x01\x42t\n\x14\x64ynamodbprocessor.v1P\x01ZCdynamodb-processor/gen/go/dynamodb_processor/v1;dynamodbprocessorv1\xaa\x02\x14\x44ynamoDbProcessor.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)dynamodb_processor/v1/cache_service.proto\x12\x15\x64ynamodb_processor.v1\x1a!dynamodb_processor/v1/value.proto\"\xa6\x01\n\x16InvalidateCacheRequest\x12\r\n\x05table\x18\x01 \x01(\t\x12\x38\n\x0bwhole_table\x18\x02 \x01(\x0b\x32!.dynamodb_processor.v1.WholeTableH\x00\x12\x34\n\rpartition_key\x18\x03 \x01(\x0b\x32\x1b.dynamodb_processor.v1.ItemH\x00\x42\x07\n\x05scopeJ\x04\x08\x04\x10\x05\"\x0c\n\nWholeTable\"\x19\n\x17InvalidateCacheResponse\"\x16\n\x14GetCacheStatsRequest\"\x94\x01\n\x15GetCacheStatsResponse\x12\x30\n\x05total\x18\x01 \x01(\x0b\x32!.dynamodb_processor.v1.CacheStats\x12\x36\n\x06tables\x18\x02 \x03(\x0b\x32&.dynamodb_processor.v1.TableCacheStats\x12\x11\n\tmax_bytes\x18\x03 \x01(\x03\"\xb3\x01\n\nCacheStats\x12\x0f\n\x07\x65ntries\x18\x01 \x01(\x03\x12\r\n\x05\x62ytes\x18\x02 \x01(\x03\x12\x0c\n\x04hits\x18\x03 \x01(\x03\x12\x0e\n\x06misses\x18\x04 \x01(\x03\x12\x11\n\tevictions\x18\x05 \x01(\x03\x12\x14\n\x0citem_entries\x18\x06 \x01(\x03\x12\x11\n\titem_hits\x18\x07 \x01(\x03\x12\x13\n\x0bitem_misses\x18\x08 \x01(\x03\x12\x16\n\x0eitem_refreshes\x18\t \x01(\x03\"R\n\x0fTableCacheStats\x12\r\n\x05table\x18\x01 \x01(\t\x12\x30\n\x05stats\x18\x02 \x01(\x0b\x32!.dynamodb_processor.v1.CacheStats2\xf6\x01\n\x0c\x43\x61\x63heService\x12u\n\x0fInvalidateCache\x12-.dynamodb_processor.v1.InvalidateCacheRequest\x1a..dynamodb_processor.v1.InvalidateCacheResponse\"\x03\x90\x02\x02\x12o\n\rGetCacheStats\x12+.dynamodb_processor.v1.GetCacheStatsRequest\x1a,.dynamodb_processor.v1.GetCacheStatsResponse\"\x03\x90\x02\x01\x42t\n\x14\x64ynamodbprocessor.v1P\x01ZCdynamodb-processor/gen/go/dynamodb_processor/v1;dynamodbprocessorv1\xaa\x02\x14\x44ynamoDbProcessor.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,10 +47,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETCACHESTATSREQUEST']._serialized_end=335
   _globals['_GETCACHESTATSRESPONSE']._serialized_start=338
   _globals['_GETCACHESTATSRESPONSE']._serialized_end=486
-  _globals['_CACHESTATS']._serialized_start=488
-  _globals['_CACHESTATS']._serialized_end=581
-  _globals['_TABLECACHESTATS']._serialized_start=583
-  _globals['_TABLECACHESTATS']._serialized_end=665
-  _globals['_CACHESERVICE']._serialized_start=668
-  _globals['_CACHESERVICE']._serialized_end=914
+  _globals['_CACHESTATS']._serialized_start=489
+  _globals['_CACHESTATS']._serialized_end=668
+  _globals['_TABLECACHESTATS']._serialized_start=670
+  _globals['_TABLECACHESTATS']._serialized_end=752
+  _globals['_CACHESERVICE']._serialized_start=755
+  _globals['_CACHESERVICE']._serialized_end=1001
 # @@protoc_insertion_point(module_scope)

@@ -149,7 +149,9 @@ Global___GetCacheStatsResponse: _TypeAlias = GetCacheStatsResponse  # noqa: Y015
 
 @_typing.final
 class CacheStats(_message.Message):
-    """Counts since the start of the replica, except the first two, which are current values."""
+    """Counts since the start of the replica, except `entries`, `bytes` and `item_entries`, which are
+    current values.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -158,18 +160,32 @@ class CacheStats(_message.Message):
     HITS_FIELD_NUMBER: _builtins.int
     MISSES_FIELD_NUMBER: _builtins.int
     EVICTIONS_FIELD_NUMBER: _builtins.int
+    ITEM_ENTRIES_FIELD_NUMBER: _builtins.int
+    ITEM_HITS_FIELD_NUMBER: _builtins.int
+    ITEM_MISSES_FIELD_NUMBER: _builtins.int
+    ITEM_REFRESHES_FIELD_NUMBER: _builtins.int
     entries: _builtins.int
-    """Stored pages. Invalidated ones count until their memory is needed or they are looked up."""
+    """Stored pages and single items. Invalidated ones count until their memory is needed or they are
+    looked up.
+    """
     bytes: _builtins.int
     """The bytes that they take."""
     hits: _builtins.int
-    """Reads that were answered from the replica's own cache."""
+    """Reads of pages that were answered from the replica's own cache."""
     misses: _builtins.int
-    """Reads that found nothing there: they continued to the shared cache, to DynamoDB, or joined such a
-    read.
+    """Reads of pages that found nothing there: they continued to the shared cache, to DynamoDB, or
+    joined such a read.
     """
     evictions: _builtins.int
-    """Pages that were evicted for others."""
+    """Pages and items that were evicted for others."""
+    item_entries: _builtins.int
+    """The single items among `entries`."""
+    item_hits: _builtins.int
+    """Lookups of single items, one for each key, that found the item or its absence."""
+    item_misses: _builtins.int
+    """Lookups of single items that found nothing."""
+    item_refreshes: _builtins.int
+    """Items that were replaced by those of stream records."""
     def __init__(
         self,
         *,
@@ -178,10 +194,14 @@ class CacheStats(_message.Message):
         hits: _builtins.int = ...,
         misses: _builtins.int = ...,
         evictions: _builtins.int = ...,
+        item_entries: _builtins.int = ...,
+        item_hits: _builtins.int = ...,
+        item_misses: _builtins.int = ...,
+        item_refreshes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "entries", b"entries", "evictions", b"evictions", "hits", b"hits", "misses", b"misses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "entries", b"entries", "evictions", b"evictions", "hits", b"hits", "item_entries", b"item_entries", "item_hits", b"item_hits", "item_misses", b"item_misses", "item_refreshes", b"item_refreshes", "misses", b"misses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -373,6 +373,7 @@ class BatchGetItemsRequest(_message.Message):
     PROJECTION_FIELD_NUMBER: _builtins.int
     CONSISTENCY_FIELD_NUMBER: _builtins.int
     BUDGET_FIELD_NUMBER: _builtins.int
+    CACHE_FIELD_NUMBER: _builtins.int
     table: _builtins.str
     """The table's name in the catalog. Required."""
     consistency: _query_pb2.Consistency.ValueType
@@ -393,6 +394,12 @@ class BatchGetItemsRequest(_message.Message):
         not allowed.
         """
 
+    @_builtins.property
+    def cache(self) -> _query_pb2.CachePolicy:
+        """The cached items that the caller accepts. Absent means the defaults. CACHE_MODE_ONLY_IF_CACHED
+        needs all of them.
+        """
+
     def __init__(
         self,
         *,
@@ -401,10 +408,11 @@ class BatchGetItemsRequest(_message.Message):
         projection: _abc.Iterable[_builtins.str] | None = ...,
         consistency: _query_pb2.Consistency.ValueType = ...,
         budget: _query_pb2.Budget | None = ...,
+        cache: _query_pb2.CachePolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "cache", b"cache"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "consistency", b"consistency", "keys", b"keys", "projection", b"projection", "table", b"table"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "cache", b"cache", "consistency", b"consistency", "keys", b"keys", "projection", b"projection", "table", b"table"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -419,6 +427,7 @@ class BatchGetItemsResponse(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     STATS_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
+    CACHE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetResult]:
         """One result for each key, in the order of the request."""
@@ -429,7 +438,13 @@ class BatchGetItemsResponse(_message.Message):
 
     @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp:
-        """The time when the items were read."""
+        """The time when the oldest of the items was read from DynamoDB; absent where `cache` is."""
+
+    @_builtins.property
+    def cache(self) -> _query_pb2.CacheInfo:
+        """The source of the items: a hit if none had to be read. `age` is that of the oldest of them, and
+        `expires_in` the time until the first of them leaves the cache.
+        """
 
     def __init__(
         self,
@@ -437,10 +452,11 @@ class BatchGetItemsResponse(_message.Message):
         results: _abc.Iterable[Global___GetResult] | None = ...,
         stats: _query_pb2.PageStats | None = ...,
         read_time: _timestamp_pb2.Timestamp | None = ...,
+        cache: _query_pb2.CacheInfo | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time", "stats", b"stats"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "read_time", b"read_time", "stats", b"stats"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time", "results", b"results", "stats", b"stats"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "read_time", b"read_time", "results", b"results", "stats", b"stats"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

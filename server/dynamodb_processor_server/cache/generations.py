@@ -15,16 +15,18 @@ from typing import Final
 
 from dynamodb_processor_server.snapshot import Generation, GenerationSnapshot
 
-_MOST_GENERATIONS: Final = 200_000
+# Of tags that reads have used: two for each single item, if each has a partition of its own.
+_MOST_GENERATIONS: Final = 400_000
+_MOST_INVALIDATED: Final = 200_000  # other tags
 
 
 class Generations:
     """The generations of the tags that this process knows, the latest `most` of them.
 
     A generation that is dropped counts as superseded, so its loss causes no more than misses. Of a
-    tag that nobody has read, only the time of its invalidation is kept, for the latest `most` of
-    those as well: writes to data that nobody reads cost nothing of the data that is read. `clock`
-    gives seconds and never goes back.
+    tag that nobody has read, only the time of its invalidation is kept, for 200,000 of those at
+    most: writes to data that nobody reads cost nothing of the data that is read. `clock` gives
+    seconds and never goes back.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class Generations:
     ) -> None:
         self._clock = clock
         self._most = most
+        self._most_invalidated = min(most, _MOST_INVALIDATED)
         self._known: OrderedDict[Hashable, Generation] = OrderedDict()
         self._invalidated: OrderedDict[Hashable, float] = OrderedDict()  # of tags not in `_known`
         # The latest invalidation that was dropped: it may be of any unknown tag.
@@ -78,6 +81,6 @@ class Generations:
         """Keep the time of the invalidation of a tag that is not known any more."""
         self._invalidated[tag] = invalidated
         self._invalidated.move_to_end(tag)
-        if len(self._invalidated) > self._most:
+        if len(self._invalidated) > self._most_invalidated:
             _, dropped = self._invalidated.popitem(last=False)
             self._latest_dropped = max(self._latest_dropped, dropped)

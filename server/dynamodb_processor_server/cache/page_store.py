@@ -1,4 +1,4 @@
-"""The in-process page store, bounded in bytes."""
+"""The in-process store of pages and single items, bounded in bytes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, ClassVar, Final, Protocol
 
 from dynamodb_processor_server.reader import PageContent
 from dynamodb_processor_server.snapshot import Generation
@@ -23,7 +23,9 @@ _ENTRY_OVERHEAD: Final = 800
 class TableCacheStats:
     """The use of the store by one table: now, and since it was made.
 
-    `evictions` are of pages that made room for others. The readers count `hits` and `misses`.
+    `evictions` are of pages and items that made room for others. The readers count `hits` and
+    `misses` of pages, and those of single items. `item_refreshes` are items that a stream record
+    has replaced.
     """
 
     pages: int = 0
@@ -31,20 +33,57 @@ class TableCacheStats:
     hits: int = 0
     misses: int = 0
     evictions: int = 0
+    items: int = 0
+    item_hits: int = 0
+    item_misses: int = 0
+    item_refreshes: int = 0
 
     def __add__(self, other: TableCacheStats) -> TableCacheStats:
         return TableCacheStats(
-            self.pages + other.pages,
-            self.bytes + other.bytes,
-            self.hits + other.hits,
-            self.misses + other.misses,
-            self.evictions + other.evictions,
+            *(getattr(self, name) + getattr(other, name) for name in self.__slots__)
         )
 
-    def remove(self, page: CachedPage) -> None:
-        """Count off a page that is not stored any more."""
-        self.pages -= 1
-        self.bytes -= _size(page)
+    def count(self, entry: CacheEntry, by: int) -> None:
+        """Count an entry that is stored now, or with `by` = -1 one that is not any more."""
+        if entry.is_item:
+            self.items += by
+        else:
+            self.pages += by
+        self.bytes += by * entry.size
+
+
+class ReadContent(Protocol):
+    """The data of an entry."""
+
+    @property
+    def read_at(self) -> float:
+        """When it was read, in seconds since the epoch."""
+
+
+class CacheEntry(Protocol):
+    """A page or a single item as it is stored, with the times until which it may be served."""
+
+    is_item: ClassVar[bool]
+
+    @property
+    def content(self) -> ReadContent:
+        """The data."""
+
+    @property
+    def kept_until(self) -> float:
+        """When it is dropped, in seconds since the epoch."""
+
+    @property
+    def generations(self) -> tuple[Generation, ...]:
+        """The generations under which it was read."""
+
+    @property
+    def stats(self) -> TableCacheStats:
+        """The statistics of its table."""
+
+    @property
+    def size(self) -> int:
+        """Approximate bytes of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +95,22 @@ class CachedPage:
     page's table, `key_bytes` is the size of the cursor in its key.
     """
 
+    is_item: ClassVar = False
+
     content: PageContent
     expires: float
     kept_until: float
     generations: tuple[Generation, ...] = ()
     stats: TableCacheStats = field(default_factory=TableCacheStats)
     key_bytes: int = 0
+
+    @property
+    def size(self) -> int:
+        """Approximate bytes of memory."""
+        content = self.content
+        cursor = 0 if content.next is None else sys.getsizeof(content.next)
+        others = cursor + sys.getsizeof(self.generations) + self.key_bytes
+        return sys.getsizeof(content.items) + others + _ENTRY_OVERHEAD
 
 
 class _Segment:
@@ -70,24 +119,24 @@ class _Segment:
     __slots__ = ("pages", "size")
 
     def __init__(self) -> None:
-        self.pages: OrderedDict[Hashable, CachedPage] = OrderedDict()
+        self.pages: OrderedDict[Hashable, CacheEntry] = OrderedDict()
         self.size = 0
 
-    def add(self, key: Hashable, page: CachedPage) -> None:
+    def add(self, key: Hashable, page: CacheEntry) -> None:
         """Add a page as the one that was used most recently."""
         self.pages[key] = page
-        self.size += _size(page)
+        self.size += page.size
 
-    def remove(self, key: Hashable) -> CachedPage:
+    def remove(self, key: Hashable) -> CacheEntry:
         """Take a page out."""
         page = self.pages.pop(key)
-        self.size -= _size(page)
+        self.size -= page.size
         return page
 
-    def remove_oldest(self) -> tuple[Hashable, CachedPage]:
+    def remove_oldest(self) -> tuple[Hashable, CacheEntry]:
         """Take out the page that was used least recently; return it with its key."""
         key, page = self.pages.popitem(last=False)
-        self.size -= _size(page)
+        self.size -= page.size
         return key, page
 
 
@@ -134,8 +183,8 @@ class PageStore:
         """The use of the store, by table."""
         return self._stats
 
-    def get(self, key: Hashable) -> CachedPage | None:
-        """Return the page stored under `key` unless it must not be served any more."""
+    def get(self, key: Hashable) -> Any:
+        """Return the page or item stored under `key`, None if it must not be served any more."""
         protected = self._protected.pages
         page = protected.get(key)
         if page is not None:
@@ -153,7 +202,14 @@ class PageStore:
             return None
         return page
 
-    def put(self, key: Hashable, page: CachedPage) -> bool:
+    def peek(self, key: Hashable) -> Any:
+        """Return what `get` would return, without noting that it is used."""
+        page = self._segment_of(key).pages.get(key)
+        if page is None or any(generation.superseded for generation in page.generations):
+            return None
+        return page if page.kept_until > self._now() else None
+
+    def put(self, key: Hashable, page: CacheEntry) -> bool:
         """Store a page; return whether it was stored.
 
         A page of which a generation is superseded is not stored: its tag was invalidated after the
@@ -168,20 +224,19 @@ class PageStore:
             return False
         if known is not None:
             self._remove(key)  # even if its successor does not fit: it is the older one
-        size = _size(page)
+        size = page.size
         if size > self._max_bytes * _LARGEST_SHARE:
             return False
         while self.bytes_used + size > self._max_bytes:
             self._evict()
         segment.add(key, page)
-        page.stats.pages += 1
-        page.stats.bytes += size
+        page.stats.count(page, 1)
         return True
 
     def _segment_of(self, key: Hashable) -> _Segment:
         return self._protected if key in self._protected.pages else self._probation
 
-    def _promote(self, key: Hashable) -> CachedPage:
+    def _promote(self, key: Hashable) -> CacheEntry:
         """Move a page to the protected segment, whose oldest pages may return to probation."""
         page = self._probation.remove(key)
         self._protected.add(key, page)
@@ -192,16 +247,9 @@ class PageStore:
     def _evict(self) -> None:
         segment = self._probation if self._probation.pages else self._protected
         _, page = segment.remove_oldest()
-        page.stats.remove(page)
+        page.stats.count(page, -1)
         page.stats.evictions += 1
 
     def _remove(self, key: Hashable) -> None:
         page = self._segment_of(key).remove(key)
-        page.stats.remove(page)
-
-
-def _size(page: CachedPage) -> int:
-    content = page.content
-    cursor = 0 if content.next is None else sys.getsizeof(content.next)
-    others = cursor + sys.getsizeof(page.generations) + page.key_bytes
-    return sys.getsizeof(content.items) + others + _ENTRY_OVERHEAD
+        page.stats.count(page, -1)

@@ -103,6 +103,13 @@ class LogicalView:
             item.has_expired = True
         return item
 
+    def stored(self, item: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the stored form of an expanded item."""
+        if not isinstance(item, ExpandedItem):
+            return item
+        own = {name: value for name, value in item.items() if not self.is_field(name)}
+        return {**own, **item.stored_fields}
+
     def with_stored_fields(self, item: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return an expanded item with its stored attributes for the fields that it lacks."""
         if isinstance(item, ExpandedItem) and item.stored_fields:

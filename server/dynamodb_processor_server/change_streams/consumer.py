@@ -1,4 +1,4 @@
-"""Consumes one table's DynamoDB stream and invalidates the cached pages that each write affects."""
+"""Consumes one table's DynamoDB stream: invalidates pages, and replaces items, after each write."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ from dynamodb_processor_server.change_streams.port import (
     StreamLocation,
     StreamSource,
 )
-from dynamodb_processor_server.change_streams.records import StreamRecord, affected_partitions
+from dynamodb_processor_server.change_streams.records import (
+    StreamRecord,
+    affected_partitions,
+    item_changes,
+)
 from dynamodb_processor_server.change_streams.shard_reader import ShardReader
 from dynamodb_processor_server.change_streams.shards import Resumption
 from dynamodb_processor_server.change_streams.stats import ConsumerStats
@@ -42,7 +46,7 @@ BEHIND: Final = "behind"  # writes of the last `max_lag` seconds are not all kno
 
 
 class StreamConsumer:
-    """Invalidates the pages that the records of one table's stream affect.
+    """Invalidates the pages and items that the records of one table's stream affect.
 
     It invalidates the whole table whenever it cannot know every write: when it starts, when records
     are lost, and every `max_lag` seconds as long as its lag is larger than that or the table has no
@@ -233,7 +237,8 @@ class StreamConsumer:
             if number % _RECORDS_AT_ONCE == 0:
                 await asyncio.sleep(0)
         else:
-            await self._invalidations.invalidate_partitions(table, found.values())
+            changes = item_changes(table.schema, records)
+            await self._invalidations.invalidate_partitions(table, found.values(), changes)
         self.stats.count(records)
 
     async def _invalidate_table(self, reason: str) -> None:

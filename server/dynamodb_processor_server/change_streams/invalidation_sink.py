@@ -1,10 +1,11 @@
-"""Invalidates the cached pages that writes to a table affect, and retries until it succeeds."""
+"""Invalidates the cached pages and items that writes affect, and retries until it succeeds."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
 from dynamodb_processor_server.cache.invalidator import Invalidator
+from dynamodb_processor_server.cache.item_refresh import ItemChange, ItemRefresh
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.errors import BackendUnavailable
 from dynamodb_processor_server.query.planning.tags import (
@@ -17,18 +18,27 @@ from dynamodb_processor_server.runtime.timing import Clock
 
 
 class InvalidationSink:
-    """Invalidates the cached pages of all replicas; retries without limit until that is done."""
+    """Invalidates the cached pages and items of all replicas; retries without limit.
 
-    def __init__(self, invalidator: Invalidator) -> None:
+    Items that this replica has cached are replaced by those of the stream.
+    """
+
+    def __init__(self, invalidator: Invalidator, items: ItemRefresh) -> None:
         self._invalidator = invalidator
+        self._items = items
         self._clock = Clock()
 
-    async def invalidate_partitions(self, table: Table, partitions: Collection[Partition]) -> None:
-        """Invalidate the pages of these partitions of the table and its indexes."""
-        await self._invalidate(tags_of_partitions(table.schema.identity, partitions))
+    async def invalidate_partitions(
+        self, table: Table, partitions: Collection[Partition], changes: Sequence[ItemChange]
+    ) -> None:
+        """Invalidate the pages of these partitions, and replace the cached items that changed."""
+        refresh = self._items.prepare(table, changes)
+        pages = tags_of_partitions(table.schema.identity, partitions)
+        await self._invalidate((*pages, *refresh.tags))
+        self._items.commit(refresh)
 
     async def invalidate_table(self, table: Table) -> None:
-        """Invalidate every page of a table."""
+        """Invalidate every page and item of a table."""
         await self._invalidate(tags_of_table(table.schema.identity))
 
     async def _invalidate(self, tags: Sequence[Tag]) -> None:

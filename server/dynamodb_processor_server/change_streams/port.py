@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from dynamodb_processor_server.cache.item_refresh import ItemChange
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.change_streams.records import StreamRecord
 from dynamodb_processor_server.change_streams.shards import Progress, Shard, ShardCursor
@@ -118,12 +119,17 @@ class Leases(Protocol):
 
 
 class Invalidations(Protocol):
-    """Invalidates cached pages. A method returns when the invalidation is complete."""
+    """Invalidates cached pages and items. A method returns when that is complete."""
 
-    async def invalidate_partitions(self, table: Table, partitions: Collection[Partition]) -> None:
-        """Invalidate the pages of these partitions of the table and its indexes."""
+    async def invalidate_partitions(
+        self, table: Table, partitions: Collection[Partition], changes: Sequence[ItemChange]
+    ) -> None:
+        """Invalidate the pages of these partitions of the table and its indexes.
+
+        The items that changed are invalidated as well, or replaced.
+        """
         ...
 
     async def invalidate_table(self, table: Table) -> None:
-        """Invalidate every page of a table."""
+        """Invalidate every page and item of a table."""
         ...

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from dynamodb_processor_server.cache.item_refresh import ItemChange
 from dynamodb_processor_server.catalog.schema import AccessPath, TableSchema
-from dynamodb_processor_server.query.expression.values import WireItem, from_wire
+from dynamodb_processor_server.query.expression.values import Value, WireItem, from_wire
 from dynamodb_processor_server.query.planning.tags import Partition
 
 Change: TypeAlias = Literal["INSERT", "MODIFY", "REMOVE"]
@@ -24,6 +25,8 @@ class StreamRecord:
         new: The item after the write, None where the stream has no image of it.
         age: Seconds since the write, by DynamoDB's clock and ours: good for a metric, not for a
             decision.
+        created: When the record was created, in seconds since the epoch, by DynamoDB's clock and
+            rounded down to a second.
     """
 
     sequence: str
@@ -31,6 +34,7 @@ class StreamRecord:
     old: WireItem | None
     new: WireItem | None
     age: float = 0.0
+    created: float = 0.0
 
     @property
     def has_images(self) -> bool:
@@ -56,6 +60,20 @@ def affected_partitions(schema: TableSchema, record: StreamRecord) -> Iterator[P
                 if _holds(path, image):
                     names = (attribute.name for attribute in path.key.partition)
                     yield path, tuple(from_wire(image[name]) for name in names)
+
+
+def item_changes(schema: TableSchema, records: Sequence[StreamRecord]) -> list[ItemChange]:
+    """Return the last change of each item in some records, which must have both images."""
+    names = schema.base.cursor_attributes
+    changes: dict[tuple[Value, ...], ItemChange] = {}
+    for record in records:
+        image = record.new if record.change != "REMOVE" else record.old
+        assert image is not None, "the record has both images"
+        key = {name: image[name] for name in names}
+        item = None if record.change == "REMOVE" else image
+        change = ItemChange(key, item, int(record.sequence), record.created)
+        changes[tuple(from_wire(key[name]) for name in names)] = change
+    return list(changes.values())
 
 
 def _holds(path: AccessPath, image: WireItem) -> bool:

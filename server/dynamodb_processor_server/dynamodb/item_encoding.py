@@ -60,6 +60,17 @@ def item_message(item: WireItem) -> bytes:
         return _map(_sendable_members(item))
 
 
+def exact_message(item: WireItem) -> bytes | None:
+    """Return the bytes of an `Item` from which `decode_item` gets the same item.
+
+    None if there are none, because a text has half of a surrogate pair.
+    """
+    try:
+        return _map(item)
+    except UnicodeEncodeError:
+        return None
+
+
 def _alike(items: Sequence[WireItem]) -> bytes:
     """Return items that all have the attributes of the first; raise KeyError if they do not.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 from dynamodb_processor_server.dynamodb.long_numbers import shorten_numbers
@@ -26,9 +27,14 @@ def parse_items(body: bytes) -> dict[str, Any]:
     """
     body = shorten_numbers(body)
     parsed: dict[str, Any] = json_text.loads(body)
-    if _BINARY.search(body):
+    if holds_binary(body):
         _decode_binary(parsed)
     return parsed
+
+
+def holds_binary(body: bytes) -> bool:
+    """Return whether a response may hold a binary value."""
+    return _BINARY.search(body) is not None
 
 
 def _decode_binary(parsed: dict[str, Any]) -> None:
@@ -38,11 +44,12 @@ def _decode_binary(parsed: dict[str, Any]) -> None:
     for request in parsed.get("UnprocessedKeys", {}).values():
         items.extend(request["Keys"])
     for item in items:
-        _decode_attributes(item)
-    _decode_attributes(parsed.get("LastEvaluatedKey", {}))
+        decode_attributes(item)
+    decode_attributes(parsed.get("LastEvaluatedKey", {}))
 
 
-def _decode_attributes(attributes: dict[str, Any]) -> None:
+def decode_attributes(attributes: Mapping[str, Any]) -> None:
+    """Decode the binary values of an item in its place, nested ones included."""
     for value in attributes.values():
         _decode_value(value)
 
@@ -53,7 +60,7 @@ def _decode_value(value: dict[str, Any]) -> None:
     elif "BS" in value:
         value["BS"] = [base64.b64decode(member) for member in value["BS"]]
     elif "M" in value:
-        _decode_attributes(value["M"])
+        decode_attributes(value["M"])
     elif "L" in value:
         for element in value["L"]:
             _decode_value(element)

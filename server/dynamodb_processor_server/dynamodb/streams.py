@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +22,8 @@ from dynamodb_processor_server.change_streams.shards import Shard, ShardCursor, 
 from dynamodb_processor_server.dynamodb.clients import Clients, Service
 from dynamodb_processor_server.dynamodb.data_plane import Operation
 from dynamodb_processor_server.dynamodb.error_classification import classify
+from dynamodb_processor_server.dynamodb.item_responses import decode_attributes, holds_binary
+from dynamodb_processor_server.dynamodb.long_numbers import shorten_numbers
 from dynamodb_processor_server.errors import BackendUnavailable, RequestInvalid
 from dynamodb_processor_server.runtime import json_text
 
@@ -208,32 +209,26 @@ def _shard(description: Mapping[str, Any]) -> Shard:
 
 
 def _record(record: Mapping[str, Any], now: float) -> StreamRecord:
+    created = float(record.get("ApproximateCreationDateTime", now))
     return StreamRecord(
         sequence=record["SequenceNumber"],
         change=record["eventName"],
         old=record.get("OldImage"),
         new=record.get("NewImage"),
-        age=max(0.0, now - float(record.get("ApproximateCreationDateTime", now))),
+        age=max(0.0, now - created),
+        created=created,
     )
 
 
 def _parse_records(body: bytes) -> dict[str, Any]:
-    """Return the response of GetRecords.
-
-    Only the binary values that may be keys are decoded: an image's own, none inside other values.
-    """
+    """Return the response of GetRecords, with items as those of a read."""
+    body = shorten_numbers(body)
     parsed: dict[str, Any] = json_text.loads(body)
-    if b'"B":' in body:
+    if holds_binary(body):
         for record in parsed.get("Records", ()):
             for image in ("OldImage", "NewImage"):
-                _decode_binary(record["dynamodb"].get(image, {}))
+                decode_attributes(record["dynamodb"].get(image, {}))
     return parsed
-
-
-def _decode_binary(image: Mapping[str, dict[str, Any]]) -> None:
-    for value in image.values():
-        if "B" in value:
-            value["B"] = base64.b64decode(value["B"])
 
 
 STREAMS: Final = Service(

@@ -67,7 +67,7 @@ class CallOptions(NamedTuple):
     def read_options(self) -> ReadOptions:
         """Return the options of a call that reads once."""
         stop, deadline = self.deadlines(asyncio.get_running_loop().time())
-        return ReadOptions(self.page_size, stop, deadline, self.budget)
+        return ReadOptions(self.page_size, stop, deadline, self.budget, self.cache)
 
 
 class PagingStart(NamedTuple):

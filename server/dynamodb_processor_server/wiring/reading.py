@@ -10,6 +10,9 @@ from prometheus_client import CollectorRegistry
 
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.invalidator import Invalidator
+from dynamodb_processor_server.cache.item_cache import ItemCache
+from dynamodb_processor_server.cache.item_reader import CachingItemReader
+from dynamodb_processor_server.cache.item_refresh import ItemRefresh
 from dynamodb_processor_server.cache.page_store import PageStore
 from dynamodb_processor_server.cache.reader import CachingReader
 from dynamodb_processor_server.catalog.catalog import Catalog
@@ -19,6 +22,8 @@ from dynamodb_processor_server.change_streams.supervisor import ConsumerSupervis
 from dynamodb_processor_server.dynamodb.backend import Backend
 from dynamodb_processor_server.dynamodb.bounded_batches import BoundedBatches
 from dynamodb_processor_server.dynamodb.clients import Clients
+from dynamodb_processor_server.dynamodb.item_decoding import decode_item
+from dynamodb_processor_server.dynamodb.item_encoding import exact_message
 from dynamodb_processor_server.dynamodb.item_reader import DynamoDBItemReader
 from dynamodb_processor_server.dynamodb.reader import DynamoDBReader
 from dynamodb_processor_server.dynamodb.streams import STREAMS, DynamoDBStreams
@@ -37,7 +42,7 @@ from dynamodb_processor_server.wiring.tracing import Instrumentation
 
 @dataclass(frozen=True, slots=True)
 class ReadPath:
-    """The parts that read DynamoDB, cache pages, and invalidate pages when data changes."""
+    """The parts that read DynamoDB, and cache pages and items until data changes."""
 
     backend: Backend
     catalog: Catalog
@@ -46,6 +51,7 @@ class ReadPath:
     invalidator: Invalidator
     reader: CachingReader
     batches: BoundedBatches
+    items: ItemCache
     consumers: ConsumerSupervisor
 
 
@@ -91,11 +97,14 @@ async def open_read_path(
         coalescing_timeout=settings.coalescing_timeout,
     )
     stack.push_async_callback(reader.close)
-    batches = BoundedBatches(
-        AdmissionItemReader(DynamoDBItemReader(backend), admission),
-        settings.max_page_bytes,
-        settings.max_item_bytes,
+    item_cache = ItemCache(
+        store, generations, exact_message, decode_item, settings.quarantine(), shared
     )
+    items = CachingItemReader(
+        AdmissionItemReader(DynamoDBItemReader(backend), admission), item_cache
+    )
+    stack.push_async_callback(items.close)
+    batches = BoundedBatches(items, settings.max_page_bytes, settings.max_item_bytes, cached=items)
     stream_clients = await stack.enter_async_context(
         Clients(settings.stream_client_settings(), STREAMS)
     )
@@ -103,8 +112,10 @@ async def open_read_path(
     consumers = ConsumerSupervisor(
         catalog,
         DynamoDBStreams(stream_clients),
-        InvalidationSink(invalidator),
+        InvalidationSink(invalidator, ItemRefresh(item_cache)),
         settings.stream_pace(),
         leases=leases,
     )
-    return ReadPath(backend, catalog, store, admission, invalidator, reader, batches, consumers)
+    return ReadPath(
+        backend, catalog, store, admission, invalidator, reader, batches, item_cache, consumers
+    )

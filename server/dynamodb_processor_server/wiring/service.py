@@ -33,6 +33,7 @@ from dynamodb_processor_server.rpc.server import (
     Services,
 )
 from dynamodb_processor_server.rpc.services.cache import CacheServicer
+from dynamodb_processor_server.rpc.services.cached_gets import CachedGets
 from dynamodb_processor_server.rpc.services.catalog import CatalogServicer
 from dynamodb_processor_server.rpc.services.health import Health
 from dynamodb_processor_server.rpc.services.query import (
@@ -184,7 +185,14 @@ def _services(
     query = QueryServicer(
         preparer,
         ResumePointCache(preparer, tokens),
-        Readers(path.reader, path.reader, path.batches),
+        Readers(
+            path.reader,
+            path.reader,
+            path.batches,
+            CachedGets(
+                preparer.catalog, path.items, settings.max_page_bytes, settings.max_item_bytes
+            ),
+        ),
         CallLimits(
             limits.calls,
             limits.read_units,

@@ -18,7 +18,8 @@ from tests.support.gateway import Answer, Gateway
 _TOKENS: Final = ("nextPageToken", "resumeToken")
 _CHANGING: Final = frozenset(
     ("age", "backendCalls", "backendTime", "bytes", "entries", "evictions", "expiresIn", "hits",
-     "itemsScanned", "maxBytes", "misses", "readTime", "readUnits", "status")
+     "itemEntries", "itemHits", "itemMisses", "itemRefreshes", "itemsScanned", "maxBytes",
+     "misses", "readTime", "readUnits", "status")
 )  # fmt: skip
 _RULES: Final = {rule.method.full_name: rule for rule in load_rules()}
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from dynamodb_processor_server.cache.item_refresh import ItemChange
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.change_streams.consumer import StreamConsumer
 from dynamodb_processor_server.change_streams.port import (
@@ -178,14 +179,21 @@ class ScriptedStream:
 
 
 class RecordingCache:
-    """Records invalidations, in order: partitions by `partition_text`, the table as "table"."""
+    """Records invalidations, in order: partitions by `partition_text`, the table as "table".
+
+    `changes` are the items that changed with the partitions.
+    """
 
     def __init__(self) -> None:
         self.invalidations: list[str] = []
+        self.changes: list[ItemChange] = []
 
-    async def invalidate_partitions(self, table: Table, partitions: Collection[Partition]) -> None:
-        """Record partitions."""
+    async def invalidate_partitions(
+        self, table: Table, partitions: Collection[Partition], changes: Sequence[ItemChange]
+    ) -> None:
+        """Record partitions and changes."""
         self.invalidations += map(partition_text, partitions)
+        self.changes += changes
 
     async def invalidate_table(self, table: Table) -> None:
         """Record a table."""

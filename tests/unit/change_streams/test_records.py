@@ -10,6 +10,7 @@ from dynamodb_processor_server.change_streams.records import (
     Change,
     StreamRecord,
     affected_partitions,
+    item_changes,
 )
 from dynamodb_processor_server.query.expression.values import WireItem
 from tests.support.datasets import Index, Schema
@@ -106,3 +107,17 @@ def test_the_images_that_a_record_needs_depend_on_the_change(
 ) -> None:
     """An absent image counts as missing only if there was an item."""
     assert record(old, new, change).has_images is has_images
+
+
+def test_the_last_change_of_each_item_counts() -> None:
+    """Records of one item come in order; a removed item has no image."""
+    records = [
+        StreamRecord("1", "INSERT", None, event("t", "1", "u-1"), created=1.0),
+        StreamRecord("2", "INSERT", None, event("t", "2"), created=2.0),
+        StreamRecord("3", "MODIFY", event("t", "1", "u-1"), event("t", "1", "u-2"), created=3.0),
+    ]
+    records.append(StreamRecord("4", "REMOVE", event("t", "2"), None, created=4.0))
+    changed, removed = item_changes(make_schema(EVENTS), records)
+    assert (changed.image, changed.sequence, changed.created) == (records[2].new, 3, 3.0)
+    assert (removed.image, removed.sequence) == (None, 4)
+    assert changed.key == {"tenant_id": {"S": "t"}, "event_id": {"S": "1"}}

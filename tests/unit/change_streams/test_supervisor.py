@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,12 +13,17 @@ from prometheus_client import CollectorRegistry
 
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.invalidator import LocalInvalidator
+from dynamodb_processor_server.cache.item_cache import ItemCache
+from dynamodb_processor_server.cache.item_refresh import ItemRefresh
+from dynamodb_processor_server.cache.page_store import PageStore
 from dynamodb_processor_server.catalog.catalog import Catalog
 from dynamodb_processor_server.catalog.config import CatalogConfig, TableConfig
 from dynamodb_processor_server.catalog.schema import TableSchema
 from dynamodb_processor_server.change_streams.invalidation_sink import InvalidationSink
 from dynamodb_processor_server.change_streams.port import Leases
 from dynamodb_processor_server.change_streams.supervisor import ConsumerSupervisor
+from dynamodb_processor_server.dynamodb.item_decoding import decode_item
+from dynamodb_processor_server.dynamodb.item_encoding import exact_message
 from dynamodb_processor_server.query.expression.values import Value
 from dynamodb_processor_server.query.planning.tags import tags_of_partitions, tags_of_table
 from dynamodb_processor_server.runtime.timing import Clock
@@ -193,11 +199,12 @@ async def test_the_sink_invalidates_generations() -> None:
     name = table.schema.identity
     affected = (table.schema.base, (Value("S", "t"),))
     other = (table.schema.base, (Value("S", "u"),))
-    sink = InvalidationSink(LocalInvalidator(generations))
+    cache = ItemCache(PageStore(1_000, time.time), generations, exact_message, decode_item)
+    sink = InvalidationSink(LocalInvalidator(generations), ItemRefresh(cache))
     pages = [generations.begin(tags_of_partitions(name, [p])[1:]) for p in (affected, other)]
     scan = generations.begin(tags_of_partitions(name, ()))
     whole = generations.begin(tags_of_table(name))
-    await sink.invalidate_partitions(table, [affected])
+    await sink.invalidate_partitions(table, [affected], [])
     assert [reading.is_current for reading in (*pages, scan, whole)] == [False, True, False, True]
     await sink.invalidate_table(table)
     assert not whole.is_current

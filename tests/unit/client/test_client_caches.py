@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from dynamodb_processor_client import CacheCounters, CacheStats, QueryClient
 from tests.support.fake_service import FakeService
 from tests.unit.client.commands import Run, run_on_terminal
+
+_USE: Final = {
+    "entries": 1, "bytes": 2, "hits": 3, "misses": 4, "evictions": 5,
+    "item_entries": 6, "item_hits": 7, "item_misses": 8, "item_refreshes": 9,
+}  # fmt: skip
 
 
 def fill(service: FakeService) -> CacheStats:
@@ -12,8 +19,9 @@ def fill(service: FakeService) -> CacheStats:
     stats = service.cache_stats
     stats.max_bytes = 1_000
     for target in (stats.total, stats.tables.add(table="numbers").stats):
-        target.entries, target.bytes, target.hits, target.misses, target.evictions = 1, 2, 3, 4, 5
-    use = CacheCounters(entries=1, bytes=2, hits=3, misses=4, evictions=5)
+        for name, value in _USE.items():
+            setattr(target, name, value)
+    use = CacheCounters(**_USE)
     return CacheStats(use, {"numbers": use}, 1_000)
 
 
@@ -44,9 +52,8 @@ async def test_the_command(run: Run, service: FakeService, environment: dict[str
     assert whole.WhichOneof("scope") == "whole_table"
     assert partition.partition_key.attributes["n"].n == "5"
     fill(service)
-    use = {"entries": 1, "bytes": 2, "hits": 3, "misses": 4, "evictions": 5}
     outcome = await run("cache", "stats")
-    assert outcome.lines == [{"total": use, "tables": {"numbers": use}, "max_bytes": 1000}]
+    assert outcome.lines == [{"total": _USE, "tables": {"numbers": _USE}, "max_bytes": 1000}]
     shown = await run_on_terminal(environment, "cache", "stats")
     assert "numbers" in shown.output
     assert "evictions" in shown.output

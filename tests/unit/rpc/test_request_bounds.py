@@ -13,6 +13,7 @@ from dynamodb_processor.v1.query_service_pb2 import BatchGetItemsRequest, QueryR
 from dynamodb_processor.v1.value_pb2 import AttributeValue, Item, ListValue, MapValue, NumberSet
 from dynamodb_processor_server.errors import MAX_VIOLATIONS, InvalidRequest
 from dynamodb_processor_server.query.expression.limits import MAX_TOKENS, MAX_VALUES
+from dynamodb_processor_server.reader import CacheMode
 from dynamodb_processor_server.rpc.decode.page_request import REQUEST_DECODERS, PageRequest, is_kept
 from dynamodb_processor_server.rpc.decode.violations import Violations
 from dynamodb_processor_server.rpc.method_handlers import service_handler
@@ -221,7 +222,7 @@ def test_keys_are_refused_before_they_take_long(keys: list[Item]) -> None:
     """The keys of a batch have no more values together than a query may have."""
     request = BatchGetItemsRequest(table="audit-events", keys=keys)
     with counted_work() as work, pytest.raises(InvalidRequest):
-        parse_batch(request, make_table(), None, Violations())
+        parse_batch(request, make_table(), None, CacheMode.DEFAULT, Violations())
     assert work.calls < _WORK_OF_A_REFUSAL
 
 

@@ -33,9 +33,14 @@ def test_lookups_and_evictions_of_the_cache_are_shown_by_table() -> None:
     CacheMetrics(registry, store, Labels())
     stats = store.stats("events")
     stats.hits, stats.misses, stats.evictions = 5, 2, 1
+    stats.items, stats.item_hits, stats.item_misses, stats.item_refreshes = 3, 7, 8, 9
     sample = registry.get_sample_value
     lookups = "dynamodb_processor_cache_lookups_total"
     assert sample(lookups, {"table": "events", "result": "hit"}) == 5
     assert sample(lookups, {"table": "events", "result": "miss"}) == 2
     assert sample("dynamodb_processor_cache_evictions_total", {"table": "events"}) == 1
-    assert sample("dynamodb_processor_cached_pages") == 0
+    items = "dynamodb_processor_cache_item_lookups_total"
+    assert sample(items, {"table": "events", "result": "hit"}) == 7
+    assert sample(items, {"table": "events", "result": "miss"}) == 8
+    assert sample("dynamodb_processor_cache_item_refreshes_total", {"table": "events"}) == 9
+    assert sample("dynamodb_processor_cached_items") == 3

@@ -6,6 +6,7 @@ plain text, `timestamp` among them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from dynamodb_processor_server.query.expression.symbolic import derive
 from dynamodb_processor_server.query.expression.values import Value, to_wire
 
 MAX_IN_OPERANDS: Final = 100  # DynamoDB's limit
+_PATH_PARTS: Final = re.compile(r"#\d+|\d+")  # aliases, and the indexes of list elements
 
 
 class ExpressionWriter(ConditionText):
@@ -60,3 +62,22 @@ class ExpressionWriter(ConditionText):
         parts = [options[first : first + most] for first in range(0, len(options), most)]
         chunks = [f"{operand} IN ({', '.join(part)})" for part in parts]
         return chunks[0] if len(chunks) == 1 else f"({' OR '.join(chunks)})"
+
+
+def requested_paths(request: Mapping[str, Any]) -> tuple[Path, ...]:
+    """Return the paths that a request's ProjectionExpression names; none if it requests all.
+
+    The expression must have been written by an `ExpressionWriter`, with an alias for each name.
+    """
+    text, names = request.get("ProjectionExpression"), request.get("ExpressionAttributeNames", {})
+    if text is None:
+        return ()
+    return tuple(
+        Path(
+            tuple(
+                names[part] if part.startswith("#") else int(part)
+                for part in _PATH_PARTS.findall(path)
+            )
+        )
+        for path in text.split(", ")
+    )

@@ -25,20 +25,21 @@ def pushed_projection(
     """
     source = table.schema.base if hydrates else path
     if not query.counts:
-        needed = (*path.cursor_attributes, *attributes(checked), *_expiry_attribute(query, table))
+        expiry = expiry_attribute(table, consistent=query.consistent)
+        needed = (*path.cursor_attributes, *attributes(checked), *expiry)
         return projected_paths(query.projection, table, source, needed)
     needed = (*(path.cursor_attributes if hydrates else ()), *attributes(checked))
     return stored_paths(needed, source, table.view), ResultProjection()
 
 
-def _expiry_attribute(query: Query, table: Table) -> tuple[str, ...]:
-    """Return the time-to-live attribute if it bounds how long a page may be cached.
+def expiry_attribute(table: Table, *, consistent: bool) -> tuple[str, ...]:
+    """Return the time-to-live attribute if it bounds how long items may be cached.
 
     An index without the attribute is read anyway: the time matters only if the catalog does not
     hide expired items.
     """
     config = table.config
-    if query.consistent or not config.cache_ttl or config.time_to_live is None:
+    if consistent or not config.cache_ttl or config.time_to_live is None:
         return ()
     return (config.time_to_live,)
 

@@ -38,6 +38,7 @@ from dynamodb_processor_server.query.planning.plan import (
 )
 from dynamodb_processor_server.query.planning.projection_pushdown import (
     attributes,
+    expiry_attribute,
     holds_attributes_of,
     projected_paths,
     pushed_projection,
@@ -115,12 +116,20 @@ def build_plan(
 
 
 def build_batch(
-    projection: tuple[Path, ...], table: Table, rule: RowRule | None = None
+    projection: tuple[Path, ...],
+    table: Table,
+    rule: RowRule | None = None,
+    *,
+    consistent: bool = False,
 ) -> tuple[dict[str, Any], ResultProjection]:
-    """Return BatchGetItem's parameters without the keys, and the parts of each item to return."""
+    """Return BatchGetItem's parameters without the keys, and the parts of each item to return.
+
+    An item that may be cached is read with its time to live.
+    """
     checked = (*implicit_conditions(table.view), *(() if rule is None else rule.terms))
     base = table.schema.base
-    needed = (*base.cursor_attributes, *attributes(checked))
+    expiry = expiry_attribute(table, consistent=consistent)
+    needed = (*base.cursor_attributes, *attributes(checked), *expiry)
     fetched, result_projection = projected_paths(projection, table, base, needed)
     return _batch_request(fetched), result_projection
 

@@ -1,4 +1,4 @@
-"""Tags: identifiers of the data that a page was read from, for invalidation.
+"""Tags: identifiers of the data that a page or an item was read from, for invalidation.
 
 A tag is a digest, so that all tags have one size. It identifies the table by its place in DynamoDB
 (endpoint, region, ARN), not by its names in the catalog or the role that reads it. The `TableId` is
@@ -9,6 +9,7 @@ yet noticed that the table was created again.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from dynamodb_processor_server.catalog.identity import TableIdentity
@@ -34,14 +35,36 @@ def tags_read_with_partitions(
     return _table_tag(table), *(_partition_tag(table, path, values) for values in partitions)
 
 
+def tags_read_with_item(
+    table: TableIdentity, partition: tuple[Value, ...], sort: tuple[Value, ...]
+) -> tuple[Tag, ...]:
+    """Return the tags of a single item: of all items, of those of its partition, and its own.
+
+    A stream record invalidates the item's own tag only: a write to another item of the partition
+    does not change this one.
+    """
+    own = _tag("item", table.location, partition, sort)
+    return _items_tag(table), _partition_items_tag(table, partition), own
+
+
 def tags_of_table(table: TableIdentity) -> tuple[Tag, ...]:
-    """Return the tags that a change of the whole table invalidates: one, which all pages have."""
-    return (_table_tag(table),)
+    """Return the tags that a change of the whole table invalidates: of all pages, of all items."""
+    return _table_tag(table), _items_tag(table)
 
 
 def tags_of_partitions(table: TableIdentity, partitions: Iterable[Partition]) -> tuple[Tag, ...]:
     """Return the tags that a write to some partitions invalidates."""
     return _writes_tag(table), *(_partition_tag(table, *partition) for partition in partitions)
+
+
+def tags_of_items(table: TableIdentity, partitions: Iterable[Partition]) -> tuple[Tag, ...]:
+    """Return the tags of the single items that a write to some partitions may change.
+
+    These are the items of the table's own partitions; all items where only partitions of indexes
+    are known.
+    """
+    own = [values for path, values in partitions if path.kind is PathKind.TABLE]
+    return tuple(_partition_items_tag(table, values) for values in own) or (_items_tag(table),)
 
 
 def _table_tag(table: TableIdentity) -> Tag:
@@ -50,6 +73,15 @@ def _table_tag(table: TableIdentity) -> Tag:
 
 def _writes_tag(table: TableIdentity) -> Tag:
     return _tag("table-writes", table.location)
+
+
+@lru_cache(maxsize=1_000)
+def _items_tag(table: TableIdentity) -> Tag:
+    return _tag("items", table.location)
+
+
+def _partition_items_tag(table: TableIdentity, values: tuple[Value, ...]) -> Tag:
+    return _tag("partition-items", table.location, values)
 
 
 def _partition_tag(table: TableIdentity, path: AccessPath, values: tuple[Value, ...]) -> Tag:

@@ -74,7 +74,7 @@ _TOTAL_MODES: Final = frozenset(
     }
 )
 _Budgeted = QueryRequest | StreamQueryRequest | CountItemsRequest | BatchGetItemsRequest
-_Cached = QueryRequest | StreamQueryRequest | CountItemsRequest
+_Cached = QueryRequest | StreamQueryRequest | CountItemsRequest | BatchGetItemsRequest
 
 
 # The reason for refusing a request that asks for a figure which a row rule hides.

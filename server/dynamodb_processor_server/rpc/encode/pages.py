@@ -105,7 +105,7 @@ def stream_response(result: PageResult, shown: Disclosure, token: str, sequence:
             _visible_usage(result.page.usage, shown),
             _visible_usage(result.usage, shown),
         )
-        _set_cache_info(rest.cache, result.page)
+        _set_page_info(rest.cache, result.page)
         set_seconds(rest.read_time, content.read_at)
     _set_stats(rest.stats, content.count, usage, shown.index_used)
     _set_stats(rest.cumulative, result.items, cumulative, shown.index_used)
@@ -128,7 +128,7 @@ def count_response(
     usage = NO_USAGE
     if _shows_cache_info(result.page, shown):
         usage = _visible_usage(result.page.usage, shown)
-        _set_cache_info(response.cache, result.page)
+        _set_page_info(response.cache, result.page)
         set_seconds(response.read_time, content.read_at)
     _set_stats(response.stats, 0, usage, shown.index_used)
     return response
@@ -174,12 +174,19 @@ def set_usage(stats: query_pb2.PageStats, usage: Usage) -> None:
     set_seconds(stats.backend_time, usage.backend_time)
 
 
-def _set_cache_info(info: query_pb2.CacheInfo, page: Page) -> None:
-    info.status = _STATUSES[page.status]
-    if page.age:
-        set_seconds(info.age, page.age)
-    if page.expires_in is not None:
-        set_seconds(info.expires_in, page.expires_in)
+def _set_page_info(info: query_pb2.CacheInfo, page: Page) -> None:
+    set_cache_info(info, page.status, page.age, page.expires_in)
+
+
+def set_cache_info(
+    info: query_pb2.CacheInfo, status: CacheStatus, age: float, expires_in: float | None
+) -> None:
+    """Set the part that the cache had in an answer; times are in seconds."""
+    info.status = _STATUSES[status]
+    if age:
+        set_seconds(info.age, age)
+    if expires_in is not None:
+        set_seconds(info.expires_in, expires_in)
 
 
 def set_seconds(target: Duration | Timestamp, seconds: float) -> None:

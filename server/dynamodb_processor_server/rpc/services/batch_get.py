@@ -14,6 +14,7 @@ from dynamodb_processor_server.query.expression.values import to_wire
 from dynamodb_processor_server.query.planning.planner import projection_violations
 from dynamodb_processor_server.query.planning.request_builder import build_batch
 from dynamodb_processor_server.query.planning.row_rule import RowRule
+from dynamodb_processor_server.reader import CacheMode, CacheStatus
 from dynamodb_processor_server.rpc.decode.keys import parse_key
 from dynamodb_processor_server.rpc.decode.query import (
     WITHHELD,
@@ -22,7 +23,7 @@ from dynamodb_processor_server.rpc.decode.query import (
 )
 from dynamodb_processor_server.rpc.decode.values import ValueCounter
 from dynamodb_processor_server.rpc.decode.violations import Violations
-from dynamodb_processor_server.rpc.encode.pages import set_seconds, set_usage
+from dynamodb_processor_server.rpc.encode.pages import set_cache_info, set_seconds, set_usage
 
 MAX_KEYS: Final = 100  # DynamoDB's limit
 
@@ -48,7 +49,11 @@ def check_batch(request: BatchGetItemsRequest, violations: Violations) -> None:
 
 
 def parse_batch(
-    request: BatchGetItemsRequest, table: Table, rule: RowRule | None, violations: Violations
+    request: BatchGetItemsRequest,
+    table: Table,
+    rule: RowRule | None,
+    mode: CacheMode,
+    violations: Violations,
 ) -> ParsedBatch:
     """Return the look-up of a request.
 
@@ -61,6 +66,8 @@ def parse_batch(
     hides_cost = rule is not None and not rule.attributes <= key_names
     if hides_cost and request.budget.HasField("max_read_units"):
         violations.add("budget.max_read_units", WITHHELD)
+    if rule is not None and mode is CacheMode.ONLY_IF_CACHED:
+        violations.add("cache.mode", WITHHELD)
     consistent = parse_consistency(request.consistency, "consistency", violations)
     projection = parse_projection(request.projection, "projection", violations)
     for violation in projection_violations(projection, table, "projection"):
@@ -76,7 +83,7 @@ def parse_batch(
     wire = tuple(
         {name: to_wire(value) for name, value in zip(names, key, strict=True)} for key in unique
     )
-    fetched, kept = build_batch(projection, table, rule)
+    fetched, kept = build_batch(projection, table, rule, consistent=consistent)
     lookup = BatchGetRequest(table, wire, fetched, kept, consistent, rule)
     return ParsedBatch(lookup, tuple(unique[key] for key in keys), hides_cost)
 
@@ -107,7 +114,10 @@ def batch_response(
         result.item.MergeFromString(item)
         response.stats.items_returned += 1
         room -= len(item)
-    if not batch.hides_cost:
-        set_usage(response.stats, found.usage)
-    set_seconds(response.read_time, found.read_at)
+    # Under a row rule, a hit or a miss reveals whether any item was written, hidden ones included.
+    if batch.lookup.rule is None or found.status is CacheStatus.BYPASSED:
+        if not batch.hides_cost:
+            set_usage(response.stats, found.usage)
+        set_seconds(response.read_time, found.read_at)
+        set_cache_info(response.cache, found.status, found.age, found.expires_in)
     return response

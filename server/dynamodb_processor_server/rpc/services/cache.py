@@ -11,7 +11,11 @@ from dynamodb_processor_server.cache.invalidator import Invalidator
 from dynamodb_processor_server.cache.page_store import PageStore, TableCacheStats
 from dynamodb_processor_server.catalog.catalog import Catalog
 from dynamodb_processor_server.errors import InvalidRequest
-from dynamodb_processor_server.query.planning.tags import tags_of_partitions, tags_of_table
+from dynamodb_processor_server.query.planning.tags import (
+    tags_of_items,
+    tags_of_partitions,
+    tags_of_table,
+)
 from dynamodb_processor_server.rpc.call_context import current_call
 from dynamodb_processor_server.rpc.decode.keys import parse_partitions
 from dynamodb_processor_server.rpc.decode.violations import Violations
@@ -32,7 +36,7 @@ class CacheServicer:
     async def InvalidateCache(  # noqa: N802 - the method's name in the contract
         self, request: pb.InvalidateCacheRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.InvalidateCacheResponse:
-        """Invalidate the pages of a table, or of the named partitions."""
+        """Invalidate the pages and items of a table, or of the named partitions."""
         call, scope = current_call(), request.WhichOneof("scope")
         call.arguments = {"scope": scope or ""}
         access = await self._calls.open(call, request.table)
@@ -52,7 +56,8 @@ class CacheServicer:
                     violations,
                 )
                 violations.raise_any()
-                await self._invalidator.invalidate(tags_of_partitions(identity, partitions))
+                tags = tags_of_partitions(identity, partitions), tags_of_items(identity, partitions)
+                await self._invalidator.invalidate([*tags[0], *tags[1]])
             case _:
                 raise InvalidRequest.of("scope", "is required: whole_table or partition_key")
         return pb.InvalidateCacheResponse()
@@ -80,9 +85,13 @@ class CacheServicer:
 
 def _stats(stats: TableCacheStats) -> pb.CacheStats:
     return pb.CacheStats(
-        entries=stats.pages,
+        entries=stats.pages + stats.items,
         bytes=stats.bytes,
         hits=stats.hits,
         misses=stats.misses,
         evictions=stats.evictions,
+        item_entries=stats.items,
+        item_hits=stats.item_hits,
+        item_misses=stats.item_misses,
+        item_refreshes=stats.item_refreshes,
     )

@@ -38,7 +38,6 @@ from dynamodb_processor_server.pager.pager import (
 )
 from dynamodb_processor_server.reader import (
     NO_PAGE_LIMIT,
-    CacheStatus,
     Caller,
     Page,
     PageLookup,
@@ -71,6 +70,7 @@ from dynamodb_processor_server.rpc.services.batch_get import (
     check_batch,
     parse_batch,
 )
+from dynamodb_processor_server.rpc.services.cached_gets import CachedGets
 
 _R = TypeVar("_R")
 _T = TypeVar("_T")
@@ -81,11 +81,12 @@ _OUTDATED: Final = (IndexGone, RequestInvalid, TableNotFound)
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """The readers of pages, of cached pages, and of batches of items."""
+    """The readers of pages, of cached pages, of batches of items, and of cached batches."""
 
     pages: PageReader
     cached_pages: PageLookup
     batches: BoundedBatches
+    cached_gets: CachedGets
 
 
 class QueryServicer:
@@ -107,6 +108,7 @@ class QueryServicer:
         self._pages = readers.pages
         self._cached_pages = readers.cached_pages
         self._batches = readers.batches
+        self._cached_gets = readers.cached_gets
         self._limits = limits
         self._bounds = bounds
         self._draining = draining
@@ -163,14 +165,17 @@ class QueryServicer:
 
     async def BatchGetItems(  # noqa: N802 - the method's name in the contract
         self, request: BatchGetItemsRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> BatchGetItemsResponse:
+    ) -> BatchGetItemsResponse | bytes:
         """Get items by their keys."""
         call = current_call()
         call.table = request.table
+        cached = await self._cached_gets.answer(request, call, self._limits)
+        if cached is not None:
+            return cached
         batch, found, echoed = await self._planned_anew(self._get_items, request, call)
         response = batch_response(request, batch, found, self._bounds.max_page_bytes - echoed)
         call.usage, call.messages, call.items = found.usage, 1, response.stats.items_returned
-        call.cache = CacheStatus.BYPASSED
+        call.cache = found.status
         self._limits.add_remaining_trailer(call)
         return response
 
@@ -289,16 +294,17 @@ class QueryServicer:
     ) -> tuple[ParsedBatch, FoundItems, int]:
         """Return the parsed batch of a request, its items, and the bytes of the keys sent back."""
         violations = Violations()
-        budget = parse_budget(request, violations)
+        budget, cache = parse_budget(request, violations), parse_cache(request, violations)
         check_batch(request, violations)
         access = await self._preparer.table(request.table, call.caller, violations)
         batch = self._preparer.work.run(
             call.caller,
-            lambda: parse_batch(request, access.table, access.rule, violations),
+            lambda: parse_batch(request, access.table, access.rule, cache.mode, violations),
         )
         if (waiting := self._limits.begin(call, access)) is not None:
             await waiting
-        options = CallOptions(1, _caller(call, self._bounds.unary_deadline), budget)
+        options = CallOptions(1, _caller(call, self._bounds.unary_deadline), budget, cache)
+        self._cached_gets.remember(request, access, batch.lookup)
         echoed = sum(key.ByteSize() for key in request.keys)
         found = await self._batches.get_items(
             batch.lookup, options.read_options(), options.caller, echoed

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file dynamodb_processor/v1/cache_service.proto.
  */
 export const file_dynamodb_processor_v1_cache_service: GenFile = /*@__PURE__*/
-  fileDesc("CilkeW5hbW9kYl9wcm9jZXNzb3IvdjEvY2FjaGVfc2VydmljZS5wcm90bxIVZHluYW1vZGJfcHJvY2Vzc29yLnYxIqYBChZJbnZhbGlkYXRlQ2FjaGVSZXF1ZXN0Eg0KBXRhYmxlGAEgASgJEjgKC3dob2xlX3RhYmxlGAIgASgLMiEuZHluYW1vZGJfcHJvY2Vzc29yLnYxLldob2xlVGFibGVIABI0Cg1wYXJ0aXRpb25fa2V5GAMgASgLMhsuZHluYW1vZGJfcHJvY2Vzc29yLnYxLkl0ZW1IAEIHCgVzY29wZUoECAQQBSIMCgpXaG9sZVRhYmxlIhkKF0ludmFsaWRhdGVDYWNoZVJlc3BvbnNlIhYKFEdldENhY2hlU3RhdHNSZXF1ZXN0IpQBChVHZXRDYWNoZVN0YXRzUmVzcG9uc2USMAoFdG90YWwYASABKAsyIS5keW5hbW9kYl9wcm9jZXNzb3IudjEuQ2FjaGVTdGF0cxI2CgZ0YWJsZXMYAiADKAsyJi5keW5hbW9kYl9wcm9jZXNzb3IudjEuVGFibGVDYWNoZVN0YXRzEhEKCW1heF9ieXRlcxgDIAEoAyJdCgpDYWNoZVN0YXRzEg8KB2VudHJpZXMYASABKAMSDQoFYnl0ZXMYAiABKAMSDAoEaGl0cxgDIAEoAxIOCgZtaXNzZXMYBCABKAMSEQoJZXZpY3Rpb25zGAUgASgDIlIKD1RhYmxlQ2FjaGVTdGF0cxINCgV0YWJsZRgBIAEoCRIwCgVzdGF0cxgCIAEoCzIhLmR5bmFtb2RiX3Byb2Nlc3Nvci52MS5DYWNoZVN0YXRzMvYBCgxDYWNoZVNlcnZpY2USdQoPSW52YWxpZGF0ZUNhY2hlEi0uZHluYW1vZGJfcHJvY2Vzc29yLnYxLkludmFsaWRhdGVDYWNoZVJlcXVlc3QaLi5keW5hbW9kYl9wcm9jZXNzb3IudjEuSW52YWxpZGF0ZUNhY2hlUmVzcG9uc2UiA5ACAhJvCg1HZXRDYWNoZVN0YXRzEisuZHluYW1vZGJfcHJvY2Vzc29yLnYxLkdldENhY2hlU3RhdHNSZXF1ZXN0GiwuZHluYW1vZGJfcHJvY2Vzc29yLnYxLkdldENhY2hlU3RhdHNSZXNwb25zZSIDkAIBQnQKFGR5bmFtb2RicHJvY2Vzc29yLnYxUAFaQ2R5bmFtb2RiLXByb2Nlc3Nvci9nZW4vZ28vZHluYW1vZGJfcHJvY2Vzc29yL3YxO2R5bmFtb2RicHJvY2Vzc29ydjGqAhREeW5hbW9EYlByb2Nlc3Nvci5WMWIGcHJvdG8z", [file_dynamodb_processor_v1_value]);
+  fileDesc("CilkeW5hbW9kYl9wcm9jZXNzb3IvdjEvY2FjaGVfc2VydmljZS5wcm90bxIVZHluYW1vZGJfcHJvY2Vzc29yLnYxIqYBChZJbnZhbGlkYXRlQ2FjaGVSZXF1ZXN0Eg0KBXRhYmxlGAEgASgJEjgKC3dob2xlX3RhYmxlGAIgASgLMiEuZHluYW1vZGJfcHJvY2Vzc29yLnYxLldob2xlVGFibGVIABI0Cg1wYXJ0aXRpb25fa2V5GAMgASgLMhsuZHluYW1vZGJfcHJvY2Vzc29yLnYxLkl0ZW1IAEIHCgVzY29wZUoECAQQBSIMCgpXaG9sZVRhYmxlIhkKF0ludmFsaWRhdGVDYWNoZVJlc3BvbnNlIhYKFEdldENhY2hlU3RhdHNSZXF1ZXN0IpQBChVHZXRDYWNoZVN0YXRzUmVzcG9uc2USMAoFdG90YWwYASABKAsyIS5keW5hbW9kYl9wcm9jZXNzb3IudjEuQ2FjaGVTdGF0cxI2CgZ0YWJsZXMYAiADKAsyJi5keW5hbW9kYl9wcm9jZXNzb3IudjEuVGFibGVDYWNoZVN0YXRzEhEKCW1heF9ieXRlcxgDIAEoAyKzAQoKQ2FjaGVTdGF0cxIPCgdlbnRyaWVzGAEgASgDEg0KBWJ5dGVzGAIgASgDEgwKBGhpdHMYAyABKAMSDgoGbWlzc2VzGAQgASgDEhEKCWV2aWN0aW9ucxgFIAEoAxIUCgxpdGVtX2VudHJpZXMYBiABKAMSEQoJaXRlbV9oaXRzGAcgASgDEhMKC2l0ZW1fbWlzc2VzGAggASgDEhYKDml0ZW1fcmVmcmVzaGVzGAkgASgDIlIKD1RhYmxlQ2FjaGVTdGF0cxINCgV0YWJsZRgBIAEoCRIwCgVzdGF0cxgCIAEoCzIhLmR5bmFtb2RiX3Byb2Nlc3Nvci52MS5DYWNoZVN0YXRzMvYBCgxDYWNoZVNlcnZpY2USdQoPSW52YWxpZGF0ZUNhY2hlEi0uZHluYW1vZGJfcHJvY2Vzc29yLnYxLkludmFsaWRhdGVDYWNoZVJlcXVlc3QaLi5keW5hbW9kYl9wcm9jZXNzb3IudjEuSW52YWxpZGF0ZUNhY2hlUmVzcG9uc2UiA5ACAhJvCg1HZXRDYWNoZVN0YXRzEisuZHluYW1vZGJfcHJvY2Vzc29yLnYxLkdldENhY2hlU3RhdHNSZXF1ZXN0GiwuZHluYW1vZGJfcHJvY2Vzc29yLnYxLkdldENhY2hlU3RhdHNSZXNwb25zZSIDkAIBQnQKFGR5bmFtb2RicHJvY2Vzc29yLnYxUAFaQ2R5bmFtb2RiLXByb2Nlc3Nvci9nZW4vZ28vZHluYW1vZGJfcHJvY2Vzc29yL3YxO2R5bmFtb2RicHJvY2Vzc29ydjGqAhREeW5hbW9EYlByb2Nlc3Nvci5WMWIGcHJvdG8z", [file_dynamodb_processor_v1_value]);
 
 /**
  * Names the table or the partitions that were written to.
@@ -146,13 +146,15 @@ export const GetCacheStatsResponseSchema: GenMessage<GetCacheStatsResponse> = /*
   messageDesc(file_dynamodb_processor_v1_cache_service, 4);
 
 /**
- * Counts since the start of the replica, except the first two, which are current values.
+ * Counts since the start of the replica, except `entries`, `bytes` and `item_entries`, which are
+ * current values.
  *
  * @generated from message dynamodb_processor.v1.CacheStats
  */
 export type CacheStats = Message<"dynamodb_processor.v1.CacheStats"> & {
   /**
-   * Stored pages. Invalidated ones count until their memory is needed or they are looked up.
+   * Stored pages and single items. Invalidated ones count until their memory is needed or they are
+   * looked up.
    *
    * @generated from field: int64 entries = 1;
    */
@@ -166,26 +168,54 @@ export type CacheStats = Message<"dynamodb_processor.v1.CacheStats"> & {
   bytes: bigint;
 
   /**
-   * Reads that were answered from the replica's own cache.
+   * Reads of pages that were answered from the replica's own cache.
    *
    * @generated from field: int64 hits = 3;
    */
   hits: bigint;
 
   /**
-   * Reads that found nothing there: they continued to the shared cache, to DynamoDB, or joined such a
-   * read.
+   * Reads of pages that found nothing there: they continued to the shared cache, to DynamoDB, or
+   * joined such a read.
    *
    * @generated from field: int64 misses = 4;
    */
   misses: bigint;
 
   /**
-   * Pages that were evicted for others.
+   * Pages and items that were evicted for others.
    *
    * @generated from field: int64 evictions = 5;
    */
   evictions: bigint;
+
+  /**
+   * The single items among `entries`.
+   *
+   * @generated from field: int64 item_entries = 6;
+   */
+  itemEntries: bigint;
+
+  /**
+   * Lookups of single items, one for each key, that found the item or its absence.
+   *
+   * @generated from field: int64 item_hits = 7;
+   */
+  itemHits: bigint;
+
+  /**
+   * Lookups of single items that found nothing.
+   *
+   * @generated from field: int64 item_misses = 8;
+   */
+  itemMisses: bigint;
+
+  /**
+   * Items that were replaced by those of stream records.
+   *
+   * @generated from field: int64 item_refreshes = 9;
+   */
+  itemRefreshes: bigint;
 };
 
 /**
