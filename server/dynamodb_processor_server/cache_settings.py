@@ -98,6 +98,12 @@ class CacheSettings(BaseModel):
         description="Seconds that the processing of a stream may be behind before the whole table "
         "is invalidated, 5 to 3,600.",
     )
+    stream_delay: Annotated[float, duration(0, 60)] = Field(
+        2.0,
+        description="Seconds after a write within which DynamoDB is assumed to show its record in "
+        "the table's stream, 0 to 60. DynamoDB states no bound. Replicas claim to know "
+        "of all writes before a time only when the stream has been read this much later.",
+    )
 
     def quarantine(self) -> Quarantine:
         """Return the seconds after an invalidation during which eventual reads are not cached."""
@@ -108,5 +114,5 @@ class CacheSettings(BaseModel):
         return RedisTls(self.redis_tls_ca, self.redis_tls_certificate, self.redis_tls_key)
 
     def stream_pace(self) -> PollSettings:
-        """Return how often streams are read, and the lag that is allowed."""
-        return PollSettings(self.stream_poll_interval, self.stream_max_lag)
+        """Return how often streams are read, and the lag and the delay that are allowed."""
+        return PollSettings(self.stream_poll_interval, self.stream_max_lag, self.stream_delay)

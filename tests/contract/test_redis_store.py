@@ -93,3 +93,17 @@ async def test_a_lookup_without_a_read_writes_nothing(ground: Ground) -> None:
     ground.life = 10.0
     await ground.lookup(0.0)
     assert ground.life <= 10.0
+
+
+async def test_progress_lives_for_a_minute(ground: Ground) -> None:
+    """It is of no use for longer. A value of another type makes room for it."""
+    name = f"{ground.prefix}{ground.epoch[:32].decode()}:progress"
+    await ground.store.note_progress(ground.epoch, b"value")
+    assert 58 < ground.client.ttl(name) <= 60
+    ground.client.delete(name)
+    ground.client.set(name, b"something else")
+    assert not (await ground.store.poll(ground.epoch, 1, 9)).progress
+    for _ in range(2):  # the first one makes room
+        await ground.store.note_progress(ground.epoch, b"value")
+    ((_, value),) = (await ground.store.poll(ground.epoch, 1, 9)).progress
+    assert value == b"value"

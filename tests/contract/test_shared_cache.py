@@ -12,7 +12,9 @@ import pytest
 from redis import Redis
 
 from dynamodb_processor_server.cache.redis.port import (
+    FIRST_PROGRESS,
     MAX_EVENTS,
+    MAX_PROGRESS,
     EpochChanged,
     LookupRequest,
     LookupResult,
@@ -193,6 +195,43 @@ async def test_a_poll_with_a_large_lag_returns_no_events(shared: StoreUnderTest)
     assert (polled.sequence, list(polled.events)) == (latest, [])
     polled = await shared.store.poll(shared.epoch, latest - MAX_EVENTS, MAX_EVENTS)
     assert (polled.sequence, len(polled.events)) == (latest, MAX_EVENTS)
+
+
+async def test_progress_is_returned_after_a_cursor(shared: StoreUnderTest) -> None:
+    """Values come in order, each with its cursor, and are no events."""
+    began = await shared.store.poll(shared.epoch, 0, 9)
+    assert not began.progress
+    for number in range(3):
+        await shared.store.note_progress(shared.epoch, b"value %d" % number)
+    polled = await shared.store.poll(shared.epoch, began.sequence, 9)
+    assert (polled.sequence, list(polled.events)) == (began.sequence, [])
+    assert [value for _, value in polled.progress] == [b"value 0", b"value 1", b"value 2"]
+    (first, _), *_, (last, _) = polled.progress
+    later = await shared.store.poll(shared.epoch, began.sequence, 9, first)
+    assert list(later.progress) == list(polled.progress)[1:]
+    assert not (await shared.store.poll(shared.epoch, began.sequence, 9, last)).progress
+    await shared.store.note_progress(shared.epoch, b"value 3")
+    latest = await shared.store.poll(shared.epoch, began.sequence, 9, last)
+    assert [value for _, value in latest.progress] == [b"value 3"]
+
+
+async def test_the_latest_progress_is_kept(shared: StoreUnderTest) -> None:
+    """A replica that missed earlier values does not need them."""
+    for number in range(MAX_PROGRESS + 5):
+        await shared.store.note_progress(shared.epoch, b"%d" % number)
+    polled = await shared.store.poll(shared.epoch, 1, 9)
+    assert [int(value) for _, value in polled.progress] == list(range(5, MAX_PROGRESS + 5))
+
+
+async def test_progress_belongs_to_an_epoch(shared: StoreUnderTest) -> None:
+    """None of another epoch is noted or returned."""
+    await shared.store.note_progress(shared.epoch, b"value")
+    earlier = shared.epoch
+    await shared.store.renew(earlier)
+    await shared.store.note_progress(earlier, b"late")
+    assert not (await shared.store.poll(earlier, 1, 9)).progress
+    current = (await shared.store.poll(earlier, 1, 9)).epoch
+    assert not (await shared.store.poll(current, 1, 9, FIRST_PROGRESS)).progress
 
 
 async def test_nothing_of_an_epoch_is_left_in_the_next(shared: StoreUnderTest) -> None:

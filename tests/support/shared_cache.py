@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from random import Random
 
 from dynamodb_processor_server.cache.redis.port import (
+    FIRST_PROGRESS,
     MAX_EVENTS,
+    MAX_PROGRESS,
     EpochChanged,
     LookupRequest,
     LookupResult,
@@ -36,6 +38,7 @@ class MemorySharedCache:
     def _begin(self) -> None:
         self.epoch = self._value()
         self.events: list[bytes] = [b""]  # the first is number 1
+        self.progress: list[bytes] = []  # the first is number 1 as well
         self.generations: dict[bytes, _Generation] = {}
         self.pages: dict[bytes, tuple[tuple[bytes, ...], bytes, float]] = {}
         self._leases: dict[tuple[bytes, tuple[bytes, ...]], tuple[bytes, float]] = {}
@@ -106,13 +109,25 @@ class MemorySharedCache:
             self.generations[tag] = _Generation(self._value(), True, self._clock())
         self.events.append(event)
 
-    async def poll(self, epoch: bytes, after: int, most: int) -> PollResult:
-        """Return the events after a number."""
+    async def poll(
+        self, epoch: bytes, after: int, most: int, progress_after: bytes = FIRST_PROGRESS
+    ) -> PollResult:
+        """Return the events after a number, and the progress after a cursor."""
         events: Sequence[tuple[int, bytes]] = ()
-        if epoch == self.epoch and len(self.events) - after <= MAX_EVENTS:
-            numbered = list(enumerate(self.events, 1))
-            events = numbered[after : after + most]
-        return PollResult(self.epoch, len(self.events), events)
+        progress: Sequence[tuple[bytes, bytes]] = ()
+        if epoch == self.epoch:
+            if len(self.events) - after <= MAX_EVENTS:
+                numbered = list(enumerate(self.events, 1))
+                events = numbered[after : after + most]
+            first = max(int(progress_after.removesuffix(b"-0")), len(self.progress) - MAX_PROGRESS)
+            noted = enumerate(self.progress[first:], first + 1)
+            progress = [(b"%d-0" % number, value) for number, value in noted]
+        return PollResult(self.epoch, len(self.events), events, progress)
+
+    async def note_progress(self, epoch: bytes, value: bytes) -> None:
+        """Keep a value for later polls."""
+        if epoch == self.epoch:
+            self.progress.append(value)
 
     async def renew(self, epoch: bytes) -> None:
         """Begin a new epoch."""

@@ -150,7 +150,11 @@ class StreamConsumer:
             self._started = True
             self._restarts = 0
             _log.info("stream_followed", table=self._name, resumed=self._resumed)
-        self._processed_until = max(self._processed_until, self._reader.read_until)
+        if self._reader.read_until > self._processed_until:
+            self._processed_until = self._reader.read_until
+            if not self._reader.may_miss_shards:
+                # Of writes that were finished later, records may have appeared after the read.
+                self._note_progress(self._processed_until - self._poll_settings.delay)
 
     def _start_reading(self, table: Table) -> None:
         """Start with a table whose description is new or has changed."""
@@ -246,7 +250,14 @@ class StreamConsumer:
         if self._table is not None:
             await self._invalidations.invalidate_table(self._table)
             self.stats.table_invalidations[reason] += 1
+            self._note_progress(now)
         self._invalidated_at = now
+
+    def _note_progress(self, until: float) -> None:
+        """Report that the writes that were finished before a time have been invalidated."""
+        if self._table is not None:
+            age = self._clock.now() - until
+            self._invalidations.note_progress(self._table, self._clock.wall() - age)
 
     def _note_failure(self, error: Exception, in_a_row: int) -> None:
         self.stats.failures += 1

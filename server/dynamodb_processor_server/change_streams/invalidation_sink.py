@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from dynamodb_processor_server.cache.invalidator import Invalidator
 from dynamodb_processor_server.cache.item_refresh import ItemChange, ItemRefresh
+from dynamodb_processor_server.cache.table_progress import TableProgress
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.errors import BackendUnavailable
 from dynamodb_processor_server.query.planning.tags import (
@@ -23,9 +24,12 @@ class InvalidationSink:
     Items that this replica has cached are replaced by those of the stream.
     """
 
-    def __init__(self, invalidator: Invalidator, items: ItemRefresh) -> None:
+    def __init__(
+        self, invalidator: Invalidator, items: ItemRefresh, progress: TableProgress
+    ) -> None:
         self._invalidator = invalidator
         self._items = items
+        self._progress = progress
         self._clock = Clock()
 
     async def invalidate_partitions(
@@ -40,6 +44,10 @@ class InvalidationSink:
     async def invalidate_table(self, table: Table) -> None:
         """Invalidate every page and item of a table."""
         await self._invalidate(tags_of_table(table.schema.identity))
+
+    def note_progress(self, table: Table, until: float) -> None:
+        """Claim that the writes that were finished before a time have been invalidated."""
+        self._progress.claim(table, until)
 
     async def _invalidate(self, tags: Sequence[Tag]) -> None:
         failures = 0

@@ -133,3 +133,11 @@ class Invalidations(Protocol):
     async def invalidate_table(self, table: Table) -> None:
         """Invalidate every page and item of a table."""
         ...
+
+    def note_progress(self, table: Table, until: float) -> None:
+        """Note that the writes to a table that were finished before a time have been invalidated.
+
+        The time is in seconds since the epoch, by the clock of this machine. It counts for the
+        paths of the table as it is passed.
+        """
+        ...

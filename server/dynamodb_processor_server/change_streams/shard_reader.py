@@ -88,6 +88,11 @@ class ShardReader:
         return -inf if self._shards is None else self._shards.read_until
 
     @property
+    def may_miss_shards(self) -> bool:
+        """Whether there may be shards that are not listed yet."""
+        return self._shards is None or self._shards.may_miss_some
+
+    @property
     def due(self) -> float:
         """When the next poll has something to do."""
         cursors = () if self._shards is None else self._shards.readable()

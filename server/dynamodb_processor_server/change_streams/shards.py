@@ -105,6 +105,7 @@ class Shards:
         self._cursors: dict[str, ShardCursor] = {}
         self._finished: dict[str, float] = {}  # shard -> the time until which it was read
         self._childless: set[str] = set()  # finished since the start, children not listed yet
+        self._leaves: set[str] = set()  # finished before the start, children not listed yet
         found = list(found)
         open_ones = {shard.shard_id for shard in found if not shard.closed}
         for shard in found:
@@ -115,6 +116,7 @@ class Shards:
                 # The parent is not read yet, and every record of its child comes after it.
                 start = Start.TRIM_HORIZON if shard.parent in open_ones else Start.LATEST
                 self._cursors[shard.shard_id] = ShardCursor(shard.shard_id, start, now)
+        self._note_leaves(found)
 
     @classmethod
     def resume(cls, found: Iterable[Shard], resumption: Resumption) -> Self:
@@ -141,6 +143,7 @@ class Shards:
             if state == _AWAITED:
                 shards._childless.add(shard_id)
         shards.update(found)
+        shards._note_leaves(found)
         return shards
 
     @property
@@ -159,6 +162,20 @@ class Shards:
         """The shards that were read to their end and whose children are not listed yet."""
         return frozenset(self._childless)
 
+    @property
+    def may_miss_some(self) -> bool:
+        """Whether a shard that ended has no listed children: they may have records by now.
+
+        Such shards of the time before the start do not make the shards `incomplete`. Should one
+        never get children, nothing but the certainty is missing.
+        """
+        return bool(self._childless or self._leaves)
+
+    def _note_leaves(self, found: Collection[Shard]) -> None:
+        parents = {shard.parent for shard in found}
+        ended = {shard.shard_id for shard in found} & self._finished.keys()
+        self._leaves = ended - parents - self._childless
+
     def update(self, found: Iterable[Shard]) -> None:
         """Add the shards that are new in a full listing, and forget those that no longer exist."""
         found = list(found)
@@ -166,6 +183,7 @@ class Shards:
         kept = {shard.shard_id for shard in found} | self._childless
         for gone in self._finished.keys() - kept:
             del self._finished[gone], self._parents[gone]
+            self._leaves.discard(gone)
 
     def add(self, found: Collection[Shard]) -> None:
         """Add the shards that are new among some of the stream's."""
@@ -175,7 +193,9 @@ class Shards:
             self._parents[shard.shard_id] = shard.parent
             until = self._finished.get(shard.parent or "", self.read_until)
             self._cursors[shard.shard_id] = ShardCursor(shard.shard_id, Start.TRIM_HORIZON, until)
-        self._childless -= {shard.parent for shard in found if shard.parent is not None}
+        parents = {shard.parent for shard in found if shard.parent is not None}
+        self._childless -= parents
+        self._leaves -= parents
 
     def finish(self, cursor: ShardCursor) -> None:
         """Record that a shard was read to its end; its children are next."""

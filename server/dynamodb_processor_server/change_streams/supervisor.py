@@ -69,6 +69,13 @@ class ConsumerSupervisor:
             if source in names and consumer is not None:
                 yield names[source][0], consumer
 
+    def tables(self) -> Iterator[tuple[str, Table]]:
+        """Yield each table of a consumer of this or another replica, with a logical name."""
+        for source, names in self._tables_by_source().items():
+            table = self._table(source)
+            if table is not None:
+                yield names[0], table
+
     def lease_failures(self) -> Iterator[tuple[str, int]]:
         """Yield the number of failed lease requests with a logical name of their table."""
         names = self._tables_by_source()

@@ -16,10 +16,14 @@ _LONGEST_DOUBLING: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class PollSettings:
-    """Seconds between two reads of a shard, and the largest lag in seconds."""
+    """Seconds between two reads of a shard, and the largest lag in seconds.
+
+    `delay` is the longest time, in seconds, from a write to its record in the stream.
+    """
 
     interval: float = 0.5
     max_lag: float = 10.0
+    delay: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)

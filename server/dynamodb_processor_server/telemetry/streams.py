@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from itertools import accumulate
+from math import inf
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Metric
@@ -11,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from dynamodb_processor_server.cache.table_progress import TableProgress
 from dynamodb_processor_server.change_streams.stats import AGE_BOUNDS
 from dynamodb_processor_server.change_streams.supervisor import ConsumerSupervisor
 
@@ -18,10 +21,22 @@ _PREFIX: Final = "dynamodb_processor_stream_"
 
 
 class StreamMetrics(Collector):
-    """The lag and the invalidations of stream consumers, by table."""
+    """The lag and the invalidations of stream consumers, by table.
 
-    def __init__(self, registry: CollectorRegistry, supervisor: ConsumerSupervisor) -> None:
+    `progress` says how far this replica has dealt with the writes. `now` gives seconds since the
+    epoch.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        supervisor: ConsumerSupervisor,
+        progress: TableProgress,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._supervisor = supervisor
+        self._progress = progress
+        self._now = now
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
@@ -60,4 +75,16 @@ class StreamMetrics(Collector):
         )
         for name, count in self._supervisor.lease_failures():
             leases.add_metric((name,), count)
-        yield from (behind, ages, invalidations, failures, leases)
+        yield from (behind, ages, invalidations, failures, leases, self._ages_of_progress())
+
+    def _ages_of_progress(self) -> Metric:
+        ages = GaugeMetricFamily(
+            f"{_PREFIX}progress_age_seconds",
+            "Seconds since the time before which every write is known to be invalidated here.",
+            labels=("table",),
+        )
+        for name, table in self._supervisor.tables():
+            until = self._progress.until(table, table.schema.base)
+            if until > -inf:
+                ages.add_metric((name,), self._now() - until)
+        return ages

@@ -63,7 +63,7 @@ def register_metrics(
     BackendMetrics(registry, path.backend, labels, instrumentation.backend_exemplars)
     CacheMetrics(registry, path.store, labels)
     ConfigFileMetrics(registry, files)
-    StreamMetrics(registry, path.consumers)
+    StreamMetrics(registry, path.consumers, path.progress)
     ProcessMetrics(registry, lag, lambda: health.is_ready, _bounds(settings))
     text = "Page tokens that were refused, by reason."
     LabelledCounter(registry, "tokens_refused", text, "reason", lambda: tokens.refused)

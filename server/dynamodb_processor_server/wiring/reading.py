@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Final
 
 from prometheus_client import CollectorRegistry
 
@@ -15,6 +16,7 @@ from dynamodb_processor_server.cache.item_reader import CachingItemReader
 from dynamodb_processor_server.cache.item_refresh import ItemRefresh
 from dynamodb_processor_server.cache.page_store import PageStore
 from dynamodb_processor_server.cache.reader import CachingReader
+from dynamodb_processor_server.cache.table_progress import TableProgress
 from dynamodb_processor_server.catalog.catalog import Catalog
 from dynamodb_processor_server.catalog.config import CatalogConfig
 from dynamodb_processor_server.change_streams.invalidation_sink import InvalidationSink
@@ -39,6 +41,8 @@ from dynamodb_processor_server.wiring.redis import Limits, share_leases, share_p
 from dynamodb_processor_server.wiring.secrets import Secrets
 from dynamodb_processor_server.wiring.tracing import Instrumentation
 
+_CLOCK_SKEW: Final = 0.5  # seconds by which the clocks of two replicas may differ
+
 
 @dataclass(frozen=True, slots=True)
 class ReadPath:
@@ -53,6 +57,7 @@ class ReadPath:
     batches: BoundedBatches
     items: ItemCache
     consumers: ConsumerSupervisor
+    progress: TableProgress
 
 
 async def open_read_path(
@@ -79,8 +84,9 @@ async def open_read_path(
     )
     store = PageStore(settings.cache_max_bytes, time.time)
     generations = Generations()
+    progress = TableProgress(_CLOCK_SKEW)
     admission = Admission(settings.max_concurrent_reads, settings.admission_queue)
-    shared, invalidator = share_pages(settings, secrets, generations, registry, stack)
+    shared, invalidator = share_pages(settings, secrets, generations, progress, registry, stack)
     pages = DynamoDBReader(
         backend,
         settings.max_page_bytes,
@@ -112,10 +118,19 @@ async def open_read_path(
     consumers = ConsumerSupervisor(
         catalog,
         DynamoDBStreams(stream_clients),
-        InvalidationSink(invalidator, ItemRefresh(item_cache)),
+        InvalidationSink(invalidator, ItemRefresh(item_cache), progress),
         settings.stream_pace(),
         leases=leases,
     )
     return ReadPath(
-        backend, catalog, store, admission, invalidator, reader, batches, item_cache, consumers
+        backend,
+        catalog,
+        store,
+        admission,
+        invalidator,
+        reader,
+        batches,
+        item_cache,
+        consumers,
+        progress,
     )

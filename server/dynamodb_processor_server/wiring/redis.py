@@ -17,8 +17,10 @@ from dynamodb_processor_server.cache.invalidator import (
 )
 from dynamodb_processor_server.cache.redis.encryption import PageCipher
 from dynamodb_processor_server.cache.redis.invalidation_log import InvalidationLogFollower
+from dynamodb_processor_server.cache.redis.progress_publisher import ProgressPublisher
 from dynamodb_processor_server.cache.redis.shared_cache import SharedPageCache
 from dynamodb_processor_server.cache.redis.store import RedisStore
+from dynamodb_processor_server.cache.table_progress import TableProgress
 from dynamodb_processor_server.change_streams.redis_leases import RedisLeases
 from dynamodb_processor_server.limits.call_rate import CallRateLimits, Limiter
 from dynamodb_processor_server.limits.planning_time import PlanningTimeLimits
@@ -42,10 +44,14 @@ def share_pages(
     settings: Settings,
     secrets: Secrets,
     generations: Generations,
+    progress: TableProgress,
     registry: CollectorRegistry,
     stack: AsyncExitStack,
 ) -> tuple[SharedPageCache | None, Invalidator]:
-    """Return the shared cache, None without Redis, and the invalidator."""
+    """Return the shared cache, None without Redis, and the invalidator.
+
+    With Redis, `progress` receives the claims of other replicas, and its own are sent to them.
+    """
     if secrets.redis_url is None:
         return None, LocalInvalidator(generations)
     timeout = settings.redis_timeout
@@ -59,7 +65,7 @@ def share_pages(
         settings.quarantine().longest,
     )
     secrets.redis_url.follow(store.use)
-    log = InvalidationLogFollower(store, cipher, generations, timeout)
+    log = InvalidationLogFollower(store, cipher, generations, timeout, progress=progress)
     breaker = CircuitBreaker(BreakerSettings(), time.monotonic, random.random)
     guard = GuardedStore(breaker, timeout)
     shared = SharedPageCache(store, cipher, log, guard, settings.redis_unavailable)
@@ -67,6 +73,8 @@ def share_pages(
     invalidator = SharedInvalidator(generations, store, cipher, timeout)
     SharedCacheMetrics(registry, shared, invalidator)
     run_in_background(log.follow(), stack)
+    publisher = ProgressPublisher(progress, store, cipher, log, guard)
+    run_in_background(publisher.run(), stack)
     return shared, invalidator
 
 

@@ -14,6 +14,7 @@ from dynamodb_processor_server.cache.reader import CachingReader, cached_reader
 from dynamodb_processor_server.cache.redis.encryption import PageCipher
 from dynamodb_processor_server.cache.redis.invalidation_log import InvalidationLogFollower
 from dynamodb_processor_server.cache.redis.port import (
+    FIRST_PROGRESS,
     LookupRequest,
     LookupResult,
     PollResult,
@@ -122,9 +123,15 @@ class Line:
         """Call the shared cache."""
         await self._over(lambda: self._shared.invalidate(tags, event))
 
-    async def poll(self, epoch: bytes, after: int, most: int) -> PollResult:
+    async def poll(
+        self, epoch: bytes, after: int, most: int, progress_after: bytes = FIRST_PROGRESS
+    ) -> PollResult:
         """Call the shared cache."""
-        return await self._over(lambda: self._shared.poll(epoch, after, most))
+        return await self._over(lambda: self._shared.poll(epoch, after, most, progress_after))
+
+    async def note_progress(self, epoch: bytes, value: bytes) -> None:
+        """Call the shared cache."""
+        await self._over(lambda: self._shared.note_progress(epoch, value))
 
     async def renew(self, epoch: bytes) -> None:
         """Call the shared cache."""

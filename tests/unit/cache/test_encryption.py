@@ -103,3 +103,20 @@ def test_other_keys_are_used_at_once() -> None:
     cipher.use(KEYS[:1])
     with pytest.raises(DecryptionError):
         cipher.decrypt_page(before, b"here")
+
+
+@given(st.dictionaries(st.binary(min_size=TAG_BYTES, max_size=TAG_BYTES), st.floats(0, 1e10)))
+def test_progress_decrypts_to_its_claims(claims: dict[Tag, float]) -> None:
+    """That holds for any number of tags."""
+    assert CIPHER.decrypt_progress(CIPHER.encrypt_progress(claims, b"e"), b"e") == claims
+
+
+def test_progress_decrypts_only_in_its_epoch() -> None:
+    """It is no event either, so a claim cannot be put in the place of an invalidation."""
+    value = CIPHER.encrypt_progress({b"t" * TAG_BYTES: 1_000.0}, b"epoch")
+    with pytest.raises(DecryptionError):
+        CIPHER.decrypt_progress(value, b"other")
+    with pytest.raises(DecryptionError):
+        CIPHER.decrypt_event(value)
+    with pytest.raises(DecryptionError):
+        CIPHER.decrypt_progress(CIPHER.encrypt_event((b"t" * TAG_BYTES,)), b"epoch")

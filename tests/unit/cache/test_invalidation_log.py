@@ -14,7 +14,7 @@ from dynamodb_processor_server.cache.redis.invalidation_log import (
     FRESH_SECONDS,
     InvalidationLogFollower,
 )
-from dynamodb_processor_server.cache.redis.port import MAX_EVENTS, PollResult
+from dynamodb_processor_server.cache.redis.port import FIRST_PROGRESS, MAX_EVENTS, PollResult
 from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.query.page_token import TokenKey
 from dynamodb_processor_server.query.planning.tags import tags_of_table
@@ -41,9 +41,11 @@ class _ScriptedStore(MemorySharedCache):
         self.error: Exception | None = None
         self.answer: dict[str, Any] = {}
 
-    async def poll(self, epoch: bytes, after: int, most: int) -> PollResult:
+    async def poll(
+        self, epoch: bytes, after: int, most: int, progress_after: bytes = FIRST_PROGRESS
+    ) -> PollResult:
         """Return the scripted result."""
-        polled = await super().poll(epoch, after, most)
+        polled = await super().poll(epoch, after, most, progress_after)
         self._world.now += self.takes
         if self.error is not None:
             raise self.error
@@ -53,6 +55,7 @@ class _ScriptedStore(MemorySharedCache):
             self.answer.get("epoch", polled.epoch),
             self.answer.get("sequence", polled.sequence),
             self.answer.get("events", polled.events),
+            polled.progress,
         )
 
     async def renew(self, epoch: bytes) -> None:

@@ -19,6 +19,7 @@ from tests.unit.change_streams.scripted_stream import ScriptedStream
 
 _EPOCH: Final = 1_800_000_000.0  # of the loop's clock, in seconds since 1970
 _STREAM: Final = StreamLocation("arn:stream")
+_MEGABYTE: Final = 1024 * 1024
 
 
 class Support(Enum):
@@ -33,7 +34,8 @@ class ScriptedEndpoint:
     """The clients of `DynamoDBStreams`, and the only client of them.
 
     Times of records are whole seconds of the endpoint's clock, which is `wall` of a replica whose
-    clock is right. An endpoint that ignores times starts at the latest record.
+    clock is right. An endpoint that ignores times starts at the latest record. A full response
+    has a megabyte of records.
     """
 
     def __init__(self, stream: ScriptedStream, support: Support) -> None:
@@ -79,10 +81,10 @@ class ScriptedEndpoint:
             raise _refusal("ExpiredIteratorException") from None
         except RecordsLost:
             raise _refusal("TrimmedDataAccessException") from None
-        return {
-            "Records": list(map(self._record, batch.records)),
-            "NextShardIterator": batch.iterator,
-        }
+        records = list(map(self._record, batch.records))
+        if batch.full:
+            records[-1]["dynamodb"]["SizeBytes"] = _MEGABYTE
+        return {"Records": records, "NextShardIterator": batch.iterator}
 
     def _record(self, record: StreamRecord) -> dict[str, Any]:
         content = {

@@ -13,6 +13,7 @@ from dynamodb_processor_server.cache.item_refresh import ItemChange
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.change_streams.consumer import StreamConsumer
 from dynamodb_processor_server.change_streams.port import (
+    Checkpoint,
     IteratorExpired,
     RecordBatch,
     RecordsLost,
@@ -182,11 +183,14 @@ class RecordingCache:
     """Records invalidations, in order: partitions by `partition_text`, the table as "table".
 
     `changes` are the items that changed with the partitions.
+    `claims` are the times until which writes are said to have been invalidated, each with the
+    number of invalidations before it.
     """
 
     def __init__(self) -> None:
         self.invalidations: list[str] = []
         self.changes: list[ItemChange] = []
+        self.claims: list[tuple[float, int]] = []
 
     async def invalidate_partitions(
         self, table: Table, partitions: Collection[Partition], changes: Sequence[ItemChange]
@@ -198,6 +202,10 @@ class RecordingCache:
     async def invalidate_table(self, table: Table) -> None:
         """Record a table."""
         self.invalidations.append("table")
+
+    def note_progress(self, table: Table, until: float) -> None:
+        """Record a claim."""
+        self.claims.append((until, len(self.invalidations)))
 
     def take(self) -> list[str]:
         """Return the invalidations since the last call."""
@@ -217,17 +225,28 @@ def invalidations_of(tenant: str, *users: str) -> list[str]:
 
 
 class ConsumedStream:
-    """A consumer of a scripted stream on a loop whose clock is warped."""
+    """A consumer of a scripted stream on a loop whose clock is warped.
+
+    `epoch` is the time of the machine's clock when that of the loop is 0. `resume` is the
+    checkpoint of another consumer.
+    """
 
     def __init__(
-        self, stream: ScriptedStream, table: Table | None, poll_settings: PollSettings
+        self,
+        stream: ScriptedStream,
+        table: Table | None,
+        poll_settings: PollSettings,
+        epoch: float = 0.0,
+        resume: Checkpoint | None = None,
     ) -> None:
         self.stream = stream
         self.table = table
         self.cache = RecordingCache()
         now = asyncio.get_running_loop().time
-        clock = Clock(now, asyncio.sleep, lambda: 0.5, now)
-        self.consumer = StreamConsumer(lambda: self.table, stream, self.cache, poll_settings, clock)
+        clock = Clock(now, asyncio.sleep, lambda: 0.5, lambda: epoch + now())
+        self.consumer = StreamConsumer(
+            lambda: self.table, stream, self.cache, poll_settings, clock, resume=resume
+        )
 
     @property
     def table_invalidations(self) -> dict[str, int]:
@@ -244,10 +263,12 @@ class ConsumedStream:
 async def consuming(
     stream: ScriptedStream | None = None,
     table: Table | None = None,
+    epoch: float = 0.0,
+    resume: Checkpoint | None = None,
 ) -> AsyncIterator[ConsumedStream]:
     """Consume a stream for the time of the `async with`."""
     consumed = ConsumedStream(
-        stream or ScriptedStream(), table or table_with_stream(), POLL_SETTINGS
+        stream or ScriptedStream(), table or table_with_stream(), POLL_SETTINGS, epoch, resume
     )
     task = asyncio.create_task(consumed.consumer.run())
     try:

@@ -1,6 +1,7 @@
 """Elections under random schedules of writes, deaths and losses: no write is missed.
 
-The endpoint knows filters of shards and times or not, and the replicas' clocks differ from its own.
+No replica claims to have dealt with a write before that is invalidated. The endpoint knows filters
+of shards and times or not, and the replicas' clocks differ from its own.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from typing import Any, cast
 
 import pytest
 
+from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.change_streams.consumer import StreamConsumer
 from dynamodb_processor_server.change_streams.leader_election import LEASE_SECONDS, LeaderElector
 from dynamodb_processor_server.change_streams.port import Checkpoint
-from dynamodb_processor_server.change_streams.records import affected_partitions
+from dynamodb_processor_server.change_streams.records import StreamRecord, affected_partitions
 from dynamodb_processor_server.change_streams.stats import ConsumerStats
 from dynamodb_processor_server.dynamodb.streams import DynamoDBStreams
+from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.runtime.timing import Clock
 from tests.support.leases import MemoryLeases, SeverableLeases
 from tests.support.warped_time import warped
@@ -37,6 +40,22 @@ _REPLICAS = 2
 # five minutes off are refused, unless the signature is corrected.
 _CLOCKS = (0.0, 2.0, 4.0, -4.0, 290.0, -290.0, 602.0, 604.0, 7_200.0, -7_200.0)
 _QUIET = tuple(f"quiet-{number}" for number in range(6))
+#: Seconds from a write to its record, at most as many as a consumer assumes.
+_DELAYS = (0.0, 0.0, 0.3, 1.1, POLL_SETTINGS.delay - 0.01)
+
+
+class _CacheOfReplica:
+    """The cache of all replicas, for one whose clock shows `ahead` more than the loop's."""
+
+    def __init__(self, cache: RecordingCache, ahead: float) -> None:
+        self._cache = cache
+        self._ahead = ahead
+        self.invalidate_partitions = cache.invalidate_partitions
+        self.invalidate_table = cache.invalidate_table
+
+    def note_progress(self, table: Table, until: float) -> None:
+        """Record a claim, by the loop's clock."""
+        self._cache.note_progress(table, until - self._ahead)
 
 
 class _Script:
@@ -50,8 +69,8 @@ class _Script:
         self.cache = RecordingCache()
         self.resumed = 0
         self.stats = ConsumerStats()
-        # Of each write: how many invalidations came before it, and which must come after.
-        self.writes: list[tuple[int, set[str]]] = []
+        # Of each write: its time, how many invalidations came before it, and which must come after.
+        self.writes: list[tuple[float, int, set[str]]] = []
         self._table = table_with_stream()
         self._leases = MemoryLeases(asyncio.get_running_loop().time)
         self._shards = 0
@@ -75,13 +94,14 @@ class _Script:
         now = asyncio.get_running_loop().time
         clock = Clock(now, asyncio.sleep, self.random.random, lambda: self.endpoint.wall() + fast)
         source = DynamoDBStreams(cast("Any", self.endpoint), clock.wall)
+        cache = _CacheOfReplica(self.cache, clock.wall() - now())
 
         def make(resume: Checkpoint) -> StreamConsumer:
             self.resumed += bool(resume.fingerprint)
             return StreamConsumer(
                 lambda: self._table,
                 source,
-                self.cache,
+                cache,
                 POLL_SETTINGS,
                 clock,
                 resume=resume,
@@ -92,13 +112,19 @@ class _Script:
         return leases, asyncio.create_task(candidate.run())
 
     async def _write(self) -> None:
-        tenant, shards = f"t-{self.random.randrange(50)}", self.stream.shards_of_all
+        item = event(f"t-{self.random.randrange(50)}", "1")
+        record = StreamRecord("", "INSERT", None, item)
+        partitions = set(map(partition_text, affected_partitions(self._table.schema, record)))
+        loop = asyncio.get_running_loop()
+        self.writes.append((loop.time(), len(self.cache.invalidations), partitions))
+        loop.call_later(self.random.choice(_DELAYS), self._append, item)
+
+    def _append(self, item: WireItem) -> None:
+        shards = self.stream.shards_of_all
         open_ones = [name for name, one in shards.items() if not one.closed]
         busy = [name for name in open_ones if not name.startswith("quiet")]
         shard = self.random.choice(busy if self.random.random() < 0.8 else open_ones)
-        record = self.stream.write(shard, None, event(tenant, "1"))
-        partitions = set(map(partition_text, affected_partitions(self._table.schema, record)))
-        self.writes.append((len(self.cache.invalidations), partitions))
+        self.stream.write(shard, None, item)
 
     async def _split(self) -> None:
         shards = self.stream.shards_of_all
@@ -138,16 +164,24 @@ async def _end(task: asyncio.Task[None]) -> None:
 async def test_every_write_is_followed_by_its_invalidations_across_elections(
     support: Support,
 ) -> None:
-    """Each partition that it affects, or rarely the table, is invalidated after it."""
-    writes = by_partition = resumed = 0
+    """Each partition that it affects, or rarely the table, is invalidated after it.
+
+    At a claim that is later than the write, that has happened.
+    """
+    writes = by_partition = resumed = claims = 0
     for seed in range(_SCHEDULES):
         script = _Script(seed, support)
         await script.run()
-        for before, partitions in script.writes:
+        claims += len(script.cache.claims)
+        for finished, before, partitions in script.writes:
             after = set(script.cache.invalidations[before:])
             assert "table" in after or partitions <= after, (seed, partitions - after)
+            made = min((at for until, at in script.cache.claims if until > finished), default=None)
+            claimed = set(script.cache.invalidations[before:made])
+            assert "table" in claimed or partitions <= claimed, (seed, partitions - claimed)
             writes += 1
             by_partition += partitions <= after
         resumed += script.resumed
     assert resumed > _SCHEDULES, "few continued from a checkpoint"
+    assert claims > _SCHEDULES * 50
     assert by_partition > writes / 2, "most writes did not invalidate the table"

@@ -16,6 +16,7 @@ from dynamodb_processor_server.cache.invalidator import LocalInvalidator
 from dynamodb_processor_server.cache.item_cache import ItemCache
 from dynamodb_processor_server.cache.item_refresh import ItemRefresh
 from dynamodb_processor_server.cache.page_store import PageStore
+from dynamodb_processor_server.cache.table_progress import TableProgress
 from dynamodb_processor_server.catalog.catalog import Catalog
 from dynamodb_processor_server.catalog.config import CatalogConfig, TableConfig
 from dynamodb_processor_server.catalog.schema import TableSchema
@@ -149,7 +150,8 @@ async def test_consumers_are_measured() -> None:
     """By table: the lag, the ages of records, the reasons for invalidating whole tables."""
     async with running(events=CONSUMED) as supervised:
         registry = CollectorRegistry()
-        StreamMetrics(registry, supervised.supervisor)
+        progress = TableProgress(0.5)
+        StreamMetrics(registry, supervised.supervisor, progress)
         await supervised.after(2)
         record = supervised.stream.write("a", None, event("t", "1"))
         supervised.stream.shards_of_all["a"].records[-1] = replace(record, age=1.5)
@@ -171,12 +173,33 @@ async def test_consumers_are_measured() -> None:
 
 
 @warped
+async def test_the_age_of_progress_is_measured_on_every_replica() -> None:
+    """A replica that does not consume the stream learns the progress from the one that does."""
+    leases = MemoryLeases(asyncio.get_running_loop().time)
+    async with running(leases, events=CONSUMED) as first, running(leases, events=CONSUMED) as other:
+        await other.after(4)
+        registry, progress = CollectorRegistry(), TableProgress(0.5)
+        (idle,) = (one for one in (first, other) if not list(one.supervisor))
+        StreamMetrics(registry, idle.supervisor, progress, lambda: 1_000.0)
+
+        def age() -> float | None:
+            name = "dynamodb_processor_stream_progress_age_seconds"
+            return registry.get_sample_value(name, {"table": "events"})
+
+        assert age() is None
+        table = idle.catalog.known("events")
+        assert table is not None
+        progress.claim(table, 997.0)
+        assert age() == 3.0
+
+
+@warped
 async def test_failed_lease_requests_are_counted() -> None:
     """The leader counts them, and so do the other replicas."""
     leases = SeverableLeases(MemoryLeases(asyncio.get_running_loop().time))
     async with running(leases, events=CONSUMED) as supervised:
         registry = CollectorRegistry()
-        StreamMetrics(registry, supervised.supervisor)
+        StreamMetrics(registry, supervised.supervisor, TableProgress(0.5))
 
         def failures() -> float | None:
             name = "dynamodb_processor_stream_lease_failures_total"
@@ -200,7 +223,8 @@ async def test_the_sink_invalidates_generations() -> None:
     affected = (table.schema.base, (Value("S", "t"),))
     other = (table.schema.base, (Value("S", "u"),))
     cache = ItemCache(PageStore(1_000, time.time), generations, exact_message, decode_item)
-    sink = InvalidationSink(LocalInvalidator(generations), ItemRefresh(cache))
+    progress = TableProgress(0.5)
+    sink = InvalidationSink(LocalInvalidator(generations), ItemRefresh(cache), progress)
     pages = [generations.begin(tags_of_partitions(name, [p])[1:]) for p in (affected, other)]
     scan = generations.begin(tags_of_partitions(name, ()))
     whole = generations.begin(tags_of_table(name))
@@ -208,3 +232,5 @@ async def test_the_sink_invalidates_generations() -> None:
     assert [reading.is_current for reading in (*pages, scan, whole)] == [False, True, False, True]
     await sink.invalidate_table(table)
     assert not whole.is_current
+    sink.note_progress(table, 1_000.0)
+    assert {progress.until(table, path) for path in table.schema.paths} == {1_000.0}

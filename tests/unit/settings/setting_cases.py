@@ -102,6 +102,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "streams_endpoint_url": ("http://127.0.0.1:8001", "http://127.0.0.1:8001"),
     "stream_poll_interval": ("0.25", 0.25),
     "stream_max_lag": ("30", 30.0),
+    "stream_delay": ("1.5", 1.5),
     "catalog_refresh": ("10", 10.0),
     "reload_interval": ("1", 1.0),
     "drain_delay": ("0", 0.0),

@@ -75,6 +75,7 @@ from tests.unit.settings.setting_cases import FILES, GIVEN, PREFIX, SECRET, by_f
         ("single_replica", "perhaps"),
         ("stream_poll_interval", "0.1"),
         ("stream_max_lag", "1"),
+        ("stream_delay", "61"),
         ("rate_classes", "{"),
         ("rate_classes", "[]"),
         ("rate_classes", '{"default": {}}'),

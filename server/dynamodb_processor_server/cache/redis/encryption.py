@@ -12,7 +12,7 @@ import math
 import os
 import struct
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,6 +30,8 @@ _NAME_BYTES: Final = 16
 _PAGE: Final = struct.Struct(">dddIBi")  # read at, expires, valid until, count, end, next's length
 _ENDS: Final = tuple(PageEnd)
 _EVENT: Final = b"event"
+_PROGRESS: Final = b"progress"
+_CLAIM: Final = struct.Struct(f">{TAG_BYTES}sd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +136,12 @@ class PageCipher:
         """Return the tags of `encrypt_event`. Raises DecryptionError."""
         clear = self._cipher.decrypt(event, _EVENT)
         return [clear[at : at + TAG_BYTES] for at in range(0, len(clear), TAG_BYTES)]
+
+    def encrypt_progress(self, claims: Mapping[Tag, float], epoch: bytes) -> bytes:
+        """Return the times that are claimed for tags, which decrypt only in the same epoch."""
+        packed = b"".join([_CLAIM.pack(tag, until) for tag, until in claims.items()])
+        return self._cipher.encrypt(packed, _PROGRESS + epoch, self._first())
+
+    def decrypt_progress(self, value: bytes, epoch: bytes) -> dict[Tag, float]:
+        """Return the claims of `encrypt_progress`. Raises DecryptionError."""
+        return dict(_CLAIM.iter_unpack(self._cipher.decrypt(value, _PROGRESS + epoch)))

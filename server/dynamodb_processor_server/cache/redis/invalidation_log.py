@@ -19,7 +19,13 @@ import structlog
 
 from dynamodb_processor_server.cache.generations import Generations
 from dynamodb_processor_server.cache.redis.encryption import PageCipher
-from dynamodb_processor_server.cache.redis.port import MAX_EVENTS, PollResult, SharedCacheStore
+from dynamodb_processor_server.cache.redis.port import (
+    FIRST_PROGRESS,
+    MAX_EVENTS,
+    PollResult,
+    SharedCacheStore,
+)
+from dynamodb_processor_server.cache.table_progress import TableProgress
 from dynamodb_processor_server.runtime.guarded_store import StoreError
 from dynamodb_processor_server.runtime.redis_log import RedisLog
 from dynamodb_processor_server.runtime.rotating_cipher import DecryptionError
@@ -37,7 +43,8 @@ class InvalidationLogFollower:
     """Polls the invalidation log and invalidates local generations accordingly.
 
     `clock` gives seconds and never goes back. `resets` counts, by reason, how often all generations
-    were invalidated; `failures` counts failed polls by kind.
+    were invalidated; `failures` counts failed polls by kind. `progress` receives the claims of
+    other replicas, after the invalidations that they speak for.
     """
 
     def __init__(
@@ -47,6 +54,7 @@ class InvalidationLogFollower:
         generations: Generations,
         timeout: float,
         clock: Callable[[], float] = time.monotonic,
+        progress: TableProgress | None = None,
     ) -> None:
         self.epoch = b""
         self.sequence = 0
@@ -57,6 +65,8 @@ class InvalidationLogFollower:
         self._generations = generations
         self._timeout = timeout
         self._clock = clock
+        self._progress = progress
+        self._progress_cursor = FIRST_PROGRESS
         self._fresh_until = -inf
         self._log = RedisLog("shared_cache", clock)
         self._connected = False
@@ -88,7 +98,9 @@ class InvalidationLogFollower:
                 self._connected = True
             sent = self._clock()
             async with asyncio.timeout(self._timeout):
-                polled = await self._store.poll(self.epoch, self.sequence, self._max_events)
+                polled = await self._store.poll(
+                    self.epoch, self.sequence, self._max_events, self._progress_cursor
+                )
                 await self._apply(polled, sent)
         except StoreError as error:
             self._failed(error.kind, error.words)
@@ -117,6 +129,18 @@ class InvalidationLogFollower:
             await self._apply_events(polled)
         if self.sequence == polled.sequence:
             self._fresh_until = sent + FRESH_SECONDS
+            self._receive_progress(polled)
+
+    def _receive_progress(self, polled: PollResult) -> None:
+        """Pass on the progress of a poll whose events have all been applied."""
+        for cursor, value in polled.progress:
+            self._progress_cursor = cursor
+            try:
+                claims = self._cipher.decrypt_progress(value, self.epoch)
+            except DecryptionError:
+                continue  # replicas with other keys tell nothing, and without it pages are read
+            if self._progress is not None:
+                self._progress.receive(claims)
 
     async def _apply_events(self, polled: PollResult) -> None:
         for count, (number, event) in enumerate(polled.events, 1):
@@ -136,6 +160,7 @@ class InvalidationLogFollower:
     def _reset(self, reason: str, polled: PollResult) -> None:
         self._drop_local_pages(reason)
         self.epoch, self.sequence = polled.epoch, polled.sequence
+        self._progress_cursor = FIRST_PROGRESS
 
     def _drop_local_pages(self, reason: str) -> None:
         self._generations.invalidate_all()

@@ -13,6 +13,11 @@ from typing import Protocol
 
 #: A replica that lags by more invalidations than this gets none of them one by one.
 MAX_EVENTS = 1_000
+#: The values of `SharedCacheStore.note_progress` that are kept. Replicas poll five times as often
+#: as one of them notes its progress.
+MAX_PROGRESS = 50
+#: The cursor before the first of them.
+FIRST_PROGRESS = b"0-0"
 
 
 class EpochChanged(Exception):
@@ -72,12 +77,14 @@ class PollResult:
     """The invalidations after a number of the log.
 
     `sequence` is the latest number. `events` are the first ones, in order and by number; there are
-    none for a request with another epoch, or one that lags by more than `MAX_EVENTS`.
+    none for a request with another epoch, or one that lags by more than `MAX_EVENTS`. `progress`
+    has the values of `note_progress`, by cursor, each noted before this poll.
     """
 
     epoch: bytes
     sequence: int
     events: Sequence[tuple[int, bytes]]
+    progress: Sequence[tuple[bytes, bytes]] = ()
 
 
 class SharedCacheStore(Protocol):
@@ -115,8 +122,17 @@ class SharedCacheStore(Protocol):
         """Give tags new generations and append an event to the log, in one step."""
         ...
 
-    async def poll(self, epoch: bytes, after: int, most: int) -> PollResult:
-        """Return the events after a number, at most so many."""
+    async def poll(
+        self, epoch: bytes, after: int, most: int, progress_after: bytes = FIRST_PROGRESS
+    ) -> PollResult:
+        """Return the events after a number, at most so many, and the progress after a cursor."""
+        ...
+
+    async def note_progress(self, epoch: bytes, value: bytes) -> None:
+        """Keep a value for later polls for some time, if this epoch is the current one.
+
+        Only the latest values are kept.
+        """
         ...
 
     async def renew(self, epoch: bytes) -> None:

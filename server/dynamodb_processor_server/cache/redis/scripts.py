@@ -115,11 +115,12 @@ return {epoch, sequence + 1}
 """
 )
 
-# after, the largest lag for which events are returned, the most events to return
+# after, the largest lag for which events are returned, the most events to return, the cursor of the
+# last known progress, the most progress to return
 POLL: Final = (
     _PRELUDE
     + """
-local events, after = {}, tonumber(ARGV[3])
+local events, progress, after = {}, {}, tonumber(ARGV[3])
 if #epoch == 32 then beat() end
 if epoch == known and sequence - after <= tonumber(ARGV[4]) then
   local from = string.format('%.0f-0', after + 1)
@@ -128,7 +129,28 @@ if epoch == known and sequence - after <= tonumber(ARGV[4]) then
     events[#events + 1] = entry[2][4] or ''
   end
 end
-return {epoch, sequence, events}
+if epoch == known then
+  local from = '(' .. ARGV[6]
+  for _, entry in ipairs(redis.pcall('XRANGE', base .. 'progress', from, '+', 'COUNT', ARGV[7])) do
+    progress[#progress + 1] = entry[1]
+    progress[#progress + 1] = entry[2][2]
+  end
+end
+return {epoch, sequence, events, progress}
+"""
+)
+
+# value, values kept, their lifetime in ms
+NOTE_PROGRESS: Final = (
+    _PRELUDE
+    + """
+if epoch == known then
+  local name = base .. 'progress'
+  local id = redis.pcall('XADD', name, 'MAXLEN', ARGV[4], '*', 'value', ARGV[3])
+  if type(id) ~= 'string' then redis.call('DEL', name) end
+  redis.call('PEXPIRE', name, ARGV[5])
+end
+return {epoch}
 """
 )
 

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from dynamodb_processor_server.cache.redis import scripts
 from dynamodb_processor_server.cache.redis.port import (
+    FIRST_PROGRESS,
     MAX_EVENTS,
+    MAX_PROGRESS,
     EpochChanged,
     LookupRequest,
     LookupResult,
@@ -22,6 +24,7 @@ _CONNECTIONS: Final = 32
 _LEASE_MS: Final = 1_000  # longer than most reads, short enough to wait for a dead replica's lease
 _NEW_MS: Final = 2_000  # longer than a replica's log is fresh, plus a running lookup
 _SPARE_MS: Final = 60_000  # the time that generations live longer than needed
+_PROGRESS_MS: Final = 60_000
 _RANDOM_BYTES: Final = 16
 _DIGEST: Final = 40  # hexadecimal digits in front of each page
 
@@ -42,12 +45,13 @@ class RedisStore:
         self._store = self._redis.script(scripts.STORE)
         self._invalidate = self._redis.script(scripts.INVALIDATE)
         self._poll = self._redis.script(scripts.POLL)
+        self._note_progress = self._redis.script(scripts.NOTE_PROGRESS)
         self._renew = self._redis.script(scripts.RENEW)
 
     async def connect(self) -> None:
         """Open a connection, and load the scripts."""
-        scripts = (self._look_up, self._store, self._invalidate, self._poll, self._renew)
-        await self._redis.connect(scripts)
+        invalidations = (self._invalidate, self._poll, self._note_progress, self._renew)
+        await self._redis.connect((self._look_up, self._store, *invalidations))
 
     def use(self, url: str) -> None:
         """Use another URL from now on."""
@@ -115,14 +119,26 @@ class RedisStore:
         # After it: an earlier primary may have taken the event when others followed its successor.
         await self._redis.confirm()
 
-    async def poll(self, epoch: bytes, after: int, most: int) -> PollResult:
-        """Return the events after a number, if the server is still the primary."""
+    async def poll(
+        self, epoch: bytes, after: int, most: int, progress_after: bytes = FIRST_PROGRESS
+    ) -> PollResult:
+        """Return the events and the progress that are new, if the server is still the primary."""
         await self._redis.confirm()
-        match await self._run(self._poll, _random(), epoch, after, MAX_EVENTS, most):
-            case [bytes() as current, int() as sequence, list() as flat]:
+        arguments = (epoch, after, MAX_EVENTS, most, progress_after, MAX_PROGRESS)
+        match await self._run(self._poll, _random(), *arguments):
+            case [bytes() as current, int() as sequence, list() as flat, list() as progress]:
                 numbers = [int(number.removesuffix(b"-0")) for number in flat[::2]]
-                return PollResult(current, sequence, tuple(zip(numbers, flat[1::2], strict=True)))
+                return PollResult(
+                    current,
+                    sequence,
+                    tuple(zip(numbers, flat[1::2], strict=True)),
+                    tuple(zip(progress[::2], progress[1::2], strict=True)),
+                )
         raise StoreError("garbage")
+
+    async def note_progress(self, epoch: bytes, value: bytes) -> None:
+        """Keep a value for a minute, unless later ones push it out."""
+        await self._run(self._note_progress, _random(), epoch, value, MAX_PROGRESS, _PROGRESS_MS)
 
     async def renew(self, epoch: bytes) -> None:
         """Begin a new epoch."""

@@ -67,6 +67,17 @@ def tags_of_items(table: TableIdentity, partitions: Iterable[Partition]) -> tupl
     return tuple(_partition_items_tag(table, values) for values in own) or (_items_tag(table),)
 
 
+def progress_tag(table: TableIdentity, path: AccessPath) -> Tag:
+    """Return the tag of the claims about a path, which no page has.
+
+    It is for the attributes of a global index's key too: the index may be made anew with others.
+    """
+    if path.kind is not PathKind.GLOBAL:  # local indexes have the partitions of their table
+        return _tag("progress", table.location)
+    key = tuple([(attribute.name, attribute.type) for attribute in path.key.attributes])
+    return _tag("progress", table.location, path.index, key)
+
+
 def _table_tag(table: TableIdentity) -> Tag:
     return _tag("table", table.location)
 
