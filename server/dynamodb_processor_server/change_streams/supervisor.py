@@ -23,6 +23,9 @@ from dynamodb_processor_server.change_streams.stats import ConsumerStats
 from dynamodb_processor_server.runtime.timing import Clock, PollSettings
 
 _CATALOG_INTERVAL: Final = 1.0  # seconds
+# To be raised when a consumer invalidates more than those of earlier releases: replicas of two
+# releases then elect a consumer each. Those before 2 do not know of single items.
+_LEASE_VERSION: Final = 2
 
 # A table as the catalog configures it: region, role, name. It may have several logical names.
 _Source: TypeAlias = tuple[str | None, str | None, str]
@@ -137,5 +140,5 @@ class ConsumerSupervisor:
 
 
 def _lease_name(source: _Source, location: _Location) -> str:
-    text = json.dumps([source, location])
+    text = json.dumps([_LEASE_VERSION, source, location])
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -128,6 +130,20 @@ async def test_fleets_with_different_endpoints_hold_separate_elections() -> None
         await other.catalog.refresh()
         await other.after(4)
         assert [len(list(supervised.supervisor)) for supervised in (first, other)] == [1, 1]
+
+
+@warped
+async def test_replicas_elect_a_consumer_beside_one_of_an_older_release() -> None:
+    """The older one does not invalidate all that these replicas cache."""
+    leases = MemoryLeases(asyncio.get_running_loop().time)
+    async with running(leases, events=CONSUMED) as supervised:
+        table = supervised.catalog.known("events")
+        assert table is not None
+        text = json.dumps([(None, None, "audit-events"), table.schema.identity.location])
+        name = hashlib.sha256(text.encode()).hexdigest()[:32]
+        assert await leases.acquire(name, "older", 3_600.0) is not None
+        await supervised.after(4)
+        assert [consumed for consumed, _ in supervised.supervisor] == ["events"]
 
 
 @warped
