@@ -6,15 +6,22 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from tests.support.fake_service import FakeService
 from tests.support.gateway import Answer, Gateway, running_gateway
+
+
+class Addressed(Protocol):
+    """A running service, fake or real."""
+
+    @property
+    def address(self) -> str:
+        """Where it answers, HOST:PORT."""
 
 
 @asynccontextmanager
 async def gateway_before(
-    folder: Path, *services: FakeService, **options: Any
+    folder: Path, *services: Addressed, **options: Any
 ) -> AsyncIterator[Gateway]:
     """Run a gateway before services, while the loop goes on; options as of `running_gateway`."""
     life = running_gateway(folder, *(service.address for service in services), **options)

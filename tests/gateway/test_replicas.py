@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -16,14 +17,19 @@ from dynamodb_processor.v1.query_service_pb2 import QueryRequest
 from dynamodb_processor.v1.query_service_pb2_grpc import QueryServiceStub
 from dynamodb_processor_client import Query, QueryClient
 from tests.gateway.gateways import gateway_before
+from tests.support.datasets import Schema
+from tests.support.dynamodb import create_table, open_client, put_items
 from tests.support.fake_service import FakeService, numbered
 from tests.support.gateway import Gateway
 from tests.support.lengths import PATIENCE
 from tests.support.ready_fake import ready
-from tests.support.running import eventually
+from tests.support.running import Service, eventually, make_key, open_service
+from tests.support.scraping import scraped_sum
 
 _KEYS: Final = 100
 _READS: Final = 3  # Of each key.
+_PAGES: Final = 60  # Hot pages of the real replicas, each of a partition of its own.
+_TABLE: Final = "gateway-replicas"
 
 
 class Reads:
@@ -56,6 +62,37 @@ async def _replicas(
     services = [FakeService(items=numbered(3)) for _ in range(count)]
     async with ready(*services) as servers, gateway_before(folder, *services) as gateway:
         yield services, servers, gateway
+
+
+class Replicas:
+    """Servers over one table behind a gateway; where reads went is read from their metrics."""
+
+    def __init__(self, servers: Sequence[Service]) -> None:
+        self._metrics = [f"127.0.0.1:{server.app.metrics_port}" for server in servers]
+
+    async def calls(self) -> list[float]:
+        """Return the number of queries that each server has answered."""
+        labels = 'code="OK",method="/dynamodb_processor.v1.QueryService/Query"'
+        return await self._sums("calls_total", labels)
+
+    async def reads(self, cache: str) -> list[float]:
+        """Return the number of reads of each server that had a cache status."""
+        return await self._sums("reads_total", f'cache="{cache}",table="pages"')
+
+    async def _sums(self, name: str, labels: str) -> list[float]:
+        return [
+            await asyncio.to_thread(scraped_sum, address, name, labels) for address in self._metrics
+        ]
+
+    async def calls_after(self, total: float) -> list[float]:
+        """Return the number of queries of each server once they are `total` together."""
+
+        async def all_counted() -> list[float]:
+            counted = await self.calls()
+            return counted if sum(counted) == total else []
+
+        counted: list[float] = await eventually(all_counted)
+        return counted
 
 
 def _keys() -> list[str]:
@@ -104,6 +141,92 @@ async def _is_served(gateway: Gateway, key: str) -> bool:
         metadata = (("x-affinity-key", key),)
         call = stub.Query(QueryRequest(), metadata=metadata, timeout=PATIENCE)
         return await call.code() is grpc.StatusCode.OK
+
+
+async def test_real_servers(
+    tmp_path: Path, dynamodb_local: str, report: Callable[[str, str, str], None]
+) -> None:
+    """Equal queries reach one of two servers, and its cache; only keys of one that leaves move."""
+    _write_pages(dynamodb_local)
+    key = make_key("reader")
+    async with AsyncExitStack() as stack, AsyncExitStack() as leaving:
+        servers = [
+            await life.enter_async_context(
+                open_service(
+                    _folder(tmp_path, name),
+                    dynamodb_local,
+                    {"tables": {"pages": {"table": _TABLE}}},
+                    [key],
+                    metrics_listen="127.0.0.1:0",
+                )
+            )
+            for life, name in ((stack, "staying"), (leaving, "leaving"))
+        ]
+        gateway = await stack.enter_async_context(
+            gateway_before(_folder(tmp_path, "gateway"), *(server.app for server in servers))
+        )
+        replicas = Replicas(servers)
+        plain = await stack.enter_async_context(QueryClient(gateway.address, api_key=key.text))
+        await eventually(lambda: _both_answer(plain, replicas))
+        client = await stack.enter_async_context(
+            QueryClient(gateway.address, api_key=key.text, affinity=True)
+        )
+        reached = [await _read_equally(client, replicas, page) for page in range(_PAGES)]
+        equal = sum(map(max, reached)) / sum(map(sum, reached))
+        owned = sum(counts[1] > counts[0] for counts in reached)
+        staying = Replicas(servers[:1])
+        (hits,), (misses,) = await staying.reads("HIT"), await staying.reads("MISS")
+        await leaving.aclose()
+        for page in range(_PAGES):
+            await client.query(_page(page))
+        (later_hits,), (moved,) = await staying.reads("HIT"), await staying.reads("MISS")
+        moved -= misses
+        report(
+            "affinity over two real servers",
+            "99 % of equal reads reach one server; when one leaves, its keys move alone",
+            f"{equal:.1%} of {_PAGES * _READS} reads of {_PAGES} pages reach one; {moved:.0f} pages"
+            f" moved, {owned} were with the server that left: {moved - owned:.0f} beside its own",
+        )
+    assert equal >= 0.99
+    assert _PAGES / 4 < owned < _PAGES * 3 / 4
+    assert owned <= moved <= owned + _PAGES * 0.05
+    assert later_hits - hits == _PAGES - moved
+
+
+def _write_pages(endpoint_url: str) -> None:
+    """Create the table of the real servers: one partition for each page."""
+    table = open_client(endpoint_url)
+    create_table(table, Schema(_TABLE, "owner", None, (), {"owner": "S"}))
+    put_items(table, _TABLE, ({"owner": {"S": f"u-{page}"}} for page in range(_PAGES)))
+    table.close()
+
+
+def _folder(parent: Path, name: str) -> Path:
+    folder = parent / name
+    folder.mkdir()
+    return folder
+
+
+def _page(page: int) -> Query:
+    return Query("pages", "owner = :owner", owner=f"u-{page}")
+
+
+async def _both_answer(client: QueryClient, replicas: Replicas) -> bool:
+    """Return whether calls without a key reach both servers, so that both are in the ring."""
+    before = await replicas.calls()
+    for _ in range(8):
+        await client.query(_page(_PAGES))  # A page that no read with a key asks for.
+    after = await replicas.calls_after(sum(before) + 8)
+    return all(new > old for old, new in zip(before, after, strict=True))
+
+
+async def _read_equally(client: QueryClient, replicas: Replicas, page: int) -> list[float]:
+    """Read a page several times; return the number of these reads that each server answered."""
+    before = await replicas.calls()
+    for _ in range(_READS):
+        await client.query(_page(page))
+    after = await replicas.calls_after(sum(before) + _READS)
+    return [new - old for old, new in zip(before, after, strict=True)]
 
 
 async def test_keys_of_the_python_client(tmp_path: Path) -> None:
