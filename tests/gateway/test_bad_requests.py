@@ -47,6 +47,20 @@ def test_an_unknown_route_or_method(
     assert answer.headers.get("allow") == allow
 
 
+@pytest.mark.parametrize("slash", ["%2f", "%2F", "%5c", "%5C"])
+def test_a_name_with_an_escaped_slash(gateway: Gateway, slash: str) -> None:
+    """The refusal says what is wrong; in a query string such a sign is a part of the value."""
+    for answer in (
+        gateway.get(f"/v1/tables/a{slash}b"),
+        gateway.post(f"/v1/tables/a{slash}..{slash}b:query", {}),
+    ):
+        assert answer.refusal == _INVALID
+        ((_, problem),) = answer.violations.items()
+        assert problem.startswith("has a slash in the path (%2F or %5C), and no name has one")
+    other = gateway.get(f"/v1/tables?page_size=a{slash}b")
+    assert other.violations.keys() == {"page_size"}
+
+
 @pytest.mark.parametrize(
     ("path", "violations"),
     [

@@ -64,6 +64,8 @@ async def test_failures_become_json(fake: tuple[FakeService, Gateway]) -> None:
         assert answer.json["message"] == "grün: no"
         assert answer.json["details"][1]["retryDelay"] == "1.500s"
         assert answer.headers["retry-after"] == "2"
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            continue  # The gateway adds the details: see below.
         service.failures.append(Failure(code, "no details"))
         plain = await post(gateway, _QUERY)
         expected = {"code": code.value[0], "message": "no details", "details": []}
@@ -78,6 +80,18 @@ async def test_a_deadline_is_passed_on(fake: tuple[FakeService, Gateway]) -> Non
     assert service.deadlines[0] is not None
     assert 0 < service.deadlines[0] <= 50
     assert service.deadlines[1] in {None, math.inf}
+
+
+async def test_a_deadline_that_passes_has_details(tmp_path: Path) -> None:
+    """A call that gRPC ends at its deadline has a reason and a remedy; a stream its messages."""
+    service = _SilentService(items=numbered(250), hang_after=1)
+    soon = {"grpc-timeout": "100m"}
+    async with ready(service), gateway_before(tmp_path, service) as gateway:
+        silent = await post(gateway, "/v1/tables/numbers:count", headers=soon)
+        stream = await post(gateway, _STREAM, headers=soon)
+    assert silent.refusal == (504, 4, "DEADLINE_EXCEEDED")
+    assert silent.json["message"].endswith("allow more time, or narrow the query")
+    assert [line["last"] for line in stream.lines] == [False]
 
 
 async def test_headers_that_reach_the_server(fake: tuple[FakeService, Gateway]) -> None:

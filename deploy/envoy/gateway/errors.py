@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import code_pb2
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
 
 #: The domain of the server's own errors.
 DOMAIN: Final = "dynamodb-processor"
@@ -67,10 +71,23 @@ REFUSALS: Final[Mapping[str, Refusal]] = {refusal.reason: refusal for refusal in
 _OTHER: Final = _refusal(
     "INVALID_REQUEST", 400, "INVALID_ARGUMENT", "only HTTP/1.1 and HTTP/2 are accepted, no upgrades"
 )
+# The reason of the server's own error, whose details get lost if gRPC is first to see the deadline.
+_DEADLINE: Final = _refusal(
+    "DEADLINE_EXCEEDED", 504, "DEADLINE_EXCEEDED",
+    "the deadline passed before the server answered: allow more time, or narrow the query",
+)  # fmt: skip
 _FORBIDDEN: Final = 403  # Also of refused upgrades, which have nothing to do with origins.
 
 #: Where the filter that checks requests notes that a refusal is its own.
 CHECK_METADATA: Final = "gateway.check"
+
+
+def deadline_status() -> str:
+    """Return the value of `grpc-status-details-bin` for a deadline that gRPC itself has ended."""
+    detail = AnyMessage()
+    detail.Pack(ErrorInfo(reason=_DEADLINE.reason, domain=DOMAIN))
+    status = Status(code=_DEADLINE.code, message=_DEADLINE.message, details=[detail])
+    return base64.b64encode(status.SerializeToString(deterministic=True)).decode()
 
 
 def _is_json() -> dict[str, Any]:

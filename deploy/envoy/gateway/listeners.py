@@ -12,9 +12,9 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from gateway.descriptors import service_names
 from gateway.errors import local_replies
 from gateway.options import Address, Options
-from gateway.routes import CLUSTER, HEALTH_PATH, virtual_host
+from gateway.routes import CLUSTER, DEADLINES, HEALTH_PATH, virtual_host
 from gateway.rules import Rule
-from gateway.schema import filter_source
+from gateway.schema import deadline_source, filter_source
 from gateway.static_files import MAX_FILE_BYTES, static_virtual_host
 
 _EXTENSIONS: Final = "type.googleapis.com/envoy.extensions"
@@ -46,6 +46,7 @@ def api_listener(
             _check(rules),
             http_filter("envoy.filters.http.grpc_web", "filters.http.grpc_web.v3.GrpcWeb"),
             _transcoder(descriptors),
+            _deadlines(),
         ],
         options,
     )
@@ -100,7 +101,8 @@ def _manager(
         "always_set_request_id_in_response": True,
         "normalize_path": True,
         "merge_slashes": False,
-        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        # The check refuses them, and says why.
+        "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
         "max_request_headers_kb": _MAX_HEADERS_KIB,
         "request_headers_timeout": "10s",
         "request_timeout": "15s",
@@ -175,6 +177,15 @@ def _transcoder(descriptors: FileDescriptorSet) -> dict[str, Any]:
             "reject_unknown_query_parameters": True,
             "reject_binding_body_field_collisions": False,
         },
+    )
+
+
+def _deadlines() -> dict[str, Any]:
+    """Return the filter that completes errors of deadlines before they are transcoded."""
+    return http_filter(
+        DEADLINES,
+        "filters.http.lua.v3.Lua",
+        default_source_code={"inline_string": deadline_source()},
     )
 
 

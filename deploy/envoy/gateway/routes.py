@@ -17,6 +17,8 @@ CLUSTER: Final = "service"
 AFFINITY_HEADER: Final = "x-affinity-key"
 #: Answers 200 while there is a server that is ready, for load balancers before the gateway.
 HEALTH_PATH: Final = "/healthz"
+#: The filter that gives deadlines their details.
+DEADLINES: Final = "gateway.deadlines"
 _LUA: Final = "envoy.filters.http.lua"
 _TRANSCODER: Final = "envoy.filters.http.grpc_json_transcoder"
 _CORS: Final = "envoy.filters.http.cors"
@@ -164,7 +166,7 @@ def _refusal(
 def _without_check() -> dict[str, Any]:
     """Return the part of a route that turns off the filters for JSON."""
     off = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
-    return {"typed_per_filter_config": dict.fromkeys((_LUA, _TRANSCODER), off)}
+    return {"typed_per_filter_config": dict.fromkeys((_LUA, _TRANSCODER, DEADLINES), off)}
 
 
 def _path(regex: str) -> dict[str, Any]:

@@ -13,11 +13,12 @@ from typing import Final
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
-from gateway.errors import CHECK_METADATA, DOMAIN, REFUSALS
+from gateway.errors import CHECK_METADATA, DOMAIN, REFUSALS, deadline_status
 from gateway.rules import Rule, field_at
 
 _LUA: Final = Path(__file__).parent / "lua"
 _CODE: Final = ("text.lua", "json.lua", "fields.lua", "request.lua")
+_WRITTEN: Final = "-- Written by deploy/envoy/build: changes belong into deploy/envoy/gateway/lua."
 _DURATION: Final = "google.protobuf.Duration"
 _KINDS: Final = {
     FieldDescriptor.TYPE_STRING: "string",
@@ -49,8 +50,14 @@ def filter_source(rules: Sequence[Rule]) -> str:
     return "\n".join([*_constants(), text, *code[:1], *_types(rules), *code[1:]])
 
 
+def deadline_source() -> str:
+    """Return the source of the filter that gives deadlines their details."""
+    status = f"local DEADLINE_STATUS = {_quoted(deadline_status())}"
+    return "\n".join([_WRITTEN, status, (_LUA / "deadline.lua").read_text(encoding="utf-8")])
+
+
 def _constants() -> Iterator[str]:
-    yield "-- Written by deploy/envoy/build: changes belong into deploy/envoy/gateway/lua."
+    yield _WRITTEN
     yield f"local DOMAIN = {_quoted(DOMAIN)}"
     yield f"local CHECK_METADATA = {_quoted(CHECK_METADATA)}"
     entries = ", ".join(

@@ -42,12 +42,15 @@ local function json_violation(text, one)
   return { field = "body", description = "line " .. lines + 1 .. ", byte " .. column .. ": " .. one.reason }
 end
 
--- Returns the values that the path gives to fields, by field path; nil and the problem if one cannot be decoded.
+-- Returns the values that the path gives to fields, by field path; nil, the field and its problem if one is wrong.
 local function bound_values(rule, path)
   local values, bound = { path:match(rule.pattern) }, {}
   for at, name in ipairs(rule.bindings) do
     local value = percent_decoded(values[at] or "%")
-    if not value or utf8_fault(value) then return nil, name end
+    if not value or utf8_fault(value) then return nil, name, "is not percent-encoded UTF-8 in the path" end
+    if find(value, "[/\\]") then
+      return nil, name, "has a slash in the path (%2F or %5C), and no name has one: correct the name"
+    end
     bound[name] = value
   end
   return bound
@@ -108,8 +111,8 @@ local function refusal_of(rule, path, text)
   local reason, message = size_problem(rule, #text)
   if reason then return reason, message end
   local route, query = path:match("^([^?]*)%??(.*)$")
-  local bound, broken = bound_values(rule, route)
-  if not bound then return invalid({ { field = broken, description = "is not percent-encoded UTF-8 in the path" } }, 0) end
+  local bound, broken, problem = bound_values(rule, route)
+  if not bound then return invalid({ { field = broken, description = problem } }, 0) end
   local violations = query_violations(rule, query)
   if #violations > 0 then return invalid(violations, 0) end
   if not rule.message then
