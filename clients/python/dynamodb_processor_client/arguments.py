@@ -33,7 +33,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         SystemExit: The command line has an error, which was printed, or asks for help or the
             version.
     """
-    arguments, rest = command_parser().parse_known_args(argv)
+    all_commands = command_parser()
+    _check_order(all_commands, sys.argv[1:] if argv is None else argv)
+    arguments, rest = all_commands.parse_known_args(argv)
     parser: argparse.ArgumentParser = arguments.parser
     try:
         _accept_late_expression(arguments, rest)
@@ -47,6 +49,17 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     except (ValueError, argparse.ArgumentTypeError) as error:
         parser.error(str(error))
     return arguments
+
+
+def _check_order(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """Refuse an option before the command: argparse would take its value for the command.
+
+    Its value is not repeated, since it may be a key.
+    """
+    first = argv[0].partition("=")[0] if argv else ""
+    known = [option for option in ("-h", "--help", "--version") if option.startswith(first)]
+    if first.startswith("-") and first.strip("-") and not known:
+        parser.error(f"options go after the command: ddbq COMMAND {first} ...")
 
 
 def _check_output(arguments: argparse.Namespace) -> None:

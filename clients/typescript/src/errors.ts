@@ -3,6 +3,7 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { connectionFailure } from "./connection_errors.js";
 import {
   BadRequestSchema,
   ErrorInfoSchema,
@@ -164,7 +165,7 @@ function fromConnection(error: ConnectError): QueryError {
   if (isAnswer || error.code === Code.Unimplemented || error.code === Code.ResourceExhausted) {
     return new QueryError(statusOf(error), error.rawMessage, { cause: error });
   }
-  const message = `the connection failed: ${error.rawMessage}`;
+  const message = `the connection failed: ${connectionFailure(error.rawMessage)}`;
   return new QueryError("UNAVAILABLE", message, { reason: "CONNECTION_FAILED", cause: error });
 }
 

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
+import { connectionFailure } from "../src/connection_errors.js";
 import { createQueryClient, number, QueryError, type Item } from "../src/node.js";
 import { cutting, opened, real, targets } from "./targets.js";
 
@@ -223,6 +224,19 @@ test("a connection with TLS needs the authority and the certificate of the calle
   assert.match(distrusting.message, /certificate/);
   const anonymous = await failure(real({ ...options, nodeOptions: { ca } }).query(numbers));
   assert.equal(anonymous.reason, "CONNECTION_FAILED");
+});
+
+test("TLS to a port without it, and a refused handshake, are errors in words", async () => {
+  const sleep = () => Promise.resolve();
+  const plain = await failure(real({ baseUrl: `https://${targets.real}`, resume: { sleep } }).tables());
+  assert.deepEqual([plain.code, plain.reason], ["UNAVAILABLE", "CONNECTION_FAILED"]);
+  assert.equal(
+    plain.message,
+    "the connection failed: the server does not speak TLS on this port: check the port, or use http:// in baseUrl",
+  );
+  const alert = "write EPROTO 40F7:error:0A000410:SSL routines:ssl3_read_bytes:ssl/tls alert handshake failure:../deps/x.c:1605:";
+  assert.equal(connectionFailure(alert), "the TLS handshake failed: ssl/tls alert handshake failure");
+  assert.equal(connectionFailure("connect ECONNREFUSED"), "connect ECONNREFUSED");
 });
 
 test("wrong options are refused before any call", async () => {

@@ -191,6 +191,11 @@ async def test_a_reader_that_closes_the_pipe(
         (("query", "t", "--ouput", "json"), "usage: ddbq query"),
         (("query", "t", "-p", "a=1", "-p", "a=2"), "usage: ddbq query"),
         (("query", "t", "-p", 'a::={"S": 1}'), "1 is not a string"),
+        (
+            ("--profile", "x", "tables"),
+            "options go after the command: ddbq COMMAND --profile ...\n",
+        ),
+        (("--api-key=k", "tables"), "options go after the command: ddbq COMMAND --api-key ...\n"),
     ],
 )
 def test_usage_errors(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -227,10 +228,19 @@ def test_only_files_are_written(target: str, tmp_path: Path) -> None:
         Export(target, CONTENTS).begin(resume=False)
 
 
-def test_a_folder_that_is_missing(tmp_path: Path) -> None:
-    """The error for a file that cannot be written names it and the reason."""
-    with pytest.raises(ExportError, match=r"none/a\.jsonl\.ddbq-part: No such file or directory"):
-        Export(str(tmp_path / "none" / "a.jsonl"), CONTENTS).begin(resume=False)
+@pytest.mark.parametrize("folder", ["none", "file"])
+def test_a_folder_that_is_missing(folder: str, tmp_path: Path) -> None:
+    """The error names the folder and the remedy, also where a file has its name."""
+    (tmp_path / "file").touch()
+    error = f"there is no folder {tmp_path / folder}: make it with mkdir -p, or name another file"
+    with pytest.raises(ExportError, match=re.escape(error)):
+        Export(str(tmp_path / folder / "a.jsonl"), CONTENTS).begin(resume=False)
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    """The error for it names it and the reason."""
+    with pytest.raises(ExportError, match="x: File name too long"):
+        Export(str(tmp_path / ("x" * 300)), CONTENTS).begin(resume=False)
 
 
 def test_every_field_of_a_query_has_a_digest() -> None:

@@ -102,8 +102,7 @@ class Export:
             ExportError: The export cannot begin or be resumed.
         """
         with self._typed_errors():
-            if self._path.exists() and not self._path.is_file():
-                raise ExportError(f"{self._path} is no file: write to it with > and a form")
+            self._check_path()
             if self._state.exists() and self._is_complete(resume=resume):
                 self.is_read = True
                 return
@@ -165,6 +164,15 @@ class Export:
         if self._file is not None and self._saved is None and not self.items:
             self.close()
             disk.remove(self._part)
+
+    def _check_path(self) -> None:
+        folder = self._path.parent
+        if not folder.is_dir():
+            raise ExportError(
+                f"there is no folder {folder}: make it with mkdir -p, or name another file"
+            )
+        if self._path.exists() and not self._path.is_file():
+            raise ExportError(f"{self._path} is no file: write to it with > and a form")
 
     def _is_complete(self, *, resume: bool) -> bool:
         """Tell whether the file is complete, and only its state was left behind."""
