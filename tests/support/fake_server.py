@@ -15,17 +15,20 @@ from tests.support.fake_service import FakeService
 
 @asynccontextmanager
 async def running(
-    service: FakeService, credentials: grpc.ServerCredentials | None = None
+    service: FakeService,
+    credentials: grpc.ServerCredentials | None = None,
+    *,
+    address: str = "127.0.0.1:0",
 ) -> AsyncIterator[grpc.aio.Server]:
-    """Run the service on a free port and set its address."""
+    """Run the service, on a free port unless one is given, and set its address."""
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     add_QueryServiceServicer_to_server(service, server)
     add_CatalogServiceServicer_to_server(service, server)
     add_CacheServiceServicer_to_server(service, server)
     if credentials is None:
-        port = server.add_insecure_port("127.0.0.1:0")
+        port = server.add_insecure_port(address)
     else:
-        port = server.add_secure_port("127.0.0.1:0", credentials)
+        port = server.add_secure_port(address, credentials)
     service.address = f"127.0.0.1:{port}"
     await server.start()
     try:

@@ -49,6 +49,8 @@ _TOKEN: Final = re.compile(
 _Token: TypeAlias = tuple[str, str]
 _QUERIES: Final = (QueryRequest, StreamQueryRequest, CountItemsRequest, ExplainQueryRequest)
 
+#: The header of the affinity key.
+AFFINITY_HEADER: Final = "x-affinity-key"
 #: Returns the description of a table.
 DescribeTable: TypeAlias = Callable[[str], Awaitable[GetTableResponse]]
 
@@ -73,7 +75,7 @@ class AffinityHeader:
             text = get_text(request.keys[0], await self._partition(table, describe))
         else:
             return ()
-        return (("x-affinity-key", affinity_key(table, text)),)
+        return ((AFFINITY_HEADER, affinity_key(table, text)),)
 
     async def _partition(self, table: str, describe: DescribeTable) -> str | None:
         if table not in self._partitions:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Final, SupportsFloat, SupportsIndex, TypeVar
+from typing import Any, Final, SupportsFloat, SupportsIndex, TypeVar, cast
 
 _T = TypeVar("_T")
 
@@ -173,6 +173,30 @@ def target(value: str) -> str:
     elif value.endswith("/") and ":/" not in value:
         raise ValueError(f"target is HOST:PORT, without a path, not {value!r}")
     return value
+
+
+def targets(value: str | Sequence[str], *, affinity: bool) -> tuple[str, ...]:
+    """Return the address of a service, or those of its replicas.
+
+    Raises:
+        TypeError: An address is not a string.
+        ValueError: There is none, one is wrong or given twice, or there are several without
+            affinity.
+    """
+    if not isinstance(value, list | tuple):
+        return (target(cast(str, value)),)
+    found = tuple(map(target, value))
+    if not found:
+        raise ValueError("target has no address: give at least one")
+    twice = next((each for each in found if found.count(each) > 1), None)
+    if twice is not None:
+        raise ValueError(f"target has {shown(twice)} twice")
+    if len(found) > 1 and not affinity:
+        raise ValueError(
+            "target has several addresses, which need affinity=True; without it name them in one "
+            "target, such as ipv4:10.0.0.1:50051,10.0.0.2:50051"
+        )
+    return found
 
 
 def shown(value: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -18,13 +18,13 @@ from dynamodb_processor_client.credentials import CallCredential
 from dynamodb_processor_client.deadlines import Deadline
 from dynamodb_processor_client.errors import DeadlineExceeded, Internal, typed_errors
 from dynamodb_processor_client.options import Timeout, Unset
+from dynamodb_processor_client.replicas import open_channels
 from dynamodb_processor_client.resume_policy import ResumePolicy
 from dynamodb_processor_client.trace_context import Metadata, trace_metadata
 from dynamodb_processor_client.transport import (
     OPENED_ELSEWHERE,
     Channel,
     TokenProvider,
-    open_channel,
     owner,
 )
 
@@ -36,7 +36,7 @@ class Connection:
 
     def __init__(
         self,
-        target: str,
+        target: str | Sequence[str],
         *,
         api_key: str | None = None,
         token: str | TokenProvider | None = None,
@@ -50,7 +50,8 @@ class Connection:
 
         Args:
             target: The address of the service in a form of gRPC: `host:port`, `dns:///name:port`,
-                `ipv4:address:port,address:port`.
+                `ipv4:address:port,address:port`. With `affinity`, a list of the addresses of all
+                replicas: equal reads then go to one of them, without a proxy.
             api_key: The key that is sent with every call.
             token: Instead of a key, the bearer token that is sent with every call, or a function
                 that returns it (at once or as an awaitable). The function is called before each
@@ -66,17 +67,17 @@ class Connection:
 
         Raises:
             TypeError: An argument has the wrong type.
-            ValueError: The key or the token has invalid characters, both are given, or the target
-                is not an address.
+            ValueError: The key or the token has invalid characters, both are given, the target is
+                not an address, or there are several without `affinity`.
         """
         self._credential = CallCredential(api_key, token)
-        self._target = check.target(target)
+        self._targets = check.targets(target, affinity=check.flag("affinity", affinity))
         self._credentials = check.instance("credentials", credentials, grpc.ChannelCredentials)
         self._timeout = check.seconds("timeout", timeout)
         check.instance("resume", resume, ResumePolicy)
         self._resume = resume or ResumePolicy()
         self._options = options
-        self._affinity = AffinityHeader() if check.flag("affinity", affinity) else None
+        self._affinity = AffinityHeader() if affinity else None
         self._channel: Channel | None = None
         self._owner: object = None
 
@@ -89,7 +90,8 @@ class Connection:
             raise RuntimeError("the client is open already: share it, or make another one")
         self._owner = owner()
         options = channel_options(self._options)
-        self._channel = open_channel(self._target, self._credentials, options)
+        clock = self._resume.clock
+        self._channel = open_channels(self._targets, self._credentials, options, clock)
         return self
 
     async def aclose(self) -> None:

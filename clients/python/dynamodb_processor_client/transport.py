@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import grpc
+from grpc import ChannelConnectivity
 from grpc.aio import AioRpcError
 
 from dynamodb_processor.v1.query_service_pb2 import StreamQueryRequest, StreamQueryResponse
@@ -43,6 +44,16 @@ def open_channel(
     if credentials is None:
         return grpc.aio.insecure_channel(target, options=options)
     return grpc.aio.secure_channel(target, credentials, options=options)
+
+
+def connection_failed(channel: Channel) -> Callable[[], bool]:
+    """Begin to connect; return a function that tells whether that fails, until it succeeds."""
+
+    def failed() -> bool:
+        return channel.get_state(try_to_connect=True) is ChannelConnectivity.TRANSIENT_FAILURE
+
+    failed()
+    return failed
 
 
 def owner() -> object:

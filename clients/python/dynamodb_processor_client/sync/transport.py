@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections import deque
 from collections.abc import Callable
 from threading import Event
 from typing import Final, Protocol, TypeAlias
 
 import grpc
+from grpc import ChannelConnectivity
 
 from dynamodb_processor.v1.query_service_pb2 import StreamQueryResponse
 from dynamodb_processor_client.channel import ChannelOptions
@@ -49,6 +51,13 @@ def open_channel(
     if credentials is None:
         return grpc.insecure_channel(target, options=options)
     return grpc.secure_channel(target, credentials, options=options)
+
+
+def connection_failed(channel: Channel) -> Callable[[], bool]:
+    """Begin to connect; return a function that tells whether that fails, until it succeeds."""
+    states = deque([ChannelConnectivity.IDLE], maxlen=1)
+    channel.subscribe(states.append, try_to_connect=True)
+    return lambda: states[-1] is ChannelConnectivity.TRANSIENT_FAILURE
 
 
 def owner() -> object:
