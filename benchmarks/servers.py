@@ -73,17 +73,27 @@ def service(endpoint_url: str, directory: Path, core: int) -> Iterator[tuple[Ser
     access log, in JSON, goes to a file. `directory` is empty and belongs to this server.
     """
     catalog, keys, key = write_files(directory)
+    with replica(endpoint_url, (catalog, keys), directory / "access.log", core) as server:
+        yield server, key
+
+
+@contextlib.contextmanager
+def replica(
+    endpoint_url: str, files: tuple[Path, Path], log: Path, core: int, *options: str
+) -> Iterator[Server]:
+    """Run `dynamodb-processor serve` with a catalog, a keys file and further options."""
+    catalog, keys = files
     command = [
         *(sys.executable, "-m", "dynamodb_processor_server"),
         *("serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"),
         *("--endpoint-url", endpoint_url, "--region", REGION),
         *("--catalog", str(catalog), "--keys", str(keys)),
         *("--rate-classes", json.dumps({"default": _NO_LIMITS})),
+        *options,
     ]
-    log = directory / "access.log"
     with log.open("wb") as errors, pinned(command, core, stderr=errors) as process:
         said = _serving(process, log)
-        yield Server(process, said["address"], said["metrics_port"]), key
+        yield Server(process, said["address"], said["metrics_port"])
 
 
 @contextlib.contextmanager
