@@ -60,7 +60,11 @@ _STAGES: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
     (("tests/faults/test_overload.py",),),
     (("tests/faults/test_request_sweep.py", "tests/faults/test_planning_fairness.py"),),
     (
-        ("tests/faults/test_zipf.py", "tests/faults/test_stampede.py"),
+        (
+            "tests/faults/test_zipf.py",
+            "tests/faults/test_item_writes.py",
+            "tests/faults/test_stampede.py",
+        ),
         ("tests/e2e/test_rolling_restarts.py",),
     ),
     (

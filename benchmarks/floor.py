@@ -1,4 +1,4 @@
-"""The floor: a bare `grpc.aio` server that answers every `Query` with the bytes in a file.
+"""The floor: a bare `grpc.aio` server that answers every read with the bytes in a file.
 
 Nothing is parsed, looked up or counted: its cost is that of gRPC itself in Python.
 """
@@ -20,7 +20,7 @@ async def serve(payload: bytes) -> None:
         return payload
 
     handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-        "Query": grpc.unary_unary_rpc_method_handler(answer)
+        method: grpc.unary_unary_rpc_method_handler(answer) for method in ("Query", "BatchGetItems")
     }
     server = grpc.aio.server()
     server.add_generic_rpc_handlers(

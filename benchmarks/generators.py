@@ -20,12 +20,13 @@ from typing import Any, Final, Literal
 from frames import Call, make_calls
 from google.protobuf.json_format import MessageToDict
 
-from dynamodb_processor.v1.query_service_pb2 import QueryRequest
+from dynamodb_processor.v1.query_service_pb2 import BatchGetItemsRequest, QueryRequest
 
 _CONNECTIONS: Final = 5
 _SERVICE: Final = "dynamodb_processor.v1.QueryService"
-#: The method of unary calls.
+#: The methods of unary calls.
 METHOD: Final = f"/{_SERVICE}/Query"
+GET_METHOD: Final = f"/{_SERVICE}/BatchGetItems"
 _HERE: Final = Path(__file__).resolve().parent
 
 
@@ -114,14 +115,21 @@ class K6:
 class Frames:
     """Loads a server with unary calls, by this project's own generator in this process.
 
+    `schedule` has the numbers of the requests in the order of the calls.
     k6 costs more than a bare server does and leaves it idle in between. This one keeps it busy.
     """
 
-    def __init__(self, load: Load, key: str) -> None:
-        messages = [request.SerializeToString() for request in load.requests]
+    def __init__(
+        self,
+        requests: Sequence[QueryRequest | BatchGetItemsRequest],
+        schedule: Sequence[int],
+        key: str,
+        method: str = METHOD,
+    ) -> None:
+        messages = [request.SerializeToString() for request in requests]
         metadata = (("user-agent", "benchmark"), ("x-api-key", key))
-        bodies = [messages[rank] for rank in load.schedule]
-        self._call = Call(METHOD, metadata, bodies)
+        bodies = [messages[rank] for rank in schedule]
+        self._call = Call(method, metadata, bodies)
 
     def run(self, target: str, callers: int, seconds: float) -> Outcome:
         """Keep `callers` calls in flight for some seconds."""

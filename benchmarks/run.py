@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import document
+import items
 import ladder
 import memory
 import workload
@@ -85,6 +86,7 @@ def _run(server_core: int, load_core: int) -> tuple[dict[str, Any], list[Result]
         started = subjects.start()
         samples = _measure(started)
         figures |= memory.measure(endpoint_url, Path(directory), server_core)
+        figures |= items.measure(endpoint_url, Path(directory), server_core)
     figures |= _figures(samples, started)
     print_figures(samples, subjects.idle_bytes)
     results = compare(figures)

@@ -1,5 +1,7 @@
 """A stub of DynamoDB that answers every Query at once with the same 100 items, 34 KB of JSON.
 
+It answers a BatchGetItem with an item for each key.
+
 So a benchmark measures the client of DynamoDB and not DynamoDB. Every answer has a last key, which
 counts the pages of the traversal; the last of `PAGES` pages has none. The stub knows one table, and
 prints its port.
@@ -50,6 +52,20 @@ def _page(number: int) -> dict[str, Any]:
     return page
 
 
+def _items(body: bytes) -> bytes:
+    (request,) = json.loads(body)["RequestItems"].values()
+    (item,) = workload.items(1)
+    other = workload.as_dynamodb_json(item)
+    answer = {
+        "Responses": {workload.TABLE: [{**other, **key} for key in request["Keys"]]},
+        "UnprocessedKeys": {},
+        "ConsumedCapacity": [
+            {"TableName": workload.TABLE, "CapacityUnits": len(request["Keys"]) / 2}
+        ],
+    }
+    return _answer("200 OK", answer)
+
+
 class Stub(asyncio.Protocol):
     """One connection. Requests of a connection are answered in their order."""
 
@@ -81,6 +97,8 @@ class Stub(asyncio.Protocol):
         if operation == b"Query":
             after = _PAGE.search(body)
             return self.pages[(int(after[1]) + 1) % PAGES if after else 0]
+        if operation == b"BatchGetItem":
+            return _items(body)
         return self.description if operation == b"DescribeTable" else self.refusal
 
 

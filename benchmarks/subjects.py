@@ -128,7 +128,7 @@ class Subjects:
     def _saturated(
         self, name: str, server: Server, load: Load, key: str = "none", status: str = ""
     ) -> Subject:
-        frames = Frames(load, key)
+        frames = Frames(load.requests, load.schedule, key)
 
         def run(callers: int, seconds: float) -> Outcome:
             return frames.run(server.target, callers, seconds)

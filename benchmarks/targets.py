@@ -74,6 +74,7 @@ TARGETS: Final = (
         "cached_page_wire_bytes",
         1.05,
     ),
+    Target("get_vs_floor", "cached get of 10 keys ÷ floor, both busy", "get", "get_floor", 1.5),
     Target("misses_500_vs_10", "rate of misses, 500 ÷ 10", "miss@10", "miss@500", 0.97, True),
 )
 

@@ -8,8 +8,8 @@ from itertools import accumulate
 from typing import Any, Final
 
 from dynamodb_processor.v1.query_pb2 import QuerySpec
-from dynamodb_processor.v1.query_service_pb2 import QueryRequest
-from dynamodb_processor.v1.value_pb2 import AttributeValue
+from dynamodb_processor.v1.query_service_pb2 import BatchGetItemsRequest, QueryRequest
+from dynamodb_processor.v1.value_pb2 import AttributeValue, Item
 
 TABLE: Final = "bench_events"
 PAGE_SIZE: Final = 100
@@ -18,6 +18,8 @@ SCHEDULE: Final = 50_000
 ZIPF: Final = 0.99  # The exponent that YCSB made customary for caches and stores.
 TOKEN_SHARE: Final = 0.3
 SEED: Final = 20260101
+ITEM_KEYS: Final = 100_000  # of which gets draw theirs by Zipf's law
+GET_KEYS: Final = 10  # of each get
 
 _USERS: Final = 40
 _RANGES: Final = 25  # Of each user: 40 times 25 are the requests.
@@ -71,8 +73,27 @@ def schedule() -> list[int]:
     return random.Random(SEED).choices(range(REQUESTS), cum_weights=weights, k=SCHEDULE)
 
 
-def _weights() -> Iterator[float]:
-    return (1 / rank**ZIPF for rank in range(1, REQUESTS + 1))
+def gets() -> list[BatchGetItemsRequest]:
+    """Return different gets of some items each; the popular items are in many of them."""
+    source = random.Random(SEED)
+    weights = list(accumulate(_weights(ITEM_KEYS)))
+    requests = []
+    for _ in range(REQUESTS):
+        ranks: dict[int, None] = {}
+        while len(ranks) < GET_KEYS:
+            ranks |= dict.fromkeys(source.choices(range(ITEM_KEYS), cum_weights=weights))
+        requests.append(BatchGetItemsRequest(table=TABLE, keys=map(_item_key, ranks)))
+    return requests
+
+
+def _item_key(rank: int) -> Item:
+    owner, event = divmod(rank, _EVENTS)
+    values = {"user_id": user(owner), "occurred_at": _time(event)}
+    return Item(attributes={name: AttributeValue(s=value) for name, value in values.items()})
+
+
+def _weights(ranks: int = REQUESTS) -> Iterator[float]:
+    return (1 / rank**ZIPF for rank in range(1, ranks + 1))
 
 
 def _request(owner: str, start: str, end: str) -> QueryRequest:

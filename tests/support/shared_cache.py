@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 from dynamodb_processor_server.cache.redis.port import (
     FIRST_PROGRESS,
@@ -15,6 +16,7 @@ from dynamodb_processor_server.cache.redis.port import (
     LookupResult,
     PollResult,
 )
+from tests.support.shared_items import MemorySharedItems
 
 YOUNG = 2.0
 LEASE = 1.0
@@ -27,6 +29,14 @@ class _Generation:
     at: float
 
 
+class TagState(NamedTuple):
+    """A tag's generation as a lookup sees it."""
+
+    name: bytes
+    past_quarantine: bool
+    is_new: bool
+
+
 class MemorySharedCache:
     """The store that replicas share. `clock` gives seconds; `random` makes the values."""
 
@@ -34,6 +44,7 @@ class MemorySharedCache:
         self._clock = clock
         self._random = random
         self._begin()
+        self.items = MemorySharedItems(self)
 
     def _begin(self) -> None:
         self.epoch = self._value()
@@ -62,10 +73,10 @@ class MemorySharedCache:
         if request.epoch != self.epoch:
             raise EpochChanged
         now = self._clock()
-        known = [self._generation(tag, made=request.lifetime > 0) for tag in request.tags]
-        names = tuple(generation.name for generation in known)
-        past_quarantine = not any(g.invalidated and now - g.at < request.quarantine for g in known)
-        has_new = any(not g.invalidated and now - g.at < YOUNG for g in known)
+        known = [self.state(tag, request.quarantine, request.lifetime) for tag in request.tags]
+        names = tuple(state.name for state in known)
+        past_quarantine = all(state.past_quarantine for state in known)
+        has_new = any(state.is_new for state in known)
         page = self._page(request.page, names) if request.wants_page else None
         leased = by_other = False
         if page is None and request.lease is not None and past_quarantine:
@@ -77,6 +88,22 @@ class MemorySharedCache:
         return LookupResult(
             names, len(self.events), past_quarantine, has_new, page, leased, by_other
         )
+
+    def now(self) -> float:
+        """Return the time of the test."""
+        return self._clock()
+
+    def state(self, tag: bytes, quarantine: float, lifetime: float) -> TagState:
+        """Return the state of a tag; without a lifetime, make no generation."""
+        generation = self._generation(tag, made=lifetime > 0)
+        age = self._clock() - generation.at
+        hot = generation.invalidated and age < quarantine
+        return TagState(generation.name, not hot, not generation.invalidated and age < YOUNG)
+
+    def supersede(self, tags: Sequence[bytes]) -> None:
+        """Give tags new generations."""
+        for tag in tags:
+            self.generations[tag] = _Generation(self._value(), True, self._clock())
 
     def _generation(self, tag: bytes, *, made: bool) -> _Generation:
         if tag not in self.generations:
@@ -105,8 +132,7 @@ class MemorySharedCache:
 
     async def invalidate(self, tags: Sequence[bytes], event: bytes) -> None:
         """Give tags new generations and append an event."""
-        for tag in tags:
-            self.generations[tag] = _Generation(self._value(), True, self._clock())
+        self.supersede(tags)
         self.events.append(event)
 
     async def poll(

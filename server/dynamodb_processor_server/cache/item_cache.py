@@ -21,6 +21,7 @@ from dynamodb_processor_server.cache.item_shapes import (
 from dynamodb_processor_server.cache.page_store import PageStore
 from dynamodb_processor_server.cache.quarantine import DEFAULT_QUARANTINE, Quarantine
 from dynamodb_processor_server.cache.redis.shared_cache import SharedPageCache
+from dynamodb_processor_server.cache.shared_items import ExpiringItem
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.query.planning.tags import Tag
@@ -70,6 +71,11 @@ class ItemCache:
         self._get: Callable[[Hashable], CachedItem | None] = store.get
 
     @property
+    def quarantine(self) -> float:
+        """Seconds after an invalidation in which eventual reads are not stored."""
+        return self._quarantine.table
+
+    @property
     def invalidations_up_to_date(self) -> bool:
         """Whether no invalidation of another replica can have been missed here."""
         return self._shared is None or self._shared.may_serve_local
@@ -88,12 +94,9 @@ class ItemCache:
         """Return all of some items, None if one of them has to be read."""
         if not self.serves(policy) or not self.invalidations_up_to_date:
             return None
-        get, found = self._get, []
-        for key in keys:
-            cached = get(key)
-            if cached is None:
-                return None
-            found.append(cached)
+        found: list[CachedItem] | None = self._store.get_all(keys)
+        if found is None:
+            return None
         staleness = policy.max_staleness
         if staleness is not None:
             oldest = self.now() - staleness
@@ -111,7 +114,7 @@ class ItemCache:
 
     def is_past_quarantine(self, snapshot: GenerationSnapshot, *, consistent: bool) -> bool:
         """Return whether a read shows the latest invalidation before its beginning."""
-        return snapshot.is_past_quarantine(0.0 if consistent else self._quarantine.table)
+        return snapshot.is_past_quarantine(0.0 if consistent else self.quarantine)
 
     def content(
         self, shape: ItemShape, item: WireItem | None, read_at: float, read_until: float
@@ -124,6 +127,18 @@ class ItemCache:
     ) -> float | None:
         """Store an item that was read; return when it expires, None if it was not stored."""
         return self._put(shape, key, content, snapshot.generations)
+
+    def adopt(
+        self, shape: ItemShape, key: ItemKey, found: ExpiringItem, snapshot: GenerationSnapshot
+    ) -> float | None:
+        """Store an item of the shared cache; return when it expires, None if it was not stored."""
+        return self._store_entry(shape, key, found.content, found.expires, snapshot.generations)
+
+    def expiry(self, shape: ItemShape, content: ItemContent) -> float:
+        """Return when an item expires."""
+        lifetime = shape.table.config.cache_ttl * (1 - _JITTER * self._jitter())
+        until = inf if content.valid_until is None else content.valid_until
+        return min(content.read_at + lifetime, until)
 
     def replace(
         self, shape: ItemShape, key: ItemKey, entry: CachedItem, content: ItemContent, tag: Tag
@@ -150,10 +165,17 @@ class ItemCache:
         content: ItemContent,
         generations: tuple[Generation, ...],
     ) -> float | None:
-        config = shape.table.config
-        lifetime = config.cache_ttl * (1 - _JITTER * self._jitter())
-        until = inf if content.valid_until is None else content.valid_until
-        expires = min(content.read_at + lifetime, until)
+        expires = self.expiry(shape, content)
+        return self._store_entry(shape, key, content, expires, generations)
+
+    def _store_entry(
+        self,
+        shape: ItemShape,
+        key: ItemKey,
+        content: ItemContent,
+        expires: float,
+        generations: tuple[Generation, ...],
+    ) -> float | None:
         if expires <= self.now():
             return None
         stats = self._store.stats(shape.table.name)

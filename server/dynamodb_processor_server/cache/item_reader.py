@@ -13,8 +13,10 @@ from dynamodb_processor_server.batch_reader import (
 )
 from dynamodb_processor_server.cache.item_cache import ItemCache
 from dynamodb_processor_server.cache.item_entry import ItemContent, ItemKey
-from dynamodb_processor_server.cache.item_reads import Answer, ItemReads, ReadItem
+from dynamodb_processor_server.cache.item_fill import ReadItem
+from dynamodb_processor_server.cache.item_reads import Answer, ItemReads
 from dynamodb_processor_server.cache.item_shapes import ItemShape
+from dynamodb_processor_server.cache.item_sharing import ItemSharing
 from dynamodb_processor_server.errors import PreconditionFailed
 from dynamodb_processor_server.query.expression.values import WireItem
 from dynamodb_processor_server.reader import (
@@ -33,10 +35,16 @@ _NOTHING: Final = CachedItems({})
 class CachingItemReader:
     """Returns items of the local store, and reads the others with `items`; see `ItemReads`."""
 
-    def __init__(self, items: ItemReader, cache: ItemCache, wait: float = _LONGEST_WAIT) -> None:
+    def __init__(
+        self,
+        items: ItemReader,
+        cache: ItemCache,
+        wait: float = _LONGEST_WAIT,
+        sharing: ItemSharing | None = None,
+    ) -> None:
         self._items = items
         self._cache = cache
-        self._reads = ItemReads(items, cache, wait)
+        self._reads = ItemReads(items, cache, wait, sharing)
 
     def cached_items(self, request: BatchGetRequest, policy: CachePolicy) -> CachedItems:
         """Return the items that are cached and fresh; see `ItemLookup`."""
@@ -85,9 +93,10 @@ class CachingItemReader:
         if not missing:
             return answer.result(NO_USAGE, CacheStatus.HIT, cache.now())
         if only_if_cached:
-            raise _not_cached()
-        usage, has_read = await self._reads.read(request, shape, missing, answer, options, caller)
-        status = CacheStatus.MISS if has_read else CacheStatus.COALESCED
+            if not await self._reads.find_shared(request, shape, missing, answer, policy):
+                raise _not_cached()
+            return answer.result(NO_USAGE, CacheStatus.SHARED_HIT, cache.now())
+        usage, status = await self._reads.read(request, shape, missing, answer, options, caller)
         return answer.result(usage, status, cache.now())
 
     async def close(self) -> None:
@@ -105,7 +114,7 @@ class CachingItemReader:
         item = self._item(shape, content)
         if item is None and content.message is not None:
             return False
-        answer.add_cached(index, ReadItem(item, content, content.read_at, cached.expires))
+        answer.add(index, ReadItem(item, content, content.read_at, cached.expires, is_cached=True))
         return True
 
     def _item(self, shape: ItemShape, content: ItemContent) -> WireItem | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from dynamodb_processor_server.cache.invalidator import Invalidator
 from dynamodb_processor_server.cache.item_refresh import ItemChange, ItemRefresh
+from dynamodb_processor_server.cache.item_sharing import ItemSharing
 from dynamodb_processor_server.cache.table_progress import TableProgress
 from dynamodb_processor_server.catalog.schema import Table
 from dynamodb_processor_server.errors import BackendUnavailable
@@ -21,15 +22,21 @@ from dynamodb_processor_server.runtime.timing import Clock
 class InvalidationSink:
     """Invalidates the cached pages and items of all replicas; retries without limit.
 
-    Items that this replica has cached are replaced by those of the stream.
+    Items that this replica has cached are replaced by those of the stream, and with `sharing` those
+    that replicas share.
     """
 
     def __init__(
-        self, invalidator: Invalidator, items: ItemRefresh, progress: TableProgress
+        self,
+        invalidator: Invalidator,
+        items: ItemRefresh,
+        progress: TableProgress,
+        sharing: ItemSharing | None = None,
     ) -> None:
         self._invalidator = invalidator
         self._items = items
         self._progress = progress
+        self._sharing = sharing
         self._clock = Clock()
 
     async def invalidate_partitions(
@@ -38,7 +45,12 @@ class InvalidationSink:
         """Invalidate the pages of these partitions, and replace the cached items that changed."""
         refresh = self._items.prepare(table, changes)
         pages = tags_of_partitions(table.schema.identity, partitions)
-        await self._invalidate((*pages, *refresh.tags))
+        sharing = self._sharing
+        if sharing is None:
+            await self._invalidate((*pages, *refresh.tags))
+        else:
+            await self._invalidate(pages)
+            await self._until_done(lambda: sharing.apply(table, changes))
         self._items.commit(refresh)
 
     async def invalidate_table(self, table: Table) -> None:
@@ -50,10 +62,13 @@ class InvalidationSink:
         self._progress.claim(table, until)
 
     async def _invalidate(self, tags: Sequence[Tag]) -> None:
+        await self._until_done(lambda: self._invalidator.invalidate_async(tags))
+
+    async def _until_done(self, command: Callable[[], Awaitable[None]]) -> None:
         failures = 0
         while True:
             try:
-                return await self._invalidator.invalidate_async(tags)
+                return await command()
             except BackendUnavailable:
                 failures += 1
                 await self._clock.sleep(self._clock.backoff(failures))

@@ -14,6 +14,7 @@ from dynamodb_processor_server.cache.invalidator import Invalidator
 from dynamodb_processor_server.cache.item_cache import ItemCache
 from dynamodb_processor_server.cache.item_reader import CachingItemReader
 from dynamodb_processor_server.cache.item_refresh import ItemRefresh
+from dynamodb_processor_server.cache.item_sharing import ItemSharing
 from dynamodb_processor_server.cache.page_store import PageStore
 from dynamodb_processor_server.cache.reader import CachingReader
 from dynamodb_processor_server.cache.table_progress import TableProgress
@@ -37,7 +38,7 @@ from dynamodb_processor_server.limits.admission import (
 )
 from dynamodb_processor_server.rpc.call_context import current_caller
 from dynamodb_processor_server.settings import Settings
-from dynamodb_processor_server.wiring.redis import Limits, share_leases, share_pages
+from dynamodb_processor_server.wiring.redis import Limits, share_caches, share_leases
 from dynamodb_processor_server.wiring.secrets import Secrets
 from dynamodb_processor_server.wiring.tracing import Instrumentation
 
@@ -86,7 +87,7 @@ async def open_read_path(
     generations = Generations()
     progress = TableProgress(_CLOCK_SKEW)
     admission = Admission(settings.max_concurrent_reads, settings.admission_queue)
-    shared, invalidator = share_pages(settings, secrets, generations, progress, registry, stack)
+    shared = share_caches(settings, secrets, generations, progress, registry, stack)
     pages = DynamoDBReader(
         backend,
         settings.max_page_bytes,
@@ -99,15 +100,16 @@ async def open_read_path(
         generations,
         settings.shared_read_timeout,
         settings.quarantine(),
-        shared,
+        shared.pages,
         coalescing_timeout=settings.coalescing_timeout,
     )
     stack.push_async_callback(reader.close)
     item_cache = ItemCache(
-        store, generations, exact_message, decode_item, settings.quarantine(), shared
+        store, generations, exact_message, decode_item, settings.quarantine(), shared.pages
     )
+    sharing = None if shared.items is None else ItemSharing(shared.items, item_cache)
     items = CachingItemReader(
-        AdmissionItemReader(DynamoDBItemReader(backend), admission), item_cache
+        AdmissionItemReader(DynamoDBItemReader(backend), admission), item_cache, sharing=sharing
     )
     stack.push_async_callback(items.close)
     batches = BoundedBatches(items, settings.max_page_bytes, settings.max_item_bytes, cached=items)
@@ -118,7 +120,7 @@ async def open_read_path(
     consumers = ConsumerSupervisor(
         catalog,
         DynamoDBStreams(stream_clients),
-        InvalidationSink(invalidator, ItemRefresh(item_cache), progress),
+        InvalidationSink(shared.invalidator, ItemRefresh(item_cache), progress, sharing),
         settings.stream_pace(),
         leases=leases,
     )
@@ -127,7 +129,7 @@ async def open_read_path(
         catalog,
         store,
         admission,
-        invalidator,
+        shared.invalidator,
         reader,
         batches,
         item_cache,

@@ -19,6 +19,7 @@ from dynamodb_processor_server.cache.redis.encryption import PageCipher
 from dynamodb_processor_server.cache.redis.invalidation_log import InvalidationLogFollower
 from dynamodb_processor_server.cache.redis.progress_publisher import ProgressPublisher
 from dynamodb_processor_server.cache.redis.shared_cache import SharedPageCache
+from dynamodb_processor_server.cache.redis.shared_items import SharedItemCache
 from dynamodb_processor_server.cache.redis.store import RedisStore
 from dynamodb_processor_server.cache.table_progress import TableProgress
 from dynamodb_processor_server.change_streams.redis_leases import RedisLeases
@@ -40,20 +41,29 @@ from dynamodb_processor_server.telemetry.shared_cache import SharedCacheMetrics
 from dynamodb_processor_server.wiring.secrets import Secret, Secrets
 
 
-def share_pages(
+@dataclass(frozen=True, slots=True)
+class SharedCaches:
+    """The caches that replicas share, None without Redis, and the invalidator."""
+
+    pages: SharedPageCache | None
+    items: SharedItemCache | None
+    invalidator: Invalidator
+
+
+def share_caches(
     settings: Settings,
     secrets: Secrets,
     generations: Generations,
     progress: TableProgress,
     registry: CollectorRegistry,
     stack: AsyncExitStack,
-) -> tuple[SharedPageCache | None, Invalidator]:
-    """Return the shared cache, None without Redis, and the invalidator.
+) -> SharedCaches:
+    """Return the shared caches and the invalidator.
 
     With Redis, `progress` receives the claims of other replicas, and its own are sent to them.
     """
     if secrets.redis_url is None:
-        return None, LocalInvalidator(generations)
+        return SharedCaches(None, None, LocalInvalidator(generations))
     timeout = settings.redis_timeout
     bounds = (settings.max_page_bytes, settings.max_item_bytes)
     cipher = PageCipher(secrets.token_keys.current, page_bounds=bounds)
@@ -75,7 +85,8 @@ def share_pages(
     run_in_background(log.follow(), stack)
     publisher = ProgressPublisher(progress, store, cipher, log, guard)
     run_in_background(publisher.run(), stack)
-    return shared, invalidator
+    items = SharedItemCache(store.items, cipher, shared, generations, timeout)
+    return SharedCaches(shared, items, invalidator)
 
 
 def share_leases(

@@ -54,7 +54,14 @@ class ItemTable:
     which of the requests were so.
     """
 
-    def __init__(self, *, table: Table = TABLE, jitter: float = 0.0, wait: float = 2.0) -> None:
+    def __init__(
+        self,
+        *,
+        table: Table = TABLE,
+        jitter: float = 0.0,
+        wait: float = 2.0,
+        max_bytes: int = 1_000_000,
+    ) -> None:
         self.now = 1_000.0
         self.seconds = 0.0
         self.most = 100
@@ -63,7 +70,7 @@ class ItemTable:
         self.items: dict[int, WireItem] = dict(enumerate(make_items(10)))
         self.requests: list[list[int]] = []
         self.consistent: list[bool] = []
-        self.store = PageStore(1_000_000, lambda: self.now)
+        self.store = PageStore(max_bytes, lambda: self.now)
         self.generations = Generations(lambda: self.now)
         self.others = _Invalidations()
         others: Any = self.others

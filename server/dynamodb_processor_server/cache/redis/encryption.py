@@ -19,6 +19,8 @@ from typing import Final
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from dynamodb_processor_server.cache.redis.item_format import pack_item, unpack_item
+from dynamodb_processor_server.cache.shared_items import ExpiringItem, SharedKey
 from dynamodb_processor_server.query.expression import canonical
 from dynamodb_processor_server.query.page_token import TokenKey, encrypting_key
 from dynamodb_processor_server.query.planning.tags import TAG_BYTES, Tag
@@ -127,6 +129,23 @@ class PageCipher:
             valid_until=None if math.isnan(valid_until) else valid_until,
         )
         return ExpiringPage(content, expires)
+
+    def item_name(self, key: SharedKey) -> bytes:
+        """Return the name of an item in one shape."""
+        return self._keys[self._first()].name(("item", key, *self._page_bounds))
+
+    def other_tag_names(self, tag: Tag) -> list[bytes]:
+        """Return the names of a tag by the keys that do not name and encrypt now."""
+        first = self._first()
+        return [key.name(tag) for index, key in enumerate(self._keys) if index != first]
+
+    def encrypt_item(self, item: ExpiringItem, context: bytes) -> bytes:
+        """Return an encrypted item, which decrypts only with the same `context`."""
+        return self._cipher.encrypt(pack_item(item), context, self._first())
+
+    def decrypt_item(self, value: bytes, context: bytes) -> ExpiringItem:
+        """Return the item of `encrypt_item`. Raises DecryptionError."""
+        return unpack_item(self._cipher.decrypt(value, context))
 
     def encrypt_event(self, tags: Iterable[Tag]) -> bytes:
         """Return an event that names invalidated tags."""

@@ -9,6 +9,7 @@ are invalidated.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from dynamodb_processor_server.cache.redis.port import (
     SharedCacheStore,
 )
 from dynamodb_processor_server.cache.table_progress import TableProgress
+from dynamodb_processor_server.query.planning.tags import TAG_BYTES, Tag
 from dynamodb_processor_server.runtime.guarded_store import StoreError
 from dynamodb_processor_server.runtime.redis_log import RedisLog
 from dynamodb_processor_server.runtime.rotating_cipher import DecryptionError
@@ -44,7 +46,9 @@ class InvalidationLogFollower:
 
     `clock` gives seconds and never goes back. `resets` counts, by reason, how often all generations
     were invalidated; `failures` counts failed polls by kind. `progress` receives the claims of
-    other replicas, after the invalidations that they speak for.
+    other replicas, after the invalidations that they speak for. `origin` is the first tag of events
+    by which this process has invalidated its generations already: they are skipped, because they
+    would drop the items that those writes refreshed.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class InvalidationLogFollower:
     ) -> None:
         self.epoch = b""
         self.sequence = 0
+        self.origin: Tag = os.urandom(TAG_BYTES)
         self.resets: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self._store = store
@@ -145,7 +150,9 @@ class InvalidationLogFollower:
     async def _apply_events(self, polled: PollResult) -> None:
         for count, (number, event) in enumerate(polled.events, 1):
             try:
-                self._generations.invalidate(self._cipher.decrypt_event(event))
+                tags = self._cipher.decrypt_event(event)
+                if tags[:1] != [self.origin]:
+                    self._generations.invalidate(tags)
             except DecryptionError:
                 # The superseded pages of the shared cache are unknown, so no replica may use any
                 # of them: a new epoch begins. If that fails, the next poll reads this event again.

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from typing import Final
 
+# What each script begins with: the epoch, the number of the last event, how a generation is made.
 # The first line is for Redis before 7: the written values depend on the time and on random digits.
-_PRELUDE: Final = """
+PRELUDE: Final = """
 if redis.replicate_commands then redis.replicate_commands() end
 local prefix, random, known = KEYS[1], ARGV[1], ARGV[2]
 local stream = prefix .. 'invalidations'
@@ -57,39 +58,48 @@ local function generation(name, number, kind, lifetime)
 end
 """
 
-# page, quarantine, how long a generation counts as new, lease, its lifetime, generations' spare
-# time, page's lifetime, whether the page is wanted, tags...
+# quarantine, how long a generation counts as new, generations' spare time, lifetime of pages and
+# items that will be stored (0 if none will be, so that no generation is made)
 # Times are in ms. Not every lookup writes: a generation's lifetime is extended only when less than
 # half of its spare time is left.
-LOOK_UP: Final = (
-    _PRELUDE
-    + """
+LOOK_UP_TAG: Final = """
 if epoch ~= known then return {epoch} end
-local page, quarantine, new_for = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
-local spare, lifetime = tonumber(ARGV[8]), tonumber(ARGV[9])
-local generations, past, has_new = {}, 1, 0
-for number = 11, #ARGV do
-  local name = base .. 'gen:' .. ARGV[number]
+local quarantine, new_for = tonumber(ARGV[3]), tonumber(ARGV[4])
+local spare, lifetime = tonumber(ARGV[5]), tonumber(ARGV[6])
+local function look_up(tag, number)
+  local name = base .. 'gen:' .. tag
   local value = text(name)
   local kind, at = string.match(string.sub(value, 33), '^([mn])(%d+)$')
   if not kind then
     kind, at, value = 'n', now, ''
-    if lifetime > 0 then value = generation(ARGV[number], number, 'n', lifetime + spare) end
+    if lifetime > 0 then value = generation(tag, number, 'n', lifetime + spare) end
   elseif lifetime > 0 and redis.call('PTTL', name) < lifetime + spare / 2 then
     redis.call('PEXPIRE', name, lifetime + spare)
   end
   local age = now - tonumber(at)
-  if kind == 'm' and age < quarantine then past = 0 end
-  if kind == 'n' and age < new_for then has_new = 1 end
+  return value, kind == 'm' and age < quarantine, kind == 'n' and age < new_for
+end
+"""
+
+# as above; then page, lease, its lifetime, whether the page is wanted, tags...
+LOOK_UP: Final = (
+    PRELUDE
+    + LOOK_UP_TAG
+    + """
+local page, generations, past, has_new = ARGV[7], {}, 1, 0
+for number = 11, #ARGV do
+  local value, is_hot, is_new = look_up(ARGV[number], number)
+  if is_hot then past = 0 end
+  if is_new then has_new = 1 end
   generations[#generations + 1] = value
 end
 local digest = redis.sha1hex(table.concat(generations))
 local key, value, lease = base .. 'page:' .. page, '', ''
 if ARGV[10] == '1' and redis.pcall('GETRANGE', key, 0, 39) == digest then value = text(key) end
-if value == '' and ARGV[6] ~= '' and past == 1 then
+if value == '' and ARGV[8] ~= '' and past == 1 then
   local name = base .. 'lease:' .. page .. digest
-  local taken = redis.call('SET', name, ARGV[6], 'NX', 'PX', ARGV[7])
-  lease = (taken or redis.pcall('GET', name) == ARGV[6]) and 'mine' or 'theirs'
+  local taken = redis.call('SET', name, ARGV[8], 'NX', 'PX', ARGV[9])
+  lease = (taken or redis.pcall('GET', name) == ARGV[8]) and 'mine' or 'theirs'
 end
 return {epoch, sequence, past, has_new, value, lease, generations}
 """
@@ -106,7 +116,7 @@ return 1
 
 # event, generations' lifetime, events kept, tags...
 INVALIDATE: Final = (
-    _PRELUDE
+    PRELUDE
     + """
 for number = 6, #ARGV do generation(ARGV[number], number, 'm', ARGV[4]) end
 local id = string.format('%.0f-0', sequence + 1)
@@ -118,7 +128,7 @@ return {epoch, sequence + 1}
 # after, the largest lag for which events are returned, the most events to return, the cursor of the
 # last known progress, the most progress to return
 POLL: Final = (
-    _PRELUDE
+    PRELUDE
     + """
 local events, progress, after = {}, {}, tonumber(ARGV[3])
 if #epoch == 32 then beat() end
@@ -142,7 +152,7 @@ return {epoch, sequence, events, progress}
 
 # value, values kept, their lifetime in ms
 NOTE_PROGRESS: Final = (
-    _PRELUDE
+    PRELUDE
     + """
 if epoch == known then
   local name = base .. 'progress'
@@ -155,7 +165,7 @@ return {epoch}
 )
 
 RENEW: Final = (
-    _PRELUDE
+    PRELUDE
     + """
 if epoch == known then begin() end
 return {epoch}

@@ -177,7 +177,7 @@ class SharedPageCache:
         lease.used = True
         context = _page_context(lease.request, result.generations)
         value = self._cipher.encrypt_page(ExpiringPage(content, expires), context)
-        self._run_in_background(
+        self.run_in_background(
             "store", lambda: self._store.store(lease.request, result.generations, value, lifetime)
         )
 
@@ -185,7 +185,7 @@ class SharedPageCache:
         """Let other replicas read a page that will not be stored; nothing if it was stored."""
         if lease.result.leased and not lease.used:
             lease.used = True
-            self._run_in_background(
+            self.run_in_background(
                 "release", lambda: self._store.release(lease.request, lease.result.generations)
             )
 
@@ -195,9 +195,10 @@ class SharedPageCache:
             await asyncio.wait(self._background_tasks)
         await self._store.close()
 
-    def _run_in_background(
+    def run_in_background(
         self, operation: str, command: Callable[[], Coroutine[Any, Any, None]]
     ) -> None:
+        """Send a command that nobody waits for; a failure is counted."""
         if len(self._background_tasks) >= _MAX_BACKGROUND_TASKS:
             self.guard.outcomes[operation, "too_many"] += 1
             return

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from typing import Any, Final
 
 from dynamodb_processor_server.cache.redis import scripts
+from dynamodb_processor_server.cache.redis.item_store import (
+    NEW_MS,
+    SPARE_MS,
+    RedisItemStore,
+    random_digits,
+)
 from dynamodb_processor_server.cache.redis.port import (
     FIRST_PROGRESS,
     MAX_EVENTS,
@@ -22,10 +27,7 @@ from dynamodb_processor_server.runtime.redis import RedisClient
 
 _CONNECTIONS: Final = 32
 _LEASE_MS: Final = 1_000  # longer than most reads, short enough to wait for a dead replica's lease
-_NEW_MS: Final = 2_000  # longer than a replica's log is fresh, plus a running lookup
-_SPARE_MS: Final = 60_000  # the time that generations live longer than needed
 _PROGRESS_MS: Final = 60_000
-_RANDOM_BYTES: Final = 16
 _DIGEST: Final = 40  # hexadecimal digits in front of each page
 
 
@@ -40,7 +42,8 @@ class RedisStore:
     def __init__(self, url: str, timeout: float, prefix: str, quarantine: float) -> None:
         self._redis = RedisClient(url, timeout, _CONNECTIONS, key=prefix)
         self._prefix = prefix.encode()
-        self._invalidation_lifetime = _SPARE_MS + int(quarantine * 1_000)
+        self._invalidation_lifetime = SPARE_MS + int(quarantine * 1_000)
+        self.items = RedisItemStore(self._redis, self._prefix, self._invalidation_lifetime)
         self._look_up = self._redis.script(scripts.LOOK_UP)
         self._store = self._redis.script(scripts.STORE)
         self._invalidate = self._redis.script(scripts.INVALIDATE)
@@ -51,7 +54,8 @@ class RedisStore:
     async def connect(self) -> None:
         """Open a connection, and load the scripts."""
         invalidations = (self._invalidate, self._poll, self._note_progress, self._renew)
-        await self._redis.connect((self._look_up, self._store, *invalidations))
+        scripts = (self._look_up, self._store, *invalidations, *self.items.scripts)
+        await self._redis.connect(scripts)
 
     def use(self, url: str) -> None:
         """Use another URL from now on."""
@@ -61,15 +65,15 @@ class RedisStore:
         """Return the page and the generations."""
         answer = await self._run(
             self._look_up,
-            _random(),
+            random_digits(),
             request.epoch,
-            request.page,
             int(request.quarantine * 1_000),
-            _NEW_MS,
+            NEW_MS,
+            SPARE_MS,
+            int(request.lifetime * 1_000),
+            request.page,
             request.lease or b"",
             _LEASE_MS,
-            _SPARE_MS,
-            int(request.lifetime * 1_000),
             int(request.wants_page),
             *request.tags,
         )
@@ -114,7 +118,13 @@ class RedisStore:
     async def invalidate(self, tags: Sequence[bytes], event: bytes) -> None:
         """Give tags new generations and append an event."""
         await self._run(
-            self._invalidate, _random(), b"", event, self._invalidation_lifetime, MAX_EVENTS, *tags
+            self._invalidate,
+            random_digits(),
+            b"",
+            event,
+            self._invalidation_lifetime,
+            MAX_EVENTS,
+            *tags,
         )
         # After it: an earlier primary may have taken the event when others followed its successor.
         await self._redis.confirm()
@@ -125,7 +135,7 @@ class RedisStore:
         """Return the events and the progress that are new, if the server is still the primary."""
         await self._redis.confirm()
         arguments = (epoch, after, MAX_EVENTS, most, progress_after, MAX_PROGRESS)
-        match await self._run(self._poll, _random(), *arguments):
+        match await self._run(self._poll, random_digits(), *arguments):
             case [bytes() as current, int() as sequence, list() as flat, list() as progress]:
                 numbers = [int(number.removesuffix(b"-0")) for number in flat[::2]]
                 return PollResult(
@@ -138,11 +148,13 @@ class RedisStore:
 
     async def note_progress(self, epoch: bytes, value: bytes) -> None:
         """Keep a value for a minute, unless later ones push it out."""
-        await self._run(self._note_progress, _random(), epoch, value, MAX_PROGRESS, _PROGRESS_MS)
+        await self._run(
+            self._note_progress, random_digits(), epoch, value, MAX_PROGRESS, _PROGRESS_MS
+        )
 
     async def renew(self, epoch: bytes) -> None:
         """Begin a new epoch."""
-        await self._run(self._renew, _random(), epoch)
+        await self._run(self._renew, random_digits(), epoch)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -150,10 +162,6 @@ class RedisStore:
 
     async def _run(self, script: Any, *arguments: bytes | int) -> Any:
         return await self._redis.run(script, (self._prefix,), arguments)
-
-
-def _random() -> bytes:
-    return os.urandom(_RANDOM_BYTES).hex().encode()
 
 
 def _digest(generations: tuple[bytes, ...]) -> bytes:

@@ -41,6 +41,7 @@ def _heads(field: int) -> tuple[bytes, ...]:
 # The wire format of a `CacheInfo`, of which each hit has a new one. Making the message and its
 # durations takes five times as long as everything else in a hit's response.
 _CACHE_HEADS: Final = _heads(5)
+_CACHE_HEADS_OF_GETS: Final = _heads(4)
 _AGE_HEADS: Final = _heads(2)
 _EXPIRES_IN_HEADS: Final = _heads(3)
 _STATUS_FIELDS: Final = {status: bytes((1 << 3, value)) for status, value in _STATUSES.items()}
@@ -74,12 +75,23 @@ def response_head(page: Page, shown: Disclosure, token: str) -> bytes:
 
 def _cache_field(page: Page) -> bytes:
     """Return the field `cache` of a `QueryResponse`, with durations in whole milliseconds."""
-    info = _STATUS_FIELDS[page.status]
-    if page.age:
-        info += _duration_field(_AGE_HEADS, page.age)
-    if page.expires_in is not None:
-        info += _duration_field(_EXPIRES_IN_HEADS, page.expires_in)
+    info = _cache_info(page.status, page.age, page.expires_in)
     return _CACHE_HEADS[len(info)] + info
+
+
+def cache_field_of_gets(status: CacheStatus, age: float, expires_in: float) -> bytes:
+    """Return the field `cache` of a `BatchGetItemsResponse`, as that of a `QueryResponse`."""
+    info = _cache_info(status, age, expires_in)
+    return _CACHE_HEADS_OF_GETS[len(info)] + info
+
+
+def _cache_info(status: CacheStatus, age: float, expires_in: float | None) -> bytes:
+    info = _STATUS_FIELDS[status]
+    if age:
+        info += _duration_field(_AGE_HEADS, age)
+    if expires_in is not None:
+        info += _duration_field(_EXPIRES_IN_HEADS, expires_in)
+    return info
 
 
 def _duration_field(heads: Sequence[bytes], seconds: float) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from cachetools import LRUCache
@@ -21,7 +22,7 @@ from dynamodb_processor_server.rpc.call_context import Call
 from dynamodb_processor_server.rpc.call_limits import CallLimits
 from dynamodb_processor_server.rpc.decode.query import parse_cache
 from dynamodb_processor_server.rpc.decode.violations import Violations
-from dynamodb_processor_server.rpc.encode.pages import set_cache_info, set_seconds
+from dynamodb_processor_server.rpc.encode.pages import cache_field_of_gets, set_seconds
 from dynamodb_processor_server.rpc.services.batch_get import MAX_KEYS
 from dynamodb_processor_server.rpc.table_access import TableAccess
 
@@ -144,7 +145,9 @@ class CachedGets:
         if max(sizes) > self._max_item or sum(sizes) + request.ByteSize() > self._max_bytes:
             return None
         self._cache.count_hits(known.shape, len(found))
-        parts = [_result(cached, key) for cached, key in zip(found, request.keys, strict=True)]
+        parts: list[bytes] = []
+        for cached, key in zip(found, request.keys, strict=True):
+            parts += _result(cached, key)
         items = len(sizes) - sum(cached.content.message is None for cached in found)
         parts.append(self._rest(found, items))
         return b"".join(parts), items
@@ -157,21 +160,26 @@ class CachedGets:
         rest = BatchGetItemsResponse()
         rest.stats.items_returned = items
         set_seconds(rest.read_time, read_at)
-        set_cache_info(rest.cache, CacheStatus.HIT, max(0.0, now - read_at), expires - now)
-        return rest.SerializeToString()
+        cache = cache_field_of_gets(CacheStatus.HIT, max(0.0, now - read_at), expires - now)
+        return rest.SerializeToString() + cache
 
     def _name(self, request: BatchGetItemsRequest, grant: bytes) -> _Name:
         return self._catalog.version, grant, request.table, tuple(request.projection)
 
 
-def _result(cached: CachedItem, key: Item) -> bytes:
-    """Return one element of `results`, head included."""
+def _result(cached: CachedItem, key: Item) -> tuple[bytes, bytes]:
+    """Return the head and the message of one element of `results`."""
     message = cached.content.message
     if message is None:
-        result = _MISSING + _varint(key.ByteSize()) + key.SerializeToString()
-    else:
-        result = _RESULT + _varint(len(message)) + message
-    return _RESULT + _varint(len(result)) + result
+        return _heads(_MISSING, key.ByteSize()), key.SerializeToString()
+    return _heads(_RESULT, len(message)), message
+
+
+@lru_cache(maxsize=4_096)
+def _heads(kind: bytes, size: int) -> bytes:
+    """Return the bytes before the message of an element of `results`."""
+    head = kind + _varint(size)
+    return _RESULT + _varint(len(head) + size) + head
 
 
 def _varint(number: int) -> bytes:
