@@ -62,8 +62,9 @@ class Counter:
         """Return the next number, 0 if there is none now."""
         try:
             async with asyncio.timeout(1.0):
+                primary = await self.client.primary()
                 number = await self.client.run(self.script, (PREFIX,), (self.name,))
-                await self.client.confirm()
+                await self.client.confirm(primary)
         except (StoreError, TimeoutError):
             return 0
         return int(number)
@@ -139,6 +140,17 @@ async def test_commands_follow_a_slot_that_is_moved(cluster: ClusterGroup) -> No
         assert await counter.client.run(counter.script, (PREFIX,), (counter.name,)) == 3
 
 
+async def test_an_event_at_another_primary_is_not_acknowledged(cluster: ClusterGroup) -> None:
+    """A command may have gone to the primary before the one that is confirmed."""
+    async with opened(cluster.url) as counter:
+        primary = await counter.client.primary()
+        assert primary == ("127.0.0.1", cluster.owner.port)
+        await counter.client.confirm(primary)
+        with pytest.raises(StoreError) as failed:
+            await counter.client.confirm(("127.0.0.1", cluster.other().port))
+        assert failed.value.words == "another primary was found meanwhile"
+
+
 async def test_a_replica_in_a_cluster_takes_over(cluster: ClusterGroup) -> None:
     """Commands succeed again when the replica of a killed primary has taken over."""
     async with opened(cluster.url) as counter:
@@ -189,8 +201,9 @@ async def test_no_primary_is_trusted_without_sentinels(sentinels: SentinelGroup)
         assert await counter.can_count()
         for sentinel in others:
             sentinel.kill()
+        primary = await counter.client.primary()
         with pytest.raises(StoreError) as failed:
-            await counter.client.confirm()
+            await counter.client.confirm(primary)
         assert "no Sentinel confirms the primary" in failed.value.words
         for sentinel in sentinels.sentinels:
             sentinel.start()

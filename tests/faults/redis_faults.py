@@ -49,13 +49,15 @@ class Replicas:
 class Case:
     """One fault: of the Redis, or of the weather on the first `cut` ways.
 
-    `refuses` says whether no invalidation can be acknowledged where it reaches; `seconds` is the
-    length of the load, for a fault that takes some time.
+    `prepare` waits before the load until the fault can come. `refuses` says whether no invalidation
+    can be acknowledged where it reaches; `seconds` is the length of the load, for a fault that
+    takes some time.
     """
 
     name: str
     strike: Callable[[Any], object] = lambda redis: None
     mend: Callable[[Any], object] = lambda redis: None
+    prepare: Callable[[Any], object] = lambda redis: None
     weather: Weather = Weather.FAIR
     cut: int = 9
     refuses: bool = False
@@ -143,6 +145,7 @@ async def survive(
 
     A seed decides each call and its replica, and the time of the fault.
     """
+    await asyncio.to_thread(case.prepare, replicas.redis)
     users = [f"{case.name}-{seed}-{n}-{uuid.uuid4().hex[:4]}" for n in range(9)]
     load = VersionedLoad(replicas.services, write, users, number)
     before = await replicas.total("backend_calls_total")

@@ -27,10 +27,9 @@ _FAILOVER: Final = at_length(2.0, 5.0)  # Seconds of load.
 _SEEDS: Final = at_length(1, 2)
 
 
-def _ready(group: ClusterGroup) -> ClusterGroup:
-    """Return the cluster when it can fail over."""
+def _ready(group: ClusterGroup) -> None:
+    """Wait until a failover is possible."""
     wait_for(group.has_replica, "the owner of the keys has a replica")
-    return group
 
 
 def _revive(group: ClusterGroup) -> None:
@@ -40,33 +39,45 @@ def _revive(group: ClusterGroup) -> None:
 
 
 def _reshard(group: ClusterGroup) -> None:
-    group.reshard(_ready(group).other())
+    group.reshard(group.other())
+
+
+def _reshard_back(group: ClusterGroup) -> None:
+    group.reshard(group.replicated)
 
 
 def _fail_over(group: ClusterGroup) -> None:
-    ask(_ready(group).replica, "CLUSTER", "FAILOVER")
+    ask(group.replica, "CLUSTER", "FAILOVER")
 
 
 _SHORT: Final = (
     Case(
         "killed",
-        lambda group: _ready(group).owner.kill(),
+        lambda group: group.owner.kill(),
         _revive,
+        _ready,
         refuses=True,
         seconds=_FAILOVER,
     ),
-    Case("moved", _reshard),
+    Case("moved", _reshard, _reshard_back, _ready),
 )
 _LONG: Final = (
     Case(
         "hung",
-        lambda group: _ready(group).owner.pause(),
+        lambda group: group.owner.pause(),
         _revive,
+        _ready,
         refuses=True,
         seconds=_FAILOVER,
     ),
-    Case("failed over by hand", _fail_over, seconds=_FAILOVER),
-    Case("without another node", lambda group: group.other().kill(), _revive, seconds=_FAILOVER),
+    Case("failed over by hand", _fail_over, prepare=_ready, seconds=_FAILOVER),
+    Case(
+        "without another node",
+        lambda group: group.other().kill(),
+        _revive,
+        _ready,
+        seconds=_FAILOVER,
+    ),
     Case("without any node", ClusterGroup.kill, _revive, refuses=True),
     *WEATHERS,
     Case("out of reach", weather=Weather.REFUSE, refuses=True),

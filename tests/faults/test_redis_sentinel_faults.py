@@ -18,10 +18,9 @@ _FAILOVER: Final = at_length(2.0, 6.0)  # Seconds of load.
 _SEEDS: Final = at_length(1, 2)
 
 
-def _ready(group: SentinelGroup) -> SentinelGroup:
-    """Return the group when it can fail over."""
+def _ready(group: SentinelGroup) -> None:
+    """Wait until a failover is possible."""
     wait_for(group.is_complete, "every Sentinel knows a replica that is up to date")
-    return group
 
 
 def _revive(group: SentinelGroup) -> None:
@@ -31,7 +30,7 @@ def _revive(group: SentinelGroup) -> None:
 
 
 def _fail_over(group: SentinelGroup) -> None:
-    ask(_ready(group).sentinels[0], "SENTINEL", "FAILOVER", SERVICE)
+    ask(group.sentinels[0], "SENTINEL", "FAILOVER", SERVICE)
 
 
 def _kill_sentinels(group: SentinelGroup) -> None:
@@ -42,8 +41,9 @@ def _kill_sentinels(group: SentinelGroup) -> None:
 _SHORT: Final = (
     Case(
         "killed",
-        lambda group: _ready(group).primary.kill(),
+        lambda group: group.primary.kill(),
         _revive,
+        _ready,
         refuses=True,
         seconds=_FAILOVER,
     ),
@@ -51,16 +51,17 @@ _SHORT: Final = (
 _LONG: Final = (
     Case(
         "hung",
-        lambda group: _ready(group).primary.pause(),
+        lambda group: group.primary.pause(),
         _revive,
+        _ready,
         refuses=True,
         seconds=_FAILOVER,
     ),
-    Case("failed over by hand", _fail_over, seconds=_FAILOVER),
+    Case("failed over by hand", _fail_over, prepare=_ready, seconds=_FAILOVER),
     Case("without one Sentinel", lambda group: group.sentinels[0].kill(), _revive),
     Case("with a hung Sentinel", lambda group: group.sentinels[1].pause(), _revive),
     Case("without Sentinels", _kill_sentinels, _revive, refuses=True),
-    Case("without its replica", lambda group: _ready(group).replica.kill(), _revive),
+    Case("without its replica", lambda group: group.replica.kill(), _revive, _ready),
     Case("flushed", lambda group: ask(group.primary, "FLUSHALL")),
     Case("keys spoilt", lambda group: spoil(group.primary)),
     Case(

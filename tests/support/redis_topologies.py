@@ -22,13 +22,15 @@ SLOT: Final = key_slot(PREFIX.encode())
 _RANGES: Final = ((0, 5_460), (5_461, 10_922), (10_923, 16_383))
 #: A failover begins when a primary has been silent for so long.
 SILENT_MS: Final = 700
+#: Seconds. Sentinels let a primary that comes back be one for ten seconds.
+_PATIENCE: Final = PATIENCE + 30.0
 #: By default a primary waits five seconds for further replicas before it sends a copy of its data.
 _COPY_AT_ONCE: Final = ("--repl-diskless-sync-delay", "0")
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:
     """Wait until a condition holds; servers that do not answer yet do not matter."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + _PATIENCE
     while time.monotonic() < until:
         with suppress(redis.RedisError, OSError):
             if condition():
@@ -195,6 +197,13 @@ class ClusterGroup:
     def replica(self) -> _Node:
         """The replica of that node."""
         return next(each for each in self.servers if is_replica(each))
+
+    @property
+    def replicated(self) -> _Node:
+        """The primary that has a replica."""
+        found = [ask(each, "INFO", "replication") for each in self.servers]
+        pairs = zip(self.servers, found, strict=True)
+        return next(each for each, said in pairs if said["connected_slaves"])
 
     def has_replica(self) -> bool:
         """Return whether the node that has the keys has a replica that is up to date."""

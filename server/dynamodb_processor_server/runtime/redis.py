@@ -26,9 +26,10 @@ from dynamodb_processor_server.errors import ConfigurationError
 from dynamodb_processor_server.runtime.guarded_store import StoreError
 from dynamodb_processor_server.runtime.redis_finders import NO_NOTIFICATIONS
 from dynamodb_processor_server.runtime.redis_primary import PrimaryPool, open_finder
-from dynamodb_processor_server.runtime.redis_url import parse_redis_url
+from dynamodb_processor_server.runtime.redis_url import Address, parse_redis_url
 
 _CONNECT_SECONDS: Final = 3.0
+_CONFIRM_SHARE: Final = 0.7  # of a command's timeout; the rest is for the command itself
 _MAX_WORDS: Final = 300  # characters of a Redis error that are logged
 _REDIRECTIONS: Final = ((MovedError, "MOVED "), (AskError, "ASK "))
 
@@ -141,15 +142,20 @@ class RedisClient:
         """Run a script; raise StoreError."""
         return await self._current.run(script, keys, arguments)
 
-    async def confirm(self) -> None:
-        """Ask whether the server in use is still the primary; raise StoreError if it may not be.
-
-        Nothing is asked where the URL names the server itself.
-        """
+    async def primary(self) -> Address | None:
+        """Return the primary, None where the URL names the server itself; raise StoreError."""
         pool = self._current.client.connection_pool
-        if isinstance(pool, PrimaryPool):
+        if not isinstance(pool, PrimaryPool):
+            return None
+        with _failures():
+            return await pool.finder.find()
+
+    async def confirm(self, primary: Address | None) -> None:
+        """Ask whether it has been the primary until now; raise StoreError if it may not have."""
+        pool = self._current.client.connection_pool
+        if primary is not None and isinstance(pool, PrimaryPool):
             with _failures():
-                await pool.finder.confirm(self._timeout / 2)
+                await pool.finder.confirm(primary, self._timeout * _CONFIRM_SHARE)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -10,6 +10,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from math import inf
 from typing import Any, ClassVar, Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -28,6 +29,7 @@ _Asked = dict[Address, asyncio.Task[Address | None]]
 _ANSWER_SECONDS: Final = 1.0  # a server that takes longer to answer counts as silent
 _GRACE_SECONDS: Final = 0.03  # the wait for other answers after the first one
 _FIND_SECONDS: Final = 3.0
+_SURE_SECONDS: Final = 0.5  # for which an answer serves further connections
 _MAX_NODES: Final = 9  # of a cluster that are asked
 #: A server that is asked may not even speak Redis's protocol.
 _FAILURES: Final = (
@@ -58,20 +60,27 @@ class PrimaryFinder(ABC):
         self._finding: asyncio.Task[Address] | None = None
         self._confirming: asyncio.Task[None] | None = None
         self._confirming_next: asyncio.Task[None] | None = None
+        self._sure_until = -inf  # in the loop's time
         self._failure = ""  # the latest error of a server, in its words
 
     async def find(self) -> Address:
         """Return the address that most servers name; raise redis-py's ConnectionError if none does.
 
-        Callers that ask at the same time share the answer.
+        Callers that ask at the same time share the answer, and it serves for half a second more.
         """
+        if self.address is not None and _now() < self._sure_until:
+            return self.address
         if self._finding is None or self._finding.done():
             self._finding = asyncio.create_task(self._find(), name="redis: find the primary")
             self._finding.add_done_callback(_mark_as_seen)
         return await asyncio.shield(self._finding)
 
-    async def confirm(self, seconds: float) -> None:
-        """Ask whether the primary is still the latest one; raise ConnectionError if that is denied.
+    def doubt(self) -> None:
+        """Ask anew for the next connection, because the primary is none or cannot be reached."""
+        self._sure_until = -inf
+
+    async def confirm(self, primary: Address, seconds: float) -> None:
+        """Ask whether a primary that was found still is; raise ConnectionError if that is denied.
 
         Answers that take longer than `seconds` do not count. Callers that wait for others' answers
         share the next ones: those under way may be older than a caller's own command.
@@ -81,6 +90,8 @@ class PrimaryFinder(ABC):
             task.add_done_callback(_mark_as_seen)
             self._confirming_next = task
         await asyncio.shield(self._confirming_next)
+        if self.address != primary:
+            raise Unreachable("another primary was found meanwhile")
 
     async def close(self) -> None:
         """Close the connections."""
@@ -111,10 +122,12 @@ class PrimaryFinder(ABC):
         if self._confirming is not None:
             await asyncio.wait((self._confirming,))
         self._confirming, self._confirming_next = self._confirming_next, None
+        began = _now()
         await self._confirm(seconds)
+        self._sure_until = began + _SURE_SECONDS
 
     async def _find(self) -> Address:
-        servers = self._candidates()
+        began, servers = _now(), self._candidates()
         named = Counter(await self._answers(servers, self._ask, _FIND_SECONDS, self._asked_to_find))
         if not named:
             raise Unreachable(f"no {self.servers} names the primary: {self._failure or 'silence'}")
@@ -122,6 +135,7 @@ class PrimaryFinder(ABC):
         *_, self.address = max(
             (count, address != self.address, address) for address, count in named.items()
         )
+        self._sure_until = began + _SURE_SECONDS
         return self.address
 
     async def _answers(
@@ -130,10 +144,9 @@ class PrimaryFinder(ABC):
         """Return the answers that arrive in time, of the servers that are not in `asked`."""
         pending = {self._put(ask, each, asked) for each in servers if each not in asked}
         answers: list[Address] = []
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + seconds
+        deadline = _now() + seconds
         while pending:
-            left = deadline - clock()
+            left = deadline - _now()
             done, pending = await asyncio.wait(
                 pending,
                 timeout=min(left, _GRACE_SECONDS) if answers else left,
@@ -189,9 +202,11 @@ class SentinelFinder(PrimaryFinder):
         named = set(await self._answers(self._candidates(), self._ask, seconds, asked))
         if not named:
             raise Unreachable(f"no Sentinel confirms the primary: {self._failure or 'silence'}")
-        if known is not None and named != {known}:
+        others = ", ".join(
+            f"{host}:{port}" for host, port in sorted(named) if (host, port) != known
+        )
+        if others:
             self.address = None
-            others = ", ".join(sorted(f"{host}:{port}" for host, port in named - {known}))
             raise Unreachable(f"a Sentinel names another primary: {others}")
 
     def _candidates(self) -> Iterable[Address]:
@@ -219,9 +234,8 @@ class ClusterFinder(PrimaryFinder):
         Nodes of a cluster tell a primary that is no more one, but only once they reach it.
         """
         known = self.address
-        if known is None:
-            return
-        replicas = [server for server in self._shards.get(known, ()) if server != known]
+        shard = self._shards.get(known, ()) if known is not None else ()
+        replicas = [server for server in shard if server != known]
         if await self._answers(replicas, self._ask_replica, seconds, self._asked_to_confirm):
             self.address = None
             raise Unreachable("another node of the cluster has become the primary")
@@ -247,6 +261,10 @@ class ClusterFinder(PrimaryFinder):
         except MovedError:
             return None  # the short and usual answer
         return server if await self._ask(server, client) == server else None
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _mark_as_seen(task: asyncio.Task[Any]) -> None:

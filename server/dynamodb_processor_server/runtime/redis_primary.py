@@ -49,7 +49,11 @@ class _Followed(Connection):
 
     async def _connect(self) -> None:
         self.host, self.port = await self._finder.find()
-        await super()._connect()  # type: ignore[no-untyped-call]
+        try:
+            await super()._connect()  # type: ignore[no-untyped-call]
+        except BaseException:
+            self._finder.doubt()
+            raise
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         """Read a response; one of a server that is no primary breaks the connection."""
@@ -58,6 +62,7 @@ class _Followed(Connection):
         except ResponseError as error:
             if not isinstance(error, MovedError | ReadOnlyError) and _NOT_PRIMARY not in str(error):
                 raise
+        self._finder.doubt()
         await self.disconnect()
         raise Unreachable(f"{self.host}:{self.port} is not the primary any more")
 

@@ -89,6 +89,7 @@ class RedisItemStore:
             arguments += (b"%040d" % sequence, until, *tags, len(others), len(items), *others)
             for name, value, lifetime in items:
                 arguments += (name, value, max(1, int(lifetime * 1_000)))
+        primary = await self._redis.primary()
         await self._run(
             self._apply,
             random_digits(),
@@ -100,7 +101,7 @@ class RedisItemStore:
             *arguments,
         )
         # After it, as after an invalidation: an earlier primary may have taken the event.
-        await self._redis.confirm()
+        await self._redis.confirm(primary)
 
     async def _run(self, script: Any, *arguments: bytes | int) -> Any:
         return await self._redis.run(script, (self._prefix,), arguments)

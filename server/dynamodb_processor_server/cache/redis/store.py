@@ -117,6 +117,7 @@ class RedisStore:
 
     async def invalidate(self, tags: Sequence[bytes], event: bytes) -> None:
         """Give tags new generations and append an event."""
+        primary = await self._redis.primary()
         await self._run(
             self._invalidate,
             random_digits(),
@@ -127,13 +128,13 @@ class RedisStore:
             *tags,
         )
         # After it: an earlier primary may have taken the event when others followed its successor.
-        await self._redis.confirm()
+        await self._redis.confirm(primary)
 
     async def poll(
         self, epoch: bytes, after: int, most: int, progress_after: bytes = FIRST_PROGRESS
     ) -> PollResult:
         """Return the events and the progress that are new, if the server is still the primary."""
-        await self._redis.confirm()
+        await self._redis.confirm(await self._redis.primary())
         arguments = (epoch, after, MAX_EVENTS, most, progress_after, MAX_PROGRESS)
         match await self._run(self._poll, random_digits(), *arguments):
             case [bytes() as current, int() as sequence, list() as flat, list() as progress]:
