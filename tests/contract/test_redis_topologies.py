@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from dynamodb_processor_server.cache.redis.item_port import ItemName, ItemsRequest, ItemToStore
 from dynamodb_processor_server.cache.redis.port import LookupRequest
 from dynamodb_processor_server.cache.redis.store import RedisStore
 from dynamodb_processor_server.change_streams.redis_leases import RedisLeases
@@ -20,9 +21,14 @@ from dynamodb_processor_server.limits.redis.store import RedisLimitStore
 from dynamodb_processor_server.runtime.guarded_store import StoreError
 from dynamodb_processor_server.runtime.redis import RedisClient
 from tests.support.lengths import PATIENCE
-from tests.support.redis_topologies import PREFIX, ClusterGroup, SentinelGroup
+from tests.support.redis_topologies import PREFIX, ClusterGroup, SentinelGroup, ask
 from tests.support.running import eventually
 
+#: The commands that docs/architecture/security.md grants.
+_ALLOWED = (
+    "+ping +info +time +eval +evalsha +script|load +script|exists +set +get +getrange +del +pttl "
+    "+pexpire +xadd +xrange +xrevrange +hello +auth +client|setinfo +cluster|info"
+)
 _COUNT = "return redis.call('INCR', KEYS[1] .. ARGV[1])"
 
 
@@ -87,7 +93,7 @@ async def opened(url: str) -> AsyncIterator[Counter]:
 
 
 async def _use_everything(url: str) -> None:
-    """Use the shared cache, leases and limits."""
+    """Use the shared cache of pages and items, leases and limits."""
     store = RedisStore(url, PATIENCE, PREFIX, 10.0)
     await store.connect()
     first = await store.poll(b"", 0, 10)
@@ -99,6 +105,13 @@ async def _use_everything(url: str) -> None:
     assert (await store.lookup(request)).page is None
     polled = await store.poll(first.epoch, first.sequence, 10)
     assert [event for _, event in polled.events] == [b"event"]
+    item = uuid.uuid4().hex.encode()
+    named = ItemName(item, (b"table", b"partition", item))
+    lookup = ItemsRequest(first.epoch, (named,), 0.0, 60.0)
+    (found,) = (await store.items.lookup(lookup)).items
+    stored = ItemToStore(named, found.generations, b"item", 1_700_000_000.0, 60.0)
+    await store.items.store(first.epoch, [stored])
+    assert [each.value for each in (await store.items.lookup(lookup)).items] == [b"item"]
     await store.close()
     leases = RedisLeases(url, PATIENCE, PREFIX)
     assert await leases.acquire(uuid.uuid4().hex, "me", 1.0) is not None
@@ -113,7 +126,7 @@ async def _use_everything(url: str) -> None:
 
 
 async def test_a_cluster_has_everything_in_one_slot(cluster: ClusterGroup) -> None:
-    """Pages, leases and limits work whichever nodes the URL names."""
+    """Pages, items, leases and limits work whichever nodes the URL names."""
     for server in cluster.servers[:2]:
         await _use_everything(f"redis+cluster://127.0.0.1:{server.port}")
 
@@ -127,6 +140,20 @@ async def test_the_report_names_the_primary_of_a_cluster(cluster: ClusterGroup) 
     reports = {server: await report_on_redis(server.url, PREFIX) for server in cluster.servers}
     assert [server for server, report in reports.items() if report.ok] == [owner]
     assert "redis+cluster://" in reports[cluster.other()].text
+
+
+async def test_a_user_of_a_cluster_reads_its_slots_too(cluster: ClusterGroup) -> None:
+    """The documented permissions suffice with this one; without it the report names it."""
+    url = cluster.url.replace("://", "://ddb:hush@")
+    for more, works in (("", False), ("+cluster|slots", True)):
+        rules = f"reset on >hush ~{PREFIX}* -@all {_ALLOWED} {more}"
+        for server in cluster.servers:
+            ask(server, "ACL", "SETUSER", "ddb", *rules.split())
+        report = await report_on_redis(url, PREFIX)
+        assert report.ok is works
+        assert works or "a cluster needs the permission `+cluster|slots` too" in report.text
+        assert "hush" not in report.text
+    await _use_everything(url)
 
 
 async def test_commands_follow_a_slot_that_is_moved(cluster: ClusterGroup) -> None:
