@@ -136,6 +136,15 @@ async def test_an_item_whose_tag_was_invalidated_meanwhile_is_not_stored(
     assert await items.find(ONE, FAR) == [None, b"late"]
 
 
+async def test_a_late_store_leaves_a_refreshed_item(items: ItemsUnderTest) -> None:
+    """What was read before a write takes no place in the store."""
+    await items.read(ONE)
+    found = (await items.look_up(ONE)).items
+    await items.write(ONE, sequence=5)
+    await items.put((ONE,), found, b"late")
+    assert await items.find(ONE) == [b"new"]
+
+
 async def test_an_earlier_read_does_not_replace_a_later_one(items: ItemsUnderTest) -> None:
     """Two replicas may read at once; an equal time replaces."""
     found = (await items.look_up(ONE)).items
