@@ -38,6 +38,13 @@ def _revive(group: ClusterGroup) -> None:
         server.resume_or_start()
 
 
+def _hang_for_a_while(group: ClusterGroup) -> None:
+    hung = group.owner
+    hung.pause()
+    wait_for(lambda: group.owner is not hung, "the replica has taken over")
+    hung.resume()
+
+
 def _reshard(group: ClusterGroup) -> None:
     group.reshard(group.other())
 
@@ -70,6 +77,7 @@ _LONG: Final = (
         refuses=True,
         seconds=_FAILOVER,
     ),
+    Case("hung for a while", _hang_for_a_while, prepare=_ready, refuses=True, seconds=_FAILOVER),
     Case("failed over by hand", _fail_over, prepare=_ready, seconds=_FAILOVER),
     Case(
         "without another node",

@@ -29,6 +29,13 @@ def _revive(group: SentinelGroup) -> None:
         server.resume_or_start()
 
 
+def _hang_for_a_while(group: SentinelGroup) -> None:
+    hung = group.primary
+    hung.pause()
+    wait_for(lambda: group.primary is not hung, "the replica has taken over")
+    hung.resume()
+
+
 def _fail_over(group: SentinelGroup) -> None:
     ask(group.sentinels[0], "SENTINEL", "FAILOVER", SERVICE)
 
@@ -57,6 +64,7 @@ _LONG: Final = (
         refuses=True,
         seconds=_FAILOVER,
     ),
+    Case("hung for a while", _hang_for_a_while, prepare=_ready, refuses=True, seconds=_FAILOVER),
     Case("failed over by hand", _fail_over, prepare=_ready, seconds=_FAILOVER),
     Case("without one Sentinel", lambda group: group.sentinels[0].kill(), _revive),
     Case("with a hung Sentinel", lambda group: group.sentinels[1].pause(), _revive),

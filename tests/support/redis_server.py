@@ -33,6 +33,7 @@ class RedisServer:
             self.port = found.getsockname()[1]
         self.url = f"redis://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
+        self.is_paused = False
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""
@@ -65,11 +66,13 @@ class RedisServer:
         """Stop the process, so that it hangs."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGSTOP)
+        self.is_paused = True
 
     def resume(self) -> None:
         """Continue the process."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGCONT)
+        self.is_paused = False
 
     def resume_or_start(self) -> None:
         """Continue the process, or start one if there is none."""

@@ -185,7 +185,7 @@ class ClusterGroup:
     def owner(self) -> _Node:
         """The node that has the keys, as most running nodes say."""
         ports: list[int] = []
-        for server in self.servers:
+        for server in (each for each in self.servers if not each.is_paused):
             with suppress(redis.RedisError, OSError):
                 for first, last, node, *_ in ask(server, "CLUSTER", "SLOTS"):
                     if first <= SLOT <= last:
