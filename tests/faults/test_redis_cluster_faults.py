@@ -66,9 +66,9 @@ _SHORT: Final = (
         refuses=True,
         seconds=_FAILOVER,
     ),
-    Case("moved", _reshard, _reshard_back, _ready),
 )
 _LONG: Final = (
+    Case("moved", _reshard, _reshard_back, _ready),
     Case(
         "hung",
         lambda group: group.owner.pause(),
