@@ -172,7 +172,7 @@ def _key(rank: int) -> Item:
 def _item_lookups(server: ServerProcess) -> tuple[float, float]:
     """Return the hits in the cache of items, and all lookups there."""
     hits, misses = (
-        server.metric("cache_item_lookups_total", f'table="zipf",result="{result}"')
+        server.metric("cache_item_lookups_total", f'result="{result}",table="zipf"')
         for result in ("hit", "miss")
     )
     return hits, hits + misses
