@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dynamodb_processor_server.cache.item_entry import ItemContent
 from dynamodb_processor_server.cache.redis.encryption import (
     ExpiringPage,
     PageCipher,
 )
+from dynamodb_processor_server.cache.shared_items import ExpiringItem
 from dynamodb_processor_server.catalog.identity import TableIdentity
 from dynamodb_processor_server.query.page_token import TokenKey
 from dynamodb_processor_server.query.planning.tags import TAG_BYTES, Tag, tags_of_table
@@ -120,3 +122,21 @@ def test_progress_decrypts_only_in_its_epoch() -> None:
         CIPHER.decrypt_event(value)
     with pytest.raises(DecryptionError):
         CIPHER.decrypt_progress(CIPHER.encrypt_event((b"t" * TAG_BYTES,)), b"epoch")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        ItemContent(b"message", b"stored", 1_000.5, 1_000.75, 2_000.25, 10**40 - 1),
+        ItemContent(b"message", b"", 1_000.5, 1_000.75),
+        ItemContent(b"", b"stored", 1_000.5, 1_000.75),
+        ItemContent(None, b"", 1_000.5, 1_000.75),
+    ],
+)
+def test_a_decrypted_item_equals_the_encrypted_one(content: ItemContent) -> None:
+    """An empty message is not an absent item; sequence numbers have up to 40 digits."""
+    item = ExpiringItem(content, 1_300.0)
+    encrypted = CIPHER.encrypt_item(item, b"here")
+    assert CIPHER.decrypt_item(encrypted, b"here") == item
+    with pytest.raises(DecryptionError):
+        CIPHER.decrypt_item(encrypted, b"there")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any, Final
@@ -16,7 +16,7 @@ from dynamodb_processor_server.cache.item_refresh import RECORD_SKEW
 from dynamodb_processor_server.cache.item_sharing import ItemSharing
 from dynamodb_processor_server.cache.redis.encryption import PageCipher
 from dynamodb_processor_server.cache.redis.invalidation_log import InvalidationLogFollower
-from dynamodb_processor_server.cache.redis.item_port import ItemsRequest, ItemsResult
+from dynamodb_processor_server.cache.redis.item_port import ItemsRequest, ItemsResult, SharedWrite
 from dynamodb_processor_server.cache.redis.shared_cache import SharedPageCache
 from dynamodb_processor_server.cache.redis.shared_items import SharedItemCache
 from dynamodb_processor_server.cache.table_progress import TableProgress
@@ -39,9 +39,10 @@ LATER: Final = _NOW + RECORD_SKEW + 5.0  # when records are created
 
 
 class _Items(MemorySharedItems):
-    """Items whose lookups take time after they were made, or fail."""
+    """Items whose lookups take time after they were made, or fail; writes take time before."""
 
     takes = 0.0
+    writes_take = 0.0
     error: Exception | None = None
 
     async def lookup(self, request: ItemsRequest) -> ItemsResult:
@@ -51,6 +52,11 @@ class _Items(MemorySharedItems):
         result = await super().lookup(request)
         await asyncio.sleep(self.takes)
         return result
+
+    async def apply(self, epoch: bytes, writes: Sequence[SharedWrite], event: bytes) -> None:
+        """Apply writes."""
+        await asyncio.sleep(self.writes_take)
+        await super().apply(epoch, writes, event)
 
 
 class Replica(ItemTable):
@@ -235,6 +241,20 @@ async def test_an_item_found_before_a_write_is_not_kept(takes: float) -> None:
         first.write(1, 99)
         await first.receive(1, 5, LATER)
         assert values(await late) == {0: 10}
+        assert values(await first.get(1)) == {0: 99}
+
+
+@warped
+async def test_an_item_found_while_a_write_is_sent_is_not_kept() -> None:
+    """Redis had the earlier item still, and this replica had dropped its own."""
+    async with fleet() as (items, first, second):
+        await second.get_at_last(1)
+        items.writes_take = 0.05
+        first.write(1, 99)
+        receiving = asyncio.create_task(first.receive(1, 5, LATER))
+        await asyncio.sleep(0.01)
+        assert values(await first.get(1)) == {0: 10}
+        await receiving
         assert values(await first.get(1)) == {0: 99}
 
 
